@@ -1,0 +1,57 @@
+# Every target sets up what it needs. `make help` lists them.
+VENV ?= .venv
+PY := $(VENV)/bin/python
+UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/bin/uv)
+OUT ?= data/demo
+RECIPE ?= manifests/demo.toml
+
+# No telemetry, no model hub: everything needed ships inside packages.
+export HF_HUB_OFFLINE ?= 1
+export HF_DATASETS_OFFLINE ?= 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+export PYANNOTE_METRICS_ENABLED := false
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.DEFAULT_GOAL := help
+.PHONY: help paqa test lint schemas ui audit bench clean constraints
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+
+$(VENV)/.all: pyproject.toml constraints.txt
+	@test -x $(PY) || python3 -m venv $(VENV) || uv venv -q $(VENV)
+	@command -v uv >/dev/null || test -x $(VENV)/bin/uv || $(PY) -m pip install -q uv
+	@echo "setting up $(VENV) (the first time fetches about 3 GB from PyPI)"
+	@$(UV) pip install -q -p $(PY) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+paqa: $(VENV)/.all  ## build the demo dataset (embedded profile, offline) into data/demo
+	@$(VENV)/bin/paqa build $(RECIPE) --out $(OUT)
+
+test: $(VENV)/.all lint  ## lint, types and all tests
+	@$(PY) -m pytest
+
+lint: $(VENV)/.all  ## ruff, mypy, and schemas/ equal to the types
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(PY) -m pytest -q tests/test_schema.py
+
+schemas: $(VENV)/.all  ## regenerate schemas/ from the types
+	@$(PY) -m paqa.schema
+
+ui: $(VENV)/.all  ## open the Prefect UI over past and running builds
+	@$(VENV)/bin/paqa ui --out $(OUT)
+
+audit: $(VENV)/.all  ## what was heard against the truth of the demo corpus
+	@$(VENV)/bin/paqa audit $(OUT)
+
+bench: $(VENV)/.all  ## speed and memory (benchmarks/)
+	@$(PY) benchmarks/build.py
+
+constraints:  ## pin the whole stack anew (constraints.txt)
+	@uv pip compile -q --universal --no-emit-index-url --no-header --no-annotate -p 3.11 --all-extras pyproject.toml -o constraints.txt
+
+clean:  ## remove what was built (not the environment)
+	@rm -rf data .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,208 @@
+"""The Prefect flow behind `paqa build`: one task per stage and batch of clips. No audio logic lives here.
+
+Without the decorators the code still works: every task calls one function of `paqa.build` or `paqa.hear` in a worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture, as_completed
+from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.progress import Progress
+from paqa import build as walk
+from paqa import hear, shard, summary
+from paqa.hear import Hearing
+from paqa.recipe import Recipe
+from paqa.store import Store
+from paqa.types import Clip, Item, Quarantined
+from paqa.workers import Workers
+
+R = TypeVar("R")
+FILES_A_TASK = 32
+MIXTURES_A_TASK = 16
+TASKS_A_WORKER = 4  # batches per worker and stage: enough to balance, few enough to cost nothing
+BATCH_S = (30.0, 240.0)  # seconds of audio in a batch, at least and at most
+
+
+@dataclass
+class Run:
+    """What the stages of one build share."""
+
+    recipe: Recipe
+    out: Path
+    store: Store
+    workers: Workers
+    progress: Progress
+    lost: list[Quarantined] = field(default_factory=list)
+    stages: dict[str, summary.Stage] = field(default_factory=dict)
+
+    def spent(self, stage: str, cost: hear.Spent) -> None:
+        """Add what a batch cost."""
+        self.stages[stage] = self.stages.get(stage, summary.Stage(stage)) + cost
+
+
+def transient(_task: Any, _run: Any, state: Any) -> bool:
+    """Only failures of disk and network are worth another try; wrong input never is."""
+    return isinstance(state.result(raise_on_failure=False), OSError)
+
+
+@task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=2, retry_condition_fn=transient)
+def step(call: Callable[[], R]) -> R:
+    """One stage over one batch."""
+    return call()
+
+
+def submit(run: Run, stage: str, calls: Sequence[Callable[[], R]], after: Sequence[Any] = ()) -> list[PrefectFuture[R]]:
+    """One named task per call; call i starts when the future `after[i]` is done."""
+    futures = []
+    for i, call in enumerate(calls):
+        named = step.with_options(name=stage, task_run_name=f"{stage} {i + 1} of {len(calls)}")
+        futures.append(
+            named.submit(partial(run.workers.run, call), wait_for=[after[i]] if after and after[i] else None)
+        )
+    return futures
+
+
+def collect(run: Run, stage: str, futures: Sequence[PrefectFuture[R]], sizes: Sequence[int], unit: str) -> list[R]:
+    """All results in the order of submission, with progress as they come; the first failure ends the build."""
+    if not futures:
+        return []
+    run.progress.open(stage, sum(sizes), unit)
+    size = dict(zip(futures, sizes, strict=True))
+    for future in as_completed(list(futures)):
+        future.result()
+        run.progress.advance(stage, size[future])
+    run.progress.close(stage, unit)
+    return [future.result() for future in futures]
+
+
+def work(run: Run, stage: str, calls: Sequence[Callable[[], R]], sizes: Sequence[int], unit: str = "clips") -> list[R]:
+    """Submit and collect."""
+    return collect(run, stage, submit(run, stage, calls), sizes, unit)
+
+
+def ingest(run: Run) -> tuple[list[Clip], dict[str, list[Clip]]]:
+    """Decode all sources: clips to ask about, and material for mixing by source name."""
+    found, lost = walk.gather(run.recipe)
+    run.lost += lost
+    jobs = [(s, b) for s in run.recipe.sources for b in walk.batches(found[s.name], lambda _: 1, FILES_A_TASK)]
+    calls = [partial(walk.ingest, batch, source, run.recipe, run.store) for source, batch in jobs]
+    asked: list[Clip] = []
+    material: dict[str, list[Clip]] = {s.name: [] for s in run.recipe.sources}
+    for (source, _), result in zip(jobs, work(run, "ingest", calls, [len(b) for _, b in jobs], "files"), strict=True):
+        (asked if source.use == "clips" else material[source.name]).extend(result.clips)
+        run.lost += result.quarantined
+        run.spent("ingest", result.spent)
+    return asked, material
+
+
+def mix(run: Run, material: dict[str, list[Clip]]) -> list[Clip]:
+    """Compose the recipe's scenes from material."""
+    planned = walk.mixtures(run.recipe, material)
+    clips = {c.id: c for source in material.values() for c in source}
+    jobs = walk.batches(planned, lambda _: 1, MIXTURES_A_TASK)
+    used = [{p.clip_id: clips[p.clip_id] for m in batch for p in m.placements} for batch in jobs]
+    calls = [partial(walk.render_mixtures, b, u, run.recipe, run.store) for b, u in zip(jobs, used, strict=True)]
+    results = work(run, "mix", calls, [len(b) for b in jobs], "scenes")
+    for result in results:
+        run.spent("mix", result.spent)
+    return [clip for result in results for clip in result.clips]
+
+
+def listen(run: Run, clips: list[Clip]) -> list[Clip]:
+    """Have every clip heard by every engine that has not heard it yet; returns the clips that were."""
+    nodes = hear.hearings(run.recipe)
+    missing = {node: {c.id for c in hear.missing(clips, node, nodes[0], run.store)} for node in nodes}
+    unheard = sorted((c for c in clips if any(c.id in ids for ids in missing.values())), key=lambda c: c.duration_ms)
+    batches = walk.batches(unheard, lambda c: c.duration_ms / 1000, _batch_seconds(unheard, run.workers.count))
+    futures: dict[Hearing, list[PrefectFuture[Any]]] = {}
+    sizes: dict[Hearing, list[int]] = {}
+    for node in sorted(nodes, key=lambda n: (n.stage != "separate", n.stem != "mix")):
+        jobs = [(i, [c for c in batch if c.id in missing[node]]) for i, batch in enumerate(batches)]
+        jobs = [(i, todo) for i, todo in jobs if todo]
+        calls = [partial(hear.listen, todo, node, nodes[0], run.store, threads=run.workers.threads) for _, todo in jobs]
+        separated = futures.get(nodes[0], []) if node.stem != "mix" else []
+        after = [separated[i] if len(separated) == len(batches) else None for i, _ in jobs]
+        futures[node] = submit(run, node.name, calls, after)
+        sizes[node] = [len(todo) for _, todo in jobs]
+    failed: set[str] = set()
+    for node in futures:
+        for cost, lost in collect(run, node.name, futures[node], sizes[node], "clips"):
+            run.spent(node.name, cost)
+            run.lost += lost
+            failed |= {q.id for q in lost}
+    return [c for c in clips if c.id not in failed]
+
+
+def _batch_seconds(clips: Sequence[Clip], workers: int) -> float:
+    total = sum(c.duration_ms for c in clips) / 1000
+    return min(max(total / (workers * TASKS_A_WORKER), BATCH_S[0]), BATCH_S[1])
+
+
+def compose(run: Run, clips: list[Clip]) -> list[Item]:
+    """Scenes, questions, rationales and gates."""
+    jobs = walk.batches(clips, lambda c: c.duration_ms / 1000, _batch_seconds(clips, run.workers.count))
+    calls = [partial(walk.compose, batch, run.recipe, run.store) for batch in jobs]
+    items: list[Item] = []
+    for result in work(run, "compose", calls, [len(b) for b in jobs]):
+        items += result.items
+        run.lost += result.quarantined
+        run.spent("compose", result.spent)
+    return items
+
+
+def write(run: Run, items: list[Item], clips: list[Clip]) -> list[Path]:
+    """Write the shards, then the tables beside them; nothing of an earlier build is left in `data`."""
+    plans = shard.plan(items, clips, run.recipe.shard)
+    folder = run.out / "data"
+    calls = [partial(walk.write_shard, plan, folder, run.recipe, run.store) for plan in plans]
+    work(run, "shard", calls, [len(plan.items) for plan in plans], "rows")
+    walk.sweep(folder, plans)
+    return [folder / plan.name for plan in plans]
+
+
+def flow_run_name() -> str:
+    """E.g. `demo -> data/demo (2 workers)`."""
+    given = flow_run.parameters
+    return f"{given['recipe'].name} -> {given['out']} ({given['workers']} workers)"
+
+
+@flow(name="paqa build", flow_run_name=flow_run_name, persist_result=False, validate_parameters=False)
+def build(
+    recipe: Recipe, out: Path, store: str, workers: int = 2, threads: int = 1, quiet: bool = False
+) -> summary.Summary:
+    """The whole walk: recipe to shards in `out`. Raises PaqaError past the recipe's limit of quarantined rows."""
+    with Workers(workers, threads) as pool:
+        run = Run(recipe, out, Store(store), pool, Progress(quiet))
+        asked, material = ingest(run)
+        clips, twins = walk.unique([*asked, *mix(run, material)])
+        run.lost += twins
+        clips = listen(run, clips)
+        items = compose(run, clips)
+        shards = write(run, items, clips)
+    done = summary.finish(recipe, out, store, clips, items, run.lost, list(run.stages.values()), shards)
+    create_markdown_artifact(key="summary", markdown=summary.markdown(done), description=f"paqa build {recipe.name}")
+    create_table_artifact(key="stages", table=summary.stage_rows(done), description="Counts and seconds per stage")
+    walk.enforce(len(items), run.lost, recipe.gates.max_quarantined)
+    return done
+
+
+def launch(
+    recipe: Recipe, out: Path, home: Path, store: str, workers: int, threads: int, quiet: bool
+) -> summary.Summary:
+    """Run the flow against a Prefect server over `home` (see flows/server.py); returns its summary."""
+    from flows.server import running
+
+    with running(home):
+        named = build.with_options(task_runner=ThreadPoolTaskRunner(max_workers=workers + 1))
+        return named(recipe, out, store, workers, threads, quiet)

@@ -1,0 +1,41 @@
+"""How a build says where it is: bars on a terminal, one plain line per finished stage otherwise."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+
+class Progress:
+    """One bar or line per stage; `unit` counts whatever the stage works on."""
+
+    def __init__(self, quiet: bool = False):
+        self.quiet = quiet
+        self.terminal = sys.stderr.isatty() and not quiet
+        self.began: dict[str, float] = {}
+        self.done: dict[str, int] = {}
+        self.bars: dict[str, Any] = {}
+
+    def open(self, stage: str, total: int, unit: str) -> None:
+        """A stage begins: `total` units are to be done."""
+        self.began[stage], self.done[stage] = time.perf_counter(), 0
+        if self.terminal:
+            from tqdm import tqdm
+
+            layout = "{desc:<22} {bar:24} {n_fmt}/{total_fmt} {unit}  {elapsed} < {remaining}"
+            self.bars[stage] = tqdm(desc=stage, total=total, unit=unit, bar_format=layout, leave=True)
+
+    def advance(self, stage: str, units: int) -> None:
+        """Some units are done."""
+        self.done[stage] += units
+        if stage in self.bars:
+            self.bars[stage].update(units)
+
+    def close(self, stage: str, unit: str) -> None:
+        """A stage is done."""
+        if stage in self.bars:
+            self.bars.pop(stage).close()
+        elif not self.quiet:
+            seconds = time.perf_counter() - self.began[stage]
+            print(f"{stage:<22} {self.done[stage]:>6} {unit:<10} {seconds:7.1f} s", file=sys.stderr, flush=True)

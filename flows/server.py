@@ -1,0 +1,437 @@
+"""The Prefect server of a build: one per home folder, alive for exactly as long as somebody uses it.
+
+Prefect's own "ephemeral" server loses most of a flow's history when the process ends, so a build gets a real one.
+Three files in `home/prefect` decide who starts and who stops it; the kernel drops every lock when its process dies,
+however it dies:
+
+- `users.lock`: every process that uses the server holds it shared. The server looks twice a second whether it can have
+  it alone; if so nobody is left, and it goes.
+- `server.json`: pid and port of the server, locked by the server for its whole life. Not locked means stale.
+- `start.lock`: held while a process looks for a server and starts or ends one, so that two builds start only one.
+
+Call order in a process: `os.environ.update(environment(home))`, then import `prefect`: it reads its settings and
+reports its first import (unless told not to) at that moment.
+"""
+
+import fcntl
+import gc
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from paqa.errors import PaqaError
+
+START_SECONDS = 90  # a first start creates the database: 8 s alone on two cores, several times that on a busy machine
+FLUSH_SECONDS = 10
+OPEN = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
+# What only deployments, schedules and automations need. The event persister and the task run recorder stay on.
+IDLE_SERVICES = (
+    "SCHEDULER",
+    "LATE_RUNS",
+    "FOREMAN",
+    "PAUSE_EXPIRATIONS",
+    "REPOSSESSOR",
+    "CLEANUP_RECONCILER",
+    "CANCELLATION_CLEANUP",
+    "TRIGGERS",
+)
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Prefect's environment variables for everything over `home`; set them before `prefect` is imported.
+
+    All state lies in `home/prefect`, nothing is reported to anybody, and the console stays ours: Prefect's own lines
+    and those of `get_run_logger()` go to the UI, only warnings reach stderr. What the user has set wins, but the home.
+    """
+    defaults = {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+        "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PREFECT_LOGGING_LEVEL": "INFO",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # 1 by default: 75 task runs a second
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+    } | {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in IDLE_SERVICES}
+    no_proxy = ",".join([*filter(None, [os.environ.get("NO_PROXY")]), "127.0.0.1", "localhost"])
+    wanted = {key: os.environ.get(key, value) for key, value in defaults.items()}
+    return wanted | {"NO_PROXY": no_proxy, "PREFECT_HOME": str(_folder(home))}
+
+
+def tag() -> str:
+    """A tag for this process's flow runs, `host:pid:start`, by which `mark_crashed` knows whether it still lives."""
+    return _process(os.getpid())
+
+
+@contextmanager
+def connected(home: Path, url: str) -> Iterator[None]:
+    """Point this process, its children and `prefect` (imported or not) at the API at `url`, and tag its runs."""
+    wanted = environment(home) | {"PREFECT_API_URL": url}
+    before = {key: os.environ.get(key) for key in wanted}
+    os.environ.update(wanted)
+    _refresh()
+    import prefect
+
+    try:
+        with prefect.tags(tag()):
+            yield
+    finally:
+        _drain()
+        for key, value in before.items():
+            os.environ.pop(key)
+            if value is not None:
+                os.environ[key] = value
+        _refresh()
+
+
+def _refresh() -> None:
+    """Let a `prefect` that is already imported read the environment again."""
+    if "prefect" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+        from prefect.logging.configuration import setup_logging
+
+        refresh_global_settings_context()
+        setup_logging()
+
+
+def _drain() -> None:
+    """Send what Prefect's client still holds in this process: events (task runs travel as events) and log lines."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    EventsWorker.drain_all(timeout=FLUSH_SECONDS)
+    APILogWorker.drain_all(timeout=FLUSH_SECONDS)
+
+
+# --- using a server ---------------------------------------------------------------------------------------------------
+
+
+class Server:
+    """This process's use of the Prefect server over `home`: `start` is quick, `wait` blocks until it answers.
+
+    With PREFECT_API_URL set that server is used and nothing is started. One `Server` per home in a process: the locks
+    are POSIX locks, which belong to the process (and are not inherited by forked workers).
+    """
+
+    def __init__(self, home: Path, port: int = 0):
+        """Port 0 takes any free port; another one is tried first, then the next free ones."""
+        self.folder = _folder(home)
+        self.environment = environment(home)
+        self.port = port
+        self.url = ""
+        self.external = bool(os.environ.get("PREFECT_API_URL"))
+        self._users: IO[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._spawned: datetime | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether this object started the server process, rather than found one."""
+        return self._process is not None
+
+    def start(self) -> "Server":
+        """Find the running server or start one in the background; `url` is known from here on."""
+        if self.external:
+            self.url = os.environ["PREFECT_API_URL"].rstrip("/")
+            return self
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "start.lock").open("a") as alone:
+            fcntl.lockf(alone, fcntl.LOCK_EX)
+            self._users = (self.folder / "users.lock").open("a+")
+            fcntl.lockf(self._users, fcntl.LOCK_SH)  # a server that is just going holds it: this waits until it is gone
+            self.port = _port(self.folder) or self._spawn()
+        self.url = f"http://127.0.0.1:{self.port}/api"
+        return self
+
+    def _spawn(self) -> int:
+        """Start the server process on a socket that is bound here, so that nobody can take its port meanwhile."""
+        self._spawned = datetime.now(UTC)
+        path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        with _bind(self.port) as listener, (self.folder / "server.log").open("w") as log:
+            port = listener.getsockname()[1]
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "flows.server", str(self.folder), str(listener.fileno())],
+                env=os.environ
+                | self.environment
+                | {"PYTHONPATH": os.pathsep.join(path)}
+                | {"PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api"},  # the pages would ask port 4200
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=[listener.fileno()],
+            )
+        while _port(self.folder) != port:  # writing that is its first act, before the slow imports
+            if self._process.poll() is not None:
+                raise PaqaError(self._died())
+            time.sleep(0.01)
+        return port
+
+    def wait(self) -> str:
+        """Block until the server answers; returns the API URL. PaqaError says what to do when it does not."""
+        if self.external:
+            return self._wait_external()
+        deadline = time.monotonic() + START_SECONDS
+        while not _healthy(self.url, seconds=2):
+            if _port(self.folder) != self.port:
+                raise PaqaError(self._died())
+            if time.monotonic() > deadline:
+                raise PaqaError(f"Prefect server did not answer in {START_SECONDS} s: see {self.folder / 'server.log'}")
+            time.sleep(0.05)
+        mark_crashed(self.url, self._spawned)
+        return self.url
+
+    def _wait_external(self) -> str:
+        deadline = time.monotonic() + 5
+        while not _healthy(self.url, seconds=5):
+            if time.monotonic() > deadline:
+                raise PaqaError(
+                    f"PREFECT_API_URL is {self.url}, and no Prefect server answers there: start that server, correct "
+                    "the variable, or unset it and paqa starts a server of its own"
+                )
+            time.sleep(0.2)
+        return self.url
+
+    def _died(self) -> str:
+        log = self.folder / "server.log"
+        last = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
+        return f"Prefect server ended before it answered ({''.join(last) or 'no output'}): see {log}"
+
+    def stop(self) -> None:
+        """Have everything written to the database, then leave; the last user's leaving ends the server."""
+        if self._users is None:
+            return
+        try:
+            if "prefect" in sys.modules:  # otherwise nothing has run here
+                _drain()
+                _settle(self.url)
+        finally:
+            with (self.folder / "start.lock").open("a") as alone:
+                fcntl.lockf(alone, fcntl.LOCK_EX)
+                if _alone(self._users):
+                    self._end()
+                self._users.close()
+                self._users = None
+
+    def _end(self) -> None:
+        """End the server process: asked first, then killed."""
+        for order, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+            if record := _record(self.folder):
+                with suppress(ProcessLookupError):
+                    os.kill(record["pid"], order)
+            deadline = time.monotonic() + seconds
+            while _record(self.folder) and time.monotonic() < deadline:
+                time.sleep(0.02)
+        if self._process is not None:
+            self._process.wait()
+
+
+@contextmanager
+def running(home: Path) -> Iterator[str]:
+    """Yield the API URL of a server over `home`, with this process connected to it; its end is clean in every case."""
+    server = Server(home)
+    try:
+        url = server.start().wait()
+        with connected(home, url):
+            yield url
+    finally:
+        server.stop()
+
+
+def ui(home: Path, port: int = 4200) -> None:
+    """What `make ui` runs: Prefect's pages over the history in `home`, until Ctrl-C."""
+    server = Server(home, port)
+    try:
+        url = server.start().wait().removesuffix("/api")
+        if not server.started:
+            print(f"Prefect UI: {url} (another process serves it, for as long as that runs)", flush=True)
+            return
+        print(f"Prefect UI: {url} (Ctrl-C ends it)", flush=True)
+        while _port(server.folder) == server.port:
+            time.sleep(0.5)
+        raise PaqaError(f"Prefect server has ended: see {server.folder / 'server.log'}")
+    except KeyboardInterrupt:
+        print()
+    finally:
+        server.stop()
+
+
+# --- asking the server ------------------------------------------------------------------------------------------------
+
+
+def mark_crashed(api: str, before: datetime | None = None) -> int:
+    """Set what killed processes left open to Crashed; returns how many flow runs that were.
+
+    A build that was killed cannot say so itself, and Prefect would show it as running for ever. Dead are the runs whose
+    tag names a process of this machine that has gone and, where the server was started at `before`, all older ones:
+    nobody used the database then.
+    """
+    runs = _call(f"{api}/flow_runs/filter", {"flow_runs": OPEN})
+    dead = [run for run in runs if any(map(_is_dead, run["tags"])) or (before and _created(run) < before)]
+    body = {"state": {"type": "CRASHED", "message": "The process that ran this was killed."}, "force": True}
+    for run in dead:
+        open_tasks = {"flow_runs": {"id": {"any_": [run["id"]]}}, "task_runs": OPEN}
+        for task in _call(f"{api}/task_runs/filter", open_tasks):
+            _call(f"{api}/task_runs/{task['id']}/set_state", body)
+        _call(f"{api}/flow_runs/{run['id']}/set_state", body)
+    return len(dead)
+
+
+def _created(run: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(run["created"])
+
+
+def _settle(api: str) -> None:
+    """Wait until every task run of this process is in the database, for `FLUSH_SECONDS` at most.
+
+    Task runs arrive through a queue in the server, in order. Settled means that the numbers of all and of open task
+    runs have not moved for a little longer than the interval at which the server writes them (1 s).
+    """
+    flow_runs = {"tags": {"all_": [tag()]}}
+    seen, since, deadline = (-1, -1), time.monotonic(), time.monotonic() + FLUSH_SECONDS
+    while time.monotonic() < deadline and time.monotonic() - since < 1.3:
+        try:
+            total = _call(f"{api}/task_runs/count", {"flow_runs": flow_runs})
+            still_open = _call(f"{api}/task_runs/count", {"flow_runs": flow_runs, "task_runs": OPEN})
+        except OSError:  # the server has gone: there is nothing left to wait for
+            return
+        if (total, still_open) != seen:
+            seen, since = (total, still_open), time.monotonic()
+        time.sleep(0.1)
+
+
+def _call(url: str, body: dict[str, Any] | None = None, seconds: float = 10) -> Any:
+    """GET, or POST `body` as JSON; returns the parsed answer. OSError when there is none."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    proxies = urllib.request.ProxyHandler({} if "//127.0.0.1:" in url else None)
+    with urllib.request.build_opener(proxies).open(request, timeout=seconds) as answer:
+        return json.load(answer)
+
+
+def _healthy(api: str, seconds: float) -> bool:
+    try:
+        return _call(f"{api}/health", seconds=seconds) is True
+    except (OSError, ValueError):
+        return False
+
+
+# --- processes, files, sockets ----------------------------------------------------------------------------------------
+
+
+def _folder(home: Path) -> Path:
+    return Path(home).resolve() / "prefect"
+
+
+def _process(pid: int) -> str:
+    """`host:pid:start` of a process; start (clock ticks since boot) is what a reused pid does not share."""
+    return f"{socket.gethostname()}:{pid}:{_started(pid)}"
+
+
+def _started(pid: int) -> str:
+    """When a process started: "" when it is dead or a zombie, "0" where there is no /proc and it lives."""
+    try:
+        if not Path("/proc/self/stat").exists():
+            os.kill(pid, 0)
+            return "0"
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # the name before may hold blanks
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def _is_dead(name: str) -> bool:
+    """Whether `name` is the tag of a process of this machine that no longer runs."""
+    host, _, rest = name.partition(":")
+    pid = rest.partition(":")[0]
+    return host == socket.gethostname() and pid.isdigit() and _process(int(pid)) != name
+
+
+def _bind(port: int) -> socket.socket:
+    """A listening socket on 127.0.0.1 at `port` or one of the next 50; at any port for 0."""
+    for candidate in range(port, port + 50) if port else [0]:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", candidate))
+            listener.listen(128)
+            return listener
+        except OSError:
+            listener.close()
+    raise PaqaError(f"no free port on 127.0.0.1 from {port} to {port + 49}: name another one")
+
+
+def _alone(users: IO[str]) -> bool:
+    """Lock `users` alone if nobody else uses the server; says whether that was so."""
+    try:
+        fcntl.lockf(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _record(folder: Path) -> dict[str, int]:
+    """What the server that runs over `folder` says of itself (pid and port); empty when none runs."""
+    try:
+        with (folder / "server.json").open() as record:
+            try:
+                fcntl.lockf(record, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return json.load(record)
+    except (FileNotFoundError, ValueError):
+        pass
+    return {}
+
+
+def _port(folder: Path) -> int | None:
+    return _record(folder).get("port")
+
+
+# --- the server process -----------------------------------------------------------------------------------------------
+
+
+def _serve(folder: Path, listener: socket.socket) -> None:
+    """Say where the server is, watch for its last user, and serve until SIGTERM."""
+    with (folder / "server.json").open("a") as record:
+        fcntl.lockf(record, fcntl.LOCK_EX)
+        record.truncate(0)
+        json.dump({"pid": os.getpid(), "port": listener.getsockname()[1]}, record)
+        record.flush()
+        threading.Thread(target=_leave_when_unused, args=(folder,), daemon=True).start()
+        gc.disable()  # saves half a second of the 4.5 that the imports take
+        import uvicorn
+        from prefect.server.api.server import create_app
+
+        gc.enable()
+        uvicorn.Server(uvicorn.Config(create_app(), log_level="error", lifespan="on")).run(sockets=[listener])
+
+
+def _leave_when_unused(folder: Path) -> None:
+    """End this process once no process uses the server, keeping newcomers waiting until it has ended."""
+    with (folder / "users.lock").open("r+") as users:
+        while not _alone(users):
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    _serve(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2])))

@@ -1,0 +1,339 @@
+"""The walk itself, in plain Python: what each step does for a batch. Flows and the CLI call it; workers run it.
+
+Every step reads and writes the store and returns small results, so a batch can run in any process on any machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from paqa import gates, hear, mix, rationale, sources
+from paqa.audio import decode, digest, flac, read_flac, rms, windows
+from paqa.errors import PaqaError, Rejected
+from paqa.hear import Hearing, Spent
+from paqa.questions import generate
+from paqa.recipe import AudioConfig, Recipe, SourceConfig
+from paqa.scene import compose as compose_scene
+from paqa.shard import ShardPlan
+from paqa.shard import write as write_shard_file
+from paqa.spans import interval, merge
+from paqa.split import side
+from paqa.store import Store, key
+from paqa.types import Audio, Clip, Item, Quarantined, Recording, Scene
+
+INGEST = 1  # raise when decoding or cutting changes what comes out
+MIXING = 1  # raise when rendering a mixture changes what comes out
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One clip cut from a file: where it starts, how long it is, its samples' digest."""
+
+    sha256: str
+    start_ms: int
+    duration_ms: int
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A rendered mixture: digests of the mix and of its clean speech, and the truth."""
+
+    sha256: str
+    reference_sha256: str
+    truth: Scene
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What became of a batch of recordings or mixtures."""
+
+    clips: tuple[Clip, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
+    spent: Spent = Spent()
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What became of a batch of clips."""
+
+    items: tuple[Item, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
+    spent: Spent = Spent()
+
+
+def gather(recipe: Recipe) -> tuple[dict[str, list[Recording]], list[Quarantined]]:
+    """The recordings of every source, by source name; what a source could not use is quarantined."""
+    found: dict[str, list[Recording]] = {}
+    lost: list[Quarantined] = []
+    for config in recipe.sources:
+        rows = list(sources.recordings(config, Path(recipe.folder)))
+        found[config.name] = [r for r in rows if isinstance(r, Recording)]
+        lost += [r for r in rows if isinstance(r, Quarantined)]
+    return found, lost
+
+
+def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe, store: Store) -> Ingested:
+    """Decode recordings of a source into clips of at most the recipe's length; known files are not decoded again."""
+    began = time.perf_counter()
+    clips: list[Clip] = []
+    lost = []
+    for recording in recordings:
+        try:
+            clips += _clips(recording, sources.root(source, Path(recipe.folder)), recipe, store)
+        except Rejected as error:
+            fingerprint = key("recording", recording.id, recording.uri)
+            lost.append(Quarantined(recording.id, "ingest", error.reason, error.detail, fingerprint))
+    return Ingested(tuple(clips), tuple(lost), _spent(began, clips))
+
+
+def _spent(began: float, clips: Sequence[Clip]) -> Spent:
+    return Spent(sum(c.duration_ms for c in clips) / 1000, 0.0, time.perf_counter() - began, len(clips))
+
+
+def _clips(recording: Recording, root: Path, recipe: Recipe, store: Store) -> Iterator[Clip]:
+    path = sources.locate(recording.uri, root)
+    pieces = _pieces(path, recipe.audio, store)
+    truth = (
+        sources.close_truth(recording.truth, pieces[-1].start_ms + pieces[-1].duration_ms) if recording.truth else None
+    )
+    for piece in pieces:
+        name = recording.id if len(pieces) == 1 else f"{recording.id}@{piece.start_ms}"
+        end_ms = piece.start_ms + piece.duration_ms
+        yield Clip(
+            id=name,
+            uri=recording.uri,
+            sha256=piece.sha256,
+            duration_ms=piece.duration_ms,
+            rate=recipe.audio.rate,
+            source=recording.source,
+            license=recording.license,
+            group=recording.group,
+            split=side(recording.group, recipe.split, recipe.seed),
+            answers=recording.answers if truth else "heard",
+            offset_ms=piece.start_ms,
+            truth=sources.window_truth(truth, name, piece.start_ms, end_ms) if truth else None,
+        )
+
+
+def _pieces(path: Path, config: AudioConfig, store: Store) -> list[Piece]:
+    where = key("ingest", INGEST, config, file_digest(path))
+    if store.has(where, ".json"):
+        known: list[Piece] = store.get_json(where, list[Piece])
+        return known
+    audio = decode(path, config)
+    pieces = []
+    for start_ms, end_ms in windows(audio, config.max_clip_ms):
+        part = Audio(audio.samples[:, start_ms * audio.rate // 1000 : end_ms * audio.rate // 1000], audio.rate)
+        pieces.append(Piece(keep(part, store), start_ms, part.duration_ms))
+    store.put_json(where, pieces)
+    return pieces
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes; Rejected where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise Rejected("missing_file", f"{path}: no such file") from None
+    except OSError as error:
+        raise Rejected("unreadable", f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+
+
+def keep(audio: Audio, store: Store) -> str:
+    """Put samples (on the 16-bit grid) into the store under their own digest."""
+    name = digest(audio)
+    if not store.has(name, ".flac"):
+        store.put(name, ".flac", flac(audio))
+    return name
+
+
+def mixtures(recipe: Recipe, material: Mapping[str, Sequence[Clip]]) -> list[mix.Mixture]:
+    """All scenes to compose, from the clips of the material sources by source name."""
+    planned: list[mix.Mixture] = []
+    for config in recipe.mix:
+        speech = material[config.speech] if config.speech else ()
+        sounds = material[config.background] if config.background else ()
+        planned += mix.plan(config, recipe.seed, recipe.audio, speech, sounds, recipe.split)
+    return planned
+
+
+def render_mixtures(batch: Sequence[mix.Mixture], clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Ingested:
+    """Compose scenes into clips with exact truth; known ones are not rendered again."""
+    began = time.perf_counter()
+    made = [_mixed_clip(mixture, clips, recipe, store) for mixture in batch]
+    return Ingested(tuple(made), (), _spent(began, made))
+
+
+def _mixed_clip(mixture: mix.Mixture, clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Clip:
+    used = [(clips[p.clip_id].sha256, clips[p.clip_id].truth) for p in mixture.placements]
+    where = key("mix", MIXING, mixture, used)
+    if not store.has(where, ".json"):
+        audio, reference, truth = mix.render(mixture, lambda sha: read_flac(store.get(sha, ".flac")), clips)
+        store.put_json(where, Mixed(keep(audio, store), keep(reference, store), truth))
+    mixed: Mixed = store.get_json(where, Mixed)
+    return Clip(
+        id=mixture.id,
+        uri=f"mix:{mixture.id}",
+        sha256=mixed.sha256,
+        duration_ms=mixed.truth.duration_ms,
+        rate=recipe.audio.rate,
+        source=mixture.source,
+        license=mixture.license,
+        group=mixture.group,
+        split=mixture.split,
+        answers=mixture.answers,
+        truth=mixed.truth,
+        reference_sha256=mixed.reference_sha256,
+    )
+
+
+def unique(clips: Iterable[Clip]) -> tuple[list[Clip], list[Quarantined]]:
+    """Clips without a second one of the same id or the same samples, in order of id."""
+    kept: list[Clip] = []
+    lost = []
+    ids: dict[str, Clip] = {}
+    contents: dict[str, Clip] = {}
+    for clip in sorted(clips, key=lambda c: c.id):
+        twin = ids.get(clip.id) or contents.get(clip.sha256)
+        if twin is None:
+            ids[clip.id] = contents[clip.sha256] = clip
+            kept.append(clip)
+        else:
+            reason = "duplicate_id" if twin.id == clip.id else "duplicate_audio"
+            detail = f"{clip.uri} is the same as {twin.uri} (clip {twin.id}); remove one of the two"
+            lost.append(Quarantined(clip.id, "ingest", reason, detail, clip.sha256))
+    return kept, lost
+
+
+def batches(things: Sequence[T], size: Callable[[T], float], limit: float) -> list[list[T]]:
+    """Things in groups whose sizes add up to at most `limit` (a larger thing stands alone), order kept."""
+    groups: list[list[T]] = []
+    filled = 0.0
+    for thing in things:
+        if not groups or filled + size(thing) > limit:
+            groups.append([])
+            filled = 0.0
+        groups[-1].append(thing)
+        filled += size(thing)
+    return groups
+
+
+def heard_scene(clip: Clip, recipe: Recipe, store: Store) -> Scene:
+    """What the engines heard in a clip, as one scene; KeyError where something has not been heard."""
+    nodes = hear.hearings(recipe)
+    separation = nodes[0]
+    found = {node: hear.perception(clip, node, separation, store) for node in nodes[1:]}
+    words = [p for node, p in found.items() if node.stage == "transcribe"]
+    by_stage = {node.stage: p for node, p in found.items() if node.stage != "transcribe"}
+    scene = compose_scene(
+        clip.id,
+        clip.duration_ms,
+        by_stage["diarize"].turns,
+        words[0].words,
+        words[1].words if len(words) > 1 else None,
+        by_stage["tag"].events,
+        words[0].language if words[0].words else None,
+    )
+    return replace(scene, snr_db=_heard_snr(clip, scene, separation, store), heard_by=hear.heard_by(recipe))
+
+
+def _heard_snr(clip: Clip, scene: Scene, separation: Hearing, store: Store) -> float | None:
+    """Speech stem over background stem within the turns, in dB, one decimal; None where one of them is absent."""
+    if not scene.turns or not scene.events:
+        return None
+    spoken = merge(interval(t) for t in scene.turns)
+    levels = []
+    for name in ("speech", "background"):
+        audio = hear.stem(clip, name, separation, store)
+        cuts = [audio.samples[:, a * audio.rate // 1000 : b * audio.rate // 1000] for a, b in spoken]
+        levels.append(rms(np.concatenate(cuts, axis=1)))
+    return round(20 * float(np.log10(levels[0] / levels[1])), 1) if min(levels) > 0 else None
+
+
+def compose(clips: Sequence[Clip], recipe: Recipe, store: Store) -> Composed:
+    """Scenes, questions, rationales and gates for a batch of clips that have been heard."""
+    began = time.perf_counter()
+    items: list[Item] = []
+    lost: list[Quarantined] = []
+    for clip in clips:
+        kept, dropped = compose_clip(clip, recipe, store)
+        items += kept
+        lost += dropped
+    return Composed(tuple(items), tuple(lost), _spent(began, clips))
+
+
+def compose_clip(clip: Clip, recipe: Recipe, store: Store) -> tuple[list[Item], list[Quarantined]]:
+    """The rows of one clip, and what a gate kept out."""
+    heard = heard_scene(clip, recipe, store)
+    scene = clip.truth if clip.answers == "truth" and clip.truth else heard
+    questions = generate(scene, recipe.questions, recipe.seed)
+    if not questions:
+        detail = f"{clip.uri}: no question can be asked safely ({len(scene.turns)} turns, {len(scene.events)} events)"
+        return [], [Quarantined(clip.id, "questions", "nothing_to_ask", detail, clip.sha256)]
+    snippets = [t.text for t in heard.turns if t.text]
+    items, lost = [], []
+    for variant, question in enumerate(questions):
+        text = rationale.render(scene, question, variant)
+        rejected = gates.judge(question, text, scene, snippets, recipe.gates)
+        if rejected:
+            lost.append(Quarantined(question.id, "gates", rejected.reason, rejected.detail, clip.sha256))
+            continue
+        row = Item(
+            id=question.id,
+            clip_id=clip.id,
+            question=question.text,
+            choices=question.choices,
+            answer=question.answer,
+            answer_index=question.answer_index,
+            task=question.task,
+            template=question.template,
+            rationale=text,
+            scene=scene,
+            evidence=question.evidence,
+            reflected=False,
+            audio_dependence=None,
+            source=clip.source,
+            license=clip.license,
+            group=clip.group,
+            split=clip.split,
+            answers_from=clip.answers,
+            heard_by=heard.heard_by,
+            key="0" * 64,
+        )
+        items.append(replace(row, key=key("item", clip.sha256, row)))
+    return items, lost
+
+
+def write_shard(plan: ShardPlan, folder: Path, recipe: Recipe, store: Store) -> int:
+    """Write one Parquet file; returns its bytes."""
+    return write_shard_file(plan, folder, recipe.shard, lambda sha: store.get(sha, ".flac"), recipe.audio.rate)
+
+
+def sweep(folder: Path, plans: Sequence[ShardPlan]) -> None:
+    """Remove the shards of an earlier build that this one does not have."""
+    named = {p.name for p in plans}
+    for path in folder.glob("*.parquet"):
+        if path.name not in named:
+            path.unlink()
+
+
+def enforce(items: int, lost: Sequence[Quarantined], limit: float) -> None:
+    """Fail the build where more than the recipe's share fell out; says what to look at."""
+    share = len(lost) / (items + len(lost)) if items or lost else 1.0
+    if items == 0 or share > limit:
+        reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(q.reason for q in lost).most_common(4))
+        raise PaqaError(
+            f"{len(lost)} of {items + len(lost)} rows are quarantined ({share:.0%}, the recipe allows {limit:.0%}): "
+            f"{reasons or 'nothing was found'}; look into quarantine.parquet, or raise gates.max_quarantined"
+        )

@@ -1,0 +1,138 @@
+"""`paqa check DIR`: are the shards what they claim to be? Schema, audio, rationale round trip, splits, balance."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paqa import rationale, shard
+from paqa.audio import read_flac
+from paqa.errors import PaqaError
+from paqa.schema import problems
+from paqa.types import Item, Split
+
+
+@dataclass
+class Checked:
+    """What was read, and every problem found (one line each)."""
+
+    rows: int = 0
+    clips: set[str] = field(default_factory=set)
+    splits: Counter[str] = field(default_factory=Counter)
+    tasks: Counter[str] = field(default_factory=Counter)
+    positions: Counter[int] = field(default_factory=Counter)
+    choices: Counter[int] = field(default_factory=Counter)
+    sides: dict[str, set[Split]] = field(default_factory=lambda: defaultdict(set))
+    heard: dict[str, str] = field(default_factory=dict)  # digest of the audio bytes -> what was wrong with them, or ""
+    problems: list[str] = field(default_factory=list)
+
+
+def check(folder: Path) -> Checked:
+    """Read every row of a build and test it; PaqaError only where nothing can be read at all."""
+    found = Checked()
+    ids: set[str] = set()
+    for path in shard.files(folder):
+        found.problems += [f"{path.name}: {p}" for p in _file(path)]
+    for row in shard.rows(folder):
+        name = str(row.get("id"))
+        if name in ids:
+            found.problems.append(f"{name}: this id occurs twice")
+        ids.add(name)
+        found.problems += [f"{name}: {p}" for p in _row(row, found)]
+    for group, splits in sorted(found.sides.items()):
+        if len(splits) > 1:
+            found.problems.append(f"group {group!r} is in {' and '.join(sorted(splits))}")
+    return found
+
+
+def _file(path: Path) -> Iterator[str]:
+    file = shard.open_shard(path)
+    if b"huggingface" not in (file.schema_arrow.metadata or {}):
+        yield "the schema metadata names no Hugging Face features; write shards with paqa build"
+    for i in range(file.num_row_groups):
+        size = file.metadata.row_group(i).total_byte_size
+        if size > 100_000_000:
+            yield f"row group {i} has {size / 1e6:.0f} MB, expected at most 100; lower shard.row_group_mb"
+
+
+def _row(row: dict[str, Any], found: Checked) -> Iterator[str]:
+    audio = row.pop("audio", None) or {}
+    wrong = list(problems("item", row))
+    yield from wrong
+    if wrong:
+        return
+    item = shard.item(row)
+    found.rows += 1
+    found.clips.add(item.clip_id)
+    found.splits[item.split] += 1
+    found.tasks[item.task] += 1
+    found.positions[item.answer_index] += 1
+    found.choices[len(item.choices)] += 1
+    found.sides[item.group].add(item.split)
+    yield from _audio(audio.get("bytes"), item, found)
+    yield from _answer(item)
+    yield from _evidence(item)
+
+
+def _audio(data: bytes | None, item: Item, found: Checked) -> Iterator[str]:
+    digest = hashlib.sha256(data or b"").hexdigest()
+    if digest not in found.heard:
+        found.heard[digest] = _decoded(data, item)
+    if found.heard[digest]:
+        yield found.heard[digest]
+
+
+def _decoded(data: bytes | None, item: Item) -> str:
+    if not data:
+        return "audio.bytes is empty"
+    try:
+        length = read_flac(data).duration_ms
+    except (RuntimeError, PaqaError) as error:
+        return f"audio.bytes does not decode: {error}"
+    expected = item.scene.duration_ms
+    return "" if abs(length - expected) <= 10 else f"audio lasts {length} ms, the scene says {expected}"
+
+
+def _answer(item: Item) -> Iterator[str]:
+    if not 0 <= item.answer_index < len(item.choices) or item.choices[item.answer_index] != item.answer:
+        yield f"answer {item.answer!r} is not choice {item.answer_index}"
+    if len(set(item.choices)) != len(item.choices):
+        yield "two choices are equal"
+    try:
+        trace = rationale.parse(item.rationale)
+    except PaqaError as error:
+        yield f"rationale: {error}"
+        return
+    if (trace.env, trace.speakers, trace.asr) != rationale.perceive(item.scene):
+        yield "rationale: ENV, SPEAKER or ASR differ from the scene"
+    final = trace.final or trace.response
+    if (final.index, final.text) != (item.answer_index, item.answer):
+        yield f"rationale concludes {final.text!r}, the answer is {item.answer!r}"
+
+
+def _evidence(item: Item) -> Iterator[str]:
+    counts = {"turn": len(item.scene.turns), "word": len(item.scene.words), "event": len(item.scene.events)}
+    for e in item.evidence:
+        if e.index >= counts[e.kind]:
+            yield f"evidence {e.kind} {e.index} does not exist: the scene has {counts[e.kind]}"
+    for span in (*item.scene.turns, *item.scene.words, *item.scene.events):
+        if not 0 <= span.start_ms < span.end_ms <= item.scene.duration_ms:
+            yield f"a span [{span.start_ms}, {span.end_ms}) ms lies outside the clip of {item.scene.duration_ms} ms"
+
+
+def text(found: Checked) -> str:
+    """The report a person reads."""
+    letters = {i: n for i, n in sorted(found.positions.items())}
+    lines = [
+        f"rows         {found.rows} about {len(found.clips)} clips",
+        f"splits       {', '.join(f'{k} {v}' for k, v in sorted(found.splits.items()))}",
+        f"tasks        {', '.join(f'{k} {v}' for k, v in found.tasks.most_common())}",
+        f"choices      {', '.join(f'{v} rows with {k}' for k, v in sorted(found.choices.items()))}",
+        f"positions    {', '.join(f'{chr(65 + i)} {n / max(1, found.rows):.1%}' for i, n in letters.items())}",
+        f"problems     {len(found.problems) or 'none'}",
+    ]
+    return "\n".join([*lines, *(f"  {p}" for p in found.problems[:20])])

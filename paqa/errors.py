@@ -1,0 +1,20 @@
+"""The one error that paqa raises for wrong input: what was found, what was expected, what to do next."""
+
+
+class PaqaError(Exception):
+    """Wrong input or a missing requirement; the message is one line for a person. Never retried."""
+
+
+class Rejected(PaqaError):
+    """One recording, clip or question cannot be used: it becomes a quarantine row and the rest goes on.
+
+    `reason` is a short stable code (a column of quarantine.parquet), the message is the detail.
+    """
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type["Rejected"], tuple[str, str]]:
+        return type(self), (self.reason, self.detail)

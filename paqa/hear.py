@@ -1,0 +1,178 @@
+"""Which engine listens to which stem: keys of what will be heard, and the listening itself, batch by batch.
+
+Keys follow from the recipe and the clip alone, so what is complete is known without loading anything. A stage's key
+holds the keys of its inputs: a new separator moves the key of every word heard on its stem, and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from paqa.audio import flac, quantize, read_flac
+from paqa.engines.base import Heard, engine_class
+from paqa.recipe import Recipe
+from paqa.store import Store, key
+from paqa.types import Audio, Clip, Event, HeardBy, Quarantined, Stage, Stem, Tag, Turn, Word
+
+STAGES: tuple[Stage, ...] = ("separate", "diarize", "tag", "transcribe")
+
+
+@dataclass(frozen=True)
+class Perception:
+    """What the store keeps of one hearing other than stems: `Heard` without audio."""
+
+    turns: tuple[Turn, ...] = ()
+    events: tuple[Event, ...] = ()
+    tags: tuple[Tag, ...] = ()
+    words: tuple[Word, ...] = ()
+    language: str | None = None
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """One engine on one stem: a node of the walk, e.g. transcribe on the speech stem."""
+
+    stage: Stage
+    stem: Stem
+    engine: str
+    params: str  # canonical JSON of the engine's Params
+
+    @property
+    def name(self) -> str:
+        return self.stage if self.stage == "separate" else f"{self.stage} {self.stem}"
+
+    @property
+    def suffix(self) -> str:
+        return ".flac" if self.stage == "separate" else ".json"
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What listening to a batch cost: seconds inside engines and in all, and the audio heard."""
+
+    audio_s: float = 0.0
+    model_s: float = 0.0
+    total_s: float = 0.0
+    clips: int = 0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+def astuple(spent: Spent) -> tuple[float, float, float, int]:
+    """The four figures in order."""
+    return spent.audio_s, spent.model_s, spent.total_s, spent.clips
+
+
+def hearings(recipe: Recipe) -> list[Hearing]:
+    """All hearings of a recipe, separation first."""
+    found = []
+    for stage in STAGES:
+        config = recipe.hearing(stage)
+        params = msgspec.json.encode(recipe.parameters(stage), order="deterministic").decode()
+        found.append(Hearing(stage, config.stem, config.engine, params))
+        if stage == "transcribe" and config.align not in (None, config.stem):
+            found.append(Hearing(stage, config.align, config.engine, params))
+    return found
+
+
+def wanted(recipe: Recipe, stage: Stage, second: bool = False) -> Hearing | None:
+    """The recipe's hearing of a stage; the second one where transcription is heard twice."""
+    found = [h for h in hearings(recipe) if h.stage == stage]
+    return found[second] if len(found) > second else None
+
+
+@cache
+def revision(engine: str) -> str:
+    """The engine's revision, from package metadata only."""
+    return str(engine_class(engine).identify())
+
+
+def heard_key(clip: Clip, hearing: Hearing, separation: Hearing) -> str:
+    """Where the store keeps this hearing of this clip."""
+    parts = [hearing.stage, hearing.engine, revision(hearing.engine), hearing.params]
+    if hearing.stem == "mix":
+        return key(*parts, clip.sha256)
+    return key(*parts, hearing.stem, heard_key(clip, separation, separation))
+
+
+def heard_by(recipe: Recipe) -> tuple[HeardBy, ...]:
+    """Engine and revision of every stage."""
+    return tuple(HeardBy(s, recipe.hearing(s).engine, revision(recipe.hearing(s).engine)) for s in STAGES)
+
+
+def missing(clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store) -> list[Clip]:
+    """The clips that nobody has heard this way yet."""
+    return [c for c in clips if not store.has(heard_key(c, hearing, separation), hearing.suffix)]
+
+
+def stem(clip: Clip, name: Stem, separation: Hearing, store: Store) -> Audio:
+    """A clip's mix or stem, `(channels, n)`; background is exactly mix minus speech, so only speech is stored."""
+    mix = read_flac(store.get(clip.sha256, ".flac"))
+    if name == "mix":
+        return mix
+    speech = read_flac(store.get(heard_key(clip, separation, separation), ".flac"))
+    return speech if name == "speech" else Audio(mix.samples - speech.samples, mix.rate)
+
+
+def perception(clip: Clip, hearing: Hearing, separation: Hearing, store: Store) -> Perception:
+    """What was heard, from the store; KeyError where it was not."""
+    found: Perception = store.get_json(heard_key(clip, hearing, separation), Perception)
+    return found
+
+
+@cache
+def _engine(name: str, params: str, device: str, threads: int) -> Any:
+    """The loaded engine of this worker process."""
+    kind = engine_class(name)
+    return kind(msgspec.json.decode(params, type=kind.Params), device=device, threads=threads)
+
+
+def listen(
+    clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store, device: str = "cpu", threads: int = 1
+) -> tuple[Spent, list[Quarantined]]:
+    """Hear a batch of clips and put what was heard into the store.
+
+    An engine that fails on a batch is given its clips one by one; those that still fail are returned as quarantined.
+    """
+    began = time.perf_counter()
+    engine = _engine(hearing.engine, hearing.params, device, threads)
+    batch = [stem(c, hearing.stem, separation, store) for c in clips]
+    at_model = time.perf_counter()
+    try:
+        heard: list[Heard | Quarantined] = list(engine(batch))
+    except Exception:  # noqa: BLE001 - foreign code; each clip gets its own chance and its own quarantine row
+        heard = [_alone(engine, clip, audio, hearing) for clip, audio in zip(clips, batch, strict=True)]
+    model_s = time.perf_counter() - at_model
+    lost = []
+    for clip, found in zip(clips, heard, strict=True):
+        if isinstance(found, Quarantined):
+            lost.append(found)
+        else:
+            _keep(clip, hearing, separation, found, store)
+    audio_s = sum(c.duration_ms for c in clips) / 1000
+    return Spent(audio_s, model_s, time.perf_counter() - began, len(clips)), lost
+
+
+def _alone(engine: Any, clip: Clip, audio: Audio, hearing: Hearing) -> Heard | Quarantined:
+    try:
+        return engine([audio])[0]  # type: ignore[no-any-return]
+    except Exception as error:  # noqa: BLE001 - see listen
+        detail = f"{hearing.engine} failed on {clip.uri}: {type(error).__name__}: {error}"
+        return Quarantined(clip.id, hearing.stage, "engine_failed", detail, clip.sha256)
+
+
+def _keep(clip: Clip, hearing: Hearing, separation: Hearing, heard: Heard, store: Store) -> None:
+    where = heard_key(clip, hearing, separation)
+    if hearing.stage == "separate":
+        speech = heard.stems["speech"]
+        store.put(where, ".flac", flac(Audio(quantize(speech.samples), speech.rate)))
+    else:
+        kept = Perception(heard.turns, heard.events, heard.tags, heard.words, heard.language)
+        store.put_json(where, kept)

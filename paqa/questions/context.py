@@ -1,0 +1,265 @@
+"""What a template works with: one scene, seen as background sounds, voices, runs of speech and quotable lines."""
+
+from __future__ import annotations
+
+import difflib
+import random
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import TypeVar
+
+from paqa import ontology
+from paqa.questions.draft import Background, Line
+from paqa.questions.names import CONFUSABLE, EVERYDAY, UNASKED
+from paqa.questions.prose import excerpt, listing, lower, normal, number, opening, rng_for, seconds, spoken, upper
+from paqa.recipe import QuestionsConfig
+from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
+from paqa.types import Evidence, Scene, Turn
+
+MIN_EVENT_MS = 200  # shorter sounds are not asked about
+MIN_TURN_MS = 400  # shorter turns are not asked about
+CLEAR_MS = 300  # two onsets nearer than this have no safe order
+SAFE_MS = 1000  # a difference in time from which an order is certain
+JOIN_MS = 300  # a pause shorter than this does not end an occasion
+APART_MS = 600  # a pause from which two occasions are clearly two
+
+T = TypeVar("T")
+
+
+class Context:
+    """A scene prepared for questions; `rng` is seeded by the clip and the template."""
+
+    def __init__(self, scene: Scene, config: QuestionsConfig, rng: random.Random):
+        self.scene = scene
+        self.config = config
+        self.rng = rng
+
+    def pick(self, *options: T) -> T:
+        """One of several wordings."""
+        return self.rng.choice(options)
+
+    def shuffled(self, items: Iterable[T]) -> list[T]:
+        """The items in a seeded order."""
+        found = list(items)
+        self.rng.shuffle(found)
+        return found
+
+    @cached_property
+    def backgrounds(self) -> tuple[Background, ...]:
+        """The background sounds that can be asked about, by first onset."""
+        by_mid: dict[str, list[int]] = {}
+        for i, event in enumerate(self.scene.events):
+            if event.label not in UNASKED:
+                by_mid.setdefault(event.mid, []).append(i)
+        found = [b for mid, indices in by_mid.items() if (b := self._background(mid, indices))]
+        return tuple(sorted(found, key=lambda b: (b.start_ms, b.label)))
+
+    def _background(self, mid: str, indices: list[int]) -> Background | None:
+        events = [self.scene.events[i] for i in indices]
+        occasions = merge((interval(e) for e in events), JOIN_MS)
+        if not occasions:
+            return None
+        safe = all(e.end_ms - e.start_ms >= MIN_EVENT_MS for e in events)
+        return Background(events[0].label, mid, tuple(indices), tuple(occasions), safe)
+
+    @cached_property
+    def safe_backgrounds(self) -> list[Background]:
+        """Background sounds long enough to be asked about."""
+        return [b for b in self.backgrounds if b.safe]
+
+    def alike(self, a: Background, b: Background) -> bool:
+        """Whether one of two sounds may be taken for the other: the same, a kind of it, or easily confused."""
+        return alike(a.mid, a.label, b.mid, b.label)
+
+    def others(self, sound: Background) -> list[Background]:
+        """The sounds in the scene that cannot be taken for this one."""
+        return [b for b in self.backgrounds if not self.alike(b, sound)]
+
+    def lone(self, sound: Background) -> bool:
+        """Whether nothing else in the scene can be taken for this sound."""
+        return all(b.mid == sound.mid or not self.alike(b, sound) for b in self.backgrounds)
+
+    def absent(self, like: Sequence[Background], count: int) -> list[str]:
+        """Labels of sounds that are plausible here and certainly not in the scene, no two alike."""
+        siblings = [ontology.label(m) for b in like for m in ontology.siblings(b.mid)]
+        near = self.shuffled(dict.fromkeys(siblings))[: self.rng.randint(1, max(1, count))]
+        found: list[tuple[str, str]] = []
+        for label in [*near, *self.shuffled(EVERYDAY)]:
+            mid = ontology.mid(label)
+            taken = [*found, *((e.mid, e.label) for e in self.scene.events)]
+            if label not in UNASKED and not any(alike(mid, label, m, other) for m, other in taken):
+                found.append((mid, label))
+        return self.shuffled(label for _, label in found[:count])
+
+    def decoy_sounds(self, answer: Background, present: Sequence[Background]) -> tuple[str, ...]:
+        """Choices beside the answer: sounds of the scene first, then plausible absent ones."""
+        chosen: list[Background] = []
+        for b in self.shuffled(present):
+            if not any(self.alike(b, c) for c in (answer, *chosen)):
+                chosen.append(b)
+        missing = max(0, self.config.choices - 1 - len(chosen))
+        absent = self.absent([self.rng.choice([answer, *chosen])], missing) if missing else []
+        return (*(b.choice for b in chosen), *(upper(spoken(label)) for label in absent))
+
+    def weigh_sounds(self, say: Callable[[Background], str]) -> Callable[[Sequence[str]], str]:
+        """Why sounds are wrong: what the template says of those in the scene, and that the rest is not there."""
+        return lambda decoys: self._weigh_sounds(decoys, say)
+
+    def _weigh_sounds(self, decoys: Sequence[str], say: Callable[[Background], str]) -> str:
+        named = {b.choice: b for b in self.backgrounds}
+        present = [say(named[d]) for d in decoys if d in named]
+        missing = [lower(d) for d in decoys if d not in named]
+        parts = [upper(listing(present)) + "."] if present else []
+        if missing:
+            frames = ("There is no trace of {}.", "Nothing in the recording sounds like {}.", "I find no sign of {}.",
+                      "{} cannot be heard anywhere.", "The recording gives no hint of {}.")  # fmt: skip
+            parts.append(upper(self.rng.choice(frames).format(listing(missing, "or"))))
+        return " ".join(parts)
+
+    @cached_property
+    def speech(self) -> list[Interval]:
+        """Where somebody speaks."""
+        return merge(interval(t) for t in self.scene.turns)
+
+    def turns_of(self, speaker: int) -> list[int]:
+        """Indices of a speaker's turns."""
+        return [i for i, t in enumerate(self.scene.turns) if t.speaker == speaker]
+
+    def voice(self, speaker: int) -> list[Interval]:
+        """Where one speaker speaks."""
+        return merge(interval(self.scene.turns[i]) for i in self.turns_of(speaker))
+
+    @cached_property
+    def speakers(self) -> list[int]:
+        """The numbers of the speakers, in order."""
+        return sorted({t.speaker for t in self.scene.turns})
+
+    @cached_property
+    def numbered(self) -> bool:
+        """Whether "the second speaker" is clear: numbers run from 1 in the order of safely distinct first onsets."""
+        onsets = [self.voice(s)[0][0] if self.voice(s) else -1 for s in self.speakers]
+        ordered = all(b - a >= CLEAR_MS for a, b in zip(onsets, onsets[1:], strict=False))
+        return ordered and self.speakers == list(range(1, len(onsets) + 1)) and -1 not in onsets
+
+    def decoy_speakers(self, answer: int) -> tuple[str, ...]:
+        """The other speakers; where these are too few, sometimes one number more than there are."""
+        others = self.shuffled(s for s in self.speakers if s != answer)
+        beyond = len(self.speakers) + 1
+        if len(others) < self.config.choices - 1 and self.rng.random() < 0.5:
+            others.append(beyond)
+        return tuple(f"Speaker {s}" for s in others)
+
+    def weigh_speakers(self, say: Callable[[list[int]], str]) -> Callable[[Sequence[str]], str]:
+        """Why speakers are wrong: what the template says of those in the scene, and that the rest does not exist."""
+
+        def weigh(decoys: Sequence[str]) -> str:
+            numbers = sorted(int(d.split()[1]) for d in decoys)
+            present = [n for n in numbers if n in self.speakers]
+            parts = [say(present)] if present else []
+            if len(present) < len(numbers):
+                count = number(len(self.speakers))
+                parts.append(f"There are only {count} voices, so there is no speaker {numbers[-1]}.")
+            return " ".join(parts)
+
+        return weigh
+
+    def near_counts(self, count: int, lowest: int = 1) -> tuple[str, ...]:
+        """Neighbouring counts: a window of the size of the choices, laid at random around the true one."""
+        size = self.config.choices
+        first = self.rng.randint(max(lowest, count - size + 1), count)
+        return tuple(upper(number(n)) for n in self.shuffled(range(first, first + size)) if n != count)
+
+    def crowded(self, turn: Turn) -> bool:
+        """Whether others talk over more than half of a turn."""
+        voices = [interval(t) for t in self.scene.turns if t.speaker != turn.speaker]
+        return 2 * total(intersect([interval(turn)], voices)) > turn.end_ms - turn.start_ms
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """Everything that can be quoted, one per turn, no two that could be taken for one another."""
+        found = [line for i, t in enumerate(self.scene.turns) if (line := self._line(i, t))]
+        texts = [normal(t.text) for t in self.scene.turns]
+        return [x for x in found if not any(i != x.turn and same(normal(x.text), t) for i, t in enumerate(texts))]
+
+    def _line(self, index: int, turn: Turn) -> Line | None:
+        if turn.end_ms - turn.start_ms < MIN_TURN_MS or self.crowded(turn):
+            return None
+        text, whole = opening(turn.text)
+        return Line(index, turn.speaker, text, interval(turn), whole) if text else None
+
+    def decoy_lines(self, *lines: Line) -> tuple[str, ...]:
+        """Real words of the same clip, other than these."""
+        return tuple(x.choice for x in self.shuffled(self.lines) if x not in lines)
+
+    def weigh_lines(self, head: Sequence[str]) -> Callable[[Sequence[str]], str]:
+        """Why lines are wrong: who says each of them, and when."""
+
+        def weigh(decoys: Sequence[str]) -> str:
+            named = {x.choice: x for x in self.lines}
+            chosen = sorted((named[d] for d in decoys), key=lambda x: x.span)
+            told = [f"speaker {x.speaker} says {excerpt(x.text)} at {seconds(x.span[0])}" for x in chosen]
+            return f"{self.rng.choice(head)} {listing(told)}."
+
+        return weigh
+
+    def turn_evidence(self, indices: Iterable[int]) -> tuple[Evidence, ...]:
+        """References to turns."""
+        return tuple(Evidence("turn", i) for i in sorted(set(indices)))
+
+    def sound_evidence(self, sound: Background, occasion: int | None = None) -> tuple[Evidence, ...]:
+        """References to the events of a sound, or of one of its occasions."""
+        span = None if occasion is None else sound.occasions[occasion]
+        kept = [i for i in sound.events if span is None or overlap(span, interval(self.scene.events[i]))]
+        return tuple(Evidence("event", i) for i in kept)
+
+    def margin(self, evidence: Sequence[Evidence], *ratios: float, words: bool = False) -> float:
+        """How safe the perception behind a question is: its weakest link, in [0, 1].
+
+        `ratios` are differences relative to safe ones; `words` says that the very words of the turns matter.
+        """
+        links = [min(1.0, max(0.0, r)) for r in ratios]
+        for e in evidence:
+            links.append(self._event_margin(e.index) if e.kind == "event" else self._turn_margin(e.index, words))
+        return round(min(links, default=1.0), 4)
+
+    def _event_margin(self, index: int) -> float:
+        event = self.scene.events[index]
+        return event.score * self._agreement(interval(event), ("tag", "separate"))
+
+    def _turn_margin(self, index: int, words: bool) -> float:
+        turn = self.scene.turns[index]
+        if not words:
+            return self._agreement(interval(turn), ("diarize",))
+        sure = [w.confidence for w in self.scene.words if w.speaker == turn.speaker and _inside(w.start_ms, turn)]
+        return (sum(sure) / len(sure) if sure else 1.0) * self._agreement(interval(turn), ("diarize", "transcribe"))
+
+    def _agreement(self, span: Interval, stages: Sequence[str]) -> float:
+        disputed = merge((d.start_ms, d.end_ms) for d in self.scene.disagreements if d.stage in stages)
+        return 1.0 - min(1.0, 2 * total(intersect([span], disputed)) / max(1, span[1] - span[0]))
+
+
+def alike(mid: str, label: str, other_mid: str, other: str) -> bool:
+    """Whether a listener may take one sound for the other."""
+    if mid == other_mid or spoken(label) == spoken(other) or ontology.related(mid, other_mid):
+        return True
+    return any(label in group and other in group for group in CONFUSABLE)
+
+
+def same(line: str, text: str) -> bool:
+    """Whether a normalised text contains, or is nearly, a normalised line."""
+    return f" {line} " in f" {text} " or difflib.SequenceMatcher(None, line, text, autojunk=False).ratio() > 0.8
+
+
+def pause_ratio(occasions: Sequence[Interval]) -> float:
+    """The shortest pause between occasions relative to a safe one; infinite where there is only one occasion."""
+    pauses = [gap(a, b) for a, b in zip(occasions, occasions[1:], strict=False)]
+    return min(pauses) / SAFE_MS if pauses else float("inf")
+
+
+def context(scene: Scene, config: QuestionsConfig, seed: int, template: str) -> Context:
+    """The context of one template on one scene."""
+    return Context(scene, config, rng_for(seed, scene.clip_id, template))
+
+
+def _inside(at_ms: int, turn: Turn) -> bool:
+    return turn.start_ms <= at_ms < turn.end_ms

@@ -1,0 +1,143 @@
+"""How many: occasions of a sound, kinds of sounds, voices, turns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from paqa.questions.context import APART_MS, CLEAR_MS, MIN_TURN_MS, SAFE_MS, Context, pause_ratio
+from paqa.questions.draft import Draft, Template
+from paqa.questions.prose import listing, number, ordinal, plural, spans, speakers, the_sound, times, upper
+from paqa.spans import Interval, interval, overlap, total
+
+
+def sound_occasions(ctx: Context) -> Iterator[Draft]:
+    """On how many separate occasions is a sound heard? A single occasion is asked about only now and then."""
+    for sound in ctx.shuffled(ctx.safe_backgrounds):
+        count = len(sound.occasions)
+        apart = pause_ratio(sound.occasions)
+        if not ctx.lone(sound) or apart < APART_MS / SAFE_MS or (count == 1 and ctx.rng.random() < 0.7):
+            continue
+        evidence = ctx.sound_evidence(sound)
+        yield Draft(
+            texts=(
+                f"On how many separate occasions is {the_sound(sound.label)} heard?",
+                f"Counting only stretches with a clear pause between them, how often is {the_sound(sound.label)} heard?",
+                f"How many separate times can {sound.name} be heard?",
+            ),
+            answer=upper(number(count)),
+            decoys=ctx.near_counts(count),
+            evidence=evidence,
+            plan=ctx.pick(
+                f"follow {the_sound(sound.label)} through the recording and count each return after a pause",
+                f"pick out every stretch in which {sound.name} can be heard and count them",
+            ),
+            reasoning=f"{upper(the_sound(sound.label))} is heard {times(count)}, at {spans(sound.occasions, most=8)}"
+            + (", with clear pauses between." if count > 1 else "."),
+            weigh=_weigh_counts(ctx, count, "such a stretch", "such stretches"),
+            margin=ctx.margin(evidence, apart),
+        )
+
+
+def different_sounds(ctx: Context) -> Iterator[Draft]:
+    """How many different background sounds are there? Only where none could be taken for another."""
+    sounds = ctx.backgrounds
+    if not sounds or not all(b.safe and ctx.lone(b) for b in sounds) or len({e.mid for e in ctx.scene.events}) > len(sounds):
+        return
+    evidence = tuple(e for b in sounds for e in ctx.sound_evidence(b))
+    yield Draft(
+        texts=(
+            "How many different kinds of background sound are there?",
+            "Not counting speech, how many different sounds can be made out?",
+            "How many distinct sounds does the background contain?",
+        ),
+        answer=upper(number(len(sounds))),
+        decoys=ctx.near_counts(len(sounds)),
+        evidence=evidence,
+        plan=ctx.pick(
+            "list the different sounds of the background, counting repetitions once",
+            "go through the background and note every new kind of sound",
+        ),
+        reasoning=f"The background has {listing([f'{b.name} ({spans(b.occasions)})' for b in sounds])}: that makes"
+        f" {number(len(sounds))}.",
+        weigh=_weigh_counts(ctx, len(sounds), "kind of sound", "kinds of sound"),
+        margin=ctx.margin(evidence),
+    )
+
+
+def speaker_count(ctx: Context) -> Iterator[Draft]:
+    """How many people speak?"""
+    count = len(ctx.speakers)
+    shortest = min((total(ctx.voice(s)) for s in ctx.speakers), default=0)
+    if shortest < MIN_TURN_MS:
+        return
+    firsts = [min(ctx.turns_of(s)) for s in ctx.speakers]
+    evidence = ctx.turn_evidence(firsts)
+    told = [f"speaker {s} is first heard at {interval(ctx.scene.turns[i])[0] / 1000:.1f} s" for s, i in zip(ctx.speakers, firsts, strict=True)]
+    yield Draft(
+        texts=(
+            "How many different people speak?",
+            "How many voices take part in this recording?",
+            "How many speakers can be told apart?",
+            "How many people can be heard talking?",
+        ),
+        answer=upper(number(count)),
+        decoys=ctx.near_counts(count),
+        evidence=evidence,
+        plan=ctx.pick(
+            "tell the voices apart and count them",
+            "compare each new stretch of speech with the voices already heard and count the new ones",
+        ),
+        reasoning=f"{upper(listing(told))}." if count > 1 else "All the speech comes from one and the same voice.",
+        weigh=_weigh_counts(ctx, count, "voice", "voices"),
+        margin=ctx.margin(evidence, shortest / SAFE_MS),
+    )
+
+
+def turn_count(ctx: Context) -> Iterator[Draft]:
+    """How many turns does a speaker take? Only where nobody talks over them and changes are clear."""
+    if len(ctx.speakers) < 2 or not ctx.numbered:
+        return
+    for speaker in ctx.shuffled(ctx.speakers):
+        own = ctx.turns_of(speaker)
+        spoken_over = sum(overlap(interval(ctx.scene.turns[i]), interval(t)) for i in own for t in ctx.scene.turns if t.speaker != speaker)
+        runs = _runs(ctx, speaker)
+        shortest = min(end - start for start, end in runs)
+        if spoken_over > 200 or shortest < MIN_TURN_MS:
+            continue
+        evidence = ctx.turn_evidence(own)
+        who = f"the {ordinal(speaker)} person to speak"
+        yield Draft(
+            texts=(
+                f"How many turns does {who} take? Speech without anybody else in between is one turn.",
+                f"Counting everything that is said before somebody else speaks as one turn, how many turns does {who} have?",
+                f"How many times does {who} take the floor? Going on after a mere pause does not count as a new time.",
+            ),
+            answer=upper(number(len(runs))),
+            decoys=ctx.near_counts(len(runs)),
+            evidence=evidence,
+            plan=ctx.pick(
+                f"follow speaker {speaker} and count how often the floor comes back to that voice",
+                f"split the talk at each change of voice and count the stretches that belong to speaker {speaker}",
+            ),
+            reasoning=f"Speaker {speaker} holds the floor {times(len(runs))}, at {spans(runs, most=8)}"
+            + (f"; in between, {speakers([s for s in ctx.speakers if s != speaker])} can be heard." if len(runs) > 1 else "."),
+            weigh=_weigh_counts(ctx, len(runs), "turn", "turns"),
+            margin=ctx.margin(evidence, shortest / SAFE_MS),
+        )
+
+
+def _runs(ctx: Context, speaker: int) -> list[Interval]:
+    """The stretches that a speaker talks without anybody else starting in between."""
+    runs: list[Interval] = []
+    before = None
+    for turn in ctx.scene.turns:
+        if turn.speaker == speaker and before == speaker:
+            runs[-1] = (runs[-1][0], max(runs[-1][1], turn.end_ms))
+        elif turn.speaker == speaker:
+            runs.append(interval(turn))
+        before = turn.speaker
+    return runs
+
+
+def _weigh_counts(ctx: Context, count: int, one: str, many: str) -> "CountWeigher":
+    return CountWeigher(ctx, count, one, many)

@@ -1,0 +1,86 @@
+"""What templates are made of: drafts of questions, and the sounds and lines that they ask about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from paqa.questions.prose import spoken, upper
+from paqa.spans import Interval
+from paqa.types import Evidence
+
+if TYPE_CHECKING:
+    from paqa.questions.context import Context
+
+Level = Literal["environment", "speaker"]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One question before its choices are drawn. Of `decoys`, best first, as many are used as the recipe wants.
+
+    `plan` completes "I need to ..."; `weigh` says why the decoys drawn are wrong.
+    """
+
+    texts: tuple[str, ...]
+    answer: str
+    decoys: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
+    plan: str
+    reasoning: str
+    weigh: Callable[[Sequence[str]], str]
+    margin: float
+    fewest: int = 3
+
+
+@dataclass(frozen=True)
+class Template:
+    """A kind of question: its name, its family (`task`), its level, and the function that drafts it."""
+
+    name: str
+    task: str
+    level: Level
+    drafts: Callable[[Context], Iterator[Draft]]
+
+
+@dataclass(frozen=True)
+class Background:
+    """One kind of background sound: the events it rests on and the separate occasions on which it is heard."""
+
+    label: str
+    mid: str
+    events: tuple[int, ...]
+    occasions: tuple[Interval, ...]
+    safe: bool
+
+    @property
+    def start_ms(self) -> int:
+        return self.occasions[0][0]
+
+    @property
+    def end_ms(self) -> int:
+        return self.occasions[-1][1]
+
+    @property
+    def name(self) -> str:
+        return spoken(self.label)
+
+    @property
+    def choice(self) -> str:
+        return upper(self.name)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Something a question can quote: the text of a turn, or the first sentences of a long one (`whole` is False)."""
+
+    turn: int
+    speaker: int
+    text: str
+    span: Interval
+    whole: bool
+
+    @property
+    def choice(self) -> str:
+        return f'"{self.text}"'

@@ -1,0 +1,129 @@
+"""Which background sound comes first, last, or next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
+from paqa.questions.draft import Background, Draft, Template
+from paqa.questions.prose import seconds, the_sound, upper
+
+
+def first_sound(ctx: Context) -> Iterator[Draft]:
+    """Which sound sets in first?"""
+    if not ctx.safe_backgrounds:
+        return
+    sound = min(ctx.safe_backgrounds, key=lambda b: b.start_ms)
+    others = ctx.others(sound)
+    lead = min((b.start_ms - sound.start_ms for b in others), default=0)
+    if lead < CLEAR_MS:
+        return
+    evidence = (*ctx.sound_evidence(sound, 0), *(e for b in others for e in ctx.sound_evidence(b, 0)))
+    yield Draft(
+        texts=(
+            "Which background sound is heard first?",
+            "Leaving the speech aside, which sound sets in first?",
+            "Which of these sounds starts before all the others?",
+            "What is the earliest sound in the background?",
+        ),
+        answer=sound.choice,
+        decoys=ctx.decoy_sounds(sound, others),
+        evidence=evidence,
+        plan=ctx.pick(
+            "put the background sounds in the order in which they start",
+            "note the moment at which each background sound sets in and take the earliest",
+        ),
+        reasoning=ctx.pick(
+            f"{upper(the_sound(sound.label))} sets in at {seconds(sound.start_ms)}, before any other.",
+            f"At {seconds(sound.start_ms)}, {sound.name} can already be heard, and nothing else in the background"
+            " starts earlier.",
+        ),
+        weigh=ctx.weigh_sounds(lambda b: f"{the_sound(b.label)} does not start until {seconds(b.start_ms)}"),
+        margin=ctx.margin(evidence, lead / SAFE_MS),
+    )
+
+
+def last_sound(ctx: Context) -> Iterator[Draft]:
+    """Which sound is the last to set in?"""
+    if not ctx.safe_backgrounds:
+        return
+    sound = max(ctx.safe_backgrounds, key=_last_onset)
+    others = ctx.others(sound)
+    lag = min((_last_onset(sound) - _last_onset(b) for b in others), default=0)
+    if lag < CLEAR_MS:
+        return
+    evidence = tuple(e for b in (sound, *others) for e in ctx.sound_evidence(b, len(b.occasions) - 1))
+    yield Draft(
+        texts=(
+            "Which background sound is the last to start?",
+            "Which of these sounds sets in after all the others?",
+            "Not counting speech, what is the last sound to begin?",
+            "What starts last in the background?",
+        ),
+        answer=sound.choice,
+        decoys=ctx.decoy_sounds(sound, others),
+        evidence=evidence,
+        plan=ctx.pick(
+            "follow the background to the end and catch the last sound to begin",
+            "note when each background sound last sets in and take the latest",
+        ),
+        reasoning=ctx.pick(
+            f"The last new onset in the background, at {seconds(_last_onset(sound))}, is {the_sound(sound.label)}.",
+            f"At {seconds(_last_onset(sound))} {sound.name} can be heard starting, and no background sound begins"
+            " after that.",
+        ),
+        weigh=ctx.weigh_sounds(lambda b: f"{the_sound(b.label)} starts for the last time at {seconds(_last_onset(b))}"),
+        margin=ctx.margin(evidence, lag / SAFE_MS),
+    )
+
+
+def sound_after(ctx: Context) -> Iterator[Draft]:
+    """Which sound starts next after another one? Asked from a sound's first onset."""
+    for earlier in ctx.shuffled(ctx.safe_backgrounds):
+        later = sorted((o[0], b.label, b, i) for b in ctx.others(earlier) for i, o in enumerate(b.occasions))
+        later = [x for x in later if x[0] > earlier.start_ms - CLEAR_MS]
+        if not later or not ctx.lone(earlier):
+            continue
+        onset, _, sound, occasion = later[0]
+        rivals = [x[0] - onset for x in later if not ctx.alike(x[2], sound)]
+        clear = min([onset - earlier.start_ms, *rivals])
+        if clear < CLEAR_MS or not sound.safe:
+            continue
+        evidence = (*ctx.sound_evidence(earlier, 0), *ctx.sound_evidence(sound, occasion))
+        yield Draft(
+            texts=_next_texts(earlier),
+            answer=sound.choice,
+            decoys=ctx.decoy_sounds(sound, [b for b in ctx.others(earlier) if not ctx.alike(b, sound)]),
+            evidence=evidence,
+            plan=ctx.pick(
+                f"find the place where {earlier.name} can first be heard and wait for the next different sound",
+                f"start from {the_sound(earlier.label)} and catch what sets in next",
+            ),
+            reasoning=ctx.pick(
+                f"{upper(the_sound(earlier.label))} first comes at {seconds(earlier.start_ms)}; the next different"
+                f" sound to set in, at {seconds(onset)}, is {the_sound(sound.label)}.",
+                f"After {the_sound(earlier.label)} has started at {seconds(earlier.start_ms)}, no other background"
+                f" sound sets in until {seconds(onset)}, when {sound.name} can be heard.",
+            ),
+            weigh=ctx.weigh_sounds(lambda b: f"{the_sound(b.label)} starts at {seconds(b.start_ms)}"),
+            margin=ctx.margin(evidence, clear / SAFE_MS),
+        )
+
+
+def _next_texts(earlier: Background) -> tuple[str, ...]:
+    return (
+        f"Which other background sound is the first to start after {the_sound(earlier.label)} has first set in?",
+        f"Once {the_sound(earlier.label)} has first set in, which different sound starts next in the background?",
+        f"Leaving the speech aside, what starts next after the first onset of {the_sound(earlier.label)}?",
+    )
+
+
+def _last_onset(sound: Background) -> int:
+    return sound.occasions[-1][0]
+
+
+TEMPLATES = (
+    Template("first_sound", "sound_order", "environment", first_sound),
+    Template("last_sound", "sound_order", "environment", last_sound),
+    Template("sound_after", "sound_order", "environment", sound_after),
+)

@@ -1,0 +1,103 @@
+"""What is in the background, and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from paqa.questions.context import Context
+from paqa.questions.draft import Background, Draft, Template
+from paqa.questions.prose import spans, spoken, upper
+from paqa.spans import overlap, total
+
+
+def background_sound(ctx: Context) -> Iterator[Draft]:
+    """Which of these sounds is in the background?"""
+    voiced = bool(ctx.speech)
+    for sound in ctx.shuffled(ctx.safe_backgrounds):
+        evidence = ctx.sound_evidence(sound)
+        yield Draft(
+            texts=_which_sound(voiced),
+            answer=sound.choice,
+            decoys=tuple(upper(spoken(label)) for label in ctx.absent([sound], ctx.config.choices - 1)),
+            evidence=evidence,
+            plan=ctx.pick(
+                "set the voices aside and recognise what lies behind them",
+                "hear past the words and name what else is sounding",
+                "separate the voices from the rest and say what the rest is",
+            )
+            if voiced
+            else ctx.pick("recognise the sounds one by one", "name what is sounding here"),
+            reasoning=f"{upper(sound.name)} can be heard at {spans(sound.occasions)}{_under_speech(ctx, sound)}.",
+            weigh=ctx.weigh_sounds(_where),
+            margin=ctx.margin(evidence),
+        )
+
+
+def absent_sound(ctx: Context) -> Iterator[Draft]:
+    """Which of these sounds is not there? Where the scene was heard, not given, absence is a little less certain."""
+    present: list[Background] = []
+    for sound in ctx.shuffled(ctx.safe_backgrounds):
+        if not any(ctx.alike(sound, p) for p in present):
+            present.append(sound)
+    if len(present) < 2:
+        return
+    present = present[: ctx.config.choices - 1]
+    evidence = tuple(e for sound in present for e in ctx.sound_evidence(sound))
+    for label in ctx.absent(present, 2):
+        yield Draft(
+            texts=(
+                "Which of these sounds is not heard in the recording?",
+                "All but one of these sounds are in the recording. Which one is missing?",
+                "Which of the following can not be heard at any point?",
+                "One of these sounds never occurs in the clip. Which one?",
+            ),
+            answer=upper(spoken(label)),
+            decoys=tuple(p.choice for p in present),
+            evidence=evidence,
+            plan=ctx.pick(
+                "tick off every sound that does occur and see which one is left over",
+                "look for each of the sounds in turn and find the one that never comes",
+            ),
+            reasoning=ctx.pick(
+                f"At no point is there any trace of {spoken(label)}.",
+                f"From beginning to end, nothing sounds like {spoken(label)}.",
+                f"I listen for {spoken(label)} and find nothing of the kind.",
+            ),
+            weigh=ctx.weigh_sounds(lambda b: f"{b.name} can be heard at {spans(b.occasions)}"),
+            margin=ctx.margin(evidence, 0.8 if ctx.scene.heard_by else 1.0),
+        )
+
+
+def _which_sound(voiced: bool) -> tuple[str, ...]:
+    if voiced:
+        return (
+            "Which of these sounds can be heard in the background?",
+            "Besides the speech, which of these is heard?",
+            "What can be heard apart from the voices?",
+            "Which of the following sounds belongs to the background of this recording?",
+        )
+    return (
+        "Which of these sounds can be heard?",
+        "Which of the following occurs in the recording?",
+        "What is heard in this clip?",
+    )
+
+
+def _under_speech(ctx: Context, sound: Background) -> str:
+    """How a sound lies to the speech: under it, beside it, or partly both."""
+    if not ctx.speech:
+        return ""
+    shared = sum(overlap(o, s) for o in sound.occasions for s in ctx.speech)
+    if shared == 0:
+        return ", while nobody is speaking"
+    return ", behind the voices" if shared > 0.8 * total(sound.occasions) else ", partly behind the voices"
+
+
+def _where(sound: Background) -> str:
+    return f"{sound.name} is heard only at {spans(sound.occasions)}"
+
+
+TEMPLATES = (
+    Template("background_sound", "sounds", "environment", background_sound),
+    Template("absent_sound", "sounds", "environment", absent_sound),
+)

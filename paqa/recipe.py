@@ -1,0 +1,253 @@
+"""One TOML file = one reproducible build. Unknown keys are errors; a default exists once, here or beside its engine."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from paqa.engines.base import engine_class
+from paqa.errors import PaqaError
+from paqa.types import AnswersFrom, Stage, Stem, Unit
+
+Positive = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+Range = tuple[Annotated[float, Meta(ge=-60)], Annotated[float, Meta(le=60)]]
+Counts = tuple[Count, Count]
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Where recordings come from. `use = "material"` keeps them for mixing only and asks nothing about them."""
+
+    name: Name
+    type: str  # a name from paqa.sources.SOURCES
+    path: str  # relative to the recipe's folder
+    use: Literal["clips", "material"] = "clips"
+    answers: AnswersFrom = "heard"  # where answers come from when a recording has truth
+    license: str = "unknown"  # for rows that state none
+
+
+@dataclass(frozen=True)
+class MixConfig:
+    """Scenes composed from material, with exact truth."""
+
+    name: Name
+    scenes: Positive
+    speech: Name | None = None  # a source of utterances
+    background: Name | None = None  # source of sounds
+    speakers: Counts = (1, 3)
+    turns: Counts = (2, 6)  # utterances a scene, at least one a speaker
+    pause_ms: Counts = (150, 900)  # silence between turns
+    overlap: Unit = 0.0  # share of speaker changes at which the next turn starts early
+    overlap_ms: Counts = (200, 900)  # by how much
+    sounds: Counts = (1, 3)  # occurrences of background sounds
+    repeat: Unit = 0.25  # share of scenes in which one sound is heard several times
+    snr_db: Range = (0.0, 20.0)
+    answers: AnswersFrom = "truth"
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """The form every clip is brought into before anything listens."""
+
+    rate: Annotated[int, Meta(ge=8000, le=48000)] = 16000
+    channels: Literal[1, 2] = 1
+    max_clip_ms: Annotated[int, Meta(ge=1000, le=300_000)] = 30_000  # longer recordings are cut at silences
+    min_clip_ms: Count = 500  # shorter ones are quarantined
+    max_file_ms: Positive = 6 * 3_600_000  # a file that decodes to more is refused
+
+
+@dataclass(frozen=True)
+class HearConfig:
+    """One listening stage: which engine, on which stem, with which of its parameters changed.
+
+    What a recipe leaves out is the profile's. `align` (transcribe only) names a second stem to transcribe: it gives
+    the word times where both hearings agree, and the disagreements where they do not; the same stem as `stem` means
+    no second hearing.
+    """
+
+    engine: str | None = None
+    stem: Stem | None = None
+    align: Stem | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Listening:
+    """A HearConfig with nothing left out."""
+
+    engine: str
+    stem: Stem = "mix"
+    align: Stem | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+PROFILES: dict[str, dict[Stage, Listening]] = {
+    "embedded": {
+        "separate": Listening("deepfilternet"),
+        "diarize": Listening("silero_dvector", stem="speech"),
+        "tag": Listening("yamnet", stem="background"),
+        "transcribe": Listening("faster_whisper", stem="mix", align="speech"),
+    },
+}
+
+
+@dataclass(frozen=True)
+class QuestionsConfig:
+    """How many questions of which kind."""
+
+    per_clip: Positive = 8
+    choices: Annotated[int, Meta(ge=2, le=8)] = 4
+    skip: tuple[str, ...] = ()  # templates left out, by name
+
+
+@dataclass(frozen=True)
+class GatesConfig:
+    """What keeps a row out of the dataset."""
+
+    quote_presence: Unit = 0.85  # mean best match of the quoted sentences against the transcript snippets
+    min_margin: Unit = 0.3  # perceptions less certain than this are not asked about
+    max_quarantined: Unit = 0.5  # the build fails when a larger share of rows falls out
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Shares of groups (recordings, speakers) on each side; the rest is train."""
+
+    validation: Unit = 0.05
+    test: Unit = 0.1
+
+
+@dataclass(frozen=True)
+class ShardConfig:
+    """The size of the Parquet files."""
+
+    max_mb: Annotated[int, Meta(ge=1, le=500)] = 400
+    row_group_mb: Annotated[int, Meta(ge=1, le=100)] = 40
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole build."""
+
+    name: Name
+    sources: tuple[SourceConfig, ...]
+    description: str = ""
+    seed: int = 0
+    profile: Literal["embedded"] = "embedded"
+    mix: tuple[MixConfig, ...] = ()
+    audio: AudioConfig = AudioConfig()
+    hear: dict[Stage, HearConfig] = field(default_factory=dict)  # overrides of the profile, by stage
+    questions: QuestionsConfig = QuestionsConfig()
+    gates: GatesConfig = GatesConfig()
+    split: SplitConfig = SplitConfig()
+    shard: ShardConfig = ShardConfig()
+    folder: str = "."  # set on loading: what relative paths are relative to
+
+    def hearing(self, stage: Stage) -> Listening:
+        """What the recipe, or else the profile, says about a stage."""
+        own, base = self.hear.get(stage, HearConfig()), PROFILES[self.profile][stage]
+        return Listening(own.engine or base.engine, own.stem or base.stem, own.align or base.align, own.params)
+
+    def parameters(self, stage: Stage) -> Any:
+        """The engine's own Params, with the recipe's changes; unknown names are errors."""
+        config = self.hearing(stage)
+        kind = engine_class(config.engine).Params
+        known = sorted(kind.__dataclass_fields__)
+        if unknown := sorted(set(config.params) - set(known)):
+            raise PaqaError(
+                f"hear.{stage}.params: engine {config.engine} has no {unknown[0]!r}; known: {', '.join(known)}"
+            )
+        try:
+            return msgspec.convert(config.params, kind)
+        except msgspec.ValidationError as error:
+            raise PaqaError(f"hear.{stage}.params: {error}") from None
+
+
+def load(path: Path) -> Recipe:
+    """Read and check a recipe file; raises PaqaError that names the file, the key and what was expected."""
+    from paqa.schema import problems
+
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PaqaError(f"{path}: no such recipe; for a folder of recordings run: paqa build --audio FOLDER") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PaqaError(f"{path}: not valid TOML: {error}") from None
+    for problem in problems("recipe", data):
+        raise PaqaError(f"{path}: {problem}")
+    recipe = replace(msgspec.convert(data, Recipe), folder=str(path.parent))
+    try:
+        check(recipe)
+    except PaqaError as error:
+        raise PaqaError(f"{path}: {error}") from None
+    return recipe
+
+
+def for_folder(audio: Path) -> Recipe:
+    """The recipe behind `paqa build --audio FOLDER`."""
+    return Recipe(name="audio", sources=(SourceConfig("audio", "folder", "."),), folder=str(audio))
+
+
+def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
+    """The recipe with `section.key=value` changes from the command line; values are TOML (or plain words)."""
+    from paqa.schema import problems
+
+    data = msgspec.to_builtins(recipe, str_keys=True)
+    folder = data.pop("folder")
+    for text in changes:
+        path, _, value = text.partition("=")
+        *sections, name = path.split(".")
+        place = data
+        for section in sections:
+            place = place.setdefault(section, {}) if isinstance(place, dict) else {}
+        place[name] = _toml_value(value)
+    plain = msgspec.json.decode(msgspec.json.encode(data))
+    for problem in problems("recipe", plain):
+        raise PaqaError(f"--set: {problem}")
+    changed = replace(msgspec.convert(plain, Recipe), folder=folder)
+    check(changed)
+    return changed
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def check(recipe: Recipe) -> None:
+    """What a schema cannot say: names that refer to each other, engines that exist and know their parameters."""
+    names = [s.name for s in recipe.sources]
+    for name in names:
+        if names.count(name) > 1:
+            raise PaqaError(f"sources: two sources are called {name!r}; names must differ")
+    for mix in recipe.mix:
+        if mix.name in names:
+            raise PaqaError(f"mix.{mix.name}: a source has that name too; names must differ")
+        for role, wanted in (("speech", mix.speech), ("background", mix.background)):
+            if wanted is not None and wanted not in names:
+                raise PaqaError(f"mix.{mix.name}.{role}: no source is called {wanted!r}; known: {', '.join(names)}")
+        if mix.speech is None and mix.background is None:
+            raise PaqaError(f"mix.{mix.name}: name a source of speech, of background, or both")
+        for field_name in ("speakers", "turns", "pause_ms", "overlap_ms", "sounds", "snr_db"):
+            low, high = getattr(mix, field_name)
+            if low > high:
+                raise PaqaError(
+                    f"mix.{mix.name}.{field_name}: found [{low}, {high}], expected the smaller number first"
+                )
+    if recipe.split.validation + recipe.split.test > 1:
+        raise PaqaError("split: validation and test add up to more than 1")
+    for stage in PROFILES[recipe.profile]:
+        found = engine_class(recipe.hearing(stage).engine).stage
+        if found != stage:
+            raise PaqaError(f"hear.{stage}.engine: {recipe.hearing(stage).engine} is an engine for {found!r}")
+        recipe.parameters(stage)

@@ -1,0 +1,232 @@
+"""Items to Parquet that the Hub viewer and `datasets` read, and back.
+
+The columns are the fields of `Item`, with `audio {bytes (FLAC), path}` after the id. Rows are ordered by id, a file is
+named after its content, and a clip asked about n times is stored once a row group (dictionary encoding).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import types
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from paqa.errors import PaqaError
+from paqa.recipe import ShardConfig
+from paqa.store import key, write_atomically
+from paqa.types import Clip, Item, Quarantined, Split
+
+FORMAT = 1  # changes the names of all shards: raise it when the bytes written for the same items change
+PRIMITIVE = {
+    str: (pa.string(), "string"),
+    int: (pa.int64(), "int64"),
+    float: (pa.float64(), "float64"),
+    bool: (pa.bool_(), "bool"),
+}
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+def _column(hint: Any) -> tuple[pa.DataType, Any]:
+    """The Arrow type of a type hint, and its Hugging Face feature."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _column(arguments[0])
+    if origin is typing.Literal:
+        return _column(str)
+    if origin in (typing.Union, types.UnionType):
+        return _column(next(a for a in arguments if a is not type(None)))
+    if origin is tuple:
+        arrow, feature = _column(arguments[0])
+        return pa.list_(arrow), {"feature": feature, "_type": "List"}
+    if dataclasses.is_dataclass(hint):
+        columns = {name: _column(h) for name, h in _hints(hint).items()}
+        return pa.struct([(n, a) for n, (a, _) in columns.items()]), {n: f for n, (_, f) in columns.items()}
+    arrow, dtype = PRIMITIVE[hint]
+    return arrow, {"dtype": dtype, "_type": "Value"}
+
+
+def _hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
+
+
+def item_schema(rate: int) -> pa.Schema:
+    """The Parquet schema, with the Hugging Face features in its metadata; `rate` in Hz is that of all audio."""
+    columns = {name: _column(hint) for name, hint in _hints(Item).items()}
+    audio = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    fields = [(n, a) for n, (a, _) in columns.items()]
+    features = {n: f for n, (_, f) in columns.items()}
+    features = {"id": features.pop("id"), "audio": {"sampling_rate": rate, "_type": "Audio"}, **features}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    return pa.schema([fields[0], ("audio", audio), *fields[1:]], metadata=metadata)
+
+
+def table_schema(kind: type) -> pa.Schema:
+    """The Parquet schema of a plain dataclass (quarantine rows, clips)."""
+    return pa.schema([(name, _column(hint)[0]) for name, hint in _hints(kind).items()])
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardPlan:
+    """One file to be written: its name says which content."""
+
+    split: Split
+    name: str
+    items: tuple[Item, ...]
+    clips: dict[str, str]  # clip id -> sha256 of its audio
+
+
+def plan(items: Sequence[Item], clips: Sequence[Clip], config: ShardConfig) -> list[ShardPlan]:
+    """Cut each split's items, in order of id, into files.
+
+    Cuts fall after clips whose own digest says so, or where a file is full, so that adding a clip changes the file it
+    falls into and leaves the others, and their names, alone.
+    """
+    audio = {c.id: c for c in clips}
+    plans = []
+    for split in SPLITS:
+        chosen = sorted((i for i in items if i.split == split), key=lambda i: i.id)
+        for part in _cut(chosen, audio, config.max_mb * 1_000_000):
+            used = {i.clip_id: audio[i.clip_id].sha256 for i in part}
+            digest = key(FORMAT, config.row_group_mb, [i.key for i in part])
+            plans.append(ShardPlan(split, f"{split}-{digest[:16]}.parquet", tuple(part), used))
+    return plans
+
+
+def _cut(items: Sequence[Item], clips: dict[str, Clip], limit: int) -> Iterator[list[Item]]:
+    """Files of at most `limit` estimated bytes; half of the limit is where cuts by digest begin."""
+    part: list[Item] = []
+    size = 0
+    seen: set[str] = set()
+    for item in items:
+        clip = clips[item.clip_id]
+        cost = len(item.rationale) + 4000 + (0 if clip.id in seen else clip.duration_ms * clip.rate * 2 // 1000)
+        boundary = (
+            clip.id not in seen
+            and size > limit // 2
+            and int(hashlib.sha256(clip.id.encode()).hexdigest(), 16) % 16 == 0
+        )
+        if part and (boundary or size + cost > limit):
+            yield part
+            part, size, seen = [], 0, set()
+        part.append(item)
+        size += cost
+        seen.add(clip.id)
+    if part:
+        yield part
+
+
+def write(plan: ShardPlan, folder: Path, config: ShardConfig, load: Callable[[str], bytes], rate: int) -> int:
+    """Write one shard, unless it is there already; returns its size in bytes. `load` gives a clip's FLAC by sha256."""
+    path = folder / plan.name
+    if not path.exists():
+        write_atomically(path, _encode(plan, config, load, rate))
+    return path.stat().st_size
+
+
+def _encode(plan: ShardPlan, config: ShardConfig, load: Callable[[str], bytes], rate: int) -> bytes:
+    schema = item_schema(rate)
+    sink = io.BytesIO()
+    options = _options(schema, config.row_group_mb * 1_000_000)
+    with pq.ParquetWriter(sink, schema, **options) as writer:
+        for rows in _row_groups(plan, config.row_group_mb * 1_000_000, load):
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+    return sink.getvalue()
+
+
+def _row_groups(plan: ShardPlan, limit: int, load: Callable[[str], bytes]) -> Iterator[list[dict[str, Any]]]:
+    """Rows in groups of at most `limit` bytes as a reader unpacks them."""
+    rows: list[dict[str, Any]] = []
+    size = 0
+    flac: dict[str, bytes] = {}
+    for item in plan.items:
+        if item.clip_id not in flac:
+            flac = {item.clip_id: load(plan.clips[item.clip_id])}
+        audio = {"bytes": flac[item.clip_id], "path": f"{_safe(item.clip_id)}.flac"}
+        row = {**msgspec.to_builtins(item), "audio": audio}
+        cost = len(audio["bytes"]) + len(item.rationale) + 4000
+        if rows and size + cost > limit:
+            yield rows
+            rows, size = [], 0
+        rows.append(row)
+        size += cost
+    if rows:
+        yield rows
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "._-@" else "_" for c in name)
+
+
+def _options(schema: pa.Schema, dictionary_bytes: int) -> dict[str, Any]:
+    """Audio uncompressed (FLAC does not shrink, and the Hub's deduplication sees through it), the rest zstd."""
+    return {
+        "compression": {leaf: "NONE" if leaf == "audio.bytes" else "ZSTD" for leaf in _leaves(schema)},
+        "use_dictionary": True,
+        "dictionary_pagesize_limit": dictionary_bytes,
+        "write_page_index": True,
+    }
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """The dotted paths of all Parquet columns of a schema."""
+    sink = io.BytesIO()
+    pq.write_table(schema.empty_table(), sink)
+    columns = pq.ParquetFile(sink).schema
+    return [columns.column(i).path for i in range(len(columns))]
+
+
+def write_table(path: Path, kind: type, rows: Sequence[Any]) -> None:
+    """Write dataclass rows (quarantine, clips) as one Parquet file, whole or not at all."""
+    sink = io.BytesIO()
+    pq.write_table(
+        pa.Table.from_pylist(msgspec.to_builtins(list(rows)), schema=table_schema(kind)), sink, compression="zstd"
+    )
+    write_atomically(path, sink.getvalue())
+
+
+def quarantined(folder: Path) -> list[Quarantined]:
+    """The rows of `quarantine.parquet` of a build."""
+    return [msgspec.convert(r, Quarantined) for r in pq.read_table(folder / "quarantine.parquet").to_pylist()]
+
+
+def files(folder: Path) -> list[Path]:
+    """The shards of a build, by name; PaqaError where there are none."""
+    found = sorted((folder / "data").glob("*.parquet"))
+    if not found:
+        raise PaqaError(
+            f"{folder}: no shards (expected {folder}/data/*.parquet); run: paqa build RECIPE.toml --out {folder}"
+        )
+    return found
+
+
+def rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """All rows of a build as dicts, row group by row group; leave `audio` out of `columns` to read no audio."""
+    for path in files(folder):
+        file = open_shard(path)
+        for group in range(file.num_row_groups):
+            yield from file.read_row_group(group, columns=list(columns) if columns else None).to_pylist()
+
+
+def open_shard(path: Path) -> pq.ParquetFile:
+    """The Parquet file; PaqaError where it is none."""
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise PaqaError(f"{path}: not a readable Parquet file ({error}); delete it and run: paqa build again") from None
+
+
+def item(row: dict[str, Any]) -> Item:
+    """A row as an Item, checked against the types."""
+    try:
+        return msgspec.convert({k: v for k, v in row.items() if k != "audio"}, Item)
+    except msgspec.ValidationError as error:
+        raise PaqaError(f"row {row.get('id')!r}: {error}; expected the columns of schemas/item.schema.json") from None

@@ -1,0 +1,190 @@
+"""One file per native layout -> recordings. A source is a function `(config, path) -> Found`.
+
+Uris are relative to the source's `root`: the folder itself, or the folder of the list. Truth is about the whole file,
+whose length nobody knows before decoding: a turn over the whole file has `end_ms` 0 (`WHOLE_FILE`) and
+`duration_ms` is 0 until `close_truth` is given the real duration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from paqa import spans
+from paqa.errors import PaqaError, Rejected
+from paqa.recipe import SourceConfig
+from paqa.types import Event, Quarantined, Recording, Scene, Turn, Word
+
+SOURCES: dict[str, str] = {
+    "folder": "paqa.sources.folder:recordings",
+    "jsonl": "paqa.sources.jsonl:recordings",
+}
+PACKAGE = "package:"
+WHOLE_FILE = 0  # `end_ms` of a turn that lasts as long as its file
+SLIVER_MS = 100  # what a cut leaves of a span counts from this length on
+MOSTLY = 0.8  # a cut turn keeps its text where at least this share of it is inside
+
+Found = Iterator[Recording | Quarantined]
+
+
+def recordings(config: SourceConfig, folder: Path) -> Found:
+    """Everything that a source holds, in a stable order, broken rows included as `Quarantined`.
+
+    `folder` is the recipe's. Of two recordings with one id the second is quarantined. Raises PaqaError where the
+    whole source is missing or of an unknown type.
+    """
+    if config.type not in SOURCES:
+        raise PaqaError(f"source {config.name!r} has type {config.type!r}; expected one of {', '.join(SOURCES)}")
+    module, name = SOURCES[config.type].split(":")
+    source: Callable[[SourceConfig, Path], Found] = getattr(import_module(module), name)
+    seen: dict[str, str] = {}
+    for found in source(config, folder / config.path):
+        if isinstance(found, Recording) and found.id in seen:
+            detail = f"{config.name}: id {found.id!r} of {found.uri} already names {seen[found.id]}; ids must differ"
+            found = quarantined(found.id, Rejected("duplicate_id", detail), f"{found.id} {found.uri}")
+        elif isinstance(found, Recording):
+            seen[found.id] = found.uri
+        yield found
+
+
+def root(config: SourceConfig, folder: Path) -> Path:
+    """What a source's uris are relative to: its folder, or the folder of its list. `folder` is the recipe's."""
+    path = folder / config.path
+    return path if path.is_dir() else path.parent
+
+
+def quarantined(name: str, error: Rejected, content: str) -> Quarantined:
+    """The quarantine row of something a source cannot use; the fingerprint is that of its content."""
+    fingerprint = hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()
+    return Quarantined(name, "source", error.reason, error.detail, fingerprint)
+
+
+def locate(uri: str, folder: Path) -> Path:
+    """The file that a uri names: below `folder`, or in an installed package for `package:NAME/FILE`.
+
+    Raises `Rejected`: `outside_corpus` for what `..`, an absolute path or a link leads out of `folder` (or package),
+    `missing_package` and `missing_file` for packages. Whether a plain path exists is for `decode` to say.
+    """
+    if uri.startswith(PACKAGE):
+        return _in_package(uri)
+    return _below(folder, uri, uri)
+
+
+def _below(folder: Path, path: str, uri: str) -> Path:
+    try:
+        base, target = folder.resolve(), (folder / path).resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a null byte
+        raise Rejected("missing_file", f"{uri!r} names no file ({error}); correct the path") from None
+    if not target.is_relative_to(base):
+        detail = f"{uri!r} leads to {target}, outside of {base}; move or copy the file below that folder"
+        raise Rejected("outside_corpus", detail)
+    return target
+
+
+def _in_package(uri: str) -> Path:
+    """A file of a package named by its module or distribution, found without importing anything."""
+    name, _, path = uri.removeprefix(PACKAGE).partition("/")
+    homes = list(_module_folders(name)) if name and path else []
+    files = _distribution_files(name, path)
+    if not homes and files is None:
+        detail = f"{uri!r} needs the package {name!r}, which is not installed; run `uv pip install {name}`"
+        raise Rejected("missing_package", detail)
+    targets = [_below(home, path, uri) for home in homes] + (files or [])
+    target = next((target for target in targets if target.is_file()), None)
+    if target is None:
+        raise Rejected("missing_file", f"{uri!r}: {name!r} is installed without this file; check path and version")
+    return target
+
+
+def _distribution_files(name: str, path: str) -> list[Path] | None:
+    """Files of a distribution whose path ends in `path`, shortest first; None where it is not installed."""
+    try:
+        files = distribution(name).files or []
+    except (PackageNotFoundError, ValueError):
+        return None
+    same = [file for file in files if f"/{file.as_posix()}".endswith(f"/{path}")]
+    return [Path(str(file.locate())) for file in sorted(same, key=lambda file: (len(file.parts), file.as_posix()))]
+
+
+def _module_folders(name: str) -> Iterator[Path]:
+    """Where a dotted module lives. `PathFinder` walks down from `sys.path`; `find_spec` would import the parents."""
+    places: list[str] | None = None
+    parts = name.split(".")
+    for i in range(len(parts)):
+        spec = PathFinder.find_spec(".".join(parts[: i + 1]), places)
+        if spec is None or spec.submodule_search_locations is None:
+            return
+        places = list(spec.submodule_search_locations)
+    yield from map(Path, places or ())
+
+
+def close_truth(scene: Scene, duration_ms: int) -> Scene:
+    """A source's truth once the file is decoded: real duration, whole-file turns ended, spans cut to the file."""
+    turns = tuple(replace(turn, end_ms=duration_ms) if turn.end_ms == WHOLE_FILE else turn for turn in scene.turns)
+    return window_truth(replace(scene, turns=turns), scene.clip_id, 0, duration_ms)
+
+
+def window_truth(scene: Scene, clip_id: str, start_ms: int, end_ms: int) -> Scene:
+    """What a scene says about its window `[start_ms, end_ms)`, times relative to the window.
+
+    Speakers are numbered anew by first appearance. What the edge leaves of a span is dropped under 100 ms; a cut turn
+    keeps its text only where at least 80 % of it is inside. A word belongs where its middle lies.
+    """
+    window = (start_ms, end_ms)
+    cut = [(turn, _cut(spans.interval(turn), window)) for turn in scene.turns]
+    turns = [_shortened(turn, left) for turn, left in cut if left]
+    turns.sort(key=lambda turn: (turn.start_ms, turn.end_ms, turn.speaker))
+    numbers: dict[int, int] = {}
+    for turn in turns:
+        numbers.setdefault(turn.speaker, len(numbers) + 1)
+    events = [replace(e, start_ms=s[0], end_ms=s[1]) for e in scene.events if (s := _cut(spans.interval(e), window))]
+    return replace(
+        scene,
+        clip_id=clip_id,
+        duration_ms=end_ms - start_ms,
+        turns=tuple(replace(turn, speaker=numbers[turn.speaker]) for turn in turns),
+        words=_words(scene.words, window, numbers),
+        events=tuple(sorted(events, key=lambda e: (e.start_ms, e.end_ms, e.label))),
+        disagreements=(),
+    )
+
+
+def _cut(span: spans.Interval, window: spans.Interval) -> spans.Interval | None:
+    left = spans.clip(span, window)
+    whole = span[1] - span[0]
+    return left if left and left[1] - left[0] >= min(SLIVER_MS, whole) else None
+
+
+def _shortened(turn: Turn, left: spans.Interval) -> Turn:
+    inside = left[1] - left[0]
+    keeps = inside >= MOSTLY * (turn.end_ms - turn.start_ms)
+    return replace(turn, start_ms=left[0], end_ms=left[1], text=turn.text if keeps else "")
+
+
+def _words(words: tuple[Word, ...], window: spans.Interval, numbers: dict[int, int]) -> tuple[Word, ...]:
+    inside = []
+    for word in words:
+        left = spans.clip(spans.interval(word), window)
+        if left and window[0] <= (word.start_ms + word.end_ms) // 2 < window[1]:
+            speaker = numbers.get(word.speaker) if word.speaker else None
+            inside.append(replace(word, start_ms=left[0], end_ms=left[1], speaker=speaker))
+    return tuple(inside)
+
+
+def numbered(turns: Sequence[tuple[int, int, str, str]]) -> tuple[Turn, ...]:
+    """Turns `(start_ms, end_ms, speaker name, text)` in order of start, names as numbers by first appearance."""
+    ordered = sorted(turns, key=lambda turn: (turn[0], turn[1], turn[2]))
+    numbers: dict[str, int] = {}
+    for turn in ordered:
+        numbers.setdefault(turn[2], len(numbers) + 1)
+    return tuple(Turn(start, end, numbers[name], text) for start, end, name, text in ordered)
+
+
+def in_order(events: list[Event]) -> tuple[Event, ...]:
+    """Events in order of start."""
+    return tuple(sorted(events, key=lambda event: (event.start_ms, event.end_ms, event.label)))

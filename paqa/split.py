@@ -1,0 +1,28 @@
+"""Leak-proof train/validation/test: the side of a group depends on the group alone."""
+
+from __future__ import annotations
+
+import hashlib
+
+from paqa.errors import PaqaError
+from paqa.recipe import SplitConfig
+from paqa.types import Split
+
+
+def side(group: str, config: SplitConfig, seed: int) -> Split:
+    """The split of a group (a recording, its speakers), by hash; adding clips never moves one."""
+    value = int.from_bytes(hashlib.sha256(f"{seed}:{group}".encode()).digest()[:8], "big")
+    return by_share(value / 2**64, config)
+
+
+def by_share(point: float, config: SplitConfig) -> Split:
+    """Where a point in [0, 1) falls: test first, then validation, the rest is train.
+
+    Raises PaqaError where the shares add up to more than 1.
+    """
+    if config.test + config.validation > 1:
+        found = f"split.test = {config.test} and split.validation = {config.validation}"
+        raise PaqaError(f"{found} add up to more than 1; lower one of them in the recipe")
+    if point < config.test:
+        return "test"
+    return "validation" if point < config.test + config.validation else "train"

@@ -1,0 +1,164 @@
+"""What a build came to: the files beside the shards, and the short table at its end."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from paqa import card, shard
+from paqa.hear import Spent
+from paqa.recipe import Recipe
+from paqa.store import write_atomically
+from paqa.types import Clip, Item, Quarantined
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage did in this run; work found in the store costs nothing and does not count."""
+
+    name: str
+    clips: int = 0
+    audio_s: float = 0.0
+    model_s: float = 0.0  # inside engines, over all workers
+    total_s: float = 0.0  # with reading and writing, over all workers
+
+    def __add__(self, spent: Spent) -> Stage:
+        return dataclasses.replace(
+            self,
+            clips=self.clips + spent.clips,
+            audio_s=self.audio_s + spent.audio_s,
+            model_s=self.model_s + spent.model_s,
+            total_s=self.total_s + spent.total_s,
+        )
+
+    @property
+    def real_time_factor(self) -> float | None:
+        """Seconds of work per second of audio; below 1 is faster than real time."""
+        return self.total_s / self.audio_s if self.audio_s else None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of a build (`build.json`)."""
+
+    name: str
+    out: str
+    store: str
+    clips: int
+    composed: int
+    audio_s: float
+    items: int
+    by_split: dict[str, int]
+    by_task: dict[str, int]
+    by_answer: dict[str, int]
+    quarantined: dict[str, int]
+    stages: tuple[Stage, ...]
+    shards: tuple[str, ...]
+    shard_bytes: int
+
+
+def finish(
+    recipe: Recipe,
+    out: Path,
+    store: str,
+    clips: Sequence[Clip],
+    items: Sequence[Item],
+    lost: Sequence[Quarantined],
+    stages: Sequence[Stage],
+    shards: Sequence[Path],
+) -> Summary:
+    """Write quarantine.parquet, clips.parquet, recipe.json, build.json and the card; returns the summary."""
+    done = Summary(
+        name=recipe.name,
+        out=str(out),
+        store=store,
+        clips=len(clips),
+        composed=sum(c.uri.startswith("mix:") for c in clips),
+        audio_s=round(sum(c.duration_ms for c in clips) / 1000, 1),
+        items=len(items),
+        by_split=_counts(i.split for i in items),
+        by_task=_counts(i.task for i in items),
+        by_answer=_counts("ABCDEFGH"[i.answer_index] for i in items),
+        quarantined=_counts(q.reason for q in lost),
+        stages=tuple(stages),
+        shards=tuple(p.name for p in shards),
+        shard_bytes=sum(p.stat().st_size for p in shards),
+    )
+    shard.write_table(out / "quarantine.parquet", Quarantined, sorted(lost, key=lambda q: (q.stage, q.id, q.reason)))
+    shard.write_table(out / "clips.parquet", Clip, sorted(clips, key=lambda c: c.id))
+    write_atomically(out / "recipe.json", msgspec.json.format(msgspec.json.encode(recipe)))
+    write_atomically(out / "build.json", msgspec.json.format(msgspec.json.encode(done)))
+    write_atomically(out / "README.md", card.render(recipe, done, clips, items).encode())
+    return done
+
+
+def _counts(values: Any) -> dict[str, int]:
+    return dict(sorted(Counter(values).items()))
+
+
+def load(out: Path) -> Summary:
+    """The summary of a finished build."""
+    found: Summary = msgspec.json.decode((out / "build.json").read_bytes(), type=Summary)
+    return found
+
+
+def stage_rows(done: Summary) -> list[dict[str, Any]]:
+    """One dict per stage, for tables."""
+    return [
+        {
+            "stage": s.name,
+            "clips": s.clips,
+            "audio s": round(s.audio_s, 1),
+            "model s": round(s.model_s, 2),
+            "total s": round(s.total_s, 2),
+            "real-time factor": None if s.real_time_factor is None else round(s.real_time_factor, 4),
+        }
+        for s in done.stages
+    ]
+
+
+def facts(done: Summary) -> list[tuple[str, str]]:
+    """The figures worth reading first, label and value."""
+    total = done.items + sum(done.quarantined.values())
+    reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(done.quarantined.items(), key=lambda r: -r[1]))
+    return [
+        ("clips", f"{done.clips} ({done.composed} composed scenes), {done.audio_s:,.0f} s of audio"),
+        ("questions", f"{done.items} ({_listed(done.by_split)})"),
+        ("tasks", _listed(done.by_task)),
+        ("answers", _listed(done.by_answer)),
+        ("quarantined", f"{total - done.items} of {total}" + (f": {reasons}" if reasons else "")),
+        ("shards", f"{len(done.shards)} in {done.out}/data, {done.shard_bytes / 1e6:.1f} MB"),
+    ]
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in counts.items())
+
+
+def text(done: Summary) -> str:
+    """The short table at the end of a build."""
+    lines = [f"{label:<12} {value}" for label, value in facts(done)]
+    heard = [s for s in done.stages if s.model_s]
+    if heard:
+        lines += ["", f"{'stage':<22} {'clips':>6} {'audio s':>9} {'engine s':>9} {'real-time factor':>17}"]
+        lines += [
+            f"{s.name:<22} {s.clips:>6} {s.audio_s:>9.0f} {s.model_s:>9.1f} {s.real_time_factor or 0:>17.4f}"
+            for s in heard
+        ]
+        factor = sum(s.real_time_factor or 0 for s in heard)
+        lines += [f"{'all engines':<22} {'':>6} {'':>9} {sum(s.model_s for s in heard):>9.1f} {factor:>17.4f}"]
+    else:
+        lines += ["", "heard        everything was in the store already: no engine was loaded"]
+    return "\n".join(lines)
+
+
+def markdown(done: Summary) -> str:
+    """The summary as a Prefect artifact."""
+    rows = "\n".join(f"| {label} | {value} |" for label, value in facts(done))
+    return f"# {done.name}\n\n| | |\n|---|---|\n{rows}\n"

@@ -1,0 +1,70 @@
+"""A build's clips with their truth beside what was heard: the input of `paqa audit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pyarrow.parquet as pq
+
+from paqa import hear, summary
+from paqa.audio import read_flac
+from paqa.audit import Pair
+from paqa.build import heard_scene
+from paqa.errors import PaqaError
+from paqa.metrics import si_sdr
+from paqa.recipe import Recipe
+from paqa.store import Store
+from paqa.types import Clip
+
+
+def pairs(folder: Path) -> Iterator[Pair]:
+    """One pair per clip that has truth; PaqaError where the folder is no build or its store is gone."""
+    try:
+        recipe = msgspec.json.decode((folder / "recipe.json").read_bytes(), type=Recipe)
+        store = Store(summary.load(folder).store)
+        clips = [msgspec.convert(row, Clip) for row in pq.read_table(folder / "clips.parquet").to_pylist()]
+    except FileNotFoundError as error:
+        raise PaqaError(
+            f"{folder}: not a finished build ({error.filename} is missing); run: paqa build --out {folder}"
+        ) from None
+    known = [c for c in clips if c.truth is not None]
+    if not known:
+        raise PaqaError(
+            f"{folder}: no clip has truth; give turns, events, rttm or stm in a jsonl source, or mix scenes"
+        )
+    for clip in known:
+        try:
+            yield _pair(clip, recipe, store)
+        except KeyError as error:
+            raise PaqaError(f"{clip.id}: {error.args[0]}; run the build again to hear it anew") from None
+
+
+def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
+    assert clip.truth is not None
+    nodes = hear.hearings(recipe)
+    tagging = next(n for n in nodes if n.stage == "tag")
+    mixed, cleaned = _separation(clip, nodes[0], store)
+    return Pair(
+        clip_id=clip.id,
+        split=clip.split,
+        truth=clip.truth,
+        heard=heard_scene(clip, recipe, store),
+        tags=hear.perception(clip, tagging, nodes[0], store).tags,
+        group=clip.source,
+        turns_known=clip.uri.startswith("mix:") or bool(clip.truth.turns),
+        events_known=clip.uri.startswith("mix:") or bool(clip.truth.events),
+        si_sdr_mix=mixed,
+        si_sdr_speech=cleaned,
+    )
+
+
+def _separation(clip: Clip, separation: hear.Hearing, store: Store) -> tuple[float | None, float | None]:
+    """SI-SDR in dB of the mix and of the speech stem against the clean speech of a composed scene."""
+    if clip.reference_sha256 is None or clip.truth is None or clip.truth.snr_db is None:
+        return None, None
+    reference = read_flac(store.get(clip.reference_sha256, ".flac")).samples
+    speech = hear.stem(clip, "speech", separation, store).samples
+    mix = hear.stem(clip, "mix", separation, store).samples
+    return si_sdr(reference, mix), si_sdr(reference, speech)

@@ -1,0 +1,290 @@
+"""The data of the walk: frozen dataclasses, nothing else.
+
+Times are integer milliseconds from the start of the clip, half open `[start_ms, end_ms)`.
+Speakers are numbers by first appearance: speaker 1 speaks first.
+`schemas/*.schema.json` is generated from these classes (`make schemas`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+
+from msgspec import Meta
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Ms = Annotated[int, Meta(ge=0, description="milliseconds from the start of the clip")]
+Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
+SpeakerNumber = Annotated[int, Meta(ge=1, description="speakers are numbered by first appearance")]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Identifier = Annotated[str, Meta(min_length=1, max_length=200)]
+Split = Literal["train", "validation", "test"]
+Stem = Literal["mix", "speech", "background"]
+Stage = Literal["separate", "diarize", "tag", "transcribe"]
+AnswersFrom = Literal["truth", "heard"]
+
+
+class Spanned(Protocol):
+    """Anything with a time span."""
+
+    @property
+    def start_ms(self) -> int: ...
+    @property
+    def end_ms(self) -> int: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """Samples, float32 `(channels, n)` in [-1, 1], at `rate` Hz."""
+
+    samples: np.ndarray
+    rate: int
+
+    @property
+    def duration_ms(self) -> int:
+        return round(self.samples.shape[1] * 1000 / self.rate)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One stretch of speech by one speaker; turns of different speakers may overlap."""
+
+    start_ms: Ms
+    end_ms: Ms
+    speaker: SpeakerNumber
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Word:
+    """One transcribed word; `speaker` is None where no turn covers it."""
+
+    start_ms: Ms
+    end_ms: Ms
+    text: str
+    speaker: SpeakerNumber | None = None
+    confidence: Unit = 1.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """One occurrence of a sound; `mid` is the AudioSet machine id, `score` the tagger's probability (1 in truth)."""
+
+    start_ms: Ms
+    end_ms: Ms
+    label: str
+    mid: str
+    score: Unit = 1.0
+
+
+@dataclass(frozen=True)
+class Tag:
+    """The clip-level probability of one AudioSet class."""
+
+    mid: str
+    score: Unit
+
+
+@dataclass(frozen=True)
+class HeardBy:
+    """Which engine, at which revision, did a stage."""
+
+    stage: Stage
+    engine: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Two hearings of the same span that differ, e.g. the words on the mix and on the speech stem."""
+
+    stage: Stage
+    start_ms: Ms
+    end_ms: Ms
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything known about one clip: who said what when, and what sounded. Lists are in order of start.
+
+    `snr_db` is speech RMS over background RMS in dB, None where one of the two is absent or unknown.
+    """
+
+    clip_id: Identifier
+    duration_ms: Ms
+    turns: tuple[Turn, ...] = ()
+    words: tuple[Word, ...] = ()
+    events: tuple[Event, ...] = ()
+    language: str | None = None
+    snr_db: float | None = None
+    heard_by: tuple[HeardBy, ...] = ()
+    disagreements: tuple[Disagreement, ...] = ()
+
+    @property
+    def speakers(self) -> int:
+        """The number of different speakers."""
+        return len({turn.speaker for turn in self.turns})
+
+    @property
+    def transcript(self) -> str:
+        """The texts of all turns in order of start."""
+        return " ".join(turn.text for turn in self.turns if turn.text)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A reference to a row of the scene: the n-th turn, word or event."""
+
+    kind: Literal["turn", "word", "event"]
+    index: Annotated[int, Meta(ge=0)]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A multiple-choice question about one clip, with what it rests on.
+
+    `plan` and `reasoning` are the template's own words about this clip: what has to be listened for, and the
+    argument from the cited evidence to the answer. `margin` in [0, 1] says how safe the perception behind it is.
+    """
+
+    id: Identifier
+    clip_id: Identifier
+    task: str
+    template: str
+    text: str
+    choices: tuple[str, ...]
+    answer_index: Annotated[int, Meta(ge=0)]
+    evidence: tuple[Evidence, ...]
+    plan: str
+    reasoning: str
+    margin: Unit = 1.0
+
+    @property
+    def answer(self) -> str:
+        return self.choices[self.answer_index]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a source yields: one file to listen to, before it has been opened.
+
+    `uri` is a path or `package:NAME/FILE` (a file inside an installed Python package). `group` names what must never
+    be split between train and test (the recording, the speakers). Truth, where the source has it, is about the
+    whole file.
+    """
+
+    id: Identifier
+    uri: str
+    source: str
+    license: str
+    group: str
+    answers: AnswersFrom = "heard"
+    truth: Scene | None = None
+    topic: str | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A decoded clip of at most the recipe's length: the unit of all later work.
+
+    `sha256` is the digest of its 16-bit samples and rate, the root of every store key; `offset_ms` is where it starts
+    in `uri`; `reference_sha256` names the clean speech of a mixed clip (for SI-SDR).
+    """
+
+    id: Identifier
+    uri: str
+    sha256: Sha256
+    duration_ms: Ms
+    rate: Annotated[int, Meta(ge=1)]
+    source: str
+    license: str
+    group: str
+    split: Split
+    answers: AnswersFrom = "heard"
+    offset_ms: Ms = 0
+    truth: Scene | None = None
+    reference_sha256: Sha256 | None = None
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """What did not make it: a recording, clip or question, with the stage and the reason."""
+
+    id: str
+    stage: str
+    reason: str
+    detail: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """One row of the dataset, without the audio bytes (shard.py adds `audio {bytes, path}`)."""
+
+    id: Identifier
+    clip_id: Identifier
+    question: str
+    choices: tuple[str, ...]
+    answer: str
+    answer_index: Annotated[int, Meta(ge=0)]
+    task: str
+    template: str
+    rationale: str
+    scene: Scene
+    evidence: tuple[Evidence, ...]
+    reflected: bool
+    audio_dependence: float | None
+    source: str
+    license: str
+    group: str
+    split: Split
+    answers_from: AnswersFrom
+    heard_by: tuple[HeardBy, ...]
+    key: Sha256
+
+
+@dataclass(frozen=True)
+class Quote:
+    """One line of SPEAKER: who is said to have said what, when."""
+
+    start_ms: Ms
+    end_ms: Ms
+    speaker: SpeakerNumber
+    text: str
+
+
+@dataclass(frozen=True)
+class Sound:
+    """One line of ENV: a sound and its span."""
+
+    start_ms: Ms
+    end_ms: Ms
+    label: str
+
+
+@dataclass(frozen=True)
+class Response:
+    """A chosen option: its letter as an index, and its text as written."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A parsed rationale."""
+
+    planning: str
+    env: tuple[Sound, ...]
+    speakers: tuple[Quote, ...]
+    asr: str
+    description: str
+    reasoning: str
+    summary: str
+    response: Response
+    reflect: str | None = None
+    final: Response | None = None
