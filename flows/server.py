@@ -33,6 +33,7 @@ from typing import IO, Any
 from paqa.errors import PaqaError
 
 START_SECONDS = 90  # a first start creates the database: 8 s alone on two cores, several times that on a busy machine
+EXTERNAL_SECONDS = 5
 FLUSH_SECONDS = 10
 OPEN = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
 # What only deployments, schedules and automations need. The event persister and the task run recorder stay on.
@@ -55,7 +56,8 @@ def environment(home: Path) -> dict[str, str]:
     """Prefect's environment variables for everything over `home`; set them before `prefect` is imported.
 
     All state lies in `home/prefect`, nothing is reported to anybody, and the console stays ours: Prefect's own lines
-    and those of `get_run_logger()` go to the UI, only warnings reach stderr. What the user has set wins, but the home.
+    and those of `get_run_logger()` go to the UI, only warnings reach stderr. What the user has set wins, except
+    PREFECT_HOME; that stays the user's (it may hold an API key) where PREFECT_API_URL names another server.
     """
     defaults = {
         "DO_NOT_TRACK": "1",
@@ -70,9 +72,14 @@ def environment(home: Path) -> dict[str, str]:
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # 1 by default: 75 task runs a second
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
     } | {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in IDLE_SERVICES}
-    no_proxy = ",".join([*filter(None, [os.environ.get("NO_PROXY")]), "127.0.0.1", "localhost"])
-    wanted = {key: os.environ.get(key, value) for key, value in defaults.items()}
-    return wanted | {"NO_PROXY": no_proxy, "PREFECT_HOME": str(_folder(home))}
+    wanted = {key: os.environ.get(key, value) for key, value in defaults.items()} | {"NO_PROXY": _no_proxy()}
+    return wanted if os.environ.get("PREFECT_API_URL") else wanted | {"PREFECT_HOME": str(_folder(home))}
+
+
+def _no_proxy() -> str:
+    """NO_PROXY with this machine in it: Prefect's clients would otherwise look for the server behind the proxy."""
+    hosts = [*filter(None, os.environ.get("NO_PROXY", "").split(",")), "127.0.0.1", "localhost"]
+    return ",".join(dict.fromkeys(hosts))
 
 
 def tag() -> str:
@@ -148,6 +155,8 @@ class Server:
 
     def start(self) -> "Server":
         """Find the running server or start one in the background; `url` is known from here on."""
+        if self.url:
+            return self
         if self.external:
             self.url = os.environ["PREFECT_API_URL"].rstrip("/")
             return self
@@ -165,7 +174,7 @@ class Server:
         self._spawned = datetime.now(UTC)
         path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         with _bind(self.port) as listener, (self.folder / "server.log").open("w") as log:
-            port = listener.getsockname()[1]
+            port = int(listener.getsockname()[1])
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "flows.server", str(self.folder), str(listener.fileno())],
                 env=os.environ
@@ -199,8 +208,8 @@ class Server:
         return self.url
 
     def _wait_external(self) -> str:
-        deadline = time.monotonic() + 5
-        while not _healthy(self.url, seconds=5):
+        deadline = time.monotonic() + EXTERNAL_SECONDS
+        while not _healthy(self.url, seconds=EXTERNAL_SECONDS):
             if time.monotonic() > deadline:
                 raise PaqaError(
                     f"PREFECT_API_URL is {self.url}, and no Prefect server answers there: start that server, correct "
@@ -215,44 +224,64 @@ class Server:
         return f"Prefect server ended before it answered ({''.join(last) or 'no output'}): see {log}"
 
     def stop(self) -> None:
-        """Have everything written to the database, then leave; the last user's leaving ends the server."""
+        """Leave; the last user's leaving ends the server, once everything is in its database."""
         if self._users is None:
             return
+        try:
+            with (self.folder / "start.lock").open("a") as alone:
+                fcntl.lockf(alone, fcntl.LOCK_EX)
+                if _alone(self._users):
+                    self._end()
+        finally:
+            self._users.close()
+            self._users = None
+
+    def _end(self) -> None:
+        """End the server process, which nobody else uses: asked first, then killed."""
         try:
             if "prefect" in sys.modules:  # otherwise nothing has run here
                 _drain()
                 _settle(self.url)
         finally:
-            with (self.folder / "start.lock").open("a") as alone:
-                fcntl.lockf(alone, fcntl.LOCK_EX)
-                if _alone(self._users):
-                    self._end()
-                self._users.close()
-                self._users = None
-
-    def _end(self) -> None:
-        """End the server process: asked first, then killed."""
-        for order, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
-            if record := _record(self.folder):
-                with suppress(ProcessLookupError):
-                    os.kill(record["pid"], order)
-            deadline = time.monotonic() + seconds
-            while _record(self.folder) and time.monotonic() < deadline:
-                time.sleep(0.02)
+            for order, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+                if record := _record(self.folder):
+                    with suppress(ProcessLookupError):
+                        os.kill(record["pid"], order)
+                deadline = time.monotonic() + seconds
+                while _record(self.folder) and time.monotonic() < deadline:
+                    time.sleep(0.02)
         if self._process is not None:
             self._process.wait()
 
 
 @contextmanager
-def running(home: Path) -> Iterator[str]:
-    """Yield the API URL of a server over `home`, with this process connected to it; its end is clean in every case."""
-    server = Server(home)
+def running(home: Path, server: Server | None = None) -> Iterator[str]:
+    """Yield the API URL of a server over `home`, with this process connected to it; its end is clean in every case.
+
+    Hand over a `server` that was started earlier to have it come up behind other work (importing Prefect: 1.5 s).
+    """
+    server = server or Server(home)
     try:
-        url = server.start().wait()
-        with connected(home, url):
-            yield url
+        with _sigterm_unwinds():
+            url = server.start().wait()
+            with connected(home, url):
+                yield url
     finally:
         server.stop()
+
+
+@contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    """Let SIGTERM end this process as SystemExit does, so that `finally` blocks run: Prefect would just die."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if not ours:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def ui(home: Path, port: int = 4200) -> None:
@@ -283,14 +312,16 @@ def mark_crashed(api: str, before: datetime | None = None) -> int:
     tag names a process of this machine that has gone and, where the server was started at `before`, all older ones:
     nobody used the database then.
     """
-    runs = _call(f"{api}/flow_runs/filter", {"flow_runs": OPEN})
-    dead = [run for run in runs if any(map(_is_dead, run["tags"])) or (before and _created(run) < before)]
+    listed = f"{api}/flow_runs/filter"
+    runs = {run["id"]: run for open_ in ("flow_runs", "task_runs") for run in _call(listed, {open_: OPEN})}
+    dead = [run for run in runs.values() if any(map(_is_dead, run["tags"])) or (before and _created(run) < before)]
     body = {"state": {"type": "CRASHED", "message": "The process that ran this was killed."}, "force": True}
     for run in dead:
         open_tasks = {"flow_runs": {"id": {"any_": [run["id"]]}}, "task_runs": OPEN}
         for task in _call(f"{api}/task_runs/filter", open_tasks):
             _call(f"{api}/task_runs/{task['id']}/set_state", body)
-        _call(f"{api}/flow_runs/{run['id']}/set_state", body)
+        if run["state_type"] in OPEN["state"]["type"]["any_"]:
+            _call(f"{api}/flow_runs/{run['id']}/set_state", body)
     return len(dead)
 
 
@@ -299,21 +330,20 @@ def _created(run: dict[str, Any]) -> datetime:
 
 
 def _settle(api: str) -> None:
-    """Wait until every task run of this process is in the database, for `FLUSH_SECONDS` at most.
+    """Wait until every task run that the server knows of is in the database, for `FLUSH_SECONDS` at most.
 
     Task runs arrive through a queue in the server, in order. Settled means that the numbers of all and of open task
-    runs have not moved for a little longer than the interval at which the server writes them (1 s).
+    runs have not moved for a little longer than the interval at which the server writes them (1 s). The last hundred
+    or fewer it would also write on SIGTERM.
     """
-    flow_runs = {"tags": {"all_": [tag()]}}
     seen, since, deadline = (-1, -1), time.monotonic(), time.monotonic() + FLUSH_SECONDS
     while time.monotonic() < deadline and time.monotonic() - since < 1.3:
         try:
-            total = _call(f"{api}/task_runs/count", {"flow_runs": flow_runs})
-            still_open = _call(f"{api}/task_runs/count", {"flow_runs": flow_runs, "task_runs": OPEN})
+            counted = _call(f"{api}/task_runs/count", {}), _call(f"{api}/task_runs/count", {"task_runs": OPEN})
         except OSError:  # the server has gone: there is nothing left to wait for
             return
-        if (total, still_open) != seen:
-            seen, since = (total, still_open), time.monotonic()
+        if counted != seen:
+            seen, since = counted, time.monotonic()
         time.sleep(0.1)
 
 
@@ -394,7 +424,7 @@ def _record(folder: Path) -> dict[str, int]:
             try:
                 fcntl.lockf(record, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
-                return json.load(record)
+                return dict(json.load(record))
     except (FileNotFoundError, ValueError):
         pass
     return {}

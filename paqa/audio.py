@@ -108,7 +108,8 @@ def _head(path: Path) -> bytes:
     except FileNotFoundError:
         raise Rejected("missing_file", f"{path} does not exist; check the path in the source") from None
     except (OSError, ValueError) as error:
-        why = "is a folder" if path.is_dir() else f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        why = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        why = "is a folder" if isinstance(error, IsADirectoryError) else why
         raise Rejected("unreadable", f"{path} {why}; expected a readable file, check `ls -l`") from None
     if not head:
         raise Rejected("empty_file", f"{path} has 0 bytes; expected audio, copy or download it again")
@@ -365,6 +366,11 @@ def digest(audio: Audio) -> str:
     for start in range(0, n, BLOCK):
         sha.update(_pcm(audio.samples[:, start : start + BLOCK]).T.tobytes())
     return sha.hexdigest()
+
+
+def is_silent(audio: Audio) -> bool:
+    """Whether nothing gets louder than -60 dBFS."""
+    return not audio.samples.size or float(np.abs(audio.samples).max()) < SILENT_PEAK
 
 
 def rms(samples: np.ndarray) -> float:

@@ -9,14 +9,14 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from paqa import gates, hear, mix, rationale, sources
-from paqa.audio import decode, digest, flac, read_flac, rms, windows
+from paqa.audio import decode, digest, flac, is_silent, read_flac, rms, windows
 from paqa.errors import PaqaError, Rejected
 from paqa.hear import Hearing, Spent
 from paqa.questions import generate
@@ -42,6 +42,7 @@ class Piece:
     sha256: str
     start_ms: int
     duration_ms: int
+    silent: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Ingested:
 
     clips: tuple[Clip, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
-    spent: Spent = Spent()
+    spent: Spent = field(default_factory=Spent)
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Composed:
 
     items: tuple[Item, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
-    spent: Spent = Spent()
+    spent: Spent = field(default_factory=Spent)
 
 
 def gather(recipe: Recipe) -> tuple[dict[str, list[Recording]], list[Quarantined]]:
@@ -86,13 +87,21 @@ def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe
     """Decode recordings of a source into clips of at most the recipe's length; known files are not decoded again."""
     began = time.perf_counter()
     clips: list[Clip] = []
-    lost = []
+    lost: list[Quarantined] = []
+    root = sources.root(source, Path(recipe.folder))
     for recording in recordings:
         try:
-            clips += _clips(recording, sources.root(source, Path(recipe.folder)), recipe, store)
+            pieces = _pieces(sources.locate(recording.uri, root), recipe.audio, store)
         except Rejected as error:
             fingerprint = key("recording", recording.id, recording.uri)
             lost.append(Quarantined(recording.id, "ingest", error.reason, error.detail, fingerprint))
+            continue
+        for clip, piece in zip(_clips(recording, pieces, source.name, recipe), pieces, strict=True):
+            if piece.silent:
+                detail = f"{clip.uri} is silent from {piece.start_ms} to {piece.start_ms + piece.duration_ms} ms"
+                lost.append(Quarantined(clip.id, "ingest", "silent", detail, clip.sha256))
+            else:
+                clips.append(clip)
     return Ingested(tuple(clips), tuple(lost), _spent(began, clips))
 
 
@@ -100,12 +109,10 @@ def _spent(began: float, clips: Sequence[Clip]) -> Spent:
     return Spent(sum(c.duration_ms for c in clips) / 1000, 0.0, time.perf_counter() - began, len(clips))
 
 
-def _clips(recording: Recording, root: Path, recipe: Recipe, store: Store) -> Iterator[Clip]:
-    path = sources.locate(recording.uri, root)
-    pieces = _pieces(path, recipe.audio, store)
-    truth = (
-        sources.close_truth(recording.truth, pieces[-1].start_ms + pieces[-1].duration_ms) if recording.truth else None
-    )
+def _clips(recording: Recording, pieces: Sequence[Piece], corpus: str, recipe: Recipe) -> Iterator[Clip]:
+    """One clip per piece of a recording; the truth is cut along."""
+    whole_ms = pieces[-1].start_ms + pieces[-1].duration_ms
+    truth = sources.close_truth(recording.truth, whole_ms) if recording.truth else None
     for piece in pieces:
         name = recording.id if len(pieces) == 1 else f"{recording.id}@{piece.start_ms}"
         end_ms = piece.start_ms + piece.duration_ms
@@ -115,6 +122,7 @@ def _clips(recording: Recording, root: Path, recipe: Recipe, store: Store) -> It
             sha256=piece.sha256,
             duration_ms=piece.duration_ms,
             rate=recipe.audio.rate,
+            corpus=corpus,
             source=recording.source,
             license=recording.license,
             group=recording.group,
@@ -134,7 +142,7 @@ def _pieces(path: Path, config: AudioConfig, store: Store) -> list[Piece]:
     pieces = []
     for start_ms, end_ms in windows(audio, config.max_clip_ms):
         part = Audio(audio.samples[:, start_ms * audio.rate // 1000 : end_ms * audio.rate // 1000], audio.rate)
-        pieces.append(Piece(keep(part, store), start_ms, part.duration_ms))
+        pieces.append(Piece(keep(part, store), start_ms, part.duration_ms, is_silent(part)))
     store.put_json(where, pieces)
     return pieces
 
@@ -188,6 +196,7 @@ def _mixed_clip(mixture: mix.Mixture, clips: Mapping[str, Clip], recipe: Recipe,
         sha256=mixed.sha256,
         duration_ms=mixed.truth.duration_ms,
         rate=recipe.audio.rate,
+        corpus=mixture.id.rpartition("-")[0],
         source=mixture.source,
         license=mixture.license,
         group=mixture.group,

@@ -126,13 +126,12 @@ def _evidence(item: Item) -> Iterator[str]:
 
 def text(found: Checked) -> str:
     """The report a person reads."""
-    letters = {i: n for i, n in sorted(found.positions.items())}
     lines = [
         f"rows         {found.rows} about {len(found.clips)} clips",
         f"splits       {', '.join(f'{k} {v}' for k, v in sorted(found.splits.items()))}",
         f"tasks        {', '.join(f'{k} {v}' for k, v in found.tasks.most_common())}",
         f"choices      {', '.join(f'{v} rows with {k}' for k, v in sorted(found.choices.items()))}",
-        f"positions    {', '.join(f'{chr(65 + i)} {n / max(1, found.rows):.1%}' for i, n in letters.items())}",
+        f"positions    {', '.join(f'{chr(65 + i)} {n / max(1, found.rows):.1%}' for i, n in sorted(found.positions.items()))}",
         f"problems     {len(found.problems) or 'none'}",
     ]
     return "\n".join([*lines, *(f"  {p}" for p in found.problems[:20])])

@@ -80,6 +80,16 @@ class HearConfig:
 
 
 @dataclass(frozen=True)
+class HearConfigs:
+    """The four listening stages."""
+
+    separate: HearConfig = HearConfig()
+    diarize: HearConfig = HearConfig()
+    tag: HearConfig = HearConfig()
+    transcribe: HearConfig = HearConfig()
+
+
+@dataclass(frozen=True)
 class Listening:
     """A HearConfig with nothing left out."""
 
@@ -144,7 +154,7 @@ class Recipe:
     profile: Literal["embedded"] = "embedded"
     mix: tuple[MixConfig, ...] = ()
     audio: AudioConfig = AudioConfig()
-    hear: dict[Stage, HearConfig] = field(default_factory=dict)  # overrides of the profile, by stage
+    hear: HearConfigs = HearConfigs()  # changes to the profile
     questions: QuestionsConfig = QuestionsConfig()
     gates: GatesConfig = GatesConfig()
     split: SplitConfig = SplitConfig()
@@ -153,7 +163,8 @@ class Recipe:
 
     def hearing(self, stage: Stage) -> Listening:
         """What the recipe, or else the profile, says about a stage."""
-        own, base = self.hear.get(stage, HearConfig()), PROFILES[self.profile][stage]
+        own: HearConfig = getattr(self.hear, stage)
+        base = PROFILES[self.profile][stage]
         return Listening(own.engine or base.engine, own.stem or base.stem, own.align or base.align, own.params)
 
     def parameters(self, stage: Stage) -> Any:

@@ -52,7 +52,7 @@ def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
         truth=clip.truth,
         heard=heard_scene(clip, recipe, store),
         tags=hear.perception(clip, tagging, nodes[0], store).tags,
-        group=clip.source,
+        group=clip.corpus,
         turns_known=clip.uri.startswith("mix:") or bool(clip.truth.turns),
         events_known=clip.uri.startswith("mix:") or bool(clip.truth.events),
         si_sdr_mix=mixed,

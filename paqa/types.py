@@ -44,7 +44,7 @@ class Audio:
 
     @property
     def duration_ms(self) -> int:
-        return round(self.samples.shape[1] * 1000 / self.rate)
+        return int(round(self.samples.shape[1] * 1000 / self.rate))
 
 
 @dataclass(frozen=True)
@@ -191,8 +191,8 @@ class Recording:
 class Clip:
     """A decoded clip of at most the recipe's length: the unit of all later work.
 
-    `sha256` is the digest of its 16-bit samples and rate, the root of every store key; `offset_ms` is where it starts
-    in `uri`; `reference_sha256` names the clean speech of a mixed clip (for SI-SDR).
+    `corpus` is the recipe's name of the source or mix it belongs to. `sha256` is the digest of its 16-bit samples and
+    rate, the root of every store key; `offset_ms` is where it starts in `uri`; `reference_sha256` names the clean speech of a mixed clip (for SI-SDR).
     """
 
     id: Identifier
@@ -200,6 +200,7 @@ class Clip:
     sha256: Sha256
     duration_ms: Ms
     rate: Annotated[int, Meta(ge=1)]
+    corpus: str
     source: str
     license: str
     group: str

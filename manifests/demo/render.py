@@ -25,7 +25,7 @@ import soxr
 
 HERE = Path(__file__).resolve().parent
 SPEECH_RATE, SOUND_RATE = 16000, 32000
-SPEECH_RMS_DB, SPEECH_PEAK, SOUND_PEAK_DB = -23.0, 0.89, -3.0
+SPEECH_RMS_DB, SPEECH_PEAK, SOUND_PEAK_DB = -23.0, 0.89, -12.0
 
 # speaker: (engine, options, factor); a factor other than 1 shifts pitch and formants by playing faster or slower.
 VOICES = {
@@ -118,7 +118,7 @@ def synthesize(speaker: str, text: str) -> np.ndarray:
 
 
 def finish_sound(x: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
-    """Mono, at most 32 kHz, 10 ms fades, peak at -3 dBFS."""
+    """Mono, at most 32 kHz, 10 ms fades, peak at -12 dBFS."""
     x = x if x.ndim == 1 else x.mean(1)
     if rate > SOUND_RATE:
         x, rate = soxr.resample(x, rate, SOUND_RATE), SOUND_RATE

@@ -21,7 +21,8 @@ class Heard:
     """What one engine heard in one clip; an engine fills the fields of its stage and leaves the rest empty.
 
     separate: `stems` {"speech", "background"}, at the rate and with exactly the samples of the input.
-    diarize: `turns` without text. tag: `events`, and `tags` for every class above 0.01. transcribe: `words`, `language`.
+    diarize: `turns` without text. tag: `events`, and `tags` for every class above 0.01.
+    transcribe: `words` and `language`.
     """
 
     stems: dict[str, Audio] = field(default_factory=dict)

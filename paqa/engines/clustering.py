@@ -1,10 +1,13 @@
 """Spectral clustering of unit vectors with an estimated number of clusters; numpy only, deterministic.
 
-Wang et al., "Speaker Diarization with LSTM" (ICASSP 2018); Park et al., "Auto-Tuning Spectral Clustering for Speaker
-Diarization Using Normalized Maximum Eigengap" (IEEE SPL 2020); Ning et al. for the normalised Laplacian.
+Ng, Jordan and Weiss (NIPS 2001); pruned affinities as in Park et al., "Auto-Tuning Spectral Clustering for Speaker
+Diarization Using Normalized Maximum Eigengap" (IEEE SPL 2020). Their eigengap was no help for counting here (it said
+1, 5 and 8 for a call of two): the count is the largest whose clusters are all different enough.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,30 +25,16 @@ def pruned(similarity: np.ndarray, keep: int) -> np.ndarray:
     return (graph + graph.T) / 2
 
 
-def spectrum(graph: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues, ascending, and eigenvectors of the unnormalised Laplacian of a symmetric graph."""
+def spectral_map(points: np.ndarray, keep_share: float, most: int) -> np.ndarray:
+    """The `most` smoothest eigenvectors `(n, most)` of the Laplacian of the pruned similarity graph of unit vectors."""
+    points = points.astype(np.float64)
+    graph = pruned(points @ points.T, max(2, round(len(points) * keep_share)))
     laplacian = np.diag(graph.sum(axis=1)) - graph
-    return np.linalg.eigh(laplacian)
-
-
-def nme_sc(similarity: np.ndarray, most: int, fixed: int | None) -> np.ndarray:
-    """Cluster numbers `(n,)`: the pruning with the best ratio of pruning to largest eigengap decides graph and count."""
-    n = len(similarity)
-    best: tuple[float, int, np.ndarray] | None = None
-    for keep in sorted({max(2, round(n * share)) for share in np.linspace(0.02, 0.35, 18)}):
-        values, vectors = spectrum(pruned(similarity, min(keep, n)))
-        gaps = np.diff(values[: min(most, n - 1) + 1])
-        count = int(np.argmax(gaps)) + 1
-        ratio = (keep / n) / max(float(gaps.max()) / max(float(values[-1]), 1e-12), 1e-12)
-        if best is None or ratio < best[0]:
-            best = ratio, count, vectors
-    assert best is not None
-    count = fixed or best[1]
-    return kmeans(best[2][:, :count], count)
+    return np.linalg.eigh(laplacian)[1][:, :most]
 
 
 def kmeans(points: np.ndarray, count: int, rounds: int = 50) -> np.ndarray:
-    """Lloyd's algorithm from farthest-first centres that start at the point nearest the mean: `(n,)` numbers from 0."""
+    """Lloyd's algorithm from farthest-first centres, the first nearest the mean: `(n,)` numbers from 0."""
     centres = [points[np.argmin(((points - points.mean(axis=0)) ** 2).sum(axis=1))]]
     while len(centres) < count:
         distance = np.min([((points - c) ** 2).sum(axis=1) for c in centres], axis=0)
@@ -57,4 +46,34 @@ def kmeans(points: np.ndarray, count: int, rounds: int = 50) -> np.ndarray:
         if np.array_equal(moved, centre):
             break
         centre = moved
+    return labels
+
+
+def centroids(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The unit mean of every cluster, `(clusters, dimensions)`."""
+    return unit(np.stack([points[labels == k].mean(axis=0) for k in np.unique(labels)]))
+
+
+def closest_pair(centres: np.ndarray) -> float:
+    """The largest cosine between two different unit vectors."""
+    cosines = centres @ centres.T
+    return float(cosines[np.triu_indices(len(centres), 1)].max())
+
+
+def cluster(points: np.ndarray, keep_share: float, limits: Sequence[float], most: int, fixed: int | None) -> np.ndarray:
+    """Numbers `(n,)` from 0 for unit vectors `(n, d)`.
+
+    `limits[k - 2]` is the largest cosine between two of k centroids at which k clusters are still believed (the last
+    limit holds for all larger k). `fixed` asks for that many clusters instead of an estimate.
+    """
+    labels = np.zeros(len(points), dtype=int)
+    most = min(fixed or most, len(points))
+    if most < 2:
+        return labels
+    space = spectral_map(points, keep_share, most)
+    for count in [fixed] if fixed else range(2, most + 1):
+        split = kmeans(space[:, :count], count)
+        split = np.unique(split, return_inverse=True)[1]
+        if fixed or closest_pair(centroids(points, split)) < limits[min(count, len(limits) + 1) - 2]:
+            labels = split
     return labels

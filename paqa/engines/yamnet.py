@@ -16,9 +16,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from paqa import ontology
 from paqa.engines._onnx import open_session
-from paqa.engines._signal import fit, frames, mel_htk, mono
+from paqa.engines._signal import frames, mel_htk, mono
 from paqa.engines.base import Heard, Weights, package_file, package_revision
+from paqa.spans import Interval, from_frames, interval, intersect, merge, total
 from paqa.types import Audio, Event, Stage, Tag
 
 BEHAVIOUR = 1  # raise it when the same weights and parameters would give other events
@@ -38,15 +40,19 @@ EXCLUDED = (
 
 @dataclass(frozen=True)
 class YamNetParams:
-    """Thresholds are probabilities of the quantised network; times are ms."""
+    """Thresholds and scores are probabilities of the quantised network; times are ms."""
 
-    hop_ms: int = 120  # between patches
-    on_threshold: float = 0.35  # a span must reach this probability
-    off_threshold: float = 0.15  # and lasts while the probability is above this
+    hop_ms: int = 80  # between patches, a multiple of 10
+    on_threshold: float = 0.6  # a span must reach this probability
+    off_threshold: float = 0.25  # and lasts while the probability is at least this
     spread_ms: int = 200  # a patch of 960 ms hears an event this long before its start and after its end
-    min_duration_ms: int = 60  # shorter spans are dropped
     max_gap_ms: int = 300  # spans of one class at most this far apart become one
-    parent_margin: float = 0.2  # an ancestor goes unless its score is this much above its descendant's
+    min_duration_ms: int = 100  # shorter events are dropped
+    snap_ms: int = 600  # an edge moves at most this far to where the signal's level rises or falls; 0: edges stay
+    rise_db: float = 6.0  # level above the clip's floor that counts as sound
+    range_db: float = 35.0  # level below an event's loudest moment that no longer counts as sound
+    specific_margin: float = 0.25  # a kind of sound replaces what it is a kind of unless its score is lower by more
+    rival_margin: float = 0.3  # an event goes where an unrelated one at the same time has a score higher by more
     tag_floor: float = 0.01  # classes with a lower clip-level maximum are not listed in tags
     excluded: tuple[str, ...] = EXCLUDED  # machine ids that are never events (they stay in tags)
 
@@ -92,28 +98,99 @@ class YamNet:
         signal = mono(audio, RATE)
         if not np.any(signal):
             return Heard()
-        probabilities = self.probabilities(signal)
+        mel = self.log_mel(np.pad(signal, (PATCH // 2 * HOP, PATCH * HOP + WINDOW)))
+        probabilities = self.probabilities(mel, len(signal))
         peaks = probabilities.max(axis=0)
-        tags = tuple(Tag(self.mids[i], float(peaks[i])) for i in np.argsort(-peaks, kind="stable") if peaks[i] > self.params.tag_floor)
-        return Heard(tags=tags)
+        tags = [Tag(mid, float(peak)) for mid, peak in zip(self.mids, peaks, strict=True) if peak > self.params.tag_floor]
+        level = level_db(mel[PATCH // 2 :], audio.duration_ms)
+        return Heard(events=self.events(probabilities, level), tags=tuple(sorted(tags, key=lambda tag: -tag.score)))
+
+    def events(self, probabilities: np.ndarray, level: np.ndarray) -> tuple[Event, ...]:
+        """Events from `(patches, 521)` probabilities and the level in dB every 10 ms, in order of start."""
+        p = self.params
+        found = []
+        for k in np.flatnonzero(self._listed & (probabilities.max(axis=0) >= p.on_threshold)):
+            spans = [snapped(span, level, p) for span in class_spans(probabilities[:, k], p)]
+            for start, end in merge(spans, p.max_gap_ms):
+                score = float(probabilities[start // p.hop_ms : -(-end // p.hop_ms) + 1, k].max())
+                if end - start >= p.min_duration_ms:
+                    found.append(Event(start, end, self.labels[k], self.mids[k], score))
+        return tuple(sorted(distinct(found, p), key=lambda event: (event.start_ms, event.end_ms, event.mid)))
 
     def log_mel(self, signal: np.ndarray) -> np.ndarray:
         """`ln(mel + 0.001)` of the magnitude spectrum of a signal `(n,)`, n >= 400: float32 `(frames, 64)`."""
         spectrum = np.abs(np.fft.rfft(frames(signal, WINDOW, HOP) * self._window, N_FFT)).astype(np.float32)
         return np.log(spectrum @ self._mel + np.float32(1e-3))
 
-    def probabilities(self, signal: np.ndarray) -> np.ndarray:
-        """Class probabilities `(patches, 521)`; patch i is centred on `i * hop_ms`. The signal is padded with silence."""
+    def probabilities(self, mel: np.ndarray, samples: int) -> np.ndarray:
+        """Class probabilities `(patches, 521)`; patch i is centred `i * hop_ms` into the signal, `mel` starts 480 ms before."""
         hop = self.params.hop_ms // 10
-        patches = -(-len(signal) // (hop * HOP)) + 1
-        half = PATCH // 2 * HOP
-        needed = ((patches - 1) * hop + PATCH - 1) * HOP + WINDOW
-        mel = self.log_mel(fit(np.pad(signal, (half, 0)), needed))
+        patches = -(-samples // (hop * HOP)) + 1
+        mel = np.pad(mel, ((0, max(0, (patches - 1) * hop + PATCH - len(mel))), (0, 0)), mode="edge")
         quantised = np.clip(np.round(mel / INPUT_SCALE) + INPUT_ZERO, 0, 255).astype(np.uint8)
-        inputs = [quantised[i * hop : i * hop + PATCH][None, None] for i in range(patches)]
+        inputs = [quantised[None, None, i * hop : i * hop + PATCH] for i in range(patches)]
         scores = np.concatenate([self._session.run(None, {"audio": patch})[0] for patch in inputs])
         logits = (scores.astype(np.float32) - OUTPUT_ZERO) * OUTPUT_SCALE
-        return 1.0 / (1.0 + np.exp(-logits))
+        return 1.0 / (1.0 + np.exp(-np.clip(logits, -80.0, 80.0)))
+
+
+def class_spans(probability: np.ndarray, params: YamNetParams) -> list[Interval]:
+    """Spans in ms where one class sounds, without the spread of the patches, from its probability `(patches,)`."""
+    hop, half = params.hop_ms, params.hop_ms // 2
+    spans = []
+    for first, last in from_frames((probability >= params.off_threshold).tolist(), 1):
+        if probability[first:last].max() >= params.on_threshold:
+            trim = min(params.spread_ms, (last - first - 1) * hop // 2)
+            spans.append((max(0, first * hop - half + trim), (last - 1) * hop + half - trim))
+    return merge(spans, params.max_gap_ms)
+
+
+def level_db(mel: np.ndarray, duration_ms: int) -> np.ndarray:
+    """The level in dB of every 10 ms of the clip, over about 50 ms, from log-mel frames that start with the clip."""
+    loudness = 20 * np.log10(np.exp(mel).mean(axis=1))
+    smooth = np.convolve(np.pad(loudness, 2, mode="edge"), np.full(5, 0.2), mode="valid")
+    return smooth[: max(1, -(-duration_ms // 10))]
+
+
+def snapped(span: Interval, level: np.ndarray, params: YamNetParams) -> Interval:
+    """The span with its edges where the level rises and falls, if that is near; else as it was, inside the clip."""
+    start, end = span[0] // 10, min(-(-span[1] // 10), len(level))
+    start, reach = min(start, end - 1), params.snap_ms // 10
+    floor, peak = np.percentile(level, 10), level[start:end].max()
+    active = level >= max(floor + params.rise_db, peak - params.range_db)
+    return nearest_edge(active, start, reach) * 10, (len(level) - nearest_edge(active[::-1], len(level) - end, reach)) * 10
+
+
+def nearest_edge(active: np.ndarray, start: int, reach: int) -> int:
+    """Where the sound that is heard at `start`, or next after it, begins; `start` if that is over `reach` frames away."""
+    edge = start
+    if active[start]:
+        while edge > 0 and active[edge - 1]:
+            edge -= 1
+    else:
+        while edge < len(active) and not active[edge]:
+            edge += 1
+    return edge if abs(edge - start) <= reach and edge < len(active) else start
+
+
+def distinct(events: list[Event], params: YamNetParams) -> list[Event]:
+    """Without events that others of the same time make redundant: a kind and its genus, and weaker rivals."""
+    return [event for event in events if not covered(event, [o for o in events if displaces(o, event, params)])]
+
+
+def displaces(other: Event, event: Event, params: YamNetParams) -> bool:
+    """Whether `other`, where it sounds at the same time, is the better name for what is heard."""
+    if event.mid in ontology.ancestors(other.mid):
+        return other.score >= event.score - params.specific_margin
+    if other.mid in ontology.ancestors(event.mid):
+        return event.score < other.score - params.specific_margin
+    return event.mid != other.mid and event.score < other.score - params.rival_margin
+
+
+def covered(event: Event, others: list[Event]) -> bool:
+    """Whether the others together cover at least half of the event."""
+    shared = intersect([interval(event)], [interval(other) for other in others])
+    return total(shared) * 2 >= event.end_ms - event.start_ms
 
 
 def load_zipped(path: str, device: str, threads: int) -> Any:

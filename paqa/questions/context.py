@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import TypeVar
 
 from paqa import ontology
+from paqa.errors import PaqaError
 from paqa.questions.draft import Background, Line
 from paqa.questions.names import CONFUSABLE, EVERYDAY, UNASKED
-from paqa.questions.prose import excerpt, listing, lower, normal, number, opening, rng_for, seconds, spoken, upper
+from paqa.questions.prose import clauses, excerpt, listing, lower, normal, number, opening, rng_for, seconds, spoken, upper
 from paqa.recipe import QuestionsConfig
 from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
 from paqa.types import Evidence, Scene, Turn
@@ -81,7 +82,7 @@ class Context:
 
     def absent(self, like: Sequence[Background], count: int) -> list[str]:
         """Labels of sounds that are plausible here and certainly not in the scene, no two alike."""
-        siblings = [ontology.label(m) for b in like for m in ontology.siblings(b.mid)]
+        siblings = [ontology.label(m) for b in like for m in _siblings(b.mid)]
         near = self.shuffled(dict.fromkeys(siblings))[: self.rng.randint(1, max(1, count))]
         found: list[tuple[str, str]] = []
         for label in [*near, *self.shuffled(EVERYDAY)]:
@@ -101,20 +102,22 @@ class Context:
         absent = self.absent([self.rng.choice([answer, *chosen])], missing) if missing else []
         return (*(b.choice for b in chosen), *(upper(spoken(label)) for label in absent))
 
-    def weigh_sounds(self, say: Callable[[Background], str]) -> Callable[[Sequence[str]], str]:
-        """Why sounds are wrong: what the template says of those in the scene, and that the rest is not there."""
-        return lambda decoys: self._weigh_sounds(decoys, say)
+    def weigh_sounds(
+        self, verb: str, when: Callable[[Background], str], name: Callable[[Background], str] = lambda b: b.name
+    ) -> Callable[[Sequence[str]], str]:
+        """Why sounds are wrong: those of the scene come at another time, and the rest is not there."""
 
-    def _weigh_sounds(self, decoys: Sequence[str], say: Callable[[Background], str]) -> str:
-        named = {b.choice: b for b in self.backgrounds}
-        present = [say(named[d]) for d in decoys if d in named]
-        missing = [lower(d) for d in decoys if d not in named]
-        parts = [upper(listing(present)) + "."] if present else []
-        if missing:
-            frames = ("There is no trace of {}.", "Nothing in the recording sounds like {}.", "I find no sign of {}.",
-                      "{} cannot be heard anywhere.", "The recording gives no hint of {}.")  # fmt: skip
-            parts.append(upper(self.rng.choice(frames).format(listing(missing, "or"))))
-        return " ".join(parts)
+        def weigh(decoys: Sequence[str]) -> str:
+            present = [b for b in self.backgrounds if b.choice in decoys]
+            told = [f"{name(b)} {verb if i == 0 else ''} {when(b)}" for i, b in enumerate(present)]
+            known = {b.choice for b in present}
+            missing = [lower(d) for d in decoys if d not in known]
+            frame = self.pick("There is no trace of {}.", "Nothing in the recording sounds like {}.", "I find no sign of {}.",
+                              "The recording gives no hint of {}.", "As for {}, there is nothing of the sort.")  # fmt: skip
+            parts = [upper(clauses([" ".join(t.split()) for t in told])) + "."] * bool(told)
+            return " ".join([*parts, *[frame.format(listing(missing, "or"))] * bool(missing)])
+
+        return weigh
 
     @cached_property
     def speech(self) -> list[Interval]:
@@ -169,10 +172,10 @@ class Context:
         first = self.rng.randint(max(lowest, count - size + 1), count)
         return tuple(upper(number(n)) for n in self.shuffled(range(first, first + size)) if n != count)
 
-    def crowded(self, turn: Turn) -> bool:
-        """Whether others talk over more than half of a turn."""
+    def covered(self, turn: Turn) -> float:
+        """The share of a turn during which others talk as well."""
         voices = [interval(t) for t in self.scene.turns if t.speaker != turn.speaker]
-        return 2 * total(intersect([interval(turn)], voices)) > turn.end_ms - turn.start_ms
+        return total(intersect([interval(turn)], voices)) / max(1, turn.end_ms - turn.start_ms)
 
     @cached_property
     def lines(self) -> list[Line]:
@@ -182,7 +185,7 @@ class Context:
         return [x for x in found if not any(i != x.turn and same(normal(x.text), t) for i, t in enumerate(texts))]
 
     def _line(self, index: int, turn: Turn) -> Line | None:
-        if turn.end_ms - turn.start_ms < MIN_TURN_MS or self.crowded(turn):
+        if turn.end_ms - turn.start_ms < MIN_TURN_MS or self.covered(turn) > 0.5:
             return None
         text, whole = opening(turn.text)
         return Line(index, turn.speaker, text, interval(turn), whole) if text else None
@@ -195,10 +198,10 @@ class Context:
         """Why lines are wrong: who says each of them, and when."""
 
         def weigh(decoys: Sequence[str]) -> str:
-            named = {x.choice: x for x in self.lines}
-            chosen = sorted((named[d] for d in decoys), key=lambda x: x.span)
-            told = [f"speaker {x.speaker} says {excerpt(x.text)} at {seconds(x.span[0])}" for x in chosen]
-            return f"{self.rng.choice(head)} {listing(told)}."
+            by_speaker: dict[int, list[str]] = {}
+            for x in sorted((x for x in self.lines if x.choice in decoys), key=lambda x: x.span):
+                by_speaker.setdefault(x.speaker, []).append(f"{excerpt(x.text, 4)} at {seconds(x.span[0])}")
+            return f"{self.pick(*head)} {clauses([f'speaker {s} says {listing(t)}' for s, t in by_speaker.items()])}."
 
         return weigh
 
@@ -240,9 +243,25 @@ class Context:
 
 def alike(mid: str, label: str, other_mid: str, other: str) -> bool:
     """Whether a listener may take one sound for the other."""
-    if mid == other_mid or spoken(label) == spoken(other) or ontology.related(mid, other_mid):
+    if mid == other_mid or spoken(label) == spoken(other) or _related(mid, other_mid):
         return True
     return any(label in group and other in group for group in CONFUSABLE)
+
+
+def _related(a: str, b: str) -> bool:
+    """`ontology.related`, False for sounds that are not in AudioSet."""
+    try:
+        return ontology.related(a, b)
+    except PaqaError:
+        return False
+
+
+def _siblings(mid: str) -> tuple[str, ...]:
+    """`ontology.siblings`, none for a sound that is not in AudioSet."""
+    try:
+        return ontology.siblings(mid)
+    except PaqaError:
+        return ()
 
 
 def same(line: str, text: str) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from paqa.questions.context import APART_MS, CLEAR_MS, MIN_TURN_MS, SAFE_MS, Context, pause_ratio
+from paqa.questions.context import APART_MS, MIN_TURN_MS, SAFE_MS, Context, pause_ratio
 from paqa.questions.draft import Draft, Template
-from paqa.questions.prose import listing, number, ordinal, plural, spans, speakers, the_sound, times, upper
-from paqa.spans import Interval, interval, overlap, total
+from paqa.questions.prose import listing, number, ordinal, seconds, spans, speakers, the_sound, times, upper
+from paqa.spans import Interval, intersect, interval, total
 
 
 def sound_occasions(ctx: Context) -> Iterator[Draft]:
@@ -33,7 +33,7 @@ def sound_occasions(ctx: Context) -> Iterator[Draft]:
             ),
             reasoning=f"{upper(the_sound(sound.label))} is heard {times(count)}, at {spans(sound.occasions, most=8)}"
             + (", with clear pauses between." if count > 1 else "."),
-            weigh=_weigh_counts(ctx, count, "such a stretch", "such stretches"),
+            weigh=weigh_counts(ctx, count, "stretch"),
             margin=ctx.margin(evidence, apart),
         )
 
@@ -59,7 +59,7 @@ def different_sounds(ctx: Context) -> Iterator[Draft]:
         ),
         reasoning=f"The background has {listing([f'{b.name} ({spans(b.occasions)})' for b in sounds])}: that makes"
         f" {number(len(sounds))}.",
-        weigh=_weigh_counts(ctx, len(sounds), "kind of sound", "kinds of sound"),
+        weigh=weigh_counts(ctx, len(sounds), "kind of sound"),
         margin=ctx.margin(evidence),
     )
 
@@ -72,7 +72,9 @@ def speaker_count(ctx: Context) -> Iterator[Draft]:
         return
     firsts = [min(ctx.turns_of(s)) for s in ctx.speakers]
     evidence = ctx.turn_evidence(firsts)
-    told = [f"speaker {s} is first heard at {interval(ctx.scene.turns[i])[0] / 1000:.1f} s" for s, i in zip(ctx.speakers, firsts, strict=True)]
+    onsets = [seconds(ctx.scene.turns[i].start_ms) for i in firsts]
+    told = [f"speaker {s} at {at}" for s, at in zip(ctx.speakers, onsets, strict=True)]
+    told[0] = told[0].replace(" at ", " is first heard at ")
     yield Draft(
         texts=(
             "How many different people speak?",
@@ -88,7 +90,7 @@ def speaker_count(ctx: Context) -> Iterator[Draft]:
             "compare each new stretch of speech with the voices already heard and count the new ones",
         ),
         reasoning=f"{upper(listing(told))}." if count > 1 else "All the speech comes from one and the same voice.",
-        weigh=_weigh_counts(ctx, count, "voice", "voices"),
+        weigh=weigh_counts(ctx, count, "voice"),
         margin=ctx.margin(evidence, shortest / SAFE_MS),
     )
 
@@ -99,10 +101,12 @@ def turn_count(ctx: Context) -> Iterator[Draft]:
         return
     for speaker in ctx.shuffled(ctx.speakers):
         own = ctx.turns_of(speaker)
-        spoken_over = sum(overlap(interval(ctx.scene.turns[i]), interval(t)) for i in own for t in ctx.scene.turns if t.speaker != speaker)
+        others = [interval(t) for t in ctx.scene.turns if t.speaker != speaker]
+        spoken_over = total(intersect(ctx.voice(speaker), others))
         runs = _runs(ctx, speaker)
         shortest = min(end - start for start, end in runs)
-        if spoken_over > 200 or shortest < MIN_TURN_MS:
+        rare = len(runs) == 1 and ctx.rng.random() < 0.7  # once is the commonest answer by far
+        if spoken_over > 200 or shortest < MIN_TURN_MS or rare:
             continue
         evidence = ctx.turn_evidence(own)
         who = f"the {ordinal(speaker)} person to speak"
@@ -120,8 +124,8 @@ def turn_count(ctx: Context) -> Iterator[Draft]:
                 f"split the talk at each change of voice and count the stretches that belong to speaker {speaker}",
             ),
             reasoning=f"Speaker {speaker} holds the floor {times(len(runs))}, at {spans(runs, most=8)}"
-            + (f"; in between, {speakers([s for s in ctx.speakers if s != speaker])} can be heard." if len(runs) > 1 else "."),
-            weigh=_weigh_counts(ctx, len(runs), "turn", "turns"),
+            + (f"; in between, {speakers(_between(ctx, speaker))} can be heard." if len(runs) > 1 else "."),
+            weigh=weigh_counts(ctx, len(runs), "turn"),
             margin=ctx.margin(evidence, shortest / SAFE_MS),
         )
 
@@ -139,5 +143,30 @@ def _runs(ctx: Context, speaker: int) -> list[Interval]:
     return runs
 
 
-def _weigh_counts(ctx: Context, count: int, one: str, many: str) -> "CountWeigher":
-    return CountWeigher(ctx, count, one, many)
+def _between(ctx: Context, speaker: int) -> list[int]:
+    """The others who speak between a speaker's first and last turn."""
+    own = ctx.turns_of(speaker)
+    return sorted({t.speaker for t in ctx.scene.turns[own[0] : own[-1]]} - {speaker})
+
+
+def weigh_counts(ctx: Context, count: int, one: str) -> Callable[[Sequence[str]], str]:
+    """Why the other counts are wrong."""
+    few = (f"Any smaller number would leave out a {one} that is clearly there", f"Fewer than {number(count)} would mean passing over a {one}")
+    more = (f"there is no further {one} to justify a higher number", f"no further {one} appears that would make it more")
+    words = {upper(number(n)): n for n in range(100)}
+
+    def weigh(decoys: Sequence[str]) -> str:
+        below = any(words[d] < count for d in decoys)
+        above = any(words[d] > count for d in decoys)
+        parts = [ctx.pick(*few)] * below + [ctx.pick(*more)] * above
+        return upper(", and ".join(parts)) + "."
+
+    return weigh
+
+
+TEMPLATES = (
+    Template("sound_occasions", "counting", "environment", sound_occasions),
+    Template("different_sounds", "counting", "environment", different_sounds),
+    Template("speaker_count", "speakers", "speaker", speaker_count),
+    Template("turn_count", "speakers", "speaker", turn_count),
+)

@@ -132,7 +132,7 @@ SPOKEN = {
     "Throat clearing": "someone clearing their throat",
     "Thump, thud": "a thud",
     "Tick": "ticking",
-    "Tick-tock": "tick-tock",
+    "Tick-tock": "the tick-tock of a clock",
     "Tire squeal": "squealing tyres",
     "Toilet flush": "a toilet being flushed",
     "Traffic noise, roadway noise": "traffic",
@@ -241,7 +241,8 @@ CONFUSABLE = tuple(
         "|Helicopter|Fixed-wing aircraft, airplane|Jet engine|Aircraft engine|Propeller, airscrew|Jackhammer",
         "Vacuum cleaner|Hair dryer|Blender|Mechanical fan|Air conditioning|Electric shaver, electric razor|Drill|Whir|Hum",
         "Church bell|Bell|Chime|Wind chime|Doorbell|Ding|Ding-dong|Bicycle bell|Jingle bell|Gong|Tubular bells|Clang|Ping"
-        "|Telephone bell ringing|Telephone|Ringtone|Jingle, tinkle|Keys jangling|Chink, clink|Glockenspiel|Cowbell",
+        "|Telephone bell ringing|Telephone|Ringtone|Glockenspiel|Cowbell",
+        "Keys jangling|Coin (dropping)|Jingle, tinkle|Chink, clink|Jingle bell|Wind chime",
         "Typing|Computer keyboard|Typewriter|Clicking|Clickety-clack|Tick|Tick-tock|Clock|Patter",
         "Baby cry, infant cry|Crying, sobbing|Whimper|Wail, moan|Screaming|Cat|Meow|Caterwaul|Whimper (dog)",
         "Shatter|Glass|Breaking|Smash, crash|Chink, clink|Dishes, pots, and pans|Cutlery, silverware|Clatter|Coin (dropping)",

@@ -7,6 +7,7 @@ import random
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from paqa.questions.names import BARE, SPOKEN
 from paqa.spans import Interval
@@ -51,6 +52,11 @@ def listing(items: Sequence[str], last: str = "and") -> str:
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} {last} {items[-1]}"
+
+
+def clauses(items: Sequence[str]) -> str:
+    """A list of longer parts, with a comma before the last one too."""
+    return ", and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
 
 
 def seconds(ms: int) -> str:
@@ -98,7 +104,15 @@ def quoted(text: str) -> str:
 def excerpt(text: str, words: int = 6) -> str:
     """The first words of a text between double quotes, with an ellipsis where it goes on."""
     found = clean(text).split()
-    return quoted(" ".join(found[:words]) + (" ..." if len(found) > words else ""))
+    if len(found) > words + 1:
+        return f'"{" ".join(found[:words]).rstrip(".,;:")} ..."'
+    return quoted(clean(text).rstrip("."))
+
+
+def tidy(text: str) -> str:
+    """Punctuation at closing quotation marks: no full stop before a comma, no mark doubled."""
+    text = re.sub(r'(?<!\.)\.("[?,;:])', r"\1", text)
+    return re.sub(r'([.!?…]")[.?]', r"\1", text)
 
 
 def opening(text: str) -> tuple[str, bool]:
@@ -125,6 +139,7 @@ def normal(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
+@cache
 def spoken(label: str) -> str:
     """An AudioSet label as a noun phrase with its article where it needs one: `a dog`, `rain`, `footsteps`.
 

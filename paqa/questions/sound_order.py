@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.draft import Background, Draft, Template
-from paqa.questions.prose import seconds, the_sound, upper
+from paqa.questions.prose import listing, seconds, the_sound, upper
 
 
 def first_sound(ctx: Context) -> Iterator[Draft]:
@@ -38,7 +38,7 @@ def first_sound(ctx: Context) -> Iterator[Draft]:
             f"At {seconds(sound.start_ms)}, {sound.name} can already be heard, and nothing else in the background"
             " starts earlier.",
         ),
-        weigh=ctx.weigh_sounds(lambda b: f"{the_sound(b.label)} does not start until {seconds(b.start_ms)}"),
+        weigh=ctx.weigh_sounds("only starts", lambda b: f"at {seconds(b.start_ms)}", lambda b: the_sound(b.label)),
         margin=ctx.margin(evidence, lead / SAFE_MS),
     )
 
@@ -49,7 +49,7 @@ def last_sound(ctx: Context) -> Iterator[Draft]:
         return
     sound = max(ctx.safe_backgrounds, key=_last_onset)
     others = ctx.others(sound)
-    lag = min((_last_onset(sound) - _last_onset(b) for b in others), default=0)
+    lag = min((_last_onset(sound) - max(_starts(ctx, b)) for b in others), default=0)
     if lag < CLEAR_MS:
         return
     evidence = tuple(e for b in (sound, *others) for e in ctx.sound_evidence(b, len(b.occasions) - 1))
@@ -72,7 +72,9 @@ def last_sound(ctx: Context) -> Iterator[Draft]:
             f"At {seconds(_last_onset(sound))} {sound.name} can be heard starting, and no background sound begins"
             " after that.",
         ),
-        weigh=ctx.weigh_sounds(lambda b: f"{the_sound(b.label)} starts for the last time at {seconds(_last_onset(b))}"),
+        weigh=ctx.weigh_sounds(
+            "starts for the last time", lambda b: f"at {seconds(_last_onset(b))}", lambda b: the_sound(b.label)
+        ),
         margin=ctx.margin(evidence, lag / SAFE_MS),
     )
 
@@ -80,14 +82,15 @@ def last_sound(ctx: Context) -> Iterator[Draft]:
 def sound_after(ctx: Context) -> Iterator[Draft]:
     """Which sound starts next after another one? Asked from a sound's first onset."""
     for earlier in ctx.shuffled(ctx.safe_backgrounds):
-        later = sorted((o[0], b.label, b, i) for b in ctx.others(earlier) for i, o in enumerate(b.occasions))
-        later = [x for x in later if x[0] > earlier.start_ms - CLEAR_MS]
+        starts = sorted((at, b.label, b) for b in ctx.others(earlier) for at in _starts(ctx, b))
+        later = [x for x in starts if x[0] > earlier.start_ms - CLEAR_MS]
         if not later or not ctx.lone(earlier):
             continue
-        onset, _, sound, occasion = later[0]
+        onset, _, sound = later[0]
         rivals = [x[0] - onset for x in later if not ctx.alike(x[2], sound)]
         clear = min([onset - earlier.start_ms, *rivals])
-        if clear < CLEAR_MS or not sound.safe:
+        occasion = next((i for i, o in enumerate(sound.occasions) if o[0] == onset), None)
+        if clear < CLEAR_MS or not sound.safe or occasion is None:
             continue
         evidence = (*ctx.sound_evidence(earlier, 0), *ctx.sound_evidence(sound, occasion))
         yield Draft(
@@ -105,7 +108,7 @@ def sound_after(ctx: Context) -> Iterator[Draft]:
                 f"After {the_sound(earlier.label)} has started at {seconds(earlier.start_ms)}, no other background"
                 f" sound sets in until {seconds(onset)}, when {sound.name} can be heard.",
             ),
-            weigh=ctx.weigh_sounds(lambda b: f"{the_sound(b.label)} starts at {seconds(b.start_ms)}"),
+            weigh=ctx.weigh_sounds("starts", lambda b: f"at {onsets(b)}", lambda b: the_sound(b.label)),
             margin=ctx.margin(evidence, clear / SAFE_MS),
         )
 
@@ -116,6 +119,17 @@ def _next_texts(earlier: Background) -> tuple[str, ...]:
         f"Once {the_sound(earlier.label)} has first set in, which different sound starts next in the background?",
         f"Leaving the speech aside, what starts next after the first onset of {the_sound(earlier.label)}?",
     )
+
+
+def onsets(sound: Background) -> str:
+    """The moments at which a sound starts."""
+    found = [seconds(start) for start, _ in sound.occasions]
+    return listing(found if len(found) <= 4 else [*found[:4], f"{len(found) - 4} later moments"])
+
+
+def _starts(ctx: Context, sound: Background) -> list[int]:
+    """Where a sound starts, including those starts that follow too closely to be an occasion of their own."""
+    return [ctx.scene.events[i].start_ms for i in sound.events]
 
 
 def _last_onset(sound: Background) -> int:

@@ -26,9 +26,9 @@ def background_sound(ctx: Context) -> Iterator[Draft]:
                 "separate the voices from the rest and say what the rest is",
             )
             if voiced
-            else ctx.pick("recognise the sounds one by one", "name what is sounding here"),
+            else ctx.pick("recognise the sounds one by one", "name the sounds that do occur"),
             reasoning=f"{upper(sound.name)} can be heard at {spans(sound.occasions)}{_under_speech(ctx, sound)}.",
-            weigh=ctx.weigh_sounds(_where),
+            weigh=ctx.weigh_sounds("can be heard", _where),
             margin=ctx.margin(evidence),
         )
 
@@ -63,7 +63,7 @@ def absent_sound(ctx: Context) -> Iterator[Draft]:
                 f"From beginning to end, nothing sounds like {spoken(label)}.",
                 f"I listen for {spoken(label)} and find nothing of the kind.",
             ),
-            weigh=ctx.weigh_sounds(lambda b: f"{b.name} can be heard at {spans(b.occasions)}"),
+            weigh=ctx.weigh_sounds("can be heard", _where),
             margin=ctx.margin(evidence, 0.8 if ctx.scene.heard_by else 1.0),
         )
 
@@ -94,7 +94,7 @@ def _under_speech(ctx: Context, sound: Background) -> str:
 
 
 def _where(sound: Background) -> str:
-    return f"{sound.name} is heard only at {spans(sound.occasions)}"
+    return f"at {spans(sound.occasions)}"
 
 
 TEMPLATES = (

@@ -47,7 +47,7 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     Who speaks comes in one form at most: `text` + `speaker` (the whole file is one turn), `turns`, or `rttm` and/or
     `stm`; `events` may join any of them. `group` is by default the speaker beside `text`, else the id. `synthetic`
-    speech or sound is marked in the recording's source: "NAME (synthetic)".
+    speech or sound is marked in the recording's source, where it does not say so itself: "NAME (synthetic)".
     """
 
     id: Identifier
@@ -136,7 +136,7 @@ def _recording(config: SourceConfig, row: Row, folder: Path) -> Recording:
     return Recording(
         id=row.id,
         uri=row.path,
-        source=f"{source} (synthetic)" if row.synthetic else source,
+        source=f"{source} (synthetic)" if row.synthetic and "synthetic" not in source else source,
         license=row.license or config.license,
         group=row.group or row.speaker or row.id,
         answers=config.answers,

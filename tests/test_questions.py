@@ -1,0 +1,318 @@
+"""Every question's answer is derived a second time, by brute force, and compared."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from strategies import LABELS, scenes
+
+from paqa import ontology
+from paqa.questions import TEMPLATES, generate, position, question_id
+from paqa.questions.names import EVERYDAY, SPOKEN, UNASKED
+from paqa.questions.prose import NUMBERS, normal, opening, spoken, tidy, times, upper
+from paqa.recipe import QuestionsConfig
+from paqa.types import Event, Question, Scene, Turn
+
+ALL = QuestionsConfig(per_clip=200)
+RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def event(start: int, end: int, label: str) -> Event:
+    return Event(start, end, label, ontology.mid(label))
+
+
+DIALOGUE = Scene(
+    "kitchen",
+    14_200,
+    turns=(
+        Turn(600, 2480, 1, "Did you put the kettle on already?"),
+        Turn(2700, 4100, 2, "No, I thought you were going to do it."),
+        Turn(4500, 6900, 1, "Well, somebody has to, or there will be no tea at all."),
+        Turn(6500, 8600, 3, "I can do it if you two want to keep arguing."),
+        Turn(10_100, 11_900, 2, "That would be very kind of you, Martha."),
+    ),
+    events=(
+        event(1000, 1900, "Telephone bell ringing"),
+        event(5200, 6400, "Bark"),
+        event(9000, 9800, "Water tap, faucet"),
+        event(12_300, 13_000, "Bark"),
+    ),
+)
+
+
+# The oracle: answers re-derived from a grid of 10 ms frames, sharing no code with the templates.
+
+
+def active(scene: Scene, spans: list[tuple[int, int]]) -> list[bool]:
+    frames = [False] * (scene.duration_ms // 10 + 1)
+    for start, end in spans:
+        for i in range(start // 10, end // 10):
+            frames[i] = True
+    return frames
+
+
+def voice(scene: Scene, speaker: int) -> list[bool]:
+    return active(scene, [(t.start_ms, t.end_ms) for t in scene.turns if t.speaker == speaker])
+
+
+def sound(scene: Scene, choice: str) -> list[tuple[int, int]]:
+    return [(e.start_ms, e.end_ms) for e in scene.events if upper(spoken(e.label)) == choice]
+
+
+def asked_sound(scene: Scene, text: str) -> list[tuple[int, int]]:
+    named = {spoken(e.label) for e in scene.events if e.label != "Speech" and spoken(e.label) in text}
+    label = max(named, key=len)
+    return [(e.start_ms, e.end_ms) for e in scene.events if spoken(e.label) == label]
+
+
+def runs(frames: list[bool], bridge: int = 0) -> int:
+    joined = "".join("x" if f else "." for f in frames).strip(".")
+    return len([r for r in re.split(rf"\.{{{bridge + 1},}}", joined) if r])
+
+
+def asked_speaker(text: str) -> int:
+    if "speaks first" in text:
+        return 1
+    ordinals = "first second third fourth fifth sixth".split()
+    return next(i + 1 for i, o in enumerate(ordinals) if f"the {o} person" in text)
+
+
+def asked_turn(scene: Scene, text: str) -> Turn:
+    quote = normal(re.search(r'"(.*)"', text)[1])  # type: ignore[index]
+    return next(t for t in scene.turns if normal(opening(t.text)[0]) == quote)
+
+
+def oracle(scene: Scene, q: Question) -> str | bool:
+    """The answer, or whether the given one holds."""
+    onset = {c: [s for s, _ in sound(scene, c)] for c in q.choices}
+    turns = scene.turns
+    match q.template:
+        case "background_sound":
+            return [c for c in q.choices if onset[c]] == [q.answer]
+        case "absent_sound":
+            return [c for c in q.choices if not onset[c]] == [q.answer]
+        case "first_sound":
+            return min((c for c in q.choices if onset[c]), key=lambda c: min(onset[c]))
+        case "last_sound":
+            return max((c for c in q.choices if onset[c]), key=lambda c: max(onset[c]))
+        case "sound_occasions":
+            return upper(NUMBERS[runs(active(scene, asked_sound(scene, q.text)), bridge=30)])
+        case "different_sounds":
+            return upper(NUMBERS[len({e.label for e in scene.events})])
+        case "onset_part":
+            share = min(s for s, _ in asked_sound(scene, q.text)) / scene.duration_ms
+            return f"In the {'first' if share < 1 / 3 else 'middle' if share < 2 / 3 else 'last'} third"
+        case "onset_second":
+            at = min(s for s, _ in asked_sound(scene, q.text)) / 1000
+            return min(q.choices, key=lambda c: abs(int(c.split()[1]) - at))
+        case "sound_and_speech":
+            heard, speech = active(scene, asked_sound(scene, q.text)), active(scene, [(t.start_ms, t.end_ms) for t in turns])
+            first, last = heard.index(True), len(heard) - heard[::-1].index(True)
+            if not any(speech[:last]):
+                return "Before anyone has spoken"
+            if not any(speech[first:]):
+                return "After the last word has been spoken"
+            both = any(a and b for a, b in zip(heard, speech, strict=True))
+            return "While someone is speaking" if both else "In a pause between two stretches of speech"
+        case "speaker_count":
+            return upper(NUMBERS[len({t.speaker for t in turns})])
+        case "turn_count":
+            order = [t.speaker for t in turns]
+            who = asked_speaker(q.text)
+            return upper(NUMBERS[sum(s == who and (i == 0 or order[i - 1] != who) for i, s in enumerate(order))])
+        case "last_speaker":
+            return f"Speaker {max(turns, key=lambda t: t.end_ms).speaker}"
+        case "longest_speaker":
+            return f"Speaker {max({t.speaker for t in turns}, key=lambda s: sum(voice(scene, s)))}"
+        case "overlapping_pair":
+            pairs = {c: [int(n) for n in re.findall(r"\d+", c)] for c in q.choices}
+            return max(pairs, key=lambda c: sum(a and b for a, b in zip(*(voice(scene, s) for s in pairs[c]), strict=True)))
+        case "two_at_once":
+            both = any(a and b for a, b in zip(voice(scene, 1), voice(scene, 2), strict=True))
+            return "Yes, their speech overlaps" if both else "No, they never overlap"
+        case "who_says":
+            return f"Speaker {asked_turn(scene, q.text).speaker}"
+        case "first_words":
+            first_turn = next(t for t in turns if t.speaker == asked_speaker(q.text))
+            return f'"{opening(first_turn.text)[0]}"'
+        case "last_words":
+            return f'"{opening(max(turns, key=lambda t: t.start_ms).text)[0]}"'
+        case "said_after" | "who_answers":
+            before = asked_turn(scene, q.text)
+            after = min((t for t in turns if t.start_ms > before.start_ms), key=lambda t: t.start_ms)
+            return f'"{opening(after.text)[0]}"' if q.template == "said_after" else f"Speaker {after.speaker}"
+        case "sound_during_speaker" | "sound_during_line":
+            if q.template == "sound_during_line":
+                turn = asked_turn(scene, q.text)
+                frames = active(scene, [(turn.start_ms, turn.end_ms)])
+            else:
+                frames = voice(scene, asked_speaker(q.text) if len({t.speaker for t in turns}) > 1 else 1)
+            shared = {c: sum(a and b for a, b in zip(frames, active(scene, sound(scene, c)), strict=True)) for c in q.choices}
+            return max(shared, key=lambda c: shared[c]) if sorted(shared.values())[-2] < 10 else False
+        case "who_during_sound":
+            heard = active(scene, asked_sound(scene, q.text))
+            who = max({t.speaker for t in turns}, key=lambda s: sum(a and b for a, b in zip(heard, voice(scene, s), strict=True)))
+            return f"Speaker {who}"
+        case "said_during_sound":
+            heard = active(scene, asked_sound(scene, q.text))
+            spoken_then = [t for t in turns if sum(heard[t.start_ms // 10 : t.end_ms // 10]) >= 10]
+            return [f'"{opening(t.text)[0]}"' for t in spoken_then] == [q.answer]
+        case "sound_after":
+            earlier = min(s for s, _ in asked_sound(scene, q.text))
+            later = {c: min((s for s in onset[c] if s > earlier), default=10**9) for c in q.choices}
+            return min(later, key=lambda c: later[c])
+    raise AssertionError(f"no oracle for {q.template}")
+
+
+@RELAXED
+@given(scenes(), st.integers(2, 6))
+def test_answers_follow_from_the_scene(scene: Scene, choices: int) -> None:
+    for q in generate(scene, QuestionsConfig(per_clip=200, choices=choices), 0):
+        assert oracle(scene, q) in (True, q.answer), (q, scene)
+
+
+@RELAXED
+@given(scenes(), st.integers(0, 3))
+def test_questions_are_well_formed(scene: Scene, seed: int) -> None:
+    questions = generate(scene, ALL, seed)
+    assert len({q.id for q in questions}) == len(questions)
+    rows = {"turn": scene.turns, "word": scene.words, "event": scene.events}
+    for q in questions:
+        assert len({normal(c) for c in q.choices}) == len(q.choices) >= 2
+        assert q.evidence and len(set(q.evidence)) == len(q.evidence)
+        assert all(e.index < len(rows[e.kind]) for e in q.evidence)
+        assert 0 <= q.answer_index < len(q.choices) and 0 <= q.margin <= 1
+        assert q.task == TEMPLATES[q.template].task and len(q.id) <= 200
+        for prose in (q.text, q.plan, q.reasoning):
+            assert "  " not in prose and "<" not in prose and prose == prose.strip() != ""
+        assert q.text[0].isupper() and q.text[-1] in '?".)' and q.reasoning[0] in f'"{q.reasoning[0].upper()}'
+
+
+@RELAXED
+@given(scenes())
+def test_deterministic_and_independent_of_other_templates(scene: Scene) -> None:
+    questions = generate(scene, ALL, 7)
+    assert questions == generate(replace(scene), ALL, 7)
+    some = generate(scene, replace(ALL, skip=tuple(list(TEMPLATES)[::2])), 7)
+    assert set(some) == {q for q in questions if q.template in list(TEMPLATES)[1::2]}
+
+
+def test_the_dialogue_reaches_most_templates() -> None:
+    found = {q.template for seed in range(12) for q in generate(DIALOGUE, ALL, seed)}
+    assert len(TEMPLATES) == 25
+    assert set(TEMPLATES) - found == {"two_at_once", "sound_during_speaker"}
+    assert {t.level for t in TEMPLATES.values()} == {"environment", "speaker"}
+
+
+def test_two_speakers_overlap_or_not() -> None:
+    turns = (Turn(0, 2000, 1, "Where did you leave the keys?"), Turn(2500, 4000, 2, "On the table next to the lamp."))
+    [q] = [q for q in generate(Scene("t", 5000, turns), ALL, 0) if q.template == "two_at_once"]
+    assert q.answer.startswith("No")
+    [q] = [q for q in generate(Scene("t", 5000, (turns[0], replace(turns[1], start_ms=1400))), ALL, 0) if q.template == "two_at_once"]
+    assert q.answer.startswith("Yes")
+
+
+@pytest.mark.parametrize(
+    "scene",
+    [
+        Scene("empty", 5000),
+        Scene("short", 5000, turns=(Turn(0, 300, 1, "Well now then."),), events=(event(0, 100, "Bark"),)),
+        Scene("vague", 5000, events=(event(0, 4000, "Noise"), event(0, 4000, "Speech"))),
+    ],
+)
+def test_nothing_safe_to_ask(scene: Scene) -> None:
+    assert generate(scene, ALL, 0) == []
+
+
+def ask(scene: Scene, template: str) -> list[Question]:
+    return [q for seed in range(8) for q in generate(scene, ALL, seed) if q.template == template]
+
+
+def test_unclear_cases_are_not_asked() -> None:
+    near = Scene("near", 9000, events=(event(1000, 2000, "Bark"), event(1200, 2200, "Church bell")))
+    assert not ask(near, "first_sound")
+    assert not ask(Scene("kinds", 9000, events=(event(1000, 2000, "Dog"), event(3000, 4000, "Bark"))), "different_sounds")
+    tie = Scene("tie", 9000, turns=(Turn(0, 2000, 1, "One two three."), Turn(2500, 4600, 2, "Four five six.")))
+    assert not ask(tie, "longest_speaker")
+    twice = Scene("twice", 9000, turns=(Turn(0, 2000, 1, "One two three."), Turn(2500, 4600, 2, "One two, three!")))
+    assert not ask(twice, "who_says")
+    blips = Scene("blips", 9000, events=(event(1000, 2000, "Bark"), event(2400, 3000, "Bark")))
+    assert not ask(blips, "sound_occasions")
+
+
+def test_margins_fall_with_doubt() -> None:
+    sure = {q.id: q.margin for q in generate(DIALOGUE, ALL, 0)}
+    doubtful = replace(DIALOGUE, events=tuple(replace(e, score=0.4) for e in DIALOGUE.events))
+    unsure = {q.id: q.margin for q in generate(doubtful, ALL, 0) if any(e.kind == "event" for e in q.evidence)}
+    assert unsure and all(m <= 0.4 and m <= sure[i] for i, m in unsure.items())
+
+
+def test_an_unknown_sound_does_no_harm() -> None:
+    scene = Scene("x", 9000, events=(Event(1000, 2000, "Theremin duel", "/x/1"), event(4000, 5000, "Bark")))
+    assert any(q.answer == "A theremin duel" for q in generate(scene, ALL, 0))
+
+
+def build(clips: int) -> list[Question]:
+    """Questions of many scenes, each DIALOGUE with its voices and sounds shuffled by the clip's name."""
+    asked = []
+    for n in range(clips):
+        texts = [t.text for t in DIALOGUE.turns]
+        turned = texts[n % 5 :] + texts[: n % 5]
+        turns = tuple(replace(t, text=x) for t, x in zip(DIALOGUE.turns, turned, strict=True))
+        sounds = [LABELS[(n * k) % len(LABELS)] for k in (1, 3, 7, 1)]
+        events = tuple(event(e.start_ms, e.end_ms, label) for e, label in zip(DIALOGUE.events, sounds, strict=True))
+        asked += generate(Scene(f"clip-{n}", 14_200, turns, events=events), QuestionsConfig(), 0)
+    return asked
+
+
+def test_a_build_is_balanced() -> None:
+    questions = [q for q in build(250) if len(q.choices) == 4]
+    counts = Counter(q.answer_index for q in questions)
+    expected = len(questions) / 4
+    assert sum((counts[i] - expected) ** 2 / expected for i in range(4)) < 16.27  # chi-square, 3 degrees, p = 0.001
+    per_task = Counter(q.task for q in questions)
+    assert max(per_task.values()) < 6 * min(per_task.values()), per_task
+    for shape in (min, max):
+        odd = [q for q in questions if [len(c) for c in q.choices].count(shape(map(len, q.choices))) == 1]
+        hits = sum(len(q.answer) == shape(map(len, q.choices)) for q in odd)
+        assert hits / len(odd) < 0.4, (shape, hits, len(odd))
+
+
+def test_positions_do_not_depend_on_the_template() -> None:
+    for template in TEMPLATES:
+        counts = Counter(position(question_id(f"c{n}", template, 0), 0, 4) for n in range(2000))
+        assert sum((counts[i] - 500) ** 2 / 500 for i in range(4)) < 25
+
+
+def test_long_clip_ids_stay_distinct() -> None:
+    a, b = (question_id("x" * 199 + tail, "first_sound", 0) for tail in "ab")
+    assert a != b and len(a) <= 200
+
+
+def test_per_clip_and_both_levels() -> None:
+    for n in (1, 2, 5):
+        questions = generate(DIALOGUE, QuestionsConfig(per_clip=n), 0)
+        assert len(questions) == n
+        assert n == 1 or len({TEMPLATES[q.template].level for q in questions}) == 2
+
+
+def test_names_of_sounds() -> None:
+    assert [spoken(label) for label in ("Chicken, rooster", "Rain", "Engine", "Walk, footsteps", "Ukulele", "Hammond organ")] == [
+        "a chicken or rooster", "rain", "an engine", "footsteps", "a ukulele", "a Hammond organ",
+    ]  # fmt: skip
+    known = {ontology.label(m) for m in ontology.classes()}
+    assert set(EVERYDAY) <= known and set(SPOKEN) <= known and not set(EVERYDAY) & UNASKED
+    names = Counter(spoken(label) for label in known - UNASKED)
+    assert [n for n, count in names.items() if count > 1] == []
+
+
+def test_small_english() -> None:
+    assert [times(n) for n in (1, 2, 3, 13)] == ["once", "twice", "three times", "13 times"]
+    assert tidy('Who says "Come here."?') == 'Who says "Come here"?'
+    assert tidy('Who says "Really?"?') == 'Who says "Really?"'
+    assert opening("Yes.") == ("", False)

@@ -1,0 +1,68 @@
+"""One TOML file, one build; every mistake is named."""
+
+import pytest
+
+from paqa.errors import PaqaError
+from paqa.recipe import change, for_folder, load
+
+BASE = """
+name = "x"
+[[sources]]
+name = "a"
+type = "folder"
+path = "."
+"""
+
+
+def write(tmp_path, text):
+    path = tmp_path / "r.toml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_come_from_the_profile(tmp_path):
+    recipe = load(write(tmp_path, BASE))
+    assert recipe.hearing("transcribe").align == "speech"
+    assert recipe.folder == str(tmp_path)
+
+
+def test_an_override_keeps_the_rest_of_the_stage(tmp_path):
+    recipe = load(write(tmp_path, BASE + '[hear.transcribe]\nstem = "speech"\n'))
+    assert recipe.hearing("transcribe").stem == "speech"
+    assert recipe.hearing("transcribe").engine == "faster_whisper"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name = ", ["r.toml", "TOML"]),
+        (BASE + "colour = 1", ["r.toml", "colour"]),
+        (BASE + '[[mix]]\nname = "m"\nscenes = 2\nspeech = "b"', ["mix.m.speech", "'b'", "known: a"]),
+        (BASE + '[[mix]]\nname = "m"\nscenes = 2', ["mix.m", "speech", "background"]),
+        (BASE + '[[mix]]\nname = "m"\nscenes = 2\nspeech = "a"\nsnr_db = [9, 2]', ["snr_db", "[9.0, 2.0]"]),
+        (BASE + BASE.replace('name = "x"', ""), ["two sources", "'a'"]),
+        (BASE + "[split]\ntest = 0.7\nvalidation = 0.6", ["split"]),
+        (BASE + '[hear.tag]\nengine = "ears"', ["unknown engine 'ears'", "yamnet"]),
+        (BASE + '[hear.tag]\nengine = "faster_whisper"', ["hear.tag.engine", "transcribe"]),
+        (BASE + "[hear.transcribe.params]\nbeams = 3", ["hear.transcribe.params", "'beams'", "beam_size"]),
+        (BASE + '[hear.transcribe.params]\nbeam_size = "five"', ["hear.transcribe.params", "beam_size"]),
+    ],
+)
+def test_mistakes_are_named(tmp_path, text, words):
+    with pytest.raises(PaqaError) as error:
+        load(write(tmp_path, text))
+    assert all(word in str(error.value) for word in words), str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_recipe_names_the_next_command(tmp_path):
+    with pytest.raises(PaqaError, match="paqa build --audio"):
+        load(tmp_path / "no.toml")
+
+
+def test_changes_from_the_command_line(tmp_path):
+    recipe = change(for_folder(tmp_path), ["questions.per_clip=3", "hear.transcribe.stem=speech", "seed=7"])
+    assert (recipe.questions.per_clip, recipe.hearing("transcribe").stem, recipe.seed) == (3, "speech", 7)
+    assert recipe.folder == str(tmp_path)
+    with pytest.raises(PaqaError, match=r"per_clp.*per_clip"):
+        change(for_folder(tmp_path), ["questions.per_clp=3"])
