@@ -12,13 +12,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect import flow, task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.progress import Progress
+from flows.server import Server, running
 from paqa import build as walk
 from paqa import hear, shard, summary
 from paqa.hear import Hearing
@@ -66,14 +72,21 @@ def submit(run: Run, stage: str, calls: Sequence[Callable[[], R]], after: Sequen
     """One named task per call; call i starts when the future `after[i]` is done."""
     futures = []
     for i, call in enumerate(calls):
-        named = step.with_options(name=stage, task_run_name=f"{stage} {i + 1} of {len(calls)}")
+        named = step.with_options(name=stage, task_run_name=f"{stage} {i + 1}/{len(calls)}")
         futures.append(
             named.submit(partial(run.workers.run, call), wait_for=[after[i]] if after and after[i] else None)
         )
     return futures
 
 
-def collect(run: Run, stage: str, futures: Sequence[PrefectFuture[R]], sizes: Sequence[int], unit: str) -> list[R]:
+def collect(
+    run: Run,
+    stage: str,
+    futures: Sequence[PrefectFuture[R]],
+    sizes: Sequence[int],
+    unit: str,
+    each: Callable[[int], None] | None = None,
+) -> list[R]:
     """All results in the order of submission, with progress as they come; the first failure ends the build."""
     if not futures:
         return []
@@ -82,6 +95,8 @@ def collect(run: Run, stage: str, futures: Sequence[PrefectFuture[R]], sizes: Se
     for future in as_completed(list(futures)):
         future.result()
         run.progress.advance(stage, size[future])
+        if each:
+            each(size[future])
     run.progress.close(stage, unit)
     return [future.result() for future in futures]
 
@@ -136,12 +151,28 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
         futures[node] = submit(run, node.name, calls, after)
         sizes[node] = [len(todo) for _, todo in jobs]
     failed: set[str] = set()
+    report = _ui_progress(sum(map(sum, sizes.values())))
     for node in futures:
-        for cost, lost in collect(run, node.name, futures[node], sizes[node], "clips"):
+        for cost, lost in collect(run, node.name, futures[node], sizes[node], "clips", report):
             run.spent(node.name, cost)
             run.lost += lost
             failed |= {q.id for q in lost}
     return [c for c in clips if c.id not in failed]
+
+
+def _ui_progress(total: int) -> Callable[[int], None] | None:
+    """A progress artifact in the Prefect UI; call what this returns with each further number of hearings done."""
+    if not total:
+        return None
+    artifact = create_progress_artifact(0.0, key="heard", description=f"{total} hearings (clips times engines)")
+    done = 0
+
+    def report(more: int) -> None:
+        nonlocal done
+        done += more
+        update_progress_artifact(artifact, progress=round(100 * done / total, 1))
+
+    return report
 
 
 def _batch_seconds(clips: Sequence[Clip], workers: int) -> float:
@@ -198,11 +229,9 @@ def build(
 
 
 def launch(
-    recipe: Recipe, out: Path, home: Path, store: str, workers: int, threads: int, quiet: bool
+    recipe: Recipe, out: Path, home: Path, server: Server, store: str, workers: int, threads: int, quiet: bool
 ) -> summary.Summary:
-    """Run the flow against a Prefect server over `home` (see flows/server.py); returns its summary."""
-    from flows.server import running
-
-    with running(home):
+    """Run the flow against the Prefect server over `home` (see flows/server.py); returns its summary."""
+    with running(home, server):
         named = build.with_options(task_runner=ThreadPoolTaskRunner(max_workers=workers + 1))
         return named(recipe, out, store, workers, threads, quiet)

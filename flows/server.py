@@ -56,7 +56,7 @@ def environment(home: Path) -> dict[str, str]:
     """Prefect's environment variables for everything over `home`; set them before `prefect` is imported.
 
     All state lies in `home/prefect`, nothing is reported to anybody, and the console stays ours: Prefect's own lines
-    and those of `get_run_logger()` go to the UI, only warnings reach stderr. What the user has set wins, except
+    and those of `get_run_logger()` go to the UI, nothing of it reaches stderr (paqa prints errors itself). What the user has set wins, except
     PREFECT_HOME; that stays the user's (it may hold an API key) where PREFECT_API_URL names another server.
     """
     defaults = {
@@ -67,7 +67,7 @@ def environment(home: Path) -> dict[str, str]:
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         "PREFECT_LOGGING_LEVEL": "INFO",
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # 1 by default: 75 task runs a second
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",

@@ -19,6 +19,7 @@ from paqa.metrics import Diarized, Hits, Misheard, Related, f1, pooled, ratio
 from paqa.types import Scene, Split, Tag
 
 SliceBy = Literal["all", "group", "background", "speakers"]
+TRANSCRIBED = 0.9  # a reference with text for this share of its turns' time is complete but for short backchannels
 BANDS_DB = (0.0, 5.0, 10.0, 20.0)
 BACKGROUNDS = (
     "SNR below 0 dB", "SNR 0-5 dB", "SNR 5-10 dB", "SNR 10-20 dB", "SNR above 20 dB",
@@ -204,7 +205,7 @@ def _count(pair: Pair, related: Related) -> _Counted:
     """Everything that adds up, of one clip."""
     truth, heard = pair.truth, pair.heard
     turns, sounds = pair.turns_known, pair.events_known
-    text = bool(truth.turns) and all(turn.text.strip() for turn in truth.turns)
+    text = _transcribed(truth)
     return _Counted(
         pair,
         metrics.diarized(truth, heard) if turns else None,
@@ -216,6 +217,13 @@ def _count(pair: Pair, related: Related) -> _Counted:
         metrics.class_hits(truth, heard) if sounds else None,
         metrics.related_hits(truth, heard, related) if sounds else None,
     )
+
+
+def _transcribed(truth: Scene) -> bool:
+    """Whether the true words are known, but for the odd backchannel that nobody wrote down."""
+    spoken = sum(turn.end_ms - turn.start_ms for turn in truth.turns)
+    written = sum(turn.end_ms - turn.start_ms for turn in truth.turns if turn.text.strip())
+    return spoken > 0 and written >= TRANSCRIBED * spoken
 
 
 def _slices(counted: Sequence[_Counted]) -> Iterator[tuple[SliceBy, str, list[_Counted]]]:

@@ -73,13 +73,17 @@ def run_build(args: argparse.Namespace) -> int:
     out = args.out or Path("data") / recipe.name
     store = args.store or str(home(out) / "store")
 
-    from flows.server import environment
+    from flows.server import Server, environment
 
     os.environ.update(environment(home(out)))
-    from flows.build import launch
-    from paqa.summary import text
+    server = Server(home(out)).start()  # comes up while Prefect is imported
+    try:
+        from flows.build import launch
+        from paqa.summary import text
 
-    done = launch(recipe, out, home(out), store, args.workers, args.threads, args.quiet)
+        done = launch(recipe, out, home(out), server, store, args.workers, args.threads, args.quiet)
+    finally:
+        server.stop()
     print(f"\n{text(done)}\n")
     print(f"look at one:  paqa show {out}\nvalidate:     paqa check {out}")
     print(f"in Python:    datasets.load_dataset({str(out)!r})")

@@ -17,9 +17,7 @@ CANDIDATES = 3  # snippets compared in full, after a pre-selection by shared wor
 SLACK = (0.85, 1.0, 1.15)  # windows are this many times as long as the quote
 
 
-def judge(
-    question: Question, text: str, scene: Scene, snippets: Sequence[str], config: GatesConfig
-) -> Rejected | None:
+def judge(question: Question, text: str, scene: Scene, snippets: Sequence[str], config: GatesConfig) -> Rejected | None:
     """The first reason, in a fixed order, why a question with the rationale `text` cannot be kept; None if it can.
 
     `snippets` are the texts of the turns as they were heard: what the rationale quotes must be found in them.
@@ -91,7 +89,7 @@ def _duplicate_choices(question: Question) -> str | None:
 
 
 def _ambiguous_choices(question: Question, scene: Scene) -> str | None:
-    """A wrong choice that contains, or is contained in, the answer, or that names a sound like the one in the answer."""
+    """A wrong choice that contains the answer or is contained in it, or that names a sound too like the answer's."""
     known = _sounds(scene)
     answer = known.get(question.answer)
     for wrong in (c for i, c in enumerate(question.choices) if i != question.answer_index):
@@ -100,7 +98,11 @@ def _ambiguous_choices(question: Question, scene: Scene) -> str | None:
         other = known.get(wrong)
         if answer and other and alike(*answer, *other):
             return f"{wrong!r} may be taken for {question.answer!r}"
-        if question.template == "background_sound" and other and any(alike(*other, e.mid, e.label) for e in scene.events):
+        if (
+            question.template == "background_sound"
+            and other
+            and any(alike(*other, e.mid, e.label) for e in scene.events)
+        ):
             return f"{wrong!r} may be heard as well"
     return None
 
@@ -127,7 +129,9 @@ def _parsed(text: str) -> Trace | str:
 def _round_trip(trace: Trace | str, scene: Scene) -> str | None:
     if isinstance(trace, str):
         return f"the rationale cannot be read: {trace}"
-    pairs = zip(("ENV", "SPEAKER", "ASR"), (trace.env, trace.speakers, trace.asr), rationale.perceive(scene), strict=True)
+    pairs = zip(
+        ("ENV", "SPEAKER", "ASR"), (trace.env, trace.speakers, trace.asr), rationale.perceive(scene), strict=True
+    )
     differing = [name for name, found, expected in pairs if found != expected]
     return f"the rationale does not say what the scene holds: {', '.join(differing)}" if differing else None
 

@@ -7,7 +7,7 @@
     [<REFLECT>..</REFLECT><FINAL_ANSWER>(C) exact choice text</FINAL_ANSWER>]
 
 ENV has one line per event, `Rooster [1.20-3.40 s]`; SPEAKER one per turn, `Speaker 1 [0.20-2.15 s]: "Hello."`, the text
-being a JSON string. Times have two decimals, three off the 10 ms grid. Labels, transcript and choices are written plainly,
+being a JSON string. Times have two decimals, three off the 10 ms grid. Labels, transcript and choices are plain text,
 save that angle brackets, backslashes and invisible characters become JSON escapes: no text can forge a tag.
 """
 
@@ -26,10 +26,41 @@ NO_SPEECH = "Nobody speaks."
 NO_WORDS = "No words can be made out."
 UNCLEAR = "(words not made out)"
 
-LEAVES = ("PLANNING", "ENV", "SPEAKER", "ASR", "DESCRIPTION", "REASONING", "SUMMARY", "RESPONSE", "REFLECT", "FINAL_ANSWER")
+LEAVES = (
+    "PLANNING",
+    "ENV",
+    "SPEAKER",
+    "ASR",
+    "DESCRIPTION",
+    "REASONING",
+    "SUMMARY",
+    "RESPONSE",
+    "REFLECT",
+    "FINAL_ANSWER",
+)
 SKELETON = (
-    *("<THINK>", "<PLANNING>", "</PLANNING>", "<CAPTION>", "<ENV>", "</ENV>", "<SPEAKER>", "</SPEAKER>", "<ASR>", "</ASR>"),
-    *("<DESCRIPTION>", "</DESCRIPTION>", "</CAPTION>", "<REASONING>", "</REASONING>", "<SUMMARY>", "</SUMMARY>", "</THINK>"),
+    *(
+        "<THINK>",
+        "<PLANNING>",
+        "</PLANNING>",
+        "<CAPTION>",
+        "<ENV>",
+        "</ENV>",
+        "<SPEAKER>",
+        "</SPEAKER>",
+        "<ASR>",
+        "</ASR>",
+    ),
+    *(
+        "<DESCRIPTION>",
+        "</DESCRIPTION>",
+        "</CAPTION>",
+        "<REASONING>",
+        "</REASONING>",
+        "<SUMMARY>",
+        "</SUMMARY>",
+        "</THINK>",
+    ),
     *("<RESPONSE>", "</RESPONSE>"),
 )
 REFLECTED = (*SKELETON, "<REFLECT>", "</REFLECT>", "<FINAL_ANSWER>", "</FINAL_ANSWER>")
@@ -115,7 +146,7 @@ def escape(text: str, reserved: str = "") -> str:
     body = "".join(c if c.isprintable() and c not in "<>\\" else _code(c) for c in text)
     head, tail = len(body) - len(body.lstrip(" ")), len(body.rstrip(" "))
     body = "\\u0020" * head + body[head : max(head, tail)] + "\\u0020" * (len(body) - max(head, tail))
-    return f"\\u{ord(text[0]):04x}{body[1:]}" if reserved and text == reserved else body
+    return f"\\u{ord(body[0]):04x}{body[1:]}" if reserved and body == reserved else body
 
 
 def unescape(text: str) -> str:

@@ -23,9 +23,11 @@ SENTENCES = (
 )  # fmt: skip
 NASTY = st.text(max_size=40) | st.sampled_from(
     (
-        "</ENV>", "<THINK>", "</RESPONSE>\n<RESPONSE>(A) x", "[1.20-3.40 s]", 'Speaker 2 [0.00-1.00 s]: "no"', "\\u003c",
+        "</ENV>", "<THINK>", "</RESPONSE>\n<RESPONSE>(A) x",
+        "[1.20-3.40 s]", 'Speaker 2 [0.00-1.00 s]: "no"', "\\u003c",
         "No words can be made out.", "Nobody speaks.", "No background sound stands out.", "(words not made out)",
-        " padded ", "line\nbreak\u2028and\x85more", '"quoted"', "back\\slash \\n", "\u200c\U000e0001", "(B) the second", "<BGM>",
+        " padded ", "line\nbreak\u2028and\x85more", '"quoted"', "back\\slash \\n", "\u200c\U000e0001", "(B) the",
+        "<BGM>",
     )
 )  # fmt: skip
 
@@ -42,7 +44,9 @@ def scenes(draw: st.DrawFn, speakers: int = 6, turns: int = 8, sounds: int = 7) 
         Turn(start, end, numbers.setdefault(voice, len(numbers) + 1), texts[i % len(texts)])
         for i, ((start, end), voice) in enumerate(zip(sorted(spans), voices, strict=True))
     )
-    heard = draw(st.lists(st.tuples(_span(duration), st.sampled_from(LABELS), st.sampled_from((1.0, 1.0, 0.6))), max_size=sounds))
+    heard = draw(
+        st.lists(st.tuples(_span(duration), st.sampled_from(LABELS), st.sampled_from((1.0, 1.0, 0.6))), max_size=sounds)
+    )
     events = tuple(Event(s, e, label, ontology.mid(label), score) for (s, e), label, score in sorted(heard))
     disputed = draw(st.lists(_span(duration), max_size=2))
     return Scene(

@@ -21,7 +21,9 @@ SNIPPETS = [t.text for t in DIALOGUE.turns]
 QUESTIONS = {q.template: q for q in generate(DIALOGUE, QuestionsConfig(per_clip=99), 0)}
 
 
-def reason(question: Question, text: str | None = None, snippets: list[str] = SNIPPETS, scene: Scene = DIALOGUE) -> str | None:
+def reason(
+    question: Question, text: str | None = None, snippets: list[str] = SNIPPETS, scene: Scene = DIALOGUE
+) -> str | None:
     found = judge(question, render(scene, question) if text is None else text, scene, snippets, CONFIG)
     assert found is None or found.detail.startswith(question.id)
     return found.reason if found else None
@@ -70,7 +72,7 @@ def test_what_is_generated_passes_but_for_its_margin(scene: Scene) -> None:
         (["Hello there."], [], 0, 0),
         (["Hello, THERE!"], ["hello there"], 1, 1),
         (["We had no choice"], ["the train we", "had no choice at all"], 1, 1),
-        (["We had no choice today"], ["well we", "had no joys to day at all"], 0.8, 0.99),
+        (["We had no choice today"], ["well we", "had no joys to day at all"], 0.6, 0.9),
         (["We had no choice"], ["I walked all the way"], 0, 0.6),
         (["one two three", "never said anywhere"], ["one two three"], 0.5, 0.8),
     ],

@@ -78,7 +78,7 @@ def runs(frames: list[bool], bridge: int = 0) -> int:
 def asked_speaker(text: str) -> int:
     if "speaks first" in text:
         return 1
-    ordinals = "first second third fourth fifth sixth".split()
+    ordinals = ("first", "second", "third", "fourth", "fifth", "sixth")
     return next(i + 1 for i, o in enumerate(ordinals) if f"the {o} person" in text)
 
 
@@ -111,7 +111,10 @@ def oracle(scene: Scene, q: Question) -> str | bool:
             at = min(s for s, _ in asked_sound(scene, q.text)) / 1000
             return min(q.choices, key=lambda c: abs(int(c.split()[1]) - at))
         case "sound_and_speech":
-            heard, speech = active(scene, asked_sound(scene, q.text)), active(scene, [(t.start_ms, t.end_ms) for t in turns])
+            heard, speech = (
+                active(scene, asked_sound(scene, q.text)),
+                active(scene, [(t.start_ms, t.end_ms) for t in turns]),
+            )
             first, last = heard.index(True), len(heard) - heard[::-1].index(True)
             if not any(speech[:last]):
                 return "Before anyone has spoken"
@@ -131,7 +134,9 @@ def oracle(scene: Scene, q: Question) -> str | bool:
             return f"Speaker {max({t.speaker for t in turns}, key=lambda s: sum(voice(scene, s)))}"
         case "overlapping_pair":
             pairs = {c: [int(n) for n in re.findall(r"\d+", c)] for c in q.choices}
-            return max(pairs, key=lambda c: sum(a and b for a, b in zip(*(voice(scene, s) for s in pairs[c]), strict=True)))
+            return max(
+                pairs, key=lambda c: sum(a and b for a, b in zip(*(voice(scene, s) for s in pairs[c]), strict=True))
+            )
         case "two_at_once":
             both = any(a and b for a, b in zip(voice(scene, 1), voice(scene, 2), strict=True))
             return "Yes, their speech overlaps" if both else "No, they never overlap"
@@ -152,11 +157,16 @@ def oracle(scene: Scene, q: Question) -> str | bool:
                 frames = active(scene, [(turn.start_ms, turn.end_ms)])
             else:
                 frames = voice(scene, asked_speaker(q.text) if len({t.speaker for t in turns}) > 1 else 1)
-            shared = {c: sum(a and b for a, b in zip(frames, active(scene, sound(scene, c)), strict=True)) for c in q.choices}
+            shared = {
+                c: sum(a and b for a, b in zip(frames, active(scene, sound(scene, c)), strict=True)) for c in q.choices
+            }
             return max(shared, key=lambda c: shared[c]) if sorted(shared.values())[-2] < 10 else False
         case "who_during_sound":
             heard = active(scene, asked_sound(scene, q.text))
-            who = max({t.speaker for t in turns}, key=lambda s: sum(a and b for a, b in zip(heard, voice(scene, s), strict=True)))
+            who = max(
+                {t.speaker for t in turns},
+                key=lambda s: sum(a and b for a, b in zip(heard, voice(scene, s), strict=True)),
+            )
             return f"Speaker {who}"
         case "said_during_sound":
             heard = active(scene, asked_sound(scene, q.text))
@@ -184,13 +194,20 @@ def test_questions_are_well_formed(scene: Scene, seed: int) -> None:
     rows = {"turn": scene.turns, "word": scene.words, "event": scene.events}
     for q in questions:
         assert len({normal(c) for c in q.choices}) == len(q.choices) >= 2
-        assert q.evidence and len(set(q.evidence)) == len(q.evidence)
+        assert q.evidence
+        assert len(set(q.evidence)) == len(q.evidence)
         assert all(e.index < len(rows[e.kind]) for e in q.evidence)
-        assert 0 <= q.answer_index < len(q.choices) and 0 <= q.margin <= 1
-        assert q.task == TEMPLATES[q.template].task and len(q.id) <= 200
+        assert 0 <= q.answer_index < len(q.choices)
+        assert 0 <= q.margin <= 1
+        assert q.task == TEMPLATES[q.template].task
+        assert len(q.id) <= 200
         for prose in (q.text, q.plan, q.reasoning):
-            assert "  " not in prose and "<" not in prose and prose == prose.strip() != ""
-        assert q.text[0].isupper() and q.text[-1] in '?".)' and q.reasoning[0] in f'"{q.reasoning[0].upper()}'
+            assert "  " not in prose
+            assert "<" not in prose
+            assert prose == prose.strip() != ""
+        assert q.text[0].isupper()
+        assert q.text[-1] in '?".)'
+        assert q.reasoning[0] in f'"{q.reasoning[0].upper()}'
 
 
 @RELAXED
@@ -213,7 +230,11 @@ def test_two_speakers_overlap_or_not() -> None:
     turns = (Turn(0, 2000, 1, "Where did you leave the keys?"), Turn(2500, 4000, 2, "On the table next to the lamp."))
     [q] = [q for q in generate(Scene("t", 5000, turns), ALL, 0) if q.template == "two_at_once"]
     assert q.answer.startswith("No")
-    [q] = [q for q in generate(Scene("t", 5000, (turns[0], replace(turns[1], start_ms=1400))), ALL, 0) if q.template == "two_at_once"]
+    [q] = [
+        q
+        for q in generate(Scene("t", 5000, (turns[0], replace(turns[1], start_ms=1400))), ALL, 0)
+        if q.template == "two_at_once"
+    ]
     assert q.answer.startswith("Yes")
 
 
@@ -236,7 +257,9 @@ def ask(scene: Scene, template: str) -> list[Question]:
 def test_unclear_cases_are_not_asked() -> None:
     near = Scene("near", 9000, events=(event(1000, 2000, "Bark"), event(1200, 2200, "Church bell")))
     assert not ask(near, "first_sound")
-    assert not ask(Scene("kinds", 9000, events=(event(1000, 2000, "Dog"), event(3000, 4000, "Bark"))), "different_sounds")
+    assert not ask(
+        Scene("kinds", 9000, events=(event(1000, 2000, "Dog"), event(3000, 4000, "Bark"))), "different_sounds"
+    )
     tie = Scene("tie", 9000, turns=(Turn(0, 2000, 1, "One two three."), Turn(2500, 4600, 2, "Four five six.")))
     assert not ask(tie, "longest_speaker")
     twice = Scene("twice", 9000, turns=(Turn(0, 2000, 1, "One two three."), Turn(2500, 4600, 2, "One two, three!")))
@@ -249,7 +272,8 @@ def test_margins_fall_with_doubt() -> None:
     sure = {q.id: q.margin for q in generate(DIALOGUE, ALL, 0)}
     doubtful = replace(DIALOGUE, events=tuple(replace(e, score=0.4) for e in DIALOGUE.events))
     unsure = {q.id: q.margin for q in generate(doubtful, ALL, 0) if any(e.kind == "event" for e in q.evidence)}
-    assert unsure and all(m <= 0.4 and m <= sure[i] for i, m in unsure.items())
+    assert unsure
+    assert all(m <= 0.4 and m <= sure[i] for i, m in unsure.items())
 
 
 def test_an_unknown_sound_does_no_harm() -> None:
@@ -291,7 +315,8 @@ def test_positions_do_not_depend_on_the_template() -> None:
 
 def test_long_clip_ids_stay_distinct() -> None:
     a, b = (question_id("x" * 199 + tail, "first_sound", 0) for tail in "ab")
-    assert a != b and len(a) <= 200
+    assert a != b
+    assert len(a) <= 200
 
 
 def test_per_clip_and_both_levels() -> None:
@@ -302,11 +327,14 @@ def test_per_clip_and_both_levels() -> None:
 
 
 def test_names_of_sounds() -> None:
-    assert [spoken(label) for label in ("Chicken, rooster", "Rain", "Engine", "Walk, footsteps", "Ukulele", "Hammond organ")] == [
+    labels = ("Chicken, rooster", "Rain", "Engine", "Walk, footsteps", "Ukulele", "Hammond organ")
+    assert [spoken(label) for label in labels] == [
         "a chicken or rooster", "rain", "an engine", "footsteps", "a ukulele", "a Hammond organ",
     ]  # fmt: skip
     known = {ontology.label(m) for m in ontology.classes()}
-    assert set(EVERYDAY) <= known and set(SPOKEN) <= known and not set(EVERYDAY) & UNASKED
+    assert set(EVERYDAY) <= known
+    assert set(SPOKEN) <= known
+    assert not set(EVERYDAY) & UNASKED
     names = Counter(spoken(label) for label in known - UNASKED)
     assert [n for n, count in names.items() if count > 1] == []
 

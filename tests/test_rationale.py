@@ -11,7 +11,7 @@ from strategies import NASTY, nasty_scenes, scenes
 from test_questions import DIALOGUE
 
 from paqa.questions import generate, narrate
-from paqa.rationale import GrammarError, escape, parse, perceive, render, unescape
+from paqa.rationale import NO_WORDS, GrammarError, escape, parse, perceive, render, unescape
 from paqa.recipe import QuestionsConfig
 from paqa.types import Evidence, Question, Response, Scene, Sound, Turn
 
@@ -21,11 +21,11 @@ BARE = Question("c:q:0", "c", "t", "q", "Who?", ("Speaker 1", "Speaker 2"), 1, (
 
 def test_the_structure() -> None:
     text = render(DIALOGUE, generate(DIALOGUE, QuestionsConfig(), 0)[0])
-    tags = re.findall(r"</?[A-Z_]+>", text)
+    tags = " ".join(re.findall(r"</?[A-Z_]+>", text))
     assert tags == (
         "<THINK> <PLANNING> </PLANNING> <CAPTION> <ENV> </ENV> <SPEAKER> </SPEAKER> <ASR> </ASR> <DESCRIPTION>"
         " </DESCRIPTION> </CAPTION> <REASONING> </REASONING> <SUMMARY> </SUMMARY> </THINK> <RESPONSE> </RESPONSE>"
-    ).split()
+    )
     assert "<ENV>Telephone bell ringing [1.00-1.90 s]\nBark [5.20-6.40 s]\n" in text
     assert '<SPEAKER>Speaker 1 [0.60-2.48 s]: "Did you put the kettle on already?"\n' in text
 
@@ -39,7 +39,8 @@ def test_any_scene_and_any_text_survive(scene: Scene, choices: list[str], prose:
     trace = parse(render(scene, question, variant))
     assert (trace.env, trace.speakers, trace.asr) == perceive(scene)
     assert trace.response == Response(1, choices[1])
-    assert trace.reflect is None and trace.final is None
+    assert trace.reflect is None
+    assert trace.final is None
 
 
 @RELAXED
@@ -51,8 +52,13 @@ def test_every_rationale_reads_back_and_begins_differently(scene: Scene) -> None
         assert (trace.env, trace.speakers, trace.asr) == perceive(scene)
         assert trace.response == Response(q.answer_index, q.answer)
         for prose in (trace.planning, trace.description, trace.reasoning, trace.summary):
-            assert prose[0] in f'"{prose[0].upper()}' and prose[-1] in '.?!"' and "  " not in prose and "{" not in prose
-            assert not re.search(r"\.\.(?!\.)(?<!\.\.\.)|,,| ,| \.(?!\.)|\ba [aeio]|\ban [bcdfgjkmpqtvw]", unquoted(prose)), prose
+            assert prose[0] in f'"{prose[0].upper()}'
+            assert prose[-1] in '.?!"'
+            assert "  " not in prose
+            assert "{" not in prose
+            assert not re.search(
+                r"\.\.(?!\.)(?<!\.\.\.)|,,| ,| \.(?!\.)|\ba [aeio]|\ban [bcdfgjkmpqtvw]", unquoted(prose)
+            ), prose
         assert not re.search(r"\([A-H]\)", trace.planning + trace.description + trace.summary)
     openings = [" ".join(t.planning.split()[:6]) for t in traces]
     assert len(set(openings)) == len(openings)
@@ -66,7 +72,6 @@ def test_openings_differ_within_six_words() -> None:
     heads = [re.sub(r"\{.*", "", o) for o in narrate.OPENINGS]
     assert len(heads) >= 24
     assert not any(a != b and b.startswith(a) for a in heads for b in heads)
-    assert all(len(h.split()) <= 8 for h in heads)
     first_six = {" ".join(f"{o.format('x y z u v w')}".split()[:6]) for o in narrate.OPENINGS}
     assert len(first_six) == len(heads)
 
@@ -78,12 +83,14 @@ def test_the_letter_appears_only_at_the_end() -> None:
         assert conclusion.index("(") > 0
 
 
-@given(st.text())
+@given(st.text() | NASTY)
 def test_escape_is_undone(text: str) -> None:
-    for reserved in ("", text):
+    for reserved in ("", NO_WORDS):
         line = escape(text, reserved)
         assert unescape(line) == text
-        assert "\n" not in line and "<" not in line and line == line.strip()
+        assert "\n" not in line
+        assert "<" not in line
+        assert line == line.strip()
         assert not reserved or line != reserved
 
 
@@ -114,7 +121,10 @@ def test_reflection_and_alias() -> None:
         (GOOD.replace("</THINK>", ""), "</THINK> is missing"),
         (GOOD + GOOD, "<THINK> occurs 2 times"),
         (GOOD.replace("<ENV>", "<ENV><BGM>"), "<BGM>|<ENV>"),
-        (GOOD.replace("<SUMMARY>", "<X>").replace("<REASONING>", "<SUMMARY>").replace("<X>", "<REASONING>"), "misplaced"),
+        (
+            GOOD.replace("<SUMMARY>", "<X>").replace("<REASONING>", "<SUMMARY>").replace("<X>", "<REASONING>"),
+            "misplaced",
+        ),
         (GOOD + " and more", "text outside of the tags, before the end"),
         ("Sure! " + GOOD, "text outside of the tags, before <THINK>"),
         (GOOD.replace("<CAPTION>", "<CAPTION>so"), "before <ENV>: 'so'"),

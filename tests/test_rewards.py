@@ -23,7 +23,9 @@ BLIND = replace(Q, evidence=())  # to be rendered over other scenes
 WRONG = replace(Q, answer_index=(Q.answer_index + 1) % 4)
 GOOD = render(DIALOGUE, Q)
 HONEST = render(DIALOGUE, WRONG)
-LIAR = Scene("liar", 9000, (Turn(0, 9000, 1, "Buy my wonderful encyclopaedia today."),), (), (Event(0, 9000, "Whale", "/m/0"),))
+LIAR = Scene(
+    "liar", 9000, (Turn(0, 9000, 1, "Buy my wonderful encyclopaedia today."),), (), (Event(0, 9000, "Whale", "/m/0"),)
+)
 
 
 @RELAXED
@@ -63,7 +65,9 @@ ATTACKS = {
     "lower case letter": re.sub(r"<RESPONSE>.*", f"<RESPONSE>{RIGHT.lower()}</RESPONSE>", HONEST),
     "letter alone": re.sub(r"<RESPONSE>.*", f"<RESPONSE>{RIGHT[:3]}</RESPONSE>", HONEST),
     "right letter, wrong text": re.sub(r"<RESPONSE>.*", f"<RESPONSE>{RIGHT[:3]} {WRONG.answer}</RESPONSE>", HONEST),
-    "right text, wrong letter": re.sub(r"<RESPONSE>.*", f"<RESPONSE>{letter(WRONG.answer_index)} {Q.answer}</RESPONSE>", HONEST),
+    "right text, wrong letter": re.sub(
+        r"<RESPONSE>.*", f"<RESPONSE>{letter(WRONG.answer_index)} {Q.answer}</RESPONSE>", HONEST
+    ),
     "prompt echo": f"{Q.text} {all_options()} Answer as {''.join(SKELETON)} <RESPONSE>(B) exact choice text</RESPONSE>",
     "goes on after the answer": GOOD + " Also, consider:",
     "goes on after the final answer": f"{GOOD}<REFLECT>x</REFLECT><FINAL_ANSWER>{RIGHT}</FINAL_ANSWER> {GIVEN}",
@@ -79,7 +83,12 @@ def test_attacks_do_not_pay(name: str) -> None:
 def test_the_order_of_rewards() -> None:
     honest_wrong = reward(HONEST, Q, DIALOGUE)
     assert honest_wrong == pytest.approx(0.5)
-    assert reward(render(LIAR, replace(WRONG, evidence=())), Q, DIALOGUE) < honest_wrong < reward(render(LIAR, BLIND), Q, DIALOGUE) < reward(GOOD, Q, DIALOGUE)
+    assert (
+        reward(render(LIAR, replace(WRONG, evidence=())), Q, DIALOGUE)
+        < honest_wrong
+        < reward(render(LIAR, BLIND), Q, DIALOGUE)
+        < reward(GOOD, Q, DIALOGUE)
+    )
     assert reward(ATTACKS["all labels"], Q, DIALOGUE) < reward(GOOD, Q, DIALOGUE)
 
 
@@ -94,15 +103,20 @@ def test_the_final_answer_counts() -> None:
 def test_format_is_progressive() -> None:
     steps = [GOOD, GOOD.replace("<SUMMARY>", ""), GOOD.split("<REASONING>")[0], "hello"]
     scores = [format_score(s) for s in steps]
-    assert scores == sorted(scores, reverse=True) and scores[0] == 1.0 and scores[1] <= 0.5 and scores[-1] == 0.0
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] == 1.0
+    assert scores[1] <= 0.5
+    assert scores[-1] == 0.0
     assert len(set(scores)) == 4
 
 
 def test_perception_terms() -> None:
     assert f1({"a"}, {"a", "b"}) == pytest.approx(2 / 3)
-    assert f1(set(), set()) == 1.0 and f1({"a"}, set()) == 0.0
+    assert f1(set(), set()) == 1.0
+    assert f1({"a"}, set()) == 0.0
     assert word_error_rate("One, two three.", "one two four") == pytest.approx(1 / 3)
-    assert word_error_rate("", "") == 0.0 and word_error_rate("", "so") == 1.0
+    assert word_error_rate("", "") == 0.0
+    assert word_error_rate("", "so") == 1.0
     half = render(replace(DIALOGUE, events=()), BLIND)
     assert perception(half, DIALOGUE) == pytest.approx(2 / 3)
 

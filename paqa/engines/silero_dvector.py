@@ -60,8 +60,8 @@ class SileroDVector:
     Params: ClassVar[type] = SileroDVectorParams
     weights: ClassVar[tuple[Weights, ...]] = (
         Weights(
-            package="silero-vad",
-            file="silero_vad/data/silero_vad_16k_sequence.onnx",
+            package="faster-whisper",
+            file="faster_whisper/assets/silero_vad_v6.onnx",
             model="Silero VAD v6",
             origin="https://github.com/snakers4/silero-vad",
             license="MIT",
@@ -99,7 +99,7 @@ class SileroDVector:
             return ()
         vectors, where = self.embed(signal, speech)
         p = self.params
-        points = unit(vectors)
+        points = smoothed(vectors, where, p.context_ms)
         labels = cluster(points[::2], p.keep_share, (p.two_limit, p.more_limit), p.max_speakers, p.num_speakers)
         speakers = centroids(points[::2], labels)
         path = best_path(points @ speakers.T, where, p)
@@ -128,7 +128,7 @@ class SileroDVector:
         return np.log10(power @ self._mel + np.float32(MEL_FLOOR))
 
     def embed(self, signal: np.ndarray, speech: list[Interval]) -> tuple[np.ndarray, np.ndarray]:
-        """d-vectors `(n, 256)`, averaged over their neighbours in the same stretch, and the times `(n,)` in ms they stand for."""
+        """One d-vector per `hop_ms` of speech, `(n, 256)` of length 1, and the times `(n,)` in ms of their centres."""
         p = self.params
         inside = np.concatenate([signal[a * 16 : b * 16] for a, b in speech])
         scaled = signal * np.float32(p.level / max(float(np.sqrt(np.mean(inside**2))), 1e-5))
@@ -137,9 +137,13 @@ class SileroDVector:
         first = where // 10 + (N_FFT // 2) // HOP + 1
         windows = np.stack([mel[i : i + SPAN] for i in first])
         parts = [windows[i : i + EMBEDDER_BATCH] for i in range(0, len(windows), EMBEDDER_BATCH)]
-        vectors = unit(np.concatenate([self._embedder.run(None, {"mel_window": part})[0] for part in parts]))
-        near = np.abs(where[:, None] - where[None]) <= p.context_ms
-        return near.astype(np.float32) @ vectors, where
+        return unit(np.concatenate([self._embedder.run(None, {"mel_window": part})[0] for part in parts])), where
+
+
+def smoothed(vectors: np.ndarray, where: np.ndarray, context_ms: int) -> np.ndarray:
+    """Unit means of the vectors `(n, d)` at most `context_ms` before and after."""
+    near = np.abs(where[:, None] - where[None]) <= context_ms
+    return unit(near.astype(np.float32) @ vectors)
 
 
 def round_10(ms: float) -> int:

@@ -43,16 +43,15 @@ class YamNetParams:
     """Thresholds and scores are probabilities of the quantised network; times are ms."""
 
     hop_ms: int = 80  # between patches, a multiple of 10
-    on_threshold: float = 0.6  # a span must reach this probability
-    off_threshold: float = 0.25  # and lasts while the probability is at least this
-    spread_ms: int = 200  # a patch of 960 ms hears an event this long before its start and after its end
-    max_gap_ms: int = 300  # spans of one class at most this far apart become one
+    on_threshold: float = 0.9  # a span must reach this probability; the network is sure of itself
+    off_threshold: float = 0.09  # and lasts while the probability is at least this
+    max_gap_ms: int = 500  # spans of one class at most this far apart become one
     min_duration_ms: int = 100  # shorter events are dropped
-    snap_ms: int = 600  # an edge moves at most this far to where the signal's level rises or falls; 0: edges stay
-    rise_db: float = 6.0  # level above the clip's floor that counts as sound
-    range_db: float = 35.0  # level below an event's loudest moment that no longer counts as sound
-    specific_margin: float = 0.25  # a kind of sound replaces what it is a kind of unless its score is lower by more
-    rival_margin: float = 0.3  # an event goes where an unrelated one at the same time has a score higher by more
+    snap_ms: int = 900  # an edge moves at most this far to where the signal's level rises or falls; 0: edges stay
+    rise_db: float = 4.0  # level above the clip's floor that counts as sound
+    range_db: float = 40.0  # level below an event's loudest moment that no longer counts as sound
+    specific_margin: float = 0.15  # a kind of sound replaces what it is a kind of unless its score is lower by more
+    rival_margin: float = 0.01  # an event goes where an unrelated one at the same time has a score higher by more
     tag_floor: float = 0.01  # classes with a lower clip-level maximum are not listed in tags
     excluded: tuple[str, ...] = EXCLUDED  # machine ids that are never events (they stay in tags)
 
@@ -135,14 +134,11 @@ class YamNet:
 
 
 def class_spans(probability: np.ndarray, params: YamNetParams) -> list[Interval]:
-    """Spans in ms where one class sounds, without the spread of the patches, from its probability `(patches,)`."""
+    """Spans in ms where one class sounds, from its probability `(patches,)`; patch i stands for one hop around `i * hop_ms`."""
     hop, half = params.hop_ms, params.hop_ms // 2
-    spans = []
-    for first, last in from_frames((probability >= params.off_threshold).tolist(), 1):
-        if probability[first:last].max() >= params.on_threshold:
-            trim = min(params.spread_ms, (last - first - 1) * hop // 2)
-            spans.append((max(0, first * hop - half + trim), (last - 1) * hop + half - trim))
-    return merge(spans, params.max_gap_ms)
+    runs = from_frames((probability >= params.off_threshold).tolist(), 1)
+    loud = [(a, b) for a, b in runs if probability[a:b].max() >= params.on_threshold]
+    return merge([(max(0, a * hop - half), b * hop - half) for a, b in loud], params.max_gap_ms)
 
 
 def level_db(mel: np.ndarray, duration_ms: int) -> np.ndarray:

@@ -61,7 +61,9 @@ def _ask(scene: Scene, config: QuestionsConfig, seed: int, template: Template) -
     return list(islice((q for q in asked if q), DRAFTS))
 
 
-def _question(scene: Scene, config: QuestionsConfig, seed: int, template: Template, n: int, draft: Draft) -> Question | None:
+def _question(
+    scene: Scene, config: QuestionsConfig, seed: int, template: Template, n: int, draft: Draft
+) -> Question | None:
     """A draft with its choices drawn; None where too few of them differ."""
     name = question_id(scene.clip_id, template.name, n)
     wrong = _distinct(draft, config.choices - 1)
@@ -88,7 +90,7 @@ def _question(scene: Scene, config: QuestionsConfig, seed: int, template: Templa
 def _distinct(draft: Draft, count: int) -> list[str]:
     """The first decoys that differ from the answer and from one another."""
     seen = {normal(draft.answer)}
-    found = []
+    found: list[str] = []
     for decoy in draft.decoys:
         if normal(decoy) not in seen and len(found) < count:
             seen.add(normal(decoy))
@@ -106,4 +108,4 @@ def question_id(clip_id: str, template: str, n: int) -> str:
 
 def position(question_id: str, seed: int, choices: int) -> int:
     """Where the answer stands: uniform over a build, independent of template and content."""
-    return int.from_bytes(hashlib.sha256(f"{seed}\x1fposition\x1f{question_id}".encode("utf-8", "surrogatepass")).digest()[:8], "big") % choices
+    return rng_for(seed, "position", question_id).randrange(choices)

@@ -6,13 +6,26 @@ import difflib
 import random
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import TypeVar
 
 from paqa import ontology
 from paqa.errors import PaqaError
 from paqa.questions.draft import Background, Line
 from paqa.questions.names import CONFUSABLE, EVERYDAY, UNASKED
-from paqa.questions.prose import clauses, excerpt, listing, lower, normal, number, opening, rng_for, seconds, spoken, upper
+from paqa.questions.prose import (
+    clauses,
+    excerpt,
+    listing,
+    lower,
+    normal,
+    number,
+    opening,
+    rng_for,
+    seconds,
+    spoken,
+    upper,
+)
 from paqa.recipe import QuestionsConfig
 from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
 from paqa.types import Evidence, Scene, Turn
@@ -25,6 +38,13 @@ JOIN_MS = 300  # a pause shorter than this does not end an occasion
 APART_MS = 600  # a pause from which two occasions are clearly two
 
 T = TypeVar("T")
+MISSING = (
+    "There is no trace of {}.",
+    "Nothing in the recording sounds like {}.",
+    "I find no sign of {}.",
+    "The recording gives no hint of {}.",
+    "As for {}, there is nothing of the sort.",
+)
 
 
 class Context:
@@ -86,11 +106,13 @@ class Context:
         near = self.shuffled(dict.fromkeys(siblings))[: self.rng.randint(1, max(1, count))]
         found: list[tuple[str, str]] = []
         for label in [*near, *self.shuffled(EVERYDAY)]:
+            if len(found) == count:
+                break
             mid = ontology.mid(label)
             taken = [*found, *((e.mid, e.label) for e in self.scene.events)]
             if label not in UNASKED and not any(alike(mid, label, m, other) for m, other in taken):
                 found.append((mid, label))
-        return self.shuffled(label for _, label in found[:count])
+        return self.shuffled(label for _, label in found)
 
     def decoy_sounds(self, answer: Background, present: Sequence[Background]) -> tuple[str, ...]:
         """Choices beside the answer: sounds of the scene first, then plausible absent ones."""
@@ -112,8 +134,7 @@ class Context:
             told = [f"{name(b)} {verb if i == 0 else ''} {when(b)}" for i, b in enumerate(present)]
             known = {b.choice for b in present}
             missing = [lower(d) for d in decoys if d not in known]
-            frame = self.pick("There is no trace of {}.", "Nothing in the recording sounds like {}.", "I find no sign of {}.",
-                              "The recording gives no hint of {}.", "As for {}, there is nothing of the sort.")  # fmt: skip
+            frame = self.pick(*MISSING)
             parts = [upper(clauses([" ".join(t.split()) for t in told])) + "."] * bool(told)
             return " ".join([*parts, *[frame.format(listing(missing, "or"))] * bool(missing)])
 
@@ -141,7 +162,7 @@ class Context:
     def numbered(self) -> bool:
         """Whether "the second speaker" is clear: numbers run from 1 in the order of safely distinct first onsets."""
         onsets = [self.voice(s)[0][0] if self.voice(s) else -1 for s in self.speakers]
-        ordered = all(b - a >= CLEAR_MS for a, b in zip(onsets, onsets[1:], strict=False))
+        ordered = all(b - a >= CLEAR_MS for a, b in pairwise(onsets))
         return ordered and self.speakers == list(range(1, len(onsets) + 1)) and -1 not in onsets
 
     def decoy_speakers(self, answer: int) -> tuple[str, ...]:
@@ -271,7 +292,7 @@ def same(line: str, text: str) -> bool:
 
 def pause_ratio(occasions: Sequence[Interval]) -> float:
     """The shortest pause between occasions relative to a safe one; infinite where there is only one occasion."""
-    pauses = [gap(a, b) for a, b in zip(occasions, occasions[1:], strict=False)]
+    pauses = [gap(a, b) for a, b in pairwise(occasions)]
     return min(pauses) / SAFE_MS if pauses else float("inf")
 
 

@@ -21,7 +21,7 @@ def sound_occasions(ctx: Context) -> Iterator[Draft]:
         yield Draft(
             texts=(
                 f"On how many separate occasions is {the_sound(sound.label)} heard?",
-                f"Counting only stretches with a clear pause between them, how often is {the_sound(sound.label)} heard?",
+                f"How often is {the_sound(sound.label)} heard, if only a clear pause begins a new occasion?",
                 f"How many separate times can {sound.name} be heard?",
             ),
             answer=upper(number(count)),
@@ -41,7 +41,11 @@ def sound_occasions(ctx: Context) -> Iterator[Draft]:
 def different_sounds(ctx: Context) -> Iterator[Draft]:
     """How many different background sounds are there? Only where none could be taken for another."""
     sounds = ctx.backgrounds
-    if not sounds or not all(b.safe and ctx.lone(b) for b in sounds) or len({e.mid for e in ctx.scene.events}) > len(sounds):
+    if (
+        not sounds
+        or not all(b.safe and ctx.lone(b) for b in sounds)
+        or len({e.mid for e in ctx.scene.events}) > len(sounds)
+    ):
         return
     evidence = tuple(e for b in sounds for e in ctx.sound_evidence(b))
     yield Draft(
@@ -113,7 +117,7 @@ def turn_count(ctx: Context) -> Iterator[Draft]:
         yield Draft(
             texts=(
                 f"How many turns does {who} take? Speech without anybody else in between is one turn.",
-                f"Counting everything that is said before somebody else speaks as one turn, how many turns does {who} have?",
+                f"If everything said before somebody else speaks is one turn, how many turns does {who} have?",
                 f"How many times does {who} take the floor? Going on after a mere pause does not count as a new time.",
             ),
             answer=upper(number(len(runs))),
@@ -151,8 +155,14 @@ def _between(ctx: Context, speaker: int) -> list[int]:
 
 def weigh_counts(ctx: Context, count: int, one: str) -> Callable[[Sequence[str]], str]:
     """Why the other counts are wrong."""
-    few = (f"Any smaller number would leave out a {one} that is clearly there", f"Fewer than {number(count)} would mean passing over a {one}")
-    more = (f"there is no further {one} to justify a higher number", f"no further {one} appears that would make it more")
+    few = (
+        f"Any smaller number would leave out a {one} that is clearly there",
+        f"Fewer than {number(count)} would mean passing over a {one}",
+    )
+    more = (
+        f"there is no further {one} to justify a higher number",
+        f"no further {one} appears that would make it more",
+    )
     words = {upper(number(n)): n for n in range(100)}
 
     def weigh(decoys: Sequence[str]) -> str:

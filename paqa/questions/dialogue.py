@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.draft import Draft, Line, Template
@@ -90,11 +91,17 @@ def last_words(ctx: Context) -> Iterator[Draft]:
         return
     evidence = ctx.turn_evidence([final])
     yield Draft(
-        texts=("What is said last?", "Which of these lines closes the conversation?", "With which words does the talk end?"),
+        texts=(
+            "What is said last?",
+            "Which of these lines closes the conversation?",
+            "With which words does the talk end?",
+        ),
         answer=line.choice,
         decoys=ctx.decoy_lines(line),
         evidence=evidence,
-        plan=ctx.pick("go to the end of the talk and catch the last thing said", "follow the speech through to its last turn"),
+        plan=ctx.pick(
+            "go to the end of the talk and catch the last thing said", "follow the speech through to its last turn"
+        ),
         reasoning=ctx.pick(
             f"The last turn, {span(line.span)}, is {excerpt(line.text)}, and nobody speaks after it.",
             f"Nobody speaks after {seconds(line.span[1])}, and the turn that ends there is {excerpt(line.text)}.",
@@ -128,7 +135,9 @@ def said_after(ctx: Context) -> Iterator[Draft]:
                 f"Speaker {line.speaker} says {excerpt(line.text)} at {seconds(line.span[0])}; the next line comes from"
                 f" speaker {reply.speaker} at {seconds(reply.span[0])}: {excerpt(reply.text)}.",
             ),
-            weigh=ctx.weigh_lines(("The other lines do not follow it:", "The rest is said at other points:", "As for the rest,")),
+            weigh=ctx.weigh_lines(
+                ("The other lines do not follow it:", "The rest is said at other points:", "As for the rest,")
+            ),
             margin=ctx.margin(evidence, _clear_next(ctx, reply) / SAFE_MS, words=True),
         )
 
@@ -160,7 +169,7 @@ def who_answers(ctx: Context) -> Iterator[Draft]:
             ),
             reasoning=f"Speaker {line.speaker} says {excerpt(line.text)} at {span(line.span)}; the voice that"
             f" comes next, at {seconds(reply.span[0])}, is that of speaker {reply.speaker}.",
-            weigh=ctx.weigh_speakers(lambda present: _elsewhere(ctx, line, present)),
+            weigh=ctx.weigh_speakers(partial(_elsewhere, ctx, line)),
             margin=ctx.margin(evidence, _clear_next(ctx, reply) / SAFE_MS, words=True),
         )
 

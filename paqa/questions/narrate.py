@@ -8,9 +8,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from paqa.questions.prose import excerpt, listing, lower, number, plural, rng_for, seconds, span, spans, speakers, spoken, tidy, upper
+from paqa.questions import prose
+from paqa.questions.prose import excerpt, listing, lower, number, rng_for, seconds, span, spans, spoken, tidy, upper
 from paqa.spans import Interval, intersect, interval, merge, total
-from paqa.types import Question, Scene
+from paqa.types import Question, Scene, Spanned
 
 # Each completes with an infinitive, and no two begin with the same three words.
 OPENINGS = (
@@ -84,7 +85,10 @@ CONCLUSIONS = (
     "I conclude that {letter}, {answer}, is correct.",
 )
 SUMMARIES = {
-    "background_sound": ("what can be heard in the background is {}", "among the sounds offered, {} is the one that is there"),
+    "background_sound": (
+        "what can be heard in the background is {}",
+        "among the sounds offered, {} is the one that is there",
+    ),
     "absent_sound": ("what never comes is {}", "the one thing that is missing is {}"),
     "first_sound": ("what sets in first is {}", "the first thing to be heard in the background is {}"),
     "last_sound": ("what sets in last is {}", "the last thing to start in the background is {}"),
@@ -168,7 +172,7 @@ def _cited(answer: str) -> str:
 
 def _places(scene: Scene, question: Question) -> str:
     """Where the evidence lies."""
-    rows = {"turn": scene.turns, "word": scene.words, "event": scene.events}
+    rows: dict[str, Sequence[Spanned]] = {"turn": scene.turns, "word": scene.words, "event": scene.events}
     found = merge((interval(rows[e.kind][e.index]) for e in question.evidence), 300)
     if len(found) > 3:
         return f"{number(len(found))} places between {_and(_hull(found))}"
@@ -185,15 +189,17 @@ def _and(hull: Interval) -> str:
 
 def _voices(scene: Scene, rng: random.Random) -> str:
     if not scene.turns:
-        return rng.choice(("Nobody speaks in this clip.", "There is no speech at all.", "No voice can be heard talking."))
+        return rng.choice(
+            ("Nobody speaks in this clip.", "There is no speech at all.", "No voice can be heard talking.")
+        )
     hull = _hull([interval(t) for t in scene.turns])
     count, turns = scene.speakers, len(scene.turns)
     who = "One person" if count == 1 else f"{upper(number(count))} people"
-    stretches = "in one go" if turns == 1 else f"in {plural(turns, 'stretch').replace('stretchs', 'stretches')}"
+    stretches = "in one go" if turns == 1 else f"in {number(turns)} stretches"
     last = max(scene.turns, key=lambda t: t.end_ms)
     options = [
         f"{who} can be heard talking, {stretches}, between {_and(hull)}.",
-        f"{'A single voice speaks' if count == 1 else f'{upper(number(count))} different voices speak'} between {_and(hull)}.",
+        f"{upper(_voice_count(count))} can be heard speaking between {_and(hull)}.",
         f"The speech lasts from {seconds(hull[0])} to {seconds(hull[1])} and comes from {_voice_count(count)}.",
     ]
     if count > 1:
@@ -201,7 +207,11 @@ def _voices(scene: Scene, rng: random.Random) -> str:
         until = f"until {seconds(last.end_ms)}; {number(count)} people take part."
         opens = f"Speaker {first.speaker} opens at {seconds(first.start_ms)}"
         same = first.speaker == last.speaker
-        options.append(f"{opens} {'and is' if same else f', and speaker {last.speaker} is'} the last to be heard, {until}".replace(" ,", ","))
+        options.append(
+            f"{opens} {'and is' if same else f', and speaker {last.speaker} is'} the last to be heard, {until}".replace(
+                " ,", ","
+            )
+        )
     if scene.turns[0].text:
         options.append(f"{who} can be heard; the first words are {excerpt(scene.turns[0].text)}.")
     return rng.choice(options)
@@ -216,7 +226,13 @@ def _background(scene: Scene, rng: random.Random) -> str:
     for event in scene.events:
         groups.setdefault(spoken(event.label), []).append(interval(event))
     if not groups:
-        return rng.choice(("Nothing stands out in the background.", "The background is unobtrusive.", "Behind that, no particular sound stands out."))
+        return rng.choice(
+            (
+                "Nothing stands out in the background.",
+                "The background is unobtrusive.",
+                "Behind that, no particular sound stands out.",
+            )
+        )
     told = [f"{name} ({spans(merge(found), most=3)})" for name, found in list(groups.items())[:4]]
     if len(groups) > 4:
         told.append(f"{number(len(groups) - 4)} more")
@@ -233,7 +249,7 @@ def _together(scene: Scene, rng: random.Random) -> str:
         for b in sorted({t.speaker for t in scene.turns if t.speaker > a}):
             shared = intersect(*([interval(t) for t in scene.turns if t.speaker == s] for s in (a, b)))
             if total(shared) >= 300:
-                options.append(f"{upper(speakers([a, b]))} overlap at {spans(shared, most=2)}.")
+                options.append(f"{upper(prose.speakers([a, b]))} overlap at {spans(shared, most=2)}.")
     if scene.snr_db is not None and scene.events and scene.turns:
         options.append(_loudness(scene.snr_db, rng))
     return rng.choice(options) if options else ""
@@ -243,9 +259,13 @@ def _loudness(snr_db: float, rng: random.Random) -> str:
     if snr_db >= 12:
         return rng.choice(("The voices stand out clearly.", "The background stays well below the voices."))
     if snr_db >= 4:
-        return rng.choice(("The background is audible but leaves the words intelligible.", "The voices remain in front."))
+        return rng.choice(
+            ("The background is audible but leaves the words intelligible.", "The voices remain in front.")
+        )
     if snr_db >= -3:
-        return rng.choice(("The background is about as loud as the voices.", "The background competes with the voices."))
+        return rng.choice(
+            ("The background is about as loud as the voices.", "The background competes with the voices.")
+        )
     return "The background is louder than the voices."
 
 
@@ -254,4 +274,6 @@ def _doubt(scene: Scene, rng: random.Random) -> str:
     if not unsure:
         return ""
     d = rng.choice(unsure)
-    return rng.choice(("The words at {} are not quite certain.", "At {} the wording is hard to make out.")).format(span(interval(d)))
+    return rng.choice(("The words at {} are not quite certain.", "At {} the wording is hard to make out.")).format(
+        span(interval(d))
+    )

@@ -12,10 +12,10 @@ from functools import cache
 from paqa.questions.names import BARE, SPOKEN
 from paqa.spans import Interval
 
-NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+NUMBERS = tuple("zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve".split("|"))  # noqa: SIM905
 PROPER = ("Afrobeat", "Carnatic", "Middle Eastern")
 QUOTE_WORDS = (3, 25)  # shorter texts say too little, longer ones cannot be kept in mind
-ORDINALS = "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+ORDINALS = tuple("|first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth".split("|"))  # noqa: SIM905
 
 
 def rng_for(*parts: object) -> random.Random:
@@ -40,11 +40,6 @@ def ordinal(n: int) -> str:
 def times(n: int) -> str:
     """Once, twice, three times."""
     return {1: "once", 2: "twice"}.get(n, f"{number(n)} times")
-
-
-def plural(n: int, noun: str) -> str:
-    """`one turn`, `three turns`."""
-    return f"{number(n)} {noun}" + ("" if n == 1 else "s")
 
 
 def listing(items: Sequence[str], last: str = "and") -> str:
@@ -148,7 +143,7 @@ def spoken(label: str) -> str:
     if label in SPOKEN:
         return SPOKEN[label]
     parts = [p.strip() for p in re.sub(r"\([^)]*\)", "", label).split(",")]
-    phrase = " ".join(next((p for p in parts if p), label).split())
+    phrase = " ".join(next((p for p in parts if p), label).split()) or "unnamed sound"
     phrase = phrase if phrase[1:2].isupper() else lower(phrase)
     return phrase if _needs_no_article(phrase) else f"{article(phrase)} {phrase}"
 

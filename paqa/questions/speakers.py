@@ -28,7 +28,10 @@ def last_speaker(ctx: Context) -> Iterator[Draft]:
         return
     evidence = ctx.turn_evidence(ctx.turns_of(s)[-1] for s in ctx.speakers)
     yield Draft(
-        texts=tuple(f"{q} {ctx.pick(*NUMBERING)}" for q in ("Who speaks last?", "Whose voice is the last to be heard?", "Who has the last word?")),
+        texts=tuple(
+            f"{q} {ctx.pick(*NUMBERING)}"
+            for q in ("Who speaks last?", "Whose voice is the last to be heard?", "Who has the last word?")
+        ),
         answer=f"Speaker {speaker}",
         decoys=ctx.decoy_speakers(speaker),
         evidence=evidence,
@@ -47,8 +50,10 @@ def last_speaker(ctx: Context) -> Iterator[Draft]:
 
 
 def _silent_from(ctx: Context, present: list[int]) -> str:
-    told = [f"speaker {s} {'is last heard' if i == 0 else ''} at {span(ctx.voice(s)[-1])}" for i, s in enumerate(present)]
-    return upper(listing([' '.join(t.split()) for t in told])) + "."
+    told = [
+        f"speaker {s} {'is last heard' if i == 0 else ''} at {span(ctx.voice(s)[-1])}" for i, s in enumerate(present)
+    ]
+    return upper(listing([" ".join(t.split()) for t in told])) + "."
 
 
 def longest_speaker(ctx: Context) -> Iterator[Draft]:
@@ -79,9 +84,13 @@ def longest_speaker(ctx: Context) -> Iterator[Draft]:
         ),
         reasoning=f"Speaker {speaker} talks for about {seconds(first)}{_stretches(ctx, speaker)}.",
         weigh=ctx.weigh_speakers(
-            lambda present: "By comparison, "
-            + listing([f"speaker {s} {'comes to' if s == present[0] else 'to'} {seconds(lengths[s])}" for s in present])
-            + "."
+            lambda present: (
+                "By comparison, "
+                + listing(
+                    [f"speaker {s} {'comes to' if s == present[0] else 'to'} {seconds(lengths[s])}" for s in present]
+                )
+                + "."
+            )
         ),
         margin=ctx.margin(evidence, (first / max(1, second) - 1) / (2 * (DOMINANCE - 1))),
         fewest=2,
@@ -100,7 +109,12 @@ def overlapping_pair(ctx: Context) -> Iterator[Draft]:
     """Which two people talk at the same time? Only where exactly one pair clearly does, among three or more."""
     pairs = overlaps(ctx)
     clear = [p for p, ms in pairs.items() if ms >= CLEAR_MS]
-    if len(ctx.speakers) < 3 or not ctx.numbered or len(clear) != 1 or any(100 < ms < CLEAR_MS for ms in pairs.values()):
+    if (
+        len(ctx.speakers) < 3
+        or not ctx.numbered
+        or len(clear) != 1
+        or any(100 < ms < CLEAR_MS for ms in pairs.values())
+    ):
         return
     a, b = clear[0]
     evidence = ctx.turn_evidence(_talking_over(ctx, a, b))
@@ -122,8 +136,11 @@ def overlapping_pair(ctx: Context) -> Iterator[Draft]:
             "listen for a new voice that comes in before the old one has stopped",
         ),
         reasoning=f"At {listing(shared)}, speaker {a} and speaker {b} are both talking.",
-        weigh=lambda _: ctx.pick("Everyone else waits for their turn.", "The other pairs never talk over each other.",
-                                 "All other changes of speaker happen without an overlap."),  # fmt: skip
+        weigh=lambda _: ctx.pick(
+            "Everyone else waits for their turn.",
+            "The other pairs never talk over each other.",
+            "All other changes of speaker happen without an overlap.",
+        ),
         margin=ctx.margin(evidence, pairs[a, b] / SAFE_MS),
     )
 
@@ -155,9 +172,11 @@ def two_at_once(ctx: Context) -> Iterator[Draft]:
         reasoning=f"Both voices are heard at once at {listing([span(i) for i in shared[:3]])}."
         if ms
         else "At every change of speaker one voice has stopped before the other begins.",
-        weigh=lambda _: ctx.pick("So they do not simply take turns.", "That is more than one turn following another.")
-        if ms
-        else ctx.pick("The two simply take turns.", "Nowhere do I hear both voices at once."),
+        weigh=lambda _: (
+            ctx.pick("So they do not simply take turns.", "That is more than one turn following another.")
+            if ms
+            else ctx.pick("The two simply take turns.", "Nowhere do I hear both voices at once.")
+        ),
         margin=ctx.margin(evidence, *([ms / SAFE_MS] if ms else [])),
         fewest=2,
     )

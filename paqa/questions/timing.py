@@ -33,7 +33,7 @@ def onset_part(ctx: Context) -> Iterator[Draft]:
             texts=(
                 f"In which part of the clip is {the_sound(sound.label)} first heard?",
                 f"In which third of the recording does {the_sound(sound.label)} first set in?",
-                f"If the recording is cut into three equal parts, in which one does {the_sound(sound.label)} first come up?",
+                f"With the recording cut into equal thirds, in which one does {the_sound(sound.label)} first come up?",
             ),
             answer=PARTS[part],
             decoys=tuple(ctx.shuffled(p for p in PARTS if p != PARTS[part])),
@@ -80,8 +80,8 @@ def onset_second(ctx: Context) -> Iterator[Draft]:
                 f"time the first onset of {the_sound(sound.label)}",
                 f"wait for {the_sound(sound.label)} and read off the moment at which it first sets in",
             ),
-            reasoning=f"{upper(the_sound(sound.label))} is first heard at {span(sound.occasions[0])}, so it starts roughly"
-            f" {_about(answer).removeprefix('About ')} in.",
+            reasoning=f"{upper(the_sound(sound.label))} is first heard at {span(sound.occasions[0])}, so it starts"
+            f" roughly {_about(answer).removeprefix('About ')} in.",
             weigh=lambda _: ctx.pick(
                 "The other times are too far from that onset to be meant.",
                 "None of the other times comes within a second of it.",
@@ -173,7 +173,9 @@ def _relation(ctx: Context, sound: Background, place: str) -> str:
     if place == DURING:
         told = " and ".join(f"speaker {t.speaker} ({span((t.start_ms, t.end_ms))})" for t in turns[:3])
         return f"{heard}. At the same time one hears {told} talking."
-    return f"{heard}. Speech stops at {seconds(turns[0].end_ms)} and does not go on before {seconds(turns[-1].start_ms)}."
+    return (
+        f"{heard}. Speech stops at {seconds(turns[0].end_ms)} and does not go on before {seconds(turns[-1].start_ms)}."
+    )
 
 
 TEMPLATES = (

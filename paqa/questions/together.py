@@ -1,4 +1,4 @@
-"""Speech and background at the same time: what sounds while someone talks, who talks and what is said while it sounds."""
+"""Speech and background at once: what sounds while someone talks, and who talks and what is said meanwhile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def sound_during_speaker(ctx: Context) -> Iterator[Draft]:
             f"Behind {'the voice' if alone else f'the voice of {who}'}, which sound can be made out?",
         )
         plan = f"keep to the stretches in which speaker {speaker} talks and listen to what lies behind them"
-        yield from _sound_during(ctx, ctx.voice(speaker), f"speaker {speaker} is talking", texts, plan, ctx.turns_of(speaker))
+        yield from _sound_during(
+            ctx, ctx.voice(speaker), f"speaker {speaker} is talking", texts, plan, ctx.turns_of(speaker)
+        )
 
 
 def sound_during_line(ctx: Context) -> Iterator[Draft]:
@@ -91,8 +93,8 @@ def said_during_sound(ctx: Context) -> Iterator[Draft]:
                 f"find where {sound.name} can be heard and make out the words at that point",
                 f"use {the_sound(sound.label)} as a marker and catch the words that go with it",
             ),
-            reasoning=f"{upper(the_sound(sound.label))} is heard at {spans(sound.occasions)}, and the words that coincide"
-            f" with it are {excerpt(line.text)} ({span(line.span)}).",
+            reasoning=f"{upper(the_sound(sound.label))} is heard at {spans(sound.occasions)}, and the words that"
+            f" coincide with it are {excerpt(line.text)} ({span(line.span)}).",
             weigh=ctx.weigh_lines(("At other times,", "The other lines are said without it:")),
             margin=ctx.margin(evidence, _shared(sound, line.span) / SAFE_MS, words=True),
         )
@@ -127,8 +129,8 @@ def who_during_sound(ctx: Context) -> Iterator[Draft]:
                 f"find where {sound.name} can be heard and recognise the voice at that point",
                 f"use {the_sound(sound.label)} as a marker and tell whose voice is heard with it",
             ),
-            reasoning=f"{upper(the_sound(sound.label))} is heard at {spans(sound.occasions)}, and the voice at {spans(heard)}"
-            f" is that of speaker {speaker}.",
+            reasoning=f"{upper(the_sound(sound.label))} is heard at {spans(sound.occasions)}, and the voice at"
+            f" {spans(heard)} is that of speaker {speaker}.",
             weigh=ctx.weigh_speakers(lambda present: _silent(ctx, present)),
             margin=ctx.margin(evidence, shared[speaker] / SAFE_MS),
             fewest=2,

@@ -55,7 +55,9 @@ def answer_of(completion: str) -> Response | None:
     """The one answer of a completion: a single RESPONSE, or the single FINAL_ANSWER after it; None where unclear."""
     blocks = _BLOCK.findall(completion)
     tags = [name for name, _ in blocks]
-    if tags not in (["RESPONSE"], ["RESPONSE", "FINAL_ANSWER"]) or len(_ANSWER_TAG.findall(completion)) != 2 * len(tags):
+    if tags not in (["RESPONSE"], ["RESPONSE", "FINAL_ANSWER"]) or len(_ANSWER_TAG.findall(completion)) != 2 * len(
+        tags
+    ):
         return None
     try:
         return rationale.parse_response(blocks[-1][1])
@@ -64,7 +66,7 @@ def answer_of(completion: str) -> Response | None:
 
 
 def format_score(completion: str) -> float:
-    """1.0 for a rationale that parses; else up to 0.5 for the share of the required tags that stand once and in order."""
+    """1.0 for a rationale that parses; else up to 0.5, by the share of the tags that stand once and in order."""
     if _trace(completion):
         return 1.0
     places = [completion.find(tag) if completion.count(tag) == 1 else -1 for tag in rationale.SKELETON]
@@ -95,7 +97,7 @@ def f1(found: set[str], expected: set[str]) -> float:
 
 
 def word_error_rate(reference: str, hypothesis: str) -> float:
-    """Word edits relative to the words of the reference, without case and punctuation; an empty one counts as one word."""
+    """Word edits per word of the reference, without case and punctuation; an empty reference counts as one word."""
     expected, found = normal(reference).split(), normal(hypothesis).split()
     return Levenshtein.distance(expected, found) / max(1, len(expected))
 
