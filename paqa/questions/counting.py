@@ -15,7 +15,7 @@ def sound_occasions(ctx: Context) -> Iterator[Draft]:
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         count = len(sound.occasions)
         apart = pause_ratio(sound.occasions)
-        if not ctx.lone(sound) or apart < APART_MS / SAFE_MS or (count == 1 and ctx.rng.random() < 0.7):
+        if not ctx.lone(sound) or apart < APART_MS / SAFE_MS or ctx.passed_over(count == 1):
             continue
         evidence = ctx.sound_evidence(sound)
         yield Draft(
@@ -47,6 +47,8 @@ def different_sounds(ctx: Context) -> Iterator[Draft]:
         or len({e.mid for e in ctx.scene.events}) > len(sounds)
     ):
         return
+    if ctx.passed_over(len(sounds) == 1):
+        return
     evidence = tuple(e for b in sounds for e in ctx.sound_evidence(b))
     yield Draft(
         texts=(
@@ -72,7 +74,7 @@ def speaker_count(ctx: Context) -> Iterator[Draft]:
     """How many people speak?"""
     count = len(ctx.speakers)
     shortest = min((total(ctx.voice(s)) for s in ctx.speakers), default=0)
-    if shortest < MIN_TURN_MS:
+    if shortest < MIN_TURN_MS or ctx.passed_over(count == 1):
         return
     firsts = [min(ctx.turns_of(s)) for s in ctx.speakers]
     evidence = ctx.turn_evidence(firsts)
@@ -109,8 +111,7 @@ def turn_count(ctx: Context) -> Iterator[Draft]:
         spoken_over = total(intersect(ctx.voice(speaker), others))
         runs = _runs(ctx, speaker)
         shortest = min(end - start for start, end in runs)
-        rare = len(runs) == 1 and ctx.rng.random() < 0.7  # once is the commonest answer by far
-        if spoken_over > 200 or shortest < MIN_TURN_MS or rare:
+        if spoken_over > 200 or shortest < MIN_TURN_MS or ctx.passed_over(len(runs) == 1):
             continue
         evidence = ctx.turn_evidence(own)
         who = f"the {ordinal(speaker)} person to speak"

@@ -151,7 +151,7 @@ def two_at_once(ctx: Context) -> Iterator[Draft]:
         return
     a, b = ctx.speakers
     ms = overlaps(ctx)[a, b]
-    if 0 < ms < CLEAR_MS:
+    if 0 < ms < CLEAR_MS or ctx.passed_over(ms == 0):
         return
     shared = both(ctx, a, b)
     evidence = ctx.turn_evidence(_talking_over(ctx, a, b) or range(len(ctx.scene.turns)))

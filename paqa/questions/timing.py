@@ -26,7 +26,7 @@ def onset_part(ctx: Context) -> Iterator[Draft]:
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         part = min(2, int(sound.start_ms / third))
         edge = min(abs(sound.start_ms - third), abs(sound.start_ms - 2 * third))
-        if edge < CLEAR_MS or not ctx.lone(sound):
+        if edge < CLEAR_MS or not ctx.lone(sound) or ctx.passed_over(part == 0 and ctx.rng.random() < 0.6):
             continue
         evidence = ctx.sound_evidence(sound, 0)
         yield Draft(
@@ -110,7 +110,7 @@ def sound_and_speech(ctx: Context) -> Iterator[Draft]:
         return
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         place, clear = _place(ctx, sound.occasions)
-        if not place or not ctx.lone(sound):
+        if not place or not ctx.lone(sound) or ctx.passed_over(place == DURING):
             continue
         evidence = (*ctx.sound_evidence(sound), *ctx.turn_evidence(_neighbours(ctx, sound)))
         yield Draft(
