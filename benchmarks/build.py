@@ -115,7 +115,9 @@ def main() -> None:
     print(f"{'':<12} {'wall s':>8} {'x real time':>12} {'over bare':>10} {'speed-up':>9} {'peak GiB a worker':>18}")
     print(f"{'bare models':<12} {models:>8.1f} {audio / models:>12.1f} {1:>10.3f} {'':>9} {'':>18}")
     print(f"{'1 worker':<12} {one:>8.1f} {audio / one:>12.1f} {one / models:>10.3f} {1:>9.2f} {one_gib:>18.2f}")
-    print(f"{'2 workers':<12} {two:>8.1f} {audio / two:>12.1f} {two / models:>10.3f} {one / two:>9.2f} {two_gib:>18.2f}")
+    print(
+        f"{'2 workers':<12} {two:>8.1f} {audio / two:>12.1f} {two / models:>10.3f} {one / two:>9.2f} {two_gib:>18.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -301,8 +301,9 @@ def _check(path: Path, gathered: _Gathered, rate: int, config: AudioConfig) -> N
     share = gathered.flat / gathered.seen
     if share >= CLIPPED_SHARE:
         raise Rejected(
-            "clipped", f"{path} is clipped: {share:.1%} of its samples stay flat at full scale; "
-            f"expected under {CLIPPED_SHARE:.0%}, record it again at a lower level"
+            "clipped",
+            f"{path} is clipped: {share:.1%} of its samples stay flat at full scale; "
+            f"expected under {CLIPPED_SHARE:.0%}, record it again at a lower level",
         )
 
 

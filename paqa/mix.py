@@ -266,9 +266,7 @@ def _order(rng: random.Random, voices: Sequence[str], turns: int) -> list[str]:
     return order
 
 
-def _utterance(
-    rng: random.Random, clips: Sequence[Clip], said: Sequence[Clip], room: int, needed: bool
-) -> Clip | None:
+def _utterance(rng: random.Random, clips: Sequence[Clip], said: Sequence[Clip], room: int, needed: bool) -> Clip | None:
     """One that fits and whose words nobody in the scene has said, unless the voice has no other and is needed."""
     texts = {_words(clip) for clip in said}
     fitting = [clip for clip in clips if _length(clip) <= room and clip not in said]
@@ -336,9 +334,7 @@ def _fitting(rng: random.Random, sounds: Sequence[_Sound], count: int, times: in
     return chosen
 
 
-def _scatter(
-    rng: random.Random, sounds: Sequence[Clip], end: int, max_ms: int
-) -> tuple[list[tuple[Clip, int]], int]:
+def _scatter(rng: random.Random, sounds: Sequence[Clip], end: int, max_ms: int) -> tuple[list[tuple[Clip, int]], int]:
     """Each sound with its start, in random order with random gaps, and the length of the scene."""
     if not sounds:
         return [], end

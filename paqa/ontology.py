@@ -31,7 +31,9 @@ def _nodes() -> dict[str, Node]:
     text = resources.files("paqa").joinpath("data/audioset.tsv").read_text(encoding="utf-8")
     lines = (line for line in text.splitlines() if not line.startswith("#"))
     rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    nodes = (Node(r["mid"], r["label"], tuple(filter(None, r["parents"].split("|"))), r["is_class"] == "1") for r in rows)
+    nodes = (
+        Node(r["mid"], r["label"], tuple(filter(None, r["parents"].split("|"))), r["is_class"] == "1") for r in rows
+    )
     return {node.mid: node for node in nodes}
 
 
@@ -43,7 +45,9 @@ def _mids() -> dict[str, str]:
 
 def _node(mid: str) -> Node:
     if mid not in _nodes():
-        raise PaqaError(f"unknown AudioSet id {mid!r}; paqa/data/audioset.tsv lists all, paqa.ontology.mid finds one by label")
+        raise PaqaError(
+            f"unknown AudioSet id {mid!r}; paqa/data/audioset.tsv lists all, paqa.ontology.mid finds one by label"
+        )
     return _nodes()[mid]
 
 
@@ -62,7 +66,9 @@ def mid(label: str) -> str:
     found = _mids().get(label.strip().lower())
     if found is None:
         wanted = label.strip().lower()
-        near = [name for name in (n.label for n in _nodes().values()) if wanted in name.lower() or name.lower() in wanted]
+        near = [
+            name for name in (n.label for n in _nodes().values()) if wanted in name.lower() or name.lower() in wanted
+        ]
         hint = f"did you mean {', '.join(near[:5])}?" if near else "paqa/data/audioset.tsv lists all labels"
         raise PaqaError(f"no AudioSet sound is called {label!r}; {hint}")
     return found

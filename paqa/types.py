@@ -147,8 +147,8 @@ class Evidence:
 class Question:
     """A multiple-choice question about one clip, with what it rests on.
 
-    `plan` and `reasoning` are the template's own words about this clip: what has to be listened for, and the
-    argument from the cited evidence to the answer. `margin` in [0, 1] says how safe the perception behind it is.
+    `plan` (an infinitive phrase: what has to be listened for) and `reasoning` (the argument from the cited evidence to
+    the answer) are the template's own words about this clip. `margin` in [0, 1] says how safe the perception behind it is.
     """
 
     id: Identifier

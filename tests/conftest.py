@@ -79,7 +79,10 @@ class Built:
 def paqa(*args, cwd=ROOT, check=True, **variables):
     """Run the command line in a process of its own."""
     command = [sys.executable, "-m", "paqa.cli", *map(str, args)]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"HF_HUB_OFFLINE": "1", **variables}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {
+        "HF_HUB_OFFLINE": "1",
+        **variables,
+    }
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900)
     if check:
         assert done.returncode == 0, done.stdout + done.stderr

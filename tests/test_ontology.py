@@ -31,7 +31,12 @@ def test_every_parent_exists_and_only_seven_sounds_have_none():
         assert m not in ontology.ancestors(m)
         assert set(ontology.parents(m)) <= everything
     assert {ontology.label(m) for m in everything if not ontology.parents(m)} == {
-        "Human sounds", "Animal", "Music", "Natural sounds", "Sounds of things", "Source-ambiguous sounds",
+        "Human sounds",
+        "Animal",
+        "Music",
+        "Natural sounds",
+        "Sounds of things",
+        "Source-ambiguous sounds",
         "Channel, environment and background",
     }
 
@@ -53,7 +58,10 @@ def test_several_parents_count():
     assert ontology.related(growling, CAT)
 
 
-@pytest.mark.parametrize(("a", "b", "expected"), [(DOG, DOG, True), (DOG, BARK, True), (BARK, ANIMAL, True), (DOG, CAT, False), (BARK, SIREN, False)])
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [(DOG, DOG, True), (DOG, BARK, True), (BARK, ANIMAL, True), (DOG, CAT, False), (BARK, SIREN, False)],
+)
 def test_related_is_symmetric(a, b, expected):
     assert ontology.related(a, b) is expected
     assert ontology.related(b, a) is expected

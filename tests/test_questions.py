@@ -122,6 +122,14 @@ def oracle(scene: Scene, q: Question) -> str | bool:
                 return "After the last word has been spoken"
             both = any(a and b for a, b in zip(heard, speech, strict=True))
             return "While someone is speaking" if both else "In a pause between two stretches of speech"
+    return speech_oracle(scene, q)
+
+
+def speech_oracle(scene: Scene, q: Question) -> str | bool:
+    """The same for what needs the turns."""
+    onset = {c: [s for s, _ in sound(scene, c)] for c in q.choices}
+    turns = scene.turns
+    match q.template:
         case "speaker_count":
             return upper(NUMBERS[len({t.speaker for t in turns})])
         case "turn_count":

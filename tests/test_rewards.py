@@ -34,7 +34,7 @@ def test_every_rationale_earns_everything(scene: Scene) -> None:
     for v, q in enumerate(generate(scene, QuestionsConfig(), 0)):
         text = render(scene, q, v)
         assert accuracy(text, q.choices, q.answer_index) == format_score(text) == perception(text, scene) == 1.0
-        assert reward(text, q, scene) == pytest.approx(FULL)
+        assert reward(text, q.choices, q.answer_index, scene) == pytest.approx(FULL)
 
 
 @RELAXED
@@ -77,19 +77,23 @@ ATTACKS = {
 
 @pytest.mark.parametrize("name", [n for n in ATTACKS if n != "all labels"])
 def test_attacks_do_not_pay(name: str) -> None:
-    assert reward(ATTACKS[name], Q, DIALOGUE) <= reward(HONEST, Q, DIALOGUE)
+    assert reward(ATTACKS[name], Q.choices, Q.answer_index, DIALOGUE) <= reward(
+        HONEST, Q.choices, Q.answer_index, DIALOGUE
+    )
 
 
 def test_the_order_of_rewards() -> None:
-    honest_wrong = reward(HONEST, Q, DIALOGUE)
+    honest_wrong = reward(HONEST, Q.choices, Q.answer_index, DIALOGUE)
     assert honest_wrong == pytest.approx(0.5)
     assert (
-        reward(render(LIAR, replace(WRONG, evidence=())), Q, DIALOGUE)
+        reward(render(LIAR, replace(WRONG, evidence=())), Q.choices, Q.answer_index, DIALOGUE)
         < honest_wrong
-        < reward(render(LIAR, BLIND), Q, DIALOGUE)
-        < reward(GOOD, Q, DIALOGUE)
+        < reward(render(LIAR, BLIND), Q.choices, Q.answer_index, DIALOGUE)
+        < reward(GOOD, Q.choices, Q.answer_index, DIALOGUE)
     )
-    assert reward(ATTACKS["all labels"], Q, DIALOGUE) < reward(GOOD, Q, DIALOGUE)
+    assert reward(ATTACKS["all labels"], Q.choices, Q.answer_index, DIALOGUE) < reward(
+        GOOD, Q.choices, Q.answer_index, DIALOGUE
+    )
 
 
 def test_the_final_answer_counts() -> None:

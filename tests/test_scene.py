@@ -30,7 +30,9 @@ def test_where_turns_overlap_the_speaker_goes_on():
 
 def test_turns_hold_their_words_in_order():
     turns = [Turn(0, 1000, 1), Turn(1000, 2000, 2), Turn(2000, 3000, 1)]
-    words = attribute([word(0, 300, "so"), word(400, 800, "yes"), word(1100, 1200, "no"), word(2100, 2500, "why")], turns)
+    words = attribute(
+        [word(0, 300, "so"), word(400, 800, "yes"), word(1100, 1200, "no"), word(2100, 2500, "why")], turns
+    )
     assert [t.text for t in fill(turns, words)] == ["so yes", "no", "why"]
 
 
@@ -48,7 +50,9 @@ def test_a_lost_sentence_is_recorded():
 
 
 def test_a_turn_without_words_and_a_word_without_turn_are_disagreements():
-    scene = compose("c", 20_000, [Turn(0, 500, 3), Turn(600, 900, 4)], [word(0, 300, "a"), word(9000, 9500, "z")], None, [], "en")
+    scene = compose(
+        "c", 20_000, [Turn(0, 500, 3), Turn(600, 900, 4)], [word(0, 300, "a"), word(9000, 9500, "z")], None, [], "en"
+    )
     assert {(d.first, d.second) for d in scene.disagreements} == {("speaker 2", "no words"), ("nobody", "z")}
 
 

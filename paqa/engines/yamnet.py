@@ -32,9 +32,22 @@ OUTPUT_SCALE, OUTPUT_ZERO = np.float32(0.7565417), 190  # class_scores_scale, cl
 
 EXCLUDED = (
     # speech, which diarization and transcription report
-    "/m/09x0r", "/m/0ytgt", "/m/01h8n0", "/m/02qldy", "/m/0261r1", "/m/0brhx", "/m/02rtxlg",
+    "/m/09x0r",
+    "/m/0ytgt",
+    "/m/01h8n0",
+    "/m/02qldy",
+    "/m/0261r1",
+    "/m/0brhx",
+    "/m/02rtxlg",
     # silence, and where the recording was made: no event
-    "/m/028v0c", "/t/dd00125", "/t/dd00126", "/t/dd00127", "/t/dd00128", "/t/dd00129", "/m/01b9nn", "/m/01jnbd",
+    "/m/028v0c",
+    "/t/dd00125",
+    "/t/dd00126",
+    "/t/dd00127",
+    "/t/dd00128",
+    "/t/dd00129",
+    "/m/01b9nn",
+    "/m/01jnbd",
 )
 
 
@@ -100,7 +113,9 @@ class YamNet:
         mel = self.log_mel(np.pad(signal, (PATCH // 2 * HOP, PATCH * HOP + WINDOW)))
         probabilities = self.probabilities(mel, len(signal))
         peaks = probabilities.max(axis=0)
-        tags = [Tag(mid, float(peak)) for mid, peak in zip(self.mids, peaks, strict=True) if peak > self.params.tag_floor]
+        tags = [
+            Tag(mid, float(peak)) for mid, peak in zip(self.mids, peaks, strict=True) if peak > self.params.tag_floor
+        ]
         level = level_db(mel[PATCH // 2 :], audio.duration_ms)
         return Heard(events=self.events(probabilities, level), tags=tuple(sorted(tags, key=lambda tag: -tag.score)))
 
@@ -154,7 +169,9 @@ def snapped(span: Interval, level: np.ndarray, params: YamNetParams) -> Interval
     start, reach = min(start, end - 1), params.snap_ms // 10
     floor, peak = np.percentile(level, 10), level[start:end].max()
     active = level >= max(floor + params.rise_db, peak - params.range_db)
-    return nearest_edge(active, start, reach) * 10, (len(level) - nearest_edge(active[::-1], len(level) - end, reach)) * 10
+    return nearest_edge(active, start, reach) * 10, (
+        len(level) - nearest_edge(active[::-1], len(level) - end, reach)
+    ) * 10
 
 
 def nearest_edge(active: np.ndarray, start: int, reach: int) -> int:

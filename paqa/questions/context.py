@@ -37,7 +37,7 @@ SAFE_MS = 1000  # a difference in time from which an order is certain
 JOIN_MS = 300  # a pause shorter than this does not end an occasion
 APART_MS = 600  # a pause from which two occasions are clearly two
 
-COMMON = 0.7  # the share of questions with the commonest answer that is not asked, so that it cannot be guessed
+COMMON = 0.75  # in this share of clips a template does not ask what has its commonest answer: it could be guessed
 
 T = TypeVar("T")
 MISSING = (
@@ -201,8 +201,12 @@ class Context:
         return tuple(upper(number(n)) for n in self.shuffled(range(first, first + size)) if n != count)
 
     def passed_over(self, common: bool) -> bool:
-        """Whether a question is not asked because its answer is the one that most clips have: most of the time."""
-        return common and self.rng.random() < COMMON
+        """Whether a question is not asked because its answer is the one that most clips have."""
+        return common and self._wants_rare
+
+    @cached_property
+    def _wants_rare(self) -> bool:
+        return self.rng.random() < COMMON
 
     def covered(self, turn: Turn) -> float:
         """The share of a turn during which others talk as well."""

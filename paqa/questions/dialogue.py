@@ -71,7 +71,7 @@ def first_words(ctx: Context) -> Iterator[Draft]:
             ),
             reasoning=ctx.pick(
                 f"Speaker {speaker} comes in at {seconds(line.span[0])} and begins with {excerpt(line.text)}.",
-                f"The {ordinal(speaker)} voice is first heard at {span(line.span)}, saying {excerpt(line.text)}.",
+                f"The {ordinal(speaker)} voice, heard at {span(line.span)}, begins by saying {excerpt(line.text)}.",
             ),
             weigh=ctx.weigh_lines(("Elsewhere,", "The other lines come at other places:", "By contrast,")),
             margin=ctx.margin(evidence, _share_unspoken_over(ctx, line), words=True),

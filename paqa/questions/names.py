@@ -243,7 +243,8 @@ CONFUSABLE = tuple(
         "Siren|Alarm|Car alarm|Fire alarm|Smoke detector, smoke alarm|Alarm clock|Beep, bleep|Buzzer|Reversing beeps"
         "|Police car (siren)|Ambulance (siren)|Fire engine, fire truck (siren)|Civil defense siren|Emergency vehicle",
         "Engine|Idling|Car|Truck|Bus|Motorcycle|Lawn mower|Chainsaw|Vehicle|Motor vehicle (road)|Car passing by"
-        "|Boat, Water vehicle|Motorboat, speedboat|Accelerating, revving, vroom|Engine starting|Traffic noise, roadway noise|Aircraft|Drill"
+        "|Boat, Water vehicle|Motorboat, speedboat|Accelerating, revving, vroom|Engine starting"
+        "|Traffic noise, roadway noise|Aircraft|Drill"
         "|Helicopter|Fixed-wing aircraft, airplane|Jet engine|Aircraft engine|Propeller, airscrew|Jackhammer",
         "Vacuum cleaner|Hair dryer|Blender|Mechanical fan|Air conditioning|Electric shaver, electric razor|Drill"
         "|Whir|Hum",

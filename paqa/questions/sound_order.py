@@ -22,7 +22,7 @@ def first_sound(ctx: Context) -> Iterator[Draft]:
     yield Draft(
         texts=(
             "Which background sound is heard first?",
-            "Leaving the speech aside, which sound sets in first?",
+            "Voices not counted, which sound sets in first?",
             "Which of these sounds starts before all the others?",
             "What is the earliest sound in the background?",
         ),
@@ -117,7 +117,7 @@ def _next_texts(earlier: Background) -> tuple[str, ...]:
     return (
         f"Which other background sound is the first to start after {the_sound(earlier.label)} has first set in?",
         f"Once {the_sound(earlier.label)} has first set in, which different sound starts next in the background?",
-        f"Leaving the speech aside, what starts next after the first onset of {the_sound(earlier.label)}?",
+        f"Voices not counted, what starts next after the first onset of {the_sound(earlier.label)}?",
     )
 
 

@@ -48,7 +48,7 @@ def absent_sound(ctx: Context) -> Iterator[Draft]:
             texts=(
                 "Which of these sounds is not heard in the recording?",
                 "All but one of these sounds are in the recording. Which one is missing?",
-                "Which of the following can not be heard at any point?",
+                "Which of the following cannot be heard at any point?",
                 "One of these sounds never occurs in the clip. Which one?",
             ),
             answer=upper(spoken(label)),

@@ -41,7 +41,7 @@ def last_speaker(ctx: Context) -> Iterator[Draft]:
         ),
         reasoning=ctx.pick(
             f"The last stretch of speech, {span(final)}, belongs to speaker {speaker}.",
-            f"Speaker {speaker} is still talking at {seconds(final[1])}, when everybody else has finished.",
+            f"Speaker {speaker} is heard until {seconds(final[1])}, later than anybody else.",
         ),
         weigh=ctx.weigh_speakers(lambda present: _silent_from(ctx, present)),
         margin=ctx.margin(evidence, lead / SAFE_MS),

@@ -52,7 +52,7 @@ def onset_part(ctx: Context) -> Iterator[Draft]:
 def _weigh_parts(ctx: Context, third: float) -> Callable[[Sequence[str]], str]:
     first, second = seconds(round(third)), seconds(round(2 * third))
     return lambda _: ctx.pick(
-        f"The first third ends at {first} and the second at {second}, so the onset lies well inside one of them.",
+        f"The first third ends at {first} and the second at {second}, so the onset lies in only one of them.",
         f"With the cuts at {first} and {second}, only one of the three parts contains that onset.",
     )
 

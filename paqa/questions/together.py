@@ -139,8 +139,11 @@ def who_during_sound(ctx: Context) -> Iterator[Draft]:
 
 def _silent(ctx: Context, present: list[int]) -> str:
     verb = "is" if len(present) == 1 else "are"
-    told = clauses([f"speaker {s} at {spans(ctx.voice(s), most=2)}" for s in present])
-    return ctx.pick(f"At that point {speakers(present)} {verb} silent.", f"The others talk at other times: {told}.")
+    told = [f"speaker {s} {'talks' if s == present[0] else ''} at {spans(ctx.voice(s), most=2)}" for s in present]
+    return ctx.pick(
+        f"At that point {speakers(present)} {verb} silent.",
+        f"{upper(clauses([' '.join(t.split()) for t in told]))}, that is, at other times.",
+    )
 
 
 def _voiced(ctx: Context) -> Iterator[tuple[Background, Line]]:

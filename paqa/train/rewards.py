@@ -14,7 +14,7 @@ from rapidfuzz.distance import Levenshtein
 
 from paqa import rationale
 from paqa.questions.prose import normal
-from paqa.types import Question, Response, Scene, Trace
+from paqa.types import Response, Scene, Trace
 
 _BLOCK = re.compile(r"<(RESPONSE|FINAL_ANSWER)>(.*?)</\1>", re.DOTALL)
 _ANSWER_TAG = re.compile(r"</?(?:RESPONSE|FINAL_ANSWER)>")
@@ -29,12 +29,18 @@ class RewardWeights:
     perception: float = 0.3
 
 
-def reward(completion: str, question: Question, scene: Scene, weights: RewardWeights = RewardWeights()) -> float:
+def reward(
+    completion: str,
+    choices: Sequence[str],
+    answer_index: int,
+    scene: Scene,
+    weights: RewardWeights = RewardWeights(),  # noqa: B008 - frozen
+) -> float:
     """The weighted sum of accuracy, format and perception; 0 for anything that goes on after its last answer."""
     if _goes_on(completion):
         return 0.0
     return (
-        weights.accuracy * accuracy(completion, question.choices, question.answer_index)
+        weights.accuracy * accuracy(completion, choices, answer_index)
         + weights.format * format_score(completion)
         + weights.perception * perception(completion, scene)
     )
