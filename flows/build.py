@@ -69,13 +69,12 @@ def step(call: Callable[[], R]) -> R:
 
 
 def submit(run: Run, stage: str, calls: Sequence[Callable[[], R]], after: Sequence[Any] = ()) -> list[PrefectFuture[R]]:
-    """One named task per call; call i starts when the future `after[i]` is done."""
-    futures = []
+    """One named task per call; call i starts when the future `after[i]` (or None) is done."""
+    futures: list[PrefectFuture[R]] = []
     for i, call in enumerate(calls):
-        named = step.with_options(name=stage, task_run_name=f"{stage} {i + 1}/{len(calls)}")
-        futures.append(
-            named.submit(partial(run.workers.run, call), wait_for=[after[i]] if after and after[i] else None)
-        )
+        named: Any = step.with_options(name=stage, task_run_name=f"{stage} {i + 1}/{len(calls)}")
+        before = [future for future in after[i : i + 1] if future is not None]
+        futures.append(named.submit(call=partial(run.workers.run, call), wait_for=before))
     return futures
 
 
@@ -164,7 +163,7 @@ def _ui_progress(total: int) -> Callable[[int], None] | None:
     """A progress artifact in the Prefect UI; call what this returns with each further number of hearings done."""
     if not total:
         return None
-    artifact = create_progress_artifact(0.0, key="heard", description=f"{total} hearings (clips times engines)")
+    artifact: Any = create_progress_artifact(0.0, key="heard", description=f"{total} hearings (clips times engines)")
     done = 0
 
     def report(more: int) -> None:
@@ -233,5 +232,6 @@ def launch(
 ) -> summary.Summary:
     """Run the flow against the Prefect server over `home` (see flows/server.py); returns its summary."""
     with running(home, server):
-        named = build.with_options(task_runner=ThreadPoolTaskRunner(max_workers=workers + 1))
+        runner: Any = ThreadPoolTaskRunner(max_workers=workers + 1)
+        named = build.with_options(task_runner=runner)
         return named(recipe, out, store, workers, threads, quiet)

@@ -13,7 +13,7 @@ from paqa import rationale, shard
 from paqa.audio import read_flac
 from paqa.errors import PaqaError
 from paqa.schema import problems
-from paqa.types import Item, Split
+from paqa.types import Item, Spanned, Split
 
 
 @dataclass
@@ -119,19 +119,21 @@ def _evidence(item: Item) -> Iterator[str]:
     for e in item.evidence:
         if e.index >= counts[e.kind]:
             yield f"evidence {e.kind} {e.index} does not exist: the scene has {counts[e.kind]}"
-    for span in (*item.scene.turns, *item.scene.words, *item.scene.events):
+    spans: tuple[Spanned, ...] = (*item.scene.turns, *item.scene.words, *item.scene.events)
+    for span in spans:
         if not 0 <= span.start_ms < span.end_ms <= item.scene.duration_ms:
             yield f"a span [{span.start_ms}, {span.end_ms}) ms lies outside the clip of {item.scene.duration_ms} ms"
 
 
 def text(found: Checked) -> str:
     """The report a person reads."""
+    letters = (f"{chr(65 + i)} {n / max(1, found.rows):.1%}" for i, n in sorted(found.positions.items()))
     lines = [
         f"rows         {found.rows} about {len(found.clips)} clips",
         f"splits       {', '.join(f'{k} {v}' for k, v in sorted(found.splits.items()))}",
         f"tasks        {', '.join(f'{k} {v}' for k, v in found.tasks.most_common())}",
         f"choices      {', '.join(f'{v} rows with {k}' for k, v in sorted(found.choices.items()))}",
-        f"positions    {', '.join(f'{chr(65 + i)} {n / max(1, found.rows):.1%}' for i, n in sorted(found.positions.items()))}",
+        f"positions    {', '.join(letters)}",
         f"problems     {len(found.problems) or 'none'}",
     ]
     return "\n".join([*lines, *(f"  {p}" for p in found.problems[:20])])

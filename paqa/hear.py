@@ -61,14 +61,6 @@ class Spent:
     total_s: float = 0.0
     clips: int = 0
 
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
-
-
-def astuple(spent: Spent) -> tuple[float, float, float, int]:
-    """The four figures in order."""
-    return spent.audio_s, spent.model_s, spent.total_s, spent.clips
-
 
 def hearings(recipe: Recipe) -> list[Hearing]:
     """All hearings of a recipe, separation first."""
@@ -162,7 +154,8 @@ def listen(
 
 def _alone(engine: Any, clip: Clip, audio: Audio, hearing: Hearing) -> Heard | Quarantined:
     try:
-        return engine([audio])[0]  # type: ignore[no-any-return]
+        heard: Heard = engine([audio])[0]
+        return heard
     except Exception as error:  # noqa: BLE001 - see listen
         detail = f"{hearing.engine} failed on {clip.uri}: {type(error).__name__}: {error}"
         return Quarantined(clip.id, hearing.stage, "engine_failed", detail, clip.sha256)

@@ -44,7 +44,8 @@ class Audio:
 
     @property
     def duration_ms(self) -> int:
-        return int(round(self.samples.shape[1] * 1000 / self.rate))
+        n: int = self.samples.shape[1]
+        return round(n * 1000 / self.rate)
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class Question:
     """A multiple-choice question about one clip, with what it rests on.
 
     `plan` (an infinitive phrase: what has to be listened for) and `reasoning` (the argument from the cited evidence to
-    the answer) are the template's own words about this clip. `margin` in [0, 1] says how safe the perception behind it is.
+    the answer) are the template's own words about this clip. `margin` in [0, 1] says how safe the perception is.
     """
 
     id: Identifier
@@ -192,7 +193,8 @@ class Clip:
     """A decoded clip of at most the recipe's length: the unit of all later work.
 
     `corpus` is the recipe's name of the source or mix it belongs to. `sha256` is the digest of its 16-bit samples and
-    rate, the root of every store key; `offset_ms` is where it starts in `uri`; `reference_sha256` names the clean speech of a mixed clip (for SI-SDR).
+    rate, the root of every store key; `offset_ms` is where it starts in `uri`; `reference_sha256` names the clean
+    speech of a mixed clip (for SI-SDR).
     """
 
     id: Identifier

@@ -77,7 +77,7 @@ def test_siblings_are_classes_and_unrelated():
 
 
 def test_errors_say_what_to_do_next():
-    with pytest.raises(PaqaError, match="did you mean .*Dog"):
+    with pytest.raises(PaqaError, match=r"did you mean .*Dog"):
         ontology.mid("dogs")
     with pytest.raises(PaqaError, match=r"audioset\.tsv lists all"):
         ontology.label("/m/nothing")

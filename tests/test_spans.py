@@ -1,5 +1,7 @@
 """Interval algebra, against sets of milliseconds."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +30,7 @@ def test_overlap_and_gap_exclude_each_other(a, b):
 def test_merge_is_a_sorted_union_with_gaps_wider_than_asked(intervals, within):
     merged = spans.merge(intervals, within)
     assert covered(intervals) <= covered(merged)
-    assert all(b[0] - a[1] > within for a, b in zip(merged, merged[1:], strict=False))
+    assert all(b[0] - a[1] > within for a, b in pairwise(merged))
     assert spans.merge(merged, within) == merged
     if within == 0:
         assert covered(merged) == covered(intervals)
@@ -51,4 +53,4 @@ def test_clip_is_relative_to_the_window(a, window):
 def test_runs_of_frames(active):
     runs = spans.from_frames(active, 10.0)
     assert covered([(s // 10, e // 10) for s, e in runs]) == {i for i, on in enumerate(active) if on}
-    assert all(b[0] > a[1] for a, b in zip(runs, runs[1:], strict=False))
+    assert all(b[0] > a[1] for a, b in pairwise(runs))

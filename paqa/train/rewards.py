@@ -34,7 +34,7 @@ def reward(
     choices: Sequence[str],
     answer_index: int,
     scene: Scene,
-    weights: RewardWeights = RewardWeights(),  # noqa: B008 - frozen
+    weights: RewardWeights = RewardWeights(),
 ) -> float:
     """The weighted sum of accuracy, format and perception; 0 for anything that goes on after its last answer."""
     if _goes_on(completion):
