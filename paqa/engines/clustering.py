@@ -7,7 +7,7 @@ Diarization Using Normalized Maximum Eigengap" (IEEE SPL 2020). Their eigengap w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -60,22 +60,43 @@ def closest_pair(centres: np.ndarray) -> float:
     return float(cosines[np.triu_indices(len(centres), 1)].max())
 
 
-def cluster(
-    points: np.ndarray, keep_share: float, limits: Sequence[float], least: int, most: int, fixed: int | None
-) -> np.ndarray:
-    """Numbers `(n,)` from 0 for unit vectors `(n, d)`.
+def refined(points: np.ndarray, labels: np.ndarray, rounds: int = 10) -> np.ndarray:
+    """Spherical k-means on unit vectors from given clusters: every point goes to the centroid nearest in angle."""
+    for _ in range(rounds):
+        nearest = np.unique((points @ centroids(points, labels).T).argmax(axis=1), return_inverse=True)[1]
+        if np.array_equal(nearest, labels):
+            break
+        labels = nearest
+    return labels
 
-    `limits[k - 2]` is the largest cosine between two of k centroids at which k clusters are still believed (the last
-    limit holds for all larger k), `least` the fewest points a cluster has. `fixed` asks for that many clusters.
-    """
+
+@dataclass(frozen=True)
+class Belief:
+    """When a split into k clusters is believed, by the largest cosine between two of its centroids."""
+
+    clear: float  # below this the clusters are different
+    two: float  # below this two clusters are, if the smaller has its fair share
+    more: float  # and this is the same for three and more
+    fair: float  # of an equal share of the points
+    least: int  # points in the smallest cluster
+
+    def holds(self, points: np.ndarray, labels: np.ndarray) -> bool:
+        """Whether the clusters of unit vectors `(n, d)` are all different enough to be believed."""
+        count, smallest = labels.max() + 1, np.bincount(labels).min()
+        cosine = closest_pair(centroids(points, labels)) if count > 1 else 1.0
+        doubtful = cosine < (self.two if count == 2 else self.more) and smallest * count >= self.fair * len(labels)
+        return bool(smallest >= self.least and (cosine < self.clear or doubtful))
+
+
+def cluster(points: np.ndarray, keep_share: float, belief: Belief, most: int, fixed: int | None) -> np.ndarray:
+    """Numbers `(n,)` from 0 for unit vectors `(n, d)`: the largest count whose clusters are believed, or `fixed` ones."""
     labels = np.zeros(len(points), dtype=int)
     most = min(fixed or most, len(points))
     if most < 2:
         return labels
     space = spectral_map(points, keep_share, most)
     for count in [most] if fixed else range(2, most + 1):
-        split = np.unique(kmeans(space[:, :count], count), return_inverse=True)[1]
-        different = closest_pair(centroids(points, split)) < limits[min(count, len(limits) + 1) - 2]
-        if fixed or (different and np.bincount(split).min() >= least):
+        split = refined(points, np.unique(kmeans(space[:, :count], count), return_inverse=True)[1])
+        if fixed or (split.max() + 1 == count and belief.holds(points, split)):
             labels = split
     return labels

@@ -16,7 +16,7 @@ import numpy as np
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_slaney, mono
 from paqa.engines.base import Heard, Weights, package_file, package_revision
-from paqa.engines.clustering import centroids, cluster, unit
+from paqa.engines.clustering import Belief, centroids, cluster, unit
 from paqa.spans import Interval, from_frames, gap, merge
 from paqa.types import Audio, Stage, Turn
 
@@ -44,8 +44,10 @@ class SileroDVectorParams:
     hop_ms: int = 100  # between d-vectors
     context_ms: int = 400  # d-vectors this far before and after are averaged
     keep_share: float = 0.2  # of all windows, the nearest that stay connected in the similarity graph
-    two_limit: float = 0.87  # two clusters with a larger cosine between them are one speaker
+    clear_limit: float = 0.76  # clusters with a smaller cosine between them are different speakers
+    two_limit: float = 0.86  # two clusters with a smaller one are, if both speak for a fair share of the time
     more_limit: float = 0.80  # the same for three clusters and more
+    fair_share: float = 0.6  # of the time each would have if all spoke for as long
     min_speaker_ms: int = 1000  # a count of speakers is not believed if one of them would speak for less
     switch_cost: float = 0.35  # cosine that a change of speaker has to earn
     pause_discount: float = 0.5  # of the switch cost, at a pause
@@ -101,8 +103,8 @@ class SileroDVector:
         vectors, where = self.embed(signal, speech)
         p = self.params
         points = smoothed(vectors, where, speech, p.context_ms)
-        least = max(1, p.min_speaker_ms // (2 * p.hop_ms))
-        labels = cluster(points[::2], p.keep_share, (p.two_limit, p.more_limit), least, p.max_speakers, p.num_speakers)
+        belief = Belief(p.clear_limit, p.two_limit, p.more_limit, p.fair_share, p.min_speaker_ms // (2 * p.hop_ms))
+        labels = cluster(points[::2], p.keep_share, belief, p.max_speakers, p.num_speakers)
         speakers = centroids(points[::2], labels)
         path = best_path(points @ speakers.T, where, p)
         return number(cut(speech, path, where, p), p)

@@ -1,0 +1,140 @@
+"""Items to Parquet and back: features, names, cuts, and audio that is stored once."""
+
+import json
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from paqa import shard
+from paqa.audio import digest, flac, quantize, read_flac
+from paqa.errors import PaqaError
+from paqa.recipe import ShardConfig
+from paqa.store import key
+from paqa.types import Audio, Clip, Event, Evidence, HeardBy, Item, Quarantined, Scene, Turn
+
+RATE = 16000
+DEFAULT = ShardConfig()
+
+
+def sound(seed, seconds=2.0):
+    noise = np.random.default_rng(seed).normal(0, 0.1, (1, int(seconds * RATE)))
+    return Audio(quantize(noise.astype(np.float32)), RATE)
+
+
+def clip(name, audio, split="train"):
+    return Clip(name, f"{name}.wav", digest(audio), audio.duration_ms, RATE, "c", "src", "CC0-1.0", name, split)
+
+
+def item(clip, n):
+    scene = Scene(
+        clip.id, clip.duration_ms, (Turn(0, 500, 1, "Hello <there>"),), (), (Event(0, 900, "Dog", "/m/0bt9lr", 0.5),)
+    )
+    row = Item(
+        f"{clip.id}:t:{n}", clip.id, "What?", ("a", "b"), "b", 1, "sounds", "t", "<THINK>", scene, (Evidence("turn", 0),),
+        False, None, clip.source, clip.license, clip.group, clip.split, "truth",
+        (HeardBy("tag", "yamnet", "1"),), "0" * 64,
+    )  # fmt: skip
+    return replace(row, key=key(row))
+
+
+@pytest.fixture(scope="module")
+def made():
+    audio = {f"clip-{i:03d}": sound(i) for i in range(12)}
+    clips = [clip(n, a, "test" if i % 4 == 0 else "train") for i, (n, a) in enumerate(audio.items())]
+    return clips, [item(c, n) for c in clips for n in range(5)], {digest(a): flac(a) for a in audio.values()}
+
+
+def write(tmp_path, made, config=DEFAULT):
+    clips, items, store = made
+    plans = shard.plan(items, clips, config)
+    for plan in plans:
+        shard.write(plan, tmp_path / "data", config, store.__getitem__, RATE)
+    return plans
+
+
+def test_what_is_written_is_read_back(tmp_path, made):
+    write(tmp_path, made)
+    clips, items, store = made
+    rows = {row["id"]: row for row in shard.rows(tmp_path)}
+    assert {name: shard.item(row) for name, row in rows.items()} == {i.id: i for i in items}
+    by_id = {c.id: c for c in clips}
+    for row in rows.values():
+        assert row["audio"]["bytes"] == store[by_id[row["clip_id"]].sha256]
+        assert digest(read_flac(row["audio"]["bytes"])) == by_id[row["clip_id"]].sha256
+
+
+def test_features_name_audio_and_every_column(tmp_path, made):
+    write(tmp_path, made)
+    schema = pq.read_schema(shard.files(tmp_path)[0])
+    features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+    assert features["audio"] == {"sampling_rate": RATE, "_type": "Audio"}
+    assert list(features) == schema.names
+    assert set(features) - {"audio"} == set(Item.__dataclass_fields__)
+
+
+def test_a_clip_is_stored_once_whatever_is_asked_about_it(tmp_path, made):
+    write(tmp_path, made)
+    stored = sum(p.stat().st_size for p in shard.files(tmp_path))
+    assert stored < 1.5 * sum(map(len, made[2].values()))
+
+
+def test_row_groups_are_bounded_as_a_reader_unpacks_them(tmp_path, made):
+    write(tmp_path, made, ShardConfig(row_group_mb=1))
+    for path in shard.files(tmp_path):
+        file = pq.ParquetFile(path)
+        for i in range(file.num_row_groups):
+            assert sum(len(a["bytes"].as_py()) for a in file.read_row_group(i)["audio"]) <= 1_000_000
+
+
+def test_same_items_same_names_and_bytes(tmp_path, made):
+    first, again = write(tmp_path / "a", made), write(tmp_path / "b", made)
+    assert [p.name for p in first] == [p.name for p in again]
+    for plan in first:
+        assert (tmp_path / "a/data" / plan.name).read_bytes() == (tmp_path / "b/data" / plan.name).read_bytes()
+
+
+def test_a_new_clip_leaves_most_files_alone():
+    clips = [clip(f"c{i:04d}", Audio(np.zeros((1, 1), np.float32), RATE)) for i in range(1000)]
+    clips = [replace(c, duration_ms=10_000, sha256=key(c.id)) for c in clips]
+    config = ShardConfig(max_mb=20)
+    before = {p.name for p in shard.plan([item(c, 0) for c in clips], clips, config)}
+    grown = [*clips, replace(clips[0], id="c0500x", sha256=key("new"))]
+    after = {p.name for p in shard.plan([item(c, 0) for c in grown], grown, config)}
+    assert len(before) > 10
+    assert len(before - after) <= 2
+
+
+def test_splits_have_files_of_their_own(made):
+    plans = shard.plan(made[1], made[0], ShardConfig())
+    assert {p.split for p in plans} == {"train", "test"}
+    for plan in plans:
+        assert plan.name.startswith(f"{plan.split}-")
+        assert {i.split for i in plan.items} == {plan.split}
+
+
+def test_quarantine_round_trip(tmp_path):
+    rows = [Quarantined("a", "ingest", "silent", "a.wav is silent", "f" * 64)]
+    shard.write_table(tmp_path / "quarantine.parquet", Quarantined, rows)
+    assert shard.quarantined(tmp_path) == rows
+
+
+def test_an_empty_quarantine_still_has_its_columns(tmp_path):
+    shard.write_table(tmp_path / "quarantine.parquet", Quarantined, [])
+    assert pq.read_schema(tmp_path / "quarantine.parquet").names == list(Quarantined.__dataclass_fields__)
+
+
+def test_a_broken_shard_is_named(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train-x.parquet").write_bytes(b"PAR1 not really")
+    with pytest.raises(PaqaError, match=r"train-x\.parquet"):
+        list(shard.rows(tmp_path))
+
+
+def test_a_row_of_another_shape_is_named(made):
+    row = msgspec.to_builtins(made[1][0])
+    row["answer_index"] = "one"
+    with pytest.raises(PaqaError, match=r"clip-000:t:0.*answer_index"):
+        shard.item(row)
