@@ -12,6 +12,9 @@ from paqa.spans import gap, interval, overlap
 from paqa.types import Disagreement, Event, Scene, Turn, Word
 
 GRID_MS = 10  # all times of a scene are multiples of this
+SENTENCE_WORDS = 3  # shorter sentences ("Hello." "Yes.") are not cut off
+SENTENCE_ENDS = (".", "?", "!")
+JOIN_MS = 400  # a shorter pause between two sentences belongs to the first
 REACH_MS = 700  # a word this near to a turn belongs to it although the turn does not cover it
 
 Timed = TypeVar("Timed", Turn, Word, Event)
@@ -30,14 +33,16 @@ def compose(
     disagreements: list[Disagreement] = []
     if aligned is not None:
         words, disagreements = align(words, aligned)
-    turns = number([snap(t, duration_ms) for t in turns])
-    words = attribute([snap(w, duration_ms) for w in words], turns)
-    turns = fill(turns, words)
-    disagreements += _unclaimed(turns, words)
+    found = number([snap(t, duration_ms) for t in turns])
+    words = attribute([snap(w, duration_ms) for w in words], found)
+    spoken = [bool(own) for own in by_turn(found, words)]
+    disagreements += _unclaimed(found, spoken, words)
+    turns = number(t for t, has_words in zip(found, spoken, strict=True) if has_words)
+    words = attribute(words, turns)
     return Scene(
         clip_id=clip_id,
         duration_ms=duration_ms,
-        turns=tuple(turns),
+        turns=tuple(line for t, own in zip(turns, by_turn(turns, words), strict=True) for line in lines(t, own)),
         words=tuple(words),
         events=tuple(sorted((snap(e, duration_ms) for e in events), key=lambda e: (*interval(e), e.label))),
         language=language,
@@ -125,22 +130,52 @@ def _home(word: Word, turns: Sequence[Turn], before: int | None) -> Turn | None:
     return min(near, key=lambda t: (gap(span, interval(t)), t.speaker != before, t.start_ms)) if near else None
 
 
-def fill(turns: Sequence[Turn], words: Sequence[Word]) -> list[Turn]:
-    """Turns with the text of their speaker's words: each word goes to that speaker's nearest turn."""
-    texts: list[list[str]] = [[] for _ in turns]
+def by_turn(turns: Sequence[Turn], words: Sequence[Word]) -> list[list[Word]]:
+    """The words of each turn: a word goes to its speaker's turn that covers most of it, else to the nearest."""
+    found: list[list[Word]] = [[] for _ in turns]
     for word in words:
         own = [i for i, t in enumerate(turns) if t.speaker == word.speaker]
         if own:
-            best = max(
-                own,
-                key=lambda i: (overlap(interval(word), interval(turns[i])), -gap(interval(word), interval(turns[i]))),
-            )
-            texts[best].append(word.text)
-    return [replace(t, text=" ".join(" ".join(text).split())) for t, text in zip(turns, texts, strict=True)]
+            at = interval(word)
+            spans = {i: interval(turns[i]) for i in own}
+            found[max(own, key=lambda i: (overlap(at, spans[i]), -gap(at, spans[i])))].append(word)
+    return found
 
 
-def _unclaimed(turns: Sequence[Turn], words: Sequence[Word]) -> list[Disagreement]:
-    """Speech without words and words without speech: diarization and transcription contradict each other."""
-    silent = [Disagreement("diarize", *interval(t), f"speaker {t.speaker}", "no words") for t in turns if not t.text]
-    lost = [Disagreement("diarize", *interval(w), "nobody", w.text) for w in words if w.speaker is None]
-    return silent + lost
+def lines(turn: Turn, words: Sequence[Word]) -> list[Turn]:
+    """A turn as its sentences, one turn each, so that a quote can be cited where it is said.
+
+    A sentence ends with `.`, `?` or `!`; one of fewer than SENTENCE_WORDS words stays with its neighbour. Where the
+    speaker pauses for less than JOIN_MS, the next sentence begins where the one before ends.
+    """
+    groups: list[list[Word]] = [[]]
+    for word in words:
+        if len(groups[-1]) >= SENTENCE_WORDS and groups[-1][-1].text.endswith(SENTENCE_ENDS):
+            groups.append([])
+        groups[-1].append(word)
+    if len(groups) > 1 and len(groups[-1]) < SENTENCE_WORDS:
+        short = groups.pop()
+        groups[-1] += short
+    cuts = [turn.start_ms, *(max(group[0].start_ms, turn.start_ms) for group in groups[1:]), turn.end_ms]
+    found = []
+    for group, start, following in zip(groups, cuts, cuts[1:], strict=False):
+        last = min(max(group[-1].end_ms, start + GRID_MS), following)
+        end = following if following - last < JOIN_MS or following == turn.end_ms else last
+        found.append(_whole(replace(turn, start_ms=start, end_ms=end), group))
+    return found if all(t.end_ms > t.start_ms for t in found) else [_whole(turn, words)]
+
+
+def _whole(turn: Turn, words: Sequence[Word]) -> Turn:
+    return replace(turn, text=" ".join(" ".join(w.text for w in words).split()))
+
+
+def _unclaimed(turns: Sequence[Turn], spoken: Sequence[bool], words: Sequence[Word]) -> list[Disagreement]:
+    """Speech without words and words without speech: diarization and transcription contradict each other.
+
+    Turns in which nobody heard a word do not enter the scene: music and noise are often taken for voices.
+    """
+    silent = [t for t, has_words in zip(turns, spoken, strict=True) if not has_words]
+    wordless = [Disagreement("diarize", *interval(t), "somebody speaks", "no words") for t in silent]
+    return wordless + [
+        Disagreement("diarize", *interval(w), "nobody speaks", w.text) for w in words if w.speaker is None
+    ]

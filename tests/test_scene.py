@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paqa.scene import GRID_MS, align, attribute, compose, fill, number
+from paqa.scene import GRID_MS, align, attribute, by_turn, compose, lines, number
 from paqa.types import Event, Turn, Word
 
 
@@ -33,7 +33,25 @@ def test_turns_hold_their_words_in_order():
     words = attribute(
         [word(0, 300, "so"), word(400, 800, "yes"), word(1100, 1200, "no"), word(2100, 2500, "why")], turns
     )
-    assert [t.text for t in fill(turns, words)] == ["so yes", "no", "why"]
+    assert [[w.text for w in own] for own in by_turn(turns, words)] == [["so", "yes"], ["no"], ["why"]]
+
+
+def test_a_long_turn_becomes_its_sentences():
+    said = ["I", "am", "here.", "Yes.", "Where", "are", "you", "now?", "Over", "there."]
+    words = [word(i * 500, i * 500 + 400, text) for i, text in enumerate(said)]
+    found = lines(Turn(0, 5000, 2), words)
+    assert [t.text for t in found] == ["I am here.", "Yes. Where are you now? Over there."]
+    assert [(t.start_ms, t.end_ms) for t in found] == [(0, 1500), (1500, 5000)]
+
+
+def test_a_pause_between_sentences_belongs_to_nobody():
+    words = [
+        word(0, 100, "I"),
+        word(100, 200, "am"),
+        word(200, 300, "here."),
+        *(word(2000 + i, 2400, "you") for i in range(3)),
+    ]
+    assert [(t.start_ms, t.end_ms) for t in lines(Turn(0, 3000, 1), words)] == [(0, 300), (2000, 3000)]
 
 
 def test_alignment_takes_words_from_the_first_and_times_from_the_second_hearing():
@@ -49,11 +67,14 @@ def test_a_lost_sentence_is_recorded():
     assert [(d.stage, d.start_ms, d.end_ms, d.second) for d in differ] == [("transcribe", 500, 900, "there")]
 
 
-def test_a_turn_without_words_and_a_word_without_turn_are_disagreements():
-    scene = compose(
-        "c", 20_000, [Turn(0, 500, 3), Turn(600, 900, 4)], [word(0, 300, "a"), word(9000, 9500, "z")], None, [], "en"
-    )
-    assert {(d.first, d.second) for d in scene.disagreements} == {("speaker 2", "no words"), ("nobody", "z")}
+def test_a_turn_without_words_is_no_turn_but_a_disagreement():
+    turns, words = [Turn(0, 500, 3), Turn(600, 900, 4), Turn(1000, 1400, 5)], [word(0, 300, "a"), word(9000, 9500, "z")]
+    scene = compose("c", 20_000, turns, [*words, word(1000, 1300, "b")], None, [], "en")
+    assert [(t.speaker, t.text) for t in scene.turns] == [(1, "a"), (2, "b")]
+    assert {(d.start_ms, d.first, d.second) for d in scene.disagreements} == {
+        (600, "somebody speaks", "no words"),
+        (9000, "nobody speaks", "z"),
+    }
 
 
 spans = st.tuples(st.integers(0, 30_000), st.integers(1, 4_000))

@@ -33,7 +33,8 @@ def item(clip, n):
         clip.id, clip.duration_ms, (Turn(0, 500, 1, "Hello <there>"),), (), (Event(0, 900, "Dog", "/m/0bt9lr", 0.5),)
     )
     row = Item(
-        f"{clip.id}:t:{n}", clip.id, "What?", ("a", "b"), "b", 1, "sounds", "t", "<THINK>", scene, (Evidence("turn", 0),),
+        f"{clip.id}:t:{n}", clip.id, "What?", ("a", "b"), "b", 1, "sounds", "t", "<THINK>", scene,
+        (Evidence("turn", 0),),
         False, None, clip.source, clip.license, clip.group, clip.split, "truth",
         (HeardBy("tag", "yamnet", "1"),), "0" * 64,
     )  # fmt: skip

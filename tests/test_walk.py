@@ -110,7 +110,7 @@ def test_another_template_wording_loads_no_engine(built, corpus, tmp_path, no_en
     """An edited question template changes questions, and nothing that was heard."""
     for package in ("paqa", "flows"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    template = tmp_path / "paqa" / "questions" / "speakers.py"
+    template = tmp_path / "paqa" / "questions" / "counting.py"
     text = template.read_text()
     assert "How many" in text
     template.write_text(text.replace("How many", "Just how many"))

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def open_session(path: str, device: str, threads: int) -> Any:
-    """An `onnxruntime.InferenceSession` on `device` ("cpu" or "cuda") with `threads` threads, quiet, one node at a time."""
+    """An `onnxruntime.InferenceSession` on `device` ("cpu" or "cuda") with `threads` threads, one node at a time."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -8,7 +8,7 @@ from paqa.types import Audio
 
 
 def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
-    """`(channels, n)` at `rate` Hz to float32 `(channels, ceil(n * new_rate / rate))` at `new_rate` Hz, without delay."""
+    """`(channels, n)` at `rate` Hz to float32 `(channels, ceil(n * new_rate / rate))` at `new_rate`, without delay."""
     samples = np.ascontiguousarray(samples, dtype=np.float32)
     if rate == new_rate:
         return samples
@@ -53,7 +53,7 @@ def mel_to_hz_slaney(mel: np.ndarray) -> np.ndarray:
 
 
 def mel_htk(rate: int, n_fft: int, bands: int, low_hz: float, high_hz: float) -> np.ndarray:
-    """Triangles of peak 1, straight lines on the mel axis, no weight at 0 Hz, as TensorFlow makes them: `(n_fft / 2 + 1, bands)`."""
+    """Triangles of peak 1, straight on the mel axis, no weight at 0 Hz, as in TensorFlow: `(n_fft / 2 + 1, bands)`."""
     mel = hz_to_mel_htk(np.linspace(0.0, rate / 2, n_fft // 2 + 1))[:, None]
     edges = np.linspace(hz_to_mel_htk(np.array(low_hz)), hz_to_mel_htk(np.array(high_hz)), bands + 2)
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
@@ -63,7 +63,7 @@ def mel_htk(rate: int, n_fft: int, bands: int, low_hz: float, high_hz: float) ->
 
 
 def mel_slaney(rate: int, n_fft: int, bands: int) -> np.ndarray:
-    """Triangles of area 1 over 0 Hz to rate / 2, straight lines in Hz, as librosa makes them: `(n_fft / 2 + 1, bands)`."""
+    """Triangles of area 1 from 0 Hz to rate / 2, straight in Hz, as librosa's default: `(n_fft / 2 + 1, bands)`."""
     hz = np.linspace(0.0, rate / 2, n_fft // 2 + 1)[:, None]
     edges = mel_to_hz_slaney(np.linspace(0.0, hz_to_mel_slaney(np.array(rate / 2)), bands + 2))
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]

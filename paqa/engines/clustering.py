@@ -60,16 +60,6 @@ def closest_pair(centres: np.ndarray) -> float:
     return float(cosines[np.triu_indices(len(centres), 1)].max())
 
 
-def refined(points: np.ndarray, labels: np.ndarray, rounds: int = 10) -> np.ndarray:
-    """Spherical k-means on unit vectors from given clusters: every point goes to the centroid nearest in angle."""
-    for _ in range(rounds):
-        nearest = np.unique((points @ centroids(points, labels).T).argmax(axis=1), return_inverse=True)[1]
-        if np.array_equal(nearest, labels):
-            break
-        labels = nearest
-    return labels
-
-
 @dataclass(frozen=True)
 class Belief:
     """When a split into k clusters is believed, by the largest cosine between two of its centroids."""
@@ -89,14 +79,14 @@ class Belief:
 
 
 def cluster(points: np.ndarray, keep_share: float, belief: Belief, most: int, fixed: int | None) -> np.ndarray:
-    """Numbers `(n,)` from 0 for unit vectors `(n, d)`: the largest count whose clusters are believed, or `fixed` ones."""
+    """Numbers `(n,)` from 0 for unit vectors `(n, d)`: of the largest count that is believed, or of `fixed`."""
     labels = np.zeros(len(points), dtype=int)
     most = min(fixed or most, len(points))
     if most < 2:
         return labels
     space = spectral_map(points, keep_share, most)
     for count in [most] if fixed else range(2, most + 1):
-        split = refined(points, np.unique(kmeans(space[:, :count], count), return_inverse=True)[1])
+        split = np.unique(kmeans(space[:, :count], count), return_inverse=True)[1]
         if fixed or (split.max() + 1 == count and belief.holds(points, split)):
             labels = split
     return labels

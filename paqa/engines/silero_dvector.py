@@ -47,16 +47,15 @@ class SileroDVectorParams:
     clear_limit: float = 0.76  # clusters with a smaller cosine between them are different speakers
     two_limit: float = 0.86  # two clusters with a smaller one are, if both speak for a fair share of the time
     more_limit: float = 0.80  # the same for three clusters and more
-    fair_share: float = 0.6  # of the time each would have if all spoke for as long
+    fair_share: float = 0.7  # of the time each would have if all spoke for as long
     min_speaker_ms: int = 1000  # a count of speakers is not believed if one of them would speak for less
-    switch_cost: float = 0.35  # cosine that a change of speaker has to earn
+    switch_cost: float = 0.2  # cosine that a change of speaker has to earn
     pause_discount: float = 0.5  # of the switch cost, at a pause
-    min_turn_ms: int = 250  # shorter turns go to a neighbour
     join_ms: int = 300  # turns of one speaker at most this far apart become one
 
 
 class SileroDVector:
-    """Turns without text on the 10 ms grid; one voice at a time, overlapping speech goes to the louder voice."""
+    """Turns without text on the 10 ms grid, one voice at a time: speech of two at once goes to one of them."""
 
     name: ClassVar[str] = "silero_dvector"
     stage: ClassVar[Stage] = "diarize"
@@ -114,9 +113,8 @@ class SileroDVector:
         blocks = np.pad(signal, (0, -len(signal) % VAD_FRAME)).reshape(-1, VAD_FRAME)
         before = np.vstack([np.zeros((1, VAD_CONTEXT), np.float32), blocks[:-1, -VAD_CONTEXT:]])
         state = np.zeros((1, 1, 128), np.float32)
-        return self._vad.run(["speech_probs"], {"input": np.hstack([before, blocks]), "h": state, "c": state})[
-            0
-        ].ravel()
+        inputs = {"input": np.hstack([before, blocks]), "h": state, "c": state}
+        return self._vad.run(["speech_probs"], inputs)[0].ravel()
 
     def speech(self, signal: np.ndarray, duration_ms: int) -> list[Interval]:
         """Stretches of speech in ms, disjoint and in order."""
@@ -143,13 +141,12 @@ class SileroDVector:
         first = np.concatenate(centre) // 10 + (N_FFT // 2) // HOP + 1
         windows = np.stack([mel[i : i + SPAN] for i in first])
         parts = [windows[i : i + EMBEDDER_BATCH] for i in range(0, len(windows), EMBEDDER_BATCH)]
-        return unit(
-            np.concatenate([self._embedder.run(None, {"mel_window": part})[0] for part in parts])
-        ), np.concatenate(where)
+        vectors = np.concatenate([self._embedder.run(None, {"mel_window": part})[0] for part in parts])
+        return unit(vectors), np.concatenate(where)
 
 
 def window_times(stretch: Interval, hop_ms: int) -> tuple[np.ndarray, np.ndarray]:
-    """Times in ms every hop of a stretch of speech, and where the windows for them are centred: inside, if it is long."""
+    """Times in ms, one a hop, of a stretch of speech, and centres of their windows: inside, if it is long enough."""
     start, end = stretch
     where = np.arange(start + hop_ms // 2, max(end, start + hop_ms), hop_ms)
     half = min(SPAN * 5, (end - start) // 2)
@@ -169,7 +166,7 @@ def round_10(ms: float) -> int:
 
 
 def hysteresis(probability: np.ndarray, on: float, off: float) -> np.ndarray:
-    """True from where the probability reaches `on` until it falls below `off`, and back to where it rose above `off`."""
+    """True in the runs of probabilities of at least `off` that reach `on` somewhere."""
     active, above = np.zeros(len(probability), dtype=bool), probability >= off
     for start, end in from_frames(above.tolist(), 1):
         active[start:end] = probability[start:end].max() >= on

