@@ -34,12 +34,12 @@ seed = 1
 [[sources]]
 name = "voices"
 type = "jsonl"
-path = "speech.jsonl"
+path = "demo/speech.jsonl"
 use = "material"
 [[sources]]
 name = "backgrounds"
 type = "jsonl"
-path = "sounds.jsonl"
+path = "demo/sounds.jsonl"
 use = "material"
 [[mix]]
 name = "dialogue"
@@ -104,8 +104,7 @@ def main() -> None:
     scenes = arguments.parse_args().scenes
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for name in ("speech.jsonl", "sounds.jsonl", "speech", "sounds"):
-            (folder / name).symlink_to(ROOT / "manifests" / "demo" / name)
+        (folder / "demo").symlink_to(ROOT / "manifests" / "demo")
         config = folder / "bench.toml"
         config.write_text(RECIPE.format(scenes=scenes))
         one, one_gib = build(config, folder / "one", 1)

@@ -122,7 +122,7 @@ def ingest(run: Run) -> tuple[list[Clip], dict[str, list[Clip]]]:
 
 def mix(run: Run, material: dict[str, list[Clip]]) -> list[Clip]:
     """Compose the recipe's scenes from material."""
-    planned = walk.mixtures(run.recipe, material)
+    planned = walk.mixtures(run.recipe, material, run.lost)
     clips = {c.id: c for source in material.values() for c in source}
     jobs = walk.batches(planned, lambda _: 1, MIXTURES_A_TASK)
     used = [{p.clip_id: clips[p.clip_id] for m in batch for p in m.placements} for batch in jobs]

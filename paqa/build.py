@@ -166,13 +166,17 @@ def keep(audio: Audio, store: Store) -> str:
     return name
 
 
-def mixtures(recipe: Recipe, material: Mapping[str, Sequence[Clip]]) -> list[mix.Mixture]:
-    """All scenes to compose, from the clips of the material sources by source name."""
+def mixtures(recipe: Recipe, material: Mapping[str, Sequence[Clip]], lost: Sequence[Quarantined]) -> list[mix.Mixture]:
+    """All scenes to compose, from the clips of the material sources by source name; `lost` explains a lack of them."""
     planned: list[mix.Mixture] = []
     for config in recipe.mix:
         speech = material[config.speech] if config.speech else ()
         sounds = material[config.background] if config.background else ()
-        planned += mix.plan(config, recipe.seed, recipe.audio, speech, sounds, recipe.split)
+        try:
+            planned += mix.plan(config, recipe.seed, recipe.audio, speech, sounds, recipe.split)
+        except PaqaError as error:
+            why = f" ({len(lost)} recordings fell out before, e.g. {lost[0].detail})" if lost else ""
+            raise PaqaError(f"{error}{why}") from None
     return planned
 
 

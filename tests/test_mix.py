@@ -27,7 +27,7 @@ RATE = 16000
 
 def clip(name: str, duration_ms: int, group: str, split: Split, truth: Scene) -> Clip:
     sha = hashlib.sha256(name.encode()).hexdigest()
-    return Clip(name, name, sha, duration_ms, RATE, "src " + group[0], "CC0-1.0", group, split, truth=truth)
+    return Clip(name, name, sha, duration_ms, RATE, "corpus", "src " + group[0], "CC0-1.0", group, split, truth=truth)
 
 
 def utterance(name: str, duration_ms: int, group: str, split: Split) -> Clip:

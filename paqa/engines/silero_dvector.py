@@ -20,7 +20,7 @@ from paqa.engines.clustering import Belief, centroids, cluster, unit
 from paqa.spans import Interval, from_frames, gap, merge
 from paqa.types import Audio, Stage, Turn
 
-BEHAVIOUR = 1  # raise it when the same weights and parameters would give other turns
+BEHAVIOUR = 2  # raise it when the same weights and parameters would give other turns
 RATE = 16_000  # Hz
 VAD_FRAME, VAD_CONTEXT = 512, 64  # samples: Silero hears 32 ms at a time, and the last 4 ms before
 WINDOW, HOP, N_FFT = 400, 160, 512  # samples of the d-vector's spectra: 25 ms, 10 ms

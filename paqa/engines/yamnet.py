@@ -23,7 +23,7 @@ from paqa.engines.base import Heard, Weights, package_file, package_revision
 from paqa.spans import Interval, from_frames, intersect, interval, merge, total
 from paqa.types import Audio, Event, Stage, Tag
 
-BEHAVIOUR = 1  # raise it when the same weights and parameters would give other events
+BEHAVIOUR = 2  # raise it when the same weights and parameters would give other events
 RATE = 16_000  # Hz
 WINDOW, HOP, N_FFT = 400, 160, 512  # samples: 25 ms, 10 ms
 PATCH = 96  # frames of 10 ms
