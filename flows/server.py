@@ -56,8 +56,8 @@ def environment(home: Path) -> dict[str, str]:
     """Prefect's environment variables for everything over `home`; set them before `prefect` is imported.
 
     All state lies in `home/prefect`, nothing is reported to anybody, and the console stays ours: Prefect's own lines
-    and those of `get_run_logger()` go to the UI, nothing of it reaches stderr (paqa prints errors itself). What the
-    user has set wins, except PREFECT_HOME; that stays the user's (it may hold an API key) where PREFECT_API_URL names another server.
+    and those of `get_run_logger()` go to the UI and not to stderr (paqa prints errors itself). What the user has set
+    wins, except PREFECT_HOME; that stays the user's (it may hold an API key) where PREFECT_API_URL names another server.
     """
     defaults = {
         "DO_NOT_TRACK": "1",
