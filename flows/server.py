@@ -57,7 +57,7 @@ def environment(home: Path) -> dict[str, str]:
 
     All state lies in `home/prefect`, nothing is reported to anybody, and the console stays ours: Prefect's own lines
     and those of `get_run_logger()` go to the UI and not to stderr (paqa prints errors itself). What the user has set
-    wins, except PREFECT_HOME; that stays the user's (it may hold an API key) where PREFECT_API_URL names another server.
+    wins, except PREFECT_HOME; that stays theirs (it may hold an API key) where PREFECT_API_URL names another server.
     """
     defaults = {
         "DO_NOT_TRACK": "1",
