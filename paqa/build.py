@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import numpy as np
 
 from paqa import gates, hear, mix, rationale, sources
@@ -22,6 +23,7 @@ from paqa.hear import Hearing, Spent
 from paqa.questions import generate
 from paqa.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.scene import compose as compose_scene
+from paqa.schema import problems
 from paqa.shard import ShardPlan
 from paqa.shard import write as write_shard_file
 from paqa.spans import interval, merge
@@ -289,6 +291,8 @@ def compose(clips: Sequence[Clip], recipe: Recipe, store: Store) -> Composed:
 def compose_clip(clip: Clip, recipe: Recipe, store: Store) -> tuple[list[Item], list[Quarantined]]:
     """The rows of one clip, and what a gate kept out."""
     heard = heard_scene(clip, recipe, store)
+    if invalid := _invalid("clip", clip) or _invalid("scene", heard):
+        return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
     scene = clip.truth if clip.answers == "truth" and clip.truth else heard
     questions = generate(scene, recipe.questions, recipe.seed)
     if not questions:
@@ -324,8 +328,17 @@ def compose_clip(clip: Clip, recipe: Recipe, store: Store) -> tuple[list[Item], 
             heard_by=heard.heard_by,
             key="0" * 64,
         )
-        items.append(replace(row, key=key("item", clip.sha256, row)))
+        row = replace(row, key=key("item", clip.sha256, row))
+        if invalid := _invalid("item", row):
+            lost.append(Quarantined(row.id, "compose", "schema", invalid, clip.sha256))
+        else:
+            items.append(row)
     return items, lost
+
+
+def _invalid(kind: str, value: Clip | Scene | Item) -> str | None:
+    """The first violation of a checked-in JSON Schema, or None."""
+    return next(problems(kind, msgspec.json.decode(msgspec.json.encode(value))), None)
 
 
 def write_shard(plan: ShardPlan, folder: Path, recipe: Recipe, store: Store) -> int:

@@ -86,7 +86,7 @@ def run_build(args: argparse.Namespace) -> int:
         server.stop()
     print(f"\n{text(done)}\n")
     print(f"look at one:  paqa show {out}\nvalidate:     paqa check {out}")
-    print(f"in Python:    datasets.load_dataset({str(out)!r})")
+    print(f"in Python:    datasets.load_dataset({str(out)!r})  (decoding there wants FFmpeg: apt-get install ffmpeg)")
     return 0
 
 
