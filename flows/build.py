@@ -117,13 +117,13 @@ def ingest(run: Run) -> tuple[list[Clip], dict[str, list[Clip]]]:
         (asked if source.use == "clips" else material[source.name]).extend(result.clips)
         run.lost += result.quarantined
         run.spent("ingest", result.spent)
-    return asked, material
+    return walk.follow_material(asked, material), material
 
 
 def mix(run: Run, material: dict[str, list[Clip]]) -> list[Clip]:
     """Compose the recipe's scenes from material."""
     planned = walk.mixtures(run.recipe, material, run.lost)
-    clips = {c.id: c for source in material.values() for c in source}
+    clips = {c.id: c for source in material.values() for c in source}  # ids of material carry their source's name
     jobs = walk.batches(planned, lambda _: 1, MIXTURES_A_TASK)
     used = [{p.clip_id: clips[p.clip_id] for m in batch for p in m.placements} for batch in jobs]
     calls = [partial(walk.render_mixtures, b, u, run.recipe, run.store) for b, u in zip(jobs, used, strict=True)]
@@ -141,13 +141,15 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
     batches = walk.batches(unheard, lambda c: c.duration_ms / 1000, _batch_seconds(unheard, run.workers.count))
     futures: dict[Hearing, list[PrefectFuture[Any]]] = {}
     sizes: dict[Hearing, list[int]] = {}
+    separated: dict[int, PrefectFuture[Any]] = {}  # by number of the batch
     for node in sorted(nodes, key=lambda n: (n.stage != "separate", n.stem != "mix")):
         jobs = [(i, [c for c in batch if c.id in missing[node]]) for i, batch in enumerate(batches)]
         jobs = [(i, todo) for i, todo in jobs if todo]
         calls = [partial(hear.listen, todo, node, nodes[0], run.store, threads=run.workers.threads) for _, todo in jobs]
-        separated = futures.get(nodes[0], []) if node.stem != "mix" else []
-        after = [separated[i] if len(separated) == len(batches) else None for i, _ in jobs]
+        after = [separated.get(i) if node.stem != "mix" else None for i, _ in jobs]
         futures[node] = submit(run, node.name, calls, after)
+        if node == nodes[0]:
+            separated = {i: future for (i, _), future in zip(jobs, futures[node], strict=True)}
         sizes[node] = [len(todo) for _, todo in jobs]
     failed: set[str] = set()
     report = _ui_progress(sum(map(sum, sizes.values())))
@@ -214,16 +216,19 @@ def build(
     """The whole walk: recipe to shards in `out`. Raises PaqaError past the recipe's limit of quarantined rows."""
     with Workers(workers, threads) as pool:
         run = Run(recipe, out, Store(store), pool, Progress(quiet))
-        asked, material = ingest(run)
-        clips, twins = walk.unique([*asked, *mix(run, material)])
-        run.lost += twins
-        clips = listen(run, clips)
-        items = compose(run, clips)
+        try:
+            asked, material = ingest(run)
+            clips, twins = walk.unique([*asked, *mix(run, material)])
+            run.lost += twins
+            clips = listen(run, clips)
+            items = compose(run, clips)
+            walk.enforce(len(items), run.lost, recipe.gates.max_quarantined)
+        finally:  # also where the build fails: what fell out is what to look at
+            summary.write_quarantine(out, run.lost)
         shards = write(run, items, clips)
     done = summary.finish(recipe, out, store, clips, items, run.lost, list(run.stages.values()), shards)
     create_markdown_artifact(key="summary", markdown=summary.markdown(done), description=f"paqa build {recipe.name}")
     create_table_artifact(key="stages", table=summary.stage_rows(done), description="Counts and seconds per stage")
-    walk.enforce(len(items), run.lost, recipe.gates.max_quarantined)
     return done
 
 
@@ -231,7 +236,7 @@ def launch(
     recipe: Recipe, out: Path, home: Path, server: Server, store: str, workers: int, threads: int, quiet: bool
 ) -> summary.Summary:
     """Run the flow against the Prefect server over `home` (see flows/server.py); returns its summary."""
-    with running(home, server):
+    with summary.claimed(recipe, out), running(home, server):
         runner: Any = ThreadPoolTaskRunner(max_workers=workers + 1)
         named = build.with_options(task_runner=runner)
         return named(recipe, out, store, workers, threads, quiet)

@@ -210,8 +210,8 @@ def _by_av(path: Path, stack: ExitStack) -> _Reader | None:
                 if sum(part.shape[1] for part in held) >= BLOCK:
                     yield np.concatenate(held, axis=1).T
                     held = []
-        except av.FFmpegError as error:
-            stopped = error.strerror or "unknown error"
+        except (av.FFmpegError, ValueError) as error:  # ValueError: layout or rate change in the middle
+            stopped = getattr(error, "strerror", None) or str(error) or "unknown error"
         if held:
             yield np.concatenate(held, axis=1).T
         if stopped:

@@ -5,7 +5,9 @@ Every step reads and writes the store and returns small results, so a batch can 
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +34,9 @@ from paqa.store import Store, key
 from paqa.types import Audio, Clip, Item, Quarantined, Recording, Scene
 
 INGEST = 1  # raise when decoding or cutting changes what comes out
+LONGEST_ID = 120  # characters of a clip's id: ids of questions, with their template, stay under 200
+SHARD_NAME = re.compile(r"(train|validation|test)-[0-9a-f]{16}\.parquet")
+PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE}  # failures of disk or network, not of the file
 MIXING = 1  # raise when rendering a mixture changes what comes out
 
 T = TypeVar("T")
@@ -98,7 +103,7 @@ def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe
             fingerprint = key("recording", recording.id, recording.uri)
             lost.append(Quarantined(recording.id, "ingest", error.reason, error.detail, fingerprint))
             continue
-        for clip, piece in zip(_clips(recording, pieces, source.name, recipe), pieces, strict=True):
+        for clip, piece in zip(_clips(recording, pieces, source, recipe), pieces, strict=True):
             if piece.silent:
                 detail = f"{clip.uri} is silent from {piece.start_ms} to {piece.start_ms + piece.duration_ms} ms"
                 lost.append(Quarantined(clip.id, "ingest", "silent", detail, clip.sha256))
@@ -111,12 +116,12 @@ def _spent(began: float, clips: Sequence[Clip]) -> Spent:
     return Spent(sum(c.duration_ms for c in clips) / 1000, 0.0, time.perf_counter() - began, len(clips))
 
 
-def _clips(recording: Recording, pieces: Sequence[Piece], corpus: str, recipe: Recipe) -> Iterator[Clip]:
+def _clips(recording: Recording, pieces: Sequence[Piece], source: SourceConfig, recipe: Recipe) -> Iterator[Clip]:
     """One clip per piece of a recording; the truth is cut along."""
     whole_ms = pieces[-1].start_ms + pieces[-1].duration_ms
     truth = sources.close_truth(recording.truth, whole_ms) if recording.truth else None
     for piece in pieces:
-        name = recording.id if len(pieces) == 1 else f"{recording.id}@{piece.start_ms}"
+        name = clip_id(recording.id if len(pieces) == 1 else f"{recording.id}@{piece.start_ms}", source)
         end_ms = piece.start_ms + piece.duration_ms
         yield Clip(
             id=name,
@@ -124,7 +129,7 @@ def _clips(recording: Recording, pieces: Sequence[Piece], corpus: str, recipe: R
             sha256=piece.sha256,
             duration_ms=piece.duration_ms,
             rate=recipe.audio.rate,
-            corpus=corpus,
+            corpus=source.name,
             source=recording.source,
             license=recording.license,
             group=recording.group,
@@ -132,7 +137,23 @@ def _clips(recording: Recording, pieces: Sequence[Piece], corpus: str, recipe: R
             answers=recording.answers if truth else "heard",
             offset_ms=piece.start_ms,
             truth=sources.window_truth(truth, name, piece.start_ms, end_ms) if truth else None,
+            voice=recording.voice,
         )
+
+
+def clip_id(name: str, source: SourceConfig) -> str:
+    """The id of a clip: of material with its source's name, since ids are unique in one source only; kept short."""
+    name = f"{source.name}/{name}" if source.use == "material" else name
+    return name if len(name) <= LONGEST_ID else f"{name[: LONGEST_ID - 9]}~{key(name)[:8]}"
+
+
+def follow_material(asked: Sequence[Clip], material: Mapping[str, Sequence[Clip]]) -> list[Clip]:
+    """Clips to ask about, each on the side of the material with the same samples, and with them their whole group."""
+    owners = {c.sha256: c for clips in material.values() for c in sorted(clips, key=lambda c: c.id, reverse=True)}
+    moved = {c.group: owners[c.sha256] for c in asked if c.sha256 in owners}
+    return [
+        replace(c, group=moved[c.group].group, split=moved[c.group].split) if c.group in moved else c for c in asked
+    ]
 
 
 def _pieces(path: Path, config: AudioConfig, store: Store) -> list[Piece]:
@@ -157,6 +178,8 @@ def file_digest(path: Path) -> str:
     except FileNotFoundError:
         raise Rejected("missing_file", f"{path}: no such file") from None
     except OSError as error:
+        if error.errno in PASSING:
+            raise
         raise Rejected("unreadable", f"{path}: cannot be read ({error.strerror}); check its permissions") from None
 
 
@@ -190,7 +213,7 @@ def render_mixtures(batch: Sequence[mix.Mixture], clips: Mapping[str, Clip], rec
 
 
 def _mixed_clip(mixture: mix.Mixture, clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Clip:
-    used = [(clips[p.clip_id].sha256, clips[p.clip_id].truth) for p in mixture.placements]
+    used = [(c.sha256, c.truth, c.voice, c.group) for c in (clips[p.clip_id] for p in mixture.placements)]
     where = key("mix", MIXING, mixture, used)
     if not store.has(where, ".json"):
         audio, reference, truth = mix.render(mixture, lambda sha: read_flac(store.get(sha, ".flac")), clips)
@@ -214,21 +237,27 @@ def _mixed_clip(mixture: mix.Mixture, clips: Mapping[str, Clip], recipe: Recipe,
 
 
 def unique(clips: Iterable[Clip]) -> tuple[list[Clip], list[Quarantined]]:
-    """Clips without a second one of the same id or the same samples, in order of id."""
+    """Clips without a second one of the same samples, in order of id; of two with one id, the second gets another."""
     kept: list[Clip] = []
     lost = []
-    ids: dict[str, Clip] = {}
+    ids: set[str] = set()
     contents: dict[str, Clip] = {}
-    for clip in sorted(clips, key=lambda c: c.id):
-        twin = ids.get(clip.id) or contents.get(clip.sha256)
-        if twin is None:
-            ids[clip.id] = contents[clip.sha256] = clip
-            kept.append(clip)
-        else:
-            reason = "duplicate_id" if twin.id == clip.id else "duplicate_audio"
-            detail = f"{clip.uri} is the same as {twin.uri} (clip {twin.id}); remove one of the two"
-            lost.append(Quarantined(clip.id, "ingest", reason, detail, clip.sha256))
+    for clip in sorted(clips, key=lambda c: (c.id, c.sha256)):
+        twin = contents.get(clip.sha256)
+        if twin is not None:
+            detail = f"{clip.uri} holds the same samples as {twin.uri} (clip {twin.id}); remove one of the two"
+            lost.append(Quarantined(clip.id, "ingest", "duplicate_audio", detail, clip.sha256))
+            continue
+        contents[clip.sha256] = clip
+        kept.append(_renamed(clip) if clip.id in ids else clip)
+        ids.add(kept[-1].id)
     return kept, lost
+
+
+def _renamed(clip: Clip) -> Clip:
+    """The clip under an id of its own: two sources may both have a `001.wav`."""
+    name = f"{clip.id[:LONGEST_ID]}~{clip.sha256[:8]}"
+    return replace(clip, id=name, truth=replace(clip.truth, clip_id=name) if clip.truth else None)
 
 
 def batches(things: Sequence[T], size: Callable[[T], float], limit: float) -> list[list[T]]:
@@ -329,7 +358,7 @@ def compose_clip(clip: Clip, recipe: Recipe, store: Store) -> tuple[list[Item], 
             key="0" * 64,
         )
         row = replace(row, key=key("item", clip.sha256, row))
-        if invalid := _invalid("item", row):
+        if invalid := _invalid("item", _bare(row)):
             lost.append(Quarantined(row.id, "compose", "schema", invalid, clip.sha256))
         else:
             items.append(row)
@@ -341,6 +370,11 @@ def _invalid(kind: str, value: Clip | Scene | Item) -> str | None:
     return next(problems(kind, msgspec.json.decode(msgspec.json.encode(value))), None)
 
 
+def _bare(row: Item) -> Item:
+    """The row with its scene emptied: a scene is validated once a clip, not once a question."""
+    return replace(row, scene=replace(row.scene, turns=(), words=(), events=(), disagreements=()))
+
+
 def write_shard(plan: ShardPlan, folder: Path, recipe: Recipe, store: Store) -> int:
     """Write one Parquet file; returns its bytes."""
     return write_shard_file(plan, folder, recipe.shard, lambda sha: store.get(sha, ".flac"), recipe.audio.rate)
@@ -350,16 +384,17 @@ def sweep(folder: Path, plans: Sequence[ShardPlan]) -> None:
     """Remove the shards of an earlier build that this one does not have."""
     named = {p.name for p in plans}
     for path in folder.glob("*.parquet"):
-        if path.name not in named:
+        if path.name not in named and SHARD_NAME.fullmatch(path.name):
             path.unlink()
 
 
 def enforce(items: int, lost: Sequence[Quarantined], limit: float) -> None:
     """Fail the build where more than the recipe's share fell out; says what to look at."""
-    share = len(lost) / (items + len(lost)) if items or lost else 1.0
+    rows = set(lost)
+    share = len(rows) / (items + len(rows)) if items or rows else 1.0
     if items == 0 or share > limit:
-        reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(q.reason for q in lost).most_common(4))
+        reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(q.reason for q in rows).most_common(4))
         raise PaqaError(
-            f"{len(lost)} of {items + len(lost)} rows are quarantined ({share:.0%}, the recipe allows {limit:.0%}): "
+            f"{len(rows)} of {items + len(rows)} rows are quarantined ({share:.0%}, the recipe allows {limit:.0%}): "
             f"{reasons or 'nothing was found'}; look into quarantine.parquet, or raise gates.max_quarantined"
         )

@@ -45,7 +45,7 @@ def check(folder: Path) -> Checked:
         found.problems += [f"{name}: {p}" for p in _row(row, found)]
     for group, splits in sorted(found.sides.items()):
         if len(splits) > 1:
-            found.problems.append(f"group {group!r} is in {' and '.join(sorted(splits))}")
+            found.problems.append(f"{group} is in {' and '.join(sorted(splits))}")
     return found
 
 
@@ -72,7 +72,8 @@ def _row(row: dict[str, Any], found: Checked) -> Iterator[str]:
     found.tasks[item.task] += 1
     found.positions[item.answer_index] += 1
     found.choices[len(item.choices)] += 1
-    found.sides[item.group].add(item.split)
+    for group in item.group.split("+"):
+        found.sides[f"group {group!r}"].add(item.split)
     yield from _audio(audio.get("bytes"), item, found)
     yield from _answer(item)
     yield from _evidence(item)
@@ -80,6 +81,7 @@ def _row(row: dict[str, Any], found: Checked) -> Iterator[str]:
 
 def _audio(data: bytes | None, item: Item, found: Checked) -> Iterator[str]:
     digest = hashlib.sha256(data or b"").hexdigest()
+    found.sides[f"audio {digest[:16]}"].add(item.split)
     if digest not in found.heard:
         found.heard[digest] = _decoded(data, item)
     if found.heard[digest]:

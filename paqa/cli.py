@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,6 +73,7 @@ def run_build(args: argparse.Namespace) -> int:
     recipe = recipes.change(recipe, args.set)
     out = args.out or Path("data") / recipe.name
     store = args.store or str(home(out) / "store")
+    store = store if "://" in store else str(Path(store).resolve())
 
     from flows.server import Server, environment
 
@@ -85,7 +87,8 @@ def run_build(args: argparse.Namespace) -> int:
     finally:
         server.stop()
     print(f"\n{text(done)}\n")
-    print(f"look at one:  paqa show {out}\nvalidate:     paqa check {out}")
+    shown = shlex.quote(str(out))
+    print(f"look at one:  paqa show {shown}\nvalidate:     paqa check {shown}")
     print(f"in Python:    datasets.load_dataset({str(out)!r})  (decoding there wants FFmpeg: apt-get install ffmpeg)")
     return 0
 
@@ -168,6 +171,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    except OSError as error:
+        print(f"paqa {args.command}: {error.filename or 'disk or network'}: {error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\nstopped; what was finished is kept, run the same command again to go on", file=sys.stderr)
         return 130

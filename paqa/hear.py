@@ -74,12 +74,6 @@ def hearings(recipe: Recipe) -> list[Hearing]:
     return found
 
 
-def wanted(recipe: Recipe, stage: Stage, second: bool = False) -> Hearing | None:
-    """The recipe's hearing of a stage; the second one where transcription is heard twice."""
-    found = [h for h in hearings(recipe) if h.stage == stage]
-    return found[second] if len(found) > second else None
-
-
 @cache
 def revision(engine: str) -> str:
     """The engine's revision, from package metadata only."""
@@ -134,6 +128,10 @@ def listen(
     An engine that fails on a batch is given its clips one by one; those that still fail are returned as quarantined.
     """
     began = time.perf_counter()
+    if hearing.stem != "mix":  # clips that the separator failed on have their quarantine row already
+        clips = [c for c in clips if store.has(heard_key(c, separation, separation), ".flac")]
+    if not clips:
+        return Spent(), []
     engine = _engine(hearing.engine, hearing.params, device, threads)
     batch = [stem(c, hearing.stem, separation, store) for c in clips]
     at_model = time.perf_counter()

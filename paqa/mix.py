@@ -156,12 +156,17 @@ def _materials(
     return splits
 
 
+def _voice(clip: Clip) -> str:
+    """Who speaks in an utterance; a group may hold several voices (a session, a voice and what was made from it)."""
+    return clip.voice or clip.group
+
+
 def _material(config: MixConfig, clips: Sequence[Clip]) -> _Material:
     voices: dict[str, list[Clip]] = defaultdict(list)
     sounds = []
     for clip in clips:
         if config.speech and _is_utterance(clip):
-            voices[clip.group].append(clip)
+            voices[_voice(clip)].append(clip)
         elif config.background and clip.truth and _is_sound(clip):
             labels = frozenset(name for event in clip.truth.events for name in (event.label, event.mid))
             sounds.append(_Sound(clip, _length(clip), labels))
@@ -292,7 +297,7 @@ def _turns(config: MixConfig, rng: random.Random, utterances: Sequence[Clip]) ->
     for before, clip in itertools.pairwise(utterances):
         pause = _between(rng, config.pause_ms)
         start = ends[-1] + pause
-        if clip.group != before.group and rng.random() < config.overlap:
+        if _voice(clip) != _voice(before) and rng.random() < config.overlap:
             most = int(MOST_OVERLAP * min(before.duration_ms, clip.duration_ms)) // GRID_MS * GRID_MS
             early = ends[-1] - min(most, _between(rng, config.overlap_ms))
             start = min(start, max(early, ends[-2] + pause))
@@ -393,7 +398,7 @@ def render(mixture: Mixture, load: Load, clips: Mapping[str, Clip]) -> tuple[Aud
             start, end = _extent(clip, audio)
             _add(speech, placement, audio, [(start, end)])
             at = placement.start_ms
-            turns.append((at + start, at + end, clip.group, clip.truth.transcript if clip.truth else ""))
+            turns.append((at + start, at + end, _voice(clip), clip.truth.transcript if clip.truth else ""))
         else:
             own = _own_events(clip)
             _add(background, placement, audio, [spans.interval(event) for event in own])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -188,23 +189,26 @@ def load(path: Path) -> Recipe:
 
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except IsADirectoryError:
+        raise PaqaError(f"{path}: is a folder; for a folder of recordings run: paqa build --audio {path}") from None
     except FileNotFoundError:
         raise PaqaError(f"{path}: no such recipe; for a folder of recordings run: paqa build --audio FOLDER") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PaqaError(f"{path}: not valid TOML: {error}") from None
     for problem in problems("recipe", data):
         raise PaqaError(f"{path}: {problem}")
-    recipe = replace(msgspec.convert(data, Recipe), folder=str(path.parent))
     try:
+        recipe = replace(msgspec.convert(data, Recipe), folder=str(path.parent))
         check(recipe)
-    except PaqaError as error:
+    except (PaqaError, msgspec.ValidationError) as error:
         raise PaqaError(f"{path}: {error}") from None
     return recipe
 
 
 def for_folder(audio: Path) -> Recipe:
     """The recipe behind `paqa build --audio FOLDER`."""
-    return Recipe(name="audio", sources=(SourceConfig("audio", "folder", "."),), folder=str(audio))
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", audio.resolve().name).strip("-._")[:80] or "audio"
+    return Recipe(name=name, sources=(SourceConfig("audio", "folder", "."),), folder=str(audio))
 
 
 def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
@@ -214,16 +218,21 @@ def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     data = msgspec.to_builtins(recipe, str_keys=True)
     folder = data.pop("folder")
     for text in changes:
-        path, _, value = text.partition("=")
+        path, equals, value = text.partition("=")
         *sections, name = path.split(".")
-        place = data
+        place: Any = data
         for section in sections:
-            place = place.setdefault(section, {}) if isinstance(place, dict) else {}
+            place = place.setdefault(section, {}) if isinstance(place, dict) else None
+        if not equals or not isinstance(place, dict):
+            raise PaqaError(f"--set {text}: expected KEY=VALUE with a key of a table, e.g. questions.per_clip=4")
         place[name] = _toml_value(value)
     plain = msgspec.json.decode(msgspec.json.encode(data))
     for problem in problems("recipe", plain):
         raise PaqaError(f"--set: {problem}")
-    changed = replace(msgspec.convert(plain, Recipe), folder=folder)
+    try:
+        changed = replace(msgspec.convert(plain, Recipe), folder=folder)
+    except msgspec.ValidationError as error:
+        raise PaqaError(f"--set: {error}") from None
     check(changed)
     return changed
 
@@ -238,17 +247,24 @@ def _toml_value(text: str) -> Any:
 def check(recipe: Recipe) -> None:
     """What a schema cannot say: names that refer to each other, engines that exist and know their parameters."""
     names = [s.name for s in recipe.sources]
+    if not names:
+        raise PaqaError("sources: the recipe has none; name at least one")
+    mixes = [m.name for m in recipe.mix]
     for name in names:
         if names.count(name) > 1:
             raise PaqaError(f"sources: two sources are called {name!r}; names must differ")
     for mix in recipe.mix:
-        if mix.name in names:
-            raise PaqaError(f"mix.{mix.name}: a source has that name too; names must differ")
+        if mix.name in names or mixes.count(mix.name) > 1:
+            raise PaqaError(f"mix.{mix.name}: a source or another mix has that name too; names must differ")
         for role, wanted in (("speech", mix.speech), ("background", mix.background)):
             if wanted is not None and wanted not in names:
                 raise PaqaError(f"mix.{mix.name}.{role}: no source is called {wanted!r}; known: {', '.join(names)}")
+            if wanted is not None and recipe.sources[names.index(wanted)].use != "material":
+                raise PaqaError(f'mix.{mix.name}.{role}: source {wanted!r} must have use = "material"')
         if mix.speech is None and mix.background is None:
             raise PaqaError(f"mix.{mix.name}: name a source of speech, of background, or both")
+        if mix.speech is None and mix.sounds[0] < 1:
+            raise PaqaError(f"mix.{mix.name}.sounds: found {mix.sounds[0]}, expected at least 1 where nobody speaks")
         for field_name in ("speakers", "turns", "pause_ms", "overlap_ms", "sounds", "snr_db"):
             low, high = getattr(mix, field_name)
             if low > high:
@@ -257,6 +273,8 @@ def check(recipe: Recipe) -> None:
                 )
     if recipe.split.validation + recipe.split.test > 1:
         raise PaqaError("split: validation and test add up to more than 1")
+    if recipe.hearing("separate").stem != "mix":
+        raise PaqaError("hear.separate.stem: separation hears the mix; leave the key out")
     for stage in PROFILES[recipe.profile]:
         found = engine_class(recipe.hearing(stage).engine).stage
         if found != stage:

@@ -108,12 +108,10 @@ def _cut(items: Sequence[Item], clips: dict[str, Clip], limit: int) -> Iterator[
     seen: set[str] = set()
     for item in items:
         clip = clips[item.clip_id]
-        cost = len(item.rationale) + 4000 + (0 if clip.id in seen else clip.duration_ms * clip.rate * 2 // 1000)
-        boundary = (
-            clip.id not in seen
-            and size > limit // 2
-            and int(hashlib.sha256(clip.id.encode()).hexdigest(), 16) % 16 == 0
-        )
+        audio = clip.duration_ms * clip.rate * 2 // 1000
+        cost = len(item.rationale) + 4000 + audio * (clip.id not in seen)
+        digest = int(hashlib.sha256(clip.id.encode()).hexdigest(), 16)
+        boundary = clip.id not in seen and size > limit // 2 and digest % 16 == 0
         if part and (boundary or size + cost > limit):
             yield part
             part, size, seen = [], 0, set()

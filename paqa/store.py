@@ -24,7 +24,7 @@ class Store:
     """Objects by key and suffix, e.g. `ab/abcd….flac`; safe for any number of writers."""
 
     def __init__(self, url: str | Path):
-        """`url` is a local folder, or anything fsspec opens (`s3://bucket/prefix`, `memory://x`)."""
+        """`url` is a local folder, or anything fsspec opens (`s3://bucket/prefix`); workers must reach it."""
         self.url = str(url)
         self.local = "://" not in self.url
         if not self.local:

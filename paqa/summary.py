@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import msgspec
 
 from paqa import card, shard
+from paqa.errors import PaqaError
 from paqa.hear import Spent
 from paqa.recipe import Recipe
 from paqa.store import write_atomically
@@ -20,7 +23,7 @@ from paqa.types import Clip, Item, Quarantined
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage did in this run; work found in the store costs nothing and does not count."""
+    """What one stage did in this run; a hearing found in the store costs nothing and does not count."""
 
     name: str
     clips: int = 0
@@ -63,6 +66,27 @@ class Summary:
     shard_bytes: int
 
 
+@contextmanager
+def claimed(recipe: Recipe, out: Path) -> Iterator[None]:
+    """Hold a build's folder: nobody else's files are touched, and no second build writes there at the same time."""
+    if out.exists() and any(out.iterdir()) and not (out / "recipe.json").exists():
+        raise PaqaError(f"{out}: is not empty and holds no build of paqa; name another --out, or an empty folder")
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise PaqaError(f"{out}: another build is writing there; wait for it, or name another --out") from None
+        write_atomically(out / "recipe.json", msgspec.json.format(msgspec.json.encode(recipe)))
+        yield
+
+
+def write_quarantine(out: Path, lost: Sequence[Quarantined]) -> None:
+    """Write quarantine.parquet, each row once."""
+    rows = sorted(dict.fromkeys(lost), key=lambda q: (q.stage, q.id, q.reason))
+    shard.write_table(out / "quarantine.parquet", Quarantined, rows)
+
+
 def finish(
     recipe: Recipe,
     out: Path,
@@ -73,7 +97,7 @@ def finish(
     stages: Sequence[Stage],
     shards: Sequence[Path],
 ) -> Summary:
-    """Write quarantine.parquet, clips.parquet, recipe.json, build.json and the card; returns the summary."""
+    """Write clips.parquet, build.json and the card; returns the summary."""
     done = Summary(
         name=recipe.name,
         out=str(out),
@@ -85,14 +109,12 @@ def finish(
         by_split=_counts(i.split for i in items),
         by_task=_counts(i.task for i in items),
         by_answer=_counts("ABCDEFGH"[i.answer_index] for i in items),
-        quarantined=_counts(q.reason for q in lost),
+        quarantined=_counts(q.reason for q in dict.fromkeys(lost)),
         stages=tuple(stages),
         shards=tuple(p.name for p in shards),
         shard_bytes=sum(p.stat().st_size for p in shards),
     )
-    shard.write_table(out / "quarantine.parquet", Quarantined, sorted(lost, key=lambda q: (q.stage, q.id, q.reason)))
     shard.write_table(out / "clips.parquet", Clip, sorted(clips, key=lambda c: c.id))
-    write_atomically(out / "recipe.json", msgspec.json.format(msgspec.json.encode(recipe)))
     write_atomically(out / "build.json", msgspec.json.format(msgspec.json.encode(done)))
     write_atomically(out / "README.md", card.render(recipe, done, clips, items).encode())
     return done

@@ -29,6 +29,8 @@ def pairs(folder: Path) -> Iterator[Pair]:
         raise PaqaError(
             f"{folder}: not a finished build ({error.filename} is missing); run: paqa build --out {folder}"
         ) from None
+    except msgspec.ValidationError as error:
+        raise PaqaError(f"{folder}: made by another version of paqa ({error}); run the build again") from None
     known = [c for c in clips if c.truth is not None]
     if not known:
         raise PaqaError(

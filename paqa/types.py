@@ -174,8 +174,8 @@ class Recording:
     """What a source yields: one file to listen to, before it has been opened.
 
     `uri` is a path or `package:NAME/FILE` (a file inside an installed Python package). `group` names what must never
-    be split between train and test (the recording, the speakers). Truth, where the source has it, is about the
-    whole file.
+    be split between train and test (the recording, the speakers); `voice` names the speaker of an utterance, for
+    mixing. Truth, where the source has it, is about the whole file.
     """
 
     id: Identifier
@@ -185,7 +185,7 @@ class Recording:
     group: str
     answers: AnswersFrom = "heard"
     truth: Scene | None = None
-    topic: str | None = None
+    voice: str | None = None
 
 
 @dataclass(frozen=True)
@@ -210,6 +210,7 @@ class Clip:
     answers: AnswersFrom = "heard"
     offset_ms: Ms = 0
     truth: Scene | None = None
+    voice: str | None = None
     reference_sha256: Sha256 | None = None
 
 

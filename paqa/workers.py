@@ -38,9 +38,8 @@ class Workers:
             if self._pool is None:
                 context = multiprocessing.get_context("spawn")
                 self._pool = ProcessPoolExecutor(self.count, context, _begin, (self.threads, os.getpid()))
-            future = self._pool.submit(step, *args, **kwargs)
         try:
-            return future.result()
+            return self._pool.submit(step, *args, **kwargs).result()
         except BrokenProcessPool:
             raise PaqaError(
                 "a worker process died (out of memory, or a crash in an engine); what was finished is kept: "

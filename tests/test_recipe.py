@@ -12,6 +12,7 @@ name = "a"
 type = "folder"
 path = "."
 """
+MATERIAL = BASE + 'use = "material"\n'
 
 
 def write(tmp_path, text):
@@ -39,7 +40,11 @@ def test_an_override_keeps_the_rest_of_the_stage(tmp_path):
         (BASE + "colour = 1", ["r.toml", "colour"]),
         (BASE + '[[mix]]\nname = "m"\nscenes = 2\nspeech = "b"', ["mix.m.speech", "'b'", "known: a"]),
         (BASE + '[[mix]]\nname = "m"\nscenes = 2', ["mix.m", "speech", "background"]),
-        (BASE + '[[mix]]\nname = "m"\nscenes = 2\nspeech = "a"\nsnr_db = [9, 2]', ["snr_db", "[9.0, 2.0]"]),
+        (MATERIAL + '[[mix]]\nname = "m"\nscenes = 2\nspeech = "a"\nsnr_db = [9, 2]', ["snr_db", "[9.0, 2.0]"]),
+        (BASE + '[[mix]]\nname = "m"\nscenes = 2\nspeech = "a"', ["mix.m.speech", 'use = "material"']),
+        (MATERIAL + '[[mix]]\nname = "m"\nscenes = 2\nbackground = "a"\nsounds = [0, 2]', ["mix.m.sounds"]),
+        (BASE + '[hear.separate]\nstem = "speech"', ["hear.separate.stem"]),
+        ("seed = 1.5" + BASE, ["seed", "1.5"]),
         (BASE + BASE.replace('name = "x"', ""), ["two sources", "'a'"]),
         (BASE + "[split]\ntest = 0.7\nvalidation = 0.6", ["split"]),
         (BASE + '[hear.tag]\nengine = "ears"', ["unknown engine 'ears'", "yamnet"]),
@@ -64,5 +69,8 @@ def test_changes_from_the_command_line(tmp_path):
     recipe = change(for_folder(tmp_path), ["questions.per_clip=3", "hear.transcribe.stem=speech", "seed=7"])
     assert (recipe.questions.per_clip, recipe.hearing("transcribe").stem, recipe.seed) == (3, "speech", 7)
     assert recipe.folder == str(tmp_path)
+    for nonsense in ("questions", "name.a=1", "mix.0.scenes=5", "sources.x=1", "seed=1.5"):
+        with pytest.raises(PaqaError, match=r"--set"):
+            change(for_folder(tmp_path), [nonsense])
     with pytest.raises(PaqaError, match=r"per_clp.*per_clip"):
         change(for_folder(tmp_path), ["questions.per_clp=3"])

@@ -166,7 +166,7 @@ def test_root(tmp_path: Path) -> None:
 
 def test_whole_file_turn(tmp_path: Path) -> None:
     found = row(tmp_path, text="Good morning.", speaker="anna", language="en", topic="t", synthetic=True, source="S")
-    assert (found.group, found.topic, found.source, found.license) == ("anna", "t", "S (synthetic)", "unknown")
+    assert (found.group, found.voice, found.source, found.license) == ("anna", "anna", "S (synthetic)", "unknown")
     assert found.truth is not None
     closed = close_truth(found.truth, 2340)
     assert closed.turns == (Turn(0, 2340, 1, "Good morning."),)

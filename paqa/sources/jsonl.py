@@ -46,7 +46,9 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """One line. `path` is relative to the list's folder, or `package:NAME/FILE`, as are `rttm` and `stm`.
 
     Who speaks comes in one form at most: `text` + `speaker` (the whole file is one turn), `turns`, or `rttm` and/or
-    `stm`; `events` may join any of them. `group` is by default the speaker beside `text`, else the id. `synthetic`
+    `stm`; `events` may join any of them. `group` is by default the speaker beside `text`, else the id. Answers
+    come from truth only where both who speaks and `events` are given (an empty list says that there is none): what a
+    row does not mention may still be heard. `synthetic`
     speech or sound is marked in the recording's source, where it does not say so itself: "NAME (synthetic)".
     """
 
@@ -133,15 +135,18 @@ def _hint(message: str) -> str:
 def _recording(config: SourceConfig, row: Row, folder: Path) -> Recording:
     locate(row.path, folder)
     source = row.source or config.name
+    truth = _truth(row, folder)
+    spoken = any(given is not None for given in (row.text, row.turns, row.rttm, row.stm))
+    whole = spoken and row.events is not None
     return Recording(
         id=row.id,
         uri=row.path,
         source=f"{source} (synthetic)" if row.synthetic and "synthetic" not in source else source,
         license=row.license or config.license,
         group=row.group or row.speaker or row.id,
-        answers=config.answers,
-        truth=_truth(row, folder),
-        topic=row.topic,
+        answers=config.answers if whole else "heard",
+        truth=truth,
+        voice=row.speaker,
     )
 
 

@@ -1,0 +1,144 @@
+"""The walk's own rules: one clip's failure, twins, sides, and a folder that is somebody else's."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from paqa import build, hear, summary
+from paqa.audio import digest, flac, quantize
+from paqa.engines import base
+from paqa.engines.base import Heard
+from paqa.errors import PaqaError
+from paqa.hear import Hearing
+from paqa.recipe import SourceConfig, for_folder
+from paqa.sources.jsonl import recordings
+from paqa.store import Store
+from paqa.types import Audio, Clip, Quarantined
+
+RATE = 16000
+
+
+@dataclass(frozen=True)
+class NoParams:
+    pass
+
+
+class Picky:
+    """A separator that fails on clips that begin with full scale."""
+
+    name: ClassVar[str] = "picky"
+    stage: ClassVar[str] = "separate"
+    Params: ClassVar[type] = NoParams
+    weights: ClassVar[tuple] = ()
+
+    def __init__(self, params, device="cpu", threads=1):
+        pass
+
+    @classmethod
+    def identify(cls):
+        return "1"
+
+    def __call__(self, batch):
+        if any(a.samples[0, 0] > 0.9 for a in batch):
+            raise RuntimeError("too loud")
+        return [Heard(stems={"speech": a, "background": Audio(a.samples * 0, a.rate)}) for a in batch]
+
+
+def clip(name, store, seed=0, first=0.0, **changes):
+    samples = np.random.default_rng(seed).normal(0, 0.1, (1, RATE)).astype(np.float32)
+    samples[0, 0] = first
+    audio = Audio(quantize(samples), RATE)
+    store.put(digest(audio), ".flac", flac(audio))
+    made = Clip(name, f"{name}.wav", digest(audio), 1000, RATE, "c", "s", "CC0-1.0", name, "train")
+    return replace(made, **changes)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def test_an_engine_that_fails_on_one_clip_loses_that_clip_only(store, monkeypatch):
+    monkeypatch.setitem(base.ENGINES, "picky", f"{__name__}:Picky")
+    separate, tag = Hearing("separate", "mix", "picky", "{}"), Hearing("tag", "background", "picky", "{}")
+    clips = [clip("a", store, 1), clip("loud", store, 2, first=0.95), clip("b", store, 3)]
+    spent, lost = hear.listen(clips, separate, separate, store)
+    assert [(q.id, q.reason) for q in lost] == [("loud", "engine_failed")]
+    assert "too loud" in lost[0].detail
+    assert spent.clips == 3
+    assert [c.id for c in hear.missing(clips, separate, separate, store)] == ["loud"]
+    again, none = hear.listen(clips, tag, separate, store)
+    assert (again.clips, none) == (2, [])
+
+
+def test_same_samples_twice_is_quarantined_and_same_id_twice_renamed(store):
+    one, twin = clip("001.wav", store, 1), clip("zzz.wav", store, 1)
+    other = clip("001.wav", store, 2, corpus="second")
+    kept, lost = build.unique([one, twin, other])
+    assert len(kept) == 2
+    assert len({c.id for c in kept}) == 2
+    assert [(q.id, q.reason) for q in lost] == [("zzz.wav", "duplicate_audio")]
+    assert "001.wav" in lost[0].detail
+
+
+def test_a_recording_goes_to_the_side_of_the_material_it_was_mixed_from(store):
+    dog = clip("sounds/dog", store, 1, group="dog", split="test")
+    first = clip("rec@0", store, 1, group="rec", split="train")
+    rest = clip("rec@9", store, 2, group="rec", split="train")
+    alone = clip("other", store, 3, split="train")
+    moved = build.follow_material([first, rest, alone], {"sounds": [dog]})
+    assert [(c.group, c.split) for c in moved] == [("dog", "test"), ("dog", "test"), ("other", "train")]
+
+
+def test_long_ids_are_cut_and_material_carries_its_source():
+    asked, material = SourceConfig("s", "folder", "."), SourceConfig("s", "folder", ".", use="material")
+    assert build.clip_id("a", asked) == "a"
+    assert build.clip_id("a", material) == "s/a"
+    long = {build.clip_id("x" * 300 + str(i), asked) for i in range(3)}
+    assert len(long) == 3
+    assert all(len(name) <= build.LONGEST_ID for name in long)
+
+
+def test_partial_truth_does_not_answer(tmp_path):
+    rows = [
+        '{"id": "text", "path": "a.wav", "text": "Hello there.", "speaker": "anna"}',
+        '{"id": "both", "path": "a.wav", "text": "Hello there.", "speaker": "anna", "events": []}',
+        '{"id": "sound", "path": "a.wav", "events": [{"label": "Dog", "mid": "/m/x", "start_ms": 0, "end_ms": 9}]}',
+    ]
+    (tmp_path / "l.jsonl").write_text("\n".join(rows))
+    found = list(recordings(SourceConfig("s", "jsonl", "l.jsonl", answers="truth"), tmp_path / "l.jsonl"))
+    assert {r.id: r.answers for r in found} == {"text": "heard", "both": "truth", "sound": "heard"}
+
+
+def test_somebody_elses_folder_is_left_alone(tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(PaqaError, match="--out"), summary.claimed(for_folder(tmp_path), tmp_path):
+        pass
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_two_builds_do_not_share_a_folder(tmp_path):
+    out = tmp_path / "out"
+    mine, theirs = summary.claimed(for_folder(tmp_path), out), summary.claimed(for_folder(tmp_path), out)
+    with mine, pytest.raises(PaqaError, match="another build"), theirs:
+        pass
+    with summary.claimed(for_folder(tmp_path), out):
+        pass
+
+
+def test_sweeping_touches_only_shards(tmp_path):
+    for name in ("train-0123456789abcdef.parquet", "mine.parquet"):
+        (tmp_path / name).write_bytes(b"x")
+    build.sweep(tmp_path, [])
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.parquet"]
+
+
+def test_the_limit_counts_each_row_once():
+    row = Quarantined("a", "tag", "engine_failed", "x", "f")
+    build.enforce(1, [row, row, row], 0.5)
+    with pytest.raises(PaqaError, match=r"1 of 2 .*engine_failed 1.*max_quarantined"):
+        build.enforce(1, [row, row], 0.4)
+    with pytest.raises(PaqaError, match="nothing was found"):
+        build.enforce(0, [], 0.5)
