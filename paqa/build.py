@@ -274,7 +274,7 @@ def batches(things: Sequence[T], size: Callable[[T], float], limit: float) -> li
 
 
 def heard_scene(clip: Clip, recipe: Recipe, store: Store) -> Scene:
-    """What the engines heard in a clip, as one scene; KeyError where something has not been heard."""
+    """What the engines heard in a clip, as one scene; MissingObject where something has not been heard."""
     nodes = hear.hearings(recipe)
     separation = nodes[0]
     found = {node: hear.perception(clip, node, separation, store) for node in nodes[1:]}

@@ -5,6 +5,12 @@ class PaqaError(Exception):
     """Wrong input or a missing requirement; the message is one line for a person. Never retried."""
 
 
+class MissingObject(PaqaError, KeyError):
+    """A store has lost an object that something else rests on."""
+
+    __str__ = Exception.__str__
+
+
 class Rejected(PaqaError):
     """One recording, clip or question cannot be used: it becomes a quarantine row and the rest goes on.
 

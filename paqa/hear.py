@@ -108,7 +108,7 @@ def stem(clip: Clip, name: Stem, separation: Hearing, store: Store) -> Audio:
 
 
 def perception(clip: Clip, hearing: Hearing, separation: Hearing, store: Store) -> Perception:
-    """What was heard, from the store; KeyError where it was not."""
+    """What was heard, from the store; MissingObject where it was not."""
     found: Perception = store.get_json(heard_key(clip, hearing, separation), Perception)
     return found
 

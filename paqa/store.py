@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from paqa.errors import MissingObject
+
 
 def key(*parts: Any) -> str:
     """A SHA-256 hex digest of the parts (strings, numbers, lists, dicts, dataclasses), canonically encoded."""
@@ -42,12 +44,13 @@ class Store:
         return os.path.exists(path) if self.local else bool(self.fs.exists(path))
 
     def get(self, key: str, suffix: str) -> bytes:
-        """The object's bytes; KeyError where there is none."""
+        """The object's bytes; MissingObject (a KeyError) where there is none."""
         path = self._path(key, suffix)
         try:
             return Path(path).read_bytes() if self.local else self.fs.cat_file(path)
         except FileNotFoundError:
-            raise KeyError(f"no object {key}{suffix} in {self.url}") from None
+            lost = f"no object {key}{suffix} in {self.url}"
+            raise MissingObject(f"{lost}; if somebody pruned the store, remove it and build again") from None
 
     def put(self, key: str, suffix: str, data: bytes) -> None:
         """Write the object whole or not at all."""
