@@ -246,6 +246,8 @@ def _toml_value(text: str) -> Any:
 
 def check(recipe: Recipe) -> None:
     """What a schema cannot say: names that refer to each other, engines that exist and know their parameters."""
+    from paqa.questions import TEMPLATES
+
     names = [s.name for s in recipe.sources]
     if not names:
         raise PaqaError("sources: the recipe has none; name at least one")
@@ -273,10 +275,14 @@ def check(recipe: Recipe) -> None:
                 )
     if recipe.split.validation + recipe.split.test > 1:
         raise PaqaError("split: validation and test add up to more than 1")
+    if unknown := sorted(set(recipe.questions.skip) - set(TEMPLATES)):
+        raise PaqaError(f"questions.skip: no template is called {unknown[0]!r}; known: {', '.join(sorted(TEMPLATES))}")
     if recipe.hearing("separate").stem != "mix":
         raise PaqaError("hear.separate.stem: separation hears the mix; leave the key out")
     for stage in PROFILES[recipe.profile]:
         found = engine_class(recipe.hearing(stage).engine).stage
         if found != stage:
             raise PaqaError(f"hear.{stage}.engine: {recipe.hearing(stage).engine} is an engine for {found!r}")
+        if recipe.hearing(stage).align and stage != "transcribe":
+            raise PaqaError(f"hear.{stage}.align: only transcribe has a second hearing; leave the key out")
         recipe.parameters(stage)

@@ -44,6 +44,8 @@ def test_an_override_keeps_the_rest_of_the_stage(tmp_path):
         (BASE + '[[mix]]\nname = "m"\nscenes = 2\nspeech = "a"', ["mix.m.speech", 'use = "material"']),
         (MATERIAL + '[[mix]]\nname = "m"\nscenes = 2\nbackground = "a"\nsounds = [0, 2]', ["mix.m.sounds"]),
         (BASE + '[hear.separate]\nstem = "speech"', ["hear.separate.stem"]),
+        (BASE + '[questions]\nskip = ["who_sings"]', ["questions.skip", "'who_sings'", "who_says"]),
+        (BASE + '[hear.tag]\nalign = "mix"', ["hear.tag.align"]),
         ("seed = 1.5" + BASE, ["seed", "1.5"]),
         (BASE + BASE.replace('name = "x"', ""), ["two sources", "'a'"]),
         (BASE + "[split]\ntest = 0.7\nvalidation = 0.6", ["split"]),
