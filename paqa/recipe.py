@@ -33,6 +33,7 @@ class SourceConfig:
     use: Literal["clips", "material"] = "clips"
     answers: AnswersFrom = "heard"  # where answers come from when a recording has truth
     license: str = "unknown"  # for rows that state none
+    params: dict[str, Any] = field(default_factory=dict)  # the source type's own, see its Params
 
 
 @dataclass(frozen=True)

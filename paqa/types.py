@@ -50,12 +50,17 @@ class Audio:
 
 @dataclass(frozen=True)
 class Turn:
-    """One stretch of speech by one speaker; turns of different speakers may overlap."""
+    """One stretch of speech by one speaker; turns of different speakers may overlap.
+
+    `emotion` ("joy") and `translation` (the text in `Scene.translated_to`) are labels that a source gave.
+    """
 
     start_ms: Ms
     end_ms: Ms
     speaker: SpeakerNumber
     text: str = ""
+    emotion: str | None = None
+    translation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,8 @@ class Disagreement:
 class Scene:
     """Everything known about one clip: who said what when, and what sounded. Lists are in order of start.
 
-    `snr_db` is speech RMS over background RMS in dB, None where one of the two is absent or unknown.
+    `snr_db` is speech RMS over background RMS in dB, None where one of the two is absent or unknown. `language` is that
+    of the speech, `translated_to` that of the turns' translations, both as codes ("en").
     """
 
     clip_id: Identifier
@@ -121,6 +127,7 @@ class Scene:
     words: tuple[Word, ...] = ()
     events: tuple[Event, ...] = ()
     language: str | None = None
+    translated_to: str | None = None
     snr_db: float | None = None
     heard_by: tuple[HeardBy, ...] = ()
     disagreements: tuple[Disagreement, ...] = ()
@@ -170,12 +177,23 @@ class Question:
 
 
 @dataclass(frozen=True)
+class GivenQuestion:
+    """A multiple-choice question that a source brings along, about the whole recording."""
+
+    id: Identifier
+    task: str
+    text: str
+    choices: tuple[str, ...]
+    answer_index: Annotated[int, Meta(ge=0)]
+
+
+@dataclass(frozen=True)
 class Recording:
     """What a source yields: one file to listen to, before it has been opened.
 
     `uri` is a path or `package:NAME/FILE` (a file inside an installed Python package). `group` names what must never
     be split between train and test (the recording, the speakers); `voice` names the speaker of an utterance, for
-    mixing. Truth, where the source has it, is about the whole file.
+    mixing. Truth and given questions, where the source has them, are about the whole file.
     """
 
     id: Identifier
@@ -186,6 +204,7 @@ class Recording:
     answers: AnswersFrom = "heard"
     truth: Scene | None = None
     voice: str | None = None
+    questions: tuple[GivenQuestion, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -194,7 +213,8 @@ class Clip:
 
     `corpus` is the recipe's name of the source or mix it belongs to. `sha256` is the digest of its 16-bit samples and
     rate, the root of every store key; `offset_ms` is where it starts in `uri`; `reference_sha256` names the clean
-    speech of a mixed clip (for SI-SDR).
+    speech of a mixed clip (for SI-SDR). `context` holds the digests of the neighbouring clips of the same recording,
+    in order and this one among them at index `place`, where the separator wants to hear more than the clip.
     """
 
     id: Identifier
@@ -212,6 +232,9 @@ class Clip:
     truth: Scene | None = None
     voice: str | None = None
     reference_sha256: Sha256 | None = None
+    questions: tuple[GivenQuestion, ...] = ()
+    context: tuple[Sha256, ...] = ()
+    place: Annotated[int, Meta(ge=0)] = 0
 
 
 @dataclass(frozen=True)

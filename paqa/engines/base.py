@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Protocol
 
 from paqa.errors import PaqaError
-from paqa.types import Audio, Event, Stage, Tag, Turn, Word
+from paqa.types import Audio, Disagreement, Event, Stage, Tag, Turn, Word
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,19 @@ class Heard:
     """What one engine heard in one clip; an engine fills the fields of its stage and leaves the rest empty.
 
     separate: `stems` {"speech", "background"}, at the rate and with exactly the samples of the input.
-    diarize: `turns` without text. tag: `events`, and `tags` for every class above 0.01.
-    transcribe: `words` and `language`.
+    diarize: `turns` without text, and where they may overlap also `exclusive`: the same speakers, one at a time.
+    tag: `events`, and `tags` for every class above 0.01. transcribe: `words`, `language`, and `doubts` about words
+    that the engine left out or does not trust.
     """
 
     stems: dict[str, Audio] = field(default_factory=dict)
     turns: tuple[Turn, ...] = ()
+    exclusive: tuple[Turn, ...] = ()
     events: tuple[Event, ...] = ()
     tags: tuple[Tag, ...] = ()
     words: tuple[Word, ...] = ()
     language: str | None = None
+    doubts: tuple[Disagreement, ...] = ()
 
 
 @dataclass(frozen=True)

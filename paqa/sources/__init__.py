@@ -14,6 +14,9 @@ from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
 
 from paqa import spans
 from paqa.errors import PaqaError, Rejected
@@ -30,6 +33,7 @@ SLIVER_MS = 100  # what a cut leaves of a span counts from this length on
 MOSTLY = 0.8  # a cut turn keeps its text where at least this share of it is inside
 
 Found = Iterator[Recording | Quarantined]
+T = TypeVar("T")
 
 
 def recordings(config: SourceConfig, folder: Path) -> Found:
@@ -50,6 +54,20 @@ def recordings(config: SourceConfig, folder: Path) -> Found:
         elif isinstance(found, Recording):
             seen[found.id] = found.uri
         yield found
+
+
+def parameters(config: SourceConfig, kind: type[T]) -> T:
+    """A source's own `Params` from the recipe; PaqaError for unknown keys and wrong types."""
+    known = getattr(kind, "__dataclass_fields__", {})
+    if unknown := sorted(set(config.params) - set(known)):
+        expected = ", ".join(known) or "none"
+        raise PaqaError(
+            f"source {config.name!r}: type {config.type} has no {unknown[0]!r} in params; known: {expected}"
+        )
+    try:
+        return msgspec.convert(config.params, kind)
+    except msgspec.ValidationError as error:
+        raise PaqaError(f"source {config.name!r}: params: {error}") from None
 
 
 def root(config: SourceConfig, folder: Path) -> Path:
