@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
 import msgspec
 
 from paqa.audio import flac, quantize, read_flac
-from paqa.engines.base import Heard, engine_class
+from paqa.engines.base import Heard, decisive, engine_class
 from paqa.recipe import Recipe
 from paqa.store import Store, key
-from paqa.types import Audio, Clip, Event, HeardBy, Quarantined, Stage, Stem, Tag, Turn, Word
+from paqa.types import Audio, Clip, Disagreement, Event, HeardBy, Quarantined, Stage, Stem, Tag, Turn, Word
 
 STAGES: tuple[Stage, ...] = ("separate", "diarize", "tag", "transcribe")
 
@@ -28,10 +28,12 @@ class Perception:
     """What the store keeps of one hearing other than stems: `Heard` without audio."""
 
     turns: tuple[Turn, ...] = ()
+    exclusive: tuple[Turn, ...] = ()
     events: tuple[Event, ...] = ()
     tags: tuple[Tag, ...] = ()
     words: tuple[Word, ...] = ()
     language: str | None = None
+    doubts: tuple[Disagreement, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,16 @@ def hearings(recipe: Recipe) -> list[Hearing]:
 
 
 @cache
-def revision(engine: str) -> str:
-    """The engine's revision, from package metadata only."""
-    return str(engine_class(engine).identify())
+def identity(engine: str, params: str) -> tuple[str, str]:
+    """The engine's revision, without loading a model, and the canonical JSON of the parameters that matter."""
+    kind = engine_class(engine)
+    given = msgspec.json.decode(params, type=kind.Params)
+    return str(kind.identify(given)), msgspec.json.encode(decisive(given), order="deterministic").decode()
 
 
 def heard_key(clip: Clip, hearing: Hearing, separation: Hearing) -> str:
     """Where the store keeps this hearing of this clip."""
-    parts = [hearing.stage, hearing.engine, revision(hearing.engine), hearing.params]
+    parts = [hearing.stage, hearing.engine, *identity(hearing.engine, hearing.params)]
     if hearing.stem == "mix":
         return key(*parts, clip.sha256)
     return key(*parts, hearing.stem, heard_key(clip, separation, separation))
@@ -90,7 +94,8 @@ def heard_key(clip: Clip, hearing: Hearing, separation: Hearing) -> str:
 
 def heard_by(recipe: Recipe) -> tuple[HeardBy, ...]:
     """Engine and revision of every stage."""
-    return tuple(HeardBy(s, recipe.hearing(s).engine, revision(recipe.hearing(s).engine)) for s in STAGES)
+    first = {node.stage: node for node in reversed(hearings(recipe))}
+    return tuple(HeardBy(s, first[s].engine, identity(first[s].engine, first[s].params)[0]) for s in STAGES)
 
 
 def missing(clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store) -> list[Clip]:
@@ -165,5 +170,4 @@ def _keep(clip: Clip, hearing: Hearing, separation: Hearing, heard: Heard, store
         speech = heard.stems["speech"]
         store.put(where, ".flac", flac(Audio(quantize(speech.samples), speech.rate)))
     else:
-        kept = Perception(heard.turns, heard.events, heard.tags, heard.words, heard.language)
-        store.put_json(where, kept)
+        store.put_json(where, Perception(**{f.name: getattr(heard, f.name) for f in fields(Perception)}))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Protocol
 
+from paqa.engines.checkpoints import Remote
 from paqa.errors import PaqaError
 from paqa.types import Audio, Disagreement, Event, Stage, Tag, Turn, Word
 
@@ -56,14 +57,29 @@ class Engine(Protocol):
     name: ClassVar[str]
     stage: ClassVar[Stage]
     Params: ClassVar[type]
-    weights: ClassVar[tuple[Weights, ...]]
+    weights: ClassVar[tuple[Weights, ...]]  # what ships inside packages
 
     @classmethod
-    def identify(cls) -> str:
-        """The revision: identifies weights and behaviour, part of every store key. Loads nothing."""
+    def remotes(cls, params: Any) -> tuple[Remote, ...]:
+        """The weights that no package ships, under these parameters."""
+        ...
+
+    @classmethod
+    def identify(cls, params: Any) -> str:
+        """The revision: identifies weights and behaviour, part of every store key. Loads no model."""
         ...
 
     def __call__(self, batch: Sequence[Audio]) -> Sequence[Heard]: ...
+
+
+def aside(default: Any) -> Any:
+    """A parameter that says how to get or run a model, not what is heard: no part of a store key."""
+    return field(default=default, metadata={"aside": True})
+
+
+def decisive(params: Any) -> dict[str, Any]:
+    """The parameters that decide what is heard."""
+    return {f.name: getattr(params, f.name) for f in fields(params) if not f.metadata.get("aside")}
 
 
 ENGINES: dict[str, str] = {
@@ -71,6 +87,10 @@ ENGINES: dict[str, str] = {
     "silero_dvector": "paqa.engines.silero_dvector:SileroDVector",
     "yamnet": "paqa.engines.yamnet:YamNet",
     "faster_whisper": "paqa.engines.faster_whisper:FasterWhisper",
+    "demucs": "paqa.engines.demucs:Demucs",
+    "pyannote": "paqa.engines.pyannote:Pyannote",
+    "panns": "paqa.engines.panns:Panns",
+    "whisper": "paqa.engines.whisper:Whisper",
 }
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from paqa.engines._deepfilter import HOP, LOOKAHEAD, RATE, DeepFilter
 from paqa.engines._signal import fit, resample
 from paqa.engines.base import Heard, Weights, package_file, package_revision
+from paqa.engines.checkpoints import Remote
 from paqa.errors import PaqaError
 from paqa.types import Audio, Stage
 
@@ -52,7 +53,12 @@ class DeepFilterNet:
     )
 
     @classmethod
-    def identify(cls) -> str:
+    def remotes(cls, params: DeepFilterNetParams) -> tuple[Remote, ...]:
+        """None: all weights ship inside packages."""
+        return ()
+
+    @classmethod
+    def identify(cls, params: DeepFilterNetParams = DeepFilterNetParams()) -> str:
         """Revision from the recorded hash of the model; the package's version stands for the library."""
         return package_revision(BEHAVIOUR, *cls.weights)
 
@@ -63,7 +69,7 @@ class DeepFilterNet:
         """
         self.params = params
         self.threads = threads
-        self.revision = self.identify()
+        self.revision = self.identify(params)
         model = package_file(self.weights[0])
         self._enhance: Callable[[np.ndarray], np.ndarray]
         if params.runtime == "library":

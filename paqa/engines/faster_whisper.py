@@ -14,6 +14,7 @@ import numpy as np
 
 from paqa.engines._signal import mono
 from paqa.engines.base import Heard, Weights, package_file, package_revision
+from paqa.engines.checkpoints import Remote
 from paqa.types import Audio, Stage, Word
 
 BEHAVIOUR = 2  # raise it when the same weights and parameters would give other words
@@ -66,7 +67,12 @@ class FasterWhisper:
     )
 
     @classmethod
-    def identify(cls) -> str:
+    def remotes(cls, params: FasterWhisperParams) -> tuple[Remote, ...]:
+        """None: all weights ship inside packages."""
+        return ()
+
+    @classmethod
+    def identify(cls, params: FasterWhisperParams = FasterWhisperParams()) -> str:
         """Revision from the recorded hashes of the model, its tokenizer and the VAD model."""
         return package_revision(BEHAVIOUR, *cls.weights)
 
@@ -74,7 +80,7 @@ class FasterWhisper:
         from faster_whisper import WhisperModel
 
         self.params = params
-        self.revision = self.identify()
+        self.revision = self.identify(params)
         folder = os.path.dirname(package_file(self.weights[0]))
         self._model = WhisperModel(
             folder, device=device, compute_type=params.compute_type, cpu_threads=threads, local_files_only=True

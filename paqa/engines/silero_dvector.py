@@ -16,6 +16,7 @@ import numpy as np
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_slaney, mono
 from paqa.engines.base import Heard, Weights, package_file, package_revision
+from paqa.engines.checkpoints import Remote
 from paqa.engines.clustering import Belief, centroids, cluster, unit
 from paqa.spans import Interval, from_frames, gap, merge
 from paqa.types import Audio, Stage, Turn
@@ -78,13 +79,18 @@ class SileroDVector:
     )
 
     @classmethod
-    def identify(cls) -> str:
+    def remotes(cls, params: SileroDVectorParams) -> tuple[Remote, ...]:
+        """None: all weights ship inside packages."""
+        return ()
+
+    @classmethod
+    def identify(cls, params: SileroDVectorParams = SileroDVectorParams()) -> str:
         """Revision from the recorded hashes of both networks."""
         return package_revision(BEHAVIOUR, *cls.weights)
 
     def __init__(self, params: SileroDVectorParams = SileroDVectorParams(), device: str = "cpu", threads: int = 1):
         self.params = params
-        self.revision = self.identify()
+        self.revision = self.identify(params)
         self._vad = open_session(package_file(self.weights[0]), device, threads)
         self._embedder = open_session(package_file(self.weights[1]), device, threads)
         self._mel = mel_slaney(RATE, N_FFT, 40).astype(np.float32)

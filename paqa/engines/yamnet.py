@@ -20,6 +20,7 @@ from paqa import ontology
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_htk, mono
 from paqa.engines.base import Heard, Weights, package_file, package_revision
+from paqa.engines.checkpoints import Remote
 from paqa.spans import Interval, from_frames, intersect, interval, merge, total
 from paqa.types import Audio, Event, Stage, Tag
 
@@ -90,13 +91,18 @@ class YamNet:
     )
 
     @classmethod
-    def identify(cls) -> str:
+    def remotes(cls, params: YamNetParams) -> tuple[Remote, ...]:
+        """None: all weights ship inside packages."""
+        return ()
+
+    @classmethod
+    def identify(cls, params: YamNetParams = YamNetParams()) -> str:
         """Revision from the recorded hashes of the network and of its class map."""
         return package_revision(BEHAVIOUR, *cls.weights)
 
     def __init__(self, params: YamNetParams = YamNetParams(), device: str = "cpu", threads: int = 1):
         self.params = params
-        self.revision = self.identify()
+        self.revision = self.identify(params)
         self._session = load_zipped(package_file(self.weights[0]), device, threads)
         self.mids, self.labels = read_class_map(package_file(self.weights[1]))
         self._listed = ~np.isin(self.mids, params.excluded)
