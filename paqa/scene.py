@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from paqa.spans import gap, interval, overlap
+from paqa.spans import gap, intersect, interval, overlap, total
 from paqa.types import Disagreement, Event, Scene, Turn, Word
 
 GRID_MS = 10  # all times of a scene are multiples of this
@@ -28,26 +28,48 @@ def compose(
     aligned: Sequence[Word] | None,
     events: Sequence[Event],
     language: str | None,
+    *,
+    exclusive: Sequence[Turn] = (),
+    doubts: Sequence[Disagreement] = (),
 ) -> Scene:
-    """The scene that was heard. `aligned` is the second hearing of the words, on another stem."""
-    disagreements: list[Disagreement] = []
+    """The scene that was heard. `aligned` is the second hearing of the words, on another stem.
+
+    `exclusive` are the same speakers as in `turns`, one at a time: they say whose a word is where `turns` overlap.
+    `doubts` are what the transcriber does not trust itself with.
+    """
+    disagreements = list(doubts)
     if aligned is not None:
-        words, disagreements = align(words, aligned)
-    found = number([snap(t, duration_ms) for t in turns])
-    words = attribute([snap(w, duration_ms) for w in words], found)
+        words, differing = align(words, aligned)
+        disagreements += differing
+    found, alone = together([snap(t, duration_ms) for t in turns], [snap(t, duration_ms) for t in exclusive])
+    words = attribute([snap(w, duration_ms) for w in words], found, alone)
     spoken = [bool(own) for own in by_turn(found, words)]
-    disagreements += _unclaimed(found, spoken, words)
-    turns = number(t for t, has_words in zip(found, spoken, strict=True) if has_words)
-    words = attribute(words, turns)
+    kept = [i for i, t in enumerate(found) if spoken[i] or (alone and _drowned(i, found, spoken))]
+    disagreements += _unclaimed([t for i, t in enumerate(found) if i not in kept], words)
+    voices = {found[i].speaker for i in kept}
+    said, alone = together([found[i] for i in kept], [t for t in alone if t.speaker in voices])
+    words = attribute(words, said, alone)
+    cited = [line for t, own in zip(said, by_turn(said, words), strict=True) for line in lines(t, own)]
     return Scene(
         clip_id=clip_id,
         duration_ms=duration_ms,
-        turns=tuple(line for t, own in zip(turns, by_turn(turns, words), strict=True) for line in lines(t, own)),
+        turns=tuple(sorted(cited, key=lambda t: t.start_ms)),
         words=tuple(words),
         events=tuple(sorted((snap(e, duration_ms) for e in events), key=lambda e: (*interval(e), e.label))),
         language=language,
         disagreements=tuple(sorted(disagreements, key=lambda d: (d.start_ms, d.end_ms, d.first, d.second))),
     )
+
+
+def _drowned(index: int, turns: Sequence[Turn], spoken: Sequence[bool]) -> bool:
+    """Whether a turn lacks words only because others talk over it: whoever says it is understood elsewhere.
+
+    A transcriber writes down one voice at a time; where two sound at once, the other one's words are lost.
+    """
+    turn = turns[index]
+    over = [interval(t) for t, words in zip(turns, spoken, strict=True) if words and t.speaker != turn.speaker]
+    known = any(words and t.speaker == turn.speaker for t, words in zip(turns, spoken, strict=True))
+    return known and 2 * total(intersect([interval(turn)], over)) > turn.end_ms - turn.start_ms
 
 
 def snap(item: Timed, duration_ms: int) -> Timed:
@@ -60,9 +82,26 @@ def snap(item: Timed, duration_ms: int) -> Timed:
 
 def number(turns: Iterable[Turn]) -> list[Turn]:
     """Turns in order of start, speakers renumbered by first appearance."""
-    ordered = sorted(turns, key=lambda t: (t.start_ms, t.end_ms, t.speaker))
+    return together(list(turns), ())[0]
+
+
+def together(turns: Sequence[Turn], exclusive: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
+    """Both lists in order of start, speakers renumbered alike: by first appearance in `turns`.
+
+    A speaker that only `exclusive` knows joins `turns` with those stretches, so that nobody is lost.
+    """
+    known = {t.speaker for t in turns}
+    ordered = sorted([*turns, *(t for t in exclusive if t.speaker not in known)], key=_appearance)
     numbers: dict[int, int] = {}
-    return [replace(t, speaker=numbers.setdefault(t.speaker, len(numbers) + 1)) for t in ordered]
+    for turn in ordered:
+        numbers.setdefault(turn.speaker, len(numbers) + 1)
+    alone = sorted(exclusive, key=_appearance)
+    first, second = ([replace(t, speaker=numbers[t.speaker]) for t in found] for found in (ordered, alone))
+    return first, second
+
+
+def _appearance(turn: Turn) -> tuple[int, int, int]:
+    return turn.start_ms, turn.end_ms, turn.speaker
 
 
 def plain(text: str) -> str:
@@ -107,8 +146,8 @@ def _monotone(words: list[Word]) -> list[Word]:
     return ordered
 
 
-def attribute(words: Sequence[Word], turns: Sequence[Turn]) -> list[Word]:
-    """Give each word the speaker of the turn that covers most of it.
+def attribute(words: Sequence[Word], turns: Sequence[Turn], exclusive: Sequence[Turn] = ()) -> list[Word]:
+    """Give each word the speaker of the turn that covers most of it; where `exclusive` ones cover it, of these.
 
     Where turns overlap equally, the speaker of the word before goes on; a word that no turn covers goes to the nearest
     turn within REACH_MS, else to nobody.
@@ -116,7 +155,8 @@ def attribute(words: Sequence[Word], turns: Sequence[Turn]) -> list[Word]:
     spoken: list[Word] = []
     for word in words:
         before = spoken[-1].speaker if spoken else None
-        turn = _home(word, turns, before)
+        alone = any(overlap(interval(word), interval(t)) for t in exclusive)
+        turn = _home(word, exclusive if alone else turns, before)
         spoken.append(replace(word, speaker=turn.speaker if turn else None))
     return spoken
 
@@ -148,6 +188,8 @@ def lines(turn: Turn, words: Sequence[Word]) -> list[Turn]:
     A sentence ends with `.`, `?` or `!`; one of fewer than SENTENCE_WORDS words stays with its neighbour. Where the
     speaker pauses for less than JOIN_MS, the next sentence begins where the one before ends.
     """
+    if not words:
+        return [turn]
     groups: list[list[Word]] = [[]]
     for word in words:
         if len(groups[-1]) >= SENTENCE_WORDS and groups[-1][-1].text.endswith(SENTENCE_ENDS):
@@ -169,12 +211,11 @@ def _whole(turn: Turn, words: Sequence[Word]) -> Turn:
     return replace(turn, text=" ".join(" ".join(w.text for w in words).split()))
 
 
-def _unclaimed(turns: Sequence[Turn], spoken: Sequence[bool], words: Sequence[Word]) -> list[Disagreement]:
+def _unclaimed(silent: Sequence[Turn], words: Sequence[Word]) -> list[Disagreement]:
     """Speech without words and words without speech: diarization and transcription contradict each other.
 
     Turns in which nobody heard a word do not enter the scene: music and noise are often taken for voices.
     """
-    silent = [t for t, has_words in zip(turns, spoken, strict=True) if not has_words]
     wordless = [Disagreement("diarize", *interval(t), "somebody speaks", "no words") for t in silent]
     return wordless + [
         Disagreement("diarize", *interval(w), "nobody speaks", w.text) for w in words if w.speaker is None

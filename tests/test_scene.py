@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paqa.scene import GRID_MS, align, attribute, by_turn, compose, lines, number
-from paqa.types import Event, Turn, Word
+from paqa.scene import GRID_MS, align, attribute, by_turn, compose, lines, number, together
+from paqa.types import Disagreement, Event, Turn, Word
 
 
 def word(start, end, text, speaker=None):
@@ -77,6 +77,57 @@ def test_a_turn_without_words_is_no_turn_but_a_disagreement():
     }
 
 
+def test_where_turns_overlap_the_exclusive_ones_say_whose_a_word_is():
+    turns = [Turn(0, 4000, 1), Turn(1000, 3000, 2)]
+    exclusive = [Turn(0, 1500, 1), Turn(1500, 3000, 2), Turn(3000, 4000, 1)]
+    words = [word(100, 400, "so"), word(1600, 1900, "yes"), word(3100, 3500, "then")]
+    plain = compose("c", 5000, turns, words, None, [], "en")
+    assert [(t.speaker, t.text) for t in plain.turns] == [(1, "so yes then")]
+    scene = compose("c", 5000, turns, words, None, [], "en", exclusive=exclusive)
+    assert [(t.start_ms, t.end_ms, t.speaker, t.text) for t in scene.turns] == [
+        (0, 4000, 1, "so then"),
+        (1000, 3000, 2, "yes"),
+    ]
+
+
+def test_a_voice_that_others_drown_stays_a_turn_without_words():
+    turns = [Turn(0, 4000, 1), Turn(1000, 2000, 2), Turn(5000, 6000, 2), Turn(7000, 8000, 2)]
+    exclusive = [Turn(0, 4000, 1), Turn(5000, 6000, 2), Turn(7000, 8000, 2)]
+    words = [word(100, 400, "so"), word(1600, 1900, "yes"), word(5100, 5500, "then")]
+    scene = compose("c", 9000, turns, words, None, [], "en", exclusive=exclusive)
+    assert [(t.start_ms, t.speaker, t.text) for t in scene.turns] == [
+        (0, 1, "so yes"),
+        (1000, 2, ""),
+        (5000, 2, "then"),
+    ]
+    assert [(d.start_ms, d.second) for d in scene.disagreements] == [(7000, "no words")]  # nobody talks over this one
+    unknown = compose("c", 9000, turns[:2], words[:2], None, [], "en", exclusive=exclusive[:1])
+    assert [t.speaker for t in unknown.turns] == [1]  # of this voice nobody has understood a word
+
+
+def test_speakers_keep_one_number_in_both_lists():
+    turns, exclusive = together([Turn(500, 900, 4), Turn(0, 700, 9)], [Turn(700, 900, 4), Turn(0, 700, 9)])
+    assert [t.speaker for t in turns] == [t.speaker for t in exclusive] == [1, 2]
+    turns, _ = together([Turn(500, 900, 4)], [Turn(0, 400, 7), Turn(500, 900, 4)])
+    assert [(t.start_ms, t.speaker) for t in turns] == [(0, 1), (500, 2)]
+
+
+def test_doubts_of_the_transcriber_become_disagreements():
+    doubt = Disagreement("transcribe", 300, 700, "Thank you for watching.", "left out: no speech")
+    scene = compose("c", 5000, [Turn(0, 400, 1)], [word(0, 300, "a")], None, [], "en", doubts=[doubt])
+    assert scene.disagreements == (doubt,)
+
+
+def test_sentences_of_overlapping_turns_are_in_order_of_start():
+    said = ["I", "am", "here", "now.", "Where", "are", "you", "then?"]
+    words = [word(i * 1000, i * 1000 + 800, text) for i, text in enumerate(said)]
+    other = word(2500, 2900, "what")
+    turns, exclusive = [Turn(0, 8000, 1), Turn(2500, 2900, 2)], [Turn(0, 2500, 1), Turn(2500, 2900, 2)]
+    exclusive.append(Turn(2900, 8000, 1))
+    scene = compose("c", 9000, turns, [*words[:3], other, *words[3:]], None, [], "en", exclusive=exclusive)
+    assert [(t.start_ms, t.speaker) for t in scene.turns] == [(0, 1), (2500, 2), (4000, 1)]
+
+
 spans = st.tuples(st.integers(0, 30_000), st.integers(1, 4_000))
 turns = st.lists(st.builds(lambda s, k: Turn(s[0], s[0] + s[1], k), spans, st.integers(1, 5)), max_size=8)
 words = st.lists(st.builds(lambda s, t: Word(s[0], s[0] + s[1], t), spans, st.sampled_from("abcde")), max_size=12)
@@ -98,3 +149,29 @@ def test_any_scene_is_in_order_on_the_grid_and_loses_no_word(turns, first, secon
     seen = [t.speaker for t in scene.turns]
     assert sorted(set(seen)) == list(range(1, len(set(seen)) + 1))
     assert [seen.index(k) for k in sorted(set(seen))] == sorted(seen.index(k) for k in set(seen))
+
+
+@given(turns, turns, words)
+def test_with_any_exclusive_turns_no_word_and_no_speaker_is_lost(turns, exclusive, words):
+    words = sorted(words, key=lambda w: w.start_ms)
+    scene = compose("c", 30_000, turns, words, None, [], "en", exclusive=exclusive)
+    assert [w.text for w in scene.words] == [w.text for w in words]
+    claimed = [w for w in scene.words if w.speaker is not None]
+    assert sum(len(t.text.split()) for t in scene.turns) == len(claimed)
+    assert {w.speaker for w in claimed} == {t.speaker for t in scene.turns}
+    near = [w for w in words if any(t.start_ms < w.end_ms and w.start_ms < t.end_ms for t in (*turns, *exclusive))]
+    assert len(claimed) >= len(near)
+    seen = [t.speaker for t in scene.turns]
+    assert list(dict.fromkeys(seen)) == list(range(1, len(set(seen)) + 1))
+    assert [t.start_ms for t in scene.turns] == sorted(t.start_ms for t in scene.turns)
+
+
+@given(st.lists(st.tuples(st.integers(0, 900), st.integers(20, 3000), st.integers(1, 4)), max_size=9), words, words)
+def test_exclusive_turns_that_are_the_turns_change_nothing(steps, first, second):
+    at, turns = 0, []
+    for pause, length, speaker in steps:
+        turns.append(Turn(at + pause, at + pause + length, speaker))
+        at += pause + length
+    first, second = sorted(first, key=lambda w: w.start_ms), sorted(second, key=lambda w: w.start_ms)
+    plain = compose("c", 40_000, turns, first, second, [], "en")
+    assert compose("c", 40_000, turns, first, second, [], "en", exclusive=turns[::-1]) == plain
