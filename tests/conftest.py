@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("contract")
+
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "manifests" / "demo"
 

@@ -1,0 +1,246 @@
+"""What every engine promises, as tests: a test module defines the fixture `subject` and inherits `Contract`.
+
+@pytest.fixture(scope="module", params=[Subject("yamnet")], ids=str)
+def subject(request):
+return request.param
+
+class TestContract(Contract): ...
+"""
+
+import base64
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache, cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import soundfile
+
+from paqa.engines._signal import resample
+from paqa.engines.base import ENGINES, Heard, engine_class, package_file
+from paqa.engines.checkpoints import digest, locate
+from paqa.types import Audio
+
+RATES = (8_000, 16_000, 44_100, 48_000)
+HEAVY = (
+    *("torch", "torchaudio", "onnxruntime", "onnx", "ctranslate2", "faster_whisper", "whisper", "demucs", "soxr"),
+    *("panns_inference", "torchlibrosa", "pyannote.audio", "scipy", "sklearn", "librosa", "matplotlib", "numba"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """An engine under the contract: its name, its parameters, and how far its numbers may differ between settings.
+
+    `tolerance` is allowed where another number of threads, or two equal channels in place of one, may round otherwise:
+    0 for engines whose runtimes compute the same in any case. A batch always equals its clips bit for bit.
+    """
+
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+    tolerance: float = 0.0
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def kind(self) -> type[Any]:
+        return engine_class(self.name)
+
+    @property
+    def given(self) -> Any:
+        return self.kind.Params(**self.params)
+
+    @cached_property
+    def engine(self) -> Any:
+        """One instance for all tests: that they all pass shows that calls leave nothing behind."""
+        return self.new()
+
+    def new(self, **how: Any) -> Any:
+        return self.kind(self.given, **how)
+
+
+def sample(name: str) -> Path:
+    """A file of the telephone call that pyannote.audio ships: 30 s, 16 kHz, two speakers; without importing torch."""
+    return Path(importlib.metadata.distribution("pyannote.audio").locate_file(f"pyannote/audio/sample/{name}"))
+
+
+@cache
+def call() -> Audio:
+    samples, rate = soundfile.read(sample("sample.wav"), dtype="float32", always_2d=True)
+    return Audio(samples.T.copy(), rate)
+
+
+def part(start_s: float, end_s: float, rate: int = 16_000) -> Audio:
+    whole = call()
+    cut = whole.samples[:, round(start_s * whole.rate) : round(end_s * whole.rate)]
+    return Audio(resample(cut, whole.rate, rate), rate)
+
+
+def noise(samples: int, channels: int = 1, rate: int = 16_000) -> Audio:
+    drawn = np.random.default_rng(samples).normal(0, 0.1, (channels, samples))
+    return Audio(drawn.astype(np.float32), rate)
+
+
+def silence(samples: int, rate: int = 16_000) -> Audio:
+    return Audio(np.zeros((1, samples), np.float32), rate)
+
+
+def plain(heard: Heard) -> Any:
+    """Everything that was heard, comparable bit for bit."""
+    stems = {name: (stem.rate, stem.samples.shape, stem.samples.tobytes()) for name, stem in heard.stems.items()}
+    return stems, *(getattr(heard, f.name) for f in fields(Heard) if f.name != "stems")
+
+
+def alike(one: Heard, other: Heard, tolerance: float) -> bool:
+    """Whether both heard the same: the same spans and names, and numbers that differ by no more than `tolerance`."""
+    if tolerance == 0.0:
+        return plain(one) == plain(other)
+    scores = {tag.mid: tag.score for tag in other.tags}
+    return (
+        names(one) == names(other)
+        and all(abs(tag.score - scores.get(tag.mid, tag.score)) <= tolerance for tag in one.tags)
+        and all(np.abs(s.samples - other.stems[name].samples).max() <= tolerance for name, s in one.stems.items())
+    )
+
+
+def names(heard: Heard) -> Any:
+    """What was heard, and when, without how sure the engine is."""
+    events = [(e.mid, e.start_ms, e.end_ms) for e in heard.events]
+    words = [(w.text, w.start_ms, w.end_ms) for w in heard.words]
+    return heard.stems.keys(), heard.turns, heard.exclusive, events, words, heard.language
+
+
+def check(heard: Heard, audio: Audio) -> None:
+    """What holds for any engine's answer about any audio."""
+    for stem in heard.stems.values():
+        assert (stem.rate, stem.samples.shape, stem.samples.dtype) == (audio.rate, audio.samples.shape, np.float32)
+        assert np.isfinite(stem.samples).all()
+    if heard.stems:
+        assert set(heard.stems) == {"speech", "background"}
+        assert np.array_equal(heard.stems["background"].samples, audio.samples - heard.stems["speech"].samples)
+    for spans in (heard.turns, heard.exclusive, heard.events, heard.words):
+        assert [s.start_ms for s in spans] == sorted(s.start_ms for s in spans)
+        for span in spans:
+            assert 0 <= span.start_ms < span.end_ms <= audio.duration_ms
+            assert span.start_ms % 10 == span.end_ms % 10 == 0
+    for spans in (heard.words, heard.exclusive):
+        assert all(before.end_ms <= after.start_ms for before, after in pairwise(spans))
+    speakers = list(dict.fromkeys(turn.speaker for turn in heard.turns))
+    assert speakers == list(range(1, len(speakers) + 1))
+    assert {turn.speaker for turn in heard.exclusive} <= set(speakers)
+    assert all(w.text == w.text.strip() != "" and w.speaker is None and 0 <= w.confidence <= 1 for w in heard.words)
+    assert all(0 <= e.score <= 1 for e in (*heard.events, *heard.tags))
+
+
+def output(code: str, **variables: str) -> str:
+    """What a fresh interpreter prints; `variables` are its environment where they are given."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=variables or None)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def altered(path: Path, folder: Path) -> Path:
+    """A copy of a model's file or folder with the same names, in which one byte of its largest file differs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = folder / path.name
+    (shutil.copytree if path.is_dir() else shutil.copyfile)(path, copy)
+    files = [f for f in copy.rglob("*") if f.is_file()] if copy.is_dir() else [copy]
+    with max(files, key=lambda f: f.stat().st_size).open("r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)[0]
+        file.seek(-1, 2)
+        file.write(bytes([last ^ 1]))
+    return copy
+
+
+class Contract:
+    """Shape, rate, alignment, determinism, silence, very short input, stereo, batches, revisions, light imports."""
+
+    @pytest.mark.parametrize("rate", RATES)
+    def test_any_rate(self, subject: Subject, rate: int) -> None:
+        audio = part(14, 18, rate)
+        (heard,) = subject.engine([audio])
+        check(heard, audio)
+        assert plain(heard) != plain(subject.engine([silence(4 * rate, rate)])[0])
+
+    @pytest.mark.parametrize("channels", [1, 2])
+    def test_very_short_clips(self, subject: Subject, channels: int) -> None:
+        clips = [noise(samples, channels) for samples in (1, 2, 100, 320, 399, 511, 4000, 15_999)]
+        for audio, heard in zip(clips, subject.engine(clips), strict=True):
+            check(heard, audio)
+
+    @pytest.mark.parametrize("samples", [1, 320, 48_000])
+    def test_silence_is_heard_as_nothing(self, subject: Subject, samples: int) -> None:
+        audio = silence(samples)
+        (heard,) = subject.engine([audio])
+        check(heard, audio)
+        assert (heard.turns, heard.exclusive, heard.events, heard.words) == ((), (), (), ())
+        assert all(np.abs(stem.samples).max() < 1e-6 for stem in heard.stems.values())
+
+    def test_stereo_of_two_equal_channels_is_heard_as_mono(self, subject: Subject) -> None:
+        one = part(14, 18)
+        two = Audio(np.vstack([one.samples, one.samples]), one.rate)
+        mono, stereo = subject.engine([one])[0], subject.engine([two])[0]
+        check(stereo, two)
+        stems = {n: Audio(s.samples.mean(axis=0, keepdims=True), s.rate) for n, s in stereo.stems.items()}
+        assert alike(replace(stereo, stems=stems), mono, subject.tolerance)
+
+    def test_a_batch_equals_its_clips_in_any_order(self, subject: Subject) -> None:
+        clips = [part(7, 11), silence(8_000), noise(16_000, 2), part(21, 24, 8_000)]
+        alone = [plain(subject.engine([clip])[0]) for clip in clips]
+        assert [plain(heard) for heard in subject.engine(clips)] == alone
+        assert [plain(heard) for heard in subject.engine(clips[::-1])] == alone[::-1]
+        assert list(subject.engine([])) == []
+
+    def test_a_second_instance_hears_the_same(self, subject: Subject) -> None:
+        clip = part(17, 20)
+        before = subject.engine([clip])[0]
+        assert alike(subject.new(threads=2)([clip])[0], before, subject.tolerance)
+        assert plain(subject.engine([clip])[0]) == plain(before)
+
+    def test_does_not_change_its_input(self, subject: Subject) -> None:
+        clip = part(17, 19)
+        before = clip.samples.copy()
+        subject.engine([clip])
+        assert np.array_equal(clip.samples, before)
+
+    def test_revision_and_parameters(self, subject: Subject) -> None:
+        kind, given = subject.kind, subject.given
+        assert kind.name == subject.name
+        assert kind.identify(given) == kind.identify(given) == subject.engine.revision
+        assert all(w.license and w.origin and w.model for w in (*kind.weights, *kind.remotes(given)))
+        assert is_dataclass(kind.Params)
+        assert kind.Params.__dataclass_params__.frozen
+        assert kind.Params() == kind.Params()
+        assert fields(kind.Params)
+
+    def test_the_revision_holds_the_hashes_of_the_weights(self, subject: Subject) -> None:
+        found = subject.kind.identify(subject.given)
+        for weights in subject.kind.weights:
+            recorded = base64.urlsafe_b64encode(bytes.fromhex(digest(Path(package_file(weights))))).decode()
+            assert recorded[:12] in found
+        for remote in subject.kind.remotes(subject.given):
+            assert digest(locate(remote), remote.files) in found
+
+    def test_the_revision_changes_with_the_weights(self, subject: Subject, tmp_path: Path) -> None:
+        for remote in subject.kind.remotes(subject.given)[:1]:
+            other = replace(subject.given, model=str(altered(locate(remote), tmp_path)))
+            assert subject.kind.identify(other) != subject.kind.identify(subject.given)
+
+    def test_importing_and_identifying_loads_nothing_heavy(self, subject: Subject) -> None:
+        module = ENGINES[subject.name].partition(":")[0]
+        params = msgspec.json.encode(subject.given).decode()
+        code = (
+            f"import sys, msgspec; from paqa.engines.base import engine_class; kind = engine_class({subject.name!r});"
+            f"assert kind.identify(msgspec.json.decode({params!r}, type=kind.Params));"
+            f"assert {module!r} in sys.modules; print(*(m for m in {HEAVY} if m in sys.modules))"
+        )
+        assert output(code) == ""
