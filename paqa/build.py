@@ -103,6 +103,7 @@ def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe
             fingerprint = key("recording", recording.id, recording.uri)
             lost.append(Quarantined(recording.id, "ingest", error.reason, error.detail, fingerprint))
             continue
+        lost += _unasked(recording, len(pieces))
         for clip, piece in zip(_clips(recording, pieces, source, recipe), pieces, strict=True):
             if piece.silent:
                 detail = f"{clip.uri} is silent from {piece.start_ms} to {piece.start_ms + piece.duration_ms} ms"
@@ -138,7 +139,16 @@ def _clips(recording: Recording, pieces: Sequence[Piece], source: SourceConfig, 
             offset_ms=piece.start_ms,
             truth=sources.window_truth(truth, name, piece.start_ms, end_ms) if truth else None,
             voice=recording.voice,
+            questions=recording.questions if len(pieces) == 1 else (),
         )
+
+
+def _unasked(recording: Recording, pieces: int) -> Iterator[Quarantined]:
+    """Given questions are about a whole recording: one that was cut loses them."""
+    for question in recording.questions if pieces > 1 else ():
+        detail = f"{recording.uri} was cut into {pieces} clips; raise audio.max_clip_ms to keep its questions"
+        fingerprint = key("given", recording.id, question)
+        yield Quarantined(question.id, "ingest", "question_needs_whole_file", detail, fingerprint)
 
 
 def clip_id(name: str, source: SourceConfig) -> str:
@@ -195,8 +205,8 @@ def mixtures(recipe: Recipe, material: Mapping[str, Sequence[Clip]], lost: Seque
     """All scenes to compose, from the clips of the material sources by source name; `lost` explains a lack of them."""
     planned: list[mix.Mixture] = []
     for config in recipe.mix:
-        speech = material[config.speech] if config.speech else ()
-        sounds = material[config.background] if config.background else ()
+        speech = [clip for name in config.sources("speech") for clip in material[name]]
+        sounds = [clip for name in config.sources("background") for clip in material[name]]
         try:
             planned += mix.plan(config, recipe.seed, recipe.audio, speech, sounds, recipe.split)
         except PaqaError as error:

@@ -11,7 +11,7 @@ import itertools
 import math
 import random
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,7 +21,7 @@ from paqa import spans
 from paqa.audio import quantize, rms
 from paqa.errors import PaqaError
 from paqa.recipe import AudioConfig, MixConfig, SplitConfig
-from paqa.sources import in_order, numbered
+from paqa.sources import MOSTLY, Said, in_order, numbered
 from paqa.spans import Interval
 from paqa.split import by_share
 from paqa.types import AnswersFrom, Audio, Clip, Event, Scene, Split
@@ -51,13 +51,18 @@ Kind = Literal["speech", "sound"]
 
 @dataclass(frozen=True)
 class Placement:
-    """One clip in a scene, from `start_ms` on. `gain` multiplies it after it was brought to the common level."""
+    """One clip in a scene, from `start_ms` on. `gain` multiplies it after it was brought to the common level.
+
+    Of a bed, `length_ms` from `from_ms` on are heard; 0 stands for all of the clip.
+    """
 
     clip_id: str
     sha256: str
     start_ms: int
     gain: float
     kind: Kind
+    from_ms: int = 0
+    length_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,11 +91,12 @@ class _Sound:
 
 @dataclass(frozen=True)
 class _Material:
-    """What one split has to offer: utterances by voice, the shortest of each, and sounds that fit into a scene."""
+    """What one split has to offer: utterances by voice, the shortest of each, sounds that fit a scene, and beds."""
 
     voices: dict[str, list[Clip]]
     shortest: dict[str, int]
     sounds: list[_Sound]
+    beds: list[Clip]
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,9 @@ def plan(
     """`config.scenes` different scenes of at most `audio.max_clip_ms`, each from the material of one split.
 
     An utterance is a clip whose truth has one speaker and a text, a voice is its group; a sound is a clip whose truth
-    has events and no turns. Raises PaqaError where no split has the material, or too little for different scenes.
+    has events and no turns. A bed is a sound whose events last nearly all of it or, where answers are heard, a clip
+    without truth (noise that nobody labelled; it must hold no speech). Raises PaqaError where no split has the
+    material, or too little for different scenes.
     """
     materials = _materials(config, speech, sounds, audio.max_clip_ms)
     offset = _random(seed, config.name, "split").random()
@@ -142,11 +150,11 @@ def _materials(
     """The splits that can make a scene. Content that several clips share counts once, so no two splits share it."""
     unique = {clip.sha256: clip for clip in sorted([*speech, *sounds], key=lambda clip: clip.id, reverse=True)}
     room = max_ms - LEAD_MS[1] - TAIL_MS[1]
-    clips = sorted((c for c in unique.values() if SHORTEST_MS <= c.duration_ms <= room), key=lambda clip: clip.id)
+    clips = sorted((c for c in unique.values() if c.duration_ms >= SHORTEST_MS), key=lambda clip: clip.id)
     splits: dict[Split, _Material] = {}
     for split in SPLITS:
-        material = _material(config, [clip for clip in clips if clip.split == split])
-        enough_sounds = material.sounds or not config.background or not config.sounds[1]
+        material = _material(config, [clip for clip in clips if clip.split == split], room)
+        enough_sounds = material.sounds or material.beds or not config.background or not config.sounds[1]
         if (material.voices or not config.speech) and enough_sounds and (material.voices or material.sounds):
             splits[split] = material
     if not splits:
@@ -161,16 +169,19 @@ def _voice(clip: Clip) -> str:
     return clip.voice or clip.group
 
 
-def _material(config: MixConfig, clips: Sequence[Clip]) -> _Material:
+def _material(config: MixConfig, clips: Sequence[Clip], room: int) -> _Material:
     voices: dict[str, list[Clip]] = defaultdict(list)
     sounds = []
-    for clip in clips:
+    fitting = [clip for clip in clips if clip.duration_ms <= room]
+    for clip in fitting:
         if config.speech and _is_utterance(clip):
             voices[_voice(clip)].append(clip)
         elif config.background and clip.truth and _is_sound(clip):
             labels = frozenset(name for event in clip.truth.events for name in (event.label, event.mid))
             sounds.append(_Sound(clip, _length(clip), labels))
-    return _Material(dict(voices), {voice: min(map(_length, own)) for voice, own in voices.items()}, sounds)
+    shortest = {voice: min(map(_length, own)) for voice, own in voices.items()}
+    beds = [clip for clip in clips if config.bed and _is_bed(clip, config)]
+    return _Material(dict(voices), shortest, sounds, beds)
 
 
 def _is_utterance(clip: Clip) -> bool:
@@ -179,6 +190,12 @@ def _is_utterance(clip: Clip) -> bool:
 
 def _is_sound(clip: Clip) -> bool:
     return clip.truth is not None and bool(clip.truth.events) and not clip.truth.turns
+
+
+def _is_bed(clip: Clip, config: MixConfig) -> bool:
+    if clip.truth is None:
+        return config.answers == "heard"
+    return _is_sound(clip) and spans.total(map(spans.interval, clip.truth.events)) >= MOSTLY * clip.duration_ms
 
 
 def _split(point: float, materials: Mapping[Split, _Material], shares: SplitConfig) -> Split:
@@ -203,22 +220,34 @@ def _draw(request: _Request, name: str, rng: random.Random, material: _Material)
     config = request.config
     utterances = _dialogue(request, rng, material) if material.voices else []
     turns, end = _turns(config, rng, utterances)
-    sounds = _sounds(config, rng, material.sounds, end, request.max_ms) if material.sounds else []
+    bed = _bed(config, rng, material.beds, end)
+    sounds = _sounds(config, rng, material.sounds, end, request.max_ms) if material.sounds and not bed else []
     placed, length = _scatter(rng, sounds, end, request.max_ms)
     placements = [_place(rng, clip, start, "speech") for clip, start in turns]
     placements += [_place(rng, clip, start, "sound") for clip, start in placed]
-    clips = [*utterances, *sounds]
+    if bed:
+        first = rng.randint(0, (bed.duration_ms - end) // GRID_MS) * GRID_MS
+        placements.append(replace(_place(rng, bed, 0, "sound"), from_ms=first, length_ms=end))
+    clips = [*utterances, *sounds, *([bed] if bed else [])]
     return Mixture(
         id=name,
         split=request.split,
         placements=tuple(sorted(placements, key=lambda p: (p.start_ms, p.clip_id))),
-        snr_db=round(rng.uniform(*config.snr_db), 2) if turns and placed else None,
+        snr_db=round(rng.uniform(*config.snr_db), 2) if turns and (placed or bed) else None,
         length_ms=length,
         source="; ".join(sorted({clip.source for clip in clips})),
         license="; ".join(sorted({clip.license for clip in clips})),
         group="+".join(sorted({clip.group for clip in clips})),
         answers=config.answers,
     )
+
+
+def _bed(config: MixConfig, rng: random.Random, beds: Sequence[Clip], end: int) -> Clip | None:
+    """The continuous sound under a dialogue of `end` ms; None where sounds shall be scattered or no bed is as long."""
+    if not beds or not end or rng.random() >= config.bed:
+        return None
+    able = [clip for clip in beds if clip.duration_ms >= end]
+    return rng.choice(able) if able else None
 
 
 def _place(rng: random.Random, clip: Clip, start_ms: int, kind: Kind) -> Placement:
@@ -398,19 +427,24 @@ def render(mixture: Mixture, load: Load, clips: Mapping[str, Clip]) -> tuple[Aud
             start, end = _extent(clip, audio)
             _add(speech, placement, audio, [(start, end)])
             at = placement.start_ms
-            turns.append((at + start, at + end, _voice(clip), clip.truth.transcript if clip.truth else ""))
+            turns.append(_said(clip, at + start, at + end))
         else:
-            own = _own_events(clip)
-            _add(background, placement, audio, [spans.interval(event) for event in own])
+            window = (placement.from_ms, placement.from_ms + (placement.length_ms or _length(clip)))
+            own = _own_events(clip, window)
+            audio = _part(audio, window)
+            _add(background, placement, audio, [spans.interval(e) for e in own] or [(0, audio.duration_ms)])
             events += [_shifted(event, placement.start_ms) for event in own]
     _balance(speech, background, mixture.snr_db, rate)
     clean, rest = quantize(speech.samples), quantize(background.samples)
+    spoken = [truth for p in mixture.placements if p.kind == "speech" and (truth := clips[p.clip_id].truth)]
+    translated_to = _common(truth.translated_to for truth in spoken)
     scene = Scene(
         clip_id=mixture.id,
         duration_ms=mixture.length_ms,
-        turns=numbered(turns),
+        turns=numbered(turns if translated_to else [turn._replace(translation=None) for turn in turns]),
         events=in_order(events),
-        language=_language([clips[p.clip_id] for p in mixture.placements if p.kind == "speech"]),
+        language=_common(truth.language for truth in spoken),
+        translated_to=translated_to,
         snr_db=mixture.snr_db,
     )
     return Audio(clean + rest, rate), Audio(clean, rate), scene
@@ -466,12 +500,18 @@ def _grid(ms: float) -> int:
     return round(ms / GRID_MS) * GRID_MS
 
 
-def _own_events(clip: Clip) -> list[Event]:
-    """A sound's truth on the grid; occurrences of one label closer than 100 ms are one."""
+def _part(audio: Audio, window: Interval) -> Audio:
+    start, end = (ms * audio.rate // 1000 for ms in window)
+    return audio if window[0] == 0 and end >= audio.samples.shape[1] else Audio(audio.samples[:, start:end], audio.rate)
+
+
+def _own_events(clip: Clip, window: Interval) -> list[Event]:
+    """A sound's truth on the grid, from the window's start on; occurrences of one label closer than 100 ms are one."""
     kinds: dict[tuple[str, str], list[Interval]] = defaultdict(list)
     for event in clip.truth.events if clip.truth else ():
         start = _grid(event.start_ms)
-        kinds[event.label, event.mid].append((start, max(start + GRID_MS, _grid(event.end_ms))))
+        if own := spans.clip((start, max(start + GRID_MS, _grid(event.end_ms))), window):
+            kinds[event.label, event.mid].append(own)
     return [Event(*span, *kind) for kind, found in kinds.items() for span in spans.merge(found, MERGE_MS)]
 
 
@@ -479,7 +519,21 @@ def _shifted(event: Event, by: int) -> Event:
     return replace(event, start_ms=event.start_ms + by, end_ms=event.end_ms + by)
 
 
-def _language(clips: Sequence[Clip]) -> str | None:
-    """The language of all utterances, None where they differ or do not tell."""
-    languages = {clip.truth.language for clip in clips if clip.truth}
-    return languages.pop() if len(languages) == 1 else None
+def _said(clip: Clip, start_ms: int, end_ms: int) -> Said:
+    """An utterance as one turn; it keeps an emotion that all its turns share, and a translation that misses none."""
+    turns = [turn for turn in clip.truth.turns if turn.text] if clip.truth else []
+    translations = [turn.translation for turn in turns if turn.translation]
+    return Said(
+        start_ms,
+        end_ms,
+        _voice(clip),
+        " ".join(turn.text for turn in turns),
+        _common(turn.emotion for turn in turns),
+        " ".join(translations) if turns and len(translations) == len(turns) else None,
+    )
+
+
+def _common(values: Iterable[str | None]) -> str | None:
+    """What all are, e.g. the language of all utterances; None where they differ or do not tell."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else None

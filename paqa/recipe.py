@@ -21,6 +21,7 @@ Count = Annotated[int, Meta(ge=0)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Range = tuple[Annotated[float, Meta(ge=-60)], Annotated[float, Meta(le=60)]]
 Counts = tuple[Count, Count]
+Names = Name | tuple[Name, ...]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class SourceConfig:
     use: Literal["clips", "material"] = "clips"
     answers: AnswersFrom = "heard"  # where answers come from when a recording has truth
     license: str = "unknown"  # for rows that state none
+    limit: Positive | None = None  # at most this many rows, drawn by the digests of their ids
     params: dict[str, Any] = field(default_factory=dict)  # the source type's own, see its Params
 
 
@@ -42,8 +44,8 @@ class MixConfig:
 
     name: Name
     scenes: Positive
-    speech: Name | None = None  # a source of utterances
-    background: Name | None = None  # source of sounds
+    speech: Names | None = None  # one or more sources of utterances
+    background: Names | None = None  # one or more sources of sounds
     speakers: Counts = (1, 3)
     turns: Counts = (2, 6)  # utterances a scene, at least one a speaker
     pause_ms: Counts = (150, 900)  # silence between turns
@@ -51,8 +53,14 @@ class MixConfig:
     overlap_ms: Counts = (200, 900)  # by how much
     sounds: Counts = (1, 3)  # occurrences of background sounds
     repeat: Unit = 0.25  # share of scenes in which one sound is heard several times
+    bed: Unit = 0.0  # share of dialogues over one continuous sound instead, cut to their length
     snr_db: Range = (0.0, 20.0)
     answers: AnswersFrom = "truth"
+
+    def sources(self, role: Literal["speech", "background"]) -> tuple[str, ...]:
+        """The names of the sources of a role, none where it has none."""
+        given: Names | None = getattr(self, role)
+        return (given,) if isinstance(given, str) else given or ()
 
 
 @dataclass(frozen=True)
@@ -248,6 +256,7 @@ def _toml_value(text: str) -> Any:
 def check(recipe: Recipe) -> None:
     """What a schema cannot say: names that refer to each other, engines that exist and know their parameters."""
     from paqa.questions import TEMPLATES
+    from paqa.sources import check as check_source
 
     names = [s.name for s in recipe.sources]
     if not names:
@@ -256,17 +265,22 @@ def check(recipe: Recipe) -> None:
     for name in names:
         if names.count(name) > 1:
             raise PaqaError(f"sources: two sources are called {name!r}; names must differ")
+    for source in recipe.sources:
+        check_source(source)
     for mix in recipe.mix:
         if mix.name in names or mixes.count(mix.name) > 1:
             raise PaqaError(f"mix.{mix.name}: a source or another mix has that name too; names must differ")
-        for role, wanted in (("speech", mix.speech), ("background", mix.background)):
-            if wanted is not None and wanted not in names:
+        speech, background = mix.sources("speech"), mix.sources("background")
+        for role, wanted in [("speech", name) for name in speech] + [("background", name) for name in background]:
+            if wanted not in names:
                 raise PaqaError(f"mix.{mix.name}.{role}: no source is called {wanted!r}; known: {', '.join(names)}")
-            if wanted is not None and recipe.sources[names.index(wanted)].use != "material":
+            if recipe.sources[names.index(wanted)].use != "material":
                 raise PaqaError(f'mix.{mix.name}.{role}: source {wanted!r} must have use = "material"')
-        if mix.speech is None and mix.background is None:
+        if not speech and not background:
             raise PaqaError(f"mix.{mix.name}: name a source of speech, of background, or both")
-        if mix.speech is None and mix.sounds[0] < 1:
+        if mix.bed and not (speech and background):
+            raise PaqaError(f"mix.{mix.name}.bed: found {mix.bed}, expected 0 without both speech and background")
+        if not speech and mix.sounds[0] < 1:
             raise PaqaError(f"mix.{mix.name}.sounds: found {mix.sounds[0]}, expected at least 1 where nobody speaks")
         for field_name in ("speakers", "turns", "pause_ms", "overlap_ms", "sounds", "snr_db"):
             low, high = getattr(mix, field_name)

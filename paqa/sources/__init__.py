@@ -1,20 +1,21 @@
-"""One file per native layout -> recordings. A source is a function `(config, path) -> Found`.
+"""One file per native layout -> recordings. A source is a function `(config, path) -> Found` and a dataclass `Params`.
 
 Uris are relative to the source's `root`: the folder itself, or the folder of the list. Truth is about the whole file,
-whose length nobody knows before decoding: a turn over the whole file has `end_ms` 0 (`WHOLE_FILE`) and
-`duration_ms` is 0 until `close_truth` is given the real duration.
+whose length nobody knows before decoding: a turn or event over the whole file has `end_ms` 0 (`WHOLE_FILE`) and
+`duration_ms` is 0 until `close_truth` is given the real duration. A source file imports nothing heavy at its top.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TypeVar
+from types import ModuleType
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -26,9 +27,17 @@ from paqa.types import Event, Quarantined, Recording, Scene, Turn, Word
 SOURCES: dict[str, str] = {
     "folder": "paqa.sources.folder:recordings",
     "jsonl": "paqa.sources.jsonl:recordings",
+    "references": "paqa.sources.references:recordings",
+    "questions": "paqa.sources.questions:recordings",
+    "lhotse": "paqa.sources.lhotse:recordings",
+    "hub": "paqa.sources.hub:recordings",
+    "meld": "paqa.sources.meld:recordings",
+    "covost2": "paqa.sources.covost2:recordings",
+    "musan": "paqa.sources.musan:recordings",
+    "fsd50k": "paqa.sources.fsd50k:recordings",
 }
 PACKAGE = "package:"
-WHOLE_FILE = 0  # `end_ms` of a turn that lasts as long as its file
+WHOLE_FILE = 0  # `end_ms` of a turn or event that lasts as long as its file
 SLIVER_MS = 100  # what a cut leaves of a span counts from this length on
 MOSTLY = 0.8  # a cut turn keeps its text where at least this share of it is inside
 
@@ -36,24 +45,63 @@ Found = Iterator[Recording | Quarantined]
 T = TypeVar("T")
 
 
+class Said(NamedTuple):
+    """A turn with its speaker's name, as annotations have it."""
+
+    start_ms: int
+    end_ms: int
+    name: str
+    text: str = ""
+    emotion: str | None = None
+    translation: str | None = None
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """Nothing to choose."""
+
+
 def recordings(config: SourceConfig, folder: Path) -> Found:
     """Everything that a source holds, in a stable order, broken rows included as `Quarantined`.
 
-    `folder` is the recipe's. Of two recordings with one id the second is quarantined. Raises PaqaError where the
-    whole source is missing or of an unknown type.
+    `folder` is the recipe's. Of two recordings with one id the second is quarantined. With a `limit`, the rows whose
+    ids have the smallest digests are left, broken ones among them. Raises PaqaError where the whole source is missing
+    or of an unknown type.
     """
+    module, name = _module(config)
+    source: Callable[[SourceConfig, Path], Found] = getattr(module, name)
+    found = _unique(config, source(config, folder / config.path))
+    return found if config.limit is None else _drawn(list(found), config.limit)
+
+
+def _module(config: SourceConfig) -> tuple[ModuleType, str]:
     if config.type not in SOURCES:
         raise PaqaError(f"source {config.name!r} has type {config.type!r}; expected one of {', '.join(SOURCES)}")
     module, name = SOURCES[config.type].split(":")
-    source: Callable[[SourceConfig, Path], Found] = getattr(import_module(module), name)
+    return import_module(module), name
+
+
+def _unique(config: SourceConfig, rows: Found) -> Found:
     seen: dict[str, str] = {}
-    for found in source(config, folder / config.path):
+    for found in rows:
         if isinstance(found, Recording) and found.id in seen:
             detail = f"{config.name}: id {found.id!r} of {found.uri} already names {seen[found.id]}; ids must differ"
             found = quarantined(found.id, Rejected("duplicate_id", detail), f"{found.id} {found.uri}")
         elif isinstance(found, Recording):
             seen[found.id] = found.uri
         yield found
+
+
+def _drawn(rows: list[Recording | Quarantined], limit: int) -> Found:
+    """`limit` rows in their order; which ones depends on each id alone, so that a new row displaces one at most."""
+    digests = [hashlib.sha256(row.id.encode("utf-8", "surrogateescape")).digest() for row in rows]
+    kept = set(sorted(range(len(rows)), key=lambda i: (digests[i], i))[:limit])
+    yield from (row for i, row in enumerate(rows) if i in kept)
+
+
+def check(config: SourceConfig) -> None:
+    """PaqaError where the type is unknown, or params are not what its `Params` says; looks at no file."""
+    parameters(config, getattr(_module(config)[0], "Params", NoParams))
 
 
 def parameters(config: SourceConfig, kind: type[T]) -> T:
@@ -142,16 +190,17 @@ def _module_folders(name: str) -> Iterator[Path]:
 
 
 def close_truth(scene: Scene, duration_ms: int) -> Scene:
-    """A source's truth once the file is decoded: real duration, whole-file turns ended, spans cut to the file."""
+    """A source's truth once the file is decoded: real duration, whole-file spans ended, all spans cut to the file."""
     turns = tuple(replace(turn, end_ms=duration_ms) if turn.end_ms == WHOLE_FILE else turn for turn in scene.turns)
-    return window_truth(replace(scene, turns=turns), scene.clip_id, 0, duration_ms)
+    events = tuple(replace(e, end_ms=duration_ms) if e.end_ms == WHOLE_FILE else e for e in scene.events)
+    return window_truth(replace(scene, turns=turns, events=events), scene.clip_id, 0, duration_ms)
 
 
 def window_truth(scene: Scene, clip_id: str, start_ms: int, end_ms: int) -> Scene:
     """What a scene says about its window `[start_ms, end_ms)`, times relative to the window.
 
     Speakers are numbered anew by first appearance. What the edge leaves of a span is dropped under 100 ms; a cut turn
-    keeps its text only where at least 80 % of it is inside. A word belongs where its middle lies.
+    keeps its text and labels only where at least 80 % of it is inside. A word belongs where its middle lies.
     """
     window = (start_ms, end_ms)
     cut = [(turn, _cut(spans.interval(turn), window)) for turn in scene.turns]
@@ -180,8 +229,9 @@ def _cut(span: spans.Interval, window: spans.Interval) -> spans.Interval | None:
 
 def _shortened(turn: Turn, left: spans.Interval) -> Turn:
     inside = left[1] - left[0]
-    keeps = inside >= MOSTLY * (turn.end_ms - turn.start_ms)
-    return replace(turn, start_ms=left[0], end_ms=left[1], text=turn.text if keeps else "")
+    if inside < MOSTLY * (turn.end_ms - turn.start_ms):
+        turn = replace(turn, text="", emotion=None, translation=None)
+    return replace(turn, start_ms=left[0], end_ms=left[1])
 
 
 def _words(words: tuple[Word, ...], window: spans.Interval, numbers: dict[int, int]) -> tuple[Word, ...]:
@@ -194,15 +244,35 @@ def _words(words: tuple[Word, ...], window: spans.Interval, numbers: dict[int, i
     return tuple(inside)
 
 
-def numbered(turns: Sequence[tuple[int, int, str, str]]) -> tuple[Turn, ...]:
-    """Turns `(start_ms, end_ms, speaker name, text)` in order of start, names as numbers by first appearance."""
-    ordered = sorted(turns, key=lambda turn: (turn[0], turn[1], turn[2]))
+def numbered(said: Sequence[Said]) -> tuple[Turn, ...]:
+    """Turns in order of start, names as numbers by first appearance."""
+    ordered = sorted(said, key=lambda turn: turn[:3])
     numbers: dict[str, int] = {}
     for turn in ordered:
-        numbers.setdefault(turn[2], len(numbers) + 1)
-    return tuple(Turn(start, end, numbers[name], text) for start, end, name, text in ordered)
+        numbers.setdefault(turn.name, len(numbers) + 1)
+    return tuple(Turn(t.start_ms, t.end_ms, numbers[t.name], t.text, t.emotion, t.translation) for t in ordered)
 
 
-def in_order(events: list[Event]) -> tuple[Event, ...]:
+def linked(speakers: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """A group for each recording by its speakers' names: those that share one, directly or by others, share a group.
+
+    The group is called after the first speaker's name in it, the recording itself where nobody is named.
+    """
+    leader: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while leader.setdefault(name, name) != name:
+            name = leader[name]
+        return name
+
+    known = {recording: sorted(names) for recording, names in speakers.items()}
+    for names in known.values():
+        for name in names[1:]:
+            first, second = sorted((find(names[0]), find(name)))
+            leader[second] = first
+    return {recording: find(names[0]) if names else recording for recording, names in known.items()}
+
+
+def in_order(events: Iterable[Event]) -> tuple[Event, ...]:
     """Events in order of start."""
     return tuple(sorted(events, key=lambda event: (event.start_ms, event.end_ms, event.label)))

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
-from paqa import spans
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig
-from paqa.sources import WHOLE_FILE, in_order, locate, numbered, quarantined
+from paqa.sources import WHOLE_FILE, Said, in_order, locate, numbered, quarantined, transcripts
+from paqa.sources.transcripts import rttm_line, stm_line
 from paqa.types import Event, Identifier, Ms, Quarantined, Recording, Scene
 
 
@@ -33,6 +31,8 @@ class TurnRow(SpanRow, forbid_unknown_fields=True, frozen=True):
 
     speaker: str
     text: str = ""
+    emotion: str | None = None
+    translation: str | None = None
 
 
 class EventRow(SpanRow, forbid_unknown_fields=True, frozen=True):
@@ -48,8 +48,8 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     Who speaks comes in one form at most: `text` + `speaker` (the whole file is one turn), `turns`, or `rttm` and/or
     `stm`; `events` may join any of them. `group` is by default the speaker beside `text`, else the id. Answers
     come from truth only where both who speaks and `events` are given (an empty list says that there is none): what a
-    row does not mention may still be heard. `synthetic`
-    speech or sound is marked in the recording's source, where it does not say so itself: "NAME (synthetic)".
+    row does not mention may still be heard. `emotion` and `translation` (in the language `translated_to`) belong to
+    `text`. `synthetic` speech or sound is marked in the recording's source: "NAME (synthetic)".
     """
 
     id: Identifier
@@ -62,6 +62,9 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     synthetic: bool = False
     text: str | None = None
     speaker: str | None = None
+    emotion: str | None = None
+    translation: str | None = None
+    translated_to: str | None = None
     turns: tuple[TurnRow, ...] | None = None
     events: tuple[EventRow, ...] | None = None
     rttm: str | None = None
@@ -69,15 +72,6 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 KNOWN_KEYS = tuple({*Row.__struct_fields__, *TurnRow.__struct_fields__, *EventRow.__struct_fields__})
-
-
-class Said(NamedTuple):
-    """A turn with its speaker's name, as annotations have it."""
-
-    start_ms: int
-    end_ms: int
-    name: str
-    text: str
 
 
 def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarantined]:
@@ -116,6 +110,8 @@ def _row(line: bytes) -> Row:
         raise Rejected("bad_row", f"{' and '.join(forms)} both say who speaks; keep one of them, or rttm with stm")
     if (row.text is None) != (row.speaker is None):
         raise Rejected("bad_row", "`text` and `speaker` come together; add the missing one")
+    if row.text is None and (row.emotion or row.translation):
+        raise Rejected("bad_row", "`emotion` and `translation` belong to `text`; move them into `turns`")
     spanned: tuple[SpanRow, ...] = (*(row.turns or ()), *(row.events or ()))
     for span in spanned:
         if span.end_ms <= span.start_ms:
@@ -156,99 +152,19 @@ def _truth(row: Row, folder: Path) -> Scene | None:
         return None
     events = [Event(e.start_ms, e.end_ms, e.label, e.mid) for e in row.events or ()]
     turns = numbered(said or ())
-    return Scene(row.id, duration_ms=0, turns=turns, events=in_order(events), language=row.language)
+    return Scene(
+        row.id, 0, turns=turns, events=in_order(events), language=row.language, translated_to=row.translated_to
+    )
 
 
 def _said(row: Row, folder: Path) -> list[Said] | None:
     """Who speaks according to the row; None where it does not tell."""
     if row.text is not None and row.speaker is not None:
-        return [Said(0, WHOLE_FILE, row.speaker, row.text)]
+        return [Said(0, WHOLE_FILE, row.speaker, row.text, row.emotion, row.translation)]
     if row.turns is not None:
-        return [Said(turn.start_ms, turn.end_ms, turn.speaker, turn.text) for turn in row.turns]
-    turns = _annotation(row.rttm, row.path, folder, _rttm_line) if row.rttm else None
-    texts = _annotation(row.stm, row.path, folder, _stm_line) if row.stm else None
+        return [Said(t.start_ms, t.end_ms, t.speaker, t.text, t.emotion, t.translation) for t in row.turns]
+    turns = transcripts.about(row.path, transcripts.turns(row.rttm, folder, rttm_line), row.rttm) if row.rttm else None
+    texts = transcripts.about(row.path, transcripts.turns(row.stm, folder, stm_line), row.stm) if row.stm else None
     if turns is None:
         return texts
-    return turns if texts is None else attach(turns, texts)
-
-
-Parsed = tuple[str, Said]  # the recording's name in the annotation, and one turn
-
-
-def _annotation(uri: str, path: str, folder: Path, parse: Callable[[str], Parsed | None]) -> list[Said]:
-    """The turns of an annotation file that are about one recording.
-
-    Where it covers several, the one named like the audio file counts. Raises `Rejected` with `bad_truth`.
-    """
-    try:
-        lines = locate(uri, folder).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Rejected("bad_truth", f"{uri} cannot be read ({error}); expected a UTF-8 text file, check it") from None
-    found: dict[str, list[Said]] = defaultdict(list)
-    for number, line in enumerate(lines, 1):
-        try:
-            parsed = parse(line)
-        except (ValueError, IndexError):
-            raise Rejected("bad_truth", f"{uri}, line {number}: {line[:80]!r} has another format; correct it") from None
-        if parsed:
-            found[parsed[0]].append(parsed[1])
-    stem = PurePosixPath(path).stem
-    if stem not in found and len(found) != 1:
-        names = ", ".join(sorted(found)[:5]) or "nothing"
-        raise Rejected("bad_truth", f"{uri} has no turns of {stem!r}, found {names}; name the recording like its file")
-    return sorted(found.get(stem) or next(iter(found.values())))
-
-
-def _rttm_line(line: str) -> Parsed | None:
-    """`SPEAKER file channel start duration <NA> <NA> name …`, seconds; other types of line do not count."""
-    fields = line.split()
-    if not fields or fields[0] != "SPEAKER":
-        return None
-    start, duration = float(fields[3]), float(fields[4])
-    return fields[1], _checked(start, start + duration, fields[7], "")
-
-
-def _stm_line(line: str) -> Parsed | None:
-    """`file channel name start end [<label>] text`, seconds; comments and unscored segments do not count."""
-    fields = line.split(maxsplit=5)
-    if not fields or line.startswith(";;"):
-        return None
-    text = re.sub(r"^<[^>]*>\s*", "", fields[5]) if len(fields) > 5 else ""
-    if text == "ignore_time_segment_in_scoring" or fields[2] == "inter_segment_gap":
-        return None
-    return fields[0], _checked(float(fields[3]), float(fields[4]), fields[2], text)
-
-
-def _checked(start: float, end: float, name: str, text: str) -> Said:
-    if not 0 <= start < end < 1e7:
-        raise ValueError
-    return Said(round(start * 1000), round(end * 1000), name, text.strip())
-
-
-def attach(turns: Sequence[Said], texts: Sequence[Said]) -> list[Said]:
-    """Turns with the texts of another annotation whose speaker names may differ.
-
-    A name stands for the speaker it overlaps most over the whole file. A text goes to that speaker's turn with the
-    largest overlap, several to one turn in order of start; a text that overlaps none becomes a turn of its own.
-    """
-    names = _same_speaker(turns, texts)
-    said: list[list[str]] = [[] for _ in turns]
-    alone = []
-    for text in sorted(texts):
-        name = names.get(text.name, text.name)
-        shared = [spans.overlap(turn[:2], text[:2]) if turn.name == name else 0 for turn in turns]
-        best = max(range(len(turns)), key=shared.__getitem__, default=0)
-        if turns and shared[best]:
-            said[best].append(text.text)
-        else:
-            alone.append(text._replace(name=name))
-    joined = [turn._replace(text=" ".join(filter(None, parts))) for turn, parts in zip(turns, said, strict=True)]
-    return sorted([*joined, *alone])
-
-
-def _same_speaker(turns: Sequence[Said], texts: Sequence[Said]) -> dict[str, str]:
-    shared: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for text in texts:
-        for turn in turns:
-            shared[text.name][turn.name] += spans.overlap(turn[:2], text[:2])
-    return {name: max(sorted(of), key=of.__getitem__) for name, of in shared.items() if any(of.values())}
+    return turns if texts is None else transcripts.attach(turns, texts)
