@@ -8,12 +8,13 @@ import pytest
 from contract import Contract, Subject, call, check, output, part, sample
 
 from paqa import ontology
+from paqa.engines._events import Hops, class_spans, distinct, snapped
 from paqa.engines._signal import frames, mel_slaney
 from paqa.engines.base import Weights, engine_class, package_revision
 from paqa.engines.clustering import Belief, cluster, unit
 from paqa.engines.faster_whisper import on_grid
 from paqa.engines.silero_dvector import SileroDVectorParams, best_path
-from paqa.engines.yamnet import YamNetParams, class_spans, distinct, snapped
+from paqa.engines.yamnet import YamNetParams
 from paqa.errors import PaqaError
 from paqa.types import Audio, Event
 
@@ -219,9 +220,9 @@ def test_edges_snap_to_the_level_only_where_it_changes_nearby():
 
 
 def test_class_spans_need_a_sure_patch_and_last_while_it_is_likely():
-    params = YamNetParams(hop_ms=100, on_threshold=0.8, off_threshold=0.2, max_gap_ms=0)
     sure = np.array([0, 0.1, 0.3, 0.9, 0.4, 0.1, 0, 0.5, 0.5, 0])
-    assert class_spans(sure, params) == [(150, 450)]
+    assert class_spans(sure, 0.8, 0.2, Hops(100, early_ms=50), max_gap_ms=0) == [(150, 450)]
+    assert class_spans(sure, 0.8, 0.2, Hops(100), max_gap_ms=0) == [(200, 500)]
 
 
 def test_the_most_specific_of_equals_is_kept_and_weak_rivals_go():

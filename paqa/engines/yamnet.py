@@ -16,13 +16,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from paqa import ontology
+from paqa.engines._events import EXCLUDED, Classes, Hops, events, smoothed, tags
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_htk, mono
 from paqa.engines.base import Heard, Weights, package_file, package_revision
 from paqa.engines.checkpoints import Remote
-from paqa.spans import Interval, from_frames, intersect, interval, merge, total
-from paqa.types import Audio, Event, Stage, Tag
+from paqa.types import Audio, Stage
 
 BEHAVIOUR = 2  # raise it when the same weights and parameters would give other events
 RATE = 16_000  # Hz
@@ -30,26 +29,6 @@ WINDOW, HOP, N_FFT = 400, 160, 512  # samples: 25 ms, 10 ms
 PATCH = 96  # frames of 10 ms
 INPUT_SCALE, INPUT_ZERO = np.float32(0.04793788), 144  # in the ONNX: audio_scale, audio_zero_point
 OUTPUT_SCALE, OUTPUT_ZERO = np.float32(0.7565417), 190  # class_scores_scale, class_scores_zero_point
-
-EXCLUDED = (
-    # speech, which diarization and transcription report
-    "/m/09x0r",
-    "/m/0ytgt",
-    "/m/01h8n0",
-    "/m/02qldy",
-    "/m/0261r1",
-    "/m/0brhx",
-    "/m/02rtxlg",
-    # silence, and where the recording was made: no event
-    "/m/028v0c",
-    "/t/dd00125",
-    "/t/dd00126",
-    "/t/dd00127",
-    "/t/dd00128",
-    "/t/dd00129",
-    "/m/01b9nn",
-    "/m/01jnbd",
-)
 
 
 @dataclass(frozen=True)
@@ -104,8 +83,8 @@ class YamNet:
         self.params = params
         self.revision = self.identify(params)
         self._session = load_zipped(package_file(self.weights[0]), device, threads)
-        self.mids, self.labels = read_class_map(package_file(self.weights[1]))
-        self._listed = ~np.isin(self.mids, params.excluded)
+        self.classes = Classes.listed(read_class_map(package_file(self.weights[1])), params, params.excluded)
+        self._hops = Hops(params.hop_ms, params.hop_ms // 2)  # a patch is centred at its hop
         self._mel = mel_htk(RATE, N_FFT, 64, 125.0, 7500.0).astype(np.float32)
         self._window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
 
@@ -118,23 +97,11 @@ class YamNet:
             return Heard()
         mel = self.log_mel(np.pad(signal, (PATCH // 2 * HOP, PATCH * HOP + WINDOW)))
         probabilities = self.probabilities(mel, len(signal))
-        peaks = probabilities.max(axis=0)
-        order = [k for k in np.argsort(-peaks, kind="stable") if peaks[k] > self.params.tag_floor]
         level = level_db(mel[PATCH // 2 :], audio.duration_ms)
-        tags = tuple(Tag(self.mids[k], float(peaks[k])) for k in order)
-        return Heard(events=self.events(probabilities, level, audio.duration_ms), tags=tags)
-
-    def events(self, probabilities: np.ndarray, level: np.ndarray, duration_ms: int) -> tuple[Event, ...]:
-        """Events from `(patches, 521)` probabilities and the level in dB every 10 ms, in order of start."""
-        p = self.params
-        found = []
-        for k in np.flatnonzero(self._listed & (probabilities.max(axis=0) >= p.on_threshold)):
-            spans = [snapped(span, level, p) for span in class_spans(probabilities[:, k], p)]
-            for start, end in merge([(a, min(b, duration_ms // 10 * 10)) for a, b in spans], p.max_gap_ms):
-                score = float(probabilities[start // p.hop_ms : -(-end // p.hop_ms) + 1, k].max())
-                if end - start >= p.min_duration_ms:
-                    found.append(Event(start, end, self.labels[k], self.mids[k], score))
-        return tuple(sorted(distinct(found, p), key=lambda event: (event.start_ms, event.end_ms, event.mid)))
+        return Heard(
+            events=events(probabilities, level, audio.duration_ms, self.classes, self._hops, self.params),
+            tags=tags(probabilities.max(axis=0), self.classes.mids, self.params.tag_floor),
+        )
 
     def log_mel(self, signal: np.ndarray) -> np.ndarray:
         """`ln(mel + 0.001)` of the magnitude spectrum of a signal `(n,)`, n >= 400: float32 `(frames, 64)`."""
@@ -153,61 +120,9 @@ class YamNet:
         return 1.0 / (1.0 + np.exp(-np.clip(logits, -80.0, 80.0)))
 
 
-def class_spans(probability: np.ndarray, params: YamNetParams) -> list[Interval]:
-    """Spans in ms where one class sounds, from its probability `(patches,)`; a patch stands for one hop."""
-    hop, half = params.hop_ms, params.hop_ms // 2
-    runs = from_frames((probability >= params.off_threshold).tolist(), 1)
-    loud = [(a, b) for a, b in runs if probability[a:b].max() >= params.on_threshold]
-    return merge([(max(0, a * hop - half), b * hop - half) for a, b in loud], params.max_gap_ms)
-
-
 def level_db(mel: np.ndarray, duration_ms: int) -> np.ndarray:
     """The level in dB of every 10 ms of the clip, over about 50 ms, from log-mel frames that start with the clip."""
-    loudness = 20 * np.log10(np.exp(mel).mean(axis=1))
-    smooth = np.convolve(np.pad(loudness, 2, mode="edge"), np.full(5, 0.2), mode="valid")
-    return smooth[: max(1, -(-duration_ms // 10))]
-
-
-def snapped(span: Interval, level: np.ndarray, params: YamNetParams) -> Interval:
-    """The span with its edges where the level rises and falls, if that is near; else as it was, inside the clip."""
-    start, end = span[0] // 10, min(-(-span[1] // 10), len(level))
-    start, reach = min(start, end - 1), params.snap_ms // 10
-    floor, peak = np.percentile(level, 10), level[start:end].max()
-    active = level >= max(floor + params.rise_db, peak - params.range_db)
-    from_end = nearest_edge(active[::-1], len(level) - end, reach)
-    return nearest_edge(active, start, reach) * 10, (len(level) - from_end) * 10
-
-
-def nearest_edge(active: np.ndarray, start: int, reach: int) -> int:
-    """Where the sound at `start`, or the next one, begins; `start` if that is more than `reach` frames away."""
-    edge = start
-    if active[start]:
-        while edge > 0 and active[edge - 1]:
-            edge -= 1
-    else:
-        while edge < len(active) and not active[edge]:
-            edge += 1
-    return edge if abs(edge - start) <= reach and edge < len(active) else start
-
-
-def distinct(events: list[Event], params: YamNetParams) -> list[Event]:
-    """Without events that others of the same time make redundant: a kind and its genus, and weaker rivals."""
-    return [event for event in events if not covered(event, [o for o in events if displaces(o, event, params)])]
-
-
-def displaces(other: Event, event: Event, params: YamNetParams) -> bool:
-    """Whether `other`, where it sounds at the same time, is the better name for what is heard."""
-    if event.mid in ontology.ancestors(other.mid):
-        return other.score >= event.score - params.specific_margin
-    if other.mid in ontology.ancestors(event.mid):
-        return event.score < other.score - params.specific_margin
-    return event.mid != other.mid and event.score < other.score - params.rival_margin
-
-
-def covered(event: Event, others: list[Event]) -> bool:
-    """Whether the others together cover at least half of the event."""
-    shared = intersect([interval(event)], [interval(other) for other in others])
-    return total(shared) * 2 >= event.end_ms - event.start_ms
+    return smoothed(20 * np.log10(np.exp(mel).mean(axis=1)), duration_ms)
 
 
 def load_zipped(path: str, device: str, threads: int) -> Any:
@@ -219,8 +134,7 @@ def load_zipped(path: str, device: str, threads: int) -> Any:
         return open_session(str(model), device, threads)
 
 
-def read_class_map(path: str) -> tuple[list[str], list[str]]:
-    """Machine ids and labels of the 521 classes, in the order of the network's outputs."""
+def read_class_map(path: str) -> list[str]:
+    """Machine ids of the 521 classes, in the order of the network's outputs."""
     with open(path, newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
-    return [row["mid"] for row in rows], [row["display_name"] for row in rows]
+        return [row["mid"] for row in csv.DictReader(lines)]
