@@ -6,16 +6,17 @@ Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (20
 from __future__ import annotations
 
 import os.path
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from paqa.engines._signal import mono
+from paqa.engines._words import on_grid
 from paqa.engines.base import Heard, Weights, package_file, package_revision
 from paqa.engines.checkpoints import Remote
-from paqa.types import Audio, Stage, Word
+from paqa.types import Audio, Stage
 
 BEHAVIOUR = 2  # raise it when the same weights and parameters would give other words
 RATE = 16_000  # Hz
@@ -112,20 +113,3 @@ class FasterWhisper:
         )
         timed = (word for segment in segments for word in segment.words or ())
         return Heard(words=on_grid(timed, audio.duration_ms, p.shortest_word_ms), language="en")
-
-
-def on_grid(timed: Iterable[Any], duration_ms: int, shortest_ms: int) -> tuple[Word, ...]:
-    """Whisper's words (`start`, `end` in seconds) on the 10 ms grid: in order, disjoint, not empty, inside the clip.
-
-    Whisper gives many words no width; they take `shortest_ms` from the pause before them where there is one.
-    """
-    words: list[Word] = []
-    for word in timed:
-        text = word.word.strip()
-        free = words[-1].end_ms if words else 0
-        end = min(round(word.end * 100) * 10, duration_ms // 10 * 10)
-        start = max(free, min(round(word.start * 100) * 10, end - shortest_ms))
-        end = max(end, start + 10)
-        if text and end <= duration_ms:
-            words.append(Word(start, end, text, confidence=float(np.clip(word.probability, 0.0, 1.0))))
-    return tuple(words)

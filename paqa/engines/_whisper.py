@@ -1,0 +1,64 @@
+"""openai-whisper's decoder for several windows with several beams each.
+
+The library's beam search takes one window at a time, and works keys and values of the audio out anew for every beam.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+
+class Aligner(NamedTuple):
+    """What the library's alignment wants of a model; it is given features where it expects a spectrogram."""
+
+    decoder: Any
+    device: Any
+    dims: Any
+    alignment_heads: Any
+
+    def __call__(self, features: Any, tokens: Any) -> Any:
+        return self.decoder(tokens, features)
+
+
+@cache
+def folded() -> type[Any]:
+    """A module around cross-attention that takes the beams of a window for further positions of one query.
+
+    All beams attend to the same audio, so its keys and values are worked out once a window and not once a beam.
+    """
+    from torch import nn
+
+    class Folded(nn.Module):
+        def __init__(self, inner: Any):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: Any, xa: Any = None, mask: Any = None, kv_cache: Any = None) -> Any:
+            beams, length = x.shape[0] // xa.shape[0], x.shape[1]
+            out, qk = self.inner(x.reshape(xa.shape[0], beams * length, -1), xa, mask, kv_cache)
+            return out.reshape(x.shape), qk
+
+    return Folded
+
+
+@cache
+def batched() -> type[Any]:
+    """The library's decoding task, for several windows with several beams each.
+
+    The library pairs every beam with its window's audio only where there is one window; the folded attention wants
+    one row of audio a window, the rest of the task one a beam.
+    """
+    from whisper.decoding import DecodingTask
+
+    class Batched(DecodingTask):  # type: ignore[misc]
+        def _get_audio_features(self, mel: Any) -> Any:
+            return super()._get_audio_features(mel).repeat_interleave(self.n_group, dim=0)
+
+        def _detect_language(self, audio_features: Any, tokens: Any) -> Any:
+            return super()._detect_language(audio_features[:: self.n_group], tokens)
+
+        def _main_loop(self, audio_features: Any, tokens: Any) -> Any:
+            return super()._main_loop(audio_features[:: self.n_group], tokens)
+
+    return Batched

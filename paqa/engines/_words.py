@@ -1,0 +1,44 @@
+"""What the transcribers share: words on the grid, and the signs of a hallucination."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from paqa.types import Word
+
+LONGEST_NGRAM = 6  # words; longer loops compress well enough to be found by their compression ratio
+
+
+def on_grid(timed: Iterable[Any], duration_ms: int, shortest_ms: int) -> tuple[Word, ...]:
+    """Whisper's words (`start`, `end` in seconds) on the 10 ms grid: in order, disjoint, not empty, inside the clip.
+
+    Whisper gives many words no width; they take `shortest_ms` from the pause before them where there is one.
+    """
+    words: list[Word] = []
+    for word in timed:
+        text = word.word.strip()
+        free = words[-1].end_ms if words else 0
+        end = min(round(word.end * 100) * 10, duration_ms // 10 * 10)
+        start = max(free, min(round(word.start * 100) * 10, end - shortest_ms))
+        end = max(end, start + 10)
+        if text and end <= duration_ms:
+            words.append(Word(start, end, text, confidence=float(np.clip(word.probability, 0.0, 1.0))))
+    return tuple(words)
+
+
+def loops(words: Sequence[str], times: int) -> bool:
+    """Whether one to six words come so many times in a row: a decoder's loop rather than speech."""
+    said = [word.casefold().strip(".,!?;:") for word in words]
+    return any(_in_a_row(said, n, times) for n in range(1, LONGEST_NGRAM + 1))
+
+
+def _in_a_row(said: Sequence[str], n: int, times: int) -> bool:
+    same = 0
+    for word, later in zip(said, said[n:], strict=False):
+        same = same + 1 if word == later else 0
+        if same >= n * (times - 1):
+            return True
+    return False
