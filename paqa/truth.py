@@ -53,7 +53,7 @@ def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
         tags=hear.perception(clip, tagging, nodes[0], store).tags,
         group=clip.corpus,
         turns_known=clip.uri.startswith("mix:") or bool(clip.truth.turns),
-        events_known=clip.uri.startswith("mix:") or bool(clip.truth.events),
+        events_known=bool(clip.truth.events) or (clip.uri.startswith("mix:") and clip.answers == "truth"),
         si_sdr_mix=mixed,
         si_sdr_speech=cleaned,
     )

@@ -285,3 +285,73 @@ def test_render_refuses_mixed_rates() -> None:
     rates = iter([8000, *[RATE] * 20])
     with pytest.raises(PaqaError, match="expected one form"):
         mix.render(mixture, lambda _: Audio(np.ones((1, 999), np.float32), next(rates)), clips)
+
+
+BED = replace(CONFIG, scenes=40, bed=0.5, sounds=(1, 2), answers="heard")
+
+
+def noise(name: str, duration_ms: int, split: Split) -> Clip:
+    """A recording that nobody labelled."""
+    return replace(clip(name, duration_ms, name, split, Scene(name, duration_ms)), truth=None)
+
+
+def music(name: str, duration_ms: int, split: Split) -> Clip:
+    event = Event(0, duration_ms, "Music", "/m/04rlf")
+    return clip(name, duration_ms, name, split, Scene(name, duration_ms, events=(event,)))
+
+
+def test_beds_last_as_long_as_the_dialogue() -> None:
+    speech, sounds = corpus()
+    beds = [make(f"{make.__name__}{split}", 30_000, split) for split in SPLITS for make in (noise, music)]
+    planned = plan(BED, speech, [*sounds, *beds])
+    clips = {c.id: c for c in [*speech, *sounds, *beds]}
+    used = Counter(clips[p.clip_id].source for m in planned for p in m.placements if p.length_ms)
+    assert 10 <= sum(used.values()) <= 30
+    assert len(used) == 2
+    for mixture in planned:
+        background = [p for p in mixture.placements if p.kind == "sound"]
+        assert mixture.snr_db is not None
+        assert background
+        for placement in background:
+            if placement.length_ms:
+                assert background == [placement]
+                assert (placement.start_ms, placement.length_ms) == (0, mixture.length_ms)
+                assert 0 <= placement.from_ms <= 30_000 - mixture.length_ms
+    from_truth = plan(replace(BED, answers="truth", bed=1.0), speech, [*sounds, *beds])
+    assert {p.clip_id for m in from_truth for p in m.placements if p.length_ms} <= {b.id for b in beds if b.truth}
+
+
+def test_no_beds_no_change() -> None:
+    speech, sounds = corpus()
+    long = [music(f"bed{split}", 30_000, split) for split in SPLITS]
+    assert plan(CONFIG, speech, [*sounds, *long]) == plan(CONFIG, speech, sounds)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_render_a_bed(labelled: bool) -> None:
+    rng = np.random.default_rng(1)
+    audios = [Audio(quantize(rng.normal(0, 0.1, (1, RATE * s)).astype(np.float32)), RATE) for s in (2, 30)]
+    make = music if labelled else noise
+    clips = [utterance("said", 2000, "v", "train"), make("bed", 30_000, "train")]
+    clips = [replace(c, sha256=digest(a)) for c, a in zip(clips, audios, strict=True)]
+    config = replace(BED, scenes=1, bed=1.0, speakers=(1, 1), turns=(1, 1), snr_db=(6.0, 6.0))
+    (mixture,) = plan(config, clips[:1], clips[1:])
+    by_sha = {digest(a): a for a in audios}
+    whole, speech, scene = mix.render(mixture, by_sha.__getitem__, {c.id: c for c in clips})
+    assert whole.duration_ms == scene.duration_ms == mixture.length_ms
+    assert [(e.start_ms, e.end_ms, e.label) for e in scene.events] == [(0, mixture.length_ms, "Music")] * labelled
+    (turn,) = scene.turns
+    spoken = speech.samples[:, turn.start_ms * RATE // 1000 : turn.end_ms * RATE // 1000]
+    assert 20 * np.log10(rms(spoken) / rms(whole.samples - speech.samples)) == pytest.approx(6.0, abs=0.1)
+
+
+def test_labels_of_utterances_reach_the_scene() -> None:
+    audio = Audio(quantize(np.random.default_rng(1).normal(0, 0.1, (1, RATE)).astype(np.float32)), RATE)
+    turn = Turn(0, 1000, 1, "Guten Tag.", "joy", "Good day.")
+    truth = Scene("u", 1000, turns=(turn,), language="de", translated_to="en")
+    said = replace(clip("u", 1000, "v", "train", truth), sha256=digest(audio))
+    config = replace(CONFIG, scenes=1, background=None, speakers=(1, 1), turns=(1, 1))
+    (mixture,) = plan(config, [said], [])
+    scene = mix.render(mixture, lambda _: audio, {"u": said})[2]
+    assert [(t.emotion, t.translation) for t in scene.turns] == [("joy", "Good day.")]
+    assert (scene.language, scene.translated_to) == ("de", "en")

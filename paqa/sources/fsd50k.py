@@ -1,0 +1,110 @@
+"""FSD50K (Fonseca et al., 2022): Freesound clips with AudioSet classes.
+
+`path` is a folder with `FSD50K.ground_truth/` (dev.csv, eval.csv, vocabulary.csv), `FSD50K.dev_audio/`,
+`FSD50K.eval_audio/` and, for licences and uploaders, `FSD50K.metadata/` (dev_clips_info_FSD50K.json and that of eval).
+
+Labels say that a class is heard in a clip, not when: each becomes one event over the whole file, and only the most
+specific ones do ("Dog" is dropped beside "Bark"). They are complete in eval only; in dev a clip may hold more. Nothing
+is said about speech but by its classes, so truth alone never answers. The group is the uploader, else the clip.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from paqa import ontology
+from paqa.errors import PaqaError, Rejected
+from paqa.recipe import SourceConfig
+from paqa.sources import WHOLE_FILE, in_order, parameters, quarantined, tables
+from paqa.sources.licenses import spdx
+from paqa.types import Event, Quarantined, Recording, Scene
+
+COLUMNS = ("fname", "labels", "mids")
+
+
+@dataclass(frozen=True)
+class Params:
+    """`skip` names classes whose clips are left out with those of all their kinds: by default whatever speaks.
+
+    As background under a dialogue, speech would be turns that the truth does not know.
+    """
+
+    splits: tuple[Literal["dev", "eval"], ...] = ("dev", "eval")
+    skip: tuple[str, ...] = ("Speech",)
+
+
+def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quarantined]:
+    """One recording a clip, in order of the tables. Raises PaqaError where a table is missing or broken."""
+    params = parameters(config, Params)
+    skipped = {ontology.mid(label) for label in params.skip}
+    known = _vocabulary(folder / "FSD50K.ground_truth" / "vocabulary.csv")
+    for split in params.splits:
+        clips = _clips(config, folder / "FSD50K.metadata" / f"{split}_clips_info_FSD50K.json")
+        for row in tables.rows(folder / "FSD50K.ground_truth" / f"{split}.csv", config.name, COLUMNS):
+            try:
+                mids = _mids(row, known)
+                if not any(skipped & {mid, *ontology.ancestors(mid)} for mid in mids):
+                    yield _recording(config, folder, split, row, mids, clips)
+            except Rejected as error:
+                yield quarantined(row.where, error, row.content)
+
+
+def _vocabulary(path: Path) -> set[str]:
+    """The machine ids of the corpus, from lines `index,label,mid`; empty where the file is not there."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except OSError:
+        return set()
+    return {line.rsplit(",", 1)[-1].strip() for line in lines if line.strip()}
+
+
+def _clips(config: SourceConfig, path: Path) -> dict[str, Any]:
+    """What Freesound says about the clips of a split, by their number; {} where the file is not there."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise PaqaError(f"source {config.name!r}: {path} cannot be read ({error}); unpack it again") from None
+    if not isinstance(found, dict):
+        raise PaqaError(f"source {config.name!r}: {path} holds no object; expected clips by their number")
+    return found
+
+
+def _mids(row: tables.Row, known: set[str]) -> list[str]:
+    """A clip's most specific classes."""
+    mids = row["mids"].split(",")
+    for mid in mids:
+        try:
+            ontology.label(mid)
+        except PaqaError:
+            raise Rejected("unknown_class", f"{row.where}: {mid!r} is no AudioSet id; correct the row") from None
+        if known and mid not in known:
+            raise Rejected("unknown_class", f"{row.where}: {mid!r} is not in vocabulary.csv; correct one of the two")
+    implied = frozenset[str]().union(*(ontology.ancestors(mid) for mid in mids))
+    return [mid for mid in dict.fromkeys(mids) if mid not in implied]
+
+
+def _recording(
+    config: SourceConfig, folder: Path, split: str, row: tables.Row, mids: list[str], clips: dict[str, Any]
+) -> Recording:
+    name = row["fname"]
+    uri = f"FSD50K.{split}_audio/{name}.wav"
+    if not (folder / uri).is_file():
+        raise Rejected("missing_file", f"{row.where}: {uri} does not exist; unpack the audio of {split} there")
+    clip = clips.get(name)
+    clip = clip if isinstance(clip, dict) else {}
+    license, uploader = str(clip.get("license") or ""), str(clip.get("uploader") or "")
+    events = in_order(Event(0, WHOLE_FILE, ontology.label(mid), mid) for mid in mids)
+    return Recording(
+        id=name,
+        uri=uri,
+        source=config.name,
+        license=spdx(license) or license or config.license,
+        group=f"{config.name}-{uploader}" if uploader else f"{config.name}-{name}",
+        truth=Scene(name, 0, events=events),
+    )

@@ -1,0 +1,222 @@
+"""Lhotse manifests (lhotse.readthedocs.io), read without lhotse: cuts, or recordings with supervisions.
+
+`path` is a manifest of cuts (`.jsonl` or `.jsonl.gz`), or a folder with files whose names hold "cuts", or else
+"recordings" and "supervisions". Audio paths are relative to that folder.
+
+One recording for each audio file, with truth from all supervisions of it: a cut's own start and end do not cut the
+file, and stretches that no cut covers count as without speech, so give all cuts of a recording. Custom fields are
+ignored but for `emotion` of supervisions. Mixed and padded cuts, and recordings that lhotse would transform, stream
+or put together from several files, are quarantined.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from paqa.errors import PaqaError, Rejected
+from paqa.recipe import SourceConfig
+from paqa.sources import Said, linked, locate, numbered, parameters, quarantined
+from paqa.sources.folder import safe_id
+from paqa.sources.transcripts import spoken
+from paqa.types import Quarantined, Recording, Scene, Word
+
+SLACK_S = 0.05  # words may reach so far out of their supervision
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where audio lies."""
+
+    type: str
+    source: str | None = None
+
+
+class Audio(msgspec.Struct, frozen=True):
+    """A recording of lhotse's."""
+
+    id: str
+    sources: tuple[Source, ...]
+    transforms: list[Any] | None = None
+
+
+class Supervision(msgspec.Struct, frozen=True):
+    """A labelled stretch, in seconds from the start of its cut, else of its recording."""
+
+    id: str
+    recording_id: str
+    start: float
+    duration: float
+    text: str | None = None
+    language: str | None = None
+    speaker: str | None = None
+    alignment: dict[str, list[list[Any]]] | None = None
+    custom: dict[str, Any] | None = None
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """A stretch of a recording."""
+
+    type: str
+    id: str
+    start: float = 0.0
+    supervisions: tuple[Supervision, ...] = ()
+    recording: Audio | None = None
+
+
+@dataclass(frozen=True)
+class Params:
+    """`speakers` says whether one name is one person in all of the corpus, or only in its recording ("spk1")."""
+
+    speakers: Literal["corpus", "recording"] = "corpus"
+
+
+@dataclass
+class _Known:
+    """A recording with the supervisions about it and where each one's cut begins, in seconds."""
+
+    audio: Audio
+    said: dict[tuple[str, int], tuple[float, Supervision]] = field(default_factory=dict)
+
+    def add(self, offset: float, supervision: Supervision) -> None:
+        """Overlapping cuts hold the same supervision: once is enough."""
+        self.said.setdefault((supervision.id, round((offset + supervision.start) * 1000)), (offset, supervision))
+
+
+def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarantined]:
+    """One recording an audio file, in order of the manifest, after the rows that cannot be used.
+
+    The group is that of all recordings with a speaker in common. Raises PaqaError where a manifest cannot be read.
+    """
+    params = parameters(config, Params)
+    known: dict[str, _Known] = {}
+    folder = path if path.is_dir() else path.parent
+    yield from _cuts(config, path, known) if path.is_file() else _folder(config, path, known)
+    names = {name: {s.speaker for _, s in k.said.values() if s.speaker} for name, k in known.items()}
+    groups = linked(names) if params.speakers == "corpus" else {}
+    for name, about in known.items():
+        try:
+            uri = _uri(about.audio, folder)
+        except Rejected as error:
+            yield quarantined(name, Rejected(error.reason, f"recording {name!r}: {error.detail}"), repr(about.audio))
+            continue
+        voice = next(iter(names[name])) if len(names[name]) == 1 and groups else None
+        group, scene = groups.get(name, name), _scene(name, about)
+        yield Recording(safe_id(name), uri, config.name, config.license, group=group, truth=scene, voice=voice)
+
+
+def _folder(config: SourceConfig, folder: Path, known: dict[str, _Known]) -> Iterator[Quarantined]:
+    files = [p for p in sorted(folder.glob("*")) if p.name.endswith((".jsonl", ".jsonl.gz"))]
+    if cuts := [p for p in files if "cuts" in p.name]:
+        for path in cuts:
+            yield from _cuts(config, path, known)
+        return
+    audios, said = ([p for p in files if kind in p.name] for kind in ("recordings", "supervisions"))
+    if not audios:
+        raise PaqaError(f"source {config.name!r}: {folder} holds no lhotse manifest; expected e.g. cuts.jsonl.gz")
+    for path in audios:
+        for where, audio in _rows(config, path, Audio):
+            if isinstance(audio, Rejected):
+                yield quarantined(where, audio, where)
+            else:
+                known.setdefault(audio.id, _Known(audio))
+    for path in said:
+        for where, supervision in _rows(config, path, Supervision):
+            if isinstance(supervision, Supervision) and supervision.recording_id in known:
+                known[supervision.recording_id].add(0.0, supervision)
+                continue
+            unknown = Rejected("bad_row", f"{where}: recording_id is in no manifest of recordings; add it there")
+            yield quarantined(where, supervision if isinstance(supervision, Rejected) else unknown, where)
+
+
+def _cuts(config: SourceConfig, path: Path, known: dict[str, _Known]) -> Iterator[Quarantined]:
+    for where, cut in _rows(config, path, Cut):
+        if isinstance(cut, Cut) and cut.type in ("MonoCut", "MultiCut") and cut.recording:
+            about = known.setdefault(cut.recording.id, _Known(cut.recording))
+            for supervision in cut.supervisions:
+                about.add(cut.start, supervision)
+            continue
+        if isinstance(cut, Cut):
+            found = f"{cut.type} {cut.id!r}" + ("" if cut.recording else " without a recording")
+            cut = Rejected("unsupported_cut", f"{where}: found {found}; expected MonoCut or MultiCut with a recording")
+        yield quarantined(where, cut, where)
+
+
+def _rows(config: SourceConfig, path: Path, kind: Any) -> Iterator[tuple[str, Any]]:
+    """Each row with where it stands, or with why it cannot be read."""
+    try:
+        content = path.read_bytes()
+        lines = (gzip.decompress(content) if path.suffix == ".gz" else content).splitlines()
+    except (OSError, EOFError, zlib.error) as error:
+        raise PaqaError(
+            f"source {config.name!r}: {path} cannot be read ({error}); expected a lhotse manifest"
+        ) from None
+    for number, line in enumerate(lines, 1):
+        where = f"{path.name}:{number}"
+        if not line.strip():
+            continue
+        try:
+            yield where, msgspec.json.decode(line, type=kind)
+        except msgspec.ValidationError as error:
+            yield where, Rejected("bad_row", f"{where}: {error}; expected a row as lhotse writes it")
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            yield where, Rejected("broken_json", f"{where}: no JSON object: {error}; check it with `jq`")
+
+
+def _uri(audio: Audio, folder: Path) -> str:
+    if audio.transforms:
+        names = ", ".join(str(t.get("name", "?") if isinstance(t, dict) else t) for t in audio.transforms)
+        raise Rejected("unsupported_audio", f"lhotse would transform it ({names}); save the audio first")
+    if len(audio.sources) != 1 or audio.sources[0].type != "file" or not audio.sources[0].source:
+        kinds = ", ".join(source.type for source in audio.sources) or "none"
+        raise Rejected("unsupported_audio", f"its sources are {kinds}; expected one file, save the audio first")
+    uri = audio.sources[0].source
+    if not locate(uri, folder).is_file():
+        raise Rejected("missing_file", f"{uri} does not exist below {folder}; copy it there or correct the manifest")
+    return uri
+
+
+def _scene(name: str, about: _Known) -> Scene | None:
+    """The truth; None where nothing is annotated, or several stretches of which one names no speaker."""
+    if not about.said or (len(about.said) > 1 and any(s.speaker is None for _, s in about.said.values())):
+        return None
+    said: list[Said] = []
+    words: list[Word] = []
+    languages = set()
+    for offset, supervision in about.said.values():
+        start, end = _ms(offset + supervision.start), _ms(offset + supervision.start + supervision.duration)
+        if end > start:
+            emotion = (supervision.custom or {}).get("emotion")
+            emotion = emotion if isinstance(emotion, str) else None
+            said.append(Said(start, end, supervision.speaker or "?", supervision.text or "", emotion))
+        words += _words(offset, supervision)
+        languages.add(supervision.language)
+    turns, placed = spoken(numbered(said), words)
+    return Scene(safe_id(name), 0, turns, placed, language=languages.pop() if len(languages) == 1 else None)
+
+
+def _words(offset: float, supervision: Supervision) -> Iterator[Word]:
+    """Aligned words `[symbol, start, duration, score]`.
+
+    Lhotse moves a supervision with its cut but not its alignment, which so remains in the recording's time; tools that
+    align cut by cut write the cut's. The one of the two that lies within the supervision counts, none if neither does.
+    """
+    aligned = (supervision.alignment or {}).get("word", [])
+    rows = [row for row in aligned if len(row) >= 3 and row[0] and all(isinstance(x, int | float) for x in row[1:3])]
+    start, end = offset + supervision.start, offset + supervision.start + supervision.duration
+    for shift in (0.0, offset):
+        times = [(float(row[1]) + shift, float(row[1]) + float(row[2]) + shift) for row in rows]
+        if all(start - SLACK_S <= a and b <= end + SLACK_S for a, b in times):
+            for row, (a, b) in zip(rows, times, strict=True):
+                score = row[3] if len(row) > 3 and isinstance(row[3], float) and 0 <= row[3] <= 1 else 1.0
+                yield Word(_ms(a), max(_ms(b), _ms(a) + 1), str(row[0]), None, score)
+            return
+
+
+def _ms(seconds: float) -> int:
+    return max(0, round(seconds * 1000))

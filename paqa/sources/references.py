@@ -1,0 +1,134 @@
+"""A folder of audio with reference annotations: RTTM (who speaks when), STM (who says what), CTM (single words).
+
+The annotations lie anywhere below the folder, one file a recording or one for many; a line is about the audio file
+whose name, without its ending, it states. An annotation about one recording only, called like the audio file, counts
+whatever name it states.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Literal, TypeVar
+
+from paqa.errors import PaqaError, Rejected
+from paqa.recipe import SourceConfig
+from paqa.sources import Said, linked, numbered, parameters, quarantined
+from paqa.sources.folder import EXTENSIONS, safe_id
+from paqa.sources.transcripts import attach, ctm_line, parse, rttm_line, spoken, stm_line
+from paqa.types import Quarantined, Recording, Scene, Word
+
+KINDS = (".rttm", ".stm", ".ctm")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Params:
+    """`speakers` says whether one name is one person in all of the corpus, or only in its recording ("spk1").
+
+    Recordings that share a speaker of the corpus are one group.
+    """
+
+    speakers: Literal["corpus", "recording"] = "corpus"
+    language: str | None = None
+
+
+@dataclass
+class _Annotations:
+    """What all annotation files say, by name of the recording."""
+
+    rttm: dict[str, list[Said]] = field(default_factory=dict)
+    stm: dict[str, list[Said]] = field(default_factory=dict)
+    ctm: dict[str, list[Word]] = field(default_factory=dict)
+
+    def names(self) -> set[str]:
+        return {*self.rttm, *self.stm, *self.ctm}
+
+
+def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quarantined]:
+    """One recording an audio file, in order of path; broken annotations first.
+
+    An audio file that no annotation is about, and an annotation without audio, are quarantined.
+    Raises PaqaError where the folder holds no audio or no annotation.
+    """
+    params = parameters(config, Params)
+    audio, texts = _files(folder, EXTENSIONS), _files(folder, KINDS)
+    if not audio or not texts:
+        found = f"{len(audio)} audio files and {len(texts)} of {' '.join(KINDS)}"
+        raise PaqaError(f"source {config.name!r}: {folder} holds {found}; expected both, correct `path` in the recipe")
+    known = _Annotations()
+    for uri in texts:
+        try:
+            _read(uri, folder, {PurePosixPath(path).stem for path in audio}, known)
+        except Rejected as error:
+            yield quarantined(uri, error, uri)
+    scenes = {uri: _scene(uri, known, params) for uri in audio if PurePosixPath(uri).stem in known.names()}
+    groups = _groups(scenes, known) if params.speakers == "corpus" else {}
+    for uri in audio:
+        name = safe_id(uri)
+        if uri not in scenes:
+            detail = f"{uri}: no annotation is about {PurePosixPath(uri).stem!r}; a source of type folder needs none"
+            yield quarantined(name, Rejected("no_reference", detail), uri)
+            continue
+        yield Recording(
+            name, uri, config.name, config.license, group=groups.get(uri, name), truth=scenes[uri],
+            voice=_voice(uri, known, groups),
+        )  # fmt: skip
+    for name in sorted(known.names() - {PurePosixPath(uri).stem for uri in audio}):
+        detail = f"annotations are about {name!r}, but no audio file below {folder} is called so; add it"
+        yield quarantined(name, Rejected("missing_file", detail), name)
+
+
+def _files(folder: Path, endings: tuple[str, ...]) -> list[str]:
+    """Paths relative to the folder, sorted; hidden files and folders are skipped."""
+    found = []
+    for top, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        names = (name for name in files if not name.startswith(".") and name.lower().endswith(endings))
+        found += [Path(top, name).relative_to(folder).as_posix() for name in names]
+    return sorted(found)
+
+
+def _read(uri: str, folder: Path, stems: set[str], known: _Annotations) -> None:
+    path = PurePosixPath(uri)
+    if path.suffix.lower() == ".rttm":
+        _add(known.rttm, _named(parse(uri, folder, rttm_line), path.stem, stems))
+    elif path.suffix.lower() == ".stm":
+        _add(known.stm, _named(parse(uri, folder, stm_line), path.stem, stems))
+    else:
+        _add(known.ctm, _named(parse(uri, folder, ctm_line), path.stem, stems))
+
+
+def _named(found: dict[str, list[T]], stem: str, stems: set[str]) -> dict[str, list[T]]:
+    """An annotation about one recording that has another name, under that of its own file where audio has it too."""
+    if len(found) == 1 and stem in stems and stem not in found:
+        return {stem: next(iter(found.values()))}
+    return found
+
+
+def _add(all_of: dict[str, list[T]], more: Mapping[str, list[T]]) -> None:
+    for name, values in more.items():
+        all_of.setdefault(name, []).extend(values)
+
+
+def _said(uri: str, known: _Annotations) -> list[Said]:
+    stem = PurePosixPath(uri).stem
+    turns, texts = sorted(known.rttm.get(stem, [])), sorted(known.stm.get(stem, []))
+    return attach(turns, texts) if turns else texts
+
+
+def _scene(uri: str, known: _Annotations, params: Params) -> Scene:
+    turns, words = spoken(numbered(_said(uri, known)), known.ctm.get(PurePosixPath(uri).stem, []))
+    return Scene(safe_id(uri), 0, turns=turns, words=words, language=params.language)
+
+
+def _groups(scenes: Mapping[str, Scene], known: _Annotations) -> dict[str, str]:
+    return linked({uri: {turn.name for turn in _said(uri, known)} for uri in scenes})
+
+
+def _voice(uri: str, known: _Annotations, groups: Mapping[str, str]) -> str | None:
+    """The one speaker of a recording, where names hold for the corpus."""
+    names = {turn.name for turn in _said(uri, known)}
+    return names.pop() if len(names) == 1 and groups else None
