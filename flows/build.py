@@ -26,7 +26,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.progress import Progress
 from flows.server import Server, running
 from paqa import build as walk
-from paqa import hear, shard, summary
+from paqa import hear, labels, shard, summary
 from paqa.hear import Hearing
 from paqa.recipe import Recipe
 from paqa.store import Store
@@ -49,6 +49,7 @@ class Run:
     store: Store
     workers: Workers
     progress: Progress
+    device: str = "cpu"
     lost: list[Quarantined] = field(default_factory=list)
     stages: dict[str, summary.Stage] = field(default_factory=dict)
 
@@ -137,15 +138,19 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
     """Have every clip heard by every engine that has not heard it yet; returns the clips that were."""
     nodes = hear.hearings(run.recipe)
     missing = {node: {c.id for c in hear.missing(clips, node, nodes[0], run.store)} for node in nodes}
-    unheard = sorted((c for c in clips if any(c.id in ids for ids in missing.values())), key=lambda c: c.duration_ms)
-    batches = walk.batches(unheard, lambda c: c.duration_ms / 1000, _batch_seconds(unheard, run.workers.count))
+    unheard = [c for c in clips if any(c.id in ids for ids in missing.values())]
+    units = sorted(hear.together(unheard, nodes[0]), key=_seconds)
+    groups = walk.batches(units, _seconds, _batch_seconds(unheard, run.workers.count))
+    batches = [[c for unit in group for c in unit] for group in groups]
     futures: dict[Hearing, list[PrefectFuture[Any]]] = {}
     sizes: dict[Hearing, list[int]] = {}
     separated: dict[int, PrefectFuture[Any]] = {}  # by number of the batch
     for node in sorted(nodes, key=lambda n: (n.stage != "separate", n.stem != "mix")):
         jobs = [(i, [c for c in batch if c.id in missing[node]]) for i, batch in enumerate(batches)]
         jobs = [(i, todo) for i, todo in jobs if todo]
-        calls = [partial(hear.listen, todo, node, nodes[0], run.store, threads=run.workers.threads) for _, todo in jobs]
+        calls = [
+            partial(hear.listen, todo, node, nodes[0], run.store, run.device, run.workers.threads) for _, todo in jobs
+        ]
         after = [separated.get(i) if node.stem != "mix" else None for i, _ in jobs]
         futures[node] = submit(run, node.name, calls, after)
         if node == nodes[0]:
@@ -176,15 +181,22 @@ def _ui_progress(total: int) -> Callable[[int], None] | None:
     return report
 
 
+def _seconds(clips: Sequence[Clip]) -> float:
+    return sum(c.duration_ms for c in clips) / 1000
+
+
 def _batch_seconds(clips: Sequence[Clip], workers: int) -> float:
-    total = sum(c.duration_ms for c in clips) / 1000
-    return min(max(total / (workers * TASKS_A_WORKER), BATCH_S[0]), BATCH_S[1])
+    return min(max(_seconds(clips) / (workers * TASKS_A_WORKER), BATCH_S[0]), BATCH_S[1])
 
 
 def compose(run: Run, clips: list[Clip]) -> list[Item]:
     """Scenes, questions, rationales and gates."""
     jobs = walk.batches(clips, lambda c: c.duration_ms / 1000, _batch_seconds(clips, run.workers.count))
-    calls = [partial(walk.compose, batch, run.recipe, run.store) for batch in jobs]
+    foreign = labels.translations(clips)
+    calls = [
+        partial(walk.compose, batch, run.recipe, run.store, {c.id: foreign[c.id] for c in batch if c.id in foreign})
+        for batch in jobs
+    ]
     items: list[Item] = []
     for result in work(run, "compose", calls, [len(b) for b in jobs]):
         items += result.items
@@ -211,11 +223,17 @@ def flow_run_name() -> str:
 
 @flow(name="paqa build", flow_run_name=flow_run_name, persist_result=False, validate_parameters=False)
 def build(
-    recipe: Recipe, out: Path, store: str, workers: int = 2, threads: int = 1, quiet: bool = False
+    recipe: Recipe,
+    out: Path,
+    store: str,
+    workers: int = 2,
+    threads: int = 1,
+    device: str = "cpu",
+    quiet: bool = False,
 ) -> summary.Summary:
     """The whole walk: recipe to shards in `out`. Raises PaqaError past the recipe's limit of quarantined rows."""
     with Workers(workers, threads) as pool:
-        run = Run(recipe, out, Store(store), pool, Progress(quiet))
+        run = Run(recipe, out, Store(store), pool, Progress(quiet), device)
         try:
             asked, material = ingest(run)
             clips, twins = walk.unique([*asked, *mix(run, material)])
@@ -233,10 +251,18 @@ def build(
 
 
 def launch(
-    recipe: Recipe, out: Path, home: Path, server: Server, store: str, workers: int, threads: int, quiet: bool
+    recipe: Recipe,
+    out: Path,
+    home: Path,
+    server: Server,
+    store: str,
+    workers: int,
+    threads: int,
+    device: str,
+    quiet: bool,
 ) -> summary.Summary:
     """Run the flow against the Prefect server over `home` (see flows/server.py); returns its summary."""
     with summary.claimed(recipe, out), running(home, server):
         runner: Any = ThreadPoolTaskRunner(max_workers=workers + 1)
         named = build.with_options(task_runner=runner)
-        return named(recipe, out, store, workers, threads, quiet)
+        return named(recipe, out, store, workers, threads, device, quiet)

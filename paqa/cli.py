@@ -33,6 +33,9 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--store", metavar="URL", help="where heard things are kept (default: DIR/../.paqa/store)")
     build.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
     build.add_argument("--threads", type=int, default=1, help="threads of each worker's engines (default: 1)")
+    build.add_argument("--profile", metavar="NAME", help="the engines: embedded, or paper (the mission's stack)")
+    build.add_argument("--models", type=Path, metavar="DIR", help="where weights lie that no package ships")
+    build.add_argument("--device", default="cpu", help="of engines on torch: cpu (default), cuda, cuda:1")
     build.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe")
     build.add_argument("--quiet", action="store_true", help="no progress")
 
@@ -48,7 +51,11 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("id", nargs="?", help="an item or clip id (default: the first item)")
     show.add_argument("--save", type=Path, metavar="FILE", help="write the item's audio to a FLAC file")
 
-    commands.add_parser("doctor", help="what is installed, where weights come from, what to run next")
+    doctor = commands.add_parser("doctor", help="what is installed, where weights come from, what to run next")
+    doctor.add_argument("recipe", nargs="?", type=Path, help="look at the engines of this recipe only")
+    doctor.add_argument("--profile", metavar="NAME", help="look at the engines of this profile only")
+    doctor.add_argument("--models", type=Path, metavar="DIR", help="where weights lie that no package ships")
+    doctor.add_argument("--fetch", action="store_true", help="download the weights that are missing")
 
     ui = commands.add_parser("ui", help="the Prefect UI over past and running builds")
     ui.add_argument("--out", type=Path, metavar="DIR", default=Path("data/demo"), help="a build's folder")
@@ -61,6 +68,26 @@ def home(out: Path) -> Path:
     return out.resolve().parent / ".paqa"
 
 
+def use_models(folder: Path | None) -> None:
+    """Have this process and its workers look for weights in `folder`."""
+    if folder is None:
+        return
+    if not folder.is_dir():
+        raise PaqaError(f"--models {folder}: no such folder; `paqa doctor` says what belongs there")
+    os.environ["PAQA_MODELS"] = str(folder.resolve())
+
+
+def check_device(device: str) -> None:
+    """PaqaError where torch has no such device."""
+    if device == "cpu":
+        return
+    import torch
+
+    found = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if device not in ("cuda", *found) or not found:
+        raise PaqaError(f"--device {device}: torch finds {', '.join(['cpu', *found])}; name one of these")
+
+
 def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
     from paqa import recipe as recipes
@@ -69,8 +96,11 @@ def run_build(args: argparse.Namespace) -> int:
         raise PaqaError("name a recipe (paqa build RECIPE.toml) or a folder (paqa build --audio FOLDER)")
     if args.workers < 1 or args.threads < 1:
         raise PaqaError(f"--workers {args.workers} --threads {args.threads}: expected at least 1 of each")
+    use_models(args.models)
+    check_device(args.device)
+    profile = [f"profile={args.profile}"] if args.profile else []
     recipe = recipes.for_folder(args.audio) if args.audio else recipes.load(args.recipe)
-    recipe = recipes.change(recipe, args.set)
+    recipe = recipes.change(recipe, [*profile, *args.set])
     out = args.out or Path("data") / recipe.name
     store = args.store or str(home(out) / "store")
     store = store if "://" in store else str(Path(store).resolve())
@@ -83,7 +113,7 @@ def run_build(args: argparse.Namespace) -> int:
         from flows.build import launch
         from paqa.summary import text
 
-        done = launch(recipe, out, home(out), server, store, args.workers, args.threads, args.quiet)
+        done = launch(recipe, out, home(out), server, store, args.workers, args.threads, args.device, args.quiet)
     finally:
         server.stop()
     print(f"\n{text(done)}\n")
@@ -128,11 +158,12 @@ def run_show(args: argparse.Namespace) -> int:
     return 0
 
 
-def run_doctor(_: argparse.Namespace) -> int:
+def run_doctor(args: argparse.Namespace) -> int:
     """`paqa doctor`: exit 1 where something needed is missing."""
-    from paqa.doctor import examine, text
+    from paqa.doctor import examine, text, wanted
 
-    findings = examine()
+    use_models(args.models)
+    findings = examine(wanted(args.recipe, args.profile), args.fetch)
     print(text(findings))
     return 0 if all(f.ok for f in findings if f.needed) else 1
 

@@ -6,11 +6,14 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from paqa.engines.base import ENGINES, engine_class, package_file
+from paqa import recipe as recipes
+from paqa.engines.base import ENGINES, Weights, engine_class, package_file, package_revision
+from paqa.engines.checkpoints import LIST, Remote, chosen, fetch_missing, locate, models_folder
 from paqa.errors import PaqaError
 
 
@@ -25,9 +28,39 @@ class Finding:
     needed: bool = True
 
 
-def examine() -> list[Finding]:
-    """Everything worth knowing about this installation; loads no model."""
-    return [*_python(), *_engines(), *_packages(), *_decoding()]
+@dataclass(frozen=True)
+class Wanted:
+    """An engine with its parameters; `needed` where a recipe or profile was named that uses it."""
+
+    engine: str
+    params: Any
+    needed: bool
+
+
+def wanted(path: Path | None = None, profile: str | None = None) -> list[Wanted]:
+    """The engines of a recipe or of a profile; where neither is named, all engines, the embedded profile's needed."""
+    if path is not None:
+        recipe = recipes.load(path)
+        recipe = recipes.change(recipe, [f"profile={profile}"]) if profile else recipe
+        stages = recipes.PROFILES[recipe.profile]
+        return [Wanted(recipe.hearing(stage).engine, recipe.parameters(stage), True) for stage in stages]
+    if profile not in (None, *recipes.PROFILES):
+        raise PaqaError(f"--profile {profile}: expected one of {', '.join(recipes.PROFILES)}")
+    needed = {listening.engine for listening in recipes.PROFILES[profile or "embedded"].values()}
+    names = [name for name in ENGINES if profile is None or name in needed]
+    return [Wanted(name, _default(name), name in needed) for name in names]
+
+
+def _default(name: str) -> Any:
+    """An engine's parameters where no recipe changes them."""
+    return recipes.converted(engine_class(name).Params, chosen(name), f"{models_folder() / LIST}: engine {name}")
+
+
+def examine(engines: Sequence[Wanted], download: bool = False) -> list[Finding]:
+    """Everything worth knowing about this installation; loads no model. `download` fetches weights that are missing."""
+    remote = any(engine_class(w.engine).remotes(w.params) for w in engines)
+    listening = [finding for w in engines for finding in _engine(w, download)]
+    return [*_python(), *listening, *(_torch() if remote else ()), *_packages(), *_decoding()]
 
 
 def _python() -> Iterator[Finding]:
@@ -36,20 +69,71 @@ def _python() -> Iterator[Finding]:
     yield Finding("Python", ok, version, "" if ok else "use Python 3.11, 3.12 or 3.13")
 
 
-def _engines() -> Iterator[Finding]:
-    for name in ENGINES:
-        kind = engine_class(name)
+def _engine(of: Wanted, download: bool) -> Iterator[Finding]:
+    """The engine's package, then each of its models: where its weights are, or how to get them."""
+    kind, name = engine_class(of.engine), f"engine {of.engine}"
+    version = _version(kind.package)
+    if version is None:
+        extra = "paper" if kind.remotes(of.params) else "embedded"
+        remedy = f"uv pip install 'paqa[{extra}]'"
+        yield Finding(name, False, f"{kind.stage}; package {kind.package} is missing", remedy, of.needed)
+        return
+    models = [*_packaged(kind.weights), *(_remote(r, of, download) for r in kind.remotes(of.params))]
+    found, ok = f"{kind.stage}; {kind.package} {version}", all(model.ok for model in models)
+    try:
+        if ok:
+            found += f"; revision {kind.identify(of.params)}"
+    except PaqaError as error:
+        models.append(Finding("  weights", False, "refused", str(error), of.needed))
+    yield Finding(name, ok, found, needed=of.needed)
+    yield from models
+
+
+def _packaged(weights: Sequence[Weights]) -> Iterator[Finding]:
+    for w in weights:
         try:
-            revision = kind.identify()
+            package_revision(0, w)
         except PaqaError as error:
-            yield Finding(f"engine {name}", False, f"{kind.stage}", str(error))
+            yield Finding(f"  {w.model}", False, f"{w.package}: {w.file}", str(error))
             continue
-        yield Finding(f"engine {name}", True, f"{kind.stage}; revision {revision}")
-        for w in kind.weights:
-            size = Path(package_file(w)).stat().st_size / 1e6
-            yield Finding(
-                f"  {w.model}", True, f"{w.package}: {w.file} ({size:.1f} MB); {w.origin}; licence: {w.license}"
-            )
+        size = Path(package_file(w)).stat().st_size / 1e6
+        found = f"{w.package}: {w.file} ({size:.1f} MB); {w.origin}; licence: {w.license}"
+        yield Finding(f"  {w.model}", True, found)
+
+
+def _remote(remote: Remote, of: Wanted, download: bool) -> Finding:
+    try:
+        path = fetch_missing(remote) if download else locate(remote, download=False)
+    except (PaqaError, OSError) as error:
+        missing = f"{remote.origin}; licence: {remote.license}"
+        return Finding(f"  {remote.model}", False, missing, f"{error}{_token(remote)}", of.needed)
+    found = [path, *(f for pattern in remote.files for f in path.glob(pattern))]
+    size = sum(f.stat().st_size for f in found if f.is_file()) / 1e6
+    return Finding(f"  {remote.model}", True, f"{path} ({size:.1f} MB); {remote.origin}; licence: {remote.license}")
+
+
+def _token(remote: Remote) -> str:
+    """What is missing besides, where a model wants a token and there is none."""
+    if not remote.gated:
+        return ""
+    from huggingface_hub import get_token
+
+    return "" if get_token() else " (no token found: `hf auth login`, or set HF_TOKEN)"
+
+
+def _torch() -> Iterator[Finding]:
+    """What engines on torch run on, and whether torch and torchaudio fit together: some pairs do not even import."""
+    versions = f"torch {_version('torch')}, torchaudio {_version('torchaudio')}"
+    try:
+        torch = importlib.import_module("torch")
+        importlib.import_module("torchaudio")
+    except (ImportError, OSError, RuntimeError) as error:
+        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        yield Finding("torch", False, f"{versions}: {why}", "uv pip install torch==2.13.0 torchaudio==2.11.0")
+        return
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    where = f"{', '.join(devices)}: build with --device cuda" if devices else "no CUDA device: runs on the CPU"
+    yield Finding("torch", True, f"{versions}; {where}")
 
 
 def _packages() -> Iterator[Finding]:
@@ -61,11 +145,6 @@ def _packages() -> Iterator[Finding]:
     fastapi = _version("fastapi")
     if fastapi and tuple(map(int, fastapi.split(".")[:2])) >= (0, 155):
         yield Finding("fastapi", False, fastapi, "Prefect 3.8 does not start with it: uv pip install 'fastapi<0.155'")
-    torch, torchaudio = _version("torch"), _version("torchaudio")
-    if torch and torchaudio and torch.startswith("2.15") and torchaudio.startswith("2.11"):
-        yield Finding(
-            "torch", False, f"{torch} with torchaudio {torchaudio}", "uv pip install torch==2.13.0", needed=False
-        )
 
 
 def _version(package: str) -> str | None:

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from paqa.audio import flac, quantize, read_flac
 from paqa.engines.base import Heard, decisive, engine_class
@@ -44,6 +45,7 @@ class Hearing:
     stem: Stem
     engine: str
     params: str  # canonical JSON of the engine's Params
+    context_s: int = 0  # seconds of the recording around a clip that the engine hears with it
 
     @property
     def name(self) -> str:
@@ -69,8 +71,9 @@ def hearings(recipe: Recipe) -> list[Hearing]:
     found = []
     for stage in STAGES:
         config = recipe.hearing(stage)
-        params = msgspec.json.encode(recipe.parameters(stage), order="deterministic").decode()
-        found.append(Hearing(stage, config.stem, config.engine, params))
+        chosen = recipe.parameters(stage)
+        params = msgspec.json.encode(chosen, order="deterministic").decode()
+        found.append(Hearing(stage, config.stem, config.engine, params, getattr(chosen, "context_s", 0)))
         if stage == "transcribe" and config.align not in (None, config.stem):
             found.append(Hearing(stage, config.align, config.engine, params))
     return found
@@ -87,6 +90,8 @@ def identity(engine: str, params: str) -> tuple[str, str]:
 def heard_key(clip: Clip, hearing: Hearing, separation: Hearing) -> str:
     """Where the store keeps this hearing of this clip."""
     parts = [hearing.stage, hearing.engine, *identity(hearing.engine, hearing.params)]
+    if hearing.context_s and len(clip.context) > 1:
+        return key(*parts, clip.context, clip.place)
     if hearing.stem == "mix":
         return key(*parts, clip.sha256)
     return key(*parts, hearing.stem, heard_key(clip, separation, separation))
@@ -118,6 +123,34 @@ def perception(clip: Clip, hearing: Hearing, separation: Hearing, store: Store) 
     return found
 
 
+def together(clips: Sequence[Clip], hearing: Hearing) -> list[list[Clip]]:
+    """Clips in groups that are heard as one: those of one context, else each alone; in order of first appearance."""
+    groups: dict[object, list[Clip]] = {}
+    for clip in clips:
+        shared = hearing.context_s and len(clip.context) > 1
+        groups.setdefault(clip.context if shared else (clip.sha256, clip.id), []).append(clip)
+    return list(groups.values())
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What an engine is given at once: one clip's stem, or the context of some clips and which samples are theirs."""
+
+    audio: Audio
+    spans: tuple[tuple[Clip, int, int], ...]
+
+
+def _unit(group: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store) -> Unit:
+    first = group[0]
+    if not (hearing.context_s and len(first.context) > 1):
+        audio = stem(first, hearing.stem, separation, store)
+        return Unit(audio, ((first, 0, audio.samples.shape[1]),))
+    parts = [read_flac(store.get(name, ".flac")) for name in first.context]
+    ends = [0, *(int(n) for n in np.cumsum([part.samples.shape[1] for part in parts]))]
+    whole = Audio(np.concatenate([part.samples for part in parts], axis=1), parts[0].rate)
+    return Unit(whole, tuple((clip, ends[clip.place], ends[clip.place + 1]) for clip in group))
+
+
 @cache
 def _engine(name: str, params: str, device: str, threads: int) -> Any:
     """The loaded engine of this worker process."""
@@ -130,7 +163,7 @@ def listen(
 ) -> tuple[Spent, list[Quarantined]]:
     """Hear a batch of clips and put what was heard into the store.
 
-    An engine that fails on a batch is given its clips one by one; those that still fail are returned as quarantined.
+    An engine that fails on a batch is given its inputs one by one; those that still fail are returned as quarantined.
     """
     began = time.perf_counter()
     if hearing.stem != "mix":  # clips that the separator failed on have their quarantine row already
@@ -138,36 +171,39 @@ def listen(
     if not clips:
         return Spent(), []
     engine = _engine(hearing.engine, hearing.params, device, threads)
-    batch = [stem(c, hearing.stem, separation, store) for c in clips]
+    units = [_unit(group, hearing, separation, store) for group in together(clips, hearing)]
     at_model = time.perf_counter()
     try:
-        heard: list[Heard | Quarantined] = list(engine(batch))
-    except Exception:  # noqa: BLE001 - foreign code; each clip gets its own chance and its own quarantine row
-        heard = [_alone(engine, clip, audio, hearing) for clip, audio in zip(clips, batch, strict=True)]
+        heard: list[Heard | str] = list(engine([unit.audio for unit in units]))
+    except Exception:  # noqa: BLE001 - foreign code; each unit gets its own chance and its own quarantine rows
+        heard = [_alone(engine, unit.audio) for unit in units]
     model_s = time.perf_counter() - at_model
     lost = []
-    for clip, found in zip(clips, heard, strict=True):
-        if isinstance(found, Quarantined):
-            lost.append(found)
-        else:
-            _keep(clip, hearing, separation, found, store)
+    for unit, found in zip(units, heard, strict=True):
+        for clip, start, end in unit.spans:
+            if isinstance(found, str):
+                detail = f"{hearing.engine} failed on {clip.uri}: {found}"
+                lost.append(Quarantined(clip.id, hearing.stage, "engine_failed", detail, clip.sha256))
+            else:
+                _keep(clip, hearing, separation, found, slice(start, end), store)
     audio_s = sum(c.duration_ms for c in clips) / 1000
     return Spent(audio_s, model_s, time.perf_counter() - began, len(clips)), lost
 
 
-def _alone(engine: Any, clip: Clip, audio: Audio, hearing: Hearing) -> Heard | Quarantined:
+def _alone(engine: Any, audio: Audio) -> Heard | str:
+    """What an engine hears in one input, or how it fails."""
     try:
         heard: Heard = engine([audio])[0]
         return heard
     except Exception as error:  # noqa: BLE001 - see listen
-        detail = f"{hearing.engine} failed on {clip.uri}: {type(error).__name__}: {error}"
-        return Quarantined(clip.id, hearing.stage, "engine_failed", detail, clip.sha256)
+        return f"{type(error).__name__}: {error}"
 
 
-def _keep(clip: Clip, hearing: Hearing, separation: Hearing, heard: Heard, store: Store) -> None:
+def _keep(clip: Clip, hearing: Hearing, separation: Hearing, heard: Heard, own: slice, store: Store) -> None:
+    """Put what was heard into the store; of a stem, the clip's `own` samples."""
     where = heard_key(clip, hearing, separation)
     if hearing.stage == "separate":
         speech = heard.stems["speech"]
-        store.put(where, ".flac", flac(Audio(quantize(speech.samples), speech.rate)))
+        store.put(where, ".flac", flac(Audio(quantize(speech.samples[:, own]), speech.rate)))
     else:
         store.put_json(where, Perception(**{f.name: getattr(heard, f.name) for f in fields(Perception)}))

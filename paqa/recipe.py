@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from paqa.engines.base import engine_class
+from paqa.engines.checkpoints import chosen
 from paqa.errors import PaqaError
 from paqa.types import AnswersFrom, Stage, Stem, Unit
 
@@ -116,6 +117,12 @@ PROFILES: dict[str, dict[Stage, Listening]] = {
         "tag": Listening("yamnet", stem="background"),
         "transcribe": Listening("faster_whisper", stem="mix", align="speech"),
     },
+    "paper": {
+        "separate": Listening("demucs"),
+        "diarize": Listening("pyannote", stem="speech"),
+        "tag": Listening("panns", stem="background"),
+        "transcribe": Listening("whisper", stem="mix", align="speech"),
+    },
 }
 
 
@@ -161,7 +168,7 @@ class Recipe:
     sources: tuple[SourceConfig, ...]
     description: str = ""
     seed: int = 0
-    profile: Literal["embedded"] = "embedded"
+    profile: Literal["embedded", "paper"] = "embedded"
     mix: tuple[MixConfig, ...] = ()
     audio: AudioConfig = AudioConfig()
     hear: HearConfigs = HearConfigs()  # changes to the profile
@@ -178,18 +185,21 @@ class Recipe:
         return Listening(own.engine or base.engine, own.stem or base.stem, own.align or base.align, own.params)
 
     def parameters(self, stage: Stage) -> Any:
-        """The engine's own Params, with the recipe's changes; unknown names are errors."""
+        """The engine's own Params, with the models folder's and the recipe's changes; unknown names are errors."""
         config = self.hearing(stage)
-        kind = engine_class(config.engine).Params
-        known = sorted(kind.__dataclass_fields__)
-        if unknown := sorted(set(config.params) - set(known)):
-            raise PaqaError(
-                f"hear.{stage}.params: engine {config.engine} has no {unknown[0]!r}; known: {', '.join(known)}"
-            )
-        try:
-            return msgspec.convert(config.params, kind)
-        except msgspec.ValidationError as error:
-            raise PaqaError(f"hear.{stage}.params: {error}") from None
+        given = chosen(config.engine) | config.params
+        return converted(engine_class(config.engine).Params, given, f"hear.{stage}.params: engine {config.engine}")
+
+
+def converted(kind: Any, given: dict[str, Any], where: str) -> Any:
+    """`given` as a dataclass of parameters; PaqaError that starts with `where` for unknown names and wrong types."""
+    known = sorted(kind.__dataclass_fields__)
+    if unknown := sorted(set(given) - set(known)):
+        raise PaqaError(f"{where} has no {unknown[0]!r}; known: {', '.join(known)}")
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as error:
+        raise PaqaError(f"{where}: {error}") from None
 
 
 def load(path: Path) -> Recipe:

@@ -56,6 +56,7 @@ class Engine(Protocol):
 
     name: ClassVar[str]
     stage: ClassVar[Stage]
+    package: ClassVar[str]  # that the engine runs
     Params: ClassVar[type]
     weights: ClassVar[tuple[Weights, ...]]  # what ships inside packages
 

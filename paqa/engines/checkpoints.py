@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import os
 import pickle
+import tomllib
 import urllib.request
 import uuid
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ from typing import Any, Protocol
 
 from paqa.errors import PaqaError
 
+LIST = "models.toml"  # in the models folder
+CHOICES = {"model", "sha256", "allow_pickle"}  # what it may say about an engine
 BLOCK = 1 << 20  # bytes read at a time from the network
 
 
@@ -63,6 +66,20 @@ def models_folder() -> Path:
     given = os.environ.get("PAQA_MODELS")
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(given).expanduser() if given else cache_home / "paqa" / "models"
+
+
+def chosen(engine: str) -> dict[str, Any]:
+    """What the models folder's `models.toml` says about an engine: parameters, as in a recipe."""
+    path = models_folder() / LIST
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8")).get(engine, {})
+    except FileNotFoundError:
+        return {}
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PaqaError(f"{path}: cannot be read as TOML ({error}); correct or remove it") from None
+    if not isinstance(found, dict) or set(found) - CHOICES:
+        raise PaqaError(f"{path}: [{engine}] holds {found}; expected a table with keys {', '.join(sorted(CHOICES))}")
+    return found
 
 
 def named(model: str, engine: str, known: Mapping[str, Remote], files: tuple[str, ...] = ()) -> Remote:
@@ -115,7 +132,7 @@ def _from_hub(remote: Remote, repo: str, offline: bool) -> Path | None:
     except GatedRepoError:
         raise MissingWeights(
             f"{remote.model}: {remote.origin} wants its conditions accepted and a token; accept them there, then "
-            "run: huggingface-cli login (or set HF_TOKEN)"
+            "run: hf auth login (or set HF_TOKEN)"
         ) from None
     except HfHubHTTPError as error:
         raise MissingWeights(f"{remote.model}: the Hub refused {repo}: {error}") from None
@@ -127,19 +144,20 @@ def _what_to_do(remote: Remote, local: Path) -> str:
     what = f"a folder with {', '.join(remote.files)}" if remote.files else "a file"
     if remote.repo is None and remote.url is None:
         return f"{local}: no weights there; expected {what}: correct `model` in the recipe, or --models"
-    login = ", with a token (huggingface-cli login) of somebody who accepted its conditions" if remote.gated else ""
+    login = ", with a token (hf auth login) of somebody who accepted its conditions" if remote.gated else ""
     return (
         f"{remote.model}: no weights at {local}; run: paqa doctor --fetch{login}; or copy {what} there from "
         f"{remote.origin} (another place: --models DIR or PAQA_MODELS)"
     )
 
 
-def fetch(remote: Remote) -> Path:
-    """Download a model: from the Hub into its cache, else from its one address into the models folder, and check it."""
-    if remote.repo:
+def fetch_missing(remote: Remote) -> Path:
+    """The file or folder of a model, downloaded where it is missing: into the Hub's cache, or from its one address."""
+    try:
         return locate(remote)
-    if remote.url is None:
-        raise MissingWeights(_what_to_do(remote, Path(remote.path)))
+    except MissingWeights:
+        if remote.url is None:
+            raise
     target = models_folder() / remote.path
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
@@ -149,6 +167,8 @@ def fetch(remote: Remote) -> Path:
                 file.write(block)
         check_pin(digest(temporary), remote.sha256, remote.url)
         os.replace(temporary, target)
+    except OSError as error:
+        raise MissingWeights(f"{remote.model}: {remote.url} cannot be fetched: {error}; try again later") from None
     finally:
         temporary.unlink(missing_ok=True)
     return target

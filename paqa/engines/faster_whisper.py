@@ -42,6 +42,7 @@ class FasterWhisper:
 
     name: ClassVar[str] = "faster_whisper"
     stage: ClassVar[Stage] = "transcribe"
+    package: ClassVar[str] = "faster-whisper"
     Params: ClassVar[type] = FasterWhisperParams
     weights: ClassVar[tuple[Weights, ...]] = tuple(
         Weights(package, file, model, origin, "MIT")

@@ -60,6 +60,7 @@ class SileroDVector:
 
     name: ClassVar[str] = "silero_dvector"
     stage: ClassVar[Stage] = "diarize"
+    package: ClassVar[str] = "onnxruntime"
     Params: ClassVar[type] = SileroDVectorParams
     weights: ClassVar[tuple[Weights, ...]] = (
         Weights(

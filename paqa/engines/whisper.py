@@ -97,6 +97,7 @@ class Whisper:
 
     name: ClassVar[str] = "whisper"
     stage: ClassVar[Stage] = "transcribe"
+    package: ClassVar[str] = "openai-whisper"
     Params: ClassVar[type] = WhisperParams
     weights: ClassVar[tuple[Weights, ...]] = ()
 
@@ -108,13 +109,11 @@ class Whisper:
     @classmethod
     def identify(cls, params: WhisperParams = WhisperParams()) -> str:
         """Revision from the version of the library and the SHA-256 of the checkpoint."""
-        return revision(BEHAVIOUR, "openai-whisper", cls.remotes(params)[0], params.sha256)
+        return revision(BEHAVIOUR, cls.package, cls.remotes(params)[0], params.sha256)
 
     def __init__(self, params: WhisperParams = WhisperParams(), device: str = "cpu", threads: int = 1):
-        import torch
-
-        torch.set_num_threads(threads)
         self.params = params
+        self.threads = threads
         self.revision = self.identify(params)
         (remote,) = self.remotes(params)
         path = locate(remote)
@@ -126,6 +125,7 @@ class Whisper:
         """Hear the clips window by window, several at a time."""
         import torch
 
+        torch.set_num_threads(self.threads)  # of the whole process: another engine may have changed it
         with torch.inference_mode():
             clips = [self._start(audio) for audio in batch]
             while waiting := [clip for clip in clips if clip and clip.seek < clip.frames]:

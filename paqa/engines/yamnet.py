@@ -54,6 +54,7 @@ class YamNet:
 
     name: ClassVar[str] = "yamnet"
     stage: ClassVar[Stage] = "tag"
+    package: ClassVar[str] = "onnxruntime"
     Params: ClassVar[type] = YamNetParams
     weights: ClassVar[tuple[Weights, ...]] = tuple(
         Weights(
