@@ -1,0 +1,170 @@
+"""Separate with Demucs: speech = vocals, and background = mix - speech.
+
+Rouard et al., "Hybrid Transformers for Music Source Separation" (ICASSP 2023); Défossez, "Hybrid Spectrogram and
+Waveform Source Separation" (2021). The models are those of the package `demucs`; which audio goes into which model call
+is decided here, so that the windows of many clips share calls and only the vocals are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from paqa.engines._demucs import Pass, Track, Window, groups, is_transformer, open_bag
+from paqa.engines._signal import resample
+from paqa.engines.base import Heard, Weights, aside
+from paqa.engines.checkpoints import Remote, locate, models_folder, named, revision, trusted
+from paqa.errors import PaqaError
+from paqa.types import Audio, Stage
+
+if TYPE_CHECKING:
+    import torch
+
+BEHAVIOUR = 1  # raise it when the same weights and parameters would give other stems
+FILES = ("*.yaml", "*.safetensors")  # of a model on the Hub
+OLD_FILES = ("*.yaml", "*.th")  # of a local repository of demucs
+GPU_BATCH = 8  # windows per call
+
+
+@dataclass(frozen=True)
+class DemucsParams:
+    """Which model, and how it goes over a clip; the defaults are the library's but for `shifts`."""
+
+    model: str = aside("htdemucs")  # a known name, a Hub id, or the path of a folder or of a .safetensors or .th file
+    sha256: str | None = aside(None)  # refuse other weights than these
+    allow_pickle: bool = aside(False)  # open a .th file that could run code
+    shifts: int = 0  # passes with the clip shifted by up to 0.5 s, averaged; 0: one pass, as it is
+    overlap: float = 0.25  # of neighbouring windows, as a share of a window
+    segment: float | None = None  # seconds of a window; None: as the model was trained
+    context_s: int = 300  # clips that were cut from one recording are separated together, up to so many seconds
+    batch_size: int | None = aside(None)  # windows per model call; None: 1 on a CPU, where more are slower, 8 on a GPU
+
+
+def published(name: str) -> Remote:
+    """A model of the authors on the Hub, which `demucs.hf.hf_repo_name` calls so; nowhere else."""
+    kind, _, variant = name.partition("_")
+    title = f"Demucs-{name}" if kind != "htdemucs" else f"HTDemucs-{variant}" if variant else "HTDemucs"
+    repo = f"adefossez/{title}"
+    return Remote(f"demucs/{name}", name, "MIT", f"https://huggingface.co/{repo}", FILES, repo=repo)
+
+
+KNOWN = {
+    name: published(name) for name in ("htdemucs", "htdemucs_ft", "htdemucs_6s", "hdemucs_mmi", "mdx", "mdx_extra")
+}
+
+
+class Demucs:
+    """Stems {"speech", "background"} with the rate, channels and samples of the input.
+
+    A mono clip is heard as two equal channels; of more than two channels, each pair is heard on its own.
+    """
+
+    name: ClassVar[str] = "demucs"
+    stage: ClassVar[Stage] = "separate"
+    Params: ClassVar[type] = DemucsParams
+    weights: ClassVar[tuple[Weights, ...]] = ()
+
+    @classmethod
+    def remotes(cls, params: DemucsParams) -> tuple[Remote, ...]:
+        """The folder or file of the model."""
+        remote = named(params.model, "demucs", KNOWN, FILES)
+        local = models_folder() / remote.path
+        old = local.is_dir() and not any(local.glob("*.safetensors")) and any(local.glob("*.th"))
+        return (replace(remote, files=OLD_FILES) if old else remote,)
+
+    @classmethod
+    def identify(cls, params: DemucsParams = DemucsParams()) -> str:
+        """Revision from the package's version and the hashes of the model's files."""
+        return revision(BEHAVIOUR, "demucs", cls.remotes(params)[0], params.sha256)
+
+    def __init__(self, params: DemucsParams = DemucsParams(), device: str = "cpu", threads: int = 1):
+        """Opens the model; MissingWeights where there is none, PaqaError for parameters that do not fit it."""
+        import torch
+
+        self.params, self.device, self.threads = params, device, threads
+        self.revision = self.identify(params)
+        torch.set_num_threads(threads)
+        self._bag = open_bag(locate(self.remotes(params)[0]), trusted(params))
+        for member in self._bag:
+            member.model.to(device)
+            check_fits(params, member.model)
+        self._rate: int = self._bag[0].model.samplerate
+        self._vocals = list(self._bag[0].model.sources).index("vocals")
+        self._batch = params.batch_size or (1 if device == "cpu" else GPU_BATCH)
+
+    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
+        """Separate clips; windows of several share model calls, and what a clip needs is freed when it is through."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+        stems = [np.zeros(audio.samples.shape, np.float32) for audio in batch]
+        with torch.inference_mode():
+            for group in groups(self._windows(batch, stems), self._batch):
+                mixes = torch.stack([window.padded() for window in group]).to(self.device)
+                vocals = group[0].owner.model(mixes)[:, self._vocals].cpu()
+                for window, found in zip(group, vocals, strict=True):
+                    window.owner.add(window, found)
+        return [heard(audio, stem) for audio, stem in zip(batch, stems, strict=True)]
+
+    def _windows(self, batch: Sequence[Audio], stems: list[np.ndarray]) -> Iterator[Window]:
+        """The windows of all clips, each made when it is asked for; their speech ends up in `stems`."""
+        for audio, stem in zip(batch, stems, strict=True):
+            for first in range(0, len(stem), 2):
+                for one in self._passes(audio.samples[first : first + 2], audio.rate, stem[first : first + 2]):
+                    yield from one.windows()
+
+    def _passes(self, samples: np.ndarray, rate: int, target: np.ndarray) -> list[Pass]:
+        """What goes over one or two channels `(channels, n)`: each model, as often as `shifts` says."""
+        import torch
+        from demucs.apply import TensorChunk
+
+        p, mix = self.params, torch.from_numpy(resample(samples, rate, self._rate)).expand(2, -1)
+        mean, std = level(mix)
+        if not std:
+            return []
+        mix, track = (mix - mean) / (std + 1e-8), Track(target, rate, mean, std + 1e-8)
+        whole = TensorChunk(mix)
+        if not p.shifts:
+            return [Pass(track, m.model, whole, p.segment, p.overlap, m.share) for m in self._bag]
+        drawn = np.random.default_rng(int.from_bytes(hashlib.sha256(samples.tobytes()).digest()[:8], "big"))
+        most, length = self._rate // 2, mix.shape[1]
+        padded, passes = whole.padded(length + 2 * most), []
+        for member in self._bag:
+            for offset in drawn.integers(0, most, p.shifts, endpoint=True).tolist():
+                chunk = TensorChunk(padded, offset, length + most - offset)
+                share = member.share / p.shifts
+                passes.append(Pass(track, member.model, chunk, p.segment, p.overlap, share, most - offset))
+        return passes
+
+
+def level(mix: torch.Tensor) -> tuple[float, float]:
+    """Mean and deviation of a mix `(2, n)`, of the mean of its channels as in `demucs.api.Separator`; 0 for silence.
+
+    Where two channels cancel each other out, the deviation is that of both.
+    """
+    reference = mix.mean(0)
+    if reference.numel() < 2 or not mix.any():
+        return 0.0, 0.0
+    return float(reference.mean()), float(reference.std()) or float(mix.std())
+
+
+def heard(audio: Audio, speech: np.ndarray) -> Heard:
+    """Both stems; the background is exactly what the speech leaves of the mix."""
+    mix = audio.samples.astype(np.float32, copy=False)
+    return Heard(stems={"speech": Audio(speech, audio.rate), "background": Audio(mix - speech, audio.rate)})
+
+
+def check_fits(params: DemucsParams, model: Any) -> None:
+    """PaqaError for parameters under which a model cannot run."""
+    if not 0.0 <= params.overlap < 1.0 or params.shifts < 0 or params.context_s < 1:
+        found = f"overlap {params.overlap}, shifts {params.shifts}, context_s {params.context_s}"
+        raise PaqaError(f"engine demucs: found {found}; expected overlap in [0, 1), shifts >= 0 and context_s >= 1")
+    trained = float(model.segment) if is_transformer(model) else float("inf")
+    if params.segment is not None and not 0.1 <= params.segment <= trained:
+        raise PaqaError(
+            f"engine demucs: found segment {params.segment} s, expected 0.1 to {trained:g} s for this model"
+        )
