@@ -7,11 +7,11 @@ and turned into questions whose answer stands at a position that depends on noth
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, zip_longest
 from typing import TypeVar
 
-from paqa.questions import counting, dialogue, sound_order, sounds, speakers, timing, together
+from paqa.questions import counting, dialogue, emotion, sound_order, sounds, speakers, timing, together, translation
 from paqa.questions.context import context
 from paqa.questions.draft import Draft, Level, Template
 from paqa.questions.prose import normal, rng_for, tidy
@@ -20,27 +20,30 @@ from paqa.types import Question, Scene
 
 __all__ = ["TEMPLATES", "Draft", "Level", "Template", "generate"]
 
-FAMILIES = (sounds, sound_order, counting, timing, speakers, dialogue, together)
+FAMILIES = (sounds, sound_order, counting, timing, speakers, dialogue, together, emotion, translation)
 TEMPLATES: dict[str, Template] = {t.name: t for family in FAMILIES for t in family.TEMPLATES}
 DRAFTS = 3  # at most so many questions of one template on one clip
 
 T = TypeVar("T")
 
 
-def generate(scene: Scene, config: QuestionsConfig, seed: int) -> list[Question]:
+def generate(scene: Scene, config: QuestionsConfig, seed: int, foreign: Sequence[str] = ()) -> list[Question]:
     """Up to `config.per_clip` questions about a scene, the same ones on every machine; [] where nothing is safe to ask.
 
-    Families take turns in an order seeded by the clip, environment and speaker alternating.
+    Families take turns in an order seeded by the clip, environment and speaker alternating. `foreign` are translations
+    of what is said in other clips, as wrong choices. Families that ask for labels leave a clip without any as it is.
     """
     groups: dict[tuple[Level, str], list[list[Question]]] = {}
     for template in TEMPLATES.values():
         if template.name not in config.skip:
-            groups.setdefault((template.level, template.task), []).append(_ask(scene, config, seed, template))
+            asked = _ask(scene, config, seed, template, foreign)
+            if asked or not template.labelled:
+                groups.setdefault((template.level, template.task), []).append(asked)
     rng = rng_for(seed, scene.clip_id, "choice of questions")
     queues: dict[Level, list[list[Question]]] = {"environment": [], "speaker": []}
-    for (level, _), asked in groups.items():
-        rng.shuffle(asked)
-        queues[level].append(list(_in_turns(asked)))
+    for (level, _), family in groups.items():
+        rng.shuffle(family)
+        queues[level].append(list(_in_turns(family)))
     levels = [queues["environment"], queues["speaker"]]
     rng.shuffle(levels)
     for queue in levels:
@@ -55,8 +58,10 @@ def _in_turns(lists: Iterable[list[T]]) -> Iterator[T]:
         yield from (x for x in row if x is not None)
 
 
-def _ask(scene: Scene, config: QuestionsConfig, seed: int, template: Template) -> list[Question]:
-    ctx = context(scene, config, seed, template.name)
+def _ask(
+    scene: Scene, config: QuestionsConfig, seed: int, template: Template, foreign: Sequence[str]
+) -> list[Question]:
+    ctx = context(scene, config, seed, template.name, foreign)
     asked = (_question(scene, config, seed, template, n, d) for n, d in enumerate(template.drafts(ctx)))
     return list(islice((q for q in asked if q), DRAFTS))
 

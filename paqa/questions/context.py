@@ -50,12 +50,16 @@ MISSING = (
 
 
 class Context:
-    """A scene prepared for questions; `rng` is seeded by the clip and the template."""
+    """A scene prepared for questions; `rng` is seeded by the clip and the template.
 
-    def __init__(self, scene: Scene, config: QuestionsConfig, rng: random.Random):
+    `foreign` are translations of what is said in other clips of the same source.
+    """
+
+    def __init__(self, scene: Scene, config: QuestionsConfig, rng: random.Random, foreign: Sequence[str] = ()):
         self.scene = scene
         self.config = config
         self.rng = rng
+        self.foreign = foreign
 
     def pick(self, *options: T) -> T:
         """One of several wordings."""
@@ -311,9 +315,9 @@ def pause_ratio(occasions: Sequence[Interval]) -> float:
     return min(pauses) / SAFE_MS if pauses else float("inf")
 
 
-def context(scene: Scene, config: QuestionsConfig, seed: int, template: str) -> Context:
+def context(scene: Scene, config: QuestionsConfig, seed: int, template: str, foreign: Sequence[str] = ()) -> Context:
     """The context of one template on one scene."""
-    return Context(scene, config, rng_for(seed, scene.clip_id, template))
+    return Context(scene, config, rng_for(seed, scene.clip_id, template), foreign)
 
 
 def _inside(at_ms: int, turn: Turn) -> bool:

@@ -76,11 +76,7 @@ def speaker_count(ctx: Context) -> Iterator[Draft]:
     shortest = min((total(ctx.voice(s)) for s in ctx.speakers), default=0)
     if shortest < MIN_TURN_MS or ctx.passed_over(count == 1):
         return
-    firsts = [min(ctx.turns_of(s)) for s in ctx.speakers]
-    evidence = ctx.turn_evidence(firsts)
-    onsets = [seconds(ctx.scene.turns[i].start_ms) for i in firsts]
-    told = [f"speaker {s} at {at}" for s, at in zip(ctx.speakers, onsets, strict=True)]
-    told[0] = told[0].replace(" at ", " is first heard at ")
+    evidence = ctx.turn_evidence(min(ctx.turns_of(s)) for s in ctx.speakers)
     yield Draft(
         texts=(
             "How many different people speak?",
@@ -95,10 +91,20 @@ def speaker_count(ctx: Context) -> Iterator[Draft]:
             "tell the voices apart and count them",
             "compare each new stretch of speech with the voices already heard and count the new ones",
         ),
-        reasoning=f"{upper(listing(told))}." if count > 1 else "All the speech comes from one and the same voice.",
+        reasoning=voices_told(ctx),
         weigh=weigh_counts(ctx, count, "voice"),
         margin=ctx.margin(evidence, shortest / SAFE_MS),
     )
+
+
+def voices_told(ctx: Context) -> str:
+    """When each voice is first heard."""
+    if len(ctx.speakers) == 1:
+        return "All the speech comes from one and the same voice."
+    onsets = [seconds(ctx.scene.turns[min(ctx.turns_of(s))].start_ms) for s in ctx.speakers]
+    told = [f"speaker {s} at {at}" for s, at in zip(ctx.speakers, onsets, strict=True)]
+    told[0] = told[0].replace(" at ", " is first heard at ")
+    return f"{upper(listing(told))}."
 
 
 def turn_count(ctx: Context) -> Iterator[Draft]:

@@ -36,12 +36,16 @@ class Draft:
 
 @dataclass(frozen=True)
 class Template:
-    """A kind of question: its name, its family (`task`), its level, and the function that drafts it."""
+    """A kind of question: its name, its family (`task`), its level, and the function that drafts it.
+
+    `labelled` ones ask for what only a source's labels tell.
+    """
 
     name: str
     task: str
     level: Level
     drafts: Callable[[Context], Iterator[Draft]]
+    labelled: bool = False
 
 
 @dataclass(frozen=True)

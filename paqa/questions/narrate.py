@@ -113,7 +113,12 @@ SUMMARIES = {
     "sound_during_line": ("what sounds at that time is {}", "what goes with those words is {}"),
     "said_during_sound": ("what is said at that time is {}", "the words that go with the sound are {}"),
     "who_during_sound": ("the one talking at that time is {}", "the voice that goes with the sound is {}"),
+    "emotion_of_line": ("the voice sounds {}", "the mood of the voice is {}"),
+    "who_sounds": ("the one who sounds like that is {}", "the voice with that mood is {}"),
+    "translation_of_line": ("what is said means {}", "the meaning of the words is {}"),
+    "spoken_language": ("the language is {}", "what is spoken is {}"),
 }
+AS_WRITTEN = ("spoken_language", "given")  # templates whose answers may begin with a name
 HEADS = ("In short, ", "To sum up, ", "So ", "", "All in all, ", "In brief, ")
 TAILS = (
     "; the evidence lies at {}.",
@@ -159,7 +164,8 @@ def reasoning(question: Question) -> str:
 def summary(scene: Scene, question: Question) -> str:
     """The answer and where the evidence lies, in one sentence."""
     rng = rng_for(question.id, "summary")
-    answer = question.answer if question.answer.startswith('"') else lower(question.answer)
+    kept = question.answer.startswith('"') or question.template in AS_WRITTEN
+    answer = question.answer if kept else lower(question.answer)
     said = rng.choice(SUMMARIES.get(question.template, ("the answer is {}",))).format(answer)
     where = rng.choice(TAILS).format(_places(scene, question))
     return upper(tidy(f"{rng.choice(HEADS)}{said}{where}"))

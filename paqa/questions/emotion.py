@@ -1,0 +1,216 @@
+"""How somebody sounds, and who sounds that way: asked where a source labels the emotion of its turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from paqa.questions.context import MIN_TURN_MS, Context
+from paqa.questions.draft import Draft, Line, Template
+from paqa.questions.prose import clauses, excerpt, listing, lower, quoted, span, spans, upper
+from paqa.questions.speakers import NUMBERING
+from paqa.spans import interval, total
+
+LABELLED = 0.8  # how certain a label is that people gave to a voice; they often differ
+
+# How a voice with an emotion sounds. The first seven are MELD's labels.
+SOUNDS = {
+    "anger": "angry",
+    "disgust": "disgusted",
+    "fear": "afraid",
+    "joy": "happy",
+    "neutral": "neutral",
+    "sadness": "sad",
+    "surprise": "surprised",
+    "calm": "calm",
+    "excitement": "excited",
+    "frustration": "frustrated",
+    "contempt": "contemptuous",
+    "boredom": "bored",
+}
+OFFERED = tuple(SOUNDS)[:7]
+
+# Other names that corpora have for them.
+ALSO = {
+    "angry": "anger", "ang": "anger", "disgusted": "disgust", "dis": "disgust", "fearful": "fear", "scared": "fear",
+    "afraid": "fear", "fea": "fear", "happy": "joy", "happiness": "joy", "hap": "joy", "joyful": "joy",
+    "neu": "neutral", "sad": "sadness", "surprised": "surprise", "sur": "surprise", "excited": "excitement",
+    "exc": "excitement", "frustrated": "frustration", "fru": "frustration", "bored": "boredom",
+}  # fmt: skip
+
+# What a listener may take for one another.
+NEAR = (
+    {"joy", "excitement"},
+    {"surprise", "excitement"},
+    {"anger", "frustration"},
+    {"disgust", "contempt"},
+    {"disgust", "frustration"},
+    {"anger", "contempt"},
+    {"neutral", "calm"},
+    {"neutral", "boredom"},
+    {"calm", "boredom"},
+    {"sadness", "boredom"},
+)
+
+
+def emotion_of_line(ctx: Context) -> Iterator[Draft]:
+    """How does the speaker sound when saying these words? A single voice of one mood is asked about as a whole."""
+    felt = _felt(ctx)
+    turns = ctx.scene.turns
+    if turns and len(ctx.speakers) == 1 and len({felt.get(i) for i in range(len(turns))}) == 1:
+        yield from _whole(ctx, felt)
+        return
+    for line in ctx.shuffled(x for x in ctx.lines if x.turn in felt):
+        if not ctx.passed_over(felt[line.turn] == "neutral"):
+            yield _of_line(ctx, line, felt)
+
+
+def _felt(ctx: Context) -> dict[int, str]:
+    """The known emotions, by index of the turn."""
+    named = {i: emotion(t.emotion) for i, t in enumerate(ctx.scene.turns)}
+    return {i: name for i, name in named.items() if name}
+
+
+def emotion(label: str | None) -> str | None:
+    """A source's label as one of SOUNDS; None for one that is not known."""
+    name = (label or "").strip().casefold()
+    name = ALSO.get(name, name)
+    return name if name in SOUNDS else None
+
+
+def alike(a: str, b: str) -> bool:
+    """Whether one of two emotions may be taken for the other."""
+    return a == b or {a, b} in NEAR
+
+
+def _whole(ctx: Context, felt: dict[int, str]) -> Iterator[Draft]:
+    """The one emotion of the only voice."""
+    found = felt.get(0)
+    if not found or total(ctx.speech) < MIN_TURN_MS or ctx.passed_over(found == "neutral"):
+        return
+    evidence = ctx.turn_evidence(range(len(ctx.scene.turns)))
+    yield Draft(
+        texts=(
+            "How does the speaker sound?",
+            "Which emotion does the voice convey?",
+            "In what mood is the person who speaks?",
+            "Going by the voice, what does the speaker feel?",
+        ),
+        answer=upper(SOUNDS[found]),
+        decoys=_other_moods(ctx, found, felt),
+        evidence=evidence,
+        plan=ctx.pick(
+            "listen to the tone of the voice rather than to the words alone",
+            "judge the mood of the speaker by how the words are spoken",
+        ),
+        reasoning=ctx.pick(
+            f"The voice, heard at {spans(ctx.speech)}, sounds {SOUNDS[found]}.",
+            f"What is said at {spans(ctx.speech)} is said in a voice that sounds {SOUNDS[found]}.",
+        ),
+        weigh=_weigh_moods(ctx),
+        margin=ctx.margin(evidence, LABELLED),
+    )
+
+
+def _of_line(ctx: Context, line: Line, felt: dict[int, str]) -> Draft:
+    evidence = ctx.turn_evidence([line.turn])
+    said, sounds = quoted(line.text), SOUNDS[felt[line.turn]]
+    return Draft(
+        texts=(
+            f"How does the speaker sound when saying {said}?",
+            f"Which emotion is in the voice that says {said}?",
+            f"Somebody says {said}. In what mood are they?",
+            f"Going by the voice, what does the person who says {said} feel?",
+        ),
+        answer=upper(sounds),
+        decoys=_other_moods(ctx, felt[line.turn], felt),
+        evidence=evidence,
+        plan=ctx.pick(
+            f"find the words {excerpt(line.text)} and listen to the tone in which they are said",
+            f"hear how the voice that says {excerpt(line.text)} sounds at that moment",
+        ),
+        reasoning=ctx.pick(
+            f"The words {excerpt(line.text)} come at {span(line.span)}; there, speaker {line.speaker} sounds {sounds}.",
+            f"At {span(line.span)} speaker {line.speaker} says {excerpt(line.text)} in a voice that sounds {sounds}.",
+        ),
+        weigh=_weigh_moods(ctx),
+        margin=ctx.margin(evidence, LABELLED, 1.0 - ctx.covered(ctx.scene.turns[line.turn]), words=True),
+    )
+
+
+def _other_moods(ctx: Context, answer: str, felt: dict[int, str]) -> tuple[str, ...]:
+    """Emotions that other turns have, then the rest of those commonly labelled; none like the answer or each other."""
+    chosen: list[str] = []
+    for name in [*ctx.shuffled(sorted(set(felt.values()))), *ctx.shuffled(OFFERED)]:
+        if not any(alike(name, taken) for taken in (answer, *chosen)):
+            chosen.append(name)
+    return tuple(upper(SOUNDS[name]) for name in chosen)
+
+
+def _weigh_moods(ctx: Context) -> Callable[[Sequence[str]], str]:
+    def weigh(decoys: Sequence[str]) -> str:
+        others = listing([lower(d) for d in decoys], "or")
+        return ctx.pick(
+            f"It does not sound {others}.",
+            f"Nothing in that voice is {others}.",
+            f"I cannot hear it as {others}.",
+        )
+
+    return weigh
+
+
+def who_sounds(ctx: Context) -> Iterator[Draft]:
+    """Which speaker sounds like this? Only where every turn is labelled and nobody else sounds alike."""
+    felt = _felt(ctx)
+    turns = ctx.scene.turns
+    if len(ctx.speakers) < 2 or not ctx.numbered or len(felt) < len(turns):
+        return
+    for found in ctx.shuffled(sorted(set(felt.values()) - {"neutral"})):
+        own = [i for i in felt if felt[i] == found]
+        speaker = turns[own[0]].speaker
+        heard = total(interval(turns[i]) for i in own) >= MIN_TURN_MS
+        if heard and not any(alike(felt[i], found) and turns[i].speaker != speaker for i in felt):
+            yield _who(ctx, speaker, own, felt)
+
+
+def _who(ctx: Context, speaker: int, own: list[int], felt: dict[int, str]) -> Draft:
+    turns = ctx.scene.turns
+    sounds = SOUNDS[felt[own[0]]]
+    evidence = ctx.turn_evidence([*own, *(i for i in felt if turns[i].speaker != speaker)])
+    at = spans([interval(turns[i]) for i in own])
+    return Draft(
+        texts=tuple(
+            f"{q} {ctx.pick(*NUMBERING)}"
+            for q in (
+                f"Which speaker sounds {sounds}?",
+                f"Who sounds {sounds} at some point?",
+                f"In whose voice can it be heard that they are {sounds}?",
+                f"One of the speakers sounds {sounds}. Which one?",
+            )
+        ),
+        answer=f"Speaker {speaker}",
+        decoys=ctx.decoy_speakers(speaker),
+        evidence=evidence,
+        plan=ctx.pick(
+            f"number the voices as they come in and listen for the one that sounds {sounds}",
+            f"compare the tone of the voices and find the one that sounds {sounds}",
+        ),
+        reasoning=ctx.pick(
+            f"At {at} speaker {speaker} sounds {sounds}.",
+            f"The voice of speaker {speaker} sounds {sounds} at {at}.",
+        ),
+        weigh=ctx.weigh_speakers(lambda present: _moods_of(ctx, present, felt)),
+        margin=ctx.margin(evidence, LABELLED, 1.0 - max(ctx.covered(turns[i]) for i in own)),
+        fewest=2,
+    )
+
+
+def _moods_of(ctx: Context, present: list[int], felt: dict[int, str]) -> str:
+    moods = {s: sorted({SOUNDS[felt[i]] for i in ctx.turns_of(s)}) for s in present}
+    told = [f"speaker {s} {'sounds' if s == present[0] else ''} {listing(moods[s])}" for s in present]
+    return upper(clauses([" ".join(t.split()) for t in told])) + "."
+
+
+TEMPLATES = (
+    Template("emotion_of_line", "emotion", "speaker", emotion_of_line, labelled=True),
+    Template("who_sounds", "emotion", "speaker", who_sounds, labelled=True),
+)
