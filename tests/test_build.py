@@ -1,8 +1,10 @@
 """The walk's own rules: one clip's failure, twins, sides, and a folder that is somebody else's."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from paqa.engines import base
 from paqa.engines.base import Heard
 from paqa.errors import PaqaError
 from paqa.hear import Hearing
-from paqa.recipe import SourceConfig, for_folder
+from paqa.recipe import HearConfig, HearConfigs, SourceConfig, for_folder
 from paqa.sources.jsonl import recordings
 from paqa.store import Store
 from paqa.types import Audio, Clip, Quarantined
@@ -37,7 +39,7 @@ class Picky:
         pass
 
     @classmethod
-    def identify(cls):
+    def identify(cls, params):
         return "1"
 
     def __call__(self, batch):
@@ -71,6 +73,86 @@ def test_an_engine_that_fails_on_one_clip_loses_that_clip_only(store, monkeypatc
     assert [c.id for c in hear.missing(clips, separate, separate, store)] == ["loud"]
     again, none = hear.listen(clips, tag, separate, store)
     assert (again.clips, none) == (2, [])
+
+
+@dataclass(frozen=True)
+class ContextParams:
+    context_s: int = base.aside(3)
+    model: str = base.aside("a")
+    level: int = 1
+
+
+class Averse(Picky):
+    """A separator that hears a clip in its recording: it takes the mean of all it is given for background."""
+
+    name = "averse"
+    Params = ContextParams
+    inputs: ClassVar[list[int]] = []
+
+    def __call__(self, batch):
+        self.inputs.extend(a.samples.shape[1] for a in batch)
+        speech = [Audio(a.samples - a.samples.mean(), a.rate) for a in batch]
+        if any(a.samples.max() > 0.9 for a in batch):
+            raise RuntimeError("too loud")
+        return [Heard(stems={"speech": s}) for s in speech]
+
+
+def pieces(store, count, first=0.0):
+    """The clips of one recording of `count` seconds, as they are cut for a separator that hears three at once."""
+    cut = [clip(f"r@{i}", store, i, first=first if i == 1 else 0.0) for i in range(count)]
+    recipe = replace(for_folder(Path(".")), hear=HearConfigs(separate=HearConfig(engine="averse")))
+    parts = [build.Piece(c.sha256, 1000 * i, 1000) for i, c in enumerate(cut)]
+    contexts = build.contexts(parts, recipe)
+    return [replace(c, context=names, place=place) for c, (names, place) in zip(cut, contexts, strict=True)]
+
+
+@pytest.fixture
+def averse(monkeypatch):
+    monkeypatch.setitem(base.ENGINES, "averse", f"{__name__}:Averse")
+    monkeypatch.setattr(Averse, "inputs", [])
+    return Hearing("separate", "mix", "averse", '{"context_s":3,"level":1,"model":"a"}', context_s=3)
+
+
+def test_clips_of_one_recording_are_separated_together_and_cut_afterwards(store, averse):
+    clips = pieces(store, 5)
+    assert [(len(c.context), c.place) for c in clips] == [(3, 0), (3, 1), (3, 2), (2, 0), (2, 1)]
+    spent, lost = hear.listen(clips, averse, averse, store)
+    assert (spent.clips, lost) == (5, [])
+    assert Averse.inputs == [3 * RATE, 2 * RATE]
+    whole = np.concatenate([hear.stem(c, "mix", averse, store).samples for c in clips[:3]], axis=1)
+    speech = [hear.stem(c, "speech", averse, store).samples for c in clips[:3]]
+    assert np.abs(np.concatenate(speech, axis=1) - (whole - whole.mean())).max() < 1e-4
+    assert np.array_equal(
+        speech[1] + hear.stem(clips[1], "background", averse, store).samples, whole[:, RATE : 2 * RATE]
+    )
+
+
+def test_only_the_clips_that_are_missing_are_kept_but_all_their_context_is_heard(store, averse):
+    clips = pieces(store, 3)
+    hear.listen(clips[1:2], averse, averse, store)
+    assert Averse.inputs == [3 * RATE]
+    assert hear.missing(clips, averse, averse, store) == [clips[0], clips[2]]
+
+
+def test_a_recording_that_cannot_be_separated_loses_all_its_clips_and_no_other(store, averse):
+    clips = [*pieces(store, 2, first=0.95), clip("alone", store, 9)]
+    _, lost = hear.listen(clips, averse, averse, store)
+    assert [q.id for q in lost] == ["r@0", "r@1"]
+    assert hear.missing(clips, averse, averse, store) == clips[:2]
+
+
+def test_a_key_holds_what_decides_what_is_heard(store, averse):
+    """The context of a clip does; where weights lie and how much context is wanted at most do not."""
+    alone, first, _ = clip("r@0", store, 0), *pieces(store, 2)
+    assert alone.sha256 == first.sha256
+
+    def keyed(of, **changes):
+        params = msgspec.json.encode(ContextParams(**changes)).decode()
+        return hear.heard_key(of, replace(averse, params=params), averse)
+
+    assert keyed(alone) != keyed(first)
+    assert keyed(first) == keyed(first, model="b") == keyed(first, context_s=9)
+    assert keyed(first) != keyed(first, level=2)
 
 
 def test_same_samples_twice_is_quarantined_and_same_id_twice_renamed(store):

@@ -40,7 +40,7 @@ class DemucsParams:
     shifts: int = 0  # passes with the clip shifted by up to 0.5 s, averaged; 0: one pass, as it is
     overlap: float = 0.25  # of neighbouring windows, as a share of a window
     segment: float | None = None  # seconds of a window; None: as the model was trained
-    context_s: int = 300  # clips that were cut from one recording are separated together, up to so many seconds
+    context_s: int = aside(300)  # clips that were cut from one recording are separated together, up to so many seconds
     batch_size: int | None = aside(None)  # windows per model call; None: 1 on a CPU, where more are slower, 8 on a GPU
 
 
