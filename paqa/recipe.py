@@ -22,7 +22,7 @@ Count = Annotated[int, Meta(ge=0)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Range = tuple[Annotated[float, Meta(ge=-60)], Annotated[float, Meta(le=60)]]
 Counts = tuple[Count, Count]
-Names = Name | tuple[Name, ...]
+Names = str | tuple[str, ...]  # of sources; a constrained string in such a union crashes msgspec 0.22
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class SourceConfig:
     answers: AnswersFrom = "heard"  # where answers come from when a recording has truth
     license: str = "unknown"  # for rows that state none
     limit: Positive | None = None  # at most this many rows, drawn by the digests of their ids
+    tasks: tuple[str, ...] = ()  # families of questions to ask about it, all of them where none is named
     params: dict[str, Any] = field(default_factory=dict)  # the source type's own, see its Params
 
 
@@ -57,6 +58,7 @@ class MixConfig:
     bed: Unit = 0.0  # share of dialogues over one continuous sound instead, cut to their length
     snr_db: Range = (0.0, 20.0)
     answers: AnswersFrom = "truth"
+    tasks: tuple[str, ...] = ()  # families of questions to ask about its scenes, all of them where none is named
 
     def sources(self, role: Literal["speech", "background"]) -> tuple[str, ...]:
         """The names of the sources of a role, none where it has none."""
@@ -184,6 +186,14 @@ class Recipe:
         base = PROFILES[self.profile][stage]
         return Listening(own.engine or base.engine, own.stem or base.stem, own.align or base.align, own.params)
 
+    def asking(self, corpus: str) -> QuestionsConfig:
+        """What is asked about the clips of a source or mix: templates of other tasks than its own are skipped."""
+        from paqa.questions import TEMPLATES
+
+        tasks = next((c.tasks for c in (*self.sources, *self.mix) if c.name == corpus), ())
+        others = (t.name for t in TEMPLATES.values() if tasks and t.task not in tasks)
+        return replace(self.questions, skip=(*self.questions.skip, *others))
+
     def parameters(self, stage: Stage) -> Any:
         """The engine's own Params, with the models folder's and the recipe's changes; unknown names are errors."""
         config = self.hearing(stage)
@@ -275,6 +285,10 @@ def check(recipe: Recipe) -> None:
     for name in names:
         if names.count(name) > 1:
             raise PaqaError(f"sources: two sources are called {name!r}; names must differ")
+    known = sorted({template.task for template in TEMPLATES.values()})
+    for config in (*recipe.sources, *recipe.mix):
+        if other := sorted(set(config.tasks) - set(known)):
+            raise PaqaError(f"{config.name}.tasks: no questions are called {other[0]!r}; known: {', '.join(known)}")
     for source in recipe.sources:
         check_source(source)
     for mix in recipe.mix:

@@ -47,6 +47,7 @@ def test_an_override_keeps_the_rest_of_the_stage(tmp_path):
         (MATERIAL + '[[mix]]\nname = "m"\nscenes = 2\nspeech = ["a"]\nbed = 0.5', ["mix.m.bed", "background"]),
         (MATERIAL.replace("folder", "folders"), ["'a'", "'folders'", "expected one of folder, jsonl"]),
         (MATERIAL + "params = { deep = true }", ["'a'", "folder has no 'deep'", "known: none"]),
+        (BASE + 'tasks = ["singing"]', ["a.tasks", "'singing'", "emotion"]),
         (BASE + '[hear.separate]\nstem = "speech"', ["hear.separate.stem"]),
         (BASE + '[questions]\nskip = ["who_sings"]', ["questions.skip", "'who_sings'", "who_says"]),
         (BASE + '[hear.tag]\nalign = "mix"', ["hear.tag.align"]),
@@ -80,3 +81,11 @@ def test_changes_from_the_command_line(tmp_path):
             change(for_folder(tmp_path), [nonsense])
     with pytest.raises(PaqaError, match=r"per_clp.*per_clip"):
         change(for_folder(tmp_path), ["questions.per_clp=3"])
+
+
+def test_a_corpus_may_be_asked_about_some_things_only(tmp_path):
+    recipe = load(write(tmp_path, BASE + 'tasks = ["sounds"]\n[questions]\nskip = ["absent_sound"]'))
+    skipped = recipe.asking("a").skip
+    assert {"absent_sound", "who_says"} < set(skipped)
+    assert "background_sound" not in skipped
+    assert recipe.asking("another") == recipe.questions
