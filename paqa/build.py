@@ -18,11 +18,11 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from paqa import gates, hear, mix, rationale, sources
+from paqa import gates, hear, labels, mix, rationale, sources
 from paqa.audio import decode, digest, flac, is_silent, read_flac, rms, windows
 from paqa.errors import PaqaError, Rejected
 from paqa.hear import Hearing, Spent
-from paqa.questions import generate
+from paqa.questions import TEMPLATES, generate, given, question_id
 from paqa.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.scene import compose as compose_scene
 from paqa.schema import problems
@@ -31,7 +31,7 @@ from paqa.shard import write as write_shard_file
 from paqa.spans import interval, merge
 from paqa.split import side
 from paqa.store import Store, key
-from paqa.types import Audio, Clip, Item, Quarantined, Recording, Scene
+from paqa.types import Audio, Clip, Item, Quarantined, Question, Recording, Scene
 
 INGEST = 1  # raise when decoding or cutting changes what comes out
 LONGEST_ID = 120  # characters of a clip's id: ids of questions, with their template, stay under 200
@@ -121,7 +121,7 @@ def _clips(recording: Recording, pieces: Sequence[Piece], source: SourceConfig, 
     """One clip per piece of a recording; the truth is cut along."""
     whole_ms = pieces[-1].start_ms + pieces[-1].duration_ms
     truth = sources.close_truth(recording.truth, whole_ms) if recording.truth else None
-    for piece in pieces:
+    for piece, (context, place) in zip(pieces, contexts(pieces, recipe), strict=True):
         name = clip_id(recording.id if len(pieces) == 1 else f"{recording.id}@{piece.start_ms}", source)
         end_ms = piece.start_ms + piece.duration_ms
         yield Clip(
@@ -140,6 +140,8 @@ def _clips(recording: Recording, pieces: Sequence[Piece], source: SourceConfig, 
             truth=sources.window_truth(truth, name, piece.start_ms, end_ms) if truth else None,
             voice=recording.voice,
             questions=recording.questions if len(pieces) == 1 else (),
+            context=context,
+            place=place,
         )
 
 
@@ -149,6 +151,14 @@ def _unasked(recording: Recording, pieces: int) -> Iterator[Quarantined]:
         detail = f"{recording.uri} was cut into {pieces} clips; raise audio.max_clip_ms to keep its questions"
         fingerprint = key("given", recording.id, question)
         yield Quarantined(question.id, "ingest", "question_needs_whole_file", detail, fingerprint)
+
+
+def contexts(pieces: Sequence[Piece], recipe: Recipe) -> Iterator[tuple[tuple[str, ...], int]]:
+    """For each piece, the pieces that the separator hears with it and its place among them; () where it is alone."""
+    limit_ms = 1000 * hear.hearings(recipe)[0].context_s
+    for group in batches(pieces, lambda piece: piece.duration_ms, limit_ms):
+        names = tuple(piece.sha256 for piece in group)
+        yield from ((names, place) if len(names) > 1 else ((), 0) for place in range(len(names)))
 
 
 def clip_id(name: str, source: SourceConfig) -> str:
@@ -315,64 +325,87 @@ def _heard_snr(clip: Clip, scene: Scene, separation: Hearing, store: Store) -> f
     return round(20 * float(np.log10(levels[0] / levels[1])), 1) if min(levels) > 0 else None
 
 
-def compose(clips: Sequence[Clip], recipe: Recipe, store: Store) -> Composed:
-    """Scenes, questions, rationales and gates for a batch of clips that have been heard."""
+def compose(
+    clips: Sequence[Clip], recipe: Recipe, store: Store, foreign: Mapping[str, Sequence[str]] | None = None
+) -> Composed:
+    """Scenes, questions, rationales and gates for a batch of clips that have been heard.
+
+    `foreign` are other clips' translations by id of the clip, as `labels.translations` finds them.
+    """
     began = time.perf_counter()
     items: list[Item] = []
     lost: list[Quarantined] = []
     for clip in clips:
-        kept, dropped = compose_clip(clip, recipe, store)
+        kept, dropped = compose_clip(clip, recipe, store, (foreign or {}).get(clip.id, ()))
         items += kept
         lost += dropped
     return Composed(tuple(items), tuple(lost), _spent(began, clips))
 
 
-def compose_clip(clip: Clip, recipe: Recipe, store: Store) -> tuple[list[Item], list[Quarantined]]:
-    """The rows of one clip, and what a gate kept out."""
+def compose_clip(
+    clip: Clip, recipe: Recipe, store: Store, foreign: Sequence[str] = ()
+) -> tuple[list[Item], list[Quarantined]]:
+    """The rows of one clip, and what a gate kept out. Given questions come beside the templates' own."""
     heard = heard_scene(clip, recipe, store)
     if invalid := _invalid("clip", clip) or _invalid("scene", heard):
         return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
-    scene = clip.truth if clip.answers == "truth" and clip.truth else heard
-    questions = generate(scene, recipe.questions, recipe.seed)
-    if not questions:
+    scene = clip.truth if clip.answers == "truth" and clip.truth else labels.carry(heard, clip.truth)
+    questions = generate(scene, recipe.asking(clip.corpus), recipe.seed, foreign)
+    if not questions and not clip.questions:
         detail = f"{clip.uri}: no question can be asked safely ({len(scene.turns)} turns, {len(scene.events)} events)"
         return [], [Quarantined(clip.id, "questions", "nothing_to_ask", detail, clip.sha256)]
-    snippets = [t.text for t in heard.turns if t.text]
     items, lost = [], []
-    for variant, question in enumerate(questions):
-        text = rationale.render(scene, question, variant)
-        rejected = gates.judge(question, text, scene, snippets, recipe.gates)
-        if rejected:
-            lost.append(Quarantined(question.id, "gates", rejected.reason, rejected.detail, clip.sha256))
-            continue
-        row = Item(
-            id=question.id,
-            clip_id=clip.id,
-            question=question.text,
-            choices=question.choices,
-            answer=question.answer,
-            answer_index=question.answer_index,
-            task=question.task,
-            template=question.template,
-            rationale=text,
-            scene=scene,
-            evidence=question.evidence,
-            reflected=False,
-            audio_dependence=None,
-            source=clip.source,
-            license=clip.license,
-            group=clip.group,
-            split=clip.split,
-            answers_from=clip.answers,
-            heard_by=heard.heard_by,
-            key="0" * 64,
-        )
-        row = replace(row, key=key("item", clip.sha256, row))
-        if invalid := _invalid("item", _bare(row)):
-            lost.append(Quarantined(row.id, "compose", "schema", invalid, clip.sha256))
+    for n, brought in enumerate(clip.questions):
+        name = question_id(clip.id, given.NAME, n)
+        question = given.ask(scene, brought, name, recipe.questions, recipe.seed)
+        if isinstance(question, Rejected):
+            lost.append(Quarantined(name, "questions", question.reason, question.detail, clip.sha256))
         else:
+            questions.append(question)
+    for variant, question in enumerate(questions):
+        row = _row(clip, scene, heard, question, variant, recipe)
+        if isinstance(row, Item):
             items.append(row)
+        else:
+            lost.append(row)
     return items, lost
+
+
+def _row(
+    clip: Clip, scene: Scene, heard: Scene, question: Question, variant: int, recipe: Recipe
+) -> Item | Quarantined:
+    """A question with its rationale as a row, or why it cannot be one."""
+    text = rationale.render(scene, question, variant)
+    snippets = [t.text for t in heard.turns if t.text]
+    if rejected := gates.judge(question, text, scene, snippets, recipe.gates):
+        return Quarantined(question.id, "gates", rejected.reason, rejected.detail, clip.sha256)
+    told = question.template == given.NAME or TEMPLATES[question.template].labelled  # by the source, not by engines
+    row = Item(
+        id=question.id,
+        clip_id=clip.id,
+        question=question.text,
+        choices=question.choices,
+        answer=question.answer,
+        answer_index=question.answer_index,
+        task=question.task,
+        template=question.template,
+        rationale=text,
+        scene=scene,
+        evidence=question.evidence,
+        reflected=False,
+        audio_dependence=None,
+        source=clip.source,
+        license=clip.license,
+        group=clip.group,
+        split=clip.split,
+        answers_from="truth" if told else clip.answers,
+        heard_by=heard.heard_by,
+        key="0" * 64,
+    )
+    row = replace(row, key=key("item", clip.sha256, row))
+    if invalid := _invalid("item", _bare(row)):
+        return Quarantined(row.id, "compose", "schema", invalid, clip.sha256)
+    return row
 
 
 def _invalid(kind: str, value: Clip | Scene | Item) -> str | None:

@@ -119,7 +119,7 @@ def _of_line(ctx: Context, line: Line, felt: dict[int, str]) -> Draft:
             f"How does the speaker sound when saying {said}?",
             f"Which emotion is in the voice that says {said}?",
             f"Somebody says {said}. In what mood are they?",
-            f"Going by the voice, what does the person who says {said} feel?",
+            f"Somebody says {said}. Going by the voice, what do they feel?",
         ),
         answer=upper(sounds),
         decoys=_other_moods(ctx, felt[line.turn], felt),
