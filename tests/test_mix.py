@@ -355,3 +355,35 @@ def test_labels_of_utterances_reach_the_scene() -> None:
     scene = mix.render(mixture, lambda _: audio, {"u": said})[2]
     assert [(t.emotion, t.translation) for t in scene.turns] == [("joy", "Good day.")]
     assert (scene.language, scene.translated_to) == ("de", "en")
+
+
+def labelled(name: str, voice: str, target: str | None, *turns: tuple[str, str | None, str | None]) -> Clip:
+    """An utterance of one voice whose turns have `(text, emotion, translation)`."""
+    said = tuple(Turn(i * 500, i * 500 + 400, 1, *turn) for i, turn in enumerate(turns))
+    ms = 500 * len(turns)
+    return clip(name, ms, voice, "train", Scene(name, ms, turns=said, language="de", translated_to=target))
+
+
+def rendered(*clips: Clip) -> Scene:
+    config = MixConfig("m", 1, "voices", speakers=(len(clips), len(clips)), turns=(len(clips), len(clips)))
+    (mixture,) = plan(config, list(clips), [])
+    return mix.render(mixture, {c.sha256: audible(c) for c in clips}.__getitem__, {c.id: c for c in clips})[2]
+
+
+def test_translations_survive_where_all_utterances_agree_on_the_language() -> None:
+    one = labelled("a", "v1", "en", ("Ja.", "joy", "Yes."), ("Gut.", "joy", "Fine."))
+    agreeing, other = (labelled("b", "v2", target, ("Nein.", "anger", "No.")) for target in ("en", "fr"))
+    scene = rendered(one, agreeing)
+    assert scene.translated_to == "en"
+    assert {(t.text, t.emotion, t.translation) for t in scene.turns} == {
+        ("Ja. Gut.", "joy", "Yes. Fine."),
+        ("Nein.", "anger", "No."),
+    }
+    mixed = rendered(one, other)
+    assert mixed.translated_to is None
+    assert {(t.emotion, t.translation) for t in mixed.turns} == {("joy", None), ("anger", None)}
+
+
+def test_a_label_that_only_part_of_an_utterance_has_is_dropped() -> None:
+    scene = rendered(labelled("a", "v1", "en", ("Ja.", "joy", "Yes."), ("Gut.", None, None)))
+    assert [(t.emotion, t.translation) for t in scene.turns] == [(None, None)]

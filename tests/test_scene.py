@@ -3,6 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paqa.questions import generate
+from paqa.recipe import QuestionsConfig
 from paqa.scene import GRID_MS, align, attribute, by_turn, compose, lines, number, together
 from paqa.types import Disagreement, Event, Turn, Word
 
@@ -175,3 +177,17 @@ def test_exclusive_turns_that_are_the_turns_change_nothing(steps, first, second)
     first, second = sorted(first, key=lambda w: w.start_ms), sorted(second, key=lambda w: w.start_ms)
     plain = compose("c", 40_000, turns, first, second, [], "en")
     assert compose("c", 40_000, turns, first, second, [], "en", exclusive=turns[::-1]) == plain
+
+
+def test_a_drowned_voice_is_heard_to_overlap():
+    turns = [Turn(0, 4000, 1), Turn(1000, 2000, 2), Turn(5000, 6000, 2)]
+    exclusive = [turns[0], turns[2]]
+    words = [word(i * 500, i * 500 + 400, text) for i, text in enumerate(["so", "it", "goes", "on", "and", "on"])]
+    words += [word(5100 + i * 200, 5250 + i * 200, text) for i, text in enumerate(["yes", "it", "does"])]
+    answers = []
+    for given_turns in (exclusive, ()):
+        scene = compose("c", 7000, turns, words, None, [], "en", exclusive=given_turns)
+        asked = [q for seed in range(8) for q in generate(scene, QuestionsConfig(per_clip=99), seed)]
+        answers.append({q.answer[:3] for q in asked if q.template == "two_at_once"})
+    assert answers[0] == {"Yes"}
+    assert answers[1] <= {"No,"}  # the turn without words is none, so nobody is heard at once
