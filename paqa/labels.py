@@ -6,16 +6,16 @@ The words stay those that were heard; only labels are carried over, and only whe
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
 from paqa.questions.prose import normal
-from paqa.spans import interval, overlap
+from paqa.spans import intersect, interval, overlap, total
 from paqa.store import key
 from paqa.types import Clip, Scene, Turn
 
-SHARED = 0.5  # two turns are one where each covers at least this share of the other
+SHARED = 0.5  # what was heard is a turn of the truth where each covers at least this share of the other
 SAME_WORDS = 0.8  # a translation is of these words only where so much of its text was heard; two thirds of it are 0.8
 FOREIGN = 24  # translations of other clips that a clip's questions may choose from
 
@@ -23,47 +23,55 @@ FOREIGN = 24  # translations of other clips that a clip's questions may choose f
 def carry(heard: Scene, truth: Scene | None) -> Scene:
     """The heard scene with the emotions, translations and languages that the truth gives for its turns.
 
-    A truth of one turn over the whole clip is about everything that was heard, where that was one voice; otherwise a
-    label goes from turn to turn, where these share at least half of either. The scene itself where nothing is labelled.
+    A label goes to those turns of one voice of which at least half lies in the labelled turn and in no other, where
+    they also make up half of that turn; or where there is one turn and one voice only. A translation needs the words
+    as well, and makes one turn of those that it translates. The scene itself where no label finds its turn.
     """
     if truth is None or not any(t.emotion or t.translation for t in truth.turns):
         return heard
-    turns = _whole(heard, truth) if _is_whole(truth) and heard.speakers == 1 else _pairwise(heard, truth)
-    if not any(t.emotion or t.translation for t in turns):
+    turns: dict[int, Turn] = dict(enumerate(heard.turns))
+    for known, own in _owned(heard, truth):
+        turns.update({i: replace(turns[i], emotion=known.emotion) for i in own})
+        said = _joined([turns[i] for i in own])
+        translation = _translation(said, heard, known, truth)
+        if translation and own[-1] - own[0] == len(own) - 1:
+            turns[own[0]] = replace(said, translation=translation)
+            for i in own[1:]:
+                del turns[i]
+    found = tuple(turns.values())
+    if not any(t.emotion or t.translation for t in found):
         return heard
-    target = truth.translated_to if any(t.translation for t in turns) else None
-    return replace(heard, turns=turns, language=truth.language or heard.language, translated_to=target)
+    target = truth.translated_to if any(t.translation for t in found) else None
+    return replace(heard, turns=found, language=truth.language or heard.language, translated_to=target)
 
 
-def _is_whole(truth: Scene) -> bool:
-    return [interval(t) for t in truth.turns] == [(0, truth.duration_ms)]
+def _owned(heard: Scene, truth: Scene) -> Iterator[tuple[Turn, list[int]]]:
+    """Each turn of the truth with the indices of the heard turns that are clearly it, said by one voice."""
+    homes = [_homes(turn, truth.turns) for turn in heard.turns]
+    single = len(truth.turns) == 1 and heard.speakers == 1
+    for n, known in enumerate(truth.turns):
+        voices: dict[int, list[int]] = {}
+        for i, turn in enumerate(heard.turns):
+            if homes[i] == [n]:
+                voices.setdefault(turn.speaker, []).append(i)
+        clear = [own for own in voices.values() if single or _makes_up(known, [heard.turns[i] for i in own])]
+        if len(clear) == 1:
+            yield known, clear[0]
 
 
-def _whole(heard: Scene, truth: Scene) -> tuple[Turn, ...]:
-    """All heard turns with the one emotion; as one turn where the words of all are what was translated."""
-    (known,) = truth.turns
-    turns = tuple(replace(t, emotion=known.emotion) for t in heard.turns)
-    said = replace(turns[0], end_ms=max(t.end_ms for t in turns), text=heard.transcript)
-    translation = _translation(said, heard, known, truth)
-    return (replace(said, translation=translation),) if translation else turns
+def _homes(turn: Turn, known: Sequence[Turn]) -> list[int]:
+    """The turns in which at least half of this one lies."""
+    enough = SHARED * (turn.end_ms - turn.start_ms)
+    return [i for i, t in enumerate(known) if 0 < enough <= overlap(interval(turn), interval(t))]
 
 
-def _pairwise(heard: Scene, truth: Scene) -> tuple[Turn, ...]:
-    return tuple(_labelled(turn, heard, _partners(turn, truth.turns), truth) for turn in heard.turns)
+def _makes_up(known: Turn, own: Sequence[Turn]) -> bool:
+    shared = total(intersect([interval(known)], [interval(t) for t in own]))
+    return shared >= SHARED * (known.end_ms - known.start_ms)
 
 
-def _labelled(turn: Turn, heard: Scene, known: Sequence[Turn], truth: Scene) -> Turn:
-    """The turn with the labels of its partner in the truth; with none where it has several that are labelled."""
-    if len(known) != 1:
-        return turn
-    return replace(turn, emotion=known[0].emotion, translation=_translation(turn, heard, known[0], truth))
-
-
-def _partners(turn: Turn, known: Sequence[Turn]) -> list[Turn]:
-    """The turns that share at least half of this one's length and of their own."""
-    span = interval(turn)
-    longest = [(t, max(t.end_ms - t.start_ms, turn.end_ms - turn.start_ms)) for t in known]
-    return [t for t, ms in longest if 0 < SHARED * ms <= overlap(span, interval(t))]
+def _joined(turns: Sequence[Turn]) -> Turn:
+    return replace(turns[0], end_ms=max(t.end_ms for t in turns), text=" ".join(t.text for t in turns if t.text))
 
 
 def _translation(turn: Turn, heard: Scene, known: Turn, truth: Scene) -> str | None:

@@ -29,6 +29,8 @@ def test_one_label_for_the_whole_clip_goes_to_all_turns_of_its_only_voice() -> N
     assert [replace(t, emotion=None) for t in found.turns] == list(HEARD.turns)
     two = replace(HEARD, turns=(HEARD.turns[0], replace(HEARD.turns[1], speaker=2)))
     assert moods(carry(two, WHOLE)) == [None, "anger"]  # only the second is half of the labelled turn
+    quiet = replace(HEARD, turns=HEARD.turns[:1])
+    assert moods(carry(quiet, WHOLE)) == ["anger"]  # one voice, one turn: however little of it was heard
 
 
 def test_labels_go_between_turns_that_share_half_of_either() -> None:
@@ -40,6 +42,21 @@ def test_labels_go_between_turns_that_share_half_of_either() -> None:
     assert carry(short, truth) is short
     both = replace(truth, turns=(Turn(0, 5000, 1, "a", "joy"), Turn(100, 4900, 2, "b", "fear")))
     assert carry(long, both) is long  # nobody can say whose mood it is
+
+
+def test_sentences_of_one_voice_are_one_turn_together() -> None:
+    truth = replace(WHOLE, turns=(Turn(0, 5000, 1, SAID, "joy", "Wo sind sie?"), Turn(5200, 9000, 2, "b", "fear")))
+    truth = replace(truth, translated_to="de", duration_ms=9000)
+    later = (Turn(5300, 8000, 2, "something else"),)
+    heard = replace(HEARD, duration_ms=9000, turns=(*HEARD.turns, *later))
+    found = carry(heard, truth)
+    assert [(t.start_ms, t.text, t.emotion, t.translation) for t in found.turns] == [
+        (300, SAID, "joy", "Wo sind sie?"),
+        (5300, "something else", "fear", None),
+    ]
+    between = replace(heard, turns=(HEARD.turns[0], Turn(2100, 2200, 2, "hm"), HEARD.turns[1], *later))
+    assert carry(between, truth).translated_to is None  # two turns with one between them are not made one
+    assert moods(carry(between, truth)) == ["joy", None, "joy", "fear"]
 
 
 def test_a_translation_is_of_the_words_that_were_heard() -> None:
