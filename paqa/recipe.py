@@ -190,7 +190,8 @@ class Recipe:
         """What is asked about the clips of a source or mix: templates of other tasks than its own are skipped."""
         from paqa.questions import TEMPLATES
 
-        tasks = next((c.tasks for c in (*self.sources, *self.mix) if c.name == corpus), ())
+        named: list[SourceConfig | MixConfig] = [*self.sources, *self.mix]
+        tasks = next((config.tasks for config in named if config.name == corpus), ())
         others = (t.name for t in TEMPLATES.values() if tasks and t.task not in tasks)
         return replace(self.questions, skip=(*self.questions.skip, *others))
 
@@ -286,7 +287,8 @@ def check(recipe: Recipe) -> None:
         if names.count(name) > 1:
             raise PaqaError(f"sources: two sources are called {name!r}; names must differ")
     known = sorted({template.task for template in TEMPLATES.values()})
-    for config in (*recipe.sources, *recipe.mix):
+    corpora: list[SourceConfig | MixConfig] = [*recipe.sources, *recipe.mix]
+    for config in corpora:
         if other := sorted(set(config.tasks) - set(known)):
             raise PaqaError(f"{config.name}.tasks: no questions are called {other[0]!r}; known: {', '.join(known)}")
     for source in recipe.sources:
