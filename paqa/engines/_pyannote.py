@@ -1,0 +1,209 @@
+"""pyannote.audio's diarization pipeline, opened without running anything from its files, without its wasted passes.
+
+`pyannote.audio` opens checkpoints with a full unpickler, imports the modules that they and `config.yaml` name, and
+calls what their hyper-parameters name. Here the files are read by `checkpoints.torch_load`, and only the two published
+architectures are built. This module imports torch; `paqa.engines.pyannote` imports it when an engine is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pyannote.audio import Model
+from pyannote.audio.core.plda import PLDA
+from pyannote.audio.core.task import Problem, Resolution, Specifications
+from pyannote.audio.pipelines import SpeakerDiarization
+from pyannote.audio.pipelines.clustering import VBxClustering
+from pyannote.audio.utils.dependencies import check_dependencies
+from pyannote.core import SlidingWindowFeature
+from torch.nn.functional import interpolate
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.torch_version import TorchVersion
+
+from paqa.engines.checkpoints import torch_load
+from paqa.errors import PaqaError
+
+PLAIN = (Problem, Resolution, Specifications, TorchVersion)  # all that the published checkpoints hold beside tensors
+SEGMENTATION = "pyannote.audio.models.segmentation.PyanNet"
+EMBEDDING = "pyannote.audio.models.embedding.wespeaker"
+
+
+class Diarization(SpeakerDiarization):
+    """The stock pipeline with the embeddings of all local speakers of a window from one pass of the network.
+
+    The stock one runs the same window through the ResNet once per local speaker, silent ones included, and always all
+    of its 10 s. Here a window takes one pass, over the frames that the pooling weighs and as far around them as the
+    network sees; a window in which nobody speaks takes none. Batch norms are folded into the convolutions. The
+    vectors differ from the stock ones as much as those do from exact arithmetic (about 5e-6 at a length of 3).
+    """
+
+    def __init__(self, segmentation: Model, embedding: Model, plda: PLDA, **params: Any):
+        super().__init__(segmentation=segmentation, embedding=fused(embedding), plda=plda, **params)
+        self.clustering = Bounded(plda, metric=self._embedding.metric)
+        self._reach = reach(embedding.resnet)
+
+    def get_embeddings(
+        self, file: Any, binary_segmentations: Any, exclude_overlap: bool = False, hook: Any = None
+    ) -> np.ndarray:
+        """One vector per window and local speaker, float32 `(windows, speakers, 256)`; what the stock method returns.
+
+        `binary_segmentations.data` is `(windows, frames, speakers)`. Memory is that of one batch of windows.
+        """
+        model, windows = self._embedding.model_, binary_segmentations.sliding_window
+        seconds = windows.duration
+        least = self._least(binary_segmentations.data.shape[1], seconds) if exclude_overlap else -1
+        chosen = torch.from_numpy(masks(binary_segmentations.data, exclude_overlap, least))
+        pooled = model.num_frames(round(seconds * self._embedding.sample_rate))
+        weights = interpolate(chosen, size=pooled, mode="nearest")  # as the pooling would do
+        silent = model.resnet.seg_1.bias.detach().cpu().numpy()  # of an empty mask: mean 0, deviation 0
+        found = np.broadcast_to(silent, (*weights.shape[:2], len(silent))).copy()
+        busy = np.flatnonzero(weights.any(dim=2).any(dim=1).numpy())
+        for start in range(0, len(busy), self.embedding_batch_size):
+            picked = busy[start : start + self.embedding_batch_size]
+            sound = torch.stack([self._audio.crop(file, windows[int(i)], mode="pad")[0] for i in picked])
+            found[picked] = self._embed(sound, weights[picked])
+        return found
+
+    def _least(self, frames: int, seconds: float) -> int:
+        """Frames of a window that are too few to embed alone."""
+        return int(np.ceil(frames * self._embedding.min_num_samples / (seconds * self._embedding.sample_rate)))
+
+    def _embed(self, sound: torch.Tensor, weights: torch.Tensor) -> np.ndarray:
+        """Windows `(n, 1, samples)` and weights `(n, speakers, pooled frames)` to vectors `(n, speakers, 256)`."""
+        model, device = self._embedding.model_, self._embedding.device
+        used = torch.nonzero(weights.any(dim=1).any(dim=0)).flatten()
+        stride, around = self._reach
+        first, last = max(0, int(used[0]) - around), min(weights.shape[2], int(used[-1]) + 1 + around)
+        with torch.inference_mode():
+            bank = model.compute_fbank(sound.to(device))[:, first * stride : last * stride]
+            frames = model.resnet.forward_frames(bank).contiguous()
+            vectors = model.resnet.forward_embedding(frames, weights=weights[:, :, first:last].to(device))[1]
+        vectors_cpu: np.ndarray = vectors.cpu().numpy()
+        return vectors_cpu
+
+
+class Bounded(VBxClustering):
+    """VBx that never asks k-means for more speakers than there are vectors, which raises, and prints nothing."""
+
+    def __call__(
+        self,
+        embeddings: np.ndarray,
+        segmentations: SlidingWindowFeature | None = None,
+        num_clusters: int | None = None,
+        min_clusters: int | None = None,
+        max_clusters: int | None = None,
+        **more: Any,
+    ) -> Any:
+        usable = max(1, len(self.filter_embeddings(embeddings, segmentations=segmentations)[0]))
+        count = num_clusters and min(num_clusters, usable)
+        least, most = min(min_clusters or 1, usable), max_clusters or usable
+        with contextlib.redirect_stdout(io.StringIO()):
+            return super().__call__(embeddings, segmentations, count, least, most, **more)
+
+
+def masks(active: np.ndarray, exclude_overlap: bool, least: int) -> np.ndarray:
+    """Which frames speak for whom: activities `(windows, frames, speakers)` to float32 `(windows, speakers, frames)`.
+
+    With `exclude_overlap`, frames of two speakers speak for neither, unless a speaker would keep at most `least`.
+    """
+    active = np.nan_to_num(active).astype(np.float32)
+    if exclude_overlap:
+        alone = active * (active.sum(axis=2, keepdims=True) < 2)
+        active = np.where(alone.sum(axis=1, keepdims=True) > least, alone, active)
+    return np.ascontiguousarray(active.transpose(0, 2, 1))
+
+
+def reach(resnet: Any) -> tuple[int, int]:
+    """Input frames per output frame of a ResNet, and how many output frames to either side one output frame sees."""
+    stride, seen = 1, 0
+    for name, layer in resnet.named_modules():
+        if isinstance(layer, torch.nn.Conv2d) and "shortcut" not in name:
+            seen += stride * (layer.kernel_size[1] // 2)
+            stride *= layer.stride[1]
+    return stride, -(-seen // stride)
+
+
+def fused(model: Any) -> Any:
+    """The embedding network in place, with every batch norm folded into its convolution, in the faster memory order."""
+    model.eval()
+    for block in [model.resnet, *(b for i in (1, 2, 3, 4) for b in getattr(model.resnet, f"layer{i}"))]:
+        for n in (1, 2, 3):
+            if hasattr(block, f"conv{n}"):
+                folded = fuse_conv_bn_eval(getattr(block, f"conv{n}"), getattr(block, f"bn{n}"))
+                setattr(block, f"conv{n}", folded)
+                setattr(block, f"bn{n}", torch.nn.Identity())
+        if len(getattr(block, "shortcut", ())):
+            block.shortcut = torch.nn.Sequential(fuse_conv_bn_eval(*block.shortcut))
+    model.resnet.to(memory_format=torch.channels_last)
+    return model
+
+
+def open_pipeline(folder: Path, config: dict[str, Any], step: float | None, vouched: bool) -> Diarization:
+    """The pipeline of a folder whose `config.yaml` was read and checked; PaqaError names the file that is not right."""
+    params = dict(config["pipeline"]["params"])
+    parts = {name: folder / params.pop(name).removeprefix("$model/") for name in ("segmentation", "embedding", "plda")}
+    if step is not None:
+        params["segmentation_step"] = step
+    try:
+        check_dependencies(config.get("dependencies", {}), str(folder / "config.yaml"))
+        pipeline = Diarization(
+            segmentation=open_model(parts["segmentation"] / "pytorch_model.bin", SEGMENTATION, vouched),
+            embedding=open_model(parts["embedding"] / "pytorch_model.bin", EMBEDDING, vouched),
+            plda=open_plda(parts["plda"]),
+            **params,
+        )
+        pipeline.instantiate(config["params"])
+    except PaqaError:
+        raise
+    except Exception as error:  # whatever pyannote.audio raises on it, the file is to blame
+        raise PaqaError(f"{folder / 'config.yaml'}: pyannote.audio cannot use it: {error}") from error
+    return pipeline
+
+
+def open_model(path: Path, module: str, vouched: bool) -> Any:
+    """The network of a checkpoint, in eval mode; only of a class of `module`, a module of pyannote.audio itself.
+
+    Built here and not by `Model.from_pretrained`, which unpickles all and calls what the hyper-parameters name.
+    """
+    if not path.is_file():
+        raise PaqaError(f"{path}: no such file; expected a checkpoint of {module}; fetch the whole model again")
+    checkpoint = torch_load(path, PLAIN, vouched)
+    try:
+        described = checkpoint["pyannote.audio"]
+        kind = _architecture(path, described["architecture"], module)
+        check_dependencies({"pyannote.audio": described["versions"]["pyannote.audio"]}, str(path))
+        known = inspect.signature(kind).parameters
+        model = kind(**{k: v for k, v in checkpoint["hyper_parameters"].items() if k in known and k != "task"})
+        model.on_load_checkpoint(checkpoint)
+        model.load_state_dict({k: v for k, v in checkpoint["state_dict"].items() if not k.startswith("loss_func.")})
+    except PaqaError:
+        raise
+    except Exception as error:  # as in open_pipeline
+        raise PaqaError(f"{path}: expected a checkpoint of pyannote.audio; {type(error).__name__}: {error}") from error
+    return model.eval()
+
+
+def _architecture(path: Path, named: dict[str, str], module: str) -> Any:
+    """The class that a checkpoint names, of the one module that it may be of."""
+    found = f"{named['module']}.{named['class']}"
+    kind = getattr(importlib.import_module(module), named["class"], None) if named["module"] == module else None
+    if not (isinstance(kind, type) and issubclass(kind, Model)):
+        raise PaqaError(f"{path}: found the architecture {found}, expected a network of {module}; nothing was imported")
+    return kind
+
+
+def open_plda(folder: Path) -> PLDA:
+    """The transforms that VBx compares vectors with; numpy refuses arrays of pickled objects by itself."""
+    try:
+        return PLDA(folder / "xvec_transform.npz", folder / "plda.npz")
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, np.linalg.LinAlgError) as error:
+        what = "xvec_transform.npz (mean1, mean2, lda) and plda.npz (mu, tr, psi)"
+        raise PaqaError(f"{folder}: expected {what}, plain arrays; {type(error).__name__}: {error}") from error

@@ -1,0 +1,229 @@
+"""Diarize with pyannote.audio 4: who speaks when, also where several speak at once.
+
+Bredin, "pyannote.audio 2.1 speaker diarization pipeline" (Interspeech 2023): a network marks the speakers of every
+window of 10 s (powerset: Plaquet & Bredin, "Powerset multi-class cross entropy loss for neural speaker diarization",
+Interspeech 2023), each gets a vector (Wang et al., "WeSpeaker", ICASSP 2023), and vectors of all windows are clustered
+into speakers (VBx: Landini et al., Computer Speech & Language 71, 2022).
+
+pyannote.audio reports every use to its makers unless `PYANNOTE_METRICS_ENABLED` is false; it is set so here, before
+the library is imported, unless the environment already has a value.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from paqa.engines._signal import mono
+from paqa.engines.base import Heard, Weights, aside
+from paqa.engines.checkpoints import Remote, locate, named, revision, trusted
+from paqa.errors import PaqaError
+from paqa.types import Audio, Stage, Turn
+
+BEHAVIOUR = 1  # raise it when the same weights and parameters would give other turns
+RATE = 16_000  # Hz
+COMMUNITY = "pyannote/speaker-diarization-community-1"
+FILES = ("config.yaml", "*/pytorch_model.bin", "*/*.npz")
+KNOWN = {
+    COMMUNITY: Remote(
+        path=COMMUNITY,
+        model="speaker-diarization-community-1",
+        license="CC-BY-4.0",
+        origin=f"https://huggingface.co/{COMMUNITY}",
+        files=FILES,
+        repo=COMMUNITY,
+        gated=True,
+    )
+}
+PIPELINE = "pyannote.audio.pipelines.SpeakerDiarization"
+TOP_KEYS = {"dependencies", "pipeline", "params"}
+PARTS = ("segmentation", "embedding", "plda")
+PARAM_KEYS = {
+    *PARTS,
+    "clustering",
+    "segmentation_step",
+    "segmentation_batch_size",
+    "embedding_batch_size",
+    "embedding_exclude_overlap",
+}
+
+Stretch = tuple[float, float, str]  # start and end in seconds, and pyannote's name of the speaker
+
+
+@dataclass(frozen=True)
+class PyannoteParams:
+    """Which pipeline, and what is known about the speakers. None: as the pipeline itself does."""
+
+    model: str = aside(COMMUNITY)  # or another Hub id, or a local folder with config.yaml
+    sha256: str | None = aside(None)  # of the folder, as in the engine's revision
+    allow_pickle: bool = aside(False)  # open checkpoints that could run code
+    num_speakers: int | None = None  # fewer are heard where fewer voices can be told apart
+    min_speakers: int | None = None
+    max_speakers: int | None = None
+    join_ms: int | None = None  # turns of one speaker less than this apart become one; None: as config.yaml says
+    segmentation_step: float | None = None  # of a window, between windows; None: 0.1; time is inverse to it
+    segmentation_batch_size: int | None = aside(None)  # windows; None: 8 on the CPU, 32 elsewhere
+    embedding_batch_size: int | None = aside(None)  # windows; None: 1 on the CPU, 32 elsewhere
+
+
+class Pyannote:
+    """Turns without text on the 10 ms grid, overlapping ones and exclusive ones with the same speaker numbers."""
+
+    name: ClassVar[str] = "pyannote"
+    stage: ClassVar[Stage] = "diarize"
+    package: ClassVar[str] = "pyannote.audio"
+    Params: ClassVar[type] = PyannoteParams
+    weights: ClassVar[tuple[Weights, ...]] = ()
+
+    @classmethod
+    def remotes(cls, params: PyannoteParams) -> tuple[Remote, ...]:
+        """The one folder with all networks."""
+        return (named(params.model, cls.name, KNOWN, FILES),)
+
+    @classmethod
+    def identify(cls, params: PyannoteParams = PyannoteParams()) -> str:
+        """Revision from the hashes of `config.yaml`, both networks and the PLDA."""
+        return revision(BEHAVIOUR, "pyannote.audio", cls.remotes(params)[0], params.sha256)
+
+    def __init__(self, params: PyannoteParams = PyannoteParams(), device: str = "cpu", threads: int = 1):
+        check_params(params)
+        self.params, self.threads = params, threads
+        self.revision = self.identify(params)
+        folder = locate(self.remotes(params)[0])
+        config = read_config(folder / "config.yaml")
+        pause_s = pop_pause(config)
+        self.join_s = pause_s if params.join_ms is None else params.join_ms / 1000
+        os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "false")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # e.g. that torchcodec cannot decode files, which nobody asks it to
+            import torch
+
+            from paqa.engines._pyannote import open_pipeline
+
+            self._torch = torch
+            self.pipeline = open_pipeline(folder, config, params.segmentation_step, trusted(params))
+            self.pipeline.to(torch.device(device))
+        first, later = (8, 1) if device == "cpu" else (32, 32)
+        self.pipeline.segmentation_batch_size = params.segmentation_batch_size or first
+        self.pipeline.embedding_batch_size = params.embedding_batch_size or later
+
+    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
+        self._torch.set_num_threads(self.threads)
+        return [self._hear(audio) for audio in batch]
+
+    def _hear(self, audio: Audio) -> Heard:
+        signal = mono(audio, RATE)
+        if not np.any(signal):
+            return Heard()
+        file = {"waveform": self._torch.from_numpy(signal)[None], "sample_rate": RATE, "uri": "clip"}
+        p = self.params
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # about means of nothing, in silence and in very short clips
+            found: Any = self.pipeline(
+                file, num_speakers=p.num_speakers, min_speakers=p.min_speakers, max_speakers=p.max_speakers
+            )
+        regular, exclusive = stretches(found.speaker_diarization), stretches(found.exclusive_speaker_diarization)
+        by_speaker = [bridged((s for s in regular if s[2] == who), self.join_s) for who in {s[2] for s in regular}]
+        return numbered(
+            grid((s for one in by_speaker for s in one), audio.duration_ms),
+            grid(bridged(exclusive, self.join_s), audio.duration_ms),
+        )
+
+
+def check_params(params: PyannoteParams) -> None:
+    """PaqaError about parameters that the pipeline would fail on later, or misread."""
+    p = params
+    for name in ("num_speakers", "min_speakers", "max_speakers", "segmentation_batch_size", "embedding_batch_size"):
+        value = getattr(p, name)
+        if value is not None and value < 1:
+            raise PaqaError(f"engine pyannote: {name} is {value}; expected 1 or more, or none")
+    if p.num_speakers is None and (p.min_speakers or 1) > (p.max_speakers or np.inf):
+        raise PaqaError(f"engine pyannote: min_speakers {p.min_speakers} is above max_speakers {p.max_speakers}")
+    if p.segmentation_step is not None and not 0 < p.segmentation_step <= 1:
+        raise PaqaError(f"engine pyannote: segmentation_step is {p.segmentation_step}; expected a share in (0, 1]")
+    if p.join_ms is not None and p.join_ms < 0:
+        raise PaqaError(f"engine pyannote: join_ms is {p.join_ms}; expected 0 or more")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A pipeline's `config.yaml` in which nothing names code to import but pyannote.audio's own pipeline; or PaqaError.
+
+    `pipeline.name`, `preprocessors` and paths to other models are how a config would run or fetch something else.
+    """
+    import yaml
+
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        pipeline, params = config["pipeline"], config["pipeline"]["params"]
+        problem = (
+            _unknown("", config, TOP_KEYS)
+            or _unknown("pipeline.", pipeline, {"name", "params"})
+            or _unknown("pipeline.params.", params, PARAM_KEYS)
+            or _unknown("params.", config["params"], {"segmentation", "clustering"})
+            or _other("pipeline.name", pipeline["name"], re.escape(PIPELINE), PIPELINE)
+            or _other("pipeline.params.clustering", params.get("clustering"), "VBxClustering", "VBxClustering")
+        )
+        for part in PARTS:
+            inside = _other(f"pipeline.params.{part}", params.get(part), r"\$model/\w[\w-]*", "$model/FOLDER")
+            problem = problem or inside
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        problem = f"{type(error).__name__}: {error}, expected the settings of a pipeline"
+    if problem:
+        raise PaqaError(f"{path}: {problem}; use {COMMUNITY}, or a folder laid out as that one is")
+    return dict(config)
+
+
+def _unknown(where: str, table: dict[str, Any], known: set[str]) -> str | None:
+    unknown = sorted(str(key) for key in table if key not in known)
+    return f"found {where}{unknown[0]}, expected only {', '.join(sorted(known))}" if unknown else None
+
+
+def _other(where: str, value: Any, pattern: str, expected: str) -> str | None:
+    right = isinstance(value, str) and re.fullmatch(pattern, value)
+    return None if right else f"found {where} {value!r}, expected {expected}"
+
+
+def pop_pause(config: dict[str, Any]) -> float:
+    """The config's `min_duration_off` in s, with 0 in its place: the engine bridges pauses, sparing turns of others."""
+    settings = config["params"]["segmentation"]
+    found, settings["min_duration_off"] = float(settings.get("min_duration_off", 0.0)), 0.0
+    return found
+
+
+def stretches(annotation: Any) -> list[Stretch]:
+    """A pyannote annotation in order of time."""
+    return sorted((span.start, span.end, str(who)) for span, _, who in annotation.itertracks(yield_label=True))
+
+
+def bridged(ordered: Iterable[Stretch], pause_s: float) -> list[Stretch]:
+    """Stretches in order, in which neighbours of one speaker less than `pause_s` apart are one."""
+    joined: list[Stretch] = []
+    for start, end, who in ordered:
+        if joined and joined[-1][2] == who and start - joined[-1][1] < pause_s:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]), who)
+        else:
+            joined.append((start, end, who))
+    return joined
+
+
+def grid(found: Iterable[Stretch], duration_ms: int) -> list[tuple[int, int, str]]:
+    """Stretches on the 10 ms grid inside the clip, in order; what lies in the padding behind it is gone."""
+    last = duration_ms // 10 * 10
+    rounded = ((min(last, round(a * 100) * 10), min(last, round(b * 100) * 10), who) for a, b, who in found)
+    return sorted((a, b, who) for a, b, who in rounded if a < b)
+
+
+def numbered(regular: list[tuple[int, int, str]], exclusive: list[tuple[int, int, str]]) -> Heard:
+    """Both as turns, with speakers numbered by their first regular turn."""
+    number = {who: i for i, who in enumerate(dict.fromkeys(who for _, _, who in regular), start=1)}
+    return Heard(
+        turns=tuple(Turn(a, b, number[who]) for a, b, who in regular),
+        exclusive=tuple(Turn(a, b, number[who]) for a, b, who in exclusive if who in number),
+    )
