@@ -1,0 +1,27 @@
+"""Make all models into a folder, with a `models.toml` that chooses them: `python -m localmodels DIR`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from localmodels import make_demucs, make_panns, make_pyannote, make_whisper
+from paqa.engines.checkpoints import LIST
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--tiny", action="store_true", help="small networks where the architecture allows it")
+    args = parser.parse_args()
+    made = make_whisper.make(args.folder)
+    make_demucs.make(args.folder, tiny=args.tiny)
+    make_pyannote.make(args.folder, tiny=args.tiny)
+    make_panns.make(args.folder)
+    text = f'[whisper]\nmodel = "{made.relative_to(args.folder).as_posix()}"\n'
+    (args.folder / LIST).write_text(text, encoding="utf-8")
+    print(f"{args.folder}: demucs, pyannote and panns with random weights, whisper tiny.en with the real ones")
+
+
+if __name__ == "__main__":
+    main()
