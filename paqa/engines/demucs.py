@@ -65,6 +65,7 @@ class Demucs:
 
     name: ClassVar[str] = "demucs"
     stage: ClassVar[Stage] = "separate"
+    package: ClassVar[str] = "demucs"
     Params: ClassVar[type] = DemucsParams
     weights: ClassVar[tuple[Weights, ...]] = ()
 
@@ -79,7 +80,7 @@ class Demucs:
     @classmethod
     def identify(cls, params: DemucsParams = DemucsParams()) -> str:
         """Revision from the package's version and the hashes of the model's files."""
-        return revision(BEHAVIOUR, "demucs", cls.remotes(params)[0], params.sha256)
+        return revision(BEHAVIOUR, cls.package, cls.remotes(params)[0], params.sha256)
 
     def __init__(self, params: DemucsParams = DemucsParams(), device: str = "cpu", threads: int = 1):
         """Opens the model; MissingWeights where there is none, PaqaError for parameters that do not fit it."""

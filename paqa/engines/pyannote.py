@@ -90,7 +90,7 @@ class Pyannote:
     @classmethod
     def identify(cls, params: PyannoteParams = PyannoteParams()) -> str:
         """Revision from the hashes of `config.yaml`, both networks and the PLDA."""
-        return revision(BEHAVIOUR, "pyannote.audio", cls.remotes(params)[0], params.sha256)
+        return revision(BEHAVIOUR, cls.package, cls.remotes(params)[0], params.sha256)
 
     def __init__(self, params: PyannoteParams = PyannoteParams(), device: str = "cpu", threads: int = 1):
         check_params(params)

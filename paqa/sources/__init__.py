@@ -17,11 +17,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, TypeVar
 
-import msgspec
-
 from paqa import spans
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
+from paqa.recipe import SourceConfig, converted
 from paqa.types import Event, Quarantined, Recording, Scene, Turn, Word
 
 SOURCES: dict[str, str] = {
@@ -106,16 +104,8 @@ def check(config: SourceConfig) -> None:
 
 def parameters(config: SourceConfig, kind: type[T]) -> T:
     """A source's own `Params` from the recipe; PaqaError for unknown keys and wrong types."""
-    known = getattr(kind, "__dataclass_fields__", {})
-    if unknown := sorted(set(config.params) - set(known)):
-        expected = ", ".join(known) or "none"
-        raise PaqaError(
-            f"source {config.name!r}: type {config.type} has no {unknown[0]!r} in params; known: {expected}"
-        )
-    try:
-        return msgspec.convert(config.params, kind)
-    except msgspec.ValidationError as error:
-        raise PaqaError(f"source {config.name!r}: params: {error}") from None
+    found: T = converted(kind, config.params, f"source {config.name!r}: params: type {config.type}")
+    return found
 
 
 def root(config: SourceConfig, folder: Path) -> Path:
