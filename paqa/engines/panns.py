@@ -1,0 +1,202 @@
+"""Tag with PANNs: 527 AudioSet classes, every 320 ms.
+
+Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition" (IEEE/ACM TASLP 2020).
+The networks are those of the package `panns_inference`; Cnn14_DecisionLevelMax says what sounds when, and Cnn14, if it
+is asked for, what sounds at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from paqa.engines._events import EXCLUDED, Classes, Hops, events, smoothed, tags
+from paqa.engines._panns import RATE, class_mids, open_network
+from paqa.engines._signal import fit, mono
+from paqa.engines.base import Heard, Weights, aside
+from paqa.engines.checkpoints import Remote, locate, named, revision
+from paqa.types import Audio, Stage
+
+BEHAVIOUR = 1  # raise it when the same weights and parameters would give other events
+FRAMEWISE, CLIPWISE = "Cnn14_DecisionLevelMax", "Cnn14"
+HOP_MS = 320  # five poolings by two of frames of 10 ms; what the network gives every 10 ms are repetitions
+HOP = HOP_MS * RATE // 1000  # samples
+REPEATED = HOP_MS // 10  # rows of the network's output that are equal
+WINDOW, OVERLAP = 96, 12  # hops: 30.72 s, and 3.84 s, of which 1.92 s count: the network sees 1.6 s around each hop
+CLIP_WINDOW = 31  # hops: 9.92 s; Cnn14 averages over what it hears, and was trained on 10 s
+GPU_CALL_S = 60  # seconds of audio in a call
+
+
+def published(name: str, score: str) -> Remote:
+    """A checkpoint of the authors, at the address that their package has, too."""
+    origin = "https://zenodo.org/record/3987831"
+    file = f"{name}_mAP={score}.pth"
+    url = f"{origin}/files/{file.replace('=', '%3D')}?download=1"
+    return Remote(f"panns/{file}", name, "CC-BY-4.0", origin, url=url)
+
+
+KNOWN = {name: published(name, score) for name, score in ((FRAMEWISE, "0.385"), (CLIPWISE, "0.431"))}
+
+
+@dataclass(frozen=True)
+class PannsParams:
+    """Thresholds and scores are probabilities; times are ms. The thresholds are usual ones, not tuned on a corpus."""
+
+    model: str = aside(FRAMEWISE)  # a checkpoint of Cnn14_DecisionLevelMax: this name, or a path
+    sha256: str | None = aside(None)  # refuse other weights than these
+    allow_pickle: bool = aside(False)  # open checkpoints that could run code
+    clipwise: str | None = None  # a checkpoint of Cnn14 that decides the tags: "Cnn14", or a path
+    clipwise_sha256: str | None = aside(None)  # as sha256, for that one
+    batch_size: int | None = aside(None)  # windows of one length per call; None: 1 on a CPU, on a GPU 60 s
+    on_threshold: float = 0.4  # a span must reach this probability
+    off_threshold: float = 0.1  # and lasts while the probability is at least this
+    class_thresholds: dict[str, float] = field(default_factory=dict)  # on_threshold of single classes, by id or label
+    max_gap_ms: int = 640  # spans of one class at most this far apart become one
+    min_duration_ms: int = 100  # shorter events are dropped
+    snap_ms: int = 700  # an edge moves at most this far to where the signal's level rises or falls; 0: edges stay
+    rise_db: float = 4.0  # level above the clip's floor that counts as sound
+    range_db: float = 40.0  # level below an event's loudest moment that no longer counts as sound
+    specific_margin: float = 0.2  # a kind of sound replaces what it is a kind of unless its score is lower by more
+    rival_margin: float = 0.3  # an event goes where an unrelated one at the same time has a score higher by more
+    tag_floor: float = 0.01  # classes with a lower clip-level probability are not listed in tags
+    excluded: tuple[str, ...] = EXCLUDED  # machine ids that are never events (they stay in tags)
+
+
+class Window(NamedTuple):
+    """`hops` of clip number `clip` from hop `start` on, of which those from `keep` to `until` count."""
+
+    clip: int
+    start: int
+    hops: int
+    keep: int
+    until: int
+
+
+class Panns:
+    """Events on the 10 ms grid with their peak probability, and the clip-level probability of every class."""
+
+    name: ClassVar[str] = "panns"
+    stage: ClassVar[Stage] = "tag"
+    Params: ClassVar[type] = PannsParams
+    weights: ClassVar[tuple[Weights, ...]] = ()
+
+    @classmethod
+    def remotes(cls, params: PannsParams) -> tuple[Remote, ...]:
+        """The checkpoint, and that of Cnn14 where it decides the tags."""
+        models = [params.model, *([params.clipwise] if params.clipwise else [])]
+        return tuple(named(model, "panns", KNOWN) for model in models)
+
+    @classmethod
+    def identify(cls, params: PannsParams = PannsParams()) -> str:
+        """Revision from the package's version and the hashes of the checkpoints."""
+        pins = (params.sha256, params.clipwise_sha256)
+        remotes = zip(cls.remotes(params), pins, strict=False)
+        return "+".join(revision(BEHAVIOUR, "panns-inference", remote, pinned) for remote, pinned in remotes)
+
+    def __init__(self, params: PannsParams = PannsParams(), device: str = "cpu", threads: int = 1):
+        """Opens the checkpoints; MissingWeights where there is none."""
+        import torch
+
+        self.params, self.device, self.threads = params, device, threads
+        self.revision = self.identify(params)
+        torch.set_num_threads(threads)
+        self.classes = Classes.listed(class_mids(), params, params.excluded, params.class_thresholds)
+        pins = (params.sha256, params.clipwise_sha256)
+        self._networks = [
+            open_network(kind, locate(remote), params.allow_pickle or pin is not None).to(device)
+            for kind, remote, pin in zip((FRAMEWISE, CLIPWISE), self.remotes(params), pins, strict=False)
+        ]
+
+    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
+        """Tag clips; windows of one length may share calls, whichever clips they are from.
+
+        How a CPU adds up depends on how many windows there are, so by default each has a call of its own: then a batch
+        equals its clips bit for bit.
+        """
+        signals = [mono(audio, RATE) for audio in batch]
+        rows = self.probabilities(signals)
+        peaks = self.clip_probabilities(signals) if self.params.clipwise else [found.max(axis=0) for found in rows]
+        return [
+            self._heard(audio, signal, *found) if np.any(signal) else Heard()
+            for audio, signal, *found in zip(batch, signals, rows, peaks, strict=True)
+        ]
+
+    def _heard(self, audio: Audio, signal: np.ndarray, rows: np.ndarray, peaks: np.ndarray) -> Heard:
+        level = level_db(signal, audio.duration_ms)
+        return Heard(
+            events=events(rows, level, audio.duration_ms, self.classes, Hops(HOP_MS), self.params),
+            tags=tags(peaks, self.classes.mids, self.params.tag_floor),
+        )
+
+    def probabilities(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Of signals `(n,)` at 32 kHz, the class probabilities `(hops, 527)` of every 320 ms; 0 for silence."""
+        found = [np.zeros((hops_of(signal), len(self.classes.mids)), np.float32) for signal in signals]
+        for window, rows in self._hear(0, signals, WINDOW, OVERLAP, "framewise_output"):
+            rows = rows[: window.hops * REPEATED : REPEATED]
+            counts = rows[window.keep - window.start : window.until - window.start]
+            found[window.clip][window.keep : window.until] = counts
+        return found
+
+    def clip_probabilities(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Of signals at 32 kHz, the class probabilities `(527,)` of Cnn14: the largest of windows of 10 s."""
+        found = [np.zeros(len(self.classes.mids), np.float32) for _ in signals]
+        for window, peaks in self._hear(1, signals, CLIP_WINDOW, 0, "clipwise_output"):
+            found[window.clip] = np.maximum(found[window.clip], peaks)
+        return found
+
+    def _hear(
+        self, network: int, signals: Sequence[np.ndarray], longest: int, overlap: int, output: str
+    ) -> Iterator[tuple[Window, np.ndarray]]:
+        """What a network gives for every window of the signals that are not silent."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+        audible = [i for i, signal in enumerate(signals) if np.any(signal)]
+        for group in self._groups([w for i in audible for w in windows(i, hops_of(signals[i]), longest, overlap)]):
+            heard = np.stack([part(signals[w.clip], w) for w in group])
+            with torch.inference_mode():
+                answers = self._networks[network](torch.from_numpy(heard).to(self.device))[output].cpu().numpy()
+            yield from zip(group, answers, strict=True)
+
+    def _groups(self, found: list[Window]) -> Iterator[list[Window]]:
+        """Windows that share a call: all of one length."""
+        for hops in sorted({window.hops for window in found}):
+            same = [window for window in found if window.hops == hops]
+            size = self.params.batch_size or (
+                1 if self.device == "cpu" else max(1, GPU_CALL_S * 1000 // (hops * HOP_MS))
+            )
+            yield from (same[i : i + size] for i in range(0, len(same), size))
+
+
+def hops_of(signal: np.ndarray) -> int:
+    """How many times 320 ms cover a signal `(n,)`; at least one."""
+    return max(1, -(-len(signal) // HOP))
+
+
+def part(signal: np.ndarray, window: Window) -> np.ndarray:
+    """What a network hears for a window, `(hops * 10240,)`: with zeros after the end of the signal."""
+    return fit(signal[window.start * HOP : (window.start + window.hops) * HOP], window.hops * HOP)
+
+
+def windows(clip: int, hops: int, longest: int, overlap: int) -> list[Window]:
+    """A clip as one window, or as several of the longest length, the last of which ends where the clip does.
+
+    Where two overlap, the first counts up to the middle, the second from there on.
+    """
+    size = min(hops, longest)
+    starts = [*range(0, hops - size, max(1, longest - overlap)), hops - size]
+    edges = [0, *((b + a + size) // 2 for a, b in pairwise(starts)), hops]
+    return [
+        Window(clip, start, size, keep, until) for start, (keep, until) in zip(starts, pairwise(edges), strict=True)
+    ]
+
+
+def level_db(signal: np.ndarray, duration_ms: int) -> np.ndarray:
+    """The level in dB of every 10 ms of a signal `(n,)` at 32 kHz, over about 50 ms."""
+    step = RATE // 100
+    power = np.square(fit(signal, -(-len(signal) // step) * step).reshape(-1, step)).mean(axis=1)
+    return smoothed(10 * np.log10(power + 1e-10), duration_ms)
