@@ -215,11 +215,11 @@ def trusted(params: Trusted) -> bool:
     return params.allow_pickle or params.sha256 is not None
 
 
-def torch_load(path: Path, allowed: Sequence[Any], vouched: bool) -> Any:
+def torch_load(path: Path, allowed: Sequence[Any], vouched: bool, pin: str | None = None) -> Any:
     """What `torch.save` wrote, on the CPU; only tensors, plain values and the `allowed` classes are built.
 
     A file that wants more is code. It is opened only where the recipe vouches for it, else PaqaError names what it
-    wants and how to vouch.
+    wants and how to vouch: with the file's hash, or with `pin` where the model is a whole folder.
     """
     import torch
 
@@ -233,5 +233,5 @@ def torch_load(path: Path, allowed: Sequence[Any], vouched: bool) -> Any:
         wanted = next((line.strip() for line in why if "GLOBAL" in line or "global" in line), why[-1] if why else "")
         raise PaqaError(
             f"{path}: is no plain checkpoint ({wanted[:200]}); opening it could run code. If you trust where it comes "
-            f'from, put into the engine\'s params: sha256 = "{digest(path)}" (or allow_pickle = true)'
+            f'from, put into the engine\'s params: sha256 = "{pin or digest(path)}" (or allow_pickle = true)'
         ) from None

@@ -108,7 +108,8 @@ class Pyannote:
             from paqa.engines._pyannote import open_pipeline
 
             self._torch = torch
-            self.pipeline = open_pipeline(folder, config, params.segmentation_step, trusted(params))
+            pin = self.revision.rpartition("/")[2]
+            self.pipeline = open_pipeline(folder, config, params.segmentation_step, trusted(params), pin)
             self.pipeline.to(torch.device(device))
         first, later = (8, 1) if device == "cpu" else (32, 32)
         self.pipeline.segmentation_batch_size = params.segmentation_batch_size or first
