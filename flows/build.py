@@ -26,7 +26,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.progress import Progress
 from flows.server import Server, running
 from paqa import build as walk
-from paqa import hear, labels, shard, summary
+from paqa import hear, labels, shard, shortcuts, summary
 from paqa.hear import Hearing
 from paqa.recipe import Recipe
 from paqa.store import Store
@@ -51,6 +51,7 @@ class Run:
     progress: Progress
     device: str = "cpu"
     lost: list[Quarantined] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     stages: dict[str, summary.Stage] = field(default_factory=dict)
 
     def spent(self, stage: str, cost: hear.Spent) -> None:
@@ -205,6 +206,26 @@ def compose(run: Run, clips: list[Clip]) -> list[Item]:
     return items
 
 
+def gate(run: Run, items: list[Item]) -> list[Item]:
+    """Try what the text alone answers: rows get their dependence on the audio, a build that can be guessed fails."""
+    gates = run.recipe.gates
+    if gates.shortcuts == "off":
+        return items
+    found = _guess(run, items)
+    kept, lost = shortcuts.mark(items, found.dependence, gates)
+    run.lost += lost
+    report = _guess(run, kept).report if lost else found.report
+    if warning := shortcuts.enforce(report, gates, run.out):
+        run.warnings.append(warning)
+    return kept
+
+
+def _guess(run: Run, items: list[Item]) -> shortcuts.Scored:
+    rows = shortcuts.texts(items)
+    calls = [partial(shortcuts.measure, rows, run.recipe.gates.shortcut_points)]
+    return work(run, "shortcuts", calls, [len(rows)], "rows")[0]
+
+
 def write(run: Run, items: list[Item], clips: list[Clip]) -> list[Path]:
     """Write the shards, then the tables beside them; nothing of an earlier build is left in `data`."""
     plans = shard.plan(items, clips, run.recipe.shard)
@@ -239,12 +260,13 @@ def build(
             clips, twins = walk.unique([*asked, *mix(run, material)])
             run.lost += twins
             clips = listen(run, clips)
-            items = compose(run, clips)
+            items = gate(run, compose(run, clips))
             walk.enforce(len(items), run.lost, recipe.gates.max_quarantined)
         finally:  # also where the build fails: what fell out is what to look at
             summary.write_quarantine(out, run.lost)
         shards = write(run, items, clips)
-    done = summary.finish(recipe, out, store, clips, items, run.lost, list(run.stages.values()), shards)
+    stages = list(run.stages.values())
+    done = summary.finish(recipe, out, store, clips, items, run.lost, stages, shards, run.warnings)
     create_markdown_artifact(key="summary", markdown=summary.markdown(done), description=f"paqa build {recipe.name}")
     create_table_artifact(key="stages", table=summary.stage_rows(done), description="Counts and seconds per stage")
     return done

@@ -1,4 +1,4 @@
-"""`paqa build|check|audit|show|doctor|ui`. Imports nothing heavy until a command is chosen."""
+"""`paqa build|check|audit|shortcuts|show|doctor|ui`. Imports nothing heavy until a command is chosen."""
 
 from __future__ import annotations
 
@@ -45,6 +45,10 @@ def parser() -> argparse.ArgumentParser:
     audit = commands.add_parser("audit", help="what was heard against the truth, where there is truth")
     audit.add_argument("dir", type=Path)
     audit.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
+
+    shortcuts = commands.add_parser("shortcuts", help="how far the text of a build gets without listening, by template")
+    shortcuts.add_argument("dir", type=Path)
+    shortcuts.add_argument("--template", metavar="NAME", help="one template, with the rows the text is surest of")
 
     show = commands.add_parser("show", help="print one item readably")
     show.add_argument("dir", type=Path)
@@ -146,6 +150,17 @@ def run_audit(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_shortcuts(args: argparse.Namespace) -> int:
+    """`paqa shortcuts`: exit 1 where the build is too easy to guess."""
+    from paqa import shortcuts
+
+    report = shortcuts.load(args.dir)
+    print(shortcuts.text(report, args.template))
+    wrong = shortcuts.verdict(report, args.dir)
+    print(f"\n{wrong}" if wrong else "\nno guesser is beyond its limit over the whole build")
+    return 1 if wrong else 0
+
+
 def run_show(args: argparse.Namespace) -> int:
     """`paqa show`."""
     from paqa.show import find, text
@@ -180,6 +195,7 @@ COMMANDS = {
     "build": run_build,
     "check": run_check,
     "audit": run_audit,
+    "shortcuts": run_shortcuts,
     "show": run_show,
     "doctor": run_doctor,
     "ui": run_ui,

@@ -144,6 +144,9 @@ class GatesConfig:
     quote_presence: Unit = 0.85  # mean best match of the quoted sentences against the transcript snippets
     min_margin: Unit = 0.3  # perceptions less certain than this are not asked about
     max_quarantined: Unit = 0.5  # the build fails when a larger share of rows falls out
+    shortcuts: Literal["fail", "warn", "off"] = "fail"  # where the text alone answers more questions than chance would
+    shortcut_points: Annotated[float, Meta(ge=0, le=100)] = 3.0  # percent above chance that are allowed
+    min_audio_dependence: Unit = 0.0  # rows that the text alone answers more surely fall out; 0 keeps all
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ class Summary:
     stages: tuple[Stage, ...]
     shards: tuple[str, ...]
     shard_bytes: int
+    warnings: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -96,6 +97,7 @@ def finish(
     lost: Sequence[Quarantined],
     stages: Sequence[Stage],
     shards: Sequence[Path],
+    warnings: Sequence[str] = (),
 ) -> Summary:
     """Write clips.parquet, build.json and the card; returns the summary."""
     done = Summary(
@@ -113,6 +115,7 @@ def finish(
         stages=tuple(stages),
         shards=tuple(p.name for p in shards),
         shard_bytes=sum(p.stat().st_size for p in shards),
+        warnings=tuple(warnings),
     )
     shard.write_table(out / "clips.parquet", Clip, sorted(clips, key=lambda c: c.id))
     write_atomically(out / "build.json", msgspec.json.format(msgspec.json.encode(done)))
@@ -177,6 +180,7 @@ def text(done: Summary) -> str:
         lines += [f"{'all engines':<22} {'':>6} {'':>9} {sum(s.model_s for s in heard):>9.1f} {factor:>17.4f}"]
     else:
         lines += ["", "heard        everything was in the store already: no engine was loaded"]
+    lines += [f"\nwarning      {warning}" for warning in done.warnings]
     return "\n".join(lines)
 
 

@@ -54,6 +54,7 @@ test = 0.35
 
 [gates]
 max_quarantined = 0.9
+shortcuts = "warn"
 """
 
 

@@ -1,0 +1,266 @@
+"""Guessers that read only the text of a question and its choices, tried on rows that they never saw.
+
+A guesser sees all wordings and choices of the build but one fold, and guesses the answers of that fold. Folds are by
+group (recording), so no clip is on both sides. Rules: the commonest answer position, the longest and the shortest
+choice, the choice that is most often right where it is offered. Classifiers: logistic regressions over hashed features
+of one choice beside its rivals, turned into one probability per choice by a softmax (a conditional logit, McFadden
+1974): from the question and the text of the choice (`question`), from the choices and how they compare (`choices`), and
+from both. They are told the template, as a reader who understands every wording would be.
+
+Everything depends on the rows alone, not on their order or on workers: folds and samples are by digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from paqa.questions.prose import NUMBERS, normal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FOLDS = 5
+FEATURES = 1 << 17
+POOL = 12_000  # rows that classifiers learn from, at most; the rest are only guessed
+CHUNK = 4_000  # rows in memory as features at once
+STRENGTH = 0.1  # inverse of the penalty on weights: small, since most words say nothing
+WORDS = 24  # of a question, and of a choice
+
+RULES = ("position", "longest", "shortest", "frequency")
+VIEWS = ("question", "choices", "both")
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a reader sees of a row, and the right answer."""
+
+    id: str
+    clip_id: str
+    group: str
+    template: str
+    question: str
+    choices: tuple[str, ...]
+    answer_index: int
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """For each guesser and row, the chance that its guess is right (below 1 where it draws among equals).
+
+    `sure` is the probability that the classifier over question and choices gives the right answer.
+    """
+
+    right: dict[str, list[float]]
+    sure: list[float]
+
+
+def guess(rows: Sequence[Text]) -> Guesses:
+    """What every guesser makes of every row, in the given order; give rows in order of id."""
+    folds = _folds(rows)
+    right = {
+        "position": _position(rows, folds),
+        "longest": _longest(rows, 1),
+        "shortest": _longest(rows, -1),
+        "frequency": _frequency(rows, folds),
+    }
+    probabilities = dict(zip(VIEWS, _classified(rows, folds), strict=True))
+    right |= {view: _hits(rows, found) for view, found in probabilities.items()}
+    sure = [float(p[row.answer_index]) for row, p in zip(rows, probabilities["both"], strict=True)]
+    return Guesses(right, sure)
+
+
+def _folds(rows: Sequence[Text]) -> np.ndarray:
+    """The fold of each row, by digest of its group; by clip where one group holds more than half of the rows."""
+    import numpy as np
+
+    sizes = Counter(row.group for row in rows)
+    grouped = bool(sizes) and 2 * max(sizes.values()) <= len(rows)
+    return np.array([_digest(row.group if grouped else row.clip_id) % FOLDS for row in rows], dtype=int)
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+
+
+def _others(folds: np.ndarray) -> Iterator[tuple[list[int], list[int]]]:
+    """Numbers of the rows in each fold, and of those outside it."""
+    for fold in range(FOLDS):
+        inside = (folds == fold).nonzero()[0].tolist()
+        outside = (folds != fold).nonzero()[0].tolist()
+        if inside:
+            yield inside, outside
+
+
+def _shared(best: Sequence[bool], at: int) -> float:
+    """The chance of being right when drawing among the equally good."""
+    return best[at] / sum(best)
+
+
+def _position(rows: Sequence[Text], folds: np.ndarray) -> list[float]:
+    """Take the position that is most often right elsewhere, among questions of as many choices."""
+    found = [0.0] * len(rows)
+    for inside, outside in _others(folds):
+        seen = Counter((len(rows[i].choices), rows[i].answer_index) for i in outside)
+        for i in inside:
+            n = len(rows[i].choices)
+            most = max(seen[n, k] for k in range(n))
+            found[i] = _shared([seen[n, k] == most for k in range(n)], rows[i].answer_index)
+    return found
+
+
+def _longest(rows: Sequence[Text], sign: int) -> list[float]:
+    """Take the longest choice in characters (sign 1) or the shortest (sign -1)."""
+    found = []
+    for row in rows:
+        lengths = [sign * len(choice) for choice in row.choices]
+        found.append(_shared([n == max(lengths) for n in lengths], row.answer_index))
+    return found
+
+
+def _frequency(rows: Sequence[Text], folds: np.ndarray) -> list[float]:
+    """Take the choice that elsewhere is most often right where it is offered, in the same template."""
+    found = [0.0] * len(rows)
+    for inside, outside in _others(folds):
+        offered: Counter[tuple[str, str]] = Counter()
+        answers: Counter[tuple[str, str]] = Counter()
+        for i in outside:
+            row = rows[i]
+            offered.update((row.template, normal(choice)) for choice in row.choices)
+            answers[row.template, normal(row.choices[row.answer_index])] += 1
+        for i in inside:
+            row, prior = rows[i], 1 / len(rows[i].choices)
+            keys = [(row.template, normal(choice)) for choice in row.choices]
+            rates = [(answers[k] + 2 * prior) / (offered[k] + 2) for k in keys]
+            found[i] = _shared([rate == max(rates) for rate in rates], row.answer_index)
+    return found
+
+
+def _hits(rows: Sequence[Text], sure: Sequence[np.ndarray]) -> list[float]:
+    """Whether the likeliest choice is right, shared among equally likely ones."""
+    return [_shared((p >= p.max() - 1e-9).tolist(), row.answer_index) for row, p in zip(rows, sure, strict=True)]
+
+
+def _classified(rows: Sequence[Text], folds: np.ndarray) -> list[list[np.ndarray]]:
+    """For each view and each row, probabilities of its choices from a classifier that did not see its fold."""
+    import numpy as np
+
+    found = [[np.full(len(row.choices), 1 / len(row.choices)) for row in rows] for _ in VIEWS]
+    if not rows:
+        return found
+    pool = sorted(sorted(range(len(rows)), key=lambda i: _digest(rows[i].id))[:POOL])
+    known = [_matrix(pool, rows, view) for view in VIEWS]
+    columns = [np.unique(matrix.indices) for matrix in known]
+    known = [matrix[:, own] for matrix, own in zip(known, columns, strict=True)]
+    starts = np.cumsum([0, *(len(rows[i].choices) for i in pool)])
+    labels = np.concatenate([_answers(rows[i]) for i in pool])
+    fold_of = np.repeat(folds[pool], np.diff(starts))
+    for fold in range(FOLDS):
+        todo = (folds == fold).nonzero()[0].tolist()
+        train = fold_of != fold
+        if not todo or not train.any():
+            continue
+        models = [_fit(matrix[train], labels[train]) for matrix in known]
+        for at in range(0, len(todo), CHUNK):
+            part = todo[at : at + CHUNK]
+            for v, (view, model) in enumerate(zip(VIEWS, models, strict=True)):
+                scores = model.decision_function(_matrix(part, rows, view)[:, columns[v]])
+                ends = np.cumsum([len(rows[i].choices) for i in part])
+                for i, own in zip(part, np.split(scores, ends[:-1]), strict=True):
+                    found[v][i] = _softmax(own)
+    return found
+
+
+def _fit(matrix: Any, labels: np.ndarray) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=STRENGTH, solver="liblinear", max_iter=50, tol=1e-3).fit(matrix, labels)
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    powers = np.exp(scores - scores.max())
+    return powers / powers.sum()
+
+
+def _answers(row: Text) -> np.ndarray:
+    import numpy as np
+
+    return np.arange(len(row.choices)) == row.answer_index
+
+
+def _matrix(numbers: Sequence[int], rows: Sequence[Text], view: str) -> Any:
+    """Sparse float64 `(choices of all these rows, FEATURES)`."""
+    from sklearn.feature_extraction import FeatureHasher
+
+    hasher = FeatureHasher(FEATURES, input_type="string", alternate_sign=False)
+    make: Callable[[Text], Iterator[list[str]]] = {"question": _of_question, "choices": _of_choices, "both": _of_both}[
+        view
+    ]
+    return hasher.transform(features for i in numbers for features in make(rows[i]))
+
+
+def _of_question(row: Text) -> Iterator[list[str]]:
+    """Features of each choice for a reader of the question: which answers go with which words."""
+    words = list(dict.fromkeys(normal(row.question).split()))[:WORDS]
+    for k, choice in enumerate(row.choices):
+        text = normal(choice)
+        yield [f"q:{word}|{text}" for word in words] + [f"t:{row.template}|{text}", f"p:{row.template}|{k}"]
+
+
+def _of_choices(row: Text) -> Iterator[list[str]]:
+    """Features of each choice beside its rivals: its words, position, length, and place among numbers."""
+    said = [normal(choice).split() for choice in row.choices]
+    n = len(row.choices)
+    lengths, values = [len(choice) for choice in row.choices], [_value(choice) for choice in row.choices]
+    common = Counter(word for words in said for word in set(words))
+    for k, words in enumerate(said):
+        shared = sum(common[word] > 1 for word in set(words))
+        yield [
+            f"c:{' '.join(words)}",
+            *(f"w:{word}" for word in dict.fromkeys(words[:WORDS])),
+            f"first:{words[0] if words else ''}",
+            f"position:{k}/{n}",
+            f"length:{_rank(lengths, k)}/{n}",
+            f"words:{min(len(words), 12)}",
+            f"shared:{min(shared, 4)}",
+            *_among_numbers(values, k),
+        ]
+
+
+def _among_numbers(values: Sequence[float | None], k: int) -> list[str]:
+    """Where a number stands among the numbers on offer, and whether its neighbours are there too."""
+    own, known = values[k], [v for v in values if v is not None]
+    if own is None or len(known) < 2:
+        return []
+    near = (own - 1 in known) + (own + 1 in known)
+    return [f"rank:{_rank(known, known.index(own))}/{len(known)}", f"neighbours:{near}", f"value:{own:g}"]
+
+
+def _of_both(row: Text) -> Iterator[list[str]]:
+    """Everything, and the features of the choices once more for this template alone, with words shared with it."""
+    asked = set(normal(row.question).split())
+    for question, choices in zip(_of_question(row), _of_choices(row), strict=True):
+        own = [f"{row.template}|{feature}" for feature in choices]
+        echoes = sum(feature[2:] in asked for feature in choices if feature.startswith("w:"))
+        yield [*question, *choices, *own, f"echo:{min(echoes, 5)}", f"{row.template}|echo:{min(echoes, 5)}"]
+
+
+def _rank(values: Sequence[float], k: int) -> str:
+    """How many of the values are smaller, and how many equal."""
+    return f"{sum(v < values[k] for v in values)}={sum(v == values[k] for v in values)}"
+
+
+def _value(choice: str) -> float | None:
+    """The first number in a choice, as digits or as a word up to twelve."""
+    for word in re.findall(r"\d+(?:\.\d+)?|[a-z]+", choice.lower()):
+        if word[0].isdigit():
+            return float(word)
+        if word in NUMBERS:
+            return float(NUMBERS.index(word))
+    return {"once": 1.0, "twice": 2.0}.get(choice.lower().rstrip("."))

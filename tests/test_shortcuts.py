@@ -1,0 +1,209 @@
+"""A build that text alone can answer is found out, with the template to blame; a fair one passes."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paqa import guessers, shortcuts
+from paqa.errors import PaqaError
+from paqa.guessers import Text
+from paqa.recipe import GatesConfig
+from paqa.types import Item, Scene
+
+SOUNDS = ["Dog", "Siren", "A bell", "Rain", "Footsteps", "A cat", "Thunder", "Applause", "A car horn", "Knocking"]
+SPEAKERS = ["Speaker 1", "Speaker 2", "Speaker 3", "Speaker 4"]
+
+
+def row(i: int, template: str, question: str, answer: str, wrong: list[str], at: int) -> Text:
+    return Text(
+        f"c{i // 4:05d}:{template}:{i:06d}", f"c{i // 4}", f"g{i // 4}", template, question, _put(answer, wrong, at), at
+    )
+
+
+def _put(answer: str, wrong: list[str], at: int) -> tuple[str, ...]:
+    return (*wrong[:at], answer, *wrong[at:])
+
+
+def fair(n: int, seed: int = 0) -> list[Text]:
+    """Rows whose answer nothing in the text gives away."""
+    rng = random.Random(seed)
+    rows = []
+    for i in range(n):
+        pool = SOUNDS if i % 2 else SPEAKERS
+        answer, *wrong = rng.sample(pool, 4)
+        question = f"{rng.choice(['What is heard', 'Which one sounds'])} after {rng.randint(1, 9)} s?"
+        rows.append(row(i, "sound" if i % 2 else "who", question, answer, wrong, rng.randrange(4)))
+    return rows
+
+
+def leaking(n: int, how: str) -> list[Text]:
+    """Fair rows, and as many of a template `leak` that gives its answers away."""
+    rng = random.Random(1)
+    rows = fair(n)
+    for i in range(n, 2 * n):
+        answer, *wrong = rng.sample(SOUNDS, 4)
+        at, question = rng.randrange(4), "What is heard?"
+        if how == "position":
+            at = 2 if rng.random() < 0.6 else at
+        elif how == "longest":
+            answer = max([answer, *wrong], key=len)
+            wrong = [s for s in SOUNDS if len(s) < len(answer)][:3]
+        elif how == "frequency":
+            answer, wrong = rng.choice(SOUNDS[:3]), rng.sample(SOUNDS[3:], 3)
+        elif how == "median":
+            value = rng.randint(3, 9)
+            answer, wrong = f"{value} times", [f"{value - 1} times", f"{value + 1} times", f"{value + 2} times"]
+        elif how == "question":
+            question = f"The one that is heard is not a dog but like {answer.lower()}; what is heard?"
+        rows.append(row(i, "leak", question, answer, wrong, at))
+    return rows
+
+
+def test_fair_rows_pass() -> None:
+    found = shortcuts.measure(fair(1200), 3.0)
+    assert found.report.failing == []
+    assert shortcuts.verdict(found.report, Path("out")) is None
+    assert found.report.guessers["both"].chance == 0.25
+    assert sum(found.report.positions) == 1200
+    assert sum(found.dependence.values()) / 1200 > 0.85
+
+
+@pytest.mark.parametrize(
+    ("how", "guesser"),
+    [
+        ("position", "position"), ("longest", "longest"), ("frequency", "frequency"), ("frequency", "choices"),
+        ("median", "choices"), ("median", "both"), ("question", "both"),
+    ],
+)  # fmt: skip
+def test_a_template_that_gives_itself_away_is_blamed(how: str, guesser: str) -> None:
+    report = shortcuts.measure(leaking(300, how), 3.0).report
+    assert guesser in report.failing
+    assert report.templates[0].name == "leak"
+    with pytest.raises(PaqaError, match=r"most to blame: leak .*paqa shortcuts /x; .*gates.shortcuts = \"warn\""):
+        raise PaqaError(shortcuts.verdict(report, Path("/x")) or "")
+
+
+def test_what_the_text_gives_away_depends_less_on_the_audio() -> None:
+    rows = leaking(300, "frequency")
+    found = shortcuts.measure(rows, 3.0).dependence
+    mean = {
+        name: sum(found[r.id] for r in rows if r.template == name) / sum(r.template == name for r in rows)
+        for name in ("leak", "who")
+    }
+    assert all(0 <= d <= 1 for d in found.values())
+    assert mean["leak"] < 0.5 < mean["who"]
+
+
+def test_nothing_depends_on_the_order_of_rows() -> None:
+    rows = leaking(60, "longest")
+    mixed = random.Random(5).sample(rows, len(rows))
+    assert shortcuts.measure(rows, 3.0) == shortcuts.measure(mixed, 3.0)
+
+
+def test_no_group_is_on_both_sides_of_a_fold() -> None:
+    rows = fair(200)
+    folds = guessers._folds(rows)
+    assert len(set(folds.tolist())) == guessers.FOLDS
+    by_group: dict[str, set[int]] = {}
+    for one, fold in zip(rows, folds.tolist(), strict=True):
+        by_group.setdefault(one.group, set()).add(fold)
+    assert all(len(found) == 1 for found in by_group.values())
+    one_speaker = [replace(one, group="same") for one in rows]
+    assert len(set(guessers._folds(one_speaker).tolist())) == guessers.FOLDS  # then clips are kept together
+
+
+def test_a_memorised_clip_does_not_help() -> None:
+    """Each clip asks the same question four times with the same answer: seen elsewhere, it would be known."""
+    rng = random.Random(3)
+    rows = []
+    for clip in range(150):
+        answer, *wrong = (f"{word} {clip}" for word in rng.sample(SOUNDS, 4))
+        rows += [
+            row(4 * clip + k, "sound", f"What is heard in {clip}?", answer, wrong, rng.randrange(4)) for k in range(4)
+        ]
+    assert shortcuts.measure(rows, 3.0).report.failing == []
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.text(max_size=8), st.lists(st.text(max_size=6), min_size=2, max_size=5), st.integers(0, 9)),
+        max_size=9,
+    )
+)
+def test_any_text_can_be_tried(drawn: list[tuple[str, list[str], int]]) -> None:
+    rows = [
+        Text(f"r{i}", f"c{i}", f"g{i % 3}", "t", question, tuple(choices), at % len(choices))
+        for i, (question, choices, at) in enumerate(drawn)
+    ]
+    found = shortcuts.measure(rows, 3.0)
+    assert set(found.dependence) == {r.id for r in rows}
+    assert shortcuts.verdict(found.report, Path("out")) is None  # so few rows prove nothing
+    assert shortcuts.text(found.report)
+
+
+def test_more_rows_than_the_pool_are_all_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guessers, "POOL", 250)
+    monkeypatch.setattr(guessers, "CHUNK", 40)
+    rows = leaking(300, "median")
+    found = shortcuts.measure(rows, 3.0)
+    assert "both" in found.report.failing
+    assert len(found.dependence) == 600
+
+
+def item(name: str, choices: tuple[str, ...] = ("a", "b"), **more: object) -> Item:
+    known = {f: getattr(Item, f, None) for f in Item.__dataclass_fields__}
+    given = {
+        "id": name, "clip_id": "c", "question": "?", "choices": choices, "answer": "a", "answer_index": 0,
+        "task": "t", "template": "t", "rationale": "r", "scene": Scene("c", 1000), "evidence": (), "reflected": False,
+        "audio_dependence": None, "source": "s", "license": "l", "group": "g", "split": "train",
+        "answers_from": "truth", "heard_by": (), "key": "0" * 64,
+    }  # fmt: skip
+    return Item(**(known | given | more))
+
+
+def test_rows_are_marked_and_sure_guesses_fall_out() -> None:
+    items = [item("sure"), item("fair"), item("open", (), answer_index=None)]
+    found = {"sure": 0.1, "fair": 0.9}
+    kept, lost = shortcuts.mark(items, found, GatesConfig(min_audio_dependence=0.2))
+    assert [(i.id, i.audio_dependence) for i in kept] == [("fair", 0.9), ("open", None)]
+    assert [(q.id, q.reason, q.stage) for q in lost] == [("sure", "answerable_without_audio", "gates")]
+    assert kept[0].key != items[1].key  # the key names the row as written
+    assert kept[1].key == items[2].key
+    assert len(shortcuts.mark(items, found, GatesConfig())[0]) == 3
+    assert [t.id for t in shortcuts.texts(items)] == ["fair", "sure"]
+
+
+def test_fail_warn_and_load(tmp_path: Path) -> None:
+    bad = shortcuts.measure(leaking(300, "longest"), 3.0).report
+    with pytest.raises(PaqaError, match=r"most to blame: leak [^,]*; look"):
+        shortcuts.enforce(bad, GatesConfig(), tmp_path)
+    assert shortcuts.load(tmp_path) == bad  # written before the build fails
+    warning = shortcuts.enforce(bad, GatesConfig(shortcuts="warn"), tmp_path)
+    assert warning
+    assert "leak" in warning
+    lenient = shortcuts.measure(leaking(300, "longest"), 60.0).report
+    assert shortcuts.enforce(lenient, GatesConfig(), tmp_path) is None
+    assert shortcuts.load(tmp_path) == lenient
+    shown = shortcuts.text(bad, "leak")
+    assert "the text is" in shown
+    assert "  * " in shown
+    with pytest.raises(PaqaError, match="no row of this build is of template 'other'; known: leak, sound, who"):
+        shortcuts.text(bad, "other")
+    with pytest.raises(PaqaError, match=r"has no shortcuts\.json"):
+        shortcuts.load(tmp_path / "nowhere")
+
+
+def test_thousand_rows_are_quick() -> None:
+    rows = leaking(500, "frequency")
+    shortcuts.measure(rows[:50], 3.0)  # imports
+    start = time.process_time()
+    shortcuts.measure(rows, 3.0)
+    assert time.process_time() - start < 12
