@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
@@ -22,6 +22,7 @@ from paqa.store import Store, key
 from paqa.types import Audio, Clip, Disagreement, Event, HeardBy, Quarantined, Stage, Stem, Tag, Turn, Word
 
 STAGES: tuple[Stage, ...] = ("separate", "diarize", "tag", "transcribe")
+MISHEARD: tuple[Stage, ...] = ("diarize", "tag")  # heard a second time, on the raw mix
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Spent:
 
 
 def hearings(recipe: Recipe) -> list[Hearing]:
-    """All hearings of a recipe, separation first."""
+    """All hearings of a recipe, separation first; those of MISHEARD on the raw mix last."""
     found = []
     for stage in STAGES:
         config = recipe.hearing(stage)
@@ -76,7 +77,18 @@ def hearings(recipe: Recipe) -> list[Hearing]:
         found.append(Hearing(stage, config.stem, config.engine, params, getattr(chosen, "context_s", 0)))
         if stage == "transcribe" and config.align not in (None, config.stem):
             found.append(Hearing(stage, config.align, config.engine, params))
-    return found
+    raw = [replace(n, stem="mix") for n in found if n.stage in MISHEARD and n.stem != "mix"]
+    return found + raw * mishears(recipe)
+
+
+def mishears(recipe: Recipe) -> bool:
+    """Whether the raw mix is listened to without decoupling as well, for wrong first responses that really happen."""
+    return recipe.questions.mishear and recipe.questions.reflect > 0
+
+
+def node(recipe: Recipe, stage: Stage, on: Stem | None = None) -> Hearing:
+    """The hearing of a stage on a stem, by default the stem of the recipe; KeyError where there is none."""
+    return {(n.stage, n.stem): n for n in hearings(recipe)}[stage, on or recipe.hearing(stage).stem]
 
 
 @cache

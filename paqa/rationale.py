@@ -3,7 +3,7 @@
     <THINK><PLANNING>..</PLANNING>
     <CAPTION><ENV>..</ENV><SPEAKER>..</SPEAKER><ASR>..</ASR><DESCRIPTION>..</DESCRIPTION></CAPTION>
     <REASONING>..</REASONING><SUMMARY>..</SUMMARY></THINK>
-    <RESPONSE>(B) exact choice text</RESPONSE>
+    <RESPONSE>(B) exact choice text</RESPONSE>, or <RESPONSE>answer</RESPONSE> where the question has no choices
     [<REFLECT>..</REFLECT><FINAL_ANSWER>(C) exact choice text</FINAL_ANSWER>]
 
 ENV has one line per event, `Rooster [1.20-3.40 s]`; SPEAKER one per turn, `Speaker 1 [0.20-2.15 s]: "Hello."`, the text
@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from paqa.errors import PaqaError
 from paqa.questions import narrate
@@ -73,6 +74,20 @@ _RESPONSE = re.compile(r"\(([A-Z])\) (.+)")
 _ESCAPED = re.compile(r"\\\\|(?:\\u[0-9a-f]{4})+|\\[bfnrt]")
 
 
+@dataclass(frozen=True)
+class Reflection:
+    """A wrong first response, with the argument and summary that lead to it, and the text of REFLECT that corrects it.
+
+    `origin` is what `Item.reflection` says of it.
+    """
+
+    origin: str
+    index: int
+    reasoning: str
+    summary: str
+    text: str
+
+
 class GrammarError(PaqaError):
     """A rationale that does not keep to the grammar; the message names the tag."""
 
@@ -84,8 +99,11 @@ def perceive(scene: Scene) -> tuple[tuple[Sound, ...], tuple[Quote, ...], str]:
     return sounds, quotes, scene.transcript
 
 
-def render(scene: Scene, question: Question, variant: int = 0) -> str:
-    """The rationale of a question; `variant`, its number within the clip, decides how it begins."""
+def render(scene: Scene, question: Question, variant: int = 0, reflection: Reflection | None = None) -> str:
+    """The rationale of a question; `variant`, its number within the clip, decides how it begins.
+
+    With a reflection, its wrong choice is argued for and given first, then corrected.
+    """
     sounds, quotes, transcript = perceive(scene)
     leaf = {
         "PLANNING": _tagless(narrate.planning(scene, question, variant)),
@@ -93,14 +111,18 @@ def render(scene: Scene, question: Question, variant: int = 0) -> str:
         "SPEAKER": "\n".join(_say(q) for q in quotes) or NO_SPEECH,
         "ASR": escape(transcript, NO_WORDS) or NO_WORDS,
         "DESCRIPTION": _tagless(narrate.description(scene, question)),
-        "REASONING": _tagless(narrate.reasoning(question)),
-        "SUMMARY": _tagless(narrate.summary(scene, question)),
-        "RESPONSE": f"{letter(question.answer_index)} {escape(question.answer)}",
+        "REASONING": _tagless(reflection.reasoning if reflection else narrate.reasoning(question)),
+        "SUMMARY": _tagless(reflection.summary if reflection else narrate.summary(scene, question)),
+        "RESPONSE": response(question.answer_index, question.answer),
     }
+    if reflection:
+        final, leaf["RESPONSE"] = leaf["RESPONSE"], response(reflection.index, question.choices[reflection.index])
+        leaf |= {"REFLECT": _tagless(reflection.text), "FINAL_ANSWER": final}
     t = {tag: f"<{tag}>{text}</{tag}>" for tag, text in leaf.items()}
     return (
         f"<THINK>{t['PLANNING']}\n<CAPTION>{t['ENV']}\n{t['SPEAKER']}\n{t['ASR']}\n{t['DESCRIPTION']}</CAPTION>\n"
         f"{t['REASONING']}\n{t['SUMMARY']}</THINK>\n{t['RESPONSE']}"
+        + (f"\n{t['REFLECT']}\n{t['FINAL_ANSWER']}" if reflection else "")
     )
 
 
@@ -125,12 +147,24 @@ def parse(text: str) -> Trace:
     )
 
 
+def response(index: int | None, text: str) -> str:
+    """`(B) exact choice text`, or an open-ended answer as it is: one that begins with a bracket has that escaped."""
+    if index is not None:
+        return f"{letter(index)} {escape(text)}"
+    return f"\\u0028{escape(text[1:])}" if text.startswith("(") else escape(text)
+
+
 def parse_response(text: str) -> Response:
-    """Read `(B) exact choice text`. Raises GrammarError on anything else."""
+    """Read `(B) exact choice text`, or an open-ended answer, which has no letter and begins with no bracket.
+
+    Raises GrammarError on anything else.
+    """
     match = _RESPONSE.fullmatch(text.strip())
-    if not match:
+    if match:
+        return Response(ord(match[1]) - ord("A"), unescape(match[2]))
+    if not text.strip() or text.strip().startswith("("):
         raise GrammarError(f"expected '(B) text of the choice', found {text.strip()[:60]!r}")
-    return Response(ord(match[1]) - ord("A"), unescape(match[2]))
+    return Response(None, unescape(text.strip()))
 
 
 def letter(index: int) -> str:

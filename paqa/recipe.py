@@ -135,14 +135,27 @@ class QuestionsConfig:
     per_clip: Positive = 8
     choices: Annotated[int, Meta(ge=2, le=8)] = 4
     skip: tuple[str, ...] = ()  # templates left out, by name
+    none_rate: Unit = 0.1  # share of the questions fit for it whose right choice is "None of these"
+    open_rate: Unit = 0.1  # share of the questions fit for it that come without choices
+    reflect: Unit = 0.5  # share of multiple-choice questions answered wrong at first, then reflected upon
+    mishear: bool = True  # wrong answers come from what engines hear in the raw mix, where possible; costs model time
 
 
 @dataclass(frozen=True)
 class GatesConfig:
-    """What keeps a row out of the dataset."""
+    """What keeps a row out of the dataset. A gate is open at 0 or false."""
 
     quote_presence: Unit = 0.85  # mean best match of the quoted sentences against the transcript snippets
-    min_margin: Unit = 0.3  # perceptions less certain than this are not asked about
+    min_score: Unit = 0.3  # sounds that the tagger is less sure of are no evidence
+    max_below_db: Annotated[float, Meta(ge=0)] = 40.0  # evidence further below the loudest voice or sound is too quiet
+    min_margin: Unit = 0.3  # perceptions less certain than this, e.g. where engines disagree, are not asked about
+    duplicate_choices: bool = True  # choices that differ in nothing but form
+    ambiguous_choices: bool = True  # choices that may be taken for one another, e.g. a sound and its kind
+    unique_answer: bool = True  # what a question quotes or names must be one thing in the scene, and one answer right
+    near_duplicate: Unit = 0.9  # share of words in common from which two questions with one answer are the same
+    profanity: bool = False  # keep out words listed in paqa/data/profanity.txt
+    personal_data: bool = False  # keep out e-mail addresses, telephone numbers and postal addresses
+    reflection: bool = True  # a first response before REFLECT must be wrong, and REFLECT cite a span of the scene
     max_quarantined: Unit = 0.5  # the build fails when a larger share of rows falls out
     shortcuts: Literal["fail", "warn", "off"] = "fail"  # where the text alone answers more questions than chance would
     shortcut_points: Annotated[float, Meta(ge=0, le=100)] = 3.0  # percent above chance that are allowed

@@ -42,15 +42,14 @@ def pairs(folder: Path) -> Iterator[Pair]:
 
 def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
     assert clip.truth is not None
-    nodes = hear.hearings(recipe)
-    tagging = next(n for n in nodes if n.stage == "tag")
-    mixed, cleaned = _separation(clip, nodes[0], store)
+    separation, tagging = hear.node(recipe, "separate"), hear.node(recipe, "tag")
+    mixed, cleaned = _separation(clip, separation, store)
     return Pair(
         clip_id=clip.id,
         split=clip.split,
         truth=clip.truth,
         heard=heard_scene(clip, recipe, store),
-        tags=hear.perception(clip, tagging, nodes[0], store).tags,
+        tags=hear.perception(clip, tagging, separation, store).tags,
         group=clip.corpus,
         turns_known=clip.uri.startswith("mix:") or bool(clip.truth.turns),
         events_known=bool(clip.truth.events) or (clip.uri.startswith("mix:") and clip.answers == "truth"),

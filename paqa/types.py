@@ -52,7 +52,8 @@ class Audio:
 class Turn:
     """One stretch of speech by one speaker; turns of different speakers may overlap.
 
-    `emotion` ("joy") and `translation` (the text in `Scene.translated_to`) are labels that a source gave.
+    `emotion` ("joy") and `translation` (the text in `Scene.translated_to`) are labels that a source gave. `level_db`
+    (RMS in dBFS) and `pitch_hz` (median F0) are measured on the speech without the background.
     """
 
     start_ms: Ms
@@ -61,6 +62,8 @@ class Turn:
     text: str = ""
     emotion: str | None = None
     translation: str | None = None
+    level_db: float | None = None
+    pitch_hz: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,17 @@ class Word:
 
 @dataclass(frozen=True)
 class Event:
-    """One occurrence of a sound; `mid` is the AudioSet machine id, `score` the tagger's probability (1 in truth)."""
+    """One occurrence of a sound; `mid` is the AudioSet machine id, `score` the tagger's probability (1 in truth).
+
+    `level_db` (RMS in dBFS) is measured on the background without the speech.
+    """
 
     start_ms: Ms
     end_ms: Ms
     label: str
     mid: str
     score: Unit = 1.0
+    level_db: float | None = None
 
 
 @dataclass(frozen=True)
@@ -153,8 +160,9 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Question:
-    """A multiple-choice question about one clip, with what it rests on.
+    """A question about one clip, with what it rests on.
 
+    An open-ended one has no choices, no `answer_index`, and its answer as `open_answer`.
     `plan` (an infinitive phrase: what has to be listened for) and `reasoning` (the argument from the cited evidence to
     the answer) are the template's own words about this clip. `margin` in [0, 1] says how safe the perception is.
     """
@@ -165,15 +173,16 @@ class Question:
     template: str
     text: str
     choices: tuple[str, ...]
-    answer_index: Annotated[int, Meta(ge=0)]
+    answer_index: Annotated[int, Meta(ge=0)] | None
     evidence: tuple[Evidence, ...]
     plan: str
     reasoning: str
     margin: Unit = 1.0
+    open_answer: str = ""
 
     @property
     def answer(self) -> str:
-        return self.choices[self.answer_index]
+        return self.open_answer if self.answer_index is None else self.choices[self.answer_index]
 
 
 @dataclass(frozen=True)
@@ -250,20 +259,27 @@ class Quarantined:
 
 @dataclass(frozen=True)
 class Item:
-    """One row of the dataset, without the audio bytes (shard.py adds `audio {bytes, path}`)."""
+    """One row of the dataset, without the audio bytes (shard.py adds `audio {bytes, path}`).
+
+    `reflection` says where the wrong first response of a reflected row comes from and what went wrong:
+    "heard:missed_event" really was misheard by an engine, "typed:missed_event" is made up after that type. An
+    open-ended row has no choices and no `answer_index`. `difficulty` grows with the voices, the noise, the overlap, the
+    sounds and the distance of the evidence; `subsets` are the named ones ("MSQA-hard") that the row belongs to.
+    """
 
     id: Identifier
     clip_id: Identifier
     question: str
     choices: tuple[str, ...]
     answer: str
-    answer_index: Annotated[int, Meta(ge=0)]
+    answer_index: Annotated[int, Meta(ge=0)] | None
     task: str
     template: str
     rationale: str
     scene: Scene
     evidence: tuple[Evidence, ...]
     reflected: bool
+    reflection: str | None
     audio_dependence: float | None
     source: str
     license: str
@@ -272,6 +288,8 @@ class Item:
     answers_from: AnswersFrom
     heard_by: tuple[HeardBy, ...]
     key: Sha256
+    difficulty: Unit = 0.0
+    subsets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -295,9 +313,9 @@ class Sound:
 
 @dataclass(frozen=True)
 class Response:
-    """A chosen option: its letter as an index, and its text as written."""
+    """A chosen option: its letter as an index, and its text as written; an open-ended answer has no letter."""
 
-    index: int
+    index: int | None
     text: str
 
 
