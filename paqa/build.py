@@ -18,11 +18,12 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from paqa import gates, hear, labels, mix, rationale, sources
+from paqa import fingerprint, gates, hear, labels, mix, rationale, reflect, sources
 from paqa.audio import decode, digest, flac, is_silent, read_flac, rms, windows
 from paqa.errors import PaqaError, Rejected
-from paqa.hear import Hearing, Spent
-from paqa.questions import TEMPLATES, generate, given, question_id
+from paqa.hear import Hearing, Perception, Spent
+from paqa.questions import TEMPLATES, generate, given, level, question_id
+from paqa.questions.difficulty import difficulty, subsets
 from paqa.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.scene import compose as compose_scene
 from paqa.schema import problems
@@ -31,7 +32,7 @@ from paqa.shard import write as write_shard_file
 from paqa.spans import interval, merge
 from paqa.split import side
 from paqa.store import Store, key
-from paqa.types import Audio, Clip, Item, Quarantined, Question, Recording, Scene
+from paqa.types import Audio, Clip, Item, Quarantined, Question, Recording, Scene, Word
 
 INGEST = 1  # raise when decoding or cutting changes what comes out
 LONGEST_ID = 120  # characters of a clip's id: ids of questions, with their template, stay under 200
@@ -167,15 +168,6 @@ def clip_id(name: str, source: SourceConfig) -> str:
     return name if len(name) <= LONGEST_ID else f"{name[: LONGEST_ID - 9]}~{key(name)[:8]}"
 
 
-def follow_material(asked: Sequence[Clip], material: Mapping[str, Sequence[Clip]]) -> list[Clip]:
-    """Clips to ask about, each on the side of the material with the same samples, and with them their whole group."""
-    owners = {c.sha256: c for clips in material.values() for c in sorted(clips, key=lambda c: c.id, reverse=True)}
-    moved = {c.group: owners[c.sha256] for c in asked if c.sha256 in owners}
-    return [
-        replace(c, group=moved[c.group].group, split=moved[c.group].split) if c.group in moved else c for c in asked
-    ]
-
-
 def _pieces(path: Path, config: AudioConfig, store: Store) -> list[Piece]:
     where = key("ingest", INGEST, config, file_digest(path))
     if store.has(where, ".json"):
@@ -256,19 +248,53 @@ def _mixed_clip(mixture: mix.Mixture, clips: Mapping[str, Clip], recipe: Recipe,
     )
 
 
-def unique(clips: Iterable[Clip]) -> tuple[list[Clip], list[Quarantined]]:
-    """Clips without a second one of the same samples, in order of id; of two with one id, the second gets another."""
+def prints(samples: Sequence[str], store: Store) -> list[np.ndarray]:
+    """The fingerprints of stored samples, by their digests; known ones are not computed again."""
+    found = []
+    for sha in samples:
+        where = key("fingerprint", fingerprint.VERSION, sha)
+        if not store.has(where, ".bin"):
+            store.put(where, ".bin", fingerprint.fingerprint(read_flac(store.get(sha, ".flac"))).astype("<u4").tobytes())
+        found.append(np.frombuffer(store.get(where, ".bin"), "<u4"))
+    return found
+
+
+def file_prints(paths: Sequence[Path], config: AudioConfig, store: Store) -> list[np.ndarray]:
+    """The fingerprints of audio files (of a benchmark); empty where one cannot be read."""
+    found = []
+    for path in paths:
+        try:
+            where = key("fingerprint of file", fingerprint.VERSION, INGEST, config, file_digest(path))
+            if not store.has(where, ".bin"):
+                store.put(where, ".bin", fingerprint.fingerprint(decode(path, config)).astype("<u4").tobytes())
+            found.append(np.frombuffer(store.get(where, ".bin"), "<u4"))
+        except Rejected:
+            found.append(np.zeros(0, "<u4"))
+    return found
+
+
+def unique(
+    clips: Iterable[Clip], copies: Mapping[str, str] | None = None
+) -> tuple[list[Clip], list[Quarantined]]:
+    """Clips without a second one of the same samples, in order of id; of two with one id, the second gets another.
+
+    `copies` are near-duplicates: what they have in common, by digest, as `split.copies` finds it.
+    """
     kept: list[Clip] = []
     lost = []
     ids: set[str] = set()
     contents: dict[str, Clip] = {}
     for clip in sorted(clips, key=lambda c: (c.id, c.sha256)):
-        twin = contents.get(clip.sha256)
+        content = (copies or {}).get(clip.sha256, clip.sha256)
+        twin = contents.get(content)
         if twin is not None:
-            detail = f"{clip.uri} holds the same samples as {twin.uri} (clip {twin.id}); remove one of the two"
-            lost.append(Quarantined(clip.id, "ingest", "duplicate_audio", detail, clip.sha256))
+            same = twin.sha256 == clip.sha256
+            what = "holds the same samples as" if same else "is a copy (louder, resampled, encoded or cut otherwise) of"
+            detail = f"{clip.uri} {what} {twin.uri} (clip {twin.id}); remove one of the two"
+            reason = "duplicate_audio" if same else "near_duplicate_audio"
+            lost.append(Quarantined(clip.id, "ingest", reason, detail, clip.sha256))
             continue
-        contents[clip.sha256] = clip
+        contents[content] = clip
         kept.append(_renamed(clip) if clip.id in ids else clip)
         ids.add(kept[-1].id)
     return kept, lost
@@ -295,22 +321,51 @@ def batches(things: Sequence[T], size: Callable[[T], float], limit: float) -> li
 
 def heard_scene(clip: Clip, recipe: Recipe, store: Store) -> Scene:
     """What the engines heard in a clip, as one scene; MissingObject where something has not been heard."""
-    separation, *nodes = hear.hearings(recipe)
-    found = [(node, hear.perception(clip, node, separation, store)) for node in nodes]
-    words = [p for node, p in found if node.stage == "transcribe"]
-    by_stage = {node.stage: p for node, p in found if node.stage != "transcribe"}
-    scene = compose_scene(
+    words = _heard_words(clip, recipe, store)
+    voices, sounds = (_heard(clip, hear.node(recipe, stage), recipe, store) for stage in ("diarize", "tag"))
+    scene = _one_scene(clip, voices, sounds, words[0], words[1].words if len(words) > 1 else None)
+    separation = hear.node(recipe, "separate")
+    return replace(scene, snr_db=_heard_snr(clip, scene, separation, store), heard_by=hear.heard_by(recipe))
+
+
+def misheard_scenes(clip: Clip, recipe: Recipe, store: Store) -> list[Scene]:
+    """What the same engines made of the raw mix, without decoupling: one scene for each hearing of the words.
+
+    [] where the recipe does not have the mix listened to (`questions.mishear`).
+    """
+    if not hear.mishears(recipe):
+        return []
+    voices, sounds = (_heard(clip, hear.node(recipe, stage, "mix"), recipe, store) for stage in hear.MISHEARD)
+    texts = {tuple(w.text for w in p.words): p for p in reversed(_heard_words(clip, recipe, store))}
+    return [_one_scene(clip, voices, sounds, words) for words in reversed(texts.values())]
+
+
+def _heard(clip: Clip, node: Hearing, recipe: Recipe, store: Store) -> Perception:
+    return hear.perception(clip, node, hear.node(recipe, "separate"), store)
+
+
+def _heard_words(clip: Clip, recipe: Recipe, store: Store) -> list[Perception]:
+    """The hearings of the words, the one that they are taken from first."""
+    config = recipe.hearing("transcribe")
+    stems = dict.fromkeys(on for on in (config.stem, config.align) if on)
+    return [_heard(clip, hear.node(recipe, "transcribe", on), recipe, store) for on in stems]
+
+
+def _one_scene(
+    clip: Clip, voices: Perception, sounds: Perception, words: Perception, aligned: Sequence[Word] | None = None
+) -> Scene:
+    """Hearings of a clip as one scene; `aligned` are the words heard a second time."""
+    return compose_scene(
         clip.id,
         clip.duration_ms,
-        by_stage["diarize"].turns,
-        words[0].words,
-        words[1].words if len(words) > 1 else None,
-        by_stage["tag"].events,
-        words[0].language if words[0].words else None,
-        exclusive=by_stage["diarize"].exclusive,
-        doubts=words[0].doubts,
+        voices.turns,
+        words.words,
+        aligned,
+        sounds.events,
+        words.language if words.words else None,
+        exclusive=voices.exclusive,
+        doubts=words.doubts,
     )
-    return replace(scene, snr_db=_heard_snr(clip, scene, separation, store), heard_by=hear.heard_by(recipe))
 
 
 def _heard_snr(clip: Clip, scene: Scene, separation: Hearing, store: Store) -> float | None:
@@ -363,8 +418,11 @@ def compose_clip(
             lost.append(Quarantined(name, "questions", question.reason, question.detail, clip.sha256))
         else:
             questions.append(question)
+    known = [heard] if scene is clip.truth else []  # what was misheard even with decoupling
+    misheard = reflect.compare(scene, [*misheard_scenes(clip, recipe, store), *known])
     for variant, question in enumerate(questions):
-        row = _row(clip, scene, heard, question, variant, recipe)
+        reflection = reflect.reflect(scene, question, misheard, recipe.questions, recipe.seed, foreign)
+        row = _row(clip, scene, heard, question, variant, reflection, recipe)
         if isinstance(row, Item):
             items.append(row)
         else:
@@ -373,10 +431,16 @@ def compose_clip(
 
 
 def _row(
-    clip: Clip, scene: Scene, heard: Scene, question: Question, variant: int, recipe: Recipe
+    clip: Clip,
+    scene: Scene,
+    heard: Scene,
+    question: Question,
+    variant: int,
+    reflection: rationale.Reflection | None,
+    recipe: Recipe,
 ) -> Item | Quarantined:
     """A question with its rationale as a row, or why it cannot be one."""
-    text = rationale.render(scene, question, variant)
+    text = rationale.render(scene, question, variant, reflection)
     snippets = [t.text for t in heard.turns if t.text]
     if rejected := gates.judge(question, text, scene, snippets, recipe.gates):
         return Quarantined(question.id, "gates", rejected.reason, rejected.detail, clip.sha256)
@@ -393,7 +457,8 @@ def _row(
         rationale=text,
         scene=scene,
         evidence=question.evidence,
-        reflected=False,
+        reflected=reflection is not None,
+        reflection=reflection.origin if reflection else None,
         audio_dependence=None,
         source=clip.source,
         license=clip.license,
@@ -403,6 +468,8 @@ def _row(
         heard_by=heard.heard_by,
         key="0" * 64,
     )
+    hard = subsets(scene, level(question))
+    row = replace(row, difficulty=difficulty(scene, question), subsets=hard)
     row = replace(row, key=key("item", clip.sha256, row))
     if invalid := _invalid("item", _bare(row)):
         return Quarantined(row.id, "compose", "schema", invalid, clip.sha256)

@@ -44,6 +44,11 @@ def _body(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[
     lines = [f"# {recipe.name}", "", recipe.description or "Perception-aware question answering, made with paqa.", ""]
     lines += ["| | |", "|---|---|"]
     lines += [f"| {split} | {n} questions |" for split, n in done.by_split.items()]
+    lines += [f"| {name} | {n} questions |" for name, n in done.by_subset.items()]
+    lines += [f"| open-ended | {done.by_answer.get('open', 0)} questions without choices |"]
+    lines += [f"| difficulty | {done.difficulty:.2f} on average, from 0 to 1 |"]
+    heard = sum(i.reflection.startswith("heard:") for i in items if i.reflection)
+    lines += [f"| reflected | {sum(i.reflected for i in items)} questions, {heard} of them after a real mishearing |"]
     lines += [f"| clips | {done.clips}, {done.audio_s:,.0f} s, {recipe.audio.rate} Hz |"]
     lines += [f"| answers | {truth} from truth, {len(items) - truth} from what was heard |"]
     lines += [f"| {h.stage} | {h.engine} ({h.revision}) |" for h in heard_by(recipe)]

@@ -24,8 +24,9 @@ class Checked:
     clips: set[str] = field(default_factory=set)
     splits: Counter[str] = field(default_factory=Counter)
     tasks: Counter[str] = field(default_factory=Counter)
-    positions: Counter[int] = field(default_factory=Counter)
+    positions: Counter[int | None] = field(default_factory=Counter)
     choices: Counter[int] = field(default_factory=Counter)
+    reflected: Counter[str] = field(default_factory=Counter)
     sides: dict[str, set[Split]] = field(default_factory=lambda: defaultdict(set))
     heard: dict[str, str] = field(default_factory=dict)  # digest of the audio bytes -> what was wrong with them, or ""
     problems: list[str] = field(default_factory=list)
@@ -72,6 +73,7 @@ def _row(row: dict[str, Any], found: Checked) -> Iterator[str]:
     found.tasks[item.task] += 1
     found.positions[item.answer_index] += 1
     found.choices[len(item.choices)] += 1
+    found.reflected.update([item.reflection.partition(":")[0]] if item.reflection else [])
     for group in item.group.split("+"):
         found.sides[f"group {group!r}"].add(item.split)
     yield from _audio(audio.get("bytes"), item, found)
@@ -100,17 +102,24 @@ def _decoded(data: bytes | None, item: Item) -> str:
 
 
 def _answer(item: Item) -> Iterator[str]:
-    if not 0 <= item.answer_index < len(item.choices) or item.choices[item.answer_index] != item.answer:
+    if item.answer_index is None:
+        if item.choices:
+            yield f"found {len(item.choices)} choices and no answer_index, expected none of them in an open-ended row"
+    elif not 0 <= item.answer_index < len(item.choices) or item.choices[item.answer_index] != item.answer:
         yield f"answer {item.answer!r} is not choice {item.answer_index}"
     if len(set(item.choices)) != len(item.choices):
         yield "two choices are equal"
     try:
-        trace = rationale.parse(item.rationale)
+        trace = rationale.parse(item.rationale, open_ended=item.answer_index is None)
     except PaqaError as error:
         yield f"rationale: {error}"
         return
     if (trace.env, trace.speakers, trace.asr) != rationale.perceive(item.scene):
         yield "rationale: ENV, SPEAKER or ASR differ from the scene"
+    if (item.reflected, item.reflected) != (trace.reflect is not None, item.reflection is not None):
+        yield f"reflected is {item.reflected}, reflection {item.reflection!r}, and the rationale says otherwise"
+    if trace.final and trace.response.index == item.answer_index:
+        yield "rationale: the first response is right already, expected a wrong one before REFLECT"
     final = trace.final or trace.response
     if (final.index, final.text) != (item.answer_index, item.answer):
         yield f"rationale concludes {final.text!r}, the answer is {item.answer!r}"
@@ -127,15 +136,21 @@ def _evidence(item: Item) -> Iterator[str]:
             yield f"a span [{span.start_ms}, {span.end_ms}) ms lies outside the clip of {item.scene.duration_ms} ms"
 
 
+def _listed(counts: Counter[str]) -> str:
+    return f" ({', '.join(f'{k} {v}' for k, v in sorted(counts.items()))})" if counts else ""
+
+
 def text(found: Checked) -> str:
     """The report a person reads."""
-    letters = (f"{chr(65 + i)} {n / max(1, found.rows):.1%}" for i, n in sorted(found.positions.items()))
+    chosen = sorted((i, n) for i, n in found.positions.items() if i is not None)
+    letters = (f"{chr(65 + i)} {n / sum(n for _, n in chosen):.1%}" for i, n in chosen)
     lines = [
         f"rows         {found.rows} about {len(found.clips)} clips",
         f"splits       {', '.join(f'{k} {v}' for k, v in sorted(found.splits.items()))}",
         f"tasks        {', '.join(f'{k} {v}' for k, v in found.tasks.most_common())}",
         f"choices      {', '.join(f'{v} rows with {k}' for k, v in sorted(found.choices.items()))}",
         f"positions    {', '.join(letters)}",
+        f"reflected    {found.reflected.total()} rows{_listed(found.reflected)}",
         f"problems     {len(found.problems) or 'none'}",
     ]
     return "\n".join([*lines, *(f"  {p}" for p in found.problems[:20])])

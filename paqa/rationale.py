@@ -126,10 +126,11 @@ def render(scene: Scene, question: Question, variant: int = 0, reflection: Refle
     )
 
 
-def parse(text: str) -> Trace:
+def parse(text: str, open_ended: bool = False) -> Trace:
     """Read a rationale. Strict: every tag once, in order, closed, not empty, and nothing outside of the tags.
 
-    Raises GrammarError; a letter is never guessed from prose.
+    `open_ended` says that the question has no choices, so that answers have no letter. Raises GrammarError; a letter is
+    never guessed from prose.
     """
     leaf = _leaves(text)
     reflected = "REFLECT" in leaf
@@ -141,30 +142,25 @@ def parse(text: str) -> Trace:
         description=leaf["DESCRIPTION"],
         reasoning=leaf["REASONING"],
         summary=leaf["SUMMARY"],
-        response=parse_response(leaf["RESPONSE"]),
+        response=parse_response(leaf["RESPONSE"], open_ended),
         reflect=leaf["REFLECT"] if reflected else None,
-        final=parse_response(leaf["FINAL_ANSWER"]) if reflected else None,
+        final=parse_response(leaf["FINAL_ANSWER"], open_ended) if reflected else None,
     )
 
 
 def response(index: int | None, text: str) -> str:
-    """`(B) exact choice text`, or an open-ended answer as it is: one that begins with a bracket has that escaped."""
-    if index is not None:
-        return f"{letter(index)} {escape(text)}"
-    return f"\\u0028{escape(text[1:])}" if text.startswith("(") else escape(text)
+    """`(B) exact choice text`, or an open-ended answer as it is."""
+    return escape(text) if index is None else f"{letter(index)} {escape(text)}"
 
 
-def parse_response(text: str) -> Response:
-    """Read `(B) exact choice text`, or an open-ended answer, which has no letter and begins with no bracket.
-
-    Raises GrammarError on anything else.
-    """
+def parse_response(text: str, open_ended: bool = False) -> Response:
+    """Read `(B) exact choice text`, or any text where the question has no choices. Raises GrammarError on all else."""
+    if open_ended and text.strip():
+        return Response(None, unescape(text.strip()))
     match = _RESPONSE.fullmatch(text.strip())
-    if match:
-        return Response(ord(match[1]) - ord("A"), unescape(match[2]))
-    if not text.strip() or text.strip().startswith("("):
+    if not match:
         raise GrammarError(f"expected '(B) text of the choice', found {text.strip()[:60]!r}")
-    return Response(None, unescape(text.strip()))
+    return Response(ord(match[1]) - ord("A"), unescape(match[2]))
 
 
 def letter(index: int) -> str:

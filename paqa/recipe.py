@@ -142,6 +142,16 @@ class QuestionsConfig:
 
 
 @dataclass(frozen=True)
+class BenchmarkConfig:
+    """A benchmark that nothing of may be in the build: a JSON file of questions, a folder of recordings, or both."""
+
+    name: Name
+    questions: str | None = None  # relative to the recipe's folder: .json or .jsonl as MMAU, MMAR, MMSU, AVQA have it
+    audio: str | None = None  # likewise: a folder
+    similarity: Unit = 0.9  # of the wordings, from which a question with the same choices is a copy
+
+
+@dataclass(frozen=True)
 class GatesConfig:
     """What keeps a row out of the dataset. A gate is open at 0 or false."""
 
@@ -160,6 +170,8 @@ class GatesConfig:
     shortcuts: Literal["fail", "warn", "off"] = "fail"  # where the text alone answers more questions than chance would
     shortcut_points: Annotated[float, Meta(ge=0, le=100)] = 3.0  # percent above chance that are allowed
     min_audio_dependence: Unit = 0.0  # rows that the text alone answers more surely fall out; 0 keeps all
+    near_duplicates: bool = True  # find copies that are louder, resampled, encoded or cut otherwise, by fingerprint
+    benchmarks: tuple[BenchmarkConfig, ...] = ()  # what evaluations use and training must not
 
 
 @dataclass(frozen=True)
@@ -168,6 +180,7 @@ class SplitConfig:
 
     validation: Unit = 0.05
     test: Unit = 0.1
+    speakers: bool = True  # a source's named speakers are on one side only; what would leak is quarantined
 
 
 @dataclass(frozen=True)

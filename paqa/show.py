@@ -33,17 +33,19 @@ def text(row: dict[str, Any]) -> str:
     marks = ["->" if i == item.answer_index else "  " for i in range(len(item.choices))]
     snr = "" if item.scene.snr_db is None else f", SNR {item.scene.snr_db:g} dB"
     lines = [
-        f"{item.id}  ({item.split}, {item.task})",
+        f"{item.id}  ({item.split}, {', '.join((item.task, *item.subsets))}, difficulty {item.difficulty:.2f})",
         f"audio        {item.scene.duration_ms / 1000:.2f} s, {len(row['audio']['bytes'])} bytes of FLAC{snr}",
         f"source       {item.source}",
         f"licence      {item.license}",
         f"answers from {item.answers_from}; heard by {', '.join(h.engine for h in item.heard_by)}",
+        *([f"reflection   {item.reflection}"] if item.reflection else []),
         "",
         item.question,
         *(
             f" {mark} ({chr(65 + i)}) {choice}"
             for i, (mark, choice) in enumerate(zip(marks, item.choices, strict=True))
         ),
+        *([] if item.choices else [f" -> {item.answer}"]),
         "",
         item.rationale,
     ]

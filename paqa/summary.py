@@ -60,6 +60,9 @@ class Summary:
     by_split: dict[str, int]
     by_task: dict[str, int]
     by_answer: dict[str, int]
+    by_subset: dict[str, int]
+    by_reflection: dict[str, int]  # the origins of wrong first responses, e.g. "heard:missed_event"
+    difficulty: float  # the mean
     quarantined: dict[str, int]
     stages: tuple[Stage, ...]
     shards: tuple[str, ...]
@@ -110,7 +113,10 @@ def finish(
         items=len(items),
         by_split=_counts(i.split for i in items),
         by_task=_counts(i.task for i in items),
-        by_answer=_counts("ABCDEFGH"[i.answer_index] for i in items),
+        by_answer=_counts("open" if i.answer_index is None else "ABCDEFGH"[i.answer_index] for i in items),
+        by_reflection=_counts(i.reflection for i in items if i.reflection),
+        by_subset=_counts(name for i in items for name in i.subsets),
+        difficulty=round(sum(i.difficulty for i in items) / max(1, len(items)), 3),
         quarantined=_counts(q.reason for q in dict.fromkeys(lost)),
         stages=tuple(stages),
         shards=tuple(p.name for p in shards),
@@ -157,9 +163,17 @@ def facts(done: Summary) -> list[tuple[str, str]]:
         ("questions", f"{done.items} ({_listed(done.by_split)})"),
         ("tasks", _listed(done.by_task)),
         ("answers", _listed(done.by_answer)),
+        ("difficulty", ", ".join(filter(None, (f"{done.difficulty:.2f} on average", _listed(done.by_subset))))),
+        ("reflected", _reflected(done)),
         ("quarantined", f"{total - done.items} of {total}" + (f": {reasons}" if reasons else "")),
         ("shards", f"{len(done.shards)} in {done.out}/data, {done.shard_bytes / 1e6:.1f} MB"),
     ]
+
+
+def _reflected(done: Summary) -> str:
+    """How many questions are answered wrong at first, and how many of these answers come from a real mishearing."""
+    heard = sum(n for name, n in done.by_reflection.items() if name.startswith("heard:"))
+    return f"{sum(done.by_reflection.values())} of {done.items}, {heard} of them after a real mishearing"
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -33,8 +33,11 @@ LIAR = Scene(
 def test_every_rationale_earns_everything(scene: Scene) -> None:
     for v, q in enumerate(generate(scene, QuestionsConfig(), 0)):
         text = render(scene, q, v)
-        assert accuracy(text, q.choices, q.answer_index) == format_score(text) == perception(text, scene) == 1.0
-        assert reward(text, q.choices, q.answer_index, scene) == pytest.approx(FULL)
+        form = q.answer_index is None
+        assert accuracy(text, q.choices, q.answer_index, q.answer) == 1.0
+        assert format_score(text, form) == perception(text, scene, form) == 1.0
+        assert reward(text, q.choices, q.answer_index, scene, answer=q.answer) == pytest.approx(FULL)
+        assert not form or format_score(text) < 1.0  # no letter where there are choices
 
 
 @RELAXED

@@ -35,7 +35,7 @@ def item(clip, n):
     row = Item(
         f"{clip.id}:t:{n}", clip.id, "What?", ("a", "b"), "b", 1, "sounds", "t", "<THINK>", scene,
         (Evidence("turn", 0),),
-        False, None, clip.source, clip.license, clip.group, clip.split, "truth",
+        False, None, None, clip.source, clip.license, clip.group, clip.split, "truth",
         (HeardBy("tag", "yamnet", "1"),), "0" * 64,
     )  # fmt: skip
     return replace(row, key=key(row))

@@ -1,26 +1,45 @@
 """Questions whose every answer follows from the scene: a registry of templates, and `generate`.
 
 A template drafts what can be asked safely; here the drafts of a clip are chosen so that families and levels balance,
-and turned into questions whose answer stands at a position that depends on nothing but the question's id.
+and turned into questions whose answers stand at each position equally often.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice, zip_longest
 from typing import TypeVar
 
-from paqa.questions import counting, dialogue, emotion, sound_order, sounds, speakers, timing, together, translation
-from paqa.questions.context import context
-from paqa.questions.draft import Draft, Level, Template
+from paqa.questions import (
+    counting,
+    dialogue,
+    emotion,
+    lengths,
+    sequence,
+    sound_order,
+    sounds,
+    speakers,
+    talk,
+    timing,
+    together,
+    translation,
+)
+from paqa.questions.context import Context, context
+from paqa.questions.draft import NONE, Draft, Level, Template
+from paqa.questions.none import with_none
 from paqa.questions.prose import normal, rng_for, tidy
 from paqa.recipe import QuestionsConfig
 from paqa.types import Question, Scene
 
 __all__ = ["TEMPLATES", "Draft", "Level", "Template", "generate"]
 
-FAMILIES = (sounds, sound_order, counting, timing, speakers, dialogue, together, emotion, translation)
+FAMILIES = (
+    *(sounds, sound_order, counting, timing, lengths, sequence),
+    *(speakers, dialogue, talk, together, emotion, translation),
+)
 TEMPLATES: dict[str, Template] = {t.name: t for family in FAMILIES for t in family.TEMPLATES}
 DRAFTS = 3  # at most so many questions of one template on one clip
 
@@ -34,9 +53,10 @@ def generate(scene: Scene, config: QuestionsConfig, seed: int, foreign: Sequence
     of what is said in other clips, as wrong choices. Families that ask for labels leave a clip without any as it is.
     """
     groups: dict[tuple[Level, str], list[list[Question]]] = {}
+    whole = context(scene, config, seed, "", foreign)
     for template in TEMPLATES.values():
         if template.name not in config.skip:
-            asked = _ask(scene, config, seed, template, foreign)
+            asked = _ask(whole.reseeded(rng_for(seed, scene.clip_id, template.name)), seed, template)
             if asked or not template.labelled:
                 groups.setdefault((template.level, template.task), []).append(asked)
     rng = rng_for(seed, scene.clip_id, "choice of questions")
@@ -48,8 +68,27 @@ def generate(scene: Scene, config: QuestionsConfig, seed: int, foreign: Sequence
     rng.shuffle(levels)
     for queue in levels:
         rng.shuffle(queue)
-    questions = list(islice(_in_turns([list(_in_turns(queue)) for queue in levels]), config.per_clip))
-    return questions
+    chosen = islice(_in_turns([list(_in_turns(queue)) for queue in levels]), config.per_clip)
+    return list(balanced(chosen, scene.clip_id, seed))
+
+
+def balanced(questions: Iterable[Question], clip_id: str, seed: int) -> Iterator[Question]:
+    """The questions of a clip with their answers at positions as even as can be among equal numbers of choices.
+
+    The n-th question with k choices takes the n-th place of a chain of permutations of k positions, drawn for the clip:
+    every k questions use each position once, whatever they ask, and no clip depends on another.
+    """
+    ranks: Counter[int] = Counter()
+    for question in questions:
+        size = len(question.choices)
+        if question.answer_index is None:
+            yield question
+            continue
+        turn, place = divmod(ranks[size], size)
+        ranks[size] += 1
+        at = rng_for(seed, "positions", clip_id, size, turn).sample(range(size), size)[place]
+        wrong = [c for i, c in enumerate(question.choices) if i != question.answer_index]
+        yield replace(question, choices=(*wrong[:at], question.answer, *wrong[at:]), answer_index=at)
 
 
 def _in_turns(lists: Iterable[list[T]]) -> Iterator[T]:
@@ -58,38 +97,38 @@ def _in_turns(lists: Iterable[list[T]]) -> Iterator[T]:
         yield from (x for x in row if x is not None)
 
 
-def _ask(
-    scene: Scene, config: QuestionsConfig, seed: int, template: Template, foreign: Sequence[str]
-) -> list[Question]:
-    ctx = context(scene, config, seed, template.name, foreign)
-    asked = (_question(scene, config, seed, template, n, d) for n, d in enumerate(template.drafts(ctx)))
+def _ask(ctx: Context, seed: int, template: Template) -> list[Question]:
+    asked = (_question(ctx, seed, template, n, draft) for n, draft in enumerate(template.drafts(ctx)))
     return list(islice((q for q in asked if q), DRAFTS))
 
 
-def _question(
-    scene: Scene, config: QuestionsConfig, seed: int, template: Template, n: int, draft: Draft
-) -> Question | None:
-    """A draft with its choices drawn; None where too few of them differ."""
-    name = question_id(scene.clip_id, template.name, n)
+def _question(ctx: Context, seed: int, template: Template, n: int, draft: Draft) -> Question | None:
+    """A draft with its choices drawn, the answer first; None where too few of them differ."""
+    config = ctx.config
+    name = question_id(ctx.scene.clip_id, template.name, n)
     wrong = _distinct(draft, config.choices - 1)
     if len(wrong) + 1 < min(draft.fewest, config.choices) or not draft.evidence:
         return None
     rng = rng_for(seed, name)
-    at = position(name, seed, len(wrong) + 1)
     rng.shuffle(wrong)
-    return Question(
+    wordings = rng_for(seed, ctx.scene.clip_id, template.name, "wording").sample(draft.texts, len(draft.texts))
+    question = Question(
         id=name,
-        clip_id=scene.clip_id,
+        clip_id=ctx.scene.clip_id,
         task=template.task,
         template=template.name,
-        text=tidy(rng.choice(draft.texts)),
-        choices=(*wrong[:at], draft.answer, *wrong[at:]),
-        answer_index=at,
+        text=tidy(wordings[n % len(wordings)]),
+        choices=(draft.answer, *wrong),
+        answer_index=0,
         evidence=draft.evidence,
         plan=draft.plan,
-        reasoning=tidy(f"{draft.reasoning} {draft.weigh(wrong)}".strip()),
+        reasoning=tidy(draft.reasoning),
         margin=draft.margin,
     )
+    if template.open and rng_for(seed, "form", name).random() < config.open_rate:
+        text = f"{question.text} {template.open}"
+        return replace(question, text=text, choices=(), answer_index=None, open_answer=draft.answer)
+    return with_none(ctx, question, draft, rng_for(seed, NONE, name).random() if template.none else 1.0)
 
 
 def _distinct(draft: Draft, count: int) -> list[str]:
@@ -103,6 +142,13 @@ def _distinct(draft: Draft, count: int) -> list[str]:
     return found
 
 
+def level(question: Question) -> Level:
+    """Whether a question is about the background or about speech; one that a source brings along by its evidence."""
+    if question.template in TEMPLATES:
+        return TEMPLATES[question.template].level
+    return "environment" if all(e.kind == "event" for e in question.evidence) else "speaker"
+
+
 def question_id(clip_id: str, template: str, n: int) -> str:
     """`clip:template:n`, at most 200 characters; a long clip id is cut and marked with its digest."""
     if len(clip_id) > 150:
@@ -112,5 +158,5 @@ def question_id(clip_id: str, template: str, n: int) -> str:
 
 
 def position(question_id: str, seed: int, choices: int) -> int:
-    """Where the answer stands: uniform over a build, independent of template and content."""
+    """Where the answer of a question that a source brings along stands: uniform over a build, whatever it asks."""
     return rng_for(seed, "position", question_id).randrange(choices)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import random
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import TypeVar
 
@@ -60,6 +61,14 @@ class Context:
         self.config = config
         self.rng = rng
         self.foreign = foreign
+
+    def reseeded(self, rng: random.Random) -> Context:
+        """The same scene for another template; what follows from the scene alone is worked out once."""
+        _ = self.backgrounds, self.speech, self.speakers, self.numbered, self.lines
+        other = copy.copy(self)
+        other.rng = rng
+        vars(other).pop("_wants_rare", None)
+        return other
 
     def pick(self, *options: T) -> T:
         """One of several wordings."""
@@ -281,6 +290,7 @@ class Context:
         return 1.0 - min(1.0, 2 * total(intersect([span], disputed)) / max(1, span[1] - span[0]))
 
 
+@cache
 def alike(mid: str, label: str, other_mid: str, other: str) -> bool:
     """Whether a listener may take one sound for the other."""
     if mid == other_mid or spoken(label) == spoken(other) or _related(mid, other_mid):

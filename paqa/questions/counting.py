@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from paqa.questions.context import APART_MS, MIN_TURN_MS, SAFE_MS, Context, pause_ratio
-from paqa.questions.draft import Draft, Template
+from paqa.questions.draft import A_NUMBER, Draft, Template
 from paqa.questions.prose import listing, number, ordinal, seconds, spans, speakers, the_sound, times, upper
 from paqa.spans import Interval, intersect, interval, total
 
@@ -23,6 +23,7 @@ def sound_occasions(ctx: Context) -> Iterator[Draft]:
                 f"On how many separate occasions is {the_sound(sound.label)} heard?",
                 f"How often is {the_sound(sound.label)} heard, if only a clear pause begins a new occasion?",
                 f"How many separate times can {sound.name} be heard?",
+                f"Counting again only after a clear pause, how many times does {the_sound(sound.label)} come up?",
             ),
             answer=upper(number(count)),
             decoys=ctx.near_counts(count),
@@ -55,6 +56,7 @@ def different_sounds(ctx: Context) -> Iterator[Draft]:
             "How many different kinds of background sound are there?",
             "Not counting speech, how many different sounds can be made out?",
             "How many distinct sounds does the background contain?",
+            "Leaving the voices aside, how many different sounds occur?",
         ),
         answer=upper(number(len(sounds))),
         decoys=ctx.near_counts(len(sounds)),
@@ -126,6 +128,7 @@ def turn_count(ctx: Context) -> Iterator[Draft]:
                 f"How many turns does {who} take? Speech without anybody else in between is one turn.",
                 f"If everything said before somebody else speaks is one turn, how many turns does {who} have?",
                 f"How many times does {who} take the floor? Going on after a mere pause does not count as a new time.",
+                f"How often does {who} get to speak, if a new time begins only after somebody else has spoken?",
             ),
             answer=upper(number(len(runs))),
             decoys=ctx.near_counts(len(runs)),
@@ -182,8 +185,8 @@ def weigh_counts(ctx: Context, count: int, one: str) -> Callable[[Sequence[str]]
 
 
 TEMPLATES = (
-    Template("sound_occasions", "counting", "environment", sound_occasions),
-    Template("different_sounds", "counting", "environment", different_sounds),
-    Template("speaker_count", "speakers", "speaker", speaker_count),
-    Template("turn_count", "speakers", "speaker", turn_count),
+    Template("sound_occasions", "counting", "environment", sound_occasions, open=A_NUMBER),
+    Template("different_sounds", "counting", "environment", different_sounds, open=A_NUMBER),
+    Template("speaker_count", "speakers", "speaker", speaker_count, open=A_NUMBER),
+    Template("turn_count", "speakers", "speaker", turn_count, open=A_NUMBER),
 )

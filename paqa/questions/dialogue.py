@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
-from paqa.questions.draft import Draft, Line, Template
+from paqa.questions.draft import A_SPEAKER, Draft, Line, Template
 from paqa.questions.prose import excerpt, ordinal, quoted, seconds, span, speakers
 from paqa.questions.speakers import NUMBERING
 
@@ -21,7 +21,12 @@ def who_says(ctx: Context) -> Iterator[Draft]:
         yield Draft(
             texts=tuple(
                 f"{q} {ctx.pick(*NUMBERING)}"
-                for q in (f"Who says {said}?", f"Whose words are these: {said}?", f"Which speaker says {said}?")
+                for q in (
+                    f"Who says {said}?",
+                    f"Whose words are these: {said}?",
+                    f"Which speaker says {said}?",
+                    f"Whose voice says {said}?",
+                )
             ),
             answer=f"Speaker {line.speaker}",
             decoys=ctx.decoy_speakers(line.speaker),
@@ -61,6 +66,7 @@ def first_words(ctx: Context) -> Iterator[Draft]:
                 f"What does {who} say first?",
                 f"With which words does {who} begin?",
                 f"What are the first words of {who}?",
+                f"How does {who} start?",
             ),
             answer=line.choice,
             decoys=ctx.decoy_lines(line),
@@ -93,8 +99,9 @@ def last_words(ctx: Context) -> Iterator[Draft]:
     yield Draft(
         texts=(
             "What is said last?",
-            "Which of these lines closes the conversation?",
+            "Which line closes the conversation?",
             "With which words does the talk end?",
+            "What are the last words that anybody speaks?",
         ),
         answer=line.choice,
         decoys=ctx.decoy_lines(line),
@@ -113,7 +120,7 @@ def last_words(ctx: Context) -> Iterator[Draft]:
 
 def said_after(ctx: Context) -> Iterator[Draft]:
     """What is said right after these words?"""
-    for line, reply in ctx.shuffled(_exchanges(ctx)):
+    for line, reply in ctx.shuffled(exchanges(ctx)):
         evidence = ctx.turn_evidence([line.turn, reply.turn])
         said = quoted(line.text)
         yield Draft(
@@ -121,6 +128,7 @@ def said_after(ctx: Context) -> Iterator[Draft]:
                 f"What is said right after {said}?",
                 f"Somebody says {said}. What are the next words?",
                 f"Which line follows immediately on {said}?",
+                f"After {said}, what does one hear next from a speaker?",
             ),
             answer=reply.choice,
             decoys=ctx.decoy_lines(line, reply),
@@ -138,7 +146,7 @@ def said_after(ctx: Context) -> Iterator[Draft]:
             weigh=ctx.weigh_lines(
                 ("The other lines do not follow it:", "The rest is said at other points:", "As for the rest,")
             ),
-            margin=ctx.margin(evidence, _clear_next(ctx, reply) / SAFE_MS, words=True),
+            margin=ctx.margin(evidence, clear_next(ctx, reply) / SAFE_MS, words=True),
         )
 
 
@@ -146,7 +154,7 @@ def who_answers(ctx: Context) -> Iterator[Draft]:
     """Who is the next to speak after these words?"""
     if len(ctx.speakers) < 3 or not ctx.numbered:
         return
-    for line, reply in ctx.shuffled(_exchanges(ctx)):
+    for line, reply in ctx.shuffled(exchanges(ctx)):
         if reply.speaker == line.speaker:
             continue
         evidence = ctx.turn_evidence([line.turn, reply.turn])
@@ -158,6 +166,7 @@ def who_answers(ctx: Context) -> Iterator[Draft]:
                     f"Who is the next to speak after {said}?",
                     f"After the words {said}, who speaks next?",
                     f"Somebody says {said}. Who takes over?",
+                    f"Whose voice follows on the words {said}?",
                 )
             ),
             answer=f"Speaker {reply.speaker}",
@@ -170,7 +179,7 @@ def who_answers(ctx: Context) -> Iterator[Draft]:
             reasoning=f"Speaker {line.speaker} says {excerpt(line.text)} at {span(line.span)}; the voice that"
             f" comes next, at {seconds(reply.span[0])}, is that of speaker {reply.speaker}.",
             weigh=ctx.weigh_speakers(partial(_elsewhere, ctx, line)),
-            margin=ctx.margin(evidence, _clear_next(ctx, reply) / SAFE_MS, words=True),
+            margin=ctx.margin(evidence, clear_next(ctx, reply) / SAFE_MS, words=True),
         )
 
 
@@ -182,14 +191,14 @@ def _elsewhere(ctx: Context, line: Line, present: list[int]) -> str:
     return text[:1].upper() + text[1:] + "."
 
 
-def _exchanges(ctx: Context) -> list[tuple[Line, Line]]:
+def exchanges(ctx: Context) -> list[tuple[Line, Line]]:
     """Pairs of a whole line and the line that safely follows it: no other turn starts near or lies between."""
     by_turn = {x.turn: x for x in ctx.lines}
     pairs = [(by_turn[i], by_turn[i + 1]) for i in by_turn if i + 1 in by_turn]
-    return [(a, b) for a, b in pairs if a.whole and b.span[0] >= a.span[1] - 200 and _clear_next(ctx, b) >= CLEAR_MS]
+    return [(a, b) for a, b in pairs if a.whole and b.span[0] >= a.span[1] - 200 and clear_next(ctx, b) >= CLEAR_MS]
 
 
-def _clear_next(ctx: Context, reply: Line) -> int:
+def clear_next(ctx: Context, reply: Line) -> int:
     """How clearly a line comes next: milliseconds to the nearest other onset."""
     others = [t.start_ms for i, t in enumerate(ctx.scene.turns) if i != reply.turn]
     return min((abs(reply.span[0] - at) for at in others), default=SAFE_MS)
@@ -201,9 +210,9 @@ def _share_unspoken_over(ctx: Context, line: Line) -> float:
 
 
 TEMPLATES = (
-    Template("who_says", "dialogue", "speaker", who_says),
-    Template("first_words", "dialogue", "speaker", first_words),
-    Template("last_words", "dialogue", "speaker", last_words),
-    Template("said_after", "dialogue", "speaker", said_after),
-    Template("who_answers", "dialogue", "speaker", who_answers),
+    Template("who_says", "dialogue", "speaker", who_says, none=True, open=A_SPEAKER),
+    Template("first_words", "dialogue", "speaker", first_words, none=True),
+    Template("last_words", "dialogue", "speaker", last_words, none=True),
+    Template("said_after", "dialogue", "speaker", said_after, none=True),
+    Template("who_answers", "dialogue", "speaker", who_answers, none=True, open=A_SPEAKER),
 )

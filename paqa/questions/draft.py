@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from paqa.questions.context import Context
 
 Level = Literal["environment", "speaker"]
+NONE = "None of these"  # as a choice: right where none of the others holds
+A_NUMBER = "Answer with a number in words."
+A_SPEAKER = "Answer with the number of the speaker, as in: Speaker 2."
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,9 @@ class Draft:
 class Template:
     """A kind of question: its name, its family (`task`), its level, and the function that drafts it.
 
-    `labelled` ones ask for what only a source's labels tell.
+    `labelled` ones ask for what only a source's labels tell. `none` says that "None of these" may be a choice: nothing
+    in the wording says that one of the choices holds. `open` says how to answer where no choices are given ("Answer
+    with a number."), empty where an answer without choices could not be compared word by word.
     """
 
     name: str
@@ -46,6 +51,8 @@ class Template:
     level: Level
     drafts: Callable[[Context], Iterator[Draft]]
     labelled: bool = False
+    none: bool = False
+    open: str = ""
 
 
 @dataclass(frozen=True)

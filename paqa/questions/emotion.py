@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from paqa.questions.context import MIN_TURN_MS, Context
-from paqa.questions.draft import Draft, Line, Template
+from paqa.questions.draft import A_SPEAKER, Draft, Line, Template
 from paqa.questions.prose import clauses, excerpt, listing, lower, quoted, span, spans, upper
 from paqa.questions.speakers import NUMBERING
 from paqa.spans import interval, total
@@ -212,5 +212,5 @@ def _moods_of(ctx: Context, present: list[int], felt: dict[int, str]) -> str:
 
 TEMPLATES = (
     Template("emotion_of_line", "emotion", "speaker", emotion_of_line, labelled=True),
-    Template("who_sounds", "emotion", "speaker", who_sounds, labelled=True),
+    Template("who_sounds", "emotion", "speaker", who_sounds, labelled=True, none=True, open=A_SPEAKER),
 )

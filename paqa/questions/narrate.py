@@ -9,6 +9,7 @@ import random
 from collections.abc import Sequence
 
 from paqa.questions import prose
+from paqa.questions.draft import NONE
 from paqa.questions.prose import excerpt, listing, lower, number, rng_for, seconds, span, spans, spoken, tidy, upper
 from paqa.spans import Interval, intersect, interval, merge, total
 from paqa.types import Question, Scene, Spanned
@@ -23,7 +24,7 @@ OPENINGS = (
     "First, I want to {}.",
     "Listening closely, I should {}.",
     "The way to settle this is to {}.",
-    "Before choosing anything, I must {}.",
+    "Before answering anything, I must {}.",
     "My aim is to {}.",
     "It comes down to one thing: I have to {}.",
     "The surest way is to {}.",
@@ -35,7 +36,7 @@ OPENINGS = (
     "Let me {}.",
     "A safe answer requires me to {}.",
     "The plan is simple: {}.",
-    "In order to choose, I have to {}.",
+    "In order to answer, I have to {}.",
     "With the whole clip in mind, I have to {}.",
     "I am going to {}.",
     "Only one approach is reliable: {}.",
@@ -113,11 +114,36 @@ SUMMARIES = {
     "sound_during_line": ("what sounds at that time is {}", "what goes with those words is {}"),
     "said_during_sound": ("what is said at that time is {}", "the words that go with the sound are {}"),
     "who_during_sound": ("the one talking at that time is {}", "the voice that goes with the sound is {}"),
+    "sound_duration": ("the sound lasts {}", "the time that the sound takes up is {}"),
+    "longest_sound": ("what sounds longest is {}", "most of the time goes to {}"),
+    "speaking_time": ("the speech of that voice lasts {}", "the time that this voice takes up is {}"),
+    "longest_pause": ("the longest pause comes after {}", "the words before the longest pause are {}"),
+    "said_before_sound": ("the last words before the sound are {}", "what has been said by then is {}"),
+    "sound_after_line": ("what sets in after those words is {}", "the next sound to start is {}"),
+    "who_after_sound": ("the next to begin is {}", "the first voice to come in after the sound is {}"),
+    "sound_at_once": ("what sounds at the same time is {}", "the second sound is {}"),
+    "said_before": ("what comes before is {}", "the words just before are {}"),
+    "earliest_line": ("the first of them to be said is {}", "the earliest line is {}"),
+    "who_mentions": ("the word comes from {}", "the one who says it is {}"),
+    "interrupter": ("the one who comes in early is {}", "the voice that does not wait is {}"),
     "emotion_of_line": ("the voice sounds {}", "the mood of the voice is {}"),
     "who_sounds": ("the one who sounds like that is {}", "the voice with that mood is {}"),
     "translation_of_line": ("what is said means {}", "the meaning of the words is {}"),
     "spoken_language": ("the language is {}", "what is spoken is {}"),
 }
+NO_CHOICE = (
+    "none of the choices holds",
+    "what is asked for is not among the choices",
+    "nothing that is offered is right",
+    "the right answer is not on offer",
+)
+OPEN_CONCLUSIONS = (
+    "So the answer is {answer}.",
+    "Hence {answer}.",
+    "That leaves one answer: {answer}.",
+    "Therefore I answer {answer}.",
+    "From this I conclude: {answer}.",
+)
 AS_WRITTEN = ("spoken_language", "given")  # templates whose answers may begin with a name
 HEADS = ("In short, ", "To sum up, ", "So ", "", "All in all, ", "In brief, ")
 TAILS = (
@@ -157,8 +183,11 @@ def description(scene: Scene, question: Question) -> str:
 def reasoning(question: Question) -> str:
     """The template's argument, and the conclusion."""
     rng = rng_for(question.id, "reasoning")
+    cited = _cited(question.answer)
+    if question.answer_index is None:
+        return tidy(f"{question.reasoning} {rng.choice(OPEN_CONCLUSIONS).format(answer=cited)}")
     letter = f"({chr(ord('A') + question.answer_index)})"
-    return tidy(f"{question.reasoning} {rng.choice(CONCLUSIONS).format(letter=letter, answer=_cited(question.answer))}")
+    return tidy(f"{question.reasoning} {rng.choice(CONCLUSIONS).format(letter=letter, answer=cited)}")
 
 
 def summary(scene: Scene, question: Question) -> str:
@@ -166,7 +195,8 @@ def summary(scene: Scene, question: Question) -> str:
     rng = rng_for(question.id, "summary")
     kept = question.answer.startswith('"') or question.template in AS_WRITTEN
     answer = question.answer if kept else lower(question.answer)
-    said = rng.choice(SUMMARIES.get(question.template, ("the answer is {}",))).format(answer)
+    frames = NO_CHOICE if question.answer == NONE else SUMMARIES.get(question.template, ("the answer is {}",))
+    said = rng.choice(frames).format(answer)
     where = rng.choice(TAILS).format(_places(scene, question))
     return upper(tidy(f"{rng.choice(HEADS)}{said}{where}"))
 

@@ -23,7 +23,7 @@ def first_sound(ctx: Context) -> Iterator[Draft]:
         texts=(
             "Which background sound is heard first?",
             "Voices not counted, which sound sets in first?",
-            "Which of these sounds starts before all the others?",
+            "In the background, which sound starts before all the others?",
             "What is the earliest sound in the background?",
         ),
         answer=sound.choice,
@@ -49,14 +49,14 @@ def last_sound(ctx: Context) -> Iterator[Draft]:
         return
     sound = max(ctx.safe_backgrounds, key=_last_onset)
     others = ctx.others(sound)
-    lag = min((_last_onset(sound) - max(_starts(ctx, b)) for b in others), default=0)
+    lag = min((_last_onset(sound) - max(starts(ctx, b)) for b in others), default=0)
     if lag < CLEAR_MS:
         return
     evidence = tuple(e for b in (sound, *others) for e in ctx.sound_evidence(b, len(b.occasions) - 1))
     yield Draft(
         texts=(
             "Which background sound is the last to start?",
-            "Which of these sounds sets in after all the others?",
+            "In the background, which sound sets in after all the others?",
             "Not counting speech, what is the last sound to begin?",
             "What starts last in the background?",
         ),
@@ -82,8 +82,8 @@ def last_sound(ctx: Context) -> Iterator[Draft]:
 def sound_after(ctx: Context) -> Iterator[Draft]:
     """Which sound starts next after another one? Asked from a sound's first onset."""
     for earlier in ctx.shuffled(ctx.safe_backgrounds):
-        starts = sorted((at, b.label, b) for b in ctx.others(earlier) for at in _starts(ctx, b))
-        later = [x for x in starts if x[0] > earlier.start_ms - CLEAR_MS]
+        marks = sorted((at, b.label, b) for b in ctx.others(earlier) for at in starts(ctx, b))
+        later = [x for x in marks if x[0] > earlier.start_ms - CLEAR_MS]
         if not later or not ctx.lone(earlier):
             continue
         onset, _, sound = later[0]
@@ -118,6 +118,7 @@ def _next_texts(earlier: Background) -> tuple[str, ...]:
         f"Which other background sound is the first to start after {the_sound(earlier.label)} has first set in?",
         f"Once {the_sound(earlier.label)} has first set in, which different sound starts next in the background?",
         f"Voices not counted, what starts next after the first onset of {the_sound(earlier.label)}?",
+        f"After {the_sound(earlier.label)} has first set in, what is the next different sound to begin?",
     )
 
 
@@ -127,7 +128,7 @@ def onsets(sound: Background) -> str:
     return listing(found if len(found) <= 4 else [*found[:4], f"{len(found) - 4} later moments"])
 
 
-def _starts(ctx: Context, sound: Background) -> list[int]:
+def starts(ctx: Context, sound: Background) -> list[int]:
     """Where a sound starts, including those starts that follow too closely to be an occasion of their own."""
     return [ctx.scene.events[i].start_ms for i in sound.events]
 
@@ -137,7 +138,7 @@ def _last_onset(sound: Background) -> int:
 
 
 TEMPLATES = (
-    Template("first_sound", "sound_order", "environment", first_sound),
-    Template("last_sound", "sound_order", "environment", last_sound),
-    Template("sound_after", "sound_order", "environment", sound_after),
+    Template("first_sound", "sound_order", "environment", first_sound, none=True),
+    Template("last_sound", "sound_order", "environment", last_sound, none=True),
+    Template("sound_after", "sound_order", "environment", sound_after, none=True),
 )

@@ -80,6 +80,7 @@ def _which_sound(voiced: bool) -> tuple[str, ...]:
         "Which of these sounds can be heard?",
         "Which of the following occurs in the recording?",
         "What is heard in this clip?",
+        "Which of the following sounds is in the recording?",
     )
 
 
@@ -98,6 +99,6 @@ def _where(sound: Background) -> str:
 
 
 TEMPLATES = (
-    Template("background_sound", "sounds", "environment", background_sound),
+    Template("background_sound", "sounds", "environment", background_sound, none=True),
     Template("absent_sound", "sounds", "environment", absent_sound),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
-from paqa.questions.draft import Draft, Template
+from paqa.questions.draft import A_SPEAKER, Draft, Template
 from paqa.questions.prose import listing, seconds, span, upper
 from paqa.spans import intersect, interval, total
 
@@ -30,7 +30,12 @@ def last_speaker(ctx: Context) -> Iterator[Draft]:
     yield Draft(
         texts=tuple(
             f"{q} {ctx.pick(*NUMBERING)}"
-            for q in ("Who speaks last?", "Whose voice is the last to be heard?", "Who has the last word?")
+            for q in (
+                "Who speaks last?",
+                "Whose voice is the last to be heard?",
+                "Who has the last word?",
+                "By whom is the talk brought to its end?",
+            )
         ),
         answer=f"Speaker {speaker}",
         decoys=ctx.decoy_speakers(speaker),
@@ -73,6 +78,7 @@ def longest_speaker(ctx: Context) -> Iterator[Draft]:
                 "Who speaks for the longest time in total?",
                 "Adding up all turns, who talks most?",
                 "Which speaker takes up the most time?",
+                "Whose turns last longest when put together?",
             )
         ),
         answer=f"Speaker {speaker}",
@@ -126,6 +132,7 @@ def overlapping_pair(ctx: Context) -> Iterator[Draft]:
                 "Which two people talk at the same time?",
                 "Whose speech overlaps?",
                 "Which two voices can be heard at once?",
+                "At some point two people talk over each other. Which two?",
             )
         ),
         answer=_pair((a, b)),
@@ -161,6 +168,7 @@ def two_at_once(ctx: Context) -> Iterator[Draft]:
             "Do the two speakers ever talk at the same time?",
             "Is there a moment at which both people talk at once?",
             "Does either of the two start while the other is still talking?",
+            "Are both voices ever heard at once?",
         ),
         answer=yes if ms else no,
         decoys=(no if ms else yes,),
@@ -203,8 +211,8 @@ def _pair(pair: tuple[int, int]) -> str:
 
 
 TEMPLATES = (
-    Template("last_speaker", "speakers", "speaker", last_speaker),
-    Template("longest_speaker", "speakers", "speaker", longest_speaker),
-    Template("overlapping_pair", "overlap", "speaker", overlapping_pair),
+    Template("last_speaker", "speakers", "speaker", last_speaker, none=True, open=A_SPEAKER),
+    Template("longest_speaker", "speakers", "speaker", longest_speaker, none=True, open=A_SPEAKER),
+    Template("overlapping_pair", "overlap", "speaker", overlapping_pair, none=True),
     Template("two_at_once", "overlap", "speaker", two_at_once),
 )

@@ -34,6 +34,7 @@ def onset_part(ctx: Context) -> Iterator[Draft]:
                 f"In which part of the clip is {the_sound(sound.label)} first heard?",
                 f"In which third of the recording does {the_sound(sound.label)} first set in?",
                 f"With the recording cut into equal thirds, in which one does {the_sound(sound.label)} first come up?",
+                f"How far into the clip is the first onset of {the_sound(sound.label)}?",
             ),
             answer=PARTS[part],
             decoys=tuple(ctx.shuffled(p for p in PARTS if p != PARTS[part])),
@@ -63,7 +64,7 @@ def onset_second(ctx: Context) -> Iterator[Draft]:
     last = ctx.scene.duration_ms // 1000 - 1
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         answer = round(sound.start_ms / 1000)
-        decoys = _near_seconds(ctx, answer, step, last)
+        decoys = near_seconds(ctx, answer, step, last)
         if answer < 1 or len(decoys) < 2 or not ctx.lone(sound):
             continue
         evidence = ctx.sound_evidence(sound, 0)
@@ -72,16 +73,17 @@ def onset_second(ctx: Context) -> Iterator[Draft]:
                 f"About how many seconds into the clip is {the_sound(sound.label)} first heard?",
                 f"At roughly which second does {the_sound(sound.label)} first start?",
                 f"How long does it take until {sound.name} can be heard for the first time?",
+                f"After about how much time does {the_sound(sound.label)} first set in?",
             ),
-            answer=_about(answer),
-            decoys=tuple(_about(s) for s in decoys),
+            answer=about(answer),
+            decoys=tuple(about(s) for s in decoys),
             evidence=evidence,
             plan=ctx.pick(
                 f"time the first onset of {the_sound(sound.label)}",
                 f"wait for {the_sound(sound.label)} and read off the moment at which it first sets in",
             ),
             reasoning=f"{upper(the_sound(sound.label))} is first heard at {span(sound.occasions[0])}, so it starts"
-            f" roughly {_about(answer).removeprefix('About ')} in.",
+            f" roughly {about(answer).removeprefix('About ')} in.",
             weigh=lambda _: ctx.pick(
                 "The other times are too far from that onset to be meant.",
                 "None of the other times comes within a second of it.",
@@ -90,7 +92,7 @@ def onset_second(ctx: Context) -> Iterator[Draft]:
         )
 
 
-def _near_seconds(ctx: Context, answer: int, step: int, last: int) -> list[int]:
+def near_seconds(ctx: Context, answer: int, step: int, last: int) -> list[int]:
     """Moments a step apart, in a window laid at random around the answer, inside the clip."""
     size = ctx.config.choices
     grid = [s for k in range(-size, size + 1) if 1 <= (s := answer + k * step) <= max(last, answer)]
@@ -100,7 +102,7 @@ def _near_seconds(ctx: Context, answer: int, step: int, last: int) -> list[int]:
     return ctx.shuffled(s for s in grid[first : first + size] if s != answer)
 
 
-def _about(second: int) -> str:
+def about(second: int) -> str:
     return f"About {second} second{'' if second == 1 else 's'}"
 
 
@@ -118,6 +120,7 @@ def sound_and_speech(ctx: Context) -> Iterator[Draft]:
                 f"When is {the_sound(sound.label)} heard, relative to the speech?",
                 f"How does the timing of {the_sound(sound.label)} relate to the talking?",
                 f"Where does {the_sound(sound.label)} fall: before, during, between or after the speech?",
+                f"How does {the_sound(sound.label)} lie in time to what people say?",
             ),
             answer=place,
             decoys=tuple(ctx.shuffled(p for p in PLACES if p != place)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
-from paqa.questions.draft import Background, Draft, Line, Template
+from paqa.questions.draft import A_SPEAKER, Background, Draft, Line, Template
 from paqa.questions.prose import clauses, excerpt, ordinal, quoted, span, spans, speakers, the_sound, upper
 from paqa.questions.speakers import NUMBERING
 from paqa.spans import Interval, intersect, interval, overlap, total
@@ -25,6 +25,7 @@ def sound_during_speaker(ctx: Context) -> Iterator[Draft]:
             f"Which sound is heard while {'someone' if alone else who} is talking?",
             f"What can be heard in the background while {'the person' if alone else who} talks?",
             f"Behind {'the voice' if alone else f'the voice of {who}'}, which sound can be made out?",
+            f"Which background sound goes with the speech of {'the speaker' if alone else who}?",
         )
         plan = f"keep to the stretches in which speaker {speaker} talks and listen to what lies behind them"
         yield from _sound_during(
@@ -40,6 +41,7 @@ def sound_during_line(ctx: Context) -> Iterator[Draft]:
             f"Which sound is heard while someone says {said}?",
             f"What can be heard behind the words {said}?",
             f"As the words {said} are spoken, which sound goes on in the background?",
+            f"Someone says {said}. Which background sound is there at that moment?",
         )
         plan = f"find the words {excerpt(line.text)} and listen past the voice to the background at that moment"
         yield from _sound_during(ctx, [line.span], f"someone says {excerpt(line.text)}", texts, plan, [line.turn])
@@ -85,6 +87,7 @@ def said_during_sound(ctx: Context) -> Iterator[Draft]:
                 f"What is said while {the_sound(sound.label)} is heard?",
                 f"Which words are spoken during {the_sound(sound.label)}?",
                 f"While {sound.name} can be heard, someone is talking. What are they saying?",
+                f"Which line coincides with {the_sound(sound.label)}?",
             ),
             answer=line.choice,
             decoys=ctx.decoy_lines(*(x for x in ctx.lines if x.turn == line.turn)),
@@ -120,6 +123,7 @@ def who_during_sound(ctx: Context) -> Iterator[Draft]:
                     f"Who is talking while {the_sound(sound.label)} is heard?",
                     f"Whose voice coincides with {the_sound(sound.label)}?",
                     f"While {sound.name} can be heard, who speaks?",
+                    f"Which speaker talks during {the_sound(sound.label)}?",
                 )
             ),
             answer=f"Speaker {speaker}",
@@ -167,8 +171,8 @@ def _at_once(ctx: Context, sound: Background, line: Line) -> tuple[Evidence, ...
 
 
 TEMPLATES = (
-    Template("sound_during_speaker", "together", "environment", sound_during_speaker),
-    Template("sound_during_line", "together", "environment", sound_during_line),
-    Template("said_during_sound", "together", "speaker", said_during_sound),
-    Template("who_during_sound", "together", "speaker", who_during_sound),
+    Template("sound_during_speaker", "together", "environment", sound_during_speaker, none=True),
+    Template("sound_during_line", "together", "environment", sound_during_line, none=True),
+    Template("said_during_sound", "together", "speaker", said_during_sound, none=True),
+    Template("who_during_sound", "together", "speaker", who_during_sound, none=True, open=A_SPEAKER),
 )

@@ -171,6 +171,6 @@ def _other_languages(ctx: Context, code: str, target: str) -> tuple[str, ...]:
 
 
 TEMPLATES = (
-    Template("translation_of_line", "translation", "speaker", translation_of_line, labelled=True),
+    Template("translation_of_line", "translation", "speaker", translation_of_line, labelled=True, none=True),
     Template("spoken_language", "translation", "speaker", spoken_language, labelled=True),
 )

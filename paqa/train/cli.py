@@ -51,10 +51,10 @@ def completions(path: Path) -> dict[str, str]:
 def score(item: Item, completion: str) -> tuple[float, float, float, float]:
     """The terms of one completion, and their weighted sum."""
     return (
-        rewards.accuracy(completion, item.choices, item.answer_index),
-        rewards.format_score(completion),
-        rewards.perception(completion, item.scene),
-        rewards.reward(completion, item.choices, item.answer_index, item.scene),
+        rewards.accuracy(completion, item.choices, item.answer_index, item.answer),
+        rewards.format_score(completion, open_ended=not item.choices),
+        rewards.perception(completion, item.scene, open_ended=not item.choices),
+        rewards.reward(completion, item.choices, item.answer_index, item.scene, answer=item.answer),
     )
 
 

@@ -32,32 +32,41 @@ class RewardWeights:
 def reward(
     completion: str,
     choices: Sequence[str],
-    answer_index: int,
+    answer_index: int | None,
     scene: Scene,
     weights: RewardWeights = RewardWeights(),
+    answer: str = "",
 ) -> float:
-    """The weighted sum of accuracy, format and perception; 0 for anything that goes on after its last answer."""
+    """The weighted sum of accuracy, format and perception; 0 for anything that goes on after its last answer.
+
+    An open-ended row has no choices and no `answer_index`; its `answer` counts.
+    """
     if _goes_on(completion):
         return 0.0
     return (
-        weights.accuracy * accuracy(completion, choices, answer_index)
-        + weights.format * format_score(completion)
-        + weights.perception * perception(completion, scene)
+        weights.accuracy * accuracy(completion, choices, answer_index, answer)
+        + weights.format * format_score(completion, open_ended=answer_index is None)
+        + weights.perception * perception(completion, scene, open_ended=answer_index is None)
     )
 
 
-def accuracy(completion: str, choices: Sequence[str], answer_index: int) -> float:
+def accuracy(completion: str, choices: Sequence[str], answer_index: int | None, answer: str = "") -> float:
     """1.0 if the completion gives exactly the right choice, letter and text, as its one answer; else 0.0.
 
-    FINAL_ANSWER counts where there is one. The rest of the completion may be malformed: `format_score` sees to that.
+    An open-ended answer (`answer_index` None) must be `answer` but for case, punctuation and spacing. FINAL_ANSWER
+    counts where there is one. The rest of the completion may be malformed: `format_score` sees to that.
     """
-    given = answer_of(completion)
-    if given is None or given.index != answer_index or not 0 <= answer_index < len(choices):
+    given = answer_of(completion, open_ended=answer_index is None)
+    if given is None or given.index != answer_index:
+        return 0.0
+    if answer_index is None:
+        return float(normal(answer) != "" and normal(given.text) == normal(answer))
+    if not 0 <= answer_index < len(choices):
         return 0.0
     return float(given.text == choices[answer_index])
 
 
-def answer_of(completion: str) -> Response | None:
+def answer_of(completion: str, open_ended: bool = False) -> Response | None:
     """The one answer of a completion: a single RESPONSE, or the single FINAL_ANSWER after it; None where unclear."""
     blocks = _BLOCK.findall(completion)
     tags = [name for name, _ in blocks]
@@ -66,14 +75,17 @@ def answer_of(completion: str) -> Response | None:
     ):
         return None
     try:
-        return rationale.parse_response(blocks[-1][1])
+        return rationale.parse_response(blocks[-1][1], open_ended)
     except rationale.GrammarError:
         return None
 
 
-def format_score(completion: str) -> float:
-    """1.0 for a rationale that parses; else up to 0.5, by the share of the tags that stand once and in order."""
-    if _trace(completion):
+def format_score(completion: str, open_ended: bool = False) -> float:
+    """1.0 for a rationale that parses; else up to 0.5, by the share of the tags that stand once and in order.
+
+    Answers have a letter exactly where the question has choices.
+    """
+    if _trace(completion, open_ended):
         return 1.0
     places = [completion.find(tag) if completion.count(tag) == 1 else -1 for tag in rationale.SKELETON]
     kept, last = 0, -1
@@ -83,12 +95,12 @@ def format_score(completion: str) -> float:
     return 0.5 * kept / len(places) if _has_content(completion) else 0.0
 
 
-def perception(completion: str, scene: Scene) -> float:
+def perception(completion: str, scene: Scene, open_ended: bool = False) -> float:
     """How much of the scene the completion perceived: the mean of sounds, voices and words; 0.0 if it does not parse.
 
     Sounds: F1 of the sets of labels. Voices: 1.0 if the number of speakers is right. Words: 1 - min(1, WER).
     """
-    trace = _trace(completion)
+    trace = _trace(completion, open_ended)
     if trace is None:
         return 0.0
     sounds = f1({normal(s.label) for s in trace.env}, {normal(e.label) for e in scene.events})
@@ -108,9 +120,9 @@ def word_error_rate(reference: str, hypothesis: str) -> float:
     return Levenshtein.distance(expected, found) / max(1, len(expected))
 
 
-def _trace(completion: str) -> Trace | None:
+def _trace(completion: str, open_ended: bool) -> Trace | None:
     try:
-        return rationale.parse(completion)
+        return rationale.parse(completion, open_ended)
     except rationale.GrammarError:
         return None
 
