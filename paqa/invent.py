@@ -120,7 +120,7 @@ def _misattributed(scene: Scene, turns: Sequence[Turn]) -> Iterator[Mishearing]:
         own = scene.turns[i].speaker
         near = [t.speaker for t in scene.turns[max(0, i - 1) : i + 2] if t.speaker != own]
         yield from (mishear.attribute(scene, [i], s) for s in dict.fromkeys(near))
-        if sum(t.speaker == own for t in scene.turns) > 1:
+        if any(t.speaker == own for t in scene.turns[:i]):
             yield mishear.attribute(scene, [i], None)
     for own in dict.fromkeys(t.speaker for t in turns):
         all_of = [i for i, t in enumerate(scene.turns) if t.speaker == own]

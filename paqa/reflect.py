@@ -2,31 +2,48 @@
 
 The same question is asked again of the scene with one mistake in it. Where the argument of its own template then leads
 to another of its choices, that is the first response; the reflection names the mistake, cites what is really there and
-argues anew. Mistakes are taken from what the engines heard in the raw mix; only where none of these leads astray, a
+argues anew. Mistakes are taken from what the engines heard in the raw mix (and, where the scene is known, after
+decoupling); only where none of these leads astray, a
 plausible one is made up. One round: more of them make a model doubt what is right.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
 from paqa import invent, mishear
+from paqa.believe import Belief, believe, offered_sound
 from paqa.mishear import Mishearing
-from paqa.questions import TEMPLATES, given, narrate
-from paqa.questions.context import Context, alike, same
+from paqa.questions import narrate
+from paqa.questions.context import same
 from paqa.questions.draft import NONE
 from paqa.questions.prose import excerpt, lower, normal, quoted, rng_for, span, spans, tidy, upper
 from paqa.rationale import Reflection, letter
 from paqa.recipe import QuestionsConfig
 from paqa.spans import interval
-from paqa.types import Question, Scene, Spanned
-from paqa.wordings import CAUSES, CORRECTIONS, FIRST, HASTY, PLACES, RECONSIDERED, SEEMING
+from paqa.types import Event, Question, Scene, Spanned, Turn
+from paqa.wordings import (
+    CAUSES,
+    CORRECTIONS,
+    FIRST,
+    GUESSES,
+    HASTY,
+    NOTHING_FITS,
+    NOTICED,
+    PLACES,
+    RECONSIDERED,
+    RENUMBERED,
+    SEEMING,
+    UNSETTLED,
+)
 
 TRIES = 14  # mistakes tried, of the real ones and of the invented ones each; then it is a mere slip
+LOSSES = ("missed_event", "misheard_sound", "missed_speech", "missed_overlap")  # they may leave nothing to answer from
 MISMATCH = "option_mismatch"
 
 
@@ -36,22 +53,6 @@ class Misheard:
 
     scene: Scene
     differences: tuple[Mishearing, ...]
-
-
-@dataclass(frozen=True)
-class Belief:
-    """What a listener makes of a question: a choice, by its index, and the argument for it."""
-
-    index: int
-    reasoning: str
-
-
-class Careless(Context):
-    """A context in which a template asks whatever it can: nothing is left out for being too common."""
-
-    def passed_over(self, common: bool) -> bool:
-        """Never."""
-        return False
 
 
 def compare(scene: Scene, heard: Sequence[Scene]) -> tuple[Misheard, ...]:
@@ -82,7 +83,11 @@ def reflect(
     rng = rng_for(seed, "mistake", question.id)
     ask = partial(believe, question=question, config=config, seed=seed, foreign=foreign)
     made_up = islice(invent.mistakes(scene, question, rng), TRIES)
-    for source, leading in (("heard", _misled(question, misheard, ask)), ("typed", _astray(question, made_up, ask))):
+    for source, leading in (
+        ("heard", _misled(question, misheard, ask)),
+        ("heard", _guessed(scene, question, misheard, ask, rng)),
+        ("typed", _astray(question, made_up, ask)),
+    ):
         if found := next(leading, None):
             return _told(scene, question, *found, source, rng)
     return _slip(scene, question, rng)
@@ -103,6 +108,56 @@ def _misled(
                     yield mistake, belief
 
 
+def _guessed(
+    scene: Scene,
+    question: Question,
+    misheard: Sequence[Misheard],
+    ask: Callable[[Scene], Belief | None],
+    rng: random.Random,
+) -> Iterator[tuple[Mishearing, Belief]]:
+    """Real mistakes about the evidence itself, without which nothing settles the question: a guess that fits the rest.
+
+    Among the wrong choices, those come first that name a sound which was heard, then NONE, then what was heard at all.
+    """
+    rows: dict[str, Sequence[Turn | Event]] = {"turn": scene.turns, "event": scene.events}
+    cited = {_row(rows[e.kind][e.index]) for e in question.evidence if e.kind in rows}
+    for one in misheard:
+        if ask(one.scene):
+            continue
+        lost = [d for d in one.differences if d.cause in LOSSES and not cited <= _rows(d.scene)]
+        for mistake in sorted(lost, key=lambda d: offered_sound(d.scene, question.answer))[:TRIES]:
+            if ask(mistake.scene) is None:
+                yield mistake, _guess(one.scene, question, rng)
+
+
+def _guess(heard: Scene, question: Question, rng: random.Random) -> Belief:
+    """A wrong choice that fits what was heard, or at least might."""
+    wrong = [i for i in range(len(question.choices)) if i != question.answer_index]
+    rng.shuffle(wrong)
+    index = max(wrong, key=lambda i: _likely(heard, question.choices[i]))
+    choice = question.choices[index]
+    frames = NOTHING_FITS if choice == NONE else NOTICED if offered_sound(heard, choice) else UNSETTLED
+    return Belief(index, rng.choice(frames).format(lower(choice)), guessed=True)
+
+
+def _row(row: Turn | Event) -> tuple[int, int, str]:
+    return (*interval(row), row.text if isinstance(row, Turn) else row.mid)
+
+
+def _rows(scene: Scene) -> set[tuple[int, int, str]]:
+    rows: tuple[Turn | Event, ...] = (*scene.turns, *scene.events)
+    return {_row(row) for row in rows}
+
+
+def _likely(scene: Scene, choice: str) -> int:
+    """How well a choice fits what was heard, from 0 to 3."""
+    if choice == NONE:
+        return 2
+    if offered_sound(scene, choice):
+        return 3
+    return int(any(f"Speaker {t.speaker}" == choice or same(normal(choice), normal(t.text)) for t in scene.turns))
+
+
 def _astray(
     question: Question, mistakes: Iterable[Mishearing], ask: Callable[[Scene], Belief | None]
 ) -> Iterator[tuple[Mishearing, Belief]]:
@@ -113,75 +168,27 @@ def _astray(
             yield mistake, belief
 
 
-def believe(
-    scene: Scene, question: Question, config: QuestionsConfig, seed: int, foreign: Sequence[str] = ()
-) -> Belief | None:
-    """What a listener to whom the scene is like this makes of a question; None where none of the choices follows."""
-    if question.template == given.NAME:
-        return _given(scene, question, config, seed)
-    if question.template == "absent_sound":
-        return _absent(scene, question)
-    ctx = Careless(scene, config, rng_for(seed, scene.clip_id, question.template), foreign)
-    found = [d for d in TEMPLATES[question.template].drafts(ctx) if _asks(d.texts, question.text)]
-    named = {question.choices.index(d.answer): d for d in found if d.answer in question.choices}
-    if found and NONE in question.choices and not named:
-        return Belief(question.choices.index(NONE), tidy(found[0].reasoning))
-    index = question.answer_index if question.answer_index in named else min(named, default=None)
-    return None if index is None else Belief(index, tidy(named[index].reasoning))
-
-
-def _asks(texts: Iterable[str], asked: str) -> bool:
-    """Whether one of the wordings is this question: but for how it explains numbers, and for words heard otherwise."""
-    wanted_ = _pieces(asked)
-    for text in texts:
-        pieces = _pieces(text)
-        if len(pieces) == len(wanted_) and pieces[::2] == wanted_[::2]:
-            quotes = zip(pieces[1::2], wanted_[1::2], strict=True)
-            if all(a == b or same(normal(a), normal(b)) for a, b in quotes):
-                return True
-    return False
-
-
-def _pieces(text: str) -> list[str]:
-    """A wording cut at its quotation marks, without a remark in brackets at its end."""
-    text = tidy(text)
-    return (text[: text.rindex(" (")] if text.endswith(")") and " (" in text else text).split('"')
-
-
-def _given(scene: Scene, question: Question, config: QuestionsConfig, seed: int) -> Belief | None:
-    """The choice of a question that a source brought along which something in the scene supports."""
-    ctx = Careless(scene, config, rng_for(seed, scene.clip_id, question.id))
-    for index, choice in enumerate(question.choices):
-        wrong = [c for c in question.choices if c != choice]
-        if found := given.support(ctx, question.text, choice, wrong):
-            return Belief(index, tidy(found.because))
-    return None
-
-
-def _absent(scene: Scene, question: Question) -> Belief | None:
-    """The one choice that is not among the sounds of the scene; NONE is not a sound."""
-    missing = [i for i, c in enumerate(question.choices) if c != NONE and not _sounds(scene, c)]
-    if len(missing) != 1:
-        return None
-    return Belief(missing[0], f"At no point can {lower(question.choices[missing[0]])} be heard.")
-
-
-def _sounds(scene: Scene, choice: str) -> bool:
-    known = invent.sound(scene, choice)
-    return known is not None and any(alike(*known, e.mid, e.label) for e in scene.events)
-
-
 def _told(
     scene: Scene, question: Question, mistake: Mishearing, belief: Belief, source: str, rng: random.Random
 ) -> Reflection:
     cause = upper(rng.choice(CAUSES[mistake.cause]).format_map(mistake.told))
+    if _renumbered(scene, mistake) and not belief.guessed and re.search(r"\bspeaker|\bperson\b", question.text.lower()):
+        cause += f" {rng.choice(RENUMBERED)}"
     return _reflection(scene, question, belief, cause, f"{source}:{mistake.cause}", rng)
+
+
+def _renumbered(scene: Scene, mistake: Mishearing) -> bool:
+    """Whether voices that the mistake says nothing about got other numbers because of it."""
+    known = {interval(t): t.speaker for t in scene.turns}
+    told = " ".join(mistake.told.values())
+    other = [t for t in mistake.scene.turns if span(interval(t)) not in told]
+    return any(known.get(interval(t), t.speaker) != t.speaker for t in other)
 
 
 def _slip(scene: Scene, question: Question, rng: random.Random) -> Reflection:
     """A choice made without holding it against the recording."""
     index = rng.choice([i for i in range(len(question.choices)) if i != question.answer_index])
-    belief = Belief(index, rng.choice(HASTY))
+    belief = Belief(index, rng.choice(HASTY), guessed=True)
     cause = rng.choice(CAUSES[MISMATCH]).format(choice=_cited(question.choices[index]))
     return _reflection(scene, question, belief, cause, f"typed:{MISMATCH}", rng)
 
@@ -190,16 +197,20 @@ def _reflection(
     scene: Scene, question: Question, belief: Belief, cause: str, origin: str, rng: random.Random
 ) -> Reflection:
     assert question.answer_index is not None
-    wrong, right = (f"{letter(i)}, {_cited(question.choices[i])}" for i in (belief.index, question.answer_index))
+    wrong, right = (f"{letter(i)} {_cited(question.choices[i])}" for i in (belief.index, question.answer_index))
     argued = f"{cause} {question.reasoning}"
     if not cites(argued, scene):
         argued += f" {rng.choice(PLACES).format(_evidence(scene, question))}"
     end = rng.choice(CORRECTIONS).format(wrong=wrong, right=right)
-    first = narrate.reasoning(replace(question, answer_index=belief.index, reasoning=belief.reasoning))
+    if belief.guessed:
+        first = f"{belief.reasoning} {rng.choice(GUESSES).format(wrong)}"
+    else:
+        argued_ = replace(question, answer_index=belief.index, reasoning=belief.reasoning)
+        first = f"{rng.choice(FIRST)} {narrate.reasoning(argued_)}"
     return Reflection(
         origin=origin,
         index=belief.index,
-        reasoning=" ".join(f"{rng.choice(FIRST)} {first}".split()),
+        reasoning=" ".join(tidy(first).split()),
         summary=_summary(question, belief.index, rng),
         text=" ".join(tidy(f"{rng.choice(RECONSIDERED)} {argued} {end}").split()),
     )
@@ -215,7 +226,7 @@ def _summary(question: Question, index: int, rng: random.Random) -> str:
 
 
 def _cited(choice: str) -> str:
-    return excerpt(choice, 12) if choice.startswith('"') else quoted(choice)
+    return excerpt(choice.strip('"'), 12) if choice.startswith('"') else quoted(choice)
 
 
 def _evidence(scene: Scene, question: Question) -> str:

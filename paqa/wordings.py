@@ -117,6 +117,12 @@ CAUSES: dict[str, tuple[str, ...]] = {
         "Nothing that I noted speaks for {choice}; I did not check the choices one by one.",
     ),
 }
+RENUMBERED = (
+    "That threw out the numbers of the voices after it.",
+    "With that, my numbering of the voices was off.",
+    "So I counted the voices wrongly from there on.",
+    "That is why my numbers of the speakers do not fit.",
+)
 RECONSIDERED = (
     "Wait.",
     "Let me check this against the recording.",
@@ -153,6 +159,31 @@ HASTY = (
     "Without going through the choices one by one, I take what seems likely.",
     "One of the choices strikes me as the natural one, so I follow that impression.",
     "I do not compare the choices with what I noted, but go by how it seems.",
+)
+UNSETTLED = (
+    "Nothing that I noticed settles this, so I go by what fits the rest.",
+    "I cannot place what the question asks about, so I go by what seems likeliest.",
+    "What the question is about did not stand out to me, and I am left with a guess.",
+    "I am not sure that I heard what this turns on, so I choose what is plausible.",
+)
+NOTICED = (
+    "Of the sounds on offer I did notice {}.",
+    "What stays in my ear from the background is {}.",
+    "Among these sounds, {} is one that I am sure to have heard.",
+    "The sound that I can recall is {}.",
+)
+NOTHING_FITS = (
+    "Nothing that I noticed fits any of the other choices.",
+    "I find nothing in what I heard that one of the other choices could mean.",
+    "What the question asks about did not reach my ear.",
+    "I noticed nothing of the kind.",
+)
+GUESSES = (
+    "I lean towards {}.",
+    "So I go with {}.",
+    "My guess is {}.",
+    "I settle for {}.",
+    "That leaves me with {}.",
 )
 SEEMING = (
     "It seems that {}.",
