@@ -6,7 +6,7 @@ import copy
 import difflib
 import random
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache, lru_cache
 from itertools import pairwise
 from typing import TypeVar
 
@@ -314,9 +314,14 @@ def _siblings(mid: str) -> tuple[str, ...]:
         return ()
 
 
+@lru_cache(maxsize=16384)
+@lru_cache(maxsize=1 << 15)
 def same(line: str, text: str) -> bool:
     """Whether a normalised text contains, or is nearly, a normalised line."""
-    return f" {line} " in f" {text} " or difflib.SequenceMatcher(None, line, text, autojunk=False).ratio() > 0.8
+    if f" {line} " in f" {text} ":
+        return True
+    matcher = difflib.SequenceMatcher(None, line, text, autojunk=False)
+    return matcher.real_quick_ratio() > 0.8 and matcher.quick_ratio() > 0.8 and matcher.ratio() > 0.8
 
 
 def pause_ratio(occasions: Sequence[Interval]) -> float:
