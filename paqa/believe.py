@@ -53,7 +53,8 @@ def _choice(choices: Sequence[str], draft: Draft) -> int | None:
     if draft.answer in choices or NONE in choices:
         return choices.index(draft.answer) if draft.answer in choices else None
     value, offered = _number(draft.answer), [_number(c) for c in choices]
-    if value is None or None in offered or draft.answer.removeprefix("About ") in draft.reasoning:
+    told = normal(draft.answer.removeprefix("About "))
+    if value is None or None in offered or f" {told} " in f" {normal(draft.reasoning)} ":
         return None
     far = [abs(n - value) for n in offered if n is not None]
     return far.index(min(far)) if far.count(min(far)) == 1 else None

@@ -105,7 +105,8 @@ def _misplaced(scene: Scene, events: Sequence[Event]) -> Iterator[Mishearing]:
         starts += [at for a, b in speech for at in (a + 100, a - length - 500, b + 500)]
         for start in starts:
             heard: Interval = (start // 10 * 10, start // 10 * 10 + length)
-            if 0 <= heard[0] < heard[1] <= scene.duration_ms:
+            far = abs(heard[0] - event.start_ms) >= mishear.SHIFT_MS
+            if far and 0 <= heard[0] < heard[1] <= scene.duration_ms:
                 yield mishear.misplace(scene, [event], [heard])
 
 

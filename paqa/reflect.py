@@ -2,9 +2,9 @@
 
 The same question is asked again of the scene with one mistake in it. Where the argument of its own template then leads
 to another of its choices, that is the first response; the reflection names the mistake, cites what is really there and
-argues anew. Mistakes are taken from what the engines heard in the raw mix (and, where the scene is known, after
-decoupling); only where none of these leads astray, a
-plausible one is made up. One round: more of them make a model doubt what is right.
+argues anew. Mistakes are taken from what the engines heard in the raw mix (and, where the truth is known, after
+decoupling); only where none of these leads astray, a plausible one is made up. One round: more of them make a model
+doubt what is right.
 """
 
 from __future__ import annotations
