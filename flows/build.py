@@ -26,7 +26,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.progress import Progress
 from flows.server import Server, running
 from paqa import build as walk
-from paqa import hear, labels, shard, shortcuts, summary
+from paqa import contamination, fingerprint, hear, labels, shard, shortcuts, split, summary
 from paqa.hear import Hearing
 from paqa.recipe import Recipe
 from paqa.store import Store
@@ -119,7 +119,40 @@ def ingest(run: Run) -> tuple[list[Clip], dict[str, list[Clip]]]:
         (asked if source.use == "clips" else material[source.name]).extend(result.clips)
         run.lost += result.quarantined
         run.spent("ingest", result.spent)
-    return walk.follow_material(asked, material), material
+    return asked, material
+
+
+def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple[list[Clip], dict[str, str]]:
+    """Quarantine what would be on two sides of the split or is a benchmark's; returns what is asked about, and copies.
+
+    Clips are taken out of `material` in place.
+    """
+    clips = [*asked, *(clip for own in material.values() for clip in own)]
+    recipe, gates = run.recipe, run.recipe.gates
+    files = [path for b in gates.benchmarks for path in contamination.recordings(b, Path(recipe.folder))]
+    matches = _matches(run, clips, files) if gates.near_duplicates or files else []
+    between = [m for m in matches if m.second < len(clips)] if gates.near_duplicates else []
+    lost = contamination.overheard(clips, matches, files)
+    lost |= split.leaks(clips, between, recipe.split, lost)
+    run.lost += [lost[i] for i in sorted(lost)]
+    gone = {id(clips[i]) for i in lost}
+    for name, own in material.items():
+        material[name] = [clip for clip in own if id(clip) not in gone]
+    return [clip for clip in asked if id(clip) not in gone], split.copies(clips, between)
+
+
+def _matches(run: Run, clips: list[Clip], files: list[Path]) -> list[fingerprint.Match]:
+    """Clips, and after them the files of benchmarks, that share sound."""
+    samples = sorted({clip.sha256 for clip in clips})
+    parts = walk.batches(samples, lambda _: 1, FILES_A_TASK)
+    theirs = walk.batches(files, lambda _: 1, FILES_A_TASK)
+    calls: list[Callable[[], list[Any]]] = [partial(walk.prints, part, run.store) for part in parts]
+    calls += [partial(walk.file_prints, part, run.recipe.audio, run.store) for part in theirs]
+    sizes = [len(part) for part in parts] + [len(part) for part in theirs]
+    found = work(run, "fingerprint", calls, sizes, "sounds")
+    known = dict(zip(samples, (one for part in found[: len(parts)] for one in part), strict=True))
+    prints = [known[clip.sha256] for clip in clips] + [one for part in found[len(parts) :] for one in part]
+    return fingerprint.matches(prints)
 
 
 def mix(run: Run, material: dict[str, list[Clip]]) -> list[Clip]:
@@ -209,6 +242,12 @@ def compose(run: Run, clips: list[Clip]) -> list[Item]:
 def gate(run: Run, items: list[Item]) -> list[Item]:
     """Try what the text alone answers: rows get their dependence on the audio, a build that can be guessed fails."""
     gates = run.recipe.gates
+    if gates.benchmarks:
+        known = [k for b in gates.benchmarks for k in contamination.questions(b, Path(run.recipe.folder))]
+        copied = contamination.copied(items, known, {b.name: b.similarity for b in gates.benchmarks})
+        run.lost += copied
+        gone = {q.id for q in copied}
+        items = [item for item in items if item.id not in gone]
     if gates.shortcuts == "off":
         return items
     found = _guess(run, items)
@@ -257,7 +296,8 @@ def build(
         run = Run(recipe, out, Store(store), pool, Progress(quiet), device)
         try:
             asked, material = ingest(run)
-            clips, twins = walk.unique([*asked, *mix(run, material)])
+            asked, copies = apart(run, asked, material)
+            clips, twins = walk.unique([*asked, *mix(run, material)], copies)
             run.lost += twins
             clips = listen(run, clips)
             items = gate(run, compose(run, clips))

@@ -7,13 +7,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paqa import rationale, shard
 from paqa.audio import read_flac
 from paqa.errors import PaqaError
 from paqa.schema import problems
 from paqa.types import Item, Spanned, Split
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass
@@ -29,6 +32,7 @@ class Checked:
     reflected: Counter[str] = field(default_factory=Counter)
     sides: dict[str, set[Split]] = field(default_factory=lambda: defaultdict(set))
     heard: dict[str, str] = field(default_factory=dict)  # digest of the audio bytes -> what was wrong with them, or ""
+    prints: dict[str, np.ndarray] = field(default_factory=dict)  # the audio's fingerprint, by the same digest
     problems: list[str] = field(default_factory=list)
 
 
@@ -47,7 +51,21 @@ def check(folder: Path) -> Checked:
     for group, splits in sorted(found.sides.items()):
         if len(splits) > 1:
             found.problems.append(f"{group} is in {' and '.join(sorted(splits))}")
+    found.problems += _copies(found)
     return found
+
+
+def _copies(found: Checked) -> Iterator[str]:
+    """Audio of one split that is, or holds a part of, audio of another, by fingerprint."""
+    from paqa.fingerprint import matches
+
+    digests = sorted(found.prints)
+    for match in matches([found.prints[d] for d in digests]):
+        one, other = digests[match.first], digests[match.second]
+        sides = found.sides[f"audio {one[:16]}"] | found.sides[f"audio {other[:16]}"]
+        if len(sides) > 1:
+            where = " and ".join(sorted(sides))
+            yield f"audio {one[:16]} and {other[:16]} share {match.shared_ms} ms and are in {where}"
 
 
 def _file(path: Path) -> Iterator[str]:
@@ -86,8 +104,16 @@ def _audio(data: bytes | None, item: Item, found: Checked) -> Iterator[str]:
     found.sides[f"audio {digest[:16]}"].add(item.split)
     if digest not in found.heard:
         found.heard[digest] = _decoded(data, item)
+        if not found.heard[digest]:
+            found.prints[digest] = _print(data or b"")
     if found.heard[digest]:
         yield found.heard[digest]
+
+
+def _print(data: bytes) -> np.ndarray:
+    from paqa.fingerprint import fingerprint
+
+    return fingerprint(read_flac(data))
 
 
 def _decoded(data: bytes | None, item: Item) -> str:

@@ -1,12 +1,29 @@
-"""Leak-proof train/validation/test: the side of a group depends on the group alone."""
+"""Leak-proof train/validation/test: the side of a group depends on the group alone, so a growing build moves nothing.
+
+What two sides must not share is named: a clip's groups (recording, speakers), its file, its speaker, its sound. Clips
+of which one is a copy of the other, or a part of it, share all their names. Where a name comes up on two sides, the
+clips that have it on the less protected side are quarantined (`would_leak`): test keeps what it has, train gives way.
+No clip is ever moved, since what would decide that could change with the next clip.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
+from collections.abc import Container, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from paqa.errors import PaqaError
 from paqa.recipe import SplitConfig
-from paqa.types import Split
+from paqa.types import Clip, Quarantined, Split
+
+if TYPE_CHECKING:
+    from paqa.fingerprint import Match
+
+PROTECTED: tuple[Split, ...] = ("test", "validation", "train")  # most protected first
+PART = 0.8  # share of a clip's sound from which it is a part, or a copy, of another
+
+Name = tuple[str, ...]  # a kind ("group", "file", "speaker", "sound") and what it is called
 
 
 def side(group: str, config: SplitConfig, seed: int) -> Split:
@@ -26,3 +43,104 @@ def by_share(point: float, config: SplitConfig) -> Split:
     if point < config.test:
         return "test"
     return "validation" if point < config.test + config.validation else "train"
+
+
+def names(clip: Clip, config: SplitConfig) -> list[Name]:
+    """Everything about a clip that must be on one side only; files and speakers are known by their source."""
+    found: list[Name] = [("group", group) for group in clip.group.split("+")]
+    if not clip.uri.startswith("mix:"):
+        found.append(("file", clip.corpus, clip.uri))
+    if clip.voice and config.speakers:
+        found.append(("speaker", clip.corpus, clip.voice))
+    return [*found, ("sound", clip.sha256)]
+
+
+def leaks(
+    clips: Sequence[Clip], matches: Iterable[Match], config: SplitConfig, gone: Container[int] = ()
+) -> dict[int, Quarantined]:
+    """By number, the clips that must go so that no name is on two sides; `matches` pair clips by number.
+
+    Clips with the same samples are copies without a match. Clips that share a part only share the name of that sound.
+    `gone` are out already: they still tell which names stand for the same thing, but hold no side.
+    """
+    held, classes = _classes(clips, matches, config)
+    by_name: dict[Name, list[int]] = defaultdict(list)
+    for i in (i for i in range(len(clips)) if i not in gone):
+        for name in {classes.of(name) for name in held[i]}:
+            by_name[name].append(i)
+    lost: dict[int, Quarantined] = {}
+    for winner in PROTECTED[:-1]:
+        for name, own in sorted(by_name.items()):
+            left = [i for i in own if i not in lost]
+            kept = min((clips[i] for i in left if clips[i].split == winner), key=lambda c: c.id, default=None)
+            weaker = PROTECTED[PROTECTED.index(winner) + 1 :]
+            lost |= {i: _lost(clips[i], name, kept) for i in left if kept and clips[i].split in weaker}
+    return lost
+
+
+def _classes(clips: Sequence[Clip], matches: Iterable[Match], config: SplitConfig) -> tuple[list[list[Name]], Classes]:
+    """The names of each clip, and which of them stand for the same thing."""
+    held = [names(clip, config) for clip in clips]
+    classes = Classes()
+    first: dict[str, int] = {}
+    for i, clip in enumerate(clips):
+        if (twin := first.setdefault(clip.sha256, i)) != i:
+            _join(held[twin], held[i], classes)
+    for match in matches:
+        one, other = held[match.first], held[match.second]
+        if match.within >= PART:
+            _join(one, other, classes)
+        else:  # a sound of its own, that both hold
+            part: Name = ("sound", *sorted((clips[match.first].sha256, clips[match.second].sha256)))
+            one.append(part)
+            other.append(part)
+    return held, classes
+
+
+def _join(one: Sequence[Name], other: Sequence[Name], classes: Classes) -> None:
+    """Names of the same kind are the same from now on."""
+    for kind in {name[0] for name in one} & {name[0] for name in other}:
+        alike = [name for name in (*one, *other) if name[0] == kind]
+        for name in alike[1:]:
+            classes.join(alike[0], name)
+
+
+def _lost(clip: Clip, name: Name, other: Clip) -> Quarantined:
+    what = f"{name[0]} {name[-1]!r}" if name[0] != "sound" else "sound"
+    detail = (
+        f"{clip.uri} ({clip.split}) has the {what} of {other.uri} ({other.split}, clip {other.id}); "
+        "give both one group, or remove one"
+    )
+    return Quarantined(clip.id, "split", "would_leak", detail, clip.sha256)
+
+
+class Classes:
+    """Names that stand for the same thing (union-find); a class is called by its smallest name."""
+
+    def __init__(self) -> None:
+        self.parent: dict[Name, Name] = {}
+
+    def of(self, name: Name) -> Name:
+        """The class of a name."""
+        path = []
+        while (above := self.parent.get(name, name)) != name:
+            path.append(name)
+            name = above
+        for passed in path:
+            self.parent[passed] = name
+        return name
+
+    def join(self, one: Name, other: Name) -> None:
+        """From now on the two are the same."""
+        low, high = sorted((self.of(one), self.of(other)))
+        self.parent[high] = low
+
+
+def copies(clips: Sequence[Clip], matches: Iterable[Match]) -> dict[str, str]:
+    """By digest of samples, what clips that are copies of one another have in common; others are left out."""
+    classes = Classes()
+    for match in matches:
+        if match.cover >= PART:
+            one, other = (clips[i].sha256 for i in (match.first, match.second))
+            classes.join((one,), (other,))
+    return {name[0]: classes.of(name)[0] for name in [*classes.parent, *classes.parent.values()]}

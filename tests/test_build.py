@@ -165,13 +165,11 @@ def test_same_samples_twice_is_quarantined_and_same_id_twice_renamed(store):
     assert "001.wav" in lost[0].detail
 
 
-def test_a_recording_goes_to_the_side_of_the_material_it_was_mixed_from(store):
-    dog = clip("sounds/dog", store, 1, group="dog", split="test")
-    first = clip("rec@0", store, 1, group="rec", split="train")
-    rest = clip("rec@9", store, 2, group="rec", split="train")
-    alone = clip("other", store, 3, split="train")
-    moved = build.follow_material([first, rest, alone], {"sounds": [dog]})
-    assert [(c.group, c.split) for c in moved] == [("dog", "test"), ("dog", "test"), ("other", "train")]
+def test_a_near_duplicate_is_quarantined_as_such(store):
+    one, copy, other = clip("a", store, 1), clip("b", store, 2), clip("c", store, 3)
+    kept, lost = build.unique([one, copy, other], {one.sha256: "x", copy.sha256: "x"})
+    assert [c.id for c in kept] == ["a", "c"]
+    assert [(q.id, q.reason) for q in lost] == [("b", "near_duplicate_audio")]
 
 
 def test_long_ids_are_cut_and_material_carries_its_source():

@@ -1,16 +1,24 @@
-"""The side of a group depends on the group alone."""
+"""The side of a group depends on the group alone, and nothing can be brought onto two sides."""
 
 from __future__ import annotations
 
-from collections import Counter
+import random
+from collections import Counter, defaultdict
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paqa import fingerprint, split
 from paqa.errors import PaqaError
+from paqa.fingerprint import Match
 from paqa.recipe import SplitConfig
 from paqa.split import by_share, side
+from paqa.types import Audio, Clip
+
+SHARES = SplitConfig(0.2, 0.3)
 
 
 def test_shares_are_met() -> None:
@@ -36,3 +44,156 @@ def test_extremes() -> None:
     assert {side(str(i), SplitConfig(0, 1), 0) for i in range(99)} == {"test"}
     with pytest.raises(PaqaError, match="lower one of them"):
         by_share(0.5, SplitConfig(0.6, 0.6))
+
+
+# --- leaks
+
+
+def clip(name: str, group: str, uri: str = "", voice: str | None = None, sha: str = "", corpus: str = "s") -> Clip:
+    return Clip(
+        name, uri or f"{name}.wav", sha or f"sha of {name}", 1000, 16000, corpus, "", "", group,
+        side(group, SHARES, 0), voice=voice,
+    )  # fmt: skip
+
+
+def group_on(wanted: str, *, besides: str = "") -> str:
+    return next(g for i in range(99) if side(g := f"{besides}g{i}", SHARES, 0) == wanted)
+
+
+TEST, TRAIN, VALIDATION = group_on("test"), group_on("train"), group_on("validation")
+
+
+def gone(clips: list[Clip], *matches: Match, config: SplitConfig = SHARES) -> list[str]:
+    lost = split.leaks(clips, matches, config)
+    assert {q.reason for q in lost.values()} <= {"would_leak"}
+    return sorted(clips[i].id for i in lost)
+
+
+def test_a_file_under_two_groups_stays_with_the_test() -> None:
+    clips = [clip("a", TEST, "x.wav"), clip("b", TRAIN, "x.wav"), clip("c", TRAIN), clip("d", VALIDATION, "x.wav")]
+    assert gone(clips) == ["b", "d"]
+    lost = split.leaks(clips, [], SHARES)[1]
+    assert lost.detail == (
+        "x.wav (train) has the file 'x.wav' of x.wav (test, clip a); give both one group, or remove one"
+    )
+    assert gone([clip("a", TEST, "x.wav"), clip("b", TRAIN, "x.wav", corpus="other")]) == []  # another folder
+
+
+def test_a_speaker_under_two_groups() -> None:
+    clips = [clip("a", TEST, voice="anna"), clip("b", TRAIN, voice="anna"), clip("c", TRAIN, voice="ben")]
+    assert gone(clips) == ["b"]
+    assert gone(clips, config=replace(SHARES, speakers=False)) == []
+
+
+def test_a_group_of_several() -> None:
+    both = f"{TRAIN}+{TEST}"
+    assert side(both, SHARES, 0) == "train"
+    assert gone([clip("a", TEST), clip("b", TRAIN), clip("c", both)]) == ["c"]
+    assert gone([clip("b", TRAIN), clip("c", both)]) == []
+
+
+def test_a_copy_ties_its_whole_recording_and_speaker() -> None:
+    """The copy says that both groups are one recording: the rest of the recording must not stay in train."""
+    clips = [clip("a", TEST), clip("b", TRAIN), clip("rest of b", TRAIN), clip("c", group_on("train", besides="x"))]
+    assert gone(clips, Match(0, 1, 900, 0.9, 0.5)) == ["b", "rest of b"]
+    same = [replace(clips[0], sha256="x"), replace(clips[1], sha256="x"), *clips[2:]]
+    assert gone(same) == ["b", "rest of b"]
+    voices = [clip("a", TEST, voice="anna"), clip("b", TRAIN, voice="ann"), clip("c", VALIDATION, voice="ann")]
+    assert gone(voices, Match(0, 1, 900, 0.9, 0.9)) == ["b", "c"]
+
+
+def test_a_shared_part_ties_only_what_holds_it() -> None:
+    """A jingle in two programmes: the clip that holds it goes, the rest of the programme stays."""
+    clips = [clip("a", TEST), clip("b", TRAIN), clip("rest of b", TRAIN)]
+    assert gone(clips, Match(0, 1, 4000, 0.2, 0.2)) == ["b"]
+
+
+def test_copies_of_copies_are_followed() -> None:
+    groups = [TRAIN, group_on("train", besides="x"), TEST]
+    clips = [clip(str(i), g) for i, g in enumerate(groups)]
+    assert gone(clips, Match(0, 1, 900, 1, 1), Match(1, 2, 900, 1, 1)) == ["0", "1"]
+    assert gone(clips, Match(0, 1, 900, 1, 1)) == []
+    names = split.copies(clips, [Match(0, 1, 900, 1, 1), Match(1, 2, 900, 1, 0.3)])
+    assert len(set(names.values())) == 1
+    assert set(names) == {"sha of 0", "sha of 1"}
+
+
+def test_what_is_out_already_holds_no_side() -> None:
+    clips = [clip("a", TEST, "x.wav"), clip("b", TRAIN, "x.wav")]
+    assert split.leaks(clips, [], SHARES, gone={0}) == {}
+
+
+@st.composite
+def collections(draw: st.DrawFn) -> tuple[list[Clip], list[Match]]:
+    """Clips of few files, speakers and groups, named as badly as can be, with copies among them."""
+    small = st.integers(0, 5)
+    clips = [
+        clip(
+            f"c{i}", "+".join(f"g{draw(small)}" for _ in range(draw(st.integers(1, 2)))), f"f{draw(small)}",
+            draw(st.sampled_from([None, "anna", "ben", "carl"])), f"s{draw(st.integers(0, 9))}",
+            draw(st.sampled_from("xy")),
+        )
+        for i in range(draw(st.integers(1, 14)))
+    ]  # fmt: skip
+    pairs = draw(st.lists(st.tuples(*[st.integers(0, len(clips) - 1)] * 2, st.floats(0.1, 1)), max_size=5))
+    return clips, [Match(min(a, b), max(a, b), 3000, w, w / 2) for a, b, w in pairs if a != b]
+
+
+@settings(max_examples=300, deadline=None)
+@given(collections())
+def test_nothing_that_is_kept_is_on_two_sides(drawn: tuple[list[Clip], list[Match]]) -> None:
+    """Checked by brute force: kept clips are tied by any thing in common, however far the copies lead."""
+    clips, matches = drawn
+    lost = split.leaks(clips, matches, SHARES)
+    kept = [i for i in range(len(clips)) if i not in lost]
+    ties = defaultdict(set)  # what stands for the same thing, by going round until nothing changes
+    pairs = [(m.first, m.second) for m in matches if m.within >= split.PART]
+    pairs += [(i, k) for i in range(len(clips)) for k in range(i) if clips[i].sha256 == clips[k].sha256]
+    same = [{n} for n in {n for c in clips for n in split.names(c, SHARES)}]
+    for i, k in pairs:
+        for kind in ("group", "file", "speaker", "sound"):
+            one = {n for n in split.names(clips[i], SHARES) if n[0] == kind}
+            other = {n for n in split.names(clips[k], SHARES) if n[0] == kind}
+            if one and other:
+                touched = [s for s in same if s & (one | other)]
+                same = [s for s in same if s not in touched] + [set().union(*touched)]
+    for i in kept:
+        for n, group in enumerate(same):
+            if group & set(split.names(clips[i], SHARES)):
+                ties[n].add(clips[i].split)
+    for m in matches:
+        if {m.first, m.second} <= set(kept):
+            ties[m].update({clips[m.first].split, clips[m.second].split})
+    assert all(len(found) == 1 for found in ties.values())
+    protected = [i for i, c in enumerate(clips) if c.split == "test"]
+    assert not set(protected) & set(lost)  # a test set never loses anything to train
+
+
+@settings(max_examples=100, deadline=None)
+@given(collections(), st.integers(0, 99), st.integers(0, 14))
+def test_growth_and_order_move_nothing(drawn: tuple[list[Clip], list[Match]], seed: int, first: int) -> None:
+    clips, matches = drawn
+    order = random.Random(seed).sample(range(len(clips)), len(clips))
+    at = {old: new for new, old in enumerate(order)}
+    mixed = [replace(m, first=at[m.first], second=at[m.second]) for m in matches]
+    lost = {clips[i].id for i in split.leaks(clips, matches, SHARES)}
+    assert {clips[order[i]].id for i in split.leaks([clips[i] for i in order], mixed, SHARES)} == lost
+    few = [m for m in matches if max(m.first, m.second) < first]
+    before = {c.id: c.split for c in clips[:first]}
+    kept_before = {c.id for i, c in enumerate(clips[:first]) if i not in split.leaks(clips[:first], few, SHARES)}
+    after = {c.id: c.split for c in clips if c.id not in lost}
+    assert all(before[name] == after[name] for name in before.keys() & after.keys())
+    assert all(before[name] != "test" for name in kept_before - after.keys())  # growth takes from train or validation
+
+
+def test_a_copy_in_disguise_is_kept_off_the_other_side() -> None:
+    """Real fingerprints: a quieter, resampled part of a training recording turns up under another name in test."""
+    from paqa.audio import resample
+
+    rng = np.random.default_rng(4)
+    noises = [np.convolve(rng.standard_normal(16000 * 9), rng.standard_normal(12), "same") for _ in range(4)]
+    audio = [Audio((0.05 * n / n.std()).astype(np.float32)[None], 16000) for n in noises]
+    part = resample(resample(Audio(0.3 * audio[1].samples[:, 30_011:100_000], 16000), 11025), 16000)
+    clips = [clip("a", TEST), clip("b", TRAIN), clip("b2", TRAIN), clip("c", TRAIN), clip("stolen", TEST)]
+    prints = [fingerprint.fingerprint(one) for one in [*audio, part]]
+    assert gone(clips, *fingerprint.matches(prints)) == ["b", "b2", "c"]

@@ -1,0 +1,94 @@
+"""Nothing of a named benchmark gets into a build: not its questions, not its recordings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_shortcuts import item
+from test_split import clip
+
+from paqa import contamination
+from paqa.errors import PaqaError
+from paqa.fingerprint import Match
+from paqa.recipe import BenchmarkConfig
+
+MMAU = [
+    {"id": "1", "audio_id": "./a.wav", "question": "What animal is heard at the end?", "choices": ["Dog", "Cat", "Cow"],
+     "answer": "Dog"},
+    {"question": "How many speakers are there?", "choices": ["One", "Two", "Three", "Four"], "answer": "Two"},
+]  # fmt: skip
+CONFIG = BenchmarkConfig("mmau", "mmau.json")
+
+
+def known(tmp_path: Path, rows: list[dict], lines: bool = False) -> list[contamination.Known]:
+    text = "\n".join(map(json.dumps, rows)) if lines else json.dumps(rows, indent=1)
+    (tmp_path / "mmau.json").write_text(text)
+    return contamination.questions(CONFIG, tmp_path)
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_json_and_json_lines(tmp_path: Path, lines: bool) -> None:
+    found = known(tmp_path, MMAU, lines)
+    assert [k.question for k in found] == ["what animal is heard at the end", "how many speakers are there"]
+    assert found[0].choices == {"dog", "cat", "cow"}
+
+
+def test_the_columns_of_other_benchmarks(tmp_path: Path) -> None:
+    mmsu = {"question": "Who?", "choice_a": "Ann", "choice_b": "Ben"}
+    avqa = {"question_text": "What?", "multi_choice": ["x", "y"], "answer": 0}
+    assert [k.choices for k in known(tmp_path, [mmsu, avqa])] == [{"ann", "ben"}, {"x", "y"}]
+
+
+def test_a_question_with_its_choices_is_a_copy_and_a_common_wording_is_not(tmp_path: Path) -> None:
+    animals = ("A dog", "Cat", "Cow", "Dog")
+    rows = [
+        replace(item("copy", animals), question="What animal was heard at the end?"),
+        replace(item("other choices", ("Siren", "Bell", "Horn", "Dog")), question="What animal is heard at the end?"),
+        replace(item("other question", animals), question="Which of these sounds comes first?"),
+        replace(item("count", ("Five", "Six", "Seven", "Two")), question="How many speakers are there?"),
+        replace(item("same count", ("Four", "One", "Three", "Two")), question="How many speakers are there?"),
+    ]
+    lost = contamination.copied(rows, known(tmp_path, MMAU), {"mmau": 0.9})
+    assert [(q.id, q.reason) for q in lost] == [("copy", "contaminated"), ("same count", "contaminated")]
+    assert "benchmark 'mmau'" in lost[0].detail
+    assert [q.id for q in contamination.copied(rows, known(tmp_path, MMAU), {"mmau": 1.0})] == ["same count"]
+    assert contamination.copied(rows, [], {}) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{not json", "neither JSON nor JSON lines"), ("[]", "holds no row with a `question`"),
+        ("[1, 2]", "holds no row with a `question`"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_none(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "mmau.json").write_text(text)
+    with pytest.raises(PaqaError, match=message):
+        contamination.questions(CONFIG, tmp_path)
+    with pytest.raises(PaqaError, match="no such file"):
+        contamination.questions(CONFIG, tmp_path / "elsewhere")
+
+
+def test_recordings_of_a_benchmark(tmp_path: Path) -> None:
+    config = BenchmarkConfig("mmau", audio="audio")
+    with pytest.raises(PaqaError, match="holds no audio"):
+        contamination.recordings(config, tmp_path)
+    (tmp_path / "audio" / "deep").mkdir(parents=True)
+    (tmp_path / "audio" / "deep" / "x.WAV").touch()
+    (tmp_path / "audio" / "notes.txt").touch()
+    assert [p.name for p in contamination.recordings(config, tmp_path)] == ["x.WAV"]
+    assert contamination.recordings(BenchmarkConfig("none"), tmp_path) == []
+
+
+def test_a_clip_of_a_benchmark_takes_its_whole_file_along() -> None:
+    clips = [clip("a@0", "g", "a.wav"), clip("a@30000", "g", "a.wav"), clip("b", "g"), clip("c", "h")]
+    files = [Path("x.wav"), Path("y.wav")]
+    matches = [Match(0, 5, 3000, 0.3, 0.2), Match(2, 3, 3000, 1, 1), Match(4, 5, 3000, 1, 1)]
+    lost = contamination.overheard(clips, matches, files)
+    assert sorted(lost) == [0, 1]
+    assert {q.reason for q in lost.values()} == {"contaminated"}
+    assert "y.wav" in lost[0].detail
