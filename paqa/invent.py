@@ -38,7 +38,7 @@ def mistakes(scene: Scene, question: Question, rng: random.Random) -> Iterator[M
         queues.append(found[:TRIED])
     rng.shuffle(queues)
     for row in zip_longest(*queues):
-        yield from (m for m in row if m)
+        yield from (m for m in row if m and m.scene != scene)
 
 
 def _cited(question: Question, kind: str) -> list[int]:

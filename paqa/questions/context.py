@@ -6,7 +6,7 @@ import copy
 import difflib
 import random
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache, cached_property, lru_cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import pairwise
 from typing import TypeVar
 
@@ -315,7 +315,6 @@ def _siblings(mid: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=16384)
-@lru_cache(maxsize=1 << 15)
 def same(line: str, text: str) -> bool:
     """Whether a normalised text contains, or is nearly, a normalised line."""
     if f" {line} " in f" {text} ":
