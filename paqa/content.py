@@ -15,7 +15,8 @@ PERSONAL = {
         r"[\w.+-]+ ?(?:@| at (?=\S+ dot )) ?[\w-]+ ?(?:\.| dot ) ?[A-Za-z]{2,}", re.IGNORECASE
     ),
     "telephone number": re.compile(
-        rf"(?<![\w.])\+?\(?\d(?:[ ()./-]{{0,2}}\d){{6,14}}(?!\w)|\b(?:(?:{DIGITS})[\s,-]+){{6,}}(?:{DIGITS})\b",
+        r"(?<![\w.])(?!\d+\.\d+(?![.\d]))\+?\(?\d(?:[ ()./-]{0,2}\d){6,14}(?!\w)"
+        rf"|\b(?:(?:{DIGITS})[\s,-]+){{6,}}(?:{DIGITS})\b",
         re.IGNORECASE,
     ),
     "postal address": re.compile(

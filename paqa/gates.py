@@ -14,7 +14,7 @@ from paqa.errors import Rejected
 from paqa.questions import matching
 from paqa.questions.context import alike
 from paqa.questions.names import UNASKED
-from paqa.questions.prose import normal, spoken, the_sound, upper
+from paqa.questions.prose import normal, spoken, upper
 from paqa.recipe import GatesConfig
 from paqa.types import Event, Question, Response, Scene, Trace, Turn
 
@@ -142,8 +142,9 @@ def _not_unique(question: Question, scene: Scene) -> str | None:
         turns = [t for t in scene.turns if f" {quote} " in f" {normal(t.text)} "]
         if len(turns) > 1:
             return f"the question quotes {quote!r}, which {len(turns)} turns contain"
+    asked = _QUOTED.sub("", question.text)
     for e in (scene.events[e.index] for e in question.evidence if e.kind == "event"):
-        if the_sound(e.label) in question.text:
+        if re.search(rf"\b{re.escape(spoken(e.label))}\b", asked):
             for other in scene.events:
                 if other.mid != e.mid and other.label not in UNASKED and alike(e.mid, e.label, other.mid, other.label):
                     return f"the question names {spoken(e.label)}, for which {spoken(other.label)} may be taken"

@@ -8,23 +8,30 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from strategies import scenes
-from test_questions import DIALOGUE
+from test_questions import DIALOGUE, PLAIN, asked_turn, event
 
+from paqa.content import personal_data, profanity
 from paqa.gates import judge, quote_presence
 from paqa.questions import generate
+from paqa.questions.prose import spoken
 from paqa.rationale import render
 from paqa.recipe import GatesConfig, QuestionsConfig
-from paqa.types import Question, Scene
+from paqa.types import Question, Scene, Turn
 
 CONFIG = GatesConfig()
 SNIPPETS = [t.text for t in DIALOGUE.turns]
-QUESTIONS = {q.template: q for q in generate(DIALOGUE, QuestionsConfig(per_clip=99), 0)}
+QUESTIONS = {q.template: q for q in generate(DIALOGUE, PLAIN, 0)}
 
 
 def reason(
-    question: Question, text: str | None = None, snippets: list[str] = SNIPPETS, scene: Scene = DIALOGUE
+    question: Question,
+    text: str | None = None,
+    snippets: list[str] = SNIPPETS,
+    scene: Scene = DIALOGUE,
+    config: GatesConfig = CONFIG,
+    earlier: tuple[Question, ...] = (),
 ) -> str | None:
-    found = judge(question, render(scene, question) if text is None else text, scene, snippets, CONFIG)
+    found = judge(question, render(scene, question) if text is None else text, scene, snippets, config, earlier)
     assert found is None or found.detail.startswith(question.id)
     return found.reason if found else None
 
@@ -60,8 +67,115 @@ def test_the_order_is_fixed() -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(scenes())
 def test_what_is_generated_passes_but_for_its_margin(scene: Scene) -> None:
-    for q in generate(scene, QuestionsConfig(), 0):
+    for q in generate(scene, QuestionsConfig(none_rate=0.2, open_rate=0.3), 0):
         assert reason(replace(q, margin=1.0), snippets=[t.text for t in scene.turns], scene=scene) is None
+
+
+def test_choices_that_may_be_taken_for_one_another() -> None:
+    q = QUESTIONS["first_sound"]
+    kinds = replace(q, choices=("Thunder", "A dog", "A dog barking", "A violin"), answer_index=0)
+    assert reason(kinds) == "ambiguous_choices"  # a sound and its kind in AudioSet, both wrong
+    assert reason(kinds, config=replace(CONFIG, ambiguous_choices=False)) is None
+    same = swap(q, q.answer.upper())
+    assert reason(same) == "duplicate_choices"
+    assert reason(same, config=replace(CONFIG, duplicate_choices=False)) is None
+
+
+def test_evidence_must_be_clear_and_loud_enough() -> None:
+    q = QUESTIONS["first_sound"]
+    faint = replace(DIALOGUE, events=tuple(replace(e, score=0.2) for e in DIALOGUE.events))
+    assert reason(q, scene=faint) == "low_score"
+    assert reason(q, scene=faint, config=replace(CONFIG, min_score=0.0)) is None
+    levels = (-70.0, -30.0, -30.0, -30.0)
+    quiet = replace(
+        DIALOGUE,
+        turns=tuple(replace(t, level_db=-20.0) for t in DIALOGUE.turns),
+        events=tuple(replace(e, level_db=level) for e, level in zip(DIALOGUE.events, levels, strict=True)),
+    )
+    assert reason(q, scene=quiet) == "quiet_evidence"
+    assert reason(q, scene=quiet, config=replace(CONFIG, max_below_db=60.0)) is None
+    assert reason(q, scene=quiet, config=replace(CONFIG, max_below_db=0.0)) is None
+    assert reason(QUESTIONS["last_sound"], scene=replace(quiet, events=(*quiet.events[1:],) * 2)) is None
+
+
+def test_what_a_question_refers_to_is_there_once() -> None:
+    q = QUESTIONS["who_says"]
+    turn = asked_turn(DIALOGUE, q.text)
+    twice = replace(DIALOGUE, turns=(*DIALOGUE.turns, replace(turn, start_ms=13_000, end_ms=14_000)))
+    assert reason(q, scene=twice) == "answer_not_unique"
+    assert reason(q, scene=twice, config=replace(CONFIG, unique_answer=False)) is None
+    count = QUESTIONS["sound_occasions"]
+    named = next(e for e in DIALOGUE.events if spoken(e.label) in count.text)
+    near = {"Bark": "Dog", "Telephone bell ringing": "Telephone", "Water tap, faucet": "Sink (filling or washing)"}
+    more = replace(DIALOGUE, events=(*DIALOGUE.events, event(13_100, 14_000, near[named.label])))
+    assert reason(count, scene=more) == "answer_not_unique"
+    present = swap(QUESTIONS["background_sound"], "A dog barking")
+    if present.answer != "A dog barking":
+        assert reason(present) == "answer_not_unique"
+
+
+def test_a_question_is_asked_once() -> None:
+    q = QUESTIONS["speaker_count"]
+    again = replace(q, id="again", text="Just how many people can be heard to speak, and how many talk?")
+    other = replace(q, id="other", text="How many people can be heard speaking and talking?")
+    assert reason(q, earlier=(replace(q, id="x", text=q.text.upper()),)) == "duplicate_question"
+    assert reason(again, earlier=(other,)) == "duplicate_question"
+    assert reason(again, earlier=(replace(other, choices=("Nine",), answer_index=0),)) is None  # another answer
+    assert reason(q, earlier=(q,), config=replace(CONFIG, near_duplicate=0.0)) is None
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(scenes())
+def test_no_two_questions_of_a_clip_are_the_same(scene: Scene) -> None:
+    questions = generate(scene, QuestionsConfig(), 0)
+    for n, q in enumerate(questions):
+        found = reason(replace(q, margin=1.0), scene=scene, snippets=[t.text for t in scene.turns],
+                       earlier=tuple(questions[:n]))  # fmt: skip
+        assert found is None, q
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("Call me on 020 7946 0958 tonight.", "telephone number"),
+        ("It's five five five one two three four, right?", "telephone number"),
+        ("Write to jane.doe@example.org, please.", "e-mail address"),
+        ("Write to jane at example dot org, please.", "e-mail address"),
+        ("We moved to 14 Abbey Road last year.", "postal address"),
+        ("In 1984 there were 2500 people, or 3.14159265 of them.", None),
+        ("One two three, then four five six.", None),
+        ("I met him at noon, in the middle of the road.", None),
+    ],
+)
+def test_personal_data(said: str, found: str | None) -> None:
+    assert (personal_data(said) or "None").startswith(str(found))
+    scene = replace(DIALOGUE, turns=(*DIALOGUE.turns, Turn(12_500, 14_000, 1, said)))
+    q = QUESTIONS["background_sound"]
+    snippets = [t.text for t in scene.turns]
+    strict = replace(CONFIG, personal_data=True)
+    assert reason(q, scene=scene, snippets=snippets) is None
+    assert reason(q, scene=scene, snippets=snippets, config=strict) == ("personal_data" if found else None)
+
+
+def test_profanity() -> None:
+    assert profanity("Oh, SHIT!") == "shit"
+    assert profanity("That's shitty.") == profanity("shitty")
+    assert not profanity("A cockatoo assesses the title of Scunthorpe and its classes.")
+    scene = replace(DIALOGUE, turns=(*DIALOGUE.turns, Turn(12_500, 14_000, 1, "What the fuck was that?")))
+    q, snippets = QUESTIONS["background_sound"], [t.text for t in scene.turns]
+    assert reason(q, scene=scene, snippets=snippets) is None
+    assert reason(q, scene=scene, snippets=snippets, config=replace(CONFIG, profanity=True)) == "profanity"
+
+
+def test_open_answers_are_judged_too() -> None:
+    config = QuestionsConfig(per_clip=99, open_rate=1.0)
+    asked = [q for q in generate(DIALOGUE, config, 0) if not q.choices]
+    assert len(asked) >= 8
+    for q in asked:
+        assert reason(q) is None
+        assert reason(replace(q, open_answer="...")) == "empty"
+        assert reason(replace(q, choices=("a", "b"))) == "empty"
+        assert reason(replace(q, open_answer="Nine"), render(DIALOGUE, q)) == "answer_mismatch"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import random
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from paqa.questions.names import BARE, SPOKEN
 from paqa.spans import Interval
@@ -85,6 +85,7 @@ def lower(text: str) -> str:
     return text if text.startswith(PROPER) else text[:1].lower() + text[1:]
 
 
+@lru_cache(maxsize=16384)
 def clean(text: str) -> str:
     """One line without double quotes or angle brackets, ready to stand between double quotes."""
     text = re.sub(r'["“”„«»]', "'", text).replace("<", "‹").replace(">", "›")
@@ -127,6 +128,7 @@ def opening(text: str) -> tuple[str, bool]:
     return (kept, False) if len(kept.split()) >= low else ("", False)
 
 
+@lru_cache(maxsize=16384)
 def normal(text: str) -> str:
     """What two texts are compared by: case, punctuation and spacing removed."""
     text = unicodedata.normalize("NFKC", text).casefold()

@@ -1,0 +1,109 @@
+"""What scenes, questions, rationales and gates cost for 5,000 items, no model involved: `python benchmarks/compose.py`.
+
+Scenes are composed from the demo corpus, and what the engines would hear is made from their truth: the clean speech as
+the speech stem, the truth's turns, words and sounds, and on the raw mix the same without the last sound and with the
+last voice taken for the first. One process, one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import pstats
+import tempfile
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from paqa import build, hear, recipe
+from paqa.hear import Perception
+from paqa.recipe import Recipe
+from paqa.store import Store
+from paqa.types import Clip, Item, Scene, Turn, Word
+
+ROOT = Path(__file__).parents[1]
+
+
+def composed(config: Recipe, store: Store) -> list[Clip]:
+    """All clips of a recipe's mixes, rendered into the store."""
+    found, lost = build.gather(config)
+    material: dict[str, list[Clip]] = {}
+    for source in config.sources:
+        material[source.name] = list(build.ingest(found[source.name], source, config, store).clips)
+    by_id = {clip.id: clip for clips in material.values() for clip in clips}
+    mixtures = build.mixtures(config, material, lost)
+    return list(build.render_mixtures(mixtures, by_id, config, store).clips)
+
+
+def words(turns: tuple[Turn, ...]) -> tuple[Word, ...]:
+    """The words of turns, evenly spaced."""
+    found = []
+    for turn in turns:
+        said = turn.text.split()
+        step = (turn.end_ms - turn.start_ms) // max(1, len(said))
+        found += [Word(turn.start_ms + i * step, turn.start_ms + (i + 1) * step, w) for i, w in enumerate(said)]
+    return tuple(sorted(found, key=lambda w: w.start_ms))
+
+
+def listen(clip: Clip, config: Recipe, store: Store) -> None:
+    """Put what engines would hear into the store."""
+    truth: Scene = clip.truth  # type: ignore[assignment]
+    separation, *nodes = hear.hearings(config)
+    store.put(hear.heard_key(clip, separation, separation), ".flac", store.get(str(clip.reference_sha256), ".flac"))
+    for node in nodes:
+        raw = node.stem == "mix" and node.stage in hear.MISHEARD
+        turns, events = truth.turns, truth.events[:-1] if raw else truth.events
+        if raw and turns:
+            turns = (*turns[:-1], replace(turns[-1], speaker=1))
+        heard = Perception(turns=turns, events=events, words=words(truth.turns), language="en")
+        store.put_json(hear.heard_key(clip, node, separation), heard)
+
+
+def main() -> None:
+    """Compose the items and print what it took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=5000)
+    parser.add_argument("--reflect", type=float, default=0.5)
+    parser.add_argument("--profile", action="store_true", help="print where the time goes")
+    args = parser.parse_args()
+    base = recipe.load(ROOT / "manifests" / "demo.toml")
+    scenes = -(-args.items // 7)
+    mixes = (replace(base.mix[0], scenes=scenes * 3 // 4), replace(base.mix[2], scenes=scenes // 4))
+    config = replace(base, mix=mixes, questions=replace(base.questions, reflect=args.reflect))
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        clips = composed(config, store)
+        for clip in clips:
+            listen(clip, config, store)
+        profile = cProfile.Profile()
+        if args.profile:
+            profile.enable()
+        began = time.process_time()
+        done = build.compose(clips, config, store)
+        spent = time.process_time() - began
+        profile.disable()
+        report(clips, done.items, Counter(q.reason for q in done.quarantined), spent)
+        if args.profile:
+            pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
+
+
+def report(clips: list[Clip], items: tuple[Item, ...], lost: Counter[str], spent: float) -> None:
+    """One line each: cost, what fell out, balance."""
+    print(f"items       {len(items)} about {len(clips)} clips, quarantined {dict(lost)}")
+    print(f"seconds     {spent:.1f} on one core, {1000 * spent / max(1, len(items)):.2f} ms an item")
+    for size in sorted({len(i.choices) for i in items} - {0}):
+        at = Counter(i.answer_index for i in items if len(i.choices) == size)
+        shares = ", ".join(f"{at[n] / at.total():.2%}" for n in range(size))
+        print(f"{size} choices   {at.total()} items, answers at {shares}")
+    offered = [i for i in items if "None of these" in i.choices]
+    right = sum(i.answer == "None of these" for i in items)
+    print(
+        f"none        offered in {len(offered)} items, right in {right}; open-ended {sum(not i.choices for i in items)}"
+    )
+    print(f"subsets     {dict(Counter(name for i in items for name in i.subsets))}")
+    print(f"templates   {dict(Counter(i.template for i in items).most_common())}")
+
+
+if __name__ == "__main__":
+    main()
