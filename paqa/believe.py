@@ -52,7 +52,7 @@ def _choice(choices: Sequence[str], draft: Draft) -> int | None:
     """Which of the choices an answer is; of numbers the one nearest to it, if that is clear and nothing contradicts."""
     if draft.answer in choices or NONE in choices:
         return choices.index(draft.answer) if draft.answer in choices else None
-    value, offered = _number(draft.answer), [_number(c) for c in choices]
+    value, offered = amount(draft.answer), [amount(c) for c in choices]
     told = normal(draft.answer.removeprefix("About "))
     if value is None or None in offered or f" {told} " in f" {normal(draft.reasoning)} ":
         return None
@@ -60,7 +60,8 @@ def _choice(choices: Sequence[str], draft: Draft) -> int | None:
     return far.index(min(far)) if far.count(min(far)) == 1 else None
 
 
-def _number(text: str) -> int | None:
+def amount(text: str) -> int | None:
+    """The one number that a choice names, None where it names none."""
     return matching.number_in(text, NUMBERS)
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from itertools import islice
 
 from paqa import invent, mishear
-from paqa.believe import Belief, believe, offered_sound
+from paqa.believe import Belief, amount, believe, offered_sound
 from paqa.mishear import Mishearing
 from paqa.questions import narrate
 from paqa.questions.context import same
@@ -118,7 +118,10 @@ def _guessed(
     """Real mistakes about the evidence itself, without which nothing settles the question: a guess that fits the rest.
 
     Among the wrong choices, those come first that name a sound which was heard, then NONE, then what was heard at all.
+    Amounts are not guessed: what is passed over makes them smaller, not any other.
     """
+    if amount(question.answer) is not None and not question.answer.startswith("Speaker"):
+        return
     rows: dict[str, Sequence[Turn | Event]] = {"turn": scene.turns, "event": scene.events}
     cited = {_row(rows[e.kind][e.index]) for e in question.evidence if e.kind in rows}
     for one in misheard:
