@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any, Literal
 
-from paqa import metrics
+from paqa import intervals, metrics
 from paqa.errors import PaqaError
-from paqa.metrics import Diarized, Hits, Misheard, Related, f1, pooled, ratio
+from paqa.metrics import Diarized, Hits, Jaccard, Misheard, Related, f1, pooled, ratio
 from paqa.types import Scene, Split, Tag
 
 SliceBy = Literal["all", "group", "background", "speakers"]
@@ -50,7 +50,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Diarization:
-    """DER and its parts, as shares of `speech_s` seconds of true speaker time; may exceed 1."""
+    """DER and its parts, as shares of `speech_s` seconds of true speaker time; may exceed 1.
+
+    `jer` is the Jaccard error rate, a mean over true speakers in which each counts as much; always without a collar.
+    """
 
     clips: int
     speech_s: float
@@ -58,6 +61,7 @@ class Diarization:
     missed: float | None
     false_alarm: float | None
     confusion: float | None
+    jer: float | None
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,10 @@ class Speakers:
 
 @dataclass(frozen=True)
 class Transcription:
-    """WER and its parts as shares of `words` true words; cpWER also wants the right speaker; may exceed 1."""
+    """WER and its parts as shares of `words` true words; cpWER also wants the right speaker; may exceed 1.
+
+    `cer` is the same of characters, spaces among them.
+    """
 
     clips: int
     words: int
@@ -90,6 +97,7 @@ class Transcription:
     substitutions: float | None
     deletions: float | None
     insertions: float | None
+    cer: float | None
 
 
 @dataclass(frozen=True)
@@ -151,6 +159,7 @@ class Slice:
     classes_related: Detection
     ranking: Ranking
     separation: Separation
+    intervals: dict[str, tuple[float, float]]  # 95 %, of the main figures; see paqa.intervals
 
 
 @dataclass(frozen=True)
@@ -171,7 +180,9 @@ class _Counted:
     pair: Pair
     collar: Diarized | None
     no_collar: Diarized | None
+    jaccard: Jaccard | None
     words: Misheard | None
+    letters: Misheard | None
     words_by_speaker: Misheard | None
     segments: Hits | None
     events: Hits | None
@@ -210,7 +221,9 @@ def _count(pair: Pair, related: Related) -> _Counted:
         pair,
         metrics.diarized(truth, heard) if turns else None,
         metrics.diarized(truth, heard, collar_ms=0) if turns else None,
+        metrics.jaccard(truth, heard) if turns else None,
         metrics.misheard(truth, heard) if text else None,
+        metrics.misheard_letters(truth, heard) if text else None,
         metrics.misheard_by_speaker(truth, heard) if text and turns else None,
         metrics.segment_hits(truth, heard) if sounds else None,
         metrics.event_hits(truth, heard) if sounds else None,
@@ -257,8 +270,8 @@ def _slice(by: SliceBy, name: str, counted: Sequence[_Counted]) -> Slice:
         by,
         name,
         len(pairs),
-        _diarization([c.collar for c in counted]),
-        _diarization([c.no_collar for c in counted]),
+        _diarization([c.collar for c in counted], [c.jaccard for c in counted]),
+        _diarization([c.no_collar for c in counted], [c.jaccard for c in counted]),
         _speakers(pairs),
         _transcription(counted),
         _invented(pairs),
@@ -268,15 +281,17 @@ def _slice(by: SliceBy, name: str, counted: Sequence[_Counted]) -> Slice:
         _detection([c.classes_related for c in counted]),
         _ranking(pairs),
         _separation(pairs),
+        _intervals(counted),
     )
 
 
-def _diarization(counts: Sequence[Diarized | None]) -> Diarization:
+def _diarization(counts: Sequence[Diarized | None], jaccards: Sequence[Jaccard | None]) -> Diarization:
     clips = [c for c in counts if c is not None]
     c = pooled(Diarized, clips)
-    errors = c.missed + c.false_alarm + c.confusion
-    shares = [ratio(part, c.speech) for part in (errors, c.missed, c.false_alarm, c.confusion)]
-    return Diarization(len(clips), c.speech, *shares)
+    der, missed, alarm, confused = (ratio(x, c.speech) for x in (c.errors, c.missed, c.false_alarm, c.confusion))
+    each = pooled(Jaccard, [j for j in jaccards if j is not None])
+    jer = ratio(each.error, each.speakers)
+    return Diarization(len(clips), c.speech, der, missed, alarm, confused, jer)
 
 
 def _speakers(pairs: Sequence[Pair]) -> Speakers:
@@ -290,10 +305,14 @@ def _transcription(counted: Sequence[_Counted]) -> Transcription:
     clips = [c.words for c in counted if c.words is not None]
     cp_clips = [c.words_by_speaker for c in counted if c.words_by_speaker is not None]
     c, cp = pooled(Misheard, clips), pooled(Misheard, cp_clips)
-    errors = c.substitutions + c.deletions + c.insertions
-    wer, *parts = (ratio(part, c.words) for part in (errors, c.substitutions, c.deletions, c.insertions))
-    cp_wer = ratio(cp.substitutions + cp.deletions + cp.insertions, cp.words)
-    return Transcription(len(clips), c.words, len(cp_clips), wer, cp_wer, *parts)
+    letters = pooled(Misheard, [c.letters for c in counted if c.letters is not None])
+    errors = c.errors
+    wer, substituted, deleted, inserted = (
+        ratio(part, c.words) for part in (errors, c.substitutions, c.deletions, c.insertions)
+    )
+    cp_wer = ratio(cp.errors, cp.words)
+    cer = ratio(letters.errors, letters.words)
+    return Transcription(len(clips), c.words, len(cp_clips), wer, cp_wer, substituted, deleted, inserted, cer)
 
 
 def _invented(pairs: Sequence[Pair]) -> Invented:
@@ -315,111 +334,49 @@ def _ranking(pairs: Sequence[Pair]) -> Ranking:
 
 
 def _separation(pairs: Sequence[Pair]) -> Separation:
-    db = [
-        (p.si_sdr_mix, p.si_sdr_speech)
-        for p in pairs
-        if p.truth.snr_db is not None and p.si_sdr_mix is not None and p.si_sdr_speech is not None
-    ]
+    db = _levels(pairs)
     if not db:
         return Separation(0, None, None, None, None)
     gains = [speech - mix for mix, speech in db]
     return Separation(len(db), fmean(mix for mix, _ in db), fmean(s for _, s in db), fmean(gains), median(gains))
 
 
+def _levels(pairs: Sequence[Pair]) -> list[tuple[float, float]]:
+    """SI-SDR of mix and speech stem in dB, of clips with speech and background."""
+    return [
+        (p.si_sdr_mix, p.si_sdr_speech)
+        for p in pairs
+        if p.truth.snr_db is not None and p.si_sdr_mix is not None and p.si_sdr_speech is not None
+    ]
+
+
+def _intervals(counted: Sequence[_Counted]) -> dict[str, tuple[float, float]]:
+    """Of every figure that is a sum over clips over another such sum, from the two terms of each clip; and of mAP."""
+    terms: dict[str, list[tuple[float, float]]] = {
+        "DER": [(c.collar.errors, c.collar.speech) for c in counted if c.collar],
+        "JER": [(c.jaccard.error, c.jaccard.speakers) for c in counted if c.jaccard],
+        "count": [(c.pair.truth.speakers == c.pair.heard.speakers, 1) for c in counted if c.pair.turns_known],
+        "WER": [(c.words.errors, c.words.words) for c in counted if c.words],
+        "CER": [(c.letters.errors, c.letters.words) for c in counted if c.letters],
+        "cpWER": [(c.words_by_speaker.errors, c.words_by_speaker.words) for c in counted if c.words_by_speaker],
+        "segment F1": [(2 * c.segments.found, c.segments.truth + c.segments.heard) for c in counted if c.segments],
+        "event F1": [(2 * c.events.found, c.events.truth + c.events.heard) for c in counted if c.events],
+        "gain": [(after - before, 1) for before, after in _levels([c.pair for c in counted])],
+    }
+    found = {name: intervals.of_ratio(parts) for name, parts in terms.items()}
+    known = [c.pair for c in counted if c.pair.events_known]
+    found["mAP"] = intervals.of_mean_ap(*metrics.ranked([p.truth for p in known], [p.tags for p in known]))
+    return {name: interval for name, interval in found.items() if interval}
+
+
 def to_dict(report: Report) -> dict[str, Any]:
     """Plain dicts, lists and numbers, as they come back from JSON."""
+    found: dict[str, Any] = plain(report)
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses as they come back from JSON."""
     import msgspec
 
-    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(report))
-    return plain
-
-
-Column = tuple[str, Callable[[Slice], float | int | None], str]
-PERCENT, COUNT, DB = "{:.1%}", "{}", "{:.1f}"
-SECTIONS: tuple[tuple[str, tuple[Column, ...]], ...] = (
-    (
-        "Who spoke when. DER: collar 250 ms on each side, overlap scored, shares of true speaker time",
-        (
-            ("clips", lambda s: s.diarization.clips, COUNT),
-            ("speech s", lambda s: s.diarization.speech_s, DB),
-            ("DER %", lambda s: s.diarization.der, PERCENT),
-            ("missed %", lambda s: s.diarization.missed, PERCENT),
-            ("false alarm %", lambda s: s.diarization.false_alarm, PERCENT),
-            ("confusion %", lambda s: s.diarization.confusion, PERCENT),
-            ("no collar: DER %", lambda s: s.diarization_no_collar.der, PERCENT),
-            ("speaker count right %", lambda s: s.speakers.accuracy, PERCENT),
-        ),
-    ),
-    (
-        "What was said. Whisper's normalisation; cpWER: every word with the right speaker",
-        (
-            ("clips", lambda s: s.transcription.clips, COUNT),
-            ("words", lambda s: s.transcription.words, COUNT),
-            ("WER %", lambda s: s.transcription.wer, PERCENT),
-            ("subst. %", lambda s: s.transcription.substitutions, PERCENT),
-            ("del. %", lambda s: s.transcription.deletions, PERCENT),
-            ("ins. %", lambda s: s.transcription.insertions, PERCENT),
-            ("cp clips", lambda s: s.transcription.cp_clips, COUNT),
-            ("cpWER %", lambda s: s.transcription.cp_wer, PERCENT),
-            ("no speech: clips", lambda s: s.invented.clips, COUNT),
-            ("no speech: words/min", lambda s: s.invented.words_per_minute, DB),
-        ),
-    ),
-    (
-        "What sounded. F1, micro over classes: in 1 s segments; of events (200 ms); of the classes of a clip",
-        (
-            ("clips", lambda s: s.events.clips, COUNT),
-            ("events", lambda s: s.events.truth, COUNT),
-            ("heard", lambda s: s.events.heard, COUNT),
-            ("segment F1 %", lambda s: s.segments.f1, PERCENT),
-            ("event F1 %", lambda s: s.events.f1, PERCENT),
-            ("clip F1 %", lambda s: s.classes.f1, PERCENT),
-            ("related: clip F1 %", lambda s: s.classes_related.f1, PERCENT),
-            ("classes", lambda s: s.ranking.classes, COUNT),
-            ("mAP %", lambda s: s.ranking.mean_ap, PERCENT),
-        ),
-    ),
-    (
-        "Separation. SI-SDR against the clean speech",
-        (
-            ("clips", lambda s: s.separation.clips, COUNT),
-            ("mix dB", lambda s: s.separation.mix_db, DB),
-            ("speech stem dB", lambda s: s.separation.speech_db, DB),
-            ("mean gain dB", lambda s: s.separation.improvement_mean_db, DB),
-            ("median gain dB", lambda s: s.separation.improvement_median_db, DB),
-        ),
-    ),
-)
-
-
-def table(report: Report) -> str:
-    """The report for a terminal: one table a subject, one line a slice, '-' where nothing was measured."""
-    parts = [
-        _grid(title, ["", *(head for head, _, _ in columns)], [_line(s, columns) for s in report.slices])
-        for title, columns in SECTIONS
-    ]
-    return "\n\n".join([*parts, _confusion(report.overall.speakers)]) + "\n"
-
-
-def _line(slice_: Slice, columns: Sequence[Column]) -> list[str]:
-    """The cells of one slice; the heading has the unit, so a percentage is printed without its sign."""
-    values = [(value(slice_), form) for _, value, form in columns]
-    return [slice_.name, *("-" if v is None else form.format(v).rstrip("%") for v, form in values)]
-
-
-def _confusion(speakers: Speakers) -> str:
-    """Clips by true (rows) and heard (columns) number of speakers."""
-    cells = {(c.truth, c.heard): c.clips for c in speakers.table}
-    columns = sorted({heard for _, heard in cells})
-    rows = [[f"{t} true", *(str(cells.get((t, h), 0)) for h in columns)] for t in sorted({t for t, _ in cells})]
-    return _grid("Number of speakers, clips", ["", *(f"{h} heard" for h in columns)], rows)
-
-
-def _grid(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned text: first column left, the rest right."""
-    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    lines = [title]
-    for first, *rest in [heads, *rows]:
-        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
-        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
-    return "\n".join(lines)
+    return msgspec.json.decode(msgspec.json.encode(value))

@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     audit = commands.add_parser("audit", help="what was heard against the truth, where there is truth")
     audit.add_argument("dir", type=Path)
     audit.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
+    audit.add_argument("--plots", type=Path, metavar="DIR", help="draw them into a folder, as PNG and SVG")
 
     shortcuts = commands.add_parser("shortcuts", help="how far the text of a build gets without listening, by template")
     shortcuts.add_argument("dir", type=Path)
@@ -140,13 +141,20 @@ def run_audit(args: argparse.Namespace) -> int:
     """`paqa audit`."""
     import json
 
-    from paqa import audit
-    from paqa.truth import pairs
+    from paqa import audit, audit_table, heard_answers, plots
+    from paqa.truth import opened, pairs
 
-    report = audit.measure(pairs(args.dir))
-    print(audit.table(report))
+    known = list(pairs(args.dir))
+    report = audit.measure(known)
+    heard = {pair.clip_id: pair.heard for pair in known}
+    answers = heard_answers.measure(heard_answers.rows(args.dir), heard, opened(args.dir)[0])
+    print(audit_table.table(report))
+    print(audit_table.answers(answers))
     if args.json:
-        args.json.write_text(json.dumps(audit.to_dict(report), indent=2) + "\n", encoding="utf-8")
+        figures = audit.to_dict(report) | {"heard_answers": audit.plain(answers)}
+        args.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    if args.plots:
+        print(f"drawn: {', '.join(str(path) for path in plots.save(report, args.plots))}")
     return 0
 
 

@@ -38,15 +38,31 @@ class Diarized:
     false_alarm: float = 0.0
     confusion: float = 0.0
 
+    @property
+    def errors(self) -> float:
+        return self.missed + self.false_alarm + self.confusion
+
+
+@dataclass(frozen=True)
+class Jaccard:
+    """The Jaccard errors of true speakers, summed, and how many there are."""
+
+    error: float = 0.0
+    speakers: int = 0
+
 
 @dataclass(frozen=True)
 class Misheard:
-    """Words of the truth, and edits that turn them into what was heard."""
+    """Words (or letters) of the truth, and edits that turn them into what was heard."""
 
     words: int = 0
     substitutions: int = 0
     deletions: int = 0
     insertions: int = 0
+
+    @property
+    def errors(self) -> int:
+        return self.substitutions + self.deletions + self.insertions
 
 
 @dataclass(frozen=True)
@@ -97,6 +113,20 @@ def diarized(truth: Scene, heard: Scene, collar_ms: int = COLLAR_MS) -> Diarized
     return Diarized(parts["total"], parts["missed detection"], parts["false alarm"], parts["confusion"])
 
 
+def jaccard(truth: Scene, heard: Scene) -> Jaccard:
+    """The parts of the Jaccard error rate (DIHARD II; Ryant et al. 2019), overlap included, over the whole clip.
+
+    Of each true speaker, 1 - intersection / union with the heard speaker that it is matched to; no collar.
+    """
+    from pyannote.core import Segment, Timeline
+    from pyannote.metrics.diarization import JaccardErrorRate
+
+    whole = Timeline([Segment(0, truth.duration_ms / 1000)])
+    metric: Any = JaccardErrorRate()  # type: ignore[no-untyped-call]
+    parts = metric.compute_components(_annotation(truth.turns), _annotation(heard.turns), uem=whole)
+    return Jaccard(float(parts["speaker error"]), int(parts["speaker count"]))
+
+
 def _annotation(turns: Iterable[Turn]) -> Any:
     """Turns as a pyannote Annotation; every turn is a track of its own, so equal spans of two speakers both stay."""
     from pyannote.core import Annotation, Segment
@@ -135,10 +165,24 @@ def misheard(truth: Scene, heard: Scene) -> Misheard:
 
     Where speakers overlap, the order of the words is a matter of taste and this counts it: see `misheard_by_speaker`.
     """
+    return _edits(*_texts(truth, heard))
+
+
+def _texts(truth: Scene, heard: Scene) -> tuple[str, str]:
+    """What was said and what was heard, normalised, in order of start."""
     normal = _normalizer(truth.language)
     said = " ".join(turn.text for turn in sorted(truth.turns, key=lambda turn: turn.start_ms))
     words = " ".join(word.text for word in sorted(heard.words, key=lambda word: word.start_ms))
-    return _edits(normal(said), normal(words))
+    return normal(said), normal(words)
+
+
+def misheard_letters(truth: Scene, heard: Scene) -> Misheard:
+    """The parts of the character error rate: as `misheard`, letter by letter, with the spaces between words."""
+    import jiwer
+
+    said, words = _texts(truth, heard)
+    out = jiwer.process_characters([said], [words])
+    return Misheard(out.hits + out.substitutions + out.deletions, out.substitutions, out.deletions, out.insertions)
 
 
 def misheard_by_speaker(truth: Scene, heard: Scene) -> Misheard:
@@ -155,7 +199,7 @@ def misheard_by_speaker(truth: Scene, heard: Scene) -> Misheard:
     size = max(len(said), len(words))
     said, words = said + [""] * (size - len(said)), words + [""] * (size - len(words))
     edits = [[_edits(a, b) for b in words] for a in said]
-    cost = np.array([[e.substitutions + e.deletions + e.insertions for e in row] for row in edits]).reshape(size, size)
+    cost = np.array([[e.errors for e in row] for row in edits]).reshape(size, size)
     rows, columns = linear_sum_assignment(cost)
     matched: list[Misheard] = [edits[i][j] for i, j in zip(rows, columns, strict=True)]
     return pooled(Misheard, matched)
@@ -232,23 +276,30 @@ def _exact(truth: set[Any], heard: set[Any]) -> Hits:
     return Hits(both, len(truth), both, len(heard))
 
 
-def mean_average_precision(truths: Sequence[Scene], tags: Sequence[Sequence[Tag]]) -> tuple[float | None, int]:
-    """Macro mean over classes of average precision of the clips ranked by tag score, and the number of classes.
+def ranked(truths: Sequence[Scene], tags: Sequence[Sequence[Tag]]) -> tuple[np.ndarray, np.ndarray]:
+    """Which class sounds in which clip, and its tag's score, both `(clips, classes)`.
 
     Classes are those of the true events that are absent from at least one clip: what sounds everywhere ranks nothing
     and would score 1 for free. A class without a tag has score 0.
     """
     import numpy as np
-    from sklearn.metrics import average_precision_score
 
     present = [{event.mid for event in truth.events} for truth in truths]
     scores: list[Mapping[str, float]] = [{tag.mid: tag.score for tag in clip} for clip in tags]
     classes = sorted(mid for mid in set().union(*present) if not all(mid in mids for mids in present))
-    if not classes:
+    sounding = np.array([[mid in mids for mid in classes] for mids in present], bool)
+    scored = np.array([[score.get(mid, 0.0) for mid in classes] for score in scores], float)
+    return sounding.reshape(len(truths), len(classes)), scored.reshape(len(truths), len(classes))
+
+
+def mean_average_precision(truths: Sequence[Scene], tags: Sequence[Sequence[Tag]]) -> tuple[float | None, int]:
+    """Macro mean over classes of average precision of the clips ranked by tag score, and the number of classes."""
+    from sklearn.metrics import average_precision_score
+
+    sounding, scored = ranked(truths, tags)
+    if not sounding.shape[1]:
         return None, 0
-    y_true = np.array([[mid in mids for mid in classes] for mids in present])
-    y_score = np.array([[score.get(mid, 0.0) for mid in classes] for score in scores])
-    return float(average_precision_score(y_true, y_score, average="macro")), len(classes)
+    return float(average_precision_score(sounding, scored, average="macro")), sounding.shape[1]
 
 
 def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:

@@ -19,8 +19,8 @@ from paqa.store import Store
 from paqa.types import Clip
 
 
-def pairs(folder: Path) -> Iterator[Pair]:
-    """One pair per clip that has truth; PaqaError where the folder is no build or its store is gone."""
+def opened(folder: Path) -> tuple[Recipe, Store, list[Clip]]:
+    """The recipe, store and clips of a build; PaqaError where the folder is none."""
     try:
         recipe = msgspec.json.decode((folder / "recipe.json").read_bytes(), type=Recipe)
         store = Store(summary.load(folder).store)
@@ -31,6 +31,12 @@ def pairs(folder: Path) -> Iterator[Pair]:
         ) from None
     except msgspec.ValidationError as error:
         raise PaqaError(f"{folder}: made by another version of paqa ({error}); run the build again") from None
+    return recipe, store, clips
+
+
+def pairs(folder: Path) -> Iterator[Pair]:
+    """One pair per clip that has truth; PaqaError where the folder is no build or its store is gone."""
+    recipe, store, clips = opened(folder)
     known = [c for c in clips if c.truth is not None]
     if not known:
         raise PaqaError(

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paqa import audit, metrics
+from paqa import audit, audit_table, intervals, metrics, plots
 from paqa.audit import Pair, measure
 from paqa.errors import PaqaError
 from paqa.metrics import Hits, Misheard, f1, si_sdr
@@ -450,7 +450,7 @@ def test_slices_partition_the_clips():
 
 
 def test_order_of_clips_does_not_matter():
-    assert audit.table(measure(corpus(12), related)) == audit.table(measure(corpus(12)[::-1], related))
+    assert audit_table.table(measure(corpus(12), related)) == audit_table.table(measure(corpus(12)[::-1], related))
 
 
 def test_nothing_to_measure():
@@ -459,12 +459,12 @@ def test_nothing_to_measure():
     figures = json.dumps(audit.to_dict(report))
     assert "NaN" not in figures
     assert audit.to_dict(report)["slices"][0]["diarization"]["der"] is None
-    assert "-" in audit.table(report)
+    assert "-" in audit_table.table(report)
 
 
 def test_table_is_aligned_and_says_what_was_not_measured():
     report = measure(corpus(12), related)
-    text = audit.table(report)
+    text = audit_table.table(report)
     for block in text.rstrip("\n").split("\n\n"):
         title, head, *rows = block.splitlines()
         assert title
@@ -512,3 +512,81 @@ def test_the_default_relation_is_the_ontology():
     truth, heard = scene(events=[(0, 1000, BARK)]), scene(events=[(0, 1000, DOG)])
     assert ontology.related(BARK, DOG)
     assert measure([pair(truth, heard)]).overall.classes_related.f1 == 1.0
+
+
+# --- JER, CER, intervals, plots
+
+
+def test_jer_by_hand():
+    truth = scene([(0, 4000, 1), (5000, 9000, 2)])
+    heard = scene([(0, 3000, 7), (5000, 8000, 8), (8000, 9500, 7)])
+    # speaker 1 and 7: 3 s of 5.5 s (7 also speaks 1.5 s elsewhere); speaker 2 and 8: 3 s of 4 s
+    found = metrics.jaccard(truth, heard)
+    assert (found.error, found.speakers) == (pytest.approx(1 - 3 / 5.5 + 1 - 3 / 4), 2)
+    assert metrics.jaccard(truth, scene()).error == pytest.approx(2)
+    assert metrics.jaccard(truth, truth).error == pytest.approx(0)
+    figures = measure([pair(truth, heard), pair(truth, truth)], related).overall.diarization
+    assert figures.jer == pytest.approx((2 - 3 / 5.5 - 3 / 4) / 4)
+
+
+def test_cer_by_hand():
+    found = metrics.misheard_letters(scene([(0, 900, 1, "a cat sat")]), scene(words="a bat sat on"))
+    assert (found.words, found.substitutions, found.insertions, found.deletions) == (9, 1, 3, 0)
+    assert (
+        measure([pair(scene([(0, 900, 1, "a cat sat")]), scene(words="a bat sat"))], related).overall.transcription.cer
+        == 1 / 9
+    )
+
+
+def test_interval_of_a_ratio_agrees_with_the_normal_approximation():
+    rng = np.random.default_rng(2)
+    parts = [(float(rng.random() < 0.3), 1.0) for _ in range(400)]
+    share = sum(right for right, _ in parts) / 400
+    low, high = intervals.of_ratio(parts)
+    half = 1.96 * math.sqrt(share * (1 - share) / 400)
+    assert low == pytest.approx(share - half, abs=0.008)
+    assert high == pytest.approx(share + half, abs=0.008)
+    assert intervals.of_ratio(parts[::-1]) == (low, high)
+    assert intervals.of_ratio([(1, 2)]) is None
+    assert intervals.of_ratio([(0, 0), (0, 0)]) is None
+
+
+def test_interval_of_map_is_drawn_as_scikit_learn_would():
+    from sklearn.metrics import average_precision_score
+
+    rng = np.random.default_rng(3)
+    sounding, scores = rng.random((25, 4)) < 0.4, np.round(rng.random((25, 4)), 1)
+    draws = intervals._draws(25)[:20]
+    for k in range(4):
+        ours = intervals._average_precision(sounding[:, k], scores[:, k], draws)
+        for counts, found in zip(draws, ours, strict=True):
+            y, s = np.repeat(sounding[:, k], counts), np.repeat(scores[:, k], counts)
+            expected = average_precision_score(y, s) if y.any() else np.nan
+            assert found == pytest.approx(expected, nan_ok=True)
+    low, high = intervals.of_mean_ap(sounding, scores)
+    assert low < average_precision_score(sounding, scores) < high
+    assert intervals.of_mean_ap(sounding[:1], scores[:1]) is None
+    assert intervals.of_mean_ap(sounding[:, :0], scores[:, :0]) is None
+
+
+def test_figures_lie_in_their_intervals():
+    report = measure(corpus(12), related)
+    for slice_ in report.slices:
+        for name, (low, high) in slice_.intervals.items():
+            assert low - 1e-9 <= high
+            if slice_.by == "all":
+                assert low <= plots.figure_of(slice_, name) <= high, name
+    assert set(report.overall.intervals) == {
+        "DER", "JER", "count", "WER", "CER", "cpWER", "segment F1", "event F1", "gain", "mAP",
+    }  # fmt: skip
+
+
+def test_plots_are_written_and_repeatable(tmp_path):
+    report = measure(corpus(12), related)
+    files = plots.save(report, tmp_path / "a")
+    assert sorted({p.stem for p in files}) == ["separation", "sounds", "speakers", "speech"]
+    assert {p.suffix for p in files} == {".png", ".svg"}
+    assert all(p.stat().st_size > 1000 for p in files)
+    again = {p.name: p.read_bytes() for p in plots.save(report, tmp_path / "b")}
+    assert {p.name: p.read_bytes() for p in files} == again
+    assert plots.save(measure([], related), tmp_path / "empty")
