@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from paqa import fingerprint, gates, hear, labels, mix, rationale, reflect, sources
+from paqa import fingerprint, gates, hear, labels, mix, prosody, rationale, reflect, sources
 from paqa.audio import decode, digest, flac, is_silent, read_flac, rms, windows
 from paqa.errors import PaqaError, Rejected
 from paqa.hear import Hearing, Perception, Spent
@@ -380,6 +380,19 @@ def _heard_snr(clip: Clip, scene: Scene, separation: Hearing, store: Store) -> f
     return round(20 * float(np.log10(levels[0] / levels[1])), 1) if min(levels) > 0 else None
 
 
+def _measured(clip: Clip, scene: Scene, recipe: Recipe, store: Store) -> Scene:
+    """The scene with levels and pitches: on the clean speech of a composed clip's truth, else on the speech stem."""
+    separation = hear.node(recipe, "separate")
+    clean = clip.reference_sha256 if clip.answers == "truth" and clip.truth else None
+    speech = clean or hear.heard_key(clip, separation, separation)
+
+    def stems() -> tuple[Audio, Audio]:
+        voices, whole = read_flac(store.get(speech, ".flac")), hear.stem(clip, "mix", separation, store)
+        return voices, Audio(whole.samples - voices.samples, whole.rate)
+
+    return prosody.measured(scene, f"{clip.sha256}:{speech}", stems, store)
+
+
 def compose(
     clips: Sequence[Clip], recipe: Recipe, store: Store, foreign: Mapping[str, Sequence[str]] | None = None
 ) -> Composed:
@@ -404,7 +417,8 @@ def compose_clip(
     heard = heard_scene(clip, recipe, store)
     if invalid := _invalid("clip", clip) or _invalid("scene", heard):
         return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
-    scene = clip.truth if clip.answers == "truth" and clip.truth else labels.carry(heard, clip.truth)
+    truth = clip.truth if clip.answers == "truth" else None
+    scene = _measured(clip, truth or labels.carry(heard, clip.truth), recipe, store)
     questions = generate(scene, recipe.asking(clip.corpus), recipe.seed, foreign)
     if not questions and not clip.questions:
         detail = f"{clip.uri}: no question can be asked safely ({len(scene.turns)} turns, {len(scene.events)} events)"
@@ -417,7 +431,7 @@ def compose_clip(
             lost.append(Quarantined(name, "questions", question.reason, question.detail, clip.sha256))
         else:
             questions.append(question)
-    known = [heard] if scene is clip.truth else []  # what was misheard even with decoupling
+    known = [heard] if truth else []  # what was misheard even with decoupling
     misheard = reflect.compare(scene, [*misheard_scenes(clip, recipe, store), *known])
     kept: list[Question] = []
     for variant, question in enumerate(questions):

@@ -26,6 +26,7 @@ from paqa.questions import (
     timing,
     together,
     translation,
+    voices,
 )
 from paqa.questions.context import Context, context
 from paqa.questions.draft import NONE, Draft, Level, Template
@@ -38,7 +39,7 @@ __all__ = ["TEMPLATES", "Draft", "Level", "Template", "generate"]
 
 FAMILIES = (
     *(sounds, sound_order, counting, timing, lengths, sequence),
-    *(speakers, dialogue, talk, together, emotion, translation),
+    *(speakers, dialogue, talk, voices, together, emotion, translation),
 )
 TEMPLATES: dict[str, Template] = {t.name: t for family in FAMILIES for t in family.TEMPLATES}
 DRAFTS = 3  # at most so many questions of one template on one clip
@@ -98,7 +99,8 @@ def _in_turns(lists: Iterable[list[T]]) -> Iterator[T]:
 
 
 def _ask(ctx: Context, seed: int, template: Template) -> list[Question]:
-    asked = (_question(ctx, seed, template, n, draft) for n, draft in enumerate(template.drafts(ctx)))
+    drafts = list(islice(template.drafts(ctx), 2 * DRAFTS))  # all before the first is argued for, which draws as well
+    asked = (_question(ctx, seed, template, n, draft) for n, draft in enumerate(drafts))
     return list(islice((q for q in asked if q), DRAFTS))
 
 
