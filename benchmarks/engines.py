@@ -131,8 +131,11 @@ def bare_panns(batch: Sequence[Audio], setting: Setting) -> Listen:
     """The library's model on the stacked clips at 32 kHz, as its `SoundEventDetection.inference` calls it."""
     import torch
 
-    tagger = engine("panns", setting)
-    model = tagger.model
+    from paqa.engines._panns import CLASSES, FRONT_END, networks  # the package itself would run wget when imported
+
+    model = networks().Cnn14_DecisionLevelMax(**FRONT_END, classes_num=CLASSES)
+    model.load_state_dict(torch.load(model_path("panns"), map_location="cpu", weights_only=True)["model"])
+    model.to(setting.device).eval()
 
     def listen() -> object:
         torch.set_num_threads(setting.threads)

@@ -81,6 +81,7 @@ class Panns:
 
     name: ClassVar[str] = "panns"
     stage: ClassVar[Stage] = "tag"
+    package: ClassVar[str] = "panns-inference"
     Params: ClassVar[type] = PannsParams
     weights: ClassVar[tuple[Weights, ...]] = ()
 
@@ -95,7 +96,7 @@ class Panns:
         """Revision from the package's version and the hashes of the checkpoints."""
         pins = (params.sha256, params.clipwise_sha256)
         remotes = zip(cls.remotes(params), pins, strict=False)
-        return "+".join(revision(BEHAVIOUR, "panns-inference", remote, pinned) for remote, pinned in remotes)
+        return "+".join(revision(BEHAVIOUR, cls.package, remote, pinned) for remote, pinned in remotes)
 
     def __init__(self, params: PannsParams = PannsParams(), device: str = "cpu", threads: int = 1):
         """Opens the checkpoints; MissingWeights where there is none."""
