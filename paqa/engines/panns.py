@@ -28,7 +28,7 @@ HOP = HOP_MS * RATE // 1000  # samples
 REPEATED = HOP_MS // 10  # rows of the network's output that are equal
 WINDOW, OVERLAP = 96, 12  # hops: 30.72 s, and 3.84 s, of which 1.92 s count: the network sees 1.6 s around each hop
 CLIP_WINDOW = 31  # hops: 9.92 s; Cnn14 averages over what it hears, and was trained on 10 s
-CALL_S = 80  # seconds of audio in a call
+CALL_S = 90  # seconds of audio in a call
 
 
 def published(name: str, score: str) -> Remote:
@@ -51,7 +51,7 @@ class PannsParams:
     allow_pickle: bool = aside(False)  # open checkpoints that could run code
     clipwise: str | None = None  # a checkpoint of Cnn14 that decides the tags: "Cnn14", or a path
     clipwise_sha256: str | None = aside(None)  # as sha256, for that one
-    batch_size: int | None = aside(None)  # windows of one length per call; None: 80 s of audio
+    batch_size: int | None = aside(None)  # windows of one length per call; None: 90 s of audio
     on_threshold: float = 0.4  # a span must reach this probability
     off_threshold: float = 0.1  # and lasts while the probability is at least this
     class_thresholds: dict[str, float] = field(default_factory=dict)  # on_threshold of single classes, by id or label
