@@ -31,8 +31,8 @@ $(VENV)/.all: pyproject.toml constraints.txt
 paqa: $(VENV)/.all  ## build the demo dataset (embedded profile, offline) into data/demo
 	@$(VENV)/bin/paqa build $(RECIPE) --out $(OUT)
 
-test: $(VENV)/.all lint  ## lint, types and all tests
-	@$(PY) -m pytest
+test: $(VENV)/.all lint  ## lint, types and all tests, on two cores
+	@$(PY) -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.all  ## ruff, mypy, and schemas/ equal to the types
 	@$(VENV)/bin/ruff check .
