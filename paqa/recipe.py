@@ -206,7 +206,7 @@ def converted(kind: Any, given: dict[str, Any], where: str) -> Any:
     """`given` as a dataclass of parameters; PaqaError that starts with `where` for unknown names and wrong types."""
     known = sorted(kind.__dataclass_fields__)
     if unknown := sorted(set(given) - set(known)):
-        raise PaqaError(f"{where} has no {unknown[0]!r}; known: {', '.join(known)}")
+        raise PaqaError(f"{where} has no {unknown[0]!r}; known: {', '.join(known) or 'none'}")
     try:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
