@@ -4,6 +4,8 @@ PY := $(VENV)/bin/python
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/bin/uv)
 OUT ?= data/demo
 RECIPE ?= manifests/demo.toml
+MODELS ?= data/models
+DEVICE ?= cpu
 
 # No telemetry, no model hub: everything needed ships inside packages.
 export HF_HUB_OFFLINE ?= 1
@@ -14,7 +16,7 @@ export PYANNOTE_METRICS_ENABLED := false
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help paqa test lint schemas ui audit bench clean constraints
+.PHONY: help paqa test lint schemas ui audit bench models engines clean constraints
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -29,8 +31,8 @@ $(VENV)/.all: pyproject.toml constraints.txt
 paqa: $(VENV)/.all  ## build the demo dataset (embedded profile, offline) into data/demo
 	@$(VENV)/bin/paqa build $(RECIPE) --out $(OUT)
 
-test: $(VENV)/.all lint  ## lint, types and all tests
-	@$(PY) -m pytest
+test: $(VENV)/.all lint  ## lint, types and all tests, on two cores
+	@$(PY) -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.all  ## ruff, mypy, and schemas/ equal to the types
 	@$(VENV)/bin/ruff check .
@@ -47,8 +49,14 @@ ui: $(VENV)/.all  ## open the Prefect UI over past and running builds
 audit: $(VENV)/.all  ## what was heard against the truth of the demo corpus
 	@$(VENV)/bin/paqa audit $(OUT)
 
-bench: $(VENV)/.all  ## speed and memory (benchmarks/)
+bench: $(VENV)/.all  ## speed and memory of a build (benchmarks/build.py)
 	@$(PY) benchmarks/build.py
+
+models: $(VENV)/.all  ## the paper profile's networks with locally made weights, into data/models
+	@PYTHONPATH=benchmarks $(PY) -m localmodels $(MODELS)
+
+engines: models  ## speed and memory of the paper profile's engines over their libraries (benchmarks/engines.py)
+	@$(PY) benchmarks/engines.py --models $(MODELS) --device $(DEVICE)
 
 constraints:  ## pin the whole stack anew (constraints.txt)
 	@uv pip compile -q --universal --no-emit-index-url --no-header --no-annotate -p 3.11 --all-extras pyproject.toml -o constraints.txt

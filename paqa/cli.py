@@ -96,6 +96,7 @@ def check_device(device: str) -> None:
 def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
     from paqa import recipe as recipes
+    from paqa.hear import heard_by
 
     if (args.recipe is None) == (args.audio is None):
         raise PaqaError("name a recipe (paqa build RECIPE.toml) or a folder (paqa build --audio FOLDER)")
@@ -106,6 +107,7 @@ def run_build(args: argparse.Namespace) -> int:
     profile = [f"profile={args.profile}"] if args.profile else []
     recipe = recipes.for_folder(args.audio) if args.audio else recipes.load(args.recipe)
     recipe = recipes.change(recipe, [*profile, *args.set])
+    heard_by(recipe)  # weights that are missing are missed now, not after hours of decoding
     out = args.out or Path("data") / recipe.name
     store = args.store or str(home(out) / "store")
     store = store if "://" in store else str(Path(store).resolve())

@@ -10,9 +10,9 @@ from contract import Contract, Subject, call, check, output, part, sample
 from paqa import ontology
 from paqa.engines._events import Hops, class_spans, distinct, snapped
 from paqa.engines._signal import frames, mel_slaney
+from paqa.engines._words import on_grid
 from paqa.engines.base import Weights, engine_class, package_revision
 from paqa.engines.clustering import Belief, cluster, unit
-from paqa.engines.faster_whisper import on_grid
 from paqa.engines.silero_dvector import SileroDVectorParams, best_path
 from paqa.engines.yamnet import YamNetParams
 from paqa.errors import PaqaError
@@ -237,6 +237,19 @@ def test_words_without_width_take_it_from_the_pause_before():
     heard = [SimpleNamespace(word=text, start=start, end=end, probability=1.0) for text, start, end in timed]
     words = [(w.text, w.start_ms, w.end_ms) for w in on_grid(heard, 2_005, 60)]
     assert words == [("A", 0, 500), ("b", 840, 900), ("c", 900, 1_200), ("d", 1_200, 1_210), ("e", 1_900, 2_000)]
+
+
+def test_words_that_whisper_cuts_at_a_point_are_whole():
+    timed = [
+        (" 28", 0.0, 0.5, 0.9),
+        (".8", 0.5, 0.9, 0.6),
+        (" www", 1.0, 1.2, 1.0),
+        (".a", 1.2, 1.4, 1.0),
+        (" b.", 1.5, 2, 1),
+    ]
+    heard = [SimpleNamespace(word=text, start=start, end=end, probability=p) for text, start, end, p in timed]
+    words = [(w.text, w.start_ms, w.end_ms, w.confidence) for w in on_grid(heard, 3_000, 60)]
+    assert words == [("28.8", 0, 900, 0.6), ("www.a", 1_000, 1_400, 1.0), ("b.", 1_500, 2_000, 1.0)]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,11 @@ LONGEST_NGRAM = 6  # words; longer loops compress well enough to be found by the
 def on_grid(timed: Iterable[Any], duration_ms: int, shortest_ms: int) -> tuple[Word, ...]:
     """Whisper's words (`start`, `end` in seconds) on the 10 ms grid: in order, disjoint, not empty, inside the clip.
 
-    Whisper gives many words no width; they take `shortest_ms` from the pause before them where there is one.
+    Whisper gives many words no width; they take `shortest_ms` from the pause before them where there is one. It cuts
+    "28.8" before the point: what begins with punctuation and without a space belongs to the word before.
     """
     words: list[Word] = []
-    for word in timed:
+    for word in _whole(timed):
         text = word.word.strip()
         free = words[-1].end_ms if words else 0
         end = min(round(word.end * 100) * 10, duration_ms // 10 * 10)
@@ -27,6 +30,21 @@ def on_grid(timed: Iterable[Any], duration_ms: int, shortest_ms: int) -> tuple[W
         if text and end <= duration_ms:
             words.append(Word(start, end, text, confidence=float(np.clip(word.probability, 0.0, 1.0))))
     return tuple(words)
+
+
+def _whole(timed: Iterable[Any]) -> list[Any]:
+    """The words with such pieces joined to them."""
+    found: list[Any] = []
+    for word in timed:
+        before = found[-1] if found else None
+        if before and before.word[-1:].isalnum() and word.word[:1] in string.punctuation and word.word.strip():
+            probability = min(before.probability, word.probability)
+            found[-1] = SimpleNamespace(
+                word=before.word + word.word, start=before.start, end=word.end, probability=probability
+            )
+        else:
+            found.append(word)
+    return found
 
 
 def loops(words: Sequence[str], times: int) -> bool:

@@ -92,7 +92,7 @@ def named(model: str, engine: str, known: Mapping[str, Remote], files: tuple[str
         return Remote(str(local), path.name, "as given", "a local path in the recipe", files if local.is_dir() else ())
     if files and model.count("/") == 1:
         name = model.rpartition("/")[2]
-        return Remote(f"{engine}/{name}", name, "see its page", f"https://huggingface.co/{model}", files, repo=model)
+        return Remote(f"{engine}/{name}", name, "see its page", f"{model} on the Hugging Face Hub", files, repo=model)
     hub = ", a Hub id ORG/NAME" if files else ""
     raise PaqaError(
         f"engine {engine}: no model is called {model!r}; expected one of {', '.join(known)}{hub}, or a path"

@@ -49,7 +49,7 @@ def published(name: str) -> Remote:
     kind, _, variant = name.partition("_")
     title = f"Demucs-{name}" if kind != "htdemucs" else f"HTDemucs-{variant}" if variant else "HTDemucs"
     repo = f"adefossez/{title}"
-    return Remote(f"demucs/{name}", name, "MIT", f"https://huggingface.co/{repo}", FILES, repo=repo)
+    return Remote(f"demucs/{name}", name, "MIT", f"{repo} on the Hugging Face Hub", FILES, repo=repo)
 
 
 KNOWN = {

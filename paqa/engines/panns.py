@@ -28,7 +28,7 @@ HOP = HOP_MS * RATE // 1000  # samples
 REPEATED = HOP_MS // 10  # rows of the network's output that are equal
 WINDOW, OVERLAP = 96, 12  # hops: 30.72 s, and 3.84 s, of which 1.92 s count: the network sees 1.6 s around each hop
 CLIP_WINDOW = 31  # hops: 9.92 s; Cnn14 averages over what it hears, and was trained on 10 s
-GPU_CALL_S = 60  # seconds of audio in a call
+CALL_S = 90  # seconds of audio in a call
 
 
 def published(name: str, score: str) -> Remote:
@@ -51,7 +51,7 @@ class PannsParams:
     allow_pickle: bool = aside(False)  # open checkpoints that could run code
     clipwise: str | None = None  # a checkpoint of Cnn14 that decides the tags: "Cnn14", or a path
     clipwise_sha256: str | None = aside(None)  # as sha256, for that one
-    batch_size: int | None = aside(None)  # windows of one length per call; None: 1 on a CPU, on a GPU 60 s
+    batch_size: int | None = aside(None)  # windows of one length per call; None: 90 s of audio
     on_threshold: float = 0.4  # a span must reach this probability
     off_threshold: float = 0.1  # and lasts while the probability is at least this
     class_thresholds: dict[str, float] = field(default_factory=dict)  # on_threshold of single classes, by id or label
@@ -81,6 +81,7 @@ class Panns:
 
     name: ClassVar[str] = "panns"
     stage: ClassVar[Stage] = "tag"
+    package: ClassVar[str] = "panns-inference"
     Params: ClassVar[type] = PannsParams
     weights: ClassVar[tuple[Weights, ...]] = ()
 
@@ -95,7 +96,7 @@ class Panns:
         """Revision from the package's version and the hashes of the checkpoints."""
         pins = (params.sha256, params.clipwise_sha256)
         remotes = zip(cls.remotes(params), pins, strict=False)
-        return "+".join(revision(BEHAVIOUR, "panns-inference", remote, pinned) for remote, pinned in remotes)
+        return "+".join(revision(BEHAVIOUR, cls.package, remote, pinned) for remote, pinned in remotes)
 
     def __init__(self, params: PannsParams = PannsParams(), device: str = "cpu", threads: int = 1):
         """Opens the checkpoints; MissingWeights where there is none."""
@@ -105,6 +106,7 @@ class Panns:
         self.revision = self.identify(params)
         torch.set_num_threads(threads)
         self.classes = Classes.listed(class_mids(), params, params.excluded, params.class_thresholds)
+        self._shared: dict[tuple[int, ...], bool] = {}  # by shape: whether windows hear the same together as alone
         pins = (params.sha256, params.clipwise_sha256)
         self._networks = [
             open_network(kind, locate(remote), params.allow_pickle or pin is not None).to(device)
@@ -112,11 +114,7 @@ class Panns:
         ]
 
     def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
-        """Tag clips; windows of one length may share calls, whichever clips they are from.
-
-        How a CPU adds up depends on how many windows there are, so by default each has a call of its own: then a batch
-        equals its clips bit for bit.
-        """
+        """Tag clips; windows of one length share calls, whichever clips they are from."""
         signals = [mono(audio, RATE) for audio in batch]
         rows = self.probabilities(signals)
         peaks = self.clip_probabilities(signals) if self.params.clipwise else [found.max(axis=0) for found in rows]
@@ -158,17 +156,35 @@ class Panns:
         audible = [i for i, signal in enumerate(signals) if np.any(signal)]
         for group in self._groups([w for i in audible for w in windows(i, hops_of(signals[i]), longest, overlap)]):
             heard = np.stack([part(signals[w.clip], w) for w in group])
-            with torch.inference_mode():
-                answers = self._networks[network](torch.from_numpy(heard).to(self.device))[output].cpu().numpy()
-            yield from zip(group, answers, strict=True)
+            yield from zip(group, self._answers(network, heard, output), strict=True)
+
+    def _answers(self, network: int, heard: np.ndarray, output: str) -> np.ndarray:
+        """What a network gives for windows `(count, samples)`: each what it gives for that window alone.
+
+        How a CPU adds up depends on the shape of a call, for short windows above all. So the first and the last window
+        of the first call of each shape are heard alone, too, and where a bit differs, all of that shape always are.
+        """
+        shape = network, *heard.shape
+        if self._shared.get(shape, True):
+            together = self._call(network, heard, output)
+            if self.device == "cpu" and shape not in self._shared and len(heard) > 1:
+                alone = [self._call(network, heard[[i]], output)[0] for i in (0, -1)]
+                self._shared[shape] = all(map(np.array_equal, alone, together[[0, -1]]))
+            if self._shared.get(shape, True):
+                return together
+        return np.concatenate([self._call(network, one[None], output) for one in heard])
+
+    def _call(self, network: int, heard: np.ndarray, output: str) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            return self._networks[network](torch.from_numpy(heard).to(self.device))[output].cpu().numpy()
 
     def _groups(self, found: list[Window]) -> Iterator[list[Window]]:
         """Windows that share a call: all of one length."""
         for hops in sorted({window.hops for window in found}):
             same = [window for window in found if window.hops == hops]
-            size = self.params.batch_size or (
-                1 if self.device == "cpu" else max(1, GPU_CALL_S * 1000 // (hops * HOP_MS))
-            )
+            size = self.params.batch_size or max(1, CALL_S * 1000 // (hops * HOP_MS))
             yield from (same[i : i + size] for i in range(0, len(same), size))
 
 

@@ -36,7 +36,7 @@ KNOWN = {
         path=COMMUNITY,
         model="speaker-diarization-community-1",
         license="CC-BY-4.0",
-        origin=f"https://huggingface.co/{COMMUNITY}",
+        origin=f"{COMMUNITY} on the Hugging Face Hub",
         files=FILES,
         repo=COMMUNITY,
         gated=True,
@@ -162,23 +162,31 @@ def read_config(path: Path) -> dict[str, Any]:
 
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        pipeline, params = config["pipeline"], config["pipeline"]["params"]
-        problem = (
-            _unknown("", config, TOP_KEYS)
-            or _unknown("pipeline.", pipeline, {"name", "params"})
-            or _unknown("pipeline.params.", params, PARAM_KEYS)
-            or _unknown("params.", config["params"], {"segmentation", "clustering"})
-            or _other("pipeline.name", pipeline["name"], re.escape(PIPELINE), PIPELINE)
-            or _other("pipeline.params.clustering", params.get("clustering"), "VBxClustering", "VBxClustering")
-        )
-        for part in PARTS:
-            inside = _other(f"pipeline.params.{part}", params.get(part), r"\$model/\w[\w-]*", "$model/FOLDER")
-            problem = problem or inside
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        problem = _problem(config["pipeline"], config["pipeline"]["params"], config)
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
         problem = f"{type(error).__name__}: {error}, expected the settings of a pipeline"
     if problem:
         raise PaqaError(f"{path}: {problem}; use {COMMUNITY}, or a folder laid out as that one is")
     return dict(config)
+
+
+def _problem(pipeline: dict[str, Any], params: dict[str, Any], config: dict[str, Any]) -> str | None:
+    """What is wrong with a config; raises where it has not even the form of one."""
+    tuned = config["params"]["segmentation"]
+    float(tuned.get("min_duration_off", 0.0))
+    problem = (
+        _unknown("", config, TOP_KEYS)
+        or _unknown("pipeline.", pipeline, {"name", "params"})
+        or _unknown("pipeline.params.", params, PARAM_KEYS)
+        or _unknown("params.", config["params"], {"segmentation", "clustering"})
+        or _unknown("params.segmentation.", tuned, {"threshold", "min_duration_off"})
+        or _other("pipeline.name", pipeline["name"], re.escape(PIPELINE), PIPELINE)
+        or _other("pipeline.params.clustering", params.get("clustering"), "VBxClustering", "VBxClustering")
+    )
+    for part in PARTS:
+        inside = _other(f"pipeline.params.{part}", params.get(part), r"\$model/\w[\w-]*", "$model/FOLDER")
+        problem = problem or inside
+    return problem
 
 
 def _unknown(where: str, table: dict[str, Any], known: set[str]) -> str | None:
@@ -194,8 +202,8 @@ def _other(where: str, value: Any, pattern: str, expected: str) -> str | None:
 def pop_pause(config: dict[str, Any]) -> float:
     """The config's `min_duration_off` in s, with 0 in its place: the engine bridges pauses, sparing turns of others."""
     settings = config["params"]["segmentation"]
-    found, settings["min_duration_off"] = float(settings.get("min_duration_off", 0.0)), 0.0
-    return found
+    pause, settings["min_duration_off"] = settings.get("min_duration_off", 0.0), 0.0
+    return float(pause)
 
 
 def stretches(annotation: Any) -> list[Stretch]:
