@@ -16,6 +16,7 @@ import argparse
 import importlib.metadata
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -178,9 +179,9 @@ def whole(batch: Sequence[Audio], setting: Setting) -> Listen:
 
 
 CASES: dict[str, tuple[Callable[[], list[Audio]], Callable[..., Listen], Callable[..., Listen]]] = {
-    "demucs, 8 clips of 10 s": (lambda: clips(8, 10), bare_demucs, partial(ours, "demucs")),
-    "demucs, 20 clips of 2 s of one recording": (
-        lambda: [call(2 * i, 2 * i + 2) for i in range(20)],
+    "demucs, 4 clips of 10 s": (lambda: clips(4, 10), bare_demucs, partial(ours, "demucs")),
+    "demucs, 10 clips of 2 s of one recording": (
+        lambda: [call(2 * i, 2 * i + 2) for i in range(10)],
         bare_demucs,
         whole,
     ),
@@ -230,15 +231,14 @@ def memory(name: str, side: str, setting: Setting) -> float:
 
 def peak(name: str, side: str, setting: Setting) -> float:
     """What `memory` runs."""
-    import resource
-
     audio, bare, paqa = CASES[name]
     (bare if side == "bare" else paqa)(batch=audio(), setting=setting)()
     if setting.device != "cpu":
         import torch
 
         return torch.cuda.max_memory_allocated() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    status = Path("/proc/self/status").read_text()  # getrusage would count what the parent held when it forked
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**20
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -268,7 +268,10 @@ def main() -> None:
     if args.peak:
         print(peak(*args.peak, setting))
         return
-    rows = [compare(name, setting, args.repeats) for name in CASES if name.startswith(args.only)]
+    rows = []
+    for name in (name for name in CASES if name.startswith(args.only)):
+        rows.append(compare(name, setting, args.repeats))
+        print(table(rows[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
     print(table(rows))
     if args.json:
         args.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")

@@ -99,10 +99,15 @@ def identity(engine: str, params: str) -> tuple[str, str]:
     return str(kind.identify(given)), msgspec.json.encode(decisive(given), order="deterministic").decode()
 
 
+def in_context(clip: Clip, hearing: Hearing) -> bool:
+    """Whether the clip is heard with its neighbours of the same recording."""
+    return hearing.context_s > 0 and len(clip.context) > 1
+
+
 def heard_key(clip: Clip, hearing: Hearing, separation: Hearing) -> str:
     """Where the store keeps this hearing of this clip."""
     parts = [hearing.stage, hearing.engine, *identity(hearing.engine, hearing.params)]
-    if hearing.context_s and len(clip.context) > 1:
+    if in_context(clip, hearing):
         return key(*parts, clip.context, clip.place)
     if hearing.stem == "mix":
         return key(*parts, clip.sha256)
@@ -139,8 +144,7 @@ def together(clips: Sequence[Clip], hearing: Hearing) -> list[list[Clip]]:
     """Clips in groups that are heard as one: those of one context, else each alone; in order of first appearance."""
     groups: dict[object, list[Clip]] = {}
     for clip in clips:
-        shared = hearing.context_s and len(clip.context) > 1
-        groups.setdefault(clip.context if shared else (clip.sha256, clip.id), []).append(clip)
+        groups.setdefault(clip.context if in_context(clip, hearing) else (clip.sha256, clip.id), []).append(clip)
     return list(groups.values())
 
 
@@ -154,7 +158,7 @@ class Unit:
 
 def _unit(group: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store) -> Unit:
     first = group[0]
-    if not (hearing.context_s and len(first.context) > 1):
+    if not in_context(first, hearing):
         audio = stem(first, hearing.stem, separation, store)
         return Unit(audio, ((first, 0, audio.samples.shape[1]),))
     parts = [read_flac(store.get(name, ".flac")) for name in first.context]

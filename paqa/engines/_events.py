@@ -151,12 +151,14 @@ def distinct(events: list[Event], rules: Rules) -> list[Event]:
 
 
 def displaces(other: Event, event: Event, rules: Rules) -> bool:
-    """Whether `other`, where it sounds at the same time, is the better name for what is heard."""
+    """Whether `other` sounds at the same time and is the better name for what is heard."""
+    if other.start_ms >= event.end_ms or event.start_ms >= other.end_ms or other.mid == event.mid:
+        return False
     if event.mid in ontology.ancestors(other.mid):
         return other.score >= event.score - rules.specific_margin
     if other.mid in ontology.ancestors(event.mid):
         return event.score < other.score - rules.specific_margin
-    return event.mid != other.mid and event.score < other.score - rules.rival_margin
+    return event.score < other.score - rules.rival_margin
 
 
 def covered(event: Event, others: list[Event]) -> bool:

@@ -84,11 +84,8 @@ class Demucs:
 
     def __init__(self, params: DemucsParams = DemucsParams(), device: str = "cpu", threads: int = 1):
         """Opens the model; MissingWeights where there is none, PaqaError for parameters that do not fit it."""
-        import torch
-
         self.params, self.device, self.threads = params, device, threads
         self.revision = self.identify(params)
-        torch.set_num_threads(threads)
         self._bag = open_bag(locate(self.remotes(params)[0]), trusted(params))
         for member in self._bag:
             member.model.to(device)

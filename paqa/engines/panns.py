@@ -100,11 +100,8 @@ class Panns:
 
     def __init__(self, params: PannsParams = PannsParams(), device: str = "cpu", threads: int = 1):
         """Opens the checkpoints; MissingWeights where there is none."""
-        import torch
-
         self.params, self.device, self.threads = params, device, threads
         self.revision = self.identify(params)
-        torch.set_num_threads(threads)
         self.classes = Classes.listed(class_mids(), params, params.excluded, params.class_thresholds)
         self._shared: dict[tuple[int, ...], bool] = {}  # by shape: whether windows hear the same together as alone
         pins = (params.sha256, params.clipwise_sha256)
