@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from paqa import build, hear, recipe
+from paqa import build, hear, recipe, shortcuts
 from paqa.hear import Perception
 from paqa.recipe import Recipe
 from paqa.store import Store
@@ -65,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=5000)
     parser.add_argument("--reflect", type=float, default=0.5)
+    parser.add_argument("--guess", action="store_true", help="try what the text alone answers")
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
     args = parser.parse_args()
     base = recipe.load(ROOT / "manifests" / "demo.toml")
@@ -84,6 +85,8 @@ def main() -> None:
         spent = time.process_time() - began
         profile.disable()
         report(clips, done.items, Counter(q.reason for q in done.quarantined), spent)
+        if args.guess:
+            print(shortcuts.text(shortcuts.measure(shortcuts.texts(done.items), config.gates.shortcut_points).report))
         if args.profile:
             pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
 
