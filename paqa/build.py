@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from paqa import fingerprint, gates, hear, labels, mix, prosody, rationale, reflect, sources
+from paqa import __version__, fingerprint, gates, hear, labels, mix, prosody, rationale, reflect, rights, sources
 from paqa.audio import decode, digest, flac, is_silent, read_flac, rms, windows
 from paqa.errors import PaqaError, Rejected
 from paqa.hear import Hearing, Perception, Spent
@@ -32,7 +32,7 @@ from paqa.shard import write as write_shard_file
 from paqa.spans import interval, merge
 from paqa.split import side
 from paqa.store import Store, key
-from paqa.types import Audio, Clip, Item, Quarantined, Question, Recording, Scene, Word
+from paqa.types import Audio, Clip, Item, Origin, Quarantined, Question, Recording, Scene, Word
 
 INGEST = 1  # raise when decoding or cutting changes what comes out
 LONGEST_ID = 120  # characters of a clip's id: ids of questions, with their template, stay under 200
@@ -81,14 +81,41 @@ class Composed:
 
 
 def gather(recipe: Recipe) -> tuple[dict[str, list[Recording]], list[Quarantined]]:
-    """The recordings of every source, by source name; what a source could not use is quarantined."""
+    """The recordings of every source, by source name; what a source could not use is quarantined.
+
+    So is what the recipe's licence does not permit; PaqaError where it permits nothing of a source.
+    """
     found: dict[str, list[Recording]] = {}
     lost: list[Quarantined] = []
     for config in recipe.sources:
         rows = list(sources.recordings(config, Path(recipe.folder)))
-        found[config.name] = [r for r in rows if isinstance(r, Recording)]
-        lost += [r for r in rows if isinstance(r, Quarantined)]
+        found[config.name], refused = _permitted([r for r in rows if isinstance(r, Recording)], config, recipe)
+        lost += [*(r for r in rows if isinstance(r, Quarantined)), *refused]
     return found, lost
+
+
+def _permitted(
+    recordings: list[Recording], source: SourceConfig, recipe: Recipe
+) -> tuple[list[Recording], list[Quarantined]]:
+    """The recordings of a source that may go into a dataset under the recipe's licence, and the others as rows."""
+    wanted = recipe.license
+    if wanted is None:
+        return recordings, []
+    refused = [(r, why) for r in recordings if (why := rights.refusal(r.license, wanted))]
+    gone = {r.id for r, _ in refused}
+    kept = [r for r in recordings if r.id not in gone]
+    if refused and not kept:
+        fitting = rights.common(r.license for r in recordings)
+        advice = f'set license = "{fitting}" in the recipe' if fitting else "leave the recipe's license out"
+        raise PaqaError(
+            f"source {source.name!r}: none of its {len(refused)} recordings may go into a dataset under {wanted}, e.g. "
+            f"{refused[0][0].uri} ({refused[0][1]}); leave the source out, or {advice}"
+        )
+    detail = "{} may not go into a dataset under {}: {}"
+    return kept, [
+        Quarantined(r.id, "source", "license", detail.format(r.uri, wanted, why), key("recording", r.id, r.uri))
+        for r, why in refused
+    ]
 
 
 def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe, store: Store) -> Ingested:
@@ -143,7 +170,23 @@ def _clips(recording: Recording, pieces: Sequence[Piece], source: SourceConfig, 
             questions=recording.questions if len(pieces) == 1 else (),
             context=context,
             place=place,
+            origins=(_origin(recording, piece, source),),
         )
+
+
+def _origin(recording: Recording, piece: Piece, source: SourceConfig) -> Origin:
+    return Origin(
+        role="recording",
+        corpus=source.name,
+        recording=recording.id,
+        uri=recording.uri,
+        offset_ms=piece.start_ms,
+        duration_ms=piece.duration_ms,
+        sha256=piece.sha256,
+        source=recording.source,
+        license=recording.license,
+        author=recording.author,
+    )
 
 
 def _unasked(recording: Recording, pieces: int) -> Iterator[Quarantined]:
@@ -245,7 +288,15 @@ def _mixed_clip(mixture: mix.Mixture, clips: Mapping[str, Clip], recipe: Recipe,
         answers=mixture.answers,
         truth=mixed.truth,
         reference_sha256=mixed.reference_sha256,
+        origins=_mixed_in(mixture, clips),
     )
+
+
+def _mixed_in(mixture: mix.Mixture, clips: Mapping[str, Clip]) -> tuple[Origin, ...]:
+    """Every voice and sound of a mixture, once each, in order of first appearance."""
+    placed = ((clips[p.clip_id], p.kind) for p in mixture.placements)
+    used = (replace(o, role="voice" if kind == "speech" else "sound") for clip, kind in placed for o in clip.origins)
+    return tuple(dict.fromkeys(used))
 
 
 def prints(samples: Sequence[str], store: Store) -> list[np.ndarray]:
@@ -330,9 +381,10 @@ def heard_scene(clip: Clip, recipe: Recipe, store: Store) -> Scene:
 def misheard_scenes(clip: Clip, recipe: Recipe, store: Store) -> list[Scene]:
     """What the same engines made of the raw mix, without decoupling: one scene for each hearing of the words.
 
-    [] where the recipe does not have the mix listened to (`questions.mishear`).
+    [] where the recipe does not have the mix listened to (`questions.mishear`), or an engine failed on this one.
     """
-    if not hear.mishears(recipe):
+    separation = hear.node(recipe, "separate")
+    if not hear.mishears(recipe) or any(hear.missing([clip], n, separation, store) for n in hear.spare(recipe)):
         return []
     voices, sounds = (_heard(clip, hear.node(recipe, stage, "mix"), recipe, store) for stage in hear.MISHEARD)
     texts = {tuple(w.text for w in p.words): p for p in reversed(_heard_words(clip, recipe, store))}
@@ -483,10 +535,12 @@ def _row(
         answers_from="truth" if told else clip.answers,
         heard_by=heard.heard_by,
         key="0" * 64,
+        origins=clip.origins,
     )
     hard = subsets(scene, level(question))
     row = replace(row, difficulty=difficulty(scene, question), subsets=hard)
-    row = replace(row, key=key("item", clip.sha256, row))
+    row = replace(row, key=key("item", clip.sha256, row))  # of what it says, not of what made it: see Item
+    row = replace(row, seed=recipe.seed, paqa_version=__version__)
     if invalid := _invalid("item", _bare(row)):
         return Quarantined(row.id, "compose", "schema", invalid, clip.sha256)
     return row

@@ -39,8 +39,9 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe")
     build.add_argument("--quiet", action="store_true", help="no progress")
 
-    check = commands.add_parser("check", help="validate shards: schema, audio, rationale round trip, balance")
+    check = commands.add_parser("check", help="validate shards: schema, audio, lineage, rationale round trip, balance")
     check.add_argument("dir", type=Path)
+    check.add_argument("--license", metavar="ID", help="may it be published under this one? (default: the recipe's)")
 
     audit = commands.add_parser("audit", help="what was heard against the truth, where there is truth")
     audit.add_argument("dir", type=Path)
@@ -134,7 +135,7 @@ def run_check(args: argparse.Namespace) -> int:
     """`paqa check`: exit 1 where there are problems."""
     from paqa.check import check, text
 
-    found = check(args.dir)
+    found = check(args.dir, args.license)
     print(text(found))
     return 1 if found.problems else 0
 

@@ -198,6 +198,7 @@ class Recipe:
     name: Name
     sources: tuple[SourceConfig, ...]
     description: str = ""
+    license: str | None = None  # that the dataset shall come under; what does not permit it is quarantined
     seed: int = 0
     profile: Literal["embedded", "paper"] = "embedded"
     mix: tuple[MixConfig, ...] = ()
@@ -305,9 +306,12 @@ def _toml_value(text: str) -> Any:
 
 def check(recipe: Recipe) -> None:
     """What a schema cannot say: names that refer to each other, engines that exist and know their parameters."""
+    from paqa import rights
     from paqa.questions import TEMPLATES
     from paqa.sources import check as check_source
 
+    if recipe.license is not None:
+        rights.target(recipe.license)
     names = [s.name for s in recipe.sources]
     if not names:
         raise PaqaError("sources: the recipe has none; name at least one")

@@ -96,7 +96,8 @@ def plan(items: Sequence[Item], clips: Sequence[Clip], config: ShardConfig) -> l
         chosen = sorted((i for i in items if i.split == split), key=lambda i: i.id)
         for part in _cut(chosen, audio, config.max_mb * 1_000_000):
             used = {i.clip_id: audio[i.clip_id].sha256 for i in part}
-            digest = key(FORMAT, config.row_group_mb, [i.key for i in part])
+            made = sorted({(i.paqa_version, i.seed) for i in part})  # in the bytes, but in no row's key
+            digest = key(FORMAT, config.row_group_mb, made, [i.key for i in part])
             plans.append(ShardPlan(split, f"{split}-{digest[:16]}.parquet", tuple(part), used))
     return plans
 

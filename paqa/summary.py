@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from paqa import card, shard
+from paqa import card, rights, shard
 from paqa.errors import PaqaError
 from paqa.hear import Spent
 from paqa.recipe import Recipe
@@ -68,6 +68,8 @@ class Summary:
     shards: tuple[str, ...]
     shard_bytes: int
     warnings: tuple[str, ...] = ()
+    license: str | None = None  # that all of it comes under; None where no one licence covers all
+    by_license: dict[str, int] = dataclasses.field(default_factory=dict)  # rows by their material's
 
 
 @contextmanager
@@ -102,7 +104,7 @@ def finish(
     shards: Sequence[Path],
     warnings: Sequence[str] = (),
 ) -> Summary:
-    """Write clips.parquet, build.json and the card; returns the summary."""
+    """Write clips.parquet, build.json, the card and LICENSE.md; returns the summary."""
     done = Summary(
         name=recipe.name,
         out=str(out),
@@ -122,10 +124,13 @@ def finish(
         shards=tuple(p.name for p in shards),
         shard_bytes=sum(p.stat().st_size for p in shards),
         warnings=tuple(warnings),
+        license=rights.of_dataset(items, recipe.license),
+        by_license={share.license: share.rows for share in rights.roll_up(items, clips)},
     )
     shard.write_table(out / "clips.parquet", Clip, sorted(clips, key=lambda c: c.id))
     write_atomically(out / "build.json", msgspec.json.format(msgspec.json.encode(done)))
     write_atomically(out / "README.md", card.render(recipe, done, clips, items).encode())
+    write_atomically(out / "LICENSE.md", card.licenses(recipe, done, clips, items).encode())
     return done
 
 
@@ -165,6 +170,7 @@ def facts(done: Summary) -> list[tuple[str, str]]:
         ("answers", _listed(done.by_answer)),
         ("difficulty", ", ".join(filter(None, (f"{done.difficulty:.2f} on average", _listed(done.by_subset))))),
         ("reflected", _reflected(done)),
+        ("licence", done.license or f"no one covers all ({', '.join(done.by_license)})"),
         ("quarantined", f"{total - done.items} of {total}" + (f": {reasons}" if reasons else "")),
         ("shards", f"{len(done.shards)} in {done.out}/data, {done.shard_bytes / 1e6:.1f} MB"),
     ]
