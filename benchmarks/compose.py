@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from paqa import build, hear, recipe, shortcuts
+from paqa.elsewhere import elsewhere, survey
 from paqa.hear import Perception
 from paqa.recipe import Recipe
 from paqa.store import Store
@@ -81,12 +82,15 @@ def main() -> None:
         if args.profile:
             profile.enable()
         began = time.process_time()
-        done = build.compose(clips, config, store)
+        done = build.compose(clips, config, store, elsewhere(clips, survey(clips, config, store)))
         spent = time.process_time() - began
         profile.disable()
         report(clips, done.items, Counter(q.reason for q in done.quarantined), spent)
         if args.guess:
-            print(shortcuts.text(shortcuts.measure(shortcuts.texts(done.items), config.gates.shortcut_points).report))
+            began = time.process_time()
+            thinned = shortcuts.thin(shortcuts.texts(done.items), config.gates)
+            print(f"shortcuts   {time.process_time() - began:.1f} s, {len(thinned.left_out)} rows left out")
+            print(shortcuts.text(thinned.scored.report))
         if args.profile:
             pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
 

@@ -26,7 +26,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.progress import Progress
 from flows.server import Server, running
 from paqa import build as walk
-from paqa import contamination, fingerprint, hear, labels, shard, shortcuts, split, summary
+from paqa import contamination, fingerprint, hear, shard, shortcuts, split, summary
+from paqa.elsewhere import Survey, elsewhere, survey
 from paqa.hear import Hearing
 from paqa.recipe import Recipe
 from paqa.store import Store
@@ -229,13 +230,12 @@ def _batch_seconds(clips: Sequence[Clip], workers: int) -> float:
 def compose(run: Run, clips: list[Clip]) -> list[Item]:
     """Scenes, questions, rationales and gates."""
     jobs = walk.batches(clips, lambda c: c.duration_ms / 1000, _batch_seconds(clips, run.workers.count))
-    foreign = labels.translations(clips)
-    calls = [
-        partial(walk.compose, batch, run.recipe, run.store, {c.id: foreign[c.id] for c in batch if c.id in foreign})
-        for batch in jobs
-    ]
+    sizes = [len(batch) for batch in jobs]
+    surveys = work(run, "survey", [partial(survey, batch, run.recipe, run.store) for batch in jobs], sizes)
+    others = elsewhere(clips, sum(surveys, Survey()))
+    calls = [partial(walk.compose, batch, run.recipe, run.store, {c.id: others[c.id] for c in batch}) for batch in jobs]
     items: list[Item] = []
-    for result in work(run, "compose", calls, [len(b) for b in jobs]):
+    for result in work(run, "compose", calls, sizes):
         items += result.items
         run.lost += result.quarantined
         run.spent("compose", result.spent)
@@ -253,19 +253,13 @@ def gate(run: Run, items: list[Item]) -> list[Item]:
         items = [item for item in items if item.id not in gone]
     if gates.shortcuts == "off":
         return items
-    found = _guess(run, items)
-    kept, lost = shortcuts.mark(items, found.dependence, gates)
+    rows = shortcuts.texts(items)
+    thinned = work(run, "shortcuts", [partial(shortcuts.thin, rows, gates)], [len(rows)], "rows")[0]
+    kept, lost = shortcuts.mark(items, thinned)
     run.lost += lost
-    report = _guess(run, kept).report if lost else found.report
-    if warning := shortcuts.enforce(report, gates, run.out):
+    if warning := shortcuts.enforce(thinned.scored.report, gates, run.out):
         run.warnings.append(warning)
     return kept
-
-
-def _guess(run: Run, items: list[Item]) -> shortcuts.Scored:
-    rows = shortcuts.texts(items)
-    calls = [partial(shortcuts.measure, rows, run.recipe.gates.shortcut_points)]
-    return work(run, "shortcuts", calls, [len(rows)], "rows")[0]
 
 
 def write(run: Run, items: list[Item], clips: list[Clip]) -> list[Path]:

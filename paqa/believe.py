@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from paqa import invent
 from paqa.questions import TEMPLATES, given, matching
 from paqa.questions.context import Context, alike, same
-from paqa.questions.draft import NONE, Draft
+from paqa.questions.draft import ALONE, NONE, Draft, Elsewhere
 from paqa.questions.prose import NUMBERS, lower, normal, rng_for, tidy
 from paqa.recipe import QuestionsConfig
 from paqa.types import Question, Scene
@@ -23,23 +23,15 @@ class Belief:
     guessed: bool = False
 
 
-class Careless(Context):
-    """A context in which a template asks whatever it can: nothing is left out for being too common."""
-
-    def passed_over(self, common: bool) -> bool:
-        """Never."""
-        return False
-
-
 def believe(
-    scene: Scene, question: Question, config: QuestionsConfig, seed: int, foreign: Sequence[str] = ()
+    scene: Scene, question: Question, config: QuestionsConfig, seed: int, elsewhere: Elsewhere = ALONE
 ) -> Belief | None:
     """What a listener to whom the scene is like this makes of a question; None where none of the choices follows."""
     if question.template == given.NAME:
         return _given(scene, question, config, seed)
     if question.template == "absent_sound":
         return _absent(scene, question)
-    ctx = Careless(scene, config, rng_for(seed, scene.clip_id, question.template), foreign)
+    ctx = Context(scene, config, rng_for(seed, scene.clip_id, question.template), elsewhere)
     found = [d for d in TEMPLATES[question.template].drafts(ctx) if _asks(d.texts, question.text)]
     named = {at: d for d in found if (at := _choice(question.choices, d)) is not None}
     if found and NONE in question.choices and not named:
@@ -85,7 +77,7 @@ def _pieces(text: str) -> list[str]:
 
 def _given(scene: Scene, question: Question, config: QuestionsConfig, seed: int) -> Belief | None:
     """The choice of a question that a source brought along which something in the scene supports."""
-    ctx = Careless(scene, config, rng_for(seed, scene.clip_id, question.id))
+    ctx = Context(scene, config, rng_for(seed, scene.clip_id, question.id))
     for index, choice in enumerate(question.choices):
         wrong = [c for c in question.choices if c != choice]
         if found := given.support(ctx, question.text, choice, wrong):

@@ -22,7 +22,7 @@ from paqa import __version__, fingerprint, gates, hear, labels, mix, prosody, ra
 from paqa.audio import decode, digest, flac, is_silent, read_flac, rms, windows
 from paqa.errors import PaqaError, Rejected
 from paqa.hear import Hearing, Perception, Spent
-from paqa.questions import TEMPLATES, generate, given, level, question_id
+from paqa.questions import ALONE, TEMPLATES, Elsewhere, generate, given, level, question_id
 from paqa.questions.difficulty import difficulty, subsets
 from paqa.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.scene import compose as compose_scene
@@ -445,33 +445,38 @@ def _measured(clip: Clip, scene: Scene, recipe: Recipe, store: Store) -> Scene:
     return prosody.measured(scene, f"{clip.sha256}:{speech}", stems, store)
 
 
+def asked_scene(clip: Clip, heard: Scene, recipe: Recipe, store: Store) -> Scene:
+    """The scene that questions are asked about: the truth where the recipe trusts it, else what was heard; measured."""
+    truth = clip.truth if clip.answers == "truth" else None
+    return _measured(clip, truth or labels.carry(heard, clip.truth), recipe, store)
+
+
 def compose(
-    clips: Sequence[Clip], recipe: Recipe, store: Store, foreign: Mapping[str, Sequence[str]] | None = None
+    clips: Sequence[Clip], recipe: Recipe, store: Store, elsewhere: Mapping[str, Elsewhere] | None = None
 ) -> Composed:
     """Scenes, questions, rationales and gates for a batch of clips that have been heard.
 
-    `foreign` are other clips' translations by id of the clip, as `labels.translations` finds them.
+    `elsewhere` is what other clips hold, by id of the clip.
     """
     began = time.perf_counter()
     items: list[Item] = []
     lost: list[Quarantined] = []
     for clip in clips:
-        kept, dropped = compose_clip(clip, recipe, store, (foreign or {}).get(clip.id, ()))
+        kept, dropped = compose_clip(clip, recipe, store, (elsewhere or {}).get(clip.id, ALONE))
         items += kept
         lost += dropped
     return Composed(tuple(items), tuple(lost), _spent(began, clips))
 
 
 def compose_clip(
-    clip: Clip, recipe: Recipe, store: Store, foreign: Sequence[str] = ()
+    clip: Clip, recipe: Recipe, store: Store, elsewhere: Elsewhere = ALONE
 ) -> tuple[list[Item], list[Quarantined]]:
     """The rows of one clip, and what a gate kept out. Given questions come beside the templates' own."""
     heard = heard_scene(clip, recipe, store)
     if invalid := _invalid("clip", clip) or _invalid("scene", heard):
         return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
-    truth = clip.truth if clip.answers == "truth" else None
-    scene = _measured(clip, truth or labels.carry(heard, clip.truth), recipe, store)
-    questions = generate(scene, recipe.asking(clip.corpus), recipe.seed, foreign)
+    scene = asked_scene(clip, heard, recipe, store)
+    questions = generate(scene, recipe.asking(clip.corpus), recipe.seed, elsewhere)
     if not questions and not clip.questions:
         detail = f"{clip.uri}: no question can be asked safely ({len(scene.turns)} turns, {len(scene.events)} events)"
         return [], [Quarantined(clip.id, "questions", "nothing_to_ask", detail, clip.sha256)]
@@ -483,11 +488,11 @@ def compose_clip(
             lost.append(Quarantined(name, "questions", question.reason, question.detail, clip.sha256))
         else:
             questions.append(question)
-    known = [heard] if truth else []  # what was misheard even with decoupling
+    known = [heard] if clip.answers == "truth" and clip.truth else []  # what was misheard even with decoupling
     misheard = reflect.compare(scene, [*misheard_scenes(clip, recipe, store), *known])
     kept: list[Question] = []
     for variant, question in enumerate(questions):
-        reflection = reflect.reflect(scene, question, misheard, recipe.questions, recipe.seed, foreign)
+        reflection = reflect.reflect(scene, question, misheard, recipe.questions, recipe.seed, elsewhere)
         row = _row(clip, scene, heard, question, variant, reflection, recipe, kept)
         if isinstance(row, Item):
             items.append(row)

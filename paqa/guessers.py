@@ -59,9 +59,9 @@ class Guesses:
     sure: list[float]
 
 
-def guess(rows: Sequence[Text]) -> Guesses:
-    """What every guesser makes of every row, in the given order; give rows in order of id."""
-    folds = _folds(rows)
+def guess(rows: Sequence[Text], draw: str = "") -> Guesses:
+    """What every guesser makes of every row, in the given order; give rows in order of id; `draw` names the folds."""
+    folds = _folds(rows, draw)
     right = {
         "position": _position(rows, folds),
         "longest": _longest(rows, 1),
@@ -74,13 +74,13 @@ def guess(rows: Sequence[Text]) -> Guesses:
     return Guesses(right, sure)
 
 
-def _folds(rows: Sequence[Text]) -> np.ndarray:
+def _folds(rows: Sequence[Text], draw: str = "") -> np.ndarray:
     """The fold of each row, by digest of its group; by clip where one group holds more than half of the rows."""
     import numpy as np
 
     sizes = Counter(row.group for row in rows)
     grouped = bool(sizes) and 2 * max(sizes.values()) <= len(rows)
-    return np.array([_digest(row.group if grouped else row.clip_id) % FOLDS for row in rows], dtype=int)
+    return np.array([_digest(draw + (row.group if grouped else row.clip_id)) % FOLDS for row in rows], dtype=int)
 
 
 def _digest(text: str) -> int:
