@@ -18,21 +18,19 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from paqa import __version__, fingerprint, gates, hear, labels, mix, prosody, rationale, reflect, rights, sources
-from paqa.audio import decode, digest, flac, is_silent, read_flac, rms, windows
+from paqa import __version__, fingerprint, gates, hear, mix, rationale, reflect, rights, scenes, sources
+from paqa.audio import decode, digest, flac, is_silent, read_flac, windows
 from paqa.errors import PaqaError, Rejected
-from paqa.hear import Hearing, Perception, Spent
+from paqa.hear import Spent
 from paqa.questions import ALONE, TEMPLATES, Elsewhere, generate, given, level, question_id
 from paqa.questions.difficulty import difficulty, subsets
 from paqa.recipe import AudioConfig, Recipe, SourceConfig
-from paqa.scene import compose as compose_scene
 from paqa.schema import problems
 from paqa.shard import ShardPlan
 from paqa.shard import write as write_shard_file
-from paqa.spans import interval, merge
 from paqa.split import side
 from paqa.store import Store, key
-from paqa.types import Audio, Clip, Item, Origin, Quarantined, Question, Recording, Scene, Word
+from paqa.types import Audio, Clip, Item, Origin, Quarantined, Question, Recording, Scene
 
 INGEST = 1  # raise when decoding or cutting changes what comes out
 LONGEST_ID = 120  # characters of a clip's id: ids of questions, with their template, stay under 200
@@ -369,88 +367,6 @@ def batches(things: Sequence[T], size: Callable[[T], float], limit: float) -> li
     return groups
 
 
-def heard_scene(clip: Clip, recipe: Recipe, store: Store) -> Scene:
-    """What the engines heard in a clip, as one scene; MissingObject where something has not been heard."""
-    words = _heard_words(clip, recipe, store)
-    voices, sounds = (_heard(clip, hear.node(recipe, stage), recipe, store) for stage in ("diarize", "tag"))
-    scene = _one_scene(clip, voices, sounds, words[0], words[1].words if len(words) > 1 else None)
-    separation = hear.node(recipe, "separate")
-    return replace(scene, snr_db=_heard_snr(clip, scene, separation, store), heard_by=hear.heard_by(recipe))
-
-
-def misheard_scenes(clip: Clip, recipe: Recipe, store: Store) -> list[Scene]:
-    """What the same engines made of the raw mix, without decoupling: one scene for each hearing of the words.
-
-    [] where the recipe does not have the mix listened to (`questions.mishear`), or an engine failed on this one.
-    """
-    separation = hear.node(recipe, "separate")
-    if not hear.mishears(recipe) or any(hear.missing([clip], n, separation, store) for n in hear.spare(recipe)):
-        return []
-    voices, sounds = (_heard(clip, hear.node(recipe, stage, "mix"), recipe, store) for stage in hear.MISHEARD)
-    texts = {tuple(w.text for w in p.words): p for p in reversed(_heard_words(clip, recipe, store))}
-    return [_one_scene(clip, voices, sounds, words) for words in reversed(texts.values())]
-
-
-def _heard(clip: Clip, node: Hearing, recipe: Recipe, store: Store) -> Perception:
-    return hear.perception(clip, node, hear.node(recipe, "separate"), store)
-
-
-def _heard_words(clip: Clip, recipe: Recipe, store: Store) -> list[Perception]:
-    """The hearings of the words, the one that they are taken from first."""
-    config = recipe.hearing("transcribe")
-    stems = dict.fromkeys(on for on in (config.stem, config.align) if on)
-    return [_heard(clip, hear.node(recipe, "transcribe", on), recipe, store) for on in stems]
-
-
-def _one_scene(
-    clip: Clip, voices: Perception, sounds: Perception, words: Perception, aligned: Sequence[Word] | None = None
-) -> Scene:
-    """Hearings of a clip as one scene; `aligned` are the words heard a second time."""
-    return compose_scene(
-        clip.id,
-        clip.duration_ms,
-        voices.turns,
-        words.words,
-        aligned,
-        sounds.events,
-        words.language if words.words else None,
-        exclusive=voices.exclusive,
-        doubts=words.doubts,
-    )
-
-
-def _heard_snr(clip: Clip, scene: Scene, separation: Hearing, store: Store) -> float | None:
-    """Speech stem over background stem within the turns, in dB, one decimal; None where one of them is absent."""
-    if not scene.turns or not scene.events:
-        return None
-    spoken = merge(interval(t) for t in scene.turns)
-    levels = []
-    for name in ("speech", "background"):
-        audio = hear.stem(clip, name, separation, store)
-        cuts = [audio.samples[:, a * audio.rate // 1000 : b * audio.rate // 1000] for a, b in spoken]
-        levels.append(rms(np.concatenate(cuts, axis=1)))
-    return round(20 * float(np.log10(levels[0] / levels[1])), 1) if min(levels) > 0 else None
-
-
-def _measured(clip: Clip, scene: Scene, recipe: Recipe, store: Store) -> Scene:
-    """The scene with levels and pitches: on the clean speech of a composed clip's truth, else on the speech stem."""
-    separation = hear.node(recipe, "separate")
-    clean = clip.reference_sha256 if clip.answers == "truth" and clip.truth else None
-    speech = clean or hear.heard_key(clip, separation, separation)
-
-    def stems() -> tuple[Audio, Audio]:
-        voices, whole = read_flac(store.get(speech, ".flac")), hear.stem(clip, "mix", separation, store)
-        return voices, Audio(whole.samples - voices.samples, whole.rate)
-
-    return prosody.measured(scene, f"{clip.sha256}:{speech}", stems, store)
-
-
-def asked_scene(clip: Clip, heard: Scene, recipe: Recipe, store: Store) -> Scene:
-    """The scene that questions are asked about: the truth where the recipe trusts it, else what was heard; measured."""
-    truth = clip.truth if clip.answers == "truth" else None
-    return _measured(clip, truth or labels.carry(heard, clip.truth), recipe, store)
-
-
 def compose(
     clips: Sequence[Clip], recipe: Recipe, store: Store, elsewhere: Mapping[str, Elsewhere] | None = None
 ) -> Composed:
@@ -472,10 +388,10 @@ def compose_clip(
     clip: Clip, recipe: Recipe, store: Store, elsewhere: Elsewhere = ALONE
 ) -> tuple[list[Item], list[Quarantined]]:
     """The rows of one clip, and what a gate kept out. Given questions come beside the templates' own."""
-    heard = heard_scene(clip, recipe, store)
+    heard = scenes.heard(clip, recipe, store)
     if invalid := _invalid("clip", clip) or _invalid("scene", heard):
         return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
-    scene = asked_scene(clip, heard, recipe, store)
+    scene = scenes.asked(clip, heard, recipe, store)
     questions = generate(scene, recipe.asking(clip.corpus), recipe.seed, elsewhere)
     if not questions and not clip.questions:
         detail = f"{clip.uri}: no question can be asked safely ({len(scene.turns)} turns, {len(scene.events)} events)"
@@ -489,7 +405,7 @@ def compose_clip(
         else:
             questions.append(question)
     known = [heard] if clip.answers == "truth" and clip.truth else []  # what was misheard even with decoupling
-    misheard = reflect.compare(scene, [*misheard_scenes(clip, recipe, store), *known])
+    misheard = reflect.compare(scene, [*scenes.misheard(clip, recipe, store), *known])
     kept: list[Question] = []
     for variant, question in enumerate(questions):
         reflection = reflect.reflect(scene, question, misheard, recipe.questions, recipe.seed, elsewhere)

@@ -10,8 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from paqa import labels, questions
-from paqa.build import asked_scene, heard_scene
+from paqa import labels, questions, scenes
 from paqa.questions import Elsewhere
 from paqa.questions.names import UNASKED
 from paqa.recipe import QuestionsConfig, Recipe
@@ -34,7 +33,8 @@ def survey(clips: Iterable[Clip], recipe: Recipe, store: Store) -> Survey:
     """Count a batch of clips that have been heard."""
     found = Survey()
     for clip in clips:
-        scene = asked_scene(clip, heard_scene(clip, recipe, store), recipe, store)
+        known = clip.truth if clip.answers == "truth" else None
+        scene = scenes.asked(clip, known or scenes.heard(clip, recipe, store), recipe, store)
         found += count(scene, recipe.asking(clip.corpus), recipe.seed)
     return found
 

@@ -17,7 +17,7 @@ from test_walk import rows  # noqa: F401
 
 import paqa as package
 from paqa import build as walk
-from paqa import check, hear, rights, shard
+from paqa import check, hear, rights, scenes, shard
 from paqa.audio import decode, digest, read_flac
 from paqa.engines.base import engine_class, package_file
 from paqa.errors import PaqaError
@@ -251,11 +251,11 @@ def test_a_raw_mix_that_cannot_be_heard_loses_its_mishearing_only(tmp_path):
     recipe, store = for_folder(tmp_path), Store(tmp_path / "store")
     clip = heard(recipe, store)
     everything, _ = walk.compose_clip(clip, recipe, store)
-    assert walk.misheard_scenes(clip, recipe, store)
+    assert scenes.misheard(clip, recipe, store)
     separation = hear.node(recipe, "separate")
     (gone, *_) = hear.spare(recipe)
     Path(store._path(hear.heard_key(clip, gone, separation), ".json")).unlink()
-    assert walk.misheard_scenes(clip, recipe, store) == []
+    assert scenes.misheard(clip, recipe, store) == []
     left, lost = walk.compose_clip(clip, recipe, store)
     assert lost == []
     assert [(i.id, i.question) for i in left] == [(i.id, i.question) for i in everything]
