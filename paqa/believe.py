@@ -23,6 +23,12 @@ class Belief:
     guessed: bool = False
 
 
+class Careless(Context):
+    """The context of somebody who takes the nearest of the choices."""
+
+    careless = True
+
+
 def believe(
     scene: Scene, question: Question, config: QuestionsConfig, seed: int, elsewhere: Elsewhere = ALONE
 ) -> Belief | None:
@@ -31,7 +37,7 @@ def believe(
         return _given(scene, question, config, seed)
     if question.template == "absent_sound":
         return _absent(scene, question)
-    ctx = Context(scene, config, rng_for(seed, scene.clip_id, question.template), elsewhere)
+    ctx = Careless(scene, config, rng_for(seed, scene.clip_id, question.template), elsewhere)
     found = [d for d in TEMPLATES[question.template].drafts(ctx) if _asks(d.texts, question.text)]
     named = {at: d for d in found if (at := _choice(question.choices, d)) is not None}
     if found and NONE in question.choices and not named:
@@ -44,12 +50,15 @@ def _choice(choices: Sequence[str], draft: Draft) -> int | None:
     """Which of the choices an answer is; of numbers the one nearest to it, if that is clear and nothing contradicts."""
     if draft.answer in choices or NONE in choices:
         return choices.index(draft.answer) if draft.answer in choices else None
-    value, offered = amount(draft.answer), [amount(c) for c in choices]
     told = normal(draft.answer.removeprefix("About "))
-    if value is None or None in offered or f" {told} " in f" {normal(draft.reasoning)} ":
-        return None
-    far = [abs(n - value) for n in offered if n is not None]
-    return far.index(min(far)) if far.count(min(far)) == 1 else None
+    return None if f" {told} " in f" {normal(draft.reasoning)} " else nearest(choices, draft.answer)
+
+
+def nearest(choices: Sequence[str], answer: str) -> int | None:
+    """Of choices that are amounts, the one nearest to an amount; None where two are, or any is none."""
+    value, offered = amount(answer), [amount(c) for c in choices]
+    far = [abs(n - value) for n in offered if n is not None and value is not None]
+    return far.index(min(far)) if len(far) == len(choices) and far.count(min(far)) == 1 else None
 
 
 def amount(text: str) -> int | None:

@@ -17,6 +17,7 @@ from paqa.audio import read_flac
 from paqa.errors import PaqaError
 from paqa.recipe import Recipe
 from paqa.schema import problems
+from paqa.train.rewards import perception
 from paqa.types import Item, Spanned, Split
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ class Checked:
     clips: set[str] = field(default_factory=set)
     splits: Counter[str] = field(default_factory=Counter)
     tasks: Counter[str] = field(default_factory=Counter)
-    positions: Counter[int | None] = field(default_factory=Counter)
-    choices: Counter[int] = field(default_factory=Counter)
+    positions: Counter[tuple[int, int | None]] = field(
+        default_factory=Counter
+    )  # number of choices, index of the answer
     reflected: Counter[str] = field(default_factory=Counter)
     sides: dict[str, set[Split]] = field(default_factory=lambda: defaultdict(set))
     heard: dict[str, str] = field(default_factory=dict)  # digest of the audio bytes -> what was wrong with them, or ""
@@ -111,8 +113,7 @@ def _row(row: dict[str, Any], found: Checked) -> Iterator[str]:
     found.clips.add(item.clip_id)
     found.splits[item.split] += 1
     found.tasks[item.task] += 1
-    found.positions[item.answer_index] += 1
-    found.choices[len(item.choices)] += 1
+    found.positions[len(item.choices), item.answer_index] += 1
     found.reflected.update([item.reflection.partition(":")[0]] if item.reflection else [])
     for group in item.group.split("+"):
         found.sides[f"group {group!r}"].add(item.split)
@@ -182,6 +183,8 @@ def _answer(item: Item) -> Iterator[str]:
         return
     if (trace.env, trace.speakers, trace.asr) != rationale.perceive(item.scene):
         yield "rationale: ENV, SPEAKER or ASR differ from the scene"
+    if (score := perception(item.rationale, item.scene, item.answer_index is None)) < 1.0:
+        yield f"rationale: its perceptual consistency with the scene is {score:.3f}, expected 1"
     if (item.reflected, item.reflected) != (trace.reflect is not None, item.reflection is not None):
         yield f"reflected is {item.reflected}, reflection {item.reflection!r}, and the rationale says otherwise"
     if trace.final and trace.response.index == item.answer_index:
@@ -206,16 +209,21 @@ def _listed(counts: Counter[str]) -> str:
     return f" ({', '.join(f'{k} {v}' for k, v in sorted(counts.items()))})" if counts else ""
 
 
+def _positions(found: Counter[tuple[int, int | None]]) -> Iterator[str]:
+    """Where the answers stand, for each number of choices."""
+    for size in sorted({size for size, _ in found}):
+        rows = sum(n for (k, _), n in found.items() if k == size)
+        shares = ", ".join(f"{chr(65 + i)} {found[size, i] / rows:.1%}" for i in range(size))
+        yield f"{f'{size} choices':<12} {rows} rows{f', answers at {shares}' if size else ', open-ended'}"
+
+
 def text(found: Checked) -> str:
     """The report a person reads."""
-    chosen = sorted((i, n) for i, n in found.positions.items() if i is not None)
-    letters = (f"{chr(65 + i)} {n / sum(n for _, n in chosen):.1%}" for i, n in chosen)
     lines = [
         f"rows         {found.rows} about {len(found.clips)} clips",
         f"splits       {', '.join(f'{k} {v}' for k, v in sorted(found.splits.items()))}",
         f"tasks        {', '.join(f'{k} {v}' for k, v in found.tasks.most_common())}",
-        f"choices      {', '.join(f'{v} rows with {k}' for k, v in sorted(found.choices.items()))}",
-        f"positions    {', '.join(letters)}",
+        *_positions(found.positions),
         f"reflected    {found.reflected.total()} rows{_listed(found.reflected)}",
         *([f"licence      {found.license} asked of every row"] if found.license else []),
         f"problems     {len(found.problems) or 'none'}",

@@ -94,10 +94,9 @@ def _level_difference(speech: Audio, background: Audio, spoken: Sequence[Interva
     return round(20 * float(np.log10(levels[0] / levels[1])), 1) if min(levels) > 0 else None
 
 
-def _measured(clip: Clip, scene: Scene, recipe: Recipe, store: Store) -> Scene:
-    """The scene with levels and pitches: on the clean speech of a composed clip's truth, else on the speech stem."""
+def measured(clip: Clip, scene: Scene, recipe: Recipe, store: Store, clean: str | None = None) -> Scene:
+    """The scene with levels and pitches, measured on the speech stem or on other stored samples of the speech alone."""
     separation = hear.node(recipe, "separate")
-    clean = clip.reference_sha256 if clip.answers == "truth" and clip.truth else None
     speech = clean or hear.heard_key(clip, separation, separation)
 
     def stems() -> tuple[Audio, Audio]:
@@ -108,6 +107,10 @@ def _measured(clip: Clip, scene: Scene, recipe: Recipe, store: Store) -> Scene:
 
 
 def asked(clip: Clip, heard: Scene, recipe: Recipe, store: Store) -> Scene:
-    """The scene that questions are asked about: the truth where the recipe trusts it, else what was heard; measured."""
-    truth = clip.truth if clip.answers == "truth" else None
-    return _measured(clip, truth or labels.carry(heard, clip.truth), recipe, store)
+    """The scene that questions are asked about: the truth where the recipe trusts it, else what was heard.
+
+    Levels and pitches are measured: on the clean speech of a composed clip's truth, else on the speech stem.
+    """
+    if clip.answers == "truth" and clip.truth:
+        return measured(clip, clip.truth, recipe, store, clip.reference_sha256)
+    return measured(clip, labels.carry(heard, clip.truth), recipe, store)

@@ -53,7 +53,7 @@ def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
         clip_id=clip.id,
         split=clip.split,
         truth=clip.truth,
-        heard=scenes.heard(clip, recipe, store),
+        heard=scenes.measured(clip, scenes.heard(clip, recipe, store), recipe, store),
         tags=hear.perception(clip, tagging, separation, store).tags,
         group=clip.corpus,
         turns_known=clip.uri.startswith("mix:") or bool(clip.truth.turns),

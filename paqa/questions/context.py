@@ -51,6 +51,8 @@ MISSING = (
 class Context:
     """A scene prepared for questions; `rng` is seeded by the clip and the template."""
 
+    careless = False  # whether amounts may be far from those that are offered, as for a listener who must choose
+
     def __init__(self, scene: Scene, config: QuestionsConfig, rng: random.Random, elsewhere: Elsewhere = ALONE):
         self.scene = scene
         self.config = config
