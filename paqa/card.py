@@ -76,7 +76,9 @@ def _covered(done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> lis
     if done.license:
         lines = ["", f"The dataset comes under {done.license}; what it is made of keeps its own licence:"]
     else:
-        lines = ["", "No one licence covers all of the dataset. Each row comes under those of its material:"]
+        torn = sum(rights.common(texts) is None for texts in map(rights.texts, items))
+        lines = ["", "No one licence covers all of the dataset; each row comes under those of its material."]
+        lines[1] += f" For {torn} rows no one licence does that either: ask before you pass them on." * bool(torn)
     if out := done.quarantined.get("license"):
         lines += ["", f"{out} recordings were left out because theirs does not permit that."]
     lines += ["", "| licence | rows | clips | minutes | recordings |", "|---|---|---|---|---|"]

@@ -197,7 +197,11 @@ def common(licenses: Iterable[str]) -> str | None:
 
     Whatever is added, the licences that are left can only become fewer.
     """
-    found = {one for text in licenses for one in parts(text)}
+    return _common(frozenset(one for text in licenses for one in parts(text)))
+
+
+@cache
+def _common(found: frozenset[License]) -> str | None:
     able = {one.id for one in found if RANK.get(one.kind) and _versioned(one)}
     goals = [read(name) for name in {*TARGETS, *able}]
     fitting = [goal for goal in goals if not any(_refusal(one, goal) for one in found)]

@@ -156,6 +156,8 @@ def test_the_card_rolls_licences_up(built, items, recipe):
         mine = [i for i in items if share.license in {one.id for o in i.origins for one in rights.parts(o.license)}]
         assert (share.rows, share.clips) == (len(mine), len({i.clip_id for i in mine}))
         assert f"| {share.license} | {share.rows} | {share.clips} | {share.minutes:.1f} |" in card.text
+    torn = [i for i in items if rights.common(rights.texts(i)) is None]
+    assert f"For {len(torn)} rows no one licence does that either" in card.text
     named = (built.out / "LICENSE.md").read_text()
     assert all(o.license in named for i in items for o in i.origins)
     assert built.summary["by_license"] == {s.license: s.rows for s in rights.roll_up(items, clips)}
