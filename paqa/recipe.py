@@ -170,6 +170,7 @@ class GatesConfig:
     shortcuts: Literal["fail", "warn", "off"] = "fail"  # where the text alone answers more questions than chance would
     shortcut_points: Annotated[float, Meta(ge=0, le=100)] = 3.0  # percent above chance that are allowed
     thin: Unit = 0.2  # rows of templates that can be guessed are left out, up to this share of all; 0 leaves none out
+    listener: str = ""  # a language model that guesses too: "smollm2", a folder or a Hub id; "" for none
     min_audio_dependence: Unit = 0.0  # rows that the text alone answers more surely fall out; 0 keeps all
     near_duplicates: bool = True  # find copies that are louder, resampled, encoded or cut otherwise, by fingerprint
     benchmarks: tuple[BenchmarkConfig, ...] = ()  # what evaluations use and training must not

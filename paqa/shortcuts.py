@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import msgspec
 
 from paqa.errors import PaqaError
 from paqa.guessers import Text, guess
+from paqa.listener import listen
 from paqa.questions.prose import rng_for
 from paqa.recipe import GatesConfig
 from paqa.store import key, write_atomically
@@ -133,8 +134,9 @@ def thin(rows: Sequence[Text], config: GatesConfig) -> Thinned:
     """
     left_out: dict[str, float] = {}
     rest = list(rows)
+    told = listen(rows, config.listener) if config.listener else None
     for n in range(ROUNDS if config.thin else 0):
-        found = measure(rest, config.shortcut_points, f"round {n}")
+        found = measure(rest, config.shortcut_points, f"round {n}", told)
         easy = {t.name for t in found.report.templates if not all(g.passes for g in t.guessers.values())}
         sure = {row.id: _sure(found.dependence[row.id], row) for row in rest if row.template in easy}
         given = {row.id for row in rest if row.id in sure and _drawn(row, n) * sure[row.id] >= 1 / len(row.choices)}
@@ -142,10 +144,10 @@ def thin(rows: Sequence[Text], config: GatesConfig) -> Thinned:
             break
         left_out |= {name: sure[name] for name in given}
         rest = [row for row in rest if row.id not in given]
-    scored = measure(rest, config.shortcut_points)
+    scored = measure(rest, config.shortcut_points, told=told)
     below = {name: found for name, found in scored.dependence.items() if found < config.min_audio_dependence}
     if below:
-        scored = measure([row for row in rest if row.id not in below], config.shortcut_points)
+        scored = measure([row for row in rest if row.id not in below], config.shortcut_points, told=told)
     return Thinned(scored, left_out, below)
 
 
@@ -158,14 +160,18 @@ def _drawn(row: Text, n: int) -> float:
     return rng_for("thin", n, row.id).random()
 
 
-def measure(rows: Sequence[Text], points: float, folds: str = "") -> Scored:
+def measure(
+    rows: Sequence[Text], points: float, folds: str = "", told: Mapping[str, Sequence[float]] | None = None
+) -> Scored:
     """All guessers on all rows; `points` (percent) above chance are allowed; `folds` draws other folds.
+
+    `told` is what a language model makes of the rows, by id, where the recipe names one (`gates.listener`).
 
     Dependence is 1 where the text gives the right answer at most its chance, 0 where the text alone is sure of it:
     `1 - (p - chance) / (1 - chance)` with p the probability that the `both` classifier gives the right answer.
     """
     rows = sorted(rows, key=lambda row: row.id)
-    guesses = guess(rows, folds)
+    guesses = guess(rows, folds, told)
     chances = [1 / len(row.choices) for row in rows]
     gained = [max(0.0, (p - c) / (1 - c)) for p, c in zip(guesses.sure, chances, strict=True)]
     tried = [
