@@ -6,14 +6,19 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from paqa.hear import heard_by
 from paqa.recipe import Recipe
 from paqa.types import Clip, Item
 
 if TYPE_CHECKING:
     from paqa.summary import Summary
 
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
 
 
 def render(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> str:
@@ -22,7 +27,7 @@ def render(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence
 
 
 def _header(recipe: Recipe, done: Summary) -> list[str]:
-    size = next((name for limit, name in SIZES if done.items < limit), "n>1M")
+    size = next((name for limit, name in SIZES if done.items < limit), "10M<n<100M")
     lines = [
         "---",
         "task_categories:",
@@ -51,7 +56,7 @@ def _body(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[
     lines += [f"| reflected | {sum(i.reflected for i in items)} questions, {heard} of them after a real mishearing |"]
     lines += [f"| clips | {done.clips}, {done.audio_s:,.0f} s, {recipe.audio.rate} Hz |"]
     lines += [f"| answers | {truth} from truth, {len(items) - truth} from what was heard |"]
-    lines += [f"| {h.stage} | {h.engine} ({h.revision}) |" for h in heard_by(recipe)]
+    lines += [f"| {h.stage} | {h.engine} ({h.revision}) |" for h in dict.fromkeys(h for i in items for h in i.heard_by)]
     lines += [
         "",
         "## Licences",

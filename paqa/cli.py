@@ -1,4 +1,4 @@
-"""`paqa build|check|audit|shortcuts|show|doctor|ui`. Imports nothing heavy until a command is chosen."""
+"""`paqa build|check|audit|shortcuts|report|show|doctor|ui`. Imports nothing heavy until a command is chosen."""
 
 from __future__ import annotations
 
@@ -51,10 +51,23 @@ def parser() -> argparse.ArgumentParser:
     shortcuts.add_argument("dir", type=Path)
     shortcuts.add_argument("--template", metavar="NAME", help="one template, with the rows the text is surest of")
 
+    report = commands.add_parser("report", help="write a folder to look at and listen to a build in a browser")
+    report.add_argument("dir", type=Path)
+    report.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: DIR/report)")
+    report.add_argument("--store", metavar="URL", help="where the build's store lies now, if it was moved")
+
     show = commands.add_parser("show", help="print one item readably")
     show.add_argument("dir", type=Path)
     show.add_argument("id", nargs="?", help="an item or clip id (default: the first item)")
     show.add_argument("--save", type=Path, metavar="FILE", help="write the item's audio to a FLAC file")
+
+    push = commands.add_parser("push", help="publish a build as a dataset repository of the Hugging Face Hub")
+    push.add_argument("dir", type=Path)
+    push.add_argument("repo", metavar="ORG/NAME")
+    push.add_argument("--yes", action="store_true", help="do it (default: show what would change)")
+    push.add_argument("--public", action="store_true", help="for everybody to see (default: private)")
+    push.add_argument("--prune", action="store_true", help="remove shards that this build replaces (tags keep them)")
+    push.add_argument("--tag", metavar="NAME", help="name of the release (default: v1, v2, ...)")
 
     doctor = commands.add_parser("doctor", help="what is installed, where weights come from, what to run next")
     doctor.add_argument("recipe", nargs="?", type=Path, help="look at the engines of this recipe only")
@@ -171,6 +184,14 @@ def run_shortcuts(args: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
+def run_report(args: argparse.Namespace) -> int:
+    """`paqa report`."""
+    from paqa.report.write import text, write
+
+    print(text(write(args.dir, args.out, args.store)))
+    return 0
+
+
 def run_show(args: argparse.Namespace) -> int:
     """`paqa show`."""
     from paqa.show import find, text
@@ -180,6 +201,24 @@ def run_show(args: argparse.Namespace) -> int:
     if args.save:
         args.save.write_bytes(row["audio"]["bytes"])
         print(f"\naudio written to {args.save}")
+    return 0
+
+
+def run_push(args: argparse.Namespace) -> int:
+    """`paqa push`: a dry run without --yes."""
+    from paqa import hub
+
+    api = hub.connect()
+    plan = hub.plan(args.dir, args.repo, api, args.public, args.prune, args.tag)
+    print(hub.text(plan))
+    if not plan.changes:
+        print("\nnothing to do: the Hub has this release already")
+    elif not args.yes:
+        print("\nnothing was sent; add --yes to push")
+    else:
+        print()
+        head = hub.push(plan, api, print)
+        print(f"\n{args.repo}  {plan.tag or head}\nin Python:    datasets.load_dataset({args.repo!r})")
     return 0
 
 
@@ -206,7 +245,9 @@ COMMANDS = {
     "check": run_check,
     "audit": run_audit,
     "shortcuts": run_shortcuts,
+    "report": run_report,
     "show": run_show,
+    "push": run_push,
     "doctor": run_doctor,
     "ui": run_ui,
 }
