@@ -69,6 +69,14 @@ def parser() -> argparse.ArgumentParser:
     push.add_argument("--prune", action="store_true", help="remove shards that this build replaces (tags keep them)")
     push.add_argument("--tag", metavar="NAME", help="name of the release (default: v1, v2, ...)")
 
+    export = commands.add_parser("export", help="a build in the form that other trainers, scorers and toolkits read")
+    export.add_argument("format", help="swift, llamafactory, trl, mmau, mmar, references, lhotse or webdataset")
+    export.add_argument("dir", type=Path)
+    export.add_argument("out", type=Path, help="a new folder")
+    export.add_argument("--split", action="append", metavar="NAME", help="train, validation or test, repeatable")
+    export.add_argument("--audio", choices=("flac", "wav"), help="encoding of the audio files (default: the format's)")
+    export.add_argument("--scenes", choices=("rows", "truth", "heard"), default="rows", help="whose turns and words")
+
     doctor = commands.add_parser("doctor", help="what is installed, where weights come from, what to run next")
     doctor.add_argument("recipe", nargs="?", type=Path, help="look at the engines of this recipe only")
     doctor.add_argument("--profile", metavar="NAME", help="look at the engines of this profile only")
@@ -222,6 +230,18 @@ def run_push(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_export(args: argparse.Namespace) -> int:
+    """`paqa export`."""
+    from paqa.export import export
+
+    splits = tuple(args.split) if args.split else None
+    done = export(args.format, args.dir, args.out, splits, args.audio, args.scenes)
+    print(f"written      {', '.join(f'{name} {n}' for name, n in sorted(done.written.items()))} -> {args.out}")
+    for reason, n in sorted(done.skipped.items()):
+        print(f"skipped      {reason} {n}")
+    return 0
+
+
 def run_doctor(args: argparse.Namespace) -> int:
     """`paqa doctor`: exit 1 where something needed is missing."""
     from paqa.doctor import examine, text, wanted
@@ -248,6 +268,7 @@ COMMANDS = {
     "report": run_report,
     "show": run_show,
     "push": run_push,
+    "export": run_export,
     "doctor": run_doctor,
     "ui": run_ui,
 }
