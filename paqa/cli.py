@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("dir", type=Path)
     report.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: DIR/report)")
     report.add_argument("--store", metavar="URL", help="where the build's store lies now, if it was moved")
+    report.add_argument("--clips", type=int, metavar="N", help="of a large build, have only N clips to look at")
 
     show = commands.add_parser("show", help="print one item readably")
     show.add_argument("dir", type=Path)
@@ -76,6 +77,11 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--split", action="append", metavar="NAME", help="train, validation or test, repeatable")
     export.add_argument("--audio", choices=("flac", "wav"), help="encoding of the audio files (default: the format's)")
     export.add_argument("--scenes", choices=("rows", "truth", "heard"), default="rows", help="whose turns and words")
+
+    released = commands.add_parser("import", help="clean the PAQA rows that the authors of HyPeR released")
+    released.add_argument("file", type=Path, metavar="FILE.jsonl")
+    released.add_argument("--out", type=Path, metavar="DIR", required=True, help="a new folder")
+    released.add_argument("--audio", type=Path, metavar="FOLDER", help="embed the recordings that lie here")
 
     doctor = commands.add_parser("doctor", help="what is installed, where weights come from, what to run next")
     doctor.add_argument("recipe", nargs="?", type=Path, help="look at the engines of this recipe only")
@@ -196,7 +202,9 @@ def run_report(args: argparse.Namespace) -> int:
     """`paqa report`."""
     from paqa.report.write import text, write
 
-    print(text(write(args.dir, args.out, args.store)))
+    if args.clips is not None and args.clips < 1:
+        raise PaqaError(f"--clips {args.clips}: expected at least 1")
+    print(text(write(args.dir, args.out, args.store, args.clips)))
     return 0
 
 
@@ -242,6 +250,15 @@ def run_export(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_import(args: argparse.Namespace) -> int:
+    """`paqa import`."""
+    from paqa import released
+
+    print(released.text(released.load(args.file, args.out, args.audio)))
+    print(f"\nwritten to {args.out}; why rows were left out: {args.out / 'quarantine.parquet'}")
+    return 0
+
+
 def run_doctor(args: argparse.Namespace) -> int:
     """`paqa doctor`: exit 1 where something needed is missing."""
     from paqa.doctor import examine, text, wanted
@@ -269,6 +286,7 @@ COMMANDS = {
     "show": run_show,
     "push": run_push,
     "export": run_export,
+    "import": run_import,
     "doctor": run_doctor,
     "ui": run_ui,
 }

@@ -18,7 +18,8 @@ MMAU = {  # the keys of Sakshi113/MMAU, mmau-test-mini.json, and what evaluation
     "type": "object",
     "properties": {
         "id": TEXT, "audio_id": {"pattern": r"^\./audio/.+\.wav$"}, "question": TEXT, "choices": CHOICES,
-        "answer": TEXT, "dataset": TEXT, "task": {"enum": ["sound", "music", "speech"]}, "split": TEXT, "category": TEXT,
+        "answer": TEXT, "dataset": TEXT, "task": {"enum": ["sound", "music", "speech"]}, "split": TEXT,
+        "category": TEXT,
         "sub-category": TEXT, "difficulty": {"enum": ["easy", "medium", "hard"]},
     },
     "additionalProperties": False,
