@@ -64,7 +64,7 @@ def overview(build: Build) -> dict[str, Any]:
 
 
 def histogram(values: Sequence[float], step: float | None = None) -> dict[str, Any] | None:
-    """Counts in about as many bins as `BINS` says, of `step`, or of a round width: `{"from", "step", "counts"}`; None of no values."""
+    """Counts in bins of `step`, or of a round width: `{"from", "step", "counts"}`; None where there are no values."""
     if not values:
         return None
     bins = min(BINS[1], max(BINS[0], round(2 * len(values) ** 0.5)))
@@ -150,7 +150,7 @@ def _quarantine(lost: Sequence[Quarantined]) -> list[list[Any]]:
 def _licenses(build: Build) -> list[list[Any]]:
     """Each licence, and the clips that carry it; a composed clip carries those of all its material."""
     clips = [own[0].license for own in build.items.values()]
-    return _most(Counter(name.strip() for text in clips for name in dict.fromkeys(text.split(";"))))
+    return _most(Counter(name for text in clips for name in dict.fromkeys(text.split("; "))))
 
 
 def _engines(rows: Sequence[Item]) -> list[list[str]]:

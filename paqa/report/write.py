@@ -44,31 +44,31 @@ class Written:
     notes: tuple[str, ...]
 
 
-def write(folder: Path, out: Path | None = None, store: str | None = None) -> Written:
-    """The report of the build in `folder`, by default in `folder/report`; the same build gives the same bytes."""
+def write(folder: Path, out: Path | None = None, store: str | None = None, clips: int | None = None) -> Written:
+    """The report of the build in `folder`, by default in `folder/report`; the same build gives the same bytes.
+
+    With `clips`, only so many, drawn by the digest of their id, can be looked at; the overview is of the whole build.
+    """
     build = opened(folder, store)
     out = out or folder / "report"
     _claim(out)
-    media: dict[str, str] = {}
-    stems = 0
-    for clip_id, mix in sounds(folder):
-        speech = build.speech(clip_id)
-        stems += speech is not None
-        media[clip_id] = _media(out, mix, speech)
+    names = _drawn(list(build.items), clips)
+    if len(names) < len(build.items):
+        build.notes.append(f"{len(names)} of {len(build.items)} clips can be looked at here; figures are of all clips.")
+    media, stems = _sounds(build, set(names), out)
     if build.store and stems < len(media):
         build.notes.append(f"The store lacks the stems of {len(media) - stems} of {len(media)} clips.")
-    names = list(build.items)
     for number, start in enumerate(range(0, len(names), CLIPS_A_CHUNK)):
-        clips = [_clip(build, name) for name in names[start : start + CLIPS_A_CHUNK]]
-        _hand(out, f"data/chunk-{number:05d}.js", "chunk", number, clips)
-    _hand(out, "data/index.js", "index", 0, _index(build, media))
+        part = [_clip(build, name) for name in names[start : start + CLIPS_A_CHUNK]]
+        _hand(out, f"data/chunk-{number:05d}.js", "chunk", number, part)
+    _hand(out, "data/index.js", "index", 0, _index(build, names, media))
     _hand(out, "data/overview.js", "overview", 0, overview(build))
     _sweep(out, set(media.values()), len(names))
     for asset in ASSETS:
         _keep(out / "assets" / asset, _asset(asset))
     _keep(out / "index.html", _asset("index.html"))
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    rows = sum(map(len, build.items.values()))
+    rows = sum(len(build.items[name]) for name in names)
     return Written(out / "index.html", rows, len(names), stems, size, tuple(build.notes))
 
 
@@ -88,6 +88,24 @@ def _claim(out: Path) -> None:
     """Nobody else's files are touched."""
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "data" / "index.js").exists())):
         raise PaqaError(f"{out}: is not empty and holds no report of paqa; name another --out, or an empty folder")
+
+
+def _drawn(names: list[str], most: int | None) -> list[str]:
+    """At most so many of the names, in order; which ones does not depend on the others."""
+    chosen = set(sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:most])
+    return [name for name in names if name in chosen]
+
+
+def _sounds(build: Build, names: set[str], out: Path) -> tuple[dict[str, str], int]:
+    """Write the sound of clips; returns their files' names by clip, and how many have their speech stem."""
+    media: dict[str, str] = {}
+    stems = 0
+    for name, mix in sounds(build.folder):
+        if name in names:
+            speech = build.speech(name)
+            stems += speech is not None
+            media[name] = _media(out, mix, speech)
+    return media, stems
 
 
 def _asset(name: str) -> bytes:
@@ -143,18 +161,16 @@ class _Terms:
         return self.numbers.setdefault(term, len(self.numbers))
 
 
-def _index(build: Build, media: dict[str, str]) -> dict[str, Any]:
+def _index(build: Build, names: list[str], media: dict[str, str]) -> dict[str, Any]:
     """All that is listed, searched and filtered, in columns."""
-    names = ("task", "template", "split", "subset", "label", "reflection", "corpus")
-    terms = {name: _Terms() for name in names}
-    clips = [_listed_clip(build, name, terms) for name in build.items]
-    place = {name: n for n, name in enumerate(build.items)}
-    rows = [row for own in build.items.values() for row in own]
-    items = [_listed_item(row, place[row.clip_id], terms) for row in rows]
+    columns = ("task", "template", "split", "subset", "label", "reflection", "corpus")
+    terms = {column: _Terms() for column in columns}
+    clips = [_listed_clip(build, name, terms) for name in names]
+    items = [_listed_item(row, place, terms) for place, name in enumerate(names) for row in build.items[name]]
     return {
         "name": build.name,
         "chunk": CLIPS_A_CHUNK,
-        "clips": _columns(clips) | {"media": [media[name] for name in build.items]},
+        "clips": _columns(clips) | {"media": [media[name] for name in names]},
         "items": _columns(items),
         "terms": {name: list(t.numbers) for name, t in terms.items()},
     }

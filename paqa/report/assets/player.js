@@ -76,7 +76,7 @@ const player = (() => {
     }
 
     audio.addEventListener("play", () => { if (!state.frame) tick(); changed(); });
-    audio.addEventListener("pause", changed);
+    audio.addEventListener("pause", () => { moved(now()); changed(); });
     audio.addEventListener("seeked", () => moved(now()));
     return { audio, state, urls, now, toggle, seek, playSpan, use, speed, loop, close };
   }
