@@ -1,4 +1,7 @@
-"""`paqa build|check|audit|shortcuts|report|show|doctor|ui`. Imports nothing heavy until a command is chosen."""
+"""`paqa build|check|audit|shortcuts|report|show|push|export|import|doctor|ui`.
+
+Imports nothing heavy until a command is chosen.
+"""
 
 from __future__ import annotations
 

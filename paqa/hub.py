@@ -113,8 +113,9 @@ def _understood(repo: str, error: BaseException) -> BaseException:
 
 def _explained(repo: str, error: Any) -> Exception:
     """What an answer of the Hub means; only a failure of the server itself is worth another try."""
-    status = error.response.status_code if error.response is not None else 0
-    said = _scrubbed(error.server_message or str(error).splitlines()[0])
+    response = getattr(error, "response", None)
+    status = response.status_code if response is not None else 0
+    said = _scrubbed(getattr(error, "server_message", None) or str(error).partition("\n")[0])
     if status == 401:
         return PaqaError(f"{repo}: the Hub refuses the token ({said}); {TOKEN}")
     if status == 403:

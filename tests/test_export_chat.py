@@ -139,5 +139,28 @@ def test_the_library_normalises_the_prompts(built, tmp_path):
     assert trl.prepare_multimodal_messages(row["prompt"]) == row["prompt"]
 
 
+def test_an_audio_processor_hears_the_clips_of_the_prompts(built, tmp_path):
+    """Qwen2-Audio's own template and processor, over a small vocabulary: one token for each 40 ms of sound."""
+    transformers = pytest.importorskip("transformers")
+    tokenizers = pytest.importorskip("tokenizers")
+    export("trl", built, tmp_path / "out")
+    prompts = [row["prompt"] for row in lines(tmp_path / "out" / "test.jsonl")[:3]]
+    special = ["<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", "<|im_start|>", "<|im_end|>"]
+    model = tokenizers.models.WordLevel({w: i for i, w in enumerate(["<unk>", *special])}, unk_token="<unk>")
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizers.Tokenizer(model),
+        unk_token="<unk>",
+        pad_token="<unk>",
+        additional_special_tokens=special,
+    )
+    processor = transformers.Qwen2AudioProcessor(transformers.WhisperFeatureExtractor(feature_size=128), tokenizer)
+    template = processor.default_chat_template
+    read = processor.apply_chat_template(
+        prompts, chat_template=template, tokenize=True, return_dict=True, processor_kwargs={"padding": True}
+    )
+    heard = [list(ids).count(tokenizer.convert_tokens_to_ids("<|AUDIO|>")) for ids in read["input_ids"]]
+    assert heard == [250] * len(prompts)  # 10 s
+
+
 def test_text_that_looks_like_a_place_for_media():
     assert literal("He said <audio> and <image>, not <ENV>.") == "He said ‹audio› and ‹image›, not <ENV>."
