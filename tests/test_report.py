@@ -424,13 +424,15 @@ def test_stems_are_those_of_the_store(visit, base, written, items):
     for n in (0, 1):
         clip = build.clips[index["clips"]["id"][n]]
         for name in ("mix", "speech", "background"):
-            found = tab.evaluate(
-                "async ([file, stem]) => Array.from((await sound.stems(await paqa.media(file)))[stem].channels[0])",
+            size, found = tab.evaluate(
+                "async ([file, stem]) => { const all = (await sound.stems(await paqa.media(file)))[stem].channels[0];"
+                " return [all.length, Array.from(all.filter((_, i) => i % 31 === 0))]; }",
                 [index["clips"]["media"][n], name],
             )
             expected = hear.stem(clip, name, build.separation, build.store).samples[0]
-            assert len(found) == len(expected)  # Chromium scales positive samples by 1/32767: one step of 16 bits
-            assert np.max(np.abs(np.asarray(found) - expected)) <= 1 / 32768
+            assert size == len(expected)
+            # Chromium scales positive samples by 1/32767: one step of 16 bits
+            assert np.max(np.abs(np.asarray(found) - expected[::31])) <= 1 / 32768
 
 
 def test_the_spectrogram_shows_a_tone_at_its_height(visit):
@@ -445,6 +447,13 @@ def test_the_spectrogram_shows_a_tone_at_its_height(visit):
     for hz in (200, 440, 1000, 3000, 7000):
         band, height = tab.evaluate(peak, hz)
         assert abs(band - height) < 0.03, hz
+
+
+def test_a_voice_has_one_colour_in_truth_and_hearing(visit):
+    truth = {"turns": [[0, 2000, 1], [2000, 4000, 2], [4000, 6000, 3]]}
+    heard = {"turns": [[100, 400, 1], [500, 1900, 2], [2100, 3900, 1], [7000, 8000, 3]]}
+    script = "([a, b]) => [1, 2, 3].map(n => timeline.matched(a, b)(n))"
+    assert visit().evaluate(script, [heard, truth]) == ["var(--voice-2)", "var(--voice-1)", "var(--voice-4)"]
 
 
 def test_keys_do_everything(visit, items):
@@ -478,6 +487,24 @@ def test_keys_do_everything(visit, items):
     tab.keyboard.press("Escape")
     tab.wait_for_selector(".row")
     assert tab.locator("#search").input_value() == "speaker"
+
+
+def test_whoever_hurries_sees_where_they_are(visit, items):
+    """Of several pages asked for at once, the last one is shown, and can be played."""
+    tab = visit("#/items")
+    tab.locator(".row").first.click()
+    tab.wait_for_selector(".timeline")
+    tab.evaluate("for (let n = 0; n < 5; n++) dispatchEvent(new KeyboardEvent('keydown', {key: 'j'}))")
+    places = tab.evaluate("paqa.index().then(index => index.items.id)")
+    for n in (7, 3, 9):
+        tab.evaluate("id => { location.hash = '#/item/' + encodeURIComponent(id) }", places[n])
+    tab.get_by_text(f"10 of {len(items)}").wait_for()
+    tab.wait_for_timeout(500)
+    question = next(i for i in items if i.id == places[9])
+    assert tab.locator(".ask h1").inner_text() == question.question
+    assert tab.locator("audio").count() == 1
+    tab.keyboard.press(" ")
+    until(tab, "document.querySelector('audio').currentTime > 0.1")
 
 
 def test_light_and_dark(visit, items):

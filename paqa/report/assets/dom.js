@@ -21,7 +21,7 @@ const dom = (() => {
   const seconds = (ms, digits = 2) => (ms / 1000).toFixed(digits);
   const span = (start, end) => `${seconds(start)}–${seconds(end)} s`;
   const count = (n) => n.toLocaleString("en");
-  const words = (name) => name.replaceAll("_", " ");
+  const words = (name) => name.replaceAll("_", " ").replace(/:(?=\S)/, ": ");
   const letter = (index) => String.fromCharCode(65 + index);
   const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
   const voices = (n) => (n ? plural(n, "speaker") : "no speech");

@@ -166,8 +166,8 @@ const item = (() => {
     return { bar, nodes: [lines.box, play.audio], play, lines, nextPiece, act, close: () => { play.close(); lines.close(); } };
   }
 
-  /* Draws into `main`; returns `{keys, close}`. `around` has the number in the list, its size, and links. */
-  async function open(main, ready, i, around) {
+  /* The page as `{node, keys, close}`. `around` has the number in the list, its size, and links. */
+  async function open(ready, i, around) {
     const { index } = ready, c = index.items.clip[i], total = index.clips.ms[c];
     const [clip, media] = await Promise.all([paqa.clip(c, index.chunk), paqa.media(index.clips.media[c])]);
     const stems = await sound.stems(media);
@@ -176,7 +176,7 @@ const item = (() => {
     const right = (part) => (part.index === null ? part.text === index.items.answer[i] : part.index === index.items.answer[i]);
     const play = running.act.play;
     const evidence = row.evidence.length > 0 && el("p", { class: "evidence" }, el("b", null, "Evidence"), row.evidence.map(([kind, n, from, to]) => cite(`${kind} ${n + 1} · ${span(from, to)}`, from, to, play)));
-    main.replaceChildren(el("article", { class: "page item" },
+    const node = el("article", { class: "page item" },
       el("nav", { class: "crumbs", "aria-label": "Questions" },
         el("a", { href: around.back, class: "back" }, "← All questions"),
         el("span", null, `${dom.count(around.number)} of ${dom.count(around.size)}`),
@@ -190,8 +190,8 @@ const item = (() => {
         el("section", { class: "card" }, el("h3", null, "Rationale"), evidence, row.sections.map((part) => section(part, right, play))),
         el("div", { class: "stack" },
           el("section", { class: "card" }, el("h3", null, "Truth beside what was heard"), beside(clip)),
-          el("section", { class: "card" }, el("h3", null, "About this question"), facts(index, i, clip, row))))));
-    return { ...running, keys: keys(running) };
+          el("section", { class: "card" }, el("h3", null, "About this question"), facts(index, i, clip, row)))));
+    return { node, keys: keys(running), close: running.close };
   }
 
   function tags(index, i) {

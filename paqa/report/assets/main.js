@@ -13,7 +13,7 @@
   function address() {
     const [path, search = ""] = location.hash.replace(/^#\/?/, "").split("?");
     const [page, ...rest] = path.split("/");
-    return { page: page || "overview", id: decodeURIComponent(rest.join("/")), search };
+    return { page: page || "overview", id: rest.join("/"), search };
   }
 
   function leave(page) {
@@ -40,13 +40,14 @@
   }
 
   async function showItem(id, search, turn) {
-    const all = await ready(), i = all.place.get(id);
+    const all = await ready(), i = all.place.get(decodeURIComponent(id));
     if (i === undefined) return tell(`No question has the id ${id}.`);
     const query = filter.parse(search), { found } = filter.run(all, query), at = found.indexOf(i);
     const near = (n) => (at >= 0 && found[n] !== undefined ? browse.link(all.index.items.id[found[n]], query) : null);
     const around = { number: at + 1, size: found.length, back: browse.list(query), before: near(at - 1), after: near(at + 1) };
-    const opened = await item.open(main, all, i, around);
-    if (turn !== now.turn) return opened.close();
+    const opened = await item.open(all, i, around);
+    if (turn !== now.turn) return opened.close(); // somebody went on before it was drawn
+    main.replaceChildren(opened.node);
     now.item = { ...opened, around };
     document.title = `${all.index.items.question[i]}`;
     scrollTo(0, 0);

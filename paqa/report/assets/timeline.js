@@ -23,18 +23,37 @@ const timeline = (() => {
 
   const voice = (n) => `var(--voice-${((n - 1) % 8) + 1})`;
 
-  function speakerLanes(scene, total, cited, act) {
-    const numbers = [...new Set(scene.turns.map((turn) => turn[2]))].sort((a, b) => a - b);
-    return numbers.map((n) => lane([el("i", { class: "dot", style: { background: voice(n) } }), el("span", null, "S", el("span", { class: "long" }, "peaker"), ` ${n}`)], scene.turns.map(([from, to, who, text, emotion], i) =>
-      who === n && block(from, to, text || "…", `Speaker ${n}, ${span(from, to)}${emotion ? `, ${emotion}` : ""}: ${text || "words not made out"}`, total,
-        { class: cited.has(`turn:${i}`) ? "turn cited" : "turn", style: { "--voice": voice(n) } }, act))));
+  /* Speakers are numbered by first appearance in each hearing: one of `scene` has the colour of the one of `reference`
+     with whom they talk most at once. */
+  function matched(scene, reference) {
+    const shared = new Map(), found = new Map(), taken = new Set();
+    for (const [from, to, who] of scene.turns) {
+      for (const [start, end, other] of reference.turns) {
+        const key = `${who} ${other}`, both = Math.min(to, end) - Math.max(from, start);
+        if (both > 0) shared.set(key, (shared.get(key) ?? 0) + both);
+      }
+    }
+    for (const [key] of [...shared].sort((a, b) => b[1] - a[1])) {
+      const [who, other] = key.split(" ").map(Number);
+      if (!found.has(who) && !taken.has(other)) { found.set(who, other); taken.add(other); }
+    }
+    let next = Math.max(0, ...reference.turns.map((turn) => turn[2]));
+    for (const [, , who] of scene.turns) if (!found.has(who)) found.set(who, (next += 1));
+    return (who) => voice(found.get(who) ?? who);
   }
 
-  function wordLane(scene, total, cited, act) {
+  function speakerLanes(scene, total, tone, cited, act) {
+    const numbers = [...new Set(scene.turns.map((turn) => turn[2]))].sort((a, b) => a - b);
+    return numbers.map((n) => lane([el("i", { class: "dot", style: { background: tone(n) } }), el("span", null, "S", el("span", { class: "long" }, "peaker"), ` ${n}`)], scene.turns.map(([from, to, who, text, emotion], i) =>
+      who === n && block(from, to, text || "…", `Speaker ${n}, ${span(from, to)}${emotion ? `, ${emotion}` : ""}: ${text || "words not made out"}`, total,
+        { class: cited.has(`turn:${i}`) ? "turn cited" : "turn", style: { "--voice": tone(n) } }, act))));
+  }
+
+  function wordLane(scene, total, tone, cited, act) {
     if (!scene.words.length) return [];
     return [lane("Words", scene.words.map(([from, to, text, who, sure], i) =>
       block(from, to, text, `${text}, ${span(from, to)}${who ? `, speaker ${who}` : ""}${sure < 1 ? `, ${Math.round(100 * sure)} % sure` : ""}`, total,
-        { class: cited.has(`word:${i}`) ? "word cited" : "word", style: { "--voice": who ? voice(who) : "var(--muted)" } }, act)), { class: "words" })];
+        { class: cited.has(`word:${i}`) ? "word cited" : "word", style: { "--voice": who ? tone(who) : "var(--muted)" } }, act)), { class: "words" })];
   }
 
   function eventLanes(scene, total, cited, act) {
@@ -44,8 +63,8 @@ const timeline = (() => {
         { class: cited.has(`event:${i}`) ? "event cited" : "event" }, act)), { title: label }));
   }
 
-  function group(title, note, scene, total, cited, act) {
-    const lanes = [...speakerLanes(scene, total, cited, act), ...wordLane(scene, total, cited, act), ...eventLanes(scene, total, cited, act)];
+  function group(title, note, scene, total, tone, cited, act) {
+    const lanes = [...speakerLanes(scene, total, tone, cited, act), ...wordLane(scene, total, tone, cited, act), ...eventLanes(scene, total, cited, act)];
     const head = el("div", { class: "lane-head" }, el("b", null, title), el("span", null, note));
     return el("section", { class: "lanes", "aria-label": title }, head, lanes.length ? lanes : el("p", { class: "lane-none" }, "Neither speech nor sounds."));
   }
@@ -122,7 +141,8 @@ const timeline = (() => {
     const groups = ["truth", "heard"].filter((kind) => clip[kind]).map((kind) => group(
       kind === "truth" ? "Truth" : "Heard",
       kind === clip.answers ? "gives the answers" : kind === "truth" ? "for comparison" : "by the engines, for comparison",
-      clip[kind], total, kind === clip.answers ? cited : none, act.play));
+      clip[kind], total, kind === clip.answers ? voice : matched(clip[kind], clip[clip.answers]),
+      kind === clip.answers ? cited : none, act.play));
     const cursor = el("div", { class: "cursor", "aria-hidden": "true" }), region = el("div", { class: "region", hidden: true });
     const inner = el("div", { class: "tl-inner" }, pictures, lane("Seconds", marks, { class: "axis" }), groups, region, cursor);
     const box = el("div", { class: "timeline", tabindex: -1 }, inner);
@@ -214,5 +234,5 @@ const timeline = (() => {
     return { box, show, move, mark, zoom, close };
   }
 
-  return { open };
+  return { open, matched };
 })();
