@@ -494,7 +494,8 @@ def test_whoever_hurries_sees_where_they_are(visit, items):
     tab = visit("#/items")
     tab.locator(".row").first.click()
     tab.wait_for_selector(".timeline")
-    tab.evaluate("for (let n = 0; n < 5; n++) dispatchEvent(new KeyboardEvent('keydown', {key: 'j'}))")
+    for _ in range(4):
+        tab.keyboard.press("j")
     places = tab.evaluate("paqa.index().then(index => index.items.id)")
     for n in (7, 3, 9):
         tab.evaluate("id => { location.hash = '#/item/' + encodeURIComponent(id) }", places[n])

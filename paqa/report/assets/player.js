@@ -71,6 +71,8 @@ const player = (() => {
     function close() {
       cancelAnimationFrame(state.frame);
       audio.pause();
+      audio.removeAttribute("src");
+      audio.load(); // let go of the sound before its address is taken away
       audio.remove();
       Object.values(urls).forEach((url) => URL.revokeObjectURL(url));
     }
