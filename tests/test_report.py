@@ -490,19 +490,22 @@ def test_keys_do_everything(visit, items):
 
 
 def test_whoever_hurries_sees_where_they_are(visit, items):
-    """Of several pages asked for at once, the last one is shown, and can be played."""
-    tab = visit("#/items")
-    tab.locator(".row").first.click()
+    """A page that takes longer does not replace the one that was asked for after it."""
+    last = items[0]
+    slow = [i for i in items if i.clip_id != last.clip_id]
+    tab = item_page(visit, last)
+    tab.goto(tab.url.split("#")[0] + "#/items")
+    tab.wait_for_selector(".row")
+    one_after_another = """async ids => {
+        for (const id of ids) {
+            location.hash = '#/item/' + encodeURIComponent(id);
+            await new Promise(done => addEventListener('hashchange', done, {once: true}));
+        }
+    }"""
+    tab.evaluate(one_after_another, [slow[0].id, slow[-1].id, last.id])  # the last one's sound is loaded already
     tab.wait_for_selector(".timeline")
-    for _ in range(4):
-        tab.keyboard.press("j")
-    places = tab.evaluate("paqa.index().then(index => index.items.id)")
-    for n in (7, 3, 9):
-        tab.evaluate("id => { location.hash = '#/item/' + encodeURIComponent(id) }", places[n])
-    tab.get_by_text(f"10 of {len(items)}").wait_for()
-    tab.wait_for_timeout(500)
-    question = next(i for i in items if i.id == places[9])
-    assert tab.locator(".ask h1").inner_text() == question.question
+    tab.wait_for_timeout(1000)
+    assert tab.locator(".meta").inner_text().find(last.id) > 0
     assert tab.locator("audio").count() == 1
     tab.keyboard.press(" ")
     until(tab, "document.querySelector('audio').currentTime > 0.1")
