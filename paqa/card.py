@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from paqa import rights
-from paqa.hear import heard_by
 from paqa.recipe import Recipe
 from paqa.types import Clip, Item
 
@@ -14,7 +13,13 @@ if TYPE_CHECKING:
     from paqa.summary import Summary
 
 NAMED = 40  # makers that the card itself names; LICENSE.md names all
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
 
 
 def render(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> str:
@@ -30,7 +35,7 @@ def licenses(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequen
 
 
 def _header(recipe: Recipe, done: Summary) -> list[str]:
-    size = next((name for limit, name in SIZES if done.items < limit), "n>1M")
+    size = next((name for limit, name in SIZES if done.items < limit), "10M<n<100M")
     lines = [
         "---",
         *rights.hub(done.license),
@@ -60,7 +65,7 @@ def _body(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[
     lines += [f"| reflected | {sum(i.reflected for i in items)} questions, {heard} of them after a real mishearing |"]
     lines += [f"| clips | {done.clips}, {done.audio_s:,.0f} s, {recipe.audio.rate} Hz |"]
     lines += [f"| answers | {truth} from truth, {len(items) - truth} from what was heard |"]
-    lines += [f"| {h.stage} | {h.engine} ({h.revision}) |" for h in heard_by(recipe)]
+    lines += [f"| {h.stage} | {h.engine} ({h.revision}) |" for h in dict.fromkeys(h for i in items for h in i.heard_by)]
     return lines
 
 

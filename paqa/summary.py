@@ -112,13 +112,7 @@ def finish(
         clips=len(clips),
         composed=sum(c.uri.startswith("mix:") for c in clips),
         audio_s=round(sum(c.duration_ms for c in clips) / 1000, 1),
-        items=len(items),
-        by_split=_counts(i.split for i in items),
-        by_task=_counts(i.task for i in items),
-        by_answer=_counts("open" if i.answer_index is None else "ABCDEFGH"[i.answer_index] for i in items),
-        by_reflection=_counts(i.reflection for i in items if i.reflection),
-        by_subset=_counts(name for i in items for name in i.subsets),
-        difficulty=round(sum(i.difficulty for i in items) / max(1, len(items)), 3),
+        **counted(items),
         quarantined=_counts(q.reason for q in dict.fromkeys(lost)),
         stages=tuple(stages),
         shards=tuple(p.name for p in shards),
@@ -132,6 +126,19 @@ def finish(
     write_atomically(out / "README.md", card.render(recipe, done, clips, items).encode())
     write_atomically(out / "LICENSE.md", card.licenses(recipe, done, clips, items).encode())
     return done
+
+
+def counted(items: Sequence[Item]) -> dict[str, Any]:
+    """The figures of a Summary that its rows alone decide, by field."""
+    return {
+        "items": len(items),
+        "by_split": _counts(i.split for i in items),
+        "by_task": _counts(i.task for i in items),
+        "by_answer": _counts("open" if i.answer_index is None else "ABCDEFGH"[i.answer_index] for i in items),
+        "by_reflection": _counts(i.reflection for i in items if i.reflection),
+        "by_subset": _counts(name for i in items for name in i.subsets),
+        "difficulty": round(sum(i.difficulty for i in items) / max(1, len(items)), 3),
+    }
 
 
 def _counts(values: Any) -> dict[str, int]:
