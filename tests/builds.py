@@ -68,14 +68,18 @@ def rows(clip, config):
     return made
 
 
-def make(folder, clips=9, per_clip=4, seconds=10.0, max_mb=1, name="made", license="CC-BY-4.0"):
-    """A finished build of `clips` clips, a third of them for testing; the same call gives the same bytes."""
+def make(folder, clips=9, per_clip=4, seconds=10.0, max_mb=1, name="made", license="CC-BY-4.0", wanted=None):
+    """A finished build of `clips` clips, a third of them for testing; the same call gives the same bytes.
+
+    `wanted` is the licence that its recipe names; its rows have `license`.
+    """
     config = QuestionsConfig(per_clip=per_clip, open_rate=0.3, reflect=0.5)
     recipe = Recipe(
         name=name,
         sources=(SourceConfig("voices", "folder", "/home/somebody/secret/recordings"),),
         questions=config,
         shard=ShardConfig(max_mb=max_mb, row_group_mb=1),
+        license=wanted,
         folder="/home/somebody/secret",
     )
     made, items, store = [], [], {}
