@@ -154,7 +154,7 @@ def plan(
     """
     if not NAME.fullmatch(repo):
         raise PaqaError(f"{repo!r}: expected the name of a dataset repository, ORG/NAME")
-    paths = shard.files(folder)
+    paths = shard.built(folder)
     texts = release.render(folder)
     with understood(repo):
         remote = look(repo, api)

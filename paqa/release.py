@@ -55,7 +55,7 @@ def read(folder: Path) -> Shards:
     files: dict[str, list[Path]] = {}
     rows: dict[str, int] = {}
     unpacked: dict[str, int] = {}
-    for path in shard.files(folder):
+    for path in shard.built(folder):
         file = shard.open_shard(path)
         split = path.name.partition("-")[0]
         if split not in SPLITS:

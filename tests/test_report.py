@@ -13,7 +13,7 @@ from compose import composed
 from conftest import paqa
 from report import made, small
 
-from paqa import hear, rationale, shard
+from paqa import hear, rationale, scenes, shard
 from paqa.errors import PaqaError
 from paqa.report import cite
 from paqa.report.collect import AUDIT, opened
@@ -225,6 +225,18 @@ def test_a_report_names_no_folder_of_this_machine(base, tmp_path):
     assert "look with: paqa shortcuts my build; then mend" in text
     assert "a.wav: not at 1/2 of it" in text
     assert not [path for path in (str(tmp_path), str(base), "/home", "~/") if path in text]
+
+
+def test_no_stem_is_decoded_for_levels_that_the_store_has(base, written, tmp_path, monkeypatch):
+    def decoded(*_):
+        raise AssertionError("decoded a stem")
+
+    monkeypatch.setattr(hear, "stem", decoded)
+    done = write(base, tmp_path / "out")
+    assert files(done.page.parent) == files(written.page.parent)
+    monkeypatch.setattr(scenes, "SNR", -1)  # a version whose levels the store does not have
+    with pytest.raises(AssertionError, match="decoded a stem"):
+        write(base, tmp_path / "other")
 
 
 def test_a_lost_stem_is_counted(base, tmp_path):

@@ -86,6 +86,7 @@ class Build:
 
 def opened(folder: Path, store: str | None = None) -> Build:
     """The build in `folder`; `store` says where its store lies now. PaqaError where there are no shards."""
+    shard.built(folder)
     items = _items(folder)
     done, recipe = _json(folder, "build.json", summary.Summary), _json(folder, "recipe.json", Recipe)
     clips = {c.id: c for c in _rows(folder / "clips.parquet", Clip)}
