@@ -1,4 +1,4 @@
-"""`paqa build|check|audit|shortcuts|report|show|push|export|import|doctor|ui`.
+"""`paqa init|build|check|audit|shortcuts|report|show|push|export|import|doctor|ui`.
 
 Imports nothing heavy until a command is chosen.
 """
@@ -28,6 +28,10 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser("paqa", description="Audio in, perception-grounded question answering out.")
     top.add_argument("--version", action="version", version=f"paqa {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    init = commands.add_parser("init", help="write a recipe with every key, its default and what it means")
+    init.add_argument("given", nargs="?", type=Path, metavar="FOLDER|FILE.toml", help="recordings, or what to write")
+    init.add_argument("--out", type=Path, metavar="FILE.toml", help="what to write (default: NAME.toml, recipe.toml)")
 
     build = commands.add_parser("build", help="from recordings to PAQA Parquet shards")
     build.add_argument("recipe", nargs="?", type=Path, help="a recipe.toml")
@@ -124,6 +128,14 @@ def check_device(device: str) -> None:
     found = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     if device not in ("cuda", *found) or not found:
         raise PaqaError(f"--device {device}: torch finds {', '.join(['cpu', *found])}; name one of these")
+
+
+def run_init(args: argparse.Namespace) -> int:
+    """`paqa init`."""
+    from paqa import init
+
+    print(init.said(init.write(args.given, args.out)))
+    return 0
 
 
 def run_build(args: argparse.Namespace) -> int:
@@ -282,6 +294,7 @@ def run_ui(args: argparse.Namespace) -> int:
 
 
 COMMANDS = {
+    "init": run_init,
     "build": run_build,
     "check": run_check,
     "audit": run_audit,
