@@ -6,13 +6,13 @@ import msgspec
 import numpy as np
 from strategies import LABELS, SENTENCES
 
-from paqa import ontology, rationale, shard, summary
+from paqa import __version__, ontology, rationale, shard, summary
 from paqa.audio import digest, flac, quantize
 from paqa.questions import generate
 from paqa.recipe import QuestionsConfig, Recipe, ShardConfig, SourceConfig
 from paqa.reflect import compare, reflect
 from paqa.store import key, write_atomically
-from paqa.types import Audio, Clip, Event, HeardBy, Item, Scene, Turn, Word
+from paqa.types import Audio, Clip, Event, HeardBy, Item, Origin, Scene, Turn, Word
 
 RATE = 16_000
 SAID = [text for text in SENTENCES if text and "<" not in text and len(text) < 80]
@@ -52,6 +52,8 @@ def noise(name, seconds=10.0):
 def rows(clip, config):
     """The items of a clip: open-ended ones and reflected ones among them."""
     made = []
+    place = (clip.id, clip.uri, 0, clip.duration_ms, clip.sha256, clip.source, clip.license)
+    whole = Origin("recording", clip.corpus, *place)
     for n, question in enumerate(generate(clip.truth, config, 1)):
         told = reflect(clip.truth, question, compare(clip.truth, []), config, 1)
         text = rationale.render(clip.truth, question, n, told)
@@ -63,6 +65,7 @@ def rows(clip, config):
                 reflected=told is not None, reflection=told.origin if told else None, audio_dependence=None,
                 source=clip.source, license=clip.license, group=clip.group, split=clip.split, answers_from="truth",
                 heard_by=HEARD_BY, key=key("item", clip.sha256, question.id, text), difficulty=0.3,
+                origins=(whole,), paqa_version=__version__,
             )
         )  # fmt: skip
     return made
