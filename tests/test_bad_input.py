@@ -47,7 +47,17 @@ def mess(tmp_path_factory):
 @pytest.fixture(scope="module")
 def messy(mess, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "messy"
-    return out, paqa("build", "--audio", mess, "--out", out, "--set", "gates.max_quarantined=0.99")
+    return out, paqa(
+        "build",
+        "--audio",
+        mess,
+        "--out",
+        out,
+        "--set",
+        "gates.max_quarantined=0.99",
+        "--set",
+        "gates.near_duplicates=false",
+    )
 
 
 def test_every_bad_file_has_its_row_and_reason(messy):

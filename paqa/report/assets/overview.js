@@ -97,7 +97,7 @@ const overview = (() => {
 
   function draw(data) {
     const facts = data.facts.map(([value, label, detail]) => el("div", { class: "fact" }, el("b", null, value), el("span", null, label), el("small", null, detail)));
-    const notes = data.notes.length && el("details", { class: "notes", open: data.notes.length < 3 },
+    const notes = data.notes.length > 0 && el("details", { class: "notes", open: data.notes.length < 3 },
       el("summary", null, dom.plural(data.notes.length, "note")), el("ul", null, data.notes.map((text) => el("li", null, text))));
     return el("div", { class: "page overview" },
       el("h1", null, data.name), data.description && el("p", { class: "lead" }, data.description),
