@@ -1,6 +1,6 @@
 """Who said which word, in whose turn, and what two hearings disagree about."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from paqa.questions import generate
@@ -154,6 +154,11 @@ def test_any_scene_is_in_order_on_the_grid_and_loses_no_word(turns, first, secon
 
 
 @given(turns, turns, words)
+@example(
+    [],
+    [Turn(0, 1, 2), Turn(1435, 1436, 1), Turn(1435, 1436, 2)],
+    [Word(0, 1, "a"), Word(715, 716, "a"), Word(726, 727, "a")],
+)
 def test_with_any_exclusive_turns_no_word_and_no_speaker_is_lost(turns, exclusive, words):
     words = sorted(words, key=lambda w: w.start_ms)
     scene = compose("c", 30_000, turns, words, None, [], "en", exclusive=exclusive)
