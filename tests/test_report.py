@@ -388,6 +388,7 @@ def test_all_lanes_share_one_axis(visit, items):
         block.click()
         tab.wait_for_timeout(80)
         tab.keyboard.press(" ")
+        tab.wait_for_timeout(150)  # the cursor of a paused clip is drawn a frame later
         box, region, track = (
             tab.locator(s).first.bounding_box() for s in (".block.turn >> nth=1", ".region", ".marks")
         )
