@@ -397,6 +397,7 @@ def test_all_lanes_share_one_axis(visit, items):
         assert abs(box["width"] - region["width"]) < 2.5
         assert abs(picture["x"] - track["x"]) < 1
         assert abs(picture["width"] - track["width"]) < 1
+        assert paused(tab)
         total = tab.evaluate("document.querySelector('audio').duration")
         cursor = tab.locator(".cursor").bounding_box()
         assert abs(cursor["x"] + 0.75 - track["x"] - track["width"] * clock(tab) / 1000 / total) < 2.5
