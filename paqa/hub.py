@@ -91,7 +91,7 @@ def understood(repo: str) -> Iterator[None]:
         yield
     except PaqaError:
         raise
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, AttributeError) as error:
         raise _understood(repo, error) from None
 
 
@@ -109,7 +109,8 @@ def _understood(repo: str, error: BaseException) -> BaseException:
     if isinstance(error, errors.HfHubHTTPError):
         return _explained(repo, error)
     transport = errors.HfHubHTTPError.__bases__[0]  # the HTTPError of httpx or of its successor, as installed
-    if isinstance(error, (transport, RuntimeError)):  # RuntimeError: another thread's failure closed the connection
+    closed = (RuntimeError, AttributeError)  # of a connection that another thread's failure closed meanwhile
+    if isinstance(error, (transport, *closed)):
         what = f"the connection to the Hub broke ({type(error).__name__}: {_scrubbed(str(error))})"
         return ConnectionError(f"{repo}: {what}; run the same command again, it goes on where it stopped")
     if isinstance(error, ValueError):  # the card's header, or the answer of the LFS server

@@ -24,7 +24,7 @@ from paqa.store import key, write_atomically
 from paqa.types import Item, Quarantined
 
 DEVIATIONS = 2.0  # of the binomial distribution, allowed on top of the points
-FEWEST = 200  # rows from which a build can fail: fewer prove nothing
+FEWEST = 200  # rows from which a build is thinned and can fail: fewer prove nothing
 BLAMED = 3  # templates that a message names
 EXAMPLES = 3  # rows of a template in the report, most surely guessed first
 FILE = "shortcuts.json"
@@ -135,7 +135,7 @@ def thin(rows: Sequence[Text], config: GatesConfig) -> Thinned:
     left_out: dict[str, float] = {}
     rest = list(rows)
     told = listen(rows, config.listener) if config.listener else None
-    for n in range(ROUNDS if config.thin else 0):
+    for n in range(ROUNDS if config.thin and len(rows) >= FEWEST else 0):
         found = measure(rest, config.shortcut_points, f"round {n}", told)
         easy = {t.name for t in found.report.templates if not all(g.passes for g in t.guessers.values())}
         sure = {row.id: _sure(found.dependence[row.id], row) for row in rest if row.template in easy}

@@ -414,6 +414,7 @@ def test_all_lanes_share_one_axis(visit, items):
         block.click()
         tab.wait_for_timeout(80)
         tab.keyboard.press(" ")
+        tab.wait_for_timeout(150)  # the cursor of a paused clip is drawn a frame later
         box, region, track = (
             tab.locator(s).first.bounding_box() for s in (".block.turn >> nth=1", ".region", ".marks")
         )
@@ -422,6 +423,7 @@ def test_all_lanes_share_one_axis(visit, items):
         assert abs(box["width"] - region["width"]) < 2.5
         assert abs(picture["x"] - track["x"]) < 1
         assert abs(picture["width"] - track["width"]) < 1
+        assert paused(tab)
         total = tab.evaluate("document.querySelector('audio').duration")
         cursor = tab.locator(".cursor").bounding_box()
         assert abs(cursor["x"] + 0.75 - track["x"] - track["width"] * clock(tab) / 1000 / total) < 2.5

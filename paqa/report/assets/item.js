@@ -53,7 +53,7 @@ const item = (() => {
   function beside(clip) {
     const { truth, heard } = clip;
     if (!truth || !heard) {
-      const why = truth ? "What the engines heard is not in this report: it had no store to read from." : "Nothing is known to be true of this clip: the answers come from what was heard.";
+      const why = truth ? "What the engines heard is not in this report: the store was not at hand, or the engines have changed since." : "Nothing is known to be true of this clip: the answers come from what was heard.";
       return el("p", { class: "note" }, why);
     }
     const voices = (scene) => new Set(scene.turns.map((turn) => turn[2])).size;

@@ -3,7 +3,7 @@
 
 (() => {
   const main = document.getElementById("main"), help = document.getElementById("help");
-  const now = { name: null, list: null, item: null, search: "", ready: null, turn: 0 };
+  const now = { name: null, list: null, item: null, search: "", ready: null, turn: 0, tabbed: false };
   const top = new Map(); // how far each list was scrolled
 
   async function ready() {
@@ -98,12 +98,14 @@
     const typing = event.target.matches("input, select, textarea");
     if (typing && event.key === "Escape") return event.target.blur();
     if (typing || help.open || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === " " && event.target.matches(":is(button, summary, a):focus-visible")) return;
+    if (event.key === " " && now.tabbed && event.target.matches("button, summary, a")) return; // it is meant, not play
     const act = now.item?.keys[event.key] ?? KEYS[event.key];
     if (!act) return;
     event.preventDefault();
     act();
   });
+  addEventListener("keydown", (event) => { if (event.key === "Tab") now.tabbed = true; }, true);
+  addEventListener("pointerdown", () => { now.tabbed = false; }, true);
   addEventListener("hashchange", route);
   document.getElementById("theme").addEventListener("click", theme.toggle);
   document.getElementById("help-open").addEventListener("click", () => help.showModal());
