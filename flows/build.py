@@ -28,8 +28,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.progress import Progress
 from flows.server import Server, report_link, running
-from paqa import audit_table, audited, contamination, fingerprint, hear, shard, shortcuts, split, summary
+from paqa import audit_table, audited, contamination, fingerprint, grow, hear, shard, shortcuts, split, summary
 from paqa import build as walk
+from paqa.compose import sketch
 from paqa.elsewhere import Survey, elsewhere, survey
 from paqa.hear import Hearing
 from paqa.recipe import Recipe
@@ -58,6 +59,9 @@ class Run:
     lost: list[Quarantined] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     stages: dict[str, summary.Stage] = field(default_factory=dict)
+    made: dict[str, str] = field(default_factory=dict)  # where the store has a clip's rows, by its id
+    earlier: grow.Earlier | None = None  # the build that this one goes on with
+    survey: Survey = field(default_factory=Survey)
 
     def spent(self, stage: str, cost: hear.Spent) -> None:
         """Add what a batch cost."""
@@ -235,12 +239,17 @@ def compose(run: Run, clips: list[Clip]) -> list[Item]:
     """Scenes, questions, rationales and gates."""
     jobs = walk.batches(clips, lambda c: c.duration_ms / 1000, _batch_seconds(clips, run.workers.count))
     sizes = [len(batch) for batch in jobs]
-    surveys = work(run, "survey", [partial(survey, batch, run.recipe, run.store) for batch in jobs], sizes)
-    others = elsewhere(clips, sum(surveys, Survey()))
-    calls = [partial(walk.compose, batch, run.recipe, run.store, {c.id: others[c.id] for c in batch}) for batch in jobs]
+    if run.earlier:
+        run.survey = run.earlier.survey
+    else:
+        surveys = work(run, "survey", [partial(survey, batch, run.recipe, run.store) for batch in jobs], sizes)
+        run.survey = sum(surveys, Survey())
+    others = elsewhere(clips, run.survey)
+    calls = [partial(sketch, batch, run.recipe, run.store, {c.id: others[c.id] for c in batch}) for batch in jobs]
     items: list[Item] = []
     for result in work(run, "compose", calls, sizes):
         items += result.items
+        run.made |= result.made
         run.lost += result.quarantined
         run.spent("compose", result.spent)
     return items
@@ -257,8 +266,13 @@ def gate(run: Run, items: list[Item]) -> list[Item]:
         items = [item for item in items if item.id not in gone]
     if gates.shortcuts == "off":
         return items
+    settled = {}
+    if run.earlier:
+        items, lost = run.earlier.without(items)
+        settled = run.earlier.settled(items)
+        run.lost += lost
     rows = shortcuts.texts(items)
-    thinned = work(run, "shortcuts", [partial(shortcuts.thin, rows, gates)], [len(rows)], "rows")[0]
+    thinned = work(run, "shortcuts", [partial(shortcuts.thin, rows, gates, settled)], [len(rows)], "rows")[0]
     kept, lost = shortcuts.mark(items, thinned)
     run.lost += lost
     if warning := shortcuts.enforce(thinned.scored.report, gates, run.out):
@@ -270,7 +284,8 @@ def write(run: Run, items: list[Item], clips: list[Clip]) -> list[Path]:
     """Write the shards, then the tables beside them; nothing of an earlier build is left in `data`."""
     plans = shard.plan(items, clips, run.recipe.shard)
     folder = run.out / "data"
-    calls = [partial(walk.write_shard, plan, folder, run.recipe, run.store) for plan in plans]
+    made = [{i.clip_id: run.made[i.clip_id] for i in plan.items} for plan in plans]
+    calls = [partial(walk.write_shard, p, m, folder, run.recipe, run.store) for p, m in zip(plans, made, strict=True)]
     work(run, "shard", calls, [len(plan.items) for plan in plans], "rows")
     walk.sweep(folder, plans)
     return [folder / plan.name for plan in plans]
@@ -321,13 +336,16 @@ def build(
     quiet: bool = False,
     audit: bool = False,
     report: str = "",
+    growing: bool = False,
 ) -> summary.Summary:
     """The whole walk: recipe to shards in `out`, then an audit if wanted, and a report that opens at `report`.
 
+    `growing`, the rows of the build that `out` holds stay as they are (`paqa.grow`).
     Raises PaqaError past the recipe's limit of quarantined rows.
     """
     with Workers(workers, threads) as pool, ExitStack() as last:
-        run = Run(recipe, out, Store(store), pool, Progress(quiet, get_run_logger().info), device)
+        earlier = grow.load(out) if growing else None
+        run = Run(recipe, out, Store(store), pool, Progress(quiet, get_run_logger().info), device, earlier=earlier)
         last.callback(tell, run)
         try:
             asked, material = ingest(run)
@@ -340,6 +358,7 @@ def build(
         finally:  # also where the build fails: what fell out is what to look at
             summary.write_quarantine(out, run.lost)
         shards = write(run, items, clips)
+        grow.save(out, run.survey, run.lost)
         stages = list(run.stages.values())
         done = summary.finish(recipe, out, store, clips, items, run.lost, stages, shards, run.warnings)
         create_markdown_artifact(
@@ -364,10 +383,11 @@ def launch(
     quiet: bool,
     audit: bool = False,
     report: bool = False,
+    growing: bool = False,
 ) -> summary.Summary:
     """Run the flow against the Prefect server over `home` (see flows/server.py); returns its summary."""
     with summary.claimed(recipe, out), running(home, server):
         runner: Any = ThreadPoolTaskRunner(max_workers=workers + 1)
         named = build.with_options(task_runner=runner)
         link = report_link(out, server.external) if report else ""
-        return named(recipe, out, store, workers, threads, device, quiet, audit, link)
+        return named(recipe, out, store, workers, threads, device, quiet, audit, link, growing)

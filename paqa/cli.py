@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--models", type=Path, metavar="DIR", help="where weights lie that no package ships")
     build.add_argument("--device", default="cpu", help="of engines on torch: cpu (default), cuda, cuda:1")
     build.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe")
+    build.add_argument("--grow", action="store_true", help="keep all rows of the build in --out, add new ones")
     build.add_argument("--audit", action="store_true", help="then measure what was heard against the truth")
     build.add_argument("--report", action="store_true", help="then write DIR/report, to be looked at in a browser")
     build.add_argument("--quiet", action="store_true", help="no progress")
@@ -165,7 +166,7 @@ def run_build(args: argparse.Namespace) -> int:
         from flows.build import launch
         from paqa.summary import text
 
-        after = {"audit": args.audit, "report": args.report}
+        after = {"audit": args.audit, "report": args.report, "growing": args.grow}
         done = launch(
             recipe, out, home(out), server, store, args.workers, args.threads, args.device, args.quiet, **after
         )

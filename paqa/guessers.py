@@ -17,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from paqa.questions.prose import NUMBERS, normal
@@ -181,13 +182,15 @@ def _classified(rows: Sequence[Text], folds: np.ndarray) -> list[list[np.ndarray
         train = fold_of != fold
         if not todo or not train.any():
             continue
-        models = [_fit(matrix[train], labels[train]) for matrix in known]
-        for at in range(0, len(todo), CHUNK):
-            part = todo[at : at + CHUNK]
-            for v, (view, model) in enumerate(zip(VIEWS, models, strict=True)):
-                scores = model.decision_function(_matrix(part, rows, view)[:, columns[v]])
+        pooled = [i for i in pool if folds[i] == fold]
+        others = sorted(set(todo) - set(pooled))
+        for v, view in enumerate(VIEWS):
+            model = _fit(known[v][train], labels[train])
+            parts = [(pooled, known[v][~train])] if pooled else []
+            chunks = (others[at : at + CHUNK] for at in range(0, len(others), CHUNK))
+            for part, matrix in chain(parts, ((c, _matrix(c, rows, view)[:, columns[v]]) for c in chunks)):
                 ends = np.cumsum([len(rows[i].choices) for i in part])
-                for i, own in zip(part, np.split(scores, ends[:-1]), strict=True):
+                for i, own in zip(part, np.split(model.decision_function(matrix), ends[:-1]), strict=True):
                     found[v][i] = _softmax(own)
     return found
 

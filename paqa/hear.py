@@ -9,15 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from paqa.audio import flac, quantize, read_flac
+from paqa.engines import checkpoints
 from paqa.engines.base import Heard, decisive, engine_class, weight_digests
-from paqa.recipe import Recipe
+from paqa.recipe import HearConfigs, Profile, QuestionsConfig, Recipe
 from paqa.store import Store, key
 from paqa.types import Audio, Clip, Disagreement, Event, HeardBy, Quarantined, Stage, Stem, Tag, Turn, Word
 
@@ -67,19 +68,32 @@ class Spent:
     total_s: float = 0.0
     clips: int = 0
 
+    @classmethod
+    def since(cls, began: float, clips: Sequence[Clip], model_s: float = 0.0) -> Spent:
+        """What was done with these clips since `began` (of `time.perf_counter`)."""
+        return cls(sum(c.duration_ms for c in clips) / 1000, model_s, time.perf_counter() - began, len(clips))
 
-def hearings(recipe: Recipe) -> list[Hearing]:
+
+def hearings(recipe: Recipe) -> tuple[Hearing, ...]:
     """All hearings of a recipe, separation first; those of MISHEARD on the raw mix last."""
+    return _hearings(msgspec.json.encode((recipe.profile, recipe.hear, recipe.questions)), checkpoints.stamp())
+
+
+@lru_cache(maxsize=16)
+def _hearings(said: bytes, stamp: object) -> tuple[Hearing, ...]:
+    """The hearings of what a recipe says about them; `stamp` tells states of the models folder apart."""
+    profile, chosen, questions = msgspec.json.decode(said, type=tuple[Profile, HearConfigs, QuestionsConfig])
+    recipe = Recipe("", (), profile=profile, hear=chosen, questions=questions)
     found = []
     for stage in STAGES:
         config = recipe.hearing(stage)
-        chosen = recipe.parameters(stage)
-        params = msgspec.json.encode(chosen, order="deterministic").decode()
-        found.append(Hearing(stage, config.stem, config.engine, params, getattr(chosen, "context_s", 0)))
+        given = recipe.parameters(stage)
+        params = msgspec.json.encode(given, order="deterministic").decode()
+        found.append(Hearing(stage, config.stem, config.engine, params, getattr(given, "context_s", 0)))
         if stage == "transcribe" and config.align not in (None, config.stem):
             found.append(Hearing(stage, config.align, config.engine, params))
     raw = [replace(n, stem="mix") for n in found if n.stage in MISHEARD and n.stem != "mix"]
-    return found + raw * mishears(recipe)
+    return tuple(found + raw * mishears(recipe))
 
 
 def spare(recipe: Recipe) -> list[Hearing]:
@@ -216,8 +230,7 @@ def listen(
                 lost.append(Quarantined(clip.id, hearing.stage, "engine_failed", detail, clip.sha256))
             else:
                 _keep(clip, hearing, separation, found, slice(start, end), store)
-    audio_s = sum(c.duration_ms for c in clips) / 1000
-    return Spent(audio_s, model_s, time.perf_counter() - began, len(clips)), lost
+    return Spent.since(began, clips, model_s), lost
 
 
 def not_misheard(lost: Sequence[Quarantined]) -> list[Quarantined]:

@@ -22,6 +22,7 @@ Count = Annotated[int, Meta(ge=0)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Range = tuple[Annotated[float, Meta(ge=-60)], Annotated[float, Meta(le=60)]]
 Counts = tuple[Count, Count]
+Profile = Literal["embedded", "paper"]
 Names = str | tuple[str, ...]  # of sources; a constrained string in such a union crashes msgspec 0.22
 
 
@@ -202,7 +203,7 @@ class Recipe:
     description: str = ""  # for the card and the report
     license: str | None = None  # that the dataset shall come under; what does not permit it is quarantined
     seed: int = 0  # another one draws other scenes, questions and wordings
-    profile: Literal["embedded", "paper"] = "embedded"  # the engines that listen
+    profile: Profile = "embedded"  # the engines that listen
     mix: tuple[MixConfig, ...] = ()  # scenes composed from material
     audio: AudioConfig = AudioConfig()  # the form of the clips
     hear: HearConfigs = HearConfigs()  # changes to the profile

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +76,17 @@ class Store:
 
 def write_atomically(path: Path, data: bytes, temporary: Path | None = None) -> None:
     """Write a file so that nobody ever sees half of it."""
+    with written(path, temporary) as unfinished:
+        unfinished.write_bytes(data)
+
+
+@contextmanager
+def written(path: Path, temporary: Path | None = None) -> Iterator[Path]:
+    """A temporary file to write to, which becomes `path` at the end; nothing is left of it where that fails."""
     temporary = temporary or path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        temporary.write_bytes(data)
+        yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

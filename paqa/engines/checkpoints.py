@@ -68,6 +68,15 @@ def models_folder() -> Path:
     return Path(given).expanduser() if given else cache_home / "paqa" / "models"
 
 
+def stamp() -> tuple[str, int]:
+    """What `chosen` depends on: the models folder, and when its `models.toml` was written (0 where there is none)."""
+    path = models_folder() / LIST
+    try:
+        return str(path), path.stat().st_mtime_ns
+    except OSError:
+        return str(path), 0
+
+
 def chosen(engine: str) -> dict[str, Any]:
     """What the models folder's `models.toml` says about an engine: parameters, as in a recipe."""
     path = models_folder() / LIST
