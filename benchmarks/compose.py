@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from paqa import build, hear, recipe, shard, shortcuts
+from paqa.batches import batches
 from paqa.compose import Composed, compose, light
 from paqa.elsewhere import elsewhere, survey
 from paqa.hear import Perception
@@ -112,7 +113,7 @@ def held(clips: list[Clip], done: Composed, copies: int, config: Recipe) -> None
     items: list[Item] = []
     voices: list[Clip] = []
     for n in range(copies):
-        for part in build.batches([light(item) for item in done.items], lambda _: 1, 500):
+        for part in batches([light(item) for item in done.items], lambda _: 1, 500):
             items += (_copy(item, n) for item in pickle.loads(pickle.dumps(part)))
         voices += (replace(clip, id=f"{clip.id}~{n}") for clip in pickle.loads(pickle.dumps(clips)))
     began = time.process_time()

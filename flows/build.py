@@ -30,6 +30,7 @@ from flows.progress import Progress
 from flows.server import Server, report_link, running
 from paqa import audit_table, audited, contamination, fingerprint, grow, hear, shard, shortcuts, split, summary
 from paqa import build as walk
+from paqa.batches import batches
 from paqa.compose import sketch
 from paqa.elsewhere import Survey, elsewhere, survey
 from paqa.hear import Hearing
@@ -120,7 +121,7 @@ def ingest(run: Run) -> tuple[list[Clip], dict[str, list[Clip]]]:
     """Decode all sources: clips to ask about, and material for mixing by source name."""
     found, lost = walk.gather(run.recipe)
     run.lost += lost
-    jobs = [(s, b) for s in run.recipe.sources for b in walk.batches(found[s.name], lambda _: 1, FILES_A_TASK)]
+    jobs = [(s, b) for s in run.recipe.sources for b in batches(found[s.name], lambda _: 1, FILES_A_TASK)]
     calls = [partial(walk.ingest, batch, source, run.recipe, run.store) for source, batch in jobs]
     asked: list[Clip] = []
     material: dict[str, list[Clip]] = {s.name: [] for s in run.recipe.sources}
@@ -153,8 +154,8 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
 def _matches(run: Run, clips: list[Clip], files: list[Path]) -> list[fingerprint.Match]:
     """Clips, and after them the files of benchmarks, that share sound."""
     samples = sorted({clip.sha256 for clip in clips})
-    parts = walk.batches(samples, lambda _: 1, FILES_A_TASK)
-    theirs = walk.batches(files, lambda _: 1, FILES_A_TASK)
+    parts = batches(samples, lambda _: 1, FILES_A_TASK)
+    theirs = batches(files, lambda _: 1, FILES_A_TASK)
     calls: list[Callable[[], list[Any]]] = [partial(walk.prints, part, run.store) for part in parts]
     calls += [partial(walk.file_prints, part, run.recipe.audio, run.store) for part in theirs]
     sizes = [len(part) for part in parts] + [len(part) for part in theirs]
@@ -168,7 +169,7 @@ def mix(run: Run, material: dict[str, list[Clip]]) -> list[Clip]:
     """Compose the recipe's scenes from material."""
     planned = walk.mixtures(run.recipe, material, run.lost)
     clips = {c.id: c for source in material.values() for c in source}  # ids of material carry their source's name
-    jobs = walk.batches(planned, lambda _: 1, MIXTURES_A_TASK)
+    jobs = batches(planned, lambda _: 1, MIXTURES_A_TASK)
     used = [{p.clip_id: clips[p.clip_id] for m in batch for p in m.placements} for batch in jobs]
     calls = [partial(walk.render_mixtures, b, u, run.recipe, run.store) for b, u in zip(jobs, used, strict=True)]
     results = work(run, "mix", calls, [len(b) for b in jobs], "scenes")
@@ -183,13 +184,13 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
     missing = {node: {c.id for c in hear.missing(clips, node, nodes[0], run.store)} for node in nodes}
     unheard = [c for c in clips if any(c.id in ids for ids in missing.values())]
     units = sorted(hear.together(unheard, nodes[0]), key=_seconds)
-    groups = walk.batches(units, _seconds, _batch_seconds(unheard, run.workers.count))
-    batches = [[c for unit in group for c in unit] for group in groups]
+    groups = batches(units, _seconds, _batch_seconds(unheard, run.workers.count))
+    parts = [[c for unit in group for c in unit] for group in groups]
     futures: dict[Hearing, list[PrefectFuture[Any]]] = {}
     sizes: dict[Hearing, list[int]] = {}
     separated: dict[int, PrefectFuture[Any]] = {}  # by number of the batch
     for node in sorted(nodes, key=lambda n: (n.stage != "separate", n.stem != "mix")):
-        jobs = [(i, [c for c in batch if c.id in missing[node]]) for i, batch in enumerate(batches)]
+        jobs = [(i, [c for c in batch if c.id in missing[node]]) for i, batch in enumerate(parts)]
         jobs = [(i, todo) for i, todo in jobs if todo]
         calls = [
             partial(hear.listen, todo, node, nodes[0], run.store, run.device, run.workers.threads) for _, todo in jobs
@@ -237,7 +238,7 @@ def _batch_seconds(clips: Sequence[Clip], workers: int) -> float:
 
 def compose(run: Run, clips: list[Clip]) -> list[Item]:
     """Scenes, questions, rationales and gates."""
-    jobs = walk.batches(clips, lambda c: c.duration_ms / 1000, _batch_seconds(clips, run.workers.count))
+    jobs = batches(clips, lambda c: c.duration_ms / 1000, _batch_seconds(clips, run.workers.count))
     sizes = [len(batch) for batch in jobs]
     if run.earlier:
         run.survey = run.earlier.survey

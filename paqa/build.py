@@ -10,16 +10,16 @@ import hashlib
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from paqa import fingerprint, hear, mix, rights, shard, sources
 from paqa.audio import decode, digest, flac, is_silent, read_flac, windows
+from paqa.batches import batches
 from paqa.compose import whole
 from paqa.errors import PaqaError, Rejected
 from paqa.hear import Spent
@@ -34,8 +34,6 @@ LONGEST_ID = 120  # characters of a clip's id: ids of questions, with their temp
 SHARD_NAME = re.compile(r"(train|validation|test)-[0-9a-f]{16}\.parquet")
 PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE}  # failures of disk or network, not of the file
 MIXING = 1  # raise when rendering a mixture changes what comes out
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -336,19 +334,6 @@ def _renamed(clip: Clip) -> Clip:
     """The clip under an id of its own: two sources may both have a `001.wav`."""
     name = f"{clip.id[:LONGEST_ID]}~{clip.sha256[:8]}"
     return replace(clip, id=name, truth=replace(clip.truth, clip_id=name) if clip.truth else None)
-
-
-def batches(things: Sequence[T], size: Callable[[T], float], limit: float) -> list[list[T]]:
-    """Things in groups whose sizes add up to at most `limit` (a larger thing stands alone), order kept."""
-    groups: list[list[T]] = []
-    filled = 0.0
-    for thing in things:
-        if not groups or filled + size(thing) > limit:
-            groups.append([])
-            filled = 0.0
-        groups[-1].append(thing)
-        filled += size(thing)
-    return groups
 
 
 def write_shard(plan: ShardPlan, made: Mapping[str, str], folder: Path, recipe: Recipe, store: Store) -> int:

@@ -7,15 +7,17 @@ holds the keys of its inputs: a new separator moves the key of every word heard 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
 from paqa.audio import flac, quantize, read_flac
+from paqa.batches import batches
 from paqa.engines import checkpoints
 from paqa.engines.base import Heard, decisive, engine_class, weight_digests
 from paqa.recipe import HearConfigs, Profile, QuestionsConfig, Recipe
@@ -24,7 +26,11 @@ from paqa.types import Audio, Clip, Disagreement, Event, HeardBy, Quarantined, S
 
 STAGES: tuple[Stage, ...] = ("separate", "diarize", "tag", "transcribe")
 MISHEARD: tuple[Stage, ...] = ("diarize", "tag")  # heard a second time, on the raw mix
+PART_MS = 60_000  # of a batch: what an engine is given at once, while the next part is read and the last one written
 NOT_MISHEARD = "not_misheard"  # the reason in quarantine where that failed
+
+G = TypeVar("G")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -205,7 +211,7 @@ def _engine(name: str, params: str, device: str, threads: int) -> Any:
 def listen(
     clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store, device: str = "cpu", threads: int = 1
 ) -> tuple[Spent, list[Quarantined]]:
-    """Hear a batch of clips and put what was heard into the store.
+    """Hear a batch of clips and put what was heard into the store; audio is read and written while the model works.
 
     An engine that fails on a batch is given its inputs one by one; those that still fail are returned as quarantined.
     """
@@ -215,22 +221,49 @@ def listen(
     if not clips:
         return Spent(), []
     engine = _engine(hearing.engine, hearing.params, device, threads)
-    units = [_unit(group, hearing, separation, store) for group in together(clips, hearing)]
-    at_model = time.perf_counter()
-    try:
-        heard: list[Heard | str] = list(engine([unit.audio for unit in units]))
-    except Exception:  # noqa: BLE001 - foreign code; each unit gets its own chance and its own quarantine rows
-        heard = [_alone(engine, unit.audio) for unit in units]
-    model_s = time.perf_counter() - at_model
-    lost = []
-    for unit, found in zip(units, heard, strict=True):
-        for clip, start, end in unit.spans:
-            if isinstance(found, str):
-                detail = f"{hearing.engine} failed on {clip.uri}: {found}"
-                lost.append(Quarantined(clip.id, hearing.stage, "engine_failed", detail, clip.sha256))
-            else:
-                _keep(clip, hearing, separation, found, slice(start, end), store)
+    groups = together(clips, hearing)
+    parts = batches(groups, lambda group: sum(c.duration_ms for c in group), PART_MS)
+    model_s = 0.0
+    lost: list[Quarantined] = []
+    with ThreadPoolExecutor(1) as writer:
+        writing = []
+        for units in _ahead(lambda part: [_unit(group, hearing, separation, store) for group in part], parts):
+            at_model = time.perf_counter()
+            heard = _hear(engine, units)
+            model_s += time.perf_counter() - at_model
+            for unit, found in zip(units, heard, strict=True):
+                if isinstance(found, str):
+                    lost += _failed(unit, hearing, found)
+                else:
+                    writing.append(writer.submit(_keep, unit, hearing, separation, found, store))
+        for kept in writing:
+            kept.result()
     return Spent.since(began, clips, model_s), lost
+
+
+def _ahead(load: Callable[[G], U], parts: Sequence[G]) -> Iterator[U]:
+    """What is loaded of each part; that of the next one while the caller is busy with this one."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(load, parts[0])
+        for following in parts[1:]:
+            loaded = coming.result()
+            coming = reader.submit(load, following)
+            yield loaded
+        yield coming.result()
+
+
+def _hear(engine: Any, units: Sequence[Unit]) -> list[Heard | str]:
+    """What an engine hears in each unit, or how it fails there."""
+    try:
+        return list(engine([unit.audio for unit in units]))
+    except Exception:  # noqa: BLE001 - foreign code; each unit gets its own chance and its own quarantine rows
+        return [_alone(engine, unit.audio) for unit in units]
+
+
+def _failed(unit: Unit, hearing: Hearing, error: str) -> list[Quarantined]:
+    said = (f"{hearing.engine} failed on {clip.uri}: {error}" for clip, *_ in unit.spans)
+    own = zip(unit.spans, said, strict=True)
+    return [Quarantined(c.id, hearing.stage, "engine_failed", detail, c.sha256) for (c, *_), detail in own]
 
 
 def not_misheard(lost: Sequence[Quarantined]) -> list[Quarantined]:
@@ -248,11 +281,12 @@ def _alone(engine: Any, audio: Audio) -> Heard | str:
         return f"{type(error).__name__}: {error}"
 
 
-def _keep(clip: Clip, hearing: Hearing, separation: Hearing, heard: Heard, own: slice, store: Store) -> None:
-    """Put what was heard into the store; of a stem, the clip's `own` samples."""
-    where = heard_key(clip, hearing, separation)
-    if hearing.stage == "separate":
-        speech = heard.stems["speech"]
-        store.put(where, ".flac", flac(Audio(quantize(speech.samples[:, own]), speech.rate)))
-    else:
-        store.put_json(where, Perception(**{f.name: getattr(heard, f.name) for f in fields(Perception)}))
+def _keep(unit: Unit, hearing: Hearing, separation: Hearing, heard: Heard, store: Store) -> None:
+    """Put what was heard into the store for each clip of a unit; of a stem, the clip's own samples."""
+    for clip, start, end in unit.spans:
+        where = heard_key(clip, hearing, separation)
+        if hearing.stage == "separate":
+            speech = heard.stems["speech"]
+            store.put(where, ".flac", flac(Audio(quantize(speech.samples[:, start:end]), speech.rate)))
+        else:
+            store.put_json(where, Perception(**{f.name: getattr(heard, f.name) for f in fields(Perception)}))
