@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from paqa import __version__, gates, hear, rationale, reflect, scenes
-from paqa.errors import Rejected
+from paqa.errors import MissingObject, Rejected
 from paqa.hear import Spent
 from paqa.questions import ALONE, TEMPLATES, Elsewhere, generate, given, level, question_id
 from paqa.questions.difficulty import difficulty, subsets
@@ -62,9 +62,9 @@ def compose(
     for clip in clips:
         others = (elsewhere or {}).get(clip.id, ALONE)
         made[clip.id] = where = _where(clip, recipe, store, others)
-        if store.has(where, ".json"):
+        try:
             kept, dropped = _read(where, clip.origins, store)
-        else:
+        except MissingObject:
             kept, dropped = compose_clip(clip, recipe, store, others)
             _put(where, kept, dropped, store)
         items += kept

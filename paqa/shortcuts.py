@@ -11,12 +11,13 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from paqa.errors import PaqaError
-from paqa.guessers import Text, guess
+from paqa.guessers import Features, Text, guess
 from paqa.listener import listen
 from paqa.questions.prose import rng_for
 from paqa.recipe import GatesConfig
@@ -138,8 +139,9 @@ def thin(rows: Sequence[Text], config: GatesConfig, settled: Mapping[str, float]
     left_out: dict[str, float] = {}
     rest = list(rows)
     told = listen(rows, config.listener) if config.listener else None
+    tries = partial(measure, points=config.shortcut_points, told=told, features=Features(rows))
     for n in range((1 if settled else ROUNDS) if config.thin and len(rows) >= FEWEST else 0):
-        found = measure(rest, config.shortcut_points, f"round {n}", told)
+        found = tries(rest, folds=f"round {n}")
         easy = {t.name for t in found.report.templates if not all(g.passes for g in t.guessers.values())}
         tried = [row for row in rest if row.template in easy and row.id not in settled]
         sure = {row.id: _sure(found.dependence[row.id], row) for row in tried}
@@ -148,11 +150,11 @@ def thin(rows: Sequence[Text], config: GatesConfig, settled: Mapping[str, float]
             break
         left_out |= {name: sure[name] for name in given}
         rest = [row for row in rest if row.id not in given]
-    scored = measure(rest, config.shortcut_points, told=told)
+    scored = tries(rest)
     found_now = ((name, found) for name, found in scored.dependence.items() if name not in settled)
     below = {name: found for name, found in found_now if found < config.min_audio_dependence}
     if below:
-        scored = measure([row for row in rest if row.id not in below], config.shortcut_points, told=told)
+        scored = tries([row for row in rest if row.id not in below])
     return Thinned(replace(scored, dependence=scored.dependence | dict(settled)), left_out, below)
 
 
@@ -166,17 +168,22 @@ def _drawn(row: Text, n: int) -> float:
 
 
 def measure(
-    rows: Sequence[Text], points: float, folds: str = "", told: Mapping[str, Sequence[float]] | None = None
+    rows: Sequence[Text],
+    points: float,
+    folds: str = "",
+    told: Mapping[str, Sequence[float]] | None = None,
+    features: Features | None = None,
 ) -> Scored:
     """All guessers on all rows; `points` (percent) above chance are allowed; `folds` draws other folds.
 
-    `told` is what a language model makes of the rows, by id, where the recipe names one (`gates.listener`).
+    `told` is what a language model makes of the rows, by id, where the recipe names one (`gates.listener`); `features`
+    are those of these rows and others.
 
     Dependence is 1 where the text gives the right answer at most its chance, 0 where the text alone is sure of it:
     `1 - (p - chance) / (1 - chance)` with p the probability that the `both` classifier gives the right answer.
     """
     rows = sorted(rows, key=lambda row: row.id)
-    guesses = guess(rows, folds, told)
+    guesses = guess(rows, folds, told, features)
     chances = [1 / len(row.choices) for row in rows]
     gained = [max(0.0, (p - c) / (1 - c)) for p, c in zip(guesses.sure, chances, strict=True)]
     tried = [
