@@ -26,6 +26,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.places import Places, Wanted
 from flows.progress import Progress
 from flows.server import Server, report_link, running
 from paqa import audit_table, audited, contamination, fingerprint, hear, shard, shortcuts, split, summary
@@ -36,7 +37,6 @@ from paqa.recipe import Recipe
 from paqa.report import write as reports
 from paqa.store import Store
 from paqa.types import Clip, Item, Quarantined
-from paqa.workers import Workers
 
 R = TypeVar("R")
 FILES_A_TASK = 32
@@ -52,9 +52,8 @@ class Run:
     recipe: Recipe
     out: Path
     store: Store
-    workers: Workers
+    places: Places
     progress: Progress
-    device: str = "cpu"
     lost: list[Quarantined] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     stages: dict[str, summary.Stage] = field(default_factory=dict)
@@ -81,7 +80,7 @@ def submit(run: Run, stage: str, calls: Sequence[Callable[[], R]], after: Sequen
     for i, call in enumerate(calls):
         named: Any = step.with_options(name=stage, task_run_name=f"{stage} {i + 1}/{len(calls)}")
         before = [future for future in after[i : i + 1] if future is not None]
-        futures.append(named.submit(call=partial(run.workers.run, call), wait_for=before))
+        futures.append(named.submit(call=partial(run.places.call, stage, call), wait_for=before))
     return futures
 
 
@@ -151,12 +150,12 @@ def _matches(run: Run, clips: list[Clip], files: list[Path]) -> list[fingerprint
     samples = sorted({clip.sha256 for clip in clips})
     parts = walk.batches(samples, lambda _: 1, FILES_A_TASK)
     theirs = walk.batches(files, lambda _: 1, FILES_A_TASK)
-    calls: list[Callable[[], list[Any]]] = [partial(walk.prints, part, run.store) for part in parts]
-    calls += [partial(walk.file_prints, part, run.recipe.audio, run.store) for part in theirs]
-    sizes = [len(part) for part in parts] + [len(part) for part in theirs]
-    found = work(run, "fingerprint", calls, sizes, "sounds")
-    known = dict(zip(samples, (one for part in found[: len(parts)] for one in part), strict=True))
-    prints = [known[clip.sha256] for clip in clips] + [one for part in found[len(parts) :] for one in part]
+    calls = [partial(walk.prints, part, run.store) for part in parts]
+    found = work(run, "fingerprint", calls, [len(part) for part in parts], "sounds")
+    calls = [partial(walk.file_prints, part, run.recipe.audio, run.store) for part in theirs]
+    foreign = work(run, "benchmarks", calls, [len(part) for part in theirs], "files")
+    known = dict(zip(samples, (one for part in found for one in part), strict=True))
+    prints = [known[clip.sha256] for clip in clips] + [one for part in foreign for one in part]
     return fingerprint.matches(prints)
 
 
@@ -179,8 +178,9 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
     missing = {node: {c.id for c in hear.missing(clips, node, nodes[0], run.store)} for node in nodes}
     unheard = [c for c in clips if any(c.id in ids for ids in missing.values())]
     units = sorted(hear.together(unheard, nodes[0]), key=_seconds)
-    groups = walk.batches(units, _seconds, _batch_seconds(unheard, run.workers.count))
+    groups = walk.batches(units, _seconds, _batch_seconds(unheard, run.places.workers.count))
     batches = [[c for unit in group for c in unit] for group in groups]
+    threads = run.places.workers.threads
     futures: dict[Hearing, list[PrefectFuture[Any]]] = {}
     sizes: dict[Hearing, list[int]] = {}
     separated: dict[int, PrefectFuture[Any]] = {}  # by number of the batch
@@ -188,7 +188,8 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
         jobs = [(i, [c for c in batch if c.id in missing[node]]) for i, batch in enumerate(batches)]
         jobs = [(i, todo) for i, todo in jobs if todo]
         calls = [
-            partial(hear.listen, todo, node, nodes[0], run.store, run.device, run.workers.threads) for _, todo in jobs
+            partial(hear.listen, todo, node, nodes[0], run.store, run.places.device_of(node.stage), threads)
+            for _, todo in jobs
         ]
         after = [separated.get(i) if node.stem != "mix" else None for i, _ in jobs]
         futures[node] = submit(run, node.name, calls, after)
@@ -233,7 +234,7 @@ def _batch_seconds(clips: Sequence[Clip], workers: int) -> float:
 
 def compose(run: Run, clips: list[Clip]) -> list[Item]:
     """Scenes, questions, rationales and gates."""
-    jobs = walk.batches(clips, lambda c: c.duration_ms / 1000, _batch_seconds(clips, run.workers.count))
+    jobs = walk.batches(clips, lambda c: c.duration_ms / 1000, _batch_seconds(clips, run.places.workers.count))
     sizes = [len(batch) for batch in jobs]
     surveys = work(run, "survey", [partial(survey, batch, run.recipe, run.store) for batch in jobs], sizes)
     others = elsewhere(clips, sum(surveys, Survey()))
@@ -315,19 +316,19 @@ def build(
     recipe: Recipe,
     out: Path,
     store: str,
-    workers: int = 2,
-    threads: int = 1,
-    device: str = "cpu",
+    workers: int,
+    places: Places,
     quiet: bool = False,
     audit: bool = False,
     report: str = "",
 ) -> summary.Summary:
     """The whole walk: recipe to shards in `out`, then an audit if wanted, and a report that opens at `report`.
 
-    Raises PaqaError past the recipe's limit of quarantined rows.
+    `workers` is their number in `places`, for Prefect's pages. Raises PaqaError past the recipe's limit of quarantined
+    rows.
     """
-    with Workers(workers, threads) as pool, ExitStack() as last:
-        run = Run(recipe, out, Store(store), pool, Progress(quiet, get_run_logger().info), device)
+    with places, ExitStack() as last:
+        run = Run(recipe, out, Store(store), places, Progress(quiet, get_run_logger().info))
         last.callback(tell, run)
         try:
             asked, material = ingest(run)
@@ -340,6 +341,8 @@ def build(
         finally:  # also where the build fails: what fell out is what to look at
             summary.write_quarantine(out, run.lost)
         shards = write(run, items, clips)
+        for line in places.told():
+            run.progress.note(line)
         stages = list(run.stages.values())
         done = summary.finish(recipe, out, store, clips, items, run.lost, stages, shards, run.warnings)
         create_markdown_artifact(
@@ -358,16 +361,15 @@ def launch(
     home: Path,
     server: Server,
     store: str,
-    workers: int,
-    threads: int,
-    device: str,
+    wanted: Wanted,
     quiet: bool,
     audit: bool = False,
     report: bool = False,
 ) -> summary.Summary:
     """Run the flow against the Prefect server over `home` (see flows/server.py); returns its summary."""
-    with summary.claimed(recipe, out), running(home, server):
-        runner: Any = ThreadPoolTaskRunner(max_workers=workers + 1)
+    with summary.claimed(recipe, out), running(home, server), Places(wanted, recipe, Store(store)) as places:
+        places.ready()
+        runner: Any = ThreadPoolTaskRunner(max_workers=places.at_once + 1)
         named = build.with_options(task_runner=runner)
         link = report_link(out, server.external) if report else ""
-        return named(recipe, out, store, workers, threads, device, quiet, audit, link)
+        return named(recipe, out, store, places.workers.count, places, quiet, audit, link)

@@ -11,6 +11,10 @@ class MissingObject(PaqaError, KeyError):
     __str__ = Exception.__str__
 
 
+class WorkerDied(PaqaError):
+    """The process that ran a call has died; the call may be tried again."""
+
+
 class Rejected(PaqaError):
     """One recording, clip or question cannot be used: it becomes a quarantine row and the rest goes on.
 

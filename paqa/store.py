@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,12 @@ class Store:
             self.fs.mv(temporary, path)
             return
         write_atomically(Path(path), data, Path(temporary))
+
+    def remove(self, key: str, suffix: str) -> None:
+        """Remove the object; nothing happens where there is none."""
+        path = self._path(key, suffix)
+        with suppress(FileNotFoundError):
+            os.unlink(path) if self.local else self.fs.rm_file(path)
 
     def get_json(self, key: str, kind: Any) -> Any:
         """A `.json` object as the dataclass (or other type) `kind`."""
