@@ -80,7 +80,7 @@ def submit(run: Run, stage: str, calls: Sequence[Callable[[], R]], after: Sequen
     for i, call in enumerate(calls):
         named: Any = step.with_options(name=stage, task_run_name=f"{stage} {i + 1}/{len(calls)}")
         before = [future for future in after[i : i + 1] if future is not None]
-        futures.append(named.submit(call=partial(run.places.call, stage, call), wait_for=before))
+        futures.append(named.submit(call=partial(run.places.runner(stage), call), wait_for=before))
     return futures
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from paqa.cluster import GPU_STAGES, RayWorkers, Same, forget, same
+from paqa.cluster import GPU_STAGES, RayWorkers, Same, forget, reachable, same
 from paqa.errors import PaqaError
 from paqa.recipe import Recipe
-from paqa.store import Store
+from paqa.remote import reach
+from paqa.store import Store, key
 from paqa.workers import Workers
 
 R = TypeVar("R")
@@ -52,6 +54,11 @@ class Wanted:
             raise PaqaError(
                 "--gpu-slots is for --device cuda with local workers; on Ray, --gpus says who has how much of one"
             )
+
+    def check(self) -> None:
+        """PaqaError where nobody answers at the cluster's address: known at once, before anything is started."""
+        if self.address:
+            reachable(self.address)
 
     @property
     def on_ray(self) -> bool:
@@ -98,6 +105,8 @@ class Places:
         self.wanted = wanted
         self.device = wanted.device
         self._open = ExitStack()
+        if not store.local:
+            reach(store, key("probe", secrets.token_hex(8)))
         here = wanted.workers or os.cpu_count() or 1
         self.near = Workers(here if wanted.address == "" else os.cpu_count() or 1, wanted.threads)
         self.workers: Workers | RayWorkers = self.near
@@ -107,16 +116,15 @@ class Places:
             count = wanted.workers if wanted.address else here
             self.workers = RayWorkers(wanted.address, count, wanted.threads, wanted.shares, first)
 
-    def call(self, stage: str, call: Callable[[], R]) -> R:
-        """Run a call of a stage where it belongs, and wait for it."""
+    def runner(self, stage: str) -> Callable[..., Any]:
+        """What runs a call of a stage (a function and its arguments) where it belongs, and waits for it."""
         if stage in NEAR:
-            return self.near.run(call)
+            return self.near.run
         kind = stage.partition(" ")[0]
         if self._limited and kind in GPU_STAGES:
-            with slot(LIMIT):
-                return self.workers.run(call)
+            return partial(_within, LIMIT, self.workers.run)
         pools = self.workers.pools if isinstance(self.workers, RayWorkers) else {}
-        return pools.get(kind, self.workers).run(call)
+        return pools.get(kind, self.workers).run
 
     def device_of(self, stage: str) -> str:
         """The device of a stage's engine."""
@@ -154,6 +162,11 @@ def _probe(stack: ExitStack, recipe: Recipe, store: Store) -> Same:
     first = same(recipe, store)
     stack.callback(partial(forget, first))
     return first
+
+
+def _within(name: str, run: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    with slot(name):
+        return run(*args, **kwargs)
 
 
 def limit(name: str, slots: int | None) -> int:

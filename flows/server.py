@@ -37,14 +37,14 @@ START_SECONDS = 90  # a first start creates the database: 8 s alone on two cores
 EXTERNAL_SECONDS = 5
 FLUSH_SECONDS = 10
 OPEN = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
-# What only deployments, schedules and automations need. The event persister and the task run recorder stay on.
+# What only deployments, schedules and automations need. The event persister and the task run recorder stay on, and so
+# does what takes a GPU's slot (flows/places.py) back from a build that was killed.
 REPORTS = "/reports"  # of the builds beside the home, at the UI's own address: its pages cannot link to files on disk
 IDLE_SERVICES = (
     "SCHEDULER",
     "LATE_RUNS",
     "FOREMAN",
     "PAUSE_EXPIRATIONS",
-    "REPOSSESSOR",
     "CLEANUP_RECONCILER",
     "CANCELLATION_CLEANUP",
     "TRIGGERS",
@@ -74,6 +74,8 @@ def environment(home: Path) -> dict[str, str]:
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # 1 by default: 75 task runs a second
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "0.5",  # 30 by default: a GPU would idle
     } | {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in IDLE_SERVICES}
     wanted = {key: os.environ.get(key, value) for key, value in defaults.items()} | {"NO_PROXY": _no_proxy()}
     return wanted if os.environ.get("PREFECT_API_URL") else wanted | {"PREFECT_HOME": str(_folder(home))}

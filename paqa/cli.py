@@ -142,9 +142,13 @@ def check_device(device: str) -> None:
 def where(args: argparse.Namespace) -> Wanted:
     """What the flags of `paqa build` say about where calls run; PaqaError where they do not go together."""
     from flows.places import Wanted, shares
+    from paqa.remote import filesystem
 
     gpus = shares(args.gpus) if args.gpus else {}
     wanted = Wanted(args.runner, args.workers, args.threads, args.device, gpus, args.gpu_slots)
+    wanted.check()
+    if args.store and "://" in args.store:
+        filesystem(args.store)
     if not wanted.on_ray:
         check_device(args.device)
     return wanted

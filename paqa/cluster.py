@@ -28,6 +28,7 @@ from typing import Any, ParamSpec, TypeVar
 from paqa import __version__
 from paqa.errors import MissingObject, PaqaError, WorkerDied
 from paqa.recipe import Recipe
+from paqa.remote import line, reach
 from paqa.store import Store, key
 from paqa.workers import THREAD_VARIABLES
 
@@ -141,16 +142,8 @@ class Same:
         except PaqaError:
             raise
         except Exception as error:  # noqa: BLE001 - each kind of store has its own
-            raise PaqaError(f"store {url} cannot be read there ({_line(error)}); {again}") from None
-        own = key("probe", self.probe, socket.gethostname(), os.getpid())
-        try:
-            self.store.put(own, ".probe", self.says)
-            written = self.store.get(own, ".probe")
-            self.store.remove(own, ".probe")
-        except Exception as error:  # noqa: BLE001 - as above
-            raise PaqaError(f"store {url} cannot be written there ({_line(error)})") from None
-        if written != self.says:
-            raise PaqaError(f"store {url} does not give back there what was written")
+            raise PaqaError(f"store {url} cannot be read there ({line(error)}); {again}") from None
+        reach(self.store, key("probe", self.probe, socket.gethostname(), os.getpid()))
 
 
 def same(recipe: Recipe, store: Store) -> Same:
@@ -168,11 +161,6 @@ def same(recipe: Recipe, store: Store) -> Same:
 def forget(first: Same) -> None:
     """Remove the probe."""
     first.store.remove(first.probe, ".probe")
-
-
-def _line(error: BaseException) -> str:
-    said = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
 
 # --- where calls come from --------------------------------------------------------------------------------------------
@@ -231,7 +219,7 @@ class RayWorkers:
         if self._local:  # nobody else may talk to a Ray of ours, and no token is kept in the home folder
             wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
         else:
-            _reachable(address)
+            reachable(address)
         self._environment = {name: os.environ.get(name) for name in wanted}
         os.environ.update(
             {name: os.environ.get(name, value) if name in SETTINGS else value for name, value in wanted.items()}
@@ -248,7 +236,6 @@ class RayWorkers:
                 "num_cpus": (count or os.cpu_count() or 1) * self.threads,
                 "include_dashboard": False,
                 "object_store_memory": OBJECT_STORE,
-                "_node_ip_address": "127.0.0.1",
                 "_temp_dir": self._session,
             }
         else:
@@ -484,7 +471,7 @@ def sets(gpus: int, shares: Sequence[float]) -> int:
     )
 
 
-def _reachable(address: str) -> None:
+def reachable(address: str) -> None:
     """PaqaError where nobody listens at the address: Ray itself would try for a minute and then end the process."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if address == "auto":
@@ -495,7 +482,7 @@ def _reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise PaqaError(
-            f"--runner ray:{address}: nobody answers at {host} port {port} ({_line(error)}); start a cluster there "
+            f"--runner ray:{address}: nobody answers at {host} port {port} ({line(error)}); start a cluster there "
             "(ray start --head --port=6379), or correct the address"
         ) from None
 
@@ -503,7 +490,7 @@ def _reachable(address: str) -> None:
 def _refused(address: str, error: Exception) -> str:
     """One line for what Ray says when it cannot start or connect."""
     if not address:
-        return f"Ray did not start on this machine ({_line(error)})"
+        return f"Ray did not start on this machine ({line(error)})"
     text = str(error)
     named = f"--runner ray:{address}"
     if "different versions" in text or "Version mismatch" in text:
@@ -511,15 +498,13 @@ def _refused(address: str, error: Exception) -> str:
     if "authent" in text.lower() or "token" in text.lower():
         return f"{named}: the cluster wants another token; set RAY_AUTH_MODE=token and its nodes' RAY_AUTH_TOKEN"
     if address == "auto":
-        return (
-            f"{named}: no Ray runs on this machine ({_line(error)}); name its address, or start one: ray start --head"
-        )
+        return f"{named}: no Ray runs on this machine ({line(error)}); name its address, or start one: ray start --head"
     if "raylet" in text or "node_ip_address" in text or "Can't find" in text:
         return (
-            f"{named}: this machine is no node of that cluster ({_line(error)}); run paqa on one of its nodes, join it "
+            f"{named}: this machine is no node of that cluster ({line(error)}); run paqa on one of its nodes, join it "
             f"(ray start --address={address}), or use ray:ray://HOST:10001"
         )
-    return f"{named}: {_line(error)}"
+    return f"{named}: {line(error)}"
 
 
 def _not_up(error: Exception) -> str:

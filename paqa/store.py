@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from paqa.errors import MissingObject
+from paqa.remote import filesystem
 
 
 def key(*parts: Any) -> str:
@@ -31,9 +32,7 @@ class Store:
         self.url = str(url)
         self.local = "://" not in self.url
         if not self.local:
-            import fsspec
-
-            self.fs, self.root = fsspec.core.url_to_fs(self.url)
+            self.fs, self.root = filesystem(self.url)
 
     def _path(self, key: str, suffix: str) -> str:
         root = self.url if self.local else self.root
