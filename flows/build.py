@@ -5,6 +5,7 @@ Without the decorators the code still works: every task calls one function of `p
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,36 +13,39 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 from prefect import flow, task
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from flows.places import Places, Wanted
 from flows.progress import Progress
 from flows.server import Server, report_link, running
-from paqa import audit_table, audited, contamination, fingerprint, hear, shard, shortcuts, split, summary
+from paqa import audit_table, audited, contamination, fingerprint, hear, isolate, shard, shortcuts, split, summary
 from paqa import build as walk
 from paqa.elsewhere import Survey, elsewhere, survey
+from paqa.errors import MissingObject, PaqaError
 from paqa.hear import Hearing
 from paqa.recipe import Recipe
 from paqa.report import write as reports
-from paqa.store import Store
+from paqa.store import Store, passing, sweep
 from paqa.types import Clip, Item, Quarantined
 
 R = TypeVar("R")
 FILES_A_TASK = 32
 MIXTURES_A_TASK = 16
 TASKS_A_WORKER = 4  # batches per worker and stage: enough to balance, few enough to cost nothing
+HEALS = 5  # times that a build goes over its walk again because of damage to its store
 BATCH_S = (30.0, 240.0)  # seconds of audio in a batch, at least and at most
 
 
@@ -54,6 +58,7 @@ class Run:
     store: Store
     places: Places
     progress: Progress
+    ward: isolate.Ward = field(default_factory=isolate.Ward)
     lost: list[Quarantined] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     stages: dict[str, summary.Stage] = field(default_factory=dict)
@@ -65,7 +70,7 @@ class Run:
 
 def transient(_task: Any, _run: Any, state: Any) -> bool:
     """Only failures of disk and network are worth another try; wrong input never is."""
-    return isinstance(state.result(raise_on_failure=False), OSError)
+    return passing(state.result(raise_on_failure=False))
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=2, retry_condition_fn=transient)
@@ -75,12 +80,12 @@ def step(call: Callable[[], R]) -> R:
 
 
 def submit(run: Run, stage: str, calls: Sequence[Callable[[], R]], after: Sequence[Any] = ()) -> list[PrefectFuture[R]]:
-    """One named task per call; call i starts when the future `after[i]` (or None) is done."""
+    """One named task per call, which goes to the workers itself; call i starts when the future `after[i]` is done."""
     futures: list[PrefectFuture[R]] = []
     for i, call in enumerate(calls):
         named: Any = step.with_options(name=stage, task_run_name=f"{stage} {i + 1}/{len(calls)}")
         before = [future for future in after[i : i + 1] if future is not None]
-        futures.append(named.submit(call=partial(run.places.runner(stage), call), wait_for=before))
+        futures.append(named.submit(call=call, wait_for=before))
     return futures
 
 
@@ -107,8 +112,9 @@ def collect(
 
 
 def work(run: Run, stage: str, calls: Sequence[Callable[[], R]], sizes: Sequence[int], unit: str = "clips") -> list[R]:
-    """Submit and collect."""
-    return collect(run, stage, submit(run, stage, calls), sizes, unit)
+    """Have the workers do all calls; collect."""
+    away = [partial(isolate.again, run.places.runner(stage), stage, call) for call in calls]
+    return collect(run, stage, submit(run, stage, away), sizes, unit)
 
 
 def ingest(run: Run) -> tuple[list[Clip], dict[str, list[Clip]]]:
@@ -116,10 +122,13 @@ def ingest(run: Run) -> tuple[list[Clip], dict[str, list[Clip]]]:
     found, lost = walk.gather(run.recipe)
     run.lost += lost
     jobs = [(s, b) for s in run.recipe.sources for b in walk.batches(found[s.name], lambda _: 1, FILES_A_TASK)]
-    calls = [partial(walk.ingest, batch, source, run.recipe, run.store) for source, batch in jobs]
+    calls = [
+        isolate.Ingesting(run.places.runner("ingest"), b, source, run.recipe, run.store, run.ward) for source, b in jobs
+    ]
+    results = collect(run, "ingest", submit(run, "ingest", calls), [len(b) for _, b in jobs], "files")
     asked: list[Clip] = []
     material: dict[str, list[Clip]] = {s.name: [] for s in run.recipe.sources}
-    for (source, _), result in zip(jobs, work(run, "ingest", calls, [len(b) for _, b in jobs], "files"), strict=True):
+    for (source, _), result in zip(jobs, results, strict=True):
         (asked if source.use == "clips" else material[source.name]).extend(result.clips)
         run.lost += result.quarantined
         run.spent("ingest", result.spent)
@@ -180,17 +189,14 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
     units = sorted(hear.together(unheard, nodes[0]), key=_seconds)
     groups = walk.batches(units, _seconds, _batch_seconds(unheard, run.places.workers.count))
     batches = [[c for unit in group for c in unit] for group in groups]
-    threads = run.places.workers.threads
     futures: dict[Hearing, list[PrefectFuture[Any]]] = {}
     sizes: dict[Hearing, list[int]] = {}
     separated: dict[int, PrefectFuture[Any]] = {}  # by number of the batch
     for node in sorted(nodes, key=lambda n: (n.stage != "separate", n.stem != "mix")):
         jobs = [(i, [c for c in batch if c.id in missing[node]]) for i, batch in enumerate(batches)]
         jobs = [(i, todo) for i, todo in jobs if todo]
-        calls = [
-            partial(hear.listen, todo, node, nodes[0], run.store, run.places.device_of(node.stage), threads)
-            for _, todo in jobs
-        ]
+        by = (node, nodes[0], run.store, run.places.device_of(node.stage), run.places.workers.threads, run.ward)
+        calls = [isolate.Listening(run.places.runner(node.stage), todo, *by) for _, todo in jobs]
         after = [separated.get(i) if node.stem != "mix" else None for i, _ in jobs]
         futures[node] = submit(run, node.name, calls, after)
         if node == nodes[0]:
@@ -214,6 +220,8 @@ def _ui_progress(total: int) -> Callable[[int], None] | None:
     if not total:
         return None
     artifact: Any = create_progress_artifact(0.0, key="heard", description=f"{total} hearings (clips times engines)")
+    if artifact is None:
+        return None
     done = 0
 
     def report(more: int) -> None:
@@ -372,4 +380,30 @@ def launch(
         runner: Any = ThreadPoolTaskRunner(max_workers=places.at_once + 1)
         named = build.with_options(task_runner=runner)
         link = report_link(out, server.external) if report else ""
-        return named(recipe, out, store, places.workers.count, places, quiet, audit, link)
+        Store(store).sweep()
+        sweep(out / "data")
+        return healed(lambda: named(recipe, out, store, places.workers.count, places, quiet, audit, link))
+
+
+def healed(walk_once: Callable[[], summary.Summary]) -> summary.Summary:
+    """Go over the walk again where the store turns out to have lost or damaged an object: it is made anew.
+
+    PaqaError where that does not help, or where the Prefect server is lost.
+    """
+    found: list[str] = []
+    while True:
+        try:
+            return walk_once()
+        except MissingObject as error:
+            found.append(str(error))
+            if len(found) > HEALS or found.count(found[-1]) > 1:
+                raise PaqaError(
+                    f"{error}; this is loss number {len(found)} in one build, so the disk may be failing: check it, "
+                    "then run the same command again"
+                ) from None
+            print(f"{error}; making it again", file=sys.stderr, flush=True)
+        except httpx.HTTPError as error:
+            raise PaqaError(
+                f"the Prefect server was lost ({type(error).__name__}: {error}); what was finished is kept: run the "
+                "same command again"
+            ) from None

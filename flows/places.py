@@ -11,7 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from paqa.cluster import GPU_STAGES, RayWorkers, Same, forget, reachable, same
+from paqa.cluster import GPU_STAGES, RayWorkers, forget, reachable, same
 from paqa.errors import PaqaError
 from paqa.recipe import Recipe
 from paqa.remote import reach
@@ -98,23 +98,35 @@ class Places:
     `__slots__`, since it is a parameter of the flow, and Prefect would else try to write its inside as JSON.
     """
 
-    __slots__ = ("_limited", "_open", "device", "near", "wanted", "workers")
+    __slots__ = ("_around", "_limited", "_made", "_recipe", "_store", "near", "wanted", "workers")
 
     def __init__(self, wanted: Wanted, recipe: Recipe, store: Store):
-        """Connect to the cluster where one is wanted; PaqaError where that cannot be or its nodes are not fit."""
+        """Nothing is started or connected to before the object is entered, which may be done again after its end."""
         self.wanted = wanted
-        self.device = wanted.device
-        self._open = ExitStack()
+        self._recipe = recipe
+        self._store = store
+        self._made = False
+        self._limited = wanted.device != "cpu" and not wanted.on_ray
+
+    def _make(self) -> None:
+        """Connect to the cluster where one is wanted; PaqaError where that cannot be or its nodes are not fit."""
+        wanted, store = self.wanted, self._store
+        self._around = ExitStack()
         if not store.local:
             reach(store, key("probe", secrets.token_hex(8)))
         here = wanted.workers or os.cpu_count() or 1
-        self.near = Workers(here if wanted.address == "" else os.cpu_count() or 1, wanted.threads)
+        self.near = Workers(os.cpu_count() or 1 if wanted.address else here, wanted.threads)
         self.workers: Workers | RayWorkers = self.near
-        self._limited = wanted.device != "cpu" and not wanted.on_ray
         if wanted.on_ray:
-            first = _probe(self._open, recipe, store)
-            count = wanted.workers if wanted.address else here
-            self.workers = RayWorkers(wanted.address, count, wanted.threads, wanted.shares, first)
+            first = same(self._recipe, store)
+            self._around.callback(forget, first)
+            try:
+                count = wanted.workers if wanted.address else here
+                self.workers = RayWorkers(wanted.address, count, wanted.threads, wanted.shares, first)
+            except BaseException:
+                self._around.close()
+                raise
+        self._made = True
 
     def runner(self, stage: str) -> Callable[..., Any]:
         """What runs a call of a stage (a function and its arguments) where it belongs, and waits for it."""
@@ -129,7 +141,7 @@ class Places:
     def device_of(self, stage: str) -> str:
         """The device of a stage's engine."""
         if not isinstance(self.workers, RayWorkers):
-            return self.device
+            return self.wanted.device
         return "cuda" if stage in self.workers.pools else "cpu"
 
     @property
@@ -148,20 +160,18 @@ class Places:
             limit(LIMIT, self.wanted.gpu_slots)
 
     def __enter__(self) -> Places:
+        if not self._made:
+            self._make()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.workers.__exit__(kind, error, trace)
-        self.near.__exit__(kind, error, trace)
-        self._open.close()
-
-
-def _probe(stack: ExitStack, recipe: Recipe, store: Store) -> Same:
-    first = same(recipe, store)
-    stack.callback(partial(forget, first))
-    return first
+        if self._made:
+            self._made = False
+            self.workers.__exit__(kind, error, trace)
+            self.near.__exit__(kind, error, trace)
+            self._around.close()
 
 
 def _within(name: str, run: Callable[..., R], *args: Any, **kwargs: Any) -> R:

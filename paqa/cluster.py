@@ -39,6 +39,7 @@ GPU_STAGES = ("separate", "diarize", "tag", "transcribe")
 REACH_SECONDS = 5  # to open a connection to a cluster
 START_SECONDS = 180  # until the first actor is up: on a machine that is busy, importing Ray alone takes its time
 STOP_SECONDS = 10
+STOPPED = "stopped: the work that this belongs to has ended"
 OBJECT_STORE = 256 * 2**20  # bytes, of a Ray of our own: calls and results pass through, nothing stays
 HANDED_ON = ("PAQA_MODELS", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK")
 SETTINGS = {  # read by Ray when it is imported or started
@@ -370,7 +371,7 @@ class Pool:
     def _take(self) -> Any:
         while True:
             if self._closed:
-                raise WorkerDied("the workers have been stopped")
+                raise PaqaError(STOPPED)
             if self._failed is not None:
                 raise self._failed
             try:
@@ -410,11 +411,11 @@ class Pool:
             self._lock.notify_all()
             return self._homes.pop(actor, None)
 
-    def _lost(self, actor: Any, error: Exception) -> WorkerDied:
+    def _lost(self, actor: Any, error: Exception) -> PaqaError:
         """What to raise for a call whose actor has died; a fresh actor is on its way."""
         home = self._drop(actor)
         if self._closed:
-            return WorkerDied("the workers have been stopped")
+            return PaqaError(STOPPED)
         self._ray.kill(actor)  # where only the connection to it was lost, it must not go on
         self._hire()
         where = f"process {home.pid} on {home.node}" if home else "an actor"

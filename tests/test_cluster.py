@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
-from conftest import ROOT, build, paqa
+from conftest import ROOT, Built, build, paqa
 
 pytest.importorskip("ray")
 pytest.importorskip("prefect")
@@ -21,7 +23,7 @@ server = pytest.importorskip("moto.server")
 from paqa import recipe as recipes  # noqa: E402
 from paqa.cluster import RayWorkers, forget, same  # noqa: E402
 from paqa.errors import PaqaError, Rejected, WorkerDied  # noqa: E402
-from paqa.store import Store, key  # noqa: E402
+from paqa.store import Store  # noqa: E402
 
 RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5" * 64}
 
@@ -57,9 +59,13 @@ def node(*flags, log):
     """`ray start` in the foreground and in a process group of its own: no other Ray of this machine is touched."""
     command = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
     sizes = ["--num-cpus", "1", "--num-gpus", "1", "--object-store-memory", "100000000"]  # no GPU is looked for
-    variables = os.environ | RAY | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    variables = os.environ | RAY | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "HF_HUB_OFFLINE": "1"}
     return subprocess.Popen(
-        [*command, *sizes, *flags], env=variables, stdout=log.open("w"), stderr=subprocess.STDOUT, start_new_session=True
+        [*command, *sizes, *flags],
+        env=variables,
+        stdout=log.open("w"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
 
 
@@ -73,7 +79,7 @@ def wait_for(log, words, process):
 
 @pytest.fixture(scope="module")
 def cluster(bucket, tmp_path_factory):
-    """The address of a cluster of two nodes with one CPU (and one GPU, so it is told) each, and the nodes' processes."""
+    """The address of a cluster of two nodes with one CPU (and one GPU, so it is told) each."""
     logs = tmp_path_factory.mktemp("nodes")
     port = free_port()
     session = Path("/tmp") / f"paqa-test-{os.getpid()}"  # short, since sockets lie in it
@@ -90,16 +96,9 @@ def cluster(bucket, tmp_path_factory):
             yield f"127.0.0.1:{port}"
         finally:
             for process in reversed(nodes):
-                os.killpg(process.pid, signal.SIGTERM)
-                try:
-                    process.wait(20)
-                finally:
-                    for left in (signal.SIGKILL,):
-                        try:
-                            os.killpg(process.pid, left)
-                        except ProcessLookupError:
-                            continue
-            subprocess.run(["rm", "-rf", str(session)], check=True)
+                process.terminate()
+                process.wait(30)
+            shutil.rmtree(session, ignore_errors=True)
 
 
 def hosts(output):
@@ -136,11 +135,81 @@ def test_a_dead_actor_fails_its_own_call_only(cluster):
         with pytest.raises(Rejected) as error:
             workers.run(refuse)
         assert (error.value.reason, error.value.detail) == ("silent", "x.wav is silent")
-        other = threads.submit(workers.run, nap, 3)
+        other = threads.submit(workers.run, nap, 5)
         time.sleep(0.5)
         with pytest.raises(WorkerDied, match=r"process \d+ on .* has died: killed"):
-            workers.run(os.kill, (pids - {_busy(other, pids)}).pop(), signal.SIGKILL)
+            workers.run(os._exit, 1)
         assert other.result() in pids
-        time.sleep(8)
-        assert len(set(threads.map(lambda _: workers.run(nap, 1), range(2))) - pids) == 1  # one is fresh
+        later = {workers.run(os.getpid)}
+        while later <= pids:  # the fresh one comes up
+            later |= set(threads.map(lambda _: workers.run(nap, 1), range(2)))
+        assert len(later | pids) == 3
         assert len(hosts("\n".join(workers.told()))) == 2
+
+
+def test_shares_of_gpus(cluster):
+    """The nodes say that they have a GPU each; nothing here uses one."""
+    with RayWorkers(cluster, 1, gpus={"tag": 0.25, "separate": 0.5}) as workers:
+        assert {stage: pool.count for stage, pool in workers.pools.items()} == {"separate": 2, "tag": 2}
+        for pool in workers.pools.values():
+            assert pool.run(os.getenv, "CUDA_VISIBLE_DEVICES") == "0"
+
+
+def test_a_killed_actor_does_not_end_a_build(cluster, built, corpus, tmp_path):
+    command = [sys.executable, "-m", "paqa.cli", "build", str(corpus / "small.toml"), "--out", str(tmp_path / "killed")]
+    flags = ["--runner", f"ray:{cluster}", "--store", "s3://paqa/killed"]
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"HF_HUB_OFFLINE": "1"}
+    with subprocess.Popen([*command, *flags], cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True) as process:
+        said = ""
+        while not said.startswith("mix "):
+            said = process.stderr.readline()
+            assert said, "the build ended"
+        victim = next(p for p in psutil.process_iter() if p.name().startswith("ray::_Actor") and _ours(p, cluster))
+        time.sleep(3)
+        victim.kill()
+        said = process.stderr.read()
+    assert process.returncode == 0, said
+    assert Built(tmp_path / "killed", said).shards == built.shards
+    assert f"process {victim.pid}:" in said or len(re.findall(r" process \d+: ", said)) >= 2
+
+
+def _ours(process, address):
+    return any(address.rpartition(":")[2] in part for p in process.parents() for part in p.cmdline())
+
+
+def test_an_actor_that_is_not_fit_is_named(cluster, corpus, bucket):
+    recipe = recipes.load(corpus / "small.toml")
+    unshared = same(recipe, Store("memory://mine"))
+    with (
+        RayWorkers(cluster, first=unshared) as workers,
+        pytest.raises(PaqaError, match=r"node \S+ \(\S+\): store memory://mine is not there; name one that all"),
+    ):
+        workers.run(os.getpid)
+    shared = same(recipe, Store("s3://paqa/fit"))
+    older = replace(shared, version="0.0.1")
+    with (
+        RayWorkers(cluster, first=older) as workers,
+        pytest.raises(PaqaError, match=r"node .*: paqa .* is installed there, 0\.0\.1 \(code \w+\) here"),
+    ):
+        workers.run(os.getpid)
+    other = replace(shared, engines=(*shared.engines[:-1], (*shared.engines[-1][:2], "another")))
+    with (
+        RayWorkers(cluster, first=other) as workers,
+        pytest.raises(PaqaError, match="has revision .* there and another"),
+    ):
+        workers.run(os.getpid)
+    with RayWorkers(cluster, first=shared) as workers:
+        assert workers.run(os.getpid)
+    forget(shared)
+    assert not Store("s3://paqa/fit").has(shared.probe, ".probe")
+
+
+def test_a_wrong_address_is_one_line_and_quick(corpus, tmp_path):
+    began = time.monotonic()
+    done = paqa("build", corpus / "small.toml", "--out", tmp_path / "x", "--runner", "ray:127.0.0.1:9", check=False)
+    assert done.returncode == 2
+    assert re.fullmatch(
+        r"paqa build: --runner ray:127\.0\.0\.1:9: nobody answers at .*ray start --head.*\n", done.stderr
+    )
+    assert time.monotonic() - began < 30
+    assert not (tmp_path / "x").exists()
