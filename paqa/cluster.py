@@ -47,6 +47,7 @@ SETTINGS = {  # read by Ray when it is imported or started
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_ENABLE_AUTO_CONNECT": "0",  # else a late call would start a second Ray
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what a raylet has to say is in its log; a dead actor is said by WorkerDied
+    "RAY_BACKEND_LOG_LEVEL": "error",  # of its C++ half, which writes to stderr until it is connected
     "RAY_worker_niceness": "0",  # else 15: local workers have none, and machines are shared
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning for every actor without a GPU
 }
@@ -505,7 +506,7 @@ def _refused(address: str, error: Exception) -> str:
             f"{named}: this machine is no node of that cluster ({line(error)}); run paqa on one of its nodes, join it "
             f"(ray start --address={address}), or use ray:ray://HOST:10001"
         )
-    return f"{named}: {line(error)}"
+    return f"{named}: {line(error)}; if its nodes have a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here too"
 
 
 def _not_up(error: Exception) -> str:
