@@ -195,7 +195,8 @@ def _pieces(path: Path, config: AudioConfig, store: Store) -> list[Piece]:
     where = key("ingest", INGEST, config, file_digest(path))
     if store.has(where, ".json"):
         known: list[Piece] = store.get_json(where, list[Piece])
-        return known
+        if all(store.has(piece.sha256, ".flac") for piece in known):
+            return known
     audio = decode(path, config)
     pieces = []
     for start_ms, end_ms in windows(audio, config.max_clip_ms):
@@ -250,10 +251,13 @@ def render_mixtures(batch: Sequence[mix.Mixture], clips: Mapping[str, Clip], rec
 def _mixed_clip(mixture: mix.Mixture, clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Clip:
     used = [(c.sha256, c.truth, c.voice, c.group) for c in (clips[p.clip_id] for p in mixture.placements)]
     where = key("mix", MIXING, mixture, used)
-    if not store.has(where, ".json"):
+    known: Mixed | None = store.get_json(where, Mixed) if store.has(where, ".json") else None
+    if known and all(store.has(sha, ".flac") for sha in (known.sha256, known.reference_sha256)):
+        mixed = known
+    else:
         audio, reference, truth = mix.render(mixture, lambda sha: read_flac(store.get(sha, ".flac")), clips)
-        store.put_json(where, Mixed(keep(audio, store), keep(reference, store), truth))
-    mixed: Mixed = store.get_json(where, Mixed)
+        mixed = Mixed(keep(audio, store), keep(reference, store), truth)
+        store.put_json(where, mixed)
     return Clip(
         id=mixture.id,
         uri=f"mix:{mixture.id}",

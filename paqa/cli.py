@@ -11,9 +11,13 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from paqa import __version__
 from paqa.errors import PaqaError
+
+if TYPE_CHECKING:
+    from flows.places import Wanted
 
 QUIET = {  # nothing of ours phones anywhere, and no library asks a model hub for what it cannot have offline
     "DO_NOT_TRACK": "1",
@@ -38,11 +42,16 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--audio", type=Path, metavar="FOLDER", help="a folder of recordings, instead of a recipe")
     build.add_argument("--out", type=Path, metavar="DIR", help="where to (default: data/NAME)")
     build.add_argument("--store", metavar="URL", help="where heard things are kept (default: DIR/../.paqa/store)")
-    build.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    build.add_argument("--runner", default="local", metavar="local|ray[:ADDRESS]", help="where: see docs/scale.md")
+    build.add_argument(
+        "--workers", type=int, metavar="N", help="processes (default: all cores, or what is free on Ray)"
+    )
     build.add_argument("--threads", type=int, default=1, help="threads of each worker's engines (default: 1)")
     build.add_argument("--profile", metavar="NAME", help="the engines: embedded, or paper (the mission's stack)")
     build.add_argument("--models", type=Path, metavar="DIR", help="where weights lie that no package ships")
     build.add_argument("--device", default="cpu", help="of engines on torch: cpu (default), cuda, cuda:1")
+    build.add_argument("--gpus", metavar="STAGE=SHARE,...", help="on Ray, the share of a GPU of each stage's actors")
+    build.add_argument("--gpu-slots", type=int, metavar="N", help="hearings at once on the GPU here (default: 1)")
     build.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe")
     build.add_argument("--grow", action="store_true", help="keep all rows of the build in --out, add new ones")
     build.add_argument("--audit", action="store_true", help="then measure what was heard against the truth")
@@ -131,6 +140,21 @@ def check_device(device: str) -> None:
         raise PaqaError(f"--device {device}: torch finds {', '.join(['cpu', *found])}; name one of these")
 
 
+def where(args: argparse.Namespace) -> Wanted:
+    """What the flags of `paqa build` say about where calls run; PaqaError where they do not go together."""
+    from flows.places import Wanted, shares
+    from paqa.remote import filesystem
+
+    gpus = shares(args.gpus) if args.gpus else {}
+    wanted = Wanted(args.runner, args.workers, args.threads, args.device, gpus, args.gpu_slots)
+    wanted.check()
+    if args.store and "://" in args.store:
+        filesystem(args.store)
+    if not wanted.on_ray:
+        check_device(args.device)
+    return wanted
+
+
 def run_init(args: argparse.Namespace) -> int:
     """`paqa init`."""
     from paqa import init
@@ -146,10 +170,8 @@ def run_build(args: argparse.Namespace) -> int:
 
     if (args.recipe is None) == (args.audio is None):
         raise PaqaError("name a recipe (paqa build RECIPE.toml) or a folder (paqa build --audio FOLDER)")
-    if args.workers < 1 or args.threads < 1:
-        raise PaqaError(f"--workers {args.workers} --threads {args.threads}: expected at least 1 of each")
+    wanted = where(args)
     use_models(args.models)
-    check_device(args.device)
     profile = [f"profile={args.profile}"] if args.profile else []
     recipe = recipes.for_folder(args.audio) if args.audio else recipes.load(args.recipe)
     recipe = recipes.change(recipe, [*profile, *args.set])
@@ -167,9 +189,7 @@ def run_build(args: argparse.Namespace) -> int:
         from paqa.summary import text
 
         after = {"audit": args.audit, "report": args.report, "growing": args.grow}
-        done = launch(
-            recipe, out, home(out), server, store, args.workers, args.threads, args.device, args.quiet, **after
-        )
+        done = launch(recipe, out, home(out), server, store, wanted, args.quiet, **after)
     finally:
         server.stop()
     print(f"\n{text(done)}\n")
