@@ -36,6 +36,7 @@ LASTING = FULL | {
 }
 LASTING_KINDS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 WHOLE_PUTS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "hf", "memory"}  # an object appears there whole or not
+TEMPORARY = ".tmp"  # the folder, in the store, of what is being written
 STALE_SECONDS = 86_400  # after which nobody is writing to a temporary file any more
 
 
@@ -108,23 +109,23 @@ class Store:
         """Store a dataclass (or a list of them) as a `.json` object."""
         self.put(key, ".json", msgspec.json.encode(value))
 
-    def damaged(self) -> Iterator[tuple[str, bool]]:
-        """The path of every object, and whether it was damaged; those are removed."""
+    def verified(self) -> Iterator[tuple[str, bool]]:
+        """The path of every object, and whether it is whole; those that are not are removed."""
         for path in self._objects():
             try:
-                wrong = self._whole(path) is None
+                whole = self._whole(path) is not None
             except FileNotFoundError:  # removed meanwhile
                 continue
-            if wrong:
+            if not whole:
                 self._remove(path)
-            yield path, wrong
+            yield path, whole
 
     def sweep(self) -> None:
         """Remove what writers that were killed a day ago or earlier have left."""
         if self.local:
-            sweep(Path(self.root, "tmp"), STALE_SECONDS)
+            sweep(Path(self.root, TEMPORARY), STALE_SECONDS)
         elif not self.whole:
-            folder = f"{self.root}/tmp"
+            folder = f"{self.root}/{TEMPORARY}"
             for path in self._tried(self.fs.find, folder) if self._tried(self.fs.exists, folder) else ():
                 if time.time() - self._tried(self.fs.modified, path).timestamp() > STALE_SECONDS:
                     self._remove(path)
@@ -132,10 +133,10 @@ class Store:
     def _objects(self) -> Iterator[str]:
         """The paths of all objects, in order."""
         if self.local:
-            yield from (str(path) for path in sorted(Path(self.root).glob("???/*")) if path.parent.name != "tmp")
+            yield from map(str, sorted(Path(self.root).glob("???/*")))
         else:
             found = self._tried(self.fs.find, self.root)
-            yield from (path for path in found if len(path.split("/")[-2]) == 3 and "/tmp/" not in path)
+            yield from (path for path in found if len(path.split("/")[-2]) == 3)
 
     def _whole(self, path: str) -> bytes | None:
         """What an object holds without its seal; None where they do not fit, however often it is read."""
@@ -149,7 +150,7 @@ class Store:
         return Path(path).read_bytes() if self.local else self.fs.cat_file(path)
 
     def _put(self, path: str, data: bytes) -> None:
-        temporary = f"{self.root}/tmp/{uuid.uuid4().hex}"
+        temporary = f"{self.root}/{TEMPORARY}/{uuid.uuid4().hex}.tmp"
         if self.local:
             write_atomically(Path(path), data, Path(temporary))
         elif self.whole:
@@ -176,7 +177,7 @@ class Store:
             except caught as error:
                 if isinstance(error, OSError) and error.errno in FULL:
                     raise _full(self.url, error) from None
-                if isinstance(error, OSError) and not (passing(error) and pause):
+                if isinstance(error, OSError) and (pause is None or not passing(error)):
                     raise
                 if pause is None:
                     raise OSError(errno.EIO, f"{type(error).__name__}: {error}", self.url) from error
@@ -233,7 +234,7 @@ def sweep(folder: Path, older: float = 0) -> None:
     """Remove a folder's temporary files that have not been written to for so many seconds."""
     for path in folder.iterdir() if folder.is_dir() else ():
         try:
-            if (folder.name == "tmp" or path.suffix == ".tmp") and time.time() - path.stat().st_mtime >= older:
+            if path.suffix == ".tmp" and time.time() - path.stat().st_mtime >= older:
                 path.unlink()
         except FileNotFoundError:  # whoever wrote it has renamed it
             continue
