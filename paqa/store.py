@@ -221,9 +221,9 @@ def _full(folder: str | Path, error: OSError, wanted: int | None = None) -> Disk
     """What to say where there is no room in a folder for `wanted` bytes."""
     found = error.strerror or "no room"
     if os.path.isdir(folder):
-        found += f", {shutil.disk_usage(folder).free / 1e6:.1f} MB are free"
+        found += f", {shutil.disk_usage(folder).free:,} bytes are free"
     if wanted is not None:
-        found += f", {wanted / 1e6:.1f} MB were to be written"
+        found += f", {wanted:,} bytes were to be written"
     return DiskFull(
         f"{folder}: {found}; make room there (or name another --out or --store) and run the same command again: "
         "what was finished is kept"
