@@ -36,7 +36,7 @@ from paqa import build as walk
 from paqa.batches import batches
 from paqa.compose import sketch
 from paqa.elsewhere import Survey, elsewhere, survey
-from paqa.errors import MissingObject, PaqaError
+from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.hear import Hearing
 from paqa.recipe import Recipe
 from paqa.report import write as reports
@@ -400,15 +400,18 @@ def launch(
         runner: Any = ThreadPoolTaskRunner(max_workers=places.at_once + 1)
         named = build.with_options(task_runner=runner)
         link = report_link(out, server.external) if report else ""
-        Store(store).sweep()
+        objects = Store(store)
+        objects.sweep()
         sweep(out / "data")
-        return healed(lambda: named(recipe, out, store, places.workers.count, places, quiet, audit, link, growing))
+        walk_once = partial(named, recipe, out, store, places.workers.count, places, quiet, audit, link, growing)
+        return healed(walk_once, objects)
 
 
-def healed(walk_once: Callable[[], summary.Summary]) -> summary.Summary:
+def healed(walk_once: Callable[[], summary.Summary], store: Store) -> summary.Summary:
     """Go over the walk again where the store turns out to have lost or damaged an object: it is made anew.
 
-    PaqaError where that does not help, or where the Prefect server is lost.
+    Where one is damaged, all objects of a local store are looked at. PaqaError where that does not help, or where the
+    Prefect server is lost.
     """
     found: list[str] = []
     while True:
@@ -421,7 +424,10 @@ def healed(walk_once: Callable[[], summary.Summary]) -> summary.Summary:
                     f"{error}; this is loss number {len(found)} in one build, so the disk may be failing: check it, "
                     "then run the same command again"
                 ) from None
-            print(f"{error}; making it again", file=sys.stderr, flush=True)
+            print(f"{error}; it is made again", file=sys.stderr, flush=True)
+            if store.local and isinstance(error, DamagedObject):  # one is seldom alone, and reading is cheap here
+                for path in [path for path, whole in store.verified() if not whole]:
+                    print(f"{path} was damaged, too, and has been removed", file=sys.stderr, flush=True)
         except httpx.HTTPError as error:
             raise PaqaError(
                 f"the Prefect server was lost ({type(error).__name__}: {error}); what was finished is kept: run the "

@@ -193,16 +193,16 @@ def clip_id(name: str, source: SourceConfig) -> str:
 
 def _pieces(path: Path, config: AudioConfig, store: Store) -> list[Piece]:
     where = key("ingest", INGEST, config, file_digest(path))
-    if store.has(where, ".json"):
-        known: list[Piece] = store.get_json(where, list[Piece])
-        if all(store.has(piece.sha256, ".flac") for piece in known):
-            return known
+    known: list[Piece] | None = store.get_json(where, list[Piece]) if store.has(where, ".json") else None
+    if known is not None and all(store.has(piece.sha256, ".flac") for piece in known):
+        return known
     audio = decode(path, config)
     pieces = []
     for start_ms, end_ms in windows(audio, config.max_clip_ms):
         part = Audio(audio.samples[:, start_ms * audio.rate // 1000 : end_ms * audio.rate // 1000], audio.rate)
         pieces.append(Piece(keep(part, store), start_ms, part.duration_ms, is_silent(part)))
-    store.put_json(where, pieces)
+    if known is None:
+        store.put_json(where, pieces)
     return pieces
 
 
@@ -257,7 +257,8 @@ def _mixed_clip(mixture: mix.Mixture, clips: Mapping[str, Clip], recipe: Recipe,
     else:
         audio, reference, truth = mix.render(mixture, lambda sha: read_flac(store.get(sha, ".flac")), clips)
         mixed = Mixed(keep(audio, store), keep(reference, store), truth)
-        store.put_json(where, mixed)
+        if known is None:
+            store.put_json(where, mixed)
     return Clip(
         id=mixture.id,
         uri=f"mix:{mixture.id}",

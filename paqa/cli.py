@@ -61,6 +61,9 @@ def parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="validate shards: schema, audio, lineage, rationale round trip, balance")
     check.add_argument("dir", type=Path)
     check.add_argument("--license", metavar="ID", help="may it be published under this one? (default: the recipe's)")
+    check.add_argument(
+        "--store", action="store_true", help="also read every object in the store that it was built from"
+    )
 
     audit = commands.add_parser("audit", help="what was heard against the truth, where there is truth")
     audit.add_argument("dir", type=Path)
@@ -203,9 +206,13 @@ def run_build(args: argparse.Namespace) -> int:
 
 def run_check(args: argparse.Namespace) -> int:
     """`paqa check`: exit 1 where there are problems."""
-    from paqa.check import check, text
+    from paqa.check import check, check_store, text
 
     found = check(args.dir, args.license)
+    if args.store:
+        objects, damaged = check_store(args.dir)
+        found.problems += damaged
+        print(f"store        {objects} objects, {len(damaged) or 'none'} damaged")
     print(text(found))
     return 1 if found.problems else 0
 

@@ -37,6 +37,7 @@ LASTING = FULL | {
 }
 LASTING_KINDS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 WHOLE_PUTS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "hf", "memory"}  # an object appears there whole or not
+TEMPORARY = ".tmp"  # the folder, in the store, of what is being written
 STALE_SECONDS = 86_400  # after which nobody is writing to a temporary file any more
 
 
@@ -111,23 +112,23 @@ class Store:
         """Store a dataclass (or a list of them) as a `.json` object."""
         self.put(key, ".json", msgspec.json.encode(value))
 
-    def damaged(self) -> Iterator[tuple[str, bool]]:
-        """The path of every object, and whether it was damaged; those are removed."""
+    def verified(self) -> Iterator[tuple[str, bool]]:
+        """The path of every object, and whether it is whole; those that are not are removed."""
         for path in self._objects():
             try:
-                wrong = self._whole(path) is None
+                whole = self._whole(path) is not None
             except FileNotFoundError:  # removed meanwhile
                 continue
-            if wrong:
+            if not whole:
                 self._remove(path)
-            yield path, wrong
+            yield path, whole
 
     def sweep(self) -> None:
         """Remove what writers that were killed a day ago or earlier have left."""
         if self.local:
-            sweep(Path(self.root, "tmp"), STALE_SECONDS)
+            sweep(Path(self.root, TEMPORARY), STALE_SECONDS)
         elif not self.whole:
-            folder = f"{self.root}/tmp"
+            folder = f"{self.root}/{TEMPORARY}"
             for path in self._tried(self.fs.find, folder) if self._tried(self.fs.exists, folder) else ():
                 if time.time() - self._tried(self.fs.modified, path).timestamp() > STALE_SECONDS:
                     self._remove(path)
@@ -135,10 +136,10 @@ class Store:
     def _objects(self) -> Iterator[str]:
         """The paths of all objects, in order."""
         if self.local:
-            yield from (str(path) for path in sorted(Path(self.root).glob("???/*")) if path.parent.name != "tmp")
+            yield from map(str, sorted(Path(self.root).glob("???/*")))
         else:
             found = self._tried(self.fs.find, self.root)
-            yield from (path for path in found if len(path.split("/")[-2]) == 3 and "/tmp/" not in path)
+            yield from (path for path in found if len(path.split("/")[-2]) == 3)
 
     def _whole(self, path: str) -> bytes | None:
         """What an object holds without its seal; None where they do not fit, however often it is read."""
@@ -152,7 +153,7 @@ class Store:
         return Path(path).read_bytes() if self.local else self.fs.cat_file(path)
 
     def _put(self, path: str, data: bytes) -> None:
-        temporary = f"{self.root}/tmp/{uuid.uuid4().hex}"
+        temporary = f"{self.root}/{TEMPORARY}/{uuid.uuid4().hex}.tmp"
         if self.local:
             write_atomically(Path(path), data, Path(temporary))
         elif self.whole:
@@ -179,7 +180,7 @@ class Store:
             except caught as error:
                 if isinstance(error, OSError) and error.errno in FULL:
                     raise _full(self.url, error) from None
-                if isinstance(error, OSError) and not (passing(error) and pause):
+                if isinstance(error, OSError) and (pause is None or not passing(error)):
                     raise
                 if pause is None:
                     raise OSError(errno.EIO, f"{type(error).__name__}: {error}", self.url) from error
@@ -233,9 +234,9 @@ def _full(folder: str | Path, error: OSError, wanted: int | None = None) -> Disk
     """What to say where there is no room in a folder for `wanted` bytes."""
     found = error.strerror or "no room"
     if os.path.isdir(folder):
-        found += f", {shutil.disk_usage(folder).free / 1e6:.1f} MB are free"
+        found += f", {shutil.disk_usage(folder).free:,} bytes are free"
     if wanted is not None:
-        found += f", {wanted / 1e6:.1f} MB were to be written"
+        found += f", {wanted:,} bytes were to be written"
     return DiskFull(
         f"{folder}: {found}; make room there (or name another --out or --store) and run the same command again: "
         "what was finished is kept"
@@ -246,7 +247,7 @@ def sweep(folder: Path, older: float = 0) -> None:
     """Remove a folder's temporary files that have not been written to for so many seconds."""
     for path in folder.iterdir() if folder.is_dir() else ():
         try:
-            if (folder.name == "tmp" or path.suffix == ".tmp") and time.time() - path.stat().st_mtime >= older:
+            if path.suffix == ".tmp" and time.time() - path.stat().st_mtime >= older:
                 path.unlink()
         except FileNotFoundError:  # whoever wrote it has renamed it
             continue
