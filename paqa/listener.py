@@ -52,8 +52,8 @@ def _load(model: str) -> tuple[Any, Any]:
         file = packaged()
         where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     try:
-        tokenizer = library.AutoTokenizer.from_pretrained(**where)
-        network = library.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+        tokenizer = library.AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
+        network = library.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, trust_remote_code=False)
     except (OSError, ValueError, ImportError) as error:
         raise PaqaError(
             f"gates.listener = {model!r}: no language model could be opened there ({str(error).splitlines()[0]}); give "
