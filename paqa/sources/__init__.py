@@ -10,6 +10,7 @@ whose length nobody knows before decoding: a turn or event over the whole file h
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -153,7 +154,9 @@ def _below(folder: Path, path: str, uri: str) -> Path:
         raise Rejected("outside_corpus", detail)
     try:
         mode = target.stat().st_mode
-    except (OSError, ValueError):
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP):  # is_file() would raise these as well
+            raise Rejected("missing_file", f"{uri[:80]!r} names no file ({error.strerror}); correct the path") from None
         return target  # whoever opens it says what is wrong
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise Rejected("unreadable", f"{uri!r} is a pipe or device; expected a file, check `ls -l`")
