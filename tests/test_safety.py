@@ -561,3 +561,50 @@ def test_secrets_of_the_environment_are_scrubbed(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(name, value)
     text = portable.scrubbed(" ".join(SECRETS.values()))
     assert text == " ".join(["(secret)"] * len(SECRETS))
+
+
+def files_with(folder: Path, secrets: dict[str, str]) -> list[str]:
+    """The files below a folder that hold one of the values, Prefect's database among them."""
+    values = [value.encode() for value in secrets.values()]
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return [str(path) for path in files if any(value in path.read_bytes() for value in values)]
+
+
+def test_a_build_keeps_no_secret_of_its_environment(tmp_path: Path) -> None:
+    from conftest import CORPUS, build
+
+    (tmp_path / "audio").mkdir()
+    for name in ("dog-01", "rooster-01"):
+        (tmp_path / "audio" / f"{name}.flac").write_bytes((CORPUS / "sounds" / f"{name}.flac").read_bytes())
+    (tmp_path / "audio" / "broken.flac").write_bytes(b"fLaC" + bytes(100))
+    (tmp_path / "small.toml").write_text(
+        'name = "small"\n[[sources]]\nname = "a"\ntype = "folder"\npath = "audio"\n'
+        '[gates]\nmax_quarantined = 1.0\nshortcuts = "off"\n[questions]\nmishear = false\n'
+    )
+    made = build(tmp_path / "small.toml", tmp_path / "out" / "small", "--report", "--workers", "1", **SECRETS)
+    assert list((tmp_path / "out" / ".paqa").rglob("prefect.db"))
+    assert files_with(tmp_path / "out", {"known": "small.toml"} | {"name": "rooster-01"})  # the search does find things
+    assert files_with(tmp_path / "out", SECRETS) == []
+    assert not [value for value in SECRETS.values() if value in made.output]
+
+
+def test_a_store_with_a_password_is_refused_before_anything_keeps_it(tmp_path: Path) -> None:
+    from conftest import CORPUS, paqa
+
+    secret = "wJalrXUtnFEMIK7MDENGbPxRfiCY"
+    store = f"s3://AKIAABCDEFGHIJKLMNOP:{secret}@bucket/prefix"
+    done = paqa("build", "--audio", CORPUS / "sounds", "--out", tmp_path / "out" / "a", "--store", store, check=False)
+    assert done.returncode == 2
+    assert "--store: holds a token or password" in done.stderr
+    assert secret not in done.stderr + done.stdout
+    assert files_with(tmp_path, {"a": secret}) == []
+
+
+def test_what_an_engine_says_is_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from paqa.hear import _alone
+
+    def engine(batch: Any) -> Any:
+        raise OSError(f"403 for https://me:{SECRETS['MY_PASSWORD'][:7]}@host/x with {SECRETS['HF_TOKEN']}")
+
+    said = _alone(engine, audio.Audio(np.zeros((1, 10), np.float32), RATE))
+    assert said == "OSError: 403 for https://(secret)@host/x with (secret)"
