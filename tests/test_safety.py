@@ -411,6 +411,24 @@ def test_the_name_of_a_reader_is_no_dataset(tmp_path: Path, monkeypatch: pytest.
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_shard_of_somebody_cannot_name_the_files_of_an_export(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    from builds import make
+
+    from paqa.export import export
+
+    folder = make(tmp_path / "made", clips=2)
+    for path in (folder / "data").glob("*.parquet"):
+        table = pq.read_table(path)
+        rows = [{**row, "path": f"../../../{n}/evil.flac"} for n, row in enumerate(table["audio"].to_pylist())]
+        place = table.schema.get_field_index("audio")
+        pq.write_table(table.set_column(place, table.schema.field("audio"), pa.array(rows, table["audio"].type)), path)
+    export("swift", folder, tmp_path / "a" / "b" / "out")
+    found = [p.relative_to(tmp_path).parts[:3] for p in tmp_path.rglob("*evil*")]
+    assert len(found) == 2
+    assert set(found) == {("a", "b", "out")}
+
+
 # --- texts
 
 
