@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from paqa import __version__
 from paqa.errors import PaqaError
+from paqa.portable import scrubbed
 
 if TYPE_CHECKING:
     from flows.places import Wanted
@@ -170,6 +171,7 @@ def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
     from paqa import recipe as recipes
     from paqa.hear import heard_by
+    from paqa.portable import without_secrets
 
     if (args.recipe is None) == (args.audio is None):
         raise PaqaError("name a recipe (paqa build RECIPE.toml) or a folder (paqa build --audio FOLDER)")
@@ -181,7 +183,7 @@ def run_build(args: argparse.Namespace) -> int:
     heard_by(recipe)  # weights that are missing are missed now, not after hours of decoding
     out = args.out or Path("data") / recipe.name
     store = args.store or str(home(out) / "store")
-    store = store if "://" in store else str(Path(store).resolve())
+    store = without_secrets(store, "--store") if "://" in store else str(Path(store).resolve())
 
     from flows.server import Server, environment
 
@@ -345,7 +347,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[args.command](args)
     except PaqaError as error:
-        print(f"paqa {args.command}: {error}", file=sys.stderr)
+        print(f"paqa {args.command}: {scrubbed(str(error))}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         print(f"paqa {args.command}: {error.name} is not installed; run: uv pip install 'paqa[all]'", file=sys.stderr)
@@ -354,7 +356,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 141
     except OSError as error:
-        print(f"paqa {args.command}: {error.filename or 'disk or network'}: {error.strerror or error}", file=sys.stderr)
+        said = scrubbed(f"{error.filename or 'disk or network'}: {error.strerror or error}")
+        print(f"paqa {args.command}: {said}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; what was finished is kept, run the same command again to go on", file=sys.stderr)

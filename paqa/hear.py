@@ -20,6 +20,7 @@ from paqa.audio import flac, quantize, read_flac
 from paqa.batches import batches
 from paqa.engines import checkpoints
 from paqa.engines.base import Heard, decisive, engine_class, weight_digests
+from paqa.portable import scrubbed
 from paqa.recipe import HearConfigs, Profile, QuestionsConfig, Recipe
 from paqa.store import Store, key
 from paqa.types import Audio, Clip, Disagreement, Event, HeardBy, Quarantined, Stage, Stem, Tag, Turn, Word
@@ -278,7 +279,7 @@ def _alone(engine: Any, audio: Audio) -> Heard | str:
         heard: Heard = engine([audio])[0]
         return heard
     except Exception as error:  # noqa: BLE001 - see listen
-        return f"{type(error).__name__}: {error}"
+        return scrubbed(f"{type(error).__name__}: {error}")
 
 
 def _keep(unit: Unit, hearing: Hearing, separation: Hearing, heard: Heard, store: Store) -> None:

@@ -22,6 +22,7 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 
 from paqa.errors import DamagedObject, DiskFull, MissingObject
+from paqa.portable import without_secrets
 from paqa.remote import filesystem
 
 P = ParamSpec("P")
@@ -59,7 +60,7 @@ class Store:
 
     def __init__(self, url: str | Path):
         """`url` is a local folder, or anything fsspec opens (`s3://bucket/prefix`); workers must reach it."""
-        self.url = str(url)
+        self.url = without_secrets(str(url), "--store")
         self.local = "://" not in self.url
         self.root = self.url.rstrip("/")
         if not self.local:
