@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
 from typing import Any, TypeVar
@@ -157,7 +157,8 @@ def heard_by(recipe: Recipe) -> tuple[HeardBy, ...]:
 
 def missing(clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store) -> list[Clip]:
     """The clips that nobody has heard this way yet."""
-    return [c for c in clips if not store.has(heard_key(c, hearing, separation), hearing.suffix)]
+    there = store.which([heard_key(c, hearing, separation) for c in clips], hearing.suffix)
+    return [c for c, known in zip(clips, there, strict=True) if not known]
 
 
 def stem(clip: Clip, name: Stem, separation: Hearing, store: Store) -> Audio:
@@ -218,7 +219,8 @@ def listen(
     """
     began = time.perf_counter()
     if hearing.stem != "mix":  # clips that the separator failed on have their quarantine row already
-        clips = [c for c in clips if store.has(heard_key(c, separation, separation), ".flac")]
+        there = store.which([heard_key(c, separation, separation) for c in clips], ".flac")
+        clips = [c for c, known in zip(clips, there, strict=True) if known]
     if not clips:
         return Spent(), []
     engine = _engine(hearing.engine, hearing.params, device, threads)
@@ -226,9 +228,9 @@ def listen(
     parts = batches(groups, lambda group: sum(c.duration_ms for c in group), PART_MS)
     model_s = 0.0
     lost: list[Quarantined] = []
-    with ThreadPoolExecutor(1) as writer:
+    with ThreadPoolExecutor(store.width) as reader, ThreadPoolExecutor(store.width) as writer:
         writing = []
-        for units in _ahead(lambda part: [_unit(group, hearing, separation, store) for group in part], parts):
+        for units in _ahead(lambda group: reader.submit(_unit, group, hearing, separation, store), parts):
             at_model = time.perf_counter()
             heard = _hear(engine, units)
             model_s += time.perf_counter() - at_model
@@ -242,15 +244,13 @@ def listen(
     return Spent.since(began, clips, model_s), lost
 
 
-def _ahead(load: Callable[[G], U], parts: Sequence[G]) -> Iterator[U]:
+def _ahead(begin: Callable[[G], Future[U]], parts: Sequence[Sequence[G]]) -> Iterator[list[U]]:
     """What is loaded of each part; that of the next one while the caller is busy with this one."""
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(load, parts[0])
-        for following in parts[1:]:
-            loaded = coming.result()
-            coming = reader.submit(load, following)
-            yield loaded
-        yield coming.result()
+    coming = [begin(thing) for thing in parts[0]]
+    for following in (*parts[1:], ()):
+        loaded = [future.result() for future in coming]
+        coming = [begin(thing) for thing in following]
+        yield loaded
 
 
 def _hear(engine: Any, units: Sequence[Unit]) -> list[Heard | str]:

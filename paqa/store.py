@@ -14,8 +14,10 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import repeat
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -39,6 +41,7 @@ LASTING = FULL | {
 LASTING_KINDS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 WHOLE_PUTS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "hf", "memory"}  # an object appears there whole or not
 TEMPORARY = ".tmp"  # the folder, in the store, of what is being written
+FAR = 16  # objects asked for at once where each answer takes its time
 STALE_SECONDS = 86_400  # after which nobody is writing to a temporary file any more
 
 
@@ -62,6 +65,7 @@ class Store:
         """`url` is a local folder, or anything fsspec opens (`s3://bucket/prefix`); workers must reach it."""
         self.url = without_secrets(str(url), "--store")
         self.local = "://" not in self.url
+        self.width = 1 if self.local else FAR  # how many objects to ask for at once
         self.root = self.url.rstrip("/")
         if not self.local:
             self.fs, root = filesystem(self.url)
@@ -82,6 +86,11 @@ class Store:
             return True
         except FileNotFoundError:
             return False
+
+    def which(self, keys: Sequence[str], suffix: str) -> list[bool]:
+        """For each key whether the object exists; a store that is far is asked about many at once."""
+        with ThreadPoolExecutor(self.width) as pool:
+            return list(pool.map(self.has, keys, repeat(suffix)))
 
     def get(self, key: str, suffix: str) -> bytes:
         """The object's bytes; MissingObject (a KeyError) where there is none, DamagedObject where it was damaged."""
