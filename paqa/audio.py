@@ -12,6 +12,7 @@ is spoken, so nothing beside the file is read and nothing is asked of a network.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import math
@@ -21,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from paqa.types import Audio
 
 BLOCK = 1 << 18  # frames read at a time, fewer of more than WIDE channels
 WIDE = 8
+LOUDEST = 1e10  # times full scale: resampling what float32 cannot hold gives NaN; 32-bit integers as floats are below
 MOST_CHANNELS = 64  # 7th order ambisonics; libsndfile reads up to 1024
 RATES = (1000, 768_000)  # Hz that recordings have; at 1 Hz, a file of 20 kB would be hours
 SILENT_PEAK = 10 ** (-60 / 20)  # a file that never gets louder than this (-60 dBFS) is silence
@@ -117,7 +119,7 @@ def decode(path: Path, config: AudioConfig) -> Audio:
         head = file.read(64)
         if not head:
             raise Rejected("empty_file", f"{path} has 0 bytes; expected audio, copy or download it again")
-        reader = _by_soundfile(path, file, stack) or _by_av(file, stack)
+        reader = _by_soundfile(path, file, stack) or _by_av(_Alone(path.name, file), stack)
         if reader is None:
             raise _not_opened(path, head)
         _admit(path, reader, config)
@@ -234,7 +236,23 @@ def _wav_declared(path: Path, frames: int) -> int:
     return frames
 
 
-def _by_av(opened: BinaryIO, stack: ExitStack) -> _Reader | None:
+class _Alone:
+    """A file for FFmpeg: its last name, which tells a little of its form, and no way to anything beside it."""
+
+    def __init__(self, name: str, file: BinaryIO):
+        self.name = name
+        self.read, self.tell = file.read, file.tell
+        self._file = file
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Where the file is then, or FFmpeg's error: PyAV writes exceptions to stderr."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -errno.EINVAL
+
+
+def _by_av(opened: _Alone, stack: ExitStack) -> _Reader | None:
     import av
 
     opened.seek(0)
@@ -253,27 +271,33 @@ def _by_av(opened: BinaryIO, stack: ExitStack) -> _Reader | None:
         elif container.duration and len(container.streams) == 1:
             seconds = container.duration / av.time_base
 
-    size = BLOCK * WIDE // max(WIDE, stream.channels)
+    channels = stream.layout.nb_channels
+    size = BLOCK * WIDE // max(WIDE, channels)
 
-    def blocks() -> Iterator[np.ndarray]:
-        resampler = av.AudioResampler(format="fltp", rate=stream.rate, layout=stream.layout)
+    def blocks() -> Iterator[np.ndarray]:  # interleaved: PyAV reads beyond memory where more than 8 planes are
+        resampler = av.AudioResampler(format="flt", rate=stream.rate, layout=stream.layout)
+        first: tuple[Any, ...] | None = None
         held: list[np.ndarray] = []
         stopped = ""
         try:
             for frame in container.decode(stream):
-                held += [part.to_ndarray() for part in resampler.resample(frame)]
-                if sum(part.shape[1] for part in held) >= size:
-                    yield np.concatenate(held, axis=1).T
+                form = (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
+                first = first or form
+                if form != first:
+                    raise ValueError(f"the sound changes from {first} to {form}")
+                held += [part.to_ndarray().reshape(-1, channels) for part in resampler.resample(frame)]
+                if sum(map(len, held)) >= size:
+                    yield np.concatenate(held)
                     held = []
-        except (av.FFmpegError, ValueError) as error:  # ValueError: layout or rate change in the middle
+        except (av.FFmpegError, ValueError) as error:  # ValueError: see above; PyAV has its own for the same
             stopped = getattr(error, "strerror", None) or str(error) or "unknown error"
         if held:
-            yield np.concatenate(held, axis=1).T
+            yield np.concatenate(held)
         if stopped:
             raise _StoppedError(stopped)
 
     declared = None if seconds is None else round(seconds * stream.rate)
-    return _Reader(stream.rate, stream.channels, declared, declared, blocks())
+    return _Reader(stream.rate, channels, declared, declared, blocks())
 
 
 def _gather(path: Path, reader: _Reader, config: AudioConfig) -> _Gathered:
@@ -285,8 +309,9 @@ def _gather(path: Path, reader: _Reader, config: AudioConfig) -> _Gathered:
             gathered.frames += len(block)
             if gathered.frames > limit:
                 raise _too_long(path, "goes on", config)
-            if not np.isfinite(block).all():
-                raise Rejected("not_finite", f"{path} has NaN or infinite samples; expected numbers, write it again")
+            if not np.abs(block).max() < LOUDEST:  # NaN is not smaller
+                found = "NaN, infinite or endlessly loud samples"
+                raise Rejected("not_finite", f"{path} has {found}; expected numbers, write it again")
             gathered.flat += _flat(block)
             gathered.seen += block.size
             kept = block if config.channels == 2 == block.shape[1] else block.mean(axis=1, keepdims=True)

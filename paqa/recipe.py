@@ -325,7 +325,12 @@ def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
         if not equals or not isinstance(place, dict):
             raise PaqaError(f"--set {text}: expected KEY=VALUE with a key of a table, e.g. questions.per_clip=4")
         place[name] = _toml_value(value)
-    plain = msgspec.json.decode(msgspec.json.encode(data))
+    for problem in _unfit(data):
+        raise PaqaError(f"--set: {problem}")
+    try:
+        plain = msgspec.json.decode(msgspec.json.encode(data))
+    except (ValueError, TypeError) as error:  # half of a character
+        raise PaqaError(f"--set: {error}") from None
     for problem in problems("recipe", plain):
         raise PaqaError(f"--set: {problem}")
     try:
@@ -339,7 +344,7 @@ def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
 def _toml_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # also of a number with thousands of digits
         return text
 
 

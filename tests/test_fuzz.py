@@ -249,8 +249,8 @@ KEYS = ["id", "path", "text", "speaker", "turns", "events", "rttm", "stm", "audi
         "custom", "transforms", "output", "license", "language", "start_ms", "end_ms"]  # fmt: skip
 ANY = st.recursive(
     LEAVES | st.sampled_from(["a.wav", "../a.wav", "/etc/passwd", "a.rttm", "MonoCut", "file", "(A) x", "A"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5),
-    max_leaves=12,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=9,
 )
 ROW: dict[str, dict[str, Any]] = {
     "jsonl": {"id": "a", "path": "a.wav", "turns": [{"start_ms": 0, "end_ms": 900, "speaker": "x", "text": "hi"}],

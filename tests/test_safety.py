@@ -190,6 +190,48 @@ def test_forms_at_the_limits(tmp_path: Path) -> None:
         assert audio.decode(wav(tmp_path / "a.wav", rate, channels, rate), CONFIG).duration_ms == 1000
 
 
+def test_a_sound_that_changes_its_channels_is_cut_there(tmp_path: Path) -> None:
+    """Found by fuzzing: PyAV hands such frames on as they are where nothing has to be converted."""
+    av = pytest.importorskip("av")
+    for name, channels in (("mono.aac", 1), ("stereo.aac", 2)):
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("aac", rate=48_000)
+            stream.layout = "mono" if channels == 1 else "stereo"
+            for i in range(50):
+                wave = 0.3 * np.sin(np.arange(i * 1024, (i + 1) * 1024) / 20).astype(np.float32)
+                frame = av.AudioFrame.from_ndarray(np.repeat(wave[None], channels, 0), "fltp", stream.layout.name)
+                frame.sample_rate, frame.pts = 48_000, i * 1024
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    (tmp_path / "both.aac").write_bytes((tmp_path / "stereo.aac").read_bytes() + (tmp_path / "mono.aac").read_bytes())
+    assert audio.decode(tmp_path / "stereo.aac", CONFIG).duration_ms > 1000
+    found, detail = reason(tmp_path / "both.aac")
+    assert found == "truncated"
+    assert "changes from" in detail
+
+
+def test_more_planes_than_pyav_knows(tmp_path: Path) -> None:
+    """Found by fuzzing: 12 channels in planes crashed the process with a read beyond memory."""
+    av = pytest.importorskip("av")
+    path = tmp_path / "a.mka"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_f32le", rate=RATE)
+        stream.layout = "7.1.4"
+        frame = av.AudioFrame.from_ndarray(np.full((1, 12 * RATE), 0.1, np.float32), "flt", "7.1.4")
+        frame.sample_rate = RATE
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    decoded = audio.decode(path, CONFIG)
+    assert decoded.duration_ms == 1000
+    assert abs(decoded.samples - 0.1).max() < 1e-4
+
+
+def test_samples_that_no_arithmetic_holds(tmp_path: Path) -> None:
+    for loud in (3e38, 1e11):
+        soundfile.write(tmp_path / "a.wav", np.full((48_000, 2), loud, np.float32), 48_000, subtype="FLOAT")
+        assert reason(tmp_path / "a.wav")[0] == "not_finite"
+
+
 PEAK = """
 import resource, sys
 from pathlib import Path
@@ -525,6 +567,12 @@ def test_recipes_that_ask_for_too_much(tmp_path: Path, more: str, words: str) ->
     import re
 
     assert re.search(words, loaded(tmp_path, f"{RECIPE}{more}\n"))
+
+
+@pytest.mark.parametrize("text", ["seed=" + "9" * 5000, "seed=" + "[" * 3000, "seed=1e999", "seed=nan", "name=\ud800"])
+def test_changes_that_ask_for_too_much(text: str) -> None:
+    with pytest.raises(PaqaError, match="--set"):
+        recipe.change(recipe.Recipe("x", (SourceConfig("a", "folder", "."),)), [text])
 
 
 def test_a_name_has_no_end_of_line(tmp_path: Path) -> None:
