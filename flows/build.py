@@ -364,8 +364,10 @@ def build(
             clips = listen(run, clips)
             items = gate(run, compose(run, clips))
             walk.enforce(len(items), run.lost, recipe.gates.max_quarantined)
-        finally:  # also where the build fails: what fell out is what to look at
-            summary.write_quarantine(out, run.lost)
+        except Exception:  # not of Ctrl-C, which is to end it at once
+            summary.write_quarantine(out, run.lost)  # what fell out is what to look at
+            raise
+        summary.write_quarantine(out, run.lost)
         shards = write(run, items, clips)
         grow.save(out, run.survey, run.lost)
         for line in places.told():
