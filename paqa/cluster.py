@@ -47,7 +47,6 @@ SETTINGS = {  # read by Ray when it is imported or started
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_ENABLE_AUTO_CONNECT": "0",  # else a late call would start a second Ray
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what a raylet has to say is in its log; a dead actor is said by WorkerDied
-    "RAY_BACKEND_LOG_LEVEL": "error",  # of its C++ half, which writes to stderr until it is connected
     "RAY_worker_niceness": "0",  # else 15: local workers have none, and machines are shared
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning for every actor without a GPU
 }
@@ -233,7 +232,7 @@ class RayWorkers:
             raise PaqaError("--runner ray: ray is not installed; run: uv pip install 'paqa[cluster]'") from None
         options: dict[str, Any] = {"logging_level": "critical", "log_to_driver": False, "namespace": "paqa"}
         if self._local:
-            self._session = tempfile.mkdtemp(prefix="paqa-ray-")  # sockets lie in it, whose paths must be short
+            self._session = _session()
             options |= {
                 "num_cpus": (count or os.cpu_count() or 1) * self.threads,
                 "include_dashboard": False,
@@ -247,6 +246,9 @@ class RayWorkers:
         except Exception as error:  # noqa: BLE001 - Ray raises a dozen kinds; all end here
             self._leave()
             raise PaqaError(_refused(address, error)) from None
+        except BaseException:
+            self._leave()
+            raise
         return ray
 
     def _leave(self) -> None:
@@ -429,6 +431,15 @@ class Pool:
 @cache
 def _token() -> str:
     return secrets.token_hex(32)  # one a process: Ray reads it once
+
+
+def _session() -> str:
+    """A folder for a Ray of our own; those of processes that were killed are removed."""
+    root = Path(tempfile.gettempdir())  # sockets lie in it, whose paths must be short
+    for old in root.glob("paqa-ray-*-*"):
+        if not Path("/proc", old.name.split("-")[2]).exists():
+            shutil.rmtree(old, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"paqa-ray-{os.getpid()}-", dir=root)
 
 
 def _handed_on(local: bool) -> dict[str, str]:
