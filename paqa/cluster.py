@@ -534,7 +534,7 @@ def _cause(error: Exception) -> str:
     text = " ".join(str(error).split())
     if "low on memory" in text or "memory monitor" in text.lower() or type(error).__name__ == "OutOfMemoryError":
         return "Ray ended it because its node ran out of memory; fewer --workers need less"
-    if "its node has died" in text:
-        return "its node has gone"
+    if "its node has died" in text or "unavailable" in text:
+        return "its node has gone, or does not answer"
     detail = text.partition("Worker exit detail: ")[2] or text.partition("The actor is dead because ")[2] or text
     return f"killed, often out of memory, or crashed ({detail.split('. ')[0]})"
