@@ -234,6 +234,7 @@ class RayWorkers:
         if self._local:
             self._session = _session()
             options |= {
+                "address": "local",  # whatever RAY_ADDRESS says
                 "num_cpus": (count or os.cpu_count() or 1) * self.threads,
                 "include_dashboard": False,
                 "object_store_memory": OBJECT_STORE,
@@ -311,6 +312,7 @@ class Pool:
         self.ran: Counter[Home] = Counter()  # calls that came back, by where they ran
         self._failed: Exception | None = None
         self._closed = False
+        self._chances = count + 2
         self._busy = 0
         self._began = time.monotonic()
         for _ in range(count):
@@ -351,8 +353,10 @@ class Pool:
             self._lock.wait_for(lambda: self._busy == 0, seconds)
 
     def _hire(self) -> None:
-        actor = self._kind.remote()
         with self._lock:
+            if self._closed:
+                return
+            actor = self._kind.remote()
             self._homes[actor] = None
         asked = actor.call.remote(pickle.dumps((_home, (self._first,), {})))
         asked.future().add_done_callback(lambda future: self._arrived(actor, future))
@@ -363,6 +367,8 @@ class Pool:
             fine, found = pickle.loads(future.result())
         except Exception as error:  # noqa: BLE001 - whatever Ray says of it
             fine, found = False, PaqaError(_not_up(error))
+            if "No module named" not in str(error) and self._once_more(actor):
+                return
         with self._lock:
             if not fine:
                 self._homes.pop(actor, None)
@@ -370,6 +376,16 @@ class Pool:
                 return
             self._homes[actor] = found
         self._free.put(actor)
+
+    def _once_more(self, actor: Any) -> bool:
+        """Have another actor started for one that died on its way, as with its node; False after some of these."""
+        with self._lock:
+            self._chances -= 1
+            if self._closed or self._chances < 0:
+                return False
+            self._homes.pop(actor, None)
+        threading.Thread(target=self._hire, daemon=True).start()  # not in the thread in which Ray tells of it
+        return True
 
     def _take(self) -> Any:
         while True:
