@@ -47,7 +47,6 @@ SETTINGS = {  # read by Ray when it is imported or started
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_ENABLE_AUTO_CONNECT": "0",  # else a late call would start a second Ray
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what a raylet has to say is in its log; a dead actor is said by WorkerDied
-    "RAY_BACKEND_LOG_LEVEL": "error",  # of its C++ half, which writes to stderr until it is connected
     "RAY_worker_niceness": "0",  # else 15: local workers have none, and machines are shared
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning for every actor without a GPU
 }
@@ -233,8 +232,9 @@ class RayWorkers:
             raise PaqaError("--runner ray: ray is not installed; run: uv pip install 'paqa[cluster]'") from None
         options: dict[str, Any] = {"logging_level": "critical", "log_to_driver": False, "namespace": "paqa"}
         if self._local:
-            self._session = tempfile.mkdtemp(prefix="paqa-ray-")  # sockets lie in it, whose paths must be short
+            self._session = _session()
             options |= {
+                "address": "local",  # whatever RAY_ADDRESS says
                 "num_cpus": (count or os.cpu_count() or 1) * self.threads,
                 "include_dashboard": False,
                 "object_store_memory": OBJECT_STORE,
@@ -247,6 +247,9 @@ class RayWorkers:
         except Exception as error:  # noqa: BLE001 - Ray raises a dozen kinds; all end here
             self._leave()
             raise PaqaError(_refused(address, error)) from None
+        except BaseException:
+            self._leave()
+            raise
         return ray
 
     def _leave(self) -> None:
@@ -309,6 +312,7 @@ class Pool:
         self.ran: Counter[Home] = Counter()  # calls that came back, by where they ran
         self._failed: Exception | None = None
         self._closed = False
+        self._chances = count + 2
         self._busy = 0
         self._began = time.monotonic()
         for _ in range(count):
@@ -349,8 +353,10 @@ class Pool:
             self._lock.wait_for(lambda: self._busy == 0, seconds)
 
     def _hire(self) -> None:
-        actor = self._kind.remote()
         with self._lock:
+            if self._closed:
+                return
+            actor = self._kind.remote()
             self._homes[actor] = None
         asked = actor.call.remote(pickle.dumps((_home, (self._first,), {})))
         asked.future().add_done_callback(lambda future: self._arrived(actor, future))
@@ -361,6 +367,8 @@ class Pool:
             fine, found = pickle.loads(future.result())
         except Exception as error:  # noqa: BLE001 - whatever Ray says of it
             fine, found = False, PaqaError(_not_up(error))
+            if "No module named" not in str(error) and self._once_more(actor):
+                return
         with self._lock:
             if not fine:
                 self._homes.pop(actor, None)
@@ -368,6 +376,16 @@ class Pool:
                 return
             self._homes[actor] = found
         self._free.put(actor)
+
+    def _once_more(self, actor: Any) -> bool:
+        """Have another actor started for one that died on its way, as with its node; False after some of these."""
+        with self._lock:
+            self._chances -= 1
+            if self._closed or self._chances < 0:
+                return False
+            self._homes.pop(actor, None)
+        threading.Thread(target=self._hire, daemon=True).start()  # not in the thread in which Ray tells of it
+        return True
 
     def _take(self) -> Any:
         while True:
@@ -429,6 +447,15 @@ class Pool:
 @cache
 def _token() -> str:
     return secrets.token_hex(32)  # one a process: Ray reads it once
+
+
+def _session() -> str:
+    """A folder for a Ray of our own; those of processes that were killed are removed."""
+    root = Path(tempfile.gettempdir())  # sockets lie in it, whose paths must be short
+    for old in root.glob("paqa-ray-*-*"):
+        if not Path("/proc", old.name.split("-")[2]).exists():
+            shutil.rmtree(old, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"paqa-ray-{os.getpid()}-", dir=root)
 
 
 def _handed_on(local: bool) -> dict[str, str]:
@@ -523,7 +550,7 @@ def _cause(error: Exception) -> str:
     text = " ".join(str(error).split())
     if "low on memory" in text or "memory monitor" in text.lower() or type(error).__name__ == "OutOfMemoryError":
         return "Ray ended it because its node ran out of memory; fewer --workers need less"
-    if "its node has died" in text:
-        return "its node has gone"
+    if "its node has died" in text or "unavailable" in text:
+        return "its node has gone, or does not answer"
     detail = text.partition("Worker exit detail: ")[2] or text.partition("The actor is dead because ")[2] or text
     return f"killed, often out of memory, or crashed ({detail.split('. ')[0]})"

@@ -115,8 +115,9 @@ def test_same_bytes_as_local_workers(cluster, built, corpus, tmp_path):
     again = build(corpus / "small.toml", tmp_path / "again", "--runner", f"ray:{cluster}", "--store", "s3://paqa/one")
     assert again.shards == built.shards
     assert not again.heard  # no engine was loaded
-    for command in (["check"], ["report", "--store", "s3://paqa/one"]):
-        paqa(command[0], first.out, *command[1:])
+    for command in ("check", "audit", "report"):
+        said = paqa(command, first.out).stdout
+    assert re.search(r"holds +53 questions about 9 clips, 9 of them with stems", said)  # from the bucket
 
 
 def nap(seconds):
