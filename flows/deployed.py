@@ -26,6 +26,7 @@ def paqa(
     profile: str | None = None,
     models: str | None = None,
     changes: list[str] | None = None,
+    grow: bool = False,
     audit: bool = False,
     report: bool = False,
 ) -> None:
@@ -34,7 +35,7 @@ def paqa(
     flags |= {"gpus": gpus, "profile": profile, "models": models}
     given = [f"--{name}={value}" for name, value in flags.items() if value is not None]
     given += [f"--set={change}" for change in changes or []]
-    given += [f"--{name}" for name, wanted in (("audit", audit), ("report", report)) if wanted]
+    given += [f"--{name}" for name, wanted in (("grow", grow), ("audit", audit), ("report", report)) if wanted]
     parser = cli.parser()
     try:
         arguments = parser.parse_args(["build", recipe, f"--out={out}", *given])
