@@ -435,7 +435,7 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="one run of each fault per seed")
     arguments.add_argument("--save", action="store_true", help=f"write {RESULTS.name} as well")
     chosen = arguments.parse_args()
-    outcomes: list[Outcome] = []
+    rows: list[dict[str, Any]] = []
     print(f"{'fault':<24} {'seed':>4} {'injected':>9} {'survived':>9} {'bytes equal':>12} {'computed twice':>15}")
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder))
@@ -446,17 +446,15 @@ def main() -> None:
                 except PermissionError as error:
                     print(f"{name:<24} {seed:>4} skipped: {error}")
                     continue
-                outcomes.append(one)
+                rows.append({"seed": seed} | {k: v for k, v in asdict(one).items() if k != "said"})
                 yes = ["yes" if fine else "NO" for fine in (one.survived, one.equal)]
                 print(
                     f"{one.fault:<24} {seed:>4} {one.injected:>9} {yes[0]:>9} {yes[1]:>12} {one.twice:>15}", flush=True
                 )
                 if not (one.injected and one.survived and one.equal) or one.twice:
                     print(one.said, file=sys.stderr)
-    if chosen.save:
-        rows = [{k: v for k, v in asdict(one).items() if k != "said"} for one in outcomes]
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+                if chosen.save:
+                    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

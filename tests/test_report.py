@@ -1,6 +1,7 @@
 """The report: its parts, its files, and what a reader does with it in a real Chromium."""
 
 import json
+import os
 import re
 import shutil
 import time
@@ -245,7 +246,7 @@ def test_a_lost_stem_is_counted(base, tmp_path):
     clip = build.clips[next(iter(build.items))]
     shutil.copytree(build.store.url, tmp_path / "store")
     lost = hear.heard_key(clip, build.separation, build.separation)
-    Path(Store(tmp_path / "store")._path(lost, ".flac")).unlink()
+    os.unlink(Store(tmp_path / "store")._path(lost, ".flac"))
     done = write(base, tmp_path / "out", store=str(tmp_path / "store"))
     assert done.stems == done.clips - 1
     assert f"lacks the stems of 1 of {done.clips} clips" in done.notes[0]

@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -174,6 +175,29 @@ def test_prefect_api_url_is_used(used: server.Server, tmp_path: Path, monkeypatc
     monkeypatch.setattr(server, "EXTERNAL_SECONDS", 0.5)
     with pytest.raises(PaqaError, match=r"PREFECT_API_URL is http://127\.0\.0\.1:9/api, and no Prefect server answers"):
         server.Server(tmp_path).start().wait()
+
+
+def test_a_killed_server_is_started_again_at_its_port(home: Path, used: server.Server, capfd) -> None:
+    done = threading.Event()
+    keeper = threading.Thread(target=used.keep, args=(done,))
+    keeper.start()
+    try:
+        before = server._record(used.folder)
+        os.kill(before["pid"], signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while (server._record(used.folder) in ({}, before) or not server._healthy(used.url, 2)) and (
+            time.monotonic() < deadline
+        ):
+            time.sleep(0.1)
+    finally:
+        done.set()
+        keeper.join()
+    after = server._record(used.folder)
+    assert after["port"] == before["port"]
+    assert after["pid"] != before["pid"]
+    assert server._healthy(used.url, seconds=2)
+    assert runs(home, "borrows")[0] == ["COMPLETED"]
+    assert "was killed: it was started again" in capfd.readouterr().err
 
 
 def test_the_ui_says_where_it_is(home: Path, used: server.Server) -> None:
