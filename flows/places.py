@@ -11,8 +11,10 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from paqa.cluster import GPU_STAGES, RayWorkers, forget, reachable, same
+from paqa.actors import forget, same
+from paqa.cluster import RayWorkers, reachable
 from paqa.errors import PaqaError
+from paqa.hear import STAGES
 from paqa.recipe import Recipe
 from paqa.remote import reach
 from paqa.store import Store, key
@@ -73,7 +75,7 @@ class Wanted:
     @property
     def shares(self) -> Mapping[str, float]:
         """Shares of a GPU by stage on Ray: with no more than --device cuda, a quarter for each hearing."""
-        return self.gpus or (dict.fromkeys(GPU_STAGES, 0.25) if self.device != "cpu" else {})
+        return self.gpus or (dict.fromkeys(STAGES, 0.25) if self.device != "cpu" else {})
 
 
 def shares(text: str) -> dict[str, float]:
@@ -85,8 +87,8 @@ def shares(text: str) -> dict[str, float]:
             found[stage.strip()] = float(share)
         except ValueError:
             raise PaqaError(f"--gpus {text}: {part!r} is not STAGE=SHARE, e.g. separate=0.5,tag=0.1") from None
-        if stage.strip() not in GPU_STAGES:
-            raise PaqaError(f"--gpus {text}: no stage {stage.strip()!r}; expected {', '.join(GPU_STAGES)}")
+        if stage.strip() not in STAGES:
+            raise PaqaError(f"--gpus {text}: no stage {stage.strip()!r}; expected {', '.join(STAGES)}")
         if not 0.0001 <= found[stage.strip()] <= 1:
             raise PaqaError(f"--gpus {text}: {part} is no share of one GPU; expected above 0 and at most 1")
     return found
@@ -133,7 +135,7 @@ class Places:
         if stage in NEAR:
             return self.near.run
         kind = stage.partition(" ")[0]
-        if self._limited and kind in GPU_STAGES:
+        if self._limited and kind in STAGES:
             return partial(_within, LIMIT, self.workers.run)
         pools = self.workers.pools if isinstance(self.workers, RayWorkers) else {}
         return pools.get(kind, self.workers).run

@@ -6,7 +6,6 @@ bytes, so nothing stays in Ray's object store, and whatever an actor has loaded 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import queue
@@ -19,23 +18,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from paqa import __version__
-from paqa.errors import MissingObject, PaqaError, WorkerDied
-from paqa.recipe import Recipe
-from paqa.remote import line, reach
-from paqa.store import Store, key
+from paqa.actors import Actor, Home, arrive
+from paqa.errors import PaqaError, WorkerDied
+from paqa.remote import line
 from paqa.workers import THREAD_VARIABLES
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-GPU_STAGES = ("separate", "diarize", "tag", "transcribe")
 REACH_SECONDS = 5  # to open a connection to a cluster
 START_SECONDS = 180  # until the first actor is up: on a machine that is busy, importing Ray alone takes its time
 STOP_SECONDS = 10
@@ -50,121 +45,6 @@ SETTINGS = {  # read by Ray when it is imported or started
     "RAY_worker_niceness": "0",  # else 15: local workers have none, and machines are shared
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning for every actor without a GPU
 }
-
-
-# --- what runs in an actor --------------------------------------------------------------------------------------------
-
-
-class _Actor:
-    """A process of the cluster: takes a pickled call, gives back what it returned or raised, pickled."""
-
-    def call(self, payload: bytes) -> bytes:
-        step, args, kwargs = pickle.loads(payload)
-        try:
-            return pickle.dumps((True, step(*args, **kwargs)))
-        except Exception as error:  # noqa: BLE001 - raised where the call came from
-            return pickle.dumps((False, error))
-
-
-@dataclass(frozen=True)
-class Home:
-    """Where an actor lives."""
-
-    node: str
-    pid: int
-    gpus: str = ""  # CUDA_VISIBLE_DEVICES
-
-
-def _home(first: Callable[[], None] | None) -> Home:
-    """Called in a fresh actor, before anything else; `first` raises PaqaError where it cannot work."""
-    from ray.util import get_node_ip_address as address
-
-    node = f"{socket.gethostname()} ({address()})"  # type: ignore[no-untyped-call]
-    if first is not None:
-        try:
-            first()
-        except PaqaError as error:
-            raise PaqaError(f"node {node}: {error}") from None
-    return Home(node, os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES", ""))
-
-
-@cache
-def code() -> str:
-    """A digest of this installation of paqa: all its Python files, and its version."""
-    root = Path(__file__).parent
-    files = sorted(root.rglob("*.py"))
-    parts = [__version__, *(part for f in files for part in (str(f.relative_to(root)), f.read_bytes()))]
-    plain = (part if isinstance(part, bytes) else part.encode() for part in parts)
-    return hashlib.sha256(b"\0".join(plain)).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Same:
-    """What an actor must share with the process that calls it; called in the actor, raises PaqaError where it does not.
-
-    `engines` are name, parameters and revision of each; `probe` is an object of the store and `says` its content.
-    """
-
-    version: str
-    code: str
-    engines: tuple[tuple[str, str, str], ...]
-    store: Store
-    probe: str
-    says: bytes
-
-    def __call__(self) -> None:
-        if (found := (__version__, code())) != (self.version, self.code):
-            theirs, ours = f"{found[0]} (code {found[1]})", f"{self.version} (code {self.code})"
-            raise PaqaError(f"paqa {theirs} is installed there, {ours} here; install the same on all nodes")
-        self._engines()
-        self._store()
-
-    def _engines(self) -> None:
-        from paqa.hear import identity
-
-        for name, params, revision in self.engines:
-            try:
-                found = identity(name, params)[0]
-            except ModuleNotFoundError as error:
-                raise PaqaError(f"engine {name} needs {error.name}, which is not installed there") from None
-            if found != revision:
-                raise PaqaError(
-                    f"engine {name} has revision {found} there and {revision} here: other weights, or another version "
-                    "of a package; install the same on all nodes, and the same weights (PAQA_MODELS)"
-                )
-
-    def _store(self) -> None:
-        url, again = self.store.url, "name one that all nodes share with --store (s3://BUCKET/PREFIX, a network folder)"
-        try:
-            if self.store.get(self.probe, ".probe") != self.says:
-                raise PaqaError(f"another store lies at {url} there; {again}")
-        except MissingObject:
-            raise PaqaError(f"store {url} is not there; {again}") from None
-        except PaqaError:
-            raise
-        except Exception as error:  # noqa: BLE001 - each kind of store has its own
-            raise PaqaError(f"store {url} cannot be read there ({line(error)}); {again}") from None
-        reach(self.store, key("probe", self.probe, socket.gethostname(), os.getpid()))
-
-
-def same(recipe: Recipe, store: Store) -> Same:
-    """What actors are to share for this recipe and store; puts the probe into the store (`forget` removes it)."""
-    from paqa.hear import hearings, identity
-
-    used = dict.fromkeys((node.engine, node.params) for node in hearings(recipe))
-    engines = tuple((*one, identity(*one)[0]) for one in used)
-    says = secrets.token_hex(16).encode()
-    probe = key("probe", says.decode())
-    store.put(probe, ".probe", says)
-    return Same(__version__, code(), engines, store, probe, says)
-
-
-def forget(first: Same) -> None:
-    """Remove the probe."""
-    first.store.remove(first.probe, ".probe")
-
-
-# --- where calls come from --------------------------------------------------------------------------------------------
 
 
 class RayWorkers:
@@ -299,7 +179,7 @@ class Pool:
         self.threads = threads
         self._ray = ray
         self._first = first
-        self._kind = ray.remote(_Actor).options(
+        self._kind = ray.remote(Actor).options(
             num_cpus=0 if gpus else threads,
             num_gpus=gpus,
             max_restarts=0,
@@ -358,7 +238,7 @@ class Pool:
                 return
             actor = self._kind.remote()
             self._homes[actor] = None
-        asked = actor.call.remote(pickle.dumps((_home, (self._first,), {})))
+        asked = actor.call.remote(pickle.dumps((arrive, (self._first,), {})))
         asked.future().add_done_callback(lambda future: self._arrived(actor, future))
 
     def _arrived(self, actor: Any, future: Future[bytes]) -> None:

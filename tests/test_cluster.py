@@ -20,7 +20,8 @@ pytest.importorskip("prefect")
 server = pytest.importorskip("moto.server")
 
 from paqa import recipe as recipes  # noqa: E402
-from paqa.cluster import RayWorkers, forget, same  # noqa: E402
+from paqa.actors import forget, same  # noqa: E402
+from paqa.cluster import RayWorkers  # noqa: E402
 from paqa.errors import PaqaError, Rejected, WorkerDied  # noqa: E402
 from paqa.store import Store  # noqa: E402
 

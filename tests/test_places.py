@@ -46,7 +46,7 @@ def test_what_the_flags_say():
     assert (wanted.address, dict(wanted.shares)) == ("ray://host:10001", {"separate": 0.5, "tag": 0.1})
     assert Wanted("ray://host:10001").address == "ray://host:10001"
     assert Wanted("ray").address == ""
-    assert Wanted("ray", device="cuda").shares == dict.fromkeys(places.GPU_STAGES, 0.25)
+    assert Wanted("ray", device="cuda").shares == dict.fromkeys(places.STAGES, 0.25)
     assert not Wanted("ray").shares
 
 
