@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paqa import __version__
-from paqa.errors import PaqaError
+from paqa.errors import PaqaError, Stopped
 
 QUIET = {  # nothing of ours phones anywhere, and no library asks a model hub for what it cannot have offline
     "DO_NOT_TRACK": "1",
@@ -323,6 +323,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         return COMMANDS[args.command](args)
+    except (KeyboardInterrupt, Stopped):
+        print("\nstopped; what was finished is kept, run the same command again to go on", file=sys.stderr)
+        return 130
     except PaqaError as error:
         print(f"paqa {args.command}: {error}", file=sys.stderr)
         return 2
@@ -335,9 +338,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"paqa {args.command}: {error.filename or 'disk or network'}: {error.strerror or error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nstopped; what was finished is kept, run the same command again to go on", file=sys.stderr)
-        return 130
 
 
 if __name__ == "__main__":
