@@ -272,7 +272,7 @@ def small_disk(folder: Path, megabytes: float) -> Iterator[Callable[[int], None]
 def disk_full(lab: Lab, seed: int) -> Outcome:
     """A store on a disk that fills up; after making room, the same command again."""
     case = lab.case()
-    with small_disk(Path(case.store), random.Random(seed).uniform(0.4, 1.5)) as grow:
+    with small_disk(Path(case.store), random.Random(seed).uniform(0.3, 0.9)) as grow:
         first = case.run()
         torn = list(Path(case.store, TEMPORARY).iterdir())
         grow(100)
@@ -354,7 +354,13 @@ def interrupted(lab: Lab, seed: int) -> Outcome:
     told = process.returncode == 130 and "stopped; what was finished is kept" in said and "Traceback" not in said
     fine = told and _gone(case) and seconds < 30
     done = case.run()
-    return lab.outcome(case, "Ctrl-C", int(sent), fine and done.code == 0, f"{seconds:.1f} s: {said}")
+    return lab.outcome(
+        case,
+        "Ctrl-C",
+        int(sent),
+        fine and done.code == 0,
+        f"exit code {process.returncode} after {seconds:.1f} s: {said}",
+    )
 
 
 def poison(lab: Lab, seed: int) -> Outcome:

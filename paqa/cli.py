@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paqa import __version__
-from paqa.errors import PaqaError
+from paqa.errors import PaqaError, Stopped
 from paqa.portable import scrubbed
 
 if TYPE_CHECKING:
@@ -346,6 +346,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         return COMMANDS[args.command](args)
+    except (KeyboardInterrupt, Stopped):
+        print("\nstopped; what was finished is kept, run the same command again to go on", file=sys.stderr)
+        return 130
     except PaqaError as error:
         print(f"paqa {args.command}: {scrubbed(str(error))}", file=sys.stderr)
         return 2
@@ -359,9 +362,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         said = scrubbed(f"{error.filename or 'disk or network'}: {error.strerror or error}")
         print(f"paqa {args.command}: {said}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nstopped; what was finished is kept, run the same command again to go on", file=sys.stderr)
-        return 130
 
 
 if __name__ == "__main__":

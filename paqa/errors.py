@@ -19,6 +19,10 @@ class DiskFull(PaqaError):
     """There is no room for what was to be written; nothing torn was left."""
 
 
+class Stopped(PaqaError):
+    """Work that was given up because what it belongs to has ended: by Ctrl-C, or by another error that is said."""
+
+
 class WorkerDied(PaqaError):
     """The process that ran a call died under it; the message says how. Other calls are not touched."""
 

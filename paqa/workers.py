@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from paqa.errors import PaqaError, WorkerDied
+from paqa.errors import Stopped, WorkerDied
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,6 +43,7 @@ class Workers:
         self._living: set[_Worker] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self._before: Any = None  # what a Ctrl-C did before
 
     def run(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `step` in a worker and wait for what it returns or raises; WorkerDied where its process dies."""
@@ -81,15 +82,27 @@ class Workers:
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
-            raise PaqaError("stopped: the work that this belongs to has ended")
+            raise Stopped("stopped: the work that this belongs to has ended")
 
     def __enter__(self) -> Workers:
+        here = threading.current_thread() is threading.main_thread()
+        if here and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._before = signal.signal(signal.SIGINT, self._interrupted)
         return self
+
+    def _interrupted(self, number: int, frame: Any) -> None:
+        """Ctrl-C: Python drops a KeyboardInterrupt that falls into a callback of its own, but no call outlives this."""
+        self._closed = True
+        for worker in list(self._living):
+            worker.process.kill()
+        raise KeyboardInterrupt
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End all processes: at once after an error (the store knows no half objects), else once they are idle."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
         with self._lock:
             self._closed = True
             living = list(self._living)

@@ -1,5 +1,6 @@
 """Worker processes: results, errors, thread limits, a death that is one call's alone, and death with the parent."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -13,7 +14,7 @@ import psutil
 import pytest
 from conftest import ROOT
 
-from paqa.errors import PaqaError, Rejected, WorkerDied
+from paqa.errors import Rejected, Stopped, WorkerDied
 from paqa.workers import Workers
 
 
@@ -133,9 +134,21 @@ def test_an_error_ends_everything_at_once():
             _interrupted(threads, calls)
         found = [call.exception() for call in calls]
     assert time.monotonic() - began < 20
-    assert all(isinstance(error, PaqaError) and not isinstance(error, WorkerDied) for error in found)
+    assert all(isinstance(error, Stopped) for error in found)
     left = set(psutil.Process().children()) - before
     assert [p for p in left if p.is_running() and "spawn_main" in " ".join(p.cmdline())] == []
+
+
+def test_an_interrupt_that_python_drops_ends_the_work_all_the_same():
+    """Python only prints an exception that is raised while it collects garbage."""
+    with ThreadPoolExecutor(1) as threads, Workers(1) as workers:
+        workers.run(pow, 2, 3)
+        call = threads.submit(workers.run, slow, 60, 1)
+        time.sleep(0.5)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert isinstance(call.exception(timeout=10), Stopped)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_workers_die_with_a_killed_parent():
