@@ -51,6 +51,9 @@ class PauseConfig:
     keyword_reach: Annotated[Positive, "sampled tokens that a keyword counts for"] = 64
 
 
+OFF = PauseConfig(mode="off")
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """What all stages share."""
@@ -140,7 +143,7 @@ class EvalConfig(ModelConfig):
     benchmark: Annotated[Literal["paqa", "mmau", "mmar", "mmsu"], "layout of the questions"] = "paqa"
     questions: Annotated[str, "the benchmark's own JSON or JSONL (not for paqa)"] = ""
     audio_root: Annotated[str, "folder that a benchmark's audio paths are relative to (default: beside it)"] = ""
-    pause: PauseConfig = field(default_factory=lambda: PauseConfig(mode="off"))
+    pause: PauseConfig = OFF
 
 
 def add_flags(parser: argparse.ArgumentParser, kind: type[Any], prefix: str = "") -> None:
@@ -226,7 +229,7 @@ def need(config: ModelConfig, *names: str) -> None:
 
 def remember(config: ModelConfig, folder: Path) -> None:
     """Save a run's config beside it. Raises PaqaError where the folder holds a run with another one."""
-    now = msgspec.to_builtins(config)
+    now = json.loads(msgspec.json.encode(config))
     path = folder / FILE
     if path.exists():
         then = json.loads(path.read_text(encoding="utf-8"))
