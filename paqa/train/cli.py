@@ -17,7 +17,7 @@ from paqa.errors import PaqaError
 from paqa.train import rewards
 from paqa.types import Item
 
-TERMS = ("accuracy", "format", "perception", "reward")
+TERMS = ("accuracy", "format", "perception", "alignment", "reward")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,14 +48,12 @@ def completions(path: Path) -> dict[str, str]:
     return found
 
 
-def score(item: Item, completion: str) -> tuple[float, float, float, float]:
-    """The terms of one completion, and their weighted sum."""
-    return (
-        rewards.accuracy(completion, item.choices, item.answer_index, item.answer),
-        rewards.format_score(completion, open_ended=not item.choices),
-        rewards.perception(completion, item.scene, open_ended=not item.choices),
-        rewards.reward(completion, item.choices, item.answer_index, item.scene, answer=item.answer),
+def score(item: Item, completion: str) -> tuple[float, ...]:
+    """The terms of one completion, and their weighted sum; its length, which only a tokenizer knows, left out."""
+    found = rewards.terms(
+        completion, item.choices, item.answer_index, item.scene, answer=item.answer, evidence=item.evidence
     )
+    return tuple(found[term] for term in TERMS)
 
 
 def table(scored: Sequence[tuple[str, tuple[float, ...]]]) -> Iterator[str]:
