@@ -143,17 +143,18 @@ class EvalConfig(ModelConfig):
     benchmark: Annotated[Literal["paqa", "mmau", "mmar", "mmsu"], "layout of the questions"] = "paqa"
     questions: Annotated[str, "the benchmark's own JSON or JSONL (not for paqa)"] = ""
     audio_root: Annotated[str, "folder that a benchmark's audio paths are relative to (default: beside it)"] = ""
+    labels: Annotated[bool, "rank the scenes' sound labels by likelihood as well (mean average precision)"] = False
     pause: PauseConfig = OFF
 
 
-def add_flags(parser: argparse.ArgumentParser, kind: type[Any], prefix: str = "") -> None:
+def add_flags(parser: argparse.ArgumentParser, kind: type[Any], prefix: str = "", default: Any = None) -> None:
     """One flag per field; those of a dataclass inside have its name in front, and `mode` is that name alone."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    default = kind()
+    default = default or kind()
     for f in dataclasses.fields(kind):
         hint, value = hints[f.name], getattr(default, f.name)
         if dataclasses.is_dataclass(hint):
-            add_flags(parser, typing.cast(type[Any], hint), f"{prefix}{f.name}.")
+            add_flags(parser, typing.cast(type[Any], hint), f"{prefix}{f.name}.", value)
             continue
         name = (prefix + f.name).removesuffix(".mode").replace(".", "-").replace("_", "-")
         _add_flag(parser, f"--{name}", prefix + f.name, hint, value, _help(hint))

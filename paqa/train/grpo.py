@@ -102,7 +102,8 @@ def reinforce(trainer: Trainer, config: GrpoConfig, ears: Ears, rows: Sequence[R
     values: Values = {}
     for _ in range(config.updates if sizes["parts"] else 0):
         values = learn(trainer, config, parts, sizes["rows"])
-    trainer.state.bounds = _together(bounds.after(done.confidence, config.pause), trainer.ranks, policy.device)
+    after = bounds.after(done.confidence, config.pause)
+    trainer.state.bounds = policy.bounds = _together(after, trainer.ranks, policy.device)
     return values | measured(trainer, done, told, differs, weight, bounds)
 
 

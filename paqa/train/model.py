@@ -8,6 +8,7 @@ the projector if wanted; everything else is frozen.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -100,6 +101,7 @@ class Policy(nn.Module):
         super().__init__()
         self.net, self.processor, self.base, self.chunk = net, processor, base, chunk
         self.merged: list[Path] = []  # adapters that are part of the weights by now
+        self.bounds: tuple[float, float] | None = None  # of confidence, as the last training left them (see pause.py)
         tokenizer = processor.tokenizer
         if PAUSE not in tokenizer.get_vocab():
             tokenizer.add_special_tokens({"extra_special_tokens": [PAUSE]})
@@ -281,7 +283,8 @@ class Policy(nn.Module):
             self.net.save_pretrained(folder / names[-1])
         save_file({"pause": self.pause.detach().cpu().contiguous()}, folder / "pause.safetensors")
         self.processor.save_pretrained(folder)
-        about = {"base": self.base, "adapters": names}
+        known = None if self.bounds is None else [b if math.isfinite(b) else None for b in self.bounds]
+        about = {"base": self.base, "adapters": names, "bounds": known}
         write_atomically(folder / TRAINED, json.dumps(about, indent=1).encode() + b"\n")
 
 
@@ -323,6 +326,9 @@ def load(source: str, device: str = "auto", dtype: str = "auto", chunk: int = 10
     for name in about["adapters"]:
         policy.net = PeftModel.from_pretrained(policy.net, str(Path(source) / name)).merge_and_unload()
         policy.merged.append(Path(source) / name)
+    if known := about.get("bounds"):
+        pause, abort = (-math.inf if b is None else float(b) for b in known)
+        policy.bounds = (pause, abort)
     with torch.no_grad():
         policy.pause.copy_(load_file(Path(source) / "pause.safetensors")["pause"])
     policy.eval()
