@@ -9,7 +9,7 @@ import pytest
 
 from paqa.errors import PaqaError
 from paqa.train.cli import main, parser
-from paqa.train.config import EvalConfig, GrpoConfig, PauseConfig, SftConfig, add_flags, from_flags, remember
+from paqa.train.config import AllConfig, EvalConfig, GrpoConfig, PauseConfig, SftConfig, add_flags, from_flags, remember
 
 
 def parsed(kind, *words):
@@ -18,7 +18,7 @@ def parsed(kind, *words):
     return from_flags(kind, vars(flags.parse_args(words)))
 
 
-@pytest.mark.parametrize("kind", [SftConfig, GrpoConfig, EvalConfig])
+@pytest.mark.parametrize("kind", [SftConfig, GrpoConfig, EvalConfig, AllConfig])
 def test_no_flags_are_the_defaults(kind):
     assert parsed(kind) == kind()
 
@@ -32,6 +32,11 @@ def test_flags_reach_their_fields():
     assert (found.reward.length, found.confidence_weights, found.loss) == (0.5, False, "grpo")
     assert parsed(EvalConfig, "--hearing", "audio", "silence").hearing == ("audio", "silence")
     assert parsed(EvalConfig, "--pause-runs", "2").pause == PauseConfig(mode="off", runs=2)
+
+    found = parsed(AllConfig, "--model", "m", "--grpo-pause-tokens", "4", "--sft-steps", "7", "--eval-pause", "on")
+    assert (found.model, found.grpo.pause.tokens, found.sft.steps, found.eval.pause.mode) == ("m", 4, 7, "on")
+    with pytest.raises(SystemExit):
+        parsed(AllConfig, "--sft-model", "m")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +59,7 @@ def test_a_run_remembers_its_config(tmp_path):
 
 
 def test_every_flag_has_its_help():
-    for name in ("sft", "grpo", "eval"):
+    for name in ("sft", "grpo", "eval", "all"):
         stage = parser()._subparsers._group_actions[0].choices[name]
         assert all(action.help for action in stage._actions)
 

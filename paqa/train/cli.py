@@ -1,4 +1,4 @@
-"""`paqa-train base|sft|grpo|eval|score`. Imports nothing heavy until a command is chosen."""
+"""`paqa-train base|sft|grpo|eval|all|score`. Imports nothing heavy until a command is chosen."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from paqa import shard
 from paqa.cli import QUIET
 from paqa.errors import PaqaError
 from paqa.train import rewards
-from paqa.train.config import EvalConfig, GrpoConfig, SftConfig, add_flags, from_flags
+from paqa.train.config import AllConfig, EvalConfig, GrpoConfig, SftConfig, add_flags, from_flags
 from paqa.types import Item
 
 TERMS = ("accuracy", "format", "perception", "alignment", "reward")
 STAGES: dict[str, tuple[type[Any], str, str]] = {
     "sft": (SftConfig, "paqa.train.sft:train", "stage I: learn to write the rows' rationales"),
     "grpo": (GrpoConfig, "paqa.train.grpo:train", "stage II: reinforce what rewards favour"),
+    "all": (AllConfig, "flows.train:launch", "sft, grpo and eval as a Prefect flow, each into its own folder of --out"),
     "eval": (EvalConfig, "paqa.train.evaluate:run", "accuracy and perception on a build's split or a benchmark"),
 }
 
@@ -108,12 +109,16 @@ def run_stage(args: argparse.Namespace) -> None:
     kind, place, _ = STAGES[args.command]
     config = from_flags(kind, {k: v for k, v in vars(args).items() if k != "command"})
     module, _, name = place.partition(":")
+    if args.command == "all":
+        from flows.server import environment
+
+        os.environ.update(environment(Path(config.out).resolve().parent / ".paqa"))
     quiet_libraries()
     found = getattr(importlib.import_module(module), name)(config)
     if os.environ.get("RANK", "0") != "0":
         return
-    if args.command == "eval":
-        print("\n".join(importlib.import_module(module).table(found)))
+    if args.command in ("eval", "all"):
+        print("\n".join(importlib.import_module("paqa.train.evaluate").table(found)))
     else:
         print("  ".join(f"{k} {v:.4g}" for k, v in found.items()) or "nothing validated")
         print(f"trained: {config.out}/best and {config.out}/last")

@@ -147,12 +147,23 @@ class EvalConfig(ModelConfig):
     pause: PauseConfig = OFF
 
 
+@dataclass(frozen=True)
+class AllConfig(ModelConfig):
+    """All stages in a row; each takes its model, data and folder from here."""
+
+    sft: SftConfig = field(default_factory=SftConfig)
+    grpo: GrpoConfig = field(default_factory=GrpoConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+
+
 def add_flags(parser: argparse.ArgumentParser, kind: type[Any], prefix: str = "", default: Any = None) -> None:
     """One flag per field; those of a dataclass inside have its name in front, and `mode` is that name alone."""
     hints = typing.get_type_hints(kind, include_extras=True)
     default = default or kind()
     for f in dataclasses.fields(kind):
         hint, value = hints[f.name], getattr(default, f.name)
+        if prefix and issubclass(kind, ModelConfig) and f.name in ModelConfig.__dataclass_fields__:
+            continue  # a stage inside of a config takes these from it
         if dataclasses.is_dataclass(hint):
             add_flags(parser, typing.cast(type[Any], hint), f"{prefix}{f.name}.", value)
             continue
@@ -200,14 +211,14 @@ def _weight(text: str) -> tuple[str, float]:
 
 def from_flags(kind: type[Stage], given: Mapping[str, Any]) -> Stage:
     """The stage's config from what was said on the command line (dotted names), checked. Raises PaqaError."""
-    nested: dict[str, Any] = {}
-    for f in dataclasses.fields(kind):  # type: ignore[arg-type]
-        inner = {n.split(".", 1)[1]: v for n, v in given.items() if n.startswith(f"{f.name}.")}
-        if inner:
-            nested[f.name] = msgspec.to_builtins(getattr(kind(), f.name)) | inner
-        elif f.name in given:
-            nested[f.name] = dict(given[f.name]) if f.name == "mix" else given[f.name]
-    return parse(nested, kind, "flags")
+    values = msgspec.to_builtins(kind())
+    for name, value in given.items():
+        *path, last = name.split(".")
+        place = values
+        for part in path:
+            place = place[part]
+        place[last] = dict(value) if last == "mix" else value
+    return parse(values, kind, "flags")
 
 
 def parse(values: Mapping[str, Any], kind: type[Stage], where: str) -> Stage:
