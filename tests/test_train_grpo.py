@@ -234,3 +234,19 @@ def test_real_rewards_go_in_by_name(there, tmp_path):
     (told,) = metrics(tmp_path)
     assert 0 <= told["format"] <= 1
     assert told["length"] >= 1
+
+
+def test_bfloat16_learns_from_what_it_sampled():
+    """The base in bfloat16, what is trained in float32: scores stay near the rollout's, gradients are finite."""
+    policy = tiny.policy(head=2.0)
+    policy.net.to(torch.bfloat16)
+    policy.train_lora(4, 8, projector=True, checkpointing=False)
+    assert {p.dtype for p in policy.trained().values()} == {torch.float32}
+    assert policy.net.dtype == torch.bfloat16
+    settings = GrpoConfig(group=GROUP, max_new=16, beta=0.1)
+    done, parts = groups(policy, config=settings)
+    found, told = gradients(policy, parts, settings)
+    assert done.pauses.any()
+    assert told["gap"] / told["learnt"] < 0.05
+    assert found.keys() == policy.trained().keys()
+    assert all(g.isfinite().all() and g.dtype == torch.float32 for g in found.values())

@@ -206,9 +206,16 @@ class Policy(nn.Module):
         x = torch.where(paused[..., None], self.pause.to(x.dtype), x)
         if not sounds:
             return x
-        projector = self.inner.model.multi_modal_projector
-        rows = projector(torch.cat([s.to(self.device) for s in sounds]).to(next(projector.parameters()).dtype))
+        projector = self._projector()
+        rows = projector(torch.cat([s.to(self.device) for s in sounds]).to(projector.linear.weight.dtype))
         return x.masked_scatter((ids == self.audio_id)[..., None], rows.to(x.dtype))
+
+    def _projector(self) -> Any:
+        """The projector in use: the trained one, which is float32 whatever the rest is, or the base's."""
+        found = self.inner.model.multi_modal_projector
+        if not hasattr(found, "modules_to_save"):
+            return found
+        return found.original_module if found.disable_adapters else found.modules_to_save[found.active_adapters[0]]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits of what may be said, float32 `[..., V]`."""
