@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import pickle
 import pstats
+import resource
 import tempfile
 import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from paqa import build, hear, recipe, shortcuts
+from paqa import build, hear, recipe, shard, shortcuts
+from paqa.elsewhere import elsewhere, survey
 from paqa.hear import Perception
 from paqa.recipe import Recipe
 from paqa.store import Store
@@ -66,6 +69,9 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=5000)
     parser.add_argument("--reflect", type=float, default=0.5)
     parser.add_argument("--guess", action="store_true", help="try what the text alone answers")
+    parser.add_argument(
+        "--copies", type=int, default=0, help="hold so many copies of all items, as a build of them would"
+    )
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
     args = parser.parse_args()
     base = recipe.load(ROOT / "manifests" / "demo.toml")
@@ -81,14 +87,50 @@ def main() -> None:
         if args.profile:
             profile.enable()
         began = time.process_time()
-        done = build.compose(clips, config, store)
+        done = build.compose(clips, config, store, elsewhere(clips, survey(clips, config, store)))
         spent = time.process_time() - began
         profile.disable()
         report(clips, done.items, Counter(q.reason for q in done.quarantined), spent)
         if args.guess:
-            print(shortcuts.text(shortcuts.measure(shortcuts.texts(done.items), config.gates.shortcut_points).report))
+            began = time.process_time()
+            thinned = shortcuts.thin(shortcuts.texts(done.items), config.gates)
+            print(f"shortcuts   {time.process_time() - began:.1f} s, {len(thinned.left_out)} rows left out")
+            print(shortcuts.text(thinned.scored.report))
+        if args.copies:
+            held(clips, done, args.copies, config)
         if args.profile:
             pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
+
+
+def held(clips: list[Clip], done: build.Composed, copies: int, config: Recipe) -> None:
+    """The memory of the process that holds a build's items, tries what their text gives away and plans their files.
+
+    Each copy comes through pickle under other ids, as batches of a worker do, and shares nothing with the others.
+    """
+    base = memory()
+    items: list[Item] = []
+    voices: list[Clip] = []
+    for n in range(copies):
+        for part in build.batches(done.items, lambda _: 1, 500):
+            items += (_copy(item, n) for item in pickle.loads(pickle.dumps(part)))
+        voices += (replace(clip, id=f"{clip.id}~{n}") for clip in pickle.loads(pickle.dumps(clips)))
+    began = time.process_time()
+    thinned = shortcuts.thin(shortcuts.texts(items), config.gates)
+    kept, _ = shortcuts.mark(items, thinned)
+    plans = shard.plan(kept, voices, config.shard)
+    spent = time.process_time() - began
+    print(
+        f"held        {len(items)} items, {len(plans)} files: peak {memory():.2f} GiB, {base:.2f} before, {spent:.0f} s"
+    )
+
+
+def _copy(item: Item, n: int) -> Item:
+    return replace(item, id=f"{item.id}~{n}", clip_id=f"{item.clip_id}~{n}", group=f"{item.group}~{n}")
+
+
+def memory() -> float:
+    """The most memory that this process has had, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def report(clips: list[Clip], items: tuple[Item, ...], lost: Counter[str], spent: float) -> None:

@@ -26,7 +26,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.progress import Progress
 from flows.server import Server, running
 from paqa import build as walk
-from paqa import contamination, fingerprint, hear, labels, shard, shortcuts, split, summary
+from paqa import contamination, fingerprint, hear, shard, shortcuts, split, summary
+from paqa.elsewhere import Survey, elsewhere, survey
 from paqa.hear import Hearing
 from paqa.recipe import Recipe
 from paqa.store import Store
@@ -192,11 +193,14 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
         sizes[node] = [len(todo) for _, todo in jobs]
     failed: set[str] = set()
     report = _ui_progress(sum(map(sum, sizes.values())))
+    spare = hear.spare(run.recipe)
     for node in futures:
         for cost, lost in collect(run, node.name, futures[node], sizes[node], "clips", report):
             run.spent(node.name, cost)
-            run.lost += lost
-            failed |= {q.id for q in lost}
+            run.lost += hear.not_misheard(lost) if node in spare else lost
+            failed |= set() if node in spare else {q.id for q in lost}
+    if raw := {q.id for q in run.lost if q.reason == hear.NOT_MISHEARD} - failed:
+        run.warnings.append(f"engines failed on the raw mix of {len(raw)} clips: see {hear.NOT_MISHEARD} in quarantine")
     return [c for c in clips if c.id not in failed]
 
 
@@ -226,13 +230,12 @@ def _batch_seconds(clips: Sequence[Clip], workers: int) -> float:
 def compose(run: Run, clips: list[Clip]) -> list[Item]:
     """Scenes, questions, rationales and gates."""
     jobs = walk.batches(clips, lambda c: c.duration_ms / 1000, _batch_seconds(clips, run.workers.count))
-    foreign = labels.translations(clips)
-    calls = [
-        partial(walk.compose, batch, run.recipe, run.store, {c.id: foreign[c.id] for c in batch if c.id in foreign})
-        for batch in jobs
-    ]
+    sizes = [len(batch) for batch in jobs]
+    surveys = work(run, "survey", [partial(survey, batch, run.recipe, run.store) for batch in jobs], sizes)
+    others = elsewhere(clips, sum(surveys, Survey()))
+    calls = [partial(walk.compose, batch, run.recipe, run.store, {c.id: others[c.id] for c in batch}) for batch in jobs]
     items: list[Item] = []
-    for result in work(run, "compose", calls, [len(b) for b in jobs]):
+    for result in work(run, "compose", calls, sizes):
         items += result.items
         run.lost += result.quarantined
         run.spent("compose", result.spent)
@@ -250,19 +253,13 @@ def gate(run: Run, items: list[Item]) -> list[Item]:
         items = [item for item in items if item.id not in gone]
     if gates.shortcuts == "off":
         return items
-    found = _guess(run, items)
-    kept, lost = shortcuts.mark(items, found.dependence, gates)
+    rows = shortcuts.texts(items)
+    thinned = work(run, "shortcuts", [partial(shortcuts.thin, rows, gates)], [len(rows)], "rows")[0]
+    kept, lost = shortcuts.mark(items, thinned)
     run.lost += lost
-    report = _guess(run, kept).report if lost else found.report
-    if warning := shortcuts.enforce(report, gates, run.out):
+    if warning := shortcuts.enforce(thinned.scored.report, gates, run.out):
         run.warnings.append(warning)
     return kept
-
-
-def _guess(run: Run, items: list[Item]) -> shortcuts.Scored:
-    rows = shortcuts.texts(items)
-    calls = [partial(shortcuts.measure, rows, run.recipe.gates.shortcut_points)]
-    return work(run, "shortcuts", calls, [len(rows)], "rows")[0]
 
 
 def write(run: Run, items: list[Item], clips: list[Clip]) -> list[Path]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from paqa import invent
 from paqa.questions import TEMPLATES, given, matching
 from paqa.questions.context import Context, alike, same
-from paqa.questions.draft import NONE, Draft
+from paqa.questions.draft import ALONE, NONE, Draft, Elsewhere
 from paqa.questions.prose import NUMBERS, lower, normal, rng_for, tidy
 from paqa.recipe import QuestionsConfig
 from paqa.types import Question, Scene
@@ -24,22 +24,20 @@ class Belief:
 
 
 class Careless(Context):
-    """A context in which a template asks whatever it can: nothing is left out for being too common."""
+    """The context of somebody who takes the nearest of the choices."""
 
-    def passed_over(self, common: bool) -> bool:
-        """Never."""
-        return False
+    careless = True
 
 
 def believe(
-    scene: Scene, question: Question, config: QuestionsConfig, seed: int, foreign: Sequence[str] = ()
+    scene: Scene, question: Question, config: QuestionsConfig, seed: int, elsewhere: Elsewhere = ALONE
 ) -> Belief | None:
     """What a listener to whom the scene is like this makes of a question; None where none of the choices follows."""
     if question.template == given.NAME:
         return _given(scene, question, config, seed)
     if question.template == "absent_sound":
         return _absent(scene, question)
-    ctx = Careless(scene, config, rng_for(seed, scene.clip_id, question.template), foreign)
+    ctx = Careless(scene, config, rng_for(seed, scene.clip_id, question.template), elsewhere)
     found = [d for d in TEMPLATES[question.template].drafts(ctx) if _asks(d.texts, question.text)]
     named = {at: d for d in found if (at := _choice(question.choices, d)) is not None}
     if found and NONE in question.choices and not named:
@@ -52,12 +50,15 @@ def _choice(choices: Sequence[str], draft: Draft) -> int | None:
     """Which of the choices an answer is; of numbers the one nearest to it, if that is clear and nothing contradicts."""
     if draft.answer in choices or NONE in choices:
         return choices.index(draft.answer) if draft.answer in choices else None
-    value, offered = amount(draft.answer), [amount(c) for c in choices]
     told = normal(draft.answer.removeprefix("About "))
-    if value is None or None in offered or f" {told} " in f" {normal(draft.reasoning)} ":
-        return None
-    far = [abs(n - value) for n in offered if n is not None]
-    return far.index(min(far)) if far.count(min(far)) == 1 else None
+    return None if f" {told} " in f" {normal(draft.reasoning)} " else nearest(choices, draft.answer)
+
+
+def nearest(choices: Sequence[str], answer: str) -> int | None:
+    """Of choices that are amounts, the one nearest to an amount; None where two are, or any is none."""
+    value, offered = amount(answer), [amount(c) for c in choices]
+    far = [abs(n - value) for n in offered if n is not None and value is not None]
+    return far.index(min(far)) if len(far) == len(choices) and far.count(min(far)) == 1 else None
 
 
 def amount(text: str) -> int | None:
@@ -85,7 +86,7 @@ def _pieces(text: str) -> list[str]:
 
 def _given(scene: Scene, question: Question, config: QuestionsConfig, seed: int) -> Belief | None:
     """The choice of a question that a source brought along which something in the scene supports."""
-    ctx = Careless(scene, config, rng_for(seed, scene.clip_id, question.id))
+    ctx = Context(scene, config, rng_for(seed, scene.clip_id, question.id))
     for index, choice in enumerate(question.choices):
         wrong = [c for c in question.choices if c != choice]
         if found := given.support(ctx, question.text, choice, wrong):

@@ -18,21 +18,19 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from paqa import fingerprint, gates, hear, labels, mix, prosody, rationale, reflect, sources
-from paqa.audio import decode, digest, flac, is_silent, read_flac, rms, windows
+from paqa import __version__, fingerprint, gates, hear, mix, rationale, reflect, rights, scenes, sources
+from paqa.audio import decode, digest, flac, is_silent, read_flac, windows
 from paqa.errors import PaqaError, Rejected
-from paqa.hear import Hearing, Perception, Spent
-from paqa.questions import TEMPLATES, generate, given, level, question_id
+from paqa.hear import Spent
+from paqa.questions import ALONE, TEMPLATES, Elsewhere, generate, given, level, question_id
 from paqa.questions.difficulty import difficulty, subsets
 from paqa.recipe import AudioConfig, Recipe, SourceConfig
-from paqa.scene import compose as compose_scene
 from paqa.schema import problems
 from paqa.shard import ShardPlan
 from paqa.shard import write as write_shard_file
-from paqa.spans import interval, merge
 from paqa.split import side
 from paqa.store import Store, key
-from paqa.types import Audio, Clip, Item, Quarantined, Question, Recording, Scene, Word
+from paqa.types import Audio, Clip, Item, Origin, Quarantined, Question, Recording, Scene
 
 INGEST = 1  # raise when decoding or cutting changes what comes out
 LONGEST_ID = 120  # characters of a clip's id: ids of questions, with their template, stay under 200
@@ -81,14 +79,41 @@ class Composed:
 
 
 def gather(recipe: Recipe) -> tuple[dict[str, list[Recording]], list[Quarantined]]:
-    """The recordings of every source, by source name; what a source could not use is quarantined."""
+    """The recordings of every source, by source name; what a source could not use is quarantined.
+
+    So is what the recipe's licence does not permit; PaqaError where it permits nothing of a source.
+    """
     found: dict[str, list[Recording]] = {}
     lost: list[Quarantined] = []
     for config in recipe.sources:
         rows = list(sources.recordings(config, Path(recipe.folder)))
-        found[config.name] = [r for r in rows if isinstance(r, Recording)]
-        lost += [r for r in rows if isinstance(r, Quarantined)]
+        found[config.name], refused = _permitted([r for r in rows if isinstance(r, Recording)], config, recipe)
+        lost += [*(r for r in rows if isinstance(r, Quarantined)), *refused]
     return found, lost
+
+
+def _permitted(
+    recordings: list[Recording], source: SourceConfig, recipe: Recipe
+) -> tuple[list[Recording], list[Quarantined]]:
+    """The recordings of a source that may go into a dataset under the recipe's licence, and the others as rows."""
+    wanted = recipe.license
+    if wanted is None:
+        return recordings, []
+    refused = [(r, why) for r in recordings if (why := rights.refusal(r.license, wanted))]
+    gone = {r.id for r, _ in refused}
+    kept = [r for r in recordings if r.id not in gone]
+    if refused and not kept:
+        fitting = rights.common(r.license for r in recordings)
+        advice = f'set license = "{fitting}" in the recipe' if fitting else "leave the recipe's license out"
+        raise PaqaError(
+            f"source {source.name!r}: none of its {len(refused)} recordings may go into a dataset under {wanted}, e.g. "
+            f"{refused[0][0].uri} ({refused[0][1]}); leave the source out, or {advice}"
+        )
+    detail = "{} may not go into a dataset under {}: {}"
+    return kept, [
+        Quarantined(r.id, "source", "license", detail.format(r.uri, wanted, why), key("recording", r.id, r.uri))
+        for r, why in refused
+    ]
 
 
 def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe, store: Store) -> Ingested:
@@ -143,7 +168,23 @@ def _clips(recording: Recording, pieces: Sequence[Piece], source: SourceConfig, 
             questions=recording.questions if len(pieces) == 1 else (),
             context=context,
             place=place,
+            origins=(_origin(recording, piece, source),),
         )
+
+
+def _origin(recording: Recording, piece: Piece, source: SourceConfig) -> Origin:
+    return Origin(
+        role="recording",
+        corpus=source.name,
+        recording=recording.id,
+        uri=recording.uri,
+        offset_ms=piece.start_ms,
+        duration_ms=piece.duration_ms,
+        sha256=piece.sha256,
+        source=recording.source,
+        license=recording.license,
+        author=recording.author,
+    )
 
 
 def _unasked(recording: Recording, pieces: int) -> Iterator[Quarantined]:
@@ -245,7 +286,15 @@ def _mixed_clip(mixture: mix.Mixture, clips: Mapping[str, Clip], recipe: Recipe,
         answers=mixture.answers,
         truth=mixed.truth,
         reference_sha256=mixed.reference_sha256,
+        origins=_mixed_in(mixture, clips),
     )
+
+
+def _mixed_in(mixture: mix.Mixture, clips: Mapping[str, Clip]) -> tuple[Origin, ...]:
+    """Every voice and sound of a mixture, once each, in order of first appearance."""
+    placed = ((clips[p.clip_id], p.kind) for p in mixture.placements)
+    used = (replace(o, role="voice" if kind == "speech" else "sound") for clip, kind in placed for o in clip.origins)
+    return tuple(dict.fromkeys(used))
 
 
 def prints(samples: Sequence[str], store: Store) -> list[np.ndarray]:
@@ -318,108 +367,32 @@ def batches(things: Sequence[T], size: Callable[[T], float], limit: float) -> li
     return groups
 
 
-def heard_scene(clip: Clip, recipe: Recipe, store: Store) -> Scene:
-    """What the engines heard in a clip, as one scene; MissingObject where something has not been heard."""
-    words = _heard_words(clip, recipe, store)
-    voices, sounds = (_heard(clip, hear.node(recipe, stage), recipe, store) for stage in ("diarize", "tag"))
-    scene = _one_scene(clip, voices, sounds, words[0], words[1].words if len(words) > 1 else None)
-    separation = hear.node(recipe, "separate")
-    return replace(scene, snr_db=_heard_snr(clip, scene, separation, store), heard_by=hear.heard_by(recipe))
-
-
-def misheard_scenes(clip: Clip, recipe: Recipe, store: Store) -> list[Scene]:
-    """What the same engines made of the raw mix, without decoupling: one scene for each hearing of the words.
-
-    [] where the recipe does not have the mix listened to (`questions.mishear`).
-    """
-    if not hear.mishears(recipe):
-        return []
-    voices, sounds = (_heard(clip, hear.node(recipe, stage, "mix"), recipe, store) for stage in hear.MISHEARD)
-    texts = {tuple(w.text for w in p.words): p for p in reversed(_heard_words(clip, recipe, store))}
-    return [_one_scene(clip, voices, sounds, words) for words in reversed(texts.values())]
-
-
-def _heard(clip: Clip, node: Hearing, recipe: Recipe, store: Store) -> Perception:
-    return hear.perception(clip, node, hear.node(recipe, "separate"), store)
-
-
-def _heard_words(clip: Clip, recipe: Recipe, store: Store) -> list[Perception]:
-    """The hearings of the words, the one that they are taken from first."""
-    config = recipe.hearing("transcribe")
-    stems = dict.fromkeys(on for on in (config.stem, config.align) if on)
-    return [_heard(clip, hear.node(recipe, "transcribe", on), recipe, store) for on in stems]
-
-
-def _one_scene(
-    clip: Clip, voices: Perception, sounds: Perception, words: Perception, aligned: Sequence[Word] | None = None
-) -> Scene:
-    """Hearings of a clip as one scene; `aligned` are the words heard a second time."""
-    return compose_scene(
-        clip.id,
-        clip.duration_ms,
-        voices.turns,
-        words.words,
-        aligned,
-        sounds.events,
-        words.language if words.words else None,
-        exclusive=voices.exclusive,
-        doubts=words.doubts,
-    )
-
-
-def _heard_snr(clip: Clip, scene: Scene, separation: Hearing, store: Store) -> float | None:
-    """Speech stem over background stem within the turns, in dB, one decimal; None where one of them is absent."""
-    if not scene.turns or not scene.events:
-        return None
-    spoken = merge(interval(t) for t in scene.turns)
-    levels = []
-    for name in ("speech", "background"):
-        audio = hear.stem(clip, name, separation, store)
-        cuts = [audio.samples[:, a * audio.rate // 1000 : b * audio.rate // 1000] for a, b in spoken]
-        levels.append(rms(np.concatenate(cuts, axis=1)))
-    return round(20 * float(np.log10(levels[0] / levels[1])), 1) if min(levels) > 0 else None
-
-
-def _measured(clip: Clip, scene: Scene, recipe: Recipe, store: Store) -> Scene:
-    """The scene with levels and pitches: on the clean speech of a composed clip's truth, else on the speech stem."""
-    separation = hear.node(recipe, "separate")
-    clean = clip.reference_sha256 if clip.answers == "truth" and clip.truth else None
-    speech = clean or hear.heard_key(clip, separation, separation)
-
-    def stems() -> tuple[Audio, Audio]:
-        voices, whole = read_flac(store.get(speech, ".flac")), hear.stem(clip, "mix", separation, store)
-        return voices, Audio(whole.samples - voices.samples, whole.rate)
-
-    return prosody.measured(scene, f"{clip.sha256}:{speech}", stems, store)
-
-
 def compose(
-    clips: Sequence[Clip], recipe: Recipe, store: Store, foreign: Mapping[str, Sequence[str]] | None = None
+    clips: Sequence[Clip], recipe: Recipe, store: Store, elsewhere: Mapping[str, Elsewhere] | None = None
 ) -> Composed:
     """Scenes, questions, rationales and gates for a batch of clips that have been heard.
 
-    `foreign` are other clips' translations by id of the clip, as `labels.translations` finds them.
+    `elsewhere` is what other clips hold, by id of the clip.
     """
     began = time.perf_counter()
     items: list[Item] = []
     lost: list[Quarantined] = []
     for clip in clips:
-        kept, dropped = compose_clip(clip, recipe, store, (foreign or {}).get(clip.id, ()))
+        kept, dropped = compose_clip(clip, recipe, store, (elsewhere or {}).get(clip.id, ALONE))
         items += kept
         lost += dropped
     return Composed(tuple(items), tuple(lost), _spent(began, clips))
 
 
 def compose_clip(
-    clip: Clip, recipe: Recipe, store: Store, foreign: Sequence[str] = ()
+    clip: Clip, recipe: Recipe, store: Store, elsewhere: Elsewhere = ALONE
 ) -> tuple[list[Item], list[Quarantined]]:
     """The rows of one clip, and what a gate kept out. Given questions come beside the templates' own."""
-    heard = heard_scene(clip, recipe, store)
+    heard = scenes.heard(clip, recipe, store)
     if invalid := _invalid("clip", clip) or _invalid("scene", heard):
         return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
-    truth = clip.truth if clip.answers == "truth" else None
-    scene = _measured(clip, truth or labels.carry(heard, clip.truth), recipe, store)
-    questions = generate(scene, recipe.asking(clip.corpus), recipe.seed, foreign)
+    scene = scenes.asked(clip, heard, recipe, store)
+    questions = generate(scene, recipe.asking(clip.corpus), recipe.seed, elsewhere)
     if not questions and not clip.questions:
         detail = f"{clip.uri}: no question can be asked safely ({len(scene.turns)} turns, {len(scene.events)} events)"
         return [], [Quarantined(clip.id, "questions", "nothing_to_ask", detail, clip.sha256)]
@@ -431,11 +404,11 @@ def compose_clip(
             lost.append(Quarantined(name, "questions", question.reason, question.detail, clip.sha256))
         else:
             questions.append(question)
-    known = [heard] if truth else []  # what was misheard even with decoupling
-    misheard = reflect.compare(scene, [*misheard_scenes(clip, recipe, store), *known])
+    known = [heard] if clip.answers == "truth" and clip.truth else []  # what was misheard even with decoupling
+    misheard = reflect.compare(scene, [*scenes.misheard(clip, recipe, store), *known])
     kept: list[Question] = []
     for variant, question in enumerate(questions):
-        reflection = reflect.reflect(scene, question, misheard, recipe.questions, recipe.seed, foreign)
+        reflection = reflect.reflect(scene, question, misheard, recipe.questions, recipe.seed, elsewhere)
         row = _row(clip, scene, heard, question, variant, reflection, recipe, kept)
         if isinstance(row, Item):
             items.append(row)
@@ -483,10 +456,12 @@ def _row(
         answers_from="truth" if told else clip.answers,
         heard_by=heard.heard_by,
         key="0" * 64,
+        origins=clip.origins,
     )
     hard = subsets(scene, level(question))
     row = replace(row, difficulty=difficulty(scene, question), subsets=hard)
-    row = replace(row, key=key("item", clip.sha256, row))
+    row = replace(row, key=key("item", clip.sha256, row))  # of what it says, not of what made it: see Item
+    row = replace(row, seed=recipe.seed, paqa_version=__version__)
     if invalid := _invalid("item", _bare(row)):
         return Quarantined(row.id, "compose", "schema", invalid, clip.sha256)
     return row

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from paqa.hear import heard_by
+from paqa import rights
 from paqa.recipe import Recipe
 from paqa.types import Clip, Item
 
 if TYPE_CHECKING:
     from paqa.summary import Summary
 
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+NAMED = 40  # makers that the card itself names; LICENSE.md names all
+SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
 
 
 def render(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> str:
     """Markdown with the YAML header that names the splits' files."""
-    return "\n".join([*_header(recipe, done), *_body(recipe, done, clips, items)]) + "\n"
+    parts = [_header(recipe, done), _body(recipe, done, clips, items), _licenses(done, clips, items)]
+    return "\n".join(line for part in parts for line in part) + "\n"
+
+
+def licenses(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> str:
+    """LICENSE.md: what the dataset comes under, and everybody whose recordings are heard in it."""
+    named = _attributions(rights.attributions(o for item in items for o in item.origins))
+    return "\n".join([f"# Licences of {recipe.name}", *_covered(done, clips, items), "", *named]) + "\n"
 
 
 def _header(recipe: Recipe, done: Summary) -> list[str]:
-    size = next((name for limit, name in SIZES if done.items < limit), "n>1M")
+    size = next((name for limit, name in SIZES if done.items < limit), "10M<n<100M")
     lines = [
         "---",
+        *rights.hub(done.license),
         "task_categories:",
         "- audio-text-to-text",
         "tags:",
@@ -51,14 +65,36 @@ def _body(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[
     lines += [f"| reflected | {sum(i.reflected for i in items)} questions, {heard} of them after a real mishearing |"]
     lines += [f"| clips | {done.clips}, {done.audio_s:,.0f} s, {recipe.audio.rate} Hz |"]
     lines += [f"| answers | {truth} from truth, {len(items) - truth} from what was heard |"]
-    lines += [f"| {h.stage} | {h.engine} ({h.revision}) |" for h in heard_by(recipe)]
-    lines += [
-        "",
-        "## Licences",
-        "",
-        "Each row has its own `license` and `source`.",
-        "",
-        "| licence | clips |",
-        "|---|---|",
-    ]
-    return lines + [f"| {name} | {n} |" for name, n in sorted(Counter(c.license for c in clips).items())]
+    lines += [f"| {h.stage} | {h.engine} ({h.revision}) |" for h in dict.fromkeys(h for i in items for h in i.heard_by)]
+    return lines
+
+
+def _licenses(done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> list[str]:
+    credits = rights.attributions(o for item in items for o in item.origins)
+    more = f"LICENSE.md names {len(credits) - NAMED} more; " if len(credits) > NAMED else ""
+    each = f"{more}each row lists its recordings with their licences in `origins`."
+    return ["", "## Licences", *_covered(done, clips, items), "", *_attributions(credits[:NAMED]), "", each]
+
+
+def _covered(done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> list[str]:
+    """What the dataset comes under, and the roll-up of its material."""
+    if done.license:
+        lines = ["", f"The dataset comes under {done.license}; what it is made of keeps its own licence:"]
+    else:
+        torn = sum(rights.common(texts) is None for texts in map(rights.texts, items))
+        lines = ["", "No one licence covers all of the dataset; each row comes under those of its material."]
+        lines[1] += f" For {torn} rows no one licence does that either: ask before you pass them on." * bool(torn)
+    if out := done.quarantined.get("license"):
+        lines += ["", f"{out} recordings were left out because theirs does not permit that."]
+    lines += ["", "| licence | rows | clips | minutes | recordings |", "|---|---|---|---|---|"]
+    shares = rights.roll_up(items, clips)
+    lines += [f"| {s.license} | {s.rows} | {s.clips} | {s.minutes:.1f} | {s.recordings} |" for s in shares]
+    return [*lines, "", "A row with several recordings counts under the licence of each."]
+
+
+def _attributions(credits: Sequence[tuple[str, str, str]]) -> list[str]:
+    return ["| licence | source | recording |", "|---|---|---|", *(f"| {' | '.join(map(_cell, c))} |" for c in credits)]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())

@@ -1,4 +1,4 @@
-"""`paqa check DIR`: are the shards what they claim to be? Schema, audio, rationale round trip, splits, balance."""
+"""`paqa check DIR`: are the shards what they claim to be? Schema, audio, lineage, rationale, splits, balance."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paqa import rationale, shard
+import msgspec
+
+from paqa import rationale, rights, shard
+from paqa.audio import digest as sample_digest
 from paqa.audio import read_flac
 from paqa.errors import PaqaError
+from paqa.recipe import Recipe
 from paqa.schema import problems
+from paqa.train.rewards import perception
 from paqa.types import Item, Spanned, Split
 
 if TYPE_CHECKING:
@@ -27,18 +32,26 @@ class Checked:
     clips: set[str] = field(default_factory=set)
     splits: Counter[str] = field(default_factory=Counter)
     tasks: Counter[str] = field(default_factory=Counter)
-    positions: Counter[int | None] = field(default_factory=Counter)
-    choices: Counter[int] = field(default_factory=Counter)
+    positions: Counter[tuple[int, int | None]] = field(
+        default_factory=Counter
+    )  # number of choices, index of the answer
     reflected: Counter[str] = field(default_factory=Counter)
     sides: dict[str, set[Split]] = field(default_factory=lambda: defaultdict(set))
     heard: dict[str, str] = field(default_factory=dict)  # digest of the audio bytes -> what was wrong with them, or ""
     prints: dict[str, np.ndarray] = field(default_factory=dict)  # the audio's fingerprint, by the same digest
+    license: str | None = None  # that the rows have to permit
+    samples: dict[str, str] = field(default_factory=dict)  # the digest of the decoded samples, by the audio's digest
     problems: list[str] = field(default_factory=list)
 
 
-def check(folder: Path) -> Checked:
-    """Read every row of a build and test it; PaqaError only where nothing can be read at all."""
-    found = Checked()
+def check(folder: Path, license: str | None = None) -> Checked:
+    """Read every row of a build and test it; PaqaError only where nothing can be read at all.
+
+    Every row's material must permit a dataset under `license`, by default the recipe's where it names one.
+    """
+    found = Checked(license=license or _wanted(folder))
+    if found.license:
+        rights.target(found.license)
     ids: set[str] = set()
     for path in shard.files(folder):
         found.problems += [f"{path.name}: {p}" for p in _file(path)]
@@ -53,6 +66,17 @@ def check(folder: Path) -> Checked:
             found.problems.append(f"{group} is in {' and '.join(sorted(splits))}")
     found.problems += _copies(found)
     return found
+
+
+def _wanted(folder: Path) -> str | None:
+    """The licence that the recipe of a build names; None without one, or without the recipe."""
+    try:
+        license: str | None = msgspec.json.decode((folder / "recipe.json").read_bytes(), type=Recipe).license
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise PaqaError(f"{folder / 'recipe.json'}: cannot be read ({error}); run: paqa build again") from None
+    return license
 
 
 def _copies(found: Checked) -> Iterator[str]:
@@ -89,14 +113,29 @@ def _row(row: dict[str, Any], found: Checked) -> Iterator[str]:
     found.clips.add(item.clip_id)
     found.splits[item.split] += 1
     found.tasks[item.task] += 1
-    found.positions[item.answer_index] += 1
-    found.choices[len(item.choices)] += 1
+    found.positions[len(item.choices), item.answer_index] += 1
     found.reflected.update([item.reflection.partition(":")[0]] if item.reflection else [])
     for group in item.group.split("+"):
         found.sides[f"group {group!r}"].add(item.split)
     yield from _audio(audio.get("bytes"), item, found)
+    yield from _lineage(item, found.samples.get(hashlib.sha256(audio.get("bytes") or b"").hexdigest()), found.license)
     yield from _answer(item)
     yield from _evidence(item)
+
+
+def _lineage(item: Item, samples: str | None, wanted: str | None) -> Iterator[str]:
+    """Where the audio is from, and whether its licences permit the dataset's; `samples` is the audio's own digest."""
+    if not item.origins or not item.paqa_version:
+        yield "no origins or no paqa_version: made by an early paqa; run: paqa build again"
+    whole = [origin for origin in item.origins if origin.role == "recording"]
+    if whole and (len(item.origins) > 1 or samples not in (None, whole[0].sha256)):
+        yield f"the audio is not that of {whole[0].uri}: its samples have another digest than the origin"
+    stated = {one.id for one in rights.parts(item.license)}
+    if item.origins and stated != {one.id for origin in item.origins for one in rights.parts(origin.license)}:
+        yield f"license {item.license!r} is not what its origins are under"
+    for text in rights.texts(item) if wanted else ():
+        if why := rights.refusal(text, wanted or ""):
+            yield f"may not be published under {wanted}: {why}"
 
 
 def _audio(data: bytes | None, item: Item, found: Checked) -> Iterator[str]:
@@ -105,15 +144,17 @@ def _audio(data: bytes | None, item: Item, found: Checked) -> Iterator[str]:
     if digest not in found.heard:
         found.heard[digest] = _decoded(data, item)
         if not found.heard[digest]:
-            found.prints[digest] = _print(data or b"")
+            found.prints[digest], found.samples[digest] = _measured(data or b"")
     if found.heard[digest]:
         yield found.heard[digest]
 
 
-def _print(data: bytes) -> np.ndarray:
+def _measured(data: bytes) -> tuple[np.ndarray, str]:
+    """The fingerprint of encoded audio, and the digest of its samples."""
     from paqa.fingerprint import fingerprint
 
-    return fingerprint(read_flac(data))
+    audio = read_flac(data)
+    return fingerprint(audio), sample_digest(audio)
 
 
 def _decoded(data: bytes | None, item: Item) -> str:
@@ -142,6 +183,8 @@ def _answer(item: Item) -> Iterator[str]:
         return
     if (trace.env, trace.speakers, trace.asr) != rationale.perceive(item.scene):
         yield "rationale: ENV, SPEAKER or ASR differ from the scene"
+    if (score := perception(item.rationale, item.scene, item.answer_index is None)) < 1.0:
+        yield f"rationale: its perceptual consistency with the scene is {score:.3f}, expected 1"
     if (item.reflected, item.reflected) != (trace.reflect is not None, item.reflection is not None):
         yield f"reflected is {item.reflected}, reflection {item.reflection!r}, and the rationale says otherwise"
     if trace.final and trace.response.index == item.answer_index:
@@ -166,17 +209,23 @@ def _listed(counts: Counter[str]) -> str:
     return f" ({', '.join(f'{k} {v}' for k, v in sorted(counts.items()))})" if counts else ""
 
 
+def _positions(found: Counter[tuple[int, int | None]]) -> Iterator[str]:
+    """Where the answers stand, for each number of choices."""
+    for size in sorted({size for size, _ in found}):
+        rows = sum(n for (k, _), n in found.items() if k == size)
+        shares = ", ".join(f"{chr(65 + i)} {found[size, i] / rows:.1%}" for i in range(size))
+        yield f"{f'{size} choices':<12} {rows} rows{f', answers at {shares}' if size else ', open-ended'}"
+
+
 def text(found: Checked) -> str:
     """The report a person reads."""
-    chosen = sorted((i, n) for i, n in found.positions.items() if i is not None)
-    letters = (f"{chr(65 + i)} {n / sum(n for _, n in chosen):.1%}" for i, n in chosen)
     lines = [
         f"rows         {found.rows} about {len(found.clips)} clips",
         f"splits       {', '.join(f'{k} {v}' for k, v in sorted(found.splits.items()))}",
         f"tasks        {', '.join(f'{k} {v}' for k, v in found.tasks.most_common())}",
-        f"choices      {', '.join(f'{v} rows with {k}' for k, v in sorted(found.choices.items()))}",
-        f"positions    {', '.join(letters)}",
+        *_positions(found.positions),
         f"reflected    {found.reflected.total()} rows{_listed(found.reflected)}",
+        *([f"licence      {found.license} asked of every row"] if found.license else []),
         f"problems     {len(found.problems) or 'none'}",
     ]
     return "\n".join([*lines, *(f"  {p}" for p in found.problems[:20])])

@@ -1,4 +1,7 @@
-"""`paqa build|check|audit|shortcuts|show|doctor|ui`. Imports nothing heavy until a command is chosen."""
+"""`paqa build|check|audit|shortcuts|report|show|push|export|import|doctor|ui`.
+
+Imports nothing heavy until a command is chosen.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +42,9 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe")
     build.add_argument("--quiet", action="store_true", help="no progress")
 
-    check = commands.add_parser("check", help="validate shards: schema, audio, rationale round trip, balance")
+    check = commands.add_parser("check", help="validate shards: schema, audio, lineage, rationale round trip, balance")
     check.add_argument("dir", type=Path)
+    check.add_argument("--license", metavar="ID", help="may it be published under this one? (default: the recipe's)")
 
     audit = commands.add_parser("audit", help="what was heard against the truth, where there is truth")
     audit.add_argument("dir", type=Path)
@@ -51,10 +55,37 @@ def parser() -> argparse.ArgumentParser:
     shortcuts.add_argument("dir", type=Path)
     shortcuts.add_argument("--template", metavar="NAME", help="one template, with the rows the text is surest of")
 
+    report = commands.add_parser("report", help="write a folder to look at and listen to a build in a browser")
+    report.add_argument("dir", type=Path)
+    report.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: DIR/report)")
+    report.add_argument("--store", metavar="URL", help="where the build's store lies now, if it was moved")
+    report.add_argument("--clips", type=int, metavar="N", help="of a large build, have only N clips to look at")
+
     show = commands.add_parser("show", help="print one item readably")
     show.add_argument("dir", type=Path)
     show.add_argument("id", nargs="?", help="an item or clip id (default: the first item)")
     show.add_argument("--save", type=Path, metavar="FILE", help="write the item's audio to a FLAC file")
+
+    push = commands.add_parser("push", help="publish a build as a dataset repository of the Hugging Face Hub")
+    push.add_argument("dir", type=Path)
+    push.add_argument("repo", metavar="ORG/NAME")
+    push.add_argument("--yes", action="store_true", help="do it (default: show what would change)")
+    push.add_argument("--public", action="store_true", help="for everybody to see (default: private)")
+    push.add_argument("--prune", action="store_true", help="remove shards that this build replaces (tags keep them)")
+    push.add_argument("--tag", metavar="NAME", help="name of the release (default: v1, v2, ...)")
+
+    export = commands.add_parser("export", help="a build in the form that other trainers, scorers and toolkits read")
+    export.add_argument("format", help="swift, llamafactory, trl, mmau, mmar, references, lhotse or webdataset")
+    export.add_argument("dir", type=Path)
+    export.add_argument("out", type=Path, help="a new folder")
+    export.add_argument("--split", action="append", metavar="NAME", help="train, validation or test, repeatable")
+    export.add_argument("--audio", choices=("flac", "wav"), help="encoding of the audio files (default: the format's)")
+    export.add_argument("--scenes", choices=("rows", "truth", "heard"), default="rows", help="whose turns and words")
+
+    released = commands.add_parser("import", help="clean the PAQA rows that the authors of HyPeR released")
+    released.add_argument("file", type=Path, metavar="FILE.jsonl")
+    released.add_argument("--out", type=Path, metavar="DIR", required=True, help="a new folder")
+    released.add_argument("--audio", type=Path, metavar="FOLDER", help="embed the recordings that lie here")
 
     doctor = commands.add_parser("doctor", help="what is installed, where weights come from, what to run next")
     doctor.add_argument("recipe", nargs="?", type=Path, help="look at the engines of this recipe only")
@@ -134,7 +165,7 @@ def run_check(args: argparse.Namespace) -> int:
     """`paqa check`: exit 1 where there are problems."""
     from paqa.check import check, text
 
-    found = check(args.dir)
+    found = check(args.dir, args.license)
     print(text(found))
     return 1 if found.problems else 0
 
@@ -171,6 +202,16 @@ def run_shortcuts(args: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
+def run_report(args: argparse.Namespace) -> int:
+    """`paqa report`."""
+    from paqa.report.write import text, write
+
+    if args.clips is not None and args.clips < 1:
+        raise PaqaError(f"--clips {args.clips}: expected at least 1")
+    print(text(write(args.dir, args.out, args.store, args.clips)))
+    return 0
+
+
 def run_show(args: argparse.Namespace) -> int:
     """`paqa show`."""
     from paqa.show import find, text
@@ -180,6 +221,45 @@ def run_show(args: argparse.Namespace) -> int:
     if args.save:
         args.save.write_bytes(row["audio"]["bytes"])
         print(f"\naudio written to {args.save}")
+    return 0
+
+
+def run_push(args: argparse.Namespace) -> int:
+    """`paqa push`: a dry run without --yes."""
+    from paqa import hub
+
+    api = hub.connect()
+    plan = hub.plan(args.dir, args.repo, api, args.public, args.prune, args.tag)
+    print(hub.text(plan))
+    if not plan.changes:
+        print("\nnothing to do: the Hub has this release already")
+    elif not args.yes:
+        print("\nnothing was sent; add --yes to push")
+    else:
+        print()
+        head = hub.push(plan, api, print)
+        print(f"\n{args.repo}  {plan.tag or head}\nin Python:    datasets.load_dataset({args.repo!r})")
+    return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """`paqa export`."""
+    from paqa.export import export
+
+    splits = tuple(args.split) if args.split else None
+    done = export(args.format, args.dir, args.out, splits, args.audio, args.scenes)
+    print(f"written      {', '.join(f'{name} {n}' for name, n in sorted(done.written.items()))} -> {args.out}")
+    for reason, n in sorted(done.skipped.items()):
+        print(f"skipped      {reason} {n}")
+    return 0
+
+
+def run_import(args: argparse.Namespace) -> int:
+    """`paqa import`."""
+    from paqa import released
+
+    print(released.text(released.load(args.file, args.out, args.audio)))
+    print(f"\nwritten to {args.out}; why rows were left out: {args.out / 'quarantine.parquet'}")
     return 0
 
 
@@ -206,7 +286,11 @@ COMMANDS = {
     "check": run_check,
     "audit": run_audit,
     "shortcuts": run_shortcuts,
+    "report": run_report,
     "show": run_show,
+    "push": run_push,
+    "export": run_export,
+    "import": run_import,
     "doctor": run_doctor,
     "ui": run_ui,
 }

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,9 +59,14 @@ class Guesses:
     sure: list[float]
 
 
-def guess(rows: Sequence[Text]) -> Guesses:
-    """What every guesser makes of every row, in the given order; give rows in order of id."""
-    folds = _folds(rows)
+def guess(rows: Sequence[Text], draw: str = "", told: Mapping[str, Sequence[float]] | None = None) -> Guesses:
+    """What every guesser makes of every row, in the given order; give rows in order of id; `draw` names the folds.
+
+    `told` is what a language model makes of the rows (`paqa.listener`): one more guesser, `listener`.
+    """
+    import numpy as np
+
+    folds = _folds(rows, draw)
     right = {
         "position": _position(rows, folds),
         "longest": _longest(rows, 1),
@@ -71,16 +76,28 @@ def guess(rows: Sequence[Text]) -> Guesses:
     probabilities = dict(zip(VIEWS, _classified(rows, folds), strict=True))
     right |= {view: _hits(rows, found) for view, found in probabilities.items()}
     sure = [float(p[row.answer_index]) for row, p in zip(rows, probabilities["both"], strict=True)]
+    if told:
+        heard = [np.array(told[row.id]) for row in rows]
+        right["listener"] = _hits(rows, heard)
+        sure = [max(pair) for pair in zip(sure, _shrunk(rows, heard, right["listener"]), strict=True)]
     return Guesses(right, sure)
 
 
-def _folds(rows: Sequence[Text]) -> np.ndarray:
+def _shrunk(rows: Sequence[Text], heard: Sequence[np.ndarray], hits: Sequence[float]) -> list[float]:
+    """The probabilities of the right answers, drawn towards chance by as much as the listener is surer than right."""
+    chances = [1 / len(row.choices) for row in rows]
+    gained, claimed = sum(hits) - sum(chances), sum(float(p.max()) for p in heard) - sum(chances)
+    skill = min(1.0, max(0.0, gained / claimed)) if claimed > 0 else 0.0
+    return [c + skill * (float(p[row.answer_index]) - c) for row, p, c in zip(rows, heard, chances, strict=True)]
+
+
+def _folds(rows: Sequence[Text], draw: str = "") -> np.ndarray:
     """The fold of each row, by digest of its group; by clip where one group holds more than half of the rows."""
     import numpy as np
 
     sizes = Counter(row.group for row in rows)
     grouped = bool(sizes) and 2 * max(sizes.values()) <= len(rows)
-    return np.array([_digest(row.group if grouped else row.clip_id) % FOLDS for row in rows], dtype=int)
+    return np.array([_digest(draw + (row.group if grouped else row.clip_id)) % FOLDS for row in rows], dtype=int)
 
 
 def _digest(text: str) -> int:

@@ -16,13 +16,14 @@ import msgspec
 import numpy as np
 
 from paqa.audio import flac, quantize, read_flac
-from paqa.engines.base import Heard, decisive, engine_class
+from paqa.engines.base import Heard, decisive, engine_class, weight_digests
 from paqa.recipe import Recipe
 from paqa.store import Store, key
 from paqa.types import Audio, Clip, Disagreement, Event, HeardBy, Quarantined, Stage, Stem, Tag, Turn, Word
 
 STAGES: tuple[Stage, ...] = ("separate", "diarize", "tag", "transcribe")
 MISHEARD: tuple[Stage, ...] = ("diarize", "tag")  # heard a second time, on the raw mix
+NOT_MISHEARD = "not_misheard"  # the reason in quarantine where that failed
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,12 @@ def hearings(recipe: Recipe) -> list[Hearing]:
     return found + raw * mishears(recipe)
 
 
+def spare(recipe: Recipe) -> list[Hearing]:
+    """The hearings on which only wrong first responses rest: a clip that one of them fails on is asked about still."""
+    needed = hearings(replace(recipe, questions=replace(recipe.questions, mishear=False)))
+    return [node for node in hearings(recipe) if node not in needed]
+
+
 def mishears(recipe: Recipe) -> bool:
     """Whether the raw mix is listened to without decoupling as well, for wrong first responses that really happen."""
     return recipe.questions.mishear and recipe.questions.reflect > 0
@@ -99,6 +106,13 @@ def identity(engine: str, params: str) -> tuple[str, str]:
     return str(kind.identify(given)), msgspec.json.encode(decisive(given), order="deterministic").decode()
 
 
+@cache
+def weights(engine: str, params: str) -> tuple[str, ...]:
+    """The SHA-256s of the engine's weights, without loading a model."""
+    kind = engine_class(engine)
+    return weight_digests(kind, msgspec.json.decode(params, type=kind.Params))
+
+
 def in_context(clip: Clip, hearing: Hearing) -> bool:
     """Whether the clip is heard with its neighbours of the same recording."""
     return hearing.context_s > 0 and len(clip.context) > 1
@@ -115,9 +129,9 @@ def heard_key(clip: Clip, hearing: Hearing, separation: Hearing) -> str:
 
 
 def heard_by(recipe: Recipe) -> tuple[HeardBy, ...]:
-    """Engine and revision of every stage."""
-    first = {node.stage: node for node in reversed(hearings(recipe))}
-    return tuple(HeardBy(s, first[s].engine, identity(first[s].engine, first[s].params)[0]) for s in STAGES)
+    """Engine, revision and weights of every stage."""
+    first = {node.stage: (node.engine, node.params) for node in reversed(hearings(recipe))}
+    return tuple(HeardBy(s, first[s][0], identity(*first[s])[0], weights(*first[s])) for s in STAGES)
 
 
 def missing(clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store) -> list[Clip]:
@@ -204,6 +218,12 @@ def listen(
                 _keep(clip, hearing, separation, found, slice(start, end), store)
     audio_s = sum(c.duration_ms for c in clips) / 1000
     return Spent(audio_s, model_s, time.perf_counter() - began, len(clips)), lost
+
+
+def not_misheard(lost: Sequence[Quarantined]) -> list[Quarantined]:
+    """Quarantine rows of `spare` hearings: they say that the clip itself is not lost."""
+    kept = "the clip is asked about all the same, only no wrong first response comes from its raw mix"
+    return [replace(q, reason=NOT_MISHEARD, detail=f"{q.detail}; {kept}") for q in lost]
 
 
 def _alone(engine: Any, audio: Audio) -> Heard | str:

@@ -2,9 +2,9 @@
 
 Of rows answered from truth, the same template is tried on the heard scene. A row counts as asked where one of its
 drafts asks the same thing: the same words, and quotations that are alike (they may be misheard). The draft's answer is
-looked up among the row's choices: as it stands, a quotation by its likeness, a sound by its kind ("Bark" is a "Dog"),
-else "None of these". Where any absent sound would do, the choice is the one that was not heard. Right is the share of
-all rows in which that leads to the row's own answer: what could not be asked is not right.
+looked up among the row's choices: as it stands, a quotation by its likeness, an amount by its distance, a sound by its
+kind ("Bark" is a "Dog"), else "None of these". Where any absent sound would do, the choice is the one that was not
+heard. Right is the share of all rows in which that leads to the row's own answer: what could not be asked is not right.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 import msgspec
 
 from paqa import ontology, shard
+from paqa.believe import Careless, nearest
 from paqa.intervals import of_ratio
 from paqa.questions import TEMPLATES, Draft, Template
-from paqa.questions.context import context
 from paqa.questions.draft import NONE
-from paqa.questions.prose import normal, spoken, tidy, upper
+from paqa.questions.prose import normal, rng_for, spoken, tidy, upper
 from paqa.recipe import Recipe
 from paqa.types import Scene
 
@@ -90,7 +90,7 @@ def _heard(name: str, tried: Sequence[tuple[bool, bool]]) -> Heard:
 
 def answered(row: Row, template: Template, heard: Scene, recipe: Recipe) -> tuple[bool, bool]:
     """Whether the question can be asked of what was heard, and whether the answer is the row's own."""
-    ctx = context(heard, recipe.questions, recipe.seed, template.name)
+    ctx = Careless(heard, recipe.questions, rng_for(recipe.seed, heard.clip_id, template.name))
     drafts = [d for d in template.drafts(ctx) if any(_same_question(row, template, text) for text in d.texts)]
     if not drafts:
         return False, False
@@ -151,6 +151,8 @@ def _choice(choices: Sequence[str], draft: Draft) -> int | None:
         best = max(quoted, key=lambda k: _alike(choices[k], draft.answer))
         if _alike(choices[best], draft.answer) >= LIKE:
             return best
+    if draft.answer.startswith("About ") and (near := nearest(choices, draft.answer)) is not None:
+        return near
     akin = [k for k, choice in enumerate(choices) if _related(choice, draft.answer)]
     if len(akin) == 1:
         return akin[0]

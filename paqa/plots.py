@@ -85,7 +85,7 @@ def _confusion(overall: Slice) -> Any:
     axes = figure.add_subplot()
     axes.imshow(counts, cmap="Blues")
     for (t, h), n in cells.items():
-        axes.text(h, t, str(n), ha="center", va="center", color="black")
+        axes.text(h, t, str(n), ha="center", va="center", color="white" if n > 0.6 * max(cells.values()) else "black")
     axes.set_xlabel("speakers heard")
     axes.set_ylabel("speakers in truth")
     axes.set_xticks(range(most + 1))

@@ -169,6 +169,8 @@ class GatesConfig:
     max_quarantined: Unit = 0.5  # the build fails when a larger share of rows falls out
     shortcuts: Literal["fail", "warn", "off"] = "fail"  # where the text alone answers more questions than chance would
     shortcut_points: Annotated[float, Meta(ge=0, le=100)] = 3.0  # percent above chance that are allowed
+    thin: Unit = 0.2  # rows of templates that can be guessed are left out, up to this share of all; 0 leaves none out
+    listener: str = ""  # a language model that guesses too: "smollm2", a folder or a Hub id; "" for none
     min_audio_dependence: Unit = 0.0  # rows that the text alone answers more surely fall out; 0 keeps all
     near_duplicates: bool = True  # find copies that are louder, resampled, encoded or cut otherwise, by fingerprint
     benchmarks: tuple[BenchmarkConfig, ...] = ()  # what evaluations use and training must not
@@ -198,6 +200,7 @@ class Recipe:
     name: Name
     sources: tuple[SourceConfig, ...]
     description: str = ""
+    license: str | None = None  # that the dataset shall come under; what does not permit it is quarantined
     seed: int = 0
     profile: Literal["embedded", "paper"] = "embedded"
     mix: tuple[MixConfig, ...] = ()
@@ -305,9 +308,12 @@ def _toml_value(text: str) -> Any:
 
 def check(recipe: Recipe) -> None:
     """What a schema cannot say: names that refer to each other, engines that exist and know their parameters."""
+    from paqa import rights
     from paqa.questions import TEMPLATES
     from paqa.sources import check as check_source
 
+    if recipe.license is not None:
+        rights.target(recipe.license)
     names = [s.name for s in recipe.sources]
     if not names:
         raise PaqaError("sources: the recipe has none; name at least one")

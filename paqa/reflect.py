@@ -21,7 +21,7 @@ from paqa.believe import Belief, amount, believe, offered_sound
 from paqa.mishear import Mishearing
 from paqa.questions import narrate
 from paqa.questions.context import same
-from paqa.questions.draft import NONE
+from paqa.questions.draft import ALONE, NONE, Elsewhere
 from paqa.questions.prose import excerpt, lower, normal, quoted, rng_for, span, spans, tidy, upper
 from paqa.rationale import Reflection, letter
 from paqa.recipe import QuestionsConfig
@@ -72,16 +72,16 @@ def reflect(
     misheard: Sequence[Misheard],
     config: QuestionsConfig,
     seed: int,
-    foreign: Sequence[str] = (),
+    elsewhere: Elsewhere = ALONE,
 ) -> Reflection | None:
     """A wrong response to a question, with the reflection that corrects it; None where it is not to have one.
 
-    `foreign` are translations of what is said in other clips, as for `questions.generate`.
+    `elsewhere` is what `questions.generate` was given.
     """
     if not wanted(question, config, seed):
         return None
     rng = rng_for(seed, "mistake", question.id)
-    ask = partial(believe, question=question, config=config, seed=seed, foreign=foreign)
+    ask = partial(believe, question=question, config=config, seed=seed, elsewhere=elsewhere)
     made_up = islice(invent.mistakes(scene, question, rng), TRIES)
     for source, leading in (
         ("heard", _misled(question, misheard, ask)),

@@ -41,14 +41,13 @@ def compose(
     if aligned is not None:
         words, differing = align(words, aligned)
         disagreements += differing
-    found, alone = together([snap(t, duration_ms) for t in turns], [snap(t, duration_ms) for t in exclusive])
-    words = attribute([snap(w, duration_ms) for w in words], found, alone)
-    spoken = [bool(own) for own in by_turn(found, words)]
-    kept = [i for i, t in enumerate(found) if spoken[i] or (alone and _drowned(i, found, spoken))]
-    disagreements += _unclaimed([t for i, t in enumerate(found) if i not in kept], words)
-    voices = {found[i].speaker for i in kept}
-    said, alone = together([found[i] for i in kept], [t for t in alone if t.speaker in voices])
-    words = attribute(words, said, alone)
+    said, alone = together([snap(t, duration_ms) for t in turns], [snap(t, duration_ms) for t in exclusive])
+    words = attribute([snap(w, duration_ms) for w in words], said, alone)
+    while len(kept := _heard(said, words, overlapping=bool(alone))) < len(said):  # without some, words find other turns
+        disagreements += _unclaimed([t for i, t in enumerate(said) if i not in kept], words)
+        voices = {said[i].speaker for i in kept}
+        said, alone = together([said[i] for i in kept], [t for t in alone if t.speaker in voices])
+        words = attribute(words, said, alone)
     cited = [line for t, own in zip(said, by_turn(said, words), strict=True) for line in lines(t, own)]
     return Scene(
         clip_id=clip_id,
@@ -59,6 +58,12 @@ def compose(
         language=language,
         disagreements=tuple(sorted(disagreements, key=lambda d: (d.start_ms, d.end_ms, d.first, d.second))),
     )
+
+
+def _heard(turns: Sequence[Turn], words: Sequence[Word], overlapping: bool) -> list[int]:
+    """The turns in which somebody heard a word, or would have but for others talking over it."""
+    spoken = [bool(own) for own in by_turn(turns, words)]
+    return [i for i in range(len(turns)) if spoken[i] or (overlapping and _drowned(i, turns, spoken))]
 
 
 def _drowned(index: int, turns: Sequence[Turn], spoken: Sequence[bool]) -> bool:

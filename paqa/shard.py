@@ -59,8 +59,16 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def item_schema(rate: int) -> pa.Schema:
-    """The Parquet schema, with the Hugging Face features in its metadata; `rate` in Hz is that of all audio."""
-    columns = {name: _column(hint) for name, hint in _hints(Item).items()}
+    """The Parquet schema of items."""
+    return row_schema(Item, rate)
+
+
+def row_schema(kind: type, rate: int) -> pa.Schema:
+    """The schema of a dataclass with an `id`, and audio after that; its metadata holds the Hugging Face features.
+
+    `rate` in Hz is that of all audio.
+    """
+    columns = {name: _column(hint) for name, hint in _hints(kind).items()}
     audio = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     fields = [(n, a) for n, (a, _) in columns.items()]
     features = {n: f for n, (_, f) in columns.items()}
@@ -96,7 +104,8 @@ def plan(items: Sequence[Item], clips: Sequence[Clip], config: ShardConfig) -> l
         chosen = sorted((i for i in items if i.split == split), key=lambda i: i.id)
         for part in _cut(chosen, audio, config.max_mb * 1_000_000):
             used = {i.clip_id: audio[i.clip_id].sha256 for i in part}
-            digest = key(FORMAT, config.row_group_mb, [i.key for i in part])
+            made = sorted({(i.paqa_version, i.seed) for i in part})  # in the bytes, but in no row's key
+            digest = key(FORMAT, config.row_group_mb, made, [i.key for i in part])
             plans.append(ShardPlan(split, f"{split}-{digest[:16]}.parquet", tuple(part), used))
     return plans
 
@@ -133,7 +142,7 @@ def write(plan: ShardPlan, folder: Path, config: ShardConfig, load: Callable[[st
 def _encode(plan: ShardPlan, config: ShardConfig, load: Callable[[str], bytes], rate: int) -> bytes:
     schema = item_schema(rate)
     sink = io.BytesIO()
-    options = _options(schema, config.row_group_mb * 1_000_000)
+    options = parquet_options(schema, config.row_group_mb * 1_000_000)
     with pq.ParquetWriter(sink, schema, **options) as writer:
         for rows in _row_groups(plan, config.row_group_mb * 1_000_000, load):
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
@@ -164,7 +173,7 @@ def _safe(name: str) -> str:
     return "".join(c if c.isalnum() or c in "._-@" else "_" for c in name)
 
 
-def _options(schema: pa.Schema, dictionary_bytes: int) -> dict[str, Any]:
+def parquet_options(schema: pa.Schema, dictionary_bytes: int) -> dict[str, Any]:
     """Audio uncompressed (FLAC does not shrink, and the Hub's deduplication sees through it), the rest zstd."""
     return {
         "compression": {leaf: "NONE" if leaf == "audio.bytes" else "ZSTD" for leaf in _leaves(schema)},

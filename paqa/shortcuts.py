@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,15 +17,19 @@ import msgspec
 
 from paqa.errors import PaqaError
 from paqa.guessers import Text, guess
+from paqa.listener import listen
+from paqa.questions.prose import rng_for
 from paqa.recipe import GatesConfig
 from paqa.store import key, write_atomically
 from paqa.types import Item, Quarantined
 
 DEVIATIONS = 2.0  # of the binomial distribution, allowed on top of the points
-FEWEST = 200  # rows from which a build can fail: fewer prove nothing
+FEWEST = 200  # rows from which a build is thinned and can fail: fewer prove nothing
 BLAMED = 3  # templates that a message names
 EXAMPLES = 3  # rows of a template in the report, most surely guessed first
 FILE = "shortcuts.json"
+GUESSABLE = "guessable"  # the reason of rows that `thin` leaves out: nothing is wrong with them one by one
+ROUNDS = 3  # of leaving rows out
 
 
 @dataclass(frozen=True)
@@ -108,14 +112,66 @@ def texts(items: Iterable[Item]) -> list[Text]:
     return sorted(rows, key=lambda row: row.id)
 
 
-def measure(rows: Sequence[Text], points: float) -> Scored:
-    """All guessers on all rows; `points` (percent) above chance are allowed.
+@dataclass(frozen=True)
+class Thinned:
+    """What is left of a build, as `measure` finds it, and what is not, by id.
+
+    `left_out` are rows of guessable templates, with how surely they were guessed; `below` depend less on the audio than
+    the recipe wants.
+    """
+
+    scored: Scored
+    left_out: dict[str, float]
+    below: dict[str, float]
+
+
+def thin(rows: Sequence[Text], config: GatesConfig) -> Thinned:
+    """Leave rows out until no template can be guessed, at most the recipe's share of them (`gates.thin`).
+
+    In a template that some guesser beats, a row that the text answers with a probability p above chance is kept with
+    the odds chance / p, drawn by its id: among the rows that read alike, each answer is then about as frequent. What
+    is left is measured with other folds than those by which rows were left out.
+    """
+    left_out: dict[str, float] = {}
+    rest = list(rows)
+    told = listen(rows, config.listener) if config.listener else None
+    for n in range(ROUNDS if config.thin and len(rows) >= FEWEST else 0):
+        found = measure(rest, config.shortcut_points, f"round {n}", told)
+        easy = {t.name for t in found.report.templates if not all(g.passes for g in t.guessers.values())}
+        sure = {row.id: _sure(found.dependence[row.id], row) for row in rest if row.template in easy}
+        given = {row.id for row in rest if row.id in sure and _drawn(row, n) * sure[row.id] >= 1 / len(row.choices)}
+        if not given or len(left_out) + len(given) > config.thin * len(rows):
+            break
+        left_out |= {name: sure[name] for name in given}
+        rest = [row for row in rest if row.id not in given]
+    scored = measure(rest, config.shortcut_points, told=told)
+    below = {name: found for name, found in scored.dependence.items() if found < config.min_audio_dependence}
+    if below:
+        scored = measure([row for row in rest if row.id not in below], config.shortcut_points, told=told)
+    return Thinned(scored, left_out, below)
+
+
+def _sure(dependence: float, row: Text) -> float:
+    """The probability of the right answer from the text, at least chance."""
+    return 1 - dependence * (1 - 1 / len(row.choices))
+
+
+def _drawn(row: Text, n: int) -> float:
+    return rng_for("thin", n, row.id).random()
+
+
+def measure(
+    rows: Sequence[Text], points: float, folds: str = "", told: Mapping[str, Sequence[float]] | None = None
+) -> Scored:
+    """All guessers on all rows; `points` (percent) above chance are allowed; `folds` draws other folds.
+
+    `told` is what a language model makes of the rows, by id, where the recipe names one (`gates.listener`).
 
     Dependence is 1 where the text gives the right answer at most its chance, 0 where the text alone is sure of it:
     `1 - (p - chance) / (1 - chance)` with p the probability that the `both` classifier gives the right answer.
     """
     rows = sorted(rows, key=lambda row: row.id)
-    guesses = guess(rows)
+    guesses = guess(rows, folds, told)
     chances = [1 / len(row.choices) for row in rows]
     gained = [max(0.0, (p - c) / (1 - c)) for p, c in zip(guesses.sure, chances, strict=True)]
     tried = [
@@ -165,22 +221,29 @@ def _examples(tried: Sequence[_Tried]) -> tuple[Example, ...]:
     )
 
 
-def mark(
-    items: Iterable[Item], dependence: dict[str, float], config: GatesConfig
-) -> tuple[list[Item], list[Quarantined]]:
-    """Items with their dependence on the audio (None for open-ended ones), and those below the recipe's least."""
+def mark(items: Iterable[Item], thinned: Thinned) -> tuple[list[Item], list[Quarantined]]:
+    """Items with their dependence on the audio (None for open-ended ones), and those that fall out."""
     kept, lost = [], []
     for item in items:
-        found = dependence.get(item.id)
-        if found is not None and found < config.min_audio_dependence:
-            detail = f"{item.id}: audio dependence {found} is below gates.min_audio_dependence"
-            detail = f"{detail} {config.min_audio_dependence}: the text alone answers it"
+        found = thinned.scored.dependence.get(item.id)
+        if item.id in thinned.left_out:
+            lost.append(Quarantined(item.id, "gates", GUESSABLE, _alike(item, thinned.left_out[item.id]), item.key))
+        elif item.id in thinned.below:
+            detail = f"{item.id}: audio dependence {thinned.below[item.id]} is below gates.min_audio_dependence"
+            detail = f"{detail}: the text alone answers it"
             lost.append(Quarantined(item.id, "gates", "answerable_without_audio", detail, item.key))
         elif found is None:
             kept.append(item)
         else:
             kept.append(replace(item, audio_dependence=found, key=key("audio_dependence", item.key, found)))
     return kept, lost
+
+
+def _alike(item: Item, sure: float) -> str:
+    return (
+        f"{item.id}: rows of {item.template} that read like this one have mostly this answer (guessed from the text "
+        f"with {sure:.0%}, chance is {1 / len(item.choices):.0%}); some are left out (gates.thin)"
+    )
 
 
 def verdict(report: Report, out: Path) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from paqa import shard
 from paqa.errors import PaqaError
+from paqa.types import Origin
 
 
 def find(folder: Path, name: str | None) -> dict[str, Any]:
@@ -27,6 +28,12 @@ def find(folder: Path, name: str | None) -> dict[str, Any]:
     )
 
 
+def _origin(origin: Origin) -> str:
+    """One recording that is heard: what as, where it lies, which part of it, and under which licence."""
+    span = f"{origin.offset_ms / 1000:.2f}-{(origin.offset_ms + origin.duration_ms) / 1000:.2f} s"
+    return f"{origin.role:<12} {origin.corpus}: {origin.uri} [{span}], {origin.license}"
+
+
 def text(row: dict[str, Any]) -> str:
     """The item, its choices with the right one marked, its rationale, and where everything comes from."""
     item = shard.item(row)
@@ -39,6 +46,8 @@ def text(row: dict[str, Any]) -> str:
         f"licence      {item.license}",
         f"answers from {item.answers_from}; heard by {', '.join(h.engine for h in item.heard_by)}",
         *([f"reflection   {item.reflection}"] if item.reflection else []),
+        *(_origin(origin) for origin in item.origins),
+        f"made by      paqa {item.paqa_version}, seed {item.seed}; key {item.key}",
         "",
         item.question,
         *(

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from paqa import card, shard
+from paqa import card, rights, shard
 from paqa.errors import PaqaError
 from paqa.hear import Spent
 from paqa.recipe import Recipe
@@ -68,6 +68,8 @@ class Summary:
     shards: tuple[str, ...]
     shard_bytes: int
     warnings: tuple[str, ...] = ()
+    license: str | None = None  # that all of it comes under; None where no one licence covers all
+    by_license: dict[str, int] = dataclasses.field(default_factory=dict)  # rows by their material's
 
 
 @contextmanager
@@ -102,7 +104,7 @@ def finish(
     shards: Sequence[Path],
     warnings: Sequence[str] = (),
 ) -> Summary:
-    """Write clips.parquet, build.json and the card; returns the summary."""
+    """Write clips.parquet, build.json, the card and LICENSE.md; returns the summary."""
     done = Summary(
         name=recipe.name,
         out=str(out),
@@ -110,23 +112,33 @@ def finish(
         clips=len(clips),
         composed=sum(c.uri.startswith("mix:") for c in clips),
         audio_s=round(sum(c.duration_ms for c in clips) / 1000, 1),
-        items=len(items),
-        by_split=_counts(i.split for i in items),
-        by_task=_counts(i.task for i in items),
-        by_answer=_counts("open" if i.answer_index is None else "ABCDEFGH"[i.answer_index] for i in items),
-        by_reflection=_counts(i.reflection for i in items if i.reflection),
-        by_subset=_counts(name for i in items for name in i.subsets),
-        difficulty=round(sum(i.difficulty for i in items) / max(1, len(items)), 3),
+        **counted(items),
         quarantined=_counts(q.reason for q in dict.fromkeys(lost)),
         stages=tuple(stages),
         shards=tuple(p.name for p in shards),
         shard_bytes=sum(p.stat().st_size for p in shards),
         warnings=tuple(warnings),
+        license=rights.of_dataset(items, recipe.license),
+        by_license={share.license: share.rows for share in rights.roll_up(items, clips)},
     )
     shard.write_table(out / "clips.parquet", Clip, sorted(clips, key=lambda c: c.id))
     write_atomically(out / "build.json", msgspec.json.format(msgspec.json.encode(done)))
     write_atomically(out / "README.md", card.render(recipe, done, clips, items).encode())
+    write_atomically(out / "LICENSE.md", card.licenses(recipe, done, clips, items).encode())
     return done
+
+
+def counted(items: Sequence[Item]) -> dict[str, Any]:
+    """The figures of a Summary that its rows alone decide, by field."""
+    return {
+        "items": len(items),
+        "by_split": _counts(i.split for i in items),
+        "by_task": _counts(i.task for i in items),
+        "by_answer": _counts("open" if i.answer_index is None else "ABCDEFGH"[i.answer_index] for i in items),
+        "by_reflection": _counts(i.reflection for i in items if i.reflection),
+        "by_subset": _counts(name for i in items for name in i.subsets),
+        "difficulty": round(sum(i.difficulty for i in items) / max(1, len(items)), 3),
+    }
 
 
 def _counts(values: Any) -> dict[str, int]:
@@ -165,6 +177,7 @@ def facts(done: Summary) -> list[tuple[str, str]]:
         ("answers", _listed(done.by_answer)),
         ("difficulty", ", ".join(filter(None, (f"{done.difficulty:.2f} on average", _listed(done.by_subset))))),
         ("reflected", _reflected(done)),
+        ("licence", done.license or f"no one covers all ({', '.join(done.by_license)})"),
         ("quarantined", f"{total - done.items} of {total}" + (f": {reasons}" if reasons else "")),
         ("shards", f"{len(done.shards)} in {done.out}/data, {done.shard_bytes / 1e6:.1f} MB"),
     ]

@@ -8,10 +8,9 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 
-from paqa import hear, summary
+from paqa import hear, scenes, summary
 from paqa.audio import read_flac
 from paqa.audit import Pair
-from paqa.build import heard_scene
 from paqa.errors import PaqaError
 from paqa.metrics import si_sdr
 from paqa.recipe import Recipe
@@ -54,7 +53,7 @@ def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
         clip_id=clip.id,
         split=clip.split,
         truth=clip.truth,
-        heard=heard_scene(clip, recipe, store),
+        heard=scenes.measured(clip, scenes.heard(clip, recipe, store), recipe, store),
         tags=hear.perception(clip, tagging, separation, store).tags,
         group=clip.corpus,
         turns_known=clip.uri.startswith("mix:") or bool(clip.truth.turns),

@@ -102,11 +102,15 @@ class Tag:
 
 @dataclass(frozen=True)
 class HeardBy:
-    """Which engine, at which revision, did a stage."""
+    """Which engine, at which revision, did a stage; `weights` are the SHA-256s of the files of its networks.
+
+    Weights that are a folder count as one: the digest of the list of their files, as `checkpoints.digest` makes it.
+    """
 
     stage: Stage
     engine: str
     revision: str
+    weights: tuple[Sha256, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -202,7 +206,8 @@ class Recording:
 
     `uri` is a path or `package:NAME/FILE` (a file inside an installed Python package). `group` names what must never
     be split between train and test (the recording, the speakers); `voice` names the speaker of an utterance, for
-    mixing. Truth and given questions, where the source has them, are about the whole file.
+    mixing, and `author` whom the licence wants named. Truth and given questions, where the source has them, are about
+    the whole file.
     """
 
     id: Identifier
@@ -214,6 +219,28 @@ class Recording:
     truth: Scene | None = None
     voice: str | None = None
     questions: tuple[GivenQuestion, ...] = ()
+    author: str = ""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A piece of a recording that is heard in a row: where it is from, and under which licence.
+
+    `role` is "recording" where the row's audio is this piece, else what it was mixed in as. `recording` and `uri` are
+    its id and place in the recipe's source `corpus` (recipe.json, beside the build, says where that lies). `sha256` is
+    the digest of the decoded samples from `offset_ms` on: who has the file can find the piece again and prove it.
+    """
+
+    role: Literal["recording", "voice", "sound"]
+    corpus: str
+    recording: Identifier
+    uri: str
+    offset_ms: Ms
+    duration_ms: Ms
+    sha256: Sha256
+    source: str
+    license: str
+    author: str = ""
 
 
 @dataclass(frozen=True)
@@ -223,7 +250,8 @@ class Clip:
     `corpus` is the recipe's name of the source or mix it belongs to. `sha256` is the digest of its 16-bit samples and
     rate, the root of every store key; `offset_ms` is where it starts in `uri`; `reference_sha256` names the clean
     speech of a mixed clip (for SI-SDR). `context` holds the digests of the neighbouring clips of the same recording,
-    in order and this one among them at index `place`, where the separator wants to hear more than the clip.
+    in order and this one among them at index `place`, where the separator wants to hear more than the clip. `origins`
+    lists every recording that is heard in it.
     """
 
     id: Identifier
@@ -244,6 +272,7 @@ class Clip:
     questions: tuple[GivenQuestion, ...] = ()
     context: tuple[Sha256, ...] = ()
     place: Annotated[int, Meta(ge=0)] = 0
+    origins: tuple[Origin, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -265,6 +294,9 @@ class Item:
     "heard:missed_event" really was misheard by an engine, "typed:missed_event" is made up after that type. An
     open-ended row has no choices and no `answer_index`. `difficulty` grows with the voices, the noise, the overlap, the
     sounds and the distance of the evidence; `subsets` are the named ones ("MSQA-hard") that the row belongs to.
+    `origins` lists every recording that is heard, with its licence; `source` and `license` sum them up. `key` is a
+    digest of the audio and of all other columns but two: a row that another `paqa_version` or another `seed` of the
+    recipe makes again, word for word, is the same row. (A shard's name follows its bytes, and so those two as well.)
     """
 
     id: Identifier
@@ -290,6 +322,9 @@ class Item:
     key: Sha256
     difficulty: Unit = 0.0
     subsets: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    seed: int = 0
+    paqa_version: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from paqa import hear
 from paqa.audio import digest, flac, quantize
 from paqa.build import compose, compose_clip
 from paqa.hear import Perception
-from paqa.questions import TEMPLATES
+from paqa.questions import TEMPLATES, Elsewhere
 from paqa.recipe import QuestionsConfig, Recipe, for_folder
 from paqa.store import Store
 from paqa.types import Audio, Clip, Event, GivenQuestion, Scene, Turn, Word
@@ -60,7 +60,7 @@ def test_labels_of_a_heard_clip_are_asked_about(recipe: Recipe, store: Store) ->
     labelled = replace(plain, truth=truth(emotion="anger", translation="Wir gingen zusammen zum Fluss hinunter."))
     pool = ("Wir kommen morgen wieder.", "Er hat das Fenster nicht zugemacht.", "Das Brot war schon alt.")
     many = replace(recipe, questions=QuestionsConfig(per_clip=50))
-    rows, lost = compose_clip(labelled, many, store, pool)
+    rows, lost = compose_clip(labelled, many, store, Elsewhere(pool))
     by_template = {row.template: row for row in rows}
     assert not lost
     assert by_template["emotion_of_line"].answer == "Angry"
@@ -71,7 +71,7 @@ def test_labels_of_a_heard_clip_are_asked_about(recipe: Recipe, store: Store) ->
     before, _ = compose_clip(plain, many, store)
     assert {row.id for row in before} <= {row.id for row in rows}
     assert not {row.task for row in before} & {"emotion", "translation"}
-    (batch,) = [compose([labelled], many, store, {"c": pool})]
+    (batch,) = [compose([labelled], many, store, {"c": Elsewhere(pool)})]
     assert batch.items == tuple(rows)
 
 

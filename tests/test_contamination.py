@@ -7,12 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import soundfile
+import soxr
+from conftest import build
 from test_shortcuts import item
 from test_split import clip
 
-from paqa import contamination
+from paqa import contamination, shard
 from paqa.errors import PaqaError
 from paqa.fingerprint import Match
+from paqa.questions.prose import normal
 from paqa.recipe import BenchmarkConfig
 
 MMAU = [
@@ -92,3 +96,25 @@ def test_a_clip_of_a_benchmark_takes_its_whole_file_along() -> None:
     assert sorted(lost) == [0, 1]
     assert {q.reason for q in lost.values()} == {"contaminated"}
     assert "y.wav" in lost[0].detail
+
+
+def test_a_build_leaves_a_benchmark_out(corpus: Path, built, tmp_path: Path) -> None:
+    """A benchmark that has a sound of the recipe, louder and resampled, and questions of an earlier build."""
+    (tmp_path / "demo").symlink_to(corpus / "demo")
+    (tmp_path / "recordings").symlink_to(corpus / "recordings")
+    samples, rate = soundfile.read(corpus / "recordings" / "rooster-01.flac")
+    (tmp_path / "bench").mkdir()
+    soundfile.write(tmp_path / "bench" / "1.wav", 0.4 * soxr.resample(samples, rate, 44_100), 44_100)
+    earlier = [row for row in shard.rows(built.out, ("question", "choices", "answer")) if row["choices"]]
+    (tmp_path / "bench.json").write_text(json.dumps([{**row, "audio_id": "1"} for row in earlier]))
+    recipe = tmp_path / "small.toml"
+    more = '\n[[gates.benchmarks]]\nname = "bench"\nquestions = "bench.json"\naudio = "bench"\n'
+    recipe.write_text((corpus / "small.toml").read_text() + more)
+    done = build(recipe, tmp_path / "out", "--store", built.out.parent / ".paqa" / "store", "--workers", "1")
+    lost = [q for q in shard.quarantined(done.out) if q.reason == "contaminated"]
+    assert {q.id for q in lost if q.stage == "split"} >= {"rooster-01.flac"}
+    assert any(q.stage == "gates" for q in lost)
+    asked = {(normal(row["question"]), frozenset(map(normal, row["choices"]))) for row in earlier}
+    kept = list(shard.rows(done.out, ("question", "choices")))
+    assert kept
+    assert not [r for r in kept if (normal(r["question"]), frozenset(map(normal, r["choices"]))) in asked]

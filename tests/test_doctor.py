@@ -158,7 +158,9 @@ def test_a_build_with_the_four_full_engines(small, models, tmp_path):
     assert heard == {
         "separate": count,
         "diarize speech": count,
+        "diarize mix": count,
         "tag background": count,
+        "tag mix": count,
         "transcribe mix": count,
         "transcribe speech": count,
     }

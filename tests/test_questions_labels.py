@@ -12,7 +12,7 @@ from test_questions import ALL, DIALOGUE, PLAIN, asked_speaker, asked_turn
 
 from paqa.gates import judge
 from paqa.questions import TEMPLATES, emotion, generate, translation
-from paqa.questions.draft import NONE
+from paqa.questions.draft import NONE, Elsewhere
 from paqa.questions.prose import normal
 from paqa.rationale import render
 from paqa.recipe import GatesConfig, QuestionsConfig
@@ -67,7 +67,7 @@ def oracle(scene: Scene, q: Question) -> str:
 @RELAXED
 @given(labelled_scenes(), st.integers(2, 6), st.lists(st.sampled_from(MEANINGS), max_size=8, unique=True))
 def test_answers_are_the_labels(scene: Scene, choices: int, foreign: list[str]) -> None:
-    for q in generate(scene, QuestionsConfig(per_clip=200, choices=choices), 0, foreign):
+    for q in generate(scene, QuestionsConfig(per_clip=200, choices=choices), 0, Elsewhere(tuple(foreign))):
         assert len({normal(c) for c in q.choices}) == len(q.choices) != 1
         if q.template in LABELLED:
             known = oracle(scene, q)
@@ -76,7 +76,7 @@ def test_answers_are_the_labels(scene: Scene, choices: int, foreign: list[str]) 
             for prose in (q.text, q.plan, q.reasoning):
                 assert prose == prose.strip() != ""
                 assert "  " not in prose
-                assert "None" not in prose
+                assert "None" not in prose.replace("None of the", "")
                 assert not re.search(r"\ba [aeio]|\ban [bcdfgjkmpqtvw]", re.sub(r'"[^"]*"', '""', prose)), prose
             assert q.reasoning[0] in f'"{q.reasoning[0].upper()}'
 
@@ -85,7 +85,7 @@ def test_answers_are_the_labels(scene: Scene, choices: int, foreign: list[str]) 
 @given(labelled_scenes())
 def test_what_is_generated_passes_the_gates(scene: Scene) -> None:
     snippets = [t.text for t in scene.turns]
-    for n, q in enumerate(generate(scene, ALL, 0, MEANINGS)):
+    for n, q in enumerate(generate(scene, ALL, 0, Elsewhere(MEANINGS))):
         assert judge(replace(q, margin=1.0), render(scene, q, n), scene, snippets, GatesConfig()) is None
 
 
@@ -93,7 +93,7 @@ def test_what_is_generated_passes_the_gates(scene: Scene) -> None:
 @given(scenes(), st.integers(1, 9))
 def test_clips_without_labels_are_asked_the_same_as_before(scene: Scene, per_clip: int) -> None:
     plain = QuestionsConfig(per_clip=per_clip)
-    assert generate(scene, plain, 0, MEANINGS) == generate(scene, replace(plain, skip=LABELLED), 0)
+    assert generate(scene, plain, 0, Elsewhere(MEANINGS)) == generate(scene, replace(plain, skip=LABELLED), 0)
 
 
 def labelled(*moods: str | None) -> Scene:
@@ -103,7 +103,7 @@ def labelled(*moods: str | None) -> Scene:
 
 def ask(scene: Scene, template: str, foreign: tuple[str, ...] = ()) -> list[Question]:
     """All questions of a template over several seeds, answerable and with choices."""
-    return [q for seed in range(12) for q in generate(scene, PLAIN, seed, foreign) if q.template == template]
+    return [q for seed in range(12) for q in generate(scene, PLAIN, seed, Elsewhere(foreign)) if q.template == template]
 
 
 def test_emotions_of_a_dialogue() -> None:
@@ -112,7 +112,7 @@ def test_emotions_of_a_dialogue() -> None:
     assert said == {("Neutral", 1), ("Angry", 2), ("Happy", 3)}
     assert {q.answer for q in ask(scene, "who_sounds")} == {"Speaker 2", "Speaker 3"}
     assert all(len(q.choices) == 4 for q in ask(scene, "emotion_of_line"))
-    wordings = {re.sub(r'"[^"]*"', '"X"', q.text) for q in ask(scene, "emotion_of_line")}
+    wordings = {re.sub(r'"[^"]*"[?.]?', '"X"', q.text) for q in ask(scene, "emotion_of_line")}
     assert len(wordings) == 4
 
 
@@ -121,13 +121,6 @@ def test_who_sounds_needs_every_label_and_nobody_alike() -> None:
     assert not ask(labelled("frustration", "anger", "neutral", "neutral", "neutral"), "who_sounds")
     assert not ask(labelled("neutral", "neutral", "neutral", "neutral", "neutral"), "who_sounds")
     assert not ask(labelled("joy", "joy", "joy", "joy", "joy"), "who_sounds")
-
-
-def test_neutral_is_asked_about_now_and_then() -> None:
-    one = Scene("one", 3000, turns=(replace(DIALOGUE.turns[0], emotion="neutral"),))
-    found = [ask(replace(one, clip_id=f"c{n}"), "emotion_of_line") for n in range(10)]
-    assert 0 < sum(len(qs) for qs in found) < 60
-    assert not ask(replace(one, turns=(replace(one.turns[0], emotion="wistful"),)), "emotion_of_line")
 
 
 def test_a_single_voice_is_asked_about_as_a_whole() -> None:
@@ -198,6 +191,5 @@ def test_the_language_that_is_spoken() -> None:
     assert not any("Dutch" in q.choices for q in asked)
     assert not ask(replace(ONE, translated_to=None), "spoken_language")
     english = replace(ONE, language="en", translated_to="de")
-    rare = [ask(replace(english, clip_id=f"c{n}"), "spoken_language") for n in range(10)]
-    assert 0 < sum(map(len, rare)) < 60
+    assert {q.answer for q in ask(english, "spoken_language")} == {"English"}
     assert "German" in render(ONE, asked[0]).split("<SUMMARY>")[1]  # not "german"

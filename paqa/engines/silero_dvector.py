@@ -1,4 +1,4 @@
-"""Diarize with Silero VAD, d-vectors and spectral clustering.
+"""Diarize with Silero VAD, d-vectors and clustering.
 
 Wang et al., "Speaker Diarization with LSTM" (ICASSP 2018): windows of speech become d-vectors (Wan et al., "Generalized
 End-to-End Loss for Speaker Verification", ICASSP 2018), clusters of d-vectors are speakers. The turns come from a
@@ -17,11 +17,11 @@ from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_slaney, mono
 from paqa.engines.base import Heard, Weights, package_file, package_revision
 from paqa.engines.checkpoints import Remote
-from paqa.engines.clustering import Belief, centroids, cluster, unit
+from paqa.engines.clustering import Belief, centroids, cluster, divided, unit
 from paqa.spans import Interval, from_frames, gap, merge
 from paqa.types import Audio, Stage, Turn
 
-BEHAVIOUR = 2  # raise it when the same weights and parameters would give other turns
+BEHAVIOUR = 3  # raise it when the same weights and parameters would give other turns
 RATE = 16_000  # Hz
 VAD_FRAME, VAD_CONTEXT = 512, 64  # samples: Silero hears 32 ms at a time, and the last 4 ms before
 WINDOW, HOP, N_FFT = 400, 160, 512  # samples of the d-vector's spectra: 25 ms, 10 ms
@@ -44,12 +44,12 @@ class SileroDVectorParams:
     level: float = 0.02  # RMS that speech is brought to before it is embedded: the network is sensitive to level
     hop_ms: int = 100  # between d-vectors
     context_ms: int = 400  # d-vectors this far before and after are averaged
+    cluster_context_ms: int = 900  # the same to tell speakers apart; longer means differ less within one voice
+    apart: float = 0.34  # clusters with a larger mean distance (1 - cosine) of their d-vectors are different speakers
+    min_speaker_ms: int = 1200  # whoever speaks for less is taken for one of the others
     keep_share: float = 0.2  # of all windows, the nearest that stay connected in the similarity graph
-    clear_limit: float = 0.76  # clusters with a smaller cosine between them are different speakers
-    two_limit: float = 0.86  # two clusters with a smaller one are, if both speak for a fair share of the time
-    more_limit: float = 0.80  # the same for three clusters and more
-    fair_share: float = 0.7  # of the time each would have if all spoke for as long
-    min_speaker_ms: int = 1000  # a count of speakers is not believed if one of them would speak for less
+    two_limit: float = 0.86  # where one speaker was found, two halves with a smaller cosine between them are two,
+    two_least_ms: int = 7000  # if each speaks for so long: two voices on one telephone line are that near
     switch_cost: float = 0.2  # cosine that a change of speaker has to earn
     pause_discount: float = 0.5  # of the switch cost, at a pause
     join_ms: int = 300  # turns of one speaker at most this far apart become one
@@ -107,13 +107,7 @@ class SileroDVector:
         if not speech:
             return ()
         vectors, where = self.embed(signal, speech)
-        p = self.params
-        points = smoothed(vectors, where, speech, p.context_ms)
-        belief = Belief(p.clear_limit, p.two_limit, p.more_limit, p.fair_share, p.min_speaker_ms // (2 * p.hop_ms))
-        labels = cluster(points[::2], p.keep_share, belief, p.max_speakers, p.num_speakers)
-        speakers = centroids(points[::2], labels)
-        path = best_path(points @ speakers.T, where, p)
-        return number(cut(speech, path, where, p), p)
+        return assign(vectors, where, speech, self.params)
 
     def speech_probability(self, signal: np.ndarray) -> np.ndarray:
         """Silero's probability of speech `(ceil(n / 512),)`, every 32 ms, from a fresh state."""
@@ -125,13 +119,7 @@ class SileroDVector:
 
     def speech(self, signal: np.ndarray, duration_ms: int) -> list[Interval]:
         """Stretches of speech in ms, disjoint and in order."""
-        p = self.params
-        if not np.any(signal):
-            return []
-        active = hysteresis(self.speech_probability(signal), p.vad_on, p.vad_off)
-        spans = merge(from_frames(active.tolist(), VAD_FRAME * 1000 / RATE), p.min_silence_ms)
-        padded = [(max(0, a - p.pad_ms), min(duration_ms, b + p.pad_ms)) for a, b in spans if b - a >= p.min_speech_ms]
-        return merge((round_10(a), min(duration_ms, round_10(b))) for a, b in padded)
+        return stretches(self.speech_probability(signal), duration_ms, self.params) if np.any(signal) else []
 
     def log_mel(self, signal: np.ndarray) -> np.ndarray:
         """`log10(mel + 1e-6)` of the power spectrum of a signal `(n,)`, n >= 512: float32 `(frames, 40)`."""
@@ -150,6 +138,31 @@ class SileroDVector:
         parts = [windows[i : i + EMBEDDER_BATCH] for i in range(0, len(windows), EMBEDDER_BATCH)]
         vectors = np.concatenate([self._embedder.run(None, {"mel_window": part})[0] for part in parts])
         return unit(vectors), np.concatenate(where)
+
+
+def stretches(probability: np.ndarray, duration_ms: int, params: SileroDVectorParams) -> list[Interval]:
+    """Stretches of speech in ms from its probability every 32 ms."""
+    p = params
+    active = hysteresis(probability, p.vad_on, p.vad_off)
+    spans = merge(from_frames(active.tolist(), VAD_FRAME * 1000 / RATE), p.min_silence_ms)
+    padded = [(max(0, a - p.pad_ms), min(duration_ms, b + p.pad_ms)) for a, b in spans if b - a >= p.min_speech_ms]
+    return merge((round_10(a), min(duration_ms, round_10(b))) for a, b in padded)
+
+
+def assign(
+    vectors: np.ndarray, where: np.ndarray, speech: list[Interval], params: SileroDVectorParams
+) -> tuple[Turn, ...]:
+    """The turns from stretches of speech and their d-vectors `(n, d)` at `(n,)` ms: all that no network decides."""
+    p = params
+    points = smoothed(vectors, where, speech, p.context_ms)
+    if p.num_speakers:
+        labels = divided(points, p.num_speakers, p.keep_share)
+    else:
+        least, two_least = p.min_speaker_ms // p.hop_ms, p.two_least_ms // p.hop_ms
+        belief = Belief(p.apart, least, p.max_speakers, p.two_limit, two_least)
+        labels = cluster(points, smoothed(vectors, where, speech, p.cluster_context_ms), p.keep_share, belief)
+    path = best_path(points @ centroids(points, labels).T, where, p)
+    return number(cut(speech, path, where, p), p)
 
 
 def window_times(stretch: Interval, hop_ms: int) -> tuple[np.ndarray, np.ndarray]:

@@ -85,7 +85,7 @@ class YamNet:
         self.revision = self.identify(params)
         self._session = load_zipped(package_file(self.weights[0]), device, threads)
         self.classes = Classes.listed(read_class_map(package_file(self.weights[1])), params, params.excluded)
-        self._hops = Hops(params.hop_ms, params.hop_ms // 2)  # a patch is centred at its hop
+        self.hops = Hops(params.hop_ms, params.hop_ms // 2)  # a patch is centred at its hop
         self._mel = mel_htk(RATE, N_FFT, 64, 125.0, 7500.0).astype(np.float32)
         self._window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
 
@@ -96,13 +96,16 @@ class YamNet:
         signal = mono(audio, RATE)
         if not np.any(signal):
             return Heard()
-        mel = self.log_mel(np.pad(signal, (PATCH // 2 * HOP, PATCH * HOP + WINDOW)))
-        probabilities = self.probabilities(mel, len(signal))
-        level = level_db(mel[PATCH // 2 :], audio.duration_ms)
+        probabilities, level = self.listen(signal, audio.duration_ms)
         return Heard(
-            events=events(probabilities, level, audio.duration_ms, self.classes, self._hops, self.params),
+            events=events(probabilities, level, audio.duration_ms, self.classes, self.hops, self.params),
             tags=tags(probabilities.max(axis=0), self.classes.mids, self.params.tag_floor),
         )
+
+    def listen(self, signal: np.ndarray, duration_ms: int) -> tuple[np.ndarray, np.ndarray]:
+        """Class probabilities `(patches, 521)` and the level in dB every 10 ms of a signal `(n,)` at 16 kHz."""
+        mel = self.log_mel(np.pad(signal, (PATCH // 2 * HOP, PATCH * HOP + WINDOW)))
+        return self.probabilities(mel, len(signal)), level_db(mel[PATCH // 2 :], duration_ms)
 
     def log_mel(self, signal: np.ndarray) -> np.ndarray:
         """`ln(mel + 0.001)` of the magnitude spectrum of a signal `(n,)`, n >= 400: float32 `(frames, 64)`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice, zip_longest
 from typing import TypeVar
@@ -29,13 +29,13 @@ from paqa.questions import (
     voices,
 )
 from paqa.questions.context import Context, context
-from paqa.questions.draft import NONE, Draft, Level, Template
+from paqa.questions.draft import ALONE, NONE, Draft, Elsewhere, Level, Template
 from paqa.questions.none import with_none
 from paqa.questions.prose import normal, rng_for, tidy
 from paqa.recipe import QuestionsConfig
 from paqa.types import Question, Scene
 
-__all__ = ["TEMPLATES", "Draft", "Level", "Template", "generate"]
+__all__ = ["ALONE", "TEMPLATES", "Draft", "Elsewhere", "Level", "Template", "generate"]
 
 FAMILIES = (
     *(sounds, sound_order, counting, timing, lengths, sequence),
@@ -43,21 +43,22 @@ FAMILIES = (
 )
 TEMPLATES: dict[str, Template] = {t.name: t for family in FAMILIES for t in family.TEMPLATES}
 DRAFTS = 3  # at most so many questions of one template on one clip
+MOST = 2 * DRAFTS  # drafts of them
 
 T = TypeVar("T")
 
 
-def generate(scene: Scene, config: QuestionsConfig, seed: int, foreign: Sequence[str] = ()) -> list[Question]:
+def generate(scene: Scene, config: QuestionsConfig, seed: int, elsewhere: Elsewhere = ALONE) -> list[Question]:
     """Up to `config.per_clip` questions about a scene, the same ones on every machine; [] where nothing is safe to ask.
 
-    Families take turns in an order seeded by the clip, environment and speaker alternating. `foreign` are translations
-    of what is said in other clips, as wrong choices. Families that ask for labels leave a clip without any as it is.
+    Families take turns in an order seeded by the clip, environment and speaker alternating. `elsewhere` holds wrong
+    choices from other clips. Families that ask for labels leave a clip without any as it is.
     """
     groups: dict[tuple[Level, str], list[list[Question]]] = {}
-    whole = context(scene, config, seed, "", foreign)
+    whole = context(scene, config, seed, "", elsewhere)
     for template in TEMPLATES.values():
         if template.name not in config.skip:
-            asked = _ask(whole.reseeded(rng_for(seed, scene.clip_id, template.name)), seed, template)
+            asked = _ask(whole, seed, template)
             if asked or not template.labelled:
                 groups.setdefault((template.level, template.task), []).append(asked)
     rng = rng_for(seed, scene.clip_id, "choice of questions")
@@ -71,6 +72,18 @@ def generate(scene: Scene, config: QuestionsConfig, seed: int, foreign: Sequence
         rng.shuffle(queue)
     chosen = islice(_in_turns([list(_in_turns(queue)) for queue in levels]), config.per_clip)
     return list(balanced(chosen, scene.clip_id, seed))
+
+
+def answers(scene: Scene, config: QuestionsConfig, seed: int) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """What `Elsewhere.answers` counts: template, choices in order of text, and answer of what a scene can be asked."""
+    whole = context(scene, config, seed, "", ALONE)
+    for template in TEMPLATES.values():
+        if template.closed and template.name not in config.skip:
+            ctx = whole.reseeded(rng_for(seed, scene.clip_id, template.name))
+            for draft in islice(template.drafts(ctx), MOST):
+                wrong = _wrong(draft, config)
+                if wrong is not None:
+                    yield template.name, tuple(sorted((draft.answer, *wrong))), draft.answer
 
 
 def balanced(questions: Iterable[Question], clip_id: str, seed: int) -> Iterator[Question]:
@@ -98,18 +111,23 @@ def _in_turns(lists: Iterable[list[T]]) -> Iterator[T]:
         yield from (x for x in row if x is not None)
 
 
-def _ask(ctx: Context, seed: int, template: Template) -> list[Question]:
-    drafts = list(islice(template.drafts(ctx), 2 * DRAFTS))  # all before the first is argued for, which draws as well
+def _ask(whole: Context, seed: int, template: Template) -> list[Question]:
+    """Up to DRAFTS questions of one template."""
+    ctx = whole.reseeded(rng_for(seed, whole.scene.clip_id, template.name))
+    drafts = list(islice(template.drafts(ctx), MOST))  # all before the first is argued for, which draws as well
     asked = (_question(ctx, seed, template, n, draft) for n, draft in enumerate(drafts))
     return list(islice((q for q in asked if q), DRAFTS))
 
 
 def _question(ctx: Context, seed: int, template: Template, n: int, draft: Draft) -> Question | None:
-    """A draft with its choices drawn, the answer first; None where too few of them differ."""
+    """A draft with its choices drawn, the answer first; None where too few of them differ, or it is asked too often."""
     config = ctx.config
     name = question_id(ctx.scene.clip_id, template.name, n)
-    wrong = _distinct(draft, config.choices - 1)
-    if len(wrong) + 1 < min(draft.fewest, config.choices) or not draft.evidence:
+    wrong = _wrong(draft, config)
+    if wrong is None:
+        return None
+    odds = ctx.elsewhere.odds(template.name, (draft.answer, *wrong), draft.answer) if template.closed else 1.0
+    if rng_for(seed, name, "odds").random() >= odds:
         return None
     rng = rng_for(seed, name)
     rng.shuffle(wrong)
@@ -133,15 +151,16 @@ def _question(ctx: Context, seed: int, template: Template, n: int, draft: Draft)
     return with_none(ctx, question, draft, rng_for(seed, NONE, name).random() if template.none else 1.0)
 
 
-def _distinct(draft: Draft, count: int) -> list[str]:
-    """The first decoys that differ from the answer and from one another."""
+def _wrong(draft: Draft, config: QuestionsConfig) -> list[str] | None:
+    """The first decoys that differ from the answer and from one another; None where these are too few."""
     seen = {normal(draft.answer)}
     found: list[str] = []
     for decoy in draft.decoys:
-        if normal(decoy) not in seen and len(found) < count:
+        if normal(decoy) not in seen and len(found) < config.choices - 1:
             seen.add(normal(decoy))
             found.append(decoy)
-    return found
+    enough = len(found) + 1 >= min(draft.fewest, config.choices) and bool(draft.evidence)
+    return found if enough else None
 
 
 def level(question: Question) -> Level:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import difflib
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, cached_property, lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TypeVar
 
 from paqa import ontology
 from paqa.errors import PaqaError
-from paqa.questions.draft import Background, Line
+from paqa.questions.draft import ALONE, Background, Elsewhere, Line
 from paqa.questions.names import CONFUSABLE, EVERYDAY, UNASKED
 from paqa.questions.prose import (
     clauses,
@@ -38,8 +38,6 @@ SAFE_MS = 1000  # a difference in time from which an order is certain
 JOIN_MS = 300  # a pause shorter than this does not end an occasion
 APART_MS = 600  # a pause from which two occasions are clearly two
 
-COMMON = 0.75  # in this share of clips a template does not ask what has its commonest answer: it could be guessed
-
 T = TypeVar("T")
 MISSING = (
     "There is no trace of {}.",
@@ -51,23 +49,21 @@ MISSING = (
 
 
 class Context:
-    """A scene prepared for questions; `rng` is seeded by the clip and the template.
+    """A scene prepared for questions; `rng` is seeded by the clip and the template."""
 
-    `foreign` are translations of what is said in other clips of the same source.
-    """
+    careless = False  # whether amounts may be far from those that are offered, as for a listener who must choose
 
-    def __init__(self, scene: Scene, config: QuestionsConfig, rng: random.Random, foreign: Sequence[str] = ()):
+    def __init__(self, scene: Scene, config: QuestionsConfig, rng: random.Random, elsewhere: Elsewhere = ALONE):
         self.scene = scene
         self.config = config
         self.rng = rng
-        self.foreign = foreign
+        self.elsewhere = elsewhere
 
     def reseeded(self, rng: random.Random) -> Context:
         """The same scene for another template; what follows from the scene alone is worked out once."""
         _ = self.backgrounds, self.speech, self.speakers, self.numbered, self.lines
         other = copy.copy(self)
         other.rng = rng
-        vars(other).pop("_wants_rare", None)
         return other
 
     def pick(self, *options: T) -> T:
@@ -115,19 +111,25 @@ class Context:
         """Whether nothing else in the scene can be taken for this sound."""
         return all(b.mid == sound.mid or not self.alike(b, sound) for b in self.backgrounds)
 
-    def absent(self, like: Sequence[Background], count: int) -> list[str]:
-        """Labels of sounds that are plausible here and certainly not in the scene, no two alike."""
-        siblings = [ontology.label(m) for b in like for m in _siblings(b.mid)]
-        near = self.shuffled(dict.fromkeys(siblings))[: self.rng.randint(1, max(1, count))]
+    def absent(self, count: int) -> list[str]:
+        """Labels of sounds that are certainly not in the scene, no two alike.
+
+        They are sounds of the build's other clips, the commoner the likelier, so that a sound is offered where it is
+        wrong as readily as where it is right; everyday sounds follow where a build has too few kinds.
+        """
+        own = sorted(self.elsewhere.sounds.items())
+        drawn = sorted(own, key=lambda x: self.rng.random() ** (1 / x[1]), reverse=True)
         found: list[tuple[str, str]] = []
-        for label in [*near, *self.shuffled(EVERYDAY)]:
+        for mid, label in chain((sound for sound, _ in drawn), self._everyday()):
             if len(found) == count:
                 break
-            mid = ontology.mid(label)
             taken = [*found, *((e.mid, e.label) for e in self.scene.events)]
             if label not in UNASKED and not any(alike(mid, label, m, other) for m, other in taken):
                 found.append((mid, label))
-        return self.shuffled(label for _, label in found)
+        return [label for _, label in found]
+
+    def _everyday(self) -> Iterator[tuple[str, str]]:
+        yield from ((ontology.mid(label), label) for label in self.shuffled(EVERYDAY))
 
     def decoy_sounds(self, answer: Background, present: Sequence[Background]) -> tuple[str, ...]:
         """Choices beside the answer: sounds of the scene first, then plausible absent ones."""
@@ -136,7 +138,7 @@ class Context:
             if not any(self.alike(b, c) for c in (answer, *chosen)):
                 chosen.append(b)
         missing = max(0, self.config.choices - 1 - len(chosen))
-        absent = self.absent([self.rng.choice([answer, *chosen])], missing) if missing else []
+        absent = self.absent(missing) if missing else []
         return (*(b.choice for b in chosen), *(upper(spoken(label)) for label in absent))
 
     def weigh_sounds(
@@ -181,45 +183,26 @@ class Context:
         return ordered and self.speakers == list(range(1, len(onsets) + 1)) and -1 not in onsets
 
     def decoy_speakers(self, answer: int) -> tuple[str, ...]:
-        """The other speakers; where these are too few, sometimes one number more than there are."""
-        others = self.shuffled(s for s in self.speakers if s != answer)
-        beyond = len(self.speakers) + 1
-        if len(others) < self.config.choices - 1 and self.rng.random() < 0.5:
-            others.append(beyond)
-        return tuple(f"Speaker {s}" for s in others)
+        """The other speakers."""
+        return tuple(f"Speaker {s}" for s in self.shuffled(s for s in self.speakers if s != answer))
 
     def weigh_speakers(self, say: Callable[[list[int]], str]) -> Callable[[Sequence[str]], str]:
-        """Why speakers are wrong: what the template says of those in the scene, and that the rest does not exist."""
+        """Why speakers are wrong: what the template says of them."""
+        return lambda decoys: say(sorted(int(d.split()[1]) for d in decoys)) if decoys else ""
 
-        def weigh(decoys: Sequence[str]) -> str:
-            numbers = sorted(int(d.split()[1]) for d in decoys)
-            present = [n for n in numbers if n in self.speakers]
-            parts = [say(present)] if present else []
-            if len(present) < len(numbers):
-                count = number(len(self.speakers))
-                parts.append(f"There are only {count} voices, so there is no speaker {numbers[-1]}.")
-            return " ".join(parts)
+    def neighbours(self, values: Sequence[T], at: int) -> list[T]:
+        """The other values of the block in which value number `at` lies; blocks are as long as there are choices.
 
-        return weigh
-
-    def near_counts(self, count: int) -> tuple[str, ...]:
-        """Neighbouring counts: a window as wide as the choices, laid at random around the true one.
-
-        It starts at 1 at the lowest, so small counts tend to be the smallest choice; windows that reach further down
-        are drawn more often to make up for that.
+        Whichever value of a block is right, the same choices are offered: these do not tell which one it is.
         """
-        size = self.config.choices
-        below = range(min(count, size))  # how many choices may be smaller than the true count
-        first = count - self.rng.choices(below, weights=[n + 1 for n in below])[0]
-        return tuple(upper(number(n)) for n in self.shuffled(range(first, first + size)) if n != count)
+        first = at - at % self.config.choices
+        block = values[first : first + self.config.choices]
+        return self.shuffled(v for i, v in enumerate(block, first) if i != at)
 
-    def passed_over(self, common: bool) -> bool:
-        """Whether a question is not asked because its answer is the one that most clips have."""
-        return common and self._wants_rare
-
-    @cached_property
-    def _wants_rare(self) -> bool:
-        return self.rng.random() < COMMON
+    def other_counts(self, count: int) -> tuple[str, ...]:
+        """Neighbouring counts, in words: one to four, five to eight, and so on."""
+        counts = range(1, count + self.config.choices + 1)
+        return tuple(upper(number(n)) for n in self.neighbours(counts, count - 1))
 
     def covered(self, turn: Turn) -> float:
         """The share of a turn during which others talk as well."""
@@ -306,14 +289,6 @@ def _related(a: str, b: str) -> bool:
         return False
 
 
-def _siblings(mid: str) -> tuple[str, ...]:
-    """`ontology.siblings`, none for a sound that is not in AudioSet."""
-    try:
-        return ontology.siblings(mid)
-    except PaqaError:
-        return ()
-
-
 @lru_cache(maxsize=16384)
 def same(line: str, text: str) -> bool:
     """Whether a normalised text contains, or is nearly, a normalised line."""
@@ -329,9 +304,9 @@ def pause_ratio(occasions: Sequence[Interval]) -> float:
     return min(pauses) / SAFE_MS if pauses else float("inf")
 
 
-def context(scene: Scene, config: QuestionsConfig, seed: int, template: str, foreign: Sequence[str] = ()) -> Context:
+def context(scene: Scene, config: QuestionsConfig, seed: int, template: str, elsewhere: Elsewhere = ALONE) -> Context:
     """The context of one template on one scene."""
-    return Context(scene, config, rng_for(seed, scene.clip_id, template), foreign)
+    return Context(scene, config, rng_for(seed, scene.clip_id, template), elsewhere)
 
 
 def _inside(at_ms: int, turn: Turn) -> bool:

@@ -11,11 +11,11 @@ from paqa.spans import Interval, intersect, interval, total
 
 
 def sound_occasions(ctx: Context) -> Iterator[Draft]:
-    """On how many separate occasions is a sound heard? A single occasion is asked about only now and then."""
+    """On how many separate occasions is a sound heard?"""
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         count = len(sound.occasions)
         apart = pause_ratio(sound.occasions)
-        if not ctx.lone(sound) or apart < APART_MS / SAFE_MS or ctx.passed_over(count == 1):
+        if not ctx.lone(sound) or apart < APART_MS / SAFE_MS:
             continue
         evidence = ctx.sound_evidence(sound)
         yield Draft(
@@ -26,7 +26,7 @@ def sound_occasions(ctx: Context) -> Iterator[Draft]:
                 f"Counting again only after a clear pause, how many times does {the_sound(sound.label)} come up?",
             ),
             answer=upper(number(count)),
-            decoys=ctx.near_counts(count),
+            decoys=ctx.other_counts(count),
             evidence=evidence,
             plan=ctx.pick(
                 f"follow {the_sound(sound.label)} through the recording and count each return after a pause",
@@ -48,8 +48,6 @@ def different_sounds(ctx: Context) -> Iterator[Draft]:
         or len({e.mid for e in ctx.scene.events}) > len(sounds)
     ):
         return
-    if ctx.passed_over(len(sounds) == 1):
-        return
     evidence = tuple(e for b in sounds for e in ctx.sound_evidence(b))
     yield Draft(
         texts=(
@@ -59,7 +57,7 @@ def different_sounds(ctx: Context) -> Iterator[Draft]:
             "Leaving the voices aside, how many different sounds occur?",
         ),
         answer=upper(number(len(sounds))),
-        decoys=ctx.near_counts(len(sounds)),
+        decoys=ctx.other_counts(len(sounds)),
         evidence=evidence,
         plan=ctx.pick(
             "list the different sounds of the background, counting repetitions once",
@@ -76,7 +74,7 @@ def speaker_count(ctx: Context) -> Iterator[Draft]:
     """How many people speak?"""
     count = len(ctx.speakers)
     shortest = min((total(ctx.voice(s)) for s in ctx.speakers), default=0)
-    if shortest < MIN_TURN_MS or ctx.passed_over(count == 1):
+    if shortest < MIN_TURN_MS:
         return
     evidence = ctx.turn_evidence(min(ctx.turns_of(s)) for s in ctx.speakers)
     yield Draft(
@@ -87,7 +85,7 @@ def speaker_count(ctx: Context) -> Iterator[Draft]:
             "How many people can be heard talking?",
         ),
         answer=upper(number(count)),
-        decoys=ctx.near_counts(count),
+        decoys=ctx.other_counts(count),
         evidence=evidence,
         plan=ctx.pick(
             "tell the voices apart and count them",
@@ -119,7 +117,7 @@ def turn_count(ctx: Context) -> Iterator[Draft]:
         spoken_over = total(intersect(ctx.voice(speaker), others))
         runs = _runs(ctx, speaker)
         shortest = min(end - start for start, end in runs)
-        if spoken_over > 200 or shortest < MIN_TURN_MS or ctx.passed_over(len(runs) == 1):
+        if spoken_over > 200 or shortest < MIN_TURN_MS:
             continue
         evidence = ctx.turn_evidence(own)
         who = f"the {ordinal(speaker)} person to speak"
@@ -131,7 +129,7 @@ def turn_count(ctx: Context) -> Iterator[Draft]:
                 f"How often does {who} get to speak, if a new time begins only after somebody else has spoken?",
             ),
             answer=upper(number(len(runs))),
-            decoys=ctx.near_counts(len(runs)),
+            decoys=ctx.other_counts(len(runs)),
             evidence=evidence,
             plan=ctx.pick(
                 f"follow speaker {speaker} and count how often the floor comes back to that voice",
@@ -185,8 +183,8 @@ def weigh_counts(ctx: Context, count: int, one: str) -> Callable[[Sequence[str]]
 
 
 TEMPLATES = (
-    Template("sound_occasions", "counting", "environment", sound_occasions, open=A_NUMBER),
-    Template("different_sounds", "counting", "environment", different_sounds, open=A_NUMBER),
-    Template("speaker_count", "speakers", "speaker", speaker_count, open=A_NUMBER),
-    Template("turn_count", "speakers", "speaker", turn_count, open=A_NUMBER),
+    Template("sound_occasions", "counting", "environment", sound_occasions, closed=True, open=A_NUMBER),
+    Template("different_sounds", "counting", "environment", different_sounds, closed=True, open=A_NUMBER),
+    Template("speaker_count", "speakers", "speaker", speaker_count, closed=True, open=A_NUMBER),
+    Template("turn_count", "speakers", "speaker", turn_count, closed=True, open=A_NUMBER),
 )

@@ -210,9 +210,9 @@ def _share_unspoken_over(ctx: Context, line: Line) -> float:
 
 
 TEMPLATES = (
-    Template("who_says", "dialogue", "speaker", who_says, none=True, open=A_SPEAKER),
+    Template("who_says", "dialogue", "speaker", who_says, closed=True, none=True, open=A_SPEAKER),
     Template("first_words", "dialogue", "speaker", first_words, none=True),
     Template("last_words", "dialogue", "speaker", last_words, none=True),
     Template("said_after", "dialogue", "speaker", said_after, none=True),
-    Template("who_answers", "dialogue", "speaker", who_answers, none=True, open=A_SPEAKER),
+    Template("who_answers", "dialogue", "speaker", who_answers, closed=True, none=True, open=A_SPEAKER),
 )

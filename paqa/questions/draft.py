@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from paqa.questions.prose import spoken, upper
@@ -41,9 +42,11 @@ class Draft:
 class Template:
     """A kind of question: its name, its family (`task`), its level, and the function that drafts it.
 
-    `labelled` ones ask for what only a source's labels tell. `none` says that "None of these" may be a choice: nothing
-    in the wording says that one of the choices holds. `open` says how to answer where no choices are given ("Answer
-    with a number."), empty where an answer without choices could not be compared word by word.
+    `labelled` ones ask for what only a source's labels tell. The choices of `closed` ones do not depend on which of
+    them is right, as those of counts, speakers and parts of a clip: `Elsewhere.odds` evens their answers. `none` says
+    that "None of these" may be a choice: nothing in the wording says that one of the choices holds. `open` says how to
+    answer where no choices are given ("Answer with a number."), empty where an answer without choices could not be
+    compared word by word.
     """
 
     name: str
@@ -51,8 +54,36 @@ class Template:
     level: Level
     drafts: Callable[[Context], Iterator[Draft]]
     labelled: bool = False
+    closed: bool = False
     none: bool = False
     open: str = ""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What a build holds beside the clip that is asked about.
+
+    `foreign` are translations of what is said in other clips of the same source, as wrong choices; `sounds` are all
+    kinds of background sound, as AudioSet's machine id and label, with the number of clips that hold them; `answers`
+    says for a template and a set of choices, in order of text, how often each of them is right.
+    """
+
+    foreign: tuple[str, ...] = ()
+    sounds: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    answers: Mapping[tuple[str, tuple[str, ...]], Mapping[str, int]] = field(default_factory=dict)
+
+    def odds(self, template: str, choices: Iterable[str], answer: str) -> float:
+        """The share of questions with this answer that are asked, so that each of the choices is right equally often.
+
+        The rarest answer sets the measure; a few more are asked, since where answers are few their numbers say little.
+        """
+        offered = tuple(sorted(choices))
+        found = self.answers.get((template, offered), {})
+        rarest = min((found.get(choice, 0) for choice in offered), default=0)
+        return min(1.0, (rarest + math.sqrt(rarest) / 2 + 1) / max(1, found.get(answer, 0)))
+
+
+ALONE = Elsewhere()  # where there is but one clip
 
 
 @dataclass(frozen=True)

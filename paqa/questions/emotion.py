@@ -60,8 +60,7 @@ def emotion_of_line(ctx: Context) -> Iterator[Draft]:
         yield from _whole(ctx, felt)
         return
     for line in ctx.shuffled(x for x in ctx.lines if x.turn in felt):
-        if not ctx.passed_over(felt[line.turn] == "neutral"):
-            yield _of_line(ctx, line, felt)
+        yield _of_line(ctx, line, felt)
 
 
 def _felt(ctx: Context) -> dict[int, str]:
@@ -85,7 +84,7 @@ def alike(a: str, b: str) -> bool:
 def _whole(ctx: Context, felt: dict[int, str]) -> Iterator[Draft]:
     """The one emotion of the only voice."""
     found = felt.get(0)
-    if not found or total(ctx.speech) < MIN_TURN_MS or ctx.passed_over(found == "neutral"):
+    if not found or total(ctx.speech) < MIN_TURN_MS:
         return
     evidence = ctx.turn_evidence(range(len(ctx.scene.turns)))
     yield Draft(
@@ -211,6 +210,6 @@ def _moods_of(ctx: Context, present: list[int], felt: dict[int, str]) -> str:
 
 
 TEMPLATES = (
-    Template("emotion_of_line", "emotion", "speaker", emotion_of_line, labelled=True),
-    Template("who_sounds", "emotion", "speaker", who_sounds, labelled=True, none=True, open=A_SPEAKER),
+    Template("emotion_of_line", "emotion", "speaker", emotion_of_line, closed=True, labelled=True),
+    Template("who_sounds", "emotion", "speaker", who_sounds, closed=True, labelled=True, none=True, open=A_SPEAKER),
 )

@@ -9,10 +9,11 @@ from itertools import pairwise
 from paqa.questions.context import APART_MS, CLEAR_MS, SAFE_MS, Context
 from paqa.questions.draft import Background, Draft, Line, Template
 from paqa.questions.prose import excerpt, listing, ordinal, seconds, span, spans, the_sound, upper
-from paqa.questions.timing import about, near_seconds
+from paqa.questions.timing import about
 from paqa.spans import Interval, interval, merge, total
 
-SHORTEST_S = 3  # shorter durations leave no room for wrong choices on both sides
+DURATIONS = (2, 4, 6, 8, 11, 14, 18, 23, 29, 37, 47, 60, 76, 97, 123, 156, 198, 251, 319, 405, 514)  # s, to choose from
+NEAR = 0.25  # of the distance to the next duration: how near a sum must come to one of them
 DOMINANCE = 1.3  # what lasts longest must last at least this many times as long as the next
 LEAD_MS = 500
 
@@ -82,21 +83,27 @@ def speaking_time(ctx: Context) -> Iterator[Draft]:
 
 def _about_long(ctx: Context, found: list[Interval], draft: Draft) -> Iterator[Draft]:
     """A draft completed with the total of some stretches as its answer, where there is room for wrong choices."""
-    answer = round(total(found) / 1000)
-    step = max(2, round(answer / 3))
-    decoys = near_seconds(ctx, answer, step, ctx.scene.duration_ms // 1000)
-    if answer < SHORTEST_S or len(decoys) < 2:
+    at = _nearest(total(found) / 1000, ctx.careless)
+    possible = [s for s in DURATIONS if 1000 * s <= ctx.scene.duration_ms]
+    if at is None or at >= len(possible) or len(decoys := ctx.neighbours(possible, at)) < 2:
         return
     told = f"; together that is {seconds(total(found))}." if len(found) > 1 else f", which is {seconds(total(found))}."
     yield replace(
         draft,
-        answer=about(answer),
+        answer=about(DURATIONS[at]),
         decoys=tuple(about(s) for s in decoys),
         reasoning=draft.reasoning + told,
         weigh=lambda _: ctx.pick(
             "The other durations are off by more than a second.", "No other duration comes near that."
         ),
     )
+
+
+def _nearest(length_s: float, careless: bool) -> int | None:
+    """The number of the duration that a length clearly is; of the nearest one for the careless."""
+    at = min(range(len(DURATIONS)), key=lambda i: abs(DURATIONS[i] - length_s))
+    apart = min(abs(DURATIONS[at] - DURATIONS[i]) for i in (at - 1, at + 1) if 0 <= i < len(DURATIONS))
+    return at if careless or abs(DURATIONS[at] - length_s) <= NEAR * apart else None
 
 
 def longest_sound(ctx: Context) -> Iterator[Draft]:
@@ -186,8 +193,8 @@ def _shorter(ctx: Context, decoys: Sequence[str], second: int) -> str:
 
 
 TEMPLATES = (
-    Template("sound_duration", "duration", "environment", sound_duration),
+    Template("sound_duration", "duration", "environment", sound_duration, closed=True),
     Template("longest_sound", "duration", "environment", longest_sound, none=True),
-    Template("speaking_time", "duration", "speaker", speaking_time),
+    Template("speaking_time", "duration", "speaker", speaking_time, closed=True),
     Template("longest_pause", "duration", "speaker", longest_pause, none=True),
 )

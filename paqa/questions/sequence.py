@@ -190,6 +190,6 @@ def _during(ctx: Context, sound: Background, other: Background) -> Iterator[Evid
 TEMPLATES = (
     Template("said_before_sound", "sequence", "speaker", said_before_sound, none=True),
     Template("sound_after_line", "sequence", "environment", sound_after_line, none=True),
-    Template("who_after_sound", "sequence", "speaker", who_after_sound, none=True, open=A_SPEAKER),
+    Template("who_after_sound", "sequence", "speaker", who_after_sound, closed=True, none=True, open=A_SPEAKER),
     Template("sound_at_once", "overlap", "environment", sound_at_once, none=True),
 )

@@ -18,7 +18,7 @@ def background_sound(ctx: Context) -> Iterator[Draft]:
         yield Draft(
             texts=_which_sound(voiced),
             answer=sound.choice,
-            decoys=tuple(upper(spoken(label)) for label in ctx.absent([sound], ctx.config.choices - 1)),
+            decoys=tuple(upper(spoken(label)) for label in ctx.absent(ctx.config.choices - 1)),
             evidence=evidence,
             plan=ctx.pick(
                 "set the voices aside and recognise what lies behind them",
@@ -43,7 +43,7 @@ def absent_sound(ctx: Context) -> Iterator[Draft]:
         return
     present = present[: ctx.config.choices - 1]
     evidence = tuple(e for sound in present for e in ctx.sound_evidence(sound))
-    for label in ctx.absent(present, 2):
+    for label in ctx.absent(2):
         yield Draft(
             texts=(
                 "Which of these sounds is not heard in the recording?",

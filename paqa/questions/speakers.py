@@ -158,7 +158,7 @@ def two_at_once(ctx: Context) -> Iterator[Draft]:
         return
     a, b = ctx.speakers
     ms = overlaps(ctx)[a, b]
-    if 0 < ms < CLEAR_MS or ctx.passed_over(ms == 0):
+    if 0 < ms < CLEAR_MS:
         return
     shared = both(ctx, a, b)
     evidence = ctx.turn_evidence(_talking_over(ctx, a, b) or range(len(ctx.scene.turns)))
@@ -211,8 +211,8 @@ def _pair(pair: tuple[int, int]) -> str:
 
 
 TEMPLATES = (
-    Template("last_speaker", "speakers", "speaker", last_speaker, none=True, open=A_SPEAKER),
-    Template("longest_speaker", "speakers", "speaker", longest_speaker, none=True, open=A_SPEAKER),
-    Template("overlapping_pair", "overlap", "speaker", overlapping_pair, none=True),
-    Template("two_at_once", "overlap", "speaker", two_at_once),
+    Template("last_speaker", "speakers", "speaker", last_speaker, closed=True, none=True, open=A_SPEAKER),
+    Template("longest_speaker", "speakers", "speaker", longest_speaker, closed=True, none=True, open=A_SPEAKER),
+    Template("overlapping_pair", "overlap", "speaker", overlapping_pair, closed=True, none=True),
+    Template("two_at_once", "overlap", "speaker", two_at_once, closed=True),
 )

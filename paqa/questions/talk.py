@@ -217,6 +217,6 @@ def _interruptions(ctx: Context) -> list[tuple[int, int, int]]:
 TEMPLATES = (
     Template("said_before", "dialogue", "speaker", said_before, none=True),
     Template("earliest_line", "dialogue", "speaker", earliest_line),
-    Template("who_mentions", "content", "speaker", who_mentions, none=True, open=A_SPEAKER),
-    Template("interrupter", "overlap", "speaker", interrupter, none=True, open=A_SPEAKER),
+    Template("who_mentions", "content", "speaker", who_mentions, closed=True, none=True, open=A_SPEAKER),
+    Template("interrupter", "overlap", "speaker", interrupter, closed=True, none=True, open=A_SPEAKER),
 )

@@ -26,7 +26,7 @@ def onset_part(ctx: Context) -> Iterator[Draft]:
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         part = min(2, int(sound.start_ms / third))
         edge = min(abs(sound.start_ms - third), abs(sound.start_ms - 2 * third))
-        if edge < CLEAR_MS or not ctx.lone(sound) or ctx.passed_over(part == 0 and ctx.rng.random() < 0.6):
+        if edge < CLEAR_MS or not ctx.lone(sound):
             continue
         evidence = ctx.sound_evidence(sound, 0)
         yield Draft(
@@ -64,8 +64,11 @@ def onset_second(ctx: Context) -> Iterator[Draft]:
     last = ctx.scene.duration_ms // 1000 - 1
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         answer = round(sound.start_ms / 1000)
-        decoys = near_seconds(ctx, answer, step, last)
-        if answer < 1 or len(decoys) < 2 or not ctx.lone(sound):
+        moments = range(answer % step or step, last + 1, step)
+        if answer not in moments or not ctx.lone(sound):
+            continue
+        decoys = ctx.neighbours(moments, moments.index(answer))
+        if len(decoys) < 2:
             continue
         evidence = ctx.sound_evidence(sound, 0)
         yield Draft(
@@ -92,16 +95,6 @@ def onset_second(ctx: Context) -> Iterator[Draft]:
         )
 
 
-def near_seconds(ctx: Context, answer: int, step: int, last: int) -> list[int]:
-    """Moments a step apart, in a window laid at random around the answer, inside the clip."""
-    size = ctx.config.choices
-    grid = [s for k in range(-size, size + 1) if 1 <= (s := answer + k * step) <= max(last, answer)]
-    at = grid.index(answer) if answer in grid else 0
-    low, high = max(0, at - size + 1), max(0, min(at, len(grid) - size))
-    first = ctx.rng.randint(min(low, high), high)
-    return ctx.shuffled(s for s in grid[first : first + size] if s != answer)
-
-
 def about(second: int) -> str:
     return f"About {second} second{'' if second == 1 else 's'}"
 
@@ -112,7 +105,7 @@ def sound_and_speech(ctx: Context) -> Iterator[Draft]:
         return
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         place, clear = _place(ctx, sound.occasions)
-        if not place or not ctx.lone(sound) or ctx.passed_over(place == DURING):
+        if not place or not ctx.lone(sound):
             continue
         evidence = (*ctx.sound_evidence(sound), *ctx.turn_evidence(_neighbours(ctx, sound)))
         yield Draft(
@@ -182,7 +175,7 @@ def _relation(ctx: Context, sound: Background, place: str) -> str:
 
 
 TEMPLATES = (
-    Template("onset_part", "timing", "environment", onset_part),
-    Template("onset_second", "timing", "environment", onset_second),
-    Template("sound_and_speech", "timing", "environment", sound_and_speech),
+    Template("onset_part", "timing", "environment", onset_part, closed=True),
+    Template("onset_second", "timing", "environment", onset_second, closed=True),
+    Template("sound_and_speech", "timing", "environment", sound_and_speech, closed=True),
 )

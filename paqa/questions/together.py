@@ -174,5 +174,5 @@ TEMPLATES = (
     Template("sound_during_speaker", "together", "environment", sound_during_speaker, none=True),
     Template("sound_during_line", "together", "environment", sound_during_line, none=True),
     Template("said_during_sound", "together", "speaker", said_during_sound, none=True),
-    Template("who_during_sound", "together", "speaker", who_during_sound, none=True, open=A_SPEAKER),
+    Template("who_during_sound", "together", "speaker", who_during_sound, closed=True, none=True, open=A_SPEAKER),
 )

@@ -103,7 +103,7 @@ def _draft(ctx: Context, index: int, who: tuple[str, str], tongue: str) -> Draft
 def _other_meanings(ctx: Context, index: int, meaning: str) -> list[str]:
     """Translations of other turns, then of other clips, of these the ones nearest in length; none like the answer."""
     here = [clean(t.translation) for i, t in enumerate(ctx.scene.turns) if i != index and t.translation]
-    near = sorted(map(clean, ctx.foreign), key=lambda text: (abs(len(text) - len(meaning)), text))
+    near = sorted(map(clean, ctx.elsewhere.foreign), key=lambda text: (abs(len(text) - len(meaning)), text))
     chosen: list[str] = []
     for text in [*ctx.shuffled(here), *near]:
         if normal(text) and not any(_alike(text, other) for other in (meaning, *chosen)):
@@ -136,12 +136,12 @@ def _weigh(ctx: Context) -> Callable[[Sequence[str]], str]:
 
 
 def spoken_language(ctx: Context) -> Iterator[Draft]:
-    """Which language is spoken? Asked where a source translates it: it says so itself then. English is asked rarely."""
+    """Which language is spoken? Asked where a source translates it: it says so itself then."""
     code, target = _tongue(ctx.scene.language), _tongue(ctx.scene.translated_to)
     found = language(code)
     if not found or target in ("", code) or not any(t.translation for t in ctx.scene.turns):
         return
-    if total(ctx.speech) < MIN_TURN_MS or ctx.passed_over(code == "en"):
+    if total(ctx.speech) < MIN_TURN_MS:
         return
     evidence = ctx.turn_evidence(i for i, t in enumerate(ctx.scene.turns) if t.translation)
     at = spans([interval(ctx.scene.turns[e.index]) for e in evidence])
@@ -172,5 +172,5 @@ def _other_languages(ctx: Context, code: str, target: str) -> tuple[str, ...]:
 
 TEMPLATES = (
     Template("translation_of_line", "translation", "speaker", translation_of_line, labelled=True, none=True),
-    Template("spoken_language", "translation", "speaker", spoken_language, labelled=True),
+    Template("spoken_language", "translation", "speaker", spoken_language, closed=True, labelled=True),
 )

@@ -132,7 +132,7 @@ def _rate(ctx: Context, speaker: int) -> float | None:
 
 
 TEMPLATES = (
-    Template("loudest_speaker", "prosody", "speaker", loudest_speaker, none=True, open=A_SPEAKER),
-    Template("fastest_speaker", "prosody", "speaker", fastest_speaker, none=True, open=A_SPEAKER),
-    Template("highest_voice", "prosody", "speaker", highest_voice, none=True, open=A_SPEAKER),
+    Template("loudest_speaker", "prosody", "speaker", loudest_speaker, closed=True, none=True, open=A_SPEAKER),
+    Template("fastest_speaker", "prosody", "speaker", fastest_speaker, closed=True, none=True, open=A_SPEAKER),
+    Template("highest_voice", "prosody", "speaker", highest_voice, closed=True, none=True, open=A_SPEAKER),
 )

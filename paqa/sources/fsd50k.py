@@ -107,4 +107,5 @@ def _recording(
         license=spdx(license) or license or config.license,
         group=f"{config.name}-{uploader}" if uploader else f"{config.name}-{name}",
         truth=Scene(name, 0, events=events),
+        author=uploader,
     )

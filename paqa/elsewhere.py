@@ -1,0 +1,60 @@
+"""What a build holds beside the clip that is asked about: wrong choices, and how often each answer would be right.
+
+A survey of all scenes before the first question is asked: what no single clip can tell, and a reader of many questions
+could learn without listening.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from paqa import labels, questions, scenes
+from paqa.questions import Elsewhere
+from paqa.questions.names import UNASKED
+from paqa.recipe import QuestionsConfig, Recipe
+from paqa.store import Store
+from paqa.types import Clip, Scene
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Clips by kind of sound (machine id, label), and questions by template, choices and answer."""
+
+    sounds: Counter[tuple[str, str]] = field(default_factory=Counter)
+    answers: Counter[tuple[str, tuple[str, ...], str]] = field(default_factory=Counter)
+
+    def __add__(self, other: Survey) -> Survey:
+        return Survey(self.sounds + other.sounds, self.answers + other.answers)
+
+
+def survey(clips: Iterable[Clip], recipe: Recipe, store: Store) -> Survey:
+    """Count a batch of clips that have been heard."""
+    found = Survey()
+    for clip in clips:
+        known = clip.truth if clip.answers == "truth" else None
+        scene = scenes.asked(clip, known or scenes.heard(clip, recipe, store), recipe, store)
+        found += count(scene, recipe.asking(clip.corpus), recipe.seed)
+    return found
+
+
+def count(scene: Scene, config: QuestionsConfig, seed: int) -> Survey:
+    """Count one scene."""
+    sounds = Counter({(e.mid, e.label) for e in scene.events if e.label not in UNASKED})
+    return Survey(sounds, Counter(questions.answers(scene, config, seed)))
+
+
+def told(known: Survey, foreign: Sequence[str] = ()) -> Elsewhere:
+    """What `generate` is told of a build that has been counted."""
+    answers: dict[tuple[str, tuple[str, ...]], dict[str, int]] = defaultdict(dict)
+    for (template, choices, answer), count in sorted(known.answers.items()):
+        answers[template, choices][answer] = count
+    return Elsewhere(tuple(foreign), dict(sorted(known.sounds.items())), dict(answers))
+
+
+def elsewhere(clips: Sequence[Clip], known: Survey) -> dict[str, Elsewhere]:
+    """For each clip, by id, what `generate` is told of the others."""
+    foreign = labels.translations(clips)
+    common = told(known)
+    return {c.id: replace(common, foreign=foreign[c.id]) if c.id in foreign else common for c in clips}

@@ -1,0 +1,63 @@
+"""TRL: conversational prompts whose content holds the audio, and the columns that a reward needs.
+
+Layout: huggingface/trl, docs/source/dataset_formats.md ("Prompt-only", "Conversational"); columns beside `prompt` reach
+the reward functions as keyword arguments (docs/source/grpo_trainer.md). `completion` makes the same file one for SFT.
+
+    GRPOTrainer(..., reward_funcs=paqa.export.trl.reward, train_dataset=load_dataset("json", data_files="train.jsonl"))
+
+References are in the columns alone, never in the prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from paqa.export.job import Job
+from paqa.export.prompt import prompt
+from paqa.shard import SPLITS
+from paqa.types import Scene
+
+__all__ = ["AUDIO", "SPLITS", "export", "reward"]
+
+AUDIO = "flac"
+
+
+def export(job: Job) -> None:
+    """Write `train.jsonl`, ... and `audio/`. `scene` is JSON text: `datasets` would pad its lists with nulls."""
+    with job.lists("{split}.jsonl") as add:
+        for row in job.rows():
+            item = row.item
+            audio = {"type": "audio", "audio": job.absolute(job.save(row))}
+            asked = [{"role": "user", "content": [audio, {"type": "text", "text": prompt(item)}]}]
+            told = [{"role": "assistant", "content": [{"type": "text", "text": item.rationale}]}]
+            judged = {"choices": list(item.choices), "answer": item.answer, "answer_index": item.answer_index}
+            known = {"scene": msgspec.json.encode(item.scene).decode(), "reflected": item.reflected, "id": item.id}
+            add(item.split, {"prompt": asked, "completion": told, **judged, **known, "task": item.task})
+
+
+def reward(
+    completions: Sequence[Any],
+    choices: Sequence[Sequence[str]],
+    answer: Sequence[str],
+    answer_index: Sequence[int | None],
+    scene: Sequence[str],
+    **_: Any,
+) -> list[float]:
+    """`paqa.train.rewards.reward` as TRL calls a reward function: lists of columns, one value a completion."""
+    from paqa.train import rewards
+
+    return [
+        rewards.reward(_text(said), offered, index, msgspec.json.decode(known, type=Scene), answer=right)
+        for said, offered, right, index, known in zip(completions, choices, answer, answer_index, scene, strict=True)
+    ]
+
+
+def _text(completion: Any) -> str:
+    """What a completion says, be it text, or messages with text or blocks of text."""
+    if isinstance(completion, str):
+        return completion
+    content = completion[-1]["content"]
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)

@@ -1,0 +1,112 @@
+"use strict";
+/* The list of questions, with search and filters on the side. */
+
+const browse = (() => {
+  const { el, button, count, words, letter, seconds } = dom;
+  const PAGE = 50;
+  const LABELS = { task: "Task", template: "Template", speakers: "Speakers", event: "Sound", subset: "Subset", split: "Split", reflected: "Reflected", source: "Set" };
+
+  /* One select per facet; options say how many questions they lead to. */
+  function facet(ready, name, change) {
+    const box = el("select", { id: `by-${name}`, on: { change: () => change({ [name]: box.value || undefined }) } });
+    const values = [...new Set(ready.values[name].flat())];
+    const order = name === "speakers" ? (a, b) => a - b : (a, b) => words(a).localeCompare(words(b), "en");
+    const options = values.sort(order).map((value) => [value, el("option", { value })]);
+    const any = el("option", { value: "" });
+    box.append(any, ...options.map(([, node]) => node));
+    const update = (query, counts) => {
+      any.textContent = "any";
+      for (const [value, node] of options) {
+        const n = counts.get(value) ?? 0;
+        node.textContent = `${words(value)} (${count(n)})`;
+        node.disabled = n === 0 && query[name] !== value;
+      }
+      box.value = query[name] ?? "";
+      box.classList.toggle("set", query[name] !== undefined);
+    };
+    return { name, node: el("label", { class: "field", for: box.id }, el("span", null, LABELS[name]), box), update, empty: values.length < 2 };
+  }
+
+  function difficulty(change) {
+    const make = (name, fallback) => {
+      const box = el("input", { type: "number", min: 0, max: 1, step: 0.05, id: `difficulty-${name}`, "aria-label": `difficulty ${name}`, on: { change: () => change({ [name]: box.value === "" || Number(box.value) === fallback ? undefined : box.value }) } });
+      return [name, fallback, box];
+    };
+    const parts = [make("from", 0), make("to", 1)];
+    const update = (query) => parts.forEach(([name, fallback, box]) => { box.value = query[name] ?? fallback; });
+    return { node: el("div", { class: "field" }, el("span", null, "Difficulty"), el("div", { class: "range" }, parts[0][2], "to", parts[1][2])), update };
+  }
+
+  function row(ready, i, query) {
+    const { items, clips, terms } = ready.index, c = items.clip[i], answer = items.answer[i];
+    const text = typeof answer === "number" ? `${letter(answer)}  ${items.choices[i][answer]}` : answer;
+    const snr = clips.snr[c];
+    const chips = [words(terms.template[items.template[i]]), terms.split[items.split[i]], ...items.subsets[i].map((n) => terms.subset[n])];
+    const quiet = [dom.voices(clips.speakers[c]), snr !== null && `${snr.toFixed(0)} dB`, `${seconds(clips.ms[c], 1)} s`, `difficulty ${items.difficulty[i].toFixed(2)}`, items.reflection[i] !== null && "reflected"].filter(Boolean);
+    return el("li", null, el("a", { class: "row", href: link(items.id[i], query) },
+      el("span", { class: "row-question" }, items.question[i]), el("span", { class: "row-answer" }, text),
+      el("span", { class: "row-meta" }, chips.map((chip) => el("span", { class: "chip" }, chip)), el("span", { class: "quiet-text" }, quiet.join(" · ")))));
+  }
+
+  function link(id, query) {
+    const rest = filter.format({ ...query, page: undefined });
+    return `#/item/${encodeURIComponent(id)}${rest ? `?${rest}` : ""}`;
+  }
+
+  const list = (query) => { const rest = filter.format(query); return `#/items${rest ? `?${rest}` : ""}`; };
+
+  function chosen(query, change) {
+    const names = Object.keys(query).filter((name) => name in LABELS || name === "q" || name === "from" || name === "to");
+    const label = (name) => ({ q: `“${query.q}”`, from: `difficulty ≥ ${query.from}`, to: `difficulty ≤ ${query.to}` })[name] ?? `${LABELS[name]}: ${words(query[name])}`;
+    const chips = names.map((name) => button([label(name), el("span", { "aria-hidden": "true" }, "×")], () => change({ [name]: undefined }), { class: "chip remove", title: "Remove this filter" }));
+    if (names.length > 1) chips.push(button("Clear all", () => change(Object.fromEntries(names.map((name) => [name, undefined]))), { class: "link" }));
+    return chips;
+  }
+
+  function pager(page, pages, query) {
+    if (pages < 2) return [];
+    const to = (n) => list({ ...query, page: n === 1 ? undefined : String(n) });
+    return [
+      el("a", { class: page > 1 ? "step" : "step off", href: page > 1 ? to(page - 1) : null, rel: "prev" }, "Previous"),
+      el("span", { class: "quiet-text" }, `page ${count(page)} of ${count(pages)}`),
+      el("a", { class: page < pages ? "step" : "step off", href: page < pages ? to(page + 1) : null, rel: "next" }, "Next"),
+    ];
+  }
+
+  /* Draws into `main`; returns `{show(query)}`, which is called for every change of the address. */
+  function open(main, ready) {
+    let query = {};
+    const go = (address) => { if (location.hash !== address) { history.replaceState(null, "", address); dispatchEvent(new HashChangeEvent("hashchange")); } };
+    const change = (more) => go(list({ ...query, ...more, page: undefined }));
+    const search = el("input", { type: "search", id: "search", placeholder: "Search questions, choices, words, sounds, ids", "aria-label": "Search", autocomplete: "off", on: { input: () => change({ q: search.value || undefined }) } });
+    const facets = ready.names.map((name) => facet(ready, name, change));
+    const range = difficulty(change);
+    const sort = el("select", { id: "sort", "aria-label": "Order", on: { change: () => change({ sort: sort.value === "id" ? undefined : sort.value }) } },
+      Object.entries(filter.SORTS).map(([value, text]) => el("option", { value }, text)));
+    const size = el("p", { class: "size", role: "status", "aria-live": "polite" }), chips = el("div", { class: "chosen" });
+    const rows = el("ol", { class: "rows" }), pages = el("nav", { class: "pager", "aria-label": "Pages of the list" });
+    const side = el("details", { class: "filters", open: innerWidth > 800 }, el("summary", null, "Filters ▾"),
+      el("div", { class: "fields" }, facets.filter((f) => !f.empty).map((f) => f.node), range.node));
+    main.replaceChildren(el("div", { class: "page browse" }, el("div", { class: "find" }, search), side,
+      el("section", { class: "results", "aria-label": "Questions" }, el("div", { class: "results-head" }, size, sort), chips, rows, pages)));
+
+    function show(next) {
+      query = next;
+      const { found, counts } = filter.run(ready, query);
+      const last = Math.max(1, Math.ceil(found.length / PAGE)), page = Math.min(last, Math.max(1, Number(query.page) || 1));
+      if (document.activeElement !== search) search.value = query.q ?? "";
+      facets.forEach((f) => f.update(query, counts.get(f.name)));
+      range.update(query);
+      sort.value = query.sort ?? "id";
+      size.textContent = found.length === ready.size ? dom.plural(found.length, "question") : `${count(found.length)} of ${dom.plural(ready.size, "question")}`;
+      chips.replaceChildren(...chosen(query, change));
+      rows.replaceChildren(...found.slice((page - 1) * PAGE, page * PAGE).map((i) => row(ready, i, query)));
+      if (!found.length) rows.append(el("li", { class: "empty" }, "Nothing matches. Remove a filter or change the search."));
+      pages.replaceChildren(...pager(page, last, query));
+    }
+
+    return { show, search, rows };
+  }
+
+  return { open, link, list };
+})();

@@ -1,0 +1,99 @@
+"""The rationale as parts that a page can show: running text, and the stretches of time that it cites.
+
+The grammar is `paqa.rationale`'s; here only times inside prose are found, as `paqa.questions.prose` writes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from paqa.rationale import LEAVES, GrammarError, parse
+from paqa.spans import Interval, interval
+from paqa.types import Evidence, Item, Scene, Spanned, Trace
+
+NEAR_MS = 60  # prose is rounded to a tenth of a second: a boundary of the scene this near is what it means
+MOMENT_MS = 1500  # what is played where prose names a moment at which nothing begins or ends
+_CITED = re.compile(
+    r"(?P<a>\d+\.\d+)-(?P<b>\d+\.\d+) s"
+    r"|[Ff]rom (?P<c>\d+\.\d+) s to (?P<d>\d+\.\d+) s"
+    r"|[Bb]etween (?P<e>\d+\.\d+)(?: s)? and (?P<f>\d+\.\d+) s"
+    r"|(?:[Aa]t|[Uu]ntil) (?P<g>\d+\.\d+) s"
+)
+Part = str | tuple[str, int, int]  # text, or text that cites a span in ms
+
+
+def prose(text: str, scene: Scene) -> list[Part]:
+    """Text cut at every time it cites, e.g. `["heard at ", ("1.2-3.4 s", 1210, 3390), "."]`."""
+    parts: list[Part] = []
+    done = 0
+    for match in _CITED.finditer(text):
+        span = _meant([round(float(t) * 1000) for t in match.groups() if t], match[0], scene)
+        if span[0] >= min(span[1], scene.duration_ms):
+            continue  # no time of this clip
+        parts += [text[done : match.start()], (match[0], *span)]
+        done = match.end()
+    return [part for part in [*parts, text[done:]] if part]
+
+
+def _meant(times: Sequence[int], text: str, scene: Scene) -> Interval:
+    """The span behind rounded times: that of a turn, event or word where one fits, else the times themselves."""
+    things: tuple[Spanned, ...] = (*scene.turns, *scene.events, *scene.words)
+    known = [interval(thing) for thing in things]
+    if len(times) == 2:
+        return _nearest(times[0], [k[0] for k in known]), _nearest(times[1], [k[1] for k in known])
+    edge = 1 if text[:1] in "Uu" else 0
+    fits = [k for k in known if abs(k[edge] - times[0]) <= NEAR_MS]
+    if fits:
+        return fits[0]  # turns before events before words
+    return (max(0, times[0] - MOMENT_MS), times[0]) if edge else (times[0], times[0] + MOMENT_MS)
+
+
+def _nearest(time: int, known: Sequence[int]) -> int:
+    return min((k for k in known if abs(k - time) <= NEAR_MS), key=lambda k: abs(k - time), default=time)
+
+
+def sections(item: Item) -> list[dict[str, Any]]:
+    """The rationale's tags in order: `{"tag", "parts"}` for prose, `{"tag", "lines"}` for sounds and turns.
+
+    A rationale that keeps to no grammar (of another maker) is one section "RATIONALE" of prose.
+    """
+    try:
+        trace = parse(item.rationale, open_ended=not item.choices)
+    except GrammarError:
+        return [{"tag": "RATIONALE", "parts": prose(item.rationale, item.scene)}]
+    return list(_sections(trace, item.scene))
+
+
+def _sections(trace: Trace, scene: Scene) -> Iterator[dict[str, Any]]:
+    given = {
+        "PLANNING": trace.planning,
+        "DESCRIPTION": trace.description,
+        "REASONING": trace.reasoning,
+        "SUMMARY": trace.summary,
+        "REFLECT": trace.reflect,
+    }
+    listed = {
+        "ENV": [{"label": s.label, "span": [s.start_ms, s.end_ms]} for s in trace.env],
+        "SPEAKER": [{"speaker": q.speaker, "text": q.text, "span": [q.start_ms, q.end_ms]} for q in trace.speakers],
+    }
+    for tag in LEAVES:
+        if text := given.get(tag):
+            yield {"tag": tag, "parts": prose(text, scene)}
+        elif tag in listed:
+            yield {"tag": tag, "lines": listed[tag]}
+        elif tag == "ASR":
+            yield {"tag": tag, "parts": [trace.asr] if trace.asr else []}
+        elif answer := {"RESPONSE": trace.response, "FINAL_ANSWER": trace.final}.get(tag):
+            yield {"tag": tag, "index": answer.index, "text": answer.text}
+
+
+def evidence(item: Item) -> list[list[Any]]:
+    """What the question rests on, as `[kind, index, start_ms, end_ms]`; references into nowhere are left out."""
+    rows = {"turn": item.scene.turns, "word": item.scene.words, "event": item.scene.events}
+    return [_cited(e, rows[e.kind][e.index]) for e in item.evidence if e.index < len(rows[e.kind])]
+
+
+def _cited(reference: Evidence, thing: Any) -> list[Any]:
+    return [reference.kind, reference.index, thing.start_ms, thing.end_ms]

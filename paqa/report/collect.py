@@ -1,0 +1,166 @@
+"""What a report shows, out of a build's folder and, where they can be reached, the store and the engines' names.
+
+A folder that only has shards (downloaded, moved) is enough; whatever else is missing is said in `Build.notes`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from paqa import hear, scenes, shard, summary
+from paqa.audit import Report as Audit
+from paqa.errors import MissingObject, PaqaError
+from paqa.recipe import Recipe
+from paqa.shortcuts import FILE as SHORTCUTS
+from paqa.shortcuts import Report as Shortcuts
+from paqa.store import Store
+from paqa.types import Clip, Item, Quarantined, Scene
+
+T = TypeVar("T")
+AUDIT = "audit.json"  # what `paqa audit DIR --json DIR/audit.json` writes
+
+
+@dataclass(frozen=True)
+class Build:
+    """An opened build; `items` are by clip, both in order of id."""
+
+    folder: Path
+    items: dict[str, list[Item]]
+    clips: dict[str, Clip]
+    quarantined: list[Quarantined]
+    done: summary.Summary | None
+    recipe: Recipe | None
+    audit: Audit | None
+    shortcuts: Shortcuts | None
+    store: Store | None
+    notes: list[str]
+
+    @property
+    def name(self) -> str:
+        return self.recipe.name if self.recipe else self.folder.resolve().name
+
+    @cached_property
+    def separation(self) -> hear.Hearing | None:
+        """How stems were made, where that is known."""
+        return hear.node(self.recipe, "separate") if self.recipe else None
+
+    def speech(self, clip_id: str) -> bytes | None:
+        """The FLAC of a clip's speech stem; None where the store does not have it."""
+        clip = self.clips.get(clip_id)
+        if clip is None or self.store is None or self.separation is None:
+            return None
+        try:
+            return self.store.get(hear.heard_key(clip, self.separation, self.separation), ".flac")
+        except MissingObject:
+            return None
+
+    def heard(self, clip_id: str) -> Scene | None:
+        """What the engines heard in a clip: its rows' scene where they are answered from it, else from the store."""
+        row = self.items[clip_id][0]
+        clip = self.clips.get(clip_id)
+        answers = clip.answers if clip else row.answers_from
+        if answers == "heard":
+            return row.scene
+        if clip is None or self.store is None or self.recipe is None:
+            return None
+        try:
+            return scenes.heard(clip, self.recipe, self.store)
+        except MissingObject:
+            return None
+
+    def truth(self, clip_id: str) -> Scene | None:
+        """What is known to be true of a clip, None where nothing is."""
+        row = self.items[clip_id][0]
+        clip = self.clips.get(clip_id)
+        if (clip.answers if clip else row.answers_from) == "truth":
+            return row.scene
+        return clip.truth if clip else None
+
+
+def opened(folder: Path, store: str | None = None) -> Build:
+    """The build in `folder`; `store` says where its store lies now. PaqaError where there are no shards."""
+    items = _items(folder)
+    done, recipe = _json(folder, "build.json", summary.Summary), _json(folder, "recipe.json", Recipe)
+    clips = {c.id: c for c in _rows(folder / "clips.parquet", Clip)}
+    notes: list[str] = []
+    found = _store(recipe if clips else None, store or (done.store if done else None), notes)
+    return Build(
+        folder=folder,
+        items=items,
+        clips=clips,
+        quarantined=_rows(folder / "quarantine.parquet", Quarantined),
+        done=done,
+        recipe=recipe,
+        audit=_json(folder, AUDIT, Audit),
+        shortcuts=_json(folder, SHORTCUTS, Shortcuts),
+        store=found,
+        notes=[*notes, *(done.warnings if done else ())],
+    )
+
+
+def _items(folder: Path) -> dict[str, list[Item]]:
+    """All rows by clip; rows of one clip share one scene."""
+    items: dict[str, list[Item]] = defaultdict(list)
+    for row in sorted(map(shard.item, shard.rows(folder, [f.name for f in fields(Item)])), key=lambda i: i.id):
+        first = next(iter(items[row.clip_id]), row)
+        items[row.clip_id].append(replace(row, scene=first.scene) if row.scene == first.scene else row)
+    return dict(sorted(items.items()))
+
+
+def _json(folder: Path, name: str, kind: type[T]) -> T | None:
+    """A file beside the shards, None where there is none; PaqaError where it is of another version, or damaged."""
+    try:
+        return msgspec.json.decode((folder / name).read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise PaqaError(
+            f"{folder / name}: made by another version of paqa, or damaged ({error}); delete it, or build again"
+        ) from None
+
+
+def _rows(path: Path, kind: type[T]) -> list[T]:
+    """The rows of a table beside the shards, [] where there is none."""
+    if not path.exists():
+        return []
+    try:
+        return [msgspec.convert(row, kind) for row in shard.open_shard(path).read().to_pylist()]
+    except msgspec.ValidationError as error:
+        raise PaqaError(f"{path}: made by another version of paqa ({error}); run the build again") from None
+
+
+def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | None:
+    """The store, if stems can be found in it; a note says why not."""
+    alone = "clips are played without their stems, and what was heard is shown only where it gives the answers"
+    if recipe is None or url is None:
+        notes.append(f"Only the shards are here: {alone}.")
+        return None
+    if "://" not in url and not Path(url).is_dir():
+        notes.append(f"The store of this build is not where it was: {alone}. Name it with --store.")
+        return None
+    try:
+        hear.heard_by(recipe)
+    except (PaqaError, ImportError) as error:
+        notes.append(f"The engines of this build are not installed here ({error}), so the store has no names: {alone}.")
+        return None
+    return Store(url)
+
+
+def sounds(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Each clip's id and FLAC, once, row group by row group."""
+    seen: set[str] = set()
+    for path in shard.files(folder):
+        file = shard.open_shard(path)
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, columns=["clip_id", "audio"])
+            for i, name in enumerate(table["clip_id"].to_pylist()):
+                if name not in seen:
+                    seen.add(name)
+                    yield name, table["audio"][i].as_py()["bytes"]

@@ -1,0 +1,184 @@
+"""The figures of the overview: counts and histograms over rows and clips, ready to be drawn.
+
+Whatever has a name that a user chose is a list of pairs, never a dict: no label can collide with a key.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from paqa.audit import Report as Audit
+from paqa.plots import figure_of
+from paqa.report.collect import AUDIT, Build
+from paqa.shortcuts import Report as Shortcuts
+from paqa.summary import Summary
+from paqa.types import Item, Quarantined, Scene
+
+BINS = (8, 24)  # at least, at most; in between twice the root of the number of values
+STEPS = (1, 2, 2.5, 5, 10)
+FIGURES = (
+    ("DER", "who spoke when: error, collar 0.25 s", "%"),
+    ("JER", "the same, every speaker counting alike", "%"),
+    ("count", "clips with the right number of speakers", "%"),
+    ("WER", "words: error", "%"),
+    ("cpWER", "words by the right speaker: error", "%"),
+    ("segment F1", "sounds in 1 s segments: F1", "%"),
+    ("event F1", "sounds with onset and offset: F1", "%"),
+    ("mAP", "sounds of a clip: mean average precision", "%"),
+    ("gain", "speech stem over mix: SI-SDR gain", "dB"),
+)
+BETTER_LOW = {"DER", "JER", "WER", "cpWER"}
+
+
+def overview(build: Build) -> dict[str, Any]:
+    """Everything on the first page."""
+    rows = [row for own in build.items.values() for row in own]
+    scenes = [own[0].scene for own in build.items.values()]
+    return {
+        "name": build.name,
+        "description": build.recipe.description if build.recipe else "",
+        "notes": build.notes,
+        "facts": _facts(rows, scenes, build),
+        "durations": histogram([s.duration_ms / 1000 for s in scenes]),
+        "speakers": _pairs(Counter(s.speakers for s in scenes)),
+        "snr": histogram([s.snr_db for s in scenes if s.snr_db is not None]),
+        "no_snr": sum(s.snr_db is None for s in scenes),
+        "labels": _most(Counter(label for s in scenes for label in {e.label for e in s.events})),
+        "tasks": _by_split(rows, "task"),
+        "templates": _by_split(rows, "template"),
+        "answers": _answers(rows),
+        "difficulty": histogram([r.difficulty for r in rows], 0.05),
+        "dependence": histogram([r.audio_dependence for r in rows if r.audio_dependence is not None], 0.05),
+        "subsets": _most(Counter(name for r in rows for name in r.subsets)),
+        "reflections": _most(Counter(r.reflection for r in rows if r.reflection)),
+        "quarantine": _quarantine(build.quarantined),
+        "licenses": _licenses(build),
+        "engines": _engines(rows),
+        "audit": _audit(build.audit) if build.audit else None,
+        "audit_file": AUDIT,
+        "shortcuts": _shortcuts(build.shortcuts) if build.shortcuts else None,
+    }
+
+
+def histogram(values: Sequence[float], step: float | None = None) -> dict[str, Any] | None:
+    """Counts in bins of `step`, or of a round width: `{"from", "step", "counts"}`; None where there are no values."""
+    if not values:
+        return None
+    bins = min(BINS[1], max(BINS[0], round(2 * len(values) ** 0.5)))
+    width = step or _round_step((max(values) - min(values)) / bins)
+    first = math.floor(min(values) / width + 1e-9)
+    counts = Counter(math.floor(v / width + 1e-9) - first for v in values)
+    return {"from": round(first * width, 6), "step": width, "counts": [counts[i] for i in range(max(counts) + 1)]}
+
+
+def _round_step(least: float) -> float:
+    """The smallest of 1, 2, 2.5 or 5 times a power of ten that is at least `least`; 1 for no spread."""
+    if least <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(least))
+    return float(next(s * power for s in STEPS if s * power >= least * (1 - 1e-9)))
+
+
+def _facts(rows: Sequence[Item], scenes: Sequence[Scene], build: Build) -> list[list[str]]:
+    """Value, label and a line of detail."""
+    seconds = sum(s.duration_ms for s in scenes) / 1000
+    splits = Counter(r.split for r in rows)
+    reflected = sum(r.reflected for r in rows)
+    heard = sum(r.reflection.startswith("heard:") for r in rows if r.reflection)
+    truth = sum(r.answers_from == "truth" for r in rows)
+    lost = len(build.quarantined)
+    return [
+        [f"{len(rows):,}", "questions", ", ".join(f"{n:,} {name}" for name, n in sorted(splits.items()))],
+        [f"{len(scenes):,}", "clips", _composed(build.done) or f"{len(rows) / max(1, len(scenes)):.1f} questions each"],
+        [_length(seconds), "of audio", f"{seconds / max(1, len(scenes)):.1f} s a clip"],
+        [f"{truth / max(1, len(rows)):.0%}", "answered from truth", f"{len(rows) - truth:,} from what was heard"],
+        [f"{reflected / max(1, len(rows)):.0%}", "reflected upon", f"{heard:,} after a real mishearing"],
+        [f"{lost:,}", "quarantined", f"{lost / max(1, lost + len(rows)):.1%} of all rows"],
+    ]
+
+
+def _composed(done: Summary | None) -> str:
+    return f"{done.composed:,} composed scenes" if done and done.composed else ""
+
+
+def _length(seconds: float) -> str:
+    """`2.5 h`, `16 min` or `40 s`."""
+    if seconds >= 2 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
+
+
+def _pairs(counts: Counter[Any]) -> list[list[Any]]:
+    return [[name, n] for name, n in sorted(counts.items())]
+
+
+def _most(counts: Counter[str]) -> list[list[Any]]:
+    """Pairs, the most frequent first."""
+    return [[name, n] for name, n in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))]
+
+
+def _by_split(rows: Sequence[Item], column: str) -> list[list[Any]]:
+    """Name, and rows in train, validation and test; the most frequent first."""
+    table: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        table[getattr(row, column)][row.split] += 1
+    ordered = sorted(table.items(), key=lambda pair: (-pair[1].total(), pair[0]))
+    return [[name, [n["train"], n["validation"], n["test"]]] for name, n in ordered]
+
+
+def _answers(rows: Iterable[Item]) -> list[dict[str, Any]]:
+    """Rows by position of the answer, for each number of choices; open-ended ones last, as 0 choices."""
+    table: dict[int, Counter[int]] = defaultdict(Counter)
+    for row in rows:
+        table[len(row.choices)][row.answer_index or 0] += 1
+    ordered = sorted(table.items(), reverse=True)
+    return [{"choices": size, "at": [at[i] for i in range(max(1, size))]} for size, at in ordered]
+
+
+def _quarantine(lost: Sequence[Quarantined]) -> list[list[Any]]:
+    """Stage, reason, rows, and the details of the first few."""
+    table: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in sorted(lost, key=lambda q: q.id):
+        table[row.stage, row.reason].append(f"{row.id}: {row.detail}")
+    ordered = sorted(table.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+    return [[stage, reason, len(details), details[:3]] for (stage, reason), details in ordered]
+
+
+def _licenses(build: Build) -> list[list[Any]]:
+    """Each licence, and the clips that carry it; a composed clip carries those of all its material."""
+    clips = [own[0].license for own in build.items.values()]
+    return _most(Counter(name for text in clips for name in dict.fromkeys(text.split("; "))))
+
+
+def _engines(rows: Sequence[Item]) -> list[list[str]]:
+    found = dict.fromkeys((h.stage, h.engine, h.revision) for r in rows for h in r.heard_by)
+    return [list(row) for row in found]
+
+
+def _audit(audit: Audit) -> list[dict[str, Any]]:
+    """Each figure with its value and 95 % interval in every slice that has it, in the figure's unit."""
+    found = []
+    for name, label, unit in FIGURES:
+        scale = 100 if unit == "%" else 1
+        rows = []
+        for part in audit.slices:
+            value = figure_of(part, name)
+            if value is not None:
+                span = part.intervals.get(name, (value, value))
+                rows.append([part.by, part.name, part.clips, *(round(scale * v, 2) for v in (value, *span))])
+        if rows:
+            low = name in BETTER_LOW
+            found.append({"name": name, "label": label, "unit": unit, "low_is_better": low, "rows": rows})
+    return found
+
+
+def _shortcuts(report: Shortcuts) -> dict[str, Any]:
+    """How often each guesser is right from the text alone, over the build, and the best one by template."""
+    overall = [[name, g.accuracy, g.chance, g.limit] for name, g in report.guessers.items()]
+    templates = [
+        [t.name, t.rows, t.worst, t.guessers[t.worst].accuracy, t.guessers[t.worst].chance] for t in report.templates
+    ]
+    return {"overall": overall, "templates": templates, "failing": report.failing}

@@ -1,0 +1,264 @@
+"""A build as a folder that a browser opens from disk: `index.html`, assets, and data in script files.
+
+A page opened from disk may not fetch files, but may load scripts: data lies in files that each hand one JSON value to
+`paqa.take`. The index of all rows is loaded at once, scenes and rationales some clips at a time, sound (the FLAC of the
+mix and of the speech stem) clip by clip; waveforms, spectrograms and the background are made from it in the browser.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from paqa.errors import PaqaError
+from paqa.report import cite
+from paqa.report.collect import Build, opened, sounds
+from paqa.report.overview import overview
+from paqa.store import write_atomically
+from paqa.types import Item, Scene
+
+CLIPS_A_CHUNK = 16
+ASSETS = (
+    "report.css",
+    *("theme.js", "dom.js", "data.js", "filter.js", "charts.js", "overview.js", "sound.js"),
+    *("player.js", "timeline.js", "item.js", "browse.js", "main.js"),
+)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The page to open, and what it came to."""
+
+    page: Path
+    items: int
+    clips: int
+    stems: int  # clips with their speech stem
+    size: int  # bytes of all files
+    notes: tuple[str, ...]
+
+
+def write(folder: Path, out: Path | None = None, store: str | None = None, clips: int | None = None) -> Written:
+    """The report of the build in `folder`, by default in `folder/report`; the same build gives the same bytes.
+
+    With `clips`, only so many, drawn by the digest of their id, can be looked at; the overview is of the whole build.
+    """
+    build = opened(folder, store)
+    out = out or folder / "report"
+    _claim(out)
+    names = _drawn(list(build.items), clips)
+    if len(names) < len(build.items):
+        build.notes.append(f"{len(names)} of {len(build.items)} clips can be looked at here; figures are of all clips.")
+    media, stems = _sounds(build, set(names), out)
+    if build.store and stems < len(media):
+        build.notes.append(f"The store lacks the stems of {len(media) - stems} of {len(media)} clips.")
+    for number, start in enumerate(range(0, len(names), CLIPS_A_CHUNK)):
+        part = [_clip(build, name) for name in names[start : start + CLIPS_A_CHUNK]]
+        _hand(out, f"data/chunk-{number:05d}.js", "chunk", number, part)
+    _hand(out, "data/index.js", "index", 0, _index(build, names, media))
+    _hand(out, "data/overview.js", "overview", 0, overview(build))
+    _sweep(out, set(media.values()), len(names))
+    for asset in ASSETS:
+        _keep(out / "assets" / asset, _asset(asset))
+    _keep(out / "index.html", _asset("index.html"))
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    rows = sum(len(build.items[name]) for name in names)
+    return Written(out / "index.html", rows, len(names), stems, size, tuple(build.notes))
+
+
+def text(done: Written) -> str:
+    """What the command prints."""
+    lines = [
+        f"report       {done.page}",
+        f"holds        {done.items} questions about {done.clips} clips, {done.stems} of them with stems; "
+        f"{done.size / 1e6:.1f} MB",
+        *(f"note         {note}" for note in done.notes),
+        "open it in any browser; it needs no network and no server",
+    ]
+    return "\n".join(lines)
+
+
+def _claim(out: Path) -> None:
+    """Nobody else's files are touched."""
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "data" / "index.js").exists())):
+        raise PaqaError(f"{out}: is not empty and holds no report of paqa; name another --out, or an empty folder")
+
+
+def _drawn(names: list[str], most: int | None) -> list[str]:
+    """At most so many of the names, in order; which ones does not depend on the others."""
+    chosen = set(sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:most])
+    return [name for name in names if name in chosen]
+
+
+def _sounds(build: Build, names: set[str], out: Path) -> tuple[dict[str, str], int]:
+    """Write the sound of clips; returns their files' names by clip, and how many have their speech stem."""
+    media: dict[str, str] = {}
+    stems = 0
+    for name, mix in sounds(build.folder):
+        if name in names:
+            speech = build.speech(name)
+            stems += speech is not None
+            media[name] = _media(out, mix, speech)
+    return media, stems
+
+
+def _asset(name: str) -> bytes:
+    return (resources.files("paqa.report") / "assets" / name).read_bytes()
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Write a file unless it holds these bytes already."""
+    if not (path.exists() and path.read_bytes() == data):
+        write_atomically(path, data)
+
+
+def script(kind: str, name: str | int, value: Any) -> bytes:
+    """A script that hands a value over. `<` and line separators are escaped, so it is safe wherever it is pasted."""
+    arguments = b", ".join(msgspec.json.encode(part) for part in (kind, name, value))
+    for character in ("<", "\u2028", "\u2029"):  # JSON has them inside of strings only
+        arguments = arguments.replace(character.encode(), f"\\u{ord(character):04x}".encode())
+    return b"paqa.take(" + arguments + b");\n"
+
+
+def _hand(out: Path, file: str, kind: str, name: str | int, value: Any) -> None:
+    _keep(out / file, script(kind, name, value))
+
+
+def _media(out: Path, mix: bytes, speech: bytes | None) -> str:
+    """Write a clip's sound, named after its content; returns the name."""
+    name = hashlib.sha256(mix + b"|" + (speech or b"")).hexdigest()[:20]
+    path = out / "media" / f"{name}.js"
+    if not path.exists():
+        sound = {"mix": base64.b64encode(mix).decode(), "speech": base64.b64encode(speech).decode() if speech else None}
+        write_atomically(path, script("media", name, sound))
+    return name
+
+
+def _sweep(out: Path, media: set[str], clips: int) -> None:
+    """Remove what an earlier report in this folder had and this one does not."""
+    chunks = {f"chunk-{n:05d}.js" for n in range(-(-clips // CLIPS_A_CHUNK))}
+    for path in (out / "media").glob("*.js"):
+        if path.stem not in media:
+            path.unlink()
+    for path in (out / "data").glob("chunk-*.js"):
+        if path.name not in chunks:
+            path.unlink()
+
+
+class _Terms:
+    """Texts that occur again and again, as numbers."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+
+    def __call__(self, term: str) -> int:
+        return self.numbers.setdefault(term, len(self.numbers))
+
+
+def _index(build: Build, names: list[str], media: dict[str, str]) -> dict[str, Any]:
+    """All that is listed, searched and filtered, in columns."""
+    columns = ("task", "template", "split", "subset", "label", "reflection", "corpus")
+    terms = {column: _Terms() for column in columns}
+    clips = [_listed_clip(build, name, terms) for name in names]
+    items = [_listed_item(row, place, terms) for place, name in enumerate(names) for row in build.items[name]]
+    return {
+        "name": build.name,
+        "chunk": CLIPS_A_CHUNK,
+        "clips": _columns(clips) | {"media": [media[name] for name in names]},
+        "items": _columns(items),
+        "terms": {name: list(t.numbers) for name, t in terms.items()},
+    }
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+
+
+def _listed_clip(build: Build, name: str, terms: dict[str, _Terms]) -> dict[str, Any]:
+    scene = build.items[name][0].scene
+    clip = build.clips.get(name)
+    return {
+        "id": name,
+        "ms": scene.duration_ms,
+        "speakers": scene.speakers,
+        "snr": scene.snr_db,
+        "labels": [terms["label"](label) for label in dict.fromkeys(e.label for e in scene.events)],
+        "said": scene.transcript,
+        "corpus": terms["corpus"](clip.corpus) if clip else None,
+    }
+
+
+def _listed_item(row: Item, clip: int, terms: dict[str, _Terms]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "clip": clip,
+        "question": row.question,
+        "choices": row.choices,
+        "answer": row.answer if row.answer_index is None else row.answer_index,
+        "task": terms["task"](row.task),
+        "template": terms["template"](row.template),
+        "split": terms["split"](row.split),
+        "subsets": [terms["subset"](name) for name in row.subsets],
+        "reflection": terms["reflection"](row.reflection) if row.reflection else None,
+        "difficulty": row.difficulty,
+        "dependence": row.audio_dependence,
+    }
+
+
+def _clip(build: Build, name: str) -> dict[str, Any]:
+    """A clip with its rows, as the page of an item needs them."""
+    first = build.items[name][0]
+    clip = build.clips.get(name)
+    truth, heard = build.truth(name), build.heard(name)
+    return {
+        "answers": "truth" if truth is first.scene else "heard",
+        "truth": _scene(truth),
+        "heard": _scene(heard),
+        "words": compared(truth.transcript, heard.transcript) if truth and heard else None,
+        "source": first.source,
+        "license": first.license,
+        "uri": clip.uri if clip else "",
+        "offset_ms": clip.offset_ms if clip else 0,
+        "heard_by": [[h.stage, h.engine, h.revision] for h in first.heard_by],
+        "items": [_row(row) for row in build.items[name]],
+    }
+
+
+def _row(row: Item) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "sections": cite.sections(row),
+        "evidence": cite.evidence(row),
+        "answers_from": row.answers_from,
+        "key": row.key,
+    }
+
+
+def _scene(scene: Scene | None) -> dict[str, Any] | None:
+    if scene is None:
+        return None
+    return {
+        "turns": [[t.start_ms, t.end_ms, t.speaker, t.text, t.emotion, t.translation] for t in scene.turns],
+        "words": [[w.start_ms, w.end_ms, w.text, w.speaker, round(w.confidence, 2)] for w in scene.words],
+        "events": [[e.start_ms, e.end_ms, e.label, round(e.score, 2)] for e in scene.events],
+        "snr": scene.snr_db,
+        "language": scene.language,
+        "doubts": [[d.stage, d.start_ms, d.end_ms, d.first, d.second] for d in scene.disagreements],
+    }
+
+
+def compared(truth: str, heard: str) -> list[list[str]]:
+    """Two transcripts as runs `[truth, heard]` of words; equal ones have both sides alike but for case and marks."""
+    a, b = truth.replace("-", " ").split(), heard.replace("-", " ").split()
+    matcher = SequenceMatcher(None, [_bare(w) for w in a], [_bare(w) for w in b], autojunk=False)
+    return [[op, " ".join(a[i:j]), " ".join(b[k:m])] for op, i, j, k, m in matcher.get_opcodes()]
+
+
+def _bare(word: str) -> str:
+    return "".join(c for c in word.casefold() if c.isalnum())

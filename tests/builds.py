@@ -1,0 +1,100 @@
+"""Finished builds without engines: scenes made up here, real questions, rationales, reflections, shards and tables."""
+
+import random
+
+import msgspec
+import numpy as np
+from strategies import LABELS, SENTENCES
+
+from paqa import ontology, rationale, shard, summary
+from paqa.audio import digest, flac, quantize
+from paqa.questions import generate
+from paqa.recipe import QuestionsConfig, Recipe, ShardConfig, SourceConfig
+from paqa.reflect import compare, reflect
+from paqa.store import key, write_atomically
+from paqa.types import Audio, Clip, Event, HeardBy, Item, Scene, Turn, Word
+
+RATE = 16_000
+SAID = [text for text in SENTENCES if text and "<" not in text and len(text) < 80]
+HEARD_BY = (HeardBy("diarize", "silero_dvector", "1"), HeardBy("tag", "yamnet", "1"))
+
+
+def scene(name, seconds=10.0):
+    """Two or three voices and two sounds, with word times."""
+    rng = random.Random(name)
+    texts, labels = rng.sample(SAID, 4), rng.sample(LABELS, 2)
+    turns, words, at = [], [], 200
+    for n, text in enumerate(texts):
+        length = min(2000, 60 * len(text) + 200)
+        speaker = n % 2 + 1 if n < 3 else rng.choice((1, 2, 3))
+        turns.append(Turn(at, at + length, speaker, text))
+        parts = text.split()
+        step = length // len(parts)
+        words += [Word(at + i * step, at + (i + 1) * step, w, speaker, 0.9) for i, w in enumerate(parts)]
+        at += length + 150
+    events = sorted((rng.randrange(0, 4000, 10), label) for label in labels)
+    return Scene(
+        clip_id=name,
+        duration_ms=int(seconds * 1000),
+        turns=tuple(turns),
+        words=tuple(words),
+        events=tuple(Event(s, s + 3000, label, ontology.mid(label)) for s, label in events),
+        language="en",
+        snr_db=10.0,
+    )
+
+
+def noise(name, seconds=10.0):
+    samples = np.random.default_rng(random.Random(name).randrange(2**32)).normal(0, 0.1, (1, int(seconds * RATE)))
+    return Audio(quantize(samples.astype(np.float32)), RATE)
+
+
+def rows(clip, config):
+    """The items of a clip: open-ended ones and reflected ones among them."""
+    made = []
+    for n, question in enumerate(generate(clip.truth, config, 1)):
+        told = reflect(clip.truth, question, compare(clip.truth, []), config, 1)
+        text = rationale.render(clip.truth, question, n, told)
+        made.append(
+            Item(
+                id=question.id, clip_id=clip.id, question=question.text, choices=question.choices,
+                answer=question.answer, answer_index=question.answer_index, task=question.task,
+                template=question.template, rationale=text, scene=clip.truth, evidence=question.evidence,
+                reflected=told is not None, reflection=told.origin if told else None, audio_dependence=None,
+                source=clip.source, license=clip.license, group=clip.group, split=clip.split, answers_from="truth",
+                heard_by=HEARD_BY, key=key("item", clip.sha256, question.id, text), difficulty=0.3,
+            )
+        )  # fmt: skip
+    return made
+
+
+def make(folder, clips=9, per_clip=4, seconds=10.0, max_mb=1, name="made", license="CC-BY-4.0"):
+    """A finished build of `clips` clips, a third of them for testing; the same call gives the same bytes."""
+    config = QuestionsConfig(per_clip=per_clip, open_rate=0.3, reflect=0.5)
+    recipe = Recipe(
+        name=name,
+        sources=(SourceConfig("voices", "folder", "/home/somebody/secret/recordings"),),
+        questions=config,
+        shard=ShardConfig(max_mb=max_mb, row_group_mb=1),
+        folder="/home/somebody/secret",
+    )
+    made, items, store = [], [], {}
+    for i in range(clips):
+        label = f"clip {i:04d}"
+        audio = noise(label, seconds)
+        store[digest(audio)] = flac(audio)
+        clip = Clip(
+            id=label, uri=f"{label}.wav", sha256=digest(audio), duration_ms=audio.duration_ms, rate=RATE, corpus="mix",
+            source="made up", license=license, group=label, split="test" if i % 3 == 0 else "train", answers="truth",
+            truth=scene(label, seconds),
+        )  # fmt: skip
+        made.append(clip)
+        items += rows(clip, config)
+    plans = shard.plan(items, made, recipe.shard)
+    for plan in plans:
+        shard.write(plan, folder / "data", recipe.shard, store.__getitem__, RATE)
+    write_atomically(folder / "recipe.json", msgspec.json.format(msgspec.json.encode(recipe)))
+    paths = [folder / "data" / plan.name for plan in plans]
+    summary.write_quarantine(folder, [])
+    summary.finish(recipe, folder, str(folder / "store"), made, items, [], [], paths)
+    return folder
