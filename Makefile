@@ -16,7 +16,7 @@ export PYANNOTE_METRICS_ENABLED := false
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help paqa test lint schemas ui audit bench models engines clean constraints
+.PHONY: help paqa test lint schemas docs report ui audit bench benchreport benchpush models engines clean constraints
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -44,6 +44,12 @@ lint: $(VENV)/.all  ## ruff, mypy, and schemas/ equal to the types
 schemas: $(VENV)/.all  ## regenerate schemas/ from the types
 	@$(PY) -m paqa.schema
 
+docs: $(VENV)/.all  ## write docs/api.md anew from the docstrings
+	@$(PY) docs/make.py
+
+report: $(VENV)/.all  ## build the demo with its audit and its report, both linked from the Prefect UI
+	@$(VENV)/bin/paqa build $(RECIPE) --out $(OUT) --audit --report
+
 ui: $(VENV)/.all  ## open the Prefect UI over past and running builds
 	@$(VENV)/bin/paqa ui --out $(OUT)
 
@@ -52,6 +58,12 @@ audit: $(VENV)/.all  ## what was heard against the truth of the demo corpus
 
 bench: $(VENV)/.all  ## speed and memory of a build (benchmarks/build.py)
 	@$(PY) benchmarks/build.py
+
+benchreport: $(VENV)/.all  ## how fast a report of 5,000 questions opens and filters in Chromium (benchmarks/report.py)
+	@$(PY) benchmarks/report.py
+
+benchpush: $(VENV)/.all  ## time and memory of a push of 1 GB to a Hub on loopback (benchmarks/push.py)
+	@$(PY) benchmarks/push.py
 
 models: $(VENV)/.all  ## the paper profile's networks with locally made weights, into data/models
 	@PYTHONPATH=benchmarks $(PY) -m localmodels $(MODELS)

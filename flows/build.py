@@ -6,6 +6,7 @@ Without the decorators the code still works: every task calls one function of `p
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 from prefect import flow, task
 from prefect.artifacts import (
+    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -20,16 +22,18 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.progress import Progress
-from flows.server import Server, running
+from flows.server import Server, report_link, running
+from paqa import audit_table, audited, contamination, fingerprint, hear, shard, shortcuts, split, summary
 from paqa import build as walk
-from paqa import contamination, fingerprint, hear, shard, shortcuts, split, summary
 from paqa.elsewhere import Survey, elsewhere, survey
 from paqa.hear import Hearing
 from paqa.recipe import Recipe
+from paqa.report import write as reports
 from paqa.store import Store
 from paqa.types import Clip, Item, Quarantined
 from paqa.workers import Workers
@@ -272,6 +276,34 @@ def write(run: Run, items: list[Item], clips: list[Clip]) -> list[Path]:
     return [folder / plan.name for plan in plans]
 
 
+def look_back(run: Run, clips: list[Clip]) -> None:
+    """Measure what was heard against the truth, where there is truth; the figures lie beside the shards."""
+    known = sum(clip.truth is not None for clip in clips)
+    if not known:
+        run.progress.log("audit: no clip has truth")
+        return
+    found = work(run, "audit", [partial(audited.beside, run.out)], [known])[0]
+    create_markdown_artifact(
+        key="audit", markdown=audit_table.markdown(*found), description=f"{known} clips have truth"
+    )
+
+
+def show(run: Run, clips: list[Clip], link: str) -> None:
+    """Write the report, which opens at `link`."""
+    done = work(run, "report", [partial(reports.write, run.out)], [len(clips)])[0]
+    held = f"{done.items} questions to look at and listen to; on disk: {done.page.resolve()}"
+    create_link_artifact(link, "Open the report", key="report", description=held)
+
+
+def tell(run: Run) -> None:
+    """What each stage did and what fell out, for the UI; also of a build that failed."""
+    if rows := summary.stage_rows(run.stages, run.progress.walked):
+        create_table_artifact(key="stages", table=rows, description="Counts and seconds by stage")
+    if lost := set(run.lost):
+        fell = f"{len(lost)} rows fell out; all of them: quarantine.parquet"
+        create_markdown_artifact(summary.quarantine_markdown(run.lost), key="quarantine", description=fell)
+
+
 def flow_run_name() -> str:
     """E.g. `demo -> data/demo (2 workers)`."""
     given = flow_run.parameters
@@ -287,10 +319,16 @@ def build(
     threads: int = 1,
     device: str = "cpu",
     quiet: bool = False,
+    audit: bool = False,
+    report: str = "",
 ) -> summary.Summary:
-    """The whole walk: recipe to shards in `out`. Raises PaqaError past the recipe's limit of quarantined rows."""
-    with Workers(workers, threads) as pool:
-        run = Run(recipe, out, Store(store), pool, Progress(quiet), device)
+    """The whole walk: recipe to shards in `out`, then an audit if wanted, and a report that opens at `report`.
+
+    Raises PaqaError past the recipe's limit of quarantined rows.
+    """
+    with Workers(workers, threads) as pool, ExitStack() as last:
+        run = Run(recipe, out, Store(store), pool, Progress(quiet, get_run_logger().info), device)
+        last.callback(tell, run)
         try:
             asked, material = ingest(run)
             asked, copies = apart(run, asked, material)
@@ -302,10 +340,15 @@ def build(
         finally:  # also where the build fails: what fell out is what to look at
             summary.write_quarantine(out, run.lost)
         shards = write(run, items, clips)
-    stages = list(run.stages.values())
-    done = summary.finish(recipe, out, store, clips, items, run.lost, stages, shards, run.warnings)
-    create_markdown_artifact(key="summary", markdown=summary.markdown(done), description=f"paqa build {recipe.name}")
-    create_table_artifact(key="stages", table=summary.stage_rows(done), description="Counts and seconds per stage")
+        stages = list(run.stages.values())
+        done = summary.finish(recipe, out, store, clips, items, run.lost, stages, shards, run.warnings)
+        create_markdown_artifact(
+            key="summary", markdown=summary.markdown(done), description=f"paqa build {recipe.name}"
+        )
+        if audit:
+            look_back(run, clips)
+        if report:
+            show(run, clips, report)
     return done
 
 
@@ -319,9 +362,12 @@ def launch(
     threads: int,
     device: str,
     quiet: bool,
+    audit: bool = False,
+    report: bool = False,
 ) -> summary.Summary:
     """Run the flow against the Prefect server over `home` (see flows/server.py); returns its summary."""
     with summary.claimed(recipe, out), running(home, server):
         runner: Any = ThreadPoolTaskRunner(max_workers=workers + 1)
         named = build.with_options(task_runner=runner)
-        return named(recipe, out, store, workers, threads, device, quiet)
+        link = report_link(out, server.external) if report else ""
+        return named(recipe, out, store, workers, threads, device, quiet, audit, link)

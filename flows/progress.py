@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 
 class Progress:
-    """One bar or line per stage; `unit` counts whatever the stage works on."""
+    """One bar or line per stage; `unit` counts whatever the stage works on. `log` gets the lines in any case."""
 
-    def __init__(self, quiet: bool = False):
+    def __init__(self, quiet: bool = False, log: Callable[[str], None] = lambda line: None):
         self.quiet = quiet
+        self.log = log
+        self.walked: list[tuple[str, int, str, float]] = []  # stages that are done: name, units, unit, seconds
         self.terminal = sys.stderr.isatty() and not quiet
         self.began: dict[str, float] = {}
         self.done: dict[str, int] = {}
@@ -34,8 +37,10 @@ class Progress:
 
     def close(self, stage: str, unit: str) -> None:
         """A stage is done."""
+        seconds = time.perf_counter() - self.began[stage]
+        self.walked.append((stage, self.done[stage], unit, seconds))
+        self.log(f"{stage}: {self.done[stage]} {unit} in {seconds:.1f} s")
         if stage in self.bars:
             self.bars.pop(stage).close()
         elif not self.quiet:
-            seconds = time.perf_counter() - self.began[stage]
             print(f"{stage:<22} {self.done[stage]:>6} {unit:<10} {seconds:7.1f} s", file=sys.stderr, flush=True)

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,6 +38,7 @@ EXTERNAL_SECONDS = 5
 FLUSH_SECONDS = 10
 OPEN = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
 # What only deployments, schedules and automations need. The event persister and the task run recorder stay on.
+REPORTS = "/reports"  # of the builds beside the home, at the UI's own address: its pages cannot link to files on disk
 IDLE_SERVICES = (
     "SCHEDULER",
     "LATE_RUNS",
@@ -68,6 +70,7 @@ def environment(home: Path) -> dict[str, str]:
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",  # a flow logs its stages, not each of their tasks
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # 1 by default: 75 task runs a second
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
@@ -450,7 +453,33 @@ def _serve(folder: Path, listener: socket.socket) -> None:
         from prefect.server.api.server import create_app
 
         gc.enable()
-        uvicorn.Server(uvicorn.Config(create_app(), log_level="error", lifespan="on")).run(sockets=[listener])
+        app = create_app()
+        app.router.routes.insert(0, _reports(folder.parents[1]))
+        uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on")).run(sockets=[listener])
+
+
+def report_link(out: Path, external: bool) -> str:
+    """Where the report of the build in `out` opens from the UI; its file where the server is not one of ours."""
+    if external:
+        return (out / "report" / "index.html").resolve().as_uri()
+    return f"{REPORTS}/{urllib.parse.quote(out.resolve().name)}/"
+
+
+def _reports(builds: Path) -> Any:
+    """A route to `BUILD/report/` of every build in a folder, and to nothing else of it."""
+    from starlette.routing import Mount
+    from starlette.staticfiles import StaticFiles
+
+    class Reports(StaticFiles):
+        """`NAME/...` is `NAME/report/...`, where that is a report of paqa."""
+
+        def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+            name, *rest = Path(path).parts or ("",)
+            if name in ("", ".", "..", "/") or not (builds / name / "report" / "data" / "index.js").is_file():
+                return "", None
+            return super().lookup_path(os.path.join(name, "report", *rest))
+
+    return Mount(REPORTS, Reports(directory=builds, html=True), name="reports")
 
 
 def _leave_when_unused(folder: Path) -> None:

@@ -77,6 +77,23 @@ def table(report: Report) -> str:
     return "\n\n".join([*parts, _intervals(report), _confusion(report.overall.speakers)]) + "\n"
 
 
+def markdown(report: Report, found: Sequence[Heard]) -> str:
+    """The same as Markdown tables, without intervals and confusions."""
+    parts = ["# What was heard against the truth"]
+    for title, columns in SECTIONS:
+        lines = [["", *(head for head, _, _ in columns)], *(_line(s, columns) for s in report.slices)]
+        parts.append(f"## {title.partition('. ')[0]}\n\n{title.partition('. ')[2]}\n\n{_piped(lines)}")
+    heads = ["", "rows", "asked %", "right %", "95 %"]
+    parts.append(f"## Answers, had they come from what was heard\n\n{_piped([heads, *heard_answers.table(found)])}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _piped(lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first line is its head."""
+    rows = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
+    return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]])
+
+
 def answers(found: Sequence[Heard]) -> str:
     """How often answers would be right had they come from what was heard."""
     title = "Answers from truth, tried on what was heard: the same question comes up, and has the same answer"

@@ -12,7 +12,7 @@ from paqa.types import Clip, Item
 if TYPE_CHECKING:
     from paqa.summary import Summary
 
-NAMED = 40  # makers that the card itself names; LICENSE.md names all
+NAMED = 12  # licences, and makers, that the card itself names; LICENSE.md names all
 SIZES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -31,7 +31,7 @@ def render(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence
 def licenses(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> str:
     """LICENSE.md: what the dataset comes under, and everybody whose recordings are heard in it."""
     named = _attributions(rights.attributions(o for item in items for o in item.origins))
-    return "\n".join([f"# Licences of {recipe.name}", *_covered(done, clips, items), "", *named]) + "\n"
+    return "\n".join([f"# Licences of {recipe.name}", *_covered(done, clips, items, None), "", *named]) + "\n"
 
 
 def _header(recipe: Recipe, done: Summary) -> list[str]:
@@ -73,11 +73,11 @@ def _licenses(done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> li
     credits = rights.attributions(o for item in items for o in item.origins)
     more = f"LICENSE.md names {len(credits) - NAMED} more; " if len(credits) > NAMED else ""
     each = f"{more}each row lists its recordings with their licences in `origins`."
-    return ["", "## Licences", *_covered(done, clips, items), "", *_attributions(credits[:NAMED]), "", each]
+    return ["", "## Licences", *_covered(done, clips, items, NAMED), "", *_attributions(credits[:NAMED]), "", each]
 
 
-def _covered(done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> list[str]:
-    """What the dataset comes under, and the roll-up of its material."""
+def _covered(done: Summary, clips: Sequence[Clip], items: Sequence[Item], most: int | None) -> list[str]:
+    """What the dataset comes under, and the roll-up of its material: the `most` frequent licences."""
     if done.license:
         lines = ["", f"The dataset comes under {done.license}; what it is made of keeps its own licence:"]
     else:
@@ -88,7 +88,9 @@ def _covered(done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> lis
         lines += ["", f"{out} recordings were left out because theirs does not permit that."]
     lines += ["", "| licence | rows | clips | minutes | recordings |", "|---|---|---|---|---|"]
     shares = rights.roll_up(items, clips)
-    lines += [f"| {s.license} | {s.rows} | {s.clips} | {s.minutes:.1f} | {s.recordings} |" for s in shares]
+    lines += [f"| {s.license} | {s.rows} | {s.clips} | {s.minutes:.1f} | {s.recordings} |" for s in shares[:most]]
+    if others := shares[len(shares[:most]) :]:
+        lines += ["", f"{len(others)} licences of fewer rows are in LICENSE.md."]
     return [*lines, "", "A row with several recordings counts under the licence of each."]
 
 

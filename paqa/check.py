@@ -53,7 +53,7 @@ def check(folder: Path, license: str | None = None) -> Checked:
     if found.license:
         rights.target(found.license)
     ids: set[str] = set()
-    for path in shard.files(folder):
+    for path in shard.built(folder):
         found.problems += [f"{path.name}: {p}" for p in _file(path)]
     for row in shard.rows(folder):
         name = str(row.get("id"))

@@ -1,4 +1,4 @@
-"""`paqa build|check|audit|shortcuts|report|show|push|export|import|doctor|ui`.
+"""`paqa init|build|check|audit|shortcuts|report|show|push|export|import|doctor|ui`.
 
 Imports nothing heavy until a command is chosen.
 """
@@ -29,6 +29,10 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"paqa {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
+    init = commands.add_parser("init", help="write a recipe with every key, its default and what it means")
+    init.add_argument("given", nargs="?", type=Path, metavar="FOLDER|FILE.toml", help="recordings, or what to write")
+    init.add_argument("--out", type=Path, metavar="FILE.toml", help="what to write (default: NAME.toml, recipe.toml)")
+
     build = commands.add_parser("build", help="from recordings to PAQA Parquet shards")
     build.add_argument("recipe", nargs="?", type=Path, help="a recipe.toml")
     build.add_argument("--audio", type=Path, metavar="FOLDER", help="a folder of recordings, instead of a recipe")
@@ -40,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--models", type=Path, metavar="DIR", help="where weights lie that no package ships")
     build.add_argument("--device", default="cpu", help="of engines on torch: cpu (default), cuda, cuda:1")
     build.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe")
+    build.add_argument("--audit", action="store_true", help="then measure what was heard against the truth")
+    build.add_argument("--report", action="store_true", help="then write DIR/report, to be looked at in a browser")
     build.add_argument("--quiet", action="store_true", help="no progress")
 
     check = commands.add_parser("check", help="validate shards: schema, audio, lineage, rationale round trip, balance")
@@ -124,6 +130,14 @@ def check_device(device: str) -> None:
         raise PaqaError(f"--device {device}: torch finds {', '.join(['cpu', *found])}; name one of these")
 
 
+def run_init(args: argparse.Namespace) -> int:
+    """`paqa init`."""
+    from paqa import init
+
+    print(init.said(init.write(args.given, args.out)))
+    return 0
+
+
 def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
     from paqa import recipe as recipes
@@ -151,11 +165,16 @@ def run_build(args: argparse.Namespace) -> int:
         from flows.build import launch
         from paqa.summary import text
 
-        done = launch(recipe, out, home(out), server, store, args.workers, args.threads, args.device, args.quiet)
+        after = {"audit": args.audit, "report": args.report}
+        done = launch(
+            recipe, out, home(out), server, store, args.workers, args.threads, args.device, args.quiet, **after
+        )
     finally:
         server.stop()
     print(f"\n{text(done)}\n")
     shown = shlex.quote(str(out))
+    if args.report:
+        print(f"report:       {out / 'report' / 'index.html'}")
     print(f"look at one:  paqa show {shown}\nvalidate:     paqa check {shown}")
     print(f"in Python:    datasets.load_dataset({str(out)!r})  (decoding there wants FFmpeg: apt-get install ffmpeg)")
     return 0
@@ -172,20 +191,13 @@ def run_check(args: argparse.Namespace) -> int:
 
 def run_audit(args: argparse.Namespace) -> int:
     """`paqa audit`."""
-    import json
+    from paqa import audit_table, audited, plots
 
-    from paqa import audit, audit_table, heard_answers, plots
-    from paqa.truth import opened, pairs
-
-    known = list(pairs(args.dir))
-    report = audit.measure(known)
-    heard = {pair.clip_id: pair.heard for pair in known}
-    answers = heard_answers.measure(heard_answers.rows(args.dir), heard, opened(args.dir)[0])
+    report, answers = found = audited.measure(args.dir)
     print(audit_table.table(report))
     print(audit_table.answers(answers))
     if args.json:
-        figures = audit.to_dict(report) | {"heard_answers": audit.plain(answers)}
-        args.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        audited.save(found, args.json)
     if args.plots:
         print(f"drawn: {', '.join(str(path) for path in plots.save(report, args.plots))}")
     return 0
@@ -282,6 +294,7 @@ def run_ui(args: argparse.Namespace) -> int:
 
 
 COMMANDS = {
+    "init": run_init,
     "build": run_build,
     "check": run_check,
     "audit": run_audit,

@@ -1,8 +1,9 @@
 """`paqa push`: a build to a dataset repository on the Hugging Face Hub, in steps that may stop anywhere.
 
 Shards are only ever added: a name says its content, so what is there already is not sent again. They are committed in
-batches; the card, which names the shards of the release, comes last, then a tag. So whatever dies on the way, readers
-see the release before, and the same command goes on. The Hub's state decides what is left to do, nothing local.
+batches; the card, which names the shards of the release, comes last with LICENSE.md, then a tag. So whatever dies on
+the way, readers see the release before, and the same command goes on. The Hub's state decides what is left to do,
+nothing local. Nothing else of the folder is sent: no report, no quarantine, no audit.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paqa import release, shard
 from paqa.errors import PaqaError
+from paqa.release import CARD
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 FILES_A_COMMIT = 50  # the Hub asks for 50 to 100
 BYTES_A_COMMIT = 10_000_000_000  # what is lost, at most, where the Hub forgets files that were sent but not committed
 UPLOADS = 2  # files sent at a time
-CARD = "README.md"
 KIND = "dataset"
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
 SHARD = re.compile(rf"data/(?:{'|'.join(shard.SPLITS)})-[0-9a-f]+\.parquet")
@@ -59,12 +60,17 @@ class Plan:
     present: tuple[Path, ...]
     superseded: tuple[str, ...]  # shards there that this build does not have
     prune: bool
-    card: str
+    texts: dict[str, str]  # the card and what it links to, by name
     tag: str | None  # None where the last release is this one
 
     @property
     def changes(self) -> bool:
-        return bool(self.new or self.card != self.remote.card or self.tag or (self.prune and self.superseded))
+        return bool(self.new or self.unlike(self.remote) or self.tag or (self.prune and self.superseded))
+
+    def unlike(self, remote: Remote) -> list[str]:
+        """The names of texts that a repository lacks or has otherwise."""
+        data = {name: text.encode() for name, text in self.texts.items()}
+        return [name for name in data if not (name in remote.files and _holds(data[name], remote.files[name]))]
 
 
 def connect(endpoint: str | None = None, token: str | None = None) -> HfApi:
@@ -149,8 +155,8 @@ def plan(
     """
     if not NAME.fullmatch(repo):
         raise PaqaError(f"{repo!r}: expected the name of a dataset repository, ORG/NAME")
-    paths = shard.files(folder)
-    card = release.render(folder)
+    paths = shard.built(folder)
+    texts = release.render(folder)
     with understood(repo):
         remote = look(repo, api)
     _refuse(repo, remote, public)
@@ -164,9 +170,8 @@ def plan(
             )
     names = {f"data/{p.name}" for p in paths}
     gone = tuple(sorted(n for n in remote.files if n.startswith("data/") and n not in names))
-    changes = bool(new or card != remote.card or (prune and gone))
-    chosen = _tag(remote, tag, changes)
-    return Plan(repo, public, remote, new, present, gone, prune, card, chosen)
+    untagged = Plan(repo, public, remote, new, present, gone, prune, texts, None)
+    return replace(untagged, tag=_tag(remote, tag, untagged.changes))
 
 
 def look(repo: str, api: HfApi) -> Remote:
@@ -235,6 +240,10 @@ def same(read: Callable[[], bytes], sha256: str, size: int, there: RepoFile) -> 
     return there.blob_id == hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
+def _holds(data: bytes, there: RepoFile) -> bool:
+    return same(lambda: data, hashlib.sha256(data).hexdigest(), len(data), there)
+
+
 def batches(paths: Sequence[Path]) -> list[list[Path]]:
     """Files in commits of at most FILES_A_COMMIT and BYTES_A_COMMIT (a larger file stands alone)."""
     groups: list[list[Path]] = []
@@ -259,7 +268,7 @@ def push(plan: Plan, api: HfApi, report: Callable[[str], None] = lambda line: No
         size = sum(p.stat().st_size for p in group)
         report(f"sent {len(group)} shards, {megabytes(size)} (commit {number} of {len(groups)})")
     head = publish(plan, api, head)
-    report(f"verified {len(plan.new) + len(plan.present)} shards and the card")
+    report(f"verified {len(plan.new) + len(plan.present)} shards and {' and '.join(plan.texts)}")
     return head
 
 
@@ -286,10 +295,10 @@ def send(plan: Plan, paths: Sequence[Path], api: HfApi, message: str) -> str:
 
 
 def publish(plan: Plan, api: HfApi, head: str | None) -> str:
-    """The card (and with it the release) onto the commit `head`, then its check, then its tag; returns the commit."""
+    """The texts (and with them the release) onto the commit `head`, their check, then a tag; returns the commit."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    operations: list[Any] = [] if plan.card == plan.remote.card else [CommitOperationAdd(CARD, plan.card.encode())]
+    operations: list[Any] = [CommitOperationAdd(n, plan.texts[n].encode()) for n in plan.unlike(plan.remote)]
     operations += [CommitOperationDelete(name) for name in plan.superseded if plan.prune]
     with understood(plan.repo):
         if operations:
@@ -303,14 +312,13 @@ def publish(plan: Plan, api: HfApi, head: str | None) -> str:
 
 
 def verify(plan: Plan, now: Remote) -> None:
-    """PaqaError where the Hub does not hold exactly what the plan says: sizes and hashes of shards and card."""
+    """PaqaError where the Hub does not hold exactly what the plan says: sizes and hashes of shards and texts."""
     wrong = []
     for path in (*plan.present, *plan.new):
         there = now.files.get(f"data/{path.name}")
         if there is None or not same(path.read_bytes, digest(path), path.stat().st_size, there):
             wrong.append(path.name)
-    if now.card != plan.card:
-        wrong.append(CARD)
+    wrong += plan.unlike(now)
     if wrong:
         shown = ", ".join(wrong[:3])
         raise PaqaError(f"{plan.repo}: {len(wrong)} files are not as they were sent ({shown}); run the command again")
@@ -345,8 +353,11 @@ def text(plan: Plan) -> str:
 
 
 def _difference(plan: Plan) -> list[str]:
-    """The card's unified diff."""
-    before, after = plan.remote.card.splitlines(), plan.card.splitlines()
-    if before == after:
-        return ["card         unchanged"]
-    return ["card", *difflib.unified_diff(before, after, f"{plan.repo}/{CARD}", f"new {CARD}", lineterm="", n=1)]
+    """What becomes of the texts, with the card's unified diff."""
+    unlike = plan.unlike(plan.remote)
+    lines = [
+        f"{name:<12} {'unchanged' if name not in unlike else 'changed' if name in plan.remote.files else 'new'}"
+        for name in plan.texts
+    ]
+    before, after = plan.remote.card.splitlines(), plan.texts[CARD].splitlines()
+    return [*lines, *difflib.unified_diff(before, after, f"{plan.repo}/{CARD}", f"new {CARD}", lineterm="", n=1)]

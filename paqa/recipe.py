@@ -29,10 +29,10 @@ Names = str | tuple[str, ...]  # of sources; a constrained string in such a unio
 class SourceConfig:
     """Where recordings come from. `use = "material"` keeps them for mixing only and asks nothing about them."""
 
-    name: Name
-    type: str  # a name from paqa.sources.SOURCES
+    name: Name  # what mixes and rows call it
+    type: str  # its layout: folder, jsonl, hub or another of the README's table
     path: str  # relative to the recipe's folder
-    use: Literal["clips", "material"] = "clips"
+    use: Literal["clips", "material"] = "clips"  # to be asked about, or kept for mixing only
     answers: AnswersFrom = "heard"  # where answers come from when a recording has truth
     license: str = "unknown"  # for rows that state none
     limit: Positive | None = None  # at most this many rows, drawn by the digests of their ids
@@ -44,11 +44,11 @@ class SourceConfig:
 class MixConfig:
     """Scenes composed from material, with exact truth."""
 
-    name: Name
-    scenes: Positive
+    name: Name  # what its scenes' ids begin with
+    scenes: Positive  # how many
     speech: Names | None = None  # one or more sources of utterances
     background: Names | None = None  # one or more sources of sounds
-    speakers: Counts = (1, 3)
+    speakers: Counts = (1, 3)  # voices a scene, at least and at most, as all pairs here
     turns: Counts = (2, 6)  # utterances a scene, at least one a speaker
     pause_ms: Counts = (150, 900)  # silence between turns
     overlap: Unit = 0.0  # share of speaker changes at which the next turn starts early
@@ -56,8 +56,8 @@ class MixConfig:
     sounds: Counts = (1, 3)  # occurrences of background sounds
     repeat: Unit = 0.25  # share of scenes in which one sound is heard several times
     bed: Unit = 0.0  # share of dialogues over one continuous sound instead, cut to their length
-    snr_db: Range = (0.0, 20.0)
-    answers: AnswersFrom = "truth"
+    snr_db: Range = (0.0, 20.0)  # speech over background
+    answers: AnswersFrom = "truth"  # where answers come from
     tasks: tuple[str, ...] = ()  # families of questions to ask about its scenes, all of them where none is named
 
     def sources(self, role: Literal["speech", "background"]) -> tuple[str, ...]:
@@ -70,8 +70,8 @@ class MixConfig:
 class AudioConfig:
     """The form every clip is brought into before anything listens."""
 
-    rate: Annotated[int, Meta(ge=8000, le=48000)] = 16000
-    channels: Literal[1, 2] = 1
+    rate: Annotated[int, Meta(ge=8000, le=48000)] = 16000  # Hz
+    channels: Literal[1, 2] = 1  # mono or stereo
     max_clip_ms: Annotated[int, Meta(ge=1000, le=300_000)] = 30_000  # longer recordings are cut at silences
     min_clip_ms: Count = 500  # shorter ones are quarantined
     max_file_ms: Positive = 6 * 3_600_000  # a file that decodes to more is refused
@@ -86,20 +86,20 @@ class HearConfig:
     no second hearing.
     """
 
-    engine: str | None = None
-    stem: Stem | None = None
-    align: Stem | None = None
-    params: dict[str, Any] = field(default_factory=dict)
+    engine: str | None = None  # any engine of either profile for this stage
+    stem: Stem | None = None  # what it listens to
+    align: Stem | None = None  # transcribe only: a second hearing, on this stem, for word times and disagreements
+    params: dict[str, Any] = field(default_factory=dict)  # of the engine, see its Params; paqa doctor names files
 
 
 @dataclass(frozen=True)
 class HearConfigs:
     """The four listening stages."""
 
-    separate: HearConfig = HearConfig()
-    diarize: HearConfig = HearConfig()
-    tag: HearConfig = HearConfig()
-    transcribe: HearConfig = HearConfig()
+    separate: HearConfig = HearConfig()  # speech from its background
+    diarize: HearConfig = HearConfig()  # who speaks when
+    tag: HearConfig = HearConfig()  # what sounds
+    transcribe: HearConfig = HearConfig()  # what is said
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ PROFILES: dict[str, dict[Stage, Listening]] = {
 class QuestionsConfig:
     """How many questions of which kind."""
 
-    per_clip: Positive = 8
-    choices: Annotated[int, Meta(ge=2, le=8)] = 4
+    per_clip: Positive = 8  # at most
+    choices: Annotated[int, Meta(ge=2, le=8)] = 4  # of a question, where the scene has as many
     skip: tuple[str, ...] = ()  # templates left out, by name
     none_rate: Unit = 0.1  # share of the questions fit for it whose right choice is "None of these"
     open_rate: Unit = 0.1  # share of the questions fit for it that come without choices
@@ -145,7 +145,7 @@ class QuestionsConfig:
 class BenchmarkConfig:
     """A benchmark that nothing of may be in the build: a JSON file of questions, a folder of recordings, or both."""
 
-    name: Name
+    name: Name  # what quarantine calls it
     questions: str | None = None  # relative to the recipe's folder: .json or .jsonl as MMAU, MMAR, MMSU, AVQA have it
     audio: str | None = None  # likewise: a folder
     similarity: Unit = 0.9  # of the wordings, from which a question with the same choices is a copy
@@ -180,8 +180,8 @@ class GatesConfig:
 class SplitConfig:
     """Shares of groups (recordings, speakers) on each side; the rest is train."""
 
-    validation: Unit = 0.05
-    test: Unit = 0.1
+    validation: Unit = 0.05  # share of the groups
+    test: Unit = 0.1  # share of the groups
     speakers: bool = True  # a source's named speakers are on one side only; what would leak is quarantined
 
 
@@ -189,27 +189,27 @@ class SplitConfig:
 class ShardConfig:
     """The size of the Parquet files."""
 
-    max_mb: Annotated[int, Meta(ge=1, le=500)] = 400
-    row_group_mb: Annotated[int, Meta(ge=1, le=100)] = 40
+    max_mb: Annotated[int, Meta(ge=1, le=500)] = 400  # of a file
+    row_group_mb: Annotated[int, Meta(ge=1, le=100)] = 40  # of what a reader takes into memory at a time
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A whole build."""
 
-    name: Name
-    sources: tuple[SourceConfig, ...]
-    description: str = ""
+    name: Name  # of the dataset
+    sources: tuple[SourceConfig, ...]  # where recordings come from, at least one
+    description: str = ""  # for the card and the report
     license: str | None = None  # that the dataset shall come under; what does not permit it is quarantined
-    seed: int = 0
-    profile: Literal["embedded", "paper"] = "embedded"
-    mix: tuple[MixConfig, ...] = ()
-    audio: AudioConfig = AudioConfig()
+    seed: int = 0  # another one draws other scenes, questions and wordings
+    profile: Literal["embedded", "paper"] = "embedded"  # the engines that listen
+    mix: tuple[MixConfig, ...] = ()  # scenes composed from material
+    audio: AudioConfig = AudioConfig()  # the form of the clips
     hear: HearConfigs = HearConfigs()  # changes to the profile
-    questions: QuestionsConfig = QuestionsConfig()
-    gates: GatesConfig = GatesConfig()
-    split: SplitConfig = SplitConfig()
-    shard: ShardConfig = ShardConfig()
+    questions: QuestionsConfig = QuestionsConfig()  # what is asked
+    gates: GatesConfig = GatesConfig()  # what falls out
+    split: SplitConfig = SplitConfig()  # train, validation and test
+    shard: ShardConfig = ShardConfig()  # the files
     folder: str = "."  # set on loading: what relative paths are relative to
 
     def hearing(self, stage: Stage) -> Listening:

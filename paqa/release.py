@@ -8,26 +8,22 @@ being sent, and a shard that a later build replaces can stay where it is.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pyarrow.parquet as pq
 
-from paqa import card, shard, shortcuts, summary, truth
+from paqa import card, portable, rights, shard, shortcuts, summary, truth
 from paqa.errors import PaqaError
 from paqa.shard import SPLITS
 from paqa.types import Item
 
+CARD, LICENSES = "README.md", "LICENSE.md"
 AUDIT = "audit.json"  # beside the shards, as `paqa audit DIR --json DIR/audit.json` writes it
 COLUMNS = [name for name in Item.__dataclass_fields__ if name != "scene"]
-HUB_LICENSES = (
-    *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-2.0", "cc-by-3.0", "cc-by-4.0"),
-    *("cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0"),
-    *("cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "gpl-2.0", "gpl-3.0", "lgpl-3.0", "agpl-3.0", "odbl"),
-)  # identifiers of the Hub's documentation, "Licenses"; more exist there
 CITATION = """\
 ```bibtex
 @misc{wang2026listenpausereasonperceptiongrounded,
@@ -59,7 +55,7 @@ def read(folder: Path) -> Shards:
     files: dict[str, list[Path]] = {}
     rows: dict[str, int] = {}
     unpacked: dict[str, int] = {}
-    for path in shard.files(folder):
+    for path in shard.built(folder):
         file = shard.open_shard(path)
         split = path.name.partition("-")[0]
         if split not in SPLITS:
@@ -76,14 +72,20 @@ def read(folder: Path) -> Shards:
     return Shards(tuple(items), tuple(sorted(languages)), {s: files[s] for s in order}, rows, unpacked)
 
 
-def render(folder: Path) -> str:
-    """The README.md of a release; PaqaError where the folder holds no finished build."""
+def render(folder: Path) -> dict[str, str]:
+    """The texts of a release by name: the card and LICENSE.md, which it links to.
+
+    PaqaError where the folder holds no finished build, or rows that do not permit what the recipe wants, or that tell
+    of this machine's folders.
+    """
     from huggingface_hub import DatasetCardData
 
     recipe, _, clips = truth.opened(folder)
     found = read(folder)
+    permitted(folder, found.items, recipe.license)
     about = {item.clip_id for item in found.items}
     done = replace(summary.load(folder), **summary.counted(found.items))
+    done = replace(done, license=rights.of_dataset(found.items, recipe.license))
     known = [clip for clip in clips if clip.id in about]
     done = replace(done, clips=len(known), audio_s=round(sum(c.duration_ms for c in known) / 1000, 1))
     if len(known) < len(about):
@@ -93,7 +95,28 @@ def render(folder: Path) -> str:
     data = DatasetCardData(**{**header, **_header(found)}, ignore_metadata_errors=False)
     _features(found).to_dataset_card_data(data)
     sections = [*_recipe(folder), *_quality(folder), *_limits(found), "## Citation", "", CITATION, ""]
-    return f"---\n{data.to_yaml(line_break=chr(10))}\n---\n\n{body.strip()}\n\n" + "\n".join(sections)
+    text = f"---\n{data.to_yaml(line_break=chr(10))}\n---\n\n{body.strip()}\n\n" + "\n".join(sections)
+    return {CARD: text, LICENSES: card.licenses(recipe, done, known, found.items)}
+
+
+def permitted(folder: Path, items: Sequence[Item], wanted: str | None) -> None:
+    """PaqaError where material does not permit a dataset under `wanted`, or a row names a path of this machine."""
+    refused = {
+        item.id: why for item in items if wanted for t in rights.texts(item) if (why := rights.refusal(t, wanted))
+    }
+    if refused:
+        name, why = next(iter(refused.items()))
+        raise PaqaError(
+            f"{folder}: {len(refused)} of {len(items)} rows may not be published under {wanted}, which the recipe "
+            f"names, e.g. {name} ({why}); see all with: paqa check {folder}; then build again, which leaves them out"
+        )
+    for item in items:
+        named = (item.id, item.clip_id, item.source, item.group, *(o.uri for o in item.origins))
+        if path := next(filter(portable.is_local, named), None):
+            raise PaqaError(
+                f"{folder}: {item.id} names a path of this machine, {path}; expected one relative to its source; "
+                "build again (a list's absolute paths are cut below its folder since), or correct the list"
+            )
 
 
 def split(text: str) -> tuple[dict[str, Any], str]:
@@ -110,17 +133,8 @@ def split(text: str) -> tuple[dict[str, Any], str]:
 def _header(found: Shards) -> dict[str, Any]:
     """What replaces or adds to the header of the build's card."""
     listed = [{"split": s, "path": [f"data/{p.name}" for p in paths]} for s, paths in found.files.items()]
-    more: dict[str, Any] = {"configs": [{"config_name": "default", "data_files": listed}], **_license(found.items)}
+    more: dict[str, Any] = {"configs": [{"config_name": "default", "data_files": listed}]}
     return more | ({"language": list(found.languages)} if found.languages else {})
-
-
-def _license(items: tuple[Item, ...]) -> dict[str, str]:
-    """The Hub's identifier where all rows have one licence that it knows; else each row has its own."""
-    names = {item.license for item in items}
-    name = names.pop().lower().removesuffix("-only") if len(names) == 1 else ""
-    if name in HUB_LICENSES:
-        return {"license": name}
-    return {"license": "other", "license_name": "see-column-license"}
 
 
 def _features(found: Shards) -> Any:
@@ -144,7 +158,7 @@ def _recipe(folder: Path) -> list[str]:
     """The recipe that made it, without this machine's paths."""
     recipe = json.loads((folder / "recipe.json").read_bytes())
     recipe.pop("folder", None)
-    shown = json.dumps(_portable(recipe), indent=1, ensure_ascii=False)
+    shown = json.dumps(portable.value(recipe), indent=1, ensure_ascii=False)
     return [
         "## Recipe",
         "",
@@ -157,19 +171,6 @@ def _recipe(folder: Path) -> list[str]:
         "</details>",
         "",
     ]
-
-
-def _portable(value: Any) -> Any:
-    """The value with absolute paths cut down to their last part."""
-    if isinstance(value, Mapping):
-        return {key: _portable(v) for key, v in value.items()}
-    if isinstance(value, list):
-        return [_portable(v) for v in value]
-    if isinstance(value, str):
-        for kind in (PurePosixPath, PureWindowsPath):
-            if kind(value).is_absolute() or value.startswith("~"):
-                return kind(value).name
-    return value
 
 
 def _quality(folder: Path) -> Iterator[str]:

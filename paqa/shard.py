@@ -215,6 +215,18 @@ def files(folder: Path) -> list[Path]:
     return found
 
 
+def built(folder: Path) -> list[Path]:
+    """The shards of a build; PaqaError also where they hold no scenes, as those of `paqa import` do."""
+    found = files(folder)
+    if "scene" not in open_shard(found[0]).schema_arrow.names:
+        raise PaqaError(
+            f"{folder}: its rows have no scene (paqa import made them), so nothing says when what is heard; to ask "
+            "their questions of what is heard, name the JSONL in a source of type questions (paqa init writes a "
+            "recipe) and run: paqa build RECIPE.toml"
+        )
+    return found
+
+
 def rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """All rows of a build as dicts, row group by row group; leave `audio` out of `columns` to read no audio."""
     for path in files(folder):

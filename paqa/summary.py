@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from paqa.hear import Spent
 from paqa.recipe import Recipe
 from paqa.store import write_atomically
 from paqa.types import Clip, Item, Quarantined
+
+EXAMPLES = 3  # of what fell out for a reason, in the UI
 
 
 @dataclass(frozen=True)
@@ -151,19 +154,40 @@ def load(out: Path) -> Summary:
     return found
 
 
-def stage_rows(done: Summary) -> list[dict[str, Any]]:
-    """One dict per stage, for tables."""
-    return [
-        {
-            "stage": s.name,
-            "clips": s.clips,
-            "audio s": round(s.audio_s, 1),
-            "model s": round(s.model_s, 2),
-            "total s": round(s.total_s, 2),
-            "real-time factor": None if s.real_time_factor is None else round(s.real_time_factor, 4),
-        }
-        for s in done.stages
-    ]
+def stage_rows(stages: Mapping[str, Stage], walked: Sequence[tuple[str, int, str, float]]) -> list[dict[str, Any]]:
+    """One dict per stage in order, for tables; `walked` has name, number and unit of what was done, and seconds."""
+    return [_stage_row(stages.get(name, Stage(name)), n, unit, seconds) for name, n, unit, seconds in walked]
+
+
+def _stage_row(stage: Stage, done: int, unit: str, seconds: float) -> dict[str, Any]:
+    factor = stage.real_time_factor if stage.model_s else None
+    return {
+        "stage": stage.name,
+        "done": f"{done} {unit}",
+        "seconds": round(seconds, 1),
+        "audio s": round(stage.audio_s, 1) or "",
+        "engine s": round(stage.model_s, 1) or "",
+        "real-time factor": "" if factor is None else round(factor, 4),
+    }
+
+
+def quarantine_markdown(lost: Sequence[Quarantined]) -> str:
+    """What fell out as a Prefect artifact: counts by stage and reason, the most frequent first, then some examples."""
+    table: dict[tuple[str, str], list[Quarantined]] = defaultdict(list)
+    for row in sorted(dict.fromkeys(lost), key=lambda q: q.id):
+        table[row.stage, row.reason].append(row)
+    ordered = sorted(table.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+    lines = ["# What fell out", "", "| stage | reason | rows |", "|---|---|---|"]
+    lines += [f"| {stage} | {reason} | {len(own)} |" for (stage, reason), own in ordered]
+    for (_, reason), own in ordered:
+        lines += ["", f"**{reason}**, for example", ""]
+        lines += [f"- `{row.id}`: {_plain(row.detail.removeprefix(f'{row.id}: '))}" for row in own[:EXAMPLES]]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text of others, with nothing in it that Markdown would take for its own."""
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(text.split()))
 
 
 def facts(done: Summary) -> list[tuple[str, str]]:
@@ -212,6 +236,7 @@ def text(done: Summary) -> str:
 
 
 def markdown(done: Summary) -> str:
-    """The summary as a Prefect artifact."""
-    rows = "\n".join(f"| {label} | {value} |" for label, value in facts(done))
-    return f"# {done.name}\n\n| | |\n|---|---|\n{rows}\n"
+    """The summary as a Prefect artifact; a list, since the UI does not break lines in tables."""
+    rows = "\n".join(f"- **{label}** {_plain(value)}" for label, value in facts(done))
+    warned = "".join(f"\n> **Warning:** {_plain(warning)}\n" for warning in done.warnings)
+    return f"# {done.name}\n{warned}\n{rows}\n"

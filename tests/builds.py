@@ -6,13 +6,13 @@ import msgspec
 import numpy as np
 from strategies import LABELS, SENTENCES
 
-from paqa import ontology, rationale, shard, summary
+from paqa import __version__, ontology, rationale, shard, summary
 from paqa.audio import digest, flac, quantize
 from paqa.questions import generate
 from paqa.recipe import QuestionsConfig, Recipe, ShardConfig, SourceConfig
 from paqa.reflect import compare, reflect
 from paqa.store import key, write_atomically
-from paqa.types import Audio, Clip, Event, HeardBy, Item, Scene, Turn, Word
+from paqa.types import Audio, Clip, Event, HeardBy, Item, Origin, Scene, Turn, Word
 
 RATE = 16_000
 SAID = [text for text in SENTENCES if text and "<" not in text and len(text) < 80]
@@ -52,6 +52,8 @@ def noise(name, seconds=10.0):
 def rows(clip, config):
     """The items of a clip: open-ended ones and reflected ones among them."""
     made = []
+    place = (clip.id, clip.uri, 0, clip.duration_ms, clip.sha256, clip.source, clip.license)
+    whole = Origin("recording", clip.corpus, *place)
     for n, question in enumerate(generate(clip.truth, config, 1)):
         told = reflect(clip.truth, question, compare(clip.truth, []), config, 1)
         text = rationale.render(clip.truth, question, n, told)
@@ -63,19 +65,24 @@ def rows(clip, config):
                 reflected=told is not None, reflection=told.origin if told else None, audio_dependence=None,
                 source=clip.source, license=clip.license, group=clip.group, split=clip.split, answers_from="truth",
                 heard_by=HEARD_BY, key=key("item", clip.sha256, question.id, text), difficulty=0.3,
+                origins=(whole,), paqa_version=__version__,
             )
         )  # fmt: skip
     return made
 
 
-def make(folder, clips=9, per_clip=4, seconds=10.0, max_mb=1, name="made", license="CC-BY-4.0"):
-    """A finished build of `clips` clips, a third of them for testing; the same call gives the same bytes."""
+def make(folder, clips=9, per_clip=4, seconds=10.0, max_mb=1, name="made", license="CC-BY-4.0", wanted=None):
+    """A finished build of `clips` clips, a third of them for testing; the same call gives the same bytes.
+
+    `wanted` is the licence that its recipe names; its rows have `license`.
+    """
     config = QuestionsConfig(per_clip=per_clip, open_rate=0.3, reflect=0.5)
     recipe = Recipe(
         name=name,
         sources=(SourceConfig("voices", "folder", "/home/somebody/secret/recordings"),),
         questions=config,
         shard=ShardConfig(max_mb=max_mb, row_group_mb=1),
+        license=wanted,
         folder="/home/somebody/secret",
     )
     made, items, store = [], [], {}

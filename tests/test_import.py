@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from paqa import released, shard
 from paqa.audio import flac, read_flac
+from paqa.cli import main
 from paqa.errors import PaqaError, Rejected
 from paqa.train.rewards import accuracy
 
@@ -66,6 +67,20 @@ def test_a_good_row_is_taken_as_it_is(tmp_path):
     assert read["repairs"] == []
     assert read["audio"] == {"bytes": None, "path": "/cluster/set/audio/clip_0.wav"}
     assert found.lost == []
+
+
+@pytest.mark.parametrize("command", ["report", "check", "show", "push", "export"])
+def test_what_needs_scenes_says_so_of_imported_rows(tmp_path, command, capsys):
+    imported(tmp_path, row())
+    arguments = {"push": ["made/up"], "export": [str(tmp_path / "new")]}.get(command, [])
+    first = ["export", "trl"] if command == "export" else [command]
+    assert main([*first, str(tmp_path / "out"), *arguments]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"paqa {command}: {tmp_path / 'out'}: its rows have no scene")
+    assert "paqa build RECIPE.toml" in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "out" / "report").exists()
 
 
 @pytest.mark.parametrize(

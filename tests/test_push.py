@@ -3,19 +3,23 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from builds import make
 from conftest import ROOT
 from fakehub import Hub, free_port
 
-from paqa import hub, release, shard
+from paqa import card, hub, release, shard, summary, truth
 from paqa.errors import PaqaError
+from paqa.types import Origin
 
 REPO = "paqa-lab/made"
 TOKEN = "hf_writesecret123"
+TEXTS = {"README.md", "LICENSE.md"}
 LOOPBACK = """
 import socket
 known = socket.socket.connect
@@ -92,10 +96,10 @@ def test_a_fresh_push_is_private_complete_and_tagged(server, built):
     assert repo["private"]
     assert repo["tags"] == {"v1": repo["head"]}
     files = remote_files(server)
-    assert set(files) == names(built) | {"README.md"}
+    assert set(files) == names(built) | TEXTS
     assert {files[f"data/{p.name}"]["oid"] for p in shard.files(built)} == {hub.digest(p) for p in shard.files(built)}
     assert sorted(server.sent()) == sorted(hub.digest(p) for p in shard.files(built))
-    assert "verified 5 shards and the card" in done.stdout
+    assert "verified 5 shards and README.md and LICENSE.md" in done.stdout
 
 
 def test_no_token_and_no_path_of_this_machine_in_what_is_public(server, built):
@@ -105,6 +109,85 @@ def test_no_token_and_no_path_of_this_machine_in_what_is_public(server, built):
     for secret in (TOKEN, "/home/somebody", str(built)):
         assert secret not in said
     assert '"path": "recordings"' in card.read_text()
+
+
+def test_nothing_beside_the_release_is_sent(server, built, tmp_path):
+    """Neither what is for this machine's eyes, nor its paths in what is sent."""
+    folder = tmp_path / "made"
+    shutil.copytree(built, folder)
+    said = {"report/index.html", "report/media/0.js", "data/notes.txt", "data/.part", "audit.json.bak", ".lock"}
+    for name in said:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("/home/somebody/secret")
+    done = json.loads((folder / "build.json").read_text())
+    warned = done | {"warnings": [f"look with: paqa shortcuts {folder}"], "store": "/home/somebody/store"}
+    (folder / "build.json").write_text(json.dumps(warned))
+    push(server, folder, "--yes")
+    files = remote_files(server)
+    assert set(files) == names(built) | TEXTS
+    texts = "".join((server.root / "blobs" / files[name]["oid"]).read_text() for name in TEXTS)
+    texts += "".join(json.dumps({k: v for k, v in r.items() if k != "audio"}) for r in shard.rows(folder))
+    assert "/home/" not in texts
+    assert str(tmp_path) not in texts
+    assert all(not r["audio"]["path"].startswith("/") for r in shard.rows(folder, ["audio"]))
+
+
+def test_the_card_links_to_a_licence_file_that_is_there(server, tmp_path):
+    folder = make(tmp_path / "made", clips=3, license="CC0-1.0; LAL-1.2")
+    push(server, folder, "--yes")
+    files = remote_files(server)
+    card, licences = ((server.root / "blobs" / files[n]["oid"]).read_text() for n in ("README.md", "LICENSE.md"))
+    assert release.split(card)[0]["license_link"] == "LICENSE.md"
+    assert "LAL-1.2" in licences
+    assert "nothing to do" in push(server, folder, "--yes").stdout
+
+
+def test_a_licence_file_that_changed_is_sent_again(server, built):
+    push(server, built, "--yes")
+    repo = server.repo(REPO)
+    repo["commits"][repo["head"]]["files"].pop("LICENSE.md")
+    (server.root / "repos" / f"{REPO.replace('/', '--')}.json").write_text(json.dumps(repo))
+    assert "LICENSE.md   new" in push(server, built, "--yes").stdout
+    assert set(remote_files(server)) == names(built) | TEXTS
+    assert set(server.repo(REPO)["tags"]) == {"v1", "v2"}
+
+
+def test_rows_that_do_not_permit_the_licence_are_not_published(server, tmp_path):
+    folder = make(tmp_path / "made", clips=3, license="CC-BY-NC-4.0", wanted="CC-BY-4.0")
+    done = push(server, folder, "--yes", check=False)
+    assert done.returncode == 2
+    assert "may not be published under CC-BY-4.0" in done.stderr
+    assert "forbids commercial use" in done.stderr
+    assert "paqa check" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert server.repo(REPO) is None
+    allowed = make(tmp_path / "allowed", clips=3, license="CC-BY-4.0", wanted="CC-BY-NC-4.0")
+    assert "license: cc-by-nc-4.0" in push(server, allowed, "--yes").stdout
+
+
+def test_rows_that_name_a_path_of_this_machine_are_not_published(tmp_path):
+    folder = make(tmp_path / "made", clips=2)
+    found = release.read(folder).items
+    origin = Origin("recording", "voices", "a", "/home/somebody/a.wav", 0, 1000, "0" * 64, "mine", "CC0-1.0")
+    with pytest.raises(PaqaError, match="names a path of this machine, /home/somebody/a"):
+        release.permitted(folder, [replace(found[0], origins=(origin,))], None)
+    release.permitted(folder, found, None)
+
+
+def test_the_table_of_licences_stays_short(built):
+    found = release.read(built).items
+    many = [
+        replace(item, origins=tuple(
+            Origin("voice", "v", f"{n}-{k}", f"{n}/{k}.wav", 0, 1, "0" * 64, f"s{n}-{k}", f"terms {n} {k}")
+            for k in range(9)
+        )) for n, item in enumerate(found)
+    ]  # fmt: skip
+    recipe, _, clips = truth.opened(built)
+    done = summary.load(built)
+    short, whole = card.render(recipe, done, clips, many), card.licenses(recipe, done, clips, many)
+    assert len(short.partition("## Licences")[2].splitlines()) < 45
+    assert f"{9 * len(many) - card.NAMED} licences of fewer rows are in LICENSE.md" in short
+    assert whole.count("| terms ") == 2 * 9 * len(many)
 
 
 def test_what_was_pushed_is_read_back_streaming_too(server, built):
@@ -154,7 +237,7 @@ def test_a_server_that_dies_half_way_costs_nothing_that_was_sent(server, built):
     server.forget()
     server.start()
     push(server, built, "--yes")
-    assert set(remote_files(server)) == names(built) | {"README.md"}
+    assert set(remote_files(server)) == names(built) | TEXTS
     assert not complete & set(server.sent())
     assert len(server.sent()) == 5 - len(complete)
 
@@ -197,8 +280,8 @@ def test_after_growth_only_new_shards_are_sent(server, built, grown):
     repo = server.repo(REPO)
     assert set(repo["tags"]) == {"v1", "v2"}
     old = repo["commits"][repo["tags"]["v1"]]["files"]
-    assert {n: e for n, e in remote_files(server).items() if n in old and n != "README.md"} == {
-        n: e for n, e in old.items() if n != "README.md"
+    assert {n: e for n, e in remote_files(server).items() if n in old and n not in TEXTS} == {
+        n: e for n, e in old.items() if n not in TEXTS
     }
     code = f"""
 import datasets
@@ -217,7 +300,7 @@ def test_superseded_shards_stay_until_pruned(server, built, grown):
     assert gone <= set(remote_files(server))
     assert "removed from the release" in push(server, grown, "--prune").stdout
     push(server, grown, "--prune", "--yes")
-    assert set(remote_files(server)) == names(grown) | {"README.md"}
+    assert set(remote_files(server)) == names(grown) | TEXTS
     repo = server.repo(REPO)
     assert gone <= set(repo["commits"][repo["tags"]["v1"]]["files"])
 
@@ -359,7 +442,7 @@ hub.publish(plan, api, head)
     done = run(server, code, check=False)
     assert "somebody else changed it" in done.stderr
     push(server, built, "--yes")
-    assert {"notes.txt", "README.md"} <= set(remote_files(server))
+    assert {"notes.txt"} | TEXTS <= set(remote_files(server))
 
 
 def test_tags_name_one_release_each(server, built, grown):
@@ -387,7 +470,7 @@ finally:
     server.stop()
 """
     run(server, code)
-    assert set(remote_files(server)) == names(built) | {"README.md"}
+    assert set(remote_files(server)) == names(built) | TEXTS
     assert list(server.repo(REPO)["tags"]) == ["v1"]
     kept = b"".join(p.read_bytes() for p in (tmp_path / "home").rglob("*") if p.is_file())
     assert b"Release" in kept
@@ -395,7 +478,7 @@ finally:
 
 
 def test_the_card_has_what_the_hub_asks_for(built):
-    header, body = release.split(release.render(built))
+    header, body = release.split(release.render(built)["README.md"])
     assert header["license"] == "cc-by-4.0"
     assert header["language"] == ["en"]
     assert header["task_categories"] == ["audio-text-to-text"]
@@ -410,7 +493,7 @@ def test_the_card_has_what_the_hub_asks_for(built):
 
 def test_a_card_of_rows_with_different_licences(tmp_path):
     folder = make(tmp_path / "made", clips=3, license="CC0-1.0; LAL-1.2")
-    assert release.split(release.render(folder))[0]["license"] == "other"
+    assert release.split(release.render(folder)["README.md"])[0]["license"] == "other"
 
 
 def test_no_build_no_push(tmp_path):

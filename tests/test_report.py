@@ -13,14 +13,14 @@ from compose import composed
 from conftest import paqa
 from report import made, small
 
-from paqa import hear, rationale, shard
+from paqa import hear, rationale, scenes, shard
 from paqa.errors import PaqaError
 from paqa.report import cite
 from paqa.report.collect import AUDIT, opened
 from paqa.report.overview import histogram
 from paqa.report.write import compared, script, write
 from paqa.store import Store
-from paqa.types import Event, Scene, Turn, Word
+from paqa.types import Event, Quarantined, Scene, Turn, Word
 
 HOSTILE = '<script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">&amp;'
 
@@ -211,6 +211,32 @@ def test_shards_alone_are_enough(base, tmp_path):
     assert done.items > 0
     assert done.stems == 0
     assert "Only the shards are here" in done.notes[0]
+
+
+def test_a_report_names_no_folder_of_this_machine(base, tmp_path):
+    folder = tmp_path / "my build"
+    shutil.copytree(base, folder, ignore=shutil.ignore_patterns("report"))
+    done = json.loads((folder / "build.json").read_bytes())
+    said = f"look with: paqa shortcuts {folder}; then mend '/home/somebody/a b.toml' or ~/x/y."
+    (folder / "build.json").write_text(json.dumps(done | {"warnings": [said], "out": str(folder)}))
+    lost = Quarantined("a.wav", "decode", "broken_audio", f"{folder}/sub/a.wav: not at 1/2 of it", "0" * 64)
+    shard.write_table(folder / "quarantine.parquet", Quarantined, [lost])
+    text = (write(folder, tmp_path / "out").page.parent / "data" / "overview.js").read_text()
+    assert "look with: paqa shortcuts my build; then mend" in text
+    assert "a.wav: not at 1/2 of it" in text
+    assert not [path for path in (str(tmp_path), str(base), "/home", "~/") if path in text]
+
+
+def test_no_stem_is_decoded_for_levels_that_the_store_has(base, written, tmp_path, monkeypatch):
+    def decoded(*_):
+        raise AssertionError("decoded a stem")
+
+    monkeypatch.setattr(hear, "stem", decoded)
+    done = write(base, tmp_path / "out")
+    assert files(done.page.parent) == files(written.page.parent)
+    monkeypatch.setattr(scenes, "SNR", -1)  # a version whose levels the store does not have
+    with pytest.raises(AssertionError, match="decoded a stem"):
+        write(base, tmp_path / "other")
 
 
 def test_a_lost_stem_is_counted(base, tmp_path):

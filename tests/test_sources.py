@@ -276,6 +276,10 @@ SCENE = Scene(
 )  # fmt: skip
 
 
+def test_absolute_paths_are_cut_below_the_source(tmp_path: Path) -> None:
+    assert row(tmp_path, path=str(tmp_path / "clips" / "a.wav")).uri == "clips/a.wav"
+
+
 def test_window_renumbers_shifts_and_drops_cut_texts() -> None:
     part = window_truth(SCENE, "part", 2900, 5000)
     assert part.turns == (Turn(0, 2100, 1, "second"), Turn(1900, 2100, 2, ""))

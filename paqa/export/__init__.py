@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from paqa import shard
 from paqa.errors import PaqaError
 from paqa.export.job import AUDIO, SCENES, Job
 from paqa.shard import SPLITS
@@ -52,6 +53,7 @@ def export(
         raise PaqaError(f"--split {unknown[0]}: expected one of {', '.join(SPLITS)}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PaqaError(f"{out}: is not empty; name a new folder")
+    shard.built(folder)
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of an export that was stopped
     part.mkdir(parents=True)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
-from paqa import hear, scenes, shard, summary
+from paqa import hear, portable, scenes, shard, summary
 from paqa.audit import Report as Audit
 from paqa.errors import MissingObject, PaqaError
 from paqa.recipe import Recipe
@@ -86,22 +86,25 @@ class Build:
 
 def opened(folder: Path, store: str | None = None) -> Build:
     """The build in `folder`; `store` says where its store lies now. PaqaError where there are no shards."""
+    shard.built(folder)
     items = _items(folder)
     done, recipe = _json(folder, "build.json", summary.Summary), _json(folder, "recipe.json", Recipe)
     clips = {c.id: c for c in _rows(folder / "clips.parquet", Clip)}
+    here = [str(folder.resolve()), *([done.out, done.store] if done else []), *([recipe.folder] if recipe else [])]
+    lost = _rows(folder / "quarantine.parquet", Quarantined)
     notes: list[str] = []
     found = _store(recipe if clips else None, store or (done.store if done else None), notes)
     return Build(
         folder=folder,
         items=items,
         clips=clips,
-        quarantined=_rows(folder / "quarantine.parquet", Quarantined),
+        quarantined=[replace(q, detail=portable.prose(q.detail, *here)) for q in lost],
         done=done,
         recipe=recipe,
         audit=_json(folder, AUDIT, Audit),
         shortcuts=_json(folder, SHORTCUTS, Shortcuts),
         store=found,
-        notes=[*notes, *(done.warnings if done else ())],
+        notes=[portable.prose(note, *here) for note in (*notes, *(done.warnings if done else ()))],
     )
 
 

@@ -68,7 +68,7 @@ def recordings(config: SourceConfig, folder: Path) -> Found:
     """
     module, name = _module(config)
     source: Callable[[SourceConfig, Path], Found] = getattr(module, name)
-    found = _unique(config, source(config, folder / config.path))
+    found = _unique(config, _below_root(source(config, folder / config.path), root(config, folder)))
     return found if config.limit is None else _drawn(list(found), config.limit)
 
 
@@ -87,6 +87,14 @@ def _unique(config: SourceConfig, rows: Found) -> Found:
             found = quarantined(found.id, Rejected("duplicate_id", detail), f"{found.id} {found.uri}")
         elif isinstance(found, Recording):
             seen[found.id] = found.uri
+        yield found
+
+
+def _below_root(rows: Found, base: Path) -> Found:
+    """Rows whose list gives absolute paths, with paths below the source's folder: what is published names no other."""
+    for found in rows:
+        if isinstance(found, Recording) and Path(found.uri).is_absolute():
+            found = replace(found, uri=Path(found.uri).resolve().relative_to(base.resolve()).as_posix())
         yield found
 
 
