@@ -89,13 +89,3 @@ def ancestors(mid: str) -> frozenset[str]:
 def related(a: str, b: str) -> bool:
     """Whether two sounds are the same, or one is a kind of the other."""
     return a == b or a in ancestors(b) or b in ancestors(a)
-
-
-def siblings(mid: str) -> tuple[str, ...]:
-    """Other classes with a parent in common and neither a kind of the other: plausible distractors, depth first."""
-    family = set(parents(mid))
-    return tuple(
-        node.mid
-        for node in _nodes().values()
-        if node.is_class and family.intersection(node.parents) and not related(node.mid, mid)
-    )

@@ -67,15 +67,6 @@ def test_related_is_symmetric(a, b, expected):
     assert ontology.related(b, a) is expected
 
 
-def test_siblings_are_classes_and_unrelated():
-    near = ontology.siblings(DOG)
-    assert CAT in near
-    assert DOG not in near
-    assert not any(ontology.related(DOG, m) for m in near)
-    assert set(near) <= set(ontology.classes())
-    assert all(DOG in ontology.siblings(m) for m in near)
-
-
 def test_errors_say_what_to_do_next():
     with pytest.raises(PaqaError, match=r"did you mean .*Dog"):
         ontology.mid("dogs")

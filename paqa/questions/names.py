@@ -216,7 +216,7 @@ UNASKED = frozenset(
     ).split("|")
 )
 
-# Everyday sounds that fill up the choices when a sound has too few siblings.
+# Everyday sounds that fill up the choices where a build has too few kinds of sound.
 EVERYDAY = tuple(
     """Rain|Thunder|Wind|Waves, surf|Bark|Meow|Chirp, tweet|Crowing, cock-a-doodle-doo|Moo|Frog|Cricket
     |Baby cry, infant cry|Laughter|Cough|Sneeze|Snoring
