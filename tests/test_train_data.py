@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from paqa.errors import PaqaError  # noqa: E402
 from paqa.train.config import PauseConfig  # noqa: E402
 from paqa.train.data import Ears, Rows, Stream, audio_rows, order, pack, waits, with_pauses  # noqa: E402
-from paqa.train.model import Tree  # noqa: E402
+from paqa.train.tree import Tree  # noqa: E402
 
 
 @pytest.fixture(scope="module")

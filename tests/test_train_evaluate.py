@@ -12,13 +12,15 @@ import train_tiny as tiny
 torch = pytest.importorskip("torch")
 pytest.importorskip("jiwer")
 
+from paqa import rationale  # noqa: E402
 from paqa.errors import PaqaError  # noqa: E402
+from paqa.export import export  # noqa: E402
+from paqa.prompt import Asked  # noqa: E402
 from paqa.train import benchmarks, evaluate  # noqa: E402
 from paqa.train.benchmarks import Asking  # noqa: E402
 from paqa.train.cli import main  # noqa: E402
 from paqa.train.config import EvalConfig, PauseConfig  # noqa: E402
 from paqa.train.evaluate import Said, figures, heard, perceived  # noqa: E402
-from paqa.train.prompt import Asked  # noqa: E402
 from paqa.types import Event, Scene, Turn  # noqa: E402
 
 CHOICES = ("a dog barking", "a cat", "a bell", "rain")
@@ -160,6 +162,23 @@ def test_a_benchmark_is_answered_end_to_end(there, tmp_path):
     found = evaluate.run(replace(run, benchmark="mmau", questions=str(questions(tmp_path, "mmau"))))
     assert found["audio"]["rows"] == 2
     assert len(json.loads((tmp_path / "out" / "mmau-audio.json").read_text())) == 2
+
+
+@pytest.mark.parametrize(("name", "file"), [("mmau", "mmau-test.json"), ("mmar", "MMAR-meta.test.jsonl")])
+def test_what_export_writes_is_asked_and_answered(tmp_path, name, file):
+    """The rows of `paqa export` come back as they were, with the benchmark's answer keys beside."""
+    from builds import make
+
+    export(name, make(tmp_path / "build"), tmp_path / "lists")
+    run = EvalConfig(benchmark=name, questions=str(tmp_path / "lists" / file))
+    asked = benchmarks.read(run)
+    assert len(asked) > 3
+    assert asked[0].listen().shape == (160_000,)
+    told = [f"<RESPONSE>{rationale.response(a.answer_index, a.answer)}</RESPONSE>" for a in asked]
+    benchmarks.write(run, tmp_path / "answers.json", asked, told)
+    for row, a in zip(json.loads((tmp_path / "answers.json").read_text()), asked, strict=True):
+        assert row.items() >= a.raw.items()
+        assert {row[key] for key in benchmarks.KEYS[name]} == {a.raw["answer"]}
 
 
 def test_what_is_wrong_with_a_benchmark_is_named(tmp_path):

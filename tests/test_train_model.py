@@ -11,9 +11,9 @@ import train_tiny as tiny
 torch = pytest.importorskip("torch")
 
 from paqa.errors import PaqaError  # noqa: E402
+from paqa.prompt import Asked  # noqa: E402
 from paqa.train import model  # noqa: E402
-from paqa.train.model import Tree, layout, visible  # noqa: E402
-from paqa.train.prompt import Asked  # noqa: E402
+from paqa.train.tree import Tree, layout, visible  # noqa: E402
 
 
 def random_trees(policy, seed=0, members=3, pauses=True):

@@ -16,7 +16,8 @@ from safetensors.torch import load_file  # noqa: E402
 from paqa.errors import PaqaError  # noqa: E402
 from paqa.train import loop, model, sft  # noqa: E402
 from paqa.train.config import PauseConfig, SftConfig  # noqa: E402
-from paqa.train.data import Ears, Rows  # noqa: E402
+from paqa.train.data import Ears, Rows, with_pauses  # noqa: E402
+from paqa.train.tree import Tree  # noqa: E402
 
 PAUSE = PauseConfig(tokens=2, runs=2, warmup=4, cooldown=20)
 
@@ -134,3 +135,28 @@ def test_clips_that_are_too_long_are_refused(there, tmp_path, monkeypatch):
     monkeypatch.setattr(Rows, "samples", lambda self, row: tiny.sounds(2.5)[0])
     with pytest.raises(PaqaError, match=r"-train-0:0: 2.5 s is longer than the 2 s"):
         sft.train(config(there, tmp_path, steps=1, pause_share=0.0, mix={}))
+
+
+def test_what_only_pauses_can_learn():
+    """With all but the PAUSE row frozen, a target can be reached where pauses stand before it, and nowhere else.
+
+    PAUSE adds positions, not depth: a task that needs their computation, and not just their row, is none for a random
+    model of two layers in the seconds of a test.
+    """
+    policy = tiny.policy(head=4.0)
+    policy.net.requires_grad_(False)
+    (prompt,) = tiny.asked(policy, 1.0)
+    target = policy.completion_ids("a cat")
+    plain = Tree(prompt, (target,), (torch.ones(len(target), dtype=torch.bool),))
+    policy.score([plain])[0].sum().backward()
+    assert policy.pause.grad.abs().max() == 0
+    waiting = with_pauses(plain, [0, len(target) - 1], 4, policy.pause_id)
+    optimizer = torch.optim.Adam([policy.pause], lr=0.02)
+    losses = []
+    for _ in range(25):
+        loss = -policy.score([waiting])[0].sum()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] - 3.0

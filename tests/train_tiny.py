@@ -25,9 +25,10 @@ from transformers import (
 
 from paqa import shard
 from paqa.audio import flac
+from paqa.prompt import OUTLINE, Asked
 from paqa.rationale import LEAVES, SKELETON, letter, render
-from paqa.train.model import RATE, Policy, Prompt
-from paqa.train.prompt import OUTLINE, Asked
+from paqa.train.model import RATE, Policy
+from paqa.train.tree import Prompt
 from paqa.types import Audio, Event, Evidence, Item, Question, Scene
 
 HEARD = {"Bark": "a dog barking", "Meow": "a cat", "Bell": "a bell", "Rain": "rain"}

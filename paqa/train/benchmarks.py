@@ -16,13 +16,13 @@ import numpy as np
 
 from paqa import audio
 from paqa.errors import PaqaError
+from paqa.prompt import Asked
 from paqa.questions.prose import normal
 from paqa.recipe import AudioConfig
 from paqa.store import write_atomically
 from paqa.train import rewards
 from paqa.train.config import EvalConfig
 from paqa.train.model import RATE
-from paqa.train.prompt import Asked
 from paqa.types import Item
 
 PATHS = ("audio_path", "audio_id", "audio", "path")

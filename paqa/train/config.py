@@ -22,6 +22,7 @@ from paqa.train.rewards import RewardWeights
 Stage = TypeVar("Stage")
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
+Bound = Annotated[float, Meta(ge=-1000.0, le=1000.0)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 NotNegative = Annotated[float, Meta(ge=0.0)]
 PauseMode = Literal["off", "never", "on", "always"]
@@ -41,8 +42,8 @@ class PauseConfig:
     top: Annotated[Positive, "likeliest tokens that make up confidence"] = 20
     warmup: Annotated[Count, "sampled tokens before the first run"] = 16
     cooldown: Annotated[Count, "sampled tokens between two runs"] = 64
-    tau_pause: Annotated[float | None, "confidence at and below which it pauses (default: calibrated)"] = None
-    tau_abort: Annotated[float | None, "confidence at and below which it gives up (default: calibrated)"] = None
+    tau_pause: Annotated[Bound | None, "confidence at and below which it pauses (default: calibrated)"] = None
+    tau_abort: Annotated[Bound | None, "confidence at and below which it gives up (default: calibrated)"] = None
     quantile: Annotated[Share, "share of windows below tau_pause, where it is calibrated"] = 0.05
     abort_quantile: Annotated[Share, "share of windows below tau_abort, where calibrated; 0: never gives up"] = 0.0
     momentum: Annotated[Share, "of the calibrated bounds, from rollout to rollout"] = 0.9

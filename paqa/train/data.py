@@ -20,9 +20,10 @@ from torch import Tensor
 
 from paqa import audio, shard
 from paqa.errors import PaqaError
+from paqa.prompt import Asked
 from paqa.train.config import PauseConfig
-from paqa.train.model import RATE, Policy, Tree
-from paqa.train.prompt import Asked
+from paqa.train.model import RATE, Policy
+from paqa.train.tree import Tree
 from paqa.types import Item
 
 GROUPS_OPEN = 4  # row groups whose audio is held, and shuffled among each other

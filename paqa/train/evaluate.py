@@ -21,16 +21,17 @@ import torch
 from torch import Tensor
 
 from paqa import metrics, rationale
+from paqa.prompt import Asked
 from paqa.questions.prose import normal
 from paqa.store import write_atomically
 from paqa.train import benchmarks, model, rewards
 from paqa.train.benchmarks import Asking
 from paqa.train.config import OFF, EvalConfig, PauseConfig, need
 from paqa.train.data import Rows, draw
-from paqa.train.model import Policy, Prompt, Tree
+from paqa.train.model import Policy
 from paqa.train.pause import UNBOUND, Bounds
-from paqa.train.prompt import Asked
 from paqa.train.rollout import rollout
+from paqa.train.tree import Prompt, Tree
 from paqa.types import Event, Item, Scene, Word
 
 FILE = "eval.json"
@@ -57,7 +58,7 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     asked = sorted(asked, key=lambda a: draw("eval", a.asked.id))[: config.rows or None]
     out = Path(config.out)
     found: dict[str, dict[str, float]] = {}
-    bounds = Bounds.first(config.pause) if policy.bounds is None else Bounds(*policy.bounds)
+    bounds = policy.bounds or Bounds.first(config.pause)
     for hearing in config.hearing:
         for pause in dict.fromkeys((replace(config.pause, mode="never") if config.pause != OFF else OFF, config.pause)):
             name = hearing if pause.mode in ("off", "never") else f"{hearing}+pause"

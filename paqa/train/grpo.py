@@ -18,9 +18,10 @@ from paqa.train import model, rewards
 from paqa.train.config import GrpoConfig, need
 from paqa.train.data import Ears, Row, Rows, Stream, draw, pack
 from paqa.train.loop import Ranks, Trainer, Values
-from paqa.train.model import Policy, Tree
+from paqa.train.model import Policy
 from paqa.train.pause import Bounds
 from paqa.train.rollout import Rollout, rollout
+from paqa.train.tree import Prompt, Tree
 
 SAME = 1e-6  # rewards that differ by less are equal
 Terms = dict[str, float]
@@ -77,7 +78,7 @@ def judged(config: GrpoConfig) -> Judge:
 def bounds_of(trainer: Trainer, config: GrpoConfig) -> Bounds:
     """The bounds of confidence as they stand."""
     kept = trainer.state.bounds
-    return Bounds(*kept) if kept else Bounds.first(config.pause)
+    return Bounds.of(kept) if kept else Bounds.first(config.pause)
 
 
 def reinforce(trainer: Trainer, config: GrpoConfig, ears: Ears, rows: Sequence[Row], n: int, judge: Judge) -> Values:
@@ -103,7 +104,8 @@ def reinforce(trainer: Trainer, config: GrpoConfig, ears: Ears, rows: Sequence[R
     for _ in range(config.updates if sizes["parts"] else 0):
         values = learn(trainer, config, parts, sizes["rows"])
     after = bounds.after(done.confidence, config.pause)
-    trainer.state.bounds = policy.bounds = _together(after, trainer.ranks, policy.device)
+    policy.bounds = _together(after, trainer.ranks, policy.device)
+    trainer.state.bounds = policy.bounds.plain()
     return values | measured(trainer, done, told, differs, weight, bounds)
 
 
@@ -133,9 +135,7 @@ def weights(done: Rollout, shape: torch.Size, config: GrpoConfig, bounds: Bounds
     return torch.where((low <= bounds.used(config.pause).abort) | done.aborted.cpu().view(shape), 0.0, spread)
 
 
-def part(
-    done: Rollout, prompts: Sequence[model.Prompt], b: int, factor: Tensor, config: GrpoConfig, group: int
-) -> Part:
+def part(done: Rollout, prompts: Sequence[Prompt], b: int, factor: Tensor, config: GrpoConfig, group: int) -> Part:
     """Group b as something to learn from; `factor` `[B, G]` is its advantages times its weights."""
     (tree,), (stripped,) = done.trees(prompts, [b]), done.trees(prompts, [b], stripped=True)
     rows = range(b * group, (b + 1) * group)
@@ -216,10 +216,10 @@ def measured(
     return means | {k: v for k, v in known.items() if abs(v) != float("inf")}
 
 
-def _together(bounds: Bounds, ranks: Ranks, device: torch.device) -> tuple[float, float]:
+def _together(bounds: Bounds, ranks: Ranks, device: torch.device) -> Bounds:
     """The mean of all processes' bounds."""
     found = ranks.total({"pause": bounds.pause, "abort": bounds.abort}, device)
-    return found["pause"] / ranks.world, found["abort"] / ranks.world
+    return Bounds(found["pause"] / ranks.world, found["abort"] / ranks.world)
 
 
 def validation(

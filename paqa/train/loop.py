@@ -15,7 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,11 @@ class State:
     """What a run remembers beside weights and the optimizer; `step` is its position in the data as well."""
 
     step: int = 0
-    best: float = -math.inf
+    best: float | None = None
     best_step: int = -1
     tokens: int = 0
     seen: Values = field(default_factory=dict)  # what the last validation measured
-    bounds: tuple[float, float] | None = None  # of confidence, in GRPO
+    bounds: list[float | None] | None = None  # of confidence, in GRPO; see pause.Bounds.plain
 
 
 class Trainer:
@@ -134,7 +134,7 @@ class Trainer:
             if done or (config.validate_every and state.step % config.validate_every == 0):
                 state.seen = validate()
                 values |= {f"validation/{k}": v for k, v in state.seen.items()}
-                self._keep_best(state.seen.get(measure, -math.inf))
+                self._keep_best(state.seen.get(measure, math.nan))
                 said = True
             self._log(values)
             if self.ranks.rank == 0 and (done or (config.save_every and state.step % config.save_every == 0)):
@@ -161,7 +161,8 @@ class Trainer:
         if self.ranks.rank:
             return
         with open(self.out / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": self.state.step, **{k: round(v, 6) for k, v in values.items()}}) + "\n")
+            told = {k: round(v, 6) if math.isfinite(v) else None for k, v in values.items()}
+            file.write(json.dumps({"step": self.state.step, **told}) + "\n")
         if not self.config.tensorboard:
             return
         if self._board is None:
@@ -173,7 +174,7 @@ class Trainer:
         self._board.flush()
 
     def _keep_best(self, measured: float) -> None:
-        if measured > self.state.best:
+        if math.isfinite(measured) and (self.state.best is None or measured > self.state.best):
             self.state.best, self.state.best_step = measured, self.state.step
             if self.ranks.rank == 0:
                 self._store(self.out / "best", self.policy.save)
@@ -188,7 +189,7 @@ class Trainer:
             )
             torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
             torch.save(_randomness(), folder / "rng.pt")
-            write_atomically(folder / "state.json", json.dumps(self.state.__dict__).encode())
+            write_atomically(folder / "state.json", json.dumps(asdict(self.state), allow_nan=False).encode())
 
         self._store(self.out / f"{PREFIX}{self.state.step:06d}", write)
         for old in checkpoints(self.out)[: -self.config.keep]:

@@ -8,11 +8,9 @@ the projector if wanted; everything else is frozen.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,77 +19,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from paqa import prompt as prompts
 from paqa.errors import PaqaError
 from paqa.store import write_atomically
-from paqa.train import prompt as prompts
+from paqa.train.pause import Bounds
+from paqa.train.tree import Layout, Prompt, Tree, layout, visible
 
 PAUSE, AUDIO, TURN_END = "<PAUSE>", "<|AUDIO|>", "<|im_end|>"
 RATE = 16_000  # Hz, of everything that the encoder hears
 TRAINED = "paqa.json"  # in a trained folder: the base, and the adapters to merge into it in order
 TEXT_MODELS = ("llama", "qwen2")  # whose layers `rollout.step` knows
 LORA = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-
-
-@dataclass(frozen=True, eq=False)
-class Prompt:
-    """The tokens of a prompt `[P]`, one AUDIO for every row of `sound` `[n, d]`, the encoder's output."""
-
-    ids: Tensor
-    sound: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Tree:
-    """A prompt and completions that go on from it; `learn` says which of their tokens are scored."""
-
-    prompt: Prompt
-    completions: tuple[Tensor, ...]
-    learn: tuple[Tensor, ...]
-
-    @property
-    def length(self) -> int:
-        return len(self.prompt.ids) + sum(len(c) for c in self.completions)
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """Trees in one row of L tokens. `branch` is -1 in a prompt; `source` predicts `target` `[T]`."""
-
-    ids: Tensor
-    position: Tensor
-    tree: Tensor
-    branch: Tensor
-    source: Tensor
-    target: Tensor
-
-
-def layout(trees: Sequence[Tree]) -> Layout:
-    """Prompts once each, all completions behind theirs, positions as if each completion followed its prompt alone."""
-    ids, position, tree, branch, source, target = ([] for _ in range(6))
-    at = 0
-    for t, one in enumerate(trees):
-        p = len(one.prompt.ids)
-        parts = [(one.prompt.ids, -1, 0), *((c, b, p) for b, c in enumerate(one.completions))]
-        starts = np.cumsum([at, *(len(part) for part, _, _ in parts)]).tolist()
-        for part, b, first in parts:
-            ids.append(part)
-            position.append(torch.arange(first, first + len(part)))
-            branch.append(torch.full((len(part),), b))
-        for c, learn, start in zip(one.completions, one.learn, starts[1:], strict=False):
-            before = torch.arange(start - 1, start - 1 + len(c))
-            before[:1] = at + p - 1  # the prompt's last token predicts each completion's first
-            source.append(before[learn])
-            target.append(c[learn])
-        tree.append(torch.full((starts[-1] - at,), t))
-        at = starts[-1]
-    return Layout(*(torch.cat(x) for x in (ids, position, tree, branch, source, target)))
-
-
-def visible(x: Layout) -> Tensor:
-    """Who sees whom, bool `[L, L]`: the prompt and the own completion, up to itself."""
-    i = torch.arange(len(x.ids), device=x.ids.device)
-    same = (x.branch[None] == -1) | (x.branch[:, None] == x.branch[None])
-    return (i[:, None] >= i[None]) & (x.tree[:, None] == x.tree[None]) & same
 
 
 class Policy(nn.Module):
@@ -101,7 +39,7 @@ class Policy(nn.Module):
         super().__init__()
         self.net, self.processor, self.base, self.chunk = net, processor, base, chunk
         self.merged: list[Path] = []  # adapters that are part of the weights by now
-        self.bounds: tuple[float, float] | None = None  # of confidence, as the last training left them (see pause.py)
+        self.bounds: Bounds | None = None  # of confidence, as the last training left them (see pause.py)
         tokenizer = processor.tokenizer
         if PAUSE not in tokenizer.get_vocab():
             tokenizer.add_special_tokens({"extra_special_tokens": [PAUSE]})
@@ -290,8 +228,7 @@ class Policy(nn.Module):
             self.net.save_pretrained(folder / names[-1])
         save_file({"pause": self.pause.detach().cpu().contiguous()}, folder / "pause.safetensors")
         self.processor.save_pretrained(folder)
-        known = None if self.bounds is None else [b if math.isfinite(b) else None for b in self.bounds]
-        about = {"base": self.base, "adapters": names, "bounds": known}
+        about = {"base": self.base, "adapters": names, "bounds": self.bounds and self.bounds.plain()}
         write_atomically(folder / TRAINED, json.dumps(about, indent=1).encode() + b"\n")
 
 
@@ -334,8 +271,7 @@ def load(source: str, device: str = "auto", dtype: str = "auto", chunk: int = 10
         policy.net = PeftModel.from_pretrained(policy.net, str(Path(source) / name)).merge_and_unload()
         policy.merged.append(Path(source) / name)
     if known := about.get("bounds"):
-        pause, abort = (-math.inf if b is None else float(b) for b in known)
-        policy.bounds = (pause, abort)
+        policy.bounds = Bounds.of(known)
     with torch.no_grad():
         policy.pause.copy_(load_file(Path(source) / "pause.safetensors")["pause"])
     policy.eval()

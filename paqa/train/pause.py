@@ -39,6 +39,15 @@ class Bounds:
         """What is fixed by the config; the rest waits for `after`."""
         return cls(*(-math.inf if tau is None else tau for tau in (config.tau_pause, config.tau_abort)))
 
+    def plain(self) -> list[float | None]:
+        """As JSON has it, which knows no infinity: null is a bound that is not there yet."""
+        return [None if math.isinf(b) else b for b in (self.pause, self.abort)]
+
+    @classmethod
+    def of(cls, plain: Sequence[float | None]) -> Bounds:
+        """What `plain` made."""
+        return cls(*(-math.inf if b is None else b for b in plain))
+
     def used(self, config: PauseConfig) -> Bounds:
         """What counts in a mode: `never` is a bound of -inf, `always` one of +inf."""
         if config.mode == "on":

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from paqa.train.config import OFF, PauseConfig
-from paqa.train.model import Policy, Prompt, Tree
+from paqa.train.model import Policy
 from paqa.train.pause import UNBOUND, Bounds, Watch, keyword_rows
+from paqa.train.tree import Prompt, Tree
 
 BUCKET = 64  # slots by which the visible part of the completions' cache grows: few shapes to compile
 LOOK = 8  # steps between two looks at whether all rows have ended

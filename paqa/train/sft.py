@@ -12,8 +12,9 @@ from paqa.train import model, rewards
 from paqa.train.config import OFF, SftConfig, need
 from paqa.train.data import Ears, Row, Rows, Stream, audio_rows, draw, pack, waits, with_pauses
 from paqa.train.loop import Ranks, Trainer, Values
-from paqa.train.model import Policy, Tree
+from paqa.train.model import Policy
 from paqa.train.rollout import rollout
+from paqa.train.tree import Tree
 
 ANSWERED = 8  # validation rows that are answered together
 
