@@ -16,6 +16,7 @@ from paqa.questions.prose import normal, spoken
 from paqa.rationale import SKELETON, letter, parse, render
 from paqa.recipe import QuestionsConfig
 from paqa.train.rewards import (
+    WEIGHTS,
     RewardWeights,
     accuracy,
     alignment,
@@ -98,9 +99,12 @@ ATTACKS = {
 
 @pytest.mark.parametrize("name", [n for n in ATTACKS if n != "all labels"])
 def test_attacks_do_not_pay(name: str) -> None:
+    """Nothing beats an honest wrong answer; what was honestly perceived left out, nothing beats its format's share."""
     assert reward(ATTACKS[name], Q.choices, Q.answer_index, DIALOGUE) <= reward(
         HONEST, Q.choices, Q.answer_index, DIALOGUE
     )
+    blind = replace(WEIGHTS, perception=0.0)
+    assert reward(ATTACKS[name], Q.choices, Q.answer_index, DIALOGUE, blind) <= WEIGHTS.format
 
 
 def test_the_order_of_rewards() -> None:

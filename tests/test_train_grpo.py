@@ -86,6 +86,21 @@ def test_it_resumes_to_the_bit_with_its_bounds(there, tmp_path):
     assert sum(m["pauses"] for m in told) > 0
     state = json.loads((parts / "checkpoint-000004" / "state.json").read_text())
     assert state["bounds"] == json.loads((whole / "checkpoint-000004" / "state.json").read_text())["bounds"]
+    assert state["bounds"][0] > 0
+    grpo.train(config(there, whole), evens)  # nothing is left to do, and nothing is lost by asking
+    assert json.loads((whole / "last" / "paqa.json").read_text())["bounds"] == state["bounds"]
+
+
+def test_state_is_json_for_everybody(there, tmp_path):
+    """JSON knows no infinity: a bound that is not there yet is null."""
+    grpo.train(config(there, tmp_path, steps=1, save_every=1, pause=replace(PAUSE, abort_quantile=0.0)), evens)
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    for name in ("checkpoint-000001/state.json", "last/paqa.json", "config.json"):
+        told = json.loads((tmp_path / name).read_text(), parse_constant=refuse)
+        assert told.get("bounds", [0, None])[1] is None
 
 
 def groups(policy, pause=PAUSE, bounds=None, config=None, reward=None):

@@ -26,7 +26,7 @@ from paqa.questions.prose import normal
 from paqa.store import write_atomically
 from paqa.train import benchmarks, model, rewards
 from paqa.train.benchmarks import Asking
-from paqa.train.config import OFF, EvalConfig, PauseConfig, need
+from paqa.train.config import OFF, EvalConfig, PauseConfig, need, remember
 from paqa.train.data import Rows, draw
 from paqa.train.model import Policy
 from paqa.train.pause import UNBOUND, Bounds
@@ -53,10 +53,11 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     """Answer all questions under every condition; figures by condition, also in out/eval.json beside all answers."""
     need(config, "model", "out")
     need(config, "data" if config.benchmark == "paqa" else "questions")
+    out = Path(config.out)
+    remember(config, out)
     policy = model.load(config.model, config.device, config.dtype, config.chunk)
     asked = of_build(config) if config.benchmark == "paqa" else benchmarks.read(config)
     asked = sorted(asked, key=lambda a: draw("eval", a.asked.id))[: config.rows or None]
-    out = Path(config.out)
     found: dict[str, dict[str, float]] = {}
     bounds = policy.bounds or Bounds.first(config.pause)
     for hearing in config.hearing:

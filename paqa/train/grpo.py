@@ -52,6 +52,7 @@ def train(config: GrpoConfig, judge: Judge | None = None) -> Values:
     stream = Stream(learnt, config.seed, config.mix, [1] * len(learnt), config.prompts)
     total = config.steps or max(1, stream.total(config.epochs) // ranks.world)
     trainer = Trainer(policy, config, total, ranks)
+    policy.bounds = Bounds.of(trainer.state.bounds) if trainer.state.bounds else None
     held = sorted(held, key=lambda row: draw("held", row.item.id))[: config.validation_rows]
     told = judge or judged(config)
 
