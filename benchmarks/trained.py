@@ -13,7 +13,7 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -82,30 +82,30 @@ def build(out: Path) -> None:
     subprocess.run(command, check=True)
 
 
-def answers(out: Path, data: Path, size: Size) -> dict[str, Path]:
-    """Every stage and, behind it, its answers; the files of answers by the name of their column."""
+def answers(out: Path, data: Path, size: Size) -> Iterator[tuple[str, Path]]:
+    """Every stage and, behind it, its answers: the name of a column and its file of answers, as they come."""
     same = {"data": str(data), "device": size.device}
     once(out / "base" / "model.safetensors", lambda: base.make(out / "base"))
-    files = ask("base", out / "base", out, size, same)
-    sft_config = replace(size.sft, model=str(out / "base"), out=str(out / "sft"), **same)
-    once(out / "sft" / "last", lambda: sft.train(sft_config))
-    files |= ask("sft", out / "sft" / "last", out, size, same)
+    yield from ask("base", out / "base", out, size, same)
+    learnt = out / "sft" / "last"
+    once(learnt, partial(sft.train, replace(size.sft, model=str(out / "base"), out=str(out / "sft"), **same)))
+    yield from ask("sft", learnt, out, size, same)
     for name, mode in (("grpo-never", "never"), ("grpo-pause", "on")):
         pause = replace(PAUSE, mode=mode)
-        config = replace(size.grpo, pause=pause, model=str(out / "sft" / "last"), out=str(out / name), **same)
+        config = replace(size.grpo, pause=pause, model=str(learnt), out=str(out / name), **same)
         once(out / name / "last", partial(grpo.train, config))
-        files |= ask(name, out / name / "last", out, size, same, pause=pause if mode == "on" else OFF)
-    return files | ask("sft", out / "sft" / "last", out, size, same, hearing=("silence", "shuffled"))
+        yield from ask(name, out / name / "last", out, size, same, pause=pause if mode == "on" else OFF)
+    yield from ask("sft", learnt, out, size, same, hearing=("silence", "shuffled"))
 
 
-def ask(name: str, model: Path, out: Path, size: Size, same: dict[str, str], **how: Any) -> dict[str, Path]:
+def ask(name: str, model: Path, out: Path, size: Size, same: dict[str, str], **how: Any) -> Iterator[tuple[str, Path]]:
     """A model's answers under every condition, `how` being fields of EvalConfig."""
     config = replace(size.eval, model=str(model), **same, **how)
     folder = out / f"eval-{name}-{'-'.join(config.hearing)}"
     config = replace(config, out=str(folder))
     once(folder / evaluate.FILE, partial(evaluate.run, config))
     told = json.loads((folder / evaluate.FILE).read_text(encoding="utf-8"))
-    return {f"{name} {heard}": folder / f"answers-{heard}.jsonl" for heard in told}
+    yield from ((f"{name} {heard}", folder / f"answers-{heard}.jsonl") for heard in told)
 
 
 def said(path: Path, asked: Sequence[Asking], most: int) -> list[Said]:
@@ -151,24 +151,20 @@ def main() -> None:
     size = SIZES[args.size]
     data = args.data or args.out / "short"
     once(data / "build.json", lambda: build(data))
-    files = answers(args.out, data, size)
     asked = evaluate.of_build(replace(size.eval, data=str(data)))
     asked = sorted(asked, key=lambda a: draw("eval", a.asked.id))[: size.eval.rows or None]
+    about = {"rows": len(asked), "clips": len({a.clip for a in asked}), "torch": torch.__version__}
+    about |= {name: _chosen(getattr(size, name)) for name in ("sft", "grpo", "eval")}
     table: dict[str, Any] = {"guessing": {"figures": without_hearing(asked, data)}}
-    for name, path in files.items():
+    print(f"{'':<24}" + "".join(f"{key:>24}" for key in KEYS))
+    print(line("guessing", table["guessing"]))
+    for name, path in answers(args.out, data, size):
         given = said(path, asked, size.eval.max_new)
         figures = evaluate.figures(asked, given)
-        table[name] = {
-            "figures": {k: figures[k] for k in KEYS if k in figures},
-            "interval": interval(asked, given),
-        }
-    print(f"{'':<18}" + "".join(f"{key:>22}" for key in KEYS))
-    for name, column in table.items():
-        print(f"{name:<18}" + "".join(f"{cell(column, key):>22}" for key in KEYS))
-    if args.json:
-        about = {"rows": len(asked), "clips": len({a.clip for a in asked}), "torch": torch.__version__}
-        about |= {name: _chosen(c) for name, c in (("sft", size.sft), ("grpo", size.grpo), ("eval", size.eval))}
-        args.json.write_text(json.dumps({"about": about, "table": table}, indent=1) + "\n", encoding="utf-8")
+        table[name] = {"figures": {k: figures[k] for k in KEYS if k in figures}, "interval": interval(asked, given)}
+        print(line(name, table[name]), flush=True)
+        if args.json:
+            args.json.write_text(json.dumps({"about": about, "table": table}, indent=1) + "\n", encoding="utf-8")
 
 
 def _chosen(config: ModelConfig) -> dict[str, Any]:
@@ -177,12 +173,14 @@ def _chosen(config: ModelConfig) -> dict[str, Any]:
     return {k: v for k, v in asdict(config).items() if v != plain[k]}
 
 
-def cell(column: dict[str, Any], key: str) -> str:
-    """A figure with its interval."""
-    if key not in column["figures"]:
-        return ""
-    low_high = column.get("interval", {}).get(key)
-    return f"{column['figures'][key]:.2f}" + (f" [{low_high[0]:.2f}, {low_high[1]:.2f}]" if low_high else "")
+def line(name: str, column: dict[str, Any]) -> str:
+    """A model's figures, each with its interval."""
+    found = []
+    for key in KEYS:
+        value, (low, high) = column["figures"].get(key), column.get("interval", {}).get(key, (None, None))
+        bounds = "" if low is None else f" [{low:.2f}, {high:.2f}]"
+        found.append("" if value is None else f"{value:.2f}{bounds}")
+    return f"{name:<24}" + "".join(f"{text:>24}" for text in found)
 
 
 if __name__ == "__main__":
