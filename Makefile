@@ -56,8 +56,8 @@ ui: $(VENV)/.all  ## open the Prefect UI over past and running builds
 audit: $(VENV)/.all  ## what was heard against the truth of the demo corpus
 	@$(VENV)/bin/paqa audit $(OUT)
 
-bench: $(VENV)/.all  ## speed and memory of a build (benchmarks/build.py)
-	@$(PY) benchmarks/build.py
+bench: $(VENV)/.all  ## bare models, 1 and 2 workers, Ray and a plain script, side by side (benchmarks/scale.py)
+	@PYTHONPATH=. $(PY) benchmarks/scale.py
 
 benchreport: $(VENV)/.all  ## how fast a report of 5,000 questions opens and filters in Chromium (benchmarks/report.py)
 	@$(PY) benchmarks/report.py

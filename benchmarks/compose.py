@@ -19,6 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from paqa import build, hear, recipe, shard, shortcuts
+from paqa.batches import batches
+from paqa.compose import Composed, compose, light
 from paqa.elsewhere import elsewhere, survey
 from paqa.hear import Perception
 from paqa.recipe import Recipe
@@ -87,7 +89,7 @@ def main() -> None:
         if args.profile:
             profile.enable()
         began = time.process_time()
-        done = build.compose(clips, config, store, elsewhere(clips, survey(clips, config, store)))
+        done = compose(clips, config, store, elsewhere(clips, survey(clips, config, store)))
         spent = time.process_time() - began
         profile.disable()
         report(clips, done.items, Counter(q.reason for q in done.quarantined), spent)
@@ -102,7 +104,7 @@ def main() -> None:
             pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
 
 
-def held(clips: list[Clip], done: build.Composed, copies: int, config: Recipe) -> None:
+def held(clips: list[Clip], done: Composed, copies: int, config: Recipe) -> None:
     """The memory of the process that holds a build's items, tries what their text gives away and plans their files.
 
     Each copy comes through pickle under other ids, as batches of a worker do, and shares nothing with the others.
@@ -111,7 +113,7 @@ def held(clips: list[Clip], done: build.Composed, copies: int, config: Recipe) -
     items: list[Item] = []
     voices: list[Clip] = []
     for n in range(copies):
-        for part in build.batches(done.items, lambda _: 1, 500):
+        for part in batches([light(item) for item in done.items], lambda _: 1, 500):
             items += (_copy(item, n) for item in pickle.loads(pickle.dumps(part)))
         voices += (replace(clip, id=f"{clip.id}~{n}") for clip in pickle.loads(pickle.dumps(clips)))
     began = time.process_time()

@@ -23,6 +23,7 @@ from compose import composed, listen
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from paqa import build, recipe, shard, summary
+from paqa.compose import compose
 from paqa.recipe import Recipe
 from paqa.store import Store
 from paqa.types import Clip
@@ -84,10 +85,10 @@ def made(config: Recipe, out: Path, store: Store, clips: list[Clip]) -> int:
     """Write a finished build of composed clips that engines heard perfectly; returns its number of items."""
     for clip in clips:
         listen(clip, config, store)
-    done = build.compose(clips, config, store)
+    done = compose(clips, config, store)
     plans = shard.plan(done.items, clips, config.shard)
     for plan in plans:
-        build.write_shard(plan, out / "data", config, store)
+        build.write_shard(plan, done.made, out / "data", config, store)
     (out / "recipe.json").write_bytes(msgspec.json.encode(config))
     summary.write_quarantine(out, done.quarantined)
     paths = [out / "data" / plan.name for plan in plans]

@@ -5,6 +5,7 @@ Without the decorators the code still works: every task calls one function of `p
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,36 +13,41 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 from prefect import flow, task
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from flows.places import Places, Wanted
 from flows.progress import Progress
 from flows.server import Server, report_link, running
-from paqa import audit_table, audited, contamination, fingerprint, hear, shard, shortcuts, split, summary
+from paqa import audit_table, audited, contamination, fingerprint, grow, hear, isolate, shard, shortcuts, split, summary
 from paqa import build as walk
+from paqa.batches import batches
+from paqa.compose import sketch
 from paqa.elsewhere import Survey, elsewhere, survey
+from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.hear import Hearing
 from paqa.recipe import Recipe
 from paqa.report import write as reports
-from paqa.store import Store
+from paqa.store import Store, passing, sweep
 from paqa.types import Clip, Item, Quarantined
-from paqa.workers import Workers
 
 R = TypeVar("R")
 FILES_A_TASK = 32
 MIXTURES_A_TASK = 16
 TASKS_A_WORKER = 4  # batches per worker and stage: enough to balance, few enough to cost nothing
+HEALS = 5  # times that a build goes over its walk again because of damage to its store
 BATCH_S = (30.0, 240.0)  # seconds of audio in a batch, at least and at most
 
 
@@ -52,12 +58,15 @@ class Run:
     recipe: Recipe
     out: Path
     store: Store
-    workers: Workers
+    places: Places
     progress: Progress
-    device: str = "cpu"
+    ward: isolate.Ward = field(default_factory=isolate.Ward)
     lost: list[Quarantined] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     stages: dict[str, summary.Stage] = field(default_factory=dict)
+    made: dict[str, str] = field(default_factory=dict)  # where the store has a clip's rows, by its id
+    earlier: grow.Earlier | None = None  # the build that this one goes on with
+    survey: Survey = field(default_factory=Survey)
 
     def spent(self, stage: str, cost: hear.Spent) -> None:
         """Add what a batch cost."""
@@ -66,7 +75,7 @@ class Run:
 
 def transient(_task: Any, _run: Any, state: Any) -> bool:
     """Only failures of disk and network are worth another try; wrong input never is."""
-    return isinstance(state.result(raise_on_failure=False), OSError)
+    return passing(state.result(raise_on_failure=False))
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=2, retry_condition_fn=transient)
@@ -76,12 +85,12 @@ def step(call: Callable[[], R]) -> R:
 
 
 def submit(run: Run, stage: str, calls: Sequence[Callable[[], R]], after: Sequence[Any] = ()) -> list[PrefectFuture[R]]:
-    """One named task per call; call i starts when the future `after[i]` (or None) is done."""
+    """One named task per call, which goes to the workers itself; call i starts when the future `after[i]` is done."""
     futures: list[PrefectFuture[R]] = []
     for i, call in enumerate(calls):
         named: Any = step.with_options(name=stage, task_run_name=f"{stage} {i + 1}/{len(calls)}")
         before = [future for future in after[i : i + 1] if future is not None]
-        futures.append(named.submit(call=partial(run.workers.run, call), wait_for=before))
+        futures.append(named.submit(call=call, wait_for=before))
     return futures
 
 
@@ -108,19 +117,23 @@ def collect(
 
 
 def work(run: Run, stage: str, calls: Sequence[Callable[[], R]], sizes: Sequence[int], unit: str = "clips") -> list[R]:
-    """Submit and collect."""
-    return collect(run, stage, submit(run, stage, calls), sizes, unit)
+    """Have the workers do all calls; collect."""
+    away = [partial(isolate.again, run.places.runner(stage), stage, call) for call in calls]
+    return collect(run, stage, submit(run, stage, away), sizes, unit)
 
 
 def ingest(run: Run) -> tuple[list[Clip], dict[str, list[Clip]]]:
     """Decode all sources: clips to ask about, and material for mixing by source name."""
     found, lost = walk.gather(run.recipe)
     run.lost += lost
-    jobs = [(s, b) for s in run.recipe.sources for b in walk.batches(found[s.name], lambda _: 1, FILES_A_TASK)]
-    calls = [partial(walk.ingest, batch, source, run.recipe, run.store) for source, batch in jobs]
+    jobs = [(s, b) for s in run.recipe.sources for b in batches(found[s.name], lambda _: 1, FILES_A_TASK)]
+    calls = [
+        isolate.Ingesting(run.places.runner("ingest"), b, source, run.recipe, run.store, run.ward) for source, b in jobs
+    ]
+    results = collect(run, "ingest", submit(run, "ingest", calls), [len(b) for _, b in jobs], "files")
     asked: list[Clip] = []
     material: dict[str, list[Clip]] = {s.name: [] for s in run.recipe.sources}
-    for (source, _), result in zip(jobs, work(run, "ingest", calls, [len(b) for _, b in jobs], "files"), strict=True):
+    for (source, _), result in zip(jobs, results, strict=True):
         (asked if source.use == "clips" else material[source.name]).extend(result.clips)
         run.lost += result.quarantined
         run.spent("ingest", result.spent)
@@ -149,14 +162,14 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
 def _matches(run: Run, clips: list[Clip], files: list[Path]) -> list[fingerprint.Match]:
     """Clips, and after them the files of benchmarks, that share sound."""
     samples = sorted({clip.sha256 for clip in clips})
-    parts = walk.batches(samples, lambda _: 1, FILES_A_TASK)
-    theirs = walk.batches(files, lambda _: 1, FILES_A_TASK)
-    calls: list[Callable[[], list[Any]]] = [partial(walk.prints, part, run.store) for part in parts]
-    calls += [partial(walk.file_prints, part, run.recipe.audio, run.store) for part in theirs]
-    sizes = [len(part) for part in parts] + [len(part) for part in theirs]
-    found = work(run, "fingerprint", calls, sizes, "sounds")
-    known = dict(zip(samples, (one for part in found[: len(parts)] for one in part), strict=True))
-    prints = [known[clip.sha256] for clip in clips] + [one for part in found[len(parts) :] for one in part]
+    parts = batches(samples, lambda _: 1, FILES_A_TASK)
+    theirs = batches(files, lambda _: 1, FILES_A_TASK)
+    calls = [partial(walk.prints, part, run.store) for part in parts]
+    found = work(run, "fingerprint", calls, [len(part) for part in parts], "sounds")
+    calls = [partial(walk.file_prints, part, run.recipe.audio, run.store) for part in theirs]
+    foreign = work(run, "benchmarks", calls, [len(part) for part in theirs], "files")
+    known = dict(zip(samples, (one for part in found for one in part), strict=True))
+    prints = [known[clip.sha256] for clip in clips] + [one for part in foreign for one in part]
     return fingerprint.matches(prints)
 
 
@@ -164,7 +177,7 @@ def mix(run: Run, material: dict[str, list[Clip]]) -> list[Clip]:
     """Compose the recipe's scenes from material."""
     planned = walk.mixtures(run.recipe, material, run.lost)
     clips = {c.id: c for source in material.values() for c in source}  # ids of material carry their source's name
-    jobs = walk.batches(planned, lambda _: 1, MIXTURES_A_TASK)
+    jobs = batches(planned, lambda _: 1, MIXTURES_A_TASK)
     used = [{p.clip_id: clips[p.clip_id] for m in batch for p in m.placements} for batch in jobs]
     calls = [partial(walk.render_mixtures, b, u, run.recipe, run.store) for b, u in zip(jobs, used, strict=True)]
     results = work(run, "mix", calls, [len(b) for b in jobs], "scenes")
@@ -179,17 +192,16 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
     missing = {node: {c.id for c in hear.missing(clips, node, nodes[0], run.store)} for node in nodes}
     unheard = [c for c in clips if any(c.id in ids for ids in missing.values())]
     units = sorted(hear.together(unheard, nodes[0]), key=_seconds)
-    groups = walk.batches(units, _seconds, _batch_seconds(unheard, run.workers.count))
-    batches = [[c for unit in group for c in unit] for group in groups]
+    groups = batches(units, _seconds, _batch_seconds(unheard, run.places.workers.count))
+    parts = [[c for unit in group for c in unit] for group in groups]
     futures: dict[Hearing, list[PrefectFuture[Any]]] = {}
     sizes: dict[Hearing, list[int]] = {}
     separated: dict[int, PrefectFuture[Any]] = {}  # by number of the batch
     for node in sorted(nodes, key=lambda n: (n.stage != "separate", n.stem != "mix")):
-        jobs = [(i, [c for c in batch if c.id in missing[node]]) for i, batch in enumerate(batches)]
+        jobs = [(i, [c for c in batch if c.id in missing[node]]) for i, batch in enumerate(parts)]
         jobs = [(i, todo) for i, todo in jobs if todo]
-        calls = [
-            partial(hear.listen, todo, node, nodes[0], run.store, run.device, run.workers.threads) for _, todo in jobs
-        ]
+        by = (node, nodes[0], run.store, run.places.device_of(node.stage), run.places.workers.threads, run.ward)
+        calls = [isolate.Listening(run.places.runner(node.stage), todo, *by) for _, todo in jobs]
         after = [separated.get(i) if node.stem != "mix" else None for i, _ in jobs]
         futures[node] = submit(run, node.name, calls, after)
         if node == nodes[0]:
@@ -213,6 +225,8 @@ def _ui_progress(total: int) -> Callable[[int], None] | None:
     if not total:
         return None
     artifact: Any = create_progress_artifact(0.0, key="heard", description=f"{total} hearings (clips times engines)")
+    if artifact is None:
+        return None
     done = 0
 
     def report(more: int) -> None:
@@ -233,14 +247,19 @@ def _batch_seconds(clips: Sequence[Clip], workers: int) -> float:
 
 def compose(run: Run, clips: list[Clip]) -> list[Item]:
     """Scenes, questions, rationales and gates."""
-    jobs = walk.batches(clips, lambda c: c.duration_ms / 1000, _batch_seconds(clips, run.workers.count))
+    jobs = batches(clips, lambda c: c.duration_ms / 1000, _batch_seconds(clips, run.places.workers.count))
     sizes = [len(batch) for batch in jobs]
-    surveys = work(run, "survey", [partial(survey, batch, run.recipe, run.store) for batch in jobs], sizes)
-    others = elsewhere(clips, sum(surveys, Survey()))
-    calls = [partial(walk.compose, batch, run.recipe, run.store, {c.id: others[c.id] for c in batch}) for batch in jobs]
+    if run.earlier:
+        run.survey = run.earlier.survey
+    else:
+        surveys = work(run, "survey", [partial(survey, batch, run.recipe, run.store) for batch in jobs], sizes)
+        run.survey = sum(surveys, Survey())
+    others = elsewhere(clips, run.survey)
+    calls = [partial(sketch, batch, run.recipe, run.store, {c.id: others[c.id] for c in batch}) for batch in jobs]
     items: list[Item] = []
     for result in work(run, "compose", calls, sizes):
         items += result.items
+        run.made |= result.made
         run.lost += result.quarantined
         run.spent("compose", result.spent)
     return items
@@ -257,8 +276,13 @@ def gate(run: Run, items: list[Item]) -> list[Item]:
         items = [item for item in items if item.id not in gone]
     if gates.shortcuts == "off":
         return items
+    settled = {}
+    if run.earlier:
+        items, lost = run.earlier.without(items)
+        settled = run.earlier.settled(items)
+        run.lost += lost
     rows = shortcuts.texts(items)
-    thinned = work(run, "shortcuts", [partial(shortcuts.thin, rows, gates)], [len(rows)], "rows")[0]
+    thinned = work(run, "shortcuts", [partial(shortcuts.thin, rows, gates, settled)], [len(rows)], "rows")[0]
     kept, lost = shortcuts.mark(items, thinned)
     run.lost += lost
     if warning := shortcuts.enforce(thinned.scored.report, gates, run.out):
@@ -270,7 +294,8 @@ def write(run: Run, items: list[Item], clips: list[Clip]) -> list[Path]:
     """Write the shards, then the tables beside them; nothing of an earlier build is left in `data`."""
     plans = shard.plan(items, clips, run.recipe.shard)
     folder = run.out / "data"
-    calls = [partial(walk.write_shard, plan, folder, run.recipe, run.store) for plan in plans]
+    made = [{i.clip_id: run.made[i.clip_id] for i in plan.items} for plan in plans]
+    calls = [partial(walk.write_shard, p, m, folder, run.recipe, run.store) for p, m in zip(plans, made, strict=True)]
     work(run, "shard", calls, [len(plan.items) for plan in plans], "rows")
     walk.sweep(folder, plans)
     return [folder / plan.name for plan in plans]
@@ -315,19 +340,21 @@ def build(
     recipe: Recipe,
     out: Path,
     store: str,
-    workers: int = 2,
-    threads: int = 1,
-    device: str = "cpu",
+    workers: int,
+    places: Places,
     quiet: bool = False,
     audit: bool = False,
     report: str = "",
+    growing: bool = False,
 ) -> summary.Summary:
     """The whole walk: recipe to shards in `out`, then an audit if wanted, and a report that opens at `report`.
 
-    Raises PaqaError past the recipe's limit of quarantined rows.
+    `workers` is their number in `places`, for Prefect's pages. `growing`, the rows of the build that `out` holds stay
+    as they are (`paqa.grow`). Raises PaqaError past the recipe's limit of quarantined rows.
     """
-    with Workers(workers, threads) as pool, ExitStack() as last:
-        run = Run(recipe, out, Store(store), pool, Progress(quiet, get_run_logger().info), device)
+    with places, ExitStack() as last:
+        earlier = grow.load(out) if growing else None
+        run = Run(recipe, out, Store(store), places, Progress(quiet, get_run_logger().info), earlier=earlier)
         last.callback(tell, run)
         try:
             asked, material = ingest(run)
@@ -337,9 +364,14 @@ def build(
             clips = listen(run, clips)
             items = gate(run, compose(run, clips))
             walk.enforce(len(items), run.lost, recipe.gates.max_quarantined)
-        finally:  # also where the build fails: what fell out is what to look at
-            summary.write_quarantine(out, run.lost)
+        except Exception:  # not of Ctrl-C, which is to end it at once
+            summary.write_quarantine(out, run.lost)  # what fell out is what to look at
+            raise
+        summary.write_quarantine(out, run.lost)
         shards = write(run, items, clips)
+        grow.save(out, run.survey, run.lost)
+        for line in places.told():
+            run.progress.note(line)
         stages = list(run.stages.values())
         done = summary.finish(recipe, out, store, clips, items, run.lost, stages, shards, run.warnings)
         create_markdown_artifact(
@@ -358,16 +390,48 @@ def launch(
     home: Path,
     server: Server,
     store: str,
-    workers: int,
-    threads: int,
-    device: str,
+    wanted: Wanted,
     quiet: bool,
     audit: bool = False,
     report: bool = False,
+    growing: bool = False,
 ) -> summary.Summary:
     """Run the flow against the Prefect server over `home` (see flows/server.py); returns its summary."""
-    with summary.claimed(recipe, out), running(home, server):
-        runner: Any = ThreadPoolTaskRunner(max_workers=workers + 1)
+    with summary.claimed(recipe, out), running(home, server), Places(wanted, recipe, Store(store)) as places:
+        places.ready()
+        runner: Any = ThreadPoolTaskRunner(max_workers=places.at_once + 1)
         named = build.with_options(task_runner=runner)
         link = report_link(out, server.external) if report else ""
-        return named(recipe, out, store, workers, threads, device, quiet, audit, link)
+        objects = Store(store)
+        objects.sweep()
+        sweep(out / "data")
+        walk_once = partial(named, recipe, out, store, places.workers.count, places, quiet, audit, link, growing)
+        return healed(walk_once, objects)
+
+
+def healed(walk_once: Callable[[], summary.Summary], store: Store) -> summary.Summary:
+    """Go over the walk again where the store turns out to have lost or damaged an object: it is made anew.
+
+    Where one is damaged, all objects of a local store are looked at. PaqaError where that does not help, or where the
+    Prefect server is lost.
+    """
+    found: list[str] = []
+    while True:
+        try:
+            return walk_once()
+        except MissingObject as error:
+            found.append(str(error))
+            if len(found) > HEALS or found.count(found[-1]) > 1:
+                raise PaqaError(
+                    f"{error}; this is loss number {len(found)} in one build, so the disk may be failing: check it, "
+                    "then run the same command again"
+                ) from None
+            print(f"{error}; it is made again", file=sys.stderr, flush=True)
+            if store.local and isinstance(error, DamagedObject):  # one is seldom alone, and reading is cheap here
+                for path in [path for path, whole in store.verified() if not whole]:
+                    print(f"{path} was damaged, too, and has been removed", file=sys.stderr, flush=True)
+        except httpx.HTTPError as error:
+            raise PaqaError(
+                f"the Prefect server was lost ({type(error).__name__}: {error}); what was finished is kept: run the "
+                "same command again"
+            ) from None

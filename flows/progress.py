@@ -35,6 +35,12 @@ class Progress:
         if stage in self.bars:
             self.bars[stage].update(units)
 
+    def note(self, line: str) -> None:
+        """A line that is no stage."""
+        self.log(line)
+        if not self.quiet:
+            print(line, file=sys.stderr, flush=True)
+
     def close(self, stage: str, unit: str) -> None:
         """A stage is done."""
         seconds = time.perf_counter() - self.began[stage]

@@ -37,14 +37,14 @@ START_SECONDS = 90  # a first start creates the database: 8 s alone on two cores
 EXTERNAL_SECONDS = 5
 FLUSH_SECONDS = 10
 OPEN = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
-# What only deployments, schedules and automations need. The event persister and the task run recorder stay on.
+# What only deployments, schedules and automations need. The event persister and the task run recorder stay on, and so
+# does what takes a GPU's slot (flows/places.py) back from a build that was killed.
 REPORTS = "/reports"  # of the builds beside the home, at the UI's own address: its pages cannot link to files on disk
 IDLE_SERVICES = (
     "SCHEDULER",
     "LATE_RUNS",
     "FOREMAN",
     "PAUSE_EXPIRATIONS",
-    "REPOSSESSOR",
     "CLEANUP_RECONCILER",
     "CANCELLATION_CLEANUP",
     "TRIGGERS",
@@ -70,10 +70,13 @@ def environment(home: Path) -> dict[str, str]:
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",  # it tells of a server that is away, at length
         "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",  # a flow logs its stages, not each of their tasks
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # 1 by default: 75 task runs a second
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "0.5",  # 30 by default: a GPU would idle
     } | {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in IDLE_SERVICES}
     wanted = {key: os.environ.get(key, value) for key, value in defaults.items()} | {"NO_PROXY": _no_proxy()}
     return wanted if os.environ.get("PREFECT_API_URL") else wanted | {"PREFECT_HOME": str(_folder(home))}
@@ -168,13 +171,21 @@ class Server:
             fcntl.lockf(alone, fcntl.LOCK_EX)
             self._users = (self.folder / "users.lock").open("a+")
             fcntl.lockf(self._users, fcntl.LOCK_SH)  # a server that is just going holds it: this waits until it is gone
-            self.port = _port(self.folder) or self._spawn()
+            self.port = _port(self.folder) or self._first(self._users)
         self.url = f"http://127.0.0.1:{self.port}/api"
         return self
 
+    def _first(self, users: IO[str]) -> int:
+        """Start the server, at the port of one that was killed while others use it still; returns its port."""
+        if _alone(users):
+            self._spawned = datetime.now(UTC)
+        else:
+            self.port = _written(self.folder).get("port", self.port)
+        fcntl.lockf(users, fcntl.LOCK_SH)
+        return self._spawn()
+
     def _spawn(self) -> int:
         """Start the server process on a socket that is bound here, so that nobody can take its port meanwhile."""
-        self._spawned = datetime.now(UTC)
         path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         with _bind(self.port) as listener, (self.folder / "server.log").open("w") as log:
             port = int(listener.getsockname()[1])
@@ -226,6 +237,23 @@ class Server:
         last = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
         return f"Prefect server ended before it answered ({''.join(last) or 'no output'}): see {log}"
 
+    def keep(self, done: threading.Event) -> None:
+        """Start the server again, at its port, whenever it has been killed, until `done`; says so on stderr."""
+        while not done.wait(0.5):
+            if _port(self.folder) == self.port:
+                continue
+            with (self.folder / "start.lock").open("a") as alone:
+                fcntl.lockf(alone, fcntl.LOCK_EX)
+                if _port(self.folder) is None and not done.is_set():
+                    if self._process is not None:
+                        self._process.wait()
+                    try:
+                        self._spawn()
+                    except PaqaError as error:
+                        print(error, file=sys.stderr, flush=True)
+                        return
+                    print("the Prefect server was killed: it was started again", file=sys.stderr, flush=True)
+
     def stop(self) -> None:
         """Leave; the last user's leaving ends the server, once everything is in its database."""
         if self._users is None:
@@ -264,12 +292,19 @@ def running(home: Path, server: Server | None = None) -> Iterator[str]:
     Hand over a `server` that was started earlier to have it come up behind other work (importing Prefect: 1.5 s).
     """
     server = server or Server(home)
+    done = threading.Event()
+    keeper = threading.Thread(target=server.keep, args=(done,), daemon=True)
     try:
         with _sigterm_unwinds():
             url = server.start().wait()
+            if not server.external:
+                keeper.start()
             with connected(home, url):
                 yield url
     finally:
+        done.set()
+        if keeper.ident:
+            keeper.join()
         server.stop()
 
 
@@ -431,6 +466,14 @@ def _record(folder: Path) -> dict[str, int]:
     except (FileNotFoundError, ValueError):
         pass
     return {}
+
+
+def _written(folder: Path) -> dict[str, int]:
+    """What the last server over `folder` said of itself, whether it runs or not."""
+    try:
+        return dict(json.loads((folder / "server.json").read_text()))
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def _port(folder: Path) -> int | None:

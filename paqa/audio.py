@@ -2,18 +2,27 @@
 
 Everything that leaves this module lies on the 16-bit grid (float32 multiples of 1/32768), so a FLAC round trip is
 exact and `digest` is stable. What cannot be used raises `Rejected`; its reason is one of `missing_file`,
-`unreadable`, `empty_file`, `not_audio`, `truncated`, `not_finite`, `too_short`, `too_long`, `silent`, `clipped`.
+`unreadable`, `empty_file`, `not_audio`, `truncated`, `not_finite`, `bad_rate`, `too_many_channels`, `too_short`,
+`too_long`, `silent`, `clipped`.
+
+Files are data from strangers: a decoder is given the one opened file and nothing else. Containers that only point
+elsewhere (playlists, ffconcat, DASH, SDP, QuickTime's external tracks) are no audio here, and no protocol but this file
+is spoken, so nothing beside the file is read and nothing is asked of a network.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import math
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -22,7 +31,11 @@ from paqa.recipe import AudioConfig
 from paqa.spans import Interval
 from paqa.types import Audio
 
-BLOCK = 1 << 18  # frames read at a time
+BLOCK = 1 << 18  # frames read at a time, fewer of more than WIDE channels
+WIDE = 8
+LOUDEST = 1e10  # times full scale: resampling what float32 cannot hold gives NaN; 32-bit integers as floats are below
+MOST_CHANNELS = 64  # 7th order ambisonics; libsndfile reads up to 1024
+RATES = (1000, 768_000)  # Hz that recordings have; at 1 Hz, a file of 20 kB would be hours
 SILENT_PEAK = 10 ** (-60 / 20)  # a file that never gets louder than this (-60 dBFS) is silence
 FULL_SCALE = 0.999
 CLIPPED_SHARE = 0.01  # a file with this share of its samples flat at full scale is clipped
@@ -30,6 +43,10 @@ DECLARED_SLACK_MS = 200  # headers of lossy formats count encoder padding
 STEP = 1 / 32768
 UNKNOWN_FRAMES = 1 << 48  # libsndfile reports about 2**63 frames where a header does not tell
 TIMED_CONTAINERS = ("mp4", "matroska", "asf", "wav", "flac", "aiff", "caf")  # demuxers whose duration is no estimate
+CONTAINERS = (  # FFmpeg's demuxers of one file; what is not here cannot be opened, however a file is called
+    "aac,ac3,eac3,aiff,amr,ape,asf,au,avi,caf,dts,dtshd,flac,flv,loas,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,oma,"
+    "rm,shn,tak,truehd,tta,voc,w64,wav,wv"
+)
 
 AUDIO_MAGIC = {
     b"RIFF": "WAV",
@@ -64,10 +81,15 @@ class _StoppedError(Exception):
 
 @dataclass
 class _Reader:
-    """An opened file: float32 blocks `(frames, channels)` at `rate`; `declared` frames where the header tells."""
+    """An opened file: float32 blocks `(frames, channels)` at `rate`; `declared` frames where the header tells.
+
+    `coming` frames are those that the library means to decode: fewer than declared where it sees that a file was cut.
+    """
 
     rate: int
+    channels: int
     declared: int | None
+    coming: int | None
     blocks: Iterator[np.ndarray]
 
 
@@ -86,34 +108,64 @@ def decode(path: Path, config: AudioConfig) -> Audio:
     """The whole file as float32 `(config.channels, n)` at `config.rate`, on the 16-bit grid.
 
     Reads block-wise: libsndfile first, PyAV (with its own FFmpeg libraries) for the rest; a long file needs at most
-    its result as int16 on top of the result. More channels than wanted are averaged, mono is doubled for stereo.
+    its result as int16 on top of the result, and is given up as soon as it is longer than `config.max_file_ms`,
+    whatever its header says. More channels than wanted are averaged, mono is doubled for stereo.
     Raises `Rejected` with the reasons of this module; `clipped` means that at least 1 % of the file's samples lie
     in runs of three or more at full scale (|x| >= 0.999) that are flat to one 16-bit step, which a full-scale tone
     is not.
     """
-    head = _head(path)
     with ExitStack() as stack:
-        reader = _by_soundfile(path, stack) or _by_av(path, stack)
+        file = stack.enter_context(_open(path))
+        head = file.read(64)
+        if not head:
+            raise Rejected("empty_file", f"{path} has 0 bytes; expected audio, copy or download it again")
+        reader = _by_soundfile(path, file, stack) or _by_av(_Alone(path.name, file), stack)
         if reader is None:
             raise _not_opened(path, head)
+        _admit(path, reader, config)
         gathered = _gather(path, reader, config)
     _check(path, gathered, reader.rate, config)
     return Audio(_assemble(gathered.blocks, config.channels), config.rate)
 
 
-def _head(path: Path) -> bytes:
+def _open(path: Path) -> BinaryIO:
+    """The file, if it is one: a pipe would be waited for, and a device never ends."""
+    wanted = "expected a readable file, check `ls -l`"
     try:
-        with open(path, "rb") as file:
-            head = file.read(64)
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise Rejected("missing_file", f"{path} does not exist; check the path in the source") from None
     except (OSError, ValueError) as error:
         why = f"cannot be read ({getattr(error, 'strerror', None) or error})"
-        why = "is a folder" if isinstance(error, IsADirectoryError) else why
-        raise Rejected("unreadable", f"{path} {why}; expected a readable file, check `ls -l`") from None
-    if not head:
-        raise Rejected("empty_file", f"{path} has 0 bytes; expected audio, copy or download it again")
-    return head
+        raise Rejected("unreadable", f"{path} {why}; {wanted}") from None
+    mode = os.fstat(number).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(number)
+        what = "folder" if stat.S_ISDIR(mode) else "pipe or device"
+        raise Rejected("unreadable", f"{path} is a {what}; {wanted}")
+    return os.fdopen(number, "rb", buffering=0)
+
+
+def _admit(path: Path, reader: _Reader, config: AudioConfig) -> None:
+    """Refuse before decoding what no recording is, or what says that it is too long."""
+    if not RATES[0] <= reader.rate <= RATES[1]:
+        wanted = f"expected {RATES[0]} to {RATES[1]} Hz"
+        raise Rejected("bad_rate", f"{path} says that it has {reader.rate} Hz; {wanted}, resample or repair it")
+    if reader.channels > MOST_CHANNELS:
+        wanted = f"expected at most {MOST_CHANNELS}"
+        raise Rejected("too_many_channels", f"{path} has {reader.channels} channels; {wanted}, mix it down first")
+    if reader.coming and reader.coming > _most(reader.rate, config):
+        raise _too_long(path, f"declares {reader.coming * 1000 // reader.rate} ms", config)
+
+
+def _most(rate: int, config: AudioConfig) -> int:
+    """The frames that a file may have."""
+    return config.max_file_ms * rate // 1000
+
+
+def _too_long(path: Path, found: str, config: AudioConfig) -> Rejected:
+    wanted = f"expected at most audio.max_file_ms = {config.max_file_ms} ms"
+    return Rejected("too_long", f"{path} {found}; {wanted}, cut it first or raise that key in the recipe")
 
 
 def _not_opened(path: Path, head: bytes) -> Rejected:
@@ -131,29 +183,30 @@ def _not_opened(path: Path, head: bytes) -> Rejected:
     return Rejected("not_audio", f"{path} is no audio: found {found}; expected WAV, FLAC, MP3, Ogg, M4A or the like")
 
 
-def _by_soundfile(path: Path, stack: ExitStack) -> _Reader | None:
+def _by_soundfile(path: Path, opened: BinaryIO, stack: ExitStack) -> _Reader | None:
     import soundfile
 
+    opened.seek(0)
     try:
-        file = stack.enter_context(soundfile.SoundFile(str(path)))
-    except (soundfile.LibsndfileError, TypeError):  # TypeError: a .raw file, which has no header
+        file = stack.enter_context(soundfile.SoundFile(opened.fileno(), closefd=False))
+    except soundfile.LibsndfileError:
         return None
-    declared: int | None = file.frames if file.frames < UNKNOWN_FRAMES else None
+    coming: int | None = file.frames if 0 <= file.frames < UNKNOWN_FRAMES else None
     if file.format == "MP3" and not _counts_frames(path):
-        declared = None
-    if file.format in ("WAV", "WAVEX"):
-        declared = _wav_declared(path, file.frames)
+        coming = None
+    declared = _wav_declared(path, file.frames) if file.format in ("WAV", "WAVEX") else coming
+    size = BLOCK * WIDE // max(WIDE, file.channels)
 
     def blocks() -> Iterator[np.ndarray]:
         try:
             at = 0
-            while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+            while len(block := file.read(size, dtype="float32", always_2d=True)):
                 at += len(block)
                 yield block
         except soundfile.LibsndfileError as error:
             raise _StoppedError(error.error_string.strip("."), file.tell() - at) from None
 
-    return _Reader(file.samplerate, declared, blocks())
+    return _Reader(file.samplerate, file.channels, declared, coming, blocks())
 
 
 def _counts_frames(path: Path) -> bool:
@@ -183,12 +236,30 @@ def _wav_declared(path: Path, frames: int) -> int:
     return frames
 
 
-def _by_av(path: Path, stack: ExitStack) -> _Reader | None:
+class _Alone:
+    """A file for FFmpeg: its last name, which tells a little of its form, and no way to anything beside it."""
+
+    def __init__(self, name: str, file: BinaryIO):
+        self.name = name
+        self.read, self.tell = file.read, file.tell
+        self._file = file
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Where the file is then, or FFmpeg's error: PyAV writes exceptions to stderr."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -errno.EINVAL
+
+
+def _by_av(opened: _Alone, stack: ExitStack) -> _Reader | None:
     import av
 
+    opened.seek(0)
+    alone = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none"}
     try:
-        container = stack.enter_context(av.open(str(path), metadata_errors="replace"))
-        stream = next(iter(container.streams.audio), None)
+        container = av.open(opened, "r", metadata_errors="replace", container_options=alone, buffer_size=1 << 18)
+        stream = next(iter(stack.enter_context(container).streams.audio), None)
     except (av.FFmpegError, OSError, ValueError):
         return None
     if stream is None or not stream.codec_context or not stream.rate:
@@ -200,37 +271,47 @@ def _by_av(path: Path, stack: ExitStack) -> _Reader | None:
         elif container.duration and len(container.streams) == 1:
             seconds = container.duration / av.time_base
 
-    def blocks() -> Iterator[np.ndarray]:
-        resampler = av.AudioResampler(format="fltp", rate=stream.rate, layout=stream.layout)
+    channels = stream.layout.nb_channels
+    size = BLOCK * WIDE // max(WIDE, channels)
+
+    def blocks() -> Iterator[np.ndarray]:  # interleaved: PyAV reads beyond memory where more than 8 planes are
+        resampler = av.AudioResampler(format="flt", rate=stream.rate, layout=stream.layout)
+        first: tuple[Any, ...] | None = None
         held: list[np.ndarray] = []
         stopped = ""
         try:
             for frame in container.decode(stream):
-                held += [part.to_ndarray() for part in resampler.resample(frame)]
-                if sum(part.shape[1] for part in held) >= BLOCK:
-                    yield np.concatenate(held, axis=1).T
+                form = (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
+                first = first or form
+                if form != first:
+                    raise ValueError(f"the sound changes from {first} to {form}")
+                held += [part.to_ndarray().reshape(-1, channels) for part in resampler.resample(frame)]
+                if sum(map(len, held)) >= size:
+                    yield np.concatenate(held)
                     held = []
-        except (av.FFmpegError, ValueError) as error:  # ValueError: layout or rate change in the middle
+        except (av.FFmpegError, ValueError) as error:  # ValueError: see above; PyAV has its own for the same
             stopped = getattr(error, "strerror", None) or str(error) or "unknown error"
         if held:
-            yield np.concatenate(held, axis=1).T
+            yield np.concatenate(held)
         if stopped:
             raise _StoppedError(stopped)
 
-    return _Reader(stream.rate, None if seconds is None else round(seconds * stream.rate), blocks())
+    declared = None if seconds is None else round(seconds * stream.rate)
+    return _Reader(stream.rate, channels, declared, declared, blocks())
 
 
 def _gather(path: Path, reader: _Reader, config: AudioConfig) -> _Gathered:
     """All blocks, downmixed, resampled and quantized; raises `not_finite`, `too_long` and `truncated` on the way."""
     gathered, stream, stopped = _Gathered(), None, ""
-    limit = config.max_file_ms * reader.rate // 1000
+    limit = _most(reader.rate, config)
     try:
         for block in reader.blocks:
             gathered.frames += len(block)
             if gathered.frames > limit:
-                raise Rejected("too_long", f"{path} is longer than max_file_ms = {config.max_file_ms} ms; cut it first")
-            if not np.isfinite(block).all():
-                raise Rejected("not_finite", f"{path} has NaN or infinite samples; expected numbers, write it again")
+                raise _too_long(path, "goes on", config)
+            if not np.abs(block).max() < LOUDEST:  # NaN is not smaller
+                found = "NaN, infinite or endlessly loud samples"
+                raise Rejected("not_finite", f"{path} has {found}; expected numbers, write it again")
             gathered.flat += _flat(block)
             gathered.seen += block.size
             kept = block if config.channels == 2 == block.shape[1] else block.mean(axis=1, keepdims=True)

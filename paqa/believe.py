@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from paqa import invent
 from paqa.questions import TEMPLATES, given, matching
@@ -78,6 +79,7 @@ def _asks(texts: Iterable[str], asked: str) -> bool:
     return False
 
 
+@lru_cache(maxsize=16384)
 def _pieces(text: str) -> list[str]:
     """A wording cut at its quotation marks, without a remark in brackets at its end."""
     text = tidy(text)

@@ -10,35 +10,30 @@ import hashlib
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-import msgspec
 import numpy as np
 
-from paqa import __version__, fingerprint, gates, hear, mix, rationale, reflect, rights, scenes, sources
+from paqa import fingerprint, hear, mix, rights, shard, sources
 from paqa.audio import decode, digest, flac, is_silent, read_flac, windows
+from paqa.batches import batches
+from paqa.compose import whole
 from paqa.errors import PaqaError, Rejected
 from paqa.hear import Spent
-from paqa.questions import ALONE, TEMPLATES, Elsewhere, generate, given, level, question_id
-from paqa.questions.difficulty import difficulty, subsets
 from paqa.recipe import AudioConfig, Recipe, SourceConfig
-from paqa.schema import problems
 from paqa.shard import ShardPlan
-from paqa.shard import write as write_shard_file
 from paqa.split import side
 from paqa.store import Store, key
-from paqa.types import Audio, Clip, Item, Origin, Quarantined, Question, Recording, Scene
+from paqa.types import Audio, Clip, Origin, Quarantined, Recording, Scene
 
 INGEST = 1  # raise when decoding or cutting changes what comes out
 LONGEST_ID = 120  # characters of a clip's id: ids of questions, with their template, stay under 200
 SHARD_NAME = re.compile(r"(train|validation|test)-[0-9a-f]{16}\.parquet")
 PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE}  # failures of disk or network, not of the file
 MIXING = 1  # raise when rendering a mixture changes what comes out
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,15 +60,6 @@ class Ingested:
     """What became of a batch of recordings or mixtures."""
 
     clips: tuple[Clip, ...] = ()
-    quarantined: tuple[Quarantined, ...] = ()
-    spent: Spent = field(default_factory=Spent)
-
-
-@dataclass(frozen=True)
-class Composed:
-    """What became of a batch of clips."""
-
-    items: tuple[Item, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     spent: Spent = field(default_factory=Spent)
 
@@ -136,11 +122,7 @@ def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe
                 lost.append(Quarantined(clip.id, "ingest", "silent", detail, clip.sha256))
             else:
                 clips.append(clip)
-    return Ingested(tuple(clips), tuple(lost), _spent(began, clips))
-
-
-def _spent(began: float, clips: Sequence[Clip]) -> Spent:
-    return Spent(sum(c.duration_ms for c in clips) / 1000, 0.0, time.perf_counter() - began, len(clips))
+    return Ingested(tuple(clips), tuple(lost), Spent.since(began, clips))
 
 
 def _clips(recording: Recording, pieces: Sequence[Piece], source: SourceConfig, recipe: Recipe) -> Iterator[Clip]:
@@ -211,15 +193,16 @@ def clip_id(name: str, source: SourceConfig) -> str:
 
 def _pieces(path: Path, config: AudioConfig, store: Store) -> list[Piece]:
     where = key("ingest", INGEST, config, file_digest(path))
-    if store.has(where, ".json"):
-        known: list[Piece] = store.get_json(where, list[Piece])
+    known: list[Piece] | None = store.get_json(where, list[Piece]) if store.has(where, ".json") else None
+    if known is not None and all(store.has(piece.sha256, ".flac") for piece in known):
         return known
     audio = decode(path, config)
     pieces = []
     for start_ms, end_ms in windows(audio, config.max_clip_ms):
         part = Audio(audio.samples[:, start_ms * audio.rate // 1000 : end_ms * audio.rate // 1000], audio.rate)
         pieces.append(Piece(keep(part, store), start_ms, part.duration_ms, is_silent(part)))
-    store.put_json(where, pieces)
+    if known is None:
+        store.put_json(where, pieces)
     return pieces
 
 
@@ -262,16 +245,20 @@ def render_mixtures(batch: Sequence[mix.Mixture], clips: Mapping[str, Clip], rec
     """Compose scenes into clips with exact truth; known ones are not rendered again."""
     began = time.perf_counter()
     made = [_mixed_clip(mixture, clips, recipe, store) for mixture in batch]
-    return Ingested(tuple(made), (), _spent(began, made))
+    return Ingested(tuple(made), (), Spent.since(began, made))
 
 
 def _mixed_clip(mixture: mix.Mixture, clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Clip:
     used = [(c.sha256, c.truth, c.voice, c.group) for c in (clips[p.clip_id] for p in mixture.placements)]
     where = key("mix", MIXING, mixture, used)
-    if not store.has(where, ".json"):
+    known: Mixed | None = store.get_json(where, Mixed) if store.has(where, ".json") else None
+    if known and all(store.has(sha, ".flac") for sha in (known.sha256, known.reference_sha256)):
+        mixed = known
+    else:
         audio, reference, truth = mix.render(mixture, lambda sha: read_flac(store.get(sha, ".flac")), clips)
-        store.put_json(where, Mixed(keep(audio, store), keep(reference, store), truth))
-    mixed: Mixed = store.get_json(where, Mixed)
+        mixed = Mixed(keep(audio, store), keep(reference, store), truth)
+        if known is None:
+            store.put_json(where, mixed)
     return Clip(
         id=mixture.id,
         uri=f"mix:{mixture.id}",
@@ -354,137 +341,10 @@ def _renamed(clip: Clip) -> Clip:
     return replace(clip, id=name, truth=replace(clip.truth, clip_id=name) if clip.truth else None)
 
 
-def batches(things: Sequence[T], size: Callable[[T], float], limit: float) -> list[list[T]]:
-    """Things in groups whose sizes add up to at most `limit` (a larger thing stands alone), order kept."""
-    groups: list[list[T]] = []
-    filled = 0.0
-    for thing in things:
-        if not groups or filled + size(thing) > limit:
-            groups.append([])
-            filled = 0.0
-        groups[-1].append(thing)
-        filled += size(thing)
-    return groups
-
-
-def compose(
-    clips: Sequence[Clip], recipe: Recipe, store: Store, elsewhere: Mapping[str, Elsewhere] | None = None
-) -> Composed:
-    """Scenes, questions, rationales and gates for a batch of clips that have been heard.
-
-    `elsewhere` is what other clips hold, by id of the clip.
-    """
-    began = time.perf_counter()
-    items: list[Item] = []
-    lost: list[Quarantined] = []
-    for clip in clips:
-        kept, dropped = compose_clip(clip, recipe, store, (elsewhere or {}).get(clip.id, ALONE))
-        items += kept
-        lost += dropped
-    return Composed(tuple(items), tuple(lost), _spent(began, clips))
-
-
-def compose_clip(
-    clip: Clip, recipe: Recipe, store: Store, elsewhere: Elsewhere = ALONE
-) -> tuple[list[Item], list[Quarantined]]:
-    """The rows of one clip, and what a gate kept out. Given questions come beside the templates' own."""
-    heard = scenes.heard(clip, recipe, store)
-    if invalid := _invalid("clip", clip) or _invalid("scene", heard):
-        return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
-    scene = scenes.asked(clip, heard, recipe, store)
-    questions = generate(scene, recipe.asking(clip.corpus), recipe.seed, elsewhere)
-    if not questions and not clip.questions:
-        detail = f"{clip.uri}: no question can be asked safely ({len(scene.turns)} turns, {len(scene.events)} events)"
-        return [], [Quarantined(clip.id, "questions", "nothing_to_ask", detail, clip.sha256)]
-    items, lost = [], []
-    for n, brought in enumerate(clip.questions):
-        name = question_id(clip.id, given.NAME, n)
-        question = given.ask(scene, brought, name, recipe.questions, recipe.seed)
-        if isinstance(question, Rejected):
-            lost.append(Quarantined(name, "questions", question.reason, question.detail, clip.sha256))
-        else:
-            questions.append(question)
-    known = [heard] if clip.answers == "truth" and clip.truth else []  # what was misheard even with decoupling
-    misheard = reflect.compare(scene, [*scenes.misheard(clip, recipe, store), *known])
-    kept: list[Question] = []
-    for variant, question in enumerate(questions):
-        reflection = reflect.reflect(scene, question, misheard, recipe.questions, recipe.seed, elsewhere)
-        row = _row(clip, scene, heard, question, variant, reflection, recipe, kept)
-        if isinstance(row, Item):
-            items.append(row)
-            kept.append(question)
-        else:
-            lost.append(row)
-    return items, lost
-
-
-def _row(
-    clip: Clip,
-    scene: Scene,
-    heard: Scene,
-    question: Question,
-    variant: int,
-    reflection: rationale.Reflection | None,
-    recipe: Recipe,
-    earlier: Sequence[Question],
-) -> Item | Quarantined:
-    """A question with its rationale as a row, or why it cannot be one."""
-    text = rationale.render(scene, question, variant, reflection)
-    snippets = [t.text for t in heard.turns if t.text]
-    if rejected := gates.judge(question, text, scene, snippets, recipe.gates, earlier):
-        return Quarantined(question.id, "gates", rejected.reason, rejected.detail, clip.sha256)
-    told = question.template == given.NAME or TEMPLATES[question.template].labelled  # by the source, not by engines
-    row = Item(
-        id=question.id,
-        clip_id=clip.id,
-        question=question.text,
-        choices=question.choices,
-        answer=question.answer,
-        answer_index=question.answer_index,
-        task=question.task,
-        template=question.template,
-        rationale=text,
-        scene=scene,
-        evidence=question.evidence,
-        reflected=reflection is not None,
-        reflection=reflection.origin if reflection else None,
-        audio_dependence=None,
-        source=clip.source,
-        license=clip.license,
-        group=clip.group,
-        split=clip.split,
-        answers_from="truth" if told else clip.answers,
-        heard_by=heard.heard_by,
-        key="0" * 64,
-        origins=clip.origins,
-    )
-    hard = subsets(scene, level(question))
-    row = replace(row, difficulty=difficulty(scene, question), subsets=hard)
-    row = replace(row, key=key("item", clip.sha256, row))  # of what it says, not of what made it: see Item
-    row = replace(row, seed=recipe.seed, paqa_version=__version__)
-    if invalid := _invalid("item", _bare(row)):
-        return Quarantined(row.id, "compose", "schema", invalid, clip.sha256)
-    return row
-
-
-def _invalid(kind: str, value: Clip | Scene | Item) -> str | None:
-    """The first violation of a checked-in JSON Schema, or None. The types hold the same rules and check faster."""
-    encoded = msgspec.json.encode(value)
-    try:
-        msgspec.json.decode(encoded, type=type(value))
-    except msgspec.ValidationError as error:
-        return next(problems(kind, msgspec.json.decode(encoded)), str(error))
-    return None
-
-
-def _bare(row: Item) -> Item:
-    """The row with its scene emptied: a scene is validated once a clip, not once a question."""
-    return replace(row, scene=replace(row.scene, turns=(), words=(), events=(), disagreements=()))
-
-
-def write_shard(plan: ShardPlan, folder: Path, recipe: Recipe, store: Store) -> int:
-    """Write one Parquet file; returns its bytes."""
-    return write_shard_file(plan, folder, recipe.shard, lambda sha: store.get(sha, ".flac"), recipe.audio.rate)
+def write_shard(plan: ShardPlan, made: Mapping[str, str], folder: Path, recipe: Recipe, store: Store) -> int:
+    """Write one Parquet file of light items, whose rows the store has under `made` by id of the clip; its bytes."""
+    load = partial(store.get, suffix=".flac")
+    return shard.write(plan, folder, recipe.shard, load, recipe.audio.rate, lambda items: whole(items, made, store))
 
 
 def sweep(folder: Path, plans: Sequence[ShardPlan]) -> None:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from paqa import rationale, rights, shard
+from paqa import rationale, rights, shard, summary
 from paqa.audio import digest as sample_digest
 from paqa.audio import read_flac
 from paqa.errors import PaqaError
 from paqa.recipe import Recipe
 from paqa.schema import problems
+from paqa.store import Store
 from paqa.train.rewards import perception
 from paqa.types import Item, Spanned, Split
 
@@ -66,6 +67,13 @@ def check(folder: Path, license: str | None = None) -> Checked:
             found.problems.append(f"{group} is in {' and '.join(sorted(splits))}")
     found.problems += _copies(found)
     return found
+
+
+def check_store(folder: Path) -> tuple[int, list[str]]:
+    """Read every object in a build's store: their number, and one line for each that was damaged and so removed."""
+    store = Store(summary.load(folder).store)
+    read = list(store.verified())
+    return len(read), [f"{path} was damaged, and removed; run: paqa build again" for path, whole in read if not whole]
 
 
 def _wanted(folder: Path) -> str | None:

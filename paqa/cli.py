@@ -11,9 +11,14 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from paqa import __version__
 from paqa.errors import PaqaError
+from paqa.portable import scrubbed
+
+if TYPE_CHECKING:
+    from flows.places import Wanted
 
 QUIET = {  # nothing of ours phones anywhere, and no library asks a model hub for what it cannot have offline
     "DO_NOT_TRACK": "1",
@@ -38,12 +43,18 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--audio", type=Path, metavar="FOLDER", help="a folder of recordings, instead of a recipe")
     build.add_argument("--out", type=Path, metavar="DIR", help="where to (default: data/NAME)")
     build.add_argument("--store", metavar="URL", help="where heard things are kept (default: DIR/../.paqa/store)")
-    build.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    build.add_argument("--runner", default="local", metavar="local|ray[:ADDRESS]", help="where: see docs/scale.md")
+    build.add_argument(
+        "--workers", type=int, metavar="N", help="processes (default: all cores, or what is free on Ray)"
+    )
     build.add_argument("--threads", type=int, default=1, help="threads of each worker's engines (default: 1)")
     build.add_argument("--profile", metavar="NAME", help="the engines: embedded, or paper (the mission's stack)")
     build.add_argument("--models", type=Path, metavar="DIR", help="where weights lie that no package ships")
     build.add_argument("--device", default="cpu", help="of engines on torch: cpu (default), cuda, cuda:1")
+    build.add_argument("--gpus", metavar="STAGE=SHARE,...", help="on Ray, the share of a GPU of each stage's actors")
+    build.add_argument("--gpu-slots", type=int, metavar="N", help="hearings at once on the GPU here (default: 1)")
     build.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe")
+    build.add_argument("--grow", action="store_true", help="keep all rows of the build in --out, add new ones")
     build.add_argument("--audit", action="store_true", help="then measure what was heard against the truth")
     build.add_argument("--report", action="store_true", help="then write DIR/report, to be looked at in a browser")
     build.add_argument("--quiet", action="store_true", help="no progress")
@@ -51,6 +62,9 @@ def parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="validate shards: schema, audio, lineage, rationale round trip, balance")
     check.add_argument("dir", type=Path)
     check.add_argument("--license", metavar="ID", help="may it be published under this one? (default: the recipe's)")
+    check.add_argument(
+        "--store", action="store_true", help="also read every object in the store that it was built from"
+    )
 
     audit = commands.add_parser("audit", help="what was heard against the truth, where there is truth")
     audit.add_argument("dir", type=Path)
@@ -130,6 +144,21 @@ def check_device(device: str) -> None:
         raise PaqaError(f"--device {device}: torch finds {', '.join(['cpu', *found])}; name one of these")
 
 
+def where(args: argparse.Namespace) -> Wanted:
+    """What the flags of `paqa build` say about where calls run; PaqaError where they do not go together."""
+    from flows.places import Wanted, shares
+    from paqa.remote import filesystem
+
+    gpus = shares(args.gpus) if args.gpus else {}
+    wanted = Wanted(args.runner, args.workers, args.threads, args.device, gpus, args.gpu_slots)
+    wanted.check()
+    if args.store and "://" in args.store:
+        filesystem(args.store)
+    if not wanted.on_ray:
+        check_device(args.device)
+    return wanted
+
+
 def run_init(args: argparse.Namespace) -> int:
     """`paqa init`."""
     from paqa import init
@@ -142,20 +171,19 @@ def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
     from paqa import recipe as recipes
     from paqa.hear import heard_by
+    from paqa.portable import without_secrets
 
     if (args.recipe is None) == (args.audio is None):
         raise PaqaError("name a recipe (paqa build RECIPE.toml) or a folder (paqa build --audio FOLDER)")
-    if args.workers < 1 or args.threads < 1:
-        raise PaqaError(f"--workers {args.workers} --threads {args.threads}: expected at least 1 of each")
+    wanted = where(args)
     use_models(args.models)
-    check_device(args.device)
     profile = [f"profile={args.profile}"] if args.profile else []
     recipe = recipes.for_folder(args.audio) if args.audio else recipes.load(args.recipe)
     recipe = recipes.change(recipe, [*profile, *args.set])
     heard_by(recipe)  # weights that are missing are missed now, not after hours of decoding
     out = args.out or Path("data") / recipe.name
     store = args.store or str(home(out) / "store")
-    store = store if "://" in store else str(Path(store).resolve())
+    store = without_secrets(store, "--store") if "://" in store else str(Path(store).resolve())
 
     from flows.server import Server, environment
 
@@ -165,10 +193,8 @@ def run_build(args: argparse.Namespace) -> int:
         from flows.build import launch
         from paqa.summary import text
 
-        after = {"audit": args.audit, "report": args.report}
-        done = launch(
-            recipe, out, home(out), server, store, args.workers, args.threads, args.device, args.quiet, **after
-        )
+        after = {"audit": args.audit, "report": args.report, "growing": args.grow}
+        done = launch(recipe, out, home(out), server, store, wanted, args.quiet, **after)
     finally:
         server.stop()
     print(f"\n{text(done)}\n")
@@ -182,9 +208,13 @@ def run_build(args: argparse.Namespace) -> int:
 
 def run_check(args: argparse.Namespace) -> int:
     """`paqa check`: exit 1 where there are problems."""
-    from paqa.check import check, text
+    from paqa.check import check, check_store, text
 
     found = check(args.dir, args.license)
+    if args.store:
+        objects, damaged = check_store(args.dir)
+        found.problems += damaged
+        print(f"store        {objects} objects, {len(damaged) or 'none'} damaged")
     print(text(found))
     return 1 if found.problems else 0
 
@@ -317,7 +347,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[args.command](args)
     except PaqaError as error:
-        print(f"paqa {args.command}: {error}", file=sys.stderr)
+        print(f"paqa {args.command}: {scrubbed(str(error))}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         print(f"paqa {args.command}: {error.name} is not installed; run: uv pip install 'paqa[all]'", file=sys.stderr)
@@ -326,7 +356,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 141
     except OSError as error:
-        print(f"paqa {args.command}: {error.filename or 'disk or network'}: {error.strerror or error}", file=sys.stderr)
+        said = scrubbed(f"{error.filename or 'disk or network'}: {error.strerror or error}")
+        print(f"paqa {args.command}: {said}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; what was finished is kept, run the same command again to go on", file=sys.stderr)

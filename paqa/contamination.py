@@ -57,7 +57,7 @@ def _rows(path: Path, name: str) -> Iterator[Any]:
             yield from (json.loads(line) for line in text.splitlines() if line.strip())
     except FileNotFoundError:
         raise PaqaError(f"gates.benchmarks {name!r}: {path}: no such file; paths are relative to the recipe") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise PaqaError(f"gates.benchmarks {name!r}: {path}: neither JSON nor JSON lines: {error}") from None
 
 

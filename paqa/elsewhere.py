@@ -14,7 +14,7 @@ from paqa import labels, questions, scenes
 from paqa.questions import Elsewhere
 from paqa.questions.names import UNASKED
 from paqa.recipe import QuestionsConfig, Recipe
-from paqa.store import Store
+from paqa.store import Store, key
 from paqa.types import Clip, Scene
 
 
@@ -50,7 +50,8 @@ def told(known: Survey, foreign: Sequence[str] = ()) -> Elsewhere:
     answers: dict[tuple[str, tuple[str, ...]], dict[str, int]] = defaultdict(dict)
     for (template, choices, answer), count in sorted(known.answers.items()):
         answers[template, choices][answer] = count
-    return Elsewhere(tuple(foreign), dict(sorted(known.sounds.items())), dict(answers))
+    sounds = dict(sorted(known.sounds.items()))
+    return Elsewhere(tuple(foreign), sounds, dict(answers), key(list(sounds.items()), list(answers.items())))
 
 
 def elsewhere(clips: Sequence[Clip], known: Survey) -> dict[str, Elsewhere]:

@@ -11,6 +11,18 @@ class MissingObject(PaqaError, KeyError):
     __str__ = Exception.__str__
 
 
+class DamagedObject(MissingObject):
+    """An object's bytes were not those that were written; it has been removed, so that it is made again."""
+
+
+class DiskFull(PaqaError):
+    """There is no room for what was to be written; nothing torn was left."""
+
+
+class WorkerDied(PaqaError):
+    """The process that ran a call died under it; the message says how. Other calls are not touched."""
+
+
 class Rejected(PaqaError):
     """One recording, clip or question cannot be used: it becomes a quarantine row and the rest goes on.
 

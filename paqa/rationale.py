@@ -67,9 +67,9 @@ SKELETON = (
 REFLECTED = (*SKELETON, "<REFLECT>", "</REFLECT>", "<FINAL_ANSWER>", "</FINAL_ANSWER>")
 
 _TAG = re.compile(rf"</?(?:THINK|CAPTION|BGM|{'|'.join(LEAVES)})>")
-_TIME = r"([0-9]+)\.([0-9]{2,3})"
+_TIME = r"([0-9]{1,9})\.([0-9]{2,3})"
 _SOUND = re.compile(rf"(?:(.*) )?\[{_TIME}-{_TIME} s\]")
-_QUOTE = re.compile(rf"Speaker ([1-9][0-9]*) \[{_TIME}-{_TIME} s\]: (.*)")
+_QUOTE = re.compile(rf"Speaker ([1-9][0-9]{{0,8}}) \[{_TIME}-{_TIME} s\]: (.*)")
 _RESPONSE = re.compile(r"\(([A-Z])\) (.+)")
 _ESCAPED = re.compile(r"\\\\|(?:\\u[0-9a-f]{4})+|\\[bfnrt]")
 
@@ -232,7 +232,7 @@ def _said(text: str) -> str:
     if text == UNCLEAR:
         return ""
     try:
-        said = json.loads(text)
+        said = json.loads(text) if text.startswith('"') else None
     except ValueError:
         said = None
     if not isinstance(said, str):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,16 +13,21 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from paqa import portable
 from paqa.engines.base import engine_class
 from paqa.engines.checkpoints import chosen
 from paqa.errors import PaqaError
 from paqa.types import AnswersFrom, Stage, Stem, Unit
 
-Positive = Annotated[int, Meta(ge=1)]
-Count = Annotated[int, Meta(ge=0)]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+LONGEST_FILE = 1_000_000  # bytes of a recipe
+Positive = Annotated[int, Meta(ge=1, le=10**9)]
+Count = Annotated[int, Meta(ge=0, le=10**6)]
+Seed = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)", max_length=80)]
 Range = tuple[Annotated[float, Meta(ge=-60)], Annotated[float, Meta(le=60)]]
 Counts = tuple[Count, Count]
+Profile = Literal["embedded", "paper"]
+Few = tuple[Annotated[int, Meta(ge=0, le=1000)], Annotated[int, Meta(ge=0, le=1000)]]
 Names = str | tuple[str, ...]  # of sources; a constrained string in such a union crashes msgspec 0.22
 
 
@@ -45,15 +51,15 @@ class MixConfig:
     """Scenes composed from material, with exact truth."""
 
     name: Name  # what its scenes' ids begin with
-    scenes: Positive  # how many
+    scenes: Annotated[int, Meta(ge=1, le=10**7)]  # how many
     speech: Names | None = None  # one or more sources of utterances
     background: Names | None = None  # one or more sources of sounds
-    speakers: Counts = (1, 3)  # voices a scene, at least and at most, as all pairs here
-    turns: Counts = (2, 6)  # utterances a scene, at least one a speaker
+    speakers: Few = (1, 3)  # voices a scene, at least and at most, as all pairs here
+    turns: Few = (2, 6)  # utterances a scene, at least one a speaker
     pause_ms: Counts = (150, 900)  # silence between turns
     overlap: Unit = 0.0  # share of speaker changes at which the next turn starts early
     overlap_ms: Counts = (200, 900)  # by how much
-    sounds: Counts = (1, 3)  # occurrences of background sounds
+    sounds: Few = (1, 3)  # occurrences of background sounds
     repeat: Unit = 0.25  # share of scenes in which one sound is heard several times
     bed: Unit = 0.0  # share of dialogues over one continuous sound instead, cut to their length
     snr_db: Range = (0.0, 20.0)  # speech over background
@@ -74,7 +80,7 @@ class AudioConfig:
     channels: Literal[1, 2] = 1  # mono or stereo
     max_clip_ms: Annotated[int, Meta(ge=1000, le=300_000)] = 30_000  # longer recordings are cut at silences
     min_clip_ms: Count = 500  # shorter ones are quarantined
-    max_file_ms: Positive = 6 * 3_600_000  # a file that decodes to more is refused
+    max_file_ms: Annotated[int, Meta(ge=1, le=48 * 3_600_000)] = 6 * 3_600_000  # longer files are refused, see README
 
 
 @dataclass(frozen=True)
@@ -201,8 +207,8 @@ class Recipe:
     sources: tuple[SourceConfig, ...]  # where recordings come from, at least one
     description: str = ""  # for the card and the report
     license: str | None = None  # that the dataset shall come under; what does not permit it is quarantined
-    seed: int = 0  # another one draws other scenes, questions and wordings
-    profile: Literal["embedded", "paper"] = "embedded"  # the engines that listen
+    seed: Seed = 0  # another one draws other scenes, questions and wordings
+    profile: Profile = "embedded"  # the engines that listen
     mix: tuple[MixConfig, ...] = ()  # scenes composed from material
     audio: AudioConfig = AudioConfig()  # the form of the clips
     hear: HearConfigs = HearConfigs()  # changes to the profile
@@ -250,21 +256,52 @@ def load(path: Path) -> Recipe:
     from paqa.schema import problems
 
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(LONGEST_FILE + 1)
+        if len(content) > LONGEST_FILE:
+            raise PaqaError(f"{path}: is no recipe: found over {LONGEST_FILE // 10**6} MB, expected a page of TOML")
+        data = tomllib.loads(content.decode("utf-8"))
     except IsADirectoryError:
         raise PaqaError(f"{path}: is a folder; for a folder of recordings run: paqa build --audio {path}") from None
     except FileNotFoundError:
         raise PaqaError(f"{path}: no such recipe; for a folder of recordings run: paqa build --audio FOLDER") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of a number with thousands of digits
         raise PaqaError(f"{path}: not valid TOML: {error}") from None
-    for problem in problems("recipe", data):
-        raise PaqaError(f"{path}: {problem}")
     try:
+        for problem in (*_unfit(data), *problems("recipe", data)):
+            raise PaqaError(problem)
+        _no_pickle(data)
         recipe = replace(msgspec.convert(data, Recipe), folder=str(path.parent))
         check(recipe)
     except (PaqaError, msgspec.ValidationError) as error:
         raise PaqaError(f"{path}: {error}") from None
     return recipe
+
+
+def _unfit(value: Any, where: str = "", depth: int = 0) -> Iterator[str]:
+    """What no key of a recipe can hold: tables a hundred deep, and numbers that are none or that JSON cannot keep."""
+    if depth > 20:
+        yield f"{where[:60]}: tables or lists within each other more than 20 deep; expected a few"
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _unfit(inner, f"{where}.{name}".lstrip("."), depth + 1)
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from _unfit(inner, f"{where}.{i}", depth + 1)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{where}: found {value}, expected a number"
+    elif isinstance(value, int) and abs(value) > 2**53:
+        yield f"{where}: found a number beyond 2**53, expected a smaller one"
+
+
+def _no_pickle(data: dict[str, Any]) -> None:
+    """A recipe is data, and may come from anybody: leave to run a checkpoint's code is this machine's to give."""
+    for stage, config in data.get("hear", {}).items():
+        if config.get("params", {}).get("allow_pickle"):
+            raise PaqaError(
+                f"hear.{stage}.params.allow_pickle: a recipe cannot allow that; say it on the command line, "
+                f"--set hear.{stage}.params.allow_pickle=true, or in models.toml of the models folder"
+            )
 
 
 def for_folder(audio: Path) -> Recipe:
@@ -288,7 +325,12 @@ def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
         if not equals or not isinstance(place, dict):
             raise PaqaError(f"--set {text}: expected KEY=VALUE with a key of a table, e.g. questions.per_clip=4")
         place[name] = _toml_value(value)
-    plain = msgspec.json.decode(msgspec.json.encode(data))
+    for problem in _unfit(data):
+        raise PaqaError(f"--set: {problem}")
+    try:
+        plain = msgspec.json.decode(msgspec.json.encode(data))
+    except (ValueError, TypeError) as error:  # half of a character
+        raise PaqaError(f"--set: {error}") from None
     for problem in problems("recipe", plain):
         raise PaqaError(f"--set: {problem}")
     try:
@@ -302,7 +344,7 @@ def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
 def _toml_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # also of a number with thousands of digits
         return text
 
 
@@ -312,6 +354,9 @@ def check(recipe: Recipe) -> None:
     from paqa.questions import TEMPLATES
     from paqa.sources import check as check_source
 
+    if secret := portable.secret_in(msgspec.to_builtins(recipe, str_keys=True)):
+        wanted = "recipes are published with what they make: take it out, and log in with `hf auth login`"
+        raise PaqaError(f"{secret}: holds a token or password; {wanted} or environment variables")
     if recipe.license is not None:
         rights.target(recipe.license)
     names = [s.name for s in recipe.sources]

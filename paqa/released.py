@@ -25,14 +25,16 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from paqa import rationale, shard
+from paqa import rationale, shard, sources
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import AudioConfig, ShardConfig
-from paqa.sources.choices import PLACEHOLDER, answer_index, inline, listed
+from paqa.sources import lines
+from paqa.sources.choices import PLACEHOLDER, answer_index, asked
 from paqa.sources.questions import ANSWER, AUDIO, CHOICES, TEXT, WRITTEN
 from paqa.types import Quarantined
 
 CONFIG = ShardConfig()
+LETTERS = "ABCDEFGH"
 PERCEPTION = ("ENV", "SPEAKER", "ASR", "DESCRIPTION")
 GIVEN = {"ENV": ("bgm", "env_tag"), "ASR": ("asr",), "SPEAKER": ("speaker_analysis",)}  # keys of other rows of theirs
 ORDER = ("PLANNING", "CAPTION", "REASONING", "SUMMARY", "RESPONSE")
@@ -40,12 +42,14 @@ REFLECTED = (*ORDER, "REFLECT", "FINAL_ANSWER")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 NUMBERS = {word: str(n) for n, word in enumerate(DIGITS)}
 TAG = re.compile(rf"<(/?)(THINK|BGM|{'|'.join((*REFLECTED, *PERCEPTION))})>")
-FENCE = re.compile(r"^[ \t]*```[ \t]*\w*[ \t]*$\n?|```(?:\w+\n)?", re.MULTILINE)
-ESCAPE = re.compile(r"\\+([nt\"'])")
+FENCE = re.compile(r"^[ \t]*```[ \t]*(?:\w+[ \t]*)?$\n?|```(?:\w+\n)?", re.MULTILINE)
+ESCAPE = re.compile(r"(?<!\\)\\+([nt\"'])")
 RESIDUE = re.compile(r"[\s`\"'{}\[\],:;.*#-]*(?:json|xml|html|output|markdown)?[\s`\"'{}\[\],:;.*#-]*", re.IGNORECASE)
+LONGEST_RESIDUE = 200  # characters
+LONGEST = 1_000_000  # characters of a written out answer
 LETTER = r"""\**(?:\(([a-h])\)|([b-h])(?=$|[\s.,;:!?"'*)])|(a)(?=\s*$|[.,;:!?"'*)]))"""  # "a dog" has no letter
 DECLARED = re.compile(
-    rf"\b(?:answer|option|choice)(?: is| would be| should be| must be)?\s*:?\s*{LETTER}", re.IGNORECASE
+    rf"\b(?:answer|option|choice)(?: is| would be| should be| must be)?\s*(?::\s*)?{LETTER}", re.IGNORECASE
 )
 CONCLUDED = re.compile(r"\bis\s+\**\(?([A-H])\)?\**[\s.\"']*$")
 BRACKETED = re.compile(r"\(([A-Ha-h])\)")
@@ -123,7 +127,7 @@ def load(path: Path, out: Path, audio: Path | None = None) -> Imported:
             continue
         found.rows += 1
         found.with_audio += data is not None
-        found.answers["ABCDEFGH"[row.answer_index]] += 1
+        found.answers[LETTERS[row.answer_index]] += 1
         found.missing.update(row.missing)
         found.repairs.update(row.repairs)
         writer.add(row, data)
@@ -140,36 +144,32 @@ def load(path: Path, out: Path, audio: Path | None = None) -> Imported:
 
 def _rows(path: Path, found: Imported) -> Iterator[Released]:
     """The rows that can be used, in order; the others go to `found.lost`."""
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise PaqaError(f"{path}: {error.strerror}; expected a file with one JSON object a line") from None
     ids: set[str] = set()
-    asked: set[tuple[str, ...]] = set()
-    with file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            where = f"{path.name}:{number}"
-            try:
-                row = clean(_object(line), f"{path.stem}:{number}", path.stem)
-                same = (row.audio_path, row.question, *sorted(row.choices))
-                if same in asked or row.id in ids:
-                    what = "question about this audio" if same in asked else f"id {row.id!r}"
-                    raise Rejected("duplicate", f"this {what} was there before; remove one of the two")
-            except Rejected as error:
-                digest = hashlib.sha256(line.strip()).hexdigest()
-                found.lost.append(Quarantined(where, "import", error.reason, f"{where}: {error.detail}", digest))
-                continue
-            ids.add(row.id)
-            asked.add(same)
-            yield row
+    known: set[tuple[str, ...]] = set()
+    for number, line in lines.rows(path, str(path), "expected a file with one JSON object a line"):
+        where = f"{path.name}:{number}"
+        try:
+            if isinstance(line, Rejected):
+                raise line
+            row = clean(_object(line), f"{path.stem}:{number}", path.stem)
+            same = (row.audio_path, row.question, *sorted(row.choices))
+            if same in known or row.id in ids:
+                what = "question about this audio" if same in known else f"id {row.id!r}"
+                raise Rejected("duplicate", f"this {what} was there before; remove one of the two")
+        except Rejected as error:
+            content = where.encode() if isinstance(line, Rejected) else line.strip()
+            digest = hashlib.sha256(content).hexdigest()
+            found.lost.append(Quarantined(where, "import", error.reason, f"{where}: {error.detail}", digest))
+            continue
+        ids.add(row.id)
+        known.add(same)
+        yield row
 
 
 def _object(line: bytes) -> dict[str, Any]:
     try:
         row: dict[str, Any] = msgspec.json.decode(line, type=dict)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Rejected("broken_json", f"no JSON object ({error}); expected one a line") from None
     return row
 
@@ -177,20 +177,21 @@ def _object(line: bytes) -> dict[str, Any]:
 def clean(row: Mapping[str, Any], unnamed: str, source: str) -> Released:
     """One row; Rejected says why it cannot be used. `unnamed` is its id where it has none."""
     text = _value(row, TEXT)
-    if not isinstance(text, str) or not PLACEHOLDER.sub(" ", text).strip():
-        raise Rejected("bad_row", f"the question is {text!r}; expected its text under one of {', '.join(TEXT)}")
-    given = _value(row, CHOICES)
-    question, choices = (
-        inline(PLACEHOLDER.sub(" ", text)) if given is None else (PLACEHOLDER.sub(" ", text), listed(given))
-    )
-    if len(choices) < 2 or len({_plain(c) for c in choices}) < len(choices):
-        raise Rejected("bad_choices", f"found the choices {choices}; expected at least two different ones")
+    if not isinstance(text, str) or not PLACEHOLDER.sub(" ", text[:LONGEST]).strip():
+        found = repr(text)[:80]
+        raise Rejected("bad_row", f"the question is {found}; expected its text under one of {', '.join(TEXT)}")
+    question, choices = asked(text, _value(row, CHOICES))
+    if not 2 <= len(choices) <= len(LETTERS) or len({_plain(c) for c in choices}) < len(choices):
+        wanted = f"expected two to {len(LETTERS)} different ones"
+        raise Rejected("bad_choices", f"found the choices {str(choices)[:200]}; {wanted}")
     written = _value(row, WRITTEN)
     if not isinstance(written, str):
         keys = ", ".join(WRITTEN)
         raise Rejected(
             "no_rationale", f"expected it under one of {keys}; the question alone: a source of type questions"
         )
+    if len(written) > LONGEST:
+        raise Rejected("bad_row", f"the rationale has {len(written)} characters; expected at most {LONGEST}")
     leaves, repairs = mended(written)
     _doubts(leaves)
     index = _answer(leaves, choices, _value(row, ANSWER))
@@ -255,7 +256,7 @@ def mended(text: str) -> tuple[dict[str, str], list[str]]:
     tags = [tag for tag in tags if tag[0] not in ("THINK", "/THINK")]
     leaves, outside = _leaves(re.sub(r"</?THINK>", lambda m: " " * len(m[0]), text), tags)
     if outside.strip():
-        if not RESIDUE.fullmatch(outside):
+        if len(outside.strip()) > LONGEST_RESIDUE or not RESIDUE.fullmatch(outside.strip()):
             raise Rejected("text_outside_tags", f"found {outside.strip()[:80]!r} outside of the tags; expected nothing")
         repairs.append("residue")
     return leaves, repairs
@@ -368,9 +369,8 @@ def embedded(named: str, folder: Path) -> bytes:
 
     parts = [part for part in PurePosixPath(named).parts if part not in ("/", "..")]
     for first in range(len(parts)):
-        path = folder.joinpath(*parts[first:])
-        if path.is_file():
-            return flac(decode(path, AudioConfig()))
+        if folder.joinpath(*parts[first:]).is_file():
+            return flac(decode(sources.locate("/".join(parts[first:]), folder), AudioConfig()))
     raise Rejected("missing_file", f"{named!r} is not below {folder}; put it there, or import without --audio")
 
 

@@ -12,7 +12,7 @@ import io
 import json
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ import pyarrow.parquet as pq
 
 from paqa.errors import PaqaError
 from paqa.recipe import ShardConfig
-from paqa.store import key, write_atomically
+from paqa.store import key, write_atomically, written
 from paqa.types import Clip, Item, Quarantined, Split
 
+ROW_BYTES = 7_000  # of a row without its audio, about
 FORMAT = 1  # changes the names of all shards: raise it when the bytes written for the same items change
 PRIMITIVE = {
     str: (pa.string(), "string"),
@@ -118,7 +119,7 @@ def _cut(items: Sequence[Item], clips: dict[str, Clip], limit: int) -> Iterator[
     for item in items:
         clip = clips[item.clip_id]
         audio = clip.duration_ms * clip.rate * 2 // 1000
-        cost = len(item.rationale) + 4000 + audio * (clip.id not in seen)
+        cost = ROW_BYTES + audio * (clip.id not in seen)
         digest = int(hashlib.sha256(clip.id.encode()).hexdigest(), 16)
         boundary = clip.id not in seen and size > limit // 2 and digest % 16 == 0
         if part and (boundary or size + cost > limit):
@@ -131,32 +132,51 @@ def _cut(items: Sequence[Item], clips: dict[str, Clip], limit: int) -> Iterator[
         yield part
 
 
-def write(plan: ShardPlan, folder: Path, config: ShardConfig, load: Callable[[str], bytes], rate: int) -> int:
-    """Write one shard, unless it is there already; returns its size in bytes. `load` gives a clip's FLAC by sha256."""
+def write(
+    plan: ShardPlan,
+    folder: Path,
+    config: ShardConfig,
+    load: Callable[[str], bytes],
+    rate: int,
+    fill: Callable[[Sequence[Item]], Iterable[Item]] = iter,
+) -> int:
+    """Write one shard, unless it is there already; returns its size in bytes.
+
+    `load` gives a clip's FLAC by sha256; `fill` gives items back what a plan need not hold.
+    """
     path = folder / plan.name
     if not path.exists():
-        write_atomically(path, _encode(plan, config, load, rate))
+        with written(path) as temporary:
+            _encode(plan, temporary, config, load, rate, fill)
     return path.stat().st_size
 
 
-def _encode(plan: ShardPlan, config: ShardConfig, load: Callable[[str], bytes], rate: int) -> bytes:
+def _encode(
+    plan: ShardPlan,
+    path: Path,
+    config: ShardConfig,
+    load: Callable[[str], bytes],
+    rate: int,
+    fill: Callable[[Sequence[Item]], Iterable[Item]],
+) -> None:
+    """One row group at a time, so that a shard of any size takes the memory of one group."""
     schema = item_schema(rate)
-    sink = io.BytesIO()
     options = parquet_options(schema, config.row_group_mb * 1_000_000)
-    with pq.ParquetWriter(sink, schema, **options) as writer:
-        for rows in _row_groups(plan, config.row_group_mb * 1_000_000, load):
+    with pq.ParquetWriter(path, schema, **options) as writer:
+        for rows in _row_groups(fill(plan.items), plan.clips, config.row_group_mb * 1_000_000, load):
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-    return sink.getvalue()
 
 
-def _row_groups(plan: ShardPlan, limit: int, load: Callable[[str], bytes]) -> Iterator[list[dict[str, Any]]]:
+def _row_groups(
+    items: Iterable[Item], clips: Mapping[str, str], limit: int, load: Callable[[str], bytes]
+) -> Iterator[list[dict[str, Any]]]:
     """Rows in groups of at most `limit` bytes as a reader unpacks them."""
     rows: list[dict[str, Any]] = []
     size = 0
     flac: dict[str, bytes] = {}
-    for item in plan.items:
+    for item in items:
         if item.clip_id not in flac:
-            flac = {item.clip_id: load(plan.clips[item.clip_id])}
+            flac = {item.clip_id: load(clips[item.clip_id])}
         audio = {"bytes": flac[item.clip_id], "path": f"{_safe(item.clip_id)}.flac"}
         row = {**msgspec.to_builtins(item), "audio": audio}
         cost = len(audio["bytes"]) + len(item.rationale) + 4000

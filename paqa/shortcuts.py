@@ -11,12 +11,13 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from paqa.errors import PaqaError
-from paqa.guessers import Text, guess
+from paqa.guessers import Features, Text, guess
 from paqa.listener import listen
 from paqa.questions.prose import rng_for
 from paqa.recipe import GatesConfig
@@ -29,6 +30,7 @@ BLAMED = 3  # templates that a message names
 EXAMPLES = 3  # rows of a template in the report, most surely guessed first
 FILE = "shortcuts.json"
 GUESSABLE = "guessable"  # the reason of rows that `thin` leaves out: nothing is wrong with them one by one
+UNHEARD = "answerable_without_audio"  # the reason of rows below gates.min_audio_dependence
 ROUNDS = 3  # of leaving rows out
 
 
@@ -125,30 +127,35 @@ class Thinned:
     below: dict[str, float]
 
 
-def thin(rows: Sequence[Text], config: GatesConfig) -> Thinned:
+def thin(rows: Sequence[Text], config: GatesConfig, settled: Mapping[str, float] | None = None) -> Thinned:
     """Leave rows out until no template can be guessed, at most the recipe's share of them (`gates.thin`).
 
     In a template that some guesser beats, a row that the text answers with a probability p above chance is kept with
     the odds chance / p, drawn by its id: among the rows that read alike, each answer is then about as frequent. What
-    is left is measured with other folds than those by which rows were left out.
+    is left is measured with other folds than those by which rows were left out. `settled` rows, by id, stay and keep
+    their dependence: those of a build that grows.
     """
+    settled = settled or {}
     left_out: dict[str, float] = {}
     rest = list(rows)
     told = listen(rows, config.listener) if config.listener else None
-    for n in range(ROUNDS if config.thin and len(rows) >= FEWEST else 0):
-        found = measure(rest, config.shortcut_points, f"round {n}", told)
+    tries = partial(measure, points=config.shortcut_points, told=told, features=Features(rows))
+    for n in range((1 if settled else ROUNDS) if config.thin and len(rows) >= FEWEST else 0):
+        found = tries(rest, folds=f"round {n}")
         easy = {t.name for t in found.report.templates if not all(g.passes for g in t.guessers.values())}
-        sure = {row.id: _sure(found.dependence[row.id], row) for row in rest if row.template in easy}
+        tried = [row for row in rest if row.template in easy and row.id not in settled]
+        sure = {row.id: _sure(found.dependence[row.id], row) for row in tried}
         given = {row.id for row in rest if row.id in sure and _drawn(row, n) * sure[row.id] >= 1 / len(row.choices)}
         if not given or len(left_out) + len(given) > config.thin * len(rows):
             break
         left_out |= {name: sure[name] for name in given}
         rest = [row for row in rest if row.id not in given]
-    scored = measure(rest, config.shortcut_points, told=told)
-    below = {name: found for name, found in scored.dependence.items() if found < config.min_audio_dependence}
+    scored = tries(rest)
+    found_now = ((name, found) for name, found in scored.dependence.items() if name not in settled)
+    below = {name: found for name, found in found_now if found < config.min_audio_dependence}
     if below:
-        scored = measure([row for row in rest if row.id not in below], config.shortcut_points, told=told)
-    return Thinned(scored, left_out, below)
+        scored = tries([row for row in rest if row.id not in below])
+    return Thinned(replace(scored, dependence=scored.dependence | dict(settled)), left_out, below)
 
 
 def _sure(dependence: float, row: Text) -> float:
@@ -161,17 +168,22 @@ def _drawn(row: Text, n: int) -> float:
 
 
 def measure(
-    rows: Sequence[Text], points: float, folds: str = "", told: Mapping[str, Sequence[float]] | None = None
+    rows: Sequence[Text],
+    points: float,
+    folds: str = "",
+    told: Mapping[str, Sequence[float]] | None = None,
+    features: Features | None = None,
 ) -> Scored:
     """All guessers on all rows; `points` (percent) above chance are allowed; `folds` draws other folds.
 
-    `told` is what a language model makes of the rows, by id, where the recipe names one (`gates.listener`).
+    `told` is what a language model makes of the rows, by id, where the recipe names one (`gates.listener`); `features`
+    are those of these rows and others.
 
     Dependence is 1 where the text gives the right answer at most its chance, 0 where the text alone is sure of it:
     `1 - (p - chance) / (1 - chance)` with p the probability that the `both` classifier gives the right answer.
     """
     rows = sorted(rows, key=lambda row: row.id)
-    guesses = guess(rows, folds, told)
+    guesses = guess(rows, folds, told, features)
     chances = [1 / len(row.choices) for row in rows]
     gained = [max(0.0, (p - c) / (1 - c)) for p, c in zip(guesses.sure, chances, strict=True)]
     tried = [
@@ -231,12 +243,17 @@ def mark(items: Iterable[Item], thinned: Thinned) -> tuple[list[Item], list[Quar
         elif item.id in thinned.below:
             detail = f"{item.id}: audio dependence {thinned.below[item.id]} is below gates.min_audio_dependence"
             detail = f"{detail}: the text alone answers it"
-            lost.append(Quarantined(item.id, "gates", "answerable_without_audio", detail, item.key))
+            lost.append(Quarantined(item.id, "gates", UNHEARD, detail, item.key))
         elif found is None:
             kept.append(item)
         else:
-            kept.append(replace(item, audio_dependence=found, key=key("audio_dependence", item.key, found)))
+            kept.append(dependent(item, found))
     return kept, lost
+
+
+def dependent(item: Item, found: float) -> Item:
+    """The row with its dependence on the audio, which moves its key."""
+    return replace(item, audio_dependence=found, key=key("audio_dependence", item.key, found))
 
 
 def _alike(item: Item, sure: float) -> str:

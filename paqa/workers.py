@@ -1,50 +1,87 @@
-"""Worker processes that keep their engines loaded. Imports nothing heavy: threads are limited before numpy loads."""
+"""Worker processes that keep their engines loaded. Imports nothing heavy: threads are limited before numpy loads.
+
+Each process has a pipe of its own, so that one that dies takes only the call along that ran in it.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
+import queue
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from paqa.errors import PaqaError
+from paqa.errors import PaqaError, WorkerDied
 
 P = ParamSpec("P")
 R = TypeVar("R")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+END_SECONDS = 5  # for a process that is asked to end, before it is killed
 
 
 class Workers:
     """N processes, started when first needed; `run` may be called from any number of threads.
 
-    Nothing survives the process that made them, even where it is killed.
+    A process that dies is replaced, and only the call in it fails. Nothing survives the process that made them, even
+    where it is killed.
     """
 
     def __init__(self, count: int, threads: int = 1):
         self.count = count
         self.threads = threads
-        self._pool: ProcessPoolExecutor | None = None
+        self._free: queue.LifoQueue[_Worker | None] = queue.LifoQueue()  # slots; None is one without a process yet
+        for _ in range(count):
+            self._free.put(None)
+        self._living: set[_Worker] = set()
         self._lock = threading.Lock()
+        self._closed = False
 
     def run(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call `step` in a worker and wait for what it returns or raises."""
-        with self._lock:
-            if self._pool is None:
-                context = multiprocessing.get_context("spawn")
-                self._pool = ProcessPoolExecutor(self.count, context, _begin, (self.threads, os.getpid()))
+        """Call `step` in a worker and wait for what it returns or raises; WorkerDied where its process dies."""
+        worker = self._free.get()
         try:
-            return self._pool.submit(step, *args, **kwargs).result()
-        except BrokenProcessPool:
-            raise PaqaError(
-                "a worker process died (out of memory, or a crash in an engine); what was finished is kept: "
-                "run the same command again, with fewer --workers if memory was short"
-            ) from None
+            worker = self._ready(worker)
+            answer = worker.call(step, args, kwargs)
+        except _Gone:
+            assert worker is not None
+            died, worker = worker, None
+            how = self._buried(died)
+            self._refuse_if_closed()
+            raise WorkerDied(f"a worker process died: {how}") from None
+        finally:
+            self._free.put(worker)
+        return answer
+
+    def _ready(self, worker: _Worker | None) -> _Worker:
+        """The slot's process, or a fresh one where it has none or died between two calls."""
+        with self._lock:
+            self._refuse_if_closed()
+            if worker is not None and worker.process.is_alive():
+                return worker
+            if worker is not None:
+                self._living.discard(worker)
+            _count_quietly()
+            fresh = _Worker(self.threads)
+            self._living.add(fresh)
+            return fresh
+
+    def _buried(self, worker: _Worker) -> str:
+        """How a process died."""
+        with self._lock:
+            self._living.discard(worker)
+            return worker.end()
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise PaqaError("stopped: the work that this belongs to has ended")
 
     def __enter__(self) -> Workers:
         return self
@@ -52,8 +89,112 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=kind is None, cancel_futures=True)
+        """End all processes: at once after an error (the store knows no half objects), else once they are idle."""
+        with self._lock:
+            self._closed = True
+            living = list(self._living)
+        for worker in living:
+            worker.leave(at_once=kind is not None)
+        for worker in living:
+            with self._lock:
+                worker.end(END_SECONDS)
+
+
+class _Gone(Exception):
+    """The process at the other end of the pipe has ended."""
+
+
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, threads: int):
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, threads, os.getpid()))
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C is the parent's
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+        theirs.close()
+
+    def call(self, step: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """What the call returns or raises; _Gone where the process ends before it answers."""
+        data = pickle.dumps((step, args, kwargs))  # an error in here is the caller's, not the process's
+        try:
+            self.pipe.send_bytes(data)
+            while not self.pipe.poll(1.0):  # its own children may hold the pipe open after its death
+                if not self.process.is_alive() and not self.pipe.poll(0):
+                    raise _Gone
+            reply = self.pipe.recv_bytes()
+        except (EOFError, OSError):
+            raise _Gone from None
+        fine, value = pickle.loads(reply)
+        if fine:
+            return value
+        raise value
+
+    def leave(self, at_once: bool) -> None:
+        """Have the process end: at once, or after the call that it is in."""
+        if at_once:
+            self.process.kill()
+        else:
+            self.pipe.close()
+
+    def end(self, seconds: float = 0.5) -> str:
+        """Wait until the process has ended, killing it after `seconds`; says how it ended."""
+        self.process.join(seconds)  # a pipe closes a moment before its process is gone
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.pipe.close()
+        return ended(self.process.exitcode)
+
+
+def _count_quietly() -> None:
+    """Start the process in which Python counts semaphores such that it does not complain of what killed workers had."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (before, "ignore:resource_tracker:UserWarning")))
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        os.environ.pop("PYTHONWARNINGS")
+        if before is not None:
+            os.environ["PYTHONWARNINGS"] = before
+
+
+def ended(code: int | None) -> str:
+    """An exit code of `multiprocessing` in words."""
+    if code is None or code >= 0:
+        return f"it ended with exit code {code}"
+    name = signal.Signals(-code).name
+    return f"killed by {name}{' (often out of memory)' if -code == signal.SIGKILL else ''}"
+
+
+def _serve(pipe: Connection, threads: int, parent: int) -> None:
+    """A worker's whole life: answer calls until the pipe closes."""
+    _begin(threads, parent)
+    while True:
+        try:
+            call = pipe.recv_bytes()
+        except (EOFError, OSError):
+            return
+        pipe.send_bytes(_answer(call))
+
+
+def _answer(call: bytes) -> bytes:
+    """What a pickled call comes to, pickled: (True, result) or (False, error)."""
+    try:
+        step, args, kwargs = pickle.loads(call)
+        return pickle.dumps((True, step(*args, **kwargs)))
+    except Exception as error:  # noqa: BLE001 - raised again in the parent
+        error.add_note(f"in a worker process:\n{traceback.format_exc()}")
+        try:
+            reply = pickle.dumps((False, error))
+            pickle.loads(reply)
+            return reply
+        except Exception:  # noqa: BLE001 - an error of foreign code that no pickle carries
+            return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
 
 
 def _begin(threads: int, parent: int) -> None:

@@ -130,7 +130,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_opening_a_checkpoint_runs_nothing_unless_the_recipe_vouches_for_it(tmp_path, zipped):
+def test_opening_a_checkpoint_runs_nothing_unless_somebody_vouches_for_it(tmp_path, zipped):
     torch = pytest.importorskip("torch")
     good, bad = tmp_path / "good.pt", tmp_path / "bad.pt"
     torch.save({"model": OrderedDict(w=torch.ones(2))}, good, _use_new_zipfile_serialization=zipped)

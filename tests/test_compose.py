@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from paqa import compose as composing
 from paqa import hear
 from paqa.audio import digest, flac, quantize
-from paqa.build import compose, compose_clip
+from paqa.compose import compose, compose_clip, sketch, whole
 from paqa.hear import Perception
 from paqa.questions import TEMPLATES, Elsewhere
 from paqa.recipe import QuestionsConfig, Recipe, for_folder
 from paqa.store import Store
-from paqa.types import Audio, Clip, Event, GivenQuestion, Scene, Turn, Word
+from paqa.types import Audio, Clip, Event, GivenQuestion, Origin, Scene, Turn, Word
 
 RATE = 16000
 SAID = "We went down to the river together."
@@ -113,3 +114,33 @@ def test_given_questions_are_kept_where_no_template_asks(recipe: Recipe, store: 
     assert ([row.answer for row in rows], lost) == (["dog"], [])
     rows, lost = compose_clip(clip, none, store)
     assert ([*rows], [q.reason for q in lost]) == ([], ["nothing_to_ask"])
+
+
+def test_known_rows_are_read_again_and_not_composed(
+    recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = heard(recipe, store)
+    first = compose([clip], recipe, store)
+    composed = []
+    monkeypatch.setattr(composing, "compose_clip", lambda clip, *rest: composed.append(clip.id) or ([], []))
+    assert compose([clip], recipe, store).items == first.items
+    assert composed == []
+    for other in (replace(clip, license="CC-BY-4.0"), replace(clip, truth=truth(emotion="joy"))):
+        compose([other], recipe, store)
+    compose([clip], replace(recipe, seed=1), store)
+    compose([clip], recipe, store, {"c": Elsewhere(digest="of another build")})
+    monkeypatch.setattr(composing, "code", lambda: "of another version")
+    compose([clip], recipe, store)
+    assert composed == ["c"] * 5
+
+
+def test_light_items_become_whole_again(recipe: Recipe, store: Store) -> None:
+    clip = replace(
+        heard(recipe, store), origins=(Origin("recording", "meld", "c", "c.wav", 0, 4000, "0" * 64, "M", "GPL"),)
+    )
+    full = compose([clip], recipe, store)
+    short = sketch([clip], recipe, store, {})
+    assert all(not item.rationale and not item.scene.turns and not item.evidence for item in short.items)
+    marked = [replace(item, audio_dependence=0.5, key="1" * 64) for item in short.items]
+    again = list(whole(marked, short.made, store))
+    assert again == [replace(item, audio_dependence=0.5, key="1" * 64) for item in full.items]

@@ -2,11 +2,14 @@
 
 import argparse
 import importlib.util
+import inspect
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from builds import make
 from conftest import ROOT
 
@@ -15,6 +18,7 @@ from paqa.errors import PaqaError
 from paqa.train import cli as train_cli
 
 PAGES = ("README.md", "docs/tutorial.md")
+SCALE = "docs/scale.md"
 PARSERS = {"paqa": cli.parser, "paqa-train": train_cli.parser}
 NAMES = {"FOLDER": "talks", "FORMAT": "trl", "RECIPE.toml": "talks.toml"}  # what stands for a word in capitals
 
@@ -51,7 +55,7 @@ def subcommands(parser):
     return next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, SCALE])
 def test_commands_and_flags_exist(page):
     seen = 0
     for line in commands(page):
@@ -73,7 +77,7 @@ def test_make_targets_exist(page):
     assert used <= known
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, SCALE])
 def test_links_and_files_lead_somewhere(page):
     text = (ROOT / page).read_text()
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
@@ -128,6 +132,29 @@ def test_every_format_is_in_the_table():
     table = re.findall(r"^\| (`.*?`) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
     named = {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
     assert set(export.FORMATS) <= named
+
+
+def test_the_manifests_and_the_script_of_scale_are_whole():
+    """Kubernetes and Slurm are not here: that these parse, and name what exists, is all that is shown."""
+    kinds = [document["kind"] for document in yaml.safe_load_all(block(SCALE, "yaml"))]
+    assert kinds == ["Service", "Deployment", "Deployment", "Job"]
+    done = subprocess.run(["bash", "-n"], input=block(SCALE, "bash"), text=True, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    build = re.search(r"paqa build .*", block(SCALE, "yaml")).group()
+    used = {word.partition("=")[0] for word in shlex.split(build) if word.startswith("--")}
+    assert used <= flags(subcommands(cli.parser())["build"])
+
+
+def test_the_deployment_takes_what_its_flow_takes():
+    pytest.importorskip("prefect")
+    from flows.deployed import paqa
+
+    (deployment,) = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    taken = set(inspect.signature(paqa.fn).parameters)
+    assert set(deployment["parameters"]) <= taken
+    assert deployment["entrypoint"] == f"flows/deployed.py:{paqa.fn.__name__}"
+    known = {flag.removeprefix("--").replace("-", "_") for flag in flags(subcommands(cli.parser())["build"])}
+    assert taken - {"recipe", "changes"} <= known
 
 
 def test_the_toml_of_the_tutorial_is_a_recipe(tmp_path):

@@ -18,7 +18,9 @@ from test_walk import rows  # noqa: F401
 import paqa as package
 from paqa import build as walk
 from paqa import check, hear, rights, scenes, shard
+from paqa import compose as composing
 from paqa.audio import decode, digest, read_flac
+from paqa.compose import compose_clip
 from paqa.engines.base import engine_class, package_file
 from paqa.errors import PaqaError
 from paqa.mix import render
@@ -107,15 +109,15 @@ def test_a_key_is_of_what_a_row_says(tmp_path, monkeypatch):
     """Another version or seed that makes the same rows leaves their keys alone; shards are named after all bytes."""
     recipe, store = for_folder(tmp_path), Store(tmp_path / "store")
     clip = heard(recipe, store)
-    before, _ = walk.compose_clip(clip, recipe, store)
-    monkeypatch.setattr(walk, "__version__", "99.0")
-    after, _ = walk.compose_clip(clip, recipe, store)
+    before, _ = compose_clip(clip, recipe, store)
+    monkeypatch.setattr(composing, "__version__", "99.0")
+    after, _ = compose_clip(clip, recipe, store)
     assert [replace(i, paqa_version="") for i in before] == [replace(i, paqa_version="") for i in after]
     assert {i.paqa_version for i in after} == {"99.0"}
     assert before[0].key == after[0].key
     names = [{p.name for p in shard.plan(found, [clip], recipe.shard)} for found in (before, after)]
     assert names[0].isdisjoint(names[1])
-    relicensed, _ = walk.compose_clip(replace(clip, license="CC-BY-4.0"), recipe, store)
+    relicensed, _ = compose_clip(replace(clip, license="CC-BY-4.0"), recipe, store)
     assert relicensed[0].key != after[0].key
 
 
@@ -252,13 +254,13 @@ def test_a_raw_mix_that_cannot_be_heard_loses_its_mishearing_only(tmp_path):
     """The clip's questions go on; the same clip with the raw mix heard has the same ones."""
     recipe, store = for_folder(tmp_path), Store(tmp_path / "store")
     clip = heard(recipe, store)
-    everything, _ = walk.compose_clip(clip, recipe, store)
+    everything, _ = compose_clip(clip, recipe, store)
     assert scenes.misheard(clip, recipe, store)
     separation = hear.node(recipe, "separate")
     (gone, *_) = hear.spare(recipe)
     Path(store._path(hear.heard_key(clip, gone, separation), ".json")).unlink()
     assert scenes.misheard(clip, recipe, store) == []
-    left, lost = walk.compose_clip(clip, recipe, store)
+    left, lost = compose_clip(clip, recipe, store)
     assert lost == []
     assert [(i.id, i.question) for i in left] == [(i.id, i.question) for i in everything]
 

@@ -202,7 +202,10 @@ def test_a_th_file_that_wants_more_needs_somebody_to_vouch(tiny, tmp_path):
     with pytest.raises(PaqaError, match="allow_pickle"):
         opened(path)
     assert not sign.exists()
-    assert opened(path, sha256=digest(path)).revision.endswith(digest(path))
+    with pytest.raises(PaqaError, match="allow_pickle"):
+        opened(path, sha256=digest(path))  # a pin says which file, not that it is good
+    assert not sign.exists()
+    assert opened(path, sha256=digest(path), allow_pickle=True).revision.endswith(digest(path))
     torch.save(th_package(tiny) | {"klass": Touch}, path)
     with pytest.raises(PaqaError, match="expected one of demucs"):
         opened(path, allow_pickle=True)

@@ -317,7 +317,10 @@ def test_a_checkpoint_that_would_run_code_is_refused(copy, tmp_path, part_):
     assert part_ in str(refused.value)
     assert not proof.exists()
     pin = re.findall(r'sha256 = "(\w+)"', str(refused.value))[0]
-    Pyannote(PyannoteParams(model=str(copy), sha256=pin))  # the recipe vouches for it
+    with pytest.raises(PaqaError, match="could run code"):
+        Pyannote(PyannoteParams(model=str(copy), sha256=pin))  # a pin says which file, not that it is good
+    assert not proof.exists()
+    Pyannote(PyannoteParams(model=str(copy), sha256=pin, allow_pickle=True))
     assert proof.exists()
 
 

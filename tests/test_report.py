@@ -6,6 +6,7 @@ import shutil
 import time
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -244,7 +245,7 @@ def test_a_lost_stem_is_counted(base, tmp_path):
     clip = build.clips[next(iter(build.items))]
     shutil.copytree(build.store.url, tmp_path / "store")
     lost = hear.heard_key(clip, build.separation, build.separation)
-    (tmp_path / "store" / lost[:2] / f"{lost}.flac").unlink()
+    Path(Store(tmp_path / "store")._path(lost, ".flac")).unlink()
     done = write(base, tmp_path / "out", store=str(tmp_path / "store"))
     assert done.stems == done.clips - 1
     assert f"lacks the stems of 1 of {done.clips} clips" in done.notes[0]

@@ -228,3 +228,14 @@ def test_fail_warn_and_load(tmp_path: Path) -> None:
         shortcuts.text(bad, "other")
     with pytest.raises(PaqaError, match=r"has no shortcuts\.json"):
         shortcuts.load(tmp_path / "nowhere")
+
+
+def test_settled_rows_stay_whatever_new_ones_give_away() -> None:
+    rows = leaking(300, "position")
+    leaks = [row.id for row in rows if row.template == "leak"]
+    settled = dict.fromkeys((row.id for row in rows if row.id not in leaks[200:]), 0.5)
+    thinned = shortcuts.thin(rows, GatesConfig(thin=0.5, min_audio_dependence=0.9), settled)
+    out = thinned.left_out.keys() | thinned.below.keys()
+    assert out
+    assert out <= set(leaks[200:])
+    assert {name: thinned.scored.dependence[name] for name in settled} == settled

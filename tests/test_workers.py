@@ -1,15 +1,19 @@
-"""Worker processes: results, errors, thread limits, and death with the parent."""
+"""Worker processes: results, errors, thread limits, a death that is one call's alone, and death with the parent."""
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 from conftest import ROOT
 
-from paqa.errors import PaqaError, Rejected
+from paqa.errors import PaqaError, Rejected, WorkerDied
 from paqa.workers import Workers
 
 
@@ -21,7 +25,43 @@ def refuse():
     raise Rejected("silent", "x.wav is silent")
 
 
-def crash():
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def segfault():
+    ctypes.string_at(0)
+
+
+def leave():
+    os._exit(3)
+
+
+def slow(seconds, value):
+    time.sleep(seconds)
+    return value
+
+
+class StubbornError(Exception):
+    """An error that no pickle brings back."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+def stubborn():
+    raise StubbornError("this", "that")
+
+
+def unpicklable():
+    return threading.Lock()
+
+
+def fork_and_die():
+    """A child of the worker's own holds the pipe open after it."""
+    if os.fork() == 0:
+        time.sleep(20)
+        os._exit(0)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -32,11 +72,70 @@ def test_results_errors_and_thread_limits():
         with pytest.raises(Rejected) as error:
             workers.run(refuse)
         assert (error.value.reason, error.value.detail) == ("silent", "x.wav is silent")
+        with pytest.raises(ValueError, match="invalid literal") as error:
+            workers.run(int, "x")
+        assert "in a worker process" in error.value.__notes__[0]
+        with pytest.raises(RuntimeError, match="StubbornError: this and that"):
+            workers.run(stubborn)
+        with pytest.raises(TypeError, match="pickle"):
+            workers.run(unpicklable)
+        assert workers.run(slow, 0, b"x" * 10**7) == b"x" * 10**7
 
 
-def test_a_dead_worker_is_said_in_one_line():
-    with Workers(1) as workers, pytest.raises(PaqaError, match="worker process died"):
-        workers.run(crash)
+@pytest.mark.parametrize(
+    ("step", "how"),
+    [(kill, r"SIGKILL \(often out of memory\)"), (segfault, "SIGSEGV"), (leave, "exit code 3"), (fork_and_die, "KILL")],
+)
+def test_a_death_is_said_and_the_next_call_has_a_fresh_process(step, how):
+    with Workers(1) as workers:
+        before = workers.run(os.getpid)
+        with pytest.raises(WorkerDied, match=f"a worker process died: .*{how}"):
+            workers.run(step)
+        assert workers.run(os.getpid) != before
+
+
+def test_a_death_fails_its_own_call_only():
+    with Workers(2) as workers, ThreadPoolExecutor(6) as threads:
+        calls = [threads.submit(workers.run, slow, 0.5, n) for n in range(4)]
+        time.sleep(0.1)
+        dying = [threads.submit(workers.run, kill) for _ in range(3)]
+        assert [call.result() for call in calls] == [0, 1, 2, 3]
+        assert all(isinstance(call.exception(), WorkerDied) for call in dying)
+        assert workers.run(pow, 2, 3) == 8
+
+
+def test_a_process_that_died_between_calls_costs_none():
+    with Workers(1) as workers:
+        os.kill(workers.run(os.getpid), signal.SIGKILL)
+        time.sleep(0.2)
+        assert workers.run(pow, 2, 3) == 8
+
+
+def test_a_process_keeps_what_it_has_loaded():
+    with Workers(3) as workers:
+        assert len({workers.run(os.getpid) for _ in range(5)}) == 1
+
+
+def _interrupted(threads, calls):
+    with Workers(2) as workers:
+        workers.run(pow, 2, 3)
+        calls += [threads.submit(workers.run, slow, 60, n) for n in range(4)]
+        time.sleep(1)
+        raise KeyboardInterrupt
+
+
+def test_an_error_ends_everything_at_once():
+    before = set(psutil.Process().children())
+    began = time.monotonic()
+    calls = []
+    with ThreadPoolExecutor(4) as threads:
+        with pytest.raises(KeyboardInterrupt):
+            _interrupted(threads, calls)
+        found = [call.exception() for call in calls]
+    assert time.monotonic() - began < 20
+    assert all(isinstance(error, PaqaError) and not isinstance(error, WorkerDied) for error in found)
+    left = set(psutil.Process().children()) - before
+    assert [p for p in left if p.is_running() and "spawn_main" in " ".join(p.cmdline())] == []
 
 
 def test_workers_die_with_a_killed_parent():
@@ -50,6 +149,14 @@ def test_workers_die_with_a_killed_parent():
     parent.kill()
     parent.wait()
     deadline = time.monotonic() + 10
-    while os.path.exists(f"/proc/{worker}") and time.monotonic() < deadline:
+    while _lives(worker) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not os.path.exists(f"/proc/{worker}")
+    assert not _lives(worker)
+
+
+def _lives(pid):
+    """Whether a process runs; one that waits for its parent to take note of its end does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

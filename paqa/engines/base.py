@@ -11,7 +11,9 @@ import importlib
 import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
+
+from msgspec import Meta
 
 from paqa.engines.checkpoints import Remote, digest, locate
 from paqa.errors import PaqaError
@@ -36,6 +38,20 @@ class Heard:
     words: tuple[Word, ...] = ()
     language: str | None = None
     doubts: tuple[Disagreement, ...] = ()
+
+
+AtLeastOne = Annotated[int, Meta(ge=1, le=10_000)]
+Millis = Annotated[int, Meta(ge=0, le=3_600_000)]
+Hop = Annotated[int, Meta(ge=10, le=10_000, multiple_of=10)]  # ms
+Decibels = Annotated[float, Meta(ge=0, le=200)]
+Amount = Annotated[float, Meta(ge=0)]
+LogProb = Annotated[float, Meta(ge=-100, le=0)]
+Part = Annotated[float, Meta(gt=0, le=1)]  # of a whole, never none of it
+Cosine = Annotated[float, Meta(ge=-1, le=1)]
+Distance = Annotated[float, Meta(ge=0, le=2)]  # 1 - cosine
+Passes = Annotated[int, Meta(ge=0, le=100)]
+Temperature = Annotated[float, Meta(ge=0, le=2)]
+Width = Annotated[int, Meta(ge=1, le=10_000)]  # ms
 
 
 @dataclass(frozen=True)

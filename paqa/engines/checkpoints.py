@@ -68,6 +68,15 @@ def models_folder() -> Path:
     return Path(given).expanduser() if given else cache_home / "paqa" / "models"
 
 
+def stamp() -> tuple[str, int]:
+    """What `chosen` depends on: the models folder, and when its `models.toml` was written (0 where there is none)."""
+    path = models_folder() / LIST
+    try:
+        return str(path), path.stat().st_mtime_ns
+    except OSError:
+        return str(path), 0
+
+
 def chosen(engine: str) -> dict[str, Any]:
     """What the models folder's `models.toml` says about an engine: parameters, as in a recipe."""
     path = models_folder() / LIST
@@ -211,15 +220,15 @@ def revision(behaviour: int, package: str, remote: Remote, pinned: str | None = 
 
 
 def trusted(params: Trusted) -> bool:
-    """Whether the recipe vouches for the weights: by their pinned hash, or by an explicit switch."""
-    return params.allow_pickle or params.sha256 is not None
+    """Whether somebody on this machine vouches for the weights; a pinned hash says which file, not that it is good."""
+    return params.allow_pickle
 
 
 def torch_load(path: Path, allowed: Sequence[Any], vouched: bool, pin: str | None = None) -> Any:
     """What `torch.save` wrote, on the CPU; only tensors, plain values and the `allowed` classes are built.
 
-    A file that wants more is code. It is opened only where the recipe vouches for it, else PaqaError names what it
-    wants and how to vouch: with the file's hash, or with `pin` where the model is a whole folder.
+    A file that wants more is code. It is opened only where somebody here vouches for it, which no recipe can;
+    else PaqaError names what it wants and how to vouch. `pin` is the hash to name where the model is a whole folder.
     """
     import torch
 
@@ -233,5 +242,6 @@ def torch_load(path: Path, allowed: Sequence[Any], vouched: bool, pin: str | Non
         wanted = next((line.strip() for line in why if "GLOBAL" in line or "global" in line), why[-1] if why else "")
         raise PaqaError(
             f"{path}: is no plain checkpoint ({wanted[:200]}); opening it could run code. If you trust where it comes "
-            f'from, put into the engine\'s params: sha256 = "{pin or digest(path)}" (or allow_pickle = true)'
+            f'from, say in models.toml of the models folder: allow_pickle = true and sha256 = "{pin or digest(path)}"'
+            " (or on the command line: --set hear.STAGE.params.allow_pickle=true)"
         ) from None

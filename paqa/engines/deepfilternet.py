@@ -18,10 +18,10 @@ import numpy as np
 
 from paqa.engines._deepfilter import HOP, LOOKAHEAD, RATE, DeepFilter
 from paqa.engines._signal import fit, resample
-from paqa.engines.base import Heard, Weights, package_file, package_revision
+from paqa.engines.base import Decibels, Heard, Weights, package_file, package_revision
 from paqa.engines.checkpoints import Remote
 from paqa.errors import PaqaError
-from paqa.types import Audio, Stage
+from paqa.types import Audio, Stage, Unit
 
 BEHAVIOUR = 2  # raise it when the same weights and parameters would give other stems
 DELAY = (1 + LOOKAHEAD) * HOP  # samples that the library's output is late: one frame of the STFT, two of look-ahead
@@ -31,8 +31,8 @@ DELAY = (1 + LOOKAHEAD) * HOP  # samples that the library's output is late: one 
 class DeepFilterNetParams:
     """`attenuation_db` limits how far noise is pushed down; at 100 it is not limited."""
 
-    attenuation_db: float = 100.0  # largest attenuation of noise in dB; a lower one leaves noise in the speech stem
-    post_filter_beta: float = 0.0  # 0.02 is the authors' post-filter: over-attenuates very noisy bins; 0 is off
+    attenuation_db: Decibels = 100.0  # largest attenuation of noise in dB; a lower one leaves noise in the speech stem
+    post_filter_beta: Unit = 0.0  # 0.02 is the authors' post-filter: over-attenuates very noisy bins; 0 is off
     runtime: Literal["onnx", "library"] = "onnx"  # what computes it; the stems are equal to within 80 dB
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
+from msgspec import Meta
 
 from paqa.engines._demucs import Pass, Track, Window, groups, is_transformer, open_bag
 from paqa.engines._signal import resample
-from paqa.engines.base import Heard, Weights, aside
+from paqa.engines.base import Heard, Passes, Weights, aside
 from paqa.engines.checkpoints import Remote, locate, models_folder, named, revision, trusted
 from paqa.errors import PaqaError
 from paqa.types import Audio, Stage
@@ -37,11 +38,11 @@ class DemucsParams:
     model: str = aside("htdemucs")  # a known name, a Hub id, or the path of a folder or of a .safetensors or .th file
     sha256: str | None = aside(None)  # refuse other weights than these
     allow_pickle: bool = aside(False)  # open a .th file that could run code
-    shifts: int = 0  # passes with the clip shifted by up to 0.5 s, averaged; 0: one pass, as it is
-    overlap: float = 0.25  # of neighbouring windows, as a share of a window
-    segment: float | None = None  # seconds of a window; None: as the model was trained
-    context_s: int = aside(300)  # clips that were cut from one recording are separated together, up to so many seconds
-    batch_size: int | None = aside(None)  # windows per model call; None: 1 on a CPU, where more are slower, 8 on a GPU
+    shifts: Passes = 0  # passes with the clip shifted by up to 0.5 s, averaged; 0: one pass, as it is
+    overlap: Annotated[float, Meta(ge=0, lt=1)] = 0.25  # of neighbouring windows, as a share of a window
+    segment: Annotated[float, Meta(ge=0.1)] | None = None  # seconds of a window; None: as the model was trained
+    context_s: Annotated[int, Meta(ge=1, le=3600)] = aside(300)  # most seconds of a recording heard as one
+    batch_size: Annotated[int, Meta(ge=1)] | None = aside(None)  # windows a call; None: 1 on a CPU, 8 on a GPU
 
 
 def published(name: str) -> Remote:

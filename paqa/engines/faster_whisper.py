@@ -14,9 +14,9 @@ import numpy as np
 
 from paqa.engines._signal import mono
 from paqa.engines._words import on_grid
-from paqa.engines.base import Heard, Weights, package_file, package_revision
+from paqa.engines.base import AtLeastOne, Heard, LogProb, Millis, Weights, Width, package_file, package_revision
 from paqa.engines.checkpoints import Remote
-from paqa.types import Audio, Stage
+from paqa.types import Audio, Stage, Unit
 
 BEHAVIOUR = 3  # raise it when the same weights and parameters would give other words
 RATE = 16_000  # Hz
@@ -27,14 +27,14 @@ class FasterWhisperParams:
     """Decoding is at temperature 0 without fall-back and without the previous text: deterministic."""
 
     compute_type: str = "int8"  # CTranslate2's arithmetic: "int8", "float32", on a GPU also "float16"
-    beam_size: int = 5  # hypotheses kept; 1 is greedy
+    beam_size: AtLeastOne = 5  # hypotheses kept; 1 is greedy
     vad_filter: bool = True  # skip what Silero VAD takes for silence; without it silence is heard as "You"
-    vad_threshold: float = 0.5  # speech probability from which VAD keeps a frame
-    vad_pad_ms: int = 400  # kept on both sides of speech
-    vad_min_silence_ms: int = 2000  # shorter pauses are kept, so that whisper hears them
-    no_speech_threshold: float = 0.6  # windows with a higher no-speech probability and a low log-probability are silent
-    log_prob_threshold: float = -1.0  # mean log-probability of tokens under which the line above applies
-    shortest_word_ms: int = 60  # whisper leaves many words without width
+    vad_threshold: Unit = 0.5  # speech probability from which VAD keeps a frame
+    vad_pad_ms: Millis = 400  # kept on both sides of speech
+    vad_min_silence_ms: Millis = 2000  # shorter pauses are kept, so that whisper hears them
+    no_speech_threshold: Unit = 0.6  # windows with a higher no-speech probability and a low log-probability are silent
+    log_prob_threshold: LogProb = -1.0  # mean log-probability of tokens under which the line above applies
+    shortest_word_ms: Width = 60  # whisper leaves many words without width
 
 
 class FasterWhisper:

@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
+from msgspec import Meta
 
 from paqa.engines._events import EXCLUDED, Classes, Hops, events, smoothed, tags
 from paqa.engines._panns import RATE, class_mids, open_network
 from paqa.engines._signal import fit, mono
-from paqa.engines.base import Heard, Weights, aside
+from paqa.engines.base import Amount, Decibels, Heard, Millis, Weights, aside
 from paqa.engines.checkpoints import Remote, locate, named, revision
-from paqa.types import Audio, Stage
+from paqa.types import Audio, Stage, Unit
 
 BEHAVIOUR = 1  # raise it when the same weights and parameters would give other events
 FRAMEWISE, CLIPWISE = "Cnn14_DecisionLevelMax", "Cnn14"
@@ -51,18 +52,18 @@ class PannsParams:
     allow_pickle: bool = aside(False)  # open checkpoints that could run code
     clipwise: str | None = None  # a checkpoint of Cnn14 that decides the tags: "Cnn14", or a path
     clipwise_sha256: str | None = aside(None)  # as sha256, for that one
-    batch_size: int | None = aside(None)  # windows of one length per call; None: 90 s of audio
-    on_threshold: float = 0.4  # a span must reach this probability
-    off_threshold: float = 0.1  # and lasts while the probability is at least this
-    class_thresholds: dict[str, float] = field(default_factory=dict)  # on_threshold of single classes, by id or label
-    max_gap_ms: int = 640  # spans of one class at most this far apart become one
-    min_duration_ms: int = 100  # shorter events are dropped
-    snap_ms: int = 700  # an edge moves at most this far to where the signal's level rises or falls; 0: edges stay
-    rise_db: float = 4.0  # level above the clip's floor that counts as sound
-    range_db: float = 40.0  # level below an event's loudest moment that no longer counts as sound
-    specific_margin: float = 0.2  # a kind of sound replaces what it is a kind of unless its score is lower by more
-    rival_margin: float = 0.3  # an event goes where an unrelated one at the same time has a score higher by more
-    tag_floor: float = 0.01  # classes with a lower clip-level probability are not listed in tags
+    batch_size: Annotated[int, Meta(ge=1)] | None = aside(None)  # windows of one length per call; None: 90 s of audio
+    on_threshold: Unit = 0.4  # a span must reach this probability
+    off_threshold: Unit = 0.1  # and lasts while the probability is at least this
+    class_thresholds: dict[str, Amount] = field(default_factory=dict)  # on_threshold of single classes, by id or label
+    max_gap_ms: Millis = 640  # spans of one class at most this far apart become one
+    min_duration_ms: Millis = 100  # shorter events are dropped
+    snap_ms: Millis = 700  # an edge moves at most this far to where the signal's level rises or falls; 0: edges stay
+    rise_db: Decibels = 4.0  # level above the clip's floor that counts as sound
+    range_db: Decibels = 40.0  # level below an event's loudest moment that no longer counts as sound
+    specific_margin: Amount = 0.2  # a kind of sound replaces what it is a kind of unless its score is lower by more
+    rival_margin: Amount = 0.3  # an event goes where an unrelated one at the same time has a score higher by more
+    tag_floor: Unit = 0.01  # classes with a lower clip-level probability are not listed in tags
     excluded: tuple[str, ...] = EXCLUDED  # machine ids that are never events (they stay in tags)
 
 
@@ -104,10 +105,9 @@ class Panns:
         self.revision = self.identify(params)
         self.classes = Classes.listed(class_mids(), params, params.excluded, params.class_thresholds)
         self._shared: dict[tuple[int, ...], bool] = {}  # by shape: whether windows hear the same together as alone
-        pins = (params.sha256, params.clipwise_sha256)
         self._networks = [
-            open_network(kind, locate(remote), params.allow_pickle or pin is not None).to(device)
-            for kind, remote, pin in zip((FRAMEWISE, CLIPWISE), self.remotes(params), pins, strict=False)
+            open_network(kind, locate(remote), params.allow_pickle).to(device)
+            for kind, remote in zip((FRAMEWISE, CLIPWISE), self.remotes(params), strict=False)
         ]
 
     def __call__(self, batch: Sequence[Audio]) -> list[Heard]:

@@ -17,12 +17,13 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from msgspec import Meta
 
 from paqa.engines._signal import mono
-from paqa.engines.base import Heard, Weights, aside
+from paqa.engines.base import AtLeastOne, Heard, Millis, Part, Weights, aside
 from paqa.engines.checkpoints import Remote, locate, named, revision, trusted
 from paqa.errors import PaqaError
 from paqa.types import Audio, Stage, Turn
@@ -64,13 +65,13 @@ class PyannoteParams:
     model: str = aside(COMMUNITY)  # or another Hub id, or a local folder with config.yaml
     sha256: str | None = aside(None)  # of the folder, as in the engine's revision
     allow_pickle: bool = aside(False)  # open checkpoints that could run code
-    num_speakers: int | None = None  # fewer are heard where fewer voices can be told apart
-    min_speakers: int | None = None
-    max_speakers: int | None = None
-    join_ms: int | None = None  # turns of one speaker less than this apart become one; None: as config.yaml says
-    segmentation_step: float | None = None  # of a window, between windows; None: 0.1; time is inverse to it
-    segmentation_batch_size: int | None = aside(None)  # windows; None: 8 on the CPU, 32 elsewhere
-    embedding_batch_size: int | None = aside(None)  # windows; None: 1 on the CPU, 32 elsewhere
+    num_speakers: AtLeastOne | None = None  # fewer are heard where fewer voices can be told apart
+    min_speakers: AtLeastOne | None = None
+    max_speakers: AtLeastOne | None = None
+    join_ms: Millis | None = None  # turns of one speaker less than this apart become one; None: as config.yaml says
+    segmentation_step: Part | None = None  # of a window, between windows; None: 0.1; time is inverse to it
+    segmentation_batch_size: Annotated[int, Meta(ge=1)] | None = aside(None)  # None: 8 on the CPU, 32 elsewhere
+    embedding_batch_size: Annotated[int, Meta(ge=1)] | None = aside(None)  # windows; None: 1 on the CPU, 32 elsewhere
 
 
 class Pyannote:

@@ -15,11 +15,23 @@ import numpy as np
 
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_slaney, mono
-from paqa.engines.base import Heard, Weights, package_file, package_revision
+from paqa.engines.base import (
+    Amount,
+    AtLeastOne,
+    Cosine,
+    Distance,
+    Heard,
+    Hop,
+    Millis,
+    Part,
+    Weights,
+    package_file,
+    package_revision,
+)
 from paqa.engines.checkpoints import Remote
 from paqa.engines.clustering import Belief, centroids, cluster, divided, unit
 from paqa.spans import Interval, from_frames, gap, merge
-from paqa.types import Audio, Stage, Turn
+from paqa.types import Audio, Stage, Turn, Unit
 
 BEHAVIOUR = 3  # raise it when the same weights and parameters would give other turns
 RATE = 16_000  # Hz
@@ -34,25 +46,25 @@ EMBEDDER_BATCH = 32  # the int8 network scales its activations per batch: part o
 class SileroDVectorParams:
     """Times are ms; similarities are cosines of d-vectors."""
 
-    num_speakers: int | None = None  # None: estimate
-    max_speakers: int = 8  # of the estimate
-    vad_on: float = 0.5  # speech starts at this probability
-    vad_off: float = 0.35  # and ends below this
-    min_speech_ms: int = 100  # shorter speech is dropped
-    min_silence_ms: int = 200  # shorter silence inside speech is bridged
-    pad_ms: int = 40  # added on both sides of speech
-    level: float = 0.02  # RMS that speech is brought to before it is embedded: the network is sensitive to level
-    hop_ms: int = 100  # between d-vectors
-    context_ms: int = 400  # d-vectors this far before and after are averaged
-    cluster_context_ms: int = 900  # the same to tell speakers apart; longer means differ less within one voice
-    apart: float = 0.34  # clusters with a larger mean distance (1 - cosine) of their d-vectors are different speakers
-    min_speaker_ms: int = 1200  # whoever speaks for less is taken for one of the others
-    keep_share: float = 0.2  # of all windows, the nearest that stay connected in the similarity graph
-    two_limit: float = 0.86  # where one speaker was found, two halves with a smaller cosine between them are two,
-    two_least_ms: int = 7000  # if each speaks for so long: two voices on one telephone line are that near
-    switch_cost: float = 0.2  # cosine that a change of speaker has to earn
-    pause_discount: float = 0.5  # of the switch cost, at a pause
-    join_ms: int = 300  # turns of one speaker at most this far apart become one
+    num_speakers: AtLeastOne | None = None  # None: estimate
+    max_speakers: AtLeastOne = 8  # of the estimate
+    vad_on: Unit = 0.5  # speech starts at this probability
+    vad_off: Unit = 0.35  # and ends below this
+    min_speech_ms: Millis = 100  # shorter speech is dropped
+    min_silence_ms: Millis = 200  # shorter silence inside speech is bridged
+    pad_ms: Millis = 40  # added on both sides of speech
+    level: Part = 0.02  # RMS that speech is brought to before it is embedded: the network is sensitive to level
+    hop_ms: Hop = 100  # between d-vectors
+    context_ms: Millis = 400  # d-vectors this far before and after are averaged
+    cluster_context_ms: Millis = 900  # the same to tell speakers apart; longer means differ less within one voice
+    apart: Distance = 0.34  # clusters whose d-vectors have a larger mean distance (1 - cosine) are different speakers
+    min_speaker_ms: Millis = 1200  # whoever speaks for less is taken for one of the others
+    keep_share: Part = 0.2  # of all windows, the nearest that stay connected in the similarity graph
+    two_limit: Cosine = 0.86  # where one speaker was found, two halves with a smaller cosine between them are two,
+    two_least_ms: Millis = 7000  # if each speaks for so long: two voices on one telephone line are that near
+    switch_cost: Amount = 0.2  # cosine that a change of speaker has to earn
+    pause_discount: Unit = 0.5  # of the switch cost, at a pause
+    join_ms: Millis = 300  # turns of one speaker at most this far apart become one
 
 
 class SileroDVector:

@@ -17,16 +17,17 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
+from msgspec import Meta
 
 from paqa.engines._signal import mono
 from paqa.engines._whisper import Aligner, batched, folded
 from paqa.engines._words import loops, on_grid
-from paqa.engines.base import Heard, Weights, aside
+from paqa.engines.base import Amount, AtLeastOne, Heard, LogProb, Temperature, Weights, Width, aside
 from paqa.engines.checkpoints import Remote, locate, named, revision, torch_load, trusted
-from paqa.types import Audio, Disagreement, Stage
+from paqa.types import Audio, Disagreement, Stage, Unit
 
 BEHAVIOUR = 1  # raise it when the same weights and parameters would give other words
 RATE, HOP, WINDOW = 16_000, 160, 3000  # Hz; samples a frame; frames that the model hears at a time (30 s)
@@ -42,15 +43,15 @@ class WhisperParams:
     model: str = aside("large-v3-turbo")  # a name of the library's, or a path to its kind of checkpoint
     sha256: str | None = aside(None)  # refuse other weights
     allow_pickle: bool = aside(False)  # open checkpoints that hold more than tensors
-    batch_size: int | None = aside(None)  # windows decoded together; None: 4 on a CPU, 16 on a GPU
+    batch_size: Annotated[int, Meta(ge=1)] | None = aside(None)  # windows at once; None: 4 on a CPU, 16 on a GPU
     language: str | None = None  # "en"; None: detected clip by clip
-    beam_size: int = 5  # hypotheses kept; 1 is greedy
-    fallback: tuple[float, ...] = ()  # temperatures tried where the limits below are passed, seeded by the clip
-    no_speech_threshold: float = 0.6  # windows with a higher no-speech probability and a low log-probability are silent
-    log_prob_threshold: float = -1.0  # mean log-probability of tokens below which words are in doubt
-    compression_ratio_threshold: float = 2.4  # gzip ratio of a window's text above which it is taken for a loop
-    most_repeats: int = 5  # the same words so often in a row are taken for a loop
-    shortest_word_ms: int = 60  # whisper leaves many words without width
+    beam_size: AtLeastOne = 5  # hypotheses kept; 1 is greedy
+    fallback: tuple[Temperature, ...] = ()  # temperatures tried where the limits below are passed, seeded by the clip
+    no_speech_threshold: Unit = 0.6  # windows with a higher no-speech probability and a low log-probability are silent
+    log_prob_threshold: LogProb = -1.0  # mean log-probability of tokens below which words are in doubt
+    compression_ratio_threshold: Amount = 2.4  # gzip ratio of a window's text above which it is taken for a loop
+    most_repeats: AtLeastOne = 5  # the same words so often in a row are taken for a loop
+    shortest_word_ms: Width = 60  # whisper leaves many words without width
 
 
 class Segment(NamedTuple):

@@ -19,9 +19,9 @@ import numpy as np
 from paqa.engines._events import EXCLUDED, Classes, Hops, events, smoothed, tags
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_htk, mono
-from paqa.engines.base import Heard, Weights, package_file, package_revision
+from paqa.engines.base import Amount, Decibels, Heard, Hop, Millis, Weights, package_file, package_revision
 from paqa.engines.checkpoints import Remote
-from paqa.types import Audio, Stage
+from paqa.types import Audio, Stage, Unit
 
 BEHAVIOUR = 2  # raise it when the same weights and parameters would give other events
 RATE = 16_000  # Hz
@@ -35,17 +35,17 @@ OUTPUT_SCALE, OUTPUT_ZERO = np.float32(0.7565417), 190  # class_scores_scale, cl
 class YamNetParams:
     """Thresholds and scores are probabilities of the quantised network; times are ms."""
 
-    hop_ms: int = 80  # between patches, a multiple of 10
-    on_threshold: float = 0.9  # a span must reach this probability; the network is sure of itself
-    off_threshold: float = 0.09  # and lasts while the probability is at least this
-    max_gap_ms: int = 500  # spans of one class at most this far apart become one
-    min_duration_ms: int = 100  # shorter events are dropped
-    snap_ms: int = 900  # an edge moves at most this far to where the signal's level rises or falls; 0: edges stay
-    rise_db: float = 4.0  # level above the clip's floor that counts as sound
-    range_db: float = 40.0  # level below an event's loudest moment that no longer counts as sound
-    specific_margin: float = 0.15  # a kind of sound replaces what it is a kind of unless its score is lower by more
-    rival_margin: float = 0.01  # an event goes where an unrelated one at the same time has a score higher by more
-    tag_floor: float = 0.01  # classes with a lower clip-level maximum are not listed in tags
+    hop_ms: Hop = 80  # between patches, a multiple of 10
+    on_threshold: Unit = 0.9  # a span must reach this probability; the network is sure of itself
+    off_threshold: Unit = 0.09  # and lasts while the probability is at least this
+    max_gap_ms: Millis = 500  # spans of one class at most this far apart become one
+    min_duration_ms: Millis = 100  # shorter events are dropped
+    snap_ms: Millis = 900  # an edge moves at most this far to where the signal's level rises or falls; 0: edges stay
+    rise_db: Decibels = 4.0  # level above the clip's floor that counts as sound
+    range_db: Decibels = 40.0  # level below an event's loudest moment that no longer counts as sound
+    specific_margin: Amount = 0.15  # a kind of sound replaces what it is a kind of unless its score is lower by more
+    rival_margin: Amount = 0.01  # an event goes where an unrelated one at the same time has a score higher by more
+    tag_floor: Unit = 0.01  # classes with a lower clip-level maximum are not listed in tags
     excluded: tuple[str, ...] = EXCLUDED  # machine ids that are never events (they stay in tags)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ class Job:
     def _name(self, clip_id: str, path: str) -> str:
         """The clip's file name; a second clip whose id differs in odd characters only gets a number."""
         if clip_id not in self.names:
-            stem = path.rpartition(".")[0]
+            stem = re.sub(r"[^\w.@~-]", "_", str(path).rpartition(".")[0])[:200].lstrip(".") or "clip"  # or "../../x"
             free = (f"{stem}~{n}" if n else stem for n in count())
             self.names[clip_id] = next(name for name in free if name not in self.taken)
             self.taken.add(self.names[clip_id])

@@ -206,8 +206,9 @@ class Context:
 
     def covered(self, turn: Turn) -> float:
         """The share of a turn during which others talk as well."""
-        voices = [interval(t) for t in self.scene.turns if t.speaker != turn.speaker]
-        return total(intersect([interval(turn)], voices)) / max(1, turn.end_ms - turn.start_ms)
+        own = interval(turn)
+        voices = [interval(t) for t in self.scene.turns if t.speaker != turn.speaker and overlap(interval(t), own)]
+        return total(intersect([own], voices)) / max(1, turn.end_ms - turn.start_ms) if voices else 0.0
 
     @cached_property
     def lines(self) -> list[Line]:

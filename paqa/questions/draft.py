@@ -65,12 +65,14 @@ class Elsewhere:
 
     `foreign` are translations of what is said in other clips of the same source, as wrong choices; `sounds` are all
     kinds of background sound, as AudioSet's machine id and label, with the number of clips that hold them; `answers`
-    says for a template and a set of choices, in order of text, how often each of them is right.
+    says for a template and a set of choices, in order of text, how often each of them is right. `digest` is one of
+    both: equal digests, equal contents.
     """
 
     foreign: tuple[str, ...] = ()
     sounds: Mapping[tuple[str, str], int] = field(default_factory=dict)
     answers: Mapping[tuple[str, tuple[str, ...]], Mapping[str, int]] = field(default_factory=dict)
+    digest: str = ""
 
     def odds(self, template: str, choices: Iterable[str], answer: str) -> float:
         """The share of questions with this answer that are asked, so that each of the choices is right equally often.

@@ -105,6 +105,7 @@ def excerpt(text: str, words: int = 6) -> str:
     return quoted(clean(text).rstrip("."))
 
 
+@lru_cache(maxsize=16384)
 def tidy(text: str) -> str:
     """Punctuation at closing quotation marks: no full stop before a comma, no mark doubled."""
     text = re.sub(r'(?<!\.)\.("[?,;:])', r"\1", text)

@@ -1,5 +1,8 @@
 """One file per native layout -> recordings. A source is a function `(config, path) -> Found` and a dataclass `Params`.
 
+The recipe's author names roots: a source's `path` (absolute, or a link, if they like). What lists, tables, annotations
+and shards name comes from strangers: it is looked up below the root, links included, and never opened elsewhere.
+
 Uris are relative to the source's `root`: the folder itself, or the folder of the list. Truth is about the whole file,
 whose length nobody knows before decoding: a turn or event over the whole file has `end_ms` 0 (`WHOLE_FILE`) and
 `duration_ms` is 0 until `close_truth` is given the real duration. A source file imports nothing heavy at its top.
@@ -7,7 +10,9 @@ whose length nobody knows before decoding: a turn or event over the whole file h
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -147,7 +152,23 @@ def _below(folder: Path, path: str, uri: str) -> Path:
     if not target.is_relative_to(base):
         detail = f"{uri!r} leads to {target}, outside of {base}; move or copy the file below that folder"
         raise Rejected("outside_corpus", detail)
+    try:
+        mode = target.stat().st_mode
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP):  # is_file() would raise these as well
+            raise Rejected("missing_file", f"{uri[:80]!r} names no file ({error.strerror}); correct the path") from None
+        return target  # whoever opens it says what is wrong
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise Rejected("unreadable", f"{uri!r} is a pipe or device; expected a file, check `ls -l`")
     return target
+
+
+def beside(path: Path, folder: Path, source: str) -> Path:
+    """A table or list of a corpus, which like its audio must not be a link out of its folder; PaqaError where it is."""
+    try:
+        return locate(path.relative_to(folder).as_posix(), folder)
+    except Rejected as error:
+        raise PaqaError(f"source {source!r}: {error.detail}") from None
 
 
 def _in_package(uri: str) -> Path:
@@ -169,7 +190,7 @@ def _distribution_files(name: str, path: str) -> list[Path] | None:
     """Files of a distribution whose path ends in `path`, shortest first; None where it is not installed."""
     try:
         files = distribution(name).files or []
-    except (PackageNotFoundError, ValueError):
+    except (PackageNotFoundError, ValueError, OSError):
         return None
     same = [file for file in files if f"/{file.as_posix()}".endswith(f"/{path}")]
     return [Path(str(file.locate())) for file in sorted(same, key=lambda file: (len(file.parts), file.as_posix()))]
@@ -180,8 +201,13 @@ def _module_folders(name: str) -> Iterator[Path]:
     places: list[str] | None = None
     parts = name.split(".")
     for i in range(len(parts)):
-        spec = PathFinder.find_spec(".".join(parts[: i + 1]), places)
+        try:
+            spec = PathFinder.find_spec(".".join(parts[: i + 1]), places)
+        except (ValueError, OSError):  # a null byte, a name that is too long
+            return
         if spec is None or spec.submodule_search_locations is None:
+            return
+        if i == len(parts) - 1 and spec.origin is None:  # any folder of the working directory would be a package
             return
         places = list(spec.submodule_search_locations)
     yield from map(Path, places or ())

@@ -22,6 +22,9 @@ INVITATION = re.compile(
     r"|\s*(?:choices|options)\s*:\s*$",
     re.IGNORECASE,
 )
+INVITED = 400  # characters at the end of a question in which it may invite to choose
+LONGEST = 10_000  # characters of a question with its choices, and of its choices
+MOST = 26  # choices, as letters go
 MARKS = (
     re.compile(r"\(([A-Ha-h])\)\s*"),
     re.compile(r"(?<![\w(])([A-H])[.):]\s+"),
@@ -33,12 +36,7 @@ LETTERED = re.compile(r"\(?([A-Ha-h])[.):]+\s*(.+)", re.DOTALL)
 
 def given(name: str, task: str, text: Any, choices: Any, answer: Any) -> GivenQuestion:
     """The question under the id `name`; Rejected where text, choices or answer are missing or unclear."""
-    if not isinstance(text, str) or not PLACEHOLDER.sub(" ", text).strip():
-        raise Rejected("bad_question", f"the question is {text!r}; expected its text")
-    if choices is None:
-        question, options = inline(PLACEHOLDER.sub(" ", text))
-    else:
-        question, options = PLACEHOLDER.sub(" ", text), listed(choices)
+    question, options = asked(text, choices)
     same = [option for option in options if [_plain(o) for o in options].count(_plain(option)) > 1]
     if len(options) < 2 or same or not all(options):
         found = f"{len(options)} choices, {'twice ' + repr(same[0]) if same else repr(options)[:80]}"
@@ -46,13 +44,30 @@ def given(name: str, task: str, text: Any, choices: Any, answer: Any) -> GivenQu
     return GivenQuestion(name, task, " ".join(question.split()), tuple(options), answer_index(answer, options))
 
 
+def asked(text: Any, choices: Any) -> tuple[str, list[str]]:
+    """The question without its choices, and these, which may stand in it; Rejected where they are none, or endless."""
+    if not isinstance(text, str) or not text.strip():
+        raise Rejected("bad_question", f"the question is {str(text)[:80]!r}; expected its text")
+    if len(text) > LONGEST:
+        raise Rejected("bad_question", f"the question has {len(text)} characters; expected at most {LONGEST}")
+    bare = PLACEHOLDER.sub(" ", text)
+    if not bare.strip():
+        raise Rejected("bad_question", f"the question is {text[:80]!r}; expected its text")
+    question, options = inline(bare) if choices is None else (bare, listed(choices))
+    if len(options) > MOST or any(len(option) > LONGEST for option in options):
+        raise Rejected("bad_question", f"found {len(options)} choices; expected at most {MOST}, each of one line")
+    return question, options
+
+
 def listed(choices: Any) -> list[str]:
     """Choices of a list, or of a text that holds one or names them by letters; letters before them are taken off."""
     if isinstance(choices, str):
+        if len(choices) > LONGEST:
+            raise Rejected("bad_question", f"the choices have {len(choices)} characters; expected at most {LONGEST}")
         return inline(choices)[1]
-    if not isinstance(choices, Sequence):
-        raise Rejected("bad_question", f"choices are {choices!r}; expected a list")
-    texts = [" ".join(str(choice).split()) for choice in choices]
+    if not isinstance(choices, Sequence) or not all(isinstance(c, str | int | float) for c in choices[: MOST + 1]):
+        raise Rejected("bad_question", f"choices are {repr(choices)[:80]}; expected a list of texts")
+    texts = [" ".join(_text(choice).split()) for choice in choices[: MOST + 1]]
     marks = [LETTERED.fullmatch(text) for text in texts]
     if all(mark and _index(mark[1]) == i for i, mark in enumerate(marks)):
         return [mark[2].strip() for mark in marks if mark]
@@ -64,10 +79,10 @@ def inline(text: str) -> tuple[str, list[str]]:
     if found := list(LISTED.finditer(text)):
         try:
             values = ast.literal_eval(found[-1][0])
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
             values = []
         if len(values) > 1:
-            return INVITATION.sub("", text[: found[-1].start()]), [" ".join(str(v).split()) for v in values]
+            return _uninvited(text[: found[-1].start()]), [" ".join(_text(v).split()) for v in values]
     for mark in MARKS:
         marks = list(mark.finditer(text))
         begin = max((i for i, m in enumerate(marks[:-1]) if _index(m[1]) == 0), default=None)
@@ -80,8 +95,21 @@ def inline(text: str) -> tuple[str, list[str]]:
         ]
         options = [_tidy(text[m.end() : end]) for m, end in zip(run, ends, strict=True)]
         if len(options) > 1:
-            return INVITATION.sub("", text[: run[0].start()]), options
+            return _uninvited(text[: run[0].start()]), options
     return text, []
+
+
+def _uninvited(question: str) -> str:
+    """The question without "choose one of these options" at its end."""
+    return question[:-INVITED] + INVITATION.sub("", question[-INVITED:])
+
+
+def _text(value: Any) -> str:
+    """A choice as text; Rejected for a number of thousands of digits, which Python does not write out."""
+    try:
+        return str(value)
+    except ValueError:
+        raise Rejected("bad_question", "a choice is a number of thousands of digits; expected a text") from None
 
 
 def answer_index(answer: Any, choices: Sequence[str]) -> int:
@@ -98,7 +126,7 @@ def _readings(answer: Any, choices: Sequence[str]) -> set[int]:
         return {answer} & set(range(len(choices)))
     if not isinstance(answer, str):
         return set()
-    text = answer.strip()
+    text = answer.strip()[: 2 * LONGEST]
     exact = {i for i, choice in enumerate(choices) if _plain(choice) == _plain(text)}
     if letter := LETTER.fullmatch(text):
         return exact | ({_index(letter[1])} & set(range(len(choices))))
@@ -107,7 +135,7 @@ def _readings(answer: Any, choices: Sequence[str]) -> set[int]:
     if lettered := LETTERED.fullmatch(text):
         named = {_index(lettered[1])} & set(range(len(choices)))
         return {i for i in named if _agree(_plain(choices[i]), _plain(lettered[2]))}
-    return {int(text)} & set(range(len(choices))) if text.isdecimal() else set()
+    return {int(text)} & set(range(len(choices))) if text.isdecimal() and len(text) < 9 else set()
 
 
 def _agree(choice: str, text: str) -> bool:

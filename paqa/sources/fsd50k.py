@@ -19,7 +19,7 @@ from typing import Any, Literal
 from paqa import ontology
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig
-from paqa.sources import WHOLE_FILE, in_order, parameters, quarantined, tables
+from paqa.sources import WHOLE_FILE, in_order, lines, locate, parameters, quarantined, tables
 from paqa.sources.licenses import spdx
 from paqa.types import Event, Quarantined, Recording, Scene
 
@@ -65,10 +65,10 @@ def _vocabulary(path: Path) -> set[str]:
 def _clips(config: SourceConfig, path: Path) -> dict[str, Any]:
     """What Freesound says about the clips of a split, by their number; {} where the file is not there."""
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
+        if not path.is_file():
+            return {}
+        found = json.loads(lines.whole(path, f"source {config.name!r}: {path}", "unpack it again"))
+    except (ValueError, RecursionError) as error:
         raise PaqaError(f"source {config.name!r}: {path} cannot be read ({error}); unpack it again") from None
     if not isinstance(found, dict):
         raise PaqaError(f"source {config.name!r}: {path} holds no object; expected clips by their number")
@@ -94,7 +94,7 @@ def _recording(
 ) -> Recording:
     name = row["fname"]
     uri = f"FSD50K.{split}_audio/{name}.wav"
-    if not (folder / uri).is_file():
+    if not locate(uri, folder).is_file():
         raise Rejected("missing_file", f"{row.where}: {uri} does not exist; unpack the audio of {split} there")
     clip = clips.get(name)
     clip = clip if isinstance(clip, dict) else {}

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from paqa import portable
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig
 from paqa.sources import WHOLE_FILE, parameters, quarantined
@@ -107,8 +108,8 @@ def _load(config: SourceConfig, folder: Path, params: Params) -> tuple[Any, str,
         raise PaqaError(f"source {config.name!r}: needs `datasets`; run: uv pip install 'paqa[hub]'") from None
     try:
         rows = _open(datasets, folder, params)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except (OSError, ValueError, PaqaError, datasets.exceptions.DatasetsError) as error:
+        reason = portable.scrubbed(" ".join(str(error).split()))[:200]
         wanted = "check params.dataset, config and split, and that the Hub can be reached"
         raise PaqaError(f"source {config.name!r}: {params.dataset} cannot be loaded ({reason}); {wanted}") from None
     if rows.features is None:
@@ -128,6 +129,8 @@ def _open(datasets: Any, folder: Path, params: Params) -> Any:
     """The dataset; local Parquet files by themselves, since a folder may hold written audio beside them."""
     local = Path(os.path.normpath(folder / params.dataset))  # the folder itself need not exist
     if not local.exists():
+        if params.dataset.count("/") != 1 or "://" in params.dataset:  # "pandas" is a reader of pickles, no dataset
+            raise PaqaError(f"{params.dataset!r} is neither a name on the Hub (owner/name) nor a path below {folder}")
         return datasets.load_dataset(
             params.dataset, params.config, split=params.split, revision=params.revision, streaming=params.streaming
         )
@@ -153,7 +156,7 @@ def _recording(
         found = row.get(getattr(params, column) or "")
         return None if found is None or found == "" else str(found)
 
-    uri = _written(row[audio], folder)
+    uri = _written(row[audio], folder, params)
     name = safe_id(value("id") or where)
     speaker = value("speaker")
     labelled = any((params.text, params.speaker, params.emotion, params.translation))
@@ -180,14 +183,35 @@ def _questions(params: Params, row: Mapping[str, Any], name: str) -> tuple[Given
     return (given(f"{name}:given", params.task, row[params.question or ""], choices, row.get(params.answer or "")),)
 
 
-def _written(audio: Mapping[str, Any] | None, folder: Path) -> str:
-    """The uri of a row's audio: a file that lies below the folder, or its bytes, written atomically by content."""
+def _roots(folder: Path, params: Params) -> list[Path]:
+    """Where rows may name files: below the source, the local dataset, or what `datasets` fetched of this one."""
+    import datasets
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    local = Path(os.path.normpath(folder / params.dataset))
+    local = local if local.is_dir() else local.parent
+    if (folder / params.dataset).exists():
+        return [folder.resolve(), local.resolve()]
+    fetched = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=params.dataset, repo_type="dataset"))
+    unpacked = (datasets.config.EXTRACTED_DATASETS_PATH, datasets.config.DOWNLOADED_DATASETS_PATH)
+    return [folder.resolve(), fetched.resolve(), *(Path(p).resolve() for p in unpacked)]
+
+
+def _written(audio: Mapping[str, Any] | None, folder: Path, params: Params) -> str:
+    """The uri of a row's audio: a file that lies below the folder, or its bytes, written atomically by content.
+
+    Rejected with `outside_corpus` where a row names a file elsewhere on this machine.
+    """
     content, path = (audio or {}).get("bytes"), (audio or {}).get("path")
-    if not content and path:
-        file = Path(path)
-        if file.is_file() and file.resolve().is_relative_to(folder.resolve()):
-            return file.resolve().relative_to(folder.resolve()).as_posix()
-        content = file.read_bytes() if file.is_file() else None
+    if not content and path and "\0" not in path and Path(path).is_file():
+        file = Path(path).resolve()
+        if file.is_relative_to(folder.resolve()):
+            return file.relative_to(folder.resolve()).as_posix()
+        if not any(file.is_relative_to(allowed) for allowed in _roots(folder, params)):
+            detail = f"names {path!r}, outside of source and dataset; put its audio into the row"
+            raise Rejected("outside_corpus", detail)
+        content = file.read_bytes()
     if not content:
         raise Rejected("missing_audio", f"has no audio ({path or 'no path'}); remove the row or complete the dataset")
     suffix = Path(path or "").suffix.lower()

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from paqa.errors import PaqaError, Rejected
+from paqa.errors import Rejected
 from paqa.recipe import SourceConfig
-from paqa.sources import WHOLE_FILE, Said, in_order, locate, numbered, quarantined, transcripts
+from paqa.sources import WHOLE_FILE, Said, in_order, lines, locate, numbered, quarantined, transcripts
 from paqa.sources.transcripts import rttm_line, stm_line
 from paqa.types import Event, Identifier, Ms, Quarantined, Recording, Scene
 
@@ -76,17 +76,13 @@ KNOWN_KEYS = tuple({*Row.__struct_fields__, *TurnRow.__struct_fields__, *EventRo
 
 def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarantined]:
     """The rows of a list, in its order; blank lines are skipped. Raises PaqaError where the list cannot be read."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        wanted = "expected a file with one JSON object a line; correct `path` in the recipe"
-        raise PaqaError(f"source {config.name!r}: {path} cannot be read ({error.strerror}); {wanted}") from None
+    wanted = "expected a file with one JSON object a line; correct `path` in the recipe"
     seen: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in lines.rows(path, f"source {config.name!r}: {path}", wanted):
         where = f"{path.name}:{number}"
         try:
+            if isinstance(line, Rejected):
+                raise line
             row = _row(line)
             if row.id in seen:
                 raise Rejected("duplicate_id", f"id {row.id!r} is already on line {seen[row.id]}; ids must differ")
@@ -94,7 +90,8 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
             yield _recording(config, row, path.parent)
         except Rejected as error:
             located = Rejected(error.reason, f"{path}, line {number}: {error.detail}")
-            yield quarantined(where, located, line.decode("utf-8", "surrogateescape"))
+            content = where if isinstance(line, Rejected) else line.decode("utf-8", "surrogateescape")
+            yield quarantined(where, located, content)
 
 
 def _row(line: bytes) -> Row:
@@ -103,7 +100,7 @@ def _row(line: bytes) -> Row:
         row = msgspec.json.decode(line, type=Row)
     except msgspec.ValidationError as error:
         raise Rejected("bad_row", f"{error}{_hint(str(error))}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Rejected("broken_json", f"no JSON object: {error}; every line must be one, check it with `jq`") from None
     forms = [name for name in ("text", "turns", "rttm", "stm") if getattr(row, name) is not None]
     if len(forms) > 1 and forms != ["rttm", "stm"]:
@@ -113,6 +110,8 @@ def _row(line: bytes) -> Row:
     if row.text is None and (row.emotion or row.translation):
         raise Rejected("bad_row", "`emotion` and `translation` belong to `text`; move them into `turns`")
     spanned: tuple[SpanRow, ...] = (*(row.turns or ()), *(row.events or ()))
+    if len(spanned) > transcripts.MOST_SPANS:
+        raise Rejected("bad_row", f"found {len(spanned)} spans; expected at most {transcripts.MOST_SPANS}, divide it")
     for span in spanned:
         if span.end_ms <= span.start_ms:
             found = f"a span from {span.start_ms} to {span.end_ms} ms"

@@ -11,22 +11,22 @@ or put together from several files, are quarantined.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig
-from paqa.sources import Said, linked, locate, numbered, parameters, quarantined
+from paqa.sources import Said, beside, lines, linked, locate, numbered, parameters, quarantined
 from paqa.sources.folder import safe_id
 from paqa.sources.transcripts import spoken
 from paqa.types import Quarantined, Recording, Scene, Word
 
+Seconds = Annotated[float, Meta(ge=-1e7, le=1e7)]
 SLACK_S = 0.05  # words may reach so far out of their supervision
 
 
@@ -50,8 +50,8 @@ class Supervision(msgspec.Struct, frozen=True):
 
     id: str
     recording_id: str
-    start: float
-    duration: float
+    start: Seconds
+    duration: Seconds
     text: str | None = None
     language: str | None = None
     speaker: str | None = None
@@ -64,7 +64,7 @@ class Cut(msgspec.Struct, frozen=True):
 
     type: str
     id: str
-    start: float = 0.0
+    start: Seconds = 0.0
     supervisions: tuple[Supervision, ...] = ()
     recording: Audio | None = None
 
@@ -101,17 +101,18 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
     groups = linked(names) if params.speakers == "corpus" else {}
     for name, about in known.items():
         try:
-            uri = _uri(about.audio, folder)
+            uri, scene = _uri(about.audio, folder), _scene(name, about)
         except Rejected as error:
             yield quarantined(name, Rejected(error.reason, f"recording {name!r}: {error.detail}"), repr(about.audio))
             continue
         voice = next(iter(names[name])) if len(names[name]) == 1 and groups else None
-        group, scene = groups.get(name, name), _scene(name, about)
+        group = groups.get(name, name)
         yield Recording(safe_id(name), uri, config.name, config.license, group=group, truth=scene, voice=voice)
 
 
 def _folder(config: SourceConfig, folder: Path, known: dict[str, _Known]) -> Iterator[Quarantined]:
-    files = [p for p in sorted(folder.glob("*")) if p.name.endswith((".jsonl", ".jsonl.gz"))]
+    named = [p for p in sorted(folder.glob("*")) if p.name.endswith((".jsonl", ".jsonl.gz"))]
+    files = [p for p in named if beside(p, folder, config.name)]
     if cuts := [p for p in files if "cuts" in p.name]:
         for path in cuts:
             yield from _cuts(config, path, known)
@@ -149,22 +150,16 @@ def _cuts(config: SourceConfig, path: Path, known: dict[str, _Known]) -> Iterato
 
 def _rows(config: SourceConfig, path: Path, kind: Any) -> Iterator[tuple[str, Any]]:
     """Each row with where it stands, or with why it cannot be read."""
-    try:
-        content = path.read_bytes()
-        lines = (gzip.decompress(content) if path.suffix == ".gz" else content).splitlines()
-    except (OSError, EOFError, zlib.error) as error:
-        raise PaqaError(
-            f"source {config.name!r}: {path} cannot be read ({error}); expected a lhotse manifest"
-        ) from None
-    for number, line in enumerate(lines, 1):
+    for number, line in lines.rows(path, f"source {config.name!r}: {path}", "expected a lhotse manifest"):
         where = f"{path.name}:{number}"
-        if not line.strip():
+        if isinstance(line, Rejected):
+            yield where, Rejected(line.reason, f"{where}: {line.detail}")
             continue
         try:
             yield where, msgspec.json.decode(line, type=kind)
         except msgspec.ValidationError as error:
             yield where, Rejected("bad_row", f"{where}: {error}; expected a row as lhotse writes it")
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             yield where, Rejected("broken_json", f"{where}: no JSON object: {error}; check it with `jq`")
 
 
@@ -207,7 +202,7 @@ def _words(offset: float, supervision: Supervision) -> Iterator[Word]:
     align cut by cut write the cut's. The one of the two that lies within the supervision counts, none if neither does.
     """
     aligned = (supervision.alignment or {}).get("word", [])
-    rows = [row for row in aligned if len(row) >= 3 and row[0] and all(isinstance(x, int | float) for x in row[1:3])]
+    rows = [row for row in aligned if len(row) >= 3 and row[0] and all(_is_time(x) for x in row[1:3])]
     start, end = offset + supervision.start, offset + supervision.start + supervision.duration
     for shift in (0.0, offset):
         times = [(float(row[1]) + shift, float(row[1]) + float(row[2]) + shift) for row in rows]
@@ -216,6 +211,10 @@ def _words(offset: float, supervision: Supervision) -> Iterator[Word]:
                 score = row[3] if len(row) > 3 and isinstance(row[3], float) and 0 <= row[3] <= 1 else 1.0
                 yield Word(_ms(a), max(_ms(b), _ms(a) + 1), str(row[0]), None, score)
             return
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and -1e7 <= value <= 1e7
 
 
 def _ms(seconds: float) -> int:

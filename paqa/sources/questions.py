@@ -18,7 +18,7 @@ import msgspec
 
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig
-from paqa.sources import locate, parameters, quarantined
+from paqa.sources import lines, locate, parameters, quarantined
 from paqa.sources.choices import given
 from paqa.sources.folder import EXTENSIONS, safe_id
 from paqa.types import GivenQuestion, Quarantined, Recording
@@ -29,6 +29,7 @@ CHOICES = ("choices", "multi_choice", "options")
 ANSWER = ("answer_index", "answer", "golden")
 WRITTEN = ("output", "response", "target")
 TASK = ("task", "category", "question_type")
+LONGEST_ANSWER = 100_000  # characters of an answer that is written out, and of its tags a few
 CHOSEN = re.compile(r"<(FINAL_ANSWER|RESPONSE)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 LETTER_AND_TEXT = re.compile(r"<LETTER>(.*?)</LETTER>\s*<TEXT>(.*?)</TEXT>", re.DOTALL | re.IGNORECASE)
 
@@ -83,19 +84,15 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
 
 def _rows(config: SourceConfig, path: Path) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
     """Each row with where it stands, "FILE:LINE" or "FILE[INDEX]"."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        wanted = "expected a JSON list, or one JSON object a line; correct `path` in the recipe"
-        raise PaqaError(f"source {config.name!r}: {path} cannot be read ({error.strerror}); {wanted}") from None
-    if not content.lstrip().startswith(b"["):
-        for number, line in enumerate(content.splitlines(), 1):
-            if line.strip():
-                yield f"{path.name}:{number}", _object(line)
+    wanted = "expected a JSON list, or one JSON object a line; correct `path` in the recipe"
+    first = next(lines.rows(path, f"source {config.name!r}: {path}", wanted), (0, b""))[1]
+    if isinstance(first, Rejected) or not first.lstrip().startswith(b"["):
+        for number, line in lines.rows(path, f"source {config.name!r}: {path}", wanted):
+            yield f"{path.name}:{number}", line if isinstance(line, Rejected) else _object(line)
         return
     try:
-        rows = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        rows = msgspec.json.decode(lines.whole(path, f"source {config.name!r}: {path}", wanted))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PaqaError(f"source {config.name!r}: {path} is no JSON list: {error}; check it with `jq`") from None
     for number, row in enumerate(rows):
         wrong = Rejected("bad_row", f"found {str(row)[:60]!r}, expected an object")
@@ -105,7 +102,7 @@ def _rows(config: SourceConfig, path: Path) -> Iterator[tuple[str, dict[str, Any
 def _object(line: bytes) -> dict[str, Any] | Rejected:
     try:
         row: dict[str, Any] = msgspec.json.decode(line, type=dict)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Rejected("broken_json", f"no JSON object: {error}; every line must be one, check it with `jq`")
     return row
 
@@ -144,7 +141,7 @@ def _question(row: Mapping[str, Any], where: str, params: Params, names: set[str
 
 def _chosen(text: Any) -> str | None:
     """What a written out answer chooses in the end."""
-    found = CHOSEN.findall(text) if isinstance(text, str) else []
+    found = CHOSEN.findall(text) if isinstance(text, str) and len(text) <= LONGEST_ANSWER else []
     if not found:
         return None
     last = next((body for tag, body in reversed(found) if tag.upper() == "FINAL_ANSWER"), found[-1][1])

@@ -64,10 +64,20 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
             _read(uri, folder, {PurePosixPath(path).stem for path in audio}, known)
         except Rejected as error:
             yield quarantined(uri, error, uri)
-    scenes = {uri: _scene(uri, known, params) for uri in audio if PurePosixPath(uri).stem in known.names()}
+    scenes: dict[str, Scene] = {}
+    wrong: dict[str, Rejected] = {}
+    for uri in audio:
+        try:
+            if PurePosixPath(uri).stem in known.names():
+                scenes[uri] = _scene(uri, known, params)
+        except Rejected as error:
+            wrong[uri] = Rejected(error.reason, f"{uri}: {error.detail}")
     groups = _groups(scenes, known) if params.speakers == "corpus" else {}
     for uri in audio:
         name = safe_id(uri)
+        if uri in wrong:
+            yield quarantined(name, wrong[uri], uri)
+            continue
         if uri not in scenes:
             detail = f"{uri}: no annotation is about {PurePosixPath(uri).stem!r}; a source of type folder needs none"
             yield quarantined(name, Rejected("no_reference", detail), uri)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from paqa.errors import PaqaError, Rejected
 
-LONGEST = 10_000_000  # characters of one field; csv's own limit is 131072
+LONGEST = 1_000_000  # characters of one field; csv's own limit is 131072
 
 
 @dataclass(frozen=True)

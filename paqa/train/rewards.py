@@ -104,11 +104,12 @@ def accuracy(completion: str, choices: Sequence[str], answer_index: int | None, 
 
 def answer_of(completion: str, open_ended: bool = False) -> Response | None:
     """The one answer of a completion: a single RESPONSE, or the single FINAL_ANSWER after it; None where unclear."""
+    tags = _ANSWER_TAG.findall(completion)
+    if len(tags) not in (2, 4):  # also keeps the search below, for each opening tag to the end, from going on and on
+        return None
     blocks = _BLOCK.findall(completion)
-    tags = [name for name, _ in blocks]
-    if tags not in (["RESPONSE"], ["RESPONSE", "FINAL_ANSWER"]) or len(_ANSWER_TAG.findall(completion)) != 2 * len(
-        tags
-    ):
+    names = [name for name, _ in blocks]
+    if names not in (["RESPONSE"], ["RESPONSE", "FINAL_ANSWER"]) or len(tags) != 2 * len(names):
         return None
     try:
         return rationale.parse_response(blocks[-1][1], open_ended)
