@@ -7,13 +7,13 @@ the choices is what it makes of a row. It has never seen the build, so what it k
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paqa.errors import PaqaError
 from paqa.guessers import Text
+from paqa.packaged import shipped
 from paqa.portable import scrubbed
 
 if TYPE_CHECKING:
@@ -67,13 +67,9 @@ def _load(model: str) -> tuple[Any, Any]:
 def packaged() -> Path:
     """The GGUF file of the package that ships the small model; its runtime is not needed."""
     try:
-        files = importlib.metadata.files(PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError:
-        raise PaqaError(f"gates.listener: {PACKAGE} is not installed; run: {INSTALL}") from None
-    found = [f for f in files if f.name.endswith(".gguf")]
-    if len(found) != 1:
-        raise PaqaError(f"{PACKAGE}: found {len(found)} GGUF files, expected one; run: {INSTALL}")
-    return Path(str(found[0].locate()))
+        return shipped(PACKAGE, ".gguf", INSTALL)
+    except PaqaError as error:
+        raise PaqaError(f"gates.listener: {error}") from None
 
 
 def _scores(pairs: Sequence[tuple[str, str]], tokenizer: Any, network: Any) -> list[float]:

@@ -19,7 +19,6 @@ from paqa.train import cli as train_cli
 
 PAGES = ("README.md", "docs/tutorial.md")
 SCALE = "docs/scale.md"
-LATER = {"base", "sft", "grpo", "eval", "all"}  # of paqa-train, on the branch `train`
 PARSERS = {"paqa": cli.parser, "paqa-train": train_cli.parser}
 NAMES = {"FOLDER": "talks", "FORMAT": "trl", "RECIPE.toml": "talks.toml"}  # what stands for a word in capitals
 
@@ -62,19 +61,11 @@ def test_commands_and_flags_exist(page):
     for line in commands(page):
         program, name, *rest = shlex.split(line)
         known = subcommands(PARSERS[program]())
-        if program == "paqa-train" and name in LATER - set(known):
-            continue
         assert name in known, line
         used = {word.partition("=")[0] for word in rest if word.startswith("--")}
         assert used <= flags(known[name]), line
         seen += 1
     assert seen > 8
-
-
-def test_the_tutorial_says_what_is_not_here_yet():
-    """Once the training commands are merged, LATER is empty and this sentence goes."""
-    missing = LATER - set(subcommands(train_cli.parser()))
-    assert bool(missing) == ("are not on this one yet" in (ROOT / "docs" / "tutorial.md").read_text())
 
 
 @pytest.mark.parametrize("page", PAGES)

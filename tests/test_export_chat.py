@@ -9,8 +9,8 @@ from builds import make
 
 from paqa import rationale, shard
 from paqa.export import export
-from paqa.export.prompt import answer, literal, prompt
 from paqa.export.trl import reward
+from paqa.prompt import answer, literal, prompt
 
 MESSAGE = {
     "type": "object",
@@ -127,7 +127,7 @@ def test_trl_takes_the_rows_for_conversations_and_rewards_them(built, items, tmp
     batch = rows[:]
     columns = {n: batch[n] for n in ("choices", "answer", "answer_index", "scene", "id", "task")}
     full = reward(completions=batch["completion"], prompts=batch["prompt"], **columns)
-    assert full == pytest.approx([1.5] * len(rows))
+    assert full == pytest.approx([1.6] * len(rows))
     nothing = [[{"role": "assistant", "content": "I do not know."}]] * len(rows)
     assert reward(completions=nothing, **columns) == [0.0] * len(rows)
 

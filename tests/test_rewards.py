@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,14 +12,30 @@ from strategies import nasty_scenes, scenes
 from test_questions import DIALOGUE
 
 from paqa.questions import generate
-from paqa.rationale import SKELETON, letter, render
+from paqa.questions.prose import normal, spoken
+from paqa.rationale import SKELETON, letter, parse, render
 from paqa.recipe import QuestionsConfig
-from paqa.train.rewards import RewardWeights, accuracy, answer_of, f1, format_score, perception, reward, word_error_rate
-from paqa.types import Event, Question, Scene, Turn
+from paqa.train.rewards import (
+    WEIGHTS,
+    RewardWeights,
+    accuracy,
+    alignment,
+    answer_of,
+    attribution,
+    f1,
+    format_score,
+    length,
+    perception,
+    reward,
+    terms,
+    word_error_rate,
+)
+from paqa.types import Event, Evidence, Question, Scene, Turn
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 Q = next(q for q in generate(DIALOGUE, QuestionsConfig(per_clip=99), 0) if q.template == "background_sound")
-FULL = sum((RewardWeights().accuracy, RewardWeights().format, RewardWeights().perception))
+W = RewardWeights()
+FULL = W.accuracy + W.format + W.perception + W.alignment  # lengths are not known here
 BLIND = replace(Q, evidence=())  # to be rendered over other scenes
 WRONG = replace(Q, answer_index=(Q.answer_index + 1) % 4)
 GOOD = render(DIALOGUE, Q)
@@ -35,8 +52,10 @@ def test_every_rationale_earns_everything(scene: Scene) -> None:
         text = render(scene, q, v)
         form = q.answer_index is None
         assert accuracy(text, q.choices, q.answer_index, q.answer) == 1.0
-        assert format_score(text, form) == perception(text, scene, form) == 1.0
-        assert reward(text, q.choices, q.answer_index, scene, answer=q.answer) == pytest.approx(FULL)
+        assert format_score(text, form) == perception(text, scene, form, q.evidence) == alignment(text, form) == 1.0
+        assert reward(text, q.choices, q.answer_index, scene, answer=q.answer, evidence=q.evidence) == pytest.approx(
+            FULL
+        )
         assert not form or format_score(text) < 1.0  # no letter where there are choices
 
 
@@ -80,9 +99,12 @@ ATTACKS = {
 
 @pytest.mark.parametrize("name", [n for n in ATTACKS if n != "all labels"])
 def test_attacks_do_not_pay(name: str) -> None:
+    """Nothing beats an honest wrong answer; what was honestly perceived left out, nothing beats its format's share."""
     assert reward(ATTACKS[name], Q.choices, Q.answer_index, DIALOGUE) <= reward(
         HONEST, Q.choices, Q.answer_index, DIALOGUE
     )
+    blind = replace(WEIGHTS, perception=0.0)
+    assert reward(ATTACKS[name], Q.choices, Q.answer_index, DIALOGUE, blind) <= WEIGHTS.format
 
 
 def test_the_order_of_rewards() -> None:
@@ -132,3 +154,54 @@ def test_the_whole_question_may_be_unlucky() -> None:
     broken = Question("i", "c", "t", "t", "?", ("x", "y"), 1, (), "", "")
     assert accuracy("<RESPONSE>(B) y</RESPONSE>", broken.choices, 1) == 1.0
     assert accuracy("<RESPONSE>(B) y.</RESPONSE>", broken.choices, 1) == 0.0
+
+
+def test_who_said_what_counts() -> None:
+    swap = {1: 2, 2: 1, 3: 3}
+    swapped = replace(DIALOGUE, turns=tuple(replace(t, speaker=swap[t.speaker]) for t in DIALOGUE.turns))
+    said = render(swapped, BLIND)
+    assert accuracy(said, Q.choices, Q.answer_index) == 1.0
+    assert perception(said, DIALOGUE) < perception(GOOD, DIALOGUE) == 1.0
+    quotes = parse(GOOD).speakers
+    words = sum(len(normal(t.text).split()) for t in DIALOGUE.turns)
+    assert attribution(quotes, DIALOGUE.turns) == 1.0
+    assert attribution(quotes[1:], DIALOGUE.turns) == pytest.approx(1 - 7 / words)
+    assert attribution((), DIALOGUE.turns) == attribution(quotes, ()) == 0.0
+    assert attribution((), ()) == 1.0
+
+
+def test_a_question_about_speech_is_not_answered_from_the_background() -> None:
+    about = next(q for q in generate(DIALOGUE, QuestionsConfig(per_clip=99), 0) if q.task == "dialogue")
+    text = render(DIALOGUE, about)
+    assert perception(text, DIALOGUE, evidence=about.evidence) == 1.0
+    argued = text.replace("<REASONING>", f"<REASONING>Because of {spoken('Bark')}. ")
+    assert perception(argued, DIALOGUE, evidence=about.evidence) == 0.0
+    assert perception(argued, DIALOGUE, evidence=Q.evidence or (Evidence("event", 0),)) == 1.0
+    assert perception(argued, DIALOGUE) == 1.0
+    quoted = text.replace("<REASONING>", f'<REASONING>Someone says "it is {spoken("Bark")}". ')
+    assert perception(quoted, DIALOGUE, evidence=about.evidence) == 1.0
+
+
+def test_the_argument_leads_to_the_answer() -> None:
+    assert alignment(GOOD) == 1.0
+    astray = GOOD.replace("</REASONING>", f" No: {letter(WRONG.answer_index)}.</REASONING>")
+    assert accuracy(astray, Q.choices, Q.answer_index) == 1.0
+    assert alignment(astray) == 0.0
+    assert alignment(HONEST) == 1.0
+    assert terms(HONEST, Q.choices, Q.answer_index, DIALOGUE)["alignment"] == 0.0  # agreeing with itself pays nothing
+    taken_back = f"{HONEST}\n<REFLECT>Hence {RIGHT}, and not {letter(WRONG.answer_index)}.</REFLECT>"
+    assert alignment(f"{taken_back}<FINAL_ANSWER>{RIGHT}</FINAL_ANSWER>") == 1.0
+    other = 3 - Q.answer_index
+    assert alignment(f"{taken_back}<FINAL_ANSWER>{letter(other)} x</FINAL_ANSWER>") == 0.0
+
+
+def test_length_has_no_cliff_and_pays_right_answers_only() -> None:
+    lengths = [length(n) for n in range(1500)]
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[512] == 1.0
+    assert lengths[1024] == 0.0
+    assert max(a - b for a, b in pairwise(lengths)) < 0.002
+    short, long = (terms(GOOD, Q.choices, Q.answer_index, DIALOGUE, tokens=n) for n in (300, 2000))
+    assert short["reward"] == pytest.approx(FULL + W.length)
+    assert long["reward"] == pytest.approx(FULL)
+    assert terms(HONEST, Q.choices, Q.answer_index, DIALOGUE, tokens=300)["length"] == 0.0

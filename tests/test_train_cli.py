@@ -10,7 +10,7 @@ def test_own_rationales_earn_everything(built, capsys):
     assert main(["score", str(built.out)]) == 0
     overall = capsys.readouterr().out.splitlines()[1].split()
     assert overall[0] == "all"
-    assert overall[2:] == ["1.000", "1.000", "1.000", "1.500"]
+    assert overall[2:] == ["1.000", "1.000", "1.000", "1.000", "1.600"]
 
 
 def test_wrong_letters_earn_no_accuracy_and_missing_ones_count(built, tmp_path, capsys):
@@ -19,7 +19,7 @@ def test_wrong_letters_earn_no_accuracy_and_missing_ones_count(built, tmp_path, 
     path.write_text("\n".join(json.dumps({"id": r["id"], "completion": "It is B."}) for r in rows[1:]))
     assert main(["score", str(built.out), str(path)]) == 0
     out = capsys.readouterr().out
-    assert out.splitlines()[1].split()[2:] == ["0.000", "0.000", "0.000", "0.000"]
+    assert out.splitlines()[1].split()[2:] == ["0.000"] * 5
     assert "1 rows without a completion" in out
 
 

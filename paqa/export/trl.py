@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from paqa.export.job import Job
-from paqa.export.prompt import prompt
+from paqa.prompt import prompt
 from paqa.shard import SPLITS
 from paqa.types import Scene
 

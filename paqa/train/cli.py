@@ -1,30 +1,43 @@
-"""`paqa-train score`: what completions earn on a build's rows, with the rewards that training uses.
-
-The training stages (`sft`, `grpo`, `eval`) are not part of this version.
-"""
+"""`paqa-train base|sft|grpo|eval|all|score`. Imports nothing heavy until a command is chosen."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from paqa import shard
+from paqa.cli import QUIET
 from paqa.errors import PaqaError
 from paqa.train import rewards
+from paqa.train.config import AllConfig, EvalConfig, GrpoConfig, SftConfig, add_flags, from_flags
 from paqa.types import Item
 
-TERMS = ("accuracy", "format", "perception", "reward")
+TERMS = ("accuracy", "format", "perception", "alignment", "reward")
+STAGES: dict[str, tuple[type[Any], str, str]] = {
+    "sft": (SftConfig, "paqa.train.sft:train", "stage I: learn to write the rows' rationales"),
+    "grpo": (GrpoConfig, "paqa.train.grpo:train", "stage II: reinforce what rewards favour"),
+    "all": (AllConfig, "flows.train:launch", "sft, grpo and eval as a Prefect flow, each into its own folder of --out"),
+    "eval": (EvalConfig, "paqa.train.evaluate:run", "accuracy and perception on a build's split or a benchmark"),
+}
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands and flags."""
-    top = argparse.ArgumentParser("paqa-train", description="Rewards of completions on PAQA shards.")
+    """All commands and flags; those of the stages come from their config dataclasses."""
+    top = argparse.ArgumentParser("paqa-train", description="Train and test an audio language model on PAQA shards.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    score = commands.add_parser("score", help="accuracy, format and perception of completions")
+    base = commands.add_parser("base", help="make the embedded base: Whisper tiny.en's ears, SmolLM2-135M's tongue")
+    base.add_argument("--out", type=Path, required=True, metavar="DIR")
+    base.add_argument("--seed", type=int, default=0, help="of the projector (default: 0)")
+    for name, (kind, _, text) in STAGES.items():
+        add_flags(commands.add_parser(name, help=text), kind)
+    score = commands.add_parser("score", help="accuracy, format and perception of given completions")
     score.add_argument("dir", type=Path, help="a build's folder")
     score.add_argument(
         "completions", nargs="?", type=Path, help="JSONL with id and completion (default: the rows' own rationales)"
@@ -48,14 +61,12 @@ def completions(path: Path) -> dict[str, str]:
     return found
 
 
-def score(item: Item, completion: str) -> tuple[float, float, float, float]:
-    """The terms of one completion, and their weighted sum."""
-    return (
-        rewards.accuracy(completion, item.choices, item.answer_index, item.answer),
-        rewards.format_score(completion, open_ended=not item.choices),
-        rewards.perception(completion, item.scene, open_ended=not item.choices),
-        rewards.reward(completion, item.choices, item.answer_index, item.scene, answer=item.answer),
+def score(item: Item, completion: str) -> tuple[float, ...]:
+    """The terms of one completion, and their weighted sum; its length, which only a tokenizer knows, left out."""
+    found = rewards.terms(
+        completion, item.choices, item.answer_index, item.scene, answer=item.answer, evidence=item.evidence
     )
+    return tuple(found[term] for term in TERMS)
 
 
 def table(scored: Sequence[tuple[str, tuple[float, ...]]]) -> Iterator[str]:
@@ -70,23 +81,75 @@ def table(scored: Sequence[tuple[str, tuple[float, ...]]]) -> Iterator[str]:
         yield f"{name:<14} {len(rows):>6} " + " ".join(f"{mean:>10.3f}" for mean in means)
 
 
+def run_score(args: argparse.Namespace) -> None:
+    """Print the rewards of completions on a build's rows."""
+    given = completions(args.completions) if args.completions else None
+    columns = list(Item.__dataclass_fields__)
+    items = [shard.item(row) for row in shard.rows(args.dir, columns)]
+    if given is not None and not given.keys() & {i.id for i in items}:
+        raise PaqaError(f"{args.completions}: no id of {args.dir} is in it; use the column id of its rows")
+    texts = {i.id: i.rationale for i in items} if given is None else given
+    print("\n".join(table([(i.task, score(i, texts.get(i.id, ""))) for i in items])))
+    if missing := sum(i.id not in texts for i in items):
+        print(f"{missing} rows without a completion count as 0")
+
+
+def run_base(args: argparse.Namespace) -> None:
+    """Make the embedded base."""
+    from paqa.train import base
+
+    parameters = base.make(args.out, args.seed)
+    print(
+        f"{args.out}: {parameters / 1e6:.0f} M parameters; next: paqa-train sft --model {args.out} --data DIR --out RUN"
+    )
+
+
+def run_stage(args: argparse.Namespace) -> None:
+    """Run a stage with its flags."""
+    kind, place, _ = STAGES[args.command]
+    config = from_flags(kind, {k: v for k, v in vars(args).items() if k != "command"})
+    module, _, name = place.partition(":")
+    if args.command == "all":
+        from flows.server import environment
+
+        os.environ.update(environment(Path(config.out).resolve().parent / ".paqa"))
+    quiet_libraries()
+    found = getattr(importlib.import_module(module), name)(config)
+    if os.environ.get("RANK", "0") != "0":
+        return
+    if args.command in ("eval", "all"):
+        print("\n".join(importlib.import_module("paqa.train.evaluate").table(found)))
+    else:
+        print("  ".join(f"{k} {v:.4g}" for k, v in found.items()) or "nothing validated")
+        print(f"trained: {config.out}/best and {config.out}/last")
+
+
+def quiet_libraries() -> None:
+    """Bars of loading weights are noise beside our own progress."""
+    from transformers.utils import logging
+
+    library: Any = logging
+    library.disable_progress_bar()
+    library.set_verbosity_error()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; errors are one line and exit 2."""
+    """Run a command; errors are one line on stderr and exit 2, Ctrl-C exits 130."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     args = parser().parse_args(argv)
     try:
-        given = completions(args.completions) if args.completions else None
-        columns = list(Item.__dataclass_fields__)
-        items = [shard.item(row) for row in shard.rows(args.dir, columns)]
-        if given is not None and not given.keys() & {i.id for i in items}:
-            raise PaqaError(f"{args.completions}: no id of {args.dir} is in it; use the column id of its rows")
-        texts = {i.id: i.rationale for i in items} if given is None else given
-        scored = [(i.task, score(i, texts.get(i.id, ""))) for i in items]
+        {"base": run_base, "score": run_score}.get(args.command, run_stage)(args)
     except PaqaError as error:
         print(f"paqa-train {args.command}: {error}", file=sys.stderr)
         return 2
-    print("\n".join(table(scored)))
-    if missing := sum(i.id not in texts for i in items):
-        print(f"{missing} rows without a completion count as 0")
+    except ModuleNotFoundError as error:
+        wanted = "run: uv pip install 'paqa[train]'"
+        print(f"paqa-train {args.command}: {error.name} is not installed; {wanted}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; run the same command again to go on from the last checkpoint", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -1,0 +1,77 @@
+"""The Prefect flow behind `paqa-train all`: SFT, GRPO and evaluation in a row. No training logic lives here.
+
+Every stage goes on from its own checkpoints, so running the flow again after anything went wrong repeats nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows.server import Server, running
+from paqa.train import evaluate, grpo, sft
+from paqa.train.config import OFF, AllConfig, ModelConfig, need
+
+Figures = dict[str, dict[str, float]]
+
+
+def shared(config: AllConfig, out: str, model: str) -> dict[str, Any]:
+    """What the flow decides for a stage."""
+    same = {name: getattr(config, name) for name in ModelConfig.__dataclass_fields__ if name not in ("model", "out")}
+    return same | {"model": model, "out": str(Path(config.out) / out)}
+
+
+def trained(config: AllConfig, stage: str) -> str:
+    """The model of a stage that is done: its best, or its last where nothing was validated."""
+    folder = Path(config.out) / stage
+    return str(folder / "best" if (folder / "best").is_dir() else folder / "last")
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def stage(call: Callable[[], Any]) -> Any:
+    """One stage, from its last checkpoint on."""
+    return call()
+
+
+def run(name: str, call: Callable[[], Any]) -> Any:
+    """A stage under its own name in the UI."""
+    named: Any = stage.with_options(name=name)
+    return named(call)
+
+
+@flow(name="train", validate_parameters=False)
+def train(config: AllConfig) -> Figures:
+    """SFT on the base, GRPO on its best, and the figures of all three on the same questions."""
+    need(config, "model", "data", "out")
+    one = replace(config.sft, **shared(config, "sft", config.model))
+    run("sft", partial(sft.train, one))
+    two = replace(config.grpo, **shared(config, "grpo", trained(config, "sft")))
+    run("grpo", partial(grpo.train, two))
+    models = {"base": config.model, "sft": trained(config, "sft"), "grpo": trained(config, "grpo")}
+    found: Figures = {}
+    for name, model in models.items():
+        asked = replace(config.eval, **shared(config, f"eval-{name}", model))
+        asked = asked if name == "grpo" else replace(asked, pause=OFF)
+        told = run(f"eval-{name}", partial(evaluate.run, asked))
+        found |= {f"{name} {condition}": column for condition, column in told.items()}
+    rows = [{"": key} | {n: c.get(key) for n, c in found.items()} for key in next(iter(found.values()))]
+    create_table_artifact(key="eval", table=rows, description="The same questions before and after each stage")
+    return found
+
+
+def launch(config: AllConfig) -> Figures:
+    """Run the flow against the Prefect server over the folder of runs (see flows/server.py)."""
+    home = Path(config.out).resolve().parent / ".paqa"
+    server = Server(home).start()
+    try:
+        with running(home, server):
+            return train(config)
+    finally:
+        server.stop()

@@ -1,0 +1,235 @@
+"""PAQA shards as rows to train on: which rows in which order, how they are packed, and what of a clip is heard.
+
+The order of an epoch and its packs follow from the seed alone, so a position in the data is the number of a step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import count, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paqa import audio, shard
+from paqa.errors import PaqaError
+from paqa.prompt import Asked
+from paqa.train.config import PauseConfig
+from paqa.train.model import RATE, Policy
+from paqa.train.tree import Tree
+from paqa.types import Item
+
+GROUPS_OPEN = 4  # row groups whose audio is held, and shuffled among each other
+PACKS_OPEN = 16  # packs that a row may still go into
+SOUND_BYTES = 1 << 30  # of encoded clips that are kept
+
+
+@dataclass(frozen=True)
+class Row:
+    """An item, and where its audio lies: file, row group, row in the group."""
+
+    item: Item
+    place: tuple[int, int, int]
+
+    @property
+    def asked(self) -> Asked:
+        return Asked(self.item.id, self.item.question, self.item.choices)
+
+
+def draw(*parts: object) -> float:
+    """A number in [0, 1) from the SHA-256 of its arguments."""
+    return int.from_bytes(hashlib.sha256("\0".join(map(str, parts)).encode()).digest()[:7], "big") / (1 << 56)
+
+
+class Rows:
+    """The rows of a build, without audio until it is heard."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.files = shard.files(folder)
+        self._open: OrderedDict[tuple[int, int], Any] = OrderedDict()
+
+    @cached_property
+    def all(self) -> list[Row]:
+        columns = [f.name for f in fields(Item)]
+        found = []
+        for f, path in enumerate(self.files):
+            file = shard.open_shard(path)
+            for g in range(file.num_row_groups):
+                rows = file.read_row_group(g, columns=columns).to_pylist()
+                found += [Row(shard.item(row), (f, g, r)) for r, row in enumerate(rows)]
+        return found
+
+    def split(self, name: str) -> list[Row]:
+        return [row for row in self.all if row.item.split == name]
+
+    def trained_on(self, share: float) -> tuple[list[Row], list[Row]]:
+        """Rows to train on and to validate with: the build's validation split, else a share of the train groups.
+
+        Raises PaqaError where nothing is left to train on.
+        """
+        train, held = self.split("train"), self.split("validation")
+        if not held:
+            held = [row for row in train if draw("validation", row.item.group) < share]
+            out = {row.item.id for row in held}
+            train = [row for row in train if row.item.id not in out]
+        if not train:
+            raise PaqaError(f"{self.folder}: no rows to train on (all held out, or no train split); see paqa check")
+        return train, held
+
+    def samples(self, row: Row) -> np.ndarray:
+        """A row's audio, mono float32 `[n]` at 16 kHz."""
+        f, g, r = row.place
+        if (f, g) not in self._open:
+            self._open[f, g] = shard.open_shard(self.files[f]).read_row_group(g, columns=["audio"])["audio"]
+            if len(self._open) > GROUPS_OPEN:
+                self._open.popitem(last=False)
+        self._open.move_to_end((f, g))
+        found = audio.read_flac(self._open[f, g][r].as_py()["bytes"])
+        return audio.resample(found, RATE).samples.mean(0)
+
+
+class Ears:
+    """Encoded clips, each heard once as long as memory allows: the encoder is never trained."""
+
+    def __init__(self, policy: Policy, rows: Rows):
+        self.policy, self.rows = policy, rows
+        self._kept: OrderedDict[str, Tensor] = OrderedDict()
+        self._bytes = 0
+
+    def sound(self, row: Row) -> Tensor:
+        """The encoder's output `[n, d]` of a row's clip."""
+        name = row.item.clip_id
+        if name not in self._kept:
+            heard = self._kept[name] = self.policy.hear(self.rows.samples(row), row.item.id)
+            self._bytes += heard.nbytes
+            while self._bytes > SOUND_BYTES and len(self._kept) > 1:
+                self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        self._kept.move_to_end(name)
+        return self._kept[name]
+
+    def tree(self, row: Row) -> Tree:
+        """A row's prompt and its rationale, all of it to be learnt."""
+        target = self.policy.completion_ids(row.item.rationale, row.item.id)
+        prompt = self.policy.prompt(row.asked, self.sound(row))
+        return Tree(prompt, (target,), (torch.ones(len(target), dtype=torch.bool),))
+
+
+def order(rows: Sequence[Row], seed: int, epoch: int, mix: Mapping[str, float]) -> list[int]:
+    """Numbers of the rows of one epoch. A row whose task weighs 2.5 comes twice, and a third time in half of them.
+
+    Shuffled among `GROUPS_OPEN` row groups at a time, so that audio is read in runs.
+    """
+    unknown = mix.keys() - {row.item.task for row in rows}
+    if unknown:
+        known = ", ".join(sorted({row.item.task for row in rows}))
+        raise PaqaError(f"--mix: no row is of task {', '.join(sorted(unknown))}; expected some of: {known}")
+    blocks: dict[tuple[int, int], list[tuple[float, int]]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        weight = mix.get(row.item.task, 1.0)
+        times = int(weight) + (draw(seed, epoch, "times", row.item.id) < weight % 1)
+        blocks[row.place[:2]] += [(draw(seed, epoch, "order", row.item.id, n), i) for n in range(times)]
+    names = sorted(blocks, key=lambda b: draw(seed, epoch, "block", *b))
+    found: list[int] = []
+    for start in range(0, len(names), GROUPS_OPEN):
+        found += [i for _, i in sorted(pair for b in names[start : start + GROUPS_OPEN] for pair in blocks[b])]
+    return found
+
+
+def pack(numbers: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Rows in packs of at most `budget` tokens, first fit among the last open packs; `lengths` is by row number."""
+    full: list[list[int]] = []
+    packs: list[tuple[int, list[int]]] = []
+    for i in numbers:
+        n = lengths[i]
+        for k, (used, members) in enumerate(packs):
+            if used + n <= budget:
+                packs[k] = (used + n, [*members, i])
+                break
+        else:
+            packs.append((n, [i]))
+            if len(packs) > PACKS_OPEN:
+                full.append(packs.pop(0)[1])
+    return full + [members for _, members in packs]
+
+
+def audio_rows(ms: int) -> int:
+    """About how many rows the encoder makes of a clip; `Policy.hear` says exactly."""
+    return max(1, (((ms // 10 - 1) // 2 + 1) - 2) // 2 + 1)
+
+
+class Stream:
+    """An endless list of packs, epoch after epoch; item n is the same in every run with the same seed."""
+
+    def __init__(self, rows: Sequence[Row], seed: int, mix: Mapping[str, float], lengths: Sequence[int], budget: int):
+        for row, n in zip(rows, lengths, strict=True):
+            if n > budget:
+                raise PaqaError(f"{row.item.id}: has {n} tokens with its prompt; expected at most --tokens {budget}")
+        self.rows, self.seed, self.mix, self.lengths, self.budget = rows, seed, mix, lengths, budget
+        self._epochs: dict[int, list[list[int]]] = {}
+        self._sizes: dict[int, int] = {}
+
+    def epoch(self, number: int) -> list[list[int]]:
+        """The packs of one epoch."""
+        if number not in self._epochs:
+            packs = pack(order(self.rows, self.seed, number, self.mix), self.lengths, self.budget)
+            if not packs:
+                raise PaqaError("an epoch without rows: --mix leaves none; give some task a weight above 0")
+            self._epochs = {number: packs, **{n: p for n, p in self._epochs.items() if n == number - 1}}
+            self._sizes[number] = len(packs)
+        return self._epochs[number]
+
+    def size(self, number: int) -> int:
+        """How many packs an epoch has."""
+        return self._sizes[number] if number in self._sizes else len(self.epoch(number))
+
+    def at(self, n: int) -> tuple[int, list[Row]]:
+        """The epoch and the rows of pack n, counted from the beginning of training."""
+        for epoch in count():
+            if n < self.size(epoch):
+                return epoch, [self.rows[i] for i in self.epoch(epoch)[n]]
+            n -= self.size(epoch)
+        raise AssertionError
+
+    def total(self, epochs: float) -> int:
+        """Packs in so many epochs."""
+        whole = sum(self.size(e) for e in range(int(epochs)))
+        return whole + (round((epochs % 1) * self.size(int(epochs))) if epochs % 1 else 0)
+
+
+def waits(logp: Tensor, config: PauseConfig) -> list[int]:
+    """Where a target `[c]` is to wait: before its least likely tokens, as far apart as PAUSE may be in a rollout.
+
+    After DIT (arXiv 2506.03616). Never before the end of the turn.
+    """
+    found: list[int] = []
+    for place in logp[:-1].argsort().tolist():
+        if len(found) == config.runs:
+            break
+        if place >= config.warmup and all(abs(place - other) >= max(1, config.cooldown) for other in found):
+            found.append(place)
+    return sorted(found)
+
+
+def with_pauses(tree: Tree, places: Sequence[int], tokens: int, pause_id: int) -> Tree:
+    """The tree's one completion with runs of PAUSE before some of its tokens; PAUSE is not learnt."""
+    (ids,), (learn,) = tree.completions, tree.learn
+    run = torch.full((tokens,), pause_id)
+    bounds = [0, *places, len(ids)]
+    parts = list(_between(ids, bounds, run))
+    kept = list(_between(learn, bounds, torch.zeros(tokens, dtype=torch.bool)))
+    return Tree(tree.prompt, (torch.cat(parts),), (torch.cat(kept),))
+
+
+def _between(whole: Tensor, bounds: Sequence[int], run: Tensor) -> Iterator[Tensor]:
+    for k, (start, end) in enumerate(pairwise(bounds)):
+        if k:
+            yield run
+        yield whole[start:end]

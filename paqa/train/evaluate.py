@@ -1,0 +1,249 @@
+"""What a trained model knows: PAQA test rows or a benchmark's questions, with the audio, with silence, with another's.
+
+Every question counts: an answer that cannot be parsed, and a clip that is too long to be heard, is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paqa import metrics, rationale
+from paqa.prompt import Asked
+from paqa.questions.prose import normal
+from paqa.store import write_atomically
+from paqa.train import benchmarks, model, rewards
+from paqa.train.benchmarks import Asking
+from paqa.train.config import OFF, EvalConfig, PauseConfig, need, remember
+from paqa.train.data import Rows, draw
+from paqa.train.model import Policy
+from paqa.train.pause import UNBOUND, Bounds
+from paqa.train.rollout import rollout
+from paqa.train.tree import Prompt, Tree
+from paqa.types import Event, Item, Scene, Word
+
+FILE = "eval.json"
+SOUND = Asked("label", "Which sound is heard in this clip? Name one.")
+
+
+@dataclass(frozen=True)
+class Said:
+    """One answer, and what it cost: sampled tokens, runs of PAUSE, seconds of its batch's rollout per row."""
+
+    text: str
+    tokens: int = 0
+    pauses: int = 0
+    cut: bool = False
+    seconds: float = 0.0
+
+
+def run(config: EvalConfig) -> dict[str, dict[str, float]]:
+    """Answer all questions under every condition; figures by condition, also in out/eval.json beside all answers."""
+    need(config, "model", "out")
+    need(config, "data" if config.benchmark == "paqa" else "questions")
+    out = Path(config.out)
+    remember(config, out)
+    policy = model.load(config.model, config.device, config.dtype, config.chunk)
+    asked = of_build(config) if config.benchmark == "paqa" else benchmarks.read(config)
+    asked = sorted(asked, key=lambda a: draw("eval", a.asked.id))[: config.rows or None]
+    found: dict[str, dict[str, float]] = {}
+    bounds = policy.bounds or Bounds.first(config.pause)
+    for hearing in config.hearing:
+        for pause in dict.fromkeys((replace(config.pause, mode="never") if config.pause != OFF else OFF, config.pause)):
+            name = hearing if pause.mode in ("off", "never") else f"{hearing}+pause"
+            said, confidence = answer(policy, asked, hearing, pause, bounds, config)
+            if pause.mode == "never" and bounds == UNBOUND:
+                bounds = bounds.after(confidence, config.pause)
+            found[name] = figures(asked, said)
+            keep(out, name, asked, said)
+            if hearing == "audio" and config.benchmark != "paqa":
+                benchmarks.write(config, out / f"{config.benchmark}-{name}.json", asked, [s.text for s in said])
+    if config.labels:
+        found["labels"] = labels(policy, [a for a in asked if a.item], config)
+    write_atomically(out / FILE, json.dumps(found, indent=1).encode() + b"\n")
+    return found
+
+
+def of_build(config: EvalConfig) -> list[Asking]:
+    """The questions of a split of a build."""
+    rows = Rows(Path(config.data))
+
+    return [
+        Asking(r.asked, r.item.answer_index, r.item.answer, partial(rows.samples, r), {}, r.item)
+        for r in rows.split(config.split)
+    ]
+
+
+def answer(
+    policy: Policy, asked: Sequence[Asking], hearing: str, pause: PauseConfig, bounds: Bounds, config: EvalConfig
+) -> tuple[list[Said], Tensor]:
+    """Every question's answer, and all windowed confidences."""
+    said: list[Said] = []
+    seen = [torch.zeros(0)]
+    clips = hear_as(policy, asked, hearing)
+    for start in range(0, len(asked), config.batch):
+        part = asked[start : start + config.batch]
+        heard = [clips(i) for i in range(start, start + len(part))]
+        can = [i for i, samples in enumerate(heard) if samples is not None]
+        answers = [Said("", cut=True)] * len(part)
+        if can:
+            began = time.perf_counter()
+            prompts = [policy.prompt(part[i].asked, policy.hear(heard[i])) for i in can]
+            seeds = [int(draw(config.seed, part[i].asked.id) * 2**53) for i in can]
+            done = rollout(policy, prompts, 1, seeds, config.max_new, config.temperature, pause, bounds)
+            cost = (time.perf_counter() - began) / len(can)
+            rows = zip(done.texts(policy), done.lengths.tolist(), done.pauses.tolist(), done.cut.tolist(), strict=True)
+            for i, (text, tokens, pauses, cut) in zip(can, rows, strict=True):
+                answers[i] = Said(text, tokens, pauses, cut, cost)
+            seen.append(done.confidence.flatten().cpu())
+        said += answers
+        if not config.quiet:
+            print(f"\r{hearing:<10} {len(said):>6} of {len(asked)}", end="", file=sys.stderr, flush=True)
+    if not config.quiet:
+        print(file=sys.stderr)
+    return said, torch.cat(seen)
+
+
+def hear_as(policy: Policy, asked: Sequence[Asking], hearing: str) -> Any:
+    """A function from a question's number to the samples it is asked over; None where these are too long."""
+    most = policy.processor.feature_extractor.n_samples
+    order = sorted(range(len(asked)), key=lambda i: draw("shuffled", asked[i].asked.id))
+    clip = [a.clip for a in asked]
+
+    def another(i: int) -> int:
+        """The next question in a shuffled circle that is about another clip."""
+        at = order.index(i)
+        circle = order[at + 1 :] + order[:at]
+        return next((j for j in circle if clip[j] != clip[i]), i)
+
+    def samples(i: int) -> np.ndarray | None:
+        found = asked[another(i) if hearing == "shuffled" else i].listen()
+        if len(found) > most:
+            return None
+        return np.zeros_like(found) if hearing == "silence" else found
+
+    return samples
+
+
+def figures(asked: Sequence[Asking], said: Sequence[Said]) -> dict[str, float]:
+    """Accuracy over all questions, by task and subset; for PAQA rows, what was perceived; what answers cost."""
+    right = [
+        rewards.accuracy(s.text, a.asked.choices, a.answer_index, a.answer) for a, s in zip(asked, said, strict=True)
+    ]
+    groups: dict[str, list[float]] = defaultdict(list)
+    for a, r in zip(asked, right, strict=True):
+        for name in (f"accuracy/{a.task}", *(f"accuracy/{s}" for s in a.subsets)):
+            groups[name].append(r)
+    n = max(1, len(asked))
+    found = {"rows": float(len(asked)), "accuracy": sum(right) / n, "cut": sum(s.cut for s in said) / n}
+    found["format"] = (
+        sum(rewards.format_score(s.text, not a.asked.choices) for a, s in zip(asked, said, strict=True)) / n
+    )
+    found |= {name: sum(values) / len(values) for name, values in sorted(groups.items())}
+    rows = [(a.item, s.text) for a, s in zip(asked, said, strict=True) if a.item]
+    if rows:
+        found |= perceived(rows)
+    total = sum(s.seconds for s in said)
+    found |= {"tokens": sum(s.tokens for s in said) / n, "pauses": sum(s.pauses for s in said) / n}
+    return found | {"seconds": total / n, "tokens_per_s": sum(s.tokens for s in said) / total if total else 0.0}
+
+
+def perceived(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
+    """The perceptual fields against the scenes, pooled: WER and CER of ASR, F1 of ENV's classes, count of speakers."""
+    scenes = [(_named(item.scene), heard(item.scene, text)) for item, text in rows]
+    words = metrics.pooled(metrics.Misheard, (metrics.misheard(t, h) for t, h in scenes))
+    letters = metrics.pooled(metrics.Misheard, (metrics.misheard_letters(t, h) for t, h in scenes))
+    events = metrics.f1(metrics.pooled(metrics.Hits, (metrics.class_hits(t, h) for t, h in scenes)))
+    counted = [_voices(text) == item.scene.speakers for item, text in rows]
+    score = [rewards.perception(text, item.scene, not item.choices, item.evidence) for item, text in rows]
+    rates = {"wer": metrics.ratio(words.errors, words.words), "cer": metrics.ratio(letters.errors, letters.words)}
+    means = {"speaker_count": sum(counted) / len(rows), "perception": sum(score) / len(rows)}
+    return {k: v for k, v in (rates | {"event_f1": events}).items() if v is not None} | means
+
+
+def heard(scene: Scene, text: str) -> Scene:
+    """What a completion's ASR and ENV say, read tag by tag even where the whole does not keep to the grammar."""
+    words = rationale.unescape(_field(text, "ASR"))
+    words = "" if words == rationale.NO_WORDS else words
+    lines = [line.rsplit(" [", 1)[0].strip() for line in _field(text, "ENV").split("\n")]
+    sounds = {normal(rationale.unescape(line)) for line in lines if line and line != rationale.NO_SOUND}
+    events = tuple(Event(0, scene.duration_ms, name, name) for name in sorted(sounds))
+    said = (Word(0, scene.duration_ms, words),) if words else ()
+    return Scene(scene.clip_id, scene.duration_ms, words=said, events=events, language=scene.language)
+
+
+def _named(scene: Scene) -> Scene:
+    """The scene with its events told apart by their labels alone."""
+    return replace(scene, events=tuple(replace(e, mid=normal(e.label)) for e in scene.events))
+
+
+def _field(text: str, tag: str) -> str:
+    match = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+    return match[1].strip() if match else ""
+
+
+def _voices(text: str) -> int | None:
+    """How many speakers SPEAKER tells apart; None where it is missing."""
+    if "<SPEAKER>" not in text:
+        return None
+    return len(set(re.findall(r"^Speaker ([0-9]+) ", _field(text, "SPEAKER"), re.MULTILINE)))
+
+
+@torch.no_grad()
+def labels(policy: Policy, asked: Sequence[Asking], config: EvalConfig) -> dict[str, float]:
+    """Macro mean average precision of sound classes over clips, each class by the likelihood of its label.
+
+    The classes are those of the rows' scenes (a build of FSD50K's evaluation set has its 200). A label is scored as a
+    short answer to one question, by mean log-probability of its tokens; all labels share the clip's prompt.
+    """
+    clips = {a.clip: a for a in asked}
+    names = sorted({e.label for a in clips.values() for e in a.item.scene.events if a.item})  # type: ignore[union-attr]
+    answers = tuple(policy.completion_ids(f"<RESPONSE>{rationale.response(None, name)}</RESPONSE>") for name in names)
+    learn = tuple(torch.ones(len(ids), dtype=torch.bool) for ids in answers)
+    scores = []
+    for a in clips.values():
+        prompt: Prompt = policy.prompt(SOUND, policy.hear(a.listen(), a.asked.id))
+        logp, _ = policy.score([Tree(prompt, answers, learn)])
+        scores.append([float(part.mean()) for part in torch.split(logp, [len(ids) for ids in answers])])
+    truths = [{e.label for e in a.item.scene.events} for a in clips.values() if a.item]
+    sounding = np.array([[name in truth for name in names] for truth in truths])
+    told = sounding.any(0) & ~sounding.all(0)
+    if not told.any():
+        return {"classes": 0.0}
+    from sklearn.metrics import average_precision_score
+
+    mean = average_precision_score(sounding[:, told], np.array(scores)[:, told], average="macro")
+    return {"map": float(mean), "classes": float(told.sum()), "clips": float(len(clips))}
+
+
+def keep(out: Path, name: str, asked: Sequence[Asking], said: Sequence[Said]) -> None:
+    """All answers of a condition as JSONL that `paqa-train score` reads."""
+    lines = [
+        json.dumps({"id": a.asked.id, "completion": s.text, "tokens": s.tokens, "pauses": s.pauses})
+        for a, s in zip(asked, said, strict=True)
+    ]
+    write_atomically(out / f"answers-{name}.jsonl", ("\n".join(lines) + "\n").encode())
+
+
+def table(found: dict[str, dict[str, float]]) -> list[str]:
+    """The figures, one column a condition."""
+    names = list(dict.fromkeys(key for column in found.values() for key in column))
+    width = max([len(n) for n in names] + [10])
+    head = f"{'':<{width}} " + " ".join(f"{name:>14}" for name in found)
+    rows = [
+        f"{n:<{width}} " + " ".join(f"{column[n]:>14.3f}" if n in column else f"{'':>14}" for column in found.values())
+        for n in names
+    ]
+    return [head, *rows]

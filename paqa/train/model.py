@@ -1,0 +1,305 @@
+"""Qwen2-Audio as a policy: load it, hear a clip once, lay prompts and completions out, score chosen tokens.
+
+`PAUSE` never enters the embedding or the head: its one trainable row is put in where the token stands, and its logit is
+minus infinity in sampling and in scoring alike. Trained weights are LoRA matrices on the language model, that row, and
+the projector if wanted; everything else is frozen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from paqa import prompt as prompts
+from paqa.errors import PaqaError
+from paqa.store import write_atomically
+from paqa.train.pause import Bounds
+from paqa.train.tree import Layout, Prompt, Tree, layout, visible
+
+PAUSE, AUDIO, TURN_END = "<PAUSE>", "<|AUDIO|>", "<|im_end|>"
+RATE = 16_000  # Hz, of everything that the encoder hears
+TRAINED = "paqa.json"  # in a trained folder: the base, and the adapters to merge into it in order
+TEXT_MODELS = ("llama", "qwen2")  # whose layers `rollout.step` knows
+LORA = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+
+
+class Policy(nn.Module):
+    """The model, its processor and the PAUSE row. Text in and out is ids; sound is the encoder's output."""
+
+    def __init__(self, net: Any, processor: Any, base: str, chunk: int = 1024):
+        super().__init__()
+        self.net, self.processor, self.base, self.chunk = net, processor, base, chunk
+        self.merged: list[Path] = []  # adapters that are part of the weights by now
+        self.bounds: Bounds | None = None  # of confidence, as the last training left them (see pause.py)
+        tokenizer = processor.tokenizer
+        if PAUSE not in tokenizer.get_vocab():
+            tokenizer.add_special_tokens({"extra_special_tokens": [PAUSE]})
+        self.pause_id: int = tokenizer.convert_tokens_to_ids(PAUSE)
+        self.audio_id: int = tokenizer.convert_tokens_to_ids(AUDIO)
+        self.end_id: int = tokenizer.convert_tokens_to_ids(TURN_END)
+        for name, found in ((AUDIO, self.audio_id), (TURN_END, self.end_id)):
+            if name not in tokenizer.get_vocab():
+                raise PaqaError(f"{base}: its tokenizer has no {name} (found id {found}); expected one of Qwen2-Audio")
+        stops = {self.end_id, tokenizer.eos_token_id}
+        self.stop_ids = sorted(i for i in stops if i is not None)
+        self.pad_id: int = self.end_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        rows = net.get_input_embeddings().weight
+        self.pause = nn.Parameter(rows.detach().float().mean(0))
+        forbidden = torch.zeros(net.lm_head.weight.shape[0])
+        forbidden[[i for i in (self.pause_id, self.audio_id) if i < len(forbidden)]] = -torch.inf
+        forbidden[len(tokenizer) :] = -torch.inf  # rows that no token has
+        self.register_buffer("forbidden", forbidden, persistent=False)
+        self.to(rows.device)
+
+    @property
+    def inner(self) -> Any:
+        """The transformers model, LoRA or not."""
+        return self.net.get_base_model() if hasattr(self.net, "get_base_model") else self.net
+
+    @property
+    def text(self) -> Any:
+        """The language model without its head."""
+        return self.inner.model.language_model
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.processor.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        return self.pause.device
+
+    @property
+    def max_ms(self) -> int:
+        """How much the encoder hears at a time."""
+        return round(self.processor.feature_extractor.n_samples * 1000 / RATE)
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """What is trained, by name."""
+        return {n: p for n, p in self.named_parameters() if p.requires_grad}
+
+    # hearing
+
+    @torch.no_grad()
+    def hear(self, samples: np.ndarray, name: str = "clip") -> Tensor:
+        """The encoder's output `[n, d]` for mono float32 samples at 16 kHz, 25 rows a second.
+
+        A clip is always heard alone, so that its rows do not depend on a batch. Raises PaqaError for clips that are
+        too long: they are never cut silently.
+        """
+        extractor, tower = self.processor.feature_extractor, self.inner.model.audio_tower
+        if len(samples) > extractor.n_samples:
+            raise PaqaError(
+                f"{name}: {len(samples) / RATE:.1f} s is longer than the {self.max_ms / 1000:g} s that the encoder "
+                "hears; build with audio.max_s = 30 or less"
+            )
+        found = extractor(
+            samples, sampling_rate=RATE, padding="max_length", return_attention_mask=True, return_tensors="pt"
+        )
+        frames, rows = (int(n) for n in tower._get_feat_extract_output_lengths(found["attention_mask"].sum()))
+        if rows < 1:
+            raise PaqaError(f"{name}: {len(samples)} samples are too few to be heard; expected 30 ms or more")
+        mel = found["input_features"].to(self.device, tower.conv1.weight.dtype)
+        mask = torch.zeros(1, 1, 1, tower.config.max_source_positions, dtype=mel.dtype, device=mel.device)
+        mask[..., frames:] = torch.finfo(mel.dtype).min
+        return tower(mel, attention_mask=mask).last_hidden_state[0, :rows]
+
+    def prompt(self, text: prompts.Asked, sound: Tensor) -> Prompt:
+        """The chat prompt of a question over a heard clip."""
+        return Prompt(self.prompt_ids(text, len(sound)), sound)
+
+    def prompt_ids(self, text: prompts.Asked, rows: int) -> Tensor:
+        """The tokens of a chat prompt, with as many AUDIO as the sound has rows."""
+        content = [{"type": "audio", "audio_url": "clip"}, {"type": "text", "text": prompts.question(text)}]
+        chat = [{"role": "user", "content": content}]
+        written = self.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        ids = self.tokenizer(written, add_special_tokens=False)["input_ids"]
+        if ids.count(self.audio_id) != 1:
+            raise PaqaError(f"{text.id}: expected one {AUDIO} in the prompt, found {ids.count(self.audio_id)}")
+        at = ids.index(self.audio_id)
+        return torch.tensor([*ids[:at], *[self.audio_id] * rows, *ids[at + 1 :]])
+
+    def completion_ids(self, text: str, name: str = "rationale") -> Tensor:
+        """The tokens of a completion, with the end of the turn."""
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        if any(i in (self.audio_id, self.pause_id, *self.stop_ids) for i in ids):
+            raise PaqaError(f"{name}: its text contains a special token of the model; expected plain text and tags")
+        return torch.tensor([*ids, self.end_id])
+
+    # scoring
+
+    def embed(self, ids: Tensor, sounds: Sequence[Tensor] = ()) -> Tensor:
+        """Embeddings `[..., H]` of ids `[...]`; the sounds take the places of AUDIO, in order."""
+        paused = ids == self.pause_id
+        x = self.net.get_input_embeddings()(ids.masked_fill(paused, 0))
+        x = torch.where(paused[..., None], self.pause.to(x.dtype), x)
+        if not sounds:
+            return x
+        projector = self._projector()
+        rows = projector(torch.cat([s.to(self.device) for s in sounds]).to(projector.linear.weight.dtype))
+        return x.masked_scatter((ids == self.audio_id)[..., None], rows.to(x.dtype))
+
+    def _projector(self) -> Any:
+        """The projector in use: the trained one, which is float32 whatever the rest is, or the base's."""
+        found = self.inner.model.multi_modal_projector
+        if not hasattr(found, "modules_to_save"):
+            return found
+        return found.original_module if found.disable_adapters else found.modules_to_save[found.active_adapters[0]]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits of what may be said, float32 `[..., V]`."""
+        return self.inner.lm_head(hidden).float() + self.forbidden
+
+    def hidden(self, trees: Sequence[Tree], x: Layout) -> Tensor:
+        """The last hidden states `[L, H]` of a layout of these trees."""
+        embedded = self.embed(x.ids, [t.prompt.sound for t in trees])
+        if len(x.ids) > self.text.config.max_position_embeddings and int(x.position.max()) >= (
+            limit := self.text.config.max_position_embeddings
+        ):
+            raise PaqaError(f"a prompt with its completion has {int(x.position.max()) + 1} tokens; at most {limit} fit")
+        out = self.text(
+            inputs_embeds=embedded[None],
+            attention_mask=visible(x)[None, None],
+            position_ids=x.position[None],
+            use_cache=False,
+        )
+        return out.last_hidden_state[0]
+
+    def score(self, trees: Sequence[Tree], temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Log-probabilities `[T]` of all `learn` tokens in order, and entropies (without gradient), of one forward."""
+        x = layout(trees)
+        x = Layout(*(getattr(x, f).to(self.device) for f in Layout.__dataclass_fields__))
+        h = self.hidden(trees, x)[x.source]
+        if not len(h):
+            return h.new_zeros(0, dtype=torch.float32), h.new_zeros(0, dtype=torch.float32)
+        chunks = zip(torch.split(h, self.chunk), torch.split(x.target, self.chunk), strict=True)
+        parts = [checkpoint(self._piece, one, target, temperature, use_reentrant=False) for one, target in chunks]
+        return torch.cat([p for p, _ in parts]), torch.cat([e for _, e in parts])
+
+    def _piece(self, hidden: Tensor, target: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """A chunk's log-probabilities and entropies; its logits are made anew in the backward pass."""
+        z = self.logits(hidden) / temperature
+        norm = z.logsumexp(-1)
+        with torch.no_grad():
+            entropy = torch.special.entr((z - norm[:, None]).exp()).sum(-1)
+        return z.gather(-1, target[:, None]).squeeze(-1) - norm, entropy
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        """The frozen model that this stage began with: adapters and trained projector off."""
+        with self.net.disable_adapter(), torch.no_grad():
+            yield
+
+    # training and saving
+
+    def train_lora(self, rank: int, alpha: int, projector: bool, checkpointing: bool) -> None:
+        """Freeze everything but new LoRA matrices, the PAUSE row and, if wanted, the projector. Trained in float32."""
+        from peft import LoraConfig, get_peft_model
+
+        self.net.requires_grad_(False)
+        kept = ["multi_modal_projector"] if projector else None
+        lora = LoraConfig(r=rank, lora_alpha=alpha, target_modules=LORA, modules_to_save=kept)
+        self.net = get_peft_model(self.net, lora)
+        for p in self.trained().values():
+            p.data = p.data.float()
+        if checkpointing:
+            self.text.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    def save(self, folder: Path) -> None:
+        """The trained folder: adapter, PAUSE row, processor, and what it is to be put on. Replaces nothing."""
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        names = []
+        for i, old in enumerate(self.merged):
+            names.append(f"adapter-{i}")
+            _copy(old, folder / names[-1])
+        if hasattr(self.net, "save_pretrained") and self.net is not self.inner:
+            names.append(f"adapter-{len(names)}")
+            self.net.save_pretrained(folder / names[-1])
+        save_file({"pause": self.pause.detach().cpu().contiguous()}, folder / "pause.safetensors")
+        self.processor.save_pretrained(folder)
+        about = {"base": self.base, "adapters": names, "bounds": self.bounds and self.bounds.plain()}
+        write_atomically(folder / TRAINED, json.dumps(about, indent=1).encode() + b"\n")
+
+
+def _copy(source: Path, target: Path) -> None:
+    import shutil
+
+    if source.resolve() != target.resolve():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+
+
+def device_of(wish: str) -> torch.device:
+    """`auto` is the GPU where there is one."""
+    if wish != "auto":
+        return torch.device(wish)
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    return torch.device(f"cuda:{local}" if torch.cuda.is_available() else "cpu")
+
+
+def dtype_of(wish: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 on a GPU that computes in it, else float32."""
+    if wish != "auto":
+        return torch.bfloat16 if wish == "bfloat16" else torch.float32
+    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+
+
+def load(source: str, device: str = "auto", dtype: str = "auto", chunk: int = 1024) -> Policy:
+    """A base by Hub id or folder, or a trained folder: its adapters are merged, once, into the base's weights."""
+    where = device_of(device)
+    about_file = Path(source) / TRAINED
+    if not about_file.is_file():
+        policy = _base(source, source, where, dtype_of(dtype, where), chunk)
+        policy.eval()
+        return policy
+    from peft import PeftModel
+    from safetensors.torch import load_file
+
+    about = json.loads(about_file.read_text(encoding="utf-8"))
+    policy = _base(about["base"], source, where, dtype_of(dtype, where), chunk)
+    for name in about["adapters"]:
+        policy.net = PeftModel.from_pretrained(policy.net, str(Path(source) / name)).merge_and_unload()
+        policy.merged.append(Path(source) / name)
+    if known := about.get("bounds"):
+        policy.bounds = Bounds.of(known)
+    with torch.no_grad():
+        policy.pause.copy_(load_file(Path(source) / "pause.safetensors")["pause"])
+    policy.eval()
+    return policy
+
+
+def _base(source: str, processor: str, device: torch.device, dtype: torch.dtype, chunk: int) -> Policy:
+    from transformers import AutoConfig, AutoProcessor, Qwen2AudioForConditionalGeneration
+
+    processors: Any = AutoProcessor
+    config = _found(lambda: AutoConfig.from_pretrained(source), source)
+    if config.model_type != "qwen2_audio" or config.text_config.model_type not in TEXT_MODELS:
+        kind = f"{config.model_type} over {getattr(config.get_text_config(), 'model_type', '?')}"
+        raise PaqaError(f"{source}: is {kind}; expected qwen2_audio over {' or '.join(TEXT_MODELS)}")
+    net = _found(
+        lambda: Qwen2AudioForConditionalGeneration.from_pretrained(source, dtype=dtype, attn_implementation="sdpa"),
+        source,
+    )
+    net.requires_grad_(False)
+    base = str(Path(source).resolve()) if Path(source).is_dir() else source
+    return Policy(net.to(device), _found(lambda: processors.from_pretrained(processor), processor), base, chunk)
+
+
+def _found(load: Callable[[], Any], source: str) -> Any:
+    try:
+        return load()
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise PaqaError(
+            f"{source}: no model there ({reason}); expected a Hub id or a folder, e.g. of: paqa-train base --out DIR"
+        ) from None

@@ -1,0 +1,195 @@
+"""Evaluation counts every question, tells hearing from guessing, and writes what the official scorers read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import soundfile
+import train_tiny as tiny
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("jiwer")
+
+from paqa import rationale  # noqa: E402
+from paqa.errors import PaqaError  # noqa: E402
+from paqa.export import export  # noqa: E402
+from paqa.prompt import Asked  # noqa: E402
+from paqa.train import benchmarks, evaluate  # noqa: E402
+from paqa.train.benchmarks import Asking  # noqa: E402
+from paqa.train.cli import main  # noqa: E402
+from paqa.train.config import EvalConfig, PauseConfig  # noqa: E402
+from paqa.train.evaluate import Said, figures, heard, perceived  # noqa: E402
+from paqa.types import Event, Scene, Turn  # noqa: E402
+
+CHOICES = ("a dog barking", "a cat", "a bell", "rain")
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory):
+    """A model that knows four sounds by heart, and rows to test it on."""
+    folder = tmp_path_factory.mktemp("eval")
+    tiny.folder(folder / "base", head=4.0)
+    items = [tiny.item(label, split, n) for label in tiny.HEARD for n, split in enumerate(("train", "test"))]
+    items = [replace(i, subsets=("ENVQA-hard",)) if "bark" in i.id and i.split == "test" else i for i in items]
+    tiny.build(folder / "build", items)
+    flags = ["--model", folder / "base", "--data", folder / "build", "--out", folder / "run", "--steps", 80]
+    flags += ["--learning-rate", 0.01, "--rank", 16, "--alpha", 32, "--batch", 1, "--tokens", 2000, "--warmup", 2]
+    flags += ["--validation", 0, "--device", "cpu", "--quiet", "--pause-share", 0, "--no-tensorboard"]
+    assert main(["sft", *map(str, flags)]) == 0
+    return folder
+
+
+def config(there, out, **changes) -> EvalConfig:
+    plain = EvalConfig(
+        model=str(there / "run" / "last"), data=str(there / "build"), out=str(out), device="cpu", quiet=True,
+        max_new=200, batch=3, hearing=("audio", "silence", "shuffled"), labels=True,
+    )  # fmt: skip
+    return replace(plain, **changes)
+
+
+def test_it_tells_hearing_from_guessing(there, tmp_path):
+    found = evaluate.run(config(there, tmp_path))
+    audio = found["audio"]
+    assert audio["accuracy"] == audio["format"] == audio["perception"] == audio["event_f1"] == 1.0
+    assert audio["accuracy/ENVQA-hard"] == audio["accuracy/sounds"] == audio["speaker_count"] == 1.0
+    assert found["silence"]["accuracy"] <= 0.25
+    assert found["shuffled"]["accuracy"] == 0.0  # every clip is that of another answer
+    assert audio["pauses"] == 0.0
+    assert 100 < audio["tokens"] < 200
+    assert found["labels"]["classes"] == 4
+    assert 0 < found["labels"]["map"] <= 1
+    assert json.loads((tmp_path / "eval.json").read_text()) == found
+
+
+def test_answers_are_scored_alike_by_score(there, tmp_path, capsys):
+    flags = ["--model", there / "run" / "last", "--data", there / "build", "--out", tmp_path, "--device", "cpu"]
+    assert main(["eval", *map(str, flags), "--quiet", "--max-new", "200"]) == 0
+    assert "accuracy " in capsys.readouterr().out
+    assert main(["score", str(there / "build"), str(tmp_path / "answers-audio.jsonl")]) == 0
+    overall = capsys.readouterr().out.splitlines()[1].split()
+    assert overall[:3] == ["all", "8", "0.500"]  # the four rows of the train split have no answer here
+
+
+def test_with_pause_and_without(there, tmp_path):
+    pause = PauseConfig(tokens=3, runs=1, window=4, warmup=4, quantile=0.5)
+    found = evaluate.run(config(there, tmp_path, hearing=("audio",), pause=pause, labels=False))
+    assert found["audio"]["pauses"] == 0.0
+    assert found["audio+pause"]["pauses"] > 0.0
+    assert found["audio"]["accuracy"] == 1.0
+
+
+def test_clips_that_are_too_long_count_as_wrong(there, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate.Rows, "samples", lambda self, row: tiny.sounds(2.5)[0])
+    found = evaluate.run(config(there, tmp_path, hearing=("audio",), labels=False))
+    assert (found["audio"]["rows"], found["audio"]["accuracy"], found["audio"]["cut"]) == (4.0, 0.0, 1.0)
+
+
+def test_perceptual_fields_by_hand():
+    turns = (Turn(0, 900, 1, "Please open the"), Turn(1000, 1900, 2, "Window."))
+    scene = Scene("c", 3000, turns, (), (Event(0, 9, "Rain", "/r"), Event(0, 9, "Bark", "/b")))
+    item = replace(tiny.item("Rain"), scene=scene)
+    env = "<ENV>Rain [0.00-1.00 s]\nMoo [0.00-1.00 s]</ENV>"
+    text = f'{env}<SPEAKER>Speaker 1 [0.00-0.90 s]: "x"</SPEAKER><ASR>please close the window now</ASR>'
+    assert {e.label for e in heard(scene, text).events} == {"rain", "moo"}
+    found = perceived([(item, text)])
+    assert found["wer"] == pytest.approx(2 / 4)
+    assert found["event_f1"] == pytest.approx(0.5)
+    assert found["speaker_count"] == 0.0
+    assert found["perception"] == 0.0  # it does not keep to the grammar
+    empty = perceived([(item, "")])
+    assert (empty["wer"], empty["event_f1"], empty["speaker_count"]) == (1.0, 0.0, 0.0)
+
+
+def test_figures_count_every_question():
+    asked = [Asking(Asked(str(i), "?", CHOICES), 1, "a cat", lambda: None, {"task": "t"}) for i in range(4)]
+    said = [
+        Said("<RESPONSE>(B) a cat</RESPONSE>", 5),
+        Said("It is B."),
+        Said(""),
+        Said("<RESPONSE>(A) a dog</RESPONSE>"),
+    ]
+    found = figures(asked, said)
+    assert found["accuracy"] == found["accuracy/t"] == 0.25
+    assert found["rows"] == 4
+
+
+def questions(folder, kind):
+    """Two questions in a benchmark's own layout, and their audio."""
+    for name in ("a", "b"):
+        soundfile.write(folder / f"{name}.wav", tiny.sound_of("Meow"), 16000)
+    if kind == "mmsu":
+        rows = [
+            {"id": n, "question": "?", **dict(zip(("choice_a", "choice_b"), CHOICES, strict=False)), "answer_gt": g,
+             "audio_path": f"{n}.wav", "category": "Perception"}
+            for n, g in (("a", "a cat"), ("b", "B"))
+        ]  # fmt: skip
+        (folder / "q.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        return folder / "q.jsonl"
+    path = {"mmau": "audio_id", "mmar": "audio_path"}[kind]
+    rows = [
+        {"id": n, path: f"./{n}.wav", "question": "?", "choices": CHOICES, "answer": "a cat", "task": "sound"}
+        for n in "ab"
+    ]
+    (folder / "q.json").write_text(json.dumps(rows))
+    return folder / "q.json"
+
+
+@pytest.mark.parametrize("kind", ["mmau", "mmar", "mmsu"])
+def test_official_answers(tmp_path, kind):
+    asked = benchmarks.read(config_of(tmp_path, kind))
+    assert [a.answer_index for a in asked] == [1, 1]
+    assert asked[0].listen().shape == (16000,)
+    said = ["<THINK>x</THINK><RESPONSE>(B) a cat</RESPONSE>", "I cannot tell"]
+    benchmarks.write(config_of(tmp_path, kind), tmp_path / "out.json", asked, said)
+    if kind == "mmsu":
+        rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        assert [r["response"] for r in rows] == ["B", ""]
+    else:
+        rows = json.loads((tmp_path / "out.json").read_text())
+        key = {"mmau": "model_output", "mmar": "answer_prediction"}[kind]
+        assert [r[key] for r in rows] == ["a cat", ""]
+    assert all(r["id"] == a.raw["id"] and r["question"] == "?" for r, a in zip(rows, asked, strict=True))
+
+
+def config_of(folder, kind) -> EvalConfig:
+    return EvalConfig(model="m", out="o", benchmark=kind, questions=str(questions(folder, kind)))
+
+
+def test_a_benchmark_is_answered_end_to_end(there, tmp_path):
+    run = config(there, tmp_path / "out", hearing=("audio",), labels=False, data="")
+    found = evaluate.run(replace(run, benchmark="mmau", questions=str(questions(tmp_path, "mmau"))))
+    assert found["audio"]["rows"] == 2
+    assert len(json.loads((tmp_path / "out" / "mmau-audio.json").read_text())) == 2
+
+
+@pytest.mark.parametrize(("name", "file"), [("mmau", "mmau-test.json"), ("mmar", "MMAR-meta.test.jsonl")])
+def test_what_export_writes_is_asked_and_answered(tmp_path, name, file):
+    """The rows of `paqa export` come back as they were, with the benchmark's answer keys beside."""
+    from builds import make
+
+    export(name, make(tmp_path / "build"), tmp_path / "lists")
+    run = EvalConfig(benchmark=name, questions=str(tmp_path / "lists" / file))
+    asked = benchmarks.read(run)
+    assert len(asked) > 3
+    assert asked[0].listen().shape == (160_000,)
+    told = [f"<RESPONSE>{rationale.response(a.answer_index, a.answer)}</RESPONSE>" for a in asked]
+    benchmarks.write(run, tmp_path / "answers.json", asked, told)
+    for row, a in zip(json.loads((tmp_path / "answers.json").read_text()), asked, strict=True):
+        assert row.items() >= a.raw.items()
+        assert {row[key] for key in benchmarks.KEYS[name]} == {a.raw["answer"]}
+
+
+def test_what_is_wrong_with_a_benchmark_is_named(tmp_path):
+    (tmp_path / "q.json").write_text(
+        json.dumps([{"question": "?", "choices": ["x", "y"], "answer": "z", "audio_id": "a"}])
+    )
+    run = EvalConfig(benchmark="mmau", questions=str(tmp_path / "q.json"))
+    with pytest.raises(PaqaError, match=r"q.json, row 0: the answer 'z' is none of \['x', 'y'\]"):
+        benchmarks.read(run)
+    (tmp_path / "q.json").write_text('[{"id": 1}]')
+    with pytest.raises(PaqaError, match="row 0: found id; expected question, choices"):
+        benchmarks.read(run)
+    with pytest.raises(PaqaError, match="No such file"):
+        benchmarks.read(replace(run, questions=str(tmp_path / "none.json")))

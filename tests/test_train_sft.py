@@ -1,0 +1,162 @@
+"""SFT learns the rationales by heart, hears while doing so, and resumes to the bit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import train_tiny as tiny
+
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file  # noqa: E402
+
+from paqa.errors import PaqaError  # noqa: E402
+from paqa.train import loop, model, sft  # noqa: E402
+from paqa.train.config import PauseConfig, SftConfig  # noqa: E402
+from paqa.train.data import Ears, Rows, with_pauses  # noqa: E402
+from paqa.train.tree import Tree  # noqa: E402
+
+PAUSE = PauseConfig(tokens=2, runs=2, warmup=4, cooldown=20)
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory):
+    """A base and a build: four sounds, each with rows to train on and to validate with."""
+    folder = tmp_path_factory.mktemp("sft")
+    tiny.folder(folder / "base", head=4.0)
+    items = [tiny.item(label, split, n) for label in tiny.HEARD for n, split in enumerate(("train", "validation"))]
+    tiny.build(folder / "build", items)
+    return folder
+
+
+def config(there: Path, out: Path, **changes) -> SftConfig:
+    plain = SftConfig(
+        model=str(there / "base"), data=str(there / "build"), out=str(out), device="cpu", quiet=True, rank=16, alpha=32,
+        batch=1, tokens=2000, steps=6, warmup=2, learning_rate=5e-3, validate_every=3, save_every=2, answer_rows=0,
+        max_new=200, pause=PAUSE, pause_share=0.5,
+    )  # fmt: skip
+    return replace(plain, **changes)
+
+
+def metrics(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_it_learns_a_handful_of_rows_by_heart_and_listens(there, tmp_path):
+    """The same question every time: only the sound tells which of four rationales is right."""
+    done = sft.train(
+        config(there, tmp_path, steps=80, learning_rate=1e-2, validate_every=0, save_every=0, answer_rows=4)
+    )
+    told = metrics(tmp_path)
+    assert told[0]["loss"] > 3
+    assert told[-1]["loss"] < 0.05
+    assert done["accuracy"] == done["format"] == 1.0  # of rows with other noise, answered in full
+    policy = model.load(str(tmp_path / "last"), "cpu")
+    rows = Rows(there / "build")
+    ears, held = Ears(policy, rows), rows.split("validation")
+    silent = dict.fromkeys((r.item.clip_id for r in held), policy.hear(torch.zeros(16000).numpy()))
+    ears._kept.update(silent)
+    assert sft.answers(policy, ears, held, 200)["accuracy"] <= 0.25
+
+
+def test_it_resumes_to_the_bit(there, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    sft.train(config(there, whole))
+    with pytest.MonkeyPatch.context() as patch:
+        plain = loop.Trainer.update
+
+        def killed(self):
+            if self.state.step == 4:
+                raise KeyboardInterrupt
+            return plain(self)
+
+        patch.setattr(loop.Trainer, "update", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sft.train(config(there, parts))
+    assert [p.name for p in loop.checkpoints(parts)] == ["checkpoint-000002", "checkpoint-000004"]
+    torch.manual_seed(999)
+    torch.rand(7)
+    sft.train(config(there, parts))
+    for name in ("trained.safetensors",):
+        one, other = (load_file(d / "checkpoint-000006" / name) for d in (whole, parts))
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[k], other[k]) for k in one)
+    one, other = (torch.load(d / "checkpoint-000006" / "optimizer.pt") for d in (whole, parts))
+    assert all(torch.equal(one["state"][k]["exp_avg"], other["state"][k]["exp_avg"]) for k in one["state"])
+    kept = [{k: v for k, v in m.items() if "second" not in k and k != "tokens_per_s"} for m in metrics(parts)]
+    assert kept == [{k: v for k, v in m.items() if "second" not in k and k != "tokens_per_s"} for m in metrics(whole)]
+    assert [p.name for p in loop.checkpoints(parts)] == ["checkpoint-000004", "checkpoint-000006"]
+    assert list((parts / "tensorboard").iterdir())
+
+
+def test_the_best_is_kept(there, tmp_path, monkeypatch):
+    losses = iter([3.0, 1.0, 2.0])
+    monkeypatch.setattr(sft, "validation", lambda *_: {"loss": (v := next(losses)), "score": -v})
+    sft.train(config(there, tmp_path, validate_every=2))
+    state = json.loads((tmp_path / "checkpoint-000006" / "state.json").read_text())
+    assert (state["best"], state["best_step"]) == (-1.0, 4)
+    best, last = (load_file(tmp_path / n / "adapter-0" / "adapter_model.safetensors") for n in ("best", "last"))
+    assert any(not torch.equal(best[k], last[k]) for k in best)
+
+
+def test_pause_is_in_the_context_and_out_of_the_loss(there):
+    policy = model.load(str(there / "base"), "cpu")
+    rows = Rows(there / "build")
+    trees = [Ears(policy, rows).tree(row) for row in rows.all[:4]]
+    always = replace(config(there, there), pause_share=1.0)
+    paused = sft.paused(policy, trees, rows.all[:4], 0, always)
+    for before, after in zip(trees, paused, strict=True):
+        (ids,), (learn,) = after.completions, after.learn
+        assert int((ids == policy.pause_id).sum()) == PAUSE.tokens * PAUSE.runs
+        assert torch.equal(learn, ids != policy.pause_id)
+        assert torch.equal(ids[learn], before.completions[0])
+        logp = policy.score([before])[0]
+        first = int((ids == policy.pause_id).int().argmax())
+        assert logp[first] <= logp[PAUSE.warmup : -1].kthvalue(PAUSE.runs * 2 * PAUSE.cooldown // 2).values
+    assert sft.paused(policy, trees, rows.all[:4], 0, replace(always, pause_share=0.0)) == trees
+    policy.requires_grad_(True)
+    policy.score(paused)[0].sum().backward()
+    assert policy.pause.grad.abs().max() > 0
+    assert policy.net.lm_head.weight.grad[policy.pause_id].abs().max() == 0
+
+
+def test_a_run_goes_on_with_its_own_settings_only(there, tmp_path):
+    sft.train(config(there, tmp_path, steps=1))
+    with pytest.raises(PaqaError, match=r"learning_rate was 0.005 and is 0.1"):
+        sft.train(config(there, tmp_path, steps=1, learning_rate=0.1))
+    with pytest.raises(PaqaError, match="expected --model and --data"):
+        sft.train(SftConfig(out=str(tmp_path)))
+
+
+def test_clips_that_are_too_long_are_refused(there, tmp_path, monkeypatch):
+    monkeypatch.setattr(Rows, "samples", lambda self, row: tiny.sounds(2.5)[0])
+    with pytest.raises(PaqaError, match=r"-train-0:0: 2.5 s is longer than the 2 s"):
+        sft.train(config(there, tmp_path, steps=1, pause_share=0.0, mix={}))
+
+
+def test_what_only_pauses_can_learn():
+    """With all but the PAUSE row frozen, a target can be reached where pauses stand before it, and nowhere else.
+
+    PAUSE adds positions, not depth: a task that needs their computation, and not just their row, is none for a random
+    model of two layers in the seconds of a test.
+    """
+    policy = tiny.policy(head=4.0)
+    policy.net.requires_grad_(False)
+    (prompt,) = tiny.asked(policy, 1.0)
+    target = policy.completion_ids("a cat")
+    plain = Tree(prompt, (target,), (torch.ones(len(target), dtype=torch.bool),))
+    policy.score([plain])[0].sum().backward()
+    assert policy.pause.grad.abs().max() == 0
+    waiting = with_pauses(plain, [0, len(target) - 1], 4, policy.pause_id)
+    optimizer = torch.optim.Adam([policy.pause], lr=0.02)
+    losses = []
+    for _ in range(25):
+        loss = -policy.score([waiting])[0].sum()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] - 3.0
