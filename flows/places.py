@@ -11,12 +11,11 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from paqa.actors import forget, same
+from paqa.actors import forget, reach, same
 from paqa.cluster import RayWorkers, reachable
 from paqa.errors import PaqaError
 from paqa.hear import STAGES
 from paqa.recipe import Recipe
-from paqa.remote import reach
 from paqa.store import Store, key
 from paqa.workers import Workers
 

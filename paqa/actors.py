@@ -13,7 +13,7 @@ from paqa import __version__
 from paqa.compose import code
 from paqa.errors import MissingObject, PaqaError
 from paqa.recipe import Recipe
-from paqa.remote import line, reach
+from paqa.remote import line
 from paqa.store import Store, key
 
 
@@ -114,3 +114,19 @@ def same(recipe: Recipe, store: Store) -> Same:
 def forget(first: Same) -> None:
     """Remove the probe."""
     first.store.remove(first.probe, ".probe")
+
+
+def reach(store: Store, name: str) -> None:
+    """Write, read and remove an object `name`; PaqaError where that cannot be done from this process."""
+    says = secrets.token_hex(16).encode()
+    try:
+        store.put(name, ".probe", says)
+        found = store.get(name, ".probe")
+        store.remove(name, ".probe")
+    except Exception as error:  # noqa: BLE001 - each kind of store has its own
+        raise PaqaError(
+            f"store {store.url} cannot be written and read ({line(error)}); "
+            "check that it exists, its credentials and its endpoint (docs/scale.md)"
+        ) from None
+    if found != says:
+        raise PaqaError(f"store {store.url} does not give back what was written")

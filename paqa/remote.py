@@ -1,14 +1,10 @@
-"""Stores that are no local folder: which package opens them, and whether one can be used from here."""
+"""Stores that are no local folder: which package opens them, and what their errors say."""
 
 from __future__ import annotations
 
-import secrets
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from paqa.errors import PaqaError
-
-if TYPE_CHECKING:
-    from paqa.store import Store
 
 PACKAGES = {"s3": "'paqa[s3]'", "s3a": "'paqa[s3]'", "gs": "'paqa[gcs]'", "gcs": "'paqa[gcs]'"}
 
@@ -28,22 +24,6 @@ def filesystem(url: str) -> tuple[Any, str]:
     except ValueError as error:
         raise PaqaError(f"store {url}: {error}; expected a folder or an fsspec URL, e.g. s3://BUCKET/PREFIX") from None
     return found[0], str(found[1])
-
-
-def reach(store: Store, name: str) -> None:
-    """Write, read and remove an object `name`; PaqaError where that cannot be done from this process."""
-    says = secrets.token_hex(16).encode()
-    try:
-        store.put(name, ".probe", says)
-        found = store.get(name, ".probe")
-        store.remove(name, ".probe")
-    except Exception as error:  # noqa: BLE001 - each kind of store has its own
-        raise PaqaError(
-            f"store {store.url} cannot be written and read ({line(error)}); "
-            "check that it exists, its credentials and its endpoint (docs/scale.md)"
-        ) from None
-    if found != says:
-        raise PaqaError(f"store {store.url} does not give back what was written")
 
 
 def line(error: BaseException) -> str:
