@@ -397,7 +397,7 @@ def launch(
     growing: bool = False,
 ) -> summary.Summary:
     """Run the flow against the Prefect server over `home` (see flows/server.py); returns its summary."""
-    with summary.claimed(recipe, out), running(home, server), Places(wanted, recipe, Store(store)) as places:
+    with summary.claimed(recipe, out), Places(wanted, recipe, Store(store)) as places, running(home, server):
         places.ready()
         runner: Any = ThreadPoolTaskRunner(max_workers=places.at_once + 1)
         named = build.with_options(task_runner=runner)

@@ -11,6 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
+from paqa import build as walk
 from paqa.actors import forget, reach, same
 from paqa.cluster import RayWorkers, reachable
 from paqa.errors import PaqaError
@@ -117,6 +118,7 @@ class Places:
             reach(store, key("probe", secrets.token_hex(8)))
         here = wanted.workers or os.cpu_count() or 1
         self.near = Workers(os.cpu_count() or 1 if wanted.address else here, wanted.threads)
+        self.near.warm(walk.ready)
         self.workers: Workers | RayWorkers = self.near
         if wanted.on_ray:
             first = same(self._recipe, store)

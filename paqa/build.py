@@ -64,6 +64,10 @@ class Ingested:
     spent: Spent = field(default_factory=Spent)
 
 
+def ready() -> None:
+    """Called in a fresh worker: what the walk needs, but for engines, is imported by then."""
+
+
 def gather(recipe: Recipe) -> tuple[dict[str, list[Recording]], list[Quarantined]]:
     """The recordings of every source, by source name; what a source could not use is quarantined.
 

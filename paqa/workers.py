@@ -14,12 +14,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from paqa.errors import Stopped, WorkerDied
+from paqa.errors import PaqaError, Stopped, WorkerDied
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,6 +61,15 @@ class Workers:
         finally:
             self._free.put(worker)
         return answer
+
+    def warm(self, step: Callable[[], object]) -> None:
+        """Start all processes now and have each call `step`, which may import what later calls need; does not wait."""
+        for _ in range(self.count):
+            threading.Thread(target=self._warmed, args=(step,), daemon=True).start()
+
+    def _warmed(self, step: Callable[[], object]) -> None:
+        with suppress(PaqaError):  # a call that matters will say it
+            self.run(step)
 
     def _ready(self, worker: _Worker | None) -> _Worker:
         """The slot's process, or a fresh one where it has none or died between two calls."""
