@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 pytest.register_assert_rewrite("contract")
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # inherited from a shell that started this with `&`
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "manifests" / "demo"

@@ -25,13 +25,13 @@ from paqa.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig, chan
 from paqa.reflect import cites, compare, reflect, wanted
 from paqa.schema import problems
 from paqa.spans import interval
-from paqa.train.rewards import RewardWeights, accuracy, reward
+from paqa.train.rewards import WEIGHTS, accuracy, reward
 from paqa.types import Evidence, Question, Response, Scene, Turn, Word
 from paqa.wordings import CAUSES
 
 ALL = QuestionsConfig(per_clip=200, reflect=1.0)
 RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-FULL = sum((RewardWeights().accuracy, RewardWeights().format, RewardWeights().perception))
+FULL = WEIGHTS.accuracy + WEIGHTS.format + WEIGHTS.perception + WEIGHTS.alignment  # where no tokens are counted
 QUESTIONS = [q for q in generate(DIALOGUE, ALL, 0) if q.choices]
 
 
