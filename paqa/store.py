@@ -89,6 +89,8 @@ class Store:
 
     def which(self, keys: Sequence[str], suffix: str) -> list[bool]:
         """For each key whether the object exists; a store that is far is asked about many at once."""
+        if self.local:
+            return [self.has(key, suffix) for key in keys]
         with ThreadPoolExecutor(self.width) as pool:
             return list(pool.map(self.has, keys, repeat(suffix)))
 
