@@ -116,13 +116,15 @@ def open_networks(model: str) -> list[Network]:
     import onnx
 
     with tempfile.TemporaryDirectory(prefix="paqa-", ignore_cleanup_errors=True) as folder:
+        paths = [Path(folder, f"{name}.onnx") for name in NETWORKS]
         with tarfile.open(model) as archive:
-            archive.extractall(folder, filter="data")
-        paths = [next(Path(folder).rglob(f"{name}.onnx")) for name in NETWORKS]
-        for path in paths:
-            network = onnx.load(path)
-            make_continuable(network.graph, path.stem)
-            onnx.save(network, path)
+            packed = {Path(member.name).name: member for member in archive if member.isfile()}
+            for path in paths:
+                file = archive.extractfile(packed[path.name])
+                assert file is not None  # since it is no folder
+                network = onnx.load(file)
+                make_continuable(network.graph, path.stem)
+                onnx.save(network, path)
         return [Network(str(path)) for path in paths]
 
 
