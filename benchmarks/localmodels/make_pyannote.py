@@ -24,6 +24,10 @@ from pyannote.audio.core.task import Problem, Resolution, Specifications
 from pyannote.audio.models.embedding import WeSpeakerResNet34
 from pyannote.audio.models.segmentation import PyanNet
 
+# Python 3.11.2 writes the members as calls of getattr, which a loader that runs no code refuses.
+for _kind in (Problem, Resolution):
+    _kind.__reduce_ex__ = lambda member, protocol: (type(member), (member.value,))
+
 NAME = "pyannote/speaker-diarization-community-1"
 RATE = 16_000  # Hz
 CONFIG: dict[str, Any] = {
