@@ -30,7 +30,7 @@ from paqa.train import model
 from paqa.train.config import OFF, GrpoConfig, PauseConfig
 from paqa.train.grpo import Part, objective, part
 from paqa.train.model import Policy
-from paqa.train.rollout import decode, rollout
+from paqa.train.rollout import rollout
 from paqa.train.tree import Prompt, Tree
 
 AUDIO_7B = {"d_model": 1280, "encoder_layers": 32, "encoder_attention_heads": 20, "encoder_ffn_dim": 5120}
@@ -137,7 +137,6 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
     prompts = [policy.prompt(asked, policy.hear(c)) for c in clips]
     rows, new = args.prompts * args.group, args.new
     found["prompt_tokens"] = len(prompts[0].ids)
-    step = torch.compile(decode, mode="reduce-overhead", fullgraph=True) if args.compile else decode
     seeds = range(rows)
     for name, pause in (
         ("off", OFF),
@@ -145,13 +144,13 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
     ):
         best: Any = None
         for _ in range(args.repeats + bool(args.compile)):
-            done = rollout(policy, prompts, args.group, seeds, new, pause=pause, step=step)
+            done = rollout(policy, prompts, args.group, seeds, new, pause=pause, compile=args.compile)
             best = done if best is None or done.seconds["decode"] < best.seconds["decode"] else best
         slots = best.ids.shape[1]
         found |= {f"rollout_{name}/{k}": v for k, v in best.seconds.items()}
         found[f"rollout_{name}/step"] = best.seconds["decode"] / slots
         found[f"rollout_{name}/tokens_per_s"] = int(best.sampled.sum()) / sum(best.seconds.values())
-    plain = rollout(policy, prompts, args.group, seeds, new, pause=OFF, step=step)
+    plain = rollout(policy, prompts, args.group, seeds, new, pause=OFF, compile=args.compile)
     weights = sum(p.nbytes for n, p in policy.text.named_parameters() if "embed_tokens" not in n)
     weights += policy.inner.lm_head.weight.nbytes
     text = policy.text.config
@@ -207,7 +206,7 @@ def main() -> None:
     flags.add_argument("--new", type=int, default=64, help="sampled tokens a completion")
     flags.add_argument("--repeats", type=int, default=2)
     flags.add_argument("--checkpointing", action="store_true")
-    flags.add_argument("--compile", action="store_true", help="the decoding step (CUDA graphs)")
+    flags.add_argument("--compile", action="store_true", help="the decoding step")
     flags.add_argument("--no-generate", action="store_true")
     flags.add_argument("--json", type=Path)
     args = flags.parse_args()

@@ -177,11 +177,15 @@ def test_keywords_make_it_pause_more_readily(policy):
     assert watch.decide(logp, alive)[0].tolist() == [True, False]
 
 
-def test_a_step_compiles_into_one_graph(policy, prompts):
+def test_one_graph_serves_all_lengths(policy, prompts, monkeypatch):
+    """Of the real compiler the front half, which is where graphs break and are made anew for other shapes."""
     from torch._dynamo.testing import CompileCounterWithBackend
 
     counter = CompileCounterWithBackend("aot_eager")
-    step = torch.compile(rollouts.decode, fullgraph=True, backend=counter)
-    plain, compiled = write(policy, prompts), write(policy, prompts, step=step)
+    monkeypatch.setattr(rollouts, "compiled", lambda: torch.compile(rollouts.decode, dynamic=True, backend=counter))
+    monkeypatch.setattr(rollouts, "BUCKET", 20)  # equal to no width of the model: equal sizes are compiled as one
+    plain, compiled = (write(policy, prompts + prompts[:1], max_new=43, compile=c) for c in (False, True))
+    assert torch.equal(plain.ids, compiled.ids)
+    plain, compiled = (write(policy, prompts[:1] * 5, max_new=21, compile=c) for c in (False, True))
     assert torch.equal(plain.ids, compiled.ids)
     assert counter.frame_count == 1

@@ -29,6 +29,7 @@ PauseMode = Literal["off", "never", "on", "always"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 Hearing = Literal["audio", "silence", "shuffled"]
 FILE = "config.json"
+COMPILE = "compile the step of decoding: a wait at the start, then fewer kernels (for a GPU)"
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class GrpoConfig(TrainConfig):
     group: Annotated[int, Meta(ge=2), "completions a prompt"] = 8
     max_new: Annotated[Positive, "sampled tokens of a completion at most"] = 768
     temperature: Annotated[float, Meta(gt=0.0), "of sampling, and of the log-probabilities"] = 1.0
+    compile: Annotated[bool, COMPILE] = False
     loss: Annotated[
         Literal["dr_grpo", "grpo"], "dr_grpo: differences, constant norm; grpo: divided by spread and length"
     ] = "dr_grpo"
@@ -141,6 +143,7 @@ class EvalConfig(ModelConfig):
     batch: Annotated[Positive, "rows answered together"] = 8
     max_new: Annotated[Positive, "sampled tokens of an answer at most"] = 768
     temperature: Annotated[NotNegative, "of sampling; 0: the likeliest token"] = 0.0
+    compile: Annotated[bool, COMPILE] = False
     benchmark: Annotated[Literal["paqa", "mmau", "mmar", "mmsu"], "layout of the questions"] = "paqa"
     questions: Annotated[str, "the benchmark's own JSON or JSONL (not for paqa)"] = ""
     audio_root: Annotated[str, "folder that a benchmark's audio paths are relative to (default: beside it)"] = ""
@@ -246,7 +249,7 @@ def remember(config: ModelConfig, folder: Path) -> None:
     path = folder / FILE
     if path.exists():
         then = json.loads(path.read_text(encoding="utf-8"))
-        free = ("out", "device", "quiet", "save_every", "keep", "tensorboard")
+        free = ("out", "device", "quiet", "save_every", "keep", "tensorboard", "compile")
         changed = [k for k in now if k not in free and now[k] != then.get(k)]
         if changed:
             listed = ", ".join(f"{k} was {then.get(k)!r} and is {now[k]!r}" for k in changed)

@@ -102,7 +102,8 @@ def answer(
             began = time.perf_counter()
             prompts = [policy.prompt(part[i].asked, policy.hear(heard[i])) for i in can]
             seeds = [int(draw(config.seed, part[i].asked.id) * 2**53) for i in can]
-            done = rollout(policy, prompts, 1, seeds, config.max_new, config.temperature, pause, bounds)
+            most, heat = config.max_new, config.temperature
+            done = rollout(policy, prompts, 1, seeds, most, heat, pause, bounds, config.compile)
             cost = (time.perf_counter() - began) / len(can)
             rows = zip(done.texts(policy), done.lengths.tolist(), done.pauses.tolist(), done.cut.tolist(), strict=True)
             for i, (text, tokens, pauses, cut) in zip(can, rows, strict=True):

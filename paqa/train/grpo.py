@@ -89,7 +89,8 @@ def reinforce(trainer: Trainer, config: GrpoConfig, ears: Ears, rows: Sequence[R
         prompts = [policy.prompt(row.asked, ears.sound(row)) for row in rows]
     seeds = [int(draw(config.seed, n, row.item.id, g) * 2**53) for row in rows for g in range(group)]
     with trainer.timed("rollout"):
-        done = rollout(policy, prompts, group, seeds, config.max_new, config.temperature, config.pause, bounds)
+        most, heat, pause = config.max_new, config.temperature, config.pause
+        done = rollout(policy, prompts, group, seeds, most, heat, pause, bounds, config.compile)
     with trainer.timed("reward"):
         told = score(done, rows, policy, judge)
     reward = torch.tensor([t["reward"] for t in told]).view(len(rows), group)
@@ -231,6 +232,7 @@ def validation(
     for start in range(0, len(rows), config.prompts):
         part = rows[start : start + config.prompts]
         prompts = [policy.prompt(row.asked, ears.sound(row)) for row in part]
-        done = rollout(policy, prompts, 1, [0] * len(part), config.max_new, 0.0, config.pause, bounds)
+        most, seeds = config.max_new, [0] * len(part)
+        done = rollout(policy, prompts, 1, seeds, most, 0.0, config.pause, bounds, config.compile)
         told += score(done, part, policy, judge)
     return {name: sum(t[name] for t in told) / len(told) for name in told[0]} if told else {}

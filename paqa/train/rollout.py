@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from paqa.train.model import Policy
 from paqa.train.pause import UNBOUND, Bounds, Watch, keyword_rows
 from paqa.train.tree import Prompt, Tree
 
-BUCKET = 64  # slots by which the visible part of the completions' cache grows: few shapes to compile
+BUCKET = 64  # slots by which the visible part of the completions' cache grows: few shapes
 LOOK = 8  # steps between two looks at whether all rows have ended
 
 
@@ -84,11 +85,12 @@ def rollout(
     temperature: float = 1.0,
     pause: PauseConfig = OFF,
     bounds: Bounds = UNBOUND,
-    step: Callable[..., Tensor] | None = None,
+    compile: bool = False,
 ) -> Rollout:
     """`group` completions of each prompt, of at most `max_new` sampled tokens; temperature 0 takes the likeliest.
 
-    `seeds` holds one number a row. `step` is `decode` or a compiled version of it. PAUSE comes on top of `max_new`.
+    `seeds` holds one number a row. PAUSE comes on top of `max_new`. `compile` makes one graph of a step: slow to begin
+    with, then fewer kernels.
     """
     began = time.perf_counter()
     rows, device = len(prompts) * group, policy.device
@@ -102,7 +104,7 @@ def rollout(
     alive, sampled = torch.ones(rows, dtype=torch.bool, device=device), torch.zeros_like(noise[:, 0], dtype=torch.long)
     stops = torch.tensor(policy.stop_ids, device=device)
     never = torch.zeros_like(alive)
-    run, used = step or decode, slots
+    step, used = compiled() if compile else decode, slots
     for t in range(slots):
         logp = (policy.logits(hidden) / (temperature or 1.0)).log_softmax(-1)
         wait, give_up, confidence = watch.decide(logp, alive) if watch else (never, never, noise[:, 0])
@@ -124,7 +126,7 @@ def rollout(
             used = t + 1
             break
         x = policy.embed(token)[:, None]
-        hidden = run(policy.text, x, position + t, torch.tensor([t], device=device), _upto(cache, t), group)
+        hidden = step(policy.text, x, position + t, torch.tensor([t], device=device), _upto(cache, t), group)
     for name in ("ids", "real", "sampled", "logp", "confidence"):
         setattr(out, name, getattr(out, name)[:, :used])
     if watch:
@@ -188,9 +190,9 @@ def _prefill(policy: Policy, prompts: Sequence[Prompt], group: int, slots: int) 
         use_cache=True,
     )
     prefix = [(layer.keys, layer.values) for layer in kept.layers]
-    rows = len(prompts) * group
+    rows, there = len(prompts) * group, slots + BUCKET  # more than any bucket: all have the same strides to compile
     suffix = [
-        (k.new_zeros(rows, k.shape[1], slots, k.shape[3]), v.new_zeros(rows, v.shape[1], slots, v.shape[3]))
+        (k.new_zeros(rows, k.shape[1], there, k.shape[3]), v.new_zeros(rows, v.shape[1], there, v.shape[3]))
         for k, v in prefix
     ]
     padding = torch.zeros(mask.shape, device=device).masked_fill(mask == 0, -torch.inf)[:, None, None]
@@ -204,11 +206,17 @@ def _upto(cache: _Cache, t: int) -> _Cache:
     return _Cache(cache.prefix, [(k[:, :, :end], v[:, :, :end]) for k, v in cache.suffix], cache.padding)
 
 
+@lru_cache
+def compiled() -> Callable[..., Tensor]:
+    """`decode` as one graph for all lengths."""
+    return torch.compile(decode, dynamic=True)
+
+
 def decode(text: Any, x: Tensor, position: Tensor, slot: Tensor, cache: _Cache, group: int) -> Tensor:
     """One token a row through a Llama or Qwen2 text model: embeddings `[N, 1, H]` to hidden states `[N, H]`.
 
     Writes its keys and values into the cache at `slot` `[1]`. A group's queries meet their prompt's keys together, so
-    that these are read once. Fixed shapes within a bucket: compiles into one graph.
+    that these are read once.
     """
     rotate = sys.modules[type(text).__module__].apply_rotary_pos_emb
     turn = text.rotary_emb(x, position)
