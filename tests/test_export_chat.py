@@ -11,6 +11,8 @@ from paqa import rationale, shard
 from paqa.export import export
 from paqa.export.trl import reward
 from paqa.prompt import answer, literal, prompt
+from paqa.questions.names import UNASKED
+from paqa.questions.prose import spoken
 
 MESSAGE = {
     "type": "object",
@@ -125,11 +127,21 @@ def test_trl_takes_the_rows_for_conversations_and_rewards_them(built, items, tmp
         assert text["text"] == prompt(item)
         assert item.scene.transcript not in text["text"]
     batch = rows[:]
-    columns = {n: batch[n] for n in ("choices", "answer", "answer_index", "scene", "id", "task")}
+    columns = {n: batch[n] for n in ("choices", "answer", "answer_index", "scene", "evidence", "id", "task")}
     full = reward(completions=batch["completion"], prompts=batch["prompt"], **columns)
     assert full == pytest.approx([1.6] * len(rows))
     nothing = [[{"role": "assistant", "content": "I do not know."}]] * len(rows)
     assert reward(completions=nothing, **columns) == [0.0] * len(rows)
+    argued = 0
+    for i, row in enumerate(rows):  # a question that rests on speech, argued from the background as well
+        item = items[row["id"]]
+        sounds = [spoken(e.label) for e in item.scene.events if e.label not in UNASKED]
+        if sounds and all(e.kind != "event" for e in item.evidence):
+            said = item.rationale.replace("<SUMMARY>", f"<SUMMARY>The {sounds[0]} tells it. ", 1)
+            told = {name: column[i : i + 1] for name, column in columns.items()}
+            assert reward(completions=[said], **told) == pytest.approx([1.3])
+            argued += 1
+    assert argued
 
 
 def test_the_library_normalises_the_prompts(built, tmp_path):

@@ -43,12 +43,6 @@ def config(there, out, **changes) -> GrpoConfig:
     return replace(plain, **changes)
 
 
-def evens(row, text, tokens):
-    """A reward that no listening is needed for: the share of letters in the first half of the alphabet."""
-    letters = [c for c in text.lower() if c.isalpha()]
-    return {"reward": sum(c <= "m" for c in letters) / max(1, len(letters))}
-
-
 def metrics(out):
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
@@ -56,7 +50,7 @@ def metrics(out):
 @pytest.mark.parametrize("loss", ["dr_grpo", "grpo"])
 def test_it_raises_what_is_rewarded(there, tmp_path, loss):
     run = config(there, tmp_path, steps=40, loss=loss, learning_rate=5e-3, group=8, validate_every=0, pause=OFF)
-    grpo.train(run, evens)
+    grpo.train(run, tiny.early)
     told = [m["reward"] for m in metrics(tmp_path)]
     assert sum(told[:3]) / 3 < 0.6
     assert sum(told[-3:]) / 3 > 0.9
@@ -65,7 +59,7 @@ def test_it_raises_what_is_rewarded(there, tmp_path, loss):
 
 def test_it_resumes_to_the_bit_with_its_bounds(there, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    grpo.train(config(there, whole), evens)
+    grpo.train(config(there, whole), tiny.early)
     with pytest.MonkeyPatch.context() as patch:
         plain = loop.Trainer.update
 
@@ -76,8 +70,8 @@ def test_it_resumes_to_the_bit_with_its_bounds(there, tmp_path):
 
         patch.setattr(loop.Trainer, "update", killed)
         with pytest.raises(KeyboardInterrupt):
-            grpo.train(config(there, parts), evens)
-    grpo.train(config(there, parts), evens)
+            grpo.train(config(there, parts), tiny.early)
+    grpo.train(config(there, parts), tiny.early)
     one, other = (load_file(d / "checkpoint-000004" / "trained.safetensors") for d in (whole, parts))
     assert all(torch.equal(one[k], other[k]) for k in one)
     told = metrics(whole)
@@ -87,13 +81,13 @@ def test_it_resumes_to_the_bit_with_its_bounds(there, tmp_path):
     state = json.loads((parts / "checkpoint-000004" / "state.json").read_text())
     assert state["bounds"] == json.loads((whole / "checkpoint-000004" / "state.json").read_text())["bounds"]
     assert state["bounds"][0] > 0
-    grpo.train(config(there, whole), evens)  # nothing is left to do, and nothing is lost by asking
+    grpo.train(config(there, whole), tiny.early)  # nothing is left to do, and nothing is lost by asking
     assert json.loads((whole / "last" / "paqa.json").read_text())["bounds"] == state["bounds"]
 
 
 def test_state_is_json_for_everybody(there, tmp_path):
     """JSON knows no infinity: a bound that is not there yet is null."""
-    grpo.train(config(there, tmp_path, steps=1, save_every=1, pause=replace(PAUSE, abort_quantile=0.0)), evens)
+    grpo.train(config(there, tmp_path, steps=1, save_every=1, pause=replace(PAUSE, abort_quantile=0.0)), tiny.early)
 
     def refuse(word):
         raise AssertionError(word)

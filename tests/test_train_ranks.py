@@ -17,34 +17,50 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file  # noqa: E402
 
-from paqa.train.config import OFF, SftConfig  # noqa: E402
+from paqa.train.config import OFF, GrpoConfig, PauseConfig, SftConfig  # noqa: E402
 
 HERE = Path(__file__).parent
 
 
-def test_two_processes_are_one_with_twice_the_batch(tmp_path):
+COMMON = {"device": "cpu", "quiet": True, "rank": 4, "alpha": 8, "steps": 3, "warmup": 0, "tensorboard": False}
+COMMON |= {"learning_rate": 1e-2, "validation": 0.0}
+PAUSE = PauseConfig(tokens=2, runs=2, window=4, top=8, warmup=3, cooldown=4, quantile=0.4)
+STAGES = {  # alone, and each of two processes
+    "sft": (
+        SftConfig(batch=2, tokens=800, pause=OFF, **COMMON),
+        {"batch": 1},
+        ("learnt", "tokens"),
+    ),
+    "grpo": (
+        GrpoConfig(prompts=2, group=4, max_new=16, tokens=4000, pause=PAUSE, **COMMON),
+        {"prompts": 1},
+        ("learnt", "length", "pauses", "dropped"),
+    ),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_two_processes_are_one_with_twice_the_batch(tmp_path, stage):
+    """Also of GRPO: the same completions, since a row's randomness is its own, and the same bounds of confidence."""
     tiny.folder(tmp_path / "base", head=2.0)
     tiny.build(tmp_path / "build", [tiny.item(label, "train", n) for label in tiny.HEARD for n in range(3)])
-    one = SftConfig(
-        model=str(tmp_path / "base"), data=str(tmp_path / "build"), out=str(tmp_path / "one"), device="cpu", quiet=True,
-        rank=4, alpha=8, batch=2, tokens=800, steps=3, warmup=0, learning_rate=1e-2, validation=0.0, pause=OFF,
-        tensorboard=False,
-    )  # fmt: skip
-    two = replace(one, out=str(tmp_path / "two"), batch=1)
+    plain, halved, counts = STAGES[stage]
+    one = replace(plain, model=str(tmp_path / "base"), data=str(tmp_path / "build"), out=str(tmp_path / "one"))
+    two = replace(one, out=str(tmp_path / "two"), **halved)
     env = os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}", "OMP_NUM_THREADS": "1"}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     for config, start in ((one, [sys.executable]), (two, torchrun)):
-        command = [*start, str(HERE / "train_rank.py"), msgspec.json.encode(config).decode()]
+        command = [*start, str(HERE / "train_rank.py"), stage, msgspec.json.encode(config).decode()]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
     told = [
         [json.loads(line) for line in (tmp_path / n / "metrics.jsonl").read_text().splitlines()] for n in ("one", "two")
     ]
     for a, b in zip(*told, strict=True):
-        assert a["learnt"] == b["learnt"]
-        assert a["tokens"] == b["tokens"]
+        assert {k: a[k] for k in counts} == {k: b[k] for k in counts}
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)
         assert a["gradient"] == pytest.approx(b["gradient"], rel=1e-3)
+    assert told[0][-1]["gradient"] > 0
     weights = [load_file(tmp_path / n / "checkpoint-000003" / "trained.safetensors") for n in ("one", "two")]
     for name, p in weights[0].items():
         torch.testing.assert_close(p, weights[1][name], atol=2e-4, rtol=1e-2)

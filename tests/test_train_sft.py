@@ -92,6 +92,20 @@ def test_it_resumes_to_the_bit(there, tmp_path):
     assert list((parts / "tensorboard").iterdir())
 
 
+def test_metrics_are_told_in_a_log_and_on_tensorboard(there, tmp_path, capfd):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    sft.train(config(there, tmp_path, steps=4, quiet=False))
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last.startswith("4/4 [")
+    assert "<00:00" in last  # time left
+    assert "tokens_per_s" in last
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for name in ("loss", "validation/loss", "seconds/backward"):
+        shown = {e.step: e.value for e in events.Scalars(name)}
+        assert shown == pytest.approx({m["step"]: m[name] for m in metrics(tmp_path) if name in m}, rel=1e-4, abs=1e-5)
+
+
 def test_the_best_is_kept(there, tmp_path, monkeypatch):
     losses = iter([3.0, 1.0, 2.0])
     monkeypatch.setattr(sft, "validation", lambda *_: {"loss": (v := next(losses)), "score": -v})

@@ -18,7 +18,7 @@ import msgspec
 from paqa.export.job import Job
 from paqa.prompt import prompt
 from paqa.shard import SPLITS
-from paqa.types import Scene
+from paqa.types import Evidence, Scene
 
 __all__ = ["AUDIO", "SPLITS", "export", "reward"]
 
@@ -26,7 +26,7 @@ AUDIO = "flac"
 
 
 def export(job: Job) -> None:
-    """Write `train.jsonl`, ... and `audio/`. `scene` is JSON text: `datasets` would pad its lists with nulls."""
+    """Write `train.jsonl`, ... and `audio/`. `scene` and `evidence` are JSON text: `datasets` would pad their lists."""
     with job.lists("{split}.jsonl") as add:
         for row in job.rows():
             item = row.item
@@ -34,8 +34,9 @@ def export(job: Job) -> None:
             asked = [{"role": "user", "content": [audio, {"type": "text", "text": prompt(item)}]}]
             told = [{"role": "assistant", "content": [{"type": "text", "text": item.rationale}]}]
             judged = {"choices": list(item.choices), "answer": item.answer, "answer_index": item.answer_index}
-            known = {"scene": msgspec.json.encode(item.scene).decode(), "reflected": item.reflected, "id": item.id}
-            add(item.split, {"prompt": asked, "completion": told, **judged, **known, "task": item.task})
+            known = {name: msgspec.json.encode(getattr(item, name)).decode() for name in ("scene", "evidence")}
+            about = {"reflected": item.reflected, "id": item.id, "task": item.task}
+            add(item.split, {"prompt": asked, "completion": told, **judged, **known, **about})
 
 
 def reward(
@@ -44,14 +45,23 @@ def reward(
     answer: Sequence[str],
     answer_index: Sequence[int | None],
     scene: Sequence[str],
+    evidence: Sequence[str],
     **_: Any,
 ) -> list[float]:
     """`paqa.train.rewards.reward` as TRL calls a reward function: lists of columns, one value a completion."""
     from paqa.train import rewards
 
+    judged = zip(completions, choices, answer, answer_index, scene, evidence, strict=True)
     return [
-        rewards.reward(_text(said), offered, index, msgspec.json.decode(known, type=Scene), answer=right)
-        for said, offered, right, index, known in zip(completions, choices, answer, answer_index, scene, strict=True)
+        rewards.reward(
+            _text(said),
+            offered,
+            index,
+            msgspec.json.decode(known, type=Scene),
+            answer=right,
+            evidence=msgspec.json.decode(rests_on, type=list[Evidence]),
+        )
+        for said, offered, right, index, known, rests_on in judged
     ]
 
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from paqa.train import model, rewards
-from paqa.train.config import GrpoConfig, need
-from paqa.train.data import Ears, Row, Rows, Stream, draw, pack
-from paqa.train.loop import Ranks, Trainer, Values
+from paqa.train import rewards
+from paqa.train.config import GrpoConfig
+from paqa.train.data import Ears, Row, Stream, draw, pack
+from paqa.train.loop import Ranks, Trainer, Values, begin
 from paqa.train.model import Policy
 from paqa.train.pause import Bounds
 from paqa.train.rollout import Rollout, rollout
@@ -41,19 +40,12 @@ class Part:
 
 def train(config: GrpoConfig, judge: Judge | None = None) -> Values:
     """Run or go on with a run; returns what the last validation measured. The models are in out/best and out/last."""
-    need(config, "model", "data", "out")
-    ranks = Ranks.join(model.device_of(config.device))
-    policy = model.load(config.model, config.device, config.dtype, config.chunk)
-    torch.manual_seed(config.seed)
-    policy.train_lora(config.rank, config.alpha, config.projector, config.checkpointing)
-    rows = Rows(Path(config.data))
-    learnt, held = rows.trained_on(config.validation)
-    ears = Ears(policy, rows)
+    ranks, policy, ears, learnt, held = begin(config)
     stream = Stream(learnt, config.seed, config.mix, [1] * len(learnt), config.prompts)
     total = config.steps or max(1, stream.total(config.epochs) // ranks.world)
     trainer = Trainer(policy, config, total, ranks)
     policy.bounds = Bounds.of(trainer.state.bounds) if trainer.state.bounds else None
-    held = sorted(held, key=lambda row: draw("held", row.item.id))[: config.validation_rows]
+    held = held[: config.validation_rows]
     told = judge or judged(config)
 
     def step(n: int) -> Values:

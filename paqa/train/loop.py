@@ -25,11 +25,14 @@ from torch import Tensor
 from paqa.errors import PaqaError
 from paqa.store import write_atomically
 from paqa.train import config as configs
-from paqa.train.config import TrainConfig
+from paqa.train import model
+from paqa.train.config import TrainConfig, need
+from paqa.train.data import Ears, Row, Rows, draw
 from paqa.train.model import Policy
 
 Values = dict[str, float]
 PREFIX = "checkpoint-"
+LINE = "{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]\n"
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,18 @@ class Ranks:
         """Sums over all processes of numbers that all of them have."""
         packed = self.sum(torch.tensor(list(values.values()), dtype=torch.float64, device=device))
         return dict(zip(values, packed.tolist(), strict=True))
+
+
+def begin(config: TrainConfig) -> tuple[Ranks, Policy, Ears, list[Row], list[Row]]:
+    """The processes, the model with what is to be trained, what it hears, rows to train on, and rows held out."""
+    need(config, "model", "data", "out")
+    ranks = Ranks.join(model.device_of(config.device))
+    policy = model.load(config.model, config.device, config.dtype, config.chunk)
+    torch.manual_seed(config.seed)
+    policy.train_lora(config.rank, config.alpha, config.projector, config.checkpointing)
+    rows = Rows(Path(config.data))
+    learnt, held = rows.trained_on(config.validation)
+    return ranks, policy, Ears(policy, rows), learnt, sorted(held, key=lambda row: draw("held", row.item.id))
 
 
 @dataclass
@@ -122,7 +137,7 @@ class Trainer:
         config, state = self.config, self.state
         bar = self._bar()
         while state.step < self.total:
-            began, said = time.perf_counter(), False
+            began = time.perf_counter()
             self.spent.clear()
             values = step(state.step)
             state.step += 1
@@ -135,27 +150,23 @@ class Trainer:
                 state.seen = validate()
                 values |= {f"validation/{k}": v for k, v in state.seen.items()}
                 self._keep_best(state.seen.get(measure, math.nan))
-                said = True
             self._log(values)
             if self.ranks.rank == 0 and (done or (config.save_every and state.step % config.save_every == 0)):
                 self._save()
-            if bar is not None:
-                bar.set_postfix_str(shown(values), refresh=False)
-                bar.update()
-            elif said and not config.quiet and self.ranks.rank == 0:
-                print(f"step {state.step}/{self.total}  {shown(values)}", file=sys.stderr, flush=True)
-        if bar is not None:
-            bar.close()
+            bar.set_postfix_str(shown(values), refresh=False)
+            bar.update()
+        bar.close()
         if self.ranks.rank == 0:
             self._store(self.out / "last", self.policy.save)
         return state.seen
 
     def _bar(self) -> Any:
-        if self.config.quiet or self.ranks.rank or not sys.stderr.isatty():
-            return None
+        """Progress with time left: a bar on a terminal, a line a minute in a log."""
         from tqdm import tqdm
 
-        return tqdm(total=self.total, initial=self.state.step, unit="step", dynamic_ncols=True)
+        look: dict[str, Any] = {"total": self.total, "initial": self.state.step, "unit": "step"}
+        look |= {"dynamic_ncols": True} if sys.stderr.isatty() else {"mininterval": 60.0, "bar_format": LINE}
+        return tqdm(disable=self.config.quiet or self.ranks.rank > 0, **look)
 
     def _log(self, values: Values) -> None:
         if self.ranks.rank:

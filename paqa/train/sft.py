@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from paqa.train import model, rewards
-from paqa.train.config import OFF, SftConfig, need
-from paqa.train.data import Ears, Row, Rows, Stream, audio_rows, draw, pack, waits, with_pauses
-from paqa.train.loop import Ranks, Trainer, Values
+from paqa.train import rewards
+from paqa.train.config import OFF, SftConfig
+from paqa.train.data import Ears, Row, Stream, audio_rows, draw, pack, waits, with_pauses
+from paqa.train.loop import Trainer, Values, begin
 from paqa.train.model import Policy
 from paqa.train.rollout import rollout
 from paqa.train.tree import Tree
@@ -21,19 +20,11 @@ ANSWERED = 8  # validation rows that are answered together
 
 def train(config: SftConfig) -> Values:
     """Run or go on with a run; returns what the last validation measured. The models are in out/best and out/last."""
-    need(config, "model", "data", "out")
-    ranks = Ranks.join(model.device_of(config.device))
-    policy = model.load(config.model, config.device, config.dtype, config.chunk)
-    torch.manual_seed(config.seed)
-    policy.train_lora(config.rank, config.alpha, config.projector, config.checkpointing)
-    rows = Rows(Path(config.data))
-    learnt, held = rows.trained_on(config.validation)
-    ears = Ears(policy, rows)
+    ranks, policy, ears, learnt, held = begin(config)
     stream = Stream(learnt, config.seed, config.mix, lengths(policy, learnt, config), config.tokens)
     together = config.batch * ranks.world
     total = config.steps or max(1, stream.total(config.epochs) // together)
     trainer = Trainer(policy, config, total, ranks)
-    held = sorted(held, key=lambda row: draw("held", row.item.id))
 
     def step(n: int) -> Values:
         first = n * together + ranks.rank * config.batch
