@@ -82,10 +82,10 @@ def _classes(clips: Sequence[Clip], matches: Iterable[Match], config: SplitConfi
     """The names of each clip, and which of them stand for the same thing."""
     held = [names(clip, config) for clip in clips]
     classes = Classes()
-    first: dict[str, int] = {}
-    for i, clip in enumerate(clips):
-        if (twin := first.setdefault(clip.sha256, i)) != i:
-            _join(held[twin], held[i], classes)
+    known: dict[str, list[Name]] = defaultdict(list)  # of all clips with the same samples so far
+    for clip, own in zip(clips, held, strict=True):
+        _join(known[clip.sha256], own, classes)
+        known[clip.sha256] += own
     for match in matches:
         one, other = held[match.first], held[match.second]
         if match.within >= PART:

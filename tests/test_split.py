@@ -102,6 +102,15 @@ def test_a_copy_ties_its_whole_recording_and_speaker() -> None:
     assert gone(voices, Match(0, 1, 900, 0.9, 0.9)) == ["b", "c"]
 
 
+def test_all_copies_tell_who_speaks() -> None:
+    """The first of three copies names no voice; the other two say that anna and ben are one."""
+    voices = [clip("a", TRAIN), clip("b", TRAIN, voice="anna"), clip("c", TRAIN, voice="ben")]
+    voices = [replace(c, sha256="x") for c in voices]
+    others = [clip("d", TEST, voice="ben"), clip("e", TRAIN, voice="anna")]
+    assert gone([*voices, *others]) == ["b", "c", "e"]
+    assert gone([voices[0], voices[1], *others]) == []
+
+
 def test_a_shared_part_ties_only_what_holds_it() -> None:
     """A jingle in two programmes: the clip that holds it goes, the rest of the programme stays."""
     clips = [clip("a", TEST), clip("b", TRAIN), clip("rest of b", TRAIN)]
