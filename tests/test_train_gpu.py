@@ -83,19 +83,20 @@ def test_what_is_learnt_from_is_what_was_sampled(device, dtype, most, compile):
 
 
 def test_it_learns_what_a_cpu_learns(device):
-    """Gradients of a group with pauses."""
-    found = []
-    for policy in (at("cpu"), at(device)):
-        prompts = tiny.asked(policy, 1.6, 0.7)
-        bounds = halfway(policy, prompts)
-        settings = GrpoConfig(group=GROUP, max_new=NEW)
-        done = write(policy, prompts, PAUSE, bounds, temperature=0.0)
-        factor = grpo.advantages(torch.linspace(0, 1, 2 * GROUP).view(2, GROUP), settings.loss)[0]
-        parts = [grpo.part(done, prompts, b, factor, settings, GROUP) for b in range(2)]
+    """Gradients of the same completions with pauses."""
+    cpu, gpu = at("cpu"), at(device)
+    prompts = [tiny.asked(policy, 1.6, 0.7) for policy in (cpu, gpu)]
+    settings = GrpoConfig(group=GROUP, max_new=NEW)
+    done = write(cpu, prompts[0], PAUSE, halfway(cpu, prompts[0]))
+    assert done.pauses.any()
+    factor = grpo.advantages(torch.linspace(0, 1, 2 * GROUP).view(2, GROUP), settings.loss)[0]
+    for policy, asked in zip((cpu, gpu), prompts, strict=True):
+        parts = [grpo.part(done, asked, b, factor, settings, GROUP) for b in range(2)]
         grpo.objective(policy, parts, settings, 2 * GROUP)[0].backward()
-        found.append({n: p.grad.cpu() for n, p in policy.trained().items()})
-    for name, grad in found[0].items():
-        assert torch.nn.functional.cosine_similarity(grad.flatten(), found[1][name].flatten(), 0) > 0.99, name
+    for name, p in cpu.trained().items():
+        other = gpu.trained()[name].grad.cpu()
+        assert p.grad.norm() > 0
+        assert (p.grad - other).norm() < 0.01 * p.grad.norm(), name
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -113,7 +114,7 @@ def test_both_stages_run_and_go_on(device, there, tmp_path, dtype, monkeypatch):
     sft.train(learnt)
     told = [json.loads(line) for line in (tmp_path / "sft" / "metrics.jsonl").read_text().splitlines()]
     assert [m["step"] for m in told] == list(range(1, 21))
-    assert told[-1]["loss"] < 0.5 * told[0]["loss"]
+    assert told[-1]["loss"] < 0.7 * told[0]["loss"]
     reinforced = GrpoConfig(
         model=str(there / "base"), out=str(tmp_path / "grpo"), learning_rate=1e-3, steps=4, prompts=2, group=GROUP,
         max_new=16, tokens=4000, **same,
