@@ -103,6 +103,7 @@ def network(
     vocabulary: int, kind: str = "qwen2", seconds: int = 2, mels: int = 16, spread: float = 3.0, head: float = 1.0
 ):
     """Two layers of 64, half as many KV heads; `spread` and `head` make what it says less uniform."""
+    torch.set_num_threads(1)  # of the whole process: an engine's test may have changed it, and this model wants no more
     tokens = processor(seconds, mels).tokenizer
     text = {"model_type": kind, "vocab_size": vocabulary, "hidden_size": 64, "intermediate_size": 96}
     text |= {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}

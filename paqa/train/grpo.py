@@ -16,7 +16,7 @@ from torch import Tensor
 from paqa.train import rewards
 from paqa.train.config import GrpoConfig
 from paqa.train.data import Ears, Row, Stream, draw, pack
-from paqa.train.loop import Ranks, Trainer, Values, begin
+from paqa.train.loop import Trainer, Values, begin
 from paqa.train.model import Policy
 from paqa.train.pause import Bounds
 from paqa.train.rollout import Rollout, rollout
@@ -97,8 +97,7 @@ def reinforce(trainer: Trainer, config: GrpoConfig, ears: Ears, rows: Sequence[R
     values: Values = {}
     for _ in range(config.updates if sizes["parts"] else 0):
         values = learn(trainer, config, parts, sizes["rows"])
-    after = bounds.after(done.confidence, config.pause)
-    policy.bounds = _together(after, trainer.ranks, policy.device)
+    policy.bounds = bounds.after(trainer.ranks.gathered(done.confidence), config.pause)
     trainer.state.bounds = policy.bounds.plain()
     return values | measured(trainer, done, told, differs, weight, bounds)
 
@@ -208,12 +207,6 @@ def measured(
     means |= {"completion_tokens": values["length"], "dropped": dropped / groups}
     known = {"tau_pause": bounds.pause, "tau_abort": bounds.abort}
     return means | {k: v for k, v in known.items() if abs(v) != float("inf")}
-
-
-def _together(bounds: Bounds, ranks: Ranks, device: torch.device) -> Bounds:
-    """The mean of all processes' bounds."""
-    found = ranks.total({"pause": bounds.pause, "abort": bounds.abort}, device)
-    return Bounds(found["pause"] / ranks.world, found["abort"] / ranks.world)
 
 
 def validation(

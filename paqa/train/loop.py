@@ -58,6 +58,14 @@ class Ranks:
             torch.distributed.all_reduce(x)
         return x
 
+    def gathered(self, x: Tensor) -> Tensor:
+        """The numbers of all processes in one row, the same everywhere; they may have different shapes."""
+        if self.world == 1:
+            return x.flatten()
+        parts: list[Any] = [None] * self.world
+        torch.distributed.all_gather_object(parts, x.flatten().cpu())
+        return torch.cat(parts)
+
     def total(self, values: Mapping[str, float], device: torch.device) -> Values:
         """Sums over all processes of numbers that all of them have."""
         packed = self.sum(torch.tensor(list(values.values()), dtype=torch.float64, device=device))
