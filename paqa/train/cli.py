@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import sys
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -125,7 +126,8 @@ def run_stage(args: argparse.Namespace) -> None:
 
 
 def quiet_libraries() -> None:
-    """Bars of loading weights are noise beside our own progress."""
+    """Bars of loading weights, and what libraries say to one another, are noise beside our own progress."""
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft asks transformers by an old name
     from transformers.utils import logging
 
     library: Any = logging

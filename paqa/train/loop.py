@@ -264,7 +264,7 @@ def rate(step: int, total: int, config: TrainConfig) -> float:
 def shown(values: Values) -> str:
     """The few figures that fit beside a progress bar."""
     names = ("loss", "reward", "tokens_per_s", "validation/loss", "validation/accuracy", "validation/reward")
-    return "  ".join(f"{n.removeprefix('validation/')} {values[n]:.4g}" for n in names if n in values)
+    return "  ".join(f"{n} {values[n]:.4g}" for n in names if n in values)
 
 
 def _optimizer(policy: Policy, config: TrainConfig) -> torch.optim.Optimizer:
