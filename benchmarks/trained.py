@@ -46,11 +46,11 @@ SIZES = {
     "cpu": Size(
         "cpu",
         SftConfig(
-            learning_rate=1e-3, warmup=5, steps=60, batch=1, tokens=1400, save_every=10,
+            learning_rate=1e-3, warmup=10, steps=240, batch=1, tokens=1400, save_every=10,
             validation_rows=0, answer_rows=0, **COMMON,
         ),
         GrpoConfig(
-            learning_rate=1e-4, warmup=1, steps=3, prompts=2, group=4, max_new=384, tokens=2048, save_every=1,
+            learning_rate=2e-4, warmup=1, steps=12, prompts=2, group=4, max_new=384, tokens=2048, save_every=1,
             validation_rows=0, **COMMON,
         ),
         EvalConfig(dtype="bfloat16", rows=48, batch=48, max_new=384),
