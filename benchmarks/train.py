@@ -138,19 +138,20 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
     rows, new = args.prompts * args.group, args.new
     found["prompt_tokens"] = len(prompts[0].ids)
     seeds = range(rows)
-    for name, pause in (
-        ("off", OFF),
-        ("always", PauseConfig(mode="always", tokens=8, runs=3, warmup=0, cooldown=4, window=1)),
-    ):
+    always = PauseConfig(mode="always", tokens=8, runs=3, warmup=0, cooldown=4, window=1)
+
+    def rolled(name: str, pause: PauseConfig) -> Any:
         best: Any = None
         for _ in range(args.repeats + bool(args.compile)):
             done = rollout(policy, prompts, args.group, seeds, new, pause=pause, compile=args.compile)
             best = done if best is None or done.seconds["decode"] < best.seconds["decode"] else best
-        slots = best.ids.shape[1]
-        found |= {f"rollout_{name}/{k}": v for k, v in best.seconds.items()}
-        found[f"rollout_{name}/step"] = best.seconds["decode"] / slots
+        found.update({f"rollout_{name}/{k}": v for k, v in best.seconds.items()})
+        found[f"rollout_{name}/step"] = best.seconds["decode"] / best.ids.shape[1]
         found[f"rollout_{name}/tokens_per_s"] = int(best.sampled.sum()) / sum(best.seconds.values())
-    plain = rollout(policy, prompts, args.group, seeds, new, pause=OFF, compile=args.compile)
+        return best
+
+    rolled("off", OFF)
+    rolled("always", always)
     weights = sum(p.nbytes for n, p in policy.text.named_parameters() if "embed_tokens" not in n)
     weights += policy.inner.lm_head.weight.nbytes
     text = policy.text.config
@@ -163,6 +164,7 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
         seconds = clock(lambda: generate(policy, prompts, args.group, new))
         found |= {"generate": seconds, "generate/tokens_per_s": rows * new / seconds}
     policy.train_lora(32, 64, projector=True, checkpointing=args.checkpointing)
+    plain = rolled("lora", OFF)  # what GRPO decodes with
     shared = plain.trees(prompts, range(args.prompts))
     apart = [Tree(t.prompt, (c,), (k,)) for t in shared for c, k in zip(t.completions, t.learn, strict=True)]
     found["score/shared"], found["learn/shared"] = each(policy, shared, clock)
@@ -184,7 +186,9 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
 
 def backward(policy: Policy, one: Part, config: GrpoConfig, rows: int) -> None:
     """A group's share of a step."""
+    policy.train()
     objective(policy, [one], config, rows)[0].backward()
+    policy.eval()
 
 
 def each(policy: Policy, trees: list[Tree], clock: Clock) -> tuple[float, float]:

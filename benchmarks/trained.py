@@ -29,7 +29,15 @@ from paqa.train.evaluate import Said
 
 RECIPE = Path("manifests/demo-short.toml")
 PAUSE = PauseConfig(tokens=4, runs=2, warmup=16, cooldown=32, quantile=0.1)
-COMMON = {"dtype": "bfloat16", "rank": 16, "alpha": 32, "validate_every": 0, "pause": PAUSE, "tensorboard": False}
+COMMON = {
+    "dtype": "bfloat16",
+    "rank": 16,
+    "alpha": 32,
+    "checkpointing": False,
+    "validate_every": 0,
+    "pause": PAUSE,
+    "tensorboard": False,
+}
 
 
 @dataclass(frozen=True)

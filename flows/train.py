@@ -58,10 +58,12 @@ def train(config: AllConfig) -> Figures:
     found: Figures = {}
     for name, model in models.items():
         asked = replace(config.eval, **shared(config, f"eval-{name}", model))
-        asked = asked if name == "grpo" else replace(asked, pause=OFF)
+        paused = config.grpo.pause if asked.pause == OFF else asked.pause  # as it was trained, unless told otherwise
+        asked = replace(asked, pause=paused if name == "grpo" else OFF)
         told = run(f"eval-{name}", partial(evaluate.run, asked))
         found |= {f"{name} {condition}": column for condition, column in told.items()}
-    rows = [{"": key} | {n: c.get(key) for n, c in found.items()} for key in next(iter(found.values()))]
+    keys = dict.fromkeys(key for column in found.values() for key in column)
+    rows = [{"": key} | {n: c.get(key) for n, c in found.items()} for key in keys]
     create_table_artifact(key="eval", table=rows, description="The same questions before and after each stage")
     return found
 

@@ -107,6 +107,24 @@ def test_attacks_do_not_pay(name: str) -> None:
     assert reward(ATTACKS[name], Q.choices, Q.answer_index, DIALOGUE, blind) <= WEIGHTS.format
 
 
+def blank(scene: Scene) -> str:
+    """All tags, nothing perceived, a wrong answer."""
+    text = render(replace(scene, turns=(), words=(), events=()), replace(WRONG, evidence=()))
+    return re.sub(r"<(PLANNING|DESCRIPTION|REASONING|SUMMARY)>.*?</", r"<\1>x</", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("kept", ["all", "sounds", "voices"])
+def test_saying_nothing_earns_nothing(kept: str) -> None:
+    """Also about clips in which there is no speech, or no sound: only the format counts."""
+    empty = {"sounds": {"turns": (), "words": ()}, "voices": {"events": ()}, "all": {}}[kept]
+    scene = replace(DIALOGUE, **empty)
+    assert reward(blank(scene), Q.choices, Q.answer_index, scene) == pytest.approx(WEIGHTS.format)
+    assert perception(render(scene, BLIND), scene) == 1.0
+    silent = replace(DIALOGUE, turns=(), words=(), events=())
+    assert perception(blank(silent), silent) == 1.0
+    assert perception(render(DIALOGUE, BLIND), silent) == 0.0
+
+
 def test_the_order_of_rewards() -> None:
     honest_wrong = reward(HONEST, Q.choices, Q.answer_index, DIALOGUE)
     assert honest_wrong == pytest.approx(0.5)

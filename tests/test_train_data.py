@@ -42,6 +42,10 @@ def test_held_out_groups_are_never_trained_on(folder):
     assert held
     with pytest.raises(PaqaError, match="no rows to train on"):
         Rows(folder).trained_on(1.0)
+    train, held = Rows(folder).trained_on(1e-9)  # a share that falls on nobody: one group, so that a best can be told
+    assert len({r.item.group for r in held}) == 1
+    assert len(train) + len(held) == 24
+    assert Rows(folder).trained_on(0.0)[1] == []
 
 
 def test_an_epoch_is_every_row_once_and_another_order_each_time(folder):

@@ -16,11 +16,12 @@ from paqa import rationale  # noqa: E402
 from paqa.errors import PaqaError  # noqa: E402
 from paqa.export import export  # noqa: E402
 from paqa.prompt import Asked  # noqa: E402
-from paqa.train import benchmarks, evaluate  # noqa: E402
+from paqa.train import benchmarks, evaluate, model  # noqa: E402
 from paqa.train.benchmarks import Asking  # noqa: E402
 from paqa.train.cli import main  # noqa: E402
 from paqa.train.config import EvalConfig, PauseConfig  # noqa: E402
 from paqa.train.evaluate import Said, figures, heard, perceived  # noqa: E402
+from paqa.train.pause import Bounds  # noqa: E402
 from paqa.types import Event, Scene, Turn  # noqa: E402
 
 CHOICES = ("a dog barking", "a cat", "a bell", "rain")
@@ -69,7 +70,7 @@ def test_answers_are_scored_alike_by_score(there, tmp_path, capsys):
     assert "accuracy " in capsys.readouterr().out
     assert main(["score", str(there / "build"), str(tmp_path / "answers-audio.jsonl")]) == 0
     overall = capsys.readouterr().out.splitlines()[1].split()
-    assert overall[:3] == ["all", "8", "0.500"]  # the four rows of the train split have no answer here
+    assert overall[:3] == ["all", "4", "1.000"]  # the four rows of the train split were not asked
 
 
 def test_with_pause_and_without(there, tmp_path):
@@ -78,6 +79,28 @@ def test_with_pause_and_without(there, tmp_path):
     assert found["audio"]["pauses"] == 0.0
     assert found["audio+pause"]["pauses"] > 0.0
     assert found["audio"]["accuracy"] == 1.0
+
+
+def test_it_pauses_as_the_model_was_trained_to(there, tmp_path):
+    trained = PauseConfig(tokens=3, runs=1, window=4, warmup=4, tau_pause=0.5)
+    assert evaluate.waiting(PauseConfig(mode="always"), trained) == replace(trained, mode="always")
+    assert evaluate.waiting(PauseConfig(tokens=5), trained) == PauseConfig(tokens=5)
+    assert evaluate.waiting(PauseConfig(), None) == PauseConfig()
+    policy = model.load(str(there / "run" / "last"), "cpu")
+    policy.waits, policy.bounds = trained, Bounds(0.5)
+    policy.save(tmp_path / "saved")
+    again = model.load(str(tmp_path / "saved"), "cpu")
+    assert (again.waits, again.bounds) == (trained, Bounds(0.5))
+    many = replace(trained, tau_pause=900.0)  # said explicitly, against what the model knows
+    found = evaluate.run(
+        config(there, tmp_path / "out", model=str(tmp_path / "saved"), hearing=("audio",), pause=many, labels=False)
+    )
+    assert found["audio+pause"]["pauses"] == 1.0
+
+
+def test_an_empty_split_is_named(there, tmp_path):
+    with pytest.raises(PaqaError, match=r"nothing to ask in its split validation \(found test 4, train 4\)"):
+        evaluate.run(config(there, tmp_path, split="validation"))
 
 
 def test_clips_that_are_too_long_count_as_wrong(there, tmp_path, monkeypatch):

@@ -107,6 +107,11 @@ def test_long_clips_are_refused_never_cut():
         policy.hear(np.zeros(100, np.float32))
 
 
+def test_what_is_heard_holds_no_padding():
+    heard = tiny.policy().hear(tiny.sounds(0.3)[0])
+    assert heard.untyped_storage().nbytes() == heard.nbytes
+
+
 def test_text_cannot_forge_special_tokens():
     policy = tiny.policy()
     sound = policy.hear(tiny.sounds(0.5)[0])

@@ -156,6 +156,15 @@ def test_confidence_is_the_mean_over_the_window(policy, prompts):
     torch.testing.assert_close(done.lowest[row], expected.min(), atol=1e-4, rtol=1e-4)
 
 
+def test_confidence_does_not_depend_on_the_temperature(policy, prompts):
+    """The same bounds hold in training, which samples, and in evaluation, which does not."""
+    never = PauseConfig(mode="never", window=1, top=8, warmup=0)
+    first = [write(policy, prompts, never, temperature=t).confidence[:, 0] for t in (0.0, 0.5, 1.0, 2.0)]
+    assert not first[0].isnan().any()
+    for other in first[1:]:
+        torch.testing.assert_close(other, first[0])
+
+
 def test_bounds_are_calibrated_and_follow():
     config = PauseConfig(quantile=0.25, abort_quantile=0.01, momentum=0.5)
     first = Bounds.first(config).after(torch.tensor([4.0, math.nan, 1.0, 2.0, 3.0]), config)

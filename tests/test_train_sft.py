@@ -130,6 +130,9 @@ def test_pause_is_in_the_context_and_out_of_the_loss(there):
         first = int((ids == policy.pause_id).int().argmax())
         assert logp[first] <= logp[PAUSE.warmup : -1].kthvalue(PAUSE.runs * 2 * PAUSE.cooldown // 2).values
     assert sft.paused(policy, trees, rows.all[:4], 0, replace(always, pause_share=0.0)) == trees
+    never = replace(always, pause=replace(PAUSE, mode="never"))
+    assert sft.paused(policy, trees, rows.all[:4], 0, never) == trees
+    assert sft.lengths(policy, rows.all, never) == sft.lengths(policy, rows.all, replace(always, pause_share=0.0))
     policy.requires_grad_(True)
     policy.score(paused)[0].sum().backward()
     assert policy.pause.grad.abs().max() > 0
@@ -144,10 +147,55 @@ def test_a_run_goes_on_with_its_own_settings_only(there, tmp_path):
         sft.train(SftConfig(out=str(tmp_path)))
 
 
-def test_clips_that_are_too_long_are_refused(there, tmp_path, monkeypatch):
-    monkeypatch.setattr(Rows, "samples", lambda self, row: tiny.sounds(2.5)[0])
-    with pytest.raises(PaqaError, match=r"-train-0:0: 2.5 s is longer than the 2 s"):
-        sft.train(config(there, tmp_path, steps=1, pause_share=0.0, mix={}))
+def test_clips_that_are_too_long_are_refused(there, tmp_path):
+    """Before the first step, and those that are validated with as well."""
+    tiny.folder(tmp_path / "base", seconds=1)
+    items = [tiny.item("Bark"), tiny.item("Rain", "validation")]
+    long = [replace(i, scene=replace(i.scene, duration_ms=2500)) for i in items[1:]]
+    tiny.build(tmp_path / "build", items[:1] + long)
+    with pytest.raises(PaqaError, match=r"1 clips are longer than the 1 s .* \(rain-validation-0:0 lasts 2.5 s\)"):
+        sft.train(config(tmp_path, tmp_path / "run", steps=1))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_checkpoint_is_named(there, tmp_path):
+    sft.train(config(there, tmp_path, steps=2, validate_every=0))
+    (last,) = loop.checkpoints(tmp_path)
+    for name in ("trained.safetensors", "optimizer.pt", "rng.pt", "state.json"):
+        whole = (last / name).read_bytes()
+        for damaged in (whole[: len(whole) // 2], b""):
+            (last / name).write_bytes(damaged)
+            with pytest.raises(PaqaError, match=r"checkpoint-000002: not a whole checkpoint .* remove this folder"):
+                sft.train(config(there, tmp_path, steps=2, validate_every=0))
+        (last / name).write_bytes(whole)
+    state = json.loads((last / "state.json").read_text())
+    (last / "state.json").write_text(json.dumps(state | {"world": 2}))
+    with pytest.raises(PaqaError, match=r"was written by 2 processes and there are 1; start as many"):
+        sft.train(config(there, tmp_path, steps=2, validate_every=0))
+
+
+def test_a_damaged_model_is_named(there, tmp_path):
+    sft.train(config(there, tmp_path, steps=1, validate_every=0))
+    last = tmp_path / "last"
+    for name in (
+        "paqa.json",
+        "pause.safetensors",
+        "adapter-0/adapter_model.safetensors",
+        "adapter-0/adapter_config.json",
+    ):
+        whole = (last / name).read_bytes()
+        (last / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(PaqaError, match=r"last: not a whole trained model"):
+            model.load(str(last), "cpu")
+        (last / name).write_bytes(whole)
+    with pytest.raises(PaqaError, match=r"no model there .* there is .*last; expected a Hub id"):
+        model.load(str(tmp_path / "first"), "cpu")
+
+
+@pytest.mark.parametrize(("wish", "message"), [("gpu", "expected auto, cpu, cuda"), ("cuda:99", "try --device auto")])
+def test_a_device_that_is_not_there_is_named(there, wish, message):
+    with pytest.raises(PaqaError, match=message):
+        model.load(str(there / "base"), wish)
 
 
 def test_what_only_pauses_can_learn():

@@ -59,8 +59,8 @@ def read(config: EvalConfig) -> list[Asking]:
     root = Path(config.audio_root) if config.audio_root else path.parent
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PaqaError(f"{path}: {error.strerror}; expected the questions of {config.benchmark}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PaqaError(f"{path}: {error}; expected the questions of {config.benchmark}") from None
     try:
         rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(x) for x in text.splitlines() if x]
     except ValueError as error:
@@ -68,7 +68,9 @@ def read(config: EvalConfig) -> list[Asking]:
     return [_asking(row, f"{path}, row {i}", i, root) for i, row in enumerate(rows)]
 
 
-def _asking(row: dict[str, Any], where: str, number: int, root: Path) -> Asking:
+def _asking(row: Any, where: str, number: int, root: Path) -> Asking:
+    if not isinstance(row, dict):
+        raise PaqaError(f"{where}: found {type(row).__name__}; expected an object")
     lettered = [row[k] for k in ("choice_a", "choice_b", "choice_c", "choice_d") if row.get(k)]
     choices = tuple(str(c) for c in row.get("choices") or lettered)
     place = next((str(row[k]) for k in PATHS if row.get(k)), None)

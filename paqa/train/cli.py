@@ -89,6 +89,9 @@ def run_score(args: argparse.Namespace) -> None:
     items = [shard.item(row) for row in shard.rows(args.dir, columns)]
     if given is not None and not given.keys() & {i.id for i in items}:
         raise PaqaError(f"{args.completions}: no id of {args.dir} is in it; use the column id of its rows")
+    if given is not None:  # answers to one split are not counted as missing in the others
+        asked = {i.split for i in items if i.id in given}
+        items = [i for i in items if i.split in asked]
     texts = {i.id: i.rationale for i in items} if given is None else given
     print("\n".join(table([(i.task, score(i, texts.get(i.id, ""))) for i in items])))
     if missing := sum(i.id not in texts for i in items):
@@ -114,6 +117,8 @@ def run_stage(args: argparse.Namespace) -> None:
         from flows.server import environment
 
         os.environ.update(environment(Path(config.out).resolve().parent / ".paqa"))
+    if args.command in ("eval", "all") and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise PaqaError(f"{args.command} is for one process; under torchrun: sft and grpo")
     quiet_libraries()
     found = getattr(importlib.import_module(module), name)(config)
     if os.environ.get("RANK", "0") != "0":
@@ -122,7 +127,8 @@ def run_stage(args: argparse.Namespace) -> None:
         print("\n".join(importlib.import_module("paqa.train.evaluate").table(found)))
     else:
         print("  ".join(f"{k} {v:.4g}" for k, v in found.items()) or "nothing validated")
-        print(f"trained: {config.out}/best and {config.out}/last")
+        made = [str(folder) for name in ("best", "last") if (folder := Path(config.out) / name).is_dir()]
+        print(f"trained: {' and '.join(made)}")
 
 
 def quiet_libraries() -> None:

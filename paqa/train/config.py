@@ -48,9 +48,14 @@ class PauseConfig:
     quantile: Annotated[Share, "share of windows below tau_pause, where it is calibrated"] = 0.05
     abort_quantile: Annotated[Share, "share of windows below tau_abort, where calibrated; 0: never gives up"] = 0.0
     momentum: Annotated[Share, "of the calibrated bounds, from rollout to rollout"] = 0.9
-    keywords: Annotated[tuple[str, ...], "words (tone pitch noise) after which it pauses more readily"] = ()
+    keywords: Annotated[tuple[str, ...], "words (tone pitch noise) that raise a bound that is there"] = ()
     keyword_bonus: Annotated[NotNegative, "added to tau_pause after a keyword"] = 0.5
     keyword_reach: Annotated[Positive, "sampled tokens that a keyword counts for"] = 64
+
+    @property
+    def inserts(self) -> bool:
+        """Whether there may be any PAUSE."""
+        return self.mode in ("on", "always")
 
 
 OFF = PauseConfig(mode="off")
@@ -77,19 +82,19 @@ class TrainConfig(ModelConfig):
     rank: Annotated[Positive, "of the LoRA matrices on the language model"] = 32
     alpha: Annotated[Count, "scale of LoRA, times 1/rank"] = 64
     projector: Annotated[bool, "train the projector between encoder and language model as well"] = True
-    checkpointing: Annotated[bool, "recompute activations backward: less memory, a third more time"] = False
+    checkpointing: Annotated[bool, "recompute activations backward: a third more time, and 7 B parameters fit"] = True
     learning_rate: Annotated[NotNegative, "at its highest"] = 1e-4
     projector_rate: Annotated[NotNegative, "factor on the learning rate of the projector"] = 1.0
     warmup: Annotated[Count, "steps until the learning rate is at its highest"] = 10
     decay: Annotated[Literal["cosine", "constant"], "of the learning rate after its warm-up"] = "cosine"
     weight_decay: Annotated[NotNegative, "of AdamW"] = 0.0
     clip: Annotated[NotNegative, "largest norm of a gradient; 0: no limit"] = 1.0
-    steps: Annotated[Count, "updates; 0: as many as the epochs make"] = 0
+    steps: Annotated[Count, "steps; 0: as many as the epochs make"] = 0
     epochs: Annotated[NotNegative, "passes over the rows, where no steps are given"] = 1.0
     mix: Annotated[dict[str, NotNegative], "how often rows of a task are seen each epoch (default: once)"] = field(
         default_factory=dict
     )
-    tokens: Annotated[Positive, "tokens in a forward pass, prompts and completions"] = 8192
+    tokens: Annotated[Positive, "tokens in a forward pass; one prompt's completions are never split"] = 8192
     validation: Annotated[Share, "share of the train groups held out, where a build has no validation split"] = 0.05
     validation_rows: Annotated[Count, "rows of which loss or reward is validated"] = 64
     validate_every: Annotated[Count, "steps; 0: only at the end"] = 100
@@ -248,7 +253,10 @@ def remember(config: ModelConfig, folder: Path) -> None:
     now = json.loads(msgspec.json.encode(config))
     path = folder / FILE
     if path.exists():
-        then = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            then = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise PaqaError(f"{path}: {error}; expected a run's settings as JSON; choose another --out") from None
         free = ("out", "device", "quiet", "save_every", "keep", "tensorboard", "compile")
         changed = [k for k in now if k not in free and now[k] != then.get(k)]
         if changed:

@@ -73,13 +73,16 @@ class Rows:
     def trained_on(self, share: float) -> tuple[list[Row], list[Row]]:
         """Rows to train on and to validate with: the build's validation split, else a share of the train groups.
 
-        Raises PaqaError where nothing is left to train on.
+        Of several groups at least one is held out, unless the share is 0. Raises PaqaError where nothing is left to
+        train on.
         """
         train, held = self.split("train"), self.split("validation")
         if not held:
-            held = [row for row in train if draw("validation", row.item.group) < share]
-            out = {row.item.id for row in held}
-            train = [row for row in train if row.item.id not in out]
+            point = {row.item.group: draw("validation", row.item.group) for row in train}
+            limit = max(share, min(point.values())) if share and len(point) > 1 else share
+            out = {group for group, at in point.items() if at < share or at == limit}
+            held = [row for row in train if row.item.group in out]
+            train = [row for row in train if row.item.group not in out]
         if not train:
             raise PaqaError(f"{self.folder}: no rows to train on (all held out, or no train split); see paqa check")
         return train, held

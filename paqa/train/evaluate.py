@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from paqa import metrics, rationale
+from paqa.errors import PaqaError
 from paqa.prompt import Asked
 from paqa.questions.prose import normal
 from paqa.store import write_atomically
@@ -29,7 +30,7 @@ from paqa.train.benchmarks import Asking
 from paqa.train.config import OFF, EvalConfig, PauseConfig, need, remember
 from paqa.train.data import Rows, draw
 from paqa.train.model import Policy
-from paqa.train.pause import UNBOUND, Bounds
+from paqa.train.pause import Bounds
 from paqa.train.rollout import rollout
 from paqa.train.tree import Prompt, Tree
 from paqa.types import Event, Item, Scene, Word
@@ -57,23 +58,41 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     remember(config, out)
     policy = model.load(config.model, config.device, config.dtype, config.chunk)
     asked = of_build(config) if config.benchmark == "paqa" else benchmarks.read(config)
+    if not asked:
+        raise PaqaError(f"{config.data or config.questions}: nothing to ask{_instead(config)}")
     asked = sorted(asked, key=lambda a: draw("eval", a.asked.id))[: config.rows or None]
     found: dict[str, dict[str, float]] = {}
-    bounds = policy.bounds or Bounds.first(config.pause)
+    wish = waiting(config.pause, policy.waits)
+    bounds = Bounds.first(wish, policy.bounds)
     for hearing in config.hearing:
-        for pause in dict.fromkeys((replace(config.pause, mode="never") if config.pause != OFF else OFF, config.pause)):
+        for pause in (OFF,) if wish.mode == "off" else dict.fromkeys((replace(wish, mode="never"), wish)):
             name = hearing if pause.mode in ("off", "never") else f"{hearing}+pause"
             said, confidence = answer(policy, asked, hearing, pause, bounds, config)
-            if pause.mode == "never" and bounds == UNBOUND:
-                bounds = bounds.after(confidence, config.pause)
+            if pause.mode == "never":
+                bounds = bounds.filled(bounds.after(confidence, wish))
             found[name] = figures(asked, said)
             keep(out, name, asked, said)
             if hearing == "audio" and config.benchmark != "paqa":
                 benchmarks.write(config, out / f"{config.benchmark}-{name}.json", asked, [s.text for s in said])
+            write_atomically(out / FILE, json.dumps(found, indent=1).encode() + b"\n")
     if config.labels:
         found["labels"] = labels(policy, [a for a in asked if a.item], config)
-    write_atomically(out / FILE, json.dumps(found, indent=1).encode() + b"\n")
+        write_atomically(out / FILE, json.dumps(found, indent=1).encode() + b"\n")
     return found
+
+
+def waiting(wish: PauseConfig, trained: PauseConfig | None) -> PauseConfig:
+    """How to pause: as the model was trained to, where nothing but the mode is asked for."""
+    return replace(trained, mode=wish.mode) if trained and replace(wish, mode="off") == OFF else wish
+
+
+def _instead(config: EvalConfig) -> str:
+    """What could be asked of a build whose split is empty."""
+    if config.benchmark != "paqa":
+        return "; expected rows"
+    counts = Counter(row.item.split for row in Rows(Path(config.data)).all)
+    there = ", ".join(f"{name} {n}" for name, n in sorted(counts.items())) or "no rows"
+    return f" in its split {config.split} (found {there}); choose one with --split"
 
 
 def of_build(config: EvalConfig) -> list[Asking]:
@@ -100,7 +119,7 @@ def answer(
         answers = [Said("", cut=True)] * len(part)
         if can:
             began = time.perf_counter()
-            prompts = [policy.prompt(part[i].asked, policy.hear(heard[i])) for i in can]
+            prompts = [policy.prompt(part[i].asked, policy.hear(heard[i], part[i].asked.id)) for i in can]
             seeds = [int(draw(config.seed, part[i].asked.id) * 2**53) for i in can]
             most, heat = config.max_new, config.temperature
             done = rollout(policy, prompts, 1, seeds, most, heat, pause, bounds, config.compile)

@@ -45,6 +45,7 @@ def train(config: GrpoConfig, judge: Judge | None = None) -> Values:
     total = config.steps or max(1, stream.total(config.epochs) // ranks.world)
     trainer = Trainer(policy, config, total, ranks)
     policy.bounds = Bounds.of(trainer.state.bounds) if trainer.state.bounds else None
+    policy.waits = config.pause
     held = held[: config.validation_rows]
     told = judge or judged(config)
 

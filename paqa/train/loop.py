@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from paqa.errors import PaqaError
@@ -32,6 +34,7 @@ from paqa.train.model import Policy
 
 Values = dict[str, float]
 PREFIX = "checkpoint-"
+DAMAGE = (OSError, ValueError, LookupError, TypeError, RuntimeError, EOFError, UnpicklingError, SafetensorError)
 LINE = "{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]\n"
 
 
@@ -48,6 +51,8 @@ class Ranks:
         world = int(os.environ.get("WORLD_SIZE", "1"))
         if world == 1:
             return cls()
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # where NCCL sends what is gathered
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         return cls(torch.distributed.get_rank(), world)
@@ -81,6 +86,13 @@ def begin(config: TrainConfig) -> tuple[Ranks, Policy, Ears, list[Row], list[Row
     policy.train_lora(config.rank, config.alpha, config.projector, config.checkpointing)
     rows = Rows(Path(config.data))
     learnt, held = rows.trained_on(config.validation)
+    if far := [row for row in (*learnt, *held) if row.item.scene.duration_ms > policy.max_ms]:
+        first = f"{far[0].item.id} lasts {far[0].item.scene.duration_ms / 1000:.1f} s"
+        limit = f"{policy.max_ms / 1000:g} s"
+        raise PaqaError(
+            f"{config.data}: {len(far)} clips are longer than the {limit} that the encoder hears ({first}); "
+            f"build with audio.max_s = {policy.max_ms / 1000:g} or less"
+        )
     return ranks, policy, Ears(policy, rows), learnt, sorted(held, key=lambda row: draw("held", row.item.id))
 
 
@@ -94,6 +106,7 @@ class State:
     tokens: int = 0
     seen: Values = field(default_factory=dict)  # what the last validation measured
     bounds: list[float | None] | None = None  # of confidence, in GRPO; see pause.Bounds.plain
+    world: int = 1  # processes; a step's place in the data depends on their number
 
 
 class Trainer:
@@ -102,7 +115,7 @@ class Trainer:
     def __init__(self, policy: Policy, config: TrainConfig, total: int, ranks: Ranks):
         self.policy, self.config, self.total, self.ranks = policy, config, total, ranks
         self.out = Path(config.out)
-        self.state = State()
+        self.state = State(world=ranks.world)
         self.params = policy.trained()
         self.optimizer = _optimizer(policy, config)
         self.spent: dict[str, float] = defaultdict(float)
@@ -227,24 +240,38 @@ class Trainer:
 
     def _resume(self) -> None:
         """Go on from the newest checkpoint: weights, optimizer, position, randomness; later metrics are forgotten."""
-        from safetensors.torch import load_file
-
         metrics = self.out / "metrics.jsonl"
         if found := checkpoints(self.out):
-            stored = load_file(found[-1] / "trained.safetensors")
-            with torch.no_grad():
-                for name, p in self.params.items():
-                    p.copy_(stored[name])
-            self.optimizer.load_state_dict(torch.load(found[-1] / "optimizer.pt", weights_only=True))
-            _randomness(torch.load(found[-1] / "rng.pt", weights_only=True))
-            state = json.loads((found[-1] / "state.json").read_text(encoding="utf-8"))
-            self.state = State(**state)
+            try:
+                self._read(found[-1])
+            except DAMAGE as error:
+                reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+                where = f"{found[-1]}: not a whole checkpoint ({reason})"
+                raise PaqaError(f"{where}; remove this folder to go on from the one before, or from nothing") from None
+            if self.state.world != self.ranks.world:
+                counts = f"{self.state.world} processes and there are {self.ranks.world}"
+                raise PaqaError(f"{found[-1]}: was written by {counts}; start as many, or choose another --out")
             if not self.config.quiet and self.ranks.rank == 0:
                 print(f"going on after step {self.state.step} of {self.out}", file=sys.stderr)
+        steps = self.ranks.total({"step": self.state.step}, self.policy.device)["step"]
+        if steps != self.state.step * self.ranks.world:
+            raise PaqaError(f"{self.out}: not all processes see its checkpoints; expected a folder that all share")
         if self.ranks.rank == 0 and metrics.exists():
             lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
             kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.state.step]
             write_atomically(metrics, "".join(kept).encode())
+
+    def _read(self, folder: Path) -> None:
+        from safetensors.torch import load_file
+
+        stored = load_file(folder / "trained.safetensors")
+        with torch.no_grad():
+            for name, p in self.params.items():
+                p.copy_(stored[name])
+        plain: dict[str, Any] = {"map_location": "cpu", "weights_only": True}
+        self.optimizer.load_state_dict(torch.load(folder / "optimizer.pt", **plain))
+        _randomness(torch.load(folder / "rng.pt", **plain))
+        self.state = State(**json.loads((folder / "state.json").read_text(encoding="utf-8")))
 
 
 def checkpoints(out: Path) -> list[Path]:
@@ -276,9 +303,9 @@ def _optimizer(policy: Policy, config: TrainConfig) -> torch.optim.Optimizer:
 
 
 def _randomness(restored: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The state of torch's generators; with `restored`, set them to it."""
+    """The state of torch's generators, of all GPUs this process' own; with `restored`, set them to it."""
     if restored:
         torch.set_rng_state(restored["cpu"])
-        if torch.cuda.is_available() and restored["cuda"]:
-            torch.cuda.set_rng_state_all(restored["cuda"])
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+        if torch.cuda.is_available() and restored["cuda"] is not None:
+            torch.cuda.set_rng_state(restored["cuda"])
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None}

@@ -11,23 +11,27 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from paqa import prompt as prompts
 from paqa.errors import PaqaError
 from paqa.store import write_atomically
+from paqa.train.config import PauseConfig, parse
 from paqa.train.pause import Bounds
 from paqa.train.tree import Layout, Prompt, Tree, layout, visible
 
 PAUSE, AUDIO, TURN_END = "<PAUSE>", "<|AUDIO|>", "<|im_end|>"
 RATE = 16_000  # Hz, of everything that the encoder hears
 TRAINED = "paqa.json"  # in a trained folder: the base, and the adapters to merge into it in order
+Read = TypeVar("Read")
 TEXT_MODELS = ("llama", "qwen2")  # whose layers `rollout.step` knows
 LORA = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
@@ -39,7 +43,8 @@ class Policy(nn.Module):
         super().__init__()
         self.net, self.processor, self.base, self.chunk = net, processor, base, chunk
         self.merged: list[Path] = []  # adapters that are part of the weights by now
-        self.bounds: Bounds | None = None  # of confidence, as the last training left them (see pause.py)
+        self.bounds: Bounds | None = None  # of confidence, as the last GRPO left them (see pause.py)
+        self.waits: PauseConfig | None = None  # how that GRPO paused
         tokenizer = processor.tokenizer
         if PAUSE not in tokenizer.get_vocab():
             tokenizer.add_special_tokens({"extra_special_tokens": [PAUSE]})
@@ -111,7 +116,7 @@ class Policy(nn.Module):
         mel = found["input_features"].to(self.device, tower.conv1.weight.dtype)
         mask = torch.zeros(1, 1, 1, tower.config.max_source_positions, dtype=mel.dtype, device=mel.device)
         mask[..., frames:] = torch.finfo(mel.dtype).min
-        return tower(mel, attention_mask=mask).last_hidden_state[0, :rows]
+        return tower(mel, attention_mask=mask).last_hidden_state[0, :rows].clone()  # not the padding, which is longer
 
     def prompt(self, text: prompts.Asked, sound: Tensor) -> Prompt:
         """The chat prompt of a question over a heard clip."""
@@ -228,7 +233,8 @@ class Policy(nn.Module):
             self.net.save_pretrained(folder / names[-1])
         save_file({"pause": self.pause.detach().cpu().contiguous()}, folder / "pause.safetensors")
         self.processor.save_pretrained(folder)
-        about = {"base": self.base, "adapters": names, "bounds": self.bounds and self.bounds.plain()}
+        about: dict[str, Any] = {"base": self.base, "adapters": names}
+        about |= {"bounds": self.bounds and self.bounds.plain(), "pause": self.waits and asdict(self.waits)}
         write_atomically(folder / TRAINED, json.dumps(about, indent=1).encode() + b"\n")
 
 
@@ -240,11 +246,17 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def device_of(wish: str) -> torch.device:
-    """`auto` is the GPU where there is one."""
-    if wish != "auto":
-        return torch.device(wish)
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    return torch.device(f"cuda:{local}" if torch.cuda.is_available() else "cpu")
+    """`auto` is the GPU where there is one, `cuda` under torchrun this process' own. Raises PaqaError."""
+    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    if wish == "auto":
+        return torch.device(own if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(own if wish == "cuda" else wish)
+    except RuntimeError:
+        raise PaqaError(f"--device: found {wish!r}; expected auto, cpu, cuda or cuda:NUMBER") from None
+    if found.type == "cuda" and not (found.index or 0) < torch.cuda.device_count():
+        raise PaqaError(f"--device: found {wish!r}, but there are {torch.cuda.device_count()} GPUs; try --device auto")
+    return found
 
 
 def dtype_of(wish: str, device: torch.device) -> torch.dtype:
@@ -262,20 +274,37 @@ def load(source: str, device: str = "auto", dtype: str = "auto", chunk: int = 10
         policy = _base(source, source, where, dtype_of(dtype, where), chunk)
         policy.eval()
         return policy
+    about = _whole(source, lambda: json.loads(about_file.read_text(encoding="utf-8")))
+    base = _whole(source, lambda: str(about["base"]))
+    policy = _base(base, source, where, dtype_of(dtype, where), chunk)
+    _whole(source, lambda: _trained(policy, Path(source), about))
+    policy.eval()
+    return policy
+
+
+def _trained(policy: Policy, folder: Path, about: dict[str, Any]) -> None:
+    """Put on a base what a trained folder holds."""
     from peft import PeftModel
     from safetensors.torch import load_file
 
-    about = json.loads(about_file.read_text(encoding="utf-8"))
-    policy = _base(about["base"], source, where, dtype_of(dtype, where), chunk)
     for name in about["adapters"]:
-        policy.net = PeftModel.from_pretrained(policy.net, str(Path(source) / name)).merge_and_unload()
-        policy.merged.append(Path(source) / name)
+        policy.net = PeftModel.from_pretrained(policy.net, str(folder / name)).merge_and_unload()
+        policy.merged.append(folder / name)
     if known := about.get("bounds"):
         policy.bounds = Bounds.of(known)
+    if waits := about.get("pause"):
+        policy.waits = parse(waits, PauseConfig, str(folder / TRAINED))
     with torch.no_grad():
-        policy.pause.copy_(load_file(Path(source) / "pause.safetensors")["pause"])
-    policy.eval()
-    return policy
+        policy.pause.copy_(load_file(folder / "pause.safetensors")["pause"])
+
+
+def _whole(folder: str, read: Callable[[], Read]) -> Read:
+    """What reading a part of a trained folder gives. Raises PaqaError where it is not whole."""
+    try:
+        return read()
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise PaqaError(f"{folder}: not a whole trained model ({reason}); train it again, or take another") from None
 
 
 def _base(source: str, processor: str, device: torch.device, dtype: torch.dtype, chunk: int) -> Policy:
@@ -298,8 +327,11 @@ def _base(source: str, processor: str, device: torch.device, dtype: torch.dtype,
 def _found(load: Callable[[], Any], source: str) -> Any:
     try:
         return load()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0][:200]
+        last = Path(source).parent / "last"
+        there = f"; there is {last}" if last.is_dir() else ""
         raise PaqaError(
-            f"{source}: no model there ({reason}); expected a Hub id or a folder, e.g. of: paqa-train base --out DIR"
+            f"{source}: no model there ({reason}){there}; expected a Hub id or a folder, e.g. of: "
+            "paqa-train base --out DIR"
         ) from None

@@ -35,9 +35,16 @@ class Bounds:
         )
 
     @classmethod
-    def first(cls, config: PauseConfig) -> Bounds:
-        """What is fixed by the config; the rest waits for `after`."""
-        return cls(*(-math.inf if tau is None else tau for tau in (config.tau_pause, config.tau_abort)))
+    def first(cls, config: PauseConfig, known: Bounds | None = None) -> Bounds:
+        """What is fixed by the config, else what is known; the rest waits for `after`."""
+        old = known or cls()
+        fixed = ((config.tau_pause, old.pause), (config.tau_abort, old.abort))
+        return cls(*(before if tau is None else tau for tau, before in fixed))
+
+    def filled(self, other: Bounds) -> Bounds:
+        """These bounds, the missing ones from others."""
+        pairs = ((self.pause, other.pause), (self.abort, other.abort))
+        return Bounds(*(theirs if math.isinf(own) else own for own, theirs in pairs))
 
     def plain(self) -> list[float | None]:
         """As JSON has it, which knows no infinity: null is a bound that is not there yet."""

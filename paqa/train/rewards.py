@@ -136,7 +136,8 @@ def perception(completion: str, scene: Scene, open_ended: bool = False, evidence
     """How much of the scene the completion perceived: the mean of sounds, voices and words; 0.0 if it does not parse.
 
     Sounds: F1 of the sets of labels. Voices: half for the number of speakers, half for who said what. Words:
-    1 - min(1, WER). All is lost where a question that rests on speech alone is argued from the background.
+    1 - min(1, WER). What neither the scene nor the completion has is left out of the mean: nothing is earned by saying
+    nothing. All is lost where a question that rests on speech alone is argued from the background.
     """
     trace = _trace(completion, open_ended)
     if trace is None or not robust(trace, scene, evidence):
@@ -145,7 +146,9 @@ def perception(completion: str, scene: Scene, open_ended: bool = False, evidence
     count = float(len({q.speaker for q in trace.speakers}) == scene.speakers)
     voices = (count + attribution(trace.speakers, scene.turns)) / 2
     words = 1.0 - min(1.0, word_error_rate(scene.transcript, trace.asr))
-    return (sounds + voices + words) / 3
+    there = ((sounds, scene.events or trace.env), (voices, scene.turns or trace.speakers))
+    told = [share for share, claimed in (*there, (words, normal(scene.transcript) or normal(trace.asr))) if claimed]
+    return sum(told) / len(told) if told else 1.0
 
 
 def attribution(quotes: Sequence[Quote], turns: Sequence[Turn]) -> float:

@@ -94,7 +94,7 @@ def rollout(
     """
     began = time.perf_counter()
     rows, device = len(prompts) * group, policy.device
-    slots = max_new + (pause.runs * pause.tokens if pause.mode in ("on", "always") else 0)
+    slots = max_new + (pause.runs * pause.tokens if pause.inserts else 0)
     hidden, cache, position = _prefill(policy, prompts, group, slots)
     read = time.perf_counter()
     words = keyword_rows(pause.keywords, lambda t: policy.tokenizer(t, add_special_tokens=False)["input_ids"], device)
@@ -106,8 +106,10 @@ def rollout(
     never = torch.zeros_like(alive)
     step, used = compiled() if compile else decode, slots
     for t in range(slots):
-        logp = (policy.logits(hidden) / (temperature or 1.0)).log_softmax(-1)
-        wait, give_up, confidence = watch.decide(logp, alive) if watch else (never, never, noise[:, 0])
+        logits = policy.logits(hidden)
+        plain = logits.log_softmax(-1)  # confidence is the model's own, however it is sampled
+        logp = plain if temperature in (0.0, 1.0) else (logits / temperature).log_softmax(-1)
+        wait, give_up, confidence = watch.decide(plain, alive) if watch else (never, never, noise[:, 0])
         chosen = alive & ~wait & ~give_up
         token = _choose(logp, noise.gather(1, sampled.clamp(max=max_new - 1)[:, None]), temperature)
         token = torch.where(wait, policy.pause_id, torch.where(give_up, policy.end_id, token))

@@ -44,7 +44,7 @@ def train(config: SftConfig) -> Values:
 
 def lengths(policy: Policy, rows: Sequence[Row], config: SftConfig) -> list[int]:
     """Tokens of each row with its prompt, and the PAUSE it may get."""
-    extra = config.pause.runs * config.pause.tokens if config.pause_share and config.pause.mode != "off" else 0
+    extra = config.pause.runs * config.pause.tokens if config.pause_share and config.pause.inserts else 0
     found = []
     for row in rows:
         prompt = policy.prompt_ids(row.asked, audio_rows(row.item.scene.duration_ms))
@@ -74,7 +74,7 @@ def learn(trainer: Trainer, packs: Sequence[Sequence[Tree]]) -> Values:
 @torch.no_grad()
 def paused(policy: Policy, trees: Sequence[Tree], rows: Sequence[Row], epoch: int, config: SftConfig) -> list[Tree]:
     """The trees, a share of them with PAUSE before the words that the model as it is now finds least likely."""
-    if not config.pause_share or config.pause.mode == "off":
+    if not config.pause_share or not config.pause.inserts:
         return list(trees)
     seed, share = config.seed, config.pause_share
     chosen = [i for i, row in enumerate(rows) if draw(seed, epoch, "pause", row.item.id) < share]
