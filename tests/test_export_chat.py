@@ -127,7 +127,9 @@ def test_trl_takes_the_rows_for_conversations_and_rewards_them(built, items, tmp
         assert text["text"] == prompt(item)
         assert item.scene.transcript not in text["text"]
     batch = rows[:]
-    columns = {n: batch[n] for n in ("choices", "answer", "answer_index", "scene", "evidence", "id", "task")}
+    columns = {
+        n: batch[n] for n in ("choices", "answer", "answer_index", "scene", "evidence", "question", "id", "task")
+    }
     full = reward(completions=batch["completion"], prompts=batch["prompt"], **columns)
     assert full == pytest.approx([1.6] * len(rows))
     nothing = [[{"role": "assistant", "content": "I do not know."}]] * len(rows)

@@ -125,6 +125,18 @@ def test_saying_nothing_earns_nothing(kept: str) -> None:
     assert perception(render(DIALOGUE, BLIND), silent) == 0.0
 
 
+def test_an_echo_of_the_question_earns_nothing() -> None:
+    """What the question quotes was read; who heard all of it loses nothing by that."""
+    said = DIALOGUE.turns[0].text
+    asked = f'Who says "{said}"?'
+    turns = (Turn(0, 900, 1, said),)
+    echo = blank(DIALOGUE).split("<CAPTION>")[0] + render(Scene("e", 900, turns), BLIND).split("</PLANNING>")[1]
+    told = [perception(echo, DIALOGUE, question=q) for q in (asked, "Who speaks?")]
+    nobody = render(Scene("e", 900, (replace(turns[0], text="x"),)), BLIND)
+    assert told[0] <= perception(nobody, DIALOGUE) + 0.05 < told[1]
+    assert perception(GOOD, DIALOGUE, question=asked) == 1.0
+
+
 def test_the_order_of_rewards() -> None:
     honest_wrong = reward(HONEST, Q.choices, Q.answer_index, DIALOGUE)
     assert honest_wrong == pytest.approx(0.5)

@@ -35,7 +35,7 @@ def export(job: Job) -> None:
             told = [{"role": "assistant", "content": [{"type": "text", "text": item.rationale}]}]
             judged = {"choices": list(item.choices), "answer": item.answer, "answer_index": item.answer_index}
             known = {name: msgspec.json.encode(getattr(item, name)).decode() for name in ("scene", "evidence")}
-            about = {"reflected": item.reflected, "id": item.id, "task": item.task}
+            about = {"question": item.question, "reflected": item.reflected, "id": item.id, "task": item.task}
             add(item.split, {"prompt": asked, "completion": told, **judged, **known, **about})
 
 
@@ -46,12 +46,13 @@ def reward(
     answer_index: Sequence[int | None],
     scene: Sequence[str],
     evidence: Sequence[str],
+    question: Sequence[str],
     **_: Any,
 ) -> list[float]:
     """`paqa.train.rewards.reward` as TRL calls a reward function: lists of columns, one value a completion."""
     from paqa.train import rewards
 
-    judged = zip(completions, choices, answer, answer_index, scene, evidence, strict=True)
+    judged = zip(completions, choices, answer, answer_index, scene, evidence, question, strict=True)
     return [
         rewards.reward(
             _text(said),
@@ -60,8 +61,9 @@ def reward(
             msgspec.json.decode(known, type=Scene),
             answer=right,
             evidence=msgspec.json.decode(rests_on, type=list[Evidence]),
+            question=asked,
         )
-        for said, offered, right, index, known, rests_on in judged
+        for said, offered, right, index, known, rests_on, asked in judged
     ]
 
 

@@ -64,8 +64,9 @@ def completions(path: Path) -> dict[str, str]:
 
 def score(item: Item, completion: str) -> tuple[float, ...]:
     """The terms of one completion, and their weighted sum; its length, which only a tokenizer knows, left out."""
+    i = item
     found = rewards.terms(
-        completion, item.choices, item.answer_index, item.scene, answer=item.answer, evidence=item.evidence
+        completion, i.choices, i.answer_index, i.scene, answer=i.answer, evidence=i.evidence, question=i.question
     )
     return tuple(found[term] for term in TERMS)
 

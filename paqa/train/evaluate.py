@@ -187,7 +187,9 @@ def perceived(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
     letters = metrics.pooled(metrics.Misheard, (metrics.misheard_letters(t, h) for t, h in scenes))
     events = metrics.f1(metrics.pooled(metrics.Hits, (metrics.class_hits(t, h) for t, h in scenes)))
     counted = [_voices(text) == item.scene.speakers for item, text in rows]
-    score = [rewards.perception(text, item.scene, not item.choices, item.evidence) for item, text in rows]
+    score = [
+        rewards.perception(text, item.scene, not item.choices, item.evidence, item.question) for item, text in rows
+    ]
     rates = {"wer": metrics.ratio(words.errors, words.words), "cer": metrics.ratio(letters.errors, letters.words)}
     means = {"speaker_count": sum(counted) / len(rows), "perception": sum(score) / len(rows)}
     return {k: v for k, v in (rates | {"event_f1": events}).items() if v is not None} | means

@@ -64,7 +64,8 @@ def judged(config: GrpoConfig) -> Judge:
 
     def judge(row: Row, text: str, tokens: int) -> Terms:
         i = row.item
-        return rewards.terms(text, i.choices, i.answer_index, i.scene, config.reward, i.answer, i.evidence, tokens)
+        told = (i.answer, i.evidence, tokens, i.question)
+        return rewards.terms(text, i.choices, i.answer_index, i.scene, config.reward, *told)
 
     return judge
 

@@ -53,9 +53,10 @@ def reward(
     answer: str = "",
     evidence: Sequence[Evidence] = (),
     tokens: int | None = None,
+    question: str = "",
 ) -> float:
     """The weighted sum of all `terms`; 0 for anything that goes on after its last answer."""
-    return terms(completion, choices, answer_index, scene, weights, answer, evidence, tokens)["reward"]
+    return terms(completion, choices, answer_index, scene, weights, answer, evidence, tokens, question)["reward"]
 
 
 def terms(
@@ -67,18 +68,20 @@ def terms(
     answer: str = "",
     evidence: Sequence[Evidence] = (),
     tokens: int | None = None,
+    question: str = "",
 ) -> dict[str, float]:
     """Every term in [0, 1] by name, and their weighted sum as `reward`.
 
     An open-ended row has no choices and no `answer_index`; its `answer` counts. `evidence` is what the row's question
-    rests on; `tokens` is the completion's length, and None leaves the length out.
+    rests on; `tokens` is the completion's length, and None leaves the length out. Words that `question` quotes were
+    read, not heard, and earn nothing.
     """
     form = answer_index is None
     right = accuracy(completion, choices, answer_index, answer)
     found = {
         "accuracy": right,
         "format": format_score(completion, form),
-        "perception": perception(completion, scene, form, evidence),
+        "perception": perception(completion, scene, form, evidence, question),
         "alignment": right and alignment(completion, form),
         "length": 0.0 if tokens is None else right * length(tokens, weights),
     }
@@ -132,31 +135,37 @@ def format_score(completion: str, open_ended: bool = False) -> float:
     return 0.5 * kept / len(places) if _has_content(completion) else 0.0
 
 
-def perception(completion: str, scene: Scene, open_ended: bool = False, evidence: Sequence[Evidence] = ()) -> float:
+def perception(
+    completion: str, scene: Scene, open_ended: bool = False, evidence: Sequence[Evidence] = (), question: str = ""
+) -> float:
     """How much of the scene the completion perceived: the mean of sounds, voices and words; 0.0 if it does not parse.
 
     Sounds: F1 of the sets of labels. Voices: half for the number of speakers, half for who said what. Words:
-    1 - min(1, WER). What neither the scene nor the completion has is left out of the mean: nothing is earned by saying
-    nothing. All is lost where a question that rests on speech alone is argued from the background.
+    1 - min(1, WER). What neither the scene nor the completion has is left out of the mean, and what `question` quotes
+    out of the words: nothing is earned by saying nothing, or by an echo. All is lost where a question that rests on
+    speech alone is argued from the background.
     """
     trace = _trace(completion, open_ended)
     if trace is None or not robust(trace, scene, evidence):
         return 0.0
+    read = [normal(quote) for quote in _QUOTED.findall(question)]
     sounds = f1({normal(s.label) for s in trace.env}, {normal(e.label) for e in scene.events})
     count = float(len({q.speaker for q in trace.speakers}) == scene.speakers)
-    voices = (count + attribution(trace.speakers, scene.turns)) / 2
-    words = 1.0 - min(1.0, word_error_rate(scene.transcript, trace.asr))
-    there = ((sounds, scene.events or trace.env), (voices, scene.turns or trace.speakers))
-    told = [share for share, claimed in (*there, (words, normal(scene.transcript) or normal(trace.asr))) if claimed]
-    return sum(told) / len(told) if told else 1.0
+    voices = (count + attribution(trace.speakers, scene.turns, read)) / 2
+    expected, found = _unread(scene.transcript, read), _unread(trace.asr, read)
+    words = 1.0 - min(1.0, word_error_rate(expected, found))
+    told = ((sounds, scene.events or trace.env), (voices, scene.turns or trace.speakers), (words, expected or found))
+    shares = [share for share, there in told if there]
+    return sum(shares) / len(shares) if shares else 1.0
 
 
-def attribution(quotes: Sequence[Quote], turns: Sequence[Turn]) -> float:
+def attribution(quotes: Sequence[Quote], turns: Sequence[Turn], read: Sequence[str] = ()) -> float:
     """1 - min(1, WER) of the words given to each speaker, pooled over the speakers by number; 1.0 where nobody speaks.
 
-    The numbers are part of the claim (order of first appearance), so voices are never matched afterwards.
+    The numbers are part of the claim (order of first appearance), so voices are never matched afterwards. Phrases that
+    were `read` do not count.
     """
-    expected, found = _by_speaker(turns), _by_speaker(quotes)
+    expected, found = _by_speaker(turns, read), _by_speaker(quotes, read)
     edits = sum(Levenshtein.distance(expected[k], found[k]) for k in expected.keys() | found.keys())
     return 1.0 - min(1.0, edits / max(1, sum(map(len, expected.values()))))
 
@@ -209,11 +218,19 @@ def word_error_rate(reference: str, hypothesis: str) -> float:
     return Levenshtein.distance(expected, found) / max(1, len(expected))
 
 
-def _by_speaker(said: Sequence[Quote] | Sequence[Turn]) -> dict[int, list[str]]:
+def _by_speaker(said: Sequence[Quote] | Sequence[Turn], read: Sequence[str]) -> dict[int, list[str]]:
     words: dict[int, list[str]] = defaultdict(list)
     for one in said:
-        words[one.speaker] += normal(one.text).split()
+        words[one.speaker] += _unread(one.text, read).split()
     return words
+
+
+def _unread(text: str, read: Sequence[str]) -> str:
+    """A text's words without phrases that were read."""
+    words = f" {normal(text)} "
+    for phrase in read:
+        words = words.replace(f" {phrase} ", " ")
+    return words.strip()
 
 
 def _trace(completion: str, open_ended: bool) -> Trace | None:
