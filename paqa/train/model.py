@@ -217,7 +217,9 @@ class Policy(nn.Module):
         for p in self.trained().values():
             p.data = p.data.float()
         if checkpointing:
-            self.text.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            named = ("activation_checkpointing_enable", "gradient_checkpointing_enable")  # newer, older
+            enable = next(getattr(self.text, name) for name in named if hasattr(self.text, name))
+            enable({"use_reentrant": False})
 
     def save(self, folder: Path) -> None:
         """The trained folder: adapter, PAUSE row, processor, and what it is to be put on. Replaces nothing."""
