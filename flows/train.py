@@ -62,10 +62,16 @@ def train(config: AllConfig) -> Figures:
         asked = replace(asked, pause=paused if name == "grpo" else OFF)
         told = run(f"eval-{name}", partial(evaluate.run, asked))
         found |= {f"{name} {condition}": column for condition, column in told.items()}
-    keys = dict.fromkeys(key for column in found.values() for key in column)
-    rows = [{"": key} | {n: c.get(key) for n, c in found.items()} for key in keys]
-    create_table_artifact(key="eval", table=rows, description="The same questions before and after each stage")
+    create_table_artifact(
+        key="eval", table=side_by_side(found), description="The same questions before and after each stage"
+    )
     return found
+
+
+def side_by_side(found: Figures) -> list[dict[str, Any]]:
+    """The figures as rows, a column for each model; the UI hides a column without a name."""
+    keys = dict.fromkeys(key for column in found.values() for key in column)
+    return [{"figure": key} | {n: round(c[key], 4) if key in c else None for n, c in found.items()} for key in keys]
 
 
 def launch(config: AllConfig) -> Figures:

@@ -8,7 +8,16 @@ import train_tiny as tiny
 torch = pytest.importorskip("torch")
 pytest.importorskip("prefect")
 
+from flows.train import side_by_side  # noqa: E402
 from paqa.train.cli import main  # noqa: E402
+
+
+def test_figures_are_labelled_and_none_is_lost():
+    rows = side_by_side({"base": {"accuracy": 0.123456}, "labels": {"map": 1.0}})
+    assert rows == [
+        {"figure": "accuracy", "base": 0.1235, "labels": None},
+        {"figure": "map", "base": None, "labels": 1.0},
+    ]
 
 
 def test_all_stages_in_a_row(tmp_path, capsys):
