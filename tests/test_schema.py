@@ -1,5 +1,7 @@
 """schemas/ equals the types, and violations are said in words."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,10 @@ def test_a_violation_names_place_found_and_expected(change, words):
 
 def test_a_good_recipe_has_no_problems():
     assert list(problems("recipe", GOOD)) == []
+
+
+def test_schemas_do_not_depend_on_what_was_imported_before():
+    """Of two equal annotations (a limit of 0 and of 0.0) typing keeps the one that came first."""
+    code = "import paqa.train.config; from paqa.schema import KINDS, text; print(*map(text, sorted(KINDS)), sep='')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "".join(text(kind) for kind in sorted(KINDS)) + "\n"

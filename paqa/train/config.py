@@ -24,7 +24,7 @@ Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Bound = Annotated[float, Meta(ge=-1000.0, le=1000.0)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-NotNegative = Annotated[float, Meta(ge=0.0)]
+NotNegative = Annotated[float, Meta(ge=0)]  # as the recipe writes it: typing keeps one of two that are equal
 PauseMode = Literal["off", "never", "on", "always"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 Hearing = Literal["audio", "silence", "shuffled"]
