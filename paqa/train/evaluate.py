@@ -74,7 +74,7 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
             keep(out, name, asked, said)
             if hearing == "audio" and config.benchmark != "paqa":
                 benchmarks.write(config, out / f"{config.benchmark}-{name}.json", asked, [s.text for s in said])
-            write_atomically(out / FILE, json.dumps(found, indent=1).encode() + b"\n")
+    write_atomically(out / FILE, json.dumps(found, indent=1).encode() + b"\n")  # labels may yet fail
     if config.labels:
         found["labels"] = labels(policy, [a for a in asked if a.item], config)
         write_atomically(out / FILE, json.dumps(found, indent=1).encode() + b"\n")

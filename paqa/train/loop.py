@@ -88,10 +88,9 @@ def begin(config: TrainConfig) -> tuple[Ranks, Policy, Ears, list[Row], list[Row
     learnt, held = rows.trained_on(config.validation)
     if far := [row for row in (*learnt, *held) if row.item.scene.duration_ms > policy.max_ms]:
         first = f"{far[0].item.id} lasts {far[0].item.scene.duration_ms / 1000:.1f} s"
-        limit = f"{policy.max_ms / 1000:g} s"
         raise PaqaError(
-            f"{config.data}: {len(far)} clips are longer than the {limit} that the encoder hears ({first}); "
-            f"build with audio.max_s = {policy.max_ms / 1000:g} or less"
+            f"{config.data}: {len(far)} rows are about more than the {policy.max_ms / 1000:g} s that the encoder hears "
+            f"({first}); build with audio.max_clip_ms = {policy.max_ms} or less"
         )
     return ranks, policy, Ears(policy, rows), learnt, sorted(held, key=lambda row: draw("held", row.item.id))
 

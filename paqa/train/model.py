@@ -105,7 +105,7 @@ class Policy(nn.Module):
         if len(samples) > extractor.n_samples:
             raise PaqaError(
                 f"{name}: {len(samples) / RATE:.1f} s is longer than the {self.max_ms / 1000:g} s that the encoder "
-                "hears; build with audio.max_s = 30 or less"
+                f"hears; build with audio.max_clip_ms = {self.max_ms} or less"
             )
         found = extractor(
             samples, sampling_rate=RATE, padding="max_length", return_attention_mask=True, return_tensors="pt"
