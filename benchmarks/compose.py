@@ -127,7 +127,9 @@ def held(clips: list[Clip], done: Composed, copies: int, config: Recipe) -> None
 
 
 def _copy(item: Item, n: int) -> Item:
-    return replace(item, id=f"{item.id}~{n}", clip_id=f"{item.clip_id}~{n}", group=f"{item.group}~{n}")
+    return replace(
+        item, id=f"{item.id}~{n}", clip_id=f"{item.clip_id}~{n}", groups=tuple(f"{g}~{n}" for g in item.groups)
+    )
 
 
 def memory() -> float:

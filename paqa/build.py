@@ -145,8 +145,8 @@ def _clips(recording: Recording, pieces: Sequence[Piece], source: SourceConfig, 
             corpus=source.name,
             source=recording.source,
             license=recording.license,
-            group=recording.group,
-            split=side(recording.group, recipe.split, recipe.seed),
+            groups=recording.groups,
+            split=side(recording.groups[0], recipe.split, recipe.seed),
             answers=recording.answers if truth else "heard",
             offset_ms=piece.start_ms,
             truth=sources.window_truth(truth, name, piece.start_ms, end_ms) if truth else None,
@@ -253,7 +253,7 @@ def render_mixtures(batch: Sequence[mix.Mixture], clips: Mapping[str, Clip], rec
 
 
 def _mixed_clip(mixture: mix.Mixture, clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Clip:
-    used = [(c.sha256, c.truth, c.voice, c.group) for c in (clips[p.clip_id] for p in mixture.placements)]
+    used = [(c.sha256, c.truth, c.voice, c.groups) for c in (clips[p.clip_id] for p in mixture.placements)]
     where = key("mix", MIXING, mixture, used)
     known: Mixed | None = store.get_json(where, Mixed) if store.has(where, ".json") else None
     if known and all(store.has(sha, ".flac") for sha in (known.sha256, known.reference_sha256)):
@@ -272,7 +272,7 @@ def _mixed_clip(mixture: mix.Mixture, clips: Mapping[str, Clip], recipe: Recipe,
         corpus=mixture.id.rpartition("-")[0],
         source=mixture.source,
         license=mixture.license,
-        group=mixture.group,
+        groups=mixture.groups,
         split=mixture.split,
         answers=mixture.answers,
         truth=mixed.truth,

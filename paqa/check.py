@@ -123,7 +123,7 @@ def _row(row: dict[str, Any], found: Checked) -> Iterator[str]:
     found.tasks[item.task] += 1
     found.positions[len(item.choices), item.answer_index] += 1
     found.reflected.update([item.reflection.partition(":")[0]] if item.reflection else [])
-    for group in item.group.split("+"):
+    for group in item.groups:
         found.sides[f"group {group!r}"].add(item.split)
     yield from _audio(audio.get("bytes"), item, found)
     yield from _lineage(item, found.samples.get(hashlib.sha256(audio.get("bytes") or b"").hexdigest()), found.license)

@@ -191,7 +191,7 @@ def _row(
         audio_dependence=None,
         source=clip.source,
         license=clip.license,
-        group=clip.group,
+        groups=clip.groups,
         split=clip.split,
         answers_from="truth" if told else clip.answers,
         heard_by=heard.heard_by,

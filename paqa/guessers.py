@@ -42,7 +42,7 @@ class Text:
 
     id: str
     clip_id: str
-    group: str
+    groups: tuple[str, ...]
     template: str
     question: str
     choices: tuple[str, ...]
@@ -101,9 +101,10 @@ def _folds(rows: Sequence[Text], draw: str = "") -> np.ndarray:
     """The fold of each row, by digest of its group; by clip where one group holds more than half of the rows."""
     import numpy as np
 
-    sizes = Counter(row.group for row in rows)
+    sizes = Counter(row.groups for row in rows)
     grouped = bool(sizes) and 2 * max(sizes.values()) <= len(rows)
-    return np.array([_digest(draw + (row.group if grouped else row.clip_id)) % FOLDS for row in rows], dtype=int)
+    names = ["+".join(row.groups) if grouped else row.clip_id for row in rows]
+    return np.array([_digest(draw + name) % FOLDS for name in names], dtype=int)
 
 
 def _digest(text: str) -> int:

@@ -24,7 +24,7 @@ from paqa.recipe import AudioConfig, MixConfig, SplitConfig
 from paqa.sources import MOSTLY, Said, in_order, numbered
 from paqa.spans import Interval
 from paqa.split import by_share
-from paqa.types import AnswersFrom, Audio, Clip, Event, Scene, Split
+from paqa.types import AnswersFrom, Audio, Clip, Event, Groups, Scene, Split
 
 GRID_MS = 10
 LEAD_MS = (200, 1000)  # silence before the first turn
@@ -67,7 +67,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Mixture:
-    """A planned scene. `group` names all its material, `snr_db` is None where speech or background is absent."""
+    """A planned scene. `groups` are those of its material; `snr_db` is None where speech or background is missing."""
 
     id: str
     split: Split
@@ -76,7 +76,7 @@ class Mixture:
     length_ms: int
     source: str
     license: str
-    group: str
+    groups: Groups
     answers: AnswersFrom
 
 
@@ -166,7 +166,7 @@ def _materials(
 
 def _voice(clip: Clip) -> str:
     """Who speaks in an utterance; a group may hold several voices (a session, a voice and what was made from it)."""
-    return clip.voice or clip.group
+    return clip.voice or "+".join(clip.groups)
 
 
 def _material(config: MixConfig, clips: Sequence[Clip], room: int) -> _Material:
@@ -237,7 +237,7 @@ def _draw(request: _Request, name: str, rng: random.Random, material: _Material)
         length_ms=length,
         source="; ".join(sorted({clip.source for clip in clips})),
         license="; ".join(sorted({clip.license for clip in clips})),
-        group="+".join(sorted({clip.group for clip in clips})),
+        groups=tuple(sorted({group for clip in clips for group in clip.groups})),
         answers=config.answers,
     )
 

@@ -111,7 +111,7 @@ def permitted(folder: Path, items: Sequence[Item], wanted: str | None) -> None:
             f"names, e.g. {name} ({why}); see all with: paqa check {folder}; then build again, which leaves them out"
         )
     for item in items:
-        named = (item.id, item.clip_id, item.source, item.group, *(o.uri for o in item.origins))
+        named = (item.id, item.clip_id, item.source, *item.groups, *(o.uri for o in item.origins))
         if path := next(filter(portable.is_local, named), None):
             raise PaqaError(
                 f"{folder}: {item.id} names a path of this machine, {path}; expected one relative to its source; "

@@ -238,12 +238,15 @@ def files(folder: Path) -> list[Path]:
 def built(folder: Path) -> list[Path]:
     """The shards of a build; PaqaError also where they hold no scenes, as those of `paqa import` do."""
     found = files(folder)
-    if "scene" not in open_shard(found[0]).schema_arrow.names:
+    columns = open_shard(found[0]).schema_arrow.names
+    if "scene" not in columns:
         raise PaqaError(
             f"{folder}: its rows have no scene (paqa import made them), so nothing says when what is heard; to ask "
             "their questions of what is heard, name the JSONL in a source of type questions (paqa init writes a "
             "recipe) and run: paqa build RECIPE.toml"
         )
+    if "groups" not in columns:
+        raise PaqaError(f"{folder}: has no column `groups`, so an earlier paqa made it; run: paqa build again")
     return found
 
 

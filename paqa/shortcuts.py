@@ -107,7 +107,7 @@ class Scored:
 def texts(items: Iterable[Item]) -> list[Text]:
     """The multiple-choice rows of a build, in order of id; open-ended rows have nothing to choose from."""
     rows = (
-        Text(i.id, i.clip_id, i.group, i.template, i.question, i.choices, i.answer_index)
+        Text(i.id, i.clip_id, i.groups, i.template, i.question, i.choices, i.answer_index)
         for i in items
         if i.answer_index is not None and len(i.choices) > 1
     )

@@ -47,7 +47,7 @@ def by_share(point: float, config: SplitConfig) -> Split:
 
 def names(clip: Clip, config: SplitConfig) -> list[Name]:
     """Everything about a clip that must be on one side only; files and speakers are known by their source."""
-    found: list[Name] = [("group", group) for group in clip.group.split("+")]
+    found: list[Name] = [("group", group) for group in clip.groups]
     if not clip.uri.startswith("mix:"):
         found.append(("file", clip.corpus, clip.uri))
     if clip.voice and config.speakers:

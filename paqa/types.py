@@ -20,6 +20,7 @@ Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
 SpeakerNumber = Annotated[int, Meta(ge=1, description="speakers are numbered by first appearance")]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Identifier = Annotated[str, Meta(min_length=1, max_length=200)]
+Groups = Annotated[tuple[str, ...], Meta(min_length=1)]
 Split = Literal["train", "validation", "test"]
 Stem = Literal["mix", "speech", "background"]
 Stage = Literal["separate", "diarize", "tag", "transcribe"]
@@ -204,17 +205,17 @@ class GivenQuestion:
 class Recording:
     """What a source yields: one file to listen to, before it has been opened.
 
-    `uri` is a path or `package:NAME/FILE` (a file inside an installed Python package). `group` names what must never
-    be split between train and test (the recording, the speakers); `voice` names the speaker of an utterance, for
-    mixing, and `author` whom the licence wants named. Truth and given questions, where the source has them, are about
-    the whole file.
+    `uri` is a path or `package:NAME/FILE` (a file inside an installed Python package). `groups` name what must never
+    be split between train and test (the recording, the speakers); the first decides the side. `voice` names the
+    speaker of an utterance, for mixing, and `author` whom the licence wants named. Truth and given questions, where
+    the source has them, are about the whole file.
     """
 
     id: Identifier
     uri: str
     source: str
     license: str
-    group: str
+    groups: Groups
     answers: AnswersFrom = "heard"
     truth: Scene | None = None
     voice: str | None = None
@@ -262,7 +263,7 @@ class Clip:
     corpus: str
     source: str
     license: str
-    group: str
+    groups: Groups
     split: Split
     answers: AnswersFrom = "heard"
     offset_ms: Ms = 0
@@ -315,7 +316,7 @@ class Item:
     audio_dependence: float | None
     source: str
     license: str
-    group: str
+    groups: Groups
     split: Split
     answers_from: AnswersFrom
     heard_by: tuple[HeardBy, ...]

@@ -63,7 +63,7 @@ def rows(clip, config):
                 answer=question.answer, answer_index=question.answer_index, task=question.task,
                 template=question.template, rationale=text, scene=clip.truth, evidence=question.evidence,
                 reflected=told is not None, reflection=told.origin if told else None, audio_dependence=None,
-                source=clip.source, license=clip.license, group=clip.group, split=clip.split, answers_from="truth",
+                source=clip.source, license=clip.license, groups=clip.groups, split=clip.split, answers_from="truth",
                 heard_by=HEARD_BY, key=key("item", clip.sha256, question.id, text), difficulty=0.3,
                 origins=(whole,), paqa_version=__version__,
             )
@@ -92,8 +92,8 @@ def make(folder, clips=9, per_clip=4, seconds=10.0, max_mb=1, name="made", licen
         store[digest(audio)] = flac(audio)
         clip = Clip(
             id=label, uri=f"{label}.wav", sha256=digest(audio), duration_ms=audio.duration_ms, rate=RATE, corpus="mix",
-            source="made up", license=license, group=label, split="test" if i % 3 == 0 else "train", answers="truth",
-            truth=scene(label, seconds),
+            source="made up", license=license, groups=(label,), split="test" if i % 3 == 0 else "train",
+            answers="truth", truth=scene(label, seconds),
         )  # fmt: skip
         made.append(clip)
         items += rows(clip, config)

@@ -53,7 +53,7 @@ def clip(name, store, seed=0, first=0.0, **changes):
     samples[0, 0] = first
     audio = Audio(quantize(samples), RATE)
     store.put(digest(audio), ".flac", flac(audio))
-    made = Clip(name, f"{name}.wav", digest(audio), 1000, RATE, "c", "s", "CC0-1.0", name, "train")
+    made = Clip(name, f"{name}.wav", digest(audio), 1000, RATE, "c", "s", "CC0-1.0", (name,), "train")
     return replace(made, **changes)
 
 

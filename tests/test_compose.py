@@ -38,7 +38,7 @@ def heard(recipe: Recipe, store: Store, **changes: object) -> Clip:
     samples = np.random.default_rng(0).normal(0, 0.1, (1, 4 * RATE)).astype(np.float32)
     audio = Audio(quantize(samples), RATE)
     store.put(digest(audio), ".flac", flac(audio))
-    made = Clip("c", "c.wav", digest(audio), 4000, RATE, "meld", "MELD", "GPL-3.0", "g", "train")
+    made = Clip("c", "c.wav", digest(audio), 4000, RATE, "meld", "MELD", "GPL-3.0", ("g",), "train")
     clip = replace(made, **changes)  # type: ignore[arg-type]
     separation, *nodes = hear.hearings(recipe)
     store.put(hear.heard_key(clip, separation, separation), ".flac", flac(Audio(quantize(samples / 2), RATE)))

@@ -108,7 +108,7 @@ def clip(n: int, corpus: str = "s", meaning: str | None = "") -> Clip:
     text = f"meaning {n}" if meaning == "" else meaning
     truth = Scene(f"c{n}", 900, turns=(Turn(0, 900, 1, "x", None, text),), translated_to="en")
     split = "test" if n % 4 == 0 else "train"
-    return Clip(f"c{n}", "u", f"{n:064x}", 900, 16000, corpus, corpus, "CC0-1.0", f"g{n}", split, truth=truth)
+    return Clip(f"c{n}", "u", f"{n:064x}", 900, 16000, corpus, corpus, "CC0-1.0", (f"g{n}",), split, truth=truth)
 
 
 def test_translations_come_from_other_clips_of_the_same_source_and_side() -> None:

@@ -21,7 +21,7 @@ FACTS = [
 
 def rows(copies: int = 1) -> list[Text]:
     return [
-        Text(f"r{n}-{i}", f"c{n}-{i}", f"g{n}-{i}", "fact", question, choices, at)
+        Text(f"r{n}-{i}", f"c{n}-{i}", (f"g{n}-{i}",), "fact", question, choices, at)
         for n in range(copies)
         for i, (question, choices, at) in enumerate(FACTS)
     ]

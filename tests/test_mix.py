@@ -27,7 +27,9 @@ RATE = 16000
 
 def clip(name: str, duration_ms: int, group: str, split: Split, truth: Scene) -> Clip:
     sha = hashlib.sha256(name.encode()).hexdigest()
-    return Clip(name, name, sha, duration_ms, RATE, "corpus", "src " + group[0], "CC0-1.0", group, split, truth=truth)
+    return Clip(
+        name, name, sha, duration_ms, RATE, "corpus", "src " + group[0], "CC0-1.0", (group,), split, truth=truth
+    )
 
 
 def utterance(name: str, duration_ms: int, group: str, split: Split) -> Clip:
@@ -87,8 +89,8 @@ def test_any_plan(
     for mixture in planned:
         check_scene(mixture, config, clips)
         if talk and max(said) < (AUDIO.max_clip_ms - 1600) // 5 - 900:
-            groups = {c.group for c in speech if c.split == mixture.split}
-            spoken = {clips[p.clip_id].group for p in mixture.placements if p.kind == "speech"}
+            groups = {c.groups for c in speech if c.split == mixture.split}
+            spoken = {clips[p.clip_id].groups for p in mixture.placements if p.kind == "speech"}
             assert len(spoken) >= min(config.speakers[0], len(groups))
     assert plan_if_enough(config, speech[::-1], sounds[::-1], seed) == planned
     more = plan_if_enough(replace(config, scenes=config.scenes + 5), speech, sounds, seed)
@@ -115,7 +117,7 @@ def check_scene(mixture: mix.Mixture, config: MixConfig, clips: dict[str, Clip])
     sounds = [p for p in mixture.placements if p.kind == "sound"]
     assert bool(turns) == bool(config.speech)
     assert len({p.clip_id for p in turns}) == len(turns) <= max(config.turns[1], config.speakers[1])
-    assert len({clips[p.clip_id].group for p in turns}) <= config.speakers[1]
+    assert len({clips[p.clip_id].groups for p in turns}) <= config.speakers[1]
     for a, b in combinations(turns, 2):
         assert spans.overlap(span[a], span[b]) <= 0.6 * min(clips[a.clip_id].duration_ms, clips[b.clip_id].duration_ms)
     for a, b in zip(turns, turns[2:], strict=False):
@@ -251,8 +253,8 @@ def check_energy(audio: Audio, active: list[spans.Interval]) -> None:
 def check_truth(scene: Scene, mixture: mix.Mixture, clips: dict[str, Clip]) -> None:
     placed = [p for p in mixture.placements if p.kind == "speech"]
     assert [t.text for t in scene.turns] == [f"words of {p.clip_id}" for p in placed]
-    groups = list(dict.fromkeys(clips[p.clip_id].group for p in placed))
-    assert [t.speaker for t in scene.turns] == [groups.index(clips[p.clip_id].group) + 1 for p in placed]
+    groups = list(dict.fromkeys(clips[p.clip_id].groups for p in placed))
+    assert [t.speaker for t in scene.turns] == [groups.index(clips[p.clip_id].groups) + 1 for p in placed]
     assert len(scene.events) == sum(p.kind == "sound" for p in mixture.placements)
 
 

@@ -25,7 +25,7 @@ def sound(seed, seconds=2.0):
 
 
 def clip(name, audio, split="train"):
-    return Clip(name, f"{name}.wav", digest(audio), audio.duration_ms, RATE, "c", "src", "CC0-1.0", name, split)
+    return Clip(name, f"{name}.wav", digest(audio), audio.duration_ms, RATE, "c", "src", "CC0-1.0", (name,), split)
 
 
 def item(clip, n):
@@ -35,7 +35,7 @@ def item(clip, n):
     row = Item(
         f"{clip.id}:t:{n}", clip.id, "What?", ("a", "b"), "b", 1, "sounds", "t", "<THINK>", scene,
         (Evidence("turn", 0),),
-        False, None, None, clip.source, clip.license, clip.group, clip.split, "truth",
+        False, None, None, clip.source, clip.license, clip.groups, clip.split, "truth",
         (HeardBy("tag", "yamnet", "1"),), "0" * 64,
     )  # fmt: skip
     return replace(row, key=key(row))

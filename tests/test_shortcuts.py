@@ -22,7 +22,13 @@ SPEAKERS = ["Speaker 1", "Speaker 2", "Speaker 3", "Speaker 4"]
 
 def row(i: int, template: str, question: str, answer: str, wrong: list[str], at: int) -> Text:
     return Text(
-        f"c{i // 4:05d}:{template}:{i:06d}", f"c{i // 4}", f"g{i // 4}", template, question, _put(answer, wrong, at), at
+        f"c{i // 4:05d}:{template}:{i:06d}",
+        f"c{i // 4}",
+        (f"g{i // 4}",),
+        template,
+        question,
+        _put(answer, wrong, at),
+        at,
     )
 
 
@@ -110,11 +116,11 @@ def test_no_group_is_on_both_sides_of_a_fold() -> None:
     rows = fair(200)
     folds = guessers._folds(rows)
     assert len(set(folds.tolist())) == guessers.FOLDS
-    by_group: dict[str, set[int]] = {}
+    by_group: dict[tuple[str, ...], set[int]] = {}
     for one, fold in zip(rows, folds.tolist(), strict=True):
-        by_group.setdefault(one.group, set()).add(fold)
+        by_group.setdefault(one.groups, set()).add(fold)
     assert all(len(found) == 1 for found in by_group.values())
-    one_speaker = [replace(one, group="same") for one in rows]
+    one_speaker = [replace(one, groups=("same",)) for one in rows]
     assert len(set(guessers._folds(one_speaker).tolist())) == guessers.FOLDS  # then clips are kept together
 
 
@@ -139,7 +145,7 @@ def test_a_memorised_clip_does_not_help() -> None:
 )
 def test_any_text_can_be_tried(drawn: list[tuple[str, list[str], int]]) -> None:
     rows = [
-        Text(f"r{i}", f"c{i}", f"g{i % 3}", "t", question, tuple(choices), at % len(choices))
+        Text(f"r{i}", f"c{i}", (f"g{i % 3}",), "t", question, tuple(choices), at % len(choices))
         for i, (question, choices, at) in enumerate(drawn)
     ]
     found = shortcuts.measure(rows, 3.0)
@@ -162,7 +168,7 @@ def item(name: str, choices: tuple[str, ...] = ("a", "b"), **more: object) -> It
     given = {
         "id": name, "clip_id": "c", "question": "?", "choices": choices, "answer": "a", "answer_index": 0,
         "task": "t", "template": "t", "rationale": "r", "scene": Scene("c", 1000), "evidence": (), "reflected": False,
-        "audio_dependence": None, "source": "s", "license": "l", "group": "g", "split": "train",
+        "audio_dependence": None, "source": "s", "license": "l", "groups": ["g"], "split": "train",
         "answers_from": "truth", "heard_by": (), "key": "0" * 64,
     }  # fmt: skip
     return Item(**(known | given | more))

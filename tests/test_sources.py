@@ -51,7 +51,7 @@ def test_folder_is_recursive_and_sorted(tmp_path: Path) -> None:
     assert [r.id for r in found] == ["a.mp3", "a.wav", "b.wav", "deep/er/c.FLAC"]
     first = found[0]
     assert isinstance(first, Recording)
-    assert (first.uri, first.group, first.source, first.license) == ("a.mp3", "a.mp3", "here", "CC0-1.0")
+    assert (first.uri, first.groups, first.source, first.license) == ("a.mp3", ("a.mp3",), "here", "CC0-1.0")
     assert locate("deep/er/c.FLAC", tmp_path).is_file()
 
 
@@ -164,9 +164,14 @@ def test_root(tmp_path: Path) -> None:
     assert root(SourceConfig("s", "jsonl", "deep/list.jsonl"), tmp_path) == tmp_path / "deep"
 
 
+def test_groups_are_one_name_or_a_list(tmp_path: Path) -> None:
+    given = [("t+01:00", ("t+01:00",)), (["g", "h", "g"], ("g", "h")), ([], ("r",)), ("", ("r",)), (None, ("r",))]
+    assert [row(tmp_path, group=one).groups for one, _ in given] == [groups for _, groups in given]
+
+
 def test_whole_file_turn(tmp_path: Path) -> None:
     found = row(tmp_path, text="Good morning.", speaker="anna", language="en", topic="t", synthetic=True, source="S")
-    assert (found.group, found.voice, found.source, found.license) == ("anna", "anna", "S (synthetic)", "unknown")
+    assert (found.groups, found.voice, found.source, found.license) == (("anna",), "anna", "S (synthetic)", "unknown")
     assert found.truth is not None
     closed = close_truth(found.truth, 2340)
     assert closed.turns == (Turn(0, 2340, 1, "Good morning."),)
@@ -178,7 +183,7 @@ def test_turns_and_events(tmp_path: Path) -> None:
              {"start_ms": 100, "end_ms": 700, "speaker": "z", "text": "one"}]  # fmt: skip
     events = [{"label": "Bark", "mid": "/m/05tny_", "start_ms": 0, "end_ms": 9000}]
     found = row(tmp_path, turns=turns, events=events, group="g", license="MIT")
-    assert (found.group, found.license) == ("g", "MIT")
+    assert (found.groups, found.license) == (("g",), "MIT")
     assert found.truth is not None
     closed = close_truth(found.truth, 1400)
     assert closed.turns == (Turn(100, 700, 1, "one"), Turn(900, 1400, 2, "two"))

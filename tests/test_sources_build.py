@@ -117,7 +117,7 @@ def test_a_cut_recording_loses_its_questions(tmp_path: Path) -> None:
     source = SourceConfig("qa", "questions", "list.jsonl")
     recipe = Recipe("r", (source,), audio=AudioConfig(max_clip_ms=1500), folder=str(tmp_path))
     asked = (GivenQuestion("q1", "t", "Why?", ("a", "b"), 0), GivenQuestion("q2", "t", "Who?", ("a", "b"), 1))
-    recording = Recording("long", "long.wav", "qa", "MIT", "long", questions=asked)
+    recording = Recording("long", "long.wav", "qa", "MIT", ("long",), questions=asked)
     cut = walk.ingest([recording], source, recipe, Store(tmp_path / "store"))
     assert [clip.questions for clip in cut.clips] == [(), ()]
     assert [(row.id, row.reason) for row in cut.quarantined] == [

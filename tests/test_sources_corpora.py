@@ -56,7 +56,7 @@ def test_meld(meld: Path) -> None:
     assert [r.id for r in found] == ["dev/dia0_utt0", "train/dia0_utt0", "train/dia0_utt1"]
     assert [r.uri.split("/")[0] for r in found] == ["dev", "train", "train"]
     assert found[1].uri.endswith("dia0_utt0.wav")
-    assert [r.group for r in found] == ["set-dev-dia0", "set-train-dia0", "set-train-dia0"]
+    assert [r.groups for r in found] == [("set-dev-dia0",), ("set-train-dia0",), ("set-train-dia0",)]
     assert [r.voice for r in found] == ["Ross", "Monica", "Waiter of set-train-dia0"]
     assert found[1].truth is not None
     truth = close_truth(found[1].truth, 900)
@@ -115,8 +115,8 @@ def covost(tmp_path: Path) -> Path:
 def test_covost2_as_its_script_writes_it(covost: Path) -> None:
     (covost / "covost_v2.de_en.train.tsv").write_text(COVOST)
     found, lost = read(covost, "covost2", params={"languages": "de_en", "splits": ["train"]})
-    assert [(r.id, r.group, r.voice, r.license) for r in found] == [
-        ("a.mp3", "c1", "c1", "CC0-1.0"), ("b.mp3", "c2", "c2", "CC0-1.0"),
+    assert [(r.id, r.groups, r.voice, r.license) for r in found] == [
+        ("a.mp3", ("c1",), "c1", "CC0-1.0"), ("b.mp3", ("c2",), "c2", "CC0-1.0"),
     ]  # fmt: skip
     truth = found[0].truth
     assert truth is not None
@@ -185,7 +185,7 @@ def test_musan(musan: Path) -> None:
     assert lost == {"noise-sound-bible-0000": ("no_license", (
         "sound-bible/LICENSE does not name noise-sound-bible-0000; "
         "set `license` of the source in the recipe to use it all the same"))}  # fmt: skip
-    assert [r.group for r in found[:3]] == ["set-Ann", "set-Bob", "music-rfm-0000"]
+    assert [r.groups for r in found[:3]] == [("set-Ann",), ("set-Bob",), ("music-rfm-0000",)]
     assert [r.truth is None for r in found] == [False] * 3 + [True] * 3
     assert found[0].truth is not None
     assert close_truth(found[0].truth, 5000).events == (Event(0, 5000, "Music", "/m/04rlf"),)
@@ -238,11 +238,11 @@ def fsd50k(tmp_path: Path) -> Path:
 
 def test_fsd50k(fsd50k: Path) -> None:
     found, lost = read(fsd50k, "fsd50k")
-    assert [(r.id, r.license, r.group) for r in found] == [
-        ("64760", "CC-BY-3.0", "set-al"),
-        ("16399", "LicenseRef-CC-Sampling-Plus-1.0", "set-al"),
-        ("500", "CC0-1.0", "set-bo"),
-        ("600", "unknown", "set-600"),
+    assert [(r.id, r.license, r.groups) for r in found] == [
+        ("64760", "CC-BY-3.0", ("set-al",)),
+        ("16399", "LicenseRef-CC-Sampling-Plus-1.0", ("set-al",)),
+        ("500", "CC0-1.0", ("set-bo",)),
+        ("600", "unknown", ("set-600",)),
     ]
     labels = [[e.label for e in close_truth(r.truth, 400).events] for r in found if r.truth]
     assert labels == [["Acoustic guitar"], ["Bark", "Toilet flush"], ["Bark"], ["Bark"]]

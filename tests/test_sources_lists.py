@@ -160,7 +160,7 @@ def test_references(tmp_path: Path) -> None:
     assert truth.words == (
         Word(100, 300, "hello", 1, 0.9), Word(650, 750, "hi", 2), Word(1010, 1060, "late"),
     )  # fmt: skip
-    assert [r.group for r in found] == ["ann", "ann", "cat", "wav/e.flac"]
+    assert [r.groups for r in found] == [("ann",), ("ann",), ("cat",), ("wav/e.flac",)]
     assert [r.voice for r in found] == [None, "bob", "cat", None]
     assert by_name["wav/e.flac"].truth is not None
     assert by_name["wav/e.flac"].truth.turns == ()
@@ -169,7 +169,7 @@ def test_references(tmp_path: Path) -> None:
     }  # fmt: skip
     assert "wav/d.rttm, line 1" in lost["wav/d.rttm"][1]
     apart, _ = read(tmp_path, "references", params={"speakers": "recording"})
-    assert [r.group for r in apart] == [r.id for r in apart]
+    assert [r.groups for r in apart] == [(r.id,) for r in apart]
     assert {r.voice for r in apart} == {None}
 
 
@@ -212,7 +212,9 @@ def lhotse(tmp_path: Path) -> Path:
 def test_lhotse_recordings_and_supervisions(lhotse: Path) -> None:
     found, lost = read(lhotse, "lhotse")
     assert not lost
-    assert [(r.id, r.group, r.voice) for r in found] == [("a", "ann", None), ("b", "ann", "bob"), ("c", "c", None)]
+    assert [(r.id, r.groups, r.voice) for r in found] == [
+        ("a", ("ann",), None), ("b", ("ann",), "bob"), ("c", ("c",), None),
+    ]  # fmt: skip
     truth = found[0].truth
     assert truth is not None
     assert truth.turns == (Turn(500, 1500, 1, "Hello there.", "joy"), Turn(1600, 1900, 2, "Hi."))
@@ -293,9 +295,9 @@ def test_hub_dataset_of_speech(dataset: Path, changes: dict[str, Any]) -> None:
     config = SourceConfig("set", "hub", "here", license="MIT", params=SPEECH | changes)
     rows = list(recordings(config, dataset))
     found = [row for row in rows if isinstance(row, Recording)]
-    assert [(r.id, r.voice, r.group, r.license) for r in found] == [
-        ("train-0000000", "p", "p", "CC0-1.0"), ("train-0000001", "q", "q", "CC-BY-4.0"),
-        ("train-0000003", "p", "p", "MIT"),
+    assert [(r.id, r.voice, r.groups, r.license) for r in found] == [
+        ("train-0000000", "p", ("p",), "CC0-1.0"), ("train-0000001", "q", ("q",), "CC-BY-4.0"),
+        ("train-0000003", "p", ("p",), "MIT"),
     ]  # fmt: skip
     assert found[0].truth is not None
     assert found[0].truth.turns == (Turn(0, 0, 1, "Eins.", "anger", "One."),)

@@ -49,10 +49,13 @@ def test_extremes() -> None:
 # --- leaks
 
 
-def clip(name: str, group: str, uri: str = "", voice: str | None = None, sha: str = "", corpus: str = "s") -> Clip:
+def clip(
+    name: str, groups: str | tuple[str, ...], uri: str = "", voice: str | None = None, sha: str = "", corpus: str = "s"
+) -> Clip:
+    groups = (groups,) if isinstance(groups, str) else groups
     return Clip(
-        name, uri or f"{name}.wav", sha or f"sha of {name}", 1000, 16000, corpus, "", "", group,
-        side(group, SHARES, 0), voice=voice,
+        name, uri or f"{name}.wav", sha or f"sha of {name}", 1000, 16000, corpus, "", "", groups,
+        side(groups[0], SHARES, 0), voice=voice,
     )  # fmt: skip
 
 
@@ -86,10 +89,17 @@ def test_a_speaker_under_two_groups() -> None:
 
 
 def test_a_group_of_several() -> None:
-    both = f"{TRAIN}+{TEST}"
-    assert side(both, SHARES, 0) == "train"
+    both = (TRAIN, TEST)
+    assert clip("c", both).split == "train"
     assert gone([clip("a", TEST), clip("b", TRAIN), clip("c", both)]) == ["c"]
     assert gone([clip("b", TRAIN), clip("c", both)]) == []
+
+
+def test_a_group_is_never_cut_at_a_plus() -> None:
+    """Calls named after their time: all of them are in the zone "+01:00", and have nothing in common."""
+    calls = [f"2026-11-29T09:{minute:02d}:00+01:00" for minute in range(28)]
+    assert {side(call, SHARES, 0) for call in calls} == {"test", "validation", "train"}
+    assert gone([clip(call, call) for call in calls]) == []
 
 
 def test_a_copy_ties_its_whole_recording_and_speaker() -> None:
@@ -138,7 +148,7 @@ def collections(draw: st.DrawFn) -> tuple[list[Clip], list[Match]]:
     small = st.integers(0, 5)
     clips = [
         clip(
-            f"c{i}", "+".join(f"g{draw(small)}" for _ in range(draw(st.integers(1, 2)))), f"f{draw(small)}",
+            f"c{i}", tuple(f"g{draw(small)}" for _ in range(draw(st.integers(1, 2)))), f"f{draw(small)}",
             draw(st.sampled_from([None, "anna", "ben", "carl"])), f"s{draw(st.integers(0, 9))}",
             draw(st.sampled_from("xy")),
         )

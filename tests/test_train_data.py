@@ -37,13 +37,13 @@ def test_rows_are_those_of_the_shards(folder):
 
 def test_held_out_groups_are_never_trained_on(folder):
     train, held = Rows(folder).trained_on(0.3)
-    assert {r.item.group for r in train}.isdisjoint(r.item.group for r in held)
+    assert {r.item.groups for r in train}.isdisjoint(r.item.groups for r in held)
     assert len(train) + len(held) == 24
     assert held
     with pytest.raises(PaqaError, match="no rows to train on"):
         Rows(folder).trained_on(1.0)
     train, held = Rows(folder).trained_on(1e-9)  # a share that falls on nobody: one group, so that a best can be told
-    assert len({r.item.group for r in held}) == 1
+    assert len({r.item.groups for r in held}) == 1
     assert len(train) + len(held) == 24
     assert Rows(folder).trained_on(0.0)[1] == []
 

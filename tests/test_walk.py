@@ -51,7 +51,7 @@ def test_rows_are_ordered_by_id_within_a_shard(built):
 def test_no_material_is_on_two_sides(built):
     sides = {}
     for row in pq.read_table(built.out / "clips.parquet").to_pylist():
-        for group in row["group"].split("+"):
+        for group in row["groups"]:
             assert sides.setdefault(group, row["split"]) == row["split"]
 
 

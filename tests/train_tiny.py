@@ -48,7 +48,7 @@ def item(label: str, split: str = "train", number: int = 0, task: str = "sounds"
     )
     text = render(scene, asked)
     fields = {"reflected": False, "reflection": None, "audio_dependence": 1.0, "source": "tiny", "license": "CC0-1.0"}
-    fields |= {"group": clip, "split": split, "answers_from": "truth", "heard_by": (), "key": "0" * 64}
+    fields |= {"groups": (clip,), "split": split, "answers_from": "truth", "heard_by": (), "key": "0" * 64}
     told = {"question": asked.text, "choices": choices, "answer": asked.answer, "answer_index": answer, "task": task}
     return Item(
         id=asked.id, clip_id=clip, template="what", rationale=text, scene=scene, evidence=evidence, **told, **fields

@@ -22,7 +22,7 @@ __all__ = ["AUDIO", "SPLITS", "export"]
 
 AUDIO = "flac"
 MAX_BYTES = 500_000_000  # of a tar
-SHARED = ("clip_id", "scene", "source", "license", "group", "split", "answers_from", "heard_by")
+SHARED = ("clip_id", "scene", "source", "license", "groups", "split", "answers_from", "heard_by")
 
 
 def export(job: Job) -> None:

@@ -297,6 +297,12 @@ def linked(speakers: Mapping[str, Iterable[str]]) -> dict[str, str]:
     return {recording: find(names[0]) if names else recording for recording, names in known.items()}
 
 
+def groups_of(given: object) -> tuple[str, ...]:
+    """The groups that a row names, in order and once each: one value, or a list of them; () where it names none."""
+    several = given if isinstance(given, (list, tuple)) else [given]
+    return tuple(dict.fromkeys(str(one) for one in several if one not in (None, "")))
+
+
 def in_order(events: Iterable[Event]) -> tuple[Event, ...]:
     """Events in order of start."""
     return tuple(sorted(events, key=lambda event: (event.start_ms, event.end_ms, event.label)))

@@ -100,7 +100,7 @@ def _recording(config: SourceConfig, row: tables.Row, folder: Path, params: Para
         uri=uri,
         source=config.name,
         license=LICENSE if config.license == "unknown" else config.license,
-        group=speaker,
+        groups=(speaker,),
         truth=replace(scene, clip_id=name, turns=(turn,)),
         voice=speaker,
     )

@@ -63,7 +63,7 @@ def _recording(config: SourceConfig, folder: Path, path: str) -> Recording | Qua
         return quarantined(name, Rejected("bad_name", detail), path)
     except Rejected as error:
         return quarantined(name, error, path)
-    return Recording(name, path, config.name, config.license, group=name, answers=config.answers)
+    return Recording(name, path, config.name, config.license, groups=(name,), answers=config.answers)
 
 
 def safe_id(path: str) -> str:

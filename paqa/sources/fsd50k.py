@@ -105,7 +105,7 @@ def _recording(
         uri=uri,
         source=config.name,
         license=spdx(license) or license or config.license,
-        group=f"{config.name}-{uploader}" if uploader else f"{config.name}-{name}",
+        groups=(f"{config.name}-{uploader or name}",),
         truth=Scene(name, 0, events=events),
         author=uploader,
     )

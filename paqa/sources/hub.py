@@ -18,7 +18,7 @@ from typing import Any
 from paqa import portable
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig
-from paqa.sources import WHOLE_FILE, parameters, quarantined
+from paqa.sources import WHOLE_FILE, groups_of, parameters, quarantined
 from paqa.sources.choices import given
 from paqa.sources.folder import EXTENSIONS, safe_id
 from paqa.types import GivenQuestion, Quarantined, Recording, Scene, Turn
@@ -53,7 +53,7 @@ class Params:
     choices: str | None = None
     answer: str | None = None
     task: str = "given"
-    group: str | None = None  # the speaker, else the recording
+    group: str | None = None  # one name or a list of them; the speaker, else the recording
     license: str | None = None
 
 
@@ -167,7 +167,7 @@ def _recording(
         uri=uri,
         source=config.name,
         license=value("license") or config.license,
-        group=value("group") or speaker or name,
+        groups=groups_of(row.get(params.group or "")) or (speaker or name,),
         truth=Scene(name, 0, (turn,), **codes) if labelled else None,  # type: ignore[arg-type]
         voice=speaker,
         questions=_questions(params, row, name) if params.question else (),

@@ -14,7 +14,7 @@ import msgspec
 
 from paqa.errors import Rejected
 from paqa.recipe import SourceConfig
-from paqa.sources import WHOLE_FILE, Said, in_order, lines, locate, numbered, quarantined, transcripts
+from paqa.sources import WHOLE_FILE, Said, groups_of, in_order, lines, locate, numbered, quarantined, transcripts
 from paqa.sources.transcripts import rttm_line, stm_line
 from paqa.types import Event, Identifier, Ms, Quarantined, Recording, Scene
 
@@ -46,17 +46,18 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """One line. `path` is relative to the list's folder, or `package:NAME/FILE`, as are `rttm` and `stm`.
 
     Who speaks comes in one form at most: `text` + `speaker` (the whole file is one turn), `turns`, or `rttm` and/or
-    `stm`; `events` may join any of them. `group` is by default the speaker beside `text`, else the id. Answers
-    come from truth only where both who speaks and `events` are given (an empty list says that there is none): what a
-    row does not mention may still be heard. `emotion` and `translation` (in the language `translated_to`) belong to
-    `text`. `synthetic` speech or sound is marked in the recording's source: "NAME (synthetic)".
+    `stm`; `events` may join any of them. `group` is one name or a list of them, of which the first decides the split;
+    by default the speaker beside `text`, else the id. Answers come from truth only where both who speaks and `events`
+    are given (an empty list says that there is none): what a row does not mention may still be heard. `emotion` and
+    `translation` (in the language `translated_to`) belong to `text`. `synthetic` speech or sound is marked in the
+    recording's source: "NAME (synthetic)".
     """
 
     id: Identifier
     path: str
     license: str | None = None
     source: str | None = None
-    group: str | None = None
+    group: str | tuple[str, ...] | None = None
     language: str | None = None
     topic: str | None = None
     synthetic: bool = False
@@ -138,7 +139,7 @@ def _recording(config: SourceConfig, row: Row, folder: Path) -> Recording:
         uri=row.path,
         source=f"{source} (synthetic)" if row.synthetic and "synthetic" not in source else source,
         license=row.license or config.license,
-        group=row.group or row.speaker or row.id,
+        groups=groups_of(row.group) or (row.speaker or row.id,),
         answers=config.answers if whole else "heard",
         truth=truth,
         voice=row.speaker,

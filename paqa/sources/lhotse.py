@@ -107,7 +107,7 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
             continue
         voice = next(iter(names[name])) if len(names[name]) == 1 and groups else None
         group = groups.get(name, name)
-        yield Recording(safe_id(name), uri, config.name, config.license, group=group, truth=scene, voice=voice)
+        yield Recording(safe_id(name), uri, config.name, config.license, groups=(group,), truth=scene, voice=voice)
 
 
 def _folder(config: SourceConfig, folder: Path, known: dict[str, _Known]) -> Iterator[Quarantined]:

@@ -88,7 +88,7 @@ def _recording(config: SourceConfig, part: str, row: tables.Row, clips: dict[Key
         uri=uri,
         source=config.name,
         license=config.license,
-        group=group,
+        groups=(group,),
         truth=Scene(name, 0, turns=(turn,), language="en"),
         voice=speaker if speaker in LEADS else f"{speaker} of {group}",
     )

@@ -97,7 +97,7 @@ def _recording(config: SourceConfig, part: str, path: Path, folder: Path, texts:
         uri=uri,
         source=f"{config.name} {path.parent.name}",
         license=license,
-        group=f"{config.name}-{artist[0]}" if artist else path.stem,
+        groups=(f"{config.name}-{artist[0]}" if artist else path.stem,),
         truth=Scene(path.stem, 0, events=(event,)) if part == "music" else None,
         author=artist[0].replace("_", " ") if artist else "",
     )

@@ -79,7 +79,7 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
         asked.setdefault(uri, _Asked(where=where)).questions.append(question)
     for uri, about in asked.items():
         name = safe_id(uri)
-        yield Recording(name, uri, config.name, config.license, group=name, questions=tuple(about.questions))
+        yield Recording(name, uri, config.name, config.license, groups=(name,), questions=tuple(about.questions))
 
 
 def _rows(config: SourceConfig, path: Path) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:

@@ -83,7 +83,7 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
             yield quarantined(name, Rejected("no_reference", detail), uri)
             continue
         yield Recording(
-            name, uri, config.name, config.license, group=groups.get(uri, name), truth=scenes[uri],
+            name, uri, config.name, config.license, groups=(groups.get(uri, name),), truth=scenes[uri],
             voice=_voice(uri, known, groups),
         )  # fmt: skip
     for name in sorted(known.names() - {PurePosixPath(uri).stem for uri in audio}):

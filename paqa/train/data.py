@@ -78,11 +78,11 @@ class Rows:
         """
         train, held = self.split("train"), self.split("validation")
         if not held:
-            point = {row.item.group: draw("validation", row.item.group) for row in train}
+            point = {row.item.groups: draw("validation", row.item.groups) for row in train}
             limit = max(share, min(point.values())) if share and len(point) > 1 else share
             out = {group for group, at in point.items() if at < share or at == limit}
-            held = [row for row in train if row.item.group in out]
-            train = [row for row in train if row.item.group not in out]
+            held = [row for row in train if row.item.groups in out]
+            train = [row for row in train if row.item.groups not in out]
         if not train:
             raise PaqaError(f"{self.folder}: no rows to train on (all held out, or no train split); see paqa check")
         return train, held
