@@ -1,10 +1,13 @@
 """What several tests share: the demo corpus, builds through the real command line, a poisoned engine runtime."""
 
+import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +78,11 @@ class Built:
         return json.loads((self.out / "build.json").read_text())
 
     @property
+    def store(self) -> Path:
+        """What its engines heard, for builds that need not hear it again."""
+        return self.out.parent / ".paqa" / "store"
+
+    @property
     def shards(self) -> dict[str, bytes]:
         return {p.name: p.read_bytes() for p in sorted((self.out / "data").glob("*.parquet"))}
 
@@ -103,22 +111,45 @@ def build(recipe, out, *args, **options):
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory):
-    """A recipe over the demo corpus with two recordings of its own."""
-    folder = tmp_path_factory.mktemp("corpus")
-    (folder / "demo").symlink_to(CORPUS)
-    recordings = folder / "recordings"
-    recordings.mkdir()
-    for name in ("dog-01", "rooster-01"):
-        (recordings / f"{name}.flac").write_bytes((CORPUS / "sounds" / f"{name}.flac").read_bytes())
-    (folder / "small.toml").write_text(RECIPE)
+def everyones(tmp_path_factory):
+    """A folder that all processes of one run of the suite share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@contextmanager
+def made_once(folder):
+    """True for the first process of the suite that comes for `folder`; the others wait until it has filled it."""
+    with folder.with_suffix(".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ready = folder.with_suffix(".ready")
+        yield not ready.exists()
+        ready.touch()
+
+
+@pytest.fixture(scope="session")
+def corpus(everyones):
+    """A recipe over the demo corpus with two recordings of its own; tests that change it copy it first."""
+    folder = everyones / "corpus"
+    with made_once(folder) as first:
+        if first:
+            (folder / "recordings").mkdir(parents=True)
+            (folder / "demo").symlink_to(CORPUS)
+            for name in ("dog-01", "rooster-01"):
+                shutil.copy(CORPUS / "sounds" / f"{name}.flac", folder / "recordings")
+            (folder / "small.toml").write_text(RECIPE)
     return folder
 
 
 @pytest.fixture(scope="session")
-def built(corpus, tmp_path_factory):
-    """One undisturbed build with the real embedded engines."""
-    return build(corpus / "small.toml", tmp_path_factory.mktemp("built") / "small")
+def built(corpus, everyones):
+    """One undisturbed build with the real embedded engines; tests that write to it copy it first."""
+    folder = everyones / "built"
+    with made_once(folder) as first:
+        if first:
+            done = build(corpus / "small.toml", folder / "small")
+            (folder / "output.txt").write_text(done.output)
+    return Built(folder / "small", (folder / "output.txt").read_text())
 
 
 @pytest.fixture

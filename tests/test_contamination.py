@@ -110,7 +110,7 @@ def test_a_build_leaves_a_benchmark_out(corpus: Path, built, tmp_path: Path) -> 
     recipe = tmp_path / "small.toml"
     more = '\n[[gates.benchmarks]]\nname = "bench"\nquestions = "bench.json"\naudio = "bench"\n'
     recipe.write_text((corpus / "small.toml").read_text() + more)
-    done = build(recipe, tmp_path / "out", "--store", built.out.parent / ".paqa" / "store", "--workers", "1")
+    done = build(recipe, tmp_path / "out", "--store", built.store, "--workers", "1")
     lost = [q for q in shard.quarantined(done.out) if q.reason == "contaminated"]
     assert {q.id for q in lost if q.stage == "split"} >= {"rooster-01.flac"}
     assert any(q.stage == "gates" for q in lost)

@@ -16,8 +16,7 @@ def grown(built, corpus, tmp_path):
     shutil.copytree(corpus, more, symlinks=True)
     (more / "recordings" / "sheep.flac").write_bytes((more / "demo" / "sounds" / "sheep-01.flac").read_bytes())
     shutil.copytree(built.out, tmp_path / "small")
-    store = built.out.parent / ".paqa" / "store"
-    return build(more / "small.toml", tmp_path / "small", "--store", store, "--grow")
+    return build(more / "small.toml", tmp_path / "small", "--store", built.store, "--grow")
 
 
 def rows(out):
@@ -35,8 +34,7 @@ def test_earlier_rows_stay_and_only_the_new_clip_adds_some(built, grown):
 
 def test_growing_by_nothing_changes_no_byte(built, corpus, tmp_path):
     shutil.copytree(built.out, tmp_path / "small")
-    store = built.out.parent / ".paqa" / "store"
-    again = build(corpus / "small.toml", tmp_path / "small", "--store", store, "--grow")
+    again = build(corpus / "small.toml", tmp_path / "small", "--store", built.store, "--grow")
     assert again.shards == built.shards
     assert pq.read_table(again.out / "quarantine.parquet") == pq.read_table(built.out / "quarantine.parquet")
 

@@ -231,12 +231,12 @@ def test_an_unknown_target_is_refused_with_the_recipe(licensed):
         change(licensed, ["license=free"])
 
 
-def test_a_build_under_a_target(corpus, tmp_path):
+def test_a_build_under_a_target(corpus, built, tmp_path):
     """Of the corpus that `built` is made of, what the target does not permit is out, and the rest is a dataset."""
     path = 'path = "recordings"\n'
     (corpus / "target.toml").write_text(f'license = "GPL-3.0-only"\n{RECIPE}'.replace(path, f'{path}license = "MIT"\n'))
     hub = pytest.importorskip("huggingface_hub")
-    done = build(corpus / "target.toml", tmp_path / "target")
+    done = build(corpus / "target.toml", tmp_path / "target", "--store", built.store)
     found = [shard.item(row) for row in shard.rows(done.out)]
     assert found
     assert not [o for i in found for o in i.origins if rights.refusal(o.license, "GPL-3.0-only")]

@@ -92,12 +92,14 @@ def test_datasets_decodes_the_audio(built):
     assert streamed["id"] == row["id"]
 
 
-def test_a_second_build_loads_no_engine_and_keeps_every_byte(built, corpus, no_engines):
-    before, stamps = built.shards, {p: p.stat().st_mtime_ns for p in shard.files(built.out)}
-    again = build(corpus / "small.toml", built.out, **no_engines)
+def test_a_second_build_loads_no_engine_and_keeps_every_byte(built, corpus, no_engines, tmp_path):
+    out = tmp_path / "small"
+    shutil.copytree(built.out, out)
+    stamps = {p: p.stat().st_mtime_ns for p in shard.files(out)}
+    again = build(corpus / "small.toml", out, "--store", built.store, **no_engines)
     assert again.heard == {}
-    assert again.shards == before
-    assert {p: p.stat().st_mtime_ns for p in shard.files(built.out)} == stamps
+    assert again.shards == built.shards
+    assert {p: p.stat().st_mtime_ns for p in shard.files(out)} == stamps
 
 
 def test_the_number_of_workers_does_not_change_a_byte(built, corpus, tmp_path):
@@ -115,8 +117,7 @@ def test_another_template_wording_loads_no_engine(built, corpus, tmp_path, no_en
     assert "How many" in text
     template.write_text(text.replace("How many", "Just how many"))
     variables = {"PYTHONPATH": os.pathsep.join([str(tmp_path), no_engines["PYTHONPATH"]])}
-    store = built.out.parent / ".paqa" / "store"
-    edited = build(corpus / "small.toml", tmp_path / "out", "--store", store, cwd=tmp_path, **variables)
+    edited = build(corpus / "small.toml", tmp_path / "out", "--store", built.store, cwd=tmp_path, **variables)
     assert edited.heard == {}
     assert any("Just how many" in row["question"] for row in shard.rows(edited.out))
 
@@ -125,8 +126,7 @@ def test_one_more_clip_is_all_that_is_heard(built, corpus, tmp_path):
     grown = tmp_path / "corpus"
     shutil.copytree(corpus, grown, symlinks=True)
     (grown / "recordings" / "sheep.flac").write_bytes((grown / "demo" / "sounds" / "sheep-01.flac").read_bytes())
-    store = built.out.parent / ".paqa" / "store"
-    more = build(grown / "small.toml", tmp_path / "small", "--store", store)
+    more = build(grown / "small.toml", tmp_path / "small", "--store", built.store)
     assert more.heard == dict.fromkeys(more.heard, 1)
     assert len(more.heard) == 7  # five, and the raw mix heard twice more for the sake of reflection
     assert more.summary["clips"] == built.summary["clips"] + 1
