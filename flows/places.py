@@ -16,6 +16,7 @@ from paqa.actors import forget, reach, same
 from paqa.cluster import RayWorkers, reachable
 from paqa.errors import PaqaError
 from paqa.hear import STAGES
+from paqa.limits import Limits
 from paqa.recipe import Recipe
 from paqa.store import Store, key
 from paqa.workers import Workers
@@ -40,6 +41,7 @@ class Wanted:
     gpu_slots: int | None = (
         None  # hearings at once on the GPU of this machine; None: as the Prefect server has it, or 1
     )
+    limits: Limits = field(default_factory=Limits)  # of the time that calls may take
 
     def __post_init__(self) -> None:
         known = self.runner == LOCAL or self.runner.partition(":")[0] == RAY
@@ -50,6 +52,8 @@ class Wanted:
         for flag, number in (("--workers", self.workers), ("--threads", self.threads), ("--gpu-slots", self.gpu_slots)):
             if number is not None and number < 1:
                 raise PaqaError(f"{flag} {number}: expected at least 1")
+        if not 0 <= self.limits.factor < float("inf"):
+            raise PaqaError(f"--timeout {self.limits.factor:g}: expected 0 (no limit) or a positive factor")
         if self.gpus and not self.on_ray:
             raise PaqaError("--gpus is for --runner ray; here --device cuda and --gpu-slots N share a GPU")
         if self.gpu_slots is not None and (self.on_ray or self.device == "cpu"):
@@ -132,14 +136,18 @@ class Places:
         self._made = True
 
     def runner(self, stage: str) -> Callable[..., Any]:
-        """What runs a call of a stage (a function and its arguments) where it belongs, and waits for it."""
+        """What runs a call of a stage where it belongs, and waits for it.
+
+        It takes the seconds that the call may run (None: any), not counting the wait for a free worker or a slot of the
+        GPU; the function; and its arguments.
+        """
         if stage in NEAR:
-            return self.near.run
+            return self.near.run_within
         kind = stage.partition(" ")[0]
         if self._limited and kind in STAGES:
-            return partial(_within, LIMIT, self.workers.run)
+            return partial(_within, LIMIT, self.workers.run_within)
         pools = self.workers.pools if isinstance(self.workers, RayWorkers) else {}
-        return pools.get(kind, self.workers).run
+        return pools.get(kind, self.workers).run_within
 
     def device_of(self, stage: str) -> str:
         """The device of a stage's engine."""

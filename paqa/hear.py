@@ -20,6 +20,8 @@ from paqa.audio import flac, quantize, read_flac
 from paqa.batches import batches
 from paqa.engines import checkpoints
 from paqa.engines.base import Heard, decisive, engine_class, weight_digests
+from paqa.errors import OutOfMemory, PaqaError, WorkerDied
+from paqa.failures import device_lost, short_of_memory
 from paqa.portable import scrubbed
 from paqa.recipe import HearConfigs, Profile, QuestionsConfig, Recipe
 from paqa.store import Store, key
@@ -205,9 +207,17 @@ def _unit(group: Sequence[Clip], hearing: Hearing, separation: Hearing, store: S
 
 @cache
 def _engine(name: str, params: str, device: str, threads: int) -> Any:
-    """The loaded engine of this worker process."""
+    """The loaded engine of this worker process; PaqaError where it cannot be loaded, OSError where a disk fails."""
     kind = engine_class(name)
-    return kind(msgspec.json.decode(params, type=kind.Params), device=device, threads=threads)
+    try:
+        return kind(msgspec.json.decode(params, type=kind.Params), device=device, threads=threads)
+    except (PaqaError, OSError):
+        raise
+    except Exception as error:
+        raise PaqaError(
+            f"engine {name} cannot be loaded on {device}: {_said(error)}; run `paqa doctor`, look at the free memory, "
+            "then run the same command again"
+        ) from error
 
 
 def listen(
@@ -216,6 +226,7 @@ def listen(
     """Hear a batch of clips and put what was heard into the store; audio is read and written while the model works.
 
     An engine that fails on a batch is given its inputs one by one; those that still fail are returned as quarantined.
+    Raises WorkerDied where another process has to go on, OSError where a disk fails.
     """
     began = time.perf_counter()
     if hearing.stem != "mix":  # clips that the separator failed on have their quarantine row already
@@ -254,11 +265,38 @@ def _ahead(begin: Callable[[G], Future[U]], parts: Sequence[Sequence[G]]) -> Ite
 
 
 def _hear(engine: Any, units: Sequence[Unit]) -> list[Heard | str]:
-    """What an engine hears in each unit, or how it fails there."""
+    """What an engine hears in each unit, or how it fails there.
+
+    Where memory is short, fewer are tried together. WorkerDied where this process is of no further use: its GPU is
+    lost, or one unit alone needs too much memory. OSError where the disk fails, for which no unit is to blame.
+    """
     try:
         return list(engine([unit.audio for unit in units]))
-    except Exception:  # noqa: BLE001 - foreign code; each unit gets its own chance and its own quarantine rows
-        return [_alone(engine, unit.audio) for unit in units]
+    except Exception as error:
+        short, why = short_of_memory(error), _said(error)
+        if isinstance(error, OSError) and not short:
+            raise
+        if device_lost(error):
+            raise WorkerDied(why) from None
+    # not in the handler: there, the error still holds what the engine had in memory
+    if len(units) > 1:
+        parts = [units[: len(units) // 2], units[len(units) // 2 :]] if short else [[unit] for unit in units]
+        return [heard for part in parts for heard in _hear(engine, part)]
+    if short:
+        raise OutOfMemory(why)
+    return [why]
+
+
+def _said(error: Exception) -> str:
+    return scrubbed(f"{type(error).__name__}: {error}")
+
+
+def rehear(
+    clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store, device: str, threads: int
+) -> bool:
+    """Whether an engine still hears clips, which are heard as one, that it has heard before; keeps nothing."""
+    engine = _engine(hearing.engine, hearing.params, device, threads)
+    return isinstance(_hear(engine, [_unit(clips, hearing, separation, store)])[0], Heard)
 
 
 def _failed(unit: Unit, hearing: Hearing, error: str) -> list[Quarantined]:
@@ -271,15 +309,6 @@ def not_misheard(lost: Sequence[Quarantined]) -> list[Quarantined]:
     """Quarantine rows of `spare` hearings: they say that the clip itself is not lost."""
     kept = "the clip is asked about all the same, only no wrong first response comes from its raw mix"
     return [replace(q, reason=NOT_MISHEARD, detail=f"{q.detail}; {kept}") for q in lost]
-
-
-def _alone(engine: Any, audio: Audio) -> Heard | str:
-    """What an engine hears in one input, or how it fails."""
-    try:
-        heard: Heard = engine([audio])[0]
-        return heard
-    except Exception as error:  # noqa: BLE001 - see listen
-        return scrubbed(f"{type(error).__name__}: {error}")
 
 
 def _keep(unit: Unit, hearing: Hearing, separation: Hearing, heard: Heard, store: Store) -> None:

@@ -172,7 +172,7 @@ class GatesConfig:
     profanity: bool = False  # keep out words listed in paqa/data/profanity.txt
     personal_data: bool = False  # keep out e-mail addresses, telephone numbers and postal addresses
     reflection: bool = True  # a first response before REFLECT must be wrong, and REFLECT cite a span of the scene
-    max_quarantined: Unit = 0.5  # the build fails when a larger share of rows falls out
+    max_quarantined: Unit = 0.1  # the build fails when a larger share of what was given cannot be read, heard or asked
     shortcuts: Literal["fail", "warn", "off"] = "fail"  # where the text alone answers more questions than chance would
     shortcut_points: Annotated[float, Meta(ge=0, le=100)] = 3.0  # percent above chance that are allowed
     thin: Unit = 0.2  # rows of templates that can be guessed are left out, up to this share of all; 0 leaves none out

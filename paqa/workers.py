@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from paqa.errors import PaqaError, Stopped, WorkerDied
+from paqa.errors import OutOfMemory, PaqaError, Stopped, TimedOut, WorkerDied
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,16 +48,20 @@ class Workers:
 
     def run(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `step` in a worker and wait for what it returns or raises; WorkerDied where its process dies."""
+        return self.run_within(None, step, *args, **kwargs)
+
+    def run_within(self, seconds: float | None, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """As `run`; TimedOut, and the process ended, where the call runs longer than `seconds` in its worker."""
         worker = self._free.get()
         try:
             worker = self._ready(worker)
-            answer = worker.call(step, args, kwargs)
-        except _Gone:
+            answer = worker.call(step, args, kwargs, seconds)
+        except (_Gone, WorkerDied) as error:
             assert worker is not None
             died, worker = worker, None
-            how = self._buried(died)
+            death = self._buried(died, error)
             self._refuse_if_closed()
-            raise WorkerDied(f"a worker process died: {how}") from None
+            raise death from None
         finally:
             self._free.put(worker)
         return answer
@@ -84,11 +88,17 @@ class Workers:
             self._living.add(fresh)
             return fresh
 
-    def _buried(self, worker: _Worker) -> str:
-        """How a process died."""
+    def _buried(self, worker: _Worker, error: Exception) -> WorkerDied:
+        """What to raise for a call whose process has died, or is of no use any more: it has ended then."""
         with self._lock:
             self._living.discard(worker)
-            return worker.end()
+            if isinstance(error, WorkerDied):
+                worker.process.kill()
+            how = worker.end()
+        if isinstance(error, WorkerDied):
+            return error
+        kind = OutOfMemory if worker.process.exitcode == -signal.SIGKILL else WorkerDied
+        return kind(f"a worker process died: {how}")
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -141,14 +151,17 @@ class _Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, masked)
         theirs.close()
 
-    def call(self, step: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """What the call returns or raises; _Gone where the process ends before it answers."""
+    def call(self, step: Callable[..., Any], args: Any, kwargs: Any, seconds: float | None) -> Any:
+        """What the call returns or raises; _Gone where the process ends before it answers, TimedOut after `seconds`."""
         data = pickle.dumps((step, args, kwargs))  # an error in here is the caller's, not the process's
+        latest = float("inf") if seconds is None else time.monotonic() + seconds
         try:
             self.pipe.send_bytes(data)
-            while not self.pipe.poll(1.0):  # its own children may hold the pipe open after its death
-                if not self.process.is_alive() and not self.pipe.poll(0):
+            while not self.pipe.poll(max(0.0, min(1.0, latest - time.monotonic()))):
+                if not self.process.is_alive() and not self.pipe.poll(0):  # its children may hold the pipe open
                     raise _Gone
+                if time.monotonic() >= latest:
+                    raise TimedOut(f"a worker process was ended: no answer in {seconds:.0f} s")
             reply = self.pipe.recv_bytes()
         except (EOFError, OSError):
             raise _Gone from None
