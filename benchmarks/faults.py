@@ -377,7 +377,7 @@ def poison(lab: Lab, seed: int) -> Outcome:
     rows = quarantine(case.out) if first.code == 0 else {}
     wanted = {name: ("engine_crashed" if way == "segfault" else "out_of_memory") for way, name in POISON.items()}
     wanted[DECODER] = "decoder_crashed"
-    found = {name: reason for name, (reason, _) in rows.items() if reason.endswith(("crashed", "failed"))}
+    found = {name: reason for name, (reason, _) in rows.items() if reason.endswith(("crashed", "failed", "memory"))}
     named = all(f"{name}.flac" in rows[name][1] for name in found)
     shards = case.shards
     for name in wanted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +47,7 @@ R = TypeVar("R")
 FILES_A_TASK = 32
 MIXTURES_A_TASK = 16
 TASKS_A_WORKER = 4  # batches per worker and stage: enough to balance, few enough to cost nothing
+LOOKED_AT = 100  # clips of which the store is asked whether they were heard on another device
 HEALS = 5  # times that a build goes over its walk again because of damage to its store
 BATCH_S = (30.0, 240.0)  # seconds of audio in a batch, at least and at most
 
@@ -200,6 +201,10 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
     nodes = hear.hearings(run.recipe)
     missing = {node: {c.id for c in hear.missing(clips, node, nodes[0], run.store)} for node in nodes}
     unheard = [c for c in clips if any(c.id in ids for ids in missing.values())]
+    if kind := hear.heard_on(unheard[:LOOKED_AT], run.recipe, run.store):
+        run.progress.note(
+            f"the store has clips as {kind} heard them, which differs in details: they are heard anew here"
+        )
     units = sorted(hear.together(unheard, nodes[0]), key=_seconds)
     groups = batches(units, _seconds, _batch_seconds(unheard, run.places.workers.count))
     parts = [[c for unit in group for c in unit] for group in groups]
@@ -408,6 +413,7 @@ def launch(
     growing: bool = False,
 ) -> summary.Summary:
     """Run the flow against the Prefect server over `home` (see flows/server.py); returns its summary."""
+    recipe = replace(recipe, devices=wanted.devices)
     with summary.claimed(recipe, out), Places(wanted, recipe, Store(store)) as places, running(home, server):
         places.ready()
         runner: Any = ThreadPoolTaskRunner(max_workers=places.at_once + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,7 +18,8 @@ from paqa.hear import STAGES
 from paqa.limits import Limits
 from paqa.recipe import Recipe
 from paqa.store import Store, key
-from paqa.workers import Workers
+from paqa.types import Device, Stage
+from paqa.workers import Workers, cores
 
 R = TypeVar("R")
 LOCAL = "local"
@@ -34,7 +34,7 @@ class Wanted:
     """What the command line says about where calls run."""
 
     runner: str = LOCAL  # local, ray or ray:ADDRESS
-    workers: int | None = None  # None: all cores here, all free CPUs of a cluster
+    workers: int | None = None  # None: all cores that this process may use here, all free CPUs of a cluster
     threads: int = 1
     device: str = "cpu"
     gpus: Mapping[str, float] = field(default_factory=dict)  # shares of a GPU by stage, on Ray
@@ -81,6 +81,12 @@ class Wanted:
         """Shares of a GPU by stage on Ray: with no more than --device cuda, a quarter for each hearing."""
         return self.gpus or (dict.fromkeys(STAGES, 0.25) if self.device != "cpu" else {})
 
+    @property
+    def devices(self) -> dict[Stage, Device]:
+        """The kind of device of each stage whose engine does not run on CPUs."""
+        stages = self.shares if self.on_ray else STAGES if self.device != "cpu" else ()
+        return {stage: "cuda" for stage in STAGES if stage in stages}
+
 
 def shares(text: str) -> dict[str, float]:
     """`separate=0.5,tag=0.1` as a dict; PaqaError where it is none."""
@@ -120,8 +126,8 @@ class Places:
         self._around = ExitStack()
         if not store.local:
             reach(store, key("probe", secrets.token_hex(8)))
-        here = wanted.workers or os.cpu_count() or 1
-        self.near = Workers(os.cpu_count() or 1 if wanted.address else here, wanted.threads)
+        here = wanted.workers or cores()
+        self.near = Workers(cores() if wanted.address else here, wanted.threads)
         self.near.warm(walk.ready)
         self.workers: Workers | RayWorkers = self.near
         if wanted.on_ray:

@@ -26,7 +26,7 @@ from typing import Any, ParamSpec, TypeVar
 from paqa.actors import Actor, Home, arrive
 from paqa.errors import OutOfMemory, PaqaError, TimedOut, WorkerDied
 from paqa.remote import line
-from paqa.workers import THREAD_VARIABLES
+from paqa.workers import THREAD_VARIABLES, cores
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -119,7 +119,7 @@ class RayWorkers:
             self._session = _session()
             options |= {
                 "address": "local",  # whatever RAY_ADDRESS says
-                "num_cpus": (count or os.cpu_count() or 1) * self.threads,
+                "num_cpus": (count or cores()) * self.threads,
                 "include_dashboard": False,
                 "object_store_memory": OBJECT_STORE,
                 "_temp_dir": self._session,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 import numpy as np
@@ -19,13 +19,13 @@ import numpy as np
 from paqa.audio import flac, quantize, read_flac
 from paqa.batches import batches
 from paqa.engines import checkpoints
-from paqa.engines.base import Heard, decisive, engine_class, weight_digests
+from paqa.engines.base import Heard, computed_on, decisive, engine_class, weight_digests
 from paqa.errors import OutOfMemory, PaqaError, WorkerDied
 from paqa.failures import device_lost, short_of_memory
 from paqa.portable import scrubbed
 from paqa.recipe import HearConfigs, Profile, QuestionsConfig, Recipe
 from paqa.store import Store, key
-from paqa.types import Audio, Clip, Disagreement, Event, HeardBy, Quarantined, Stage, Stem, Tag, Turn, Word
+from paqa.types import Audio, Clip, Device, Disagreement, Event, HeardBy, Quarantined, Stage, Stem, Tag, Turn, Word
 
 STAGES: tuple[Stage, ...] = ("separate", "diarize", "tag", "transcribe")
 MISHEARD: tuple[Stage, ...] = ("diarize", "tag")  # heard a second time, on the raw mix
@@ -58,6 +58,7 @@ class Hearing:
     engine: str
     params: str  # canonical JSON of the engine's Params
     context_s: int = 0  # seconds of the recording around a clip that the engine hears with it
+    device: str = ""  # as `computed_on` says: "" on a CPU
 
     @property
     def name(self) -> str:
@@ -85,22 +86,25 @@ class Spent:
 
 def hearings(recipe: Recipe) -> tuple[Hearing, ...]:
     """All hearings of a recipe, separation first; those of MISHEARD on the raw mix last."""
-    return _hearings(msgspec.json.encode((recipe.profile, recipe.hear, recipe.questions)), checkpoints.stamp())
+    said = (recipe.profile, recipe.hear, recipe.questions, recipe.devices)
+    return _hearings(msgspec.json.encode(said), checkpoints.stamp())
 
 
 @lru_cache(maxsize=16)
 def _hearings(said: bytes, stamp: object) -> tuple[Hearing, ...]:
     """The hearings of what a recipe says about them; `stamp` tells states of the models folder apart."""
-    profile, chosen, questions = msgspec.json.decode(said, type=tuple[Profile, HearConfigs, QuestionsConfig])
-    recipe = Recipe("", (), profile=profile, hear=chosen, questions=questions)
+    kinds = tuple[Profile, HearConfigs, QuestionsConfig, dict[Stage, Device]]
+    profile, chosen, questions, devices = msgspec.json.decode(said, type=kinds)
+    recipe = Recipe("", (), profile=profile, hear=chosen, questions=questions, devices=devices)
     found = []
     for stage in STAGES:
         config = recipe.hearing(stage)
         given = recipe.parameters(stage)
         params = msgspec.json.encode(given, order="deterministic").decode()
-        found.append(Hearing(stage, config.stem, config.engine, params, getattr(given, "context_s", 0)))
+        device = computed_on(engine_class(config.engine), devices.get(stage, "cpu"))
+        found.append(Hearing(stage, config.stem, config.engine, params, getattr(given, "context_s", 0), device))
         if stage == "transcribe" and config.align not in (None, config.stem):
-            found.append(Hearing(stage, config.align, config.engine, params))
+            found.append(Hearing(stage, config.align, config.engine, params, device=device))
     raw = [replace(n, stem="mix") for n in found if n.stage in MISHEARD and n.stem != "mix"]
     return tuple(found + raw * mishears(recipe))
 
@@ -129,6 +133,12 @@ def identity(engine: str, params: str) -> tuple[str, str]:
     return str(kind.identify(given)), msgspec.json.encode(decisive(given), order="deterministic").decode()
 
 
+def revision(hearing: Hearing) -> str:
+    """The engine's revision, and what it computes on where that is no CPU: results differ in their last digits."""
+    name = identity(hearing.engine, hearing.params)[0]
+    return f"{name}@{hearing.device}" if hearing.device else name
+
+
 @cache
 def weights(engine: str, params: str) -> tuple[str, ...]:
     """The SHA-256s of the engine's weights, without loading a model."""
@@ -143,7 +153,7 @@ def in_context(clip: Clip, hearing: Hearing) -> bool:
 
 def heard_key(clip: Clip, hearing: Hearing, separation: Hearing) -> str:
     """Where the store keeps this hearing of this clip."""
-    parts = [hearing.stage, hearing.engine, *identity(hearing.engine, hearing.params)]
+    parts = [hearing.stage, hearing.engine, revision(hearing), identity(hearing.engine, hearing.params)[1]]
     if in_context(clip, hearing):
         return key(*parts, clip.context, clip.place)
     if hearing.stem == "mix":
@@ -153,14 +163,27 @@ def heard_key(clip: Clip, hearing: Hearing, separation: Hearing) -> str:
 
 def heard_by(recipe: Recipe) -> tuple[HeardBy, ...]:
     """Engine, revision and weights of every stage."""
-    first = {node.stage: (node.engine, node.params) for node in reversed(hearings(recipe))}
-    return tuple(HeardBy(s, first[s][0], identity(*first[s])[0], weights(*first[s])) for s in STAGES)
+    first = {node.stage: node for node in reversed(hearings(recipe))}
+    used = [first[stage] for stage in STAGES]
+    return tuple(HeardBy(n.stage, n.engine, revision(n), weights(n.engine, n.params)) for n in used)
 
 
 def missing(clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store) -> list[Clip]:
     """The clips that nobody has heard this way yet."""
     there = store.which([heard_key(c, hearing, separation) for c in clips], hearing.suffix)
     return [c for c, known in zip(clips, there, strict=True) if not known]
+
+
+def heard_on(clips: Sequence[Clip], recipe: Recipe, store: Store) -> Device | None:
+    """Another kind of device on which engines have heard some of the clips as the recipe wants it, if there is one."""
+    nodes = hearings(recipe)
+    for kind in get_args(Device):
+        others = hearings(replace(recipe, devices=dict.fromkeys(STAGES, kind)))
+        for node, other in zip(nodes, others, strict=True):
+            moved = [c for c in clips if heard_key(c, node, nodes[0]) != heard_key(c, other, others[0])]
+            if len(missing(moved, other, others[0], store)) < len(moved):
+                return kind
+    return None
 
 
 def stem(clip: Clip, name: Stem, separation: Hearing, store: Store) -> Audio:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
@@ -197,6 +198,39 @@ def _count_quietly() -> None:
         os.environ.pop("PYTHONWARNINGS")
         if before is not None:
             os.environ["PYTHONWARNINGS"] = before
+
+
+def cores() -> int:
+    """How many CPUs this process may use: those of its affinity, or fewer where its control group has a quota."""
+    return max(1, min(len(os.sched_getaffinity(0)), int(quota(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")))))
+
+
+def quota(root: Path, own: Path) -> float:
+    """CPUs that the control groups of a process allow: of the files below `root`, for the groups that `own` lists.
+
+    1024 where there is no limit. Both versions of control groups; a group's limit holds for all groups in it.
+    """
+    allowed = [1024.0]
+    for line in own.read_text().splitlines() if own.exists() else ():
+        _, kinds, name = line.split(":", 2)
+        if kinds and "cpu" not in kinds.split(","):
+            continue
+        for mount in ("",) if not kinds else ("cpu", "cpu,cpuacct"):
+            group = root / mount / name.strip("/")
+            for folder in (group, *group.parents):
+                if folder.is_relative_to(root):
+                    allowed += _allowed(folder)
+    return min(allowed)
+
+
+def _allowed(folder: Path) -> list[float]:
+    """The CPUs of one control group, [] where it has no limit."""
+    names = ("cpu.max",) if (folder / "cpu.max").exists() else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    try:
+        spent, period = " ".join((folder / name).read_text() for name in names).split()
+    except OSError:
+        return []
+    return [] if spent in ("max", "-1") else [int(spent) / int(period)]
 
 
 def ended(code: int | None) -> str:
