@@ -21,7 +21,7 @@ from paqa import fingerprint, hear, mix, rights, shard, sources
 from paqa.audio import decode, digest, flac, is_silent, read_flac, windows
 from paqa.batches import batches
 from paqa.compose import whole
-from paqa.errors import OutOfMemory, PaqaError, Rejected
+from paqa.errors import PaqaError, Rejected
 from paqa.hear import Spent
 from paqa.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.shard import ShardPlan
@@ -113,7 +113,7 @@ def _permitted(
 def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe, store: Store) -> Ingested:
     """Decode recordings of a source into clips of at most the recipe's length; known files are not decoded again.
 
-    Raises OutOfMemory where a recording needs too much of it, OSError where a disk fails.
+    Raises MemoryError where there is too little for a recording, OSError where a disk fails.
     """
     began = time.perf_counter()
     clips: list[Clip] = []
@@ -126,8 +126,6 @@ def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe
             fingerprint = key("recording", recording.id, recording.uri)
             lost.append(Quarantined(recording.id, "ingest", error.reason, error.detail, fingerprint))
             continue
-        except MemoryError as error:
-            raise OutOfMemory(f"{recording.uri} needs more memory than there is ({error})") from None
         lost += _unasked(recording, len(pieces))
         for clip, piece in zip(_clips(recording, pieces, source, recipe), pieces, strict=True):
             if piece.silent:

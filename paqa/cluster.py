@@ -222,6 +222,8 @@ class Pool:
             self._drop(actor)
             raise
         returned, value = pickle.loads(answer)
+        if isinstance(value, MemoryError):
+            value = OutOfMemory(f"a Ray actor ran out of memory: {value}")
         if isinstance(value, WorkerDied):  # its process is of no use any more
             raise self._lost(actor, value, seconds)
         self._give(actor)

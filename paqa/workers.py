@@ -153,7 +153,10 @@ class _Worker:
         theirs.close()
 
     def call(self, step: Callable[..., Any], args: Any, kwargs: Any, seconds: float | None) -> Any:
-        """What the call returns or raises; _Gone where the process ends before it answers, TimedOut after `seconds`."""
+        """What the call returns or raises; _Gone where the process ends before it answers, TimedOut after `seconds`.
+
+        WorkerDied of any kind means that the process is of no use any more.
+        """
         data = pickle.dumps((step, args, kwargs))  # an error in here is the caller's, not the process's
         latest = float("inf") if seconds is None else time.monotonic() + seconds
         try:
@@ -169,7 +172,7 @@ class _Worker:
         fine, value = pickle.loads(reply)
         if fine:
             return value
-        raise value
+        raise OutOfMemory(f"a worker process ran out of memory: {value}") if isinstance(value, MemoryError) else value
 
     def leave(self, at_once: bool) -> None:
         """Have the process end: at once, or after the call that it is in."""
@@ -183,7 +186,7 @@ class _Worker:
         self.process.join(seconds)  # a pipe closes a moment before its process is gone
         if self.process.is_alive():
             self.process.kill()
-            self.process.join()
+            self.process.join(END_SECONDS)  # one that waits for a broken device or disk cannot be killed
         self.pipe.close()
         return ended(self.process.exitcode)
 
@@ -235,7 +238,9 @@ def _allowed(folder: Path) -> list[float]:
 
 def ended(code: int | None) -> str:
     """An exit code of `multiprocessing` in words."""
-    if code is None or code >= 0:
+    if code is None:
+        return "it cannot even be killed"
+    if code >= 0:
         return f"it ended with exit code {code}"
     name = signal.Signals(-code).name
     return f"killed by {name}{' (often out of memory)' if -code == signal.SIGKILL else ''}"

@@ -162,8 +162,16 @@ def test_the_time_limit_does_not_count_the_wait_for_a_worker():
         assert workers.run(pow, 2, 3) == 8
 
 
+def exhaust():
+    raise MemoryError("12 GiB")
+
+
 def test_a_process_that_the_kernel_kills_has_run_out_of_memory():
     with Workers(1) as workers:
+        before = workers.run(os.getpid)
+        with pytest.raises(OutOfMemory, match="12 GiB"):
+            workers.run(exhaust)
+        assert workers.run(os.getpid) != before
         with pytest.raises(OutOfMemory, match="SIGKILL"):
             workers.run(signal.raise_signal, signal.SIGKILL)
         with pytest.raises(WorkerDied, match="SIGSEGV") as crashed:
@@ -183,22 +191,19 @@ def test_a_process_that_says_it_is_of_no_use_is_replaced():
         assert workers.run(os.getpid) != before
 
 
-def test_a_recording_that_memory_does_not_hold_is_said_to_be_too_large(tmp_path, monkeypatch):
-    for name in ("a", "b", "large"):
-        (tmp_path / f"{name}.wav").write_bytes(name.encode())
+def test_a_recording_that_memory_does_not_hold_is_said_to_be_too_large(tmp_path):
+    def run(seconds, step, part, *args):
+        if any(recording.id == "large" for recording in part):
+            raise OutOfMemory("a worker process ran out of memory: 12 GiB")
+        return build.Ingested(tuple(clip(recording.id, args[-1]) for recording in part))
 
-    def pieces(path, config, store):
-        if path.stem == "large":
-            raise MemoryError("12 GiB")
-        return [build.Piece("0" * 64, 0, 1000)]
-
-    monkeypatch.setattr(build, "_pieces", pieces)
-    given = [Recording(n, f"{n}.wav", n, "s", "CC0-1.0") for n in ("a", "large", "b")]
+    given = [Recording(n, f"{n}.wav", n, "s", "CC0-1.0", n) for n in ("a", "large", "b")]
     source = SourceConfig("s", "folder", ".")
     recipe = replace(for_folder(tmp_path), sources=(source,))
-    done = Ingesting(here, given, source, recipe, Store(tmp_path / "store"), Ward())()
+    done = Ingesting(run, given, source, recipe, Store(tmp_path / "store"), Ward())()
     assert [c.id for c in done.clips] == ["a", "b"]
     assert [(q.id, q.reason) for q in done.quarantined] == [("large", "out_of_memory")]
+    assert "decoding large.wav needs more memory" in done.quarantined[0].detail
 
 
 def test_limits_grow_with_the_audio_and_can_be_put_off():
