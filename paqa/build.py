@@ -32,7 +32,9 @@ from paqa.types import Audio, Clip, Origin, Quarantined, Recording, Scene
 INGEST = 1  # raise when decoding or cutting changes what comes out
 LONGEST_ID = 120  # characters of a clip's id: ids of questions, with their template, stay under 200
 SHARD_NAME = re.compile(r"(train|validation|test)-[0-9a-f]{16}\.parquet")
-PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE}  # failures of disk or network, not of the file
+PASSING = {  # failures of disk, network or machine, not of the file
+    *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+}
 SELECTED = {  # reasons that are no fault of what was given: it is usable, or its copy is used
     *("license", "duplicate_audio", "near_duplicate_audio", "would_leak", "contaminated"),
     *("nothing_to_ask", "answer_not_heard", hear.NOT_MISHEARD),
