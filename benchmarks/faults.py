@@ -375,9 +375,9 @@ def poison(lab: Lab, seed: int) -> Outcome:
     case = lab.case(recipe, decoder=f"{DECODER}.flac")
     first = case.run()
     rows = quarantine(case.out) if first.code == 0 else {}
-    wanted = {name: ("engine_failed" if way == "exhausted" else "engine_crashed") for way, name in POISON.items()}
+    wanted = {name: ("engine_crashed" if way == "segfault" else "out_of_memory") for way, name in POISON.items()}
     wanted[DECODER] = "decoder_crashed"
-    found = {name: reason for name, (reason, _) in rows.items() if reason.endswith(("crashed", "failed"))}
+    found = {name: reason for name, (reason, _) in rows.items() if reason.endswith(("crashed", "failed", "memory"))}
     named = all(f"{name}.flac" in rows[name][1] for name in found)
     shards = case.shards
     for name in wanted:

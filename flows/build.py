@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +47,7 @@ R = TypeVar("R")
 FILES_A_TASK = 32
 MIXTURES_A_TASK = 16
 TASKS_A_WORKER = 4  # batches per worker and stage: enough to balance, few enough to cost nothing
+LOOKED_AT = 100  # clips of which the store is asked whether they were heard on another device
 HEALS = 5  # times that a build goes over its walk again because of damage to its store
 BATCH_S = (30.0, 240.0)  # seconds of audio in a batch, at least and at most
 
@@ -116,9 +117,17 @@ def collect(
     return [future.result() for future in futures]
 
 
-def work(run: Run, stage: str, calls: Sequence[Callable[[], R]], sizes: Sequence[int], unit: str = "clips") -> list[R]:
-    """Have the workers do all calls; collect."""
-    away = [partial(isolate.again, run.places.runner(stage), stage, call) for call in calls]
+def work(
+    run: Run,
+    stage: str,
+    calls: Sequence[Callable[[], R]],
+    sizes: Sequence[int],
+    unit: str = "clips",
+    limits: Sequence[float | None] = (),
+) -> list[R]:
+    """Have the workers do all calls, each in at most its limit of seconds where there are any; collect."""
+    runners = [partial(run.places.runner(stage), seconds) for seconds in limits or [None] * len(calls)]
+    away = [partial(isolate.again, runner, stage, call) for runner, call in zip(runners, calls, strict=True)]
     return collect(run, stage, submit(run, stage, away), sizes, unit)
 
 
@@ -167,7 +176,8 @@ def _matches(run: Run, clips: list[Clip], files: list[Path]) -> list[fingerprint
     calls = [partial(walk.prints, part, run.store) for part in parts]
     found = work(run, "fingerprint", calls, [len(part) for part in parts], "sounds")
     calls = [partial(walk.file_prints, part, run.recipe.audio, run.store) for part in theirs]
-    foreign = work(run, "benchmarks", calls, [len(part) for part in theirs], "files")
+    limits = [run.ward.limits.reading([path.stat().st_size for path in part], run.recipe.audio) for part in theirs]
+    foreign = work(run, "benchmarks", calls, [len(part) for part in theirs], "files", limits)
     known = dict(zip(samples, (one for part in found for one in part), strict=True))
     prints = [known[clip.sha256] for clip in clips] + [one for part in foreign for one in part]
     return fingerprint.matches(prints)
@@ -191,6 +201,10 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
     nodes = hear.hearings(run.recipe)
     missing = {node: {c.id for c in hear.missing(clips, node, nodes[0], run.store)} for node in nodes}
     unheard = [c for c in clips if any(c.id in ids for ids in missing.values())]
+    if kind := hear.heard_on(unheard[:LOOKED_AT], run.recipe, run.store):
+        run.progress.note(
+            f"the store has clips as {kind} heard them, which differs in details: they are heard anew here"
+        )
     units = sorted(hear.together(unheard, nodes[0]), key=_seconds)
     groups = batches(units, _seconds, _batch_seconds(unheard, run.places.workers.count))
     parts = [[c for unit in group for c in unit] for group in groups]
@@ -200,7 +214,7 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
     for node in sorted(nodes, key=lambda n: (n.stage != "separate", n.stem != "mix")):
         jobs = [(i, [c for c in batch if c.id in missing[node]]) for i, batch in enumerate(parts)]
         jobs = [(i, todo) for i, todo in jobs if todo]
-        by = (node, nodes[0], run.store, run.places.device_of(node.stage), run.places.workers.threads, run.ward)
+        by = (node, nodes[0], run.store, run.places.device_of(node.stage), run.places.workers.threads, run.ward, clips)
         calls = [isolate.Listening(run.places.runner(node.stage), todo, *by) for _, todo in jobs]
         after = [separated.get(i) if node.stem != "mix" else None for i, _ in jobs]
         futures[node] = submit(run, node.name, calls, after)
@@ -354,7 +368,8 @@ def build(
     """
     with places, ExitStack() as last:
         earlier = grow.load(out) if growing else None
-        run = Run(recipe, out, Store(store), places, Progress(quiet, get_run_logger().info), earlier=earlier)
+        ward = isolate.Ward(places.wanted.limits)
+        run = Run(recipe, out, Store(store), places, Progress(quiet, get_run_logger().info), ward, earlier=earlier)
         last.callback(tell, run)
         try:
             asked, material = ingest(run)
@@ -363,7 +378,8 @@ def build(
             run.lost += twins
             clips = listen(run, clips)
             items = gate(run, compose(run, clips))
-            walk.enforce(len(items), run.lost, recipe.gates.max_quarantined)
+            kept = walk.given([*clips, *(clip for own in material.values() for clip in own)])
+            walk.enforce(len(items), kept, run.lost, recipe.gates.max_quarantined)
         except Exception:  # not of Ctrl-C, which is to end it at once
             summary.write_quarantine(out, run.lost)  # what fell out is what to look at
             raise
@@ -397,6 +413,7 @@ def launch(
     growing: bool = False,
 ) -> summary.Summary:
     """Run the flow against the Prefect server over `home` (see flows/server.py); returns its summary."""
+    recipe = replace(recipe, devices=wanted.devices)
     with summary.claimed(recipe, out), Places(wanted, recipe, Store(store)) as places, running(home, server):
         places.ready()
         runner: Any = ThreadPoolTaskRunner(max_workers=places.at_once + 1)

@@ -23,6 +23,7 @@ def paqa(
     threads: int = 1,
     device: str = "cpu",
     gpus: str | None = None,
+    timeout: float = 1,
     profile: str | None = None,
     models: str | None = None,
     changes: list[str] | None = None,
@@ -31,8 +32,14 @@ def paqa(
     report: bool = False,
 ) -> None:
     """Build a recipe; parameters are the flags of `paqa build`, `changes` are those of `--set`."""
-    flags = {"store": store, "runner": runner, "workers": workers, "threads": threads, "device": device}
-    flags |= {"gpus": gpus, "profile": profile, "models": models}
+    flags: dict[str, object] = {
+        "store": store,
+        "runner": runner,
+        "workers": workers,
+        "threads": threads,
+        "device": device,
+    }
+    flags |= {"gpus": gpus, "timeout": timeout, "profile": profile, "models": models}
     given = [f"--{name}={value}" for name, value in flags.items() if value is not None]
     given += [f"--set={change}" for change in changes or []]
     given += [f"--{name}" for name, wanted in (("grow", grow), ("audit", audit), ("report", report)) if wanted]

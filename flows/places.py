@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,9 +15,11 @@ from paqa.actors import forget, reach, same
 from paqa.cluster import RayWorkers, reachable
 from paqa.errors import PaqaError
 from paqa.hear import STAGES
+from paqa.limits import Limits
 from paqa.recipe import Recipe
 from paqa.store import Store, key
-from paqa.workers import Workers
+from paqa.types import Device, Stage
+from paqa.workers import Workers, cores
 
 R = TypeVar("R")
 LOCAL = "local"
@@ -33,13 +34,14 @@ class Wanted:
     """What the command line says about where calls run."""
 
     runner: str = LOCAL  # local, ray or ray:ADDRESS
-    workers: int | None = None  # None: all cores here, all free CPUs of a cluster
+    workers: int | None = None  # None: all cores that this process may use here, all free CPUs of a cluster
     threads: int = 1
     device: str = "cpu"
     gpus: Mapping[str, float] = field(default_factory=dict)  # shares of a GPU by stage, on Ray
     gpu_slots: int | None = (
         None  # hearings at once on the GPU of this machine; None: as the Prefect server has it, or 1
     )
+    limits: Limits = field(default_factory=Limits)  # of the time that calls may take
 
     def __post_init__(self) -> None:
         known = self.runner == LOCAL or self.runner.partition(":")[0] == RAY
@@ -50,6 +52,8 @@ class Wanted:
         for flag, number in (("--workers", self.workers), ("--threads", self.threads), ("--gpu-slots", self.gpu_slots)):
             if number is not None and number < 1:
                 raise PaqaError(f"{flag} {number}: expected at least 1")
+        if not 0 <= self.limits.factor < float("inf"):
+            raise PaqaError(f"--timeout {self.limits.factor:g}: expected 0 (no limit) or a positive factor")
         if self.gpus and not self.on_ray:
             raise PaqaError("--gpus is for --runner ray; here --device cuda and --gpu-slots N share a GPU")
         if self.gpu_slots is not None and (self.on_ray or self.device == "cpu"):
@@ -76,6 +80,12 @@ class Wanted:
     def shares(self) -> Mapping[str, float]:
         """Shares of a GPU by stage on Ray: with no more than --device cuda, a quarter for each hearing."""
         return self.gpus or (dict.fromkeys(STAGES, 0.25) if self.device != "cpu" else {})
+
+    @property
+    def devices(self) -> dict[Stage, Device]:
+        """The kind of device of each stage whose engine does not run on CPUs."""
+        stages = self.shares if self.on_ray else STAGES if self.device != "cpu" else ()
+        return {stage: "cuda" for stage in STAGES if stage in stages}
 
 
 def shares(text: str) -> dict[str, float]:
@@ -116,8 +126,8 @@ class Places:
         self._around = ExitStack()
         if not store.local:
             reach(store, key("probe", secrets.token_hex(8)))
-        here = wanted.workers or os.cpu_count() or 1
-        self.near = Workers(os.cpu_count() or 1 if wanted.address else here, wanted.threads)
+        here = wanted.workers or cores()
+        self.near = Workers(cores() if wanted.address else here, wanted.threads)
         self.near.warm(walk.ready)
         self.workers: Workers | RayWorkers = self.near
         if wanted.on_ray:
@@ -132,14 +142,18 @@ class Places:
         self._made = True
 
     def runner(self, stage: str) -> Callable[..., Any]:
-        """What runs a call of a stage (a function and its arguments) where it belongs, and waits for it."""
+        """What runs a call of a stage where it belongs, and waits for it.
+
+        It takes the seconds that the call may run (None: any), not counting the wait for a free worker or a slot of the
+        GPU; the function; and its arguments.
+        """
         if stage in NEAR:
-            return self.near.run
+            return self.near.run_within
         kind = stage.partition(" ")[0]
         if self._limited and kind in STAGES:
-            return partial(_within, LIMIT, self.workers.run)
+            return partial(_within, LIMIT, self.workers.run_within)
         pools = self.workers.pools if isinstance(self.workers, RayWorkers) else {}
-        return pools.get(kind, self.workers).run
+        return pools.get(kind, self.workers).run_within
 
     def device_of(self, stage: str) -> str:
         """The device of a stage's engine."""

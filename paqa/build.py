@@ -32,7 +32,13 @@ from paqa.types import Audio, Clip, Origin, Quarantined, Recording, Scene
 INGEST = 1  # raise when decoding or cutting changes what comes out
 LONGEST_ID = 120  # characters of a clip's id: ids of questions, with their template, stay under 200
 SHARD_NAME = re.compile(r"(train|validation|test)-[0-9a-f]{16}\.parquet")
-PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE}  # failures of disk or network, not of the file
+PASSING = {  # failures of disk, network or machine, not of the file
+    *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+}
+SELECTED = {  # reasons that are no fault of what was given: it is usable, or its copy is used
+    *("license", "duplicate_audio", "near_duplicate_audio", "would_leak", "contaminated"),
+    *("nothing_to_ask", "answer_not_heard", hear.NOT_MISHEARD),
+}
 MIXING = 1  # raise when rendering a mixture changes what comes out
 
 
@@ -107,7 +113,10 @@ def _permitted(
 
 
 def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe, store: Store) -> Ingested:
-    """Decode recordings of a source into clips of at most the recipe's length; known files are not decoded again."""
+    """Decode recordings of a source into clips of at most the recipe's length; known files are not decoded again.
+
+    Raises MemoryError where there is too little for a recording, OSError where a disk fails.
+    """
     began = time.perf_counter()
     clips: list[Clip] = []
     lost: list[Quarantined] = []
@@ -359,13 +368,37 @@ def sweep(folder: Path, plans: Sequence[ShardPlan]) -> None:
             path.unlink()
 
 
-def enforce(items: int, lost: Sequence[Quarantined], limit: float) -> None:
-    """Fail the build where more than the recipe's share fell out; says what to look at."""
-    rows = set(lost)
-    share = len(rows) / (items + len(rows)) if items or rows else 1.0
-    if items == 0 or share > limit:
-        reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(q.reason for q in rows).most_common(4))
+def given(clips: Iterable[Clip]) -> int:
+    """How many clips and questions that came with them there are, each clip once."""
+    return sum(1 + len(clip.questions) for clip in {clip.id: clip for clip in clips}.values())
+
+
+def unusable(lost: Iterable[Quarantined]) -> list[Quarantined]:
+    """What was given and could not be used: recordings, clips and questions of a source, a row each.
+
+    Left out is what a rule of the recipe takes out of what is usable: gates, copies, leaks, licences, benchmarks.
+    """
+    rows = (q for q in lost if q.stage != "gates" and q.reason not in SELECTED)
+    return list({(q.id, q.fingerprint): q for q in rows}.values())
+
+
+def enforce(items: int, kept: int, lost: Sequence[Quarantined], limit: float) -> None:
+    """Fail a build without rows, and one in which more than the recipe's share of what was given was not usable.
+
+    `kept` are the clips and their questions, as `given` counts them. The error says what to look at.
+    """
+    if items == 0:
+        raise PaqaError(f"no question is left: {_reasons(set(lost))}; look into quarantine.parquet")
+    gone = unusable(lost)
+    total = kept + sum(q.stage != "questions" for q in gone)  # the clips of those were kept
+    if len(gone) > limit * total:
         raise PaqaError(
-            f"{len(rows)} of {items + len(rows)} rows are quarantined ({share:.0%}, the recipe allows {limit:.0%}): "
-            f"{reasons or 'nothing was found'}; look into quarantine.parquet, or raise gates.max_quarantined"
+            f"{len(gone)} of {total} recordings, clips and questions that were given could not be used "
+            f"({len(gone) / total:.0%}, the recipe allows {limit:.0%}): {_reasons(gone)}; look into "
+            "quarantine.parquet, mend or remove what is there, or raise gates.max_quarantined"
         )
+
+
+def _reasons(rows: Iterable[Quarantined]) -> str:
+    counts = Counter(q.reason for q in rows).most_common(4)
+    return ", ".join(f"{reason} {n}" for reason, n in counts) or "nothing was found"

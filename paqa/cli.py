@@ -53,6 +53,13 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--device", default="cpu", help="of engines on torch: cpu (default), cuda, cuda:1")
     build.add_argument("--gpus", metavar="STAGE=SHARE,...", help="on Ray, the share of a GPU of each stage's actors")
     build.add_argument("--gpu-slots", type=int, metavar="N", help="hearings at once on the GPU here (default: 1)")
+    build.add_argument(
+        "--timeout",
+        type=float,
+        default=1,
+        metavar="FACTOR",
+        help="wait longer for what hangs; 0: for ever (default: 1)",
+    )
     build.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe")
     build.add_argument("--grow", action="store_true", help="keep all rows of the build in --out, add new ones")
     build.add_argument("--audit", action="store_true", help="then measure what was heard against the truth")
@@ -147,10 +154,12 @@ def check_device(device: str) -> None:
 def where(args: argparse.Namespace) -> Wanted:
     """What the flags of `paqa build` say about where calls run; PaqaError where they do not go together."""
     from flows.places import Wanted, shares
+    from paqa.limits import Limits
     from paqa.remote import filesystem
 
     gpus = shares(args.gpus) if args.gpus else {}
-    wanted = Wanted(args.runner, args.workers, args.threads, args.device, gpus, args.gpu_slots)
+    limits = Limits(args.timeout)
+    wanted = Wanted(args.runner, args.workers, args.threads, args.device, gpus, args.gpu_slots, limits)
     wanted.check()
     if args.store and "://" in args.store:
         filesystem(args.store)

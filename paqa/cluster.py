@@ -24,9 +24,9 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from paqa.actors import Actor, Home, arrive
-from paqa.errors import PaqaError, WorkerDied
+from paqa.errors import OutOfMemory, PaqaError, TimedOut, WorkerDied
 from paqa.remote import line
-from paqa.workers import THREAD_VARIABLES
+from paqa.workers import THREAD_VARIABLES, cores
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -89,6 +89,10 @@ class RayWorkers:
         """Call `step` in a free actor and wait for what it returns or raises."""
         return self._all.run(step, *args, **kwargs)
 
+    def run_within(self, seconds: float | None, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """As `run`; TimedOut, and the actor ended, where the call runs longer than `seconds` in it."""
+        return self._all.run_within(seconds, step, *args, **kwargs)
+
     def told(self) -> list[str]:
         """A line for each process that ran calls: where it is or was, and how many."""
         ran = sum((pool.ran for pool in (self._all, *self.pools.values())), Counter())
@@ -115,7 +119,7 @@ class RayWorkers:
             self._session = _session()
             options |= {
                 "address": "local",  # whatever RAY_ADDRESS says
-                "num_cpus": (count or os.cpu_count() or 1) * self.threads,
+                "num_cpus": (count or cores()) * self.threads,
                 "include_dashboard": False,
                 "object_store_memory": OBJECT_STORE,
                 "_temp_dir": self._session,
@@ -200,21 +204,29 @@ class Pool:
 
     def run(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `step` in a free actor; WorkerDied where the actor dies under it."""
+        return self.run_within(None, step, *args, **kwargs)
+
+    def run_within(self, seconds: float | None, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """As `run`; TimedOut, and the actor ended, where the call runs longer than `seconds` in it."""
         payload = pickle.dumps((step, args, kwargs))
         actor = self._take()
         try:
-            answer = self._ray.get(actor.call.remote(payload))
+            answer = self._ray.get(actor.call.remote(payload), timeout=seconds)
         except self._ray.exceptions.RayTaskError:  # the answer cannot be pickled, or the call not unpickled
             self._give(actor)
             raise
         except self._ray.exceptions.RayError as error:
-            raise self._lost(actor, error) from None
+            raise self._lost(actor, error, seconds) from None
         except BaseException:
             self._ray.kill(actor)
             self._drop(actor)
             raise
-        self._give(actor)
         returned, value = pickle.loads(answer)
+        if isinstance(value, MemoryError):
+            value = OutOfMemory(f"a Ray actor ran out of memory: {value}")
+        if isinstance(value, WorkerDied):  # its process is of no use any more
+            raise self._lost(actor, value, seconds)
+        self._give(actor)
         if not returned:
             raise value
         return value
@@ -310,15 +322,20 @@ class Pool:
             self._lock.notify_all()
             return self._homes.pop(actor, None)
 
-    def _lost(self, actor: Any, error: Exception) -> PaqaError:
-        """What to raise for a call whose actor has died; a fresh actor is on its way."""
+    def _lost(self, actor: Any, error: Exception, seconds: float | None) -> PaqaError:
+        """What to raise for a call whose actor has died or had to be ended; a fresh actor is on its way."""
         home = self._drop(actor)
         if self._closed:
             return PaqaError(STOPPED)
         self._ray.kill(actor)  # where only the connection to it was lost, it must not go on
         self._hire()
         where = f"process {home.pid} on {home.node}" if home else "an actor"
-        return WorkerDied(f"{where} has died: {_cause(error)}")
+        if isinstance(error, WorkerDied):
+            return error
+        if isinstance(error, self._ray.exceptions.GetTimeoutError):
+            return TimedOut(f"{where} was ended: no answer in {seconds:.0f} s")
+        kind = OutOfMemory if _short_of_memory(error) else WorkerDied
+        return kind(f"{where} has died: {_cause(error)}")
 
 
 # --- the cluster ------------------------------------------------------------------------------------------------------
@@ -428,9 +445,15 @@ def _not_up(error: Exception) -> str:
 def _cause(error: Exception) -> str:
     """How an actor died, from what Ray says of it."""
     text = " ".join(str(error).split())
-    if "low on memory" in text or "memory monitor" in text.lower() or type(error).__name__ == "OutOfMemoryError":
+    if _short_of_memory(error):
         return "Ray ended it because its node ran out of memory; fewer --workers need less"
     if "its node has died" in text or "unavailable" in text:
         return "its node has gone, or does not answer"
     detail = text.partition("Worker exit detail: ")[2] or text.partition("The actor is dead because ")[2] or text
     return f"killed, often out of memory, or crashed ({detail.split('. ')[0]})"
+
+
+def _short_of_memory(error: Exception) -> bool:
+    """Whether Ray ended an actor for want of memory."""
+    text = " ".join(str(error).split()).lower()
+    return "low on memory" in text or "memory monitor" in text or type(error).__name__ == "OutOfMemoryError"

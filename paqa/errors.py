@@ -1,5 +1,7 @@
 """The one error that paqa raises for wrong input: what was found, what was expected, what to do next."""
 
+from typing import ClassVar
+
 
 class PaqaError(Exception):
     """Wrong input or a missing requirement; the message is one line for a person. Never retried."""
@@ -24,7 +26,24 @@ class Stopped(PaqaError):
 
 
 class WorkerDied(PaqaError):
-    """The process that ran a call died under it; the message says how. Other calls are not touched."""
+    """The process that ran a call died under it, or had to be ended; the message says how. Other calls are not touched.
+
+    `code` is the reason in quarantine of what it was given alone: None where that depends on the stage.
+    """
+
+    code: ClassVar[str | None] = None
+
+
+class OutOfMemory(WorkerDied):
+    """There was not enough memory, of the machine or of its GPU."""
+
+    code = "out_of_memory"
+
+
+class TimedOut(WorkerDied):
+    """The call took longer than its limit, so that its process was ended."""
+
+    code = "timed_out"
 
 
 class Rejected(PaqaError):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 import numpy as np
@@ -19,11 +19,13 @@ import numpy as np
 from paqa.audio import flac, quantize, read_flac
 from paqa.batches import batches
 from paqa.engines import checkpoints
-from paqa.engines.base import Heard, decisive, engine_class, weight_digests
+from paqa.engines.base import Heard, computed_on, decisive, engine_class, weight_digests
+from paqa.errors import OutOfMemory, PaqaError, WorkerDied
+from paqa.failures import device_lost, short_of_memory
 from paqa.portable import scrubbed
 from paqa.recipe import HearConfigs, Profile, QuestionsConfig, Recipe
 from paqa.store import Store, key
-from paqa.types import Audio, Clip, Disagreement, Event, HeardBy, Quarantined, Stage, Stem, Tag, Turn, Word
+from paqa.types import Audio, Clip, Device, Disagreement, Event, HeardBy, Quarantined, Stage, Stem, Tag, Turn, Word
 
 STAGES: tuple[Stage, ...] = ("separate", "diarize", "tag", "transcribe")
 MISHEARD: tuple[Stage, ...] = ("diarize", "tag")  # heard a second time, on the raw mix
@@ -56,6 +58,7 @@ class Hearing:
     engine: str
     params: str  # canonical JSON of the engine's Params
     context_s: int = 0  # seconds of the recording around a clip that the engine hears with it
+    device: str = ""  # as `computed_on` says: "" on a CPU
 
     @property
     def name(self) -> str:
@@ -83,22 +86,25 @@ class Spent:
 
 def hearings(recipe: Recipe) -> tuple[Hearing, ...]:
     """All hearings of a recipe, separation first; those of MISHEARD on the raw mix last."""
-    return _hearings(msgspec.json.encode((recipe.profile, recipe.hear, recipe.questions)), checkpoints.stamp())
+    said = (recipe.profile, recipe.hear, recipe.questions, recipe.devices)
+    return _hearings(msgspec.json.encode(said), checkpoints.stamp())
 
 
 @lru_cache(maxsize=16)
 def _hearings(said: bytes, stamp: object) -> tuple[Hearing, ...]:
     """The hearings of what a recipe says about them; `stamp` tells states of the models folder apart."""
-    profile, chosen, questions = msgspec.json.decode(said, type=tuple[Profile, HearConfigs, QuestionsConfig])
-    recipe = Recipe("", (), profile=profile, hear=chosen, questions=questions)
+    kinds = tuple[Profile, HearConfigs, QuestionsConfig, dict[Stage, Device]]
+    profile, chosen, questions, devices = msgspec.json.decode(said, type=kinds)
+    recipe = Recipe("", (), profile=profile, hear=chosen, questions=questions, devices=devices)
     found = []
     for stage in STAGES:
         config = recipe.hearing(stage)
         given = recipe.parameters(stage)
         params = msgspec.json.encode(given, order="deterministic").decode()
-        found.append(Hearing(stage, config.stem, config.engine, params, getattr(given, "context_s", 0)))
+        device = computed_on(engine_class(config.engine), devices.get(stage, "cpu"))
+        found.append(Hearing(stage, config.stem, config.engine, params, getattr(given, "context_s", 0), device))
         if stage == "transcribe" and config.align not in (None, config.stem):
-            found.append(Hearing(stage, config.align, config.engine, params))
+            found.append(Hearing(stage, config.align, config.engine, params, device=device))
     raw = [replace(n, stem="mix") for n in found if n.stage in MISHEARD and n.stem != "mix"]
     return tuple(found + raw * mishears(recipe))
 
@@ -127,6 +133,12 @@ def identity(engine: str, params: str) -> tuple[str, str]:
     return str(kind.identify(given)), msgspec.json.encode(decisive(given), order="deterministic").decode()
 
 
+def revision(hearing: Hearing) -> str:
+    """The engine's revision, and what it computes on where that is no CPU: results differ in their last digits."""
+    name = identity(hearing.engine, hearing.params)[0]
+    return f"{name}@{hearing.device}" if hearing.device else name
+
+
 @cache
 def weights(engine: str, params: str) -> tuple[str, ...]:
     """The SHA-256s of the engine's weights, without loading a model."""
@@ -141,7 +153,7 @@ def in_context(clip: Clip, hearing: Hearing) -> bool:
 
 def heard_key(clip: Clip, hearing: Hearing, separation: Hearing) -> str:
     """Where the store keeps this hearing of this clip."""
-    parts = [hearing.stage, hearing.engine, *identity(hearing.engine, hearing.params)]
+    parts = [hearing.stage, hearing.engine, revision(hearing), identity(hearing.engine, hearing.params)[1]]
     if in_context(clip, hearing):
         return key(*parts, clip.context, clip.place)
     if hearing.stem == "mix":
@@ -151,14 +163,27 @@ def heard_key(clip: Clip, hearing: Hearing, separation: Hearing) -> str:
 
 def heard_by(recipe: Recipe) -> tuple[HeardBy, ...]:
     """Engine, revision and weights of every stage."""
-    first = {node.stage: (node.engine, node.params) for node in reversed(hearings(recipe))}
-    return tuple(HeardBy(s, first[s][0], identity(*first[s])[0], weights(*first[s])) for s in STAGES)
+    first = {node.stage: node for node in reversed(hearings(recipe))}
+    used = [first[stage] for stage in STAGES]
+    return tuple(HeardBy(n.stage, n.engine, revision(n), weights(n.engine, n.params)) for n in used)
 
 
 def missing(clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store) -> list[Clip]:
     """The clips that nobody has heard this way yet."""
     there = store.which([heard_key(c, hearing, separation) for c in clips], hearing.suffix)
     return [c for c, known in zip(clips, there, strict=True) if not known]
+
+
+def heard_on(clips: Sequence[Clip], recipe: Recipe, store: Store) -> Device | None:
+    """Another kind of device on which engines have heard some of the clips as the recipe wants it, if there is one."""
+    nodes = hearings(recipe)
+    for kind in get_args(Device):
+        others = hearings(replace(recipe, devices=dict.fromkeys(STAGES, kind)))
+        for node, other in zip(nodes, others, strict=True):
+            moved = [c for c in clips if heard_key(c, node, nodes[0]) != heard_key(c, other, others[0])]
+            if len(missing(moved, other, others[0], store)) < len(moved):
+                return kind
+    return None
 
 
 def stem(clip: Clip, name: Stem, separation: Hearing, store: Store) -> Audio:
@@ -205,9 +230,17 @@ def _unit(group: Sequence[Clip], hearing: Hearing, separation: Hearing, store: S
 
 @cache
 def _engine(name: str, params: str, device: str, threads: int) -> Any:
-    """The loaded engine of this worker process."""
+    """The loaded engine of this worker process; PaqaError where it cannot be loaded, OSError where a disk fails."""
     kind = engine_class(name)
-    return kind(msgspec.json.decode(params, type=kind.Params), device=device, threads=threads)
+    try:
+        return kind(msgspec.json.decode(params, type=kind.Params), device=device, threads=threads)
+    except (PaqaError, OSError):
+        raise
+    except Exception as error:
+        raise PaqaError(
+            f"engine {name} cannot be loaded on {device}: {_said(error)}; run `paqa doctor`, look at the free memory, "
+            "then run the same command again"
+        ) from error
 
 
 def listen(
@@ -216,6 +249,7 @@ def listen(
     """Hear a batch of clips and put what was heard into the store; audio is read and written while the model works.
 
     An engine that fails on a batch is given its inputs one by one; those that still fail are returned as quarantined.
+    Raises WorkerDied where another process has to go on, OSError where a disk fails.
     """
     began = time.perf_counter()
     if hearing.stem != "mix":  # clips that the separator failed on have their quarantine row already
@@ -254,11 +288,38 @@ def _ahead(begin: Callable[[G], Future[U]], parts: Sequence[Sequence[G]]) -> Ite
 
 
 def _hear(engine: Any, units: Sequence[Unit]) -> list[Heard | str]:
-    """What an engine hears in each unit, or how it fails there."""
+    """What an engine hears in each unit, or how it fails there.
+
+    Where memory is short, fewer are tried together. WorkerDied where this process is of no further use: its GPU is
+    lost, or one unit alone needs too much memory. OSError where the disk fails, for which no unit is to blame.
+    """
     try:
         return list(engine([unit.audio for unit in units]))
-    except Exception:  # noqa: BLE001 - foreign code; each unit gets its own chance and its own quarantine rows
-        return [_alone(engine, unit.audio) for unit in units]
+    except Exception as error:
+        short, why = short_of_memory(error), _said(error)
+        if isinstance(error, OSError) and not short:
+            raise
+        if device_lost(error):
+            raise WorkerDied(why) from None
+    # not in the handler: there, the error still holds what the engine had in memory
+    if len(units) > 1:
+        parts = [units[: len(units) // 2], units[len(units) // 2 :]] if short else [[unit] for unit in units]
+        return [heard for part in parts for heard in _hear(engine, part)]
+    if short:
+        raise OutOfMemory(why)
+    return [why]
+
+
+def _said(error: Exception) -> str:
+    return scrubbed(f"{type(error).__name__}: {error}")
+
+
+def rehear(
+    clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store, device: str, threads: int
+) -> bool:
+    """Whether an engine still hears clips, which are heard as one, that it has heard before; keeps nothing."""
+    engine = _engine(hearing.engine, hearing.params, device, threads)
+    return isinstance(_hear(engine, [_unit(clips, hearing, separation, store)])[0], Heard)
 
 
 def _failed(unit: Unit, hearing: Hearing, error: str) -> list[Quarantined]:
@@ -271,15 +332,6 @@ def not_misheard(lost: Sequence[Quarantined]) -> list[Quarantined]:
     """Quarantine rows of `spare` hearings: they say that the clip itself is not lost."""
     kept = "the clip is asked about all the same, only no wrong first response comes from its raw mix"
     return [replace(q, reason=NOT_MISHEARD, detail=f"{q.detail}; {kept}") for q in lost]
-
-
-def _alone(engine: Any, audio: Audio) -> Heard | str:
-    """What an engine hears in one input, or how it fails."""
-    try:
-        heard: Heard = engine([audio])[0]
-        return heard
-    except Exception as error:  # noqa: BLE001 - see listen
-        return scrubbed(f"{type(error).__name__}: {error}")
 
 
 def _keep(unit: Unit, hearing: Hearing, separation: Hearing, heard: Heard, store: Store) -> None:

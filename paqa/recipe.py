@@ -17,8 +17,9 @@ from paqa import portable
 from paqa.engines.base import engine_class
 from paqa.engines.checkpoints import chosen
 from paqa.errors import PaqaError
-from paqa.types import AnswersFrom, Stage, Stem, Unit
+from paqa.types import AnswersFrom, Device, Stage, Stem, Unit
 
+SET_BY_US = ("folder", "devices")  # fields of a Recipe that are no keys of the file
 LONGEST_FILE = 1_000_000  # bytes of a recipe
 Positive = Annotated[int, Meta(ge=1, le=10**9)]
 Count = Annotated[int, Meta(ge=0, le=10**6)]
@@ -172,7 +173,7 @@ class GatesConfig:
     profanity: bool = False  # keep out words listed in paqa/data/profanity.txt
     personal_data: bool = False  # keep out e-mail addresses, telephone numbers and postal addresses
     reflection: bool = True  # a first response before REFLECT must be wrong, and REFLECT cite a span of the scene
-    max_quarantined: Unit = 0.5  # the build fails when a larger share of rows falls out
+    max_quarantined: Unit = 0.1  # the build fails when a larger share of what was given cannot be read, heard or asked
     shortcuts: Literal["fail", "warn", "off"] = "fail"  # where the text alone answers more questions than chance would
     shortcut_points: Annotated[float, Meta(ge=0, le=100)] = 3.0  # percent above chance that are allowed
     thin: Unit = 0.2  # rows of templates that can be guessed are left out, up to this share of all; 0 leaves none out
@@ -217,6 +218,7 @@ class Recipe:
     split: SplitConfig = SplitConfig()  # train, validation and test
     shard: ShardConfig = ShardConfig()  # the files
     folder: str = "."  # set on loading: what relative paths are relative to
+    devices: dict[Stage, Device] = field(default_factory=dict)  # set by the build: what engines run on but for CPUs
 
     def hearing(self, stage: Stage) -> Listening:
         """What the recipe, or else the profile, says about a stage."""
@@ -315,7 +317,7 @@ def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     from paqa.schema import problems
 
     data = msgspec.to_builtins(recipe, str_keys=True)
-    folder = data.pop("folder")
+    kept = {name: data.pop(name) for name in SET_BY_US}
     for text in changes:
         path, equals, value = text.partition("=")
         *sections, name = path.split(".")
@@ -334,7 +336,7 @@ def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     for problem in problems("recipe", plain):
         raise PaqaError(f"--set: {problem}")
     try:
-        changed = replace(msgspec.convert(plain, Recipe), folder=folder)
+        changed = replace(msgspec.convert(plain, Recipe), **kept)
     except msgspec.ValidationError as error:
         raise PaqaError(f"--set: {error}") from None
     check(changed)

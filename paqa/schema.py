@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from paqa.recipe import Recipe
+from paqa.recipe import SET_BY_US, Recipe
 from paqa.types import Clip, Item, Scene
 
 KINDS: dict[str, type] = {"recipe": Recipe, "clip": Clip, "scene": Scene, "item": Item}
-HIDDEN = {"Recipe": {"folder"}}  # set by the loader, not a key of the file
+HIDDEN = {"Recipe": set(SET_BY_US)}
 
 
 def schema(kind: str) -> dict[str, Any]:

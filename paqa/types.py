@@ -24,6 +24,7 @@ Groups = Annotated[tuple[str, ...], Meta(min_length=1)]
 Split = Literal["train", "validation", "test"]
 Stem = Literal["mix", "speech", "background"]
 Stage = Literal["separate", "diarize", "tag", "transcribe"]
+Device = Literal["cpu", "cuda"]  # a kind of device
 AnswersFrom = Literal["truth", "heard"]
 
 
@@ -105,6 +106,7 @@ class Tag:
 class HeardBy:
     """Which engine, at which revision, did a stage; `weights` are the SHA-256s of the files of its networks.
 
+    What it computed on is part of the revision where that was no CPU: `2/0f1e2d3c@cuda/float16`.
     Weights that are a folder count as one: the digest of the list of their files, as `checkpoints.digest` makes it.
     """
 

@@ -17,10 +17,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from paqa.errors import PaqaError, Stopped, WorkerDied
+from paqa.errors import OutOfMemory, PaqaError, Stopped, TimedOut, WorkerDied
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,16 +49,20 @@ class Workers:
 
     def run(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `step` in a worker and wait for what it returns or raises; WorkerDied where its process dies."""
+        return self.run_within(None, step, *args, **kwargs)
+
+    def run_within(self, seconds: float | None, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """As `run`; TimedOut, and the process ended, where the call runs longer than `seconds` in its worker."""
         worker = self._free.get()
         try:
             worker = self._ready(worker)
-            answer = worker.call(step, args, kwargs)
-        except _Gone:
+            answer = worker.call(step, args, kwargs, seconds)
+        except (_Gone, WorkerDied) as error:
             assert worker is not None
             died, worker = worker, None
-            how = self._buried(died)
+            death = self._buried(died, error)
             self._refuse_if_closed()
-            raise WorkerDied(f"a worker process died: {how}") from None
+            raise death from None
         finally:
             self._free.put(worker)
         return answer
@@ -84,11 +89,17 @@ class Workers:
             self._living.add(fresh)
             return fresh
 
-    def _buried(self, worker: _Worker) -> str:
-        """How a process died."""
+    def _buried(self, worker: _Worker, error: Exception) -> WorkerDied:
+        """What to raise for a call whose process has died, or is of no use any more: it has ended then."""
         with self._lock:
             self._living.discard(worker)
-            return worker.end()
+            if isinstance(error, WorkerDied):
+                worker.process.kill()
+            how = worker.end()
+        if isinstance(error, WorkerDied):
+            return error
+        kind = OutOfMemory if worker.process.exitcode == -signal.SIGKILL else WorkerDied
+        return kind(f"a worker process died: {how}")
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -141,21 +152,27 @@ class _Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, masked)
         theirs.close()
 
-    def call(self, step: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """What the call returns or raises; _Gone where the process ends before it answers."""
+    def call(self, step: Callable[..., Any], args: Any, kwargs: Any, seconds: float | None) -> Any:
+        """What the call returns or raises; _Gone where the process ends before it answers, TimedOut after `seconds`.
+
+        WorkerDied of any kind means that the process is of no use any more.
+        """
         data = pickle.dumps((step, args, kwargs))  # an error in here is the caller's, not the process's
+        latest = float("inf") if seconds is None else time.monotonic() + seconds
         try:
             self.pipe.send_bytes(data)
-            while not self.pipe.poll(1.0):  # its own children may hold the pipe open after its death
-                if not self.process.is_alive() and not self.pipe.poll(0):
+            while not self.pipe.poll(max(0.0, min(1.0, latest - time.monotonic()))):
+                if not self.process.is_alive() and not self.pipe.poll(0):  # its children may hold the pipe open
                     raise _Gone
+                if time.monotonic() >= latest:
+                    raise TimedOut(f"a worker process was ended: no answer in {seconds:.0f} s")
             reply = self.pipe.recv_bytes()
         except (EOFError, OSError):
             raise _Gone from None
         fine, value = pickle.loads(reply)
         if fine:
             return value
-        raise value
+        raise OutOfMemory(f"a worker process ran out of memory: {value}") if isinstance(value, MemoryError) else value
 
     def leave(self, at_once: bool) -> None:
         """Have the process end: at once, or after the call that it is in."""
@@ -169,7 +186,7 @@ class _Worker:
         self.process.join(seconds)  # a pipe closes a moment before its process is gone
         if self.process.is_alive():
             self.process.kill()
-            self.process.join()
+            self.process.join(END_SECONDS)  # one that waits for a broken device or disk cannot be killed
         self.pipe.close()
         return ended(self.process.exitcode)
 
@@ -186,9 +203,44 @@ def _count_quietly() -> None:
             os.environ["PYTHONWARNINGS"] = before
 
 
+def cores() -> int:
+    """How many CPUs this process may use: those of its affinity, or fewer where its control group has a quota."""
+    return max(1, min(len(os.sched_getaffinity(0)), int(quota(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")))))
+
+
+def quota(root: Path, own: Path) -> float:
+    """CPUs that the control groups of a process allow: of the files below `root`, for the groups that `own` lists.
+
+    1024 where there is no limit. Both versions of control groups; a group's limit holds for all groups in it.
+    """
+    allowed = [1024.0]
+    for line in own.read_text().splitlines() if own.exists() else ():
+        _, kinds, name = line.split(":", 2)
+        if kinds and "cpu" not in kinds.split(","):
+            continue
+        for mount in ("",) if not kinds else ("cpu", "cpu,cpuacct"):
+            group = root / mount / name.strip("/")
+            for folder in (group, *group.parents):
+                if folder.is_relative_to(root):
+                    allowed += _allowed(folder)
+    return min(allowed)
+
+
+def _allowed(folder: Path) -> list[float]:
+    """The CPUs of one control group, [] where it has no limit."""
+    names = ("cpu.max",) if (folder / "cpu.max").exists() else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    try:
+        spent, period = " ".join((folder / name).read_text() for name in names).split()
+    except OSError:
+        return []
+    return [] if spent in ("max", "-1") else [int(spent) / int(period)]
+
+
 def ended(code: int | None) -> str:
     """An exit code of `multiprocessing` in words."""
-    if code is None or code >= 0:
+    if code is None:
+        return "it cannot even be killed"
+    if code >= 0:
         return f"it ended with exit code {code}"
     name = signal.Signals(-code).name
     return f"killed by {name}{' (often out of memory)' if -code == signal.SIGKILL else ''}"

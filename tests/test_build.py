@@ -17,7 +17,7 @@ from paqa.hear import Hearing
 from paqa.recipe import HearConfig, HearConfigs, SourceConfig, for_folder
 from paqa.sources.jsonl import recordings
 from paqa.store import Store
-from paqa.types import Audio, Clip, Quarantined
+from paqa.types import Audio, Clip, GivenQuestion, Quarantined
 
 RATE = 16000
 
@@ -215,10 +215,31 @@ def test_sweeping_touches_only_shards(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["mine.parquet"]
 
 
-def test_the_limit_counts_each_row_once():
+def test_the_limit_is_about_what_was_given_and_counts_each_once():
     row = Quarantined("a", "tag", "engine_failed", "x", "f")
-    build.enforce(1, [row, row, row], 0.5)
+    build.enforce(1, 1, [row, replace(row, stage="transcribe")], 0.5)
     with pytest.raises(PaqaError, match=r"1 of 2 .*engine_failed 1.*max_quarantined"):
-        build.enforce(1, [row, row], 0.4)
+        build.enforce(1, 1, [row, row], 0.4)
+    with pytest.raises(PaqaError, match="no question is left: engine_failed 1"):
+        build.enforce(0, 9, [row], 0.5)
     with pytest.raises(PaqaError, match="nothing was found"):
-        build.enforce(0, [], 0.5)
+        build.enforce(0, 0, [], 0.5)
+
+
+def test_what_the_recipe_takes_out_is_no_sign_of_a_broken_build(store):
+    """Many rows per clip must not hide clips that are lost, nor rows that gates drop end a build."""
+    dropped = [Quarantined(f"a-{n}", "gates", "low_margin", "x", "f") for n in range(90)]
+    copies = [Quarantined(f"b{n}", "ingest", "duplicate_audio", "x", f"{n}") for n in range(90)]
+    build.enforce(10, 10, [*dropped, *copies], 0.1)
+    crashed = [Quarantined(f"c{n}", "separate", "engine_crashed", "x", f"{n}") for n in range(50)]
+    with pytest.raises(PaqaError, match=r"50 of 100 recordings, clips and questions .*engine_crashed 50"):
+        build.enforce(1000, 50, crashed, 0.1)
+
+
+def test_questions_that_were_given_are_given_like_clips(store):
+    asked = clip("a", store, 1, questions=(GivenQuestion("q", "sounds", "What?", ("x", "y"), 0),))
+    assert build.given([asked, asked, clip("b", store, 2)]) == 3
+    lost = [Quarantined("a-given-0", "questions", "empty", "x", asked.sha256)]
+    with pytest.raises(PaqaError, match=r"1 of 3 .*empty 1"):
+        build.enforce(1, 3, lost, 0.1)
+    build.enforce(1, 3, [replace(lost[0], reason="answer_not_heard")], 0.1)

@@ -22,7 +22,7 @@ server = pytest.importorskip("moto.server")
 from paqa import recipe as recipes  # noqa: E402
 from paqa.actors import forget, same  # noqa: E402
 from paqa.cluster import RayWorkers  # noqa: E402
-from paqa.errors import PaqaError, Rejected, WorkerDied  # noqa: E402
+from paqa.errors import OutOfMemory, PaqaError, Rejected, TimedOut, WorkerDied  # noqa: E402
 from paqa.store import Store  # noqa: E402
 
 if importlib.util.find_spec("ray") is None:  # not imported yet: it takes the token when it is
@@ -150,6 +150,28 @@ def test_a_dead_actor_fails_its_own_call_only(cluster):
             later |= set(threads.map(lambda _: workers.run(nap, 1), range(2)))
         assert len(later | pids) == 3
         assert len(hosts("\n".join(workers.told()))) == 2
+
+
+def lose_device():
+    raise WorkerDied("CUDA error: unspecified launch failure")
+
+
+def exhaust():
+    raise MemoryError("12 GiB")
+
+
+def test_an_actor_that_hangs_or_is_of_no_use_any_more_is_replaced(cluster):
+    with RayWorkers(cluster, 1) as workers:
+        pids = [workers.run_within(60, os.getpid)]
+        for seconds, step, kind, said in (
+            (1, nap, TimedOut, r"process \d+ on .* was ended: no answer in 1 s"),
+            (60, lose_device, WorkerDied, "CUDA error"),
+            (60, exhaust, OutOfMemory, "12 GiB"),
+        ):
+            with pytest.raises(kind, match=said):
+                workers.run_within(seconds, step, *([600] if step is nap else []))
+            pids.append(workers.run(os.getpid))
+        assert len(set(pids)) == 4
 
 
 def test_shares_of_gpus(cluster):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paqa.errors import PaqaError, WorkerDied
-from paqa.isolate import HOPELESS, Batch, Ward, again
+from paqa.isolate import IN_A_ROW, Batch, Ward, again
 
 
 class Place:
@@ -105,15 +105,35 @@ def test_suspects_are_alone():
     assert sum(len(batch.crashed) for batch in batches) == 4
 
 
-def test_where_everything_crashes_the_build_ends():
-    place = Place(range(100))
-    batch = Batch(range(100), place, place.left, "separate", Ward())
-    with pytest.raises(PaqaError, match=f"separate: each of the first {HOPELESS} .*SIGSEGV.*paqa doctor") as raised:
+def test_crashes_in_a_row_end_the_build_whatever_was_done_before():
+    place, ward = Place(range(1, 100)), Ward()
+    ward.fine("separate")  # and so does a GPU that dies in the middle
+    batch = Batch(range(1, 100), place, place.left, "separate", ward)
+    with pytest.raises(PaqaError, match=f"separate: {IN_A_ROW} inputs in a row failed.*SIGSEGV.*paqa doctor") as raised:
         batch.run()
     assert not isinstance(raised.value, WorkerDied)
-    survivor = Batch([200, *range(50)], Place(range(100)), lambda part: part, "separate", Ward())
-    survivor.run()
-    assert len(survivor.crashed) == 50
+    assert len(place.calls) < 4 * IN_A_ROW
+
+
+def test_crashes_with_something_done_between_are_the_audios():
+    ward, place = Ward(), Place(n for n in range(60) if n % 6)
+    batch = Batch(range(60), lambda part: (place(part), ward.fine("tag")), place.left, "tag", ward)
+    batch.run()
+    assert len(batch.crashed) == 50
+
+
+def test_what_was_heard_before_and_still_is_clears_the_engine():
+    tries = []
+
+    def still_works():
+        tries.append(True)
+        return True
+
+    place = Place(range(50))
+    batch = Batch(range(50), place, lambda part: part, "tag", Ward(), still_works)
+    batch.run()
+    assert len(batch.crashed) == 50
+    assert len(tries) == 50 // IN_A_ROW
 
 
 def test_work_that_nobody_can_be_blamed_for_has_two_tries():

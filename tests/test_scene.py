@@ -30,6 +30,18 @@ def test_where_turns_overlap_the_speaker_goes_on():
     assert [w.speaker for w in said] == [1, 1, 2]
 
 
+def test_between_two_that_cover_a_word_alike_whoever_spoke_last_goes_on():
+    turns = [Turn(0, 1500, 1), Turn(1000, 3000, 2)]
+    said = attribute([word(1400, 1900, "a"), word(1400, 1500, "b")], turns)
+    assert [w.speaker for w in said] == [2, 2]
+
+
+def test_between_two_that_are_as_near_to_a_word_whoever_spoke_last_goes_on():
+    turns = [Turn(0, 500, 2), Turn(600, 1000, 1), Turn(1400, 2000, 2)]
+    said = attribute([word(0, 400, "a"), word(1150, 1250, "b")], turns)
+    assert [w.speaker for w in said] == [2, 2]
+
+
 def test_turns_hold_their_words_in_order():
     turns = [Turn(0, 1000, 1), Turn(1000, 2000, 2), Turn(2000, 3000, 1)]
     words = attribute(

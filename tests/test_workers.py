@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT
 
 from paqa.errors import Rejected, Stopped, WorkerDied
-from paqa.workers import Workers
+from paqa.workers import Workers, cores, quota
 
 
 def environment(name):
@@ -153,7 +153,7 @@ def test_an_interrupt_that_python_drops_ends_the_work_all_the_same():
 
 def test_workers_die_with_a_killed_parent():
     code = (
-        "import os, time\nfrom paqa.workers import Workers\n"
+        "import os, time\nfrom paqa.workers import Workers, cores, quota\n"
         "if __name__ == '__main__':\n    w = Workers(2)\n    print(w.run(os.getpid), flush=True)\n    time.sleep(60)"
     )
     script = ["-c", code]
@@ -173,3 +173,42 @@ def _lives(pid):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_cores_are_those_that_this_process_may_use():
+    may = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(may)})
+        assert cores() == 1
+    finally:
+        os.sched_setaffinity(0, may)
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cpus"),
+    [
+        ("0::/a/b", {"a/b/cpu.max": "150000 100000", "cpu.max": "max 100000"}, 1.5),
+        ("0::/a/b", {"a/b/cpu.max": "max 100000", "a/cpu.max": "400000 100000"}, 4),  # of the group around it
+        ("0::/", {"cpu.max": "200000 100000"}, 2),  # in a container
+        ("0::/../..", {"cpu.max": "200000 100000"}, 2),
+        ("0::/gone", {}, 1024),
+        (
+            "4:memory:/x\n3:cpu,cpuacct:/job",
+            {"cpu,cpuacct/job/cpu.cfs_quota_us": "250000", "cpu,cpuacct/job/cpu.cfs_period_us": "100000"},
+            2.5,
+        ),
+        ("3:cpu:/job", {"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ("3:cpu:/job", {"cpu/job/cpu.cfs_quota_us": "-1", "cpu/job/cpu.cfs_period_us": "100000"}, 1024),
+    ],
+)
+def test_a_control_group_limits_the_cores(tmp_path, groups, files, cpus):
+    (tmp_path / "own").write_text(groups + "\n")
+    for name, text in files.items():
+        path = tmp_path / "root" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    assert quota(tmp_path / "root", tmp_path / "own") == cpus
+
+
+def test_without_control_groups_nothing_limits_the_cores(tmp_path):
+    assert quota(tmp_path, tmp_path / "none") == 1024

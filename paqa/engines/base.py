@@ -76,6 +76,7 @@ class Engine(Protocol):
     package: ClassVar[str]  # that the engine runs
     Params: ClassVar[type]
     weights: ClassVar[tuple[Weights, ...]]  # what ships inside packages
+    gpu_precision: ClassVar[str | None]  # of its numbers on a GPU, "" where Params say; None: it stays on the CPU
 
     @classmethod
     def remotes(cls, params: Any) -> tuple[Remote, ...]:
@@ -88,6 +89,17 @@ class Engine(Protocol):
         ...
 
     def __call__(self, batch: Sequence[Audio]) -> Sequence[Heard]: ...
+
+
+def computed_on(kind: type[Any], device: str) -> str:
+    """Where an engine computes, as far as it shows in what it hears: "" on a CPU, "cuda/float16" and the like on a GPU.
+
+    `device` is a kind of device, "cpu" or "cuda".
+    """
+    precision: str | None = getattr(kind, "gpu_precision", "float32")
+    if device == "cpu" or precision is None:
+        return ""
+    return f"{device}/{precision}" if precision else device
 
 
 def aside(default: Any) -> Any:

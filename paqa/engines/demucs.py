@@ -68,6 +68,7 @@ class Demucs:
     stage: ClassVar[Stage] = "separate"
     package: ClassVar[str] = "demucs"
     Params: ClassVar[type] = DemucsParams
+    gpu_precision: ClassVar[str | None] = "float32"
     weights: ClassVar[tuple[Weights, ...]] = ()
 
     @classmethod

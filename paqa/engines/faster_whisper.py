@@ -44,6 +44,7 @@ class FasterWhisper:
     stage: ClassVar[Stage] = "transcribe"
     package: ClassVar[str] = "faster-whisper"
     Params: ClassVar[type] = FasterWhisperParams
+    gpu_precision: ClassVar[str | None] = ""
     weights: ClassVar[tuple[Weights, ...]] = tuple(
         Weights(package, file, model, origin, "MIT")
         for package, file, model, origin in (

@@ -84,6 +84,7 @@ class Panns:
     stage: ClassVar[Stage] = "tag"
     package: ClassVar[str] = "panns-inference"
     Params: ClassVar[type] = PannsParams
+    gpu_precision: ClassVar[str | None] = "float32"
     weights: ClassVar[tuple[Weights, ...]] = ()
 
     @classmethod

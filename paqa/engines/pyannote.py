@@ -81,6 +81,7 @@ class Pyannote:
     stage: ClassVar[Stage] = "diarize"
     package: ClassVar[str] = "pyannote.audio"
     Params: ClassVar[type] = PyannoteParams
+    gpu_precision: ClassVar[str | None] = "float32"
     weights: ClassVar[tuple[Weights, ...]] = ()
 
     @classmethod

@@ -74,6 +74,7 @@ class SileroDVector:
     stage: ClassVar[Stage] = "diarize"
     package: ClassVar[str] = "onnxruntime"
     Params: ClassVar[type] = SileroDVectorParams
+    gpu_precision: ClassVar[str | None] = "float32"
     weights: ClassVar[tuple[Weights, ...]] = (
         Weights(
             package="faster-whisper",

