@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 from paqa import fingerprint, hear, mix, rights, shard, sources
 from paqa.audio import decode, digest, flac, is_silent, read_flac, windows
 from paqa.batches import batches
+from paqa.build_folder import QUARANTINE
 from paqa.compose import whole
 from paqa.errors import PaqaError, Rejected
 from paqa.hear import Spent
@@ -31,8 +31,8 @@ from paqa.types import Audio, Clip, Origin, Quarantined, Recording, Scene
 
 INGEST = 1  # raise when decoding or cutting changes what comes out
 LONGEST_ID = 120  # characters of a clip's id: ids of questions, with their template, stay under 200
-SHARD_NAME = re.compile(r"(train|validation|test)-[0-9a-f]{16}\.parquet")
 PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE}  # failures of disk or network, not of the file
+NEW_CLIP = 2  # the rank, in `unique`, of a clip that no earlier build has
 MIXING = 1  # raise when rendering a mixture changes what comes out
 
 
@@ -314,19 +314,23 @@ def file_prints(paths: Sequence[Path], config: AudioConfig, store: Store) -> lis
     return found
 
 
-def unique(clips: Iterable[Clip], copies: Mapping[str, str] | None = None) -> tuple[list[Clip], list[Quarantined]]:
+def unique(
+    clips: Iterable[Clip], copies: Mapping[str, str] | None = None, earlier: Mapping[str, str] | None = None
+) -> tuple[list[Clip], list[Quarantined]]:
     """Clips without a second one of the same samples, in order of id; of two with one id, the second gets another.
 
-    `copies` are near-duplicates: what they have in common, by digest, as `split.copies` finds it.
+    `copies` are near-duplicates: what they have in common, by digest, as `split.copies` finds it. Clips of the build
+    that grows (`earlier`: id to digest) stay, under their ids.
     """
     kept: list[Clip] = []
     lost = []
     ids: set[str] = set()
     contents: dict[str, Clip] = {}
-    for clip in sorted(clips, key=lambda c: (c.id, c.sha256)):
+    ranked = [(_rank(clip, earlier or {}), clip) for clip in clips]
+    for rank, clip in sorted(ranked, key=lambda pair: (pair[0], pair[1].id, pair[1].sha256)):
         content = (copies or {}).get(clip.sha256, clip.sha256)
         twin = contents.get(content)
-        if twin is not None:
+        if twin is not None and rank == NEW_CLIP:
             same = twin.sha256 == clip.sha256
             what = "holds the same samples as" if same else "is a copy (louder, resampled, encoded or cut otherwise) of"
             detail = f"{clip.uri} {what} {twin.uri} (clip {twin.id}); remove one of the two"
@@ -336,36 +340,51 @@ def unique(clips: Iterable[Clip], copies: Mapping[str, str] | None = None) -> tu
         contents[content] = clip
         kept.append(_renamed(clip) if clip.id in ids else clip)
         ids.add(kept[-1].id)
-    return kept, lost
+    return sorted(kept, key=lambda c: c.id), lost
+
+
+def _rank(clip: Clip, earlier: Mapping[str, str]) -> int:
+    """Which clips come first: those that a build has under their id, those that it has under another, new ones."""
+    names = (clip.id, _other_id(clip))
+    return next((rank for rank, name in enumerate(names) if earlier.get(name) == clip.sha256), NEW_CLIP)
+
+
+def _other_id(clip: Clip) -> str:
+    return f"{clip.id[:LONGEST_ID]}~{clip.sha256[:8]}"
 
 
 def _renamed(clip: Clip) -> Clip:
     """The clip under an id of its own: two sources may both have a `001.wav`."""
-    name = f"{clip.id[:LONGEST_ID]}~{clip.sha256[:8]}"
+    name = _other_id(clip)
     return replace(clip, id=name, truth=replace(clip.truth, clip_id=name) if clip.truth else None)
 
 
-def write_shard(plan: ShardPlan, made: Mapping[str, str], folder: Path, recipe: Recipe, store: Store) -> int:
-    """Write one Parquet file of light items, whose rows the store has under `made` by id of the clip; its bytes."""
+def write_shard(
+    plan: ShardPlan,
+    made: Mapping[str, str],
+    folder: Path,
+    recipe: Recipe,
+    store: Store,
+    earlier: Path | None = None,
+    sha256: str | None = None,
+) -> str:
+    """Write one Parquet file of light items, whose rows the store has under `made` by id of the clip; its SHA-256.
+
+    A file of that name in the folder `earlier` is taken over where its bytes are those that an earlier build wrote.
+    """
+    if earlier and sha256 and shard.take_over(earlier / plan.name, folder, sha256):
+        return sha256
     load = partial(store.get, suffix=".flac")
     return shard.write(plan, folder, recipe.shard, load, recipe.audio.rate, lambda items: whole(items, made, store))
 
 
-def sweep(folder: Path, plans: Sequence[ShardPlan]) -> None:
-    """Remove the shards of an earlier build that this one does not have."""
-    named = {p.name for p in plans}
-    for path in folder.glob("*.parquet"):
-        if path.name not in named and SHARD_NAME.fullmatch(path.name):
-            path.unlink()
-
-
-def enforce(items: int, lost: Sequence[Quarantined], limit: float) -> None:
-    """Fail the build where more than the recipe's share fell out; says what to look at."""
+def enforce(items: int, lost: Sequence[Quarantined], limit: float, failed: Path) -> None:
+    """Fail the build where more than the recipe's share fell out; says what to look at in the folder `failed`."""
     rows = set(lost)
     share = len(rows) / (items + len(rows)) if items or rows else 1.0
     if items == 0 or share > limit:
         reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(q.reason for q in rows).most_common(4))
         raise PaqaError(
             f"{len(rows)} of {items + len(rows)} rows are quarantined ({share:.0%}, the recipe allows {limit:.0%}): "
-            f"{reasons or 'nothing was found'}; look into quarantine.parquet, or raise gates.max_quarantined"
+            f"{reasons or 'nothing was found'}; look into {failed / QUARANTINE}, or raise gates.max_quarantined"
         )

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from paqa import build, hear, summary
+from paqa import build, hear
 from paqa.audio import digest, flac, quantize
 from paqa.engines import base
 from paqa.engines.base import Heard
@@ -172,6 +172,32 @@ def test_a_near_duplicate_is_quarantined_as_such(store):
     assert [(q.id, q.reason) for q in lost] == [("b", "near_duplicate_audio")]
 
 
+def test_a_clip_of_the_build_that_grows_goes_before_a_copy_with_a_smaller_id(store):
+    known, copy, near = clip("m", store, 1), clip("a", store, 1), clip("b", store, 2)
+    kept, lost = build.unique([copy, near, known], {known.sha256: "x", near.sha256: "x"}, {"m": known.sha256})
+    assert [c.id for c in kept] == ["m"]
+    assert [(q.id, q.reason) for q in lost] == [("a", "duplicate_audio"), ("b", "near_duplicate_audio")]
+
+
+def test_clips_of_the_build_that_grows_keep_their_ids(store):
+    """Of three with one id the new one has the smallest digest: it would take the id of another."""
+    new, bare, renamed = sorted((clip("001.wav", store, seed) for seed in range(3)), key=lambda c: c.sha256)
+    first, _ = build.unique([bare, renamed])
+    earlier = {c.id: c.sha256 for c in first}
+    kept, _ = build.unique([new, bare, renamed], earlier=earlier)
+    assert earlier.items() <= {c.id: c.sha256 for c in kept}.items()
+    assert len(kept) == 3
+    again, _ = build.unique([new, bare, renamed], earlier={c.id: c.sha256 for c in kept})
+    assert again == kept
+
+
+def test_a_new_clip_that_ties_two_known_ones_together_takes_neither_out(store):
+    one, other, tie = (clip(name, store, seed) for seed, name in enumerate("ABa"))
+    copies = {c.sha256: "x" for c in (one, other, tie)}
+    kept, lost = build.unique([one, other, tie], copies, {c.id: c.sha256 for c in (one, other)})
+    assert ([c.id for c in kept], [q.id for q in lost]) == (["A", "B"], ["a"])
+
+
 def test_long_ids_are_cut_and_material_carries_its_source():
     asked, material = SourceConfig("s", "folder", "."), SourceConfig("s", "folder", ".", use="material")
     assert build.clip_id("a", asked) == "a"
@@ -192,33 +218,10 @@ def test_partial_truth_does_not_answer(tmp_path):
     assert {r.id: r.answers for r in found} == {"text": "heard", "both": "truth", "sound": "heard"}
 
 
-def test_somebody_elses_folder_is_left_alone(tmp_path):
-    (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(PaqaError, match="--out"), summary.claimed(for_folder(tmp_path), tmp_path):
-        pass
-    assert (tmp_path / "README.md").read_text() == "mine"
-
-
-def test_two_builds_do_not_share_a_folder(tmp_path):
-    out = tmp_path / "out"
-    mine, theirs = summary.claimed(for_folder(tmp_path), out), summary.claimed(for_folder(tmp_path), out)
-    with mine, pytest.raises(PaqaError, match="another build"), theirs:
-        pass
-    with summary.claimed(for_folder(tmp_path), out):
-        pass
-
-
-def test_sweeping_touches_only_shards(tmp_path):
-    for name in ("train-0123456789abcdef.parquet", "mine.parquet"):
-        (tmp_path / name).write_bytes(b"x")
-    build.sweep(tmp_path, [])
-    assert [p.name for p in tmp_path.iterdir()] == ["mine.parquet"]
-
-
 def test_the_limit_counts_each_row_once():
     row = Quarantined("a", "tag", "engine_failed", "x", "f")
-    build.enforce(1, [row, row, row], 0.5)
-    with pytest.raises(PaqaError, match=r"1 of 2 .*engine_failed 1.*max_quarantined"):
-        build.enforce(1, [row, row], 0.4)
+    build.enforce(1, [row, row, row], 0.5, Path("failed"))
+    with pytest.raises(PaqaError, match=r"1 of 2 .*engine_failed 1.*out/failed/quarantine\.parquet.*max_quarantined"):
+        build.enforce(1, [row, row], 0.4, Path("out/failed"))
     with pytest.raises(PaqaError, match="nothing was found"):
-        build.enforce(0, [], 0.5)
+        build.enforce(0, [], 0.5, Path("failed"))
