@@ -36,10 +36,7 @@ GONE = "no source has its clip any more, or its clip is asked about otherwise"
 
 @dataclass(frozen=True)
 class Counts:
-    """What is written: the survey (clips by kind of sound; questions by template, choices, answer), and rows left out.
-
-    The latter stand in quarantine.parquet too, which a build that fails writes anew.
-    """
+    """What is written: the survey (clips by kind of sound; questions by template, choices, answer), and rows left out."""
 
     sounds: list[tuple[tuple[str, str], int]]
     answers: list[tuple[tuple[str, tuple[str, ...], str], int]]
