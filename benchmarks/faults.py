@@ -29,9 +29,11 @@ from typing import Any
 import psutil
 from faulty import ENGINE, PROTOCOL, Faults
 
+from paqa.check import check
 from paqa.store import TEMPORARY, Store
 
 ROOT = Path(__file__).parents[1]
+MOVES = 18  # of files and folders in the out folder of one build
 DEMO = ROOT / "manifests" / "demo"
 RESULTS = Path(__file__).parent / "results" / "faults.json"
 RECORDINGS = (
@@ -136,7 +138,8 @@ class Lab:
     ) -> Outcome:
         """Compare a finished case with the undisturbed build, or with other shards that it should have."""
         equal = bool(case.shards) and case.shards == (whole or self.whole)
-        return Outcome(fault, injected, survived, equal, case.twice(), said)
+        problems = check(case.out).problems if equal else []
+        return Outcome(fault, injected, survived and not problems, equal, case.twice(), f"{said}{problems or ''}")
 
 
 class Case:
@@ -239,6 +242,26 @@ def flow_killed(lab: Lab, seed: int) -> Outcome:
     gone = _gone(case)
     done = case.run()
     return lab.outcome(case, "flow killed", int(killed), gone and done.code == 0, done.said)
+
+
+def commit_killed(lab: Lab, seed: int) -> Outcome:
+    """SIGKILL to a build of other rows while its files take the place of an earlier one's.
+
+    What is left is one whole build, and the recipe of the earlier one makes that again.
+    """
+    case = lab.case(moves=random.Random(seed).randrange(MOVES))
+    shutil.copytree(lab.undisturbed.store, case.store)
+    shutil.copytree(lab.undisturbed.out, case.out)
+    case.recipe = lab.recipe.with_name("other.toml")
+    case.recipe.write_text(lab.recipe.read_text().replace("seed = 5", "seed = 6"))
+    first = case.run()
+    gone = _gone(case)
+    problems = check(case.out).problems
+    case.recipe = lab.recipe
+    done = case.run(armed=False)
+    said = f"{first.said}{problems}{done.said}{case.noted('unmoved')}"
+    fine = first.code == -signal.SIGKILL and gone and not problems and done.code == 0
+    return lab.outcome(case, "commit killed", len(case.noted("unmoved")), fine, said)
 
 
 def writers_killed(lab: Lab, seed: int) -> Outcome:
@@ -422,6 +445,7 @@ FAULTS: dict[str, Callable[[Lab, int], Outcome]] = {
     for f in (
         workers_killed,
         flow_killed,
+        commit_killed,
         writers_killed,
         disk_full,
         file_too_large,

@@ -23,7 +23,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 from fsspec.implementations.local import LocalFileSystem  # noqa: E402 - after the path
 
-from paqa import store  # noqa: E402
+from paqa import build_folder, store  # noqa: E402
 from paqa.engines import base  # noqa: E402
 from paqa.engines.deepfilternet import DeepFilterNet, DeepFilterNetParams  # noqa: E402
 
@@ -41,6 +41,7 @@ class Faults:
     errors: float = 0.0  # share of the calls on a flaky:// store that raise
     short: float = 0.0  # share of the reads from it that return less than there is
     seed: int = 0
+    moves: int | None = None  # the build is killed before it moves a file of its out folder for the n-th time, from 0
     file_bytes: int = 0  # no file that a worker writes may grow beyond this
 
 
@@ -182,6 +183,8 @@ def _arm(faults: Faults) -> None:
     store.Store.put = put  # type: ignore[method-assign]
     if faults.unrenamed:
         os.replace = replace  # type: ignore[assignment]
+    if faults.moves is not None and __name__ == "__main__":
+        _arm_moves(faults.moves)
     if faults.file_bytes and __name__ == "__mp_main__":
         resource.setrlimit(resource.RLIMIT_FSIZE, (faults.file_bytes, resource.RLIM_INFINITY))
     if faults.decoder:
@@ -200,6 +203,23 @@ def _first_few(faults: Faults) -> bool:
         except FileExistsError:
             continue
     return False
+
+
+def _arm_moves(n: int) -> None:
+    """Kill the build before its n-th move of a file or folder that it has written beside the earlier build."""
+    left = iter(range(n))
+
+    def counted(move: Any) -> Any:
+        def step(source: Any, target: Any) -> Any:
+            if {build_folder.PENDING, build_folder.COMMITTED} & {*Path(source).parts} and next(left, None) is None:
+                note("unmoved", f"{source} {target}")
+                os.kill(os.getpid(), signal.SIGKILL)
+            return move(source, target)
+
+        return step
+
+    os.rename, os.replace = counted(os.rename), counted(os.replace)
+    build_folder._swapped = counted(build_folder._swapped)
 
 
 def _arm_decoder(name: str) -> None:

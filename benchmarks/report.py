@@ -18,11 +18,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 from compose import composed, listen
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
-from paqa import build, recipe, shard, summary
+from paqa import build, build_folder, recipe, shard, summary
 from paqa.compose import compose
 from paqa.recipe import Recipe
 from paqa.store import Store
@@ -86,13 +85,10 @@ def made(config: Recipe, out: Path, store: Store, clips: list[Clip]) -> int:
     for clip in clips:
         listen(clip, config, store)
     done = compose(clips, config, store)
+    data = build_folder.begin(out) / build_folder.DATA
     plans = shard.plan(done.items, clips, config.shard)
-    for plan in plans:
-        build.write_shard(plan, done.made, out / "data", config, store)
-    (out / "recipe.json").write_bytes(msgspec.json.encode(config))
-    summary.write_quarantine(out, done.quarantined)
-    paths = [out / "data" / plan.name for plan in plans]
-    summary.finish(config, out, store.url, clips, done.items, done.quarantined, (), paths)
+    written = {plan.name: build.write_shard(plan, done.made, data, config, store) for plan in plans}
+    summary.finish(config, out, store.url, clips, done.items, done.quarantined, (), written)
     return len(done.items)
 
 

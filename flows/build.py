@@ -31,7 +31,20 @@ from flows.artifacts import (
 from flows.places import Places, Wanted
 from flows.progress import Progress
 from flows.server import Server, report_link, running
-from paqa import audit_table, audited, contamination, fingerprint, grow, hear, isolate, shard, shortcuts, split, summary
+from paqa import (
+    audit_table,
+    audited,
+    build_folder,
+    contamination,
+    fingerprint,
+    grow,
+    hear,
+    isolate,
+    shard,
+    shortcuts,
+    split,
+    summary,
+)
 from paqa import build as walk
 from paqa.batches import batches
 from paqa.compose import sketch
@@ -40,7 +53,7 @@ from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.hear import Hearing
 from paqa.recipe import Recipe
 from paqa.report import write as reports
-from paqa.store import Store, passing, sweep
+from paqa.store import Store, passing
 from paqa.types import Clip, Item, Quarantined
 
 R = TypeVar("R")
@@ -160,7 +173,8 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     matches = _matches(run, clips, files) if gates.near_duplicates or files else []
     between = [m for m in matches if m.second < len(clips)] if gates.near_duplicates else []
     lost = contamination.overheard(clips, matches, files)
-    lost |= split.leaks(clips, between, recipe.split, lost)
+    staying = {i for i, clip in enumerate(clips) if run.earlier and run.earlier.holds(clip)}
+    lost |= split.leaks(clips, between, recipe.split, lost, staying)
     run.lost += [lost[i] for i in sorted(lost)]
     gone = {id(clips[i]) for i in lost}
     for name, own in material.items():
@@ -304,15 +318,21 @@ def gate(run: Run, items: list[Item]) -> list[Item]:
     return kept
 
 
-def write(run: Run, items: list[Item], clips: list[Clip]) -> list[Path]:
-    """Write the shards, then the tables beside them; nothing of an earlier build is left in `data`."""
+def write(run: Run, items: list[Item], clips: list[Clip]) -> summary.Summary:
+    """Write shards and tables aside, unchanged shards taken over from the earlier build; then all take its place."""
     plans = shard.plan(items, clips, run.recipe.shard)
-    folder = run.out / "data"
-    made = [{i.clip_id: run.made[i.clip_id] for i in plan.items} for plan in plans]
-    calls = [partial(walk.write_shard, p, m, folder, run.recipe, run.store) for p, m in zip(plans, made, strict=True)]
-    work(run, "shard", calls, [len(plan.items) for plan in plans], "rows")
-    walk.sweep(folder, plans)
-    return [folder / plan.name for plan in plans]
+    folder, earlier = build_folder.pending(run.out) / build_folder.DATA, run.out / build_folder.DATA
+    known = summary.digests(run.out)
+    calls = []
+    for plan in plans:
+        made = {i.clip_id: run.made[i.clip_id] for i in plan.items}
+        sha256 = known.get(f"{build_folder.DATA}/{plan.name}")
+        calls.append(partial(walk.write_shard, plan, made, folder, run.recipe, run.store, earlier, sha256))
+    written = work(run, "shard", calls, [len(plan.items) for plan in plans], "rows")
+    shards = {plan.name: sha256 for plan, sha256 in zip(plans, written, strict=True)}
+    grow.save(build_folder.pending(run.out), run.survey, run.lost)
+    stages = list(run.stages.values())
+    return summary.finish(run.recipe, run.out, run.store.url, clips, items, run.lost, stages, shards, run.warnings)
 
 
 def look_back(run: Run, clips: list[Clip]) -> None:
@@ -339,7 +359,7 @@ def tell(run: Run) -> None:
     if rows := summary.stage_rows(run.stages, run.progress.walked):
         create_table_artifact(key="stages", table=rows, description="Counts and seconds by stage")
     if lost := set(run.lost):
-        fell = f"{len(lost)} rows fell out; all of them: quarantine.parquet"
+        fell = f"{len(lost)} rows fell out; all of them: {build_folder.QUARANTINE}, of a build that failed in failed/"
         create_markdown_artifact(summary.quarantine_markdown(run.lost), key="quarantine", description=fell)
 
 
@@ -367,29 +387,28 @@ def build(
     as they are (`paqa.grow`). Raises PaqaError past the recipe's limit of quarantined rows.
     """
     with places, ExitStack() as last:
-        earlier = grow.load(out) if growing else None
+        earlier = grow.load(out, recipe) if growing else None
+        build_folder.begin(out)
         ward = isolate.Ward(places.wanted.limits)
         run = Run(recipe, out, Store(store), places, Progress(quiet, get_run_logger().info), ward, earlier=earlier)
         last.callback(tell, run)
         try:
             asked, material = ingest(run)
             asked, copies = apart(run, asked, material)
-            clips, twins = walk.unique([*asked, *mix(run, material)], copies)
+            clips, twins = walk.unique([*asked, *mix(run, material)], copies, earlier.clips if earlier else None)
             run.lost += twins
             clips = listen(run, clips)
             items = gate(run, compose(run, clips))
+            if earlier:
+                earlier.stays(items, run.lost, out)
             kept = walk.given([*clips, *(clip for own in material.values() for clip in own)])
-            walk.enforce(len(items), kept, run.lost, recipe.gates.max_quarantined)
+            walk.enforce(len(items), kept, run.lost, recipe.gates.max_quarantined, build_folder.failed(out))
+            done = write(run, items, clips)
         except Exception:  # not of Ctrl-C, which is to end it at once
-            summary.write_quarantine(out, run.lost)  # what fell out is what to look at
+            summary.abandon(recipe, out, run.lost)  # what fell out is what to look at
             raise
-        summary.write_quarantine(out, run.lost)
-        shards = write(run, items, clips)
-        grow.save(out, run.survey, run.lost)
         for line in places.told():
             run.progress.note(line)
-        stages = list(run.stages.values())
-        done = summary.finish(recipe, out, store, clips, items, run.lost, stages, shards, run.warnings)
         create_markdown_artifact(
             key="summary", markdown=summary.markdown(done), description=f"paqa build {recipe.name}"
         )
@@ -414,14 +433,13 @@ def launch(
 ) -> summary.Summary:
     """Run the flow against the Prefect server over `home` (see flows/server.py); returns its summary."""
     recipe = replace(recipe, devices=wanted.devices)
-    with summary.claimed(recipe, out), Places(wanted, recipe, Store(store)) as places, running(home, server):
+    with build_folder.claimed(out), Places(wanted, recipe, Store(store)) as places, running(home, server):
         places.ready()
         runner: Any = ThreadPoolTaskRunner(max_workers=places.at_once + 1)
         named = build.with_options(task_runner=runner)
         link = report_link(out, server.external) if report else ""
         objects = Store(store)
         objects.sweep()
-        sweep(out / "data")
         walk_once = partial(named, recipe, out, store, places.workers.count, places, quiet, audit, link, growing)
         return healed(walk_once, objects)
 

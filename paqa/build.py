@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 from paqa import fingerprint, hear, mix, rights, shard, sources
 from paqa.audio import decode, digest, flac, is_silent, read_flac, windows
 from paqa.batches import batches
+from paqa.build_folder import QUARANTINE
 from paqa.compose import whole
 from paqa.errors import PaqaError, Rejected
 from paqa.hear import Spent
@@ -31,7 +31,6 @@ from paqa.types import Audio, Clip, Origin, Quarantined, Recording, Scene
 
 INGEST = 1  # raise when decoding or cutting changes what comes out
 LONGEST_ID = 120  # characters of a clip's id: ids of questions, with their template, stay under 200
-SHARD_NAME = re.compile(r"(train|validation|test)-[0-9a-f]{16}\.parquet")
 PASSING = {  # failures of disk, network or machine, not of the file
     *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 }
@@ -39,6 +38,7 @@ SELECTED = {  # reasons that are no fault of what was given: it is usable, or it
     *("license", "duplicate_audio", "near_duplicate_audio", "would_leak", "contaminated"),
     *("nothing_to_ask", "answer_not_heard", hear.NOT_MISHEARD),
 }
+NEW_CLIP = 2  # the rank, in `unique`, of a clip that no earlier build has
 MIXING = 1  # raise when rendering a mixture changes what comes out
 
 
@@ -323,19 +323,23 @@ def file_prints(paths: Sequence[Path], config: AudioConfig, store: Store) -> lis
     return found
 
 
-def unique(clips: Iterable[Clip], copies: Mapping[str, str] | None = None) -> tuple[list[Clip], list[Quarantined]]:
+def unique(
+    clips: Iterable[Clip], copies: Mapping[str, str] | None = None, earlier: Mapping[str, str] | None = None
+) -> tuple[list[Clip], list[Quarantined]]:
     """Clips without a second one of the same samples, in order of id; of two with one id, the second gets another.
 
-    `copies` are near-duplicates: what they have in common, by digest, as `split.copies` finds it.
+    `copies` are near-duplicates: what they have in common, by digest, as `split.copies` finds it. Clips of the build
+    that grows (`earlier`: id to digest) stay, under their ids.
     """
     kept: list[Clip] = []
     lost = []
     ids: set[str] = set()
     contents: dict[str, Clip] = {}
-    for clip in sorted(clips, key=lambda c: (c.id, c.sha256)):
+    ranked = [(_rank(clip, earlier or {}), clip) for clip in clips]
+    for rank, clip in sorted(ranked, key=lambda pair: (pair[0], pair[1].id, pair[1].sha256)):
         content = (copies or {}).get(clip.sha256, clip.sha256)
         twin = contents.get(content)
-        if twin is not None:
+        if twin is not None and rank == NEW_CLIP:
             same = twin.sha256 == clip.sha256
             what = "holds the same samples as" if same else "is a copy (louder, resampled, encoded or cut otherwise) of"
             detail = f"{clip.uri} {what} {twin.uri} (clip {twin.id}); remove one of the two"
@@ -345,27 +349,42 @@ def unique(clips: Iterable[Clip], copies: Mapping[str, str] | None = None) -> tu
         contents[content] = clip
         kept.append(_renamed(clip) if clip.id in ids else clip)
         ids.add(kept[-1].id)
-    return kept, lost
+    return sorted(kept, key=lambda c: c.id), lost
+
+
+def _rank(clip: Clip, earlier: Mapping[str, str]) -> int:
+    """Which clips come first: those that a build has under their id, those that it has under another, new ones."""
+    names = (clip.id, _other_id(clip))
+    return next((rank for rank, name in enumerate(names) if earlier.get(name) == clip.sha256), NEW_CLIP)
+
+
+def _other_id(clip: Clip) -> str:
+    return f"{clip.id[:LONGEST_ID]}~{clip.sha256[:8]}"
 
 
 def _renamed(clip: Clip) -> Clip:
     """The clip under an id of its own: two sources may both have a `001.wav`."""
-    name = f"{clip.id[:LONGEST_ID]}~{clip.sha256[:8]}"
+    name = _other_id(clip)
     return replace(clip, id=name, truth=replace(clip.truth, clip_id=name) if clip.truth else None)
 
 
-def write_shard(plan: ShardPlan, made: Mapping[str, str], folder: Path, recipe: Recipe, store: Store) -> int:
-    """Write one Parquet file of light items, whose rows the store has under `made` by id of the clip; its bytes."""
+def write_shard(
+    plan: ShardPlan,
+    made: Mapping[str, str],
+    folder: Path,
+    recipe: Recipe,
+    store: Store,
+    earlier: Path | None = None,
+    sha256: str | None = None,
+) -> str:
+    """Write one Parquet file of light items, whose rows the store has under `made` by id of the clip; its SHA-256.
+
+    A file of that name in the folder `earlier` is taken over where its bytes are those that an earlier build wrote.
+    """
+    if earlier and sha256 and shard.take_over(earlier / plan.name, folder, sha256):
+        return sha256
     load = partial(store.get, suffix=".flac")
     return shard.write(plan, folder, recipe.shard, load, recipe.audio.rate, lambda items: whole(items, made, store))
-
-
-def sweep(folder: Path, plans: Sequence[ShardPlan]) -> None:
-    """Remove the shards of an earlier build that this one does not have."""
-    named = {p.name for p in plans}
-    for path in folder.glob("*.parquet"):
-        if path.name not in named and SHARD_NAME.fullmatch(path.name):
-            path.unlink()
 
 
 def given(clips: Iterable[Clip]) -> int:
@@ -382,20 +401,20 @@ def unusable(lost: Iterable[Quarantined]) -> list[Quarantined]:
     return list({(q.id, q.fingerprint): q for q in rows}.values())
 
 
-def enforce(items: int, kept: int, lost: Sequence[Quarantined], limit: float) -> None:
+def enforce(items: int, kept: int, lost: Sequence[Quarantined], limit: float, failed: Path) -> None:
     """Fail a build without rows, and one in which more than the recipe's share of what was given was not usable.
 
-    `kept` are the clips and their questions, as `given` counts them. The error says what to look at.
+    `kept` are the clips and their questions, as `given` counts them. The error says what to look at in `failed`.
     """
     if items == 0:
-        raise PaqaError(f"no question is left: {_reasons(set(lost))}; look into quarantine.parquet")
+        raise PaqaError(f"no question is left: {_reasons(set(lost))}; look into {failed / QUARANTINE}")
     gone = unusable(lost)
     total = kept + sum(q.stage != "questions" for q in gone)  # the clips of those were kept
     if len(gone) > limit * total:
         raise PaqaError(
             f"{len(gone)} of {total} recordings, clips and questions that were given could not be used "
             f"({len(gone) / total:.0%}, the recipe allows {limit:.0%}): {_reasons(gone)}; look into "
-            "quarantine.parquet, mend or remove what is there, or raise gates.max_quarantined"
+            f"{failed / QUARANTINE}, mend or remove what is there, or raise gates.max_quarantined"
         )
 
 

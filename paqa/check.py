@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from paqa import rationale, rights, shard, summary
+from paqa import __version__, compose, rationale, rights, shard, shortcuts, summary
 from paqa.audio import digest as sample_digest
 from paqa.audio import read_flac
+from paqa.build_folder import RECIPE, SHARD_NAME, settle
 from paqa.errors import PaqaError
 from paqa.recipe import Recipe
 from paqa.schema import problems
@@ -23,6 +24,8 @@ from paqa.types import Item, Spanned, Split
 
 if TYPE_CHECKING:
     import numpy as np
+
+AGAIN = "run: paqa build again"
 
 
 @dataclass
@@ -50,18 +53,23 @@ def check(folder: Path, license: str | None = None) -> Checked:
 
     Every row's material must permit a dataset under `license`, by default the recipe's where it names one.
     """
-    found = Checked(license=license or _wanted(folder))
+    settle(folder)
+    recipe = _recipe(folder)
+    found = Checked(license=license or (recipe.license if recipe else None))
     if found.license:
         rights.target(found.license)
+    found.problems += summary.mismatches(folder)
     ids: set[str] = set()
     for path in shard.built(folder):
         found.problems += [f"{path.name}: {p}" for p in _file(path)]
-    for row in shard.rows(folder):
-        name = str(row.get("id"))
-        if name in ids:
-            found.problems.append(f"{name}: this id occurs twice")
-        ids.add(name)
-        found.problems += [f"{name}: {p}" for p in _row(row, found)]
+        if recipe:
+            found.problems += [f"{path.name}: {p}" for p in _name(path, recipe)]
+        for row in shard.rows_of(path):
+            name = str(row.get("id"))
+            if name in ids:
+                found.problems.append(f"{name}: this id occurs twice")
+            ids.add(name)
+            found.problems += [f"{name}: {p}" for p in _row(row, found)]
     for group, splits in sorted(found.sides.items()):
         if len(splits) > 1:
             found.problems.append(f"{group} is in {' and '.join(sorted(splits))}")
@@ -76,15 +84,30 @@ def check_store(folder: Path) -> tuple[int, list[str]]:
     return len(read), [f"{path} was damaged, and removed; run: paqa build again" for path, whole in read if not whole]
 
 
-def _wanted(folder: Path) -> str | None:
-    """The licence that the recipe of a build names; None without one, or without the recipe."""
+def _recipe(folder: Path) -> Recipe | None:
+    """The recipe of a build; None without it."""
     try:
-        license: str | None = msgspec.json.decode((folder / "recipe.json").read_bytes(), type=Recipe).license
+        recipe: Recipe = msgspec.json.decode((folder / RECIPE).read_bytes(), type=Recipe)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:
-        raise PaqaError(f"{folder / 'recipe.json'}: cannot be read ({error}); run: paqa build again") from None
-    return license
+        raise PaqaError(f"{folder / RECIPE}: cannot be read ({error}); run: paqa build again") from None
+    return recipe
+
+
+def _name(path: Path, recipe: Recipe) -> Iterator[str]:
+    """What is wrong about a shard's name, which follows from its rows, and about their order."""
+    rows = list(shard.rows_of(path, ["id", "key", "split", "seed", "paqa_version"]))
+    split = path.name.partition("-")[0]
+    if strangers := [row["id"] for row in rows if row["split"] != split]:
+        yield f"{len(strangers)} rows are of another split, e.g. {strangers[0]}; {AGAIN}"
+    ids = [row["id"] for row in rows]
+    if ids != sorted(ids):
+        yield f"its rows are not in order of id; {AGAIN}"
+    made = {(row["paqa_version"], row["seed"]) for row in rows}
+    expected = shard.file_name(split, [row["key"] for row in rows], made, recipe.shard.row_group_mb)
+    if SHARD_NAME.fullmatch(path.name) and path.name != expected:
+        yield f"its rows make the name {expected}: rows are missing, or not those that it was written with; {AGAIN}"
 
 
 def _copies(found: Checked) -> Iterator[str]:
@@ -126,7 +149,9 @@ def _row(row: dict[str, Any], found: Checked) -> Iterator[str]:
     for group in item.groups:
         found.sides[f"group {group!r}"].add(item.split)
     yield from _audio(audio.get("bytes"), item, found)
-    yield from _lineage(item, found.samples.get(hashlib.sha256(audio.get("bytes") or b"").hexdigest()), found.license)
+    samples = found.samples.get(hashlib.sha256(audio.get("bytes") or b"").hexdigest())
+    yield from _lineage(item, samples, found.license)
+    yield from _key(item, samples)
     yield from _answer(item)
     yield from _evidence(item)
 
@@ -144,6 +169,17 @@ def _lineage(item: Item, samples: str | None, wanted: str | None) -> Iterator[st
     for text in rights.texts(item) if wanted else ():
         if why := rights.refusal(text, wanted or ""):
             yield f"may not be published under {wanted}: {why}"
+
+
+def _key(item: Item, samples: str | None) -> Iterator[str]:
+    """Whether the key is that of the row and of its samples' digest; another version of paqa may make other keys."""
+    if samples is None or item.paqa_version != __version__:
+        return
+    expected = replace(item, key=compose.item_key(item, samples))
+    if item.audio_dependence is not None:
+        expected = shortcuts.dependent(expected, item.audio_dependence)
+    if item.key != expected.key:
+        yield f"key {item.key[:16]} is not that of its columns and audio, {expected.key[:16]}: one was changed; {AGAIN}"
 
 
 def _audio(data: bytes | None, item: Item, found: Checked) -> Iterator[str]:

@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
-from paqa import release, shard
+from paqa import release, shard, summary
+from paqa.build_folder import CARD, SHARD_NAME
 from paqa.errors import PaqaError
-from paqa.release import CARD
+from paqa.store import digest
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -33,8 +35,9 @@ BYTES_A_COMMIT = 10_000_000_000  # what is lost, at most, where the Hub forgets 
 UPLOADS = 2  # files sent at a time
 KIND = "dataset"
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
-SHARD = re.compile(rf"data/(?:{'|'.join(shard.SPLITS)})-[0-9a-f]+\.parquet")
 VERSION = re.compile(r"v([0-9]+)")
+CLIENT = "huggingface_hub"
+TRANSPORTS = ("httpx", "httpcore")
 TOKEN = "make one that may write at (your account) > Settings > Access Tokens, then run: hf auth login"
 
 
@@ -59,6 +62,7 @@ class Plan:
     new: tuple[Path, ...]
     present: tuple[Path, ...]
     superseded: tuple[str, ...]  # shards there that this build does not have
+    foreign: tuple[str, ...]  # files there, under data/, that paqa did not write: nothing is done to them
     prune: bool
     texts: dict[str, str]  # the card and what it links to, by name
     tag: str | None  # None where the last release is this one
@@ -92,7 +96,10 @@ def understood(repo: str) -> Iterator[None]:
     except PaqaError:
         raise
     except (OSError, ValueError, RuntimeError, AttributeError) as error:
-        raise _understood(repo, error) from None
+        explained = _understood(repo, error)
+        if explained is error:
+            raise
+        raise explained from None
 
 
 def _understood(repo: str, error: BaseException) -> BaseException:
@@ -109,13 +116,21 @@ def _understood(repo: str, error: BaseException) -> BaseException:
     if isinstance(error, errors.HfHubHTTPError):
         return _explained(repo, error)
     transport = errors.HfHubHTTPError.__bases__[0]  # the HTTPError of httpx or of its successor, as installed
-    closed = (RuntimeError, AttributeError)  # of a connection that another thread's failure closed meanwhile
-    if isinstance(error, (transport, *closed)):
+    path = _packages(error)
+    closed = isinstance(error, RuntimeError | AttributeError) and path[-1] in TRANSPORTS  # by another thread's failure
+    sending = isinstance(error, RuntimeError) and path[-1] == CLIENT  # its native code knows no other kind
+    if isinstance(error, transport) or closed or sending:
         what = f"the connection to the Hub broke ({type(error).__name__}: {_scrubbed(str(error))})"
         return ConnectionError(f"{repo}: {what}; run the same command again, it goes on where it stopped")
-    if isinstance(error, ValueError):  # the card's header, or the answer of the LFS server
+    if isinstance(error, ValueError) and CLIENT in path:  # the card's header, or the LFS server's answer
         return PaqaError(f"{repo}: the Hub rejects this: {_scrubbed(str(error))}")
     return error
+
+
+def _packages(error: BaseException) -> list[str]:
+    """The packages whose code an error has come through, the one that raised it last: a defect may be our own."""
+    names = [str(frame.f_globals.get("__name__", "")) for frame, _ in walk_tb(error.__traceback__)]
+    return [name.partition(".")[0] for name in names] or [""]
 
 
 def _explained(repo: str, error: Any) -> Exception:
@@ -156,6 +171,8 @@ def plan(
     if not NAME.fullmatch(repo):
         raise PaqaError(f"{repo!r}: expected the name of a dataset repository, ORG/NAME")
     paths = shard.built(folder)
+    if wrong := list(summary.mismatches(folder)):
+        raise PaqaError(f"{folder}: {len(wrong)} files are not those of one build: {wrong[0]}")
     texts = release.render(folder)
     with understood(repo):
         remote = look(repo, api)
@@ -169,9 +186,16 @@ def plan(
                 f"damaged or written by another version of pyarrow; run: paqa check {folder}, or push to a new NAME"
             )
     names = {f"data/{p.name}" for p in paths}
-    gone = tuple(sorted(n for n in remote.files if n.startswith("data/") and n not in names))
-    untagged = Plan(repo, public, remote, new, present, gone, prune, texts, None)
+    others = sorted(n for n in remote.files if n.startswith("data/") and n not in names)
+    superseded, foreign = (tuple(n for n in others if _is_shard(n) is ours) for ours in (True, False))
+    untagged = Plan(repo, public, remote, new, present, superseded, foreign, prune, texts, None)
     return replace(untagged, tag=_tag(remote, tag, untagged.changes))
+
+
+def _is_shard(name: str) -> bool:
+    """Whether a path in a repository is one that paqa gives to its shards."""
+    folder, _, file = name.partition("/")
+    return folder == "data" and SHARD_NAME.fullmatch(file) is not None
 
 
 def look(repo: str, api: HfApi) -> Remote:
@@ -206,7 +230,7 @@ def _refuse(repo: str, remote: Remote, public: bool) -> None:
     if remote.card:
         ours = "paqa" in (release.split(remote.card)[0].get("tags") or ())
     else:  # empty, or the first push was cut off
-        ours = all(SHARD.fullmatch(name) for name in remote.files if name.startswith("data/"))
+        ours = all(_is_shard(name) for name in remote.files if name.startswith("data/"))
     if not ours:
         raise PaqaError(
             f"{repo}: holds something else than a build of paqa (no tag paqa in its card); push to a new NAME"
@@ -222,12 +246,6 @@ def _tag(remote: Remote, wanted: str | None, changes: bool) -> str | None:
         return None if wanted in remote.tags else wanted
     numbers = [int(m[1]) for m in map(VERSION.fullmatch, remote.tags) if m]
     return None if tagged else f"v{max(numbers, default=0) + 1}"
-
-
-def digest(path: Path) -> str:
-    """SHA-256 in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def same(read: Callable[[], bytes], sha256: str, size: int, there: RepoFile) -> bool:
@@ -343,6 +361,8 @@ def text(plan: Plan) -> str:
     if plan.superseded:
         fate = "removed from the release" if plan.prune else "kept, but not part of the release (--prune removes them)"
         lines += [f"             {len(plan.superseded)} superseded: {fate}"]
+    if plan.foreign:
+        lines += [f"             {len(plan.foreign)} other files in data/ are left alone, e.g. {plan.foreign[0]}"]
     lines += [f"tag          {plan.tag or 'none: the last release is this one'}", *_difference(plan)]
     if remote.private and plan.public:
         lines += [

@@ -17,11 +17,11 @@ import msgspec
 import pyarrow.parquet as pq
 
 from paqa import card, portable, rights, shard, shortcuts, summary, truth
+from paqa.build_folder import BUILD, CARD, LICENSES, RECIPE, SHORTCUTS
 from paqa.errors import PaqaError
 from paqa.shard import SPLITS
 from paqa.types import Item
 
-CARD, LICENSES = "README.md", "LICENSE.md"
 AUDIT = "audit.json"  # beside the shards, as `paqa audit DIR --json DIR/audit.json` writes it
 COLUMNS = [name for name in Item.__dataclass_fields__ if name != "scene"]
 CITATION = """\
@@ -156,7 +156,7 @@ def _features(found: Shards) -> Any:
 
 def _recipe(folder: Path) -> list[str]:
     """The recipe that made it, without this machine's paths."""
-    recipe = json.loads((folder / "recipe.json").read_bytes())
+    recipe = json.loads((folder / RECIPE).read_bytes())
     recipe.pop("folder", None)
     shown = json.dumps(portable.value(recipe), indent=1, ensure_ascii=False)
     return [
@@ -177,7 +177,7 @@ def _quality(folder: Path) -> Iterator[str]:
     """The audit, where there is one that is no older than the build, and how far the text alone gets."""
     yield from ("## Audit", "")
     path = folder / AUDIT
-    if path.exists() and path.stat().st_mtime >= (folder / "build.json").stat().st_mtime:
+    if path.exists() and path.stat().st_mtime >= (folder / BUILD).stat().st_mtime:
         from paqa import audit, audit_table
 
         report = msgspec.convert(json.loads(path.read_bytes()), audit.Report)
@@ -185,7 +185,7 @@ def _quality(folder: Path) -> Iterator[str]:
         yield from (audit_table.table(report).rstrip(), "```", "")
     else:
         yield from ("Perception was not audited against truth for this release.", "")
-    if (folder / shortcuts.FILE).exists():
+    if (folder / SHORTCUTS).exists():
         report_ = shortcuts.load(folder)
         yield from (f"What the text alone answers, of {report_.rows} questions with choices:", "")
         yield from ("| guesser | right | chance |", "|---|---|---|")

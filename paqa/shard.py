@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,9 +21,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from paqa.build_folder import QUARANTINE, settle
 from paqa.errors import PaqaError
 from paqa.recipe import ShardConfig
-from paqa.store import key, write_atomically, written
+from paqa.store import digest, key, write_atomically, written
 from paqa.types import Clip, Item, Quarantined, Split
 
 ROW_BYTES = 7_000  # of a row without its audio, about
@@ -105,10 +107,18 @@ def plan(items: Sequence[Item], clips: Sequence[Clip], config: ShardConfig) -> l
         chosen = sorted((i for i in items if i.split == split), key=lambda i: i.id)
         for part in _cut(chosen, audio, config.max_mb * 1_000_000):
             used = {i.clip_id: audio[i.clip_id].sha256 for i in part}
-            made = sorted({(i.paqa_version, i.seed) for i in part})  # in the bytes, but in no row's key
-            digest = key(FORMAT, config.row_group_mb, made, [i.key for i in part])
-            plans.append(ShardPlan(split, f"{split}-{digest[:16]}.parquet", tuple(part), used))
+            made = {(i.paqa_version, i.seed) for i in part}
+            name = file_name(split, [i.key for i in part], made, config.row_group_mb)
+            plans.append(ShardPlan(split, name, tuple(part), used))
     return plans
+
+
+def file_name(split: str, keys: Sequence[str], made: Iterable[tuple[str, int]], row_group_mb: int) -> str:
+    """The name of a shard with rows of these keys, in order; `made` are their versions of paqa and seeds.
+
+    The latter are in a shard's bytes, but in no row's key.
+    """
+    return f"{split}-{key(FORMAT, row_group_mb, sorted(made), keys)[:16]}.parquet"
 
 
 def _cut(items: Sequence[Item], clips: dict[str, Clip], limit: int) -> Iterator[list[Item]]:
@@ -120,8 +130,8 @@ def _cut(items: Sequence[Item], clips: dict[str, Clip], limit: int) -> Iterator[
         clip = clips[item.clip_id]
         audio = clip.duration_ms * clip.rate * 2 // 1000
         cost = ROW_BYTES + audio * (clip.id not in seen)
-        digest = int(hashlib.sha256(clip.id.encode()).hexdigest(), 16)
-        boundary = clip.id not in seen and size > limit // 2 and digest % 16 == 0
+        number = int(hashlib.sha256(clip.id.encode()).hexdigest(), 16)
+        boundary = clip.id not in seen and size > limit // 2 and number % 16 == 0
         if part and (boundary or size + cost > limit):
             yield part
             part, size, seen = [], 0, set()
@@ -139,16 +149,26 @@ def write(
     load: Callable[[str], bytes],
     rate: int,
     fill: Callable[[Sequence[Item]], Iterable[Item]] = iter,
-) -> int:
-    """Write one shard, unless it is there already; returns its size in bytes.
+) -> str:
+    """Write one shard; returns the SHA-256 of its bytes.
 
     `load` gives a clip's FLAC by sha256; `fill` gives items back what a plan need not hold.
     """
     path = folder / plan.name
-    if not path.exists():
-        with written(path) as temporary:
-            _encode(plan, temporary, config, load, rate, fill)
-    return path.stat().st_size
+    with written(path) as temporary:
+        _encode(plan, temporary, config, load, rate, fill)
+    return digest(path)
+
+
+def take_over(earlier: Path, folder: Path, sha256: str) -> bool:
+    """Link a shard of an earlier build into `folder`; False where its bytes are not those of that digest any more."""
+    try:
+        if digest(earlier) != sha256:
+            return False
+        os.link(earlier, folder / earlier.name)
+    except OSError:  # it is gone or unreadable, or the file system has no links: it is written anew
+        return False
+    return True
 
 
 def _encode(
@@ -222,11 +242,13 @@ def write_table(path: Path, kind: type, rows: Sequence[Any]) -> None:
 
 def quarantined(folder: Path) -> list[Quarantined]:
     """The rows of `quarantine.parquet` of a build."""
-    return [msgspec.convert(r, Quarantined) for r in pq.read_table(folder / "quarantine.parquet").to_pylist()]
+    settle(folder)
+    return [msgspec.convert(r, Quarantined) for r in pq.read_table(folder / QUARANTINE).to_pylist()]
 
 
 def files(folder: Path) -> list[Path]:
-    """The shards of a build, by name; PaqaError where there are none."""
+    """The shards of a build, by name; PaqaError where there are none. A commit that was cut is finished before."""
+    settle(folder)
     found = sorted((folder / "data").glob("*.parquet"))
     if not found:
         raise PaqaError(
@@ -253,15 +275,22 @@ def built(folder: Path) -> list[Path]:
 def rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """All rows of a build as dicts, row group by row group; leave `audio` out of `columns` to read no audio."""
     for path in files(folder):
-        file = open_shard(path)
-        for group in range(file.num_row_groups):
-            yield from file.read_row_group(group, columns=list(columns) if columns else None).to_pylist()
+        yield from rows_of(path, columns)
+
+
+def rows_of(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of one shard, likewise."""
+    file = open_shard(path)
+    for group in range(file.num_row_groups):
+        yield from file.read_row_group(group, columns=list(columns) if columns else None).to_pylist()
 
 
 def open_shard(path: Path) -> pq.ParquetFile:
     """The Parquet file; PaqaError where it is none."""
     try:
         return pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise PaqaError(f"{path}: is gone: a build has replaced it meanwhile; run the same command again") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise PaqaError(f"{path}: not a readable Parquet file ({error}); delete it and run: paqa build again") from None
 

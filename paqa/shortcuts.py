@@ -2,7 +2,7 @@
 
 `paqa.guessers` guesses every answer from the text alone. Over the whole build no guesser may be right more often than
 chance, plus the recipe's points, plus a binomial tolerance; otherwise the build fails and names the templates that the
-guesser gains most from. `DIR/shortcuts.json` holds all figures, also where the build fails.
+guesser gains most from. `DIR/shortcuts.json` holds all figures, in `DIR/failed` those of a build that failed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 
 import msgspec
 
+from paqa import build_folder
+from paqa.build_folder import SHORTCUTS
 from paqa.errors import PaqaError
 from paqa.guessers import Features, Text, guess
 from paqa.listener import listen
@@ -28,7 +30,6 @@ DEVIATIONS = 2.0  # of the binomial distribution, allowed on top of the points
 FEWEST = 200  # rows from which a build is thinned and can fail: fewer prove nothing
 BLAMED = 3  # templates that a message names
 EXAMPLES = 3  # rows of a template in the report, most surely guessed first
-FILE = "shortcuts.json"
 GUESSABLE = "guessable"  # the reason of rows that `thin` leaves out: nothing is wrong with them one by one
 UNHEARD = "answerable_without_audio"  # the reason of rows below gates.min_audio_dependence
 ROUNDS = 3  # of leaving rows out
@@ -282,22 +283,24 @@ def verdict(report: Report, out: Path) -> str | None:
 
 
 def enforce(report: Report, config: GatesConfig, out: Path) -> str | None:
-    """Write the report into the build's folder; returns a warning, or raises PaqaError where the recipe wants that."""
-    write_atomically(out / FILE, msgspec.json.format(msgspec.json.encode(report)))
-    wrong = verdict(report, out)
-    if wrong and config.shortcuts == "fail":
+    """Write the report beside pending shards; returns a warning, or raises PaqaError where the recipe wants that."""
+    fails = config.shortcuts == "fail"
+    write_atomically(build_folder.pending(out) / SHORTCUTS, msgspec.json.format(msgspec.json.encode(report)))
+    wrong = verdict(report, build_folder.failed(out) if fails else out)
+    if wrong and fails:
         raise PaqaError(wrong)
     return wrong
 
 
 def load(out: Path) -> Report:
     """The report of a build; PaqaError where there is none."""
+    build_folder.settle(out)
     try:
-        found: Report = msgspec.json.decode((out / FILE).read_bytes(), type=Report)
+        found: Report = msgspec.json.decode((out / SHORTCUTS).read_bytes(), type=Report)
     except FileNotFoundError:
-        raise PaqaError(f'{out}: has no {FILE}; build it with gates.shortcuts = "fail" or "warn"') from None
+        raise PaqaError(f'{out}: has no {SHORTCUTS}; build it with gates.shortcuts = "fail" or "warn"') from None
     except msgspec.ValidationError as error:
-        raise PaqaError(f"{out / FILE}: made by another version of paqa ({error}); run the build again") from None
+        raise PaqaError(f"{out / SHORTCUTS}: made by another version of paqa ({error}); run the build again") from None
     return found
 
 

@@ -56,12 +56,17 @@ def names(clip: Clip, config: SplitConfig) -> list[Name]:
 
 
 def leaks(
-    clips: Sequence[Clip], matches: Iterable[Match], config: SplitConfig, gone: Container[int] = ()
+    clips: Sequence[Clip],
+    matches: Iterable[Match],
+    config: SplitConfig,
+    gone: Container[int] = (),
+    staying: Container[int] = (),
 ) -> dict[int, Quarantined]:
     """By number, the clips that must go so that no name is on two sides; `matches` pair clips by number.
 
     Clips with the same samples are copies without a match. Clips that share a part only share the name of that sound.
-    `gone` are out already: they still tell which names stand for the same thing, but hold no side.
+    `gone` are out already: they still tell which names stand for the same thing, but hold no side. `staying` ones, of a
+    build that grows, are not taken out: others go that share a name with one of them on another side.
     """
     held, classes = _classes(clips, matches, config)
     by_name: dict[Name, list[int]] = defaultdict(list)
@@ -69,12 +74,17 @@ def leaks(
         for name in {classes.of(name) for name in held[i]}:
             by_name[name].append(i)
     lost: dict[int, Quarantined] = {}
+    for name, own in sorted(by_name.items()):
+        for first in (i for i in own if i in staying):
+            others = [i for i in own if i not in staying and clips[i].split != clips[first].split]
+            lost |= {i: _lost(clips[i], name, clips[first]) for i in others if i not in lost}
     for winner in PROTECTED[:-1]:
         for name, own in sorted(by_name.items()):
             left = [i for i in own if i not in lost]
             kept = min((clips[i] for i in left if clips[i].split == winner), key=lambda c: c.id, default=None)
             weaker = PROTECTED[PROTECTED.index(winner) + 1 :]
-            lost |= {i: _lost(clips[i], name, kept) for i in left if kept and clips[i].split in weaker}
+            going = [i for i in left if clips[i].split in weaker and i not in staying]
+            lost |= {i: _lost(clips[i], name, kept) for i in going if kept}
     return lost
 
 

@@ -50,6 +50,12 @@ def key(*parts: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
 
 
+def digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def passing(error: BaseException | None) -> bool:
     """Whether an error is of a kind that may be gone in a moment: disk and network, not a wrong path or no room."""
     return isinstance(error, OSError) and not isinstance(error, LASTING_KINDS) and error.errno not in LASTING

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from paqa import card, rights, shard
-from paqa.errors import PaqaError
+from paqa import build_folder, card, rights, shard
+from paqa.build_folder import BUILD, CARD, CLIPS, DATA, LICENSES, QUARANTINE, RECIPE, SHORTCUTS, SURVEY
 from paqa.hear import Spent
 from paqa.recipe import Recipe
-from paqa.store import write_atomically
+from paqa.store import digest, write_atomically
 from paqa.types import Clip, Item, Quarantined
 
 EXAMPLES = 3  # of what fell out for a reason, in the UI
+SEALED = (QUARANTINE, CLIPS, SURVEY, SHORTCUTS, RECIPE)  # tables whose digests build.json has; texts may be edited
 
 
 @dataclass(frozen=True)
@@ -73,27 +72,21 @@ class Summary:
     warnings: tuple[str, ...] = ()
     license: str | None = None  # that all of it comes under; None where no one licence covers all
     by_license: dict[str, int] = dataclasses.field(default_factory=dict)  # rows by their material's
+    files: dict[str, str] = dataclasses.field(default_factory=dict)  # SHA-256 by path: shards, and tables beside them
 
 
-@contextmanager
-def claimed(recipe: Recipe, out: Path) -> Iterator[None]:
-    """Hold a build's folder: nobody else's files are touched, and no second build writes there at the same time."""
-    if out.exists() and any(out.iterdir()) and not (out / "recipe.json").exists():
-        raise PaqaError(f"{out}: is not empty and holds no build of paqa; name another --out, or an empty folder")
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise PaqaError(f"{out}: another build is writing there; wait for it, or name another --out") from None
-        write_atomically(out / "recipe.json", msgspec.json.format(msgspec.json.encode(recipe)))
-        yield
-
-
-def write_quarantine(out: Path, lost: Sequence[Quarantined]) -> None:
-    """Write quarantine.parquet, each row once."""
+def write_quarantine(folder: Path, recipe: Recipe, lost: Sequence[Quarantined]) -> None:
+    """Write quarantine.parquet, each row once, and recipe.json: what a build that fails leaves, too."""
     rows = sorted(dict.fromkeys(lost), key=lambda q: (q.stage, q.id, q.reason))
-    shard.write_table(out / "quarantine.parquet", Quarantined, rows)
+    shard.write_table(folder / QUARANTINE, Quarantined, rows)
+    write_atomically(folder / RECIPE, msgspec.json.format(msgspec.json.encode(recipe)))
+
+
+def abandon(recipe: Recipe, out: Path, lost: Sequence[Quarantined]) -> None:
+    """Keep what fell out of a build that failed, and its recipe, in the folder `failed` of the earlier build."""
+    if build_folder.pending(out).is_dir():  # else it failed after its commit
+        write_quarantine(build_folder.pending(out), recipe, lost)
+        build_folder.abandon(out)
 
 
 def finish(
@@ -104,10 +97,17 @@ def finish(
     items: Sequence[Item],
     lost: Sequence[Quarantined],
     stages: Sequence[Stage],
-    shards: Sequence[Path],
+    shards: Mapping[str, str],
     warnings: Sequence[str] = (),
 ) -> Summary:
-    """Write clips.parquet, build.json, the card and LICENSE.md; returns the summary."""
+    """Write the tables beside the shards, which lie in the build's pending folder, and commit; returns the summary.
+
+    `shards` are SHA-256s by name.
+    """
+    folder = build_folder.pending(out)
+    write_quarantine(folder, recipe, lost)
+    shard.write_table(folder / CLIPS, Clip, sorted(clips, key=lambda c: c.id))
+    tables = {name: digest(folder / name) for name in SEALED if (folder / name).exists()}
     done = Summary(
         name=recipe.name,
         out=str(out),
@@ -118,16 +118,17 @@ def finish(
         **counted(items),
         quarantined=_counts(q.reason for q in dict.fromkeys(lost)),
         stages=tuple(stages),
-        shards=tuple(p.name for p in shards),
-        shard_bytes=sum(p.stat().st_size for p in shards),
+        shards=tuple(shards),
+        shard_bytes=sum((folder / DATA / name).stat().st_size for name in shards),
         warnings=tuple(warnings),
         license=rights.of_dataset(items, recipe.license),
         by_license={share.license: share.rows for share in rights.roll_up(items, clips)},
+        files=tables | {f"{DATA}/{name}": sha256 for name, sha256 in shards.items()},
     )
-    shard.write_table(out / "clips.parquet", Clip, sorted(clips, key=lambda c: c.id))
-    write_atomically(out / "build.json", msgspec.json.format(msgspec.json.encode(done)))
-    write_atomically(out / "README.md", card.render(recipe, done, clips, items).encode())
-    write_atomically(out / "LICENSE.md", card.licenses(recipe, done, clips, items).encode())
+    write_atomically(folder / CARD, card.render(recipe, done, clips, items).encode())
+    write_atomically(folder / LICENSES, card.licenses(recipe, done, clips, items).encode())
+    write_atomically(folder / BUILD, msgspec.json.format(msgspec.json.encode(done)))
+    build_folder.commit(out)
     return done
 
 
@@ -150,8 +151,48 @@ def _counts(values: Any) -> dict[str, int]:
 
 def load(out: Path) -> Summary:
     """The summary of a finished build."""
-    found: Summary = msgspec.json.decode((out / "build.json").read_bytes(), type=Summary)
+    build_folder.settle(out)
+    found: Summary = msgspec.json.decode((out / BUILD).read_bytes(), type=Summary)
     return found
+
+
+def digests(out: Path) -> dict[str, str]:
+    """The SHA-256s of a build's files, by path; none where there is no build, or one that cannot be read."""
+    try:
+        return load(out).files
+    except (FileNotFoundError, msgspec.DecodeError):
+        return {}
+
+
+def mismatches(out: Path) -> Iterator[str]:
+    """Where the files of a build are not those that its build.json tells of, in one line each.
+
+    Nothing is said about shards without a build.json and a recipe beside them: downloaded ones, say.
+    """
+    again = f"run: paqa build RECIPE.toml --out {out}"
+    build_folder.settle(out)
+    if not (out / BUILD).exists():
+        if (out / RECIPE).exists():
+            yield f"{BUILD} is missing beside {RECIPE}: no build was finished here; {again}"
+        return
+    try:
+        done = load(out)
+    except msgspec.DecodeError as error:
+        yield f"{BUILD} cannot be read ({error}); {again}"
+        return
+    expected, present = ({f"{DATA}/{n}" for n in done.shards}, {f"{DATA}/{p.name}" for p in shard.files(out)})
+    foreign = sorted(present - expected)
+    yield from (f"{name} is not of this build: {BUILD} does not list it; remove it" for name in foreign)
+    missing = sorted(name for name in expected | set(done.files) if not (out / name).exists())
+    yield from (f"{name} is missing, {BUILD} lists it; {again}" for name in missing)
+    there = {name: digest(out / name) for name in done.files if name not in missing}
+    changed = sorted(name for name in there if there[name] != done.files[name])
+    for name in changed:
+        yield f"{name} has changed: its SHA-256 is {there[name][:16]}, {BUILD} has {done.files[name][:16]}; {again}"
+    if not (foreign or missing or changed):
+        rows = sum(shard.open_shard(path).metadata.num_rows for path in shard.files(out))
+        if rows != done.items:
+            yield f"{DATA} has {rows} rows, {BUILD} counts {done.items}; {again}"
 
 
 def stage_rows(stages: Mapping[str, Stage], walked: Sequence[tuple[str, int, str, float]]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 
-from paqa import hear, scenes, summary
+from paqa import build_folder, hear, scenes, summary
 from paqa.audio import read_flac
 from paqa.audit import Pair
 from paqa.errors import PaqaError
@@ -20,10 +20,11 @@ from paqa.types import Clip
 
 def opened(folder: Path) -> tuple[Recipe, Store, list[Clip]]:
     """The recipe, store and clips of a build; PaqaError where the folder is none."""
+    build_folder.settle(folder)
     try:
-        recipe = msgspec.json.decode((folder / "recipe.json").read_bytes(), type=Recipe)
+        recipe = msgspec.json.decode((folder / build_folder.RECIPE).read_bytes(), type=Recipe)
         store = Store(summary.load(folder).store)
-        clips = [msgspec.convert(row, Clip) for row in pq.read_table(folder / "clips.parquet").to_pylist()]
+        clips = [msgspec.convert(row, Clip) for row in pq.read_table(folder / build_folder.CLIPS).to_pylist()]
     except FileNotFoundError as error:
         raise PaqaError(
             f"{folder}: not a finished build ({error.filename} is missing); run: paqa build --out {folder}"

@@ -1,17 +1,17 @@
 """Finished builds without engines: scenes made up here, real questions, rationales, reflections, shards and tables."""
 
 import random
+from dataclasses import replace
 
-import msgspec
 import numpy as np
 from strategies import LABELS, SENTENCES
 
-from paqa import __version__, ontology, rationale, shard, summary
+from paqa import __version__, build_folder, ontology, rationale, shard, summary
 from paqa.audio import digest, flac, quantize
+from paqa.compose import item_key
 from paqa.questions import generate
 from paqa.recipe import QuestionsConfig, Recipe, ShardConfig, SourceConfig
 from paqa.reflect import compare, reflect
-from paqa.store import key, write_atomically
 from paqa.types import Audio, Clip, Event, HeardBy, Item, Origin, Scene, Turn, Word
 
 RATE = 16_000
@@ -49,25 +49,26 @@ def noise(name, seconds=10.0):
     return Audio(quantize(samples.astype(np.float32)), RATE)
 
 
+def origin(clip):
+    place = (clip.id, clip.uri, 0, clip.duration_ms, clip.sha256, clip.source, clip.license)
+    return Origin("recording", clip.corpus, *place)
+
+
 def rows(clip, config):
     """The items of a clip: open-ended ones and reflected ones among them."""
     made = []
-    place = (clip.id, clip.uri, 0, clip.duration_ms, clip.sha256, clip.source, clip.license)
-    whole = Origin("recording", clip.corpus, *place)
     for n, question in enumerate(generate(clip.truth, config, 1)):
         told = reflect(clip.truth, question, compare(clip.truth, []), config, 1)
         text = rationale.render(clip.truth, question, n, told)
-        made.append(
-            Item(
-                id=question.id, clip_id=clip.id, question=question.text, choices=question.choices,
-                answer=question.answer, answer_index=question.answer_index, task=question.task,
-                template=question.template, rationale=text, scene=clip.truth, evidence=question.evidence,
-                reflected=told is not None, reflection=told.origin if told else None, audio_dependence=None,
-                source=clip.source, license=clip.license, groups=clip.groups, split=clip.split, answers_from="truth",
-                heard_by=HEARD_BY, key=key("item", clip.sha256, question.id, text), difficulty=0.3,
-                origins=(whole,), paqa_version=__version__,
-            )
+        row = Item(
+            id=question.id, clip_id=clip.id, question=question.text, choices=question.choices,
+            answer=question.answer, answer_index=question.answer_index, task=question.task,
+            template=question.template, rationale=text, scene=clip.truth, evidence=question.evidence,
+            reflected=told is not None, reflection=told.origin if told else None, audio_dependence=None,
+            source=clip.source, license=clip.license, groups=clip.groups, split=clip.split, answers_from="truth",
+            heard_by=HEARD_BY, key="0" * 64, difficulty=0.3, origins=(origin(clip),), paqa_version=__version__,
         )  # fmt: skip
+        made.append(replace(row, key=item_key(row, clip.sha256)))
     return made
 
 
@@ -95,13 +96,10 @@ def make(folder, clips=9, per_clip=4, seconds=10.0, max_mb=1, name="made", licen
             source="made up", license=license, groups=(label,), split="test" if i % 3 == 0 else "train",
             answers="truth", truth=scene(label, seconds),
         )  # fmt: skip
-        made.append(clip)
+        made.append(replace(clip, origins=(origin(clip),)))
         items += rows(clip, config)
+    data = build_folder.begin(folder) / build_folder.DATA
     plans = shard.plan(items, made, recipe.shard)
-    for plan in plans:
-        shard.write(plan, folder / "data", recipe.shard, store.__getitem__, RATE)
-    write_atomically(folder / "recipe.json", msgspec.json.format(msgspec.json.encode(recipe)))
-    paths = [folder / "data" / plan.name for plan in plans]
-    summary.write_quarantine(folder, [])
-    summary.finish(recipe, folder, str(folder / "store"), made, items, [], [], paths)
+    written = {plan.name: shard.write(plan, data, recipe.shard, store.__getitem__, RATE) for plan in plans}
+    summary.finish(recipe, folder, str(folder / "store"), made, items, [], [], written)
     return folder

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from paqa.check import check
+
 pytest.register_assert_rewrite("contract")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # inherited from a shell that started this with `&`
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -106,7 +108,9 @@ def paqa(*args, cwd=ROOT, check=True, **variables):
 
 
 def build(recipe, out, *args, **options):
+    """A build, which `paqa check` has nothing to say about."""
     done = paqa("build", recipe, "--out", out, *args, **options)
+    assert check(Path(out)).problems == []
     return Built(Path(out), done.stdout + done.stderr)
 
 

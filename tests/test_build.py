@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from paqa import build, hear, summary
+from paqa import build, hear
 from paqa.audio import digest, flac, quantize
 from paqa.engines import base
 from paqa.engines.base import Heard
@@ -20,6 +20,8 @@ from paqa.store import Store
 from paqa.types import Audio, Clip, GivenQuestion, Quarantined
 
 RATE = 16000
+
+FAILED = Path("out/failed")
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,32 @@ def test_a_near_duplicate_is_quarantined_as_such(store):
     assert [(q.id, q.reason) for q in lost] == [("b", "near_duplicate_audio")]
 
 
+def test_a_clip_of_the_build_that_grows_goes_before_a_copy_with_a_smaller_id(store):
+    known, copy, near = clip("m", store, 1), clip("a", store, 1), clip("b", store, 2)
+    kept, lost = build.unique([copy, near, known], {known.sha256: "x", near.sha256: "x"}, {"m": known.sha256})
+    assert [c.id for c in kept] == ["m"]
+    assert [(q.id, q.reason) for q in lost] == [("a", "duplicate_audio"), ("b", "near_duplicate_audio")]
+
+
+def test_clips_of_the_build_that_grows_keep_their_ids(store):
+    """Of three with one id the new one has the smallest digest: it would take the id of another."""
+    new, bare, renamed = sorted((clip("001.wav", store, seed) for seed in range(3)), key=lambda c: c.sha256)
+    first, _ = build.unique([bare, renamed])
+    earlier = {c.id: c.sha256 for c in first}
+    kept, _ = build.unique([new, bare, renamed], earlier=earlier)
+    assert earlier.items() <= {c.id: c.sha256 for c in kept}.items()
+    assert len(kept) == 3
+    again, _ = build.unique([new, bare, renamed], earlier={c.id: c.sha256 for c in kept})
+    assert again == kept
+
+
+def test_a_new_clip_that_ties_two_known_ones_together_takes_neither_out(store):
+    one, other, tie = (clip(name, store, seed) for seed, name in enumerate("ABa"))
+    copies = {c.sha256: "x" for c in (one, other, tie)}
+    kept, lost = build.unique([one, other, tie], copies, {c.id: c.sha256 for c in (one, other)})
+    assert ([c.id for c in kept], [q.id for q in lost]) == (["A", "B"], ["a"])
+
+
 def test_long_ids_are_cut_and_material_carries_its_source():
     asked, material = SourceConfig("s", "folder", "."), SourceConfig("s", "folder", ".", use="material")
     assert build.clip_id("a", asked) == "a"
@@ -192,48 +220,25 @@ def test_partial_truth_does_not_answer(tmp_path):
     assert {r.id: r.answers for r in found} == {"text": "heard", "both": "truth", "sound": "heard"}
 
 
-def test_somebody_elses_folder_is_left_alone(tmp_path):
-    (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(PaqaError, match="--out"), summary.claimed(for_folder(tmp_path), tmp_path):
-        pass
-    assert (tmp_path / "README.md").read_text() == "mine"
-
-
-def test_two_builds_do_not_share_a_folder(tmp_path):
-    out = tmp_path / "out"
-    mine, theirs = summary.claimed(for_folder(tmp_path), out), summary.claimed(for_folder(tmp_path), out)
-    with mine, pytest.raises(PaqaError, match="another build"), theirs:
-        pass
-    with summary.claimed(for_folder(tmp_path), out):
-        pass
-
-
-def test_sweeping_touches_only_shards(tmp_path):
-    for name in ("train-0123456789abcdef.parquet", "mine.parquet"):
-        (tmp_path / name).write_bytes(b"x")
-    build.sweep(tmp_path, [])
-    assert [p.name for p in tmp_path.iterdir()] == ["mine.parquet"]
-
-
 def test_the_limit_is_about_what_was_given_and_counts_each_once():
     row = Quarantined("a", "tag", "engine_failed", "x", "f")
-    build.enforce(1, 1, [row, replace(row, stage="transcribe")], 0.5)
-    with pytest.raises(PaqaError, match=r"1 of 2 .*engine_failed 1.*max_quarantined"):
-        build.enforce(1, 1, [row, row], 0.4)
+    build.enforce(1, 1, [row, replace(row, stage="transcribe")], 0.5, FAILED)
+    with pytest.raises(PaqaError, match=r"1 of 2 .*engine_failed 1.*out/failed/quarantine\.parquet.*max_quarantined"):
+        build.enforce(1, 1, [row, row], 0.4, FAILED)
     with pytest.raises(PaqaError, match="no question is left: engine_failed 1"):
-        build.enforce(0, 9, [row], 0.5)
+        build.enforce(0, 9, [row], 0.5, FAILED)
     with pytest.raises(PaqaError, match="nothing was found"):
-        build.enforce(0, 0, [], 0.5)
+        build.enforce(0, 0, [], 0.5, FAILED)
 
 
 def test_what_the_recipe_takes_out_is_no_sign_of_a_broken_build(store):
     """Many rows per clip must not hide clips that are lost, nor rows that gates drop end a build."""
     dropped = [Quarantined(f"a-{n}", "gates", "low_margin", "x", "f") for n in range(90)]
     copies = [Quarantined(f"b{n}", "ingest", "duplicate_audio", "x", f"{n}") for n in range(90)]
-    build.enforce(10, 10, [*dropped, *copies], 0.1)
+    build.enforce(10, 10, [*dropped, *copies], 0.1, FAILED)
     crashed = [Quarantined(f"c{n}", "separate", "engine_crashed", "x", f"{n}") for n in range(50)]
     with pytest.raises(PaqaError, match=r"50 of 100 recordings, clips and questions .*engine_crashed 50"):
-        build.enforce(1000, 50, crashed, 0.1)
+        build.enforce(1000, 50, crashed, 0.1, FAILED)
 
 
 def test_questions_that_were_given_are_given_like_clips(store):
@@ -241,5 +246,5 @@ def test_questions_that_were_given_are_given_like_clips(store):
     assert build.given([asked, asked, clip("b", store, 2)]) == 3
     lost = [Quarantined("a-given-0", "questions", "empty", "x", asked.sha256)]
     with pytest.raises(PaqaError, match=r"1 of 3 .*empty 1"):
-        build.enforce(1, 3, lost, 0.1)
-    build.enforce(1, 3, [replace(lost[0], reason="answer_not_heard")], 0.1)
+        build.enforce(1, 3, lost, 0.1, FAILED)
+    build.enforce(1, 3, [replace(lost[0], reason="answer_not_heard")], 0.1, FAILED)

@@ -1,20 +1,27 @@
 """Builds that grow: earlier rows stay byte for byte, what is new is asked about, and nothing is composed twice."""
 
 import shutil
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
+from builds import make
 from conftest import build, paqa
 
-from paqa import shard
+from paqa import grow, shard, truth
+from paqa.elsewhere import Survey
+from paqa.errors import PaqaError
+from paqa.recipe import MixConfig, QuestionsConfig, SourceConfig
+from paqa.types import Quarantined
 
 
 @pytest.fixture
 def grown(built, corpus, tmp_path):
-    """A copy of the finished build over a corpus with one more recording."""
+    """A copy of the finished build over a corpus with one more recording, and a copy of one that it has."""
     more = tmp_path / "corpus"
     shutil.copytree(corpus, more, symlinks=True)
     (more / "recordings" / "sheep.flac").write_bytes((more / "demo" / "sounds" / "sheep-01.flac").read_bytes())
+    (more / "recordings" / "a-copy.flac").write_bytes((more / "recordings" / "dog-01.flac").read_bytes())
     shutil.copytree(built.out, tmp_path / "small")
     return build(more / "small.toml", tmp_path / "small", "--store", built.store, "--grow")
 
@@ -44,3 +51,81 @@ def test_there_must_be_something_to_grow(corpus, tmp_path):
     assert done.returncode == 2
     assert "holds no finished build" in done.stderr
     assert "without --grow" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory):
+    """A finished build that can grow, without engines."""
+    out = make(tmp_path_factory.mktemp("earlier") / "made", clips=3)
+    grow.save(out, Survey(), [])
+    return out
+
+
+@pytest.fixture
+def recipe(earlier):
+    return replace(truth.opened(earlier)[0], mix=())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": 1}, "seed is 1, was 0"),
+        (
+            {"questions": QuestionsConfig(4, open_rate=0.3, reflect=0.5, none_rate=0.2)},
+            "questions.none_rate is 0.2, was 0.1",
+        ),
+        ({"sources": (SourceConfig("voices", "jsonl", "there"),)}, "sources.voices.type is jsonl, was folder"),
+        ({"sources": ()}, "sources.voices.name is not there, was voices"),
+        ({"profile": "paper"}, "profile is paper, was embedded"),
+    ],
+)
+def test_another_recipe_is_refused_and_its_keys_are_named(earlier, recipe, change, said):
+    with pytest.raises(
+        PaqaError, match=r"the recipe is not that of the build in .*or run once more without --grow"
+    ) as e:
+        grow.load(earlier, replace(recipe, **change))
+    assert said in str(e.value)
+
+
+def test_a_recipe_may_grow_too(earlier, recipe):
+    """Sources and mixes are added, folders move, and what does not decide about rows changes."""
+    (voices,) = recipe.sources
+    sources = (replace(voices, path="elsewhere", limit=9), SourceConfig("more.of_them", "folder", "more"))
+    gates = replace(recipe.gates, max_quarantined=0.9)
+    grown = replace(
+        recipe, name="grown", description="x", folder="y", sources=sources, gates=gates, mix=(MixConfig("mix", 3),)
+    )
+    assert grow.load(earlier, grown).clips == {c.id: c.sha256 for c in truth.opened(earlier)[2]}
+    assert list(grow.changed(grown, replace(grown, mix=(MixConfig("mix", 9),)))) == []
+    assert list(grow.changed(grown, replace(grown, mix=(MixConfig("mix", 3, overlap=0.5),))))
+
+
+def test_a_row_that_would_be_lost_or_changed_ends_the_build(earlier, recipe):
+    known = grow.load(earlier, recipe)
+    items = [shard.item(row) for row in shard.rows(earlier)]
+    added = replace(items[0], id="new", key="0" * 64)
+    known.stays([*items, added], [], earlier)
+    last = max(items, key=lambda item: item.id)
+    rest = [item for item in items if item is not last]
+    with pytest.raises(PaqaError, match=rf"1 of {len(items)} rows .* e\.g\. {last.id} \(no source has its clip"):
+        known.stays(rest, [], earlier)
+    with pytest.raises(PaqaError, match=rf"{last.id} \(what is heard or asked about its clip has changed"):
+        known.stays([*rest, replace(last, key="0" * 64)], [], earlier)
+    why = Quarantined(last.clip_id, "hear", "engine_failed", "the engine crashed", "")
+    with pytest.raises(PaqaError, match=r"\(the engine crashed\); it was left as it is"):
+        known.stays(rest, [why], earlier)
+
+
+def test_a_build_with_a_shard_missing_cannot_grow(earlier, recipe, tmp_path):
+    shutil.copytree(earlier, tmp_path / "out")
+    shard.files(tmp_path / "out")[0].unlink()
+    with pytest.raises(PaqaError, match=r"--grow: .* is missing, build\.json lists it"):
+        grow.load(tmp_path / "out", recipe)
+
+
+def test_clips_are_known_by_the_recording_that_is_heard(earlier, recipe):
+    known = grow.load(earlier, recipe)
+    (clip, *_) = truth.opened(earlier)[2]
+    (origin,) = clip.origins
+    assert known.holds(replace(clip, id="as material", group="other"))
+    assert not known.holds(replace(clip, origins=(replace(origin, recording="a copy"),)))

@@ -8,17 +8,21 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import httpx
 import pytest
 from builds import make
 from conftest import ROOT
 from fakehub import Hub, free_port
+from huggingface_hub import CommitOperationAdd
 
 from paqa import card, hub, release, shard, summary, truth
 from paqa.errors import PaqaError
+from paqa.store import passing
 from paqa.types import Origin
 
 REPO = "paqa-lab/made"
 TOKEN = "hf_writesecret123"
+THEIRS = ["data/notes.csv", "data/train-00000-of-00001.parquet"]
 TEXTS = {"README.md", "LICENSE.md"}
 LOOPBACK = """
 import socket
@@ -298,9 +302,16 @@ def test_superseded_shards_stay_until_pruned(server, built, grown):
     assert gone
     assert "superseded: kept" in push(server, grown, "--yes").stdout
     assert gone <= set(remote_files(server))
+    code = f"""
+from huggingface_hub import HfApi
+for name in {THEIRS!r}:
+    HfApi().upload_file(path_or_fileobj=b"theirs", path_in_repo=name, repo_id={REPO!r}, repo_type="dataset")
+"""
+    run(server, code)
+    assert f"2 other files in data/ are left alone, e.g. {THEIRS[0]}" in push(server, grown, "--prune").stdout
     assert "removed from the release" in push(server, grown, "--prune").stdout
     push(server, grown, "--prune", "--yes")
-    assert set(remote_files(server)) == names(grown) | TEXTS
+    assert set(remote_files(server)) == names(grown) | TEXTS | set(THEIRS)
     repo = server.repo(REPO)
     assert gone <= set(repo["commits"][repo["tags"]["v1"]]["files"])
 
@@ -494,6 +505,52 @@ def test_the_card_has_what_the_hub_asks_for(built):
 def test_a_card_of_rows_with_different_licences(tmp_path):
     folder = make(tmp_path / "made", clips=3, license="CC0-1.0; LAL-1.2")
     assert release.split(release.render(folder)["README.md"])[0]["license"] == "other"
+
+
+def closed_client():
+    client = httpx.Client()
+    client.close()
+    client.get("http://127.0.0.1:9")
+
+
+def no_server():
+    httpx.get("http://127.0.0.1:9")
+
+
+def failed_upload():
+    try:
+        no_server()
+    except httpx.HTTPError as error:
+        raise RuntimeError("Error while uploading 'x' to the Hub.") from error
+
+
+def no_path():
+    CommitOperationAdd("../x", b"")
+
+
+@pytest.mark.parametrize("call", [closed_client, no_server, failed_upload])
+def test_a_connection_that_breaks_is_worth_another_try(call):
+    with pytest.raises(ConnectionError, match="the connection to the Hub broke") as caught, hub.understood(REPO):
+        call()
+    assert passing(caught.value)
+
+
+def test_what_the_hubs_client_refuses_is_one_line():
+    with pytest.raises(PaqaError, match="the Hub rejects this"), hub.understood(REPO):
+        no_path()
+
+
+@pytest.mark.parametrize("call", [lambda: [][0].x, lambda: None.x, lambda: int("x"), lambda: next(raising())])
+def test_a_defect_of_our_own_is_no_failure_of_the_network(call):
+    with pytest.raises((IndexError, AttributeError, ValueError, RuntimeError)) as caught, hub.understood(REPO):
+        call()
+    assert not passing(caught.value)
+    assert "the Hub" not in str(caught.value)
+
+
+def raising():
+    yield from ()
+    raise RuntimeError("ours")
 
 
 def test_no_build_no_push(tmp_path):

@@ -1,5 +1,6 @@
 """Items to Parquet and back: features, names, cuts, and audio that is stored once."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from paqa import shard
 from paqa.audio import digest, flac, quantize, read_flac
 from paqa.errors import PaqaError
 from paqa.recipe import ShardConfig
+from paqa.store import digest as digest_of
 from paqa.store import key
 from paqa.types import Audio, Clip, Event, Evidence, HeardBy, Item, Quarantined, Scene, Turn
 
@@ -106,6 +108,42 @@ def test_a_new_clip_leaves_most_files_alone():
     after = {p.name for p in shard.plan([item(c, 0) for c in grown], grown, config)}
     assert len(before) > 10
     assert len(before - after) <= 2
+
+
+def test_files_keep_to_the_limit_where_no_digest_cuts_them():
+    ids = (f"c{i:04d}" for i in range(10_000))
+    ids = [i for i in ids if int(hashlib.sha256(i.encode()).hexdigest(), 16) % 16][:200]  # of these none does
+    clips = [replace(clip(i, Audio(np.zeros((1, 1), np.float32), RATE)), duration_ms=10_000) for i in ids]
+    plans = shard.plan([item(c, n) for c in clips for n in range(3)], clips, ShardConfig(max_mb=5))
+    sizes = [len(p.items) * shard.ROW_BYTES + len(p.clips) * 10 * RATE * 2 for p in plans]
+    assert sum(len(p.items) for p in plans) == 600
+    assert max(sizes) <= 5_000_000
+    assert min(sizes[:-1]) > 4_000_000  # and are filled
+
+
+def test_shards_on_the_disk_keep_to_the_limit(tmp_path):
+    sounds = [sound(seed, 8.0) for seed in range(24)]
+    clips = [clip(f"clip-{i:03d}", audio) for i, audio in enumerate(sounds)]
+    store = {digest(audio): flac(audio) for audio in sounds}
+    plans = write(tmp_path, (clips, [item(c, 0) for c in clips], store), ShardConfig(max_mb=1, row_group_mb=1))
+    assert len(plans) > 3
+    assert max(p.stat().st_size for p in shard.files(tmp_path)) <= 1_000_000
+
+
+def test_a_shard_of_an_earlier_build_is_taken_over_only_where_it_is_whole(tmp_path, made):
+    (first, *_) = write(tmp_path, made)
+    path, new = tmp_path / "data" / first.name, tmp_path / "new"
+    new.mkdir()
+    sha256 = digest_of(path)
+    assert not shard.take_over(path.with_name("train-0.parquet"), new, sha256)
+    assert shard.take_over(path, new, sha256)
+    assert (new / first.name).samefile(path)
+    (new / first.name).unlink()
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:1000] + bytes(len(whole) - 2000) + whole[-1000:], b""):
+        path.write_bytes(damaged)
+        assert not shard.take_over(path, new, sha256)
+        assert not list(new.iterdir())
 
 
 def test_splits_have_files_of_their_own(made):

@@ -39,6 +39,23 @@ def test_a_larger_test_share_keeps_what_is_in_it(group: str, seed: int) -> None:
         assert side(group, SplitConfig(0, 0.4), seed) == "test"
 
 
+@pytest.mark.parametrize("known", ["train", "validation", "test"])
+def test_clips_of_the_build_that_grows_stay_whatever_is_added(known: str) -> None:
+    clips = [clip(f"known {known}", group_on(known))]
+    clips += [clip(f"new {side}", group_on(side, besides="new"), sha=clips[0].sha256) for side in split.PROTECTED]
+    lost = split.leaks(clips, [], SHARES, staying={0})
+    assert {clips[i].id for i in lost} == {f"new {side}" for side in split.PROTECTED if side != known}
+    assert all(f"clip {clips[0].id}" in row.detail for row in lost.values())
+
+
+def test_a_new_clip_that_ties_two_known_ones_together_goes_itself() -> None:
+    clips = [clip(f"known {side}", group_on(side)) for side in ("train", "test")]
+    clips.append(clip("tie", group_on("test", besides="new")))
+    ties = [Match(i, 2, 900, 0.9, 0.9) for i in (0, 1)]
+    assert set(split.leaks(clips, ties, SHARES)) == {0}
+    assert set(split.leaks(clips, ties, SHARES, staying={0, 1})) == {2}
+
+
 def test_extremes() -> None:
     assert {side(str(i), SplitConfig(0, 0), 0) for i in range(99)} == {"train"}
     assert {side(str(i), SplitConfig(0, 1), 0) for i in range(99)} == {"test"}

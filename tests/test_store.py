@@ -224,6 +224,22 @@ def test_temporary_files_of_the_dead_are_swept_when_old(tmp_path):
     Store(tmp_path / "none").sweep()
 
 
+def test_a_file_is_renamed_into_its_place(local, tmp_path):
+    """Whoever has opened it reads on in the old one: no byte of a file that is there is ever changed."""
+    local.put(key("x"), ".bin", b"old object")
+    path = tmp_path / "table.json"
+    write_atomically(path, b"old table")
+    with raw(local, key("x"), ".bin").open("rb") as stored, path.open("rb") as table:
+        local.put(key("x"), ".bin", b"an object")
+        write_atomically(path, b"a table")
+        assert (unsealed(stored.read()), table.read()) == (b"old object", b"old table")
+    with stores.written(path) as temporary:
+        temporary.write_bytes(b"this very file")
+        written = temporary.stat().st_ino
+    assert path.stat().st_ino == written
+    assert (local.get(key("x"), ".bin"), path.read_bytes()) == (b"an object", b"this very file")
+
+
 def test_sweeping_a_folder_touches_only_temporary_files(tmp_path):
     for name in (".train-1.parquet.abc.tmp", "train-1.parquet", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")

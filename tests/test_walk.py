@@ -102,6 +102,25 @@ def test_a_second_build_loads_no_engine_and_keeps_every_byte(built, corpus, no_e
     assert {p: p.stat().st_mtime_ns for p in shard.files(out)} == stamps
 
 
+def test_a_rebuild_that_fails_leaves_the_build_as_it_was(built, corpus, tmp_path, no_engines):
+    shutil.copytree(built.out, tmp_path / "small")
+    store, wanted = (
+        built.out.parent / ".paqa" / "store",
+        ["gates.max_quarantined=0.0", "gates.min_audio_dependence=1.0"],
+    )
+    changes = [part for change in ("name=other", *wanted) for part in ("--set", change)]
+    rebuild = ["build", corpus / "small.toml", "--out", tmp_path / "small", "--store", store, *changes]
+    done = paqa(*rebuild, check=False, **no_engines)
+    failed = tmp_path / "small" / "failed"
+    assert done.returncode == 2
+    assert f"look into {failed / 'quarantine.parquet'}" in done.stderr
+    left = {p.relative_to(tmp_path / "small"): p.read_bytes() for p in (tmp_path / "small").rglob("*") if p.is_file()}
+    kept = {path: data for path, data in left.items() if path.parts[0] != "failed"}
+    assert kept == {p.relative_to(built.out): p.read_bytes() for p in built.out.rglob("*") if p.is_file()}
+    assert {q.reason for q in shard.quarantined(failed)} >= {"answerable_without_audio"}
+    assert json.loads((failed / "recipe.json").read_bytes())["name"] == "other"
+
+
 def test_the_number_of_workers_does_not_change_a_byte(built, corpus, tmp_path):
     alone = build(corpus / "small.toml", tmp_path / "small", "--workers", "1")
     assert alone.shards == built.shards

@@ -16,9 +16,9 @@ import msgspec
 
 from paqa import hear, portable, scenes, shard, summary
 from paqa.audit import Report as Audit
+from paqa.build_folder import BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
 from paqa.errors import MissingObject, PaqaError
 from paqa.recipe import Recipe
-from paqa.shortcuts import FILE as SHORTCUTS
 from paqa.shortcuts import Report as Shortcuts
 from paqa.store import Store
 from paqa.types import Clip, Item, Quarantined, Scene
@@ -88,10 +88,10 @@ def opened(folder: Path, store: str | None = None) -> Build:
     """The build in `folder`; `store` says where its store lies now. PaqaError where there are no shards."""
     shard.built(folder)
     items = _items(folder)
-    done, recipe = _json(folder, "build.json", summary.Summary), _json(folder, "recipe.json", Recipe)
-    clips = {c.id: c for c in _rows(folder / "clips.parquet", Clip)}
+    done, recipe = _json(folder, BUILD, summary.Summary), _json(folder, RECIPE, Recipe)
+    clips = {c.id: c for c in _rows(folder / CLIPS, Clip)}
     here = [str(folder.resolve()), *([done.out, done.store] if done else []), *([recipe.folder] if recipe else [])]
-    lost = _rows(folder / "quarantine.parquet", Quarantined)
+    lost = _rows(folder / QUARANTINE, Quarantined)
     notes: list[str] = []
     found = _store(recipe if clips else None, store or (done.store if done else None), notes)
     return Build(
