@@ -16,6 +16,7 @@ from typing import Generic, NamedTuple, TypeVar
 from paqa import spans, textfile
 from paqa.errors import Rejected
 from paqa.sources import OVERHANG_MS, Said, locate, quarantined
+from paqa.text import without_gaps
 from paqa.types import Quarantined, Turn, Word
 
 T = TypeVar("T")
@@ -257,5 +258,5 @@ def spoken(turns: Sequence[Turn], words: Sequence[Word]) -> tuple[tuple[Turn, ..
             continue
         said[best[1]].append(word.text)
         placed.append(replace(word, speaker=turns[best[1]].speaker))
-    texts = [turn.text or " ".join(parts) for turn, parts in zip(turns, said, strict=True)]
+    texts = [turn.text or without_gaps(" ".join(parts)) for turn, parts in zip(turns, said, strict=True)]
     return tuple(replace(turn, text=text) for turn, text in zip(turns, texts, strict=True)), tuple(placed)
