@@ -124,12 +124,13 @@ def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe
     for recording in recordings:
         try:
             pieces = _pieces(sources.locate(recording.uri, root), recipe.audio, store)
+            cut = list(_clips(recording, pieces, source, recipe))
         except Rejected as error:
             fingerprint = key("recording", recording.id, recording.uri)
             lost.append(Quarantined(recording.id, "ingest", error.reason, error.detail, fingerprint))
             continue
         lost += _unasked(recording, len(pieces))
-        for clip, piece in zip(_clips(recording, pieces, source, recipe), pieces, strict=True):
+        for clip, piece in zip(cut, pieces, strict=True):
             if piece.silent:
                 detail = f"{clip.uri} is silent from {piece.start_ms} to {piece.start_ms + piece.duration_ms} ms"
                 lost.append(Quarantined(clip.id, "ingest", "silent", detail, clip.sha256))
@@ -141,7 +142,7 @@ def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe
 def _clips(recording: Recording, pieces: Sequence[Piece], source: SourceConfig, recipe: Recipe) -> Iterator[Clip]:
     """One clip per piece of a recording; the truth is cut along."""
     whole_ms = pieces[-1].start_ms + pieces[-1].duration_ms
-    truth = sources.close_truth(recording.truth, whole_ms) if recording.truth else None
+    truth = sources.close_truth(recording.truth, whole_ms, recording.uri) if recording.truth else None
     for piece, (context, place) in zip(pieces, contexts(pieces, recipe), strict=True):
         name = clip_id(recording.id if len(pieces) == 1 else f"{recording.id}@{piece.start_ms}", source)
         end_ms = piece.start_ms + piece.duration_ms

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paqa.errors import PaqaError
+from paqa.errors import PaqaError, Rejected
 from paqa.fingerprint import Match
 from paqa.questions.prose import normal
 from paqa.recipe import BenchmarkConfig
+from paqa.sources import lines
 from paqa.types import Clip, Item, Quarantined
 
 SHARED_CHOICES = 0.5
@@ -42,27 +43,23 @@ def questions(config: BenchmarkConfig, folder: Path) -> list[Known]:
     if config.questions is None:
         return []
     path = folder / config.questions
-    found = [known for row in _rows(path, config.name) for known in _known(row, config.name)]
+    label = f"gates.benchmarks {config.name!r}: {path}"
+    found = [known for row in _rows(path, label) for known in _known(row, config.name)]
     if not found:
-        raise PaqaError(f"gates.benchmarks {config.name!r}: {path} holds no row with a `question`; name another file")
+        raise PaqaError(f"{label} holds no row with a `question`; name another file")
     return found
 
 
-def _rows(path: Path, name: str) -> Iterator[Any]:
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-        if text.startswith("["):
-            yield from json.loads(text)
-        else:
-            yield from (json.loads(line) for line in text.splitlines() if line.strip())
-    except FileNotFoundError:
-        raise PaqaError(f"gates.benchmarks {name!r}: {path}: no such file; paths are relative to the recipe") from None
-    except (ValueError, RecursionError) as error:
-        raise PaqaError(f"gates.benchmarks {name!r}: {path}: neither JSON nor JSON lines: {error}") from None
+def _rows(path: Path, label: str) -> Iterator[dict[str, Any]]:
+    wanted = "expected a JSON list, or one JSON object a line; paths are relative to the recipe"
+    for where, row in lines.objects(path, label, wanted, json.loads):
+        if isinstance(row, Rejected):
+            raise PaqaError(f"{label}: {where}: {row.detail}; else a copy of that question would go unnoticed")
+        yield row
 
 
-def _known(row: Any, benchmark: str) -> Iterator[Known]:
-    asked = row.get("question") or row.get("question_text") if isinstance(row, dict) else None
+def _known(row: dict[str, Any], benchmark: str) -> Iterator[Known]:
+    asked = row.get("question") or row.get("question_text")
     if not isinstance(asked, str):
         return
     given = row.get("choices") or row.get("multi_choice") or [row[k] for k in sorted(row) if k.startswith("choice_")]

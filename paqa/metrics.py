@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from paqa import spans
 from paqa.errors import PaqaError
+from paqa.text import apart, without_gaps
 from paqa.types import Event, Scene, Tag, Turn
 
 if TYPE_CHECKING:
@@ -143,13 +144,16 @@ def _annotation(turns: Iterable[Turn]) -> Any:
 
 @cache
 def _normalizer(language: str | None) -> Callable[[str], str]:
-    """Whisper's text normalisation (Radford et al. 2022, appendix C): the English one, or the one for the rest."""
+    """Whisper's text normalisation (Radford et al. 2022, appendix C): the English one, or the one for the rest.
+
+    As there, characters count as words where a script has no spaces between words.
+    """
     from whisper_normalizer.basic import BasicTextNormalizer
     from whisper_normalizer.english import EnglishTextNormalizer
 
     english = language is None or language.split("-")[0] == "en"
     normalizer: Callable[[str], str] = EnglishTextNormalizer() if english else BasicTextNormalizer()
-    return normalizer
+    return lambda text: " ".join(apart(normalizer(text)).split())
 
 
 def _edits(truth: str, heard: str) -> Misheard:
@@ -177,10 +181,13 @@ def _texts(truth: Scene, heard: Scene) -> tuple[str, str]:
 
 
 def misheard_letters(truth: Scene, heard: Scene) -> Misheard:
-    """The parts of the character error rate: as `misheard`, letter by letter, with the spaces between words."""
+    """The parts of the character error rate: as `misheard`, letter by letter, with the spaces between words.
+
+    Scripts without spaces between words have none here either.
+    """
     import jiwer
 
-    said, words = _texts(truth, heard)
+    said, words = map(without_gaps, _texts(truth, heard))
     out = jiwer.process_characters([said], [words])
     return Misheard(out.hits + out.substitutions + out.deletions, out.substitutions, out.deletions, out.insertions)
 

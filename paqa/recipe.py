@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from paqa import portable
+from paqa import portable, textfile
 from paqa.engines.base import engine_class
 from paqa.engines.checkpoints import chosen
 from paqa.errors import PaqaError
@@ -262,7 +262,7 @@ def load(path: Path) -> Recipe:
             content = file.read(LONGEST_FILE + 1)
         if len(content) > LONGEST_FILE:
             raise PaqaError(f"{path}: is no recipe: found over {LONGEST_FILE // 10**6} MB, expected a page of TOML")
-        data = tomllib.loads(content.decode("utf-8"))
+        data = tomllib.loads(textfile.decoded(content))
     except IsADirectoryError:
         raise PaqaError(f"{path}: is a folder; for a folder of recordings run: paqa build --audio {path}") from None
     except FileNotFoundError:

@@ -47,6 +47,7 @@ ESCAPE = re.compile(r"(?<!\\)\\+([nt\"'])")
 RESIDUE = re.compile(r"[\s`\"'{}\[\],:;.*#-]*(?:json|xml|html|output|markdown)?[\s`\"'{}\[\],:;.*#-]*", re.IGNORECASE)
 LONGEST_RESIDUE = 200  # characters
 LONGEST = 1_000_000  # characters of a written out answer
+START = shard.FORMAT.to_bytes(4)  # of the digests that name files
 LETTER = r"""\**(?:\(([a-h])\)|([b-h])(?=$|[\s.,;:!?"'*)])|(a)(?=\s*$|[.,;:!?"'*)]))"""  # "a dog" has no letter
 DECLARED = re.compile(
     rf"\b(?:answer|option|choice)(?: is| would be| should be| must be)?\s*(?::\s*)?{LETTER}", re.IGNORECASE
@@ -386,7 +387,7 @@ class _Writer:
         self.schema = shard.row_schema(Released, AudioConfig().rate)
         self.rows: list[dict[str, Any]] = []
         self.waiting = self.written = 0
-        self.digest = hashlib.sha256()
+        self.digest = hashlib.sha256(START)
         self.file: pq.ParquetWriter | None = None
 
     def add(self, row: Released, data: bytes | None) -> None:
@@ -415,7 +416,7 @@ class _Writer:
         if self.file is not None:
             self.file.close()
             (self.folder / ".part").replace(self.folder / f"train-{self.digest.hexdigest()[:16]}.parquet")
-            self.file, self.written, self.digest = None, 0, hashlib.sha256()
+            self.file, self.written, self.digest = None, 0, hashlib.sha256(START)
 
 
 def facts(found: Imported) -> list[tuple[str, str]]:

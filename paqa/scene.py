@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from paqa.spans import gap, intersect, interval, overlap, total
+from paqa.text import ends_sentence, without_gaps
 from paqa.types import Disagreement, Event, Scene, Turn, Word
 
 GRID_MS = 10  # all times of a scene are multiples of this
 SENTENCE_WORDS = 3  # shorter sentences ("Hello." "Yes.") are not cut off
-SENTENCE_ENDS = (".", "?", "!")
 JOIN_MS = 400  # a shorter pause between two sentences belongs to the first
 REACH_MS = 700  # a word this near to a turn belongs to it although the turn does not cover it
 
@@ -190,14 +190,14 @@ def by_turn(turns: Sequence[Turn], words: Sequence[Word]) -> list[list[Word]]:
 def lines(turn: Turn, words: Sequence[Word]) -> list[Turn]:
     """A turn as its sentences, one turn each, so that a quote can be cited where it is said.
 
-    A sentence ends with `.`, `?` or `!`; one of fewer than SENTENCE_WORDS words stays with its neighbour. Where the
-    speaker pauses for less than JOIN_MS, the next sentence begins where the one before ends.
+    `text.ends_sentence` says where one ends; one of fewer than SENTENCE_WORDS words stays with its neighbour. Where
+    the speaker pauses for less than JOIN_MS, the next sentence begins where the one before ends.
     """
     if not words:
         return [turn]
     groups: list[list[Word]] = [[]]
     for word in words:
-        if len(groups[-1]) >= SENTENCE_WORDS and groups[-1][-1].text.endswith(SENTENCE_ENDS):
+        if len(groups[-1]) >= SENTENCE_WORDS and ends_sentence(groups[-1][-1].text, word.text):
             groups.append([])
         groups[-1].append(word)
     if len(groups) > 1 and len(groups[-1]) < SENTENCE_WORDS:
@@ -213,7 +213,7 @@ def lines(turn: Turn, words: Sequence[Word]) -> list[Turn]:
 
 
 def _whole(turn: Turn, words: Sequence[Word]) -> Turn:
-    return replace(turn, text=" ".join(" ".join(w.text for w in words).split()))
+    return replace(turn, text=without_gaps(" ".join(" ".join(w.text for w in words).split())))
 
 
 def _unclaimed(silent: Sequence[Turn], words: Sequence[Word]) -> list[Disagreement]:

@@ -28,7 +28,7 @@ from paqa.store import digest, key, write_atomically, written
 from paqa.types import Clip, Item, Quarantined, Split
 
 ROW_BYTES = 7_000  # of a row without its audio, about
-FORMAT = 1  # changes the names of all shards: raise it when the bytes written for the same items change
+FORMAT = 2  # changes the names of all shards: raise it when the bytes written for the same items change
 PRIMITIVE = {
     str: (pa.string(), "string"),
     int: (pa.int64(), "int64"),
@@ -49,7 +49,7 @@ def _column(hint: Any) -> tuple[pa.DataType, Any]:
         return _column(next(a for a in arguments if a is not type(None)))
     if origin is tuple:
         arrow, feature = _column(arguments[0])
-        return pa.list_(arrow), {"feature": feature, "_type": "List"}
+        return pa.list_(arrow), [feature]  # "List" is what datasets calls it since version 4, earlier ones know it not
     if dataclasses.is_dataclass(hint):
         columns = {name: _column(h) for name, h in _hints(hint).items()}
         return pa.struct([(n, a) for n, (a, _) in columns.items()]), {n: f for n, (_, f) in columns.items()}

@@ -65,15 +65,15 @@ def test_a_question_with_its_choices_is_a_copy_and_a_common_wording_is_not(tmp_p
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{not json", "neither JSON nor JSON lines"), ("[]", "holds no row with a `question`"),
-        ("[1, 2]", "holds no row with a `question`"),
+        ("{not json", "mmau.json:1: no JSON"), ("[]", "holds no row with a `question`"),
+        ("[1, 2]", r"mmau.json\[0\]: found '1', expected an object"), ("[1, 2", "is no JSON list"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_none(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "mmau.json").write_text(text)
     with pytest.raises(PaqaError, match=message):
         contamination.questions(CONFIG, tmp_path)
-    with pytest.raises(PaqaError, match="no such file"):
+    with pytest.raises(PaqaError, match=r"cannot be read \(No such file.*relative to the recipe"):
         contamination.questions(CONFIG, tmp_path / "elsewhere")
 
 

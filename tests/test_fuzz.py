@@ -301,7 +301,10 @@ def check(found: list[Recording | Quarantined], folder: Path) -> None:
         with contextlib.suppress(Rejected):
             assert locate(row.uri, folder).is_relative_to(folder.resolve())
         if row.truth:
-            closed = close_truth(row.truth, 5000)
+            try:
+                closed = close_truth(row.truth, 5000)
+            except Rejected:  # far beyond the file
+                continue
             assert all(0 <= t.start_ms < t.end_ms <= 5000 for t in (*closed.turns, *closed.events, *closed.words))
 
 

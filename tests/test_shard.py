@@ -76,6 +76,26 @@ def test_features_name_audio_and_every_column(tmp_path, made):
     assert features["audio"] == {"sampling_rate": RATE, "_type": "Audio"}
     assert list(features) == schema.names
     assert set(features) - {"audio"} == set(Item.__dataclass_fields__)
+    assert features["choices"] == [{"dtype": "string", "_type": "Value"}]
+    assert features["evidence"][0]["index"] == {"dtype": "int64", "_type": "Value"}
+    assert kinds(features) == {"Audio", "Value"}  # "List" is unknown to datasets before version 4
+
+
+def kinds(feature):
+    """All names of feature types."""
+    inner = feature if isinstance(feature, list) else [v for v in feature.values() if isinstance(v, dict | list)]
+    named = {feature["_type"]} if isinstance(feature, dict) and isinstance(feature.get("_type"), str) else set()
+    return named.union(*map(kinds, inner))
+
+
+def test_datasets_loads_every_value(tmp_path, made):
+    """As pyarrow reads it; benchmarks/readers.py asks other versions of datasets."""
+    datasets = pytest.importorskip("datasets")
+    write(tmp_path, made)
+    files = [str(path) for path in shard.files(tmp_path)]
+    loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
+    rows = {row["id"]: row for row in loaded.cast_column("audio", datasets.Audio(decode=False))}
+    assert rows == {row["id"]: row for row in shard.rows(tmp_path)}
 
 
 def test_a_clip_is_stored_once_whatever_is_asked_about_it(tmp_path, made):

@@ -94,7 +94,7 @@ def test_paqa_rows_and_broken_ones(tmp_path: Path) -> None:
     assert [(q.id, q.task) for q in found[0].questions] == [("q", "given"), ("q@list.jsonl:12", "key")]
     reasons = {name.split(":")[1]: reason for name, (reason, _) in lost.items()}
     assert reasons == {
-        "2": "broken_json", "3": "broken_json", "4": "bad_row", "5": "bad_question", "6": "bad_question",
+        "2": "broken_json", "3": "bad_row", "4": "bad_row", "5": "bad_question", "6": "bad_question",
         "7": "bad_question", "8": "bad_question", "9": "bad_question", "10": "bad_question", "11": "missing_file",
     }  # fmt: skip
     assert "can be read in two ways" in lost["list.jsonl:5"][1]

@@ -54,6 +54,11 @@ def test_a_run_remembers_its_config(tmp_path):
     remember(config, tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["mix"] == {"a": 2.0}
     remember(GrpoConfig(model="m", mix={"a": 2.0}, steps=3, quiet=True, save_every=7), tmp_path)
+    remember(
+        GrpoConfig(model="m", mix={"a": 3.0}, steps=3), tmp_path
+    )  # nothing came of it yet: what was wrong is put right
+    remember(config, tmp_path)
+    (tmp_path / "checkpoint-000001").mkdir()
     with pytest.raises(PaqaError, match="steps was 3 and is 4"):
         remember(GrpoConfig(model="m", mix={"a": 2.0}, steps=4), tmp_path)
 

@@ -161,7 +161,7 @@ def questions(folder, kind):
 
 @pytest.mark.parametrize("kind", ["mmau", "mmar", "mmsu"])
 def test_official_answers(tmp_path, kind):
-    asked = benchmarks.read(config_of(tmp_path, kind))
+    asked, _ = benchmarks.read(config_of(tmp_path, kind))
     assert [a.answer_index for a in asked] == [1, 1]
     assert asked[0].listen().shape == (16000,)
     said = ["<THINK>x</THINK><RESPONSE>(B) a cat</RESPONSE>", "I cannot tell"]
@@ -194,8 +194,9 @@ def test_what_export_writes_is_asked_and_answered(tmp_path, name, file):
 
     export(name, make(tmp_path / "build"), tmp_path / "lists")
     run = EvalConfig(benchmark=name, questions=str(tmp_path / "lists" / file))
-    asked = benchmarks.read(run)
+    asked, unasked = benchmarks.read(run)
     assert len(asked) > 3
+    assert not unasked
     assert asked[0].listen().shape == (160_000,)
     told = [f"<RESPONSE>{rationale.response(a.answer_index, a.answer)}</RESPONSE>" for a in asked]
     benchmarks.write(run, tmp_path / "answers.json", asked, told)
@@ -209,10 +210,68 @@ def test_what_is_wrong_with_a_benchmark_is_named(tmp_path):
         json.dumps([{"question": "?", "choices": ["x", "y"], "answer": "z", "audio_id": "a"}])
     )
     run = EvalConfig(benchmark="mmau", questions=str(tmp_path / "q.json"))
-    with pytest.raises(PaqaError, match=r"q.json, row 0: the answer 'z' is none of \['x', 'y'\]"):
-        benchmarks.read(run)
+    with pytest.raises(PaqaError, match=r"q.json\[0\]: the answer 'z' is none of \['x', 'y'\]"):
+        evaluate.questions(run)
     (tmp_path / "q.json").write_text('[{"id": 1}]')
-    with pytest.raises(PaqaError, match="row 0: found id; expected question, choices"):
-        benchmarks.read(run)
+    with pytest.raises(PaqaError, match=r"q.json\[0\]: found id; expected question, choices"):
+        evaluate.questions(run)
     with pytest.raises(PaqaError, match="No such file"):
         benchmarks.read(replace(run, questions=str(tmp_path / "none.json")))
+
+
+def faulty(folder):
+    """A benchmark with two questions, and rows of every kind that cannot be asked."""
+    good = json.loads(questions(folder, "mmau").read_text())
+    bad = [
+        {**good[0], "id": "gone", "audio_id": "none.wav"},
+        {**good[0], "id": "text", "audio_id": "q.json"},
+        {**good[0], "id": "other", "answer": "a cow"},
+        {**good[0], "id": "string", "choices": "ab"},
+        {"id": "empty"},
+    ]
+    lines = [json.dumps(row) for row in (good[0], *bad)] + ["{", "7", json.dumps(good[1]), "", ""]
+    (folder / "q.jsonl").write_text("\n".join(lines))
+    return str(folder / "q.jsonl")
+
+
+def test_rows_that_cannot_be_asked_are_reported_and_the_rest_is_answered(there, tmp_path, capsys):
+    flags = ["--model", there / "run" / "last", "--benchmark", "mmau", "--questions", faulty(tmp_path)]
+    flags += ["--out", tmp_path / "out", "--device", "cpu", "--quiet", "--max-new", "4"]
+    assert main(["eval", *map(str, flags)]) == 1
+    shown = capsys.readouterr()
+    assert "7 of 9 rows are not asked" in shown.err
+    assert "unasked" in shown.out
+    reasons = [json.loads(x) for x in (tmp_path / "out" / "unasked.jsonl").read_text().splitlines()]
+    assert {row["row"]: row["reason"] for row in reasons} == {
+        "gone": "missing_file", "text": "not_audio", "q.jsonl:4": "bad_row", "q.jsonl:5": "bad_row",
+        "q.jsonl:6": "bad_row", "q.jsonl:7": "broken_json", "q.jsonl:8": "bad_row",
+    }  # fmt: skip
+    found = json.loads((tmp_path / "out" / "eval.json").read_text())["audio"]
+    assert (found["rows"], found["unasked"]) == (2.0, 7.0)
+    answers = json.loads((tmp_path / "out" / "mmau-audio.json").read_text())
+    assert {row["id"] for row in answers} == {"a", "b", "gone", "text", "other", "string", "empty"}
+    assert all(row["model_output"] == "" for row in answers if row["id"] not in "ab")
+
+
+def test_nothing_is_loaded_or_written_before_the_questions_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "load", lambda *_: pytest.fail("the model was loaded"))
+    good = questions(tmp_path, "mmau")
+    run = EvalConfig(model="m", out=str(tmp_path / "out"), benchmark="mmau", questions=str(good), device="cpu")
+    rows = json.loads(good.read_text())
+    good.write_text(json.dumps([{**row, "audio_id": "none.wav"} for row in rows]))
+    with pytest.raises(PaqaError, match=r"none of 2 rows can be, e\.g\. a: .*none\.wav"):
+        evaluate.run(run)
+    with pytest.raises(PaqaError, match="cannot be read"):
+        evaluate.run(replace(run, questions=str(tmp_path / "no.json")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_refused_run_can_be_put_right(there, tmp_path):
+    """A run that ended before it made anything does not hold the next one to its settings."""
+    flags = ["--model", there / "base", "--data", there / "build", "--out", tmp_path / "run", "--steps", 1]
+    flags += ["--validation", 0, "--device", "cpu", "--quiet", "--pause-share", 0, "--no-tensorboard", "--tokens", 2000]
+    assert main(["sft", *map(str, flags), "--mix", "nosuch=2"]) == 2
+    assert not (tmp_path / "run").exists()
+    assert main(["sft", *map(str, flags), "--learning-rate", "1e30", "--steps", "5"]) == 2  # no longer finite
+    assert main(["sft", *map(str, flags), "--learning-rate", "1e-4"]) == 0
+    assert main(["sft", *map(str, flags), "--learning-rate", "1e-3"]) == 2  # now there is a run

@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from paqa import textfile
 from paqa.errors import PaqaError
 
 LIST = "models.toml"  # in the models folder
@@ -81,10 +82,10 @@ def chosen(engine: str) -> dict[str, Any]:
     """What the models folder's `models.toml` says about an engine: parameters, as in a recipe."""
     path = models_folder() / LIST
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8")).get(engine, {})
+        found = tomllib.loads(textfile.decoded(path.read_bytes())).get(engine, {})
     except FileNotFoundError:
         return {}
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise PaqaError(f"{path}: cannot be read as TOML ({error}); correct or remove it") from None
     if not isinstance(found, dict) or set(found) - CHOICES:
         raise PaqaError(f"{path}: [{engine}] holds {found}; expected a table with keys {', '.join(sorted(CHOICES))}")

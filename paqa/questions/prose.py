@@ -11,6 +11,7 @@ from functools import cache, lru_cache
 
 from paqa.questions.names import BARE, SPOKEN
 from paqa.spans import Interval
+from paqa.text import apart, beginning, length, sentence_ends
 
 NUMBERS = tuple("zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve".split("|"))  # noqa: SIM905
 PROPER = ("Afrobeat", "Carnatic", "Middle Eastern")
@@ -99,10 +100,10 @@ def quoted(text: str) -> str:
 
 def excerpt(text: str, words: int = 6) -> str:
     """The first words of a text between double quotes, with an ellipsis where it goes on."""
-    found = clean(text).split()
-    if len(found) > words + 1:
-        return f'"{" ".join(found[:words]).rstrip(".,;:")} ..."'
-    return quoted(clean(text).rstrip("."))
+    line = clean(text)
+    if length(line) > words + 1:
+        return f'"{beginning(line, words).rstrip(".,;:，、；：")} ..."'
+    return quoted(line.rstrip("."))
 
 
 @lru_cache(maxsize=16384)
@@ -118,23 +119,26 @@ def opening(text: str) -> tuple[str, bool]:
     The text itself where it is of good length; of a longer one as many first sentences as fit; else nothing.
     """
     low, high = QUOTE_WORDS
-    if low <= len(clean(text).split()) <= high:
-        return clean(text), True
+    line = clean(text)
+    if low <= length(line) <= high:
+        return line, True
     kept = ""
-    for sentence in re.split(r"(?<=[.!?])\s+", clean(text)):
-        longer = f"{kept} {sentence}".strip()
-        if len(longer.split()) > high:
+    for end in sentence_ends(line):
+        if length(line[:end]) > high:
             break
-        kept = longer
-    return (kept, False) if len(kept.split()) >= low else ("", False)
+        kept = line[:end]
+    return (kept, False) if length(kept) >= low else ("", False)
 
 
 @lru_cache(maxsize=16384)
 def normal(text: str) -> str:
-    """What two texts are compared by: case, punctuation and spacing removed."""
+    """What two texts are compared by, never what is shown: case, punctuation and spacing removed.
+
+    Characters of scripts without spaces between words stand alone, like words.
+    """
     text = unicodedata.normalize("NFKC", text).casefold()
     kept = (c if c.isalnum() or unicodedata.category(c)[0] == "M" else "" if c in "'’" else " " for c in text)
-    return " ".join("".join(kept).split())
+    return " ".join(apart("".join(kept)).split())
 
 
 @cache

@@ -13,6 +13,7 @@ from paqa.questions.prose import excerpt, listing, normal, quoted, seconds, span
 from paqa.questions.speakers import NUMBERING
 from paqa.spans import Interval, interval, overlap
 
+WORD = re.compile(r"\w+(?:['’]\w+)*")
 WORD_LETTERS = 5  # shorter words are too easily misheard
 SLIVER_MS = 100  # an overlap shorter than this does not count as one
 
@@ -146,9 +147,10 @@ def _words_of_one_turn(ctx: Context) -> list[tuple[int, str]]:
 
 
 def _as_written(word: str, text: str) -> str:
-    """A word with the capitals that it has in a text."""
-    raw = next((w for w in re.findall(r"\w+", text) if normal(w) == word), word)
-    return raw if raw[1:] == raw[1:].lower() and not text.startswith(raw) else word
+    """A word as a text writes it, apostrophes included, but for the capital with which the text begins."""
+    raw = next((w for w in WORD.findall(text) if normal(w) == word), word)
+    begins = text.startswith(raw) and raw[1:] == raw[1:].lower()
+    return raw.lower() if begins else raw
 
 
 def _part_of_another(word: str, index: int, told: list[list[str]]) -> bool:

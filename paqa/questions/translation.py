@@ -8,6 +8,7 @@ from paqa.questions.context import MIN_TURN_MS, Context, same
 from paqa.questions.draft import Draft, Template
 from paqa.questions.prose import clauses, clean, excerpt, listing, normal, ordinal, seconds, span, spans
 from paqa.spans import interval, total
+from paqa.text import length
 from paqa.types import Turn
 
 WORDS = (2, 40)  # shorter translations say too little, longer ones cannot be kept in mind
@@ -52,7 +53,7 @@ def translation_of_line(ctx: Context) -> Iterator[Draft]:
 
 def _askable(ctx: Context, turn: Turn) -> bool:
     low, high = WORDS
-    words = len(clean(turn.translation or "").split())
+    words = length(clean(turn.translation or ""))
     long = turn.end_ms - turn.start_ms >= MIN_TURN_MS
     return long and low <= words <= high and ctx.covered(turn) <= 0.5
 

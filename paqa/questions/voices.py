@@ -8,6 +8,7 @@ from paqa.questions.context import Context
 from paqa.questions.draft import A_SPEAKER, Draft, Template
 from paqa.questions.prose import clauses
 from paqa.questions.speakers import NUMBERING
+from paqa.text import length
 
 SAFE_DB = 3.0  # a difference in level from which it is certain who is louder
 SAFE_RATIO = 1.2  # likewise for rates and pitches
@@ -126,7 +127,7 @@ def _mean(ctx: Context, speaker: int, name: str) -> float | None:
 def _rate(ctx: Context, speaker: int) -> float | None:
     """A speaker's words per second of talking; None where there is too little of it, or a turn without words."""
     turns = [ctx.scene.turns[i] for i in ctx.turns_of(speaker)]
-    words, ms = sum(len(t.text.split()) for t in turns), sum(t.end_ms - t.start_ms for t in turns)
+    words, ms = sum(length(t.text) for t in turns), sum(t.end_ms - t.start_ms for t in turns)
     enough = words >= WORDS and ms >= SHORTEST_MS and all(t.text for t in turns)
     return 1000 * words / ms if enough else None
 

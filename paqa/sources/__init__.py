@@ -43,6 +43,7 @@ PACKAGE = "package:"
 WHOLE_FILE = 0  # `end_ms` of a turn or event that lasts as long as its file
 SLIVER_MS = 100  # what a cut leaves of a span counts from this length on
 MOSTLY = 0.8  # a cut turn keeps its text where at least this share of it is inside
+OVERHANG_MS, OVERHANG = 500, 0.01  # the larger of both, of the file, is how far beyond it annotations may reach
 
 Found = Iterator[Recording | Quarantined]
 T = TypeVar("T")
@@ -213,8 +214,18 @@ def _module_folders(name: str) -> Iterator[Path]:
     yield from map(Path, places or ())
 
 
-def close_truth(scene: Scene, duration_ms: int) -> Scene:
-    """A source's truth once the file is decoded: real duration, whole-file spans ended, all spans cut to the file."""
+def close_truth(scene: Scene, duration_ms: int, uri: str = "the recording") -> Scene:
+    """A source's truth once the file is decoded: real duration, whole-file spans ended, all spans cut to the file.
+
+    Raises `Rejected` with `bad_truth` where spans reach so far beyond the file that they cannot be about it.
+    """
+    ends = [*(t.end_ms for t in scene.turns), *(w.end_ms for w in scene.words), *(e.end_ms for e in scene.events)]
+    last_ms = max(ends, default=0)
+    if last_ms > duration_ms + max(OVERHANG_MS, OVERHANG * duration_ms):
+        times = f"{uri} lasts {duration_ms / 1000:g} s, but its annotation reaches to {last_ms / 1000:g} s"
+        thousandfold = 100 <= last_ms / max(1, duration_ms) <= 1010
+        guess = "milliseconds given as seconds" if thousandfold else "the annotation of another file, or another unit"
+        raise Rejected("bad_truth", f"{times} ({guess}?); correct the annotation or remove it")
     turns = tuple(replace(turn, end_ms=duration_ms) if turn.end_ms == WHOLE_FILE else turn for turn in scene.turns)
     events = tuple(replace(e, end_ms=duration_ms) if e.end_ms == WHOLE_FILE else e for e in scene.events)
     return window_truth(replace(scene, turns=turns, events=events), scene.clip_id, 0, duration_ms)

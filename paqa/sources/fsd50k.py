@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from paqa import ontology
+from paqa import ontology, textfile
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig
 from paqa.sources import WHOLE_FILE, in_order, lines, locate, parameters, quarantined, tables
@@ -41,7 +41,7 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
     """One recording a clip, in order of the tables. Raises PaqaError where a table is missing or broken."""
     params = parameters(config, Params)
     skipped = {ontology.mid(label) for label in params.skip}
-    known = _vocabulary(folder / "FSD50K.ground_truth" / "vocabulary.csv")
+    known = _vocabulary(config, folder / "FSD50K.ground_truth" / "vocabulary.csv")
     for split in params.splits:
         clips = _clips(config, folder / "FSD50K.metadata" / f"{split}_clips_info_FSD50K.json")
         for row in tables.rows(folder / "FSD50K.ground_truth" / f"{split}.csv", config.name, COLUMNS):
@@ -53,13 +53,15 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
                 yield quarantined(row.where, error, row.content)
 
 
-def _vocabulary(path: Path) -> set[str]:
+def _vocabulary(config: SourceConfig, path: Path) -> set[str]:
     """The machine ids of the corpus, from lines `index,label,mid`; empty where the file is not there."""
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except OSError:
+        rows = textfile.lines(textfile.decoded(path.read_bytes()))
+    except FileNotFoundError:
         return set()
-    return {line.rsplit(",", 1)[-1].strip() for line in lines if line.strip()}
+    except (OSError, ValueError) as error:
+        raise PaqaError(f"source {config.name!r}: {path} cannot be read ({error}); unpack it again") from None
+    return {row.rsplit(",", 1)[-1].strip() for row in rows}
 
 
 def _clips(config: SourceConfig, path: Path) -> dict[str, Any]:

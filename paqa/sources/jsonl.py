@@ -88,7 +88,10 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
             if row.id in seen:
                 raise Rejected("duplicate_id", f"id {row.id!r} is already on line {seen[row.id]}; ids must differ")
             seen[row.id] = number
-            yield _recording(config, row, path.parent)
+            locate(row.path, path.parent)
+            said, odd = _said(row, path.parent)
+            yield from odd
+            yield _recording(config, row, said)
         except Rejected as error:
             located = Rejected(error.reason, f"{path}, line {number}: {error.detail}")
             content = where if isinstance(line, Rejected) else line.decode("utf-8", "surrogateescape")
@@ -128,12 +131,9 @@ def _hint(message: str) -> str:
     return f"; known keys: {', '.join(Row.__struct_fields__)}"
 
 
-def _recording(config: SourceConfig, row: Row, folder: Path) -> Recording:
-    locate(row.path, folder)
+def _recording(config: SourceConfig, row: Row, said: list[Said] | None) -> Recording:
     source = row.source or config.name
-    truth = _truth(row, folder)
-    spoken = any(given is not None for given in (row.text, row.turns, row.rttm, row.stm))
-    whole = spoken and row.events is not None
+    whole = said is not None and row.events is not None
     return Recording(
         id=row.id,
         uri=row.path,
@@ -141,13 +141,12 @@ def _recording(config: SourceConfig, row: Row, folder: Path) -> Recording:
         license=row.license or config.license,
         groups=groups_of(row.group) or (row.speaker or row.id,),
         answers=config.answers if whole else "heard",
-        truth=truth,
+        truth=_truth(row, said),
         voice=row.speaker,
     )
 
 
-def _truth(row: Row, folder: Path) -> Scene | None:
-    said = _said(row, folder)
+def _truth(row: Row, said: list[Said] | None) -> Scene | None:
     if said is None and row.events is None:
         return None
     events = [Event(e.start_ms, e.end_ms, e.label, e.mid) for e in row.events or ()]
@@ -157,14 +156,20 @@ def _truth(row: Row, folder: Path) -> Scene | None:
     )
 
 
-def _said(row: Row, folder: Path) -> list[Said] | None:
-    """Who speaks according to the row; None where it does not tell."""
+def _said(row: Row, folder: Path) -> tuple[list[Said] | None, list[Quarantined]]:
+    """Who speaks according to the row, None where it does not tell, and a row for each odd line of its annotations."""
     if row.text is not None and row.speaker is not None:
-        return [Said(0, WHOLE_FILE, row.speaker, row.text, row.emotion, row.translation)]
+        return [Said(0, WHOLE_FILE, row.speaker, row.text, row.emotion, row.translation)], []
     if row.turns is not None:
-        return [Said(t.start_ms, t.end_ms, t.speaker, t.text, t.emotion, t.translation) for t in row.turns]
-    turns = transcripts.about(row.path, transcripts.turns(row.rttm, folder, rttm_line), row.rttm) if row.rttm else None
-    texts = transcripts.about(row.path, transcripts.turns(row.stm, folder, stm_line), row.stm) if row.stm else None
-    if turns is None:
-        return texts
-    return turns if texts is None else transcripts.attach(turns, texts)
+        return [Said(t.start_ms, t.end_ms, t.speaker, t.text, t.emotion, t.translation) for t in row.turns], []
+    turns, odd_turns = _annotated(row.rttm, rttm_line, row.path, folder)
+    texts, odd_texts = _annotated(row.stm, stm_line, row.path, folder)
+    said = transcripts.attach(turns, texts) if turns and texts else turns or texts
+    return said, [*odd_turns, *odd_texts]
+
+
+def _annotated(
+    uri: str | None, line: transcripts.Line[Said], path: str, folder: Path
+) -> tuple[list[Said] | None, list[Quarantined]]:
+    """What an annotation says about the recording at `path`; None where the row names none."""
+    return transcripts.about(path, transcripts.parse(uri, folder, line), uri) if uri else (None, [])

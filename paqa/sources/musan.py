@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from paqa import ontology
+from paqa import ontology, textfile
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig
 from paqa.sources import WHOLE_FILE, parameters, quarantined
@@ -73,13 +73,13 @@ def _texts(folder: Path) -> _Folder:
         for name in FILE.findall(block):
             licenses.setdefault(name, block)
     common = blocks[0] if len(blocks) == 1 and not licenses else None
-    rows = [line.split() for line in _read(folder / "ANNOTATIONS").splitlines()]
-    return _Folder(licenses, common, {row[0]: row for row in rows if row})
+    rows = [line.split() for line in textfile.lines(_read(folder / "ANNOTATIONS"))]
+    return _Folder(licenses, common, {row[0]: row for row in rows})
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8", errors="replace")
+        return path.read_text("utf-8-sig", errors="replace")
     except OSError:
         return ""
 

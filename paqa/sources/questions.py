@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import msgspec
-
-from paqa.errors import PaqaError, Rejected
+from paqa.errors import Rejected
 from paqa.recipe import SourceConfig
 from paqa.sources import lines, locate, parameters, quarantined
 from paqa.sources.choices import given
@@ -83,28 +81,8 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
 
 
 def _rows(config: SourceConfig, path: Path) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
-    """Each row with where it stands, "FILE:LINE" or "FILE[INDEX]"."""
     wanted = "expected a JSON list, or one JSON object a line; correct `path` in the recipe"
-    first = next(lines.rows(path, f"source {config.name!r}: {path}", wanted), (0, b""))[1]
-    if isinstance(first, Rejected) or not first.lstrip().startswith(b"["):
-        for number, line in lines.rows(path, f"source {config.name!r}: {path}", wanted):
-            yield f"{path.name}:{number}", line if isinstance(line, Rejected) else _object(line)
-        return
-    try:
-        rows = msgspec.json.decode(lines.whole(path, f"source {config.name!r}: {path}", wanted))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PaqaError(f"source {config.name!r}: {path} is no JSON list: {error}; check it with `jq`") from None
-    for number, row in enumerate(rows):
-        wrong = Rejected("bad_row", f"found {str(row)[:60]!r}, expected an object")
-        yield f"{path.name}[{number}]", row if isinstance(row, dict) else wrong
-
-
-def _object(line: bytes) -> dict[str, Any] | Rejected:
-    try:
-        row: dict[str, Any] = msgspec.json.decode(line, type=dict)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Rejected("broken_json", f"no JSON object: {error}; every line must be one, check it with `jq`")
-    return row
+    return lines.objects(path, f"source {config.name!r}: {path}", wanted)
 
 
 def _value(row: Mapping[str, Any], keys: tuple[str, ...]) -> Any:

@@ -17,7 +17,7 @@ from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig
 from paqa.sources import Said, linked, numbered, parameters, quarantined
 from paqa.sources.folder import EXTENSIONS, safe_id
-from paqa.sources.transcripts import attach, ctm_line, parse, rttm_line, spoken, stm_line
+from paqa.sources.transcripts import Annotation, attach, ctm_line, parse, rttm_line, spoken, stm_line
 from paqa.types import Quarantined, Recording, Scene, Word
 
 KINDS = (".rttm", ".stm", ".ctm")
@@ -61,7 +61,7 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
     known = _Annotations()
     for uri in texts:
         try:
-            _read(uri, folder, {PurePosixPath(path).stem for path in audio}, known)
+            yield from _read(uri, folder, {PurePosixPath(path).stem for path in audio}, known)
         except Rejected as error:
             yield quarantined(uri, error, uri)
     scenes: dict[str, Scene] = {}
@@ -101,26 +101,23 @@ def _files(folder: Path, endings: tuple[str, ...]) -> list[str]:
     return sorted(found)
 
 
-def _read(uri: str, folder: Path, stems: set[str], known: _Annotations) -> None:
-    path = PurePosixPath(uri)
-    if path.suffix.lower() == ".rttm":
-        _add(known.rttm, _named(parse(uri, folder, rttm_line), path.stem, stems))
-    elif path.suffix.lower() == ".stm":
-        _add(known.stm, _named(parse(uri, folder, stm_line), path.stem, stems))
-    else:
-        _add(known.ctm, _named(parse(uri, folder, ctm_line), path.stem, stems))
+def _read(uri: str, folder: Path, stems: set[str], known: _Annotations) -> list[Quarantined]:
+    """Add what a file says; the rows are those of its lines that are left out or cut."""
+    kind = PurePosixPath(uri).suffix.lower()
+    if kind == ".rttm":
+        return _add(known.rttm, parse(uri, folder, rttm_line), uri, stems)
+    if kind == ".stm":
+        return _add(known.stm, parse(uri, folder, stm_line), uri, stems)
+    return _add(known.ctm, parse(uri, folder, ctm_line), uri, stems)
 
 
-def _named(found: dict[str, list[T]], stem: str, stems: set[str]) -> dict[str, list[T]]:
-    """An annotation about one recording that has another name, under that of its own file where audio has it too."""
-    if len(found) == 1 and stem in stems and stem not in found:
-        return {stem: next(iter(found.values()))}
-    return found
-
-
-def _add(all_of: dict[str, list[T]], more: Mapping[str, list[T]]) -> None:
-    for name, values in more.items():
-        all_of.setdefault(name, []).extend(values)
+def _add(all_of: dict[str, list[T]], more: Annotation[T], uri: str, stems: set[str]) -> list[Quarantined]:
+    """An annotation about one recording that has another name counts for that of its own file where audio has it."""
+    stem = PurePosixPath(uri).stem
+    renamed = len(more.said) == 1 and stem in stems and stem not in more.said
+    for name, values in more.said.items():
+        all_of.setdefault(stem if renamed else name, []).extend(values)
+    return [row for rows in more.odd.values() for row in rows]
 
 
 def _said(uri: str, known: _Annotations) -> list[Said]:

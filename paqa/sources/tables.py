@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from paqa import textfile
 from paqa.errors import PaqaError, Rejected
 
 LONGEST = 1_000_000  # characters of one field; csv's own limit is 131072
@@ -44,14 +45,14 @@ def rows(path: Path, source: str, columns: Sequence[str], tabs: bool = False) ->
     csv.field_size_limit(LONGEST)
     form = {"delimiter": "\t", "quoting": csv.QUOTE_NONE, "escapechar": "\\"} if tabs else {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with textfile.opened(path, newline="") as file:
             lines = csv.reader(file, **form)  # type: ignore[arg-type]
             header = next(lines, [])
             if missing := [name for name in columns if name not in header]:
                 found = ", ".join(header[:12]) or "nothing"
                 raise PaqaError(f"source {source!r}: {path} has no column {missing[0]!r}; found {found}")
-            yield from (_row(path, lines.line_num, header, fields) for fields in lines if fields)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            yield from (_row(path, lines.line_num, header, fields) for fields in lines if any(map(str.strip, fields)))
+    except (OSError, ValueError, csv.Error) as error:
         wanted = f"expected UTF-8 with the columns {', '.join(columns)}"
         raise PaqaError(f"source {source!r}: {path} cannot be read ({error}); {wanted}") from None
 

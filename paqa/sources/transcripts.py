@@ -1,21 +1,23 @@
 """RTTM, STM and CTM: who speaks when, who says what, and single words, one line each. Times are seconds in the files.
 
-A file may be about many recordings; each line names its own. Everything raises `Rejected` with `bad_truth`.
+A file may be about many recordings; each line names its own. A line of no length, or about the time before the
+recording, is left out or cut and becomes a quarantine row. Everything else raises `Rejected` with `bad_truth`.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from paqa import spans
+from paqa import spans, textfile
 from paqa.errors import Rejected
-from paqa.sources import Said, locate
-from paqa.types import Turn, Word
+from paqa.sources import OVERHANG_MS, Said, locate, quarantined
+from paqa.text import without_gaps
+from paqa.types import Quarantined, Turn, Word
 
 T = TypeVar("T")
 Overlap = tuple[int, int]  # ms, and which turn
@@ -24,80 +26,164 @@ LARGEST = 512 << 20  # bytes of an annotation file
 MOST_SPANS = 200_000  # turns or words of one recording: a day of talk
 MOST_COMPARED = 1_000_000_000  # spans of one annotation with those of another, some seconds of work
 MOST_OVERLAPS = 2_000_000
-Line = Callable[[str], tuple[str, T] | None]  # the recording's name and what is said about it, None for other lines
+DECIMAL = re.compile(r"\d+\.\d*")
+BLANKS = "a name holds a blank: write _ for it"
 
 
-def parse(uri: str, folder: Path, line: Line[T]) -> dict[str, list[T]]:
-    """What a file says, by name of the recording, in the order of its lines."""
-    found: dict[str, list[T]] = defaultdict(list)
+class Stated(NamedTuple, Generic[T]):
+    """What a line says: about which recording, when (seconds), and how to make a turn or word of it (ms)."""
+
+    recording: str
+    start: float
+    end: float
+    make: Callable[[int, int], T]
+
+
+Line = Callable[[str], Stated[T] | None]  # None for lines that do not count
+
+
+@dataclass(frozen=True)
+class Annotation(Generic[T]):
+    """What a file says by name of the recording, in the order of its lines; and rows for lines left out or cut."""
+
+    said: dict[str, list[T]] = field(default_factory=lambda: defaultdict(list))
+    odd: dict[str, list[Quarantined]] = field(default_factory=lambda: defaultdict(list))
+
+    def count(self, recording: str) -> int:
+        """Lines about a recording."""
+        return len(self.said.get(recording, ())) + len(self.odd.get(recording, ()))
+
+    def add(self, stated: Stated[T], where: str, content: str) -> None:
+        """ValueError where the times are none."""
+        span, problem = _span(stated.start, stated.end)
+        if problem:
+            times = f"found {stated.start:g} to {stated.end:g} s about {stated.recording!r}, {problem}"
+            error = Rejected("bad_line", f"{where}: {times}; correct the line")
+            self.odd[stated.recording].append(quarantined(where, error, content))
+        if span:
+            self.said[stated.recording].append(stated.make(*span))
+
+
+def _span(start: float, end: float) -> tuple[tuple[int, int] | None, str]:
+    """The milliseconds from `start` to `end` (seconds) that are in the recording, and what is odd about the line."""
+    if not -1e7 < start <= end < 1e7:
+        raise ValueError("its times are not a start and a later end in seconds")
+    if start == end:
+        return None, "which is no time: left out"
+    if end <= 0:
+        return None, "before the recording starts: left out"
+    early = start * 1000 < -OVERHANG_MS
+    first = max(0, round(start * 1000))
+    return (first, max(round(end * 1000), first + 1)), "before the recording starts: cut there" if early else ""
+
+
+def parse(uri: str, folder: Path, line: Line[T]) -> Annotation[T]:
+    """What a file says about any recording."""
+    found: Annotation[T] = Annotation()
     number, text, read = 0, "", 0
     try:
-        with locate(uri, folder).open("rb") as file:
-            while data := file.readline(LONGEST_LINE):
+        with textfile.opened(locate(uri, folder)) as file:
+            while text := file.readline(LONGEST_LINE):
                 number += 1
-                read += len(data)
-                text = data.decode("utf-8").rstrip("\r\n")
-                if (parsed := line(text)) is None:
+                read += len(text)
+                if (stated := line(text)) is None:
                     continue
-                found[parsed[0]].append(parsed[1])
-                if len(found[parsed[0]]) > MOST_SPANS or read > LARGEST:
+                found.add(stated, f"{uri}:{number}", text)
+                if found.count(stated.recording) > MOST_SPANS or read > LARGEST:
                     most = f"expected at most {MOST_SPANS} about one recording and {LARGEST >> 20} MB in all"
                     raise Rejected("bad_truth", f"{uri}, line {number}: found too many lines; {most}, divide it")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Rejected("bad_truth", f"{uri} cannot be read ({error}); expected a UTF-8 text file, check it") from None
-    except (ValueError, IndexError):
-        raise Rejected("bad_truth", f"{uri}, line {number}: {text[:80]!r} has another format; correct it") from None
-    return dict(found)
+    except (ValueError, IndexError) as error:
+        if not number or isinstance(error, UnicodeDecodeError):
+            raise _unreadable(uri, error) from None
+        why = "too few fields" if isinstance(error, IndexError) else error
+        problem = f"{text.rstrip()[:80]!r} has another format ({why}); correct it"
+        raise Rejected("bad_truth", f"{uri}, line {number}: {problem}") from None
+    except OSError as error:
+        raise _unreadable(uri, error) from None
+    return found
 
 
-def turns(uri: str, folder: Path, line: Line[Said]) -> dict[str, list[Said]]:
-    """The turns of an RTTM or STM file by name of the recording, in order of start."""
-    return {name: sorted(said) for name, said in parse(uri, folder, line).items()}
+def _unreadable(uri: str, error: Exception) -> Rejected:
+    return Rejected("bad_truth", f"{uri} cannot be read ({error}); expected a UTF-8 text file, check it")
 
 
-def about(path: str, found: Mapping[str, list[T]], uri: str) -> list[T]:
-    """What a file says about the recording at `path`: under its name, or all of it where it is about one only."""
-    stem = PurePosixPath(path).stem
-    if stem not in found and len(found) != 1:
-        names = ", ".join(sorted(found)[:5]) or "nothing"
+def about(path: str, annotation: Annotation[Said], uri: str) -> tuple[list[Said], list[Quarantined]]:
+    """What a file says about the recording at `path`: under its name, or all of it where it is about one only.
+
+    Turns are in order of start; the rows are those of lines left out or cut.
+    """
+    turns, stem = annotation.said, PurePosixPath(path).stem
+    if stem not in turns and len(turns) != 1:
+        names = ", ".join(sorted(turns)[:5]) or "nothing"
         raise Rejected("bad_truth", f"{uri} has no turns of {stem!r}, found {names}; name the recording like its file")
-    return found.get(stem) or next(iter(found.values()))
+    name = stem if stem in turns else next(iter(turns))
+    return sorted(turns[name]), annotation.odd.get(name, [])
 
 
-def rttm_line(line: str) -> tuple[str, Said] | None:
-    """`SPEAKER file channel start duration <NA> <NA> name …`; other types of line do not count."""
+def rttm_line(line: str) -> Stated[Said] | None:
+    """`SPEAKER file channel start duration <NA> <NA> name [confidence [<NA>]]`; other types of line do not count.
+
+    Names that hold blanks are read where `<NA> <NA>` before the speaker's name tells them apart.
+    """
     fields = line.split()
     if not fields or fields[0] != "SPEAKER":
         return None
-    start, duration = float(fields[3]), float(fields[4])
-    return fields[1], Said(*_ms(start, start + duration), fields[7])
+    if len(fields) > 10 or _is_number(fields[5]) or not all(map(_is_score, fields[8:])):
+        fields = _joined(fields)
+    start, name = float(fields[3]), fields[7]
+    return Stated(fields[1], start, start + float(fields[4]), lambda a, b: Said(a, b, name))
 
 
-def stm_line(line: str) -> tuple[str, Said] | None:
+def _joined(fields: Sequence[str]) -> list[str]:
+    """The fields of an RTTM line with the parts of both names put together; ValueError where these are not clear."""
+    middle = next((i for i in range(5, len(fields) - 2) if fields[i] == fields[i + 1] == "<NA>"), None)
+    if middle is None:
+        raise ValueError(BLANKS)
+    channel, times, name = fields[middle - 3], fields[middle - 2 : middle], list(fields[middle + 2 :])
+    for _ in range(2):
+        if len(name) > 1 and _is_score(name[-1]):
+            name.pop()
+    if "<NA>" in name or not all(map(_is_number, times)) or not (channel.isdecimal() or channel == "<NA>"):
+        raise ValueError(BLANKS)
+    return ["SPEAKER", " ".join(fields[1 : middle - 3]), channel, *times, "<NA>", "<NA>", " ".join(name)]
+
+
+def _is_score(text: str) -> bool:
+    """Whether it can be a confidence; a whole number is rather part of a name ("Speaker 2")."""
+    return text in ("<NA>", "0", "1") or (_is_number(text) and not text.lstrip("+-").isdecimal())
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def stm_line(line: str) -> Stated[Said] | None:
     """`file channel name start end [<label>] text`; comments and unscored segments do not count."""
     fields = line.split(maxsplit=5)
     if not fields or line.startswith(";;"):
         return None
-    text = re.sub(r"^<[^>]*>\s*", "", fields[5]) if len(fields) > 5 else ""
+    text = re.sub(r"^<[^>]*>\s*", "", fields[5]).strip() if len(fields) > 5 else ""
     if text == "ignore_time_segment_in_scoring" or fields[2] == "inter_segment_gap":
         return None
-    return fields[0], Said(*_ms(float(fields[3]), float(fields[4])), fields[2], text.strip())
+    start, end, name = float(fields[3]), float(fields[4]), fields[2]
+    if fields[3].isdecimal() and DECIMAL.fullmatch(fields[4]) and DECIMAL.fullmatch(text.partition(" ")[0]):
+        raise ValueError(f"{BLANKS}, or 1.0 for 1")  # "Speaker 1 2.5 4.0 text" would be from 1 to 2.5 s
+    return Stated(fields[0], start, end, lambda a, b: Said(a, b, name, text))
 
 
-def ctm_line(line: str) -> tuple[str, Word] | None:
+def ctm_line(line: str) -> Stated[Word] | None:
     """`file channel start duration word [confidence]`; comments and alternatives do not count."""
     fields = line.split()
     if not fields or line.startswith(";;") or fields[2] == "*":
         return None
     start, duration = float(fields[2]), float(fields[3])
     confidence = min(1.0, max(0.0, float(fields[5]))) if len(fields) > 5 and fields[5] != "NA" else 1.0
-    return fields[0], Word(*_ms(start, start + max(duration, 0.001)), fields[4], None, confidence)
-
-
-def _ms(start: float, end: float) -> tuple[int, int]:
-    if not 0 <= start < end < 1e7:
-        raise ValueError
-    return round(start * 1000), max(round(end * 1000), round(start * 1000) + 1)
+    end, text = start + max(duration, 0.001), fields[4]
+    return Stated(fields[0], start, end, lambda a, b: Word(a, b, text, None, confidence))
 
 
 def attach(turns: Sequence[Said], texts: Sequence[Said]) -> list[Said]:
@@ -172,5 +258,5 @@ def spoken(turns: Sequence[Turn], words: Sequence[Word]) -> tuple[tuple[Turn, ..
             continue
         said[best[1]].append(word.text)
         placed.append(replace(word, speaker=turns[best[1]].speaker))
-    texts = [turn.text or " ".join(parts) for turn, parts in zip(turns, said, strict=True)]
+    texts = [turn.text or without_gaps(" ".join(parts)) for turn, parts in zip(turns, said, strict=True)]
     return tuple(replace(turn, text=text) for turn, text in zip(turns, texts, strict=True)), tuple(placed)

@@ -1,13 +1,14 @@
 """MMAU, MMAR and MMSU: their own questions in, their own answer keys out, so that their scorers run unchanged.
 
 MMAU (Sakshi et al. 2024) and MMAR (Ma et al. 2025) compare words with `answer`; MMSU (Wang et al. 2025) reads a letter.
-A question whose answer cannot be parsed still gets its key, empty, so that no scorer leaves it out of the denominator.
+A question whose answer cannot be parsed still gets its key, empty, so that no scorer leaves it out of the denominator;
+so does one that could not be asked.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from paqa import audio
-from paqa.errors import PaqaError
+from paqa.errors import Rejected
 from paqa.prompt import Asked
 from paqa.questions.prose import normal
 from paqa.recipe import AudioConfig
+from paqa.sources import lines
 from paqa.store import write_atomically
 from paqa.train import rewards
 from paqa.train.config import EvalConfig
@@ -53,62 +55,93 @@ class Asking:
         return self.item.clip_id if self.item else self.asked.id
 
 
-def read(config: EvalConfig) -> list[Asking]:
-    """A benchmark's questions, JSON list or JSONL. Raises PaqaError that names file, row and field."""
+@dataclass(frozen=True)
+class Unasked:
+    """A row that cannot be asked: where it stands, why, and what it holds where it is an object."""
+
+    where: str
+    reason: str
+    detail: str
+    raw: dict[str, Any] | None = None
+
+
+def read(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
+    """A benchmark's questions, from a JSON list or JSONL, and the rows that hold none.
+
+    Raises PaqaError where the file cannot be read. Whether the audio is there `audible` tells.
+    """
     path = Path(config.questions)
     root = Path(config.audio_root) if config.audio_root else path.parent
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PaqaError(f"{path}: {error}; expected the questions of {config.benchmark}") from None
-    try:
-        rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(x) for x in text.splitlines() if x]
-    except ValueError as error:
-        raise PaqaError(f"{path}: {error}; expected a JSON list or one JSON object a line") from None
-    return [_asking(row, f"{path}, row {i}", i, root) for i, row in enumerate(rows)]
+    wanted = f"expected the questions of {config.benchmark}, a JSON list or one JSON object a line"
+    asked: list[Asking] = []
+    unasked: list[Unasked] = []
+    for number, (where, row) in enumerate(lines.objects(path, str(path), wanted, json.loads)):
+        try:
+            if isinstance(row, Rejected):
+                raise row
+            asked.append(_asking(row, number, root))
+        except Rejected as error:
+            unasked.append(Unasked(where, error.reason, error.detail, None if isinstance(row, Rejected) else row))
+    return asked, unasked
 
 
-def _asking(row: Any, where: str, number: int, root: Path) -> Asking:
-    if not isinstance(row, dict):
-        raise PaqaError(f"{where}: found {type(row).__name__}; expected an object")
+def audible(asked: Iterable[Asking]) -> tuple[list[Asking], list[Unasked]]:
+    """The questions whose audio decodes, and the others: found out before a model is loaded."""
+    heard: list[Asking] = []
+    unasked: list[Unasked] = []
+    for a in asked:
+        try:
+            a.listen()
+            heard.append(a)
+        except Rejected as error:
+            unasked.append(Unasked(a.asked.id, error.reason, error.detail, a.raw))
+    return heard, unasked
+
+
+def _asking(row: dict[str, Any], number: int, root: Path) -> Asking:
     lettered = [row[k] for k in ("choice_a", "choice_b", "choice_c", "choice_d") if row.get(k)]
-    choices = tuple(str(c) for c in row.get("choices") or lettered)
+    given_choices = row.get("choices") or lettered
+    choices = tuple(str(c) for c in given_choices) if isinstance(given_choices, list) else ()
     place = next((str(row[k]) for k in PATHS if row.get(k)), None)
     given = row.get("answer", row.get("answer_gt"))
     if not (isinstance(row.get("question"), str) and place and len(choices) > 1 and given is not None):
         needs = "question, choices (or choice_a to choice_d), answer (or answer_gt) and audio_path (or audio_id)"
-        raise PaqaError(f"{where}: found {', '.join(row)}; expected {needs}")
+        raise Rejected("bad_row", f"found {', '.join(row)}; expected {needs}")
     asked = Asked(str(row.get("id", number)), row["question"], choices)
     file = root / place
 
     def listen() -> np.ndarray:
         return audio.decode(file, AudioConfig(rate=RATE, min_clip_ms=0)).samples.mean(0)
 
-    index = _index(str(given), choices, where)
+    index = _index(str(given), choices)
     return Asking(asked, index, choices[index], listen, row)
 
 
-def _index(given: str, choices: tuple[str, ...], where: str) -> int:
+def _index(given: str, choices: tuple[str, ...]) -> int:
     """The choice that an answer names by its text, or by a letter that is no choice's text."""
     same = [i for i, c in enumerate(choices) if normal(c) == normal(given)]
     letter = given.strip(" ().").upper()
     if not same and len(letter) == 1 and 0 <= ord(letter) - ord("A") < len(choices):
         same = [ord(letter) - ord("A")]
     if not same:
-        raise PaqaError(f"{where}: the answer {given!r} is none of {list(choices)}")
+        raise Rejected("bad_row", f"the answer {given!r} is none of {list(choices)}")
     return same[0]
 
 
-def write(config: EvalConfig, path: Path, asked: Sequence[Asking], said: Sequence[str]) -> None:
+def write(
+    config: EvalConfig, path: Path, asked: Sequence[Asking], said: Sequence[str], unasked: Sequence[Unasked] = ()
+) -> None:
     """The benchmark's rows with the answers under its own keys: the choice's exact text, or the letter (MMSU)."""
     rows = []
+    keys = KEYS[config.benchmark]
     for a, text in zip(asked, said, strict=True):
         given = rewards.answer_of(text)
         ok = given is not None and given.index is not None and given.index < len(a.asked.choices)
         index = given.index if ok and given is not None else None
         plain = "" if index is None else chr(65 + index) if config.benchmark == "mmsu" else a.asked.choices[index]
         extra = {"thinking_prediction": text} if config.benchmark == "mmar" else {}
-        rows.append({**a.raw, **extra, **dict.fromkeys(KEYS[config.benchmark], plain)})
+        rows.append({**a.raw, **extra, **dict.fromkeys(keys, plain)})
+    rows += [{**u.raw, **dict.fromkeys(keys, "")} for u in unasked if u.raw is not None]
     lined = config.benchmark == "mmsu"
     body = "\n".join(json.dumps(r, ensure_ascii=False) for r in rows) if lined else json.dumps(rows, ensure_ascii=False)
     write_atomically(path.with_suffix(".jsonl") if lined else path, body.encode() + b"\n")

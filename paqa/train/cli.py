@@ -15,7 +15,8 @@ from typing import Any
 
 from paqa import shard
 from paqa.cli import QUIET
-from paqa.errors import PaqaError
+from paqa.errors import PaqaError, Rejected
+from paqa.sources import lines
 from paqa.train import rewards
 from paqa.train.config import AllConfig, EvalConfig, GrpoConfig, SftConfig, add_flags, from_flags
 from paqa.types import Item
@@ -49,15 +50,13 @@ def parser() -> argparse.ArgumentParser:
 def completions(path: Path) -> dict[str, str]:
     """Completions by row id; PaqaError names file and line of what is wrong."""
     found: dict[str, str] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise PaqaError(f"{path}: {error.strerror}; expected JSONL with the keys id and completion") from None
-    for number, line in enumerate(lines, 1):
+    for number, line in lines.rows(path, str(path), "expected JSONL with the keys id and completion"):
         try:
+            if isinstance(line, Rejected):
+                raise line
             row = json.loads(line)
             found[row["id"]] = str(row["completion"])
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError, Rejected) as error:
             raise PaqaError(f"{path}:{number}: {error!r}; expected an object with id and completion") from None
     return found
 
@@ -109,8 +108,8 @@ def run_base(args: argparse.Namespace) -> None:
     )
 
 
-def run_stage(args: argparse.Namespace) -> None:
-    """Run a stage with its flags."""
+def run_stage(args: argparse.Namespace) -> int:
+    """Run a stage with its flags; 1 where an evaluation could not ask every row."""
     kind, place, _ = STAGES[args.command]
     config = from_flags(kind, {k: v for k, v in vars(args).items() if k != "command"})
     module, _, name = place.partition(":")
@@ -123,13 +122,14 @@ def run_stage(args: argparse.Namespace) -> None:
     quiet_libraries()
     found = getattr(importlib.import_module(module), name)(config)
     if os.environ.get("RANK", "0") != "0":
-        return
+        return 0
     if args.command in ("eval", "all"):
         print("\n".join(importlib.import_module("paqa.train.evaluate").table(found)))
-    else:
-        print("  ".join(f"{k} {v:.4g}" for k, v in found.items()) or "nothing validated")
-        made = [str(folder) for name in ("best", "last") if (folder := Path(config.out) / name).is_dir()]
-        print(f"trained: {' and '.join(made)}")
+        return int(any(column.get("unasked") for column in found.values()))
+    print("  ".join(f"{k} {v:.4g}" for k, v in found.items()) or "nothing validated")
+    made = [str(folder) for name in ("best", "last") if (folder := Path(config.out) / name).is_dir()]
+    print(f"trained: {' and '.join(made)}")
+    return 0
 
 
 def quiet_libraries() -> None:
@@ -143,12 +143,12 @@ def quiet_libraries() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; errors are one line on stderr and exit 2, Ctrl-C exits 130."""
+    """Run a command; errors are one line on stderr and exit 2, rows that could not be asked 1, Ctrl-C exits 130."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     args = parser().parse_args(argv)
     try:
-        {"base": run_base, "score": run_score}.get(args.command, run_stage)(args)
+        return {"base": run_base, "score": run_score}.get(args.command, run_stage)(args) or 0
     except PaqaError as error:
         print(f"paqa-train {args.command}: {error}", file=sys.stderr)
         return 2
@@ -159,7 +159,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to go on from the last checkpoint", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

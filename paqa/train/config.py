@@ -29,6 +29,7 @@ PauseMode = Literal["off", "never", "on", "always"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 Hearing = Literal["audio", "silence", "shuffled"]
 FILE = "config.json"
+RESULTS = ("checkpoint-*", "best", "last", "answers-*.jsonl", "eval.json")  # what a run's config holds for
 COMPILE = "compile the step of decoding: a wait at the start, then fewer kernels (for a GPU)"
 
 
@@ -248,11 +249,11 @@ def need(config: ModelConfig, *names: str) -> None:
         raise PaqaError(f"expected {' and '.join(missing)}; see --help")
 
 
-def remember(config: ModelConfig, folder: Path) -> None:
-    """Save a run's config beside it. Raises PaqaError where the folder holds a run with another one."""
+def unchanged(config: ModelConfig, folder: Path) -> None:
+    """Raise PaqaError where the folder holds something of a run with another config: a checkpoint, or answers."""
     now = json.loads(msgspec.json.encode(config))
     path = folder / FILE
-    if path.exists():
+    if path.exists() and any(next(folder.glob(result), None) for result in RESULTS):
         try:
             then = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -262,4 +263,10 @@ def remember(config: ModelConfig, folder: Path) -> None:
         if changed:
             listed = ", ".join(f"{k} was {then.get(k)!r} and is {now[k]!r}" for k in changed)
             raise PaqaError(f"{path}: this run began otherwise ({listed}); choose another --out, or the same settings")
-    write_atomically(path, json.dumps(now, indent=1).encode() + b"\n")
+
+
+def remember(config: ModelConfig, folder: Path) -> None:
+    """Save a run's config beside it. Raises PaqaError as `unchanged` does."""
+    unchanged(config, folder)
+    now = json.loads(msgspec.json.encode(config))
+    write_atomically(folder / FILE, json.dumps(now, indent=1).encode() + b"\n")

@@ -178,6 +178,7 @@ class Stream:
         self.rows, self.seed, self.mix, self.lengths, self.budget = rows, seed, mix, lengths, budget
         self._epochs: dict[int, list[list[int]]] = {}
         self._sizes: dict[int, int] = {}
+        self.epoch(0)  # refuses a mix that names no task of these rows, or leaves none
 
     def epoch(self, number: int) -> list[list[int]]:
         """The packs of one epoch."""

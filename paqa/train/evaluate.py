@@ -1,6 +1,7 @@
 """What a trained model knows: PAQA test rows or a benchmark's questions, with the audio, with silence, with another's.
 
-Every question counts: an answer that cannot be parsed, and a clip that is too long to be heard, is wrong.
+Every question counts: an answer that cannot be parsed, and a clip that is too long to be heard, is wrong. Rows of a
+benchmark that cannot be asked at all are left out of the figures, and counted as `unasked` beside them.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from paqa.prompt import Asked
 from paqa.questions.prose import normal
 from paqa.store import write_atomically
 from paqa.train import benchmarks, model, rewards
-from paqa.train.benchmarks import Asking
-from paqa.train.config import OFF, EvalConfig, PauseConfig, need, remember
+from paqa.train.benchmarks import Asking, Unasked
+from paqa.train.config import OFF, EvalConfig, PauseConfig, need, remember, unchanged
 from paqa.train.data import Rows, draw
 from paqa.train.model import Policy
 from paqa.train.pause import Bounds
@@ -35,7 +36,7 @@ from paqa.train.rollout import rollout
 from paqa.train.tree import Prompt, Tree
 from paqa.types import Event, Item, Scene, Word
 
-FILE = "eval.json"
+FILE, UNASKED = "eval.json", "unasked.jsonl"
 SOUND = Asked("label", "Which sound is heard in this clip? Name one.")
 
 
@@ -55,12 +56,11 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     need(config, "model", "out")
     need(config, "data" if config.benchmark == "paqa" else "questions")
     out = Path(config.out)
-    remember(config, out)
+    unchanged(config, out)
+    asked, unasked = questions(config)
     policy = model.load(config.model, config.device, config.dtype, config.chunk)
-    asked = of_build(config) if config.benchmark == "paqa" else benchmarks.read(config)
-    if not asked:
-        raise PaqaError(f"{config.data or config.questions}: nothing to ask{_instead(config)}")
-    asked = sorted(asked, key=lambda a: draw("eval", a.asked.id))[: config.rows or None]
+    remember(config, out)
+    report(out, asked, unasked)
     found: dict[str, dict[str, float]] = {}
     wish = waiting(config.pause, policy.waits)
     bounds = Bounds.first(wish, policy.bounds)
@@ -70,10 +70,11 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
             said, confidence = answer(policy, asked, hearing, pause, bounds, config)
             if pause.mode == "never":
                 bounds = bounds.filled(bounds.after(confidence, wish))
-            found[name] = figures(asked, said)
+            found[name] = figures(asked, said) | ({"unasked": float(len(unasked))} if unasked else {})
             keep(out, name, asked, said)
             if hearing == "audio" and config.benchmark != "paqa":
-                benchmarks.write(config, out / f"{config.benchmark}-{name}.json", asked, [s.text for s in said])
+                file = out / f"{config.benchmark}-{name}.json"
+                benchmarks.write(config, file, asked, [s.text for s in said], unasked)
     write_atomically(out / FILE, json.dumps(found, indent=1).encode() + b"\n")  # labels may yet fail
     if config.labels:
         found["labels"] = labels(policy, [a for a in asked if a.item], config)
@@ -86,8 +87,36 @@ def waiting(wish: PauseConfig, trained: PauseConfig | None) -> PauseConfig:
     return replace(trained, mode=wish.mode) if trained and replace(wish, mode="off") == OFF else wish
 
 
-def _instead(config: EvalConfig) -> str:
-    """What could be asked of a build whose split is empty."""
+def questions(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
+    """What is asked, in the order of asking, and rows of a benchmark that cannot be: a bad row, audio that is none.
+
+    Raises PaqaError where nothing is left to ask.
+    """
+    asked, unasked = (of_build(config), []) if config.benchmark == "paqa" else benchmarks.read(config)
+    asked = sorted(asked, key=lambda a: draw("eval", a.asked.id))[: config.rows or None]
+    if config.benchmark != "paqa":
+        asked, deaf = benchmarks.audible(asked)
+        unasked += deaf
+    if not asked:
+        raise PaqaError(f"{config.data or config.questions}: nothing to ask{_instead(config, unasked)}")
+    return asked, unasked
+
+
+def report(out: Path, asked: Sequence[Asking], unasked: Sequence[Unasked]) -> None:
+    """Say which rows are not asked: how many and the first on stderr, all in out/unasked.jsonl."""
+    path = out / UNASKED
+    path.unlink(missing_ok=True)
+    if unasked:
+        rows = [{"row": u.where, "reason": u.reason, "detail": u.detail} for u in unasked]
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+        count = f"{len(unasked)} of {len(asked) + len(unasked)} rows are not asked, see {path}"
+        print(f"{count}; the first is {unasked[0].where}: {unasked[0].detail}", file=sys.stderr)
+
+
+def _instead(config: EvalConfig, unasked: Sequence[Unasked]) -> str:
+    """Why nothing of a benchmark can be asked, or what could be of a build whose split is empty."""
+    if unasked:
+        return f"; none of {len(unasked)} rows can be, e.g. {unasked[0].where}: {unasked[0].detail}"
     if config.benchmark != "paqa":
         return "; expected rows"
     counts = Counter(row.item.split for row in Rows(Path(config.data)).all)
