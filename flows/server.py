@@ -23,7 +23,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,6 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from flows import pages
 from paqa.errors import PaqaError
 
 START_SECONDS = 90  # a first start creates the database: 8 s alone on two cores, several times that on a busy machine
@@ -39,7 +39,6 @@ FLUSH_SECONDS = 10
 OPEN = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
 # What only deployments, schedules and automations need. The event persister and the task run recorder stay on, and so
 # does what takes a GPU's slot (flows/places.py) back from a build that was killed.
-REPORTS = "/reports"  # of the builds beside the home, at the UI's own address: its pages cannot link to files on disk
 IDLE_SERVICES = (
     "SCHEDULER",
     "LATE_RUNS",
@@ -171,6 +170,7 @@ class Server:
             fcntl.lockf(alone, fcntl.LOCK_EX)
             self._users = (self.folder / "users.lock").open("a+")
             fcntl.lockf(self._users, fcntl.LOCK_SH)  # a server that is just going holds it: this waits until it is gone
+            pages.token(self.folder)
             self.port = _port(self.folder) or self._first(self._users)
         self.url = f"http://127.0.0.1:{self.port}/api"
         return self
@@ -194,7 +194,7 @@ class Server:
                 env=os.environ
                 | self.environment
                 | {"PYTHONPATH": os.pathsep.join(path)}
-                | {"PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api"},  # the pages would ask port 4200
+                | {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}"},  # any, unless it is set
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -326,7 +326,9 @@ def ui(home: Path, port: int = 4200) -> None:
     """What `make ui` runs: Prefect's pages over the history in `home`, until Ctrl-C."""
     server = Server(home, port)
     try:
+        pages.hosts(port, pages.named_hosts())  # PaqaError where one is wrong, before a server starts
         url = server.start().wait().removesuffix("/api")
+        _need_hosts(server)
         if not server.started:
             print(f"Prefect UI: {url} (another process serves it, for as long as that runs)", flush=True)
             return
@@ -338,6 +340,16 @@ def ui(home: Path, port: int = 4200) -> None:
         print()
     finally:
         server.stop()
+
+
+def _need_hosts(server: Server) -> None:
+    """PaqaError where a server that another process started does not answer to a name that is asked for."""
+    missing = pages.hosts(server.port, pages.named_hosts()) - {*_record(server.folder).get("hosts", ())}
+    if missing and not server.external:
+        raise PaqaError(
+            f"{', '.join(sorted(missing))}: the server that runs over {server.folder} was started without it; end what "
+            f"uses it (a build or paqa ui), or set {pages.HOSTS} before that starts"
+        )
 
 
 # --- asking the server ------------------------------------------------------------------------------------------------
@@ -455,8 +467,8 @@ def _alone(users: IO[str]) -> bool:
     return True
 
 
-def _record(folder: Path) -> dict[str, int]:
-    """What the server that runs over `folder` says of itself (pid and port); empty when none runs."""
+def _record(folder: Path) -> dict[str, Any]:
+    """What the server that runs over `folder` says of itself (pid, port, hosts); empty when none runs."""
     try:
         with (folder / "server.json").open() as record:
             try:
@@ -468,7 +480,7 @@ def _record(folder: Path) -> dict[str, int]:
     return {}
 
 
-def _written(folder: Path) -> dict[str, int]:
+def _written(folder: Path) -> dict[str, Any]:
     """What the last server over `folder` said of itself, whether it runs or not."""
     try:
         return dict(json.loads((folder / "server.json").read_text()))
@@ -485,10 +497,12 @@ def _port(folder: Path) -> int | None:
 
 def _serve(folder: Path, listener: socket.socket) -> None:
     """Say where the server is, watch for its last user, and serve until SIGTERM."""
+    port = int(listener.getsockname()[1])
+    known = pages.hosts(port, pages.named_hosts())
     with (folder / "server.json").open("a") as record:
         fcntl.lockf(record, fcntl.LOCK_EX)
         record.truncate(0)
-        json.dump({"pid": os.getpid(), "port": listener.getsockname()[1]}, record)
+        json.dump({"pid": os.getpid(), "port": port, "hosts": sorted(known)}, record)
         record.flush()
         threading.Thread(target=_leave_when_unused, args=(folder,), daemon=True).start()
         gc.disable()  # saves half a second of the 4.5 that the imports take
@@ -497,32 +511,11 @@ def _serve(folder: Path, listener: socket.socket) -> None:
 
         gc.enable()
         app = create_app()
-        app.router.routes.insert(0, _reports(folder.parents[1]))
-        uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on")).run(sockets=[listener])
-
-
-def report_link(out: Path, external: bool) -> str:
-    """Where the report of the build in `out` opens from the UI; its file where the server is not one of ours."""
-    if external:
-        return (out / "report" / "index.html").resolve().as_uri()
-    return f"{REPORTS}/{urllib.parse.quote(out.resolve().name)}/"
-
-
-def _reports(builds: Path) -> Any:
-    """A route to `BUILD/report/` of every build in a folder, and to nothing else of it."""
-    from starlette.routing import Mount
-    from starlette.staticfiles import StaticFiles
-
-    class Reports(StaticFiles):
-        """`NAME/...` is `NAME/report/...`, where that is a report of paqa."""
-
-        def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-            name, *rest = Path(path).parts or ("",)
-            if name in ("", ".", "..", "/") or not (builds / name / "report" / "data" / "index.js").is_file():
-                return "", None
-            return super().lookup_path(os.path.join(name, "report", *rest))
-
-    return Mount(REPORTS, Reports(directory=builds, html=True), name="reports")
+        routes: list[Any] = app.router.routes
+        prefects = next(route.app for route in routes if getattr(route, "name", "") == "ui")
+        routes[:0] = [pages.reports(folder.parents[1], pages.token(folder)), pages.settings(prefects)]
+        guarded = pages.OwnPages(app, known)
+        uvicorn.Server(uvicorn.Config(guarded, log_level="error", lifespan="on")).run(sockets=[listener])
 
 
 def _leave_when_unused(folder: Path) -> None:

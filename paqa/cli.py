@@ -116,6 +116,9 @@ def parser() -> argparse.ArgumentParser:
     ui = commands.add_parser("ui", help="the Prefect UI over past and running builds")
     ui.add_argument("--out", type=Path, metavar="DIR", default=Path("data/demo"), help="a build's folder")
     ui.add_argument("--port", type=int, default=4200)
+    ui.add_argument(
+        "--allowed-host", action="append", default=[], metavar="HOST[:PORT]", help="as which a tunnel reaches it"
+    )
     return top
 
 
@@ -317,9 +320,10 @@ def run_doctor(args: argparse.Namespace) -> int:
 
 def run_ui(args: argparse.Namespace) -> int:
     """`paqa ui`."""
-    from flows.server import ui
+    from flows import pages, server
 
-    ui(home(args.out), args.port)
+    os.environ[pages.HOSTS] = ",".join([*pages.named_hosts(), *args.allowed_host])
+    server.ui(home(args.out), args.port)
     return 0
 
 
