@@ -160,7 +160,9 @@ def settings(pages: Any) -> Any:
     from starlette.routing import Route
 
     async def answer(request: Request) -> JSONResponse:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(pages), base_url="http://pages") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(pages), base_url="http://pages", trust_env=False
+        ) as client:
             theirs = (await client.get("/ui-settings")).json()
         return JSONResponse(theirs | {"api_url": f"{request.base_url}api"})
 

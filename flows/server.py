@@ -9,8 +9,8 @@ however it dies:
 - `server.json`: pid and port of the server, locked by the server for its whole life. Not locked means stale.
 - `start.lock`: held while a process looks for a server and starts or ends one, so that two builds start only one.
 
-Call order in a process: `os.environ.update(environment(home))`, then import `prefect`: it reads its settings and
-reports its first import (unless told not to) at that moment.
+Call order in a process: `flows.settings.apply(home)`, then import `prefect`: it reads its settings and reports its
+first import (unless told not to) at that moment.
 """
 
 import fcntl
@@ -30,61 +30,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from flows import pages
+from flows import pages, settings
 from paqa.errors import PaqaError
 
 START_SECONDS = 90  # a first start creates the database: 8 s alone on two cores, several times that on a busy machine
 EXTERNAL_SECONDS = 5
 FLUSH_SECONDS = 10
 OPEN = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
-# What only deployments, schedules and automations need. The event persister and the task run recorder stay on, and so
-# does what takes a GPU's slot (flows/places.py) back from a build that was killed.
-IDLE_SERVICES = (
-    "SCHEDULER",
-    "LATE_RUNS",
-    "FOREMAN",
-    "PAUSE_EXPIRATIONS",
-    "CLEANUP_RECONCILER",
-    "CANCELLATION_CLEANUP",
-    "TRIGGERS",
-)
 
 
-# --- settings ---------------------------------------------------------------------------------------------------------
-
-
-def environment(home: Path) -> dict[str, str]:
-    """Prefect's environment variables for everything over `home`; set them before `prefect` is imported.
-
-    All state lies in `home/prefect`, nothing is reported to anybody, and the console stays ours: Prefect's own lines
-    and those of `get_run_logger()` go to the UI and not to stderr (paqa prints errors itself). What the user has set
-    wins, except PREFECT_HOME; that stays theirs (it may hold an API key) where PREFECT_API_URL names another server.
-    """
-    defaults = {
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
-        "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
-        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
-        "PREFECT_LOGGING_LEVEL": "INFO",
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-        "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",  # it tells of a server that is away, at length
-        "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",  # a flow logs its stages, not each of their tasks
-        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # 1 by default: 75 task runs a second
-        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-        "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "0.5",  # 30 by default: a GPU would idle
-    } | {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in IDLE_SERVICES}
-    wanted = {key: os.environ.get(key, value) for key, value in defaults.items()} | {"NO_PROXY": _no_proxy()}
-    return wanted if os.environ.get("PREFECT_API_URL") else wanted | {"PREFECT_HOME": str(_folder(home))}
-
-
-def _no_proxy() -> str:
-    """NO_PROXY with this machine in it: Prefect's clients would otherwise look for the server behind the proxy."""
-    hosts = [*filter(None, os.environ.get("NO_PROXY", "").split(",")), "127.0.0.1", "localhost"]
-    return ",".join(dict.fromkeys(hosts))
+# --- this process -----------------------------------------------------------------------------------------------------
 
 
 def tag() -> str:
@@ -95,9 +50,9 @@ def tag() -> str:
 @contextmanager
 def connected(home: Path, url: str) -> Iterator[None]:
     """Point this process, its children and `prefect` (imported or not) at the API at `url`, and tag its runs."""
-    wanted = environment(home) | {"PREFECT_API_URL": url}
-    before = {key: os.environ.get(key) for key in wanted}
-    os.environ.update(wanted)
+    before = dict(os.environ)
+    settings.apply(home)
+    os.environ["PREFECT_API_URL"] = url
     _refresh()
     import prefect
 
@@ -106,10 +61,10 @@ def connected(home: Path, url: str) -> Iterator[None]:
             yield
     finally:
         _drain()
-        for key, value in before.items():
-            os.environ.pop(key)
-            if value is not None:
-                os.environ[key] = value
+        for key in settings.changed(before):
+            os.environ.pop(key, None)
+            if key in before:
+                os.environ[key] = before[key]
         _refresh()
 
 
@@ -144,8 +99,8 @@ class Server:
 
     def __init__(self, home: Path, port: int = 0):
         """Port 0 takes any free port; another one is tried first, then the next free ones."""
-        self.folder = _folder(home)
-        self.environment = environment(home)
+        self.folder = settings.folder(home)
+        self.environment = settings.applied(home)
         self.port = port
         self.url = ""
         self.external = bool(os.environ.get("PREFECT_API_URL"))
@@ -186,13 +141,14 @@ class Server:
 
     def _spawn(self) -> int:
         """Start the server process on a socket that is bound here, so that nobody can take its port meanwhile."""
-        path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+        path = [str(Path(__file__).parents[1]), *map(os.path.abspath, given)]
         with _bind(self.port) as listener, (self.folder / "server.log").open("w") as log:
             port = int(listener.getsockname()[1])
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "flows.server", str(self.folder), str(listener.fileno())],
-                env=os.environ
-                | self.environment
+                cwd=self.folder,  # a .env or prefect.toml of the folder that a build is called in is not meant for it
+                env={key: value for key, value in self.environment.items() if key != "PYTHONWARNINGS"}
                 | {"PYTHONPATH": os.pathsep.join(path)}
                 | {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}"},  # any, unless it is set
                 stdin=subprocess.DEVNULL,
@@ -234,8 +190,11 @@ class Server:
 
     def _died(self) -> str:
         log = self.folder / "server.log"
-        last = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
-        return f"Prefect server ended before it answered ({''.join(last) or 'no output'}): see {log}"
+        lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+        lines = [line.strip() for line in lines if line.strip()]
+        first = next((i for i, line in enumerate(lines) if "validation error" in line), len(lines) - 1)
+        said = " ".join(lines[max(0, first) : first + 3])  # of wrong settings the first, or the last line
+        return f"Prefect server ended before it answered ({said or 'no output'}): see {log}"
 
     def keep(self, done: threading.Event) -> None:
         """Start the server again, at its port, whenever it has been killed, until `done`; says so on stderr."""
@@ -414,10 +373,6 @@ def _healthy(api: str, seconds: float) -> bool:
 
 
 # --- processes, files, sockets ----------------------------------------------------------------------------------------
-
-
-def _folder(home: Path) -> Path:
-    return Path(home).resolve() / "prefect"
 
 
 def _process(pid: int) -> str:

@@ -9,7 +9,7 @@ import pytest
 from builds import make
 from conftest import build
 
-from flows import pages, server
+from flows import pages, settings
 from paqa import audited, summary
 from paqa.report.write import write
 from paqa.types import Quarantined
@@ -112,6 +112,6 @@ def table(data):
 def test_settings_keep_tasks_quiet_unless_told(tmp_path, monkeypatch):
     name = "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL"
     monkeypatch.delenv(name, raising=False)
-    assert server.environment(tmp_path)[name] == "WARNING"
+    assert settings.environment(tmp_path)[name] == "WARNING"
     monkeypatch.setenv(name, "INFO")
-    assert server.environment(tmp_path)[name] == os.environ[name]
+    assert settings.environment(tmp_path)[name] == os.environ[name]
