@@ -29,9 +29,10 @@ from flows.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from flows.pages import report_link
 from flows.places import Places, Wanted
 from flows.progress import Progress
-from flows.server import Server, report_link, running
+from flows.server import Server, running
 from paqa import (
     audit_table,
     audited,
@@ -458,7 +459,7 @@ def launch(
         places.ready()
         runner: Any = ThreadPoolTaskRunner(max_workers=places.at_once + 1)
         named = build.with_options(task_runner=runner)
-        link = report_link(out, server.external) if report else ""
+        link = report_link(out, server.folder, server.external) if report else ""
         objects = Store(store)
         objects.sweep()
         walk_once = partial(named, recipe, out, store, places.workers.count, places, quiet, audit, link, growing)

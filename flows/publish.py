@@ -8,7 +8,6 @@ The token is read by the Hub's client where it is needed: it is no parameter, so
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -19,8 +18,9 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from flows import settings
 from flows.build import transient
-from flows.server import Server, environment, running
+from flows.server import Server, running
 from paqa import hub
 from paqa.errors import PaqaError
 
@@ -72,7 +72,7 @@ def main() -> int:
     top.add_argument("--tag", metavar="NAME")
     args = vars(top.parse_args())
     home = args["folder"].resolve().parent / ".paqa"
-    os.environ.update(environment(home))
+    settings.apply(home)
     server = Server(home).start()
     try:
         print(launch(home=home, server=server, **args) or "nothing to do: the Hub has this release already")

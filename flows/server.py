@@ -9,8 +9,8 @@ however it dies:
 - `server.json`: pid and port of the server, locked by the server for its whole life. Not locked means stale.
 - `start.lock`: held while a process looks for a server and starts or ends one, so that two builds start only one.
 
-Call order in a process: `os.environ.update(environment(home))`, then import `prefect`: it reads its settings and
-reports its first import (unless told not to) at that moment.
+Call order in a process: `flows.settings.apply(home)`, then import `prefect`: it reads its settings and reports its
+first import (unless told not to) at that moment.
 """
 
 import fcntl
@@ -23,7 +23,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,61 +30,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from flows import pages, settings
 from paqa.errors import PaqaError
 
 START_SECONDS = 90  # a first start creates the database: 8 s alone on two cores, several times that on a busy machine
 EXTERNAL_SECONDS = 5
 FLUSH_SECONDS = 10
 OPEN = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
-# What only deployments, schedules and automations need. The event persister and the task run recorder stay on, and so
-# does what takes a GPU's slot (flows/places.py) back from a build that was killed.
-REPORTS = "/reports"  # of the builds beside the home, at the UI's own address: its pages cannot link to files on disk
-IDLE_SERVICES = (
-    "SCHEDULER",
-    "LATE_RUNS",
-    "FOREMAN",
-    "PAUSE_EXPIRATIONS",
-    "CLEANUP_RECONCILER",
-    "CANCELLATION_CLEANUP",
-    "TRIGGERS",
-)
 
 
-# --- settings ---------------------------------------------------------------------------------------------------------
-
-
-def environment(home: Path) -> dict[str, str]:
-    """Prefect's environment variables for everything over `home`; set them before `prefect` is imported.
-
-    All state lies in `home/prefect`, nothing is reported to anybody, and the console stays ours: Prefect's own lines
-    and those of `get_run_logger()` go to the UI and not to stderr (paqa prints errors itself). What the user has set
-    wins, except PREFECT_HOME; that stays theirs (it may hold an API key) where PREFECT_API_URL names another server.
-    """
-    defaults = {
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
-        "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
-        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
-        "PREFECT_LOGGING_LEVEL": "INFO",
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-        "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",  # it tells of a server that is away, at length
-        "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",  # a flow logs its stages, not each of their tasks
-        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # 1 by default: 75 task runs a second
-        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-        "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "0.5",  # 30 by default: a GPU would idle
-    } | {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in IDLE_SERVICES}
-    wanted = {key: os.environ.get(key, value) for key, value in defaults.items()} | {"NO_PROXY": _no_proxy()}
-    return wanted if os.environ.get("PREFECT_API_URL") else wanted | {"PREFECT_HOME": str(_folder(home))}
-
-
-def _no_proxy() -> str:
-    """NO_PROXY with this machine in it: Prefect's clients would otherwise look for the server behind the proxy."""
-    hosts = [*filter(None, os.environ.get("NO_PROXY", "").split(",")), "127.0.0.1", "localhost"]
-    return ",".join(dict.fromkeys(hosts))
+# --- this process -----------------------------------------------------------------------------------------------------
 
 
 def tag() -> str:
@@ -96,9 +50,9 @@ def tag() -> str:
 @contextmanager
 def connected(home: Path, url: str) -> Iterator[None]:
     """Point this process, its children and `prefect` (imported or not) at the API at `url`, and tag its runs."""
-    wanted = environment(home) | {"PREFECT_API_URL": url}
-    before = {key: os.environ.get(key) for key in wanted}
-    os.environ.update(wanted)
+    before = dict(os.environ)
+    settings.apply(home)
+    os.environ["PREFECT_API_URL"] = url
     _refresh()
     import prefect
 
@@ -107,10 +61,10 @@ def connected(home: Path, url: str) -> Iterator[None]:
             yield
     finally:
         _drain()
-        for key, value in before.items():
-            os.environ.pop(key)
-            if value is not None:
-                os.environ[key] = value
+        for key in settings.changed(before):
+            os.environ.pop(key, None)
+            if key in before:
+                os.environ[key] = before[key]
         _refresh()
 
 
@@ -145,8 +99,8 @@ class Server:
 
     def __init__(self, home: Path, port: int = 0):
         """Port 0 takes any free port; another one is tried first, then the next free ones."""
-        self.folder = _folder(home)
-        self.environment = environment(home)
+        self.folder = settings.folder(home)
+        self.environment = settings.applied(home)
         self.port = port
         self.url = ""
         self.external = bool(os.environ.get("PREFECT_API_URL"))
@@ -171,6 +125,7 @@ class Server:
             fcntl.lockf(alone, fcntl.LOCK_EX)
             self._users = (self.folder / "users.lock").open("a+")
             fcntl.lockf(self._users, fcntl.LOCK_SH)  # a server that is just going holds it: this waits until it is gone
+            pages.token(self.folder)
             self.port = _port(self.folder) or self._first(self._users)
         self.url = f"http://127.0.0.1:{self.port}/api"
         return self
@@ -186,15 +141,16 @@ class Server:
 
     def _spawn(self) -> int:
         """Start the server process on a socket that is bound here, so that nobody can take its port meanwhile."""
-        path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+        path = [str(Path(__file__).parents[1]), *map(os.path.abspath, given)]
         with _bind(self.port) as listener, (self.folder / "server.log").open("w") as log:
             port = int(listener.getsockname()[1])
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "flows.server", str(self.folder), str(listener.fileno())],
-                env=os.environ
-                | self.environment
+                cwd=self.folder,  # a .env or prefect.toml of the folder that a build is called in is not meant for it
+                env={key: value for key, value in self.environment.items() if key != "PYTHONWARNINGS"}
                 | {"PYTHONPATH": os.pathsep.join(path)}
-                | {"PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api"},  # the pages would ask port 4200
+                | {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}"},  # any, unless it is set
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -234,8 +190,11 @@ class Server:
 
     def _died(self) -> str:
         log = self.folder / "server.log"
-        last = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
-        return f"Prefect server ended before it answered ({''.join(last) or 'no output'}): see {log}"
+        lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+        lines = [line.strip() for line in lines if line.strip()]
+        first = next((i for i, line in enumerate(lines) if "validation error" in line), len(lines) - 1)
+        said = " ".join(lines[max(0, first) : first + 3])  # of wrong settings the first, or the last line
+        return f"Prefect server ended before it answered ({said or 'no output'}): see {log}"
 
     def keep(self, done: threading.Event) -> None:
         """Start the server again, at its port, whenever it has been killed, until `done`; says so on stderr."""
@@ -326,7 +285,9 @@ def ui(home: Path, port: int = 4200) -> None:
     """What `make ui` runs: Prefect's pages over the history in `home`, until Ctrl-C."""
     server = Server(home, port)
     try:
+        pages.hosts(port, pages.named_hosts())  # PaqaError where one is wrong, before a server starts
         url = server.start().wait().removesuffix("/api")
+        _need_hosts(server)
         if not server.started:
             print(f"Prefect UI: {url} (another process serves it, for as long as that runs)", flush=True)
             return
@@ -338,6 +299,16 @@ def ui(home: Path, port: int = 4200) -> None:
         print()
     finally:
         server.stop()
+
+
+def _need_hosts(server: Server) -> None:
+    """PaqaError where a server that another process started does not answer to a name that is asked for."""
+    missing = pages.hosts(server.port, pages.named_hosts()) - {*_record(server.folder).get("hosts", ())}
+    if missing and not server.external:
+        raise PaqaError(
+            f"{', '.join(sorted(missing))}: the server that runs over {server.folder} was started without it; end what "
+            f"uses it (a build or paqa ui), or set {pages.HOSTS} before that starts"
+        )
 
 
 # --- asking the server ------------------------------------------------------------------------------------------------
@@ -404,10 +375,6 @@ def _healthy(api: str, seconds: float) -> bool:
 # --- processes, files, sockets ----------------------------------------------------------------------------------------
 
 
-def _folder(home: Path) -> Path:
-    return Path(home).resolve() / "prefect"
-
-
 def _process(pid: int) -> str:
     """`host:pid:start` of a process; start (clock ticks since boot) is what a reused pid does not share."""
     return f"{socket.gethostname()}:{pid}:{_started(pid)}"
@@ -455,8 +422,8 @@ def _alone(users: IO[str]) -> bool:
     return True
 
 
-def _record(folder: Path) -> dict[str, int]:
-    """What the server that runs over `folder` says of itself (pid and port); empty when none runs."""
+def _record(folder: Path) -> dict[str, Any]:
+    """What the server that runs over `folder` says of itself (pid, port, hosts); empty when none runs."""
     try:
         with (folder / "server.json").open() as record:
             try:
@@ -468,7 +435,7 @@ def _record(folder: Path) -> dict[str, int]:
     return {}
 
 
-def _written(folder: Path) -> dict[str, int]:
+def _written(folder: Path) -> dict[str, Any]:
     """What the last server over `folder` said of itself, whether it runs or not."""
     try:
         return dict(json.loads((folder / "server.json").read_text()))
@@ -485,10 +452,12 @@ def _port(folder: Path) -> int | None:
 
 def _serve(folder: Path, listener: socket.socket) -> None:
     """Say where the server is, watch for its last user, and serve until SIGTERM."""
+    port = int(listener.getsockname()[1])
+    known = pages.hosts(port, pages.named_hosts())
     with (folder / "server.json").open("a") as record:
         fcntl.lockf(record, fcntl.LOCK_EX)
         record.truncate(0)
-        json.dump({"pid": os.getpid(), "port": listener.getsockname()[1]}, record)
+        json.dump({"pid": os.getpid(), "port": port, "hosts": sorted(known)}, record)
         record.flush()
         threading.Thread(target=_leave_when_unused, args=(folder,), daemon=True).start()
         gc.disable()  # saves half a second of the 4.5 that the imports take
@@ -497,32 +466,11 @@ def _serve(folder: Path, listener: socket.socket) -> None:
 
         gc.enable()
         app = create_app()
-        app.router.routes.insert(0, _reports(folder.parents[1]))
-        uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on")).run(sockets=[listener])
-
-
-def report_link(out: Path, external: bool) -> str:
-    """Where the report of the build in `out` opens from the UI; its file where the server is not one of ours."""
-    if external:
-        return (out / "report" / "index.html").resolve().as_uri()
-    return f"{REPORTS}/{urllib.parse.quote(out.resolve().name)}/"
-
-
-def _reports(builds: Path) -> Any:
-    """A route to `BUILD/report/` of every build in a folder, and to nothing else of it."""
-    from starlette.routing import Mount
-    from starlette.staticfiles import StaticFiles
-
-    class Reports(StaticFiles):
-        """`NAME/...` is `NAME/report/...`, where that is a report of paqa."""
-
-        def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-            name, *rest = Path(path).parts or ("",)
-            if name in ("", ".", "..", "/") or not (builds / name / "report" / "data" / "index.js").is_file():
-                return "", None
-            return super().lookup_path(os.path.join(name, "report", *rest))
-
-    return Mount(REPORTS, Reports(directory=builds, html=True), name="reports")
+        routes: list[Any] = app.router.routes
+        prefects = next(route.app for route in routes if getattr(route, "name", "") == "ui")
+        routes[:0] = [pages.reports(folder.parents[1], pages.token(folder)), pages.settings(prefects)]
+        guarded = pages.OwnPages(app, known)
+        uvicorn.Server(uvicorn.Config(guarded, log_level="error", lifespan="on")).run(sockets=[listener])
 
 
 def _leave_when_unused(folder: Path) -> None:

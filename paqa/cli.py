@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paqa import __version__
-from paqa.errors import PaqaError, Stopped
-from paqa.portable import scrubbed
+from paqa import __version__, ending
+from paqa.errors import PaqaError
 
 if TYPE_CHECKING:
     from flows.places import Wanted
@@ -123,6 +122,9 @@ def parser() -> argparse.ArgumentParser:
     ui = commands.add_parser("ui", help="the Prefect UI over past and running builds")
     ui.add_argument("--out", type=Path, metavar="DIR", default=Path("data/demo"), help="a build's folder")
     ui.add_argument("--port", type=int, default=4200)
+    ui.add_argument(
+        "--allowed-host", action="append", default=[], metavar="HOST[:PORT]", help="as which a tunnel reaches it"
+    )
     return top
 
 
@@ -194,9 +196,10 @@ def run_build(args: argparse.Namespace) -> int:
     store = args.store or str(home(out) / "store")
     store = without_secrets(store, "--store") if "://" in store else str(Path(store).resolve())
 
-    from flows.server import Server, environment
+    from flows import settings
+    from flows.server import Server
 
-    os.environ.update(environment(home(out)))
+    settings.apply(home(out))
     server = Server(home(out)).start()  # comes up while Prefect is imported
     try:
         from flows.build import launch
@@ -326,9 +329,10 @@ def run_doctor(args: argparse.Namespace) -> int:
 
 def run_ui(args: argparse.Namespace) -> int:
     """`paqa ui`."""
-    from flows.server import ui
+    from flows import pages, server
 
-    ui(home(args.out), args.port)
+    os.environ[pages.HOSTS] = ",".join([*pages.named_hosts(), *args.allowed_host])
+    server.ui(home(args.out), args.port)
     return 0
 
 
@@ -348,29 +352,21 @@ COMMANDS = {
 }
 
 
+EXTRAS = {  # what a command wants beside the light core
+    "build": "embedded",
+    "audit": "audit",
+    "shortcuts": "flow",
+    "push": "hub",
+    "ui": "flow",
+}
+GO_ON = "stopped; what was finished is kept, run the same command again to go on"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; errors are one line on stderr and exit 2, Ctrl-C exits 130."""
+    """Run a command; errors are one line on stderr and exit 2, Ctrl-C exits 130 (see paqa/ending.py)."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    args = parser().parse_args(argv)
-    try:
-        return COMMANDS[args.command](args)
-    except (KeyboardInterrupt, Stopped):
-        print("\nstopped; what was finished is kept, run the same command again to go on", file=sys.stderr)
-        return 130
-    except PaqaError as error:
-        print(f"paqa {args.command}: {scrubbed(str(error))}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        print(f"paqa {args.command}: {error.name} is not installed; run: uv pip install 'paqa[all]'", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 141
-    except OSError as error:
-        said = scrubbed(f"{error.filename or 'disk or network'}: {error.strerror or error}")
-        print(f"paqa {args.command}: {said}", file=sys.stderr)
-        return 2
+    return ending.run(parser(), argv, lambda args: COMMANDS[args.command](args), GO_ON, EXTRAS)
 
 
 if __name__ == "__main__":

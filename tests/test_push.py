@@ -469,10 +469,10 @@ def test_the_flow_pushes_too(server, built, tmp_path):
     code = f"""
 from pathlib import Path
 from flows.publish import launch
-from flows.server import Server, environment
-import os
+from flows import settings
+from flows.server import Server
 home = Path({str(tmp_path / "home")!r})
-os.environ.update(environment(home))
+settings.apply(home)
 server = Server(home).start()
 try:
     print(launch(Path({str(built)!r}), {REPO!r}, home, server))

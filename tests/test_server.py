@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import server
+from flows import server, settings
 from paqa.errors import PaqaError
 
 pytest.importorskip("prefect")
@@ -228,7 +228,7 @@ def test_a_tag_names_a_living_process() -> None:
 
 def test_environment_lets_the_user_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "DEBUG")
-    found = server.environment(tmp_path)
+    found = settings.environment(tmp_path)
     assert found["PREFECT_LOGGING_LEVEL"] == "DEBUG"
     assert found["PREFECT_HOME"] == str(tmp_path / "prefect")
     assert found["DO_NOT_TRACK"] == "1"

@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 import sqlite3
 
 import pytest
 from builds import make
 from conftest import build
 
-from flows import server
+from flows import pages, settings
 from paqa import audited, summary
 from paqa.report.write import write
 from paqa.types import Quarantined
+
+TOKEN = "secret"
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +34,19 @@ def client(folder):
     from starlette.applications import Starlette
     from starlette.testclient import TestClient
 
-    return TestClient(Starlette(routes=[server._reports(folder)]))
+    return TestClient(Starlette(routes=[pages.reports(folder, TOKEN)]))
 
 
 def test_a_report_opens_at_the_uis_address(client, folder):
-    link = server.report_link(folder / "my build", external=False)
-    assert link == "/reports/my%20build/"
+    link = pages.report_link(folder / "my build", folder / ".paqa" / "prefect", external=False)
+    assert link == f"/reports/{pages.token(folder / '.paqa' / 'prefect')}/my%20build/"
+    link = f"/reports/{TOKEN}/my%20build/"
     page = client.get(link)
     assert page.status_code == 200
     assert "assets/main.js" in page.text
     assert client.get(link + "data/index.js").content.startswith(b"paqa.take(")
-    assert client.get(link.rstrip("/")).url.path == "/reports/my build/"
-    assert server.report_link(folder / "my build", external=True).startswith("file:///")
+    assert client.get(link.rstrip("/")).url.path == f"/reports/{TOKEN}/my build/"
+    assert pages.report_link(folder / "my build", folder, external=True).startswith("file:///")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +57,7 @@ def test_a_report_opens_at_the_uis_address(client, folder):
     ],
 )  # fmt: skip
 def test_nothing_but_reports_is_served(client, path):
-    assert client.get(f"/reports/{path}").status_code == 404
+    assert client.get(f"/reports/{TOKEN}/{path}").status_code == 404
 
 
 def test_what_fell_out_is_counted_with_examples():
@@ -94,7 +98,7 @@ def test_a_run_has_its_artifacts(corpus, built):
     assert f"{again.summary['items']} (" in found["summary"]
     assert {"ingest", "compose", "shard", "audit", "report"} <= {row["stage"] for row in table(found["stages"])}
     assert "DER %" in found["audit"]
-    assert "(/reports/shown/)" in found["report"]
+    assert re.search(r"\(/reports/[\w-]{40,}/shown/\)", found["report"])
     assert any(line.startswith("compose: ") for line in lines)
     assert tasks == 0
 
@@ -108,6 +112,6 @@ def table(data):
 def test_settings_keep_tasks_quiet_unless_told(tmp_path, monkeypatch):
     name = "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL"
     monkeypatch.delenv(name, raising=False)
-    assert server.environment(tmp_path)[name] == "WARNING"
+    assert settings.environment(tmp_path)[name] == "WARNING"
     monkeypatch.setenv(name, "INFO")
-    assert server.environment(tmp_path)[name] == os.environ[name]
+    assert settings.environment(tmp_path)[name] == os.environ[name]

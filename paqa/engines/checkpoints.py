@@ -65,7 +65,7 @@ class Trusted(Protocol):
 def models_folder() -> Path:
     """`PAQA_MODELS`, else `paqa/models` in the user's cache folder."""
     given = os.environ.get("PAQA_MODELS")
-    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # an account may have no home
     return Path(given).expanduser() if given else cache_home / "paqa" / "models"
 
 

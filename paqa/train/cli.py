@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from paqa import shard
+from paqa import ending, shard
 from paqa.cli import QUIET
 from paqa.errors import PaqaError, Rejected
 from paqa.sources import lines
@@ -21,6 +21,7 @@ from paqa.train import rewards
 from paqa.train.config import AllConfig, EvalConfig, GrpoConfig, SftConfig, add_flags, from_flags
 from paqa.types import Item
 
+GO_ON = "stopped; run the same command again to go on from the last checkpoint"
 TERMS = ("accuracy", "format", "perception", "alignment", "reward")
 STAGES: dict[str, tuple[type[Any], str, str]] = {
     "sft": (SftConfig, "paqa.train.sft:train", "stage I: learn to write the rows' rationales"),
@@ -114,9 +115,9 @@ def run_stage(args: argparse.Namespace) -> int:
     config = from_flags(kind, {k: v for k, v in vars(args).items() if k != "command"})
     module, _, name = place.partition(":")
     if args.command == "all":
-        from flows.server import environment
+        from flows import settings
 
-        os.environ.update(environment(Path(config.out).resolve().parent / ".paqa"))
+        settings.apply(Path(config.out).resolve().parent / ".paqa")
     if args.command in ("eval", "all") and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise PaqaError(f"{args.command} is for one process; under torchrun: sft and grpo")
     quiet_libraries()
@@ -142,23 +143,16 @@ def quiet_libraries() -> None:
     library.set_verbosity_error()
 
 
+def run(args: argparse.Namespace) -> int:
+    """Run a command; returns its exit status."""
+    return {"base": run_base, "score": run_score}.get(args.command, run_stage)(args) or 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; errors are one line on stderr and exit 2, rows that could not be asked 1, Ctrl-C exits 130."""
+    """Run a command; errors are one line on stderr and exit 2, rows that could not be asked 1 (see paqa/ending.py)."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    args = parser().parse_args(argv)
-    try:
-        return {"base": run_base, "score": run_score}.get(args.command, run_stage)(args) or 0
-    except PaqaError as error:
-        print(f"paqa-train {args.command}: {error}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        wanted = "run: uv pip install 'paqa[train]'"
-        print(f"paqa-train {args.command}: {error.name} is not installed; {wanted}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; run the same command again to go on from the last checkpoint", file=sys.stderr)
-        return 130
+    return ending.run(parser(), argv, run, GO_ON, dict.fromkeys(["base", *STAGES], "train"))
 
 
 if __name__ == "__main__":
