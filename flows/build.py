@@ -126,6 +126,7 @@ def ingest(run: Run) -> tuple[list[Clip], dict[str, list[Clip]]]:
     """Decode all sources: clips to ask about, and material for mixing by source name."""
     found, lost = walk.gather(run.recipe)
     run.lost += lost
+    run.warnings += walk.skipped(run.recipe)
     jobs = [(s, b) for s in run.recipe.sources for b in batches(found[s.name], lambda _: 1, FILES_A_TASK)]
     calls = [
         isolate.Ingesting(run.places.runner("ingest"), b, source, run.recipe, run.store, run.ward) for source, b in jobs
@@ -137,6 +138,7 @@ def ingest(run: Run) -> tuple[list[Clip], dict[str, list[Clip]]]:
         (asked if source.use == "clips" else material[source.name]).extend(result.clips)
         run.lost += result.quarantined
         run.spent("ingest", result.spent)
+    run.warnings += walk.noted(note for result in results for note in result.notes)
     return asked, material
 
 
@@ -166,10 +168,12 @@ def _matches(run: Run, clips: list[Clip], files: list[Path]) -> list[fingerprint
     theirs = batches(files, lambda _: 1, FILES_A_TASK)
     calls = [partial(walk.prints, part, run.store) for part in parts]
     found = work(run, "fingerprint", calls, [len(part) for part in parts], "sounds")
-    calls = [partial(walk.file_prints, part, run.recipe.audio, run.store) for part in theirs]
-    foreign = work(run, "benchmarks", calls, [len(part) for part in theirs], "files")
+    reading = [partial(walk.file_prints, part, run.recipe.audio, run.store) for part in theirs]
+    read = work(run, "benchmarks", reading, [len(part) for part in theirs], "files")
+    foreign = [one for part in read for one in part]
+    run.warnings += contamination.not_compared(files, [why for _, why in foreign])
     known = dict(zip(samples, (one for part in found for one in part), strict=True))
-    prints = [known[clip.sha256] for clip in clips] + [one for part in foreign for one in part]
+    prints = [known[clip.sha256] for clip in clips] + [one for one, _ in foreign]
     return fingerprint.matches(prints)
 
 
