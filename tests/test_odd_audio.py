@@ -271,6 +271,8 @@ def test_channels_that_cancel_each_other_out(tmp_path: Path) -> None:
         path = write(tmp_path / "a.wav", np.stack([left, right], axis=1), subtype="PCM_16")
         assert np.abs(samples(path) - left).max() < 2 / 32768
         assert "channel 1 is used" in notes(path)
+    stereo = audio.decode(path, AudioConfig(channels=2)).samples  # those who listen take the mean
+    assert np.abs(stereo - left).max() < 2 / 32768
     path = write(tmp_path / "a.wav", np.stack([0.5 * left, -left, 0.5 * left], axis=1), subtype="PCM_16")
     assert np.abs(samples(path) + left).max() < 2 / 32768
     assert "channel 2 is used" in notes(path)

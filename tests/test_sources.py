@@ -60,7 +60,7 @@ def test_what_a_folder_holds_besides_audio_is_counted(tmp_path: Path) -> None:
     folder_of(tmp_path, "a.wav", ".hidden.pdf", "._a.wav", ".git/x.pdf")
     assert skipped(config, tmp_path) == ""
     folder_of(tmp_path, "1.pdf", "deep/2.PDF", "README", "b.rttm", "b.TextGrid")
-    line = f"source 'here': skipped 2 .pdf, 1 without an ending, 1 .rttm, 1 .textgrid in {tmp_path}, which are no audio"
+    line = "source 'here': skipped 2 .pdf, 1 without an ending, 1 .rttm, 1 .textgrid, which are no audio"
     assert skipped(config, tmp_path) == (
         f"{line}; .rttm: a source of type references reads them; "
         ".textgrid: a list of type jsonl takes their words as turns or text"

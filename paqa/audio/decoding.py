@@ -113,7 +113,8 @@ def decode_noted(path: Path, config: AudioConfig) -> Decoded:
     """The same as `decode`, and notes where the file is not taken as it states itself.
 
     Sound that the header does not count is decoded all the same; the first track that sounds is taken, the default one
-    before others; of channels that cancel each other out the loudest; integers written as float are scaled.
+    before others; of channels that cancel each other out the loudest (for stereo, too: what listens takes their mean);
+    integers written as float are scaled.
     """
     with opened(path) as file:
         whole = Part(path, file, 0, path.stat().st_size)
@@ -256,13 +257,13 @@ def _kept(part: Part, block: np.ndarray, gathered: _Gathered, choice: _Choice, c
     gathered.flat += _flat(block)
     gathered.seen += block.size
     channels = block.shape[1]
-    if channels == 1 or (config.channels == 2 == channels and choice.channel is None):
+    if channels == 1:
         return block
     if choice.channel is not None:
         return block[:, [min(choice.channel, channels - 1)]]
     mean: np.ndarray = block.mean(axis=1, keepdims=True)
     _compare(mean, block, gathered)
-    return mean
+    return block if config.channels == 2 == channels else mean
 
 
 def _compare(mean: np.ndarray, block: np.ndarray, gathered: _Gathered) -> None:

@@ -60,7 +60,7 @@ def skipped(config: SourceConfig, folder: Path, read: tuple[str, ...] = ()) -> s
         return ""
     present = [([e for e in endings if e in counts], text) for endings, text in READERS.items()]
     advice = [f"{' '.join(endings)}: {text}" for endings, text in present if endings]
-    line = f"source {config.name!r}: skipped {_listed(counts)} in {folder}, which are no audio"
+    line = f"source {config.name!r}: skipped {_listed(counts)}, which are no audio"
     return "; ".join([line, *advice])
 
 
