@@ -151,6 +151,7 @@ def ingest(run: Run) -> tuple[list[Clip], dict[str, list[Clip]]]:
     """Decode all sources: clips to ask about, and material for mixing by source name."""
     found, lost = walk.gather(run.recipe)
     run.lost += lost
+    run.warnings += walk.skipped(run.recipe)
     jobs = [(s, b) for s in run.recipe.sources for b in batches(found[s.name], lambda _: 1, FILES_A_TASK)]
     calls = [
         isolate.Ingesting(run.places.runner("ingest"), b, source, run.recipe, run.store, run.ward) for source, b in jobs
@@ -162,6 +163,7 @@ def ingest(run: Run) -> tuple[list[Clip], dict[str, list[Clip]]]:
         (asked if source.use == "clips" else material[source.name]).extend(result.clips)
         run.lost += result.quarantined
         run.spent("ingest", result.spent)
+    run.warnings += walk.noted(note for result in results for note in result.notes)
     return asked, material
 
 
@@ -204,8 +206,9 @@ def _overheard(run: Run, prints: list[np.ndarray], files: list[Path]) -> list[fi
     parts = batches(files, lambda _: 1, FILES_A_TASK)
     calls = [partial(walk.file_prints, part, run.recipe.audio, run.store) for part in parts]
     limits = [run.ward.limits.reading([path.stat().st_size for path in part], run.recipe.audio) for part in parts]
-    prints_of_parts = work(run, "benchmarks", calls, [len(part) for part in parts], "files", limits)
-    theirs = [one for part in prints_of_parts for one in part]
+    read = [one for part in work(run, "benchmarks", calls, [len(p) for p in parts], "files", limits) for one in part]
+    run.warnings += contamination.not_compared(files, [why for _, why in read])
+    theirs = [words for words, _ in read]
     return fingerprint.across([*prints, *theirs], [1] * len(prints) + [0] * len(theirs)) if theirs else []
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from paqa import fingerprint, hear, mix, rights, shard, sources
-from paqa.audio import decode, digest, flac, is_silent, read_flac, windows
+from paqa.audio import decode, decode_noted, digest, flac, is_silent, read_flac, windows
 from paqa.batches import batches
 from paqa.build_folder import QUARANTINE
 from paqa.compose import whole
@@ -29,7 +29,8 @@ from paqa.split import side
 from paqa.store import Store, key
 from paqa.types import Audio, Clip, Origin, Quarantined, Recording, Scene
 
-INGEST = 1  # raise when decoding or cutting changes what comes out
+INGEST = 2  # raise when decoding or cutting changes what comes out
+MOST_NAMES = 3  # of files in a warning
 LONGEST_ID = 120  # characters of a clip's id: ids of questions, with their template, stay under 200
 PASSING = {  # failures of disk, network or machine, not of the file
     *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -53,6 +54,14 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """The clips of a file, and what a person should know about how it was decoded."""
+
+    pieces: list[Piece]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Mixed:
     """A rendered mixture: digests of the mix and of its clean speech, and the truth."""
 
@@ -63,11 +72,12 @@ class Mixed:
 
 @dataclass(frozen=True)
 class Ingested:
-    """What became of a batch of recordings or mixtures."""
+    """What became of a batch of recordings or mixtures; `notes` are about files that were used, with their uris."""
 
     clips: tuple[Clip, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     spent: Spent = field(default_factory=Spent)
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 def ready() -> None:
@@ -86,6 +96,11 @@ def gather(recipe: Recipe) -> tuple[dict[str, list[Recording]], list[Quarantined
         found[config.name], refused = _permitted([r for r in rows if isinstance(r, Recording)], config, recipe)
         lost += [*(r for r in rows if isinstance(r, Quarantined)), *refused]
     return found, lost
+
+
+def skipped(recipe: Recipe) -> list[str]:
+    """A warning for each source with files that it does not read."""
+    return [text for config in recipe.sources if (text := sources.skipped(config, Path(recipe.folder)))]
 
 
 def _permitted(
@@ -120,23 +135,39 @@ def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe
     began = time.perf_counter()
     clips: list[Clip] = []
     lost: list[Quarantined] = []
+    notes: list[tuple[str, str]] = []
     root = sources.root(source, Path(recipe.folder))
     for recording in recordings:
         try:
-            pieces = _pieces(sources.locate(recording.uri, root), recipe.audio, store)
-            cut = list(_clips(recording, pieces, source, recipe))
+            cut = _cut(sources.locate(recording.uri, root), recipe.audio, store)
+            clips_of_file = list(_clips(recording, cut.pieces, source, recipe))
         except Rejected as error:
             fingerprint = key("recording", recording.id, recording.uri)
             lost.append(Quarantined(recording.id, "ingest", error.reason, error.detail, fingerprint))
             continue
-        lost += _unasked(recording, len(pieces))
-        for clip, piece in zip(cut, pieces, strict=True):
+        notes += ((recording.uri, note) for note in cut.notes)
+        lost += _unasked(recording, len(cut.pieces))
+        for clip, piece in zip(clips_of_file, cut.pieces, strict=True):
             if piece.silent:
                 detail = f"{clip.uri} is silent from {piece.start_ms} to {piece.start_ms + piece.duration_ms} ms"
                 lost.append(Quarantined(clip.id, "ingest", "silent", detail, clip.sha256))
             else:
                 clips.append(clip)
-    return Ingested(tuple(clips), tuple(lost), Spent.since(began, clips))
+    return Ingested(tuple(clips), tuple(lost), Spent.since(began, clips), tuple(notes))
+
+
+def noted(notes: Iterable[tuple[str, str]]) -> list[str]:
+    """A warning for each thing to know about files that were used, with the first ones it is about."""
+    about: dict[str, list[str]] = {}
+    for uri, note in sorted(set(notes)):
+        about.setdefault(note, []).append(uri)
+    return [f"{_first(uris)}: {note}" for note, uris in about.items()]
+
+
+def _first(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMES
+    others = f" and {more} other file{'s' * (more > 1)}" if more > 0 else ""
+    return ", ".join(names[:MOST_NAMES]) + others
 
 
 def _clips(recording: Recording, pieces: Sequence[Piece], source: SourceConfig, recipe: Recipe) -> Iterator[Clip]:
@@ -205,19 +236,20 @@ def clip_id(name: str, source: SourceConfig) -> str:
     return name if len(name) <= LONGEST_ID else f"{name[: LONGEST_ID - 9]}~{key(name)[:8]}"
 
 
-def _pieces(path: Path, config: AudioConfig, store: Store) -> list[Piece]:
+def _cut(path: Path, config: AudioConfig, store: Store) -> Cut:
     where = key("ingest", INGEST, config, file_digest(path))
-    known: list[Piece] | None = store.get_json(where, list[Piece]) if store.has(where, ".json") else None
-    if known is not None and all(store.has(piece.sha256, ".flac") for piece in known):
+    known: Cut | None = store.get_json(where, Cut) if store.has(where, ".json") else None
+    if known is not None and all(store.has(piece.sha256, ".flac") for piece in known.pieces):
         return known
-    audio = decode(path, config)
-    pieces = []
+    decoded = decode_noted(path, config)
+    audio, pieces = decoded.audio, []
     for start_ms, end_ms in windows(audio, config.max_clip_ms):
         part = Audio(audio.samples[:, start_ms * audio.rate // 1000 : end_ms * audio.rate // 1000], audio.rate)
         pieces.append(Piece(keep(part, store), start_ms, part.duration_ms, is_silent(part)))
+    cut = Cut(pieces, decoded.notes)
     if known is None:
-        store.put_json(where, pieces)
-    return pieces
+        store.put_json(where, cut)
+    return cut
 
 
 def file_digest(path: Path) -> str:
@@ -310,17 +342,17 @@ def prints(samples: Sequence[str], store: Store) -> list[np.ndarray]:
     return found
 
 
-def file_prints(paths: Sequence[Path], config: AudioConfig, store: Store) -> list[np.ndarray]:
-    """The fingerprints of audio files (of a benchmark); empty where one cannot be read."""
-    found = []
+def file_prints(paths: Sequence[Path], config: AudioConfig, store: Store) -> list[tuple[np.ndarray, str]]:
+    """The fingerprints of audio files (of a benchmark), each with the reason where it is empty."""
+    found: list[tuple[np.ndarray, str]] = []
     for path in paths:
         try:
             where = key("fingerprint of file", fingerprint.VERSION, INGEST, config, file_digest(path))
             if not store.has(where, ".bin"):
                 store.put(where, ".bin", fingerprint.fingerprint(decode(path, config)).astype("<u4").tobytes())
-            found.append(np.frombuffer(store.get(where, ".bin"), "<u4"))
-        except Rejected:
-            found.append(np.zeros(0, "<u4"))
+            found.append((np.frombuffer(store.get(where, ".bin"), "<u4"), ""))
+        except Rejected as error:
+            found.append((np.zeros(0, "<u4"), error.detail))
     return found
 
 

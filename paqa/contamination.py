@@ -19,11 +19,11 @@ from paqa.fingerprint import Match
 from paqa.questions.prose import normal
 from paqa.recipe import BenchmarkConfig
 from paqa.sources import lines
+from paqa.sources.folder import files_below, is_audio
 from paqa.types import Clip, Item, Quarantined
 
 SHARED_CHOICES = 0.5
 ROWS = 2_000  # of our wordings compared at once
-AUDIO = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".webm", ".aac", ".aiff", ".wma"}
 
 
 @dataclass(frozen=True)
@@ -112,13 +112,20 @@ def recordings(config: BenchmarkConfig, folder: Path) -> list[Path]:
     """The audio files in a benchmark's folder, by path; PaqaError where there are none."""
     if config.audio is None:
         return []
-    found = sorted(p for p in (folder / config.audio).rglob("*") if p.suffix.lower() in AUDIO)
+    where = folder / config.audio
+    found = [where / name for name in files_below(where) if is_audio(name)]
     if not found:
-        where = folder / config.audio
-        raise PaqaError(
-            f"gates.benchmarks {config.name!r}: {where} holds no audio; expected {', '.join(sorted(AUDIO))}"
-        )
+        raise PaqaError(f"gates.benchmarks {config.name!r}: {where} holds no audio; expected files like .wav or .mp3")
     return found
+
+
+def not_compared(files: Sequence[Path], reasons: Sequence[str]) -> list[str]:
+    """A warning where a benchmark's files have no fingerprint for the `reasons`, which are empty where one has."""
+    lost = [reason for reason in reasons if reason]
+    if not lost:
+        return []
+    more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+    return [f"{len(lost)} of {len(files)} recordings of benchmarks were not compared with the clips: {lost[0]}{more}"]
 
 
 def overheard(clips: Sequence[Clip], matches: Iterable[Match], files: Sequence[Path]) -> dict[int, Quarantined]:

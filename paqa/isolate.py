@@ -248,6 +248,7 @@ class Ingesting:
             tuple(clip for part in parts for clip in part.clips),
             (*(row for part in parts for row in part.quarantined), *(self._row(*one) for one in self.batch.crashed)),
             _sum([part.spent for part in parts]),
+            tuple(note for part in parts for note in part.notes),
         )
 
     @staticmethod

@@ -226,8 +226,6 @@ def test_silent(tmp_path: Path) -> None:
     quiet = write(tmp_path / "b.wav", tone(2, level=0.0005))
     assert reason(quiet)[0] == "silent"
     assert "-66 dBFS" in reason(quiet)[1]
-    opposed = np.stack([tone(1), -tone(1)], axis=1)
-    assert reason(write(tmp_path / "c.wav", opposed))[0] == "silent"
     assert audio.decode(write(tmp_path / "d.wav", tone(2, level=0.002)), CONFIG).duration_ms == 2000
 
 

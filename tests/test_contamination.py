@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import soxr
@@ -13,11 +14,13 @@ from conftest import build
 from test_shortcuts import item
 from test_split import clip
 
+from paqa import build as walk
 from paqa import contamination, shard
 from paqa.errors import PaqaError
 from paqa.fingerprint import Match
 from paqa.questions.prose import normal
-from paqa.recipe import BenchmarkConfig
+from paqa.recipe import AudioConfig, BenchmarkConfig
+from paqa.store import Store
 
 MMAU = [
     {"id": "1", "audio_id": "./a.wav", "question": "What animal is heard at the end?", "choices": ["Dog", "Cat", "Cow"],
@@ -83,9 +86,25 @@ def test_recordings_of_a_benchmark(tmp_path: Path) -> None:
         contamination.recordings(config, tmp_path)
     (tmp_path / "audio" / "deep").mkdir(parents=True)
     (tmp_path / "audio" / "deep" / "x.WAV").touch()
-    (tmp_path / "audio" / "notes.txt").touch()
-    assert [p.name for p in contamination.recordings(config, tmp_path)] == ["x.WAV"]
+    for name in ("notes.txt", "._x.wav", "a.aif", "b.caf", "c.au", "d.mka", "e.oga", "f.weba"):
+        (tmp_path / "audio" / name).touch()
+    names = ["a.aif", "b.caf", "c.au", "d.mka", "deep/x.WAV", "e.oga", "f.weba"]
+    assert contamination.recordings(config, tmp_path) == [tmp_path / "audio" / name for name in names]
     assert contamination.recordings(BenchmarkConfig("none"), tmp_path) == []
+
+
+def test_a_recording_of_a_benchmark_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("no sound")
+    soundfile.write(tmp_path / "noise.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 32_000), 16_000)
+    files = [tmp_path / "noise.wav", tmp_path / "text.wav", tmp_path / "no.wav"]
+    prints = walk.file_prints(files, AudioConfig(), Store(tmp_path / "store"))
+    assert [len(found) > 0 for found, _ in prints] == [True, False, False]
+    (line,) = contamination.not_compared(files, [why for _, why in prints])
+    assert line.startswith(
+        f"2 of 3 recordings of benchmarks were not compared with the clips: {tmp_path}/text.wav is no"
+    )
+    assert line.endswith("(and 1 more)")
+    assert contamination.not_compared(files, ["", "", ""]) == []
 
 
 def test_a_clip_of_a_benchmark_takes_its_whole_file_along() -> None:
@@ -105,6 +124,7 @@ def test_a_build_leaves_a_benchmark_out(corpus: Path, built, tmp_path: Path) -> 
     samples, rate = soundfile.read(corpus / "recordings" / "rooster-01.flac")
     (tmp_path / "bench").mkdir()
     soundfile.write(tmp_path / "bench" / "1.wav", 0.4 * soxr.resample(samples, rate, 44_100), 44_100)
+    (tmp_path / "bench" / "broken.aif").write_text("no sound")
     earlier = [row for row in shard.rows(built.out, ("question", "choices", "answer")) if row["choices"]]
     (tmp_path / "bench.json").write_text(json.dumps([{**row, "audio_id": "1"} for row in earlier]))
     recipe = tmp_path / "small.toml"
@@ -114,6 +134,8 @@ def test_a_build_leaves_a_benchmark_out(corpus: Path, built, tmp_path: Path) -> 
     lost = [q for q in shard.quarantined(done.out) if q.reason == "contaminated"]
     assert {q.id for q in lost if q.stage == "split"} >= {"rooster-01.flac"}
     assert any(q.stage == "gates" for q in lost)
+    (warning,) = (w for w in done.summary["warnings"] if "benchmarks" in w)
+    assert warning.startswith("1 of 2 recordings of benchmarks were not compared")
     asked = {(normal(row["question"]), frozenset(map(normal, row["choices"]))) for row in earlier}
     kept = list(shard.rows(done.out, ("question", "choices")))
     assert kept

@@ -142,6 +142,10 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(folder / "a.opus", samples, rate, format="OGG", subtype="OPUS")
     for name, codec, rate, channels in FORMS:
         encoded(folder / name, codec, rate, channels)
+    for name in ("a.mp3", "a.opus", "a.flac", "a.wav"):  # recordings that were joined
+        (folder / f"two-{name}").write_bytes(2 * (folder / name).read_bytes())
+    wave = (folder / "a.wav").read_bytes()
+    (folder / "unclosed.wav").write_bytes(wave[:40] + bytes(4) + wave[44:])
     return folder
 
 

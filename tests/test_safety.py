@@ -27,7 +27,7 @@ from paqa.errors import PaqaError, Rejected
 from paqa.recipe import AudioConfig, SourceConfig
 from paqa.sources import choices, lines, locate, recordings, transcripts
 from paqa.train.rewards import answer_of
-from paqa.types import Quarantined, Recording, Turn, Word
+from paqa.types import Audio, Quarantined, Recording, Turn, Word
 
 CONFIG = AudioConfig()
 RATE = 16_000
@@ -672,5 +672,5 @@ def test_what_an_engine_says_is_scrubbed(monkeypatch: pytest.MonkeyPatch) -> Non
     def engine(batch: Any) -> Any:
         raise OSError(f"403 for https://me:{SECRETS['MY_PASSWORD'][:7]}@host/x with {SECRETS['HF_TOKEN']}")
 
-    said = _alone(engine, audio.Audio(np.zeros((1, 10), np.float32), RATE))
+    said = _alone(engine, Audio(np.zeros((1, 10), np.float32), RATE))
     assert said == "OSError: 403 for https://(secret)@host/x with (secret)"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig
-from paqa.sources import close_truth, locate, recordings, root, window_truth
+from paqa.sources import close_truth, locate, recordings, root, skipped, window_truth
 from paqa.sources.folder import safe_id
 from paqa.types import Event, Quarantined, Recording, Scene, Turn, Word
 
@@ -53,6 +53,21 @@ def test_folder_is_recursive_and_sorted(tmp_path: Path) -> None:
     assert isinstance(first, Recording)
     assert (first.uri, first.groups, first.source, first.license) == ("a.mp3", ("a.mp3",), "here", "CC0-1.0")
     assert locate("deep/er/c.FLAC", tmp_path).is_file()
+
+
+def test_what_a_folder_holds_besides_audio_is_counted(tmp_path: Path) -> None:
+    config = SourceConfig("here", "folder", ".")
+    folder_of(tmp_path, "a.wav", ".hidden.pdf", "._a.wav", ".git/x.pdf")
+    assert skipped(config, tmp_path) == ""
+    folder_of(tmp_path, "1.pdf", "deep/2.PDF", "README", "b.rttm", "b.TextGrid")
+    line = "source 'here': skipped 2 .pdf, 1 without an ending, 1 .rttm, 1 .textgrid, which are no audio"
+    assert skipped(config, tmp_path) == (
+        f"{line}; .rttm: a source of type references reads them; "
+        ".textgrid: a list of type jsonl takes their words as turns or text"
+    )
+    assert "1 .textgrid" in skipped(SourceConfig("here", "references", "."), tmp_path)
+    assert "rttm" not in skipped(SourceConfig("here", "references", "."), tmp_path)
+    assert skipped(SourceConfig("list", "jsonl", "list.jsonl"), tmp_path) == ""
 
 
 def test_ids_do_not_depend_on_other_files(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from conftest import CORPUS, ROOT, build
 from sounds import tone
 
 from paqa import build as walk
-from paqa import ontology, shard
+from paqa import isolate, ontology, shard
 from paqa.recipe import AudioConfig, Recipe, SourceConfig, load
 from paqa.store import Store
 from paqa.types import GivenQuestion, Recording
@@ -110,6 +110,26 @@ def test_build_from_native_layouts(corpora: Path) -> None:
     (given,) = (item for item in items if item["template"] == "given")
     assert (given["source"], given["answer"], given["choices"][given["answer_index"]]) == ("asked", "one", "one")
     assert built.summary["quarantined"] == {"broken_json": 1}
+
+
+def test_what_was_done_about_a_file_reaches_the_build(tmp_path: Path) -> None:
+    """Also from the store, where a file is known already."""
+    for name in ("a.wav", "b.wav", "sub/c.wav", "d.wav", "e.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        tone(tmp_path / name, 1000 + len(name))
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(data if name == "e.wav" else data[:40] + bytes(4) + data[44:])
+    (tmp_path / "notes.txt").touch()
+    source = SourceConfig("here", "folder", ".")
+    recipe = Recipe("r", (source,), folder=str(tmp_path))
+    found, _ = walk.gather(recipe)
+    for _ in range(2):
+        arguments = (lambda call, *more: call(*more), found["here"], source, recipe, Store(tmp_path / ".store"))
+        done = isolate.Ingesting(*arguments, isolate.Ward())()
+        (line,) = walk.noted(done.notes)
+        assert line.startswith("a.wav, b.wav, d.wav and 1 other file: the header declares less")
+    (line,) = walk.skipped(recipe)
+    assert "skipped 1 .txt" in line
 
 
 def test_a_cut_recording_loses_its_questions(tmp_path: Path) -> None:

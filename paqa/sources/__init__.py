@@ -79,6 +79,13 @@ def recordings(config: SourceConfig, folder: Path) -> Found:
     return found if config.limit is None else _drawn(list(found), config.limit)
 
 
+def skipped(config: SourceConfig, folder: Path) -> str:
+    """What lies in a source's folder and is not read, as one line; empty where there is nothing. See `recordings`."""
+    module, _ = _module(config)
+    line: str = module.skipped(config, folder / config.path) if hasattr(module, "skipped") else ""
+    return line
+
+
 def _module(config: SourceConfig) -> tuple[ModuleType, str]:
     if config.type not in SOURCES:
         raise PaqaError(f"source {config.name!r} has type {config.type!r}; expected one of {', '.join(SOURCES)}")

@@ -5,18 +5,31 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
 
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig
 from paqa.sources import locate, quarantined
 from paqa.types import Quarantined, Recording
 
-EXTENSIONS = (
-    ".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mka", ".mp3", ".mp4",
-    ".oga", ".ogg", ".opus", ".wav", ".weba", ".webm", ".wma",
+EXTENSIONS = (  # of everything that paqa.audio opens; names without an ending are looked up in this order
+    ".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mka", ".mp3", ".mp4", ".oga", ".ogg", ".opus",
+    ".wav", ".weba", ".webm", ".wma",
+    ".3g2", ".3gp", ".aa3", ".ac3", ".adts", ".amr", ".ape", ".asf", ".avi", ".awb", ".bwf", ".dts", ".dtshd",
+    ".eac3", ".ec3", ".f4a", ".f4v", ".flv", ".isma", ".ismv", ".latm", ".loas", ".m2a", ".m2ts", ".m4b", ".m4r",
+    ".m4v", ".mac", ".mk3d", ".mkv", ".mov", ".mp1", ".mp2", ".mpa", ".mpc", ".mpeg", ".mpg", ".mpga", ".mts",
+    ".nist", ".ogv", ".ogx", ".oma", ".omg", ".qt", ".ra", ".rf64", ".rm", ".rmvb", ".shn", ".snd", ".sph", ".spx",
+    ".tak", ".thd", ".ts", ".tta", ".vob", ".voc", ".w64", ".wave", ".wmv", ".wv",
 )  # fmt: skip
+READERS = {  # what may lie beside the audio, and how it gets into a build
+    (".rttm", ".stm", ".ctm"): "a source of type references reads them",
+    (".textgrid", ".eaf", ".lab", ".srt", ".vtt", ".txt"): "a list of type jsonl takes their words as turns or text",
+    (".jsonl",): "a source of type jsonl, questions or lhotse reads such a list",
+    (".parquet",): "a source of type hub reads such a table",
+}
+MOST_ENDINGS = 12  # in one line
 LONGEST_ID = 160
 
 
@@ -30,20 +43,55 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
     if not folder.is_dir():
         raise PaqaError(f"source {config.name!r}: {folder} is no folder; create it or correct `path` in the recipe")
     empty = True
-    for path in _files(folder):
-        empty = False
-        yield _recording(config, folder, path)
+    for path in files_below(folder):
+        if is_audio(path) or (folder / path).is_dir():
+            empty = False
+            yield _recording(config, folder, path)
     if empty:
-        known = " ".join(EXTENSIONS)
-        raise PaqaError(f"source {config.name!r}: {folder} holds no audio file; expected files ending in {known}")
+        found = _listed(_endings(folder)) or "no file at all"
+        wanted = "expected sound or film, such as .wav .flac .mp3 .m4a .ogg .mkv"
+        raise PaqaError(f"source {config.name!r}: {folder} holds no audio file, but {found}; {wanted}")
 
 
-def _files(folder: Path) -> list[str]:
-    """Paths relative to the folder, sorted. Links to folders are listed as if they were files where they lead out."""
+def skipped(config: SourceConfig, folder: Path, read: tuple[str, ...] = ()) -> str:
+    """What a folder holds besides audio and files with the endings `read`; empty where there is nothing."""
+    counts = {ending: count for ending, count in _endings(folder).items() if ending not in read}
+    if not counts:
+        return ""
+    present = [([e for e in endings if e in counts], text) for endings, text in READERS.items()]
+    advice = [f"{' '.join(endings)}: {text}" for endings, text in present if endings]
+    line = f"source {config.name!r}: skipped {_listed(counts)}, which are no audio"
+    return "; ".join([line, *advice])
+
+
+def _endings(folder: Path) -> Counter[str]:
+    """How many files there are that are no audio, by ending."""
+    names = (name for name in files_below(folder) if not is_audio(name) and not (folder / name).is_dir())
+    return Counter(PurePosixPath(name).suffix.lower() for name in names)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    """The counts as text, the highest first: "3 .pdf, 1 .docx"."""
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    texts = [f"{count} {ending or 'without an ending'}" for ending, count in ordered[:MOST_ENDINGS]]
+    rest = sum(count for _, count in ordered[MOST_ENDINGS:])
+    return ", ".join([*texts, *([f"{rest} others"] if rest else [])])
+
+
+def is_audio(name: str) -> bool:
+    """Whether a file is sound or film by its ending."""
+    return name.lower().endswith(EXTENSIONS)
+
+
+def files_below(folder: Path) -> list[str]:
+    """Paths relative to the folder, sorted; hidden files and folders (macOS adds some) are left out.
+
+    Links to folders are listed as if they were files where they lead out.
+    """
     found = []
     for top, folders, files in os.walk(folder, followlinks=False):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        names = [name for name in files if not name.startswith(".") and name.lower().endswith(EXTENSIONS)]
+        names = [name for name in files if not name.startswith(".")]
         names += [name for name in folders if _leads_out(Path(top, name), folder)]
         found += [Path(top, name).relative_to(folder).as_posix() for name in names]
     return sorted(found)

@@ -7,7 +7,6 @@ whatever name it states.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -16,7 +15,8 @@ from typing import Literal, TypeVar
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig
 from paqa.sources import Said, linked, numbered, parameters, quarantined
-from paqa.sources.folder import EXTENSIONS, safe_id
+from paqa.sources import folder as folder_source
+from paqa.sources.folder import files_below, is_audio, safe_id
 from paqa.sources.transcripts import Annotation, attach, ctm_line, parse, rttm_line, spoken, stm_line
 from paqa.types import Quarantined, Recording, Scene, Word
 
@@ -54,7 +54,8 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
     Raises PaqaError where the folder holds no audio or no annotation.
     """
     params = parameters(config, Params)
-    audio, texts = _files(folder, EXTENSIONS), _files(folder, KINDS)
+    files = files_below(folder)
+    audio, texts = [f for f in files if is_audio(f)], [f for f in files if f.lower().endswith(KINDS)]
     if not audio or not texts:
         found = f"{len(audio)} audio files and {len(texts)} of {' '.join(KINDS)}"
         raise PaqaError(f"source {config.name!r}: {folder} holds {found}; expected both, correct `path` in the recipe")
@@ -91,14 +92,9 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
         yield quarantined(name, Rejected("missing_file", detail), name)
 
 
-def _files(folder: Path, endings: tuple[str, ...]) -> list[str]:
-    """Paths relative to the folder, sorted; hidden files and folders are skipped."""
-    found = []
-    for top, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        names = (name for name in files if not name.startswith(".") and name.lower().endswith(endings))
-        found += [Path(top, name).relative_to(folder).as_posix() for name in names]
-    return sorted(found)
+def skipped(config: SourceConfig, folder: Path) -> str:
+    """What the folder holds besides audio and annotations; empty where there is nothing."""
+    return folder_source.skipped(config, folder, KINDS)
 
 
 def _read(uri: str, folder: Path, stems: set[str], known: _Annotations) -> list[Quarantined]:
