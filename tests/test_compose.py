@@ -183,8 +183,8 @@ def test_rows_of_several_clips_stay_their_own(recipe: Recipe, store: Store) -> N
     assert list(dict.fromkeys(item.clip_id for item in full.items)) == ["b", "a", "c"]
     assert all(item.license == item.clip_id.upper() for item in full.items)
     assert list(whole(short.items, short.made, store)) == list(full.items)
-    few = [item for item in short.items if item.clip_id != "a"][1:]
-    assert list(whole(few, short.made, store)) == [i for i in full.items if i.id in {f.id for f in few}]
+    for few in (short.items[:1], [item for item in short.items if item.clip_id != "a"][1:]):
+        assert list(whole(few, short.made, store)) == [i for i in full.items if i.id in {f.id for f in few}]
     assert full.spent.clips == 3
     assert full.spent.audio_s == 12.0
 
@@ -204,16 +204,34 @@ def test_what_a_gate_keeps_out_is_told_and_told_again(recipe: Recipe, store: Sto
 
 def test_rows_say_what_they_hold(recipe: Recipe, store: Store) -> None:
     """What a row says of itself is what is in it; its key is of the clip's samples and of what it says."""
-    clip = heard(recipe, store, voice="anna")
+    clip, recipe = heard(recipe, store, voice="anna"), replace(recipe, seed=5)
     rows, _ = compose_clip(clip, recipe, store)
+    assert any(row.subsets for row in rows)
     for row in rows:
         assert row.answer == (row.choices[row.answer_index] if row.choices else row.answer)
         assert row.reflected == (row.reflection is not None) == ("<REFLECT>" in row.rationale)
         assert (row.clip_id, row.split, row.group, row.source, row.license) == ("c", "train", "g", "MELD", "GPL-3.0")
-        assert (row.seed, row.paqa_version, row.audio_dependence) == (recipe.seed, __version__, None)
+        assert (row.seed, row.paqa_version, row.audio_dependence) == (5, __version__, None)
         assert row.scene.turns
         assert {by.stage for by in row.heard_by} == {"separate", "diarize", "tag", "transcribe"}
     assert len({row.key for row in rows}) == len(rows)
     assert any(row.reflected for row in rows)
     other, _ = compose_clip(replace(clip, license="MIT"), recipe, store)
     assert {row.key for row in other}.isdisjoint(row.key for row in rows)
+
+
+def test_a_clip_that_is_none_is_kept_out_whole(recipe: Recipe, store: Store) -> None:
+    clip = heard(recipe, store, offset_ms=-1)
+    rows, (lost,) = compose_clip(clip, recipe, store)
+    assert (rows, lost.id, lost.stage, lost.reason) == ([], "c", "compose", "schema")
+    assert "offset_ms: found -1" in lost.detail
+
+
+def test_of_questions_that_are_the_same_one_is_kept(recipe: Recipe, store: Store) -> None:
+    none = replace(recipe, questions=QuestionsConfig(skip=tuple(TEMPLATES)))
+    same = (GIVEN[0], replace(GIVEN[0], id="again"))
+    rows, lost = compose_clip(replace(heard(recipe, store), questions=same), none, store)
+    assert len(rows) == 1
+    assert [(q.stage, q.reason) for q in lost] == [("gates", "duplicate_question")]
+    one = compose([replace(heard(recipe, store), questions=same[:1])], none, store)  # a clip with a single row
+    assert one.items == tuple(rows)

@@ -302,3 +302,9 @@ def test_a_voice_is_drowned_where_others_talk_over_more_than_half_of_it():
         turns = [Turn(0, 2000, 1), Turn(1500, end, 2), Turn(5000, 6000, 2)]
         scene = compose("c", 7000, turns, words, None, [], "en", exclusive=[turns[0], turns[2]])
         assert (1500 in [t.start_ms for t in scene.turns]) == kept
+
+
+def test_no_line_is_empty_of_time():
+    """Words that lie behind the turn's end: its sentences stay one line."""
+    found = lines(Turn(0, 1000, 1), sentence(0, 100, 200, 1000, 1100, 1200))
+    assert [(t.start_ms, t.end_ms, t.text) for t in found] == [(0, 1000, "a a a. a a a.")]
