@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import difflib
 from dataclasses import replace
 
 import pytest
@@ -195,16 +195,21 @@ def test_quote_presence(quotes: list[str], snippets: list[str], low: float, high
     assert low <= quote_presence(quotes, snippets) <= high
 
 
-def test_quote_presence_is_fast() -> None:
+def test_of_many_snippets_few_are_compared_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three turns and three windows for each quote that is not there word by word."""
+    compared = []
+    whole = difflib.SequenceMatcher
+
+    def counted(*texts, **options):
+        compared.append(texts)
+        return whole(*texts, **options)
+
+    monkeypatch.setattr(difflib, "SequenceMatcher", counted)
     words = [f"word{n * 7 % 61}" for n in range(100)]
     quotes = [" ".join(words[i * 10 : i * 10 + 10]).replace("word1", "wort1") for i in range(10)]
     snippets = [" ".join(words[i : i + 13]) for i in range(0, 100, 13)]
-    spent = []
-    for _ in range(5):
-        began = time.perf_counter()
-        assert quote_presence(quotes, snippets) > 0.9
-        spent.append(time.perf_counter() - began)
-    assert min(spent) < 0.05
+    assert quote_presence(quotes, snippets) > 0.9
+    assert len(compared) == 6 * sum("wort" in q for q in quotes) > 0
 
 
 @pytest.mark.parametrize(
