@@ -339,3 +339,32 @@ def test_nothing_to_hear_loads_no_engine(store):
     with pytest.raises(PaqaError, match="no such engine"):
         hear.listen([clip("a", store, 1)], separate, separate, store)
     assert hear.listen([], separate, separate, store) == (hear.Spent(), [])
+
+
+def test_the_hearings_of_a_recipe():
+    """The default, words heard on both stems or on one, and nothing that only mistakes rest on where none are wanted."""
+    recipe = for_folder(Path("."))
+
+    def names(recipe):
+        return [node.name for node in hear.hearings(recipe)], [node.name for node in hear.spare(recipe)]
+
+    base = ["separate", "diarize speech", "tag background", "transcribe mix"]
+    raw = ["diarize mix", "tag mix"]
+    assert names(recipe) == ([*base, "transcribe speech", *raw], raw)
+    alike = replace(recipe, hear=replace(recipe.hear, transcribe=HearConfig(align="mix")))
+    assert names(alike) == ([*base, *raw], raw)
+    for change in ({"mishear": False}, {"reflect": 0.0}):
+        plain = replace(recipe, questions=replace(recipe.questions, **change))
+        assert names(plain) == ([*base, "transcribe speech"], [])
+    on_mix = replace(recipe, hear=replace(recipe.hear, tag=HearConfig(stem="mix")))
+    assert names(on_mix) == (
+        ["separate", "diarize speech", "tag mix", "transcribe mix", "transcribe speech", raw[0]],
+        raw[:1],
+    )
+
+
+def test_a_mistake_that_could_not_be_heard_loses_no_clip():
+    (row,) = hear.not_misheard([Quarantined("a", "tag", "engine_failed", "yamnet failed on a.wav", "0" * 64)])
+    assert (row.id, row.stage, row.reason) == ("a", "tag", hear.NOT_MISHEARD)
+    assert row.detail.startswith("yamnet failed on a.wav; ")
+    assert "is asked about all the same" in row.detail
