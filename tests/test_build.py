@@ -342,7 +342,7 @@ def test_nothing_to_hear_loads_no_engine(store):
 
 
 def test_the_hearings_of_a_recipe():
-    """The default, words heard on both stems or on one, and nothing that only mistakes rest on where none are wanted."""
+    """Words on both stems or on one; what only wrong first responses rest on, where they are wanted."""
     recipe = for_folder(Path("."))
 
     def names(recipe):
