@@ -269,3 +269,14 @@ def test_nearly_the_same_words_are_the_same_question_from_a_share_on() -> None:
     )
     for share, expected in ((0.5, "duplicate_question"), (1.0, None), (0.0, None)):
         assert reason(other, earlier=(one,), config=replace(CONFIG, near_duplicate=share)) == expected
+
+
+def test_quotes_that_are_all_there_reach_any_limit() -> None:
+    q = QUESTIONS["background_sound"]
+    assert reason(q, config=replace(CONFIG, quote_presence=1.0)) is None
+    assert reason(q, snippets=SNIPPETS[1:], config=replace(CONFIG, quote_presence=1.0)) == "quote_presence"
+
+
+def test_a_choice_has_something_to_choose_from() -> None:
+    q = QUESTIONS["background_sound"]
+    assert reason(replace(q, choices=(q.answer,), answer_index=0)) == "empty"
