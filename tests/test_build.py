@@ -17,7 +17,7 @@ from paqa.hear import Hearing
 from paqa.recipe import HearConfig, HearConfigs, SourceConfig, for_folder
 from paqa.sources.jsonl import recordings
 from paqa.store import Store
-from paqa.types import Audio, Clip, GivenQuestion, Quarantined
+from paqa.types import Audio, Clip, Disagreement, Event, GivenQuestion, Quarantined, Tag, Turn, Word
 
 RATE = 16000
 
@@ -248,3 +248,149 @@ def test_questions_that_were_given_are_given_like_clips(store):
     with pytest.raises(PaqaError, match=r"1 of 3 .*empty 1"):
         build.enforce(1, 3, lost, 0.1, FAILED)
     build.enforce(1, 3, [replace(lost[0], reason="answer_not_heard")], 0.1, FAILED)
+
+
+# ---------------------------------------------------------------- what is heard, and where it is kept
+
+
+class Thorough(Picky):
+    """An engine that hears something of every kind; its revision is in its parameters."""
+
+    name = "thorough"
+    Params = ContextParams
+    inputs: ClassVar[list[float]] = []
+
+    @classmethod
+    def identify(cls, params):
+        return f"revision {params.level}"
+
+    def __call__(self, batch):
+        self.inputs.extend(float(a.samples[0, 0]) for a in batch)
+        speech = [Audio(quantize(a.samples / 2), a.rate) for a in batch]
+        return [
+            Heard(
+                stems={"speech": s, "background": Audio(a.samples - s.samples, a.rate)},
+                turns=(Turn(0, 500, 1), Turn(300, 900, 2)),
+                exclusive=(Turn(0, 400, 1), Turn(400, 900, 2)),
+                events=(Event(100, 200, "Dog", "/m/0bt9lr", 0.5),),
+                tags=(Tag("/m/0bt9lr", 0.5),),
+                words=(Word(0, 400, "yes", None, 0.7),),
+                language="en",
+                doubts=(Disagreement("transcribe", 0, 400, "yes", "unsure"),),
+            )
+            for a, s in zip(batch, speech, strict=True)
+        ]
+
+
+@pytest.fixture
+def thorough(monkeypatch):
+    monkeypatch.setitem(base.ENGINES, "thorough", f"{__name__}:Thorough")
+    monkeypatch.setattr(Thorough, "inputs", [])
+
+
+def on(stage, stem, engine="thorough", params="{}"):
+    return Hearing(stage, stem, engine, params)
+
+
+def test_all_that_an_engine_hears_is_kept(store, thorough):
+    separate, diarize = on("separate", "mix"), on("diarize", "speech")
+    a = clip("a", store, 1)
+    for node in (separate, diarize):
+        assert hear.listen([a], node, separate, store)[1] == []
+    (heard,) = Thorough(None)([hear.stem(a, "speech", separate, store)])
+    kept = hear.perception(a, diarize, separate, store)
+    assert all(getattr(kept, name) == getattr(heard, name) for name in hear.Perception.__dataclass_fields__)
+    assert all(getattr(kept, name) for name in hear.Perception.__dataclass_fields__)
+
+
+def test_an_engine_is_given_its_stem(store, thorough):
+    """The first sample is 0.5 in the mix, a half of it in either stem of this separator."""
+    separate = on("separate", "mix")
+    a = clip("a", store, 1, first=0.5)
+    hear.listen([a], separate, separate, store)
+    for stem in ("mix", "speech"):
+        hear.listen([a], on("tag", stem), separate, store)
+    assert Thorough.inputs == [0.5, 0.5, 0.25]
+    mix, speech, background = (hear.stem(a, name, separate, store).samples for name in ("mix", "speech", "background"))
+    assert np.array_equal(mix, speech + background)
+    assert speech[0, 0] == 0.25
+
+
+def test_every_hearing_has_a_place_of_its_own(store, thorough, monkeypatch):
+    """Stage, stem, engine, revision and clip tell them apart; a name, or who else is heard, does not."""
+    monkeypatch.setitem(base.ENGINES, "averse", f"{__name__}:Averse")
+    a, b = clip("a", store, 1), clip("b", store, 2)
+    separate = on("separate", "mix")
+    nodes = [separate, on("tag", "mix"), on("tag", "speech"), on("tag", "background"), on("diarize", "speech")]
+    nodes += [on("tag", "mix", "averse"), on("tag", "mix", params='{"level":2}')]
+    keys = [hear.heard_key(c, node, separate) for c in (a, b) for node in nodes]
+    assert len(set(keys)) == 2 * len(nodes)
+    assert hear.heard_key(replace(a, id="other", license="x"), nodes[2], separate) == keys[2]
+    moved = on("separate", "mix", params='{"level":2}')
+    after = [hear.heard_key(a, node, moved) for node in nodes]
+    assert [now == before for now, before in zip(after, keys, strict=False)] == [
+        node.stem == "mix" for node in nodes
+    ]  # another separator: what was heard on its stems is heard again, and nothing else
+
+
+def test_clips_are_heard_together_where_they_have_a_context_and_else_alone(store, averse):
+    first, second = pieces(store, 2), [replace(c, id=f"x{c.id}", groups=("x",)) for c in pieces(store, 2)]
+    alone = clip("alone", store, 7)
+    order = [alone, first[1], second[0], first[0], second[1], replace(alone, id="twin")]
+    whole = hear.together(order, averse)
+    assert [[c.id for c in group] for group in whole] == [["alone"], ["r@1", "xr@0", "r@0", "xr@1"], ["twin"]]
+    assert [[c.id for c in group] for group in hear.together(order, replace(averse, context_s=0))] == [
+        [c.id] for c in order
+    ]
+
+
+def test_no_clip_is_lost_between_the_parts_of_a_batch(store, thorough, monkeypatch):
+    monkeypatch.setattr(hear, "PART_MS", 2000)
+    separate = on("separate", "mix")
+    clips = [clip(f"c{i}", store, i) for i in range(7)]
+    spent, lost = hear.listen(clips, separate, separate, store)
+    assert (spent.clips, spent.audio_s, lost) == (7, 7.0, [])
+    assert hear.missing(clips, separate, separate, store) == []
+    assert len(Thorough.inputs) == 7
+    for c in clips:
+        assert np.array_equal(
+            hear.stem(c, "speech", separate, store).samples,
+            quantize(hear.stem(c, "mix", separate, store).samples / 2),
+        )
+
+
+def test_nothing_to_hear_loads_no_engine(store):
+    """Clips that the separator failed on are not listened to further."""
+    separate = on("separate", "mix", "no such engine")
+    with pytest.raises(PaqaError, match="no such engine"):
+        hear.listen([clip("a", store, 1)], separate, separate, store)
+    assert hear.listen([], separate, separate, store) == (hear.Spent(), [])
+
+
+def test_the_hearings_of_a_recipe():
+    """Words on both stems or on one; what only wrong first responses rest on, where they are wanted."""
+    recipe = for_folder(Path("."))
+
+    def names(recipe):
+        return [node.name for node in hear.hearings(recipe)], [node.name for node in hear.spare(recipe)]
+
+    base = ["separate", "diarize speech", "tag background", "transcribe mix"]
+    raw = ["diarize mix", "tag mix"]
+    assert names(recipe) == ([*base, "transcribe speech", *raw], raw)
+    alike = replace(recipe, hear=replace(recipe.hear, transcribe=HearConfig(align="mix")))
+    assert names(alike) == ([*base, *raw], raw)
+    for change in ({"mishear": False}, {"reflect": 0.0}):
+        plain = replace(recipe, questions=replace(recipe.questions, **change))
+        assert names(plain) == ([*base, "transcribe speech"], [])
+    on_mix = replace(recipe, hear=replace(recipe.hear, tag=HearConfig(stem="mix")))
+    assert names(on_mix) == (
+        ["separate", "diarize speech", "tag mix", "transcribe mix", "transcribe speech", raw[0]],
+        raw[:1],
+    )
+
+
+def test_a_mistake_that_could_not_be_heard_loses_no_clip():
+    (row,) = hear.not_misheard([Quarantined("a", "tag", "engine_failed", "yamnet failed on a.wav", "0" * 64)])
+    assert (row.id, row.stage, row.reason) == ("a", "tag", hear.NOT_MISHEARD)
+    assert row.detail.startswith("yamnet failed on a.wav; ")
+    assert "is asked about all the same" in row.detail

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from paqa import __version__, hear
 from paqa import compose as composing
-from paqa import hear
 from paqa.audio import digest, flac, quantize
 from paqa.compose import compose, compose_clip, sketch, whole
 from paqa.hear import Perception
 from paqa.questions import TEMPLATES, Elsewhere
-from paqa.recipe import QuestionsConfig, Recipe, for_folder
+from paqa.recipe import GatesConfig, QuestionsConfig, Recipe, for_folder
 from paqa.store import Store
 from paqa.types import Audio, Clip, Event, GivenQuestion, Origin, Scene, Turn, Word
 
@@ -144,3 +144,94 @@ def test_light_items_become_whole_again(recipe: Recipe, store: Store) -> None:
     marked = [replace(item, audio_dependence=0.5, key="1" * 64) for item in short.items]
     again = list(whole(marked, short.made, store))
     assert again == [replace(item, audio_dependence=0.5, key="1" * 64) for item in full.items]
+
+
+def test_all_that_decides_the_rows_of_a_clip_moves_them(
+    recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composing, "compose_clip", lambda *_: ([], []))
+    clip = heard(recipe, store)
+    others = [
+        (replace(clip, license="CC-BY-4.0"), recipe, Elsewhere()),
+        (replace(clip, sha256="1" * 64), recipe, Elsewhere()),
+        (clip, recipe, Elsewhere(foreign=("Bonjour.",))),
+        (clip, recipe, Elsewhere(digest="of another build")),
+        (clip, replace(recipe, seed=1), Elsewhere()),
+        (clip, replace(recipe, gates=GatesConfig(min_margin=0.5)), Elsewhere()),
+        (clip, replace(recipe, questions=QuestionsConfig(per_clip=3)), Elsewhere()),
+    ]
+
+    def place(clip: Clip, recipe: Recipe, elsewhere: Elsewhere) -> str:
+        return compose([clip], recipe, store, {clip.id: elsewhere}).made[clip.id]
+
+    usual = place(clip, recipe, Elsewhere())
+    places = {usual, *(place(*other) for other in others)}
+    assert len(places) == 1 + len(others)
+    assert compose([clip], recipe, store).made == {"c": usual}  # elsewhere is for other clips only
+    assert compose([clip], recipe, store, {"d": Elsewhere(digest="of another build")}).made == {"c": usual}
+    separation, *nodes = hear.hearings(recipe)
+    (spare, *_) = hear.spare(recipe)
+    assert spare in nodes
+    store.remove(hear.heard_key(clip, spare, separation), ".json")
+    assert place(clip, recipe, Elsewhere()) not in places  # what nobody has misheard is no first response
+
+
+def test_rows_of_several_clips_stay_their_own(recipe: Recipe, store: Store) -> None:
+    clips = [heard(recipe, store, id=name, license=name.upper()) for name in ("b", "a", "c")]
+    full, short = compose(clips, recipe, store), sketch(clips, recipe, store, {})
+    assert list(full.made) == list(short.made) == ["b", "a", "c"]
+    assert list(dict.fromkeys(item.clip_id for item in full.items)) == ["b", "a", "c"]
+    assert all(item.license == item.clip_id.upper() for item in full.items)
+    assert list(whole(short.items, short.made, store)) == list(full.items)
+    for few in (short.items[:1], [item for item in short.items if item.clip_id != "a"][1:]):
+        assert list(whole(few, short.made, store)) == [i for i in full.items if i.id in {f.id for f in few}]
+    assert full.spent.clips == 3
+    assert full.spent.audio_s == 12.0
+
+
+def test_what_a_gate_keeps_out_is_told_and_told_again(recipe: Recipe, store: Store) -> None:
+    strict = replace(recipe, gates=GatesConfig(min_score=1.1))
+    clip = heard(recipe, store)
+    every = compose([clip], recipe, store)
+    first, again = (compose([clip], strict, store) for _ in range(2))
+    assert first.quarantined
+    assert (again.items, again.quarantined) == (first.items, first.quarantined)
+    assert {(q.stage, q.reason, q.fingerprint) for q in first.quarantined} == {("gates", "low_score", clip.sha256)}
+    rows, lost = {i.id for i in first.items}, {q.id for q in first.quarantined}
+    assert not rows & lost
+    assert rows | lost == {i.id for i in every.items}
+
+
+def test_rows_say_what_they_hold(recipe: Recipe, store: Store) -> None:
+    """What a row says of itself is what is in it; its key is of the clip's samples and of what it says."""
+    clip, recipe = heard(recipe, store, voice="anna"), replace(recipe, seed=5)
+    rows, _ = compose_clip(clip, recipe, store)
+    assert any(row.subsets for row in rows)
+    for row in rows:
+        assert row.answer == (row.choices[row.answer_index] if row.choices else row.answer)
+        assert row.reflected == (row.reflection is not None) == ("<REFLECT>" in row.rationale)
+        assert (row.clip_id, row.split, row.groups, row.source, row.license) == ("c", "train", ("g",), "MELD", "GPL-3.0")
+        assert (row.seed, row.paqa_version, row.audio_dependence) == (5, __version__, None)
+        assert row.scene.turns
+        assert {by.stage for by in row.heard_by} == {"separate", "diarize", "tag", "transcribe"}
+    assert len({row.key for row in rows}) == len(rows)
+    assert any(row.reflected for row in rows)
+    other, _ = compose_clip(replace(clip, license="MIT"), recipe, store)
+    assert {row.key for row in other}.isdisjoint(row.key for row in rows)
+
+
+def test_a_clip_that_is_none_is_kept_out_whole(recipe: Recipe, store: Store) -> None:
+    clip = heard(recipe, store, offset_ms=-1)
+    rows, (lost,) = compose_clip(clip, recipe, store)
+    assert (rows, lost.id, lost.stage, lost.reason) == ([], "c", "compose", "schema")
+    assert "offset_ms: found -1" in lost.detail
+
+
+def test_of_questions_that_are_the_same_one_is_kept(recipe: Recipe, store: Store) -> None:
+    none = replace(recipe, questions=QuestionsConfig(skip=tuple(TEMPLATES)))
+    same = (GIVEN[0], replace(GIVEN[0], id="again"))
+    rows, lost = compose_clip(replace(heard(recipe, store), questions=same), none, store)
+    assert len(rows) == 1
+    assert [(q.stage, q.reason) for q in lost] == [("gates", "duplicate_question")]
+    one = compose([replace(heard(recipe, store), questions=same[:1])], none, store)  # a clip with a single row
+    assert one.items == tuple(rows)

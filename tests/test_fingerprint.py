@@ -140,3 +140,64 @@ def test_silence_tones_and_noise() -> None:
 def test_shortest_clips() -> None:
     tiny = Audio(np.ones((1, 10), np.float32), 16000)
     assert fingerprint.fingerprint(tiny).dtype == np.uint32
+
+
+def drawn(frames: int, seed: int) -> np.ndarray:
+    """A print of so many frames that are like no others."""
+    return np.random.default_rng(seed).integers(1, 2**32, frames, dtype=np.uint32)
+
+
+def flipped(words: np.ndarray, bits: int, every: int = 4) -> np.ndarray:
+    """The print with its lowest bits turned, but for every so manieth frame."""
+    keep = np.arange(len(words)) % every == 0
+    return np.where(keep, words, words ^ np.uint32(2**bits - 1))
+
+
+def test_what_two_clips_share_is_told_to_the_frame() -> None:
+    part = drawn(100, 0)
+    longer = np.concatenate([drawn(40, 1), part, drawn(60, 2)])
+    expected = fingerprint.Match(0, 1, 100 * fingerprint.HOP_MS, 1.0, 0.5)
+    for prints in ([longer, part], [part, longer]):  # whichever begins first
+        (match,) = fingerprint.matches(prints)
+        assert abs(match.shared_ms - expected.shared_ms) <= 8 * fingerprint.HOP_MS  # runs may reach over the edges
+        assert match.within == pytest.approx(1, abs=0.08)
+        assert match.cover == pytest.approx(0.5, abs=0.04)
+    (match,) = fingerprint.matches([part, part])
+    assert match == fingerprint.Match(0, 1, 100 * fingerprint.HOP_MS, 1.0, 1.0)
+
+
+def test_silence_in_a_print_says_nothing() -> None:
+    """Frames that are 0 in either clip are left out, and do not count as sound of the clip."""
+    part, gap = drawn(60, 0), np.zeros(300, np.uint32)
+    (match,) = fingerprint.matches([np.concatenate([part, gap]), np.concatenate([gap, part, gap])])
+    assert match == fingerprint.Match(0, 1, 60 * fingerprint.HOP_MS, 1.0, 1.0)
+    assert fingerprint.matches([np.concatenate([part[:23], gap]), np.concatenate([gap, part[:23]])]) == []
+
+
+@pytest.mark.parametrize(("frames", "around", "shared"), [(23, 0, False), (30, 0, True), (70, 200, False)])
+def test_how_much_must_be_the_same(frames: int, around: int, shared: bool) -> None:
+    """A run of 0.8 s at least, and most of the shorter clip or 3 s."""
+    part = drawn(frames, 0)
+    prints = [np.concatenate([drawn(around, 2 * i + 1), part, drawn(around, 2 * i + 2)]) for i in range(2)]
+    assert bool(fingerprint.matches(prints)) == shared
+
+
+def test_three_seconds_are_enough_whatever_surrounds_them() -> None:
+    part = drawn(100, 0)
+    prints = [np.concatenate([drawn(2000, 2 * i + 1), part, drawn(2000, 2 * i + 2)]) for i in range(2)]
+    (match,) = fingerprint.matches(prints)
+    assert match.within < 0.05
+
+
+@pytest.mark.parametrize(("bits", "same"), [(6, True), (11, False)])
+def test_how_many_bits_may_differ(bits: int, same: bool) -> None:
+    """Three of four frames have 6 of 32 bits turned: 0.86 are the same; 11 of 32: 0.74."""
+    whole = drawn(200, 0)
+    assert bool(fingerprint.matches([whole, flipped(whole, bits)])) == same
+
+
+def test_bits_count_from_the_first_to_the_last() -> None:
+    """The bits of a frame are those of 32 bands, whichever way round the processor keeps them."""
+    whole = drawn(200, 0)
+    high = np.where(np.arange(200) % 4 == 0, whole, whole ^ np.uint32(0x7FE00000))
+    assert fingerprint.matches([whole, high]) == []

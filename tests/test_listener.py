@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 
+import numpy as np
 import pytest
+from closeness import steps
 
 from paqa import listener, shortcuts
 from paqa.errors import PaqaError
@@ -43,7 +45,8 @@ def test_what_everybody_knows_is_no_question_about_the_audio(packaged: str) -> N
     assert all(sum(p) == pytest.approx(1) for p in told.values())
     assert [max(range(4), key=p.__getitem__) for p in told.values()] == [at for *_, at in FACTS]
     few = listener.listen(rows()[1:2], packaged)  # a row's score does not hang on its batch
-    assert few["r0-1"] == pytest.approx(told["r0-1"], abs=1e-4)
+    both = (np.array(x["r0-1"], np.float32) for x in (few, told))
+    assert steps(*both) < 100  # seen: ?
     found = shortcuts.measure(rows(), 3.0, told=told)
     assert found.report.guessers["listener"].accuracy == 1.0
     assert all(dependence < 0.8 for dependence in found.dependence.values())

@@ -415,3 +415,94 @@ def test_translations_survive_where_all_utterances_agree_on_the_language() -> No
 def test_a_label_that_only_part_of_an_utterance_has_is_dropped() -> None:
     scene = rendered(labelled("a", "v1", "en", ("Ja.", "joy", "Yes."), ("Gut.", None, None)))
     assert [(t.emotion, t.translation) for t in scene.turns] == [(None, None)]
+
+
+def test_pauses_silences_and_gains_keep_to_their_limits() -> None:
+    speech, sounds = corpus()
+    clips = {c.id: c for c in [*speech, *sounds]}
+    config = replace(CONFIG, scenes=120, overlap=0.0, pause_ms=(150, 900), snr_db=(-3, 17))
+    planned = plan(config, speech, sounds)
+    leads, pauses, tails = [], [], []
+    for m in planned:
+        turns = [(p.start_ms, p.start_ms + -(-clips[p.clip_id].duration_ms // 10) * 10) for p in m.placements
+                 if p.kind == "speech"]  # fmt: skip
+        leads.append(turns[0][0])
+        pauses += [b[0] - a[1] for a, b in pairwise(turns)]
+        last = max(p.start_ms + -(-clips[p.clip_id].duration_ms // 10) * 10 for p in m.placements)
+        tails += [m.length_ms - turns[-1][1]] if last == turns[-1][1] else []
+    for found, low, high in ((leads, 200, 1000), (pauses, 150, 900), (tails, 200, 600)):
+        assert low <= min(found) < low + 60
+        assert high - 60 < max(found) <= high
+    gains = [20 * np.log10(p.gain) for m in planned for p in m.placements]
+    assert -3.01 <= min(gains) < -2.8
+    assert 2.8 < max(gains) <= 3.01
+    ratios = [m.snr_db for m in planned if m.snr_db is not None]
+    assert -3 <= min(ratios) < -2
+    assert 16 < max(ratios) <= 17
+
+
+def test_other_seeds_and_names_make_other_scenes() -> None:
+    speech, sounds = corpus()
+    plans = [plan(CONFIG, speech, sounds), plan(CONFIG, speech, sounds, seed=1)]
+    plans.append(plan(replace(CONFIG, name="n"), speech, sounds))
+    drawn = [[tuple((p.clip_id, p.start_ms) for p in m.placements) for m in planned] for planned in plans]
+    assert all(set(a).isdisjoint(b) for a, b in combinations(drawn, 2))
+    assert [m.id for m in plans[2]][:2] == ["n-00000", "n-00001"]
+
+
+def test_a_scene_names_all_its_material_once() -> None:
+    speech, sounds = corpus()
+    sounds = [replace(s, license="CC-BY", source="noises") for s in sounds]
+    clips = {c.id: c for c in [*speech, *sounds]}
+    for m in plan(CONFIG, speech, sounds):
+        used = [clips[p.clip_id] for p in m.placements]
+        assert m.license.split("; ") == sorted({c.license for c in used})
+        assert m.source.split("; ") == sorted({c.source for c in used})
+
+
+def test_what_is_too_short_is_no_material() -> None:
+    speech, _ = corpus()
+    assert plan(replace(CONFIG, scenes=1, speech=None), [], [sound("s", 100, "l", "train")])
+    with pytest.raises(PaqaError, match="has no material"):
+        plan(replace(CONFIG, scenes=1, speech=None), [], [sound("s", 99, "l", "train")])
+    assert plan(replace(CONFIG, scenes=1, sounds=(0, 0)), speech, [])  # a dialogue needs no background
+
+
+def test_all_material_comes_to_one_level_before_its_gain() -> None:
+    """Over its own active spans, -23 dBFS; unless that is too loud for the peak."""
+    for loudness in (0.001, 0.02, 0.3):
+        item = sound("s", 3000, "l", "train")
+        mask = np.zeros(3 * RATE, np.float32)
+        mask[100 * 16 : 2900 * 16] = loudness
+        noisy = Audio((np.random.default_rng(1).uniform(-1, 1, (1, 3 * RATE)) * mask).astype(np.float32), RATE)
+        (mixture,) = plan(MixConfig("m", 1, background="noises", sounds=(1, 1), repeat=0), [], [item])
+        mixed, _, scene = mix.render(mixture, lambda _, noisy=noisy: noisy, {"s": item})
+        (event,) = scene.events
+        level = 20 * np.log10(rms(over(mixed, [spans.interval(event)])) / mixture.placements[0].gain)
+        assert level == pytest.approx(-23, abs=0.05)
+
+
+def test_an_utterance_begins_where_it_is_near_its_loudest() -> None:
+    """At most 40 dB below its loudest 10 ms; breath and room before and after it are not speech."""
+    said = utterance("u", 2000, "v", "train")
+    levels = np.repeat(
+        [0.5 * 10 ** (db / 20) for db in (-45, -38, 0, -60, -20, -38, -43)], [300, 200, 400, 300, 400, 200, 200]
+    )
+    wave = np.repeat(levels, 16) * np.tile([1.0, -1.0], RATE)
+    config = replace(CONFIG, scenes=1, background=None, speakers=(1, 1), turns=(1, 1))
+    (mixture,) = plan(config, [said], [])
+    audio = Audio(wave[None].astype(np.float32), RATE)
+    scene = mix.render(mixture, lambda _: audio, {"u": said})[2]
+    at = mixture.placements[0].start_ms
+    assert [(t.start_ms - at, t.end_ms - at) for t in scene.turns] == [(300, 1800)]
+
+
+def test_an_utterance_lies_within_its_own_turns() -> None:
+    turn = Turn(504, 1296, 1, "words")
+    said = clip("u", 2000, "v", "train", Scene("u", 2000, turns=(turn,), language="en"))
+    config = replace(CONFIG, scenes=1, background=None, speakers=(1, 1), turns=(1, 1))
+    (mixture,) = plan(config, [said], [])
+    audio = Audio(np.tile([0.1, -0.1], RATE)[None].astype(np.float32), RATE)
+    scene = mix.render(mixture, lambda _: audio, {"u": said})[2]
+    at = mixture.placements[0].start_ms
+    assert [(t.start_ms - at, t.end_ms - at) for t in scene.turns] == [(500, 1300)]

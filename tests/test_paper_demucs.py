@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from closeness import steps
 from contract import Contract, Subject, noise, part, plain
 from localmodels import make_demucs
 
@@ -24,7 +25,7 @@ from paqa.types import Audio
 torch = pytest.importorskip("torch")
 pytest.importorskip("demucs")
 
-CLOSE = 1e-5  # measured: 0 in one pass, 6e-8 for bags
+CLOSE = 100  # steps; seen: ?
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def tiny(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def subject(tiny):
-    return Subject("demucs", {"model": str(tiny)}, tolerance=2e-6)
+    return Subject("demucs", {"model": str(tiny)}, tolerance=100)
 
 
 class TestContract(Contract):
@@ -83,13 +84,13 @@ def test_equals_the_library(tiny, params):
         clip = stereo(seconds)
         expected = library(model, clip, **params)
         assert np.abs(expected).max() > 1e-3
-        assert np.abs(speech(opened(tiny, **params), clip) - expected).max() < CLOSE
+        assert steps(speech(opened(tiny, **params), clip), expected) < CLOSE
 
 
 def test_windows_of_many_clips_share_calls(tiny):
     clips = [stereo(5.3), part(7, 11), stereo(0.5), part(21, 24, 8_000)]
     for one, many in zip(opened(tiny)(clips), opened(tiny, batch_size=3)(clips), strict=True):
-        assert np.abs(one.stems["speech"].samples - many.stems["speech"].samples).max() < CLOSE
+        assert steps(one.stems["speech"].samples, many.stems["speech"].samples) < CLOSE
 
 
 def test_other_rates_and_channels_are_brought_to_the_models_and_back(tiny):
@@ -97,7 +98,7 @@ def test_other_rates_and_channels_are_brought_to_the_models_and_back(tiny):
     high = resample(voice.samples, 16_000, 44_100)
     both = speech(engine, Audio(np.vstack([high, high]), 44_100))
     back = resample(both.mean(axis=0, keepdims=True), 44_100, 16_000)[:, : voice.samples.shape[1]]
-    assert np.abs(speech(engine, voice) - back).max() < CLOSE
+    assert steps(speech(engine, voice), back) < CLOSE
     three = Audio(np.vstack([stereo(1).samples, stereo(1).samples[:1]]), 44_100)
     pairs = [speech(engine, Audio(three.samples[a:b], 44_100)) for a, b in ((0, 2), (2, 3))]
     assert np.array_equal(speech(engine, three), np.vstack(pairs))
@@ -119,7 +120,7 @@ def test_shifts_are_drawn_from_the_clip_itself(tiny, monkeypatch):
     offsets = iter([22_050 - cut for cut in cuts])
     monkeypatch.setattr("demucs.apply.random.randint", lambda low, high: next(offsets))
     expected = library(engine._bag[0].model, clip, shifts=2)
-    assert np.abs(speech(engine, clip) - expected).max() < CLOSE
+    assert steps(speech(engine, clip), expected) < CLOSE
 
 
 def test_a_bag_weighs_its_models_as_the_library_does(tmp_path):
@@ -145,7 +146,7 @@ def test_a_bag_weighs_its_models_as_the_library_does(tmp_path):
         ("Demucs", 0.5, 4),
     ]
     expected = library(BagOfModels([m.eval() for m in models.values()], weights, 4), clip)
-    assert np.abs(speech(engine, clip) - expected).max() < CLOSE
+    assert steps(speech(engine, clip), expected) < CLOSE
     for samples in (1, 100, 4_000):
         assert np.isfinite(speech(engine, noise(samples))).all()
 
@@ -190,7 +191,7 @@ def test_a_local_repository_of_th_files_is_opened_without_running_code(tiny, tmp
     folder.mkdir()
     torch.save(th_package(tiny), folder / "955717e8.th")
     (folder / "htdemucs.yaml").write_text("models: ['955717e8']")
-    assert np.abs(speech(opened(folder), clip) - speech(opened(tiny), clip)).max() < CLOSE
+    assert steps(speech(opened(folder), clip), speech(opened(tiny), clip)) < CLOSE
     shutil.move(folder / "955717e8.th", folder / "955717e8-00000000.th")
     with pytest.raises(PaqaError, match="expected 00000000"):
         opened(folder)
@@ -240,4 +241,4 @@ def test_the_architecture_at_its_real_size_by_its_name(tmp_path, monkeypatch):
     (member,) = engine._bag
     assert sum(p.numel() for p in member.model.parameters()) == 41_984_456
     clip = stereo(1)
-    assert np.abs(speech(engine, clip) - library(member.model, clip)).max() < CLOSE
+    assert steps(speech(engine, clip), library(member.model, clip)) < CLOSE

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from closeness import steps
 from contract import Contract, Subject, call, check, noise, output, part, plain
 from localmodels import make_panns
 
@@ -23,7 +24,7 @@ from paqa.types import Audio
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchlibrosa")
 
-CLOSE = 2e-5  # of probabilities; folding batch norms and other window lengths round otherwise
+CLOSE = 100  # steps of probabilities; folding batch norms and other window lengths round otherwise; seen: ?
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_a_long_clip_in_windows_equals_the_library_on_the_whole(subject, checkpo
     (found,) = subject.engine.probabilities([signal])
     expected = library("Cnn14_DecisionLevelMax", checkpoint, signal, "framewise_output")
     assert found.shape == (len(signal) // HOP, 527)
-    assert np.abs(found - expected[: len(found) * 32 : 32]).max() < CLOSE
+    assert steps(found, expected[: len(found) * 32 : 32], size=1.0) < CLOSE
     assert expected.std(axis=0).mean() > 0.01
 
 
@@ -72,8 +73,9 @@ def test_clip_level_tags_may_come_from_cnn14(models, checkpoint):
     check(heard, clip)
     signal = np.pad(clip.samples[0], (0, -len(clip.samples[0]) % HOP))
     expected = library("Cnn14", path, signal, "clipwise_output")
-    scores = np.array([{t.mid: t.score for t in heard.tags}.get(mid, 0.0) for mid in class_mids()])
-    assert np.abs(scores - np.where(expected > 0.01, expected, 0)).max() < CLOSE
+    heard_scores = {t.mid: t.score for t in heard.tags}
+    scores = np.array([heard_scores.get(mid, 0.0) for mid in class_mids()], np.float32)
+    assert steps(scores, np.where(expected > 0.01, expected, 0), size=1.0) < CLOSE
     assert engine.revision.startswith(Panns.identify(PannsParams(model=checkpoint)) + "+1/panns-inference")
     assert plain(engine([call(), clip])[1]) == plain(heard)
 

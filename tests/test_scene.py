@@ -209,3 +209,114 @@ def test_a_drowned_voice_is_heard_to_overlap():
         answers.append({q.answer[:3] for q in asked if q.template == "two_at_once"})
     assert answers[0] == {"Yes"}
     assert answers[1] <= {"No,"}  # the turn without words is none, so nobody is heard at once
+
+
+def test_times_are_brought_onto_the_grid_and_into_the_clip():
+    found = {at: snap(Turn(*at, 1), 1004) for at in ((14, 26), (16, 17), (-5, 400), (990, 1004), (2000, 3000), (0, 0))}
+    assert {at: (t.start_ms, t.end_ms) for at, t in found.items()} == {
+        (14, 26): (10, 30),
+        (16, 17): (20, 30),  # at least one step long
+        (-5, 400): (0, 400),
+        (990, 1004): (990, 1000),  # the last whole step
+        (2000, 3000): (990, 1000),
+        (0, 0): (0, 10),
+    }
+
+
+def test_a_word_near_a_turn_belongs_to_it_and_one_far_away_to_nobody():
+    turns = [Turn(1000, 2000, 1), Turn(4000, 5000, 2)]
+    near = [(100, 300), (100, 290), (2700, 2800), (2710, 2800), (2900, 3310), (5700, 5900), (5710, 5900)]
+    said = attribute([word(*at, "a") for at in near], turns)
+    assert [w.speaker for w in said] == [1, None, 1, None, 2, 2, None]
+
+
+def test_of_two_turns_as_near_the_speaker_before_goes_on():
+    turns = [Turn(0, 1000, 1), Turn(2000, 3000, 2)]
+    assert [w.speaker for w in attribute([word(1400, 1600, "a")], turns)] == [1]
+    assert [w.speaker for w in attribute([word(2000, 2100, "a"), word(1400, 1600, "b")], turns)] == [2, 2]
+    assert [w.speaker for w in attribute([word(1500, 1600, "a")], turns)] == [2]
+
+
+def test_a_word_between_two_turns_of_its_speaker_goes_to_the_nearer():
+    turns = [Turn(0, 1000, 1), Turn(2000, 3000, 1)]
+    words = [word(1100, 1200, "a", 1), word(1700, 1800, "b", 1), word(900, 1100, "c", 1), word(5000, 5100, "d", 2)]
+    assert [[w.text for w in own] for own in by_turn(turns, words)] == [["a", "c"], ["b"]]
+
+
+def sentence(*starts):
+    """Words of 100 ms, each third one with a full stop."""
+    return [word(at, at + 100, "a." if i % 3 == 2 else "a") for i, at in enumerate(starts)]
+
+
+def test_a_short_pause_between_sentences_belongs_to_the_first():
+    for second, end in ((690, 690), (700, 300), (710, 300)):
+        found = lines(Turn(0, 2000, 1), sentence(0, 100, 200, second, second + 100, second + 200))
+        assert [(t.start_ms, t.end_ms) for t in found] == [(0, end), (second, 2000)]
+
+
+def test_short_sentences_stay_with_their_neighbours():
+    words = [word(i * 100, i * 100 + 100, text) for i, text in enumerate(["No.", "It", "is", "so.", "Is", "it?"])]
+    assert [t.text for t in lines(Turn(0, 700, 1), words)] == ["No. It is so. Is it?"]
+    words += [word(600, 700, "Yes.")]
+    assert [t.text for t in lines(Turn(0, 800, 1), words)] == ["No. It is so.", "Is it? Yes."]
+
+
+def test_a_turn_begins_with_its_first_sentence_and_ends_with_its_last():
+    """Words may reach over a turn's edges; its lines do not."""
+    found = lines(Turn(50, 2200, 1), sentence(0, 100, 200, 1000, 1100, 2150))
+    assert [(t.start_ms, t.end_ms) for t in found] == [(50, 300), (1000, 2200)]
+
+
+def test_long_transcripts_are_aligned_word_by_word():
+    """More than 200 words, all of them frequent, as in any talk."""
+    texts = [("yes", "no", "so")[i * i % 3] for i in range(400)]
+    first = [word(i * 100, i * 100 + 90, text) for i, text in enumerate(texts)]
+    second = [word(i * 100 + 10, i * 100 + 80, text) for i, text in enumerate(texts)]
+    words, differ = align(first, [*second[:200], *second[201:]])
+    assert len(differ) == 1
+    assert sum(w.start_ms % 100 == 10 for w in words) == 399
+
+
+def test_aligned_words_never_go_back():
+    first = [word(0, 100, "a"), word(100, 200, "b"), word(200, 300, "c")]
+    words, _ = align(first, [word(500, 600, "a"), word(900, 950, "c")])
+    assert [(w.text, w.start_ms, w.end_ms) for w in words] == [("a", 500, 600), ("b", 500, 500), ("c", 900, 950)]
+
+
+def test_hearings_that_differ_say_when_and_how():
+    first = [word(0, 100, "a"), word(200, 300, "b"), word(350, 400, "c")]
+    second = [word(0, 100, "a"), word(150, 290, "x"), word(310, 420, "y")]
+    scene = compose("c", 1000, [Turn(0, 500, 1)], first, second, [], "en")
+    assert scene.disagreements == (Disagreement("transcribe", 150, 420, "b c", "x y"),)
+
+
+def test_everything_in_a_scene_is_in_order():
+    events = [
+        Event(100, 900, "Dog", "/m/0bt9lr"),
+        Event(100, 900, "Cat", "/m/01yrx"),
+        Event(100, 300, "Dog", "/m/0bt9lr"),
+    ]
+    words = [word(8000, 8100, "far"), word(9000, 9100, "away")]
+    scene = compose("c", 10_000, [Turn(500, 900, 1), Turn(0, 400, 2)], words, None, events, None)
+    assert [(e.end_ms, e.label) for e in scene.events] == [(300, "Dog"), (900, "Cat"), (900, "Dog")]
+    assert [(d.start_ms, d.second) for d in scene.disagreements] == [
+        (0, "no words"),
+        (500, "no words"),
+        (8000, "far"),
+        (9000, "away"),
+    ]
+
+
+def test_a_voice_is_drowned_where_others_talk_over_more_than_half_of_it():
+    words = [word(i * 200, i * 200 + 150, "so") for i in range(10)]
+    words += [word(5100 + i * 200, 5250 + i * 200, "yes") for i in range(4)]
+    for end, kept in ((2200, True), (2500, False)):  # the other voice ends at 2000
+        turns = [Turn(0, 2000, 1), Turn(1500, end, 2), Turn(5000, 6000, 2)]
+        scene = compose("c", 7000, turns, words, None, [], "en", exclusive=[turns[0], turns[2]])
+        assert (1500 in [t.start_ms for t in scene.turns]) == kept
+
+
+def test_no_line_is_empty_of_time():
+    """Words that lie behind the turn's end: its sentences stay one line."""
+    found = lines(Turn(0, 1000, 1), sentence(0, 100, 200, 1000, 1100, 1200))
+    assert [(t.start_ms, t.end_ms, t.text) for t in found] == [(0, 1000, "a a a. a a a.")]

@@ -197,3 +197,77 @@ def test_a_row_of_another_shape_is_named(made):
     row["answer_index"] = "one"
     with pytest.raises(PaqaError, match=r"clip-000:t:0.*answer_index"):
         shard.item(row)
+
+
+def test_rows_are_in_order_of_id_whatever_came_first(tmp_path, made):
+    clips, items, store = made
+    write(tmp_path / "a", made)
+    write(tmp_path / "b", (clips[::-1], items[::-1], store))
+    for folder in ("a", "b"):
+        for path in shard.files(tmp_path / folder):
+            ids = [row["id"] for row in pq.read_table(path, columns=["id"]).to_pylist()]
+            assert ids == sorted(ids)
+    names = [[p.name for p in shard.files(tmp_path / folder)] for folder in ("a", "b")]
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize(("max_mb", "seconds"), [(400, 2), (2, 20)])
+def test_no_row_is_lost_or_doubled_wherever_files_and_row_groups_are_cut(tmp_path, made, max_mb, seconds):
+    """Into row groups of one file, and into files: as a plan counts, 20 s are 640 kB."""
+    clips, items, store = made
+    clips = [replace(c, duration_ms=1000 * seconds) for c in clips]
+    plans = write(tmp_path, (clips, items, store), ShardConfig(max_mb=max_mb, row_group_mb=1))
+    assert sorted(i.id for p in plans for i in p.items) == sorted(i.id for i in items)
+    assert sorted(row["id"] for row in shard.rows(tmp_path)) == sorted(i.id for i in items)
+    files = shard.files(tmp_path)
+    assert sum(pq.ParquetFile(p).num_row_groups for p in files) > 3
+    assert len({p.name for p in plans}) == len(plans) == len(files)
+    assert (len(files) > 4) == (max_mb == 2)
+
+
+def test_the_name_of_a_file_says_all_that_is_in_its_bytes(made):
+    clips, items, _ = made
+    name = {p.split: p.name for p in shard.plan(items, clips, DEFAULT)}["train"]
+    train = next(n for n, i in enumerate(items) if i.split == "train")
+    for change in ({"key": "1" * 64}, {"paqa_version": "9.9"}, {"seed": 5}):
+        other = [*items[:train], replace(items[train], **change), *items[train + 1 :]]
+        plans = {p.split: p.name for p in shard.plan(other, clips, DEFAULT)}
+        assert plans["train"] != name
+    assert {p.split: p.name for p in shard.plan(items, clips, ShardConfig(row_group_mb=3))}["train"] != name
+
+
+def test_a_sound_that_is_lost_leaves_no_shard(tmp_path, made):
+    clips, items, store = made
+    (plan, *_) = shard.plan(items, clips, DEFAULT)
+    some = dict(list(store.items())[:-1])
+    lacking = replace(plan, clips=dict.fromkeys(plan.clips, "0" * 64))
+    with pytest.raises(KeyError):
+        shard.write(lacking, tmp_path, DEFAULT, some.__getitem__, RATE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_light_rows_are_filled_before_they_are_written(tmp_path, made):
+    clips, items, store = made
+    (plan, *_) = shard.plan([replace(i, rationale="") for i in items], clips, DEFAULT)
+    known = {i.id: i for i in items}
+    shard.write(plan, tmp_path / "data", DEFAULT, store.__getitem__, RATE, lambda rows: (known[r.id] for r in rows))
+    assert {row["rationale"] for row in shard.rows(tmp_path)} == {"<THINK>"}
+
+
+def test_sound_is_stored_as_it_is_and_all_else_compressed(tmp_path, made):
+    write(tmp_path, made)
+    group = pq.ParquetFile(shard.files(tmp_path)[0]).metadata.row_group(0)
+    columns = [group.column(i) for i in range(group.num_columns)]
+    kinds = {c.path_in_schema: c.compression for c in columns}
+    assert kinds.pop("audio.bytes") == "UNCOMPRESSED"
+    assert set(kinds.values()) == {"ZSTD"}
+    assert all(c.has_offset_index for c in columns)
+
+
+def test_the_names_of_sounds_are_safe_file_names(tmp_path):
+    audio = sound(0)
+    odd = [replace(clip("x", audio), id="s/../a b:c@0.wav")]
+    write(tmp_path, (odd, [item(odd[0], 0)], {digest(audio): flac(audio)}))
+    (row,) = shard.rows(tmp_path)
+    assert row["audio"]["path"] == "s_.._a_b_c@0.wav.flac"
+    assert list(next(shard.rows(tmp_path, ["id"]))) == ["id"]

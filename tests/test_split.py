@@ -254,3 +254,24 @@ def test_a_copy_in_disguise_is_kept_off_the_other_side() -> None:
     clips = [clip("a", TEST), clip("b", TRAIN), clip("b2", TRAIN), clip("c", TRAIN), clip("stolen", TEST)]
     prints = [fingerprint.fingerprint(one) for one in [*audio, part]]
     assert gone(clips, *fingerprint.matches(prints)) == ["b", "b2", "c"]
+
+
+def test_a_point_on_an_edge_falls_on_the_side_that_begins_there() -> None:
+    """Shares are half-open, so a share of 0 gets nothing, not even the point 0."""
+    assert by_share(0.0, SplitConfig(validation=0, test=0)) == "train"
+    assert by_share(0.0, SplitConfig(validation=0.5, test=0)) == "validation"
+    assert [by_share(p, SplitConfig(validation=0.25, test=0.5)) for p in (0, 0.5, 0.75)] == [
+        "test",
+        "validation",
+        "train",
+    ]
+
+
+def test_what_quarantine_says_is_the_same_in_every_run() -> None:
+    """Of several things in common the first by name is told, however Python's sets are ordered today."""
+    others = [group_on("train", besides=f"o{i}") for i in range(8)]
+    clips = [clip(f"t{i}", TEST, f"x{i}.wav", f"anna{i}", f"sha{i}") for i in range(8)]
+    clips += [clip(f"u{i}", g, f"x{i}.wav", f"anna{i}", f"sha{i}") for i, g in enumerate(others)]
+    details = [q.detail for q in split.leaks(clips, [], SHARES).values()]
+    assert len(details) == 8
+    assert all("has the file 'x" in detail for detail in details)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import train_tiny as tiny
+from closeness import steps
 
 torch = pytest.importorskip("torch")
 
@@ -20,6 +21,7 @@ from paqa.train.pause import UNBOUND, Bounds  # noqa: E402
 from paqa.train.rollout import rollout  # noqa: E402
 
 PAUSE = PauseConfig(tokens=2, runs=2, window=4, top=8, warmup=3, cooldown=4, quantile=0.4, abort_quantile=0.02)
+CLOSE = 1000  # steps; seen: ?
 GROUP = 4
 
 
@@ -143,7 +145,7 @@ def test_the_gradient_is_that_of_sampled_tokens_alone(lora, updates):
     for name, p in lora.named_parameters():
         assert (p.grad is not None) == (name in found), name
         if name in found:
-            torch.testing.assert_close(found[name], p.grad, atol=1e-5, rtol=1e-3)
+            assert steps(found[name], p.grad) < CLOSE, name
     assert found["pause"].abs().max() > 0
     assert set(found) == set(lora.trained())
 
@@ -164,7 +166,7 @@ def test_forced_tokens_and_dropped_groups_have_no_gradient(lora):
     _, parts = groups(lora, config=settings, reward=half)
     both, one = gradients(lora, parts, settings)[0], gradients(lora, parts[:1], settings)[0]
     for name in both:  # dropping what does not differ saves work and changes nothing
-        torch.testing.assert_close(both[name], one[name], atol=1e-6, rtol=1e-4)
+        assert steps(both[name], one[name]) < CLOSE, name
 
 
 def test_the_divergence_is_from_the_model_before(lora):
@@ -212,7 +214,7 @@ def test_weights_are_the_papers(lora):
     low = done.lowest.view(2, GROUP)
     shape = torch.Size((2, GROUP))
     found = grpo.weights(done, shape, settings, Bounds(99.0, -math.inf))
-    torch.testing.assert_close(found, low.std(1, keepdim=True).clamp(0.1, 1.0).expand(shape))
+    assert steps(found, low.std(1, keepdim=True).clamp(0.1, 1.0).expand(shape)) < CLOSE
     bound = float(low.flatten().sort().values[2])
     found = grpo.weights(done, shape, settings, Bounds(99.0, bound))
     assert torch.equal(found == 0, low <= bound)

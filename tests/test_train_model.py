@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import pytest
 import train_tiny as tiny
+from closeness import steps
 
 torch = pytest.importorskip("torch")
 
@@ -14,6 +15,8 @@ from paqa.errors import PaqaError  # noqa: E402
 from paqa.prompt import Asked  # noqa: E402
 from paqa.train import model  # noqa: E402
 from paqa.train.tree import Tree, layout, visible  # noqa: E402
+
+CLOSE = 1000  # steps; seen: ?
 
 
 def random_trees(policy, seed=0, members=3, pauses=True):
@@ -47,11 +50,11 @@ def test_sharing_prompts_and_packing_changes_no_score(kind, spare):
     policy = tiny.policy(kind, spare=spare)
     trees = random_trees(policy)
     logp, entropy = policy.score(trees)
-    torch.testing.assert_close(logp, one_by_one(policy, trees), atol=2e-5, rtol=1e-4)
+    assert steps(logp, one_by_one(policy, trees)) < CLOSE
     assert logp.shape == entropy.shape
     assert (entropy >= 0).all()
     alone = torch.cat([policy.score([t])[0] for t in trees])
-    torch.testing.assert_close(logp, alone, atol=2e-5, rtol=1e-4)
+    assert steps(logp, alone) < CLOSE
 
 
 def test_sharing_prompts_changes_no_gradient():
@@ -64,7 +67,7 @@ def test_sharing_prompts_changes_no_gradient():
     assert grads[0].keys() == grads[1].keys()
     assert "pause" in grads[0]
     for name, g in grads[0].items():
-        assert (g - grads[1][name]).norm() <= 1e-3 * grads[1][name].norm() + 1e-6, name
+        assert steps(g, grads[1][name]) < CLOSE, name
 
 
 def test_a_completion_sees_its_prompt_and_itself_only():
@@ -91,7 +94,7 @@ def test_prompt_and_sound_are_what_transformers_makes_of_them():
         with torch.no_grad():
             expected = policy.net(**batch).logits[0]
             ours = policy.net(inputs_embeds=policy.embed(batch["input_ids"], [sound])).logits[0]
-        torch.testing.assert_close(ours, expected, atol=2e-5, rtol=1e-4)
+        assert steps(ours, expected) < CLOSE
     prompt = policy.prompt(Asked("q", "who speaks?", ("a", "b")), policy.hear(noises[0]))
     rows = policy.processor.tokenizer.decode(prompt.ids[prompt.ids != policy.audio_id])
     assert "who speaks?\n(A) a\n(B) b\n" in rows
@@ -146,7 +149,7 @@ def test_lora_trains_the_language_model_the_pause_row_and_the_projector_only():
     assert all("lora_" in n or "multi_modal_projector.modules_to_save" in n or n == "pause" for n in names)
     assert any("language_model" in n for n in names)
     assert not any("audio_tower" in n for n in names)
-    torch.testing.assert_close(policy.score(trees)[0], before, atol=1e-5, rtol=1e-5)  # LoRA begins as nothing
+    assert steps(policy.score(trees)[0], before) < CLOSE  # LoRA begins as nothing
     policy.score(trees)[0].sum().backward()
     assert all(p.grad is None for n, p in policy.named_parameters() if n not in names)
 
@@ -181,7 +184,7 @@ def test_checkpointing_changes_no_gradient():
         policy.train()
         policy.score(random_trees(policy))[0].sum().backward()
         grads.append([p.grad for p in policy.trained().values()])
-    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*grads, strict=True))
+    assert all(steps(a, b) < CLOSE for a, b in zip(*grads, strict=True))
     assert any(g.abs().max() > 0 for g in grads[0])
 
 
@@ -198,7 +201,7 @@ def test_a_trained_folder_loads_as_it_was(tmp_path):
         trees = random_trees(policy)
         again = model.load(str(tmp_path / str(stage)), "cpu")
         assert torch.equal(again.pause, policy.pause)
-        torch.testing.assert_close(again.score(trees)[0], policy.score(trees)[0], atol=1e-4, rtol=1e-4)
+        assert steps(again.score(trees)[0], policy.score(trees)[0]) < CLOSE
         policy = again
     assert len(policy.merged) == 2
     with pytest.raises(PaqaError, match="no model there"):

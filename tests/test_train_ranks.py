@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import train_tiny as tiny
+from closeness import steps
 
 torch = pytest.importorskip("torch")
 
@@ -63,4 +64,4 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path, stage):
     assert told[0][-1]["gradient"] > 0
     weights = [load_file(tmp_path / n / "checkpoint-000003" / "trained.safetensors") for n in ("one", "two")]
     for name, p in weights[0].items():
-        torch.testing.assert_close(p, weights[1][name], atol=2e-4, rtol=1e-2)
+        assert steps(p, weights[1][name]) < 1e5, name  # seen: ?
