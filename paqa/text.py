@@ -76,13 +76,13 @@ def sentence_ends(text: str) -> list[int]:
 def ends_sentence(word: str, following: str = "") -> bool:
     """Whether a sentence ends with this word, given the next one.
 
-    None does with an abbreviation ("Mr."), initials ("J. R.", "U.S."), between digits ("3. 5") or before a small
-    letter ("well... no").
+    None does with an abbreviation ("Mr."), initials ("J. R.", "U.S.") or between digits ("3. 5"), nor with an ellipsis
+    or a quotation before a small letter ("well... no").
     """
     bare, after = word.rstrip(_CLOSING), following.lstrip(_OPENING)[:1]
     if bare.endswith(_ENDS_ALWAYS):
         return True
-    if not bare.endswith(_ENDS) or after.islower():
+    if not bare.endswith(_ENDS) or (after.islower() and (bare != word or bare.endswith(("..", "…")))):
         return False
     stem = bare[:-1].lstrip(_OPENING).casefold()
     if not bare.endswith(".") or stem == "i":

@@ -7,9 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from closeness import steps
+from conftest import CORPUS
 from contract import Contract, Subject, call, check, output, part, sample
 
 from paqa import ontology
+from paqa.audio import read_flac
 from paqa.engines._events import Hops, class_spans, distinct, snapped
 from paqa.engines._signal import frames, mel_slaney
 from paqa.engines._words import on_grid
@@ -208,6 +210,20 @@ def test_words_lie_where_people_speak():
 def test_noise_has_no_words(level):
     hiss = np.random.default_rng(2).normal(0, level, (1, 80_000)).astype(np.float32)
     assert loaded("faster_whisper")([Audio(hiss, 16_000)])[0].words == ()
+
+
+def test_a_loop_is_left_out_and_told():
+    """Twelve times the beginning of a sentence: the decoder goes on with it and does not end."""
+    said = read_flac((CORPUS / "speech" / "allison-01.flac").read_bytes())
+    looped = Audio(np.tile(said.samples[:, : said.rate * 8 // 10], (1, 12)), said.rate)
+    (heard,) = loaded("faster_whisper")([looped])
+    check(heard, looped)
+    assert heard.words == ()
+    (doubt,) = heard.doubts
+    assert len(doubt.first.split()) > 20
+    assert doubt.second.startswith("a loop (compression ratio ")
+    assert 0 <= doubt.start_ms < doubt.end_ms <= looped.duration_ms
+    assert loaded("faster_whisper")([said])[0].words
 
 
 # ---------------------------------------------------------------- the parts that decide

@@ -47,6 +47,14 @@ def _whole(timed: Iterable[Any]) -> list[Any]:
     return found
 
 
+def is_loop(text: str, compression_ratio: float, most_ratio: float, most_repeats: int) -> bool:
+    """Whether a window's text is a decoder's loop rather than speech: it compresses too well, or words come too often.
+
+    `compression_ratio` is that of the text, as Whisper's libraries measure it.
+    """
+    return compression_ratio > most_ratio or loops(text.split(), most_repeats)
+
+
 def loops(words: Sequence[str], times: int) -> bool:
     """Whether one to six words come so many times in a row: a decoder's loop rather than speech."""
     said = [word.casefold().strip(".,!?;:") for word in words]

@@ -8,17 +8,19 @@ from __future__ import annotations
 import os.path
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import groupby
+from typing import Any, ClassVar
 
 import numpy as np
 
 from paqa.engines._signal import mono
-from paqa.engines._words import on_grid
-from paqa.engines.base import AtLeastOne, Heard, LogProb, Millis, Weights, Width, package_file, package_revision
+from paqa.engines._words import is_loop, on_grid
+from paqa.engines.base import Amount, AtLeastOne, Heard, LogProb, Millis, Weights, Width, package_file, package_revision
 from paqa.engines.checkpoints import Remote
-from paqa.types import Audio, Stage, Unit
+from paqa.spans import Interval
+from paqa.types import Audio, Disagreement, Stage, Unit
 
-BEHAVIOUR = 3  # raise it when the same weights and parameters would give other words
+BEHAVIOUR = 4  # raise it when the same weights and parameters would give other words
 RATE = 16_000  # Hz
 
 
@@ -34,11 +36,16 @@ class FasterWhisperParams:
     vad_min_silence_ms: Millis = 2000  # shorter pauses are kept, so that whisper hears them
     no_speech_threshold: Unit = 0.6  # windows with a higher no-speech probability and a low log-probability are silent
     log_prob_threshold: LogProb = -1.0  # mean log-probability of tokens under which the line above applies
+    compression_ratio_threshold: Amount = 2.4  # gzip ratio of a window's text above which it is taken for a loop
+    most_repeats: AtLeastOne = 5  # the same words so often in a row are taken for a loop
     shortest_word_ms: Width = 60  # whisper leaves many words without width
 
 
 class FasterWhisper:
-    """Words in English with start, end (10 ms grid, in order, not empty) and probability; `speaker` stays None."""
+    """Words in English with start, end (10 ms grid, in order, not empty) and probability; `speaker` stays None.
+
+    A window whose text is a loop is left out and reported in `doubts` with its text.
+    """
 
     name: ClassVar[str] = "faster_whisper"
     stage: ClassVar[Stage] = "transcribe"
@@ -113,5 +120,21 @@ class FasterWhisper:
                 "min_silence_duration_ms": p.vad_min_silence_ms,
             },
         )
-        timed = (word for segment in segments for word in segment.words or ())
-        return Heard(words=on_grid(timed, audio.duration_ms, p.shortest_word_ms), language="en")
+        timed: list[Any] = []
+        doubts: list[Disagreement] = []
+        for _, window in groupby(segments, key=lambda segment: segment.seek):
+            parts = list(window)
+            text, ratio = "".join(part.text for part in parts).strip(), parts[0].compression_ratio
+            if is_loop(text, ratio, p.compression_ratio_threshold, p.most_repeats):
+                span = _on_grid(parts[0].start, parts[-1].end, audio.duration_ms)
+                doubts.append(Disagreement("transcribe", *span, text, f"a loop (compression ratio {ratio:.1f})"))
+            else:
+                timed += (word for part in parts for word in part.words or ())
+        words = on_grid(timed, audio.duration_ms, p.shortest_word_ms)
+        return Heard(words=words, language="en", doubts=tuple(doubts))
+
+
+def _on_grid(start_s: float, end_s: float, duration_ms: int) -> Interval:
+    """A span on the 10 ms grid, not empty, inside the clip."""
+    end = min(max(round(end_s * 100) * 10, 10), duration_ms // 10 * 10)
+    return min(round(start_s * 100) * 10, end - 10), end

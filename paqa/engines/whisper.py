@@ -24,7 +24,7 @@ from msgspec import Meta
 
 from paqa.engines._signal import mono
 from paqa.engines._whisper import Aligner, batched, folded
-from paqa.engines._words import loops, on_grid
+from paqa.engines._words import is_loop, on_grid
 from paqa.engines.base import Amount, AtLeastOne, Heard, LogProb, Temperature, Weights, Width, aside
 from paqa.engines.checkpoints import Remote, locate, named, revision, torch_load, trusted
 from paqa.types import Audio, Disagreement, Stage, Unit
@@ -197,8 +197,8 @@ class Whisper:
         return bool(result.avg_logprob < self.params.log_prob_threshold)
 
     def _repeats(self, result: Any) -> bool:
-        ratio = result.compression_ratio > self.params.compression_ratio_threshold
-        return bool(ratio) or loops(result.text.split(), self.params.most_repeats)
+        p = self.params
+        return is_loop(result.text, float(result.compression_ratio), p.compression_ratio_threshold, p.most_repeats)
 
     def _take(self, clip: _Clip, feature: Any, result: Any) -> None:
         """Add the words of a window to its clip, or the reason why they are left out, and move on."""

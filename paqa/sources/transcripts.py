@@ -79,7 +79,7 @@ def _span(start: float, end: float) -> tuple[tuple[int, int] | None, str]:
 
 def parse(uri: str, folder: Path, line: Line[T]) -> Annotation[T]:
     """What a file says about any recording."""
-    found: Annotation[T] = Annotation()
+    annotation: Annotation[T] = Annotation()
     number, text, read = 0, "", 0
     try:
         with textfile.opened(locate(uri, folder)) as file:
@@ -88,8 +88,8 @@ def parse(uri: str, folder: Path, line: Line[T]) -> Annotation[T]:
                 read += len(text)
                 if (stated := line(text)) is None:
                     continue
-                found.add(stated, f"{uri}:{number}", text)
-                if found.count(stated.recording) > MOST_SPANS or read > LARGEST:
+                annotation.add(stated, f"{uri}:{number}", text)
+                if annotation.count(stated.recording) > MOST_SPANS or read > LARGEST:
                     most = f"expected at most {MOST_SPANS} about one recording and {LARGEST >> 20} MB in all"
                     raise Rejected("bad_truth", f"{uri}, line {number}: found too many lines; {most}, divide it")
     except (ValueError, IndexError) as error:
@@ -100,7 +100,7 @@ def parse(uri: str, folder: Path, line: Line[T]) -> Annotation[T]:
         raise Rejected("bad_truth", f"{uri}, line {number}: {problem}") from None
     except OSError as error:
         raise _unreadable(uri, error) from None
-    return found
+    return annotation
 
 
 def _unreadable(uri: str, error: Exception) -> Rejected:

@@ -68,7 +68,7 @@ class Unasked:
 def read(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
     """A benchmark's questions, from a JSON list or JSONL, and the rows that hold none.
 
-    Raises PaqaError where the file cannot be read. Whether the audio is there `audible` tells.
+    Raises PaqaError where the file cannot be read. Whether the audio is there `decodable` tells.
     """
     path = Path(config.questions)
     root = Path(config.audio_root) if config.audio_root else path.parent
@@ -85,17 +85,17 @@ def read(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
     return asked, unasked
 
 
-def audible(asked: Iterable[Asking]) -> tuple[list[Asking], list[Unasked]]:
-    """The questions whose audio decodes, and the others: found out before a model is loaded."""
-    heard: list[Asking] = []
+def decodable(asked: Iterable[Asking]) -> tuple[list[Asking], list[Unasked]]:
+    """The questions whose audio decodes, and the others; every file is decoded once for that."""
+    kept: list[Asking] = []
     unasked: list[Unasked] = []
     for a in asked:
         try:
             a.listen()
-            heard.append(a)
+            kept.append(a)
         except Rejected as error:
             unasked.append(Unasked(a.asked.id, error.reason, error.detail, a.raw))
-    return heard, unasked
+    return kept, unasked
 
 
 def _asking(row: dict[str, Any], number: int, root: Path) -> Asking:
@@ -144,4 +144,4 @@ def write(
     rows += [{**u.raw, **dict.fromkeys(keys, "")} for u in unasked if u.raw is not None]
     lined = config.benchmark == "mmsu"
     body = "\n".join(json.dumps(r, ensure_ascii=False) for r in rows) if lined else json.dumps(rows, ensure_ascii=False)
-    write_atomically(path.with_suffix(".jsonl") if lined else path, body.encode() + b"\n")
+    write_atomically(path.with_suffix(".jsonl") if lined else path, body.encode("utf-8", "replace") + b"\n")

@@ -95,8 +95,8 @@ def questions(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
     asked, unasked = (of_build(config), []) if config.benchmark == "paqa" else benchmarks.read(config)
     asked = sorted(asked, key=lambda a: draw("eval", a.asked.id))[: config.rows or None]
     if config.benchmark != "paqa":
-        asked, deaf = benchmarks.audible(asked)
-        unasked += deaf
+        asked, silent = benchmarks.decodable(asked)
+        unasked += silent
     if not asked:
         raise PaqaError(f"{config.data or config.questions}: nothing to ask{_instead(config, unasked)}")
     return asked, unasked
