@@ -162,6 +162,8 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     lost = contamination.overheard(clips, matches, files)
     lost |= split.leaks(clips, between, recipe.split, lost)
     run.lost += [lost[i] for i in sorted(lost)]
+    if warning := walk.split_warning(len(clips), lost.values(), gates.max_quarantined):
+        run.warnings.append(warning)
     gone = {id(clips[i]) for i in lost}
     for name, own in material.items():
         material[name] = [clip for clip in own if id(clip) not in gone]

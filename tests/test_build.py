@@ -243,3 +243,9 @@ def test_questions_that_were_given_are_given_like_clips(store):
     with pytest.raises(PaqaError, match=r"1 of 3 .*empty 1"):
         build.enforce(1, 3, lost, 0.1)
     build.enforce(1, 3, [replace(lost[0], reason="answer_not_heard")], 0.1)
+
+
+def test_a_large_loss_to_the_split_is_said():
+    lost = [Quarantined(f"a{n}", "split", "would_leak", "x", f"{n}") for n in range(11)]
+    assert build.split_warning(110, lost, 0.1) is None
+    assert "11 of 100 clips were left out" in build.split_warning(100, lost, 0.1)
