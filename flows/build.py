@@ -185,6 +185,8 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
         leaking = split.leaks(clips, [], recipe.split, lost, staying)
     lost |= leaking
     run.lost += [lost[i] for i in sorted(lost)]
+    if warning := walk.split_warning(len(clips), lost.values(), gates.max_quarantined):
+        run.warnings.append(warning)
     gone = {id(clips[i]) for i in lost}
     for name, own in material.items():
         material[name] = [clip for clip in own if id(clip) not in gone]

@@ -451,6 +451,17 @@ def enforce(items: int, kept: int, lost: Sequence[Quarantined], limit: float, fa
         )
 
 
+def split_warning(clips: int, lost: Iterable[Quarantined], limit: float) -> str | None:
+    """What to say where more than a share of the clips was left out so that nothing is on two sides of the split."""
+    gone = sum(q.reason == "would_leak" for q in lost)
+    if gone <= limit * clips:
+        return None
+    return (
+        f"{gone} of {clips} clips were left out because their recording, speaker or sound is on another side of the "
+        "split: give what belongs together one group, or change [split]; see would_leak in quarantine"
+    )
+
+
 def _reasons(rows: Iterable[Quarantined]) -> str:
     counts = Counter(q.reason for q in rows).most_common(4)
     return ", ".join(f"{reason} {n}" for reason, n in counts) or "nothing was found"

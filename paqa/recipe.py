@@ -160,7 +160,11 @@ class BenchmarkConfig:
 
 @dataclass(frozen=True)
 class GatesConfig:
-    """What keeps a row out of the dataset. A gate is open at 0 or false."""
+    """What keeps a row out of the dataset. A gate is open at 0 or false.
+
+    `max_quarantined` is a share of the recordings, clips and questions that were given. What is usable and taken out by
+    rule does not count: rows that a gate drops, copies, what would be on two sides of the split, licences, benchmarks.
+    """
 
     quote_presence: Unit = 0.85  # mean best match of the quoted sentences against the transcript snippets
     min_score: Unit = 0.3  # sounds that the tagger is less sure of are no evidence

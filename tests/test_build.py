@@ -394,3 +394,9 @@ def test_a_mistake_that_could_not_be_heard_loses_no_clip():
     assert (row.id, row.stage, row.reason) == ("a", "tag", hear.NOT_MISHEARD)
     assert row.detail.startswith("yamnet failed on a.wav; ")
     assert "is asked about all the same" in row.detail
+
+
+def test_a_large_loss_to_the_split_is_said():
+    lost = [Quarantined(f"a{n}", "split", "would_leak", "x", f"{n}") for n in range(11)]
+    assert build.split_warning(110, lost, 0.1) is None
+    assert "11 of 100 clips were left out" in build.split_warning(100, lost, 0.1)
