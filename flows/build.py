@@ -308,11 +308,11 @@ def write(run: Run, items: list[Item], clips: list[Clip]) -> summary.Summary:
     """Write shards and tables aside, unchanged shards taken over from the earlier build; then all take its place."""
     plans = shard.plan(items, clips, run.recipe.shard)
     folder, earlier = build_folder.pending(run.out) / build_folder.DATA, run.out / build_folder.DATA
-    known = summary.digests(run.out)
+    digests = summary.digests(run.out)
     calls = []
     for plan in plans:
         made = {i.clip_id: run.made[i.clip_id] for i in plan.items}
-        sha256 = known.get(f"{build_folder.DATA}/{plan.name}")
+        sha256 = digests.get(f"{build_folder.DATA}/{plan.name}")
         calls.append(partial(walk.write_shard, plan, made, folder, run.recipe, run.store, earlier, sha256))
     written = work(run, "shard", calls, [len(plan.items) for plan in plans], "rows")
     shards = {plan.name: sha256 for plan, sha256 in zip(plans, written, strict=True)}

@@ -22,7 +22,7 @@ def grown(built, corpus, tmp_path):
     """A copy of the finished build over a corpus with one more recording, and a copy of one that it has."""
     more = tmp_path / "corpus"
     shutil.copytree(corpus, more, symlinks=True)
-    (more / "recordings" / "sheep.flac").write_bytes((more / "demo" / "sounds" / "sheep-01.flac").read_bytes())
+    (more / "recordings" / "cow.flac").write_bytes((more / "demo" / "sounds" / "cow-02.flac").read_bytes())
     (more / "recordings" / "a-copy.flac").write_bytes((more / "recordings" / "dog-01.flac").read_bytes())
     shutil.copytree(built.out, tmp_path / "small")
     store = built.out.parent / ".paqa" / "store"
@@ -37,7 +37,7 @@ def test_earlier_rows_stay_and_only_the_new_clip_adds_some(built, grown):
     before, after = rows(built.out), rows(grown.out)
     assert {name: after[name] for name in before} == before
     added = {row["clip_id"] for name, row in after.items() if name not in before}
-    assert added == {"sheep.flac"}
+    assert added == {"cow.flac"}
     assert grown.summary["clips"] == built.summary["clips"] + 1
     assert grown.heard == dict.fromkeys(grown.heard, 1)
 
