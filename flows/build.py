@@ -309,7 +309,7 @@ def compose(run: Run, clips: list[Clip]) -> list[Item]:
     else:
         surveys = work(run, "survey", [partial(survey, batch, run.recipe, run.store) for batch in jobs], sizes)
         run.survey = sum(surveys, Survey())
-    others = elsewhere(clips, run.survey)
+    others = elsewhere(clips, run.survey, run.earlier.generations if run.earlier else ())
     calls = [partial(sketch, batch, run.recipe, run.store, {c.id: others[c.id] for c in batch}) for batch in jobs]
     items: list[Item] = []
     for result in work(run, "compose", calls, sizes):
@@ -349,15 +349,15 @@ def write(run: Run, items: list[Item], clips: list[Clip]) -> summary.Summary:
     """Write shards and tables aside, unchanged shards taken over from the earlier build; then all take its place."""
     plans = shard.plan(items, clips, run.recipe.shard)
     folder, earlier = build_folder.pending(run.out) / build_folder.DATA, run.out / build_folder.DATA
-    known = summary.digests(run.out)
+    digests = summary.digests(run.out)
     calls = []
     for plan in plans:
         made = {i.clip_id: run.made[i.clip_id] for i in plan.items}
-        sha256 = known.get(f"{build_folder.DATA}/{plan.name}")
+        sha256 = digests.get(f"{build_folder.DATA}/{plan.name}")
         calls.append(partial(walk.write_shard, plan, made, folder, run.recipe, run.store, earlier, sha256))
     written = work(run, "shard", calls, [len(plan.items) for plan in plans], "rows")
     shards = {plan.name: sha256 for plan, sha256 in zip(plans, written, strict=True)}
-    grow.save(build_folder.pending(run.out), run.survey, run.lost)
+    grow.save(build_folder.pending(run.out), run.survey, run.lost, clips, run.earlier)
     stages = list(run.stages.values())
     return summary.finish(run.recipe, run.out, run.store.url, clips, items, run.lost, stages, shards, run.warnings)
 

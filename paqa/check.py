@@ -105,8 +105,8 @@ def _name(path: Path, recipe: Recipe) -> Iterator[str]:
     ids = [row["id"] for row in rows]
     if ids != sorted(ids):
         yield f"its rows are not in order of id; {AGAIN}"
-    made = {(row["paqa_version"], row["seed"]) for row in rows}
-    expected = shard.file_name(split, [row["key"] for row in rows], made, recipe.shard.row_group_mb)
+    versions = {(row["paqa_version"], row["seed"]) for row in rows}
+    expected = shard.file_name(split, [row["key"] for row in rows], versions, recipe.shard.row_group_mb)
     if SHARD_NAME.fullmatch(path.name) and path.name != expected:
         yield f"its rows make the name {expected}: rows are missing, or not those that it was written with; {AGAIN}"
 

@@ -7,7 +7,7 @@ could learn without listening.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from paqa import labels, questions, scenes
@@ -54,8 +54,14 @@ def told(known: Survey, foreign: Sequence[str] = ()) -> Elsewhere:
     return Elsewhere(tuple(foreign), sounds, dict(answers), key(list(sounds.items()), list(answers.items())))
 
 
-def elsewhere(clips: Sequence[Clip], known: Survey) -> dict[str, Elsewhere]:
-    """For each clip, by id, what `generate` is told of the others."""
+def elsewhere(clips: Sequence[Clip], known: Survey, generations: Iterable[Container[str]] = ()) -> dict[str, Elsewhere]:
+    """For each clip, by id, what `generate` is told of the others.
+
+    Of a build that grows, `generations` are the ids of the clips that it had at each time, the latest first: a clip is
+    told of those that were there when it came.
+    """
     foreign = labels.translations(clips)
+    for ids in generations:
+        foreign |= labels.translations(clip for clip in clips if clip.id in ids)
     common = told(known)
     return {c.id: replace(common, foreign=foreign[c.id]) if c.id in foreign else common for c in clips}

@@ -36,11 +36,15 @@ GONE = "no source has its clip any more, or its clip is asked about otherwise"
 
 @dataclass(frozen=True)
 class Counts:
-    """What is written: the survey (clips by kind of sound; questions by template, choices, answer), rows left out."""
+    """What is written: the survey (clips by kind of sound; questions by template, choices, answer), rows left out.
+
+    `added` are the ids of clips whose speech has a translation, by the growth that added them.
+    """
 
     sounds: list[tuple[tuple[str, str], int]]
     answers: list[tuple[tuple[str, tuple[str, ...], str], int]]
     left_out: list[Quarantined]
+    added: list[list[str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,15 @@ class Earlier:
     left_out: dict[str, Quarantined]
     clips: dict[str, str] = field(default_factory=dict)
     pieces: frozenset[tuple[str, str, int, str]] = frozenset()
+    added: tuple[list[str], ...] = ()
+
+    @property
+    def generations(self) -> list[set[str]]:
+        """The ids of the clips that there were at each time, the latest first, as far as translations depend on it."""
+        found = [set(self.clips)]
+        for ids in reversed(self.added):
+            found.append(found[-1] - set(ids))
+        return found
 
     def holds(self, clip: Clip) -> bool:
         """Whether a clip, of a recording, is heard in the earlier build, alone or in a mix."""
@@ -97,10 +110,20 @@ class Earlier:
         )
 
 
-def save(folder: Path, survey: Survey, lost: Iterable[Quarantined]) -> None:
-    """Write `survey.json` beside the shards of a build."""
+def save(
+    folder: Path,
+    survey: Survey,
+    lost: Iterable[Quarantined],
+    clips: Sequence[Clip] = (),
+    earlier: Earlier | None = None,
+) -> None:
+    """Write `survey.json` beside the shards of a build, which may have grown out of an earlier one."""
+    added = list(earlier.added) if earlier else []
+    if earlier:
+        translated = (clip.id for clip in clips if clip.truth and clip.truth.translated_to)
+        added += filter(None, [sorted(set(translated) - earlier.clips.keys())])
     left_out = sorted({q for q in lost if q.reason in (GUESSABLE, UNHEARD)}, key=lambda q: q.id)
-    counts = Counts(sorted(survey.sounds.items()), sorted(survey.answers.items()), left_out)
+    counts = Counts(sorted(survey.sounds.items()), sorted(survey.answers.items()), left_out, added)
     write_atomically(folder / SURVEY, msgspec.json.encode(counts))
 
 
@@ -131,7 +154,8 @@ def load(out: Path, recipe: Recipe) -> Earlier:
     survey = Survey(Counter(dict(counts.sounds)), Counter(dict(counts.answers)))
     left_out = {q.fingerprint: q for q in counts.left_out}
     pieces = frozenset(_piece(origin) for clip in clips for origin in clip.origins)
-    return Earlier(survey, rows, left_out, {clip.id: clip.sha256 for clip in clips}, pieces)
+    ids = {clip.id: clip.sha256 for clip in clips}
+    return Earlier(survey, rows, left_out, ids, pieces, tuple(counts.added))
 
 
 def _piece(origin: Origin) -> tuple[str, str, int, str]:

@@ -37,7 +37,7 @@ KIND = "dataset"
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
 VERSION = re.compile(r"v([0-9]+)")
 CLIENT = "huggingface_hub"
-TRANSPORTS = ("httpx", "httpcore")
+TRANSPORTS = ("httpx", "httpcore", "httpx2", "httpcore2")  # of the client, by its version
 TOKEN = "make one that may write at (your account) > Settings > Access Tokens, then run: hf auth login"
 
 
@@ -90,12 +90,13 @@ def connect(endpoint: str | None = None, token: str | None = None) -> HfApi:
 
 @contextmanager
 def understood(repo: str) -> Iterator[None]:
-    """Raise what the Hub says as one line for a person; failures of the network stay OSErrors, worth another try."""
+    """Raise what the Hub says as one line for a person; failures of the network are OSErrors, worth another try.
+
+    Anything else, a defect of our own say, is raised as what it is.
+    """
     try:
         yield
-    except PaqaError:
-        raise
-    except (OSError, ValueError, RuntimeError, AttributeError) as error:
+    except Exception as error:  # errors of the transport have no base of their own but this
         explained = _understood(repo, error)
         if explained is error:
             raise

@@ -107,18 +107,18 @@ def plan(items: Sequence[Item], clips: Sequence[Clip], config: ShardConfig) -> l
         chosen = sorted((i for i in items if i.split == split), key=lambda i: i.id)
         for part in _cut(chosen, audio, config.max_mb * 1_000_000):
             used = {i.clip_id: audio[i.clip_id].sha256 for i in part}
-            made = {(i.paqa_version, i.seed) for i in part}
-            name = file_name(split, [i.key for i in part], made, config.row_group_mb)
+            versions = {(i.paqa_version, i.seed) for i in part}
+            name = file_name(split, [i.key for i in part], versions, config.row_group_mb)
             plans.append(ShardPlan(split, name, tuple(part), used))
     return plans
 
 
-def file_name(split: str, keys: Sequence[str], made: Iterable[tuple[str, int]], row_group_mb: int) -> str:
-    """The name of a shard with rows of these keys, in order; `made` are their versions of paqa and seeds.
+def file_name(split: str, keys: Sequence[str], versions: Iterable[tuple[str, int]], row_group_mb: int) -> str:
+    """The name of a shard with rows of these keys, in order; `versions` are those of paqa, with the seeds.
 
     The latter are in a shard's bytes, but in no row's key.
     """
-    return f"{split}-{key(FORMAT, row_group_mb, sorted(made), keys)[:16]}.parquet"
+    return f"{split}-{key(FORMAT, row_group_mb, sorted(versions), keys)[:16]}.parquet"
 
 
 def _cut(items: Sequence[Item], clips: dict[str, Clip], limit: int) -> Iterator[list[Item]]:

@@ -185,10 +185,10 @@ def mismatches(out: Path) -> Iterator[str]:
     yield from (f"{name} is not of this build: {BUILD} does not list it; remove it" for name in foreign)
     missing = sorted(name for name in expected | set(done.files) if not (out / name).exists())
     yield from (f"{name} is missing, {BUILD} lists it; {again}" for name in missing)
-    there = {name: digest(out / name) for name in done.files if name not in missing}
-    changed = sorted(name for name in there if there[name] != done.files[name])
+    current = {name: digest(out / name) for name in done.files if name not in missing}
+    changed = sorted(name for name in current if current[name] != done.files[name])
     for name in changed:
-        yield f"{name} has changed: its SHA-256 is {there[name][:16]}, {BUILD} has {done.files[name][:16]}; {again}"
+        yield f"{name} has changed: its SHA-256 is {current[name][:16]}, {BUILD} has {done.files[name][:16]}; {again}"
     if not (foreign or missing or changed):
         rows = sum(shard.open_shard(path).metadata.num_rows for path in shard.files(out))
         if rows != done.items:

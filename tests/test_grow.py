@@ -1,5 +1,6 @@
 """Builds that grow: earlier rows stay byte for byte, what is new is asked about, and nothing is composed twice."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -7,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from builds import make
 from conftest import build, paqa
+from test_labels import clip
 
 from paqa import grow, shard, truth
-from paqa.elsewhere import Survey
+from paqa.elsewhere import Survey, elsewhere
 from paqa.errors import PaqaError
 from paqa.recipe import MixConfig, QuestionsConfig, SourceConfig
 from paqa.types import Quarantined
@@ -20,7 +22,7 @@ def grown(built, corpus, tmp_path):
     """A copy of the finished build over a corpus with one more recording, and a copy of one that it has."""
     more = tmp_path / "corpus"
     shutil.copytree(corpus, more, symlinks=True)
-    (more / "recordings" / "sheep.flac").write_bytes((more / "demo" / "sounds" / "sheep-01.flac").read_bytes())
+    (more / "recordings" / "cow.flac").write_bytes((more / "demo" / "sounds" / "cow-02.flac").read_bytes())
     (more / "recordings" / "a-copy.flac").write_bytes((more / "recordings" / "dog-01.flac").read_bytes())
     shutil.copytree(built.out, tmp_path / "small")
     return build(more / "small.toml", tmp_path / "small", "--store", built.store, "--grow")
@@ -34,7 +36,7 @@ def test_earlier_rows_stay_and_only_the_new_clip_adds_some(built, grown):
     before, after = rows(built.out), rows(grown.out)
     assert {name: after[name] for name in before} == before
     added = {row["clip_id"] for name, row in after.items() if name not in before}
-    assert added == {"sheep.flac"}
+    assert added == {"cow.flac"}
     assert grown.summary["clips"] == built.summary["clips"] + 1
     assert grown.heard == dict.fromkeys(grown.heard, 1)
 
@@ -129,3 +131,19 @@ def test_clips_are_known_by_the_recording_that_is_heard(earlier, recipe):
     (origin,) = clip.origins
     assert known.holds(replace(clip, id="as material", group="other"))
     assert not known.holds(replace(clip, origins=(replace(origin, recording="a copy"),)))
+
+
+def test_wrong_translations_stay_however_often_a_build_grows(tmp_path):
+    clips = [clip(n) for n in range(1, 121, 2)]
+    told, earlier = {}, None
+    for size in (20, 40, 60):
+        own = clips[:size]
+        others = elsewhere(own, Survey(), earlier.generations if earlier else ())
+        assert {name: others[name].foreign for name in told} == told
+        told = {name: one.foreign for name, one in others.items()}
+        grow.save(tmp_path, Survey(), [], own, earlier)
+        counts = json.loads((tmp_path / "survey.json").read_text())
+        earlier = grow.Earlier(Survey(), {}, {}, {c.id: c.sha256 for c in own}, added=tuple(counts["added"]))
+    assert [len(ids) for ids in counts["added"]] == [20, 20]
+    counted_anew = elsewhere(clips, Survey())
+    assert any(counted_anew[name].foreign != texts for name, texts in told.items())
