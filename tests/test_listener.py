@@ -46,7 +46,7 @@ def test_what_everybody_knows_is_no_question_about_the_audio(packaged: str) -> N
     assert [max(range(4), key=p.__getitem__) for p in told.values()] == [at for *_, at in FACTS]
     few = listener.listen(rows()[1:2], packaged)  # a row's score does not hang on its batch
     both = (np.array(x["r0-1"], np.float32) for x in (few, told))
-    assert steps(*both) < 100  # seen: ?
+    assert steps(*both) < 120  # seen: 11
     found = shortcuts.measure(rows(), 3.0, told=told)
     assert found.report.guessers["listener"].accuracy == 1.0
     assert all(dependence < 0.8 for dependence in found.dependence.values())

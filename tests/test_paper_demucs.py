@@ -25,7 +25,7 @@ from paqa.types import Audio
 torch = pytest.importorskip("torch")
 pytest.importorskip("demucs")
 
-CLOSE = 100  # steps; seen: ?
+CLOSE = 50  # steps; seen: 0 in one pass, 5 where windows share calls
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def tiny(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def subject(tiny):
-    return Subject("demucs", {"model": str(tiny)}, tolerance=100)
+    return Subject("demucs", {"model": str(tiny)}, tolerance=10)
 
 
 class TestContract(Contract):

@@ -21,7 +21,7 @@ from paqa.train.pause import UNBOUND, Bounds  # noqa: E402
 from paqa.train.rollout import rollout  # noqa: E402
 
 PAUSE = PauseConfig(tokens=2, runs=2, window=4, top=8, warmup=3, cooldown=4, quantile=0.4, abort_quantile=0.02)
-CLOSE = 1000  # steps; seen: ?
+CLOSE = 150  # steps; seen: 12 of gradients
 GROUP = 4
 
 

@@ -64,4 +64,4 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path, stage):
     assert told[0][-1]["gradient"] > 0
     weights = [load_file(tmp_path / n / "checkpoint-000003" / "trained.safetensors") for n in ("one", "two")]
     for name, p in weights[0].items():
-        assert steps(p, weights[1][name]) < 1e5, name  # seen: ?
+        assert steps(p, weights[1][name]) < 12_000, name  # seen: 1,200, since Adam divides by small gradients

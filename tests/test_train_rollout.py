@@ -15,7 +15,7 @@ from paqa.train.config import OFF, PauseConfig  # noqa: E402
 from paqa.train.pause import UNBOUND, Bounds, Watch, keyword_rows  # noqa: E402
 from paqa.train.rollout import rollout  # noqa: E402
 
-CLOSE = 1000  # steps; seen: ?
+CLOSE = 20  # steps; seen: 2
 GROUP = 4
 PAUSE = PauseConfig(tokens=3, runs=2, window=4, top=8, warmup=3, cooldown=5)
 
