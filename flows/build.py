@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import numpy as np
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
@@ -46,6 +47,7 @@ from paqa import (
     summary,
 )
 from paqa import build as walk
+from paqa.apart import settled, sound_alike
 from paqa.batches import batches
 from paqa.compose import sketch
 from paqa.elsewhere import Survey, elsewhere, survey
@@ -170,11 +172,15 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     clips = [*asked, *(clip for own in material.values() for clip in own)]
     recipe, gates = run.recipe, run.recipe.gates
     files = [path for b in gates.benchmarks for path in contamination.recordings(b, Path(recipe.folder))]
-    matches = _matches(run, clips, files) if gates.near_duplicates or files else []
-    between = [m for m in matches if m.second < len(clips)] if gates.near_duplicates else []
-    lost = contamination.overheard(clips, matches, files)
+    prints = _prints(run, "fingerprint", clips) if gates.near_duplicates or files else []
+    lost = contamination.overheard(clips, _overheard(run, prints, files), files)
     staying = {i for i, clip in enumerate(clips) if run.earlier and run.earlier.holds(clip)}
-    lost |= split.leaks(clips, between, recipe.split, lost, staying)
+    between: list[fingerprint.Match] = []
+    if gates.near_duplicates:
+        leaking, between = settled(clips, prints, recipe.split, lost, staying)
+    else:
+        leaking = split.leaks(clips, [], recipe.split, lost, staying)
+    lost |= leaking
     run.lost += [lost[i] for i in sorted(lost)]
     gone = {id(clips[i]) for i in lost}
     for name, own in material.items():
@@ -182,19 +188,35 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     return [clip for clip in asked if id(clip) not in gone], split.copies(clips, between)
 
 
-def _matches(run: Run, clips: list[Clip], files: list[Path]) -> list[fingerprint.Match]:
-    """Clips, and after them the files of benchmarks, that share sound."""
+def _prints(run: Run, stage: str, clips: list[Clip]) -> list[np.ndarray]:
+    """The fingerprint of each clip."""
     samples = sorted({clip.sha256 for clip in clips})
     parts = batches(samples, lambda _: 1, FILES_A_TASK)
-    theirs = batches(files, lambda _: 1, FILES_A_TASK)
     calls = [partial(walk.prints, part, run.store) for part in parts]
-    found = work(run, "fingerprint", calls, [len(part) for part in parts], "sounds")
-    calls = [partial(walk.file_prints, part, run.recipe.audio, run.store) for part in theirs]
-    limits = [run.ward.limits.reading([path.stat().st_size for path in part], run.recipe.audio) for part in theirs]
-    foreign = work(run, "benchmarks", calls, [len(part) for part in theirs], "files", limits)
+    found = work(run, stage, calls, [len(part) for part in parts], "sounds")
     known = dict(zip(samples, (one for part in found for one in part), strict=True))
-    prints = [known[clip.sha256] for clip in clips] + [one for part in foreign for one in part]
-    return fingerprint.matches(prints)
+    return [known[clip.sha256] for clip in clips]
+
+
+def _overheard(run: Run, prints: list[np.ndarray], files: list[Path]) -> list[fingerprint.Match]:
+    """Clips that share sound with the files of benchmarks; these are numbered after the clips."""
+    parts = batches(files, lambda _: 1, FILES_A_TASK)
+    calls = [partial(walk.file_prints, part, run.recipe.audio, run.store) for part in parts]
+    limits = [run.ward.limits.reading([path.stat().st_size for path in part], run.recipe.audio) for part in parts]
+    found = work(run, "benchmarks", calls, [len(part) for part in parts], "files", limits)
+    theirs = [one for part in found for one in part]
+    return fingerprint.across([*prints, *theirs], [1] * len(prints) + [0] * len(theirs)) if theirs else []
+
+
+def scenes_apart(run: Run, clips: list[Clip]) -> list[Clip]:
+    """Finished scenes, and recordings beside them, without those that sound like something of another side."""
+    if not run.recipe.gates.near_duplicates or not any(clip.uri.startswith("mix:") for clip in clips):
+        return clips
+    known = run.earlier.clips if run.earlier else {}
+    staying = {i for i, clip in enumerate(clips) if known.get(clip.id) == clip.sha256}
+    lost = sound_alike(clips, _prints(run, "fingerprint scenes", clips), staying)
+    run.lost += [lost[i] for i in sorted(lost)]
+    return [clip for i, clip in enumerate(clips) if i not in lost]
 
 
 def mix(run: Run, material: dict[str, list[Clip]]) -> list[Clip]:
@@ -397,7 +419,7 @@ def build(
             asked, copies = apart(run, asked, material)
             clips, twins = walk.unique([*asked, *mix(run, material)], copies, earlier.clips if earlier else None)
             run.lost += twins
-            clips = listen(run, clips)
+            clips = listen(run, scenes_apart(run, clips))
             items = gate(run, compose(run, clips))
             if earlier:
                 earlier.stays(items, run.lost, out)

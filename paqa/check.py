@@ -18,6 +18,7 @@ from paqa.build_folder import RECIPE, SHARD_NAME, settle
 from paqa.errors import PaqaError
 from paqa.recipe import Recipe
 from paqa.schema import problems
+from paqa.split import PROTECTED
 from paqa.store import Store
 from paqa.train.rewards import perception
 from paqa.types import Item, Spanned, Split
@@ -112,15 +113,14 @@ def _name(path: Path, recipe: Recipe) -> Iterator[str]:
 
 def _copies(found: Checked) -> Iterator[str]:
     """Audio of one split that is, or holds a part of, audio of another, by fingerprint."""
-    from paqa.fingerprint import matches
+    from paqa.fingerprint import across
 
     digests = sorted(found.prints)
-    for match in matches([found.prints[d] for d in digests]):
+    sides = [found.sides[f"audio {d[:16]}"] for d in digests]
+    for match in across([found.prints[d] for d in digests], [min(map(PROTECTED.index, own)) for own in sides]):
         one, other = digests[match.first], digests[match.second]
-        sides = found.sides[f"audio {one[:16]}"] | found.sides[f"audio {other[:16]}"]
-        if len(sides) > 1:
-            where = " and ".join(sorted(sides))
-            yield f"audio {one[:16]} and {other[:16]} share {match.shared_ms} ms and are in {where}"
+        where = " and ".join(sorted(sides[match.first] | sides[match.second]))
+        yield f"audio {one[:16]} and {other[:16]} share {match.shared_ms} ms and are in {where}"
 
 
 def _file(path: Path) -> Iterator[str]:

@@ -116,12 +116,16 @@ def _join(one: Sequence[Name], other: Sequence[Name], classes: Classes) -> None:
 
 
 def _lost(clip: Clip, name: Name, other: Clip) -> Quarantined:
-    what = f"{name[0]} {name[-1]!r}" if name[0] != "sound" else "sound"
-    detail = (
-        f"{clip.uri} ({clip.split}) has the {what} of {other.uri} ({other.split}, clip {other.id}); "
-        "give both one group, or remove one"
-    )
+    what, advice = f"{name[0]} {name[-1]!r}", "give both one group, or remove one"
+    if name[0] == "sound":
+        what, advice = "sound", "cut out what both have (a jingle), give both one group, or remove one"
+    detail = f"{clip.uri} ({clip.split}) has the {what} of {other.uri} ({other.split}, clip {other.id}); {advice}"
     return Quarantined(clip.id, "split", "would_leak", detail, clip.sha256)
+
+
+def sound_leak(clip: Clip, other: Clip) -> Quarantined:
+    """The row of a clip that shares its sound with one of a more protected side."""
+    return _lost(clip, ("sound", clip.sha256), other)
 
 
 class Classes:
