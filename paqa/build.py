@@ -263,7 +263,7 @@ def render_mixtures(batch: Sequence[mix.Mixture], clips: Mapping[str, Clip], rec
 
 
 def _mixed_clip(mixture: mix.Mixture, clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Clip:
-    used = [(c.sha256, c.truth, c.voice, c.groups) for c in (clips[p.clip_id] for p in mixture.placements)]
+    used = [(c.sha256, c.truth, c.corpus, c.voice, c.groups) for c in (clips[p.clip_id] for p in mixture.placements)]
     where = key("mix", MIXING, mixture, used)
     known: Mixed | None = store.get_json(where, Mixed) if store.has(where, ".json") else None
     if known and all(store.has(sha, ".flac") for sha in (known.sha256, known.reference_sha256)):

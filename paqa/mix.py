@@ -119,10 +119,10 @@ def plan(
 ) -> list[Mixture]:
     """`config.scenes` different scenes of at most `audio.max_clip_ms`, each from the material of one split.
 
-    An utterance is a clip whose truth has one speaker and a text, a voice is its group; a sound is a clip whose truth
-    has events and no turns. A bed is a sound whose events last nearly all of it or, where answers are heard, a clip
-    without truth (noise that nobody labelled; it must hold no speech). Raises PaqaError where no split has the
-    material, or too little for different scenes.
+    An utterance is a clip whose truth has one speaker and a text, a voice is a name in one source; a sound is a clip
+    whose truth has events and no turns. A bed is a sound whose events last nearly all of it or, where answers are
+    heard, a clip without truth (noise that nobody labelled; it must hold no speech). Raises PaqaError where no split
+    has the material, or too little for different scenes.
     """
     materials = _materials(config, speech, sounds, audio.max_clip_ms)
     offset = _random(seed, config.name, "split").random()
@@ -165,8 +165,11 @@ def _materials(
 
 
 def _voice(clip: Clip) -> str:
-    """Who speaks in an utterance; a group may hold several voices (a session, a voice and what was made from it)."""
-    return clip.voice or "+".join(clip.groups)
+    """Who speaks in an utterance: its voice, else its groups. A name is one person in its own source alone.
+
+    A group may hold several voices (a session, a voice and what was made from it).
+    """
+    return "\0".join((clip.corpus, *([clip.voice] if clip.voice else clip.groups)))
 
 
 def _material(config: MixConfig, clips: Sequence[Clip], room: int) -> _Material:

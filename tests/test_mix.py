@@ -258,6 +258,19 @@ def check_truth(scene: Scene, mixture: mix.Mixture, clips: dict[str, Clip]) -> N
     assert len(scene.events) == sum(p.kind == "sound" for p in mixture.placements)
 
 
+def test_a_name_is_one_person_in_its_own_source_alone() -> None:
+    """LibriSpeech has a reader "1", VCTK has another one."""
+    readers = [utterance(f"{corpus}{i}", 1000 + i, "1", "train") for corpus in ("libri", "vctk") for i in range(3)]
+    for voice in ("1", None):
+        clips = {c.id: replace(c, corpus=c.id[:-1], voice=voice) for c in readers}
+        store = {c.sha256: audible(c) for c in clips.values()}
+        for mixture in plan(replace(CONFIG, background=None, speakers=(2, 2)), list(clips.values()), []):
+            turns = mix.render(mixture, store.__getitem__, clips)[2].turns
+            assert {turn.speaker for turn in turns} == {1, 2}
+            who = {(turn.speaker, turn.text.removeprefix("words of ")[:-1]) for turn in turns}
+            assert len(who) == 2
+
+
 def test_render_sounds_alone_and_speech_alone() -> None:
     speech, sounds = corpus()
     clips = {c.id: c for c in [*speech, *sounds]}
@@ -278,6 +291,19 @@ def test_render_merges_a_sounds_own_events() -> None:
     at = mixture.placements[0].start_ms
     _, _, scene = mix.render(mixture, lambda _: audible(barks), {"barks": barks})
     assert [(e.start_ms - at, e.end_ms - at) for e in scene.events] == [(100, 900), (1200, 1300)]
+
+
+def test_nothing_begins_or_ends_with_a_click() -> None:
+    """A clip that is cut out of a louder sound rises within 5 ms and falls again."""
+    cut = clip("cut", 1000, "g", "train", Scene("cut", 1000, events=(Event(0, 1000, "Hum", "/m/h"),)))
+    (mixture,) = plan(MixConfig("m", 1, background="noises", sounds=(1, 1), repeat=0), [], [cut])
+    loud = Audio(np.full((1, RATE), 0.5, np.float32), RATE)
+    samples = mix.render(mixture, lambda _: loud, {"cut": cut})[0].samples[0]
+    start, fade = mixture.placements[0].start_ms * RATE // 1000, mix.FADE_MS * RATE // 1000
+    whole = samples[start + RATE // 2]
+    edges = np.stack([samples[start : start + fade], samples[start + RATE - fade : start + RATE][::-1]]) / whole
+    assert np.allclose(edges, (np.arange(fade) + 1) / (fade + 1), atol=1e-3)
+    assert np.allclose(samples[start + fade : start + RATE - fade], whole)
 
 
 def test_render_refuses_mixed_rates() -> None:
