@@ -93,9 +93,7 @@ def matches(prints: Sequence[np.ndarray]) -> list[Match]:
     return _longest(frames.compared(_unique(pairs)))
 
 
-def across(
-    prints: Sequence[np.ndarray], sides: Sequence[int], ranks: Sequence[int] | None = None
-) -> list[Match]:
+def across(prints: Sequence[np.ndarray], sides: Sequence[int], ranks: Sequence[int] | None = None) -> list[Match]:
     """For every clip that shares sound with one of another side and a lower rank, one such pair at least.
 
     Ranks are the sides where they are not given; pairs have first < second, in order. Nothing that two clips share is

@@ -1,11 +1,12 @@
 """Guessers that read only the text of a question and its choices, tried on rows that they never saw.
 
 A guesser sees all wordings and choices of the build but one fold, and guesses the answers of that fold. Folds are by
-group (recording), so no clip is on both sides. Rules: the commonest answer position, the longest and the shortest
-choice, the choice that is most often right where it is offered. Classifiers: logistic regressions over hashed features
-of one choice beside its rivals, turned into one probability per choice by a softmax (a conditional logit, McFadden
-1974): from the question and the text of the choice (`question`), from the choices and how they compare (`choices`), and
-from both. They are told the template, as a reader who understands every wording would be.
+what shares recordings or speakers (groups) where that is possible, else by clip: no clip is on both sides. Rules: the
+commonest answer position, the longest and the shortest choice, the choice that is most often right where it is offered.
+Classifiers: logistic regressions over hashed features of one choice beside its rivals, turned into one probability per
+choice by a softmax (a conditional logit, McFadden 1974): from the question and the text of the choice (`question`),
+from the choices and how they compare (`choices`), and from both. They are told the template, as a reader who
+understands every wording would be.
 
 Everything depends on the rows alone, not on their order or on workers: folds and samples are by digest.
 """
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from paqa.connected import connected
 from paqa.questions.prose import NUMBERS, normal
 
 if TYPE_CHECKING:
@@ -98,13 +100,30 @@ def _shrunk(rows: Sequence[Text], heard: Sequence[np.ndarray], hits: Sequence[fl
 
 
 def _folds(rows: Sequence[Text], draw: str = "") -> np.ndarray:
-    """The fold of each row, by digest of its group; by clip where one group holds more than half of the rows."""
+    """The fold of each row, by digest of what it hangs together with (`_together`)."""
     import numpy as np
 
-    sizes = Counter(row.groups for row in rows)
-    grouped = bool(sizes) and 2 * max(sizes.values()) <= len(rows)
-    names = ["+".join(row.groups) if grouped else row.clip_id for row in rows]
-    return np.array([_digest(draw + name) % FOLDS for name in names], dtype=int)
+    return np.array([_digest(draw + name) % FOLDS for name in _together(rows)[0]], dtype=int)
+
+
+def related(rows: Sequence[Text]) -> int:
+    """How many rows share recordings or speakers with rows of other folds."""
+    return _together(rows)[1]
+
+
+def _together(rows: Sequence[Text]) -> tuple[list[str], int]:
+    """For each row the name of what stays in one fold, and how many rows are told apart by clip.
+
+    Rows that have a group in common, directly or by others, stay together. Where more than half of all rows do (scenes
+    mixed from one pool) it is those about one clip: little would be left to learn from without the rows that share
+    something with a fold, and a guesser that learns too little lets too much pass.
+    """
+    lists = list(dict.fromkeys(row.groups for row in rows))
+    names = dict(zip(lists, connected(lists), strict=True))
+    sizes = Counter(names[row.groups] for row in rows)
+    large = {name for name, n in sizes.items() if 2 * n > len(rows)}
+    apart = [row.clip_id if names[row.groups] in large else names[row.groups] for row in rows]
+    return apart, sum(sizes[name] for name in large)
 
 
 def _digest(text: str) -> int:

@@ -19,7 +19,7 @@ import msgspec
 from paqa import build_folder
 from paqa.build_folder import SHORTCUTS
 from paqa.errors import PaqaError
-from paqa.guessers import Features, Text, guess
+from paqa.guessers import Features, Text, guess, related
 from paqa.listener import listen
 from paqa.questions.prose import rng_for
 from paqa.recipe import GatesConfig
@@ -83,13 +83,18 @@ class Template:
 
 @dataclass(frozen=True)
 class Report:
-    """The whole build and each template, the one that adds most right guesses first. `points` is the allowed excess."""
+    """The whole build and each template, the one that adds most right guesses first. `points` is the allowed excess.
+
+    `related` rows share recordings or speakers with rows that their guessers saw: where most rows do, only clips are
+    told apart.
+    """
 
     rows: int
     points: float
     guessers: dict[str, Guessed]
     templates: tuple[Template, ...]
     positions: tuple[int, ...]  # rows by position of the answer
+    related: int = 0
 
     @property
     def failing(self) -> list[str]:
@@ -213,7 +218,8 @@ def _report(tried: Sequence[_Tried], points: float) -> Report:
     templates.sort(key=lambda t: -t.rows * t.guessers[t.worst].excess)
     places = Counter(one.row.answer_index for one in tried)
     positions = tuple(places[k] for k in range(max(places, default=-1) + 1))
-    return Report(len(tried), points, _guessers(tried, points), tuple(templates), positions)
+    met = related([one.row for one in tried])
+    return Report(len(tried), points, _guessers(tried, points), tuple(templates), positions, met)
 
 
 def _guessers(tried: Sequence[_Tried], points: float) -> dict[str, Guessed]:
@@ -315,7 +321,11 @@ def text(report: Report, template: str | None = None) -> str:
     lines += [_line("the whole build", report.rows, report.guessers)]
     lines += [_line(t.name, t.rows, t.guessers) for t in chosen]
     places = ", ".join(f"{chr(65 + k)} {n / max(1, report.rows):.1%}" for k, n in enumerate(report.positions))
-    lines += ["", f"answers at {places}; right guesses in %, ! beyond the limit; rows never seen by their guesser"]
+    seen = "; rows never seen by their guesser"
+    seen += f", though {report.related} of them share recordings or speakers with rows that it saw" * bool(
+        report.related
+    )
+    lines += ["", f"answers at {places}; right guesses in %, ! beyond the limit{seen}"]
     for found in chosen if template else ():
         lines += ["", *(line for example in found.examples for line in _shown(example))]
     return "\n".join(lines)

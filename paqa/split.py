@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from paqa.connected import Classes
 from paqa.errors import PaqaError
 from paqa.recipe import SplitConfig
 from paqa.types import Clip, Quarantined, Split
@@ -88,10 +89,12 @@ def leaks(
     return lost
 
 
-def _classes(clips: Sequence[Clip], matches: Iterable[Match], config: SplitConfig) -> tuple[list[list[Name]], Classes]:
+def _classes(
+    clips: Sequence[Clip], matches: Iterable[Match], config: SplitConfig
+) -> tuple[list[list[Name]], Classes[Name]]:
     """The names of each clip, and which of them stand for the same thing."""
     held = [names(clip, config) for clip in clips]
-    classes = Classes()
+    classes: Classes[Name] = Classes()
     known: dict[str, list[Name]] = defaultdict(list)  # of all clips with the same samples so far
     for clip, own in zip(clips, held, strict=True):
         _join(known[clip.sha256], own, classes)
@@ -107,7 +110,7 @@ def _classes(clips: Sequence[Clip], matches: Iterable[Match], config: SplitConfi
     return held, classes
 
 
-def _join(one: Sequence[Name], other: Sequence[Name], classes: Classes) -> None:
+def _join(one: Sequence[Name], other: Sequence[Name], classes: Classes[Name]) -> None:
     """Names of the same kind are the same from now on."""
     for kind in {name[0] for name in one} & {name[0] for name in other}:
         alike = [name for name in (*one, *other) if name[0] == kind]
@@ -128,33 +131,10 @@ def sound_leak(clip: Clip, other: Clip) -> Quarantined:
     return _lost(clip, ("sound", clip.sha256), other)
 
 
-class Classes:
-    """Names that stand for the same thing (union-find); a class is called by its smallest name."""
-
-    def __init__(self) -> None:
-        self.parent: dict[Name, Name] = {}
-
-    def of(self, name: Name) -> Name:
-        """The class of a name."""
-        path = []
-        while (above := self.parent.get(name, name)) != name:
-            path.append(name)
-            name = above
-        for passed in path:
-            self.parent[passed] = name
-        return name
-
-    def join(self, one: Name, other: Name) -> None:
-        """From now on the two are the same."""
-        low, high = sorted((self.of(one), self.of(other)))
-        self.parent[high] = low
-
-
 def copies(clips: Sequence[Clip], matches: Iterable[Match]) -> dict[str, str]:
     """By digest of samples, what clips that are copies of one another have in common; others are left out."""
-    classes = Classes()
+    classes: Classes[str] = Classes()
     for match in matches:
         if match.cover >= PART:
-            one, other = (clips[i].sha256 for i in (match.first, match.second))
-            classes.join((one,), (other,))
-    return {name[0]: classes.of(name)[0] for name in [*classes.parent, *classes.parent.values()]}
+            classes.join(clips[match.first].sha256, clips[match.second].sha256)
+    return {name: classes.of(name) for name in [*classes.parent, *classes.parent.values()]}

@@ -124,6 +124,36 @@ def test_no_group_is_on_both_sides_of_a_fold() -> None:
     assert len(set(guessers._folds(one_speaker).tolist())) == guessers.FOLDS  # then clips are kept together
 
 
+def scenes(rows: list[guessers.Text], pool: int) -> list[guessers.Text]:
+    """The rows as if of scenes: each clip shares a voice with the clip before it, within pools of so many clips."""
+    number = {name: i for i, name in enumerate(dict.fromkeys(row.clip_id for row in rows))}
+    at = [(number[row.clip_id] // pool, number[row.clip_id]) for row in rows]
+    groups = [(f"sound {n}", f"voice {p}+{n // 2}", f"voice {p}+{(n + 1) // 2}") for p, n in at]
+    return [replace(row, groups=own) for row, own in zip(rows, groups, strict=True)]
+
+
+def test_scenes_that_share_material_are_in_one_fold() -> None:
+    rows = scenes(fair(400), 5)
+    folds = guessers._folds(rows)
+    assert len(set(folds.tolist())) == guessers.FOLDS
+    sides: dict[str, set[int]] = {}
+    for one, fold in zip(rows, folds.tolist(), strict=True):
+        for group in one.groups:
+            sides.setdefault(group, set()).add(fold)
+    assert all(len(found) == 1 for found in sides.values())
+    assert shortcuts.measure(rows, 3.0).report.related == 0
+
+
+def test_where_all_scenes_hang_together_clips_are_told_apart_and_the_report_says_so() -> None:
+    rows = scenes(fair(400), 1000)
+    folds = guessers._folds(rows)
+    assert len(set(folds.tolist())) == guessers.FOLDS
+    assert len({(row.clip_id, fold) for row, fold in zip(rows, folds.tolist(), strict=True)}) == 100
+    report = shortcuts.measure(rows, 3.0).report
+    assert report.related == 400
+    assert "400 of them share recordings or speakers with rows that it saw" in shortcuts.text(report)
+
+
 def test_a_memorised_clip_does_not_help() -> None:
     """Each clip asks the same question four times with the same answer: seen elsewhere, it would be known."""
     rng = random.Random(3)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paqa import fingerprint, split
+from paqa.connected import connected
 from paqa.errors import PaqaError
 from paqa.fingerprint import Match
 from paqa.recipe import SplitConfig
@@ -56,6 +57,18 @@ def test_a_new_clip_that_ties_two_known_ones_together_goes_itself() -> None:
     assert set(split.leaks(clips, ties, SHARES, staying={0, 1})) == {2}
 
 
+@given(st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=3), max_size=9), st.randoms())
+def test_what_is_connected_has_one_name(lists: list[list[int]], rng: random.Random) -> None:
+    """The smallest name of all that hangs together, whatever the order in which that turns out."""
+    sets = [set(names) for names in lists]
+    for _ in sets:  # until nothing changes
+        for one in sets:
+            one |= set().union(*(other for other in sets if other & one))
+    order = rng.sample(range(len(lists)), len(lists))
+    names = connected([rng.sample(lists[i], len(lists[i])) for i in order])
+    assert names == [min(sets[i]) for i in order]
+
+
 def test_extremes() -> None:
     assert {side(str(i), SplitConfig(0, 0), 0) for i in range(99)} == {"train"}
     assert {side(str(i), SplitConfig(0, 1), 0) for i in range(99)} == {"test"}
@@ -97,6 +110,10 @@ def test_a_file_under_two_groups_stays_with_the_test() -> None:
         "x.wav (train) has the file 'x.wav' of x.wav (test, clip a); give both one group, or remove one"
     )
     assert gone([clip("a", TEST, "x.wav"), clip("b", TRAIN, "x.wav", corpus="other")]) == []  # another folder
+
+
+def test_validation_keeps_what_train_has_too() -> None:
+    assert gone([clip("a", TRAIN, "x.wav"), clip("b", VALIDATION, "x.wav"), clip("c", TRAIN)]) == ["a"]
 
 
 def test_a_speaker_under_two_groups() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,16 +37,62 @@ def test_rows_are_those_of_the_shards(folder):
 
 
 def test_held_out_groups_are_never_trained_on(folder):
-    train, held = Rows(folder).trained_on(0.3)
+    train, held, away = Rows(folder).trained_on(0.3)
     assert {r.item.groups for r in train}.isdisjoint(r.item.groups for r in held)
-    assert len(train) + len(held) == 24
+    assert (len(train) + len(held), away) == (24, [])
     assert held
     with pytest.raises(PaqaError, match="no rows to train on"):
         Rows(folder).trained_on(1.0)
-    train, held = Rows(folder).trained_on(1e-9)  # a share that falls on nobody: one group, so that a best can be told
+    train, held, _ = Rows(folder).trained_on(
+        1e-9
+    )  # a share that falls on nobody: one group, so that a best can be told
     assert len({r.item.groups for r in held}) == 1
     assert len(train) + len(held) == 24
     assert Rows(folder).trained_on(0.0)[1] == []
+
+
+def scenes(path, groups):
+    """Rows about 24 clips with these groups."""
+    items = [tiny.item(label, "train", n) for label in tiny.HEARD for n in range(6)]
+    return tiny.build(path / "b", [replace(one, groups=groups(i)) for i, one in enumerate(items)])
+
+
+def shared(rows, others):
+    return {g for r in rows for g in r.item.groups} & {g for r in others for g in r.item.groups}
+
+
+def test_held_out_scenes_share_no_voice_with_what_is_trained_on(tmp_path):
+    """Six casts of four scenes each, every scene with two voices of its cast of three."""
+    folder = scenes(tmp_path, lambda i: (f"v{i // 4}.{i % 3}", f"v{i // 4}.{(i + 1) % 3}", f"sound {i}"))
+    train, held, away = Rows(folder).trained_on(0.2)
+    assert not shared(train, held)
+    assert (len(train) + len(held), away) == (24, [])
+    assert len(held) % 4 == 0
+    assert held
+
+
+def test_most_scenes_of_one_cast_are_trained_on(tmp_path):
+    folder = scenes(tmp_path, lambda i: ("anna", f"sound {i}") if i < 20 else (f"sound {i}",))
+    train, held, away = Rows(folder).trained_on(0.1)
+    assert not shared(train, held)
+    assert not away
+    assert 0 < len(held) <= 4
+
+
+def test_where_all_scenes_hang_together_rows_between_are_left_out(tmp_path):
+    """Each scene shares a voice with the next one: the two ends hang together, by all others."""
+    folder = scenes(tmp_path, lambda i: (f"v{i}", f"v{i + 1}"))
+    train, held, away = Rows(folder).trained_on(0.1)
+    assert (len(held), len(train) + len(away)) == (3, 21)
+    assert not shared(train, held)
+    assert all(shared([row], held) for row in away)
+    assert 0 < len(away) <= 6
+    assert Rows(folder).trained_on(0.0)[1:] == ([], [])
+    one = scenes(tmp_path / "one", lambda i: ("anna", f"sound {i}"))
+    with pytest.raises(
+        PaqaError, match=r"\(3 held out, 21 share recordings or speakers with them\).*split\.validation"
+    ):
+        Rows(one).trained_on(0.1)
 
 
 def test_an_epoch_is_every_row_once_and_another_order_each_time(folder):

@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import NamedTuple, TypeVar
 
 from paqa import spans
+from paqa.connected import connected
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig, converted
 from paqa.types import Event, Quarantined, Recording, Scene, Turn, Word
@@ -293,19 +294,8 @@ def linked(speakers: Mapping[str, Iterable[str]]) -> dict[str, str]:
 
     The group is called after the first speaker's name in it, the recording itself where nobody is named.
     """
-    leader: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        while leader.setdefault(name, name) != name:
-            name = leader[name]
-        return name
-
-    known = {recording: sorted(names) for recording, names in speakers.items()}
-    for names in known.values():
-        for name in names[1:]:
-            first, second = sorted((find(names[0]), find(name)))
-            leader[second] = first
-    return {recording: find(names[0]) if names else recording for recording, names in known.items()}
+    named = {recording: sorted(names) or [recording] for recording, names in speakers.items()}
+    return dict(zip(named, connected(named.values()), strict=True))
 
 
 def groups_of(given: object) -> tuple[str, ...]:

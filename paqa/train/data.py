@@ -6,7 +6,7 @@ The order of an epoch and its packs follow from the seed alone, so a position in
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from paqa import audio, shard
+from paqa.connected import connected
 from paqa.errors import PaqaError
 from paqa.prompt import Asked
 from paqa.train.config import PauseConfig
@@ -70,22 +71,29 @@ class Rows:
     def split(self, name: str) -> list[Row]:
         return [row for row in self.all if row.item.split == name]
 
-    def trained_on(self, share: float) -> tuple[list[Row], list[Row]]:
-        """Rows to train on and to validate with: the build's validation split, else a share of the train groups.
+    def trained_on(self, share: float) -> tuple[list[Row], list[Row], list[Row]]:
+        """Rows to train on, rows to validate with, and train rows that are neither.
 
-        Of several groups at least one is held out, unless the share is 0. Raises PaqaError where nothing is left to
-        train on.
+        Validation is the build's own split, else a share of what hangs together in train: rows with a recording or a
+        speaker (a group) in common, directly or by others, are on one side. Of several such components one at least is
+        held out, unless the share is 0, but none that has more than half of the rows. Where all rows hang together
+        (scenes mixed from one pool) that share of them is held out all the same, first those that have least in common
+        with others; the rows that share something with them are neither trained on nor held out.
+        Raises PaqaError where nothing is left to train on.
         """
-        train, held = self.split("train"), self.split("validation")
-        if not held:
-            point = {row.item.groups: draw("validation", row.item.groups) for row in train}
-            limit = max(share, min(point.values())) if share and len(point) > 1 else share
-            out = {group for group, at in point.items() if at < share or at == limit}
+        train, held, away = self.split("train"), self.split("validation"), []
+        if share and not held:
+            out = _held_out(train, share)
+            names = {group for groups in out for group in groups}
             held = [row for row in train if row.item.groups in out]
-            train = [row for row in train if row.item.groups not in out]
+            rest = [row for row in train if row.item.groups not in out]
+            away = [row for row in rest if not names.isdisjoint(row.item.groups)]
+            train = [row for row in rest if names.isdisjoint(row.item.groups)]
         if not train:
-            raise PaqaError(f"{self.folder}: no rows to train on (all held out, or no train split); see paqa check")
-        return train, held
+            counts = f"{len(held)} held out, {len(away)} share recordings or speakers with them"
+            advice = "build with split.validation above 0, or give --validation 0; see paqa check"
+            raise PaqaError(f"{self.folder}: no rows to train on ({counts}); {advice}")
+        return train, held, away
 
     def samples(self, row: Row) -> np.ndarray:
         """A row's audio, mono float32 `[n]` at 16 kHz."""
@@ -97,6 +105,33 @@ class Rows:
         self._open.move_to_end((f, g))
         found = audio.read_flac(self._open[f, g][r].as_py()["bytes"])
         return audio.resample(found, RATE).samples.mean(0)
+
+
+def _held_out(rows: Sequence[Row], share: float) -> set[tuple[str, ...]]:
+    """The groups, as rows have them, of those rows that are to be held out."""
+    counts = Counter(row.item.groups for row in rows)
+    names = dict(zip(counts, connected(counts), strict=True))
+    sizes = Counter(names[row.item.groups] for row in rows)
+    point = {name: draw("validation", name) for name, n in sizes.items() if 2 * n <= len(rows)}
+    if not point:
+        return _least_shared(counts, share)
+    limit = max(share, min(point.values()))
+    out = {name for name, at in point.items() if at < share or at == limit}
+    return {groups for groups, name in names.items() if name in out}
+
+
+def _least_shared(counts: Mapping[tuple[str, ...], int], share: float) -> set[tuple[str, ...]]:
+    """A share of rows that all hang together: those whose groups the fewest other rows have. `counts` are of rows."""
+    having: Counter[str] = Counter()
+    for groups, n in counts.items():
+        having.update(dict.fromkeys(groups, n))
+    most = share * sum(counts.values())
+    out: set[tuple[str, ...]] = set()
+    for groups in sorted(counts, key=lambda own: (sum(having[g] - counts[own] for g in own), draw("validation", *own))):
+        if sum(counts[own] for own in out) >= most or len(counts) == 1:
+            break
+        out.add(groups)
+    return out
 
 
 class Ears:

@@ -85,7 +85,14 @@ def begin(config: TrainConfig) -> tuple[Ranks, Policy, Ears, list[Row], list[Row
     torch.manual_seed(config.seed)
     policy.train_lora(config.rank, config.alpha, config.projector, config.checkpointing)
     rows = Rows(Path(config.data))
-    learnt, held = rows.trained_on(config.validation)
+    learnt, held, away = rows.trained_on(config.validation)
+    if away and ranks.rank == 0 and not config.quiet:
+        print(
+            f"{len(away)} of {len(learnt) + len(held) + len(away)} train rows are left out: they share recordings or "
+            f"speakers with the {len(held)} that are held out; build with split.validation above 0 to keep them, or "
+            "give --validation 0",
+            file=sys.stderr,
+        )
     if far := [row for row in (*learnt, *held) if row.item.scene.duration_ms > policy.max_ms]:
         first = f"{far[0].item.id} lasts {far[0].item.scene.duration_ms / 1000:.1f} s"
         raise PaqaError(
