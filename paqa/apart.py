@@ -23,8 +23,8 @@ def settled(
 ) -> tuple[dict[int, Quarantined], list[Match]]:
     """By number, the clips that must go so that no name and no sound is on two sides; and the matches that say so.
 
-    `prints` are the clips' fingerprints, `gone` and `staying` are as in `leaks`. Asked again of what is left until nothing goes: a
-    clip may share its sound with one that falls out itself, and with another that stays.
+    `prints` are the clips' fingerprints, `gone` and `staying` are as in `leaks`. Asked again of what is left until
+    nothing goes: a clip may share its sound with one that falls out itself, and with another that stays.
     """
     matches = fingerprint.matches(prints)
     lost = leaks(clips, matches, config, gone, staying)
