@@ -218,7 +218,8 @@ def scenes_apart(run: Run, clips: list[Clip]) -> list[Clip]:
     """Finished scenes, and recordings beside them, without those that sound like something of another side."""
     if not run.recipe.gates.near_duplicates or not any(clip.uri.startswith("mix:") for clip in clips):
         return clips
-    staying = {i for i, clip in enumerate(clips) if run.earlier and run.earlier.clips.get(clip.id) == clip.sha256}
+    known = run.earlier.clips if run.earlier else {}
+    staying = {i for i, clip in enumerate(clips) if known.get(clip.id) == clip.sha256}
     lost = sound_alike(clips, _prints(run, "fingerprint scenes", clips), staying)
     run.lost += [lost[i] for i in sorted(lost)]
     return [clip for i, clip in enumerate(clips) if i not in lost]

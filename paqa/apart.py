@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ def settled(
     prints: Sequence[np.ndarray],
     config: SplitConfig,
     gone: Collection[int] = (),
-    staying: Container[int] = (),
+    staying: Collection[int] = (),
 ) -> tuple[dict[int, Quarantined], list[Match]]:
     """By number, the clips that must go so that no name and no sound is on two sides; and the matches that say so.
 
@@ -28,42 +28,40 @@ def settled(
     """
     matches = fingerprint.matches(prints)
     lost = leaks(clips, matches, config, gone, staying)
-    while more := _across(clips, prints, {*gone, *lost}):
+    while more := _across(clips, prints, {*gone, *lost}, staying):
         matches += more
-        leaking = leaks(clips, matches, config, {*gone, *lost}, staying)
-        if not leaking:  # all that is left are pairs of an earlier build, in which both stay
-            break
-        lost |= leaking
+        lost |= leaks(clips, matches, config, {*gone, *lost}, staying)
     return lost, matches
 
 
 def sound_alike(
-    clips: Sequence[Clip], prints: Sequence[np.ndarray], staying: Container[int] = ()
+    clips: Sequence[Clip], prints: Sequence[np.ndarray], staying: Collection[int] = ()
 ) -> dict[int, Quarantined]:
-    """By number, the clips that must go so that no sound is on two sides, whatever they are called.
+    """By number, the clips that must go so that no sound is on two sides, whatever they are called; not `staying` ones.
 
     For finished scenes. Their material shares nothing across sides, but what is loud in a scene decides what else of it
     counts as silence, so that a part too short to matter in a recording may be most of what two scenes sound like.
-    `staying` is as in `leaks`.
     """
     lost: dict[int, Quarantined] = {}
-    leaking = True
-    while leaking and (pairs := _across(clips, prints, lost)):
-        ordered = [sorted((m.first, m.second), key=lambda i: (i not in staying, _rank(clips[i]))) for m in pairs]
-        leaking = False
-        for stronger, weaker in sorted(ordered, key=lambda pair: (_rank(clips[pair[0]]), pair)):
-            if stronger not in lost and weaker not in lost and weaker not in staying:
+    ranks = [_rank(clip, i in staying) for i, clip in enumerate(clips)]
+    while pairs := _across(clips, prints, lost, staying):
+        ordered = [sorted((m.first, m.second), key=ranks.__getitem__) for m in pairs]
+        for stronger, weaker in sorted(ordered, key=lambda pair: (ranks[pair[0]], pair)):
+            if stronger not in lost and weaker not in lost:
                 lost[weaker] = sound_leak(clips[weaker], clips[stronger])
-                leaking = True
     return lost
 
 
-def _across(clips: Sequence[Clip], prints: Sequence[np.ndarray], gone: Collection[int]) -> list[Match]:
-    """Matches between sides among the clips that are not gone."""
+def _across(
+    clips: Sequence[Clip], prints: Sequence[np.ndarray], gone: Collection[int], staying: Collection[int]
+) -> list[Match]:
+    """Matches between sides among the clips that are not gone, of which one at least may go."""
     kept = [i for i in range(len(clips)) if i not in gone]
-    pairs = fingerprint.across([prints[i] for i in kept], [_rank(clips[i]) for i in kept])
+    sides = [PROTECTED.index(clips[i].split) for i in kept]
+    pairs = fingerprint.across([prints[i] for i in kept], sides, [_rank(clips[i], i in staying) for i in kept])
     return [replace(m, first=kept[m.first], second=kept[m.second]) for m in pairs]
 
 
-def _rank(clip: Clip) -> int:
-    return PROTECTED.index(clip.split)
+def _rank(clip: Clip, stays: bool) -> int:
+    """Of two clips that share a sound, the one of higher rank goes."""
+    return 0 if stays else 1 + PROTECTED.index(clip.split)

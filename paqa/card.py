@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paqa import rights
@@ -24,7 +24,7 @@ SIZES = (
 
 def render(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> str:
     """Markdown with the YAML header that names the splits' files."""
-    parts = [_header(recipe, done), _body(recipe, done, clips, items), _licenses(done, clips, items)]
+    parts = [_header(recipe, done), _body(recipe, done, clips, items), _speakers(done), _licenses(done, clips, items)]
     return "\n".join(line for part in parts for line in part) + "\n"
 
 
@@ -32,6 +32,21 @@ def licenses(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequen
     """LICENSE.md: what the dataset comes under, and everybody whose recordings are heard in it."""
     named = _attributions(rights.attributions(o for item in items for o in item.origins))
     return "\n".join([f"# Licences of {recipe.name}", *_covered(done, clips, items, None), "", *named]) + "\n"
+
+
+def unknown(clips: Mapping[str, int]) -> Iterator[str]:
+    """What a build whose sources do not say who speaks in several files has to tell, if it has; `clips` by source."""
+    if clips:
+        listed = ", ".join(f"{n} clips of the source {source!r}" for source, n in clips.items())
+        yield (
+            f"nothing says whether one person speaks in several files of {listed}: the same voice may be in train and "
+            'test; give each recording a `group` (type = "jsonl"), or set group = "folder" in [[sources]] where each '
+            "speaker has a folder"
+        )
+
+
+def _speakers(done: Summary) -> list[str]:
+    return [line for text in unknown(done.speakers_unknown) for line in ("", f"{text[0].upper()}{text[1:]}.")]
 
 
 def _header(recipe: Recipe, done: Summary) -> list[str]:

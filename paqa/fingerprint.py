@@ -93,14 +93,15 @@ def matches(prints: Sequence[np.ndarray]) -> list[Match]:
     return _longest(frames.compared(_unique(pairs)))
 
 
-def across(prints: Sequence[np.ndarray], ranks: Sequence[int]) -> list[Match]:
-    """For every clip that shares sound with a clip of a lower rank, one such pair at least; first < second, in order.
+def across(prints: Sequence[np.ndarray], sides: Sequence[int], ranks: Sequence[int] | None = None) -> list[Match]:
+    """For every clip that shares sound with one of another side and a lower rank, one such pair at least.
 
-    Nothing that two clips of different rank share is overlooked, however many others have it too: whether they match
-    depends on these two alone. A clip that has its match is not compared any further, so that a jingle in all clips
-    costs one comparison each; what a clip shares too little of is compared with every clip of a lower rank that has it.
+    Ranks are the sides where they are not given; pairs have first < second, in order. Nothing that two clips share is
+    overlooked, however many others have it too: whether they match depends on these two alone. A clip that has its
+    match is not compared any further, so that a jingle in all clips costs one comparison each; what a clip shares too
+    little of is compared with every clip of a lower rank that has it.
     """
-    rank = np.asarray(ranks, int)
+    side, rank = np.asarray(sides, int), np.asarray(sides if ranks is None else ranks, int)
     frames = _Frames.of(prints, rank)
     first, stronger = frames.stronger(rank)
     todo = stronger.nonzero()[0]
@@ -111,9 +112,9 @@ def across(prints: Sequence[np.ndarray], ranks: Sequence[int]) -> list[Match]:
         rounds = np.arange(at, at + step)
         for part in np.array_split(todo, -(-len(todo) * step // BLOCK)):
             mine, which = np.repeat(part, step), np.tile(rounds, len(part))
-            there = which < stronger[mine]
-            mine, which = mine[there], which[there]
-            for match in frames.compared(_unique([frames.alike(first[mine] + which, mine)])):
+            mine, other = mine[which < stronger[mine]], (first[mine] + which)[which < stronger[mine]]
+            there = side[frames.owner[mine]] != side[frames.owner[other]]
+            for match in frames.compared(_unique([frames.alike(other[there], mine[there])])):
                 matched[max(match.first, match.second, key=rank.item)] = True
                 matches.append(match)
         at += step

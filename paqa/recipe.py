@@ -43,6 +43,7 @@ class SourceConfig:
     answers: AnswersFrom = "heard"  # where answers come from when a recording has truth
     license: str = "unknown"  # for rows that state none
     limit: Positive | None = None  # at most this many rows, drawn by the digests of their ids
+    group: Literal["recording", "folder"] = "recording"  # type folder: one split for all below a sub-folder of `path`
     tasks: tuple[str, ...] = ()  # families of questions to ask about it, all of them where none is named
     params: dict[str, Any] = field(default_factory=dict)  # the source type's own, see its Params
 

@@ -131,6 +131,21 @@ def sound_leak(clip: Clip, other: Clip) -> Quarantined:
     return _lost(clip, ("sound", clip.sha256), other)
 
 
+def speakers_unknown(clips: Iterable[Clip]) -> dict[str, int]:
+    """By source, the recordings' clips in which people may speak whom nothing names, where splits could share them.
+
+    Those without a voice whose only group is their own file, and whose truth does not say that nobody speaks; of
+    sources that have such clips in several splits.
+    """
+    unnamed: dict[str, list[Split]] = defaultdict(list)
+    for clip in clips:
+        own = {(name,) for origin in clip.origins for name in (origin.recording, origin.uri)}
+        mute = clip.truth is not None and not clip.truth.turns
+        if not clip.uri.startswith("mix:") and not clip.voice and not mute and clip.groups in own:
+            unnamed[clip.corpus].append(clip.split)
+    return {source: len(splits) for source, splits in sorted(unnamed.items()) if len(set(splits)) > 1}
+
+
 def copies(clips: Sequence[Clip], matches: Iterable[Match]) -> dict[str, str]:
     """By digest of samples, what clips that are copies of one another have in common; others are left out."""
     classes: Classes[str] = Classes()

@@ -16,6 +16,7 @@ from paqa import build_folder, card, rights, shard
 from paqa.build_folder import BUILD, CARD, CLIPS, DATA, LICENSES, QUARANTINE, RECIPE, SHORTCUTS, SURVEY
 from paqa.hear import Spent
 from paqa.recipe import Recipe
+from paqa.split import speakers_unknown
 from paqa.store import digest, write_atomically
 from paqa.types import Clip, Item, Quarantined
 
@@ -73,6 +74,7 @@ class Summary:
     license: str | None = None  # that all of it comes under; None where no one licence covers all
     by_license: dict[str, int] = dataclasses.field(default_factory=dict)  # rows by their material's
     files: dict[str, str] = dataclasses.field(default_factory=dict)  # SHA-256 by path: shards, and tables beside them
+    speakers_unknown: dict[str, int] = dataclasses.field(default_factory=dict)  # clips by source, see split
 
 
 def write_quarantine(folder: Path, recipe: Recipe, lost: Sequence[Quarantined]) -> None:
@@ -108,6 +110,8 @@ def finish(
     write_quarantine(folder, recipe, lost)
     shard.write_table(folder / CLIPS, Clip, sorted(clips, key=lambda c: c.id))
     tables = {name: digest(folder / name) for name in SEALED if (folder / name).exists()}
+    about = {item.clip_id for item in items}
+    unnamed = speakers_unknown(clip for clip in clips if clip.id in about)
     done = Summary(
         name=recipe.name,
         out=str(out),
@@ -120,10 +124,11 @@ def finish(
         stages=tuple(stages),
         shards=tuple(shards),
         shard_bytes=sum((folder / DATA / name).stat().st_size for name in shards),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *card.unknown(unnamed)),
         license=rights.of_dataset(items, recipe.license),
         by_license={share.license: share.rows for share in rights.roll_up(items, clips)},
         files=tables | {f"{DATA}/{name}": sha256 for name, sha256 in shards.items()},
+        speakers_unknown=unnamed,
     )
     write_atomically(folder / CARD, card.render(recipe, done, clips, items).encode())
     write_atomically(folder / LICENSES, card.licenses(recipe, done, clips, items).encode())

@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+import builds
 import msgspec
 import numpy as np
 import pytest
 
-from paqa import build, hear
+from paqa import build, hear, summary
 from paqa.audio import digest, flac, quantize
 from paqa.engines import base
 from paqa.engines.base import Heard
@@ -400,3 +401,13 @@ def test_a_large_loss_to_the_split_is_said():
     lost = [Quarantined(f"a{n}", "split", "would_leak", "x", f"{n}") for n in range(11)]
     assert build.split_warning(110, lost, 0.1) is None
     assert "11 of 100 clips were left out" in build.split_warning(100, lost, 0.1)
+
+
+def test_a_build_says_where_one_voice_may_be_in_two_splits(tmp_path: Path) -> None:
+    """Its recordings have turns and no names: in the summary, in build.json and on the card, with what to do."""
+    done = summary.load(builds.make(tmp_path, clips=6, per_clip=1))
+    (warning,) = done.warnings
+    assert warning.startswith("nothing says whether one person speaks in several files of 6 clips of the source 'mix'")
+    assert 'group = "folder"' in warning
+    assert f"warning      {warning}" in summary.text(done)
+    assert f"\n\nN{warning[1:]}.\n" in (tmp_path / "README.md").read_text()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig
-from paqa.sources import close_truth, locate, recordings, root, skipped, window_truth
+from paqa.sources import check, close_truth, locate, recordings, root, skipped, window_truth
 from paqa.sources.folder import safe_id
 from paqa.types import Event, Quarantined, Recording, Scene, Turn, Word
 
@@ -68,6 +68,18 @@ def test_what_a_folder_holds_besides_audio_is_counted(tmp_path: Path) -> None:
     assert "1 .textgrid" in skipped(SourceConfig("here", "references", "."), tmp_path)
     assert "rttm" not in skipped(SourceConfig("here", "references", "."), tmp_path)
     assert skipped(SourceConfig("list", "jsonl", "list.jsonl"), tmp_path) == ""
+
+
+def test_a_folder_may_be_a_group(tmp_path: Path) -> None:
+    """One folder a reader: all that is below it, chapters included, is one group."""
+    for name in ("anna/1/a.wav", "anna/2/b.wav", "ben/a.wav", "a.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    config = SourceConfig("here", "folder", ".", group="folder")
+    found = [row for row in recordings(config, tmp_path) if isinstance(row, Recording)]
+    assert [r.groups for r in found] == [("a.wav",), ("anna",), ("anna",), ("ben",)]
+    with pytest.raises(PaqaError, match=r'source \'s\': group = "folder" is for type "folder", found "jsonl"'):
+        check(SourceConfig("s", "jsonl", "l.jsonl", group="folder"))
 
 
 def test_ids_do_not_depend_on_other_files(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from paqa.errors import PaqaError
 from paqa.fingerprint import Match
 from paqa.recipe import SplitConfig
 from paqa.split import by_share, side
-from paqa.types import Audio, Clip
+from paqa.types import Audio, Clip, Origin, Scene, Turn
 
 SHARES = SplitConfig(0.2, 0.3)
 
@@ -61,10 +62,6 @@ def test_a_new_clip_that_ties_two_known_ones_together_goes_itself() -> None:
 def test_what_is_connected_has_one_name(lists: list[list[int]], rng: random.Random) -> None:
     """The smallest name of all that hangs together, whatever the order in which that turns out."""
     sets = [set(names) for names in lists]
-    for names in list(sets):
-        touched = [one for one in sets if one & names]
-        for one in touched:
-            one |= set().union(*touched)
     for _ in sets:  # until nothing changes
         for one in sets:
             one |= set().union(*(other for other in sets if other & one))
@@ -178,6 +175,26 @@ def test_copies_of_copies_are_followed() -> None:
 def test_what_is_out_already_holds_no_side() -> None:
     clips = [clip("a", TEST, "x.wav"), clip("b", TRAIN, "x.wav")]
     assert split.leaks(clips, [], SHARES, gone={0}) == {}
+
+
+def test_speakers_are_unknown_where_a_source_names_nobody() -> None:
+    def heard(name: str, groups: str = "", **fields: Any) -> Clip:
+        own = clip(name, groups or f"{name}.wav", **fields)
+        recording = own.groups[0] if not groups else name
+        place = (own.corpus, recording, own.uri, 0, 1000, own.sha256, "", "")
+        return replace(own, origins=(Origin("recording", *place),))
+
+    unnamed = [heard(f"r{i}") for i in range(9)]
+    assert {c.split for c in unnamed} == {"train", "test", "validation"}
+    assert split.speakers_unknown(unnamed) == {"s": 9}
+    assert split.speakers_unknown([replace(c, split="train") for c in unnamed]) == {}
+    assert split.speakers_unknown([heard(f"r{i}", voice="anna") for i in range(9)]) == {}
+    assert split.speakers_unknown([heard(f"r{i}", f"g{i}") for i in range(9)]) == {}
+    assert split.speakers_unknown([replace(c, uri="mix:1") for c in unnamed]) == {}
+    sounds = [replace(c, truth=Scene(c.id, 1000)) for c in unnamed]
+    assert split.speakers_unknown(sounds) == {}
+    talk = [replace(c, truth=Scene(c.id, 1000, (Turn(0, 900, 1),))) for c in unnamed]
+    assert split.speakers_unknown([*talk, *(replace(c, corpus="t") for c in sounds)]) == {"s": 9}
 
 
 @st.composite

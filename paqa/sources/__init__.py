@@ -120,7 +120,13 @@ def _drawn(rows: list[Recording | Quarantined], limit: int) -> Found:
 
 
 def check(config: SourceConfig) -> None:
-    """PaqaError where the type is unknown, or params are not what its `Params` says; looks at no file."""
+    """PaqaError where the type is unknown, or params are not what its `Params` says; looks at no file.
+
+    And where `group = "folder"` is asked of a type that has groups of its own.
+    """
+    if config.group == "folder" and config.type != "folder":
+        found = f'group = "folder" is for type "folder", found "{config.type}"'
+        raise PaqaError(f"source {config.name!r}: {found}; leave it out: its list or layout names the groups")
     parameters(config, getattr(_module(config)[0], "Params", NoParams))
 
 

@@ -37,7 +37,8 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
     """One recording for each audio file at any depth, in order of path; hidden files and folders are skipped.
 
     The group is the recording itself: a folder does not tell who speaks, so a speaker heard in several files may
-    end up on both sides of the split. Use a jsonl source with `group` where that matters.
+    end up on both sides of the split. With `group = "folder"` it is the sub-folder that a file is in, at any depth
+    (one folder a reader); files in no sub-folder stay alone. Else use a jsonl source with `group`.
     Raises PaqaError where the folder is missing or holds no audio file.
     """
     if not folder.is_dir():
@@ -111,7 +112,9 @@ def _recording(config: SourceConfig, folder: Path, path: str) -> Recording | Qua
         return quarantined(name, Rejected("bad_name", detail), path)
     except Rejected as error:
         return quarantined(name, error, path)
-    return Recording(name, path, config.name, config.license, groups=(name,), answers=config.answers)
+    top, _, below = path.partition("/")
+    group = top if config.group == "folder" and below else name
+    return Recording(name, path, config.name, config.license, groups=(group,), answers=config.answers)
 
 
 def safe_id(path: str) -> str:
