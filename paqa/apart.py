@@ -26,7 +26,7 @@ def settled(
     `prints` are the clips' fingerprints, `gone` and `staying` are as in `leaks`. Asked again of what is left until
     nothing goes: a clip may share its sound with one that falls out itself, and with another that stays.
     """
-    matches = fingerprint.matches(prints)
+    matches = [*fingerprint.matches(prints), *_across(clips, prints, gone, staying)]
     lost = leaks(clips, matches, config, gone, staying)
     while more := _across(clips, prints, {*gone, *lost}, staying):
         matches += more

@@ -114,14 +114,15 @@ def related(rows: Sequence[Text]) -> int:
 def _together(rows: Sequence[Text]) -> tuple[list[str], int]:
     """For each row the name of what stays in one fold, and how many rows are told apart by clip.
 
-    Rows that have a group in common, directly or by others, stay together. Where more than half of all rows do (scenes
-    mixed from one pool) it is those about one clip: little would be left to learn from without the rows that share
-    something with a fold, and a guesser that learns too little lets too much pass.
+    Rows that have a group in common, directly or by others, stay together. Where that is more than a fold (scenes mixed
+    from one pool) it is those about one clip. Without the rows that share something with a fold, little would be left
+    to learn from; and since answers are evened over the whole build, what is right in a large fold is right less often
+    elsewhere. Either way guessers would look worse than they are.
     """
     lists = list(dict.fromkeys(row.groups for row in rows))
     names = dict(zip(lists, connected(lists), strict=True))
     sizes = Counter(names[row.groups] for row in rows)
-    large = {name for name, n in sizes.items() if 2 * n > len(rows)}
+    large = {name for name, n in sizes.items() if FOLDS * n > len(rows)}
     apart = [row.clip_id if names[row.groups] in large else names[row.groups] for row in rows]
     return apart, sum(sizes[name] for name in large)
 

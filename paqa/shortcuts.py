@@ -85,8 +85,8 @@ class Template:
 class Report:
     """The whole build and each template, the one that adds most right guesses first. `points` is the allowed excess.
 
-    `related` rows share recordings or speakers with rows that their guessers saw: where most rows do, only clips are
-    told apart.
+    `related` rows share recordings or speakers with rows that their guessers saw: of what is larger than a fold,
+    clips are told apart.
     """
 
     rows: int

@@ -30,6 +30,7 @@ from paqa.types import Item
 GROUPS_OPEN = 4  # row groups whose audio is held, and shuffled among each other
 PACKS_OPEN = 16  # packs that a row may still go into
 SOUND_BYTES = 1 << 30  # of encoded clips that are kept
+LARGEST = 0.2  # share of the train rows that may be held out because they hang together
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,9 @@ class Rows:
 
         Validation is the build's own split, else a share of what hangs together in train: rows with a recording or a
         speaker (a group) in common, directly or by others, are on one side. Of several such components one at least is
-        held out, unless the share is 0, but none that has more than half of the rows. Where all rows hang together
-        (scenes mixed from one pool) that share of them is held out all the same, first those that have least in common
-        with others; the rows that share something with them are neither trained on nor held out.
+        held out, unless the share is 0; one with more than a fifth of the rows is trained on. Where all are as large
+        (scenes mixed from one pool) that share of the rows is held out all the same, first those that have least in
+        common with others; what shares something with them is neither trained on nor held out.
         Raises PaqaError where nothing is left to train on.
         """
         train, held, away = self.split("train"), self.split("validation"), []
@@ -112,7 +113,8 @@ def _held_out(rows: Sequence[Row], share: float) -> set[tuple[str, ...]]:
     counts = Counter(row.item.groups for row in rows)
     names = dict(zip(counts, connected(counts), strict=True))
     sizes = Counter(names[row.item.groups] for row in rows)
-    point = {name: draw("validation", name) for name, n in sizes.items() if 2 * n <= len(rows)}
+    most = max(share, LARGEST) * len(rows)
+    point = {name: draw("validation", name) for name, n in sizes.items() if n <= most}
     if not point:
         return _least_shared(counts, share)
     limit = max(share, min(point.values()))
