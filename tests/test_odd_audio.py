@@ -183,6 +183,7 @@ def test_a_pause_is_silence(tmp_path: Path, name: str, codec: str) -> None:
     path = encode(tmp_path / name, codec, [Piece(first), Piece(second, 7.048)])
     expected = np.concatenate([first, np.zeros(5 * RATE, np.float32), second])
     assert np.abs(samples(path) - expected).max() < 2 / 32768
+    assert notes(path) == "its time stamps leave gaps: they are silence"
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.webm", "libopus"), ("a.mp4", "aac"), ("a.ts", "aac")])
@@ -260,6 +261,7 @@ def test_what_encoders_add_is_no_gap(tmp_path: Path, name: str, codec: str) -> N
     with av.open(str(path)) as container:
         frames = sum(frame.samples * RATE // frame.sample_rate for frame in container.decode(audio=0))
     assert abs(len(samples(path)) - frames) <= 2
+    assert not notes(path)
 
 
 # --- channels, tracks, levels

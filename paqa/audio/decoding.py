@@ -139,7 +139,7 @@ def _decoded(whole: Part, choice: _Choice, config: AudioConfig) -> _Gathered:
                 raise _not_opened(part)
             _admit(part, source, gathered, config)
             _gather(part, source, gathered, choice, config)
-        gathered.notes += [part.note] if part.note else []
+        gathered.notes += [part.note, *source.notes] if part.note else source.notes
     return gathered
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ UNKNOWN_FRAMES = 1 << 48  # libsndfile reports about 2**63 frames where a header
 UNCOUNTED_S = 0.2  # frames of an MP3 file that libsndfile does not play: the encoder's delay
 TIMED_CONTAINERS = ("mp4", "matroska", "asf", "wav", "flac", "aiff", "caf")  # demuxers whose duration is no estimate
 STAMPED_CONTAINERS = ("mp4", "matroska", "mpegts", "mpeg", "asf", "flv")  # demuxers whose stamps are the recorder's
+SILENCE = "its time stamps leave gaps: they are silence"
 CONTAINERS = (  # FFmpeg's demuxers of one file; what is not here cannot be opened, however a file is called
     "aac,ac3,eac3,aiff,amr,ape,asf,au,avi,caf,dts,dtshd,flac,flv,loas,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,oma,"
     "rm,shn,tak,truehd,tta,voc,w64,wav,wv"
@@ -46,7 +47,7 @@ class Reader:
     """An opened file: float32 blocks `(frames, channels)` at `rate`; `declared` frames where the header tells.
 
     `coming` frames are those that the library means to decode: fewer than declared where it sees that a file was cut.
-    Of `tracks`, the one read is at index `track` of the file.
+    Of `tracks`, the one read is at index `track` of the file. `notes` tell a person what was done.
     """
 
     rate: int
@@ -56,6 +57,7 @@ class Reader:
     blocks: Iterator[np.ndarray]
     track: int = 0
     tracks: int = 1
+    notes: list[str] = field(default_factory=list)  # complete when all is read
 
 
 def reader(part: Part, track: int, config: AudioConfig, stack: ExitStack) -> Reader | None:
@@ -138,10 +140,10 @@ def _by_av(part: Part, track: int, config: AudioConfig, stack: ExitStack) -> Rea
         elif container.duration and len(container.streams) == 1:
             seconds = (container.duration - max(0, container.start_time or 0)) / av.time_base
     declared = None if seconds is None else round(seconds * stream.rate)
-    blocks = _av_blocks(part, container, stream, ahead, config)
-    return Reader(
-        stream.rate, stream.layout.nb_channels, declared, declared, blocks, streams.index(stream), len(streams)
-    )
+    notes: list[str] = []
+    blocks = _av_blocks(part, container, stream, ahead, config, notes)
+    place = streams.index(stream)
+    return Reader(stream.rate, stream.layout.nb_channels, declared, declared, blocks, place, len(streams), notes)
 
 
 def _is_default(stream: Any) -> bool:
@@ -149,14 +151,16 @@ def _is_default(stream: Any) -> bool:
     return disposition is not None and bool(disposition.value & 1)
 
 
-def _av_blocks(part: Part, container: Any, stream: Any, ahead: int, config: AudioConfig) -> Iterator[np.ndarray]:
+def _av_blocks(
+    part: Part, container: Any, stream: Any, ahead: int, config: AudioConfig, notes: list[str]
+) -> Iterator[np.ndarray]:
     """Blocks of a stream; interleaved, since PyAV reads beyond memory where more than 8 planes are."""
     import av
 
     channels = stream.layout.nb_channels
     size, held, count, stopped = _block_size(channels), [], 0, ""
     try:
-        for piece in _av_pieces(part, container, stream, ahead, config):
+        for piece in _av_pieces(part, container, stream, ahead, config, notes):
             held.append(piece)
             count += len(piece)
             if count >= size:
@@ -170,7 +174,9 @@ def _av_blocks(part: Part, container: Any, stream: Any, ahead: int, config: Audi
         raise StoppedError(stopped)
 
 
-def _av_pieces(part: Part, container: Any, stream: Any, ahead: int, config: AudioConfig) -> Iterator[np.ndarray]:
+def _av_pieces(
+    part: Part, container: Any, stream: Any, ahead: int, config: AudioConfig, notes: list[str]
+) -> Iterator[np.ndarray]:
     """What each frame holds, and silence where the stamps leave some; ValueError where the sound changes its form."""
     import av
 
@@ -186,9 +192,11 @@ def _av_pieces(part: Part, container: Any, stream: Any, ahead: int, config: Audi
         first = first or form
         if form != first:
             raise ValueError(f"the sound changes from {first} to {form}")
-        if (timeline.at + gap) * 1000 > config.max_file_ms * rate:
+        if gap and (timeline.at + gap) * 1000 > config.max_file_ms * rate:
             found = f"has a time stamp {gap * 1000 // rate} ms after {timeline.at * 1000 // rate} ms of sound"
             raise too_long(part, found, config)
+        if gap and SILENCE not in notes:
+            notes.append(SILENCE)
         for start in range(0, gap, size):
             yield np.zeros((min(size, gap - start), channels), np.float32)
         for resampled in resampler.resample(frame):
