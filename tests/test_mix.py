@@ -506,3 +506,21 @@ def test_an_utterance_lies_within_its_own_turns() -> None:
     scene = mix.render(mixture, lambda _: audio, {"u": said})[2]
     at = mixture.placements[0].start_ms
     assert [(t.start_ms - at, t.end_ms - at) for t in scene.turns] == [(500, 1300)]
+
+
+def test_what_says_nothing_is_no_utterance() -> None:
+    silent = clip("u", 2000, "v", "train", Scene("u", 2000, turns=(Turn(0, 2000, 1, ""),), language="en"))
+    two = clip("w", 2000, "v", "train", Scene("w", 2000, turns=(Turn(0, 900, 1, "a"), Turn(950, 2000, 2, "b"))))
+    for item in (silent, two):
+        with pytest.raises(PaqaError, match="has no material"):
+            plan(replace(CONFIG, scenes=1, background=None), [item], [])
+
+
+def test_a_sound_with_a_pause_is_no_bed() -> None:
+    speech, _ = corpus()
+    config = replace(BED, scenes=1, bed=1.0, answers="truth")
+    whole = music("bed", 30_000, "train")
+    assert plan(config, speech, [whole])[0].placements[0].length_ms
+    half = replace(whole, truth=Scene("bed", 30_000, events=(Event(0, 15_000, "Music", "/m/04rlf"),)))
+    with pytest.raises(PaqaError, match="has no material"):
+        plan(config, speech, [half])
