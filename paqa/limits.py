@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from paqa.recipe import AudioConfig
 
-START_S = 600.0  # to load weights in a fresh process
-CPU_S, GPU_S = 30.0, 10.0  # in an engine, for each second of audio
+START_S = 300.0  # to load weights in a fresh process
+CPU_S, GPU_S = 10.0, 3.0  # in an engine, for each second of audio
 SHORTEST_S = 10.0  # a shorter clip takes an engine as long as one of so many seconds
 READ_BYTES = 16_000  # of a file that are decoded in a second, at least
 

@@ -13,6 +13,7 @@ from contract import Contract, Subject, call, check, output, part, sample
 from paqa import ontology
 from paqa.audio import read_flac
 from paqa.engines._events import Hops, class_spans, distinct, snapped
+from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_slaney
 from paqa.engines._words import on_grid
 from paqa.engines.base import Weights, engine_class, package_revision
@@ -321,3 +322,10 @@ def test_a_change_of_speaker_has_to_earn_its_cost():
     similarity = np.array([[0.9, 0.1]] * 4 + [[0.4, 0.5]] + [[0.9, 0.1]] * 5)
     assert set(best_path(similarity, where, SileroDVectorParams(switch_cost=0.2))) == {0}
     assert set(best_path(similarity, where, SileroDVectorParams(switch_cost=0.0))) == {0, 1}
+
+
+def test_a_gpu_that_is_asked_for_and_missing_is_an_error(monkeypatch):
+    """Not a silent CPU: the keys of what is computed name the device."""
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(PaqaError, match=r"--device cuda: .*it has CPUExecutionProvider.*onnxruntime-gpu"):
+        open_session("any.onnx", "cuda", 1)
