@@ -28,7 +28,7 @@ def open_session(path: str, device: str, threads: int) -> Any:
     if session is None or (on_gpu and CUDA not in session.get_providers()):
         available = ", ".join(onnxruntime.get_available_providers())
         raise PaqaError(
-            f"--device {device}: ONNX Runtime finds no CUDA here (it has {available}); install onnxruntime-gpu in place "
-            "of onnxruntime, or leave --device out"
+            f"--device {device}: ONNX Runtime finds no CUDA here (it has {available}); install onnxruntime-gpu in "
+            "place of onnxruntime, or leave --device out"
         )
     return session
