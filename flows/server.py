@@ -36,6 +36,7 @@ from paqa.errors import PaqaError
 START_SECONDS = 90  # a first start creates the database: 8 s alone on two cores, several times that on a busy machine
 EXTERNAL_SECONDS = 5
 FLUSH_SECONDS = 10
+HIGHEST_PORT = 65_535
 OPEN = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
 
 
@@ -401,7 +402,9 @@ def _is_dead(name: str) -> bool:
 
 def _bind(port: int) -> socket.socket:
     """A listening socket on 127.0.0.1 at `port` or one of the next 50; at any port for 0."""
-    for candidate in range(port, port + 50) if port else [0]:
+    if not 0 <= port <= HIGHEST_PORT:
+        raise PaqaError(f"--port {port}: expected a number from 0 to {HIGHEST_PORT}")
+    for candidate in range(port, min(port + 50, HIGHEST_PORT + 1)) if port else [0]:
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
