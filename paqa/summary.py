@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from paqa import card, rights, shard
+from paqa import card, locks, rights, shard
 from paqa.errors import PaqaError
 from paqa.hear import Spent
 from paqa.recipe import Recipe
@@ -82,10 +82,8 @@ def claimed(recipe: Recipe, out: Path) -> Iterator[None]:
         raise PaqaError(f"{out}: is not empty and holds no build of paqa; name another --out, or an empty folder")
     out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise PaqaError(f"{out}: another build is writing there; wait for it, or name another --out") from None
+        if not locks.lock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.flock):
+            raise PaqaError(f"{out}: another build is writing there; wait for it, or name another --out")
         write_atomically(out / "recipe.json", msgspec.json.format(msgspec.json.encode(recipe)))
         yield
 
