@@ -31,11 +31,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from flows import pages, settings
+from paqa import locks
 from paqa.errors import PaqaError
 
 START_SECONDS = 90  # a first start creates the database: 8 s alone on two cores, several times that on a busy machine
 EXTERNAL_SECONDS = 5
 FLUSH_SECONDS = 10
+HIGHEST_PORT = 65_535
 OPEN = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
 
 
@@ -122,7 +124,7 @@ class Server:
             return self
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "start.lock").open("a") as alone:
-            fcntl.lockf(alone, fcntl.LOCK_EX)
+            _need_lock(alone)
             self._users = (self.folder / "users.lock").open("a+")
             fcntl.lockf(self._users, fcntl.LOCK_SH)  # a server that is just going holds it: this waits until it is gone
             pages.token(self.folder)
@@ -401,7 +403,9 @@ def _is_dead(name: str) -> bool:
 
 def _bind(port: int) -> socket.socket:
     """A listening socket on 127.0.0.1 at `port` or one of the next 50; at any port for 0."""
-    for candidate in range(port, port + 50) if port else [0]:
+    if not 0 <= port <= HIGHEST_PORT:
+        raise PaqaError(f"--port {port}: expected a number from 0 to {HIGHEST_PORT}")
+    for candidate in range(port, min(port + 50, HIGHEST_PORT + 1)) if port else [0]:
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -411,6 +415,19 @@ def _bind(port: int) -> socket.socket:
         except OSError:
             listener.close()
     raise PaqaError(f"no free port on 127.0.0.1 from {port} to {port + 49}: name another one")
+
+
+def _need_lock(alone: IO[str]) -> None:
+    """Lock start.lock; PaqaError where the file system has no locks, by which alone a server knows who uses it."""
+    try:
+        fcntl.lockf(alone, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in locks.NONE:
+            raise
+        raise PaqaError(
+            f"{alone.name}: its file system has no locks ({error.strerror}), which the Prefect server wants: name an "
+            "--out on another one, or start a server (prefect server start) and set PREFECT_API_URL"
+        ) from None
 
 
 def _alone(users: IO[str]) -> bool:
@@ -428,8 +445,10 @@ def _record(folder: Path) -> dict[str, Any]:
         with (folder / "server.json").open() as record:
             try:
                 fcntl.lockf(record, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                return dict(json.load(record))
+            except OSError as error:
+                if error.errno in locks.HELD:
+                    return dict(json.load(record))
+                raise
     except (FileNotFoundError, ValueError):
         pass
     return {}

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from paqa import locks
 from paqa.errors import PaqaError
 from paqa.store import write_atomically
 
@@ -71,10 +72,8 @@ def claimed(out: Path) -> Iterator[None]:
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
     with (out / LOCK).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Busy(f"{out}: another build is writing there; wait for it, or name another --out") from None
+        if not locks.lock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.flock):
+            raise Busy(f"{out}: another build is writing there; wait for it, or name another --out")
         yield
 
 

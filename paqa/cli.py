@@ -18,6 +18,7 @@ from paqa.errors import PaqaError
 
 if TYPE_CHECKING:
     from flows.places import Wanted
+    from paqa.recipe import Recipe
 
 QUIET = {  # nothing of ours phones anywhere, and no library asks a model hub for what it cannot have offline
     "DO_NOT_TRACK": "1",
@@ -170,6 +171,21 @@ def where(args: argparse.Namespace) -> Wanted:
     return wanted
 
 
+def check_installed(recipe: Recipe, on_ray: bool) -> None:
+    """PaqaError that names all packages that a build wants and that are missing, and the extras that bring them."""
+    from paqa.engines.base import engine_class, extra_of, installed, missing_packages
+    from paqa.recipe import PROFILES
+
+    kinds = [engine_class(recipe.hearing(stage).engine) for stage in PROFILES[recipe.profile]]
+    missing = {name: extra_of(kind) for kind in kinds for name in missing_packages(kind)}
+    missing |= {name: extra_of(kinds[0]) for name in ("prefect", "av") if not installed(name)}
+    if on_ray and not installed("ray"):
+        missing["ray"] = "cluster"
+    if missing:
+        extras = ",".join(sorted(set(missing.values())))
+        raise PaqaError(f"not installed: {', '.join(missing)}; run: uv pip install 'paqa[{extras}]'")
+
+
 def run_init(args: argparse.Namespace) -> int:
     """`paqa init`."""
     from paqa import init
@@ -191,6 +207,7 @@ def run_build(args: argparse.Namespace) -> int:
     profile = [f"profile={args.profile}"] if args.profile else []
     recipe = recipes.for_folder(args.audio) if args.audio else recipes.load(args.recipe)
     recipe = recipes.change(recipe, [*profile, *args.set])
+    check_installed(recipe, wanted.on_ray)
     heard_by(recipe)  # weights that are missing are missed now, not after hours of decoding
     out = args.out or Path("data") / recipe.name
     store = args.store or str(home(out) / "store")
@@ -330,7 +347,10 @@ def run_doctor(args: argparse.Namespace) -> int:
 def run_ui(args: argparse.Namespace) -> int:
     """`paqa ui`."""
     from flows import pages, server
+    from paqa.engines.base import installed
 
+    if not installed("prefect"):
+        raise PaqaError("prefect is not installed; run: uv pip install 'paqa[flow]'")
     os.environ[pages.HOSTS] = ",".join([*pages.named_hosts(), *args.allowed_host])
     server.ui(home(args.out), args.port)
     return 0
@@ -352,13 +372,7 @@ COMMANDS = {
 }
 
 
-EXTRAS = {  # what a command wants beside the light core
-    "build": "embedded",
-    "audit": "audit",
-    "shortcuts": "flow",
-    "push": "hub",
-    "ui": "flow",
-}
+EXTRAS = {"build": "embedded", "audit": "audit", "push": "hub", "ui": "flow"}  # what is wanted beside the light core
 GO_ON = "stopped; what was finished is kept, run the same command again to go on"
 
 

@@ -7,12 +7,12 @@ import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from paqa import recipe as recipes
-from paqa.engines.base import ENGINES, Weights, engine_class, package_file, package_revision
+from paqa.engines.base import ENGINES, Weights, engine_class, extra_of, missing_packages, package_file, package_revision
 from paqa.engines.checkpoints import LIST, Remote, chosen, fetch_missing, locate, models_folder
 from paqa.errors import PaqaError
 
@@ -35,6 +35,7 @@ class Wanted:
     engine: str
     params: Any
     needed: bool
+    problem: str = ""  # with what models.toml says about it; then it has no params
 
 
 def wanted(path: Path | None = None, profile: str | None = None) -> list[Wanted]:
@@ -48,17 +49,21 @@ def wanted(path: Path | None = None, profile: str | None = None) -> list[Wanted]
         raise PaqaError(f"--profile {profile}: expected one of {', '.join(recipes.PROFILES)}")
     needed = {listening.engine for listening in recipes.PROFILES[profile or "embedded"].values()}
     names = [name for name in ENGINES if profile is None or name in needed]
-    return [Wanted(name, _default(name), name in needed) for name in names]
+    return [_default(name, name in needed) for name in names]
 
 
-def _default(name: str) -> Any:
-    """An engine's parameters where no recipe changes them."""
-    return recipes.converted(engine_class(name).Params, chosen(name), f"{models_folder() / LIST}: engine {name}")
+def _default(name: str, needed: bool) -> Wanted:
+    """An engine with its parameters where no recipe changes them."""
+    kind = engine_class(name).Params
+    try:
+        return Wanted(name, recipes.converted(kind, chosen(name), f"{models_folder() / LIST}: engine {name}"), needed)
+    except PaqaError as error:
+        return Wanted(name, None, needed, str(error))
 
 
 def examine(engines: Sequence[Wanted], download: bool = False) -> list[Finding]:
     """Everything worth knowing about this installation; loads no model. `download` fetches weights that are missing."""
-    remote = any(engine_class(w.engine).remotes(w.params) for w in engines)
+    remote = any(extra_of(engine_class(w.engine)) == "paper" for w in engines)
     listening = [finding for w in engines for finding in _engine(w, download)]
     return [*_python(), *listening, *(_torch() if remote else ()), *_packages(), *_decoding()]
 
@@ -72,14 +77,19 @@ def _python() -> Iterator[Finding]:
 def _engine(of: Wanted, download: bool) -> Iterator[Finding]:
     """The engine's package, then each of its models: where its weights are, or how to get them."""
     kind, name = engine_class(of.engine), f"engine {of.engine}"
-    version = _version(kind.package)
-    if version is None:
-        extra = "paper" if kind.remotes(of.params) else "embedded"
-        remedy = f"uv pip install 'paqa[{extra}]'"
-        yield Finding(name, False, f"{kind.stage}; package {kind.package} is missing", remedy, of.needed)
+    if missing := missing_packages(kind):
+        what = f"{kind.stage}; not installed: {', '.join(missing)}"
+        yield Finding(name, False, what, f"uv pip install 'paqa[{extra_of(kind)}]'", of.needed)
         return
-    models = [*_packaged(kind.weights), *(_remote(r, of, download) for r in kind.remotes(of.params))]
-    found, ok = f"{kind.stage}; {kind.package} {version}", all(model.ok for model in models)
+    try:
+        remotes = () if of.problem else kind.remotes(of.params)
+    except PaqaError as error:
+        of = replace(of, problem=str(error))
+    if of.problem:
+        yield Finding(name, False, f"{kind.stage}; its parameters are wrong", of.problem, of.needed)
+        return
+    models = [*_packaged(kind.weights), *(_remote(r, of, download) for r in remotes)]
+    found, ok = f"{kind.stage}; {kind.package} {_version(kind.package)}", all(model.ok for model in models)
     try:
         if ok:
             found += f"; revision {kind.identify(of.params)}"
@@ -116,7 +126,10 @@ def _token(remote: Remote) -> str:
     """What is missing besides, where a model wants a token and there is none."""
     if not remote.gated:
         return ""
-    from huggingface_hub import get_token
+    try:
+        from huggingface_hub import get_token
+    except ModuleNotFoundError:
+        return " (fetching it wants the Hub's client: uv pip install 'paqa[paper]')"
 
     return "" if get_token() else " (no token found: `hf auth login`, or set HF_TOKEN)"
 
@@ -137,11 +150,14 @@ def _torch() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for package, why in (("prefect", "flows"), ("datasets", "loading shards"), ("jiwer", "paqa audit")):
+    for package, why, extra in (
+        ("prefect", "paqa build and paqa ui", "embedded"),
+        ("datasets", "loading shards, paqa push", "hub"),
+        ("jiwer", "paqa audit", "audit"),
+    ):
         found = _version(package)
-        yield Finding(
-            package, found is not None, found or f"missing ({why})", "" if found else "uv pip install 'paqa[all]'"
-        )
+        remedy = "" if found else f"uv pip install 'paqa[{extra}]'"
+        yield Finding(package, found is not None, found or f"missing ({why})", remedy)
     fastapi = _version("fastapi")
     if fastapi and tuple(map(int, fastapi.split(".")[:2])) >= (0, 155):
         yield Finding("fastapi", False, fastapi, "Prefect 3.8 does not start with it: uv pip install 'fastapi<0.155'")

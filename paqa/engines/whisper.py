@@ -27,6 +27,7 @@ from paqa.engines._whisper import Aligner, batched, folded
 from paqa.engines._words import is_loop, on_grid
 from paqa.engines.base import Amount, AtLeastOne, Heard, LogProb, Temperature, Weights, Width, aside
 from paqa.engines.checkpoints import Remote, locate, named, revision, torch_load, trusted
+from paqa.errors import PaqaError
 from paqa.types import Audio, Disagreement, Stage, Unit
 
 BEHAVIOUR = 1  # raise it when the same weights and parameters would give other words
@@ -282,7 +283,7 @@ def _library() -> dict[str, Any]:
     try:
         source = importlib.metadata.distribution("openai-whisper").locate_file("whisper/__init__.py")
     except importlib.metadata.PackageNotFoundError:
-        return {}
+        raise PaqaError("package 'openai-whisper' is not installed; run: uv pip install 'paqa[paper]'") from None
     tree = ast.parse(Path(str(source)).read_text(encoding="utf-8"))
     tables = [n for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)]
     wanted = ("_MODELS", "_ALIGNMENT_HEADS")

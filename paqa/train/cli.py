@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; errors are one line on stderr and exit 2, rows that could not be asked 1 (see paqa/ending.py)."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    return ending.run(parser(), argv, run, GO_ON, dict.fromkeys(["base", *STAGES], "train"))
+    return ending.run(parser(), argv, run, GO_ON, dict.fromkeys(["base", *STAGES], "train") | {"all": "train,flow"})
 
 
 if __name__ == "__main__":
