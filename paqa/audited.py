@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paqa import audit, heard_answers
+from paqa.build_folder import AUDIT
 from paqa.heard_answers import Heard
 from paqa.store import write_atomically
 from paqa.truth import opened, pairs
-
-FILE = "audit.json"  # where report and card look for it
 
 Audited = tuple[audit.Report, Sequence[Heard]]
 
@@ -34,5 +33,5 @@ def save(found: Audited, path: Path) -> None:
 def beside(folder: Path) -> Audited:
     """Measure a build and write its figures beside the shards."""
     found = measure(folder)
-    save(found, folder / FILE)
+    save(found, folder / AUDIT)
     return found

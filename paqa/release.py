@@ -17,12 +17,11 @@ import msgspec
 import pyarrow.parquet as pq
 
 from paqa import card, portable, rights, shard, shortcuts, summary, truth
-from paqa.build_folder import BUILD, CARD, LICENSES, RECIPE, SHORTCUTS
+from paqa.build_folder import AUDIT, CARD, LICENSES, RECIPE, SHORTCUTS
 from paqa.errors import PaqaError
 from paqa.shard import SPLITS
 from paqa.types import Item
 
-AUDIT = "audit.json"  # beside the shards, as `paqa audit DIR --json DIR/audit.json` writes it
 COLUMNS = [name for name in Item.__dataclass_fields__ if name != "scene"]
 CITATION = """\
 ```bibtex
@@ -174,10 +173,10 @@ def _recipe(folder: Path) -> list[str]:
 
 
 def _quality(folder: Path) -> Iterator[str]:
-    """The audit, where there is one that is no older than the build, and how far the text alone gets."""
+    """The audit, where there is one, and how far the text alone gets."""
     yield from ("## Audit", "")
     path = folder / AUDIT
-    if path.exists() and path.stat().st_mtime >= (folder / BUILD).stat().st_mtime:
+    if path.exists():
         from paqa import audit, audit_table
 
         report = msgspec.convert(json.loads(path.read_bytes()), audit.Report)

@@ -18,6 +18,7 @@ from paqa.errors import PaqaError
 
 OLD = {"train-aaaaaaaaaaaaaaaa": ["a", "b"], "train-bbbbbbbbbbbbbbbb": ["c"], "test-cccccccccccccccc": ["d"]}
 NEW = {"train-aaaaaaaaaaaaaaaa": ["a", "b"], "train-dddddddddddddddd": ["c", "e"]}
+NOT_ANEW = (build_folder.SHORTCUTS, build_folder.AUDIT)  # what the old build has and the new one lacks
 IN_OLD, IN_NEW = (sorted(i for ids in shards.values() for i in ids) for shards in (OLD, NEW))
 
 
@@ -30,9 +31,9 @@ def fill(folder, shards, said, tables=TABLES):
 
 
 def begun(out):
-    """An old build, and a new one that only has to be committed, without figures on shortcuts."""
+    """An old build with its audit, and a new one that only has to be committed, without figures on shortcuts."""
     fill(out, OLD, "old")
-    fill(build_folder.begin(out), NEW, "new", [name for name in TABLES if name != build_folder.SHORTCUTS])
+    fill(build_folder.begin(out), NEW, "new", [name for name in TABLES if name not in NOT_ANEW])
     return out
 
 

@@ -15,9 +15,10 @@ from conftest import paqa
 from report import made, small
 
 from paqa import hear, rationale, scenes, shard
+from paqa.build_folder import AUDIT
 from paqa.errors import PaqaError
 from paqa.report import cite
-from paqa.report.collect import AUDIT, opened
+from paqa.report.collect import opened
 from paqa.report.overview import histogram
 from paqa.report.write import compared, script, write
 from paqa.store import Store

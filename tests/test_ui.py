@@ -10,7 +10,7 @@ from builds import make
 from conftest import build
 
 from flows import pages, settings
-from paqa import audited, summary
+from paqa import audited, build_folder, summary
 from paqa.report.write import write
 from paqa.types import Quarantined
 
@@ -84,7 +84,7 @@ def test_a_run_has_its_artifacts(corpus, built):
     out = built.out.parent / "shown"
     again = build(corpus / "small.toml", out, "--audit", "--report", "--set", "gates.shortcuts=off")
     report, answers = audited.measure(out)
-    assert json.loads((out / audited.FILE).read_text())["slices"][0]["clips"] == report.slices[0].clips
+    assert json.loads((out / build_folder.AUDIT).read_text())["slices"][0]["clips"] == report.slices[0].clips
     assert answers
     assert (out / "report" / "index.html").exists()
     assert again.heard == {}

@@ -16,7 +16,7 @@ import msgspec
 
 from paqa import hear, portable, scenes, shard, summary
 from paqa.audit import Report as Audit
-from paqa.build_folder import BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
+from paqa.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
 from paqa.errors import MissingObject, PaqaError
 from paqa.recipe import Recipe
 from paqa.shortcuts import Report as Shortcuts
@@ -24,7 +24,6 @@ from paqa.store import Store
 from paqa.types import Clip, Item, Quarantined, Scene
 
 T = TypeVar("T")
-AUDIT = "audit.json"  # what `paqa audit DIR --json DIR/audit.json` writes
 
 
 @dataclass(frozen=True)
