@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TextIO
 
 MARK = codecs.BOM_UTF8
-UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # UTF-32 begins with the first of these, or with zeros
+WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # UTF-32 may begin with the first as well
 
 
 def unmarked(start: bytes) -> bytes:
     """A file's first bytes without the byte-order mark; ValueError where they are those of UTF-16 or UTF-32."""
-    if start.startswith(UTF16) or b"\0" in start[:2]:
+    if start.startswith(WIDE) or start[:2].count(0) == 1:
         raise ValueError("found UTF-16 or UTF-32; save it as UTF-8, e.g. with iconv -f UTF-16 -t UTF-8")
     return start.removeprefix(MARK)
 
@@ -33,7 +33,7 @@ def decoded(content: bytes) -> str:
 def opened(path: Path, newline: str | None = None) -> Iterator[TextIO]:
     """A text file to be read line by line, `newline` as in `open`; ValueError or OSError where it cannot be."""
     with path.open("rb") as file:
-        unmarked(file.peek(len(MARK))[: len(MARK)])
+        unmarked(file.peek(4)[:4])
         with io.TextIOWrapper(file, "utf-8-sig", newline=newline) as text:
             yield text
 
