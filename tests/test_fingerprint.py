@@ -204,7 +204,7 @@ def test_bits_count_from_the_first_to_the_last() -> None:
 
 
 def test_how_much_is_looked_up_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    part = drawn(30, 0)
+    part = drawn(30, 3)
     prints = [np.concatenate([drawn(3000, 1), part]), drawn(3000, 2), part]
     whole = fingerprint.matches(prints)
     assert [(m.first, m.second) for m in whole] == [(0, 2)]
