@@ -201,3 +201,20 @@ def test_bits_count_from_the_first_to_the_last() -> None:
     whole = drawn(200, 0)
     high = np.where(np.arange(200) % 4 == 0, whole, whole ^ np.uint32(0x7FE00000))
     assert fingerprint.matches([whole, high]) == []
+
+
+def test_how_much_is_looked_up_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = drawn(30, 3)
+    prints = [np.concatenate([drawn(3000, 1), part]), drawn(3000, 2), part]
+    whole = fingerprint.matches(prints)
+    assert [(m.first, m.second) for m in whole] == [(0, 2)]
+    monkeypatch.setattr(fingerprint, "BLOCK", 7)
+    assert fingerprint.matches(prints) == whole
+
+
+def test_a_long_recording_has_the_frames_of_its_parts() -> None:
+    samples = np.random.default_rng(3).normal(0, 0.1, (1, 20 * fingerprint.RATE)).astype(np.float32)
+    whole = fingerprint.fingerprint(Audio(samples, fingerprint.RATE))
+    later = fingerprint.fingerprint(Audio(samples[:, 300 * fingerprint.HOP :], fingerprint.RATE))
+    assert len(whole) == len(later) + 300
+    assert np.array_equal(whole[310:-10], later[10:-10])

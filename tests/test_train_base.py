@@ -38,7 +38,7 @@ def test_the_ears_are_whispers():
     tower.avg_pooler = torch.nn.Identity()
     with torch.no_grad():
         ours = tower(mel).last_hidden_state.numpy()
-    assert steps(ours, theirs) < 400  # seen: 36
+    assert steps(ours, theirs) < 1100  # seen: 36, and 108 with SSE4 alone
 
 
 @pytest.mark.slow
