@@ -37,7 +37,7 @@ PASSING = {  # failures of disk, network or machine, not of the file
 }
 SELECTED = {  # reasons that are no fault of what was given: it is usable, or its copy is used
     *("license", "duplicate_audio", "near_duplicate_audio", "would_leak", "contaminated"),
-    *("nothing_to_ask", "answer_not_heard", hear.NOT_MISHEARD),
+    *("nothing_to_ask", "answer_not_heard", "bad_line", hear.NOT_MISHEARD),
 }
 NEW_CLIP = 2  # the rank, in `unique`, of a clip that no earlier build has
 MIXING = 1  # raise when rendering a mixture changes what comes out
