@@ -225,7 +225,7 @@ def _arm_moves(n: int) -> None:
 def _arm_decoder(name: str) -> None:
     from paqa import build
 
-    decode = build.decode
+    decode = build.decode_noted
 
     def crash(path: Path, config: Any) -> Any:
         if path.name == name:
@@ -233,7 +233,7 @@ def _arm_decoder(name: str) -> None:
             ctypes.string_at(0)
         return decode(path, config)
 
-    build.decode = crash  # type: ignore[attr-defined]
+    build.decode_noted = crash  # type: ignore[attr-defined]
 
 
 if faults := given():

@@ -354,7 +354,8 @@ def _keys(data: dict[str, Any], path: str) -> list[str]:
         place: Any = data
         for key in table.split("."):
             place = place.get(key, {}) if isinstance(place, dict) else {}
-        for name in sorted((str(one["name"]) for one in place), key=len, reverse=True):
+        names = [str(one.get("name")) for one in _tables(place)]
+        for name in sorted(names, key=len, reverse=True):
             if path.startswith(f"{table}.{name}."):
                 return [*table.split("."), name, *path.removeprefix(f"{table}.{name}.").split(".")]
     return path.split(".")
@@ -362,12 +363,17 @@ def _keys(data: dict[str, Any], path: str) -> list[str]:
 
 def _within(place: Any, key: str, where: str) -> Any:
     """What a key of a table leads to, or the table of that name in a list of tables; None in anything else."""
-    if isinstance(place, list | tuple) and all(isinstance(one, dict) for one in place):
-        named = {one.get("name"): one for one in place}
+    if isinstance(place, list | tuple):
+        named = {one.get("name"): one for one in _tables(place)}
         if key not in named:
             raise PaqaError(f"{where}: found no {key!r} there, expected one of {', '.join(map(str, named)) or 'none'}")
         return named[key]
     return place.setdefault(key, {}) if isinstance(place, dict) else None
+
+
+def _tables(place: Any) -> list[dict[str, Any]]:
+    """The tables in a list of them; what an earlier `--set` has put there instead is left out."""
+    return [one for one in place if isinstance(one, dict)] if isinstance(place, list | tuple) else []
 
 
 def _toml_value(text: str) -> Any:

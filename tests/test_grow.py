@@ -129,7 +129,7 @@ def test_clips_are_known_by_the_recording_that_is_heard(earlier, recipe):
     known = grow.load(earlier, recipe)
     (clip, *_) = truth.opened(earlier)[2]
     (origin,) = clip.origins
-    assert known.holds(replace(clip, id="as material", group="other"))
+    assert known.holds(replace(clip, id="as material", groups=("other",)))
     assert not known.holds(replace(clip, origins=(replace(origin, recording="a copy"),)))
 
 

@@ -245,7 +245,7 @@ def test_a_word_between_two_turns_of_its_speaker_goes_to_the_nearer():
 
 def sentence(*starts):
     """Words of 100 ms, each third one with a full stop."""
-    return [word(at, at + 100, "a." if i % 3 == 2 else "a") for i, at in enumerate(starts)]
+    return [word(at, at + 100, "so." if i % 3 == 2 else "so") for i, at in enumerate(starts)]
 
 
 def test_a_short_pause_between_sentences_belongs_to_the_first():

@@ -124,7 +124,13 @@ def test_what_was_done_about_a_file_reaches_the_build(tmp_path: Path) -> None:
     recipe = Recipe("r", (source,), folder=str(tmp_path))
     found, _ = walk.gather(recipe)
     for _ in range(2):
-        arguments = (lambda call, *more: call(*more), found["here"], source, recipe, Store(tmp_path / ".store"))
+        arguments = (
+            lambda seconds, call, *more: call(*more),
+            found["here"],
+            source,
+            recipe,
+            Store(tmp_path / ".store"),
+        )
         done = isolate.Ingesting(*arguments, isolate.Ward())()
         (line,) = walk.noted(done.notes)
         assert line.startswith("a.wav, b.wav, d.wav and 1 other file: the header declares less")
