@@ -198,9 +198,9 @@ def _prints(run: Run, stage: str, clips: list[Clip]) -> list[np.ndarray]:
     samples = sorted({clip.sha256 for clip in clips})
     parts = batches(samples, lambda _: 1, FILES_A_TASK)
     calls = [partial(walk.prints, part, run.store) for part in parts]
-    found = work(run, stage, calls, [len(part) for part in parts], "sounds")
-    known = dict(zip(samples, (one for part in found for one in part), strict=True))
-    return [known[clip.sha256] for clip in clips]
+    prints = work(run, stage, calls, [len(part) for part in parts], "sounds")
+    by_sample = dict(zip(samples, (one for part in prints for one in part), strict=True))
+    return [by_sample[clip.sha256] for clip in clips]
 
 
 def _overheard(run: Run, prints: list[np.ndarray], files: list[Path]) -> list[fingerprint.Match]:
@@ -218,8 +218,8 @@ def scenes_apart(run: Run, clips: list[Clip]) -> list[Clip]:
     """Finished scenes, and recordings beside them, without those that sound like something of another side."""
     if not run.recipe.gates.near_duplicates or not any(clip.uri.startswith("mix:") for clip in clips):
         return clips
-    known = run.earlier.clips if run.earlier else {}
-    staying = {i for i, clip in enumerate(clips) if known.get(clip.id) == clip.sha256}
+    earlier_clips = run.earlier.clips if run.earlier else {}
+    staying = {i for i, clip in enumerate(clips) if earlier_clips.get(clip.id) == clip.sha256}
     lost = sound_alike(clips, _prints(run, "fingerprint scenes", clips), staying)
     run.lost += [lost[i] for i in sorted(lost)]
     return [clip for i, clip in enumerate(clips) if i not in lost]

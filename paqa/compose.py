@@ -209,8 +209,8 @@ def _row(
 
 def item_key(item: Item, sha256: str) -> str:
     """The key of a row about a clip of this digest: of what it says, not of what made it (see Item)."""
-    said = replace(item, key="0" * 64, audio_dependence=None, seed=0, paqa_version="")
-    return key("item", sha256, said)
+    content = replace(item, key="0" * 64, audio_dependence=None, seed=0, paqa_version="")
+    return key("item", sha256, content)
 
 
 def _invalid(kind: str, value: Clip | Scene | Item) -> str | None:

@@ -86,8 +86,8 @@ class Spent:
 
 def hearings(recipe: Recipe) -> tuple[Hearing, ...]:
     """All hearings of a recipe, separation first; those of MISHEARD on the raw mix last."""
-    said = (recipe.profile, recipe.hear, recipe.questions, recipe.devices)
-    return _hearings(msgspec.json.encode(said), checkpoints.stamp())
+    decisive_parts = (recipe.profile, recipe.hear, recipe.questions, recipe.devices)
+    return _hearings(msgspec.json.encode(decisive_parts), checkpoints.stamp())
 
 
 @lru_cache(maxsize=16)

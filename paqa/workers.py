@@ -205,7 +205,9 @@ def _count_quietly() -> None:
 
 def cores() -> int:
     """How many CPUs this process may use: those of its affinity, or fewer where its control group has a quota."""
-    return max(1, min(len(os.sched_getaffinity(0)), int(quota(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")))))
+    affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, min(count, int(quota(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")))))
 
 
 def quota(root: Path, own: Path) -> float:

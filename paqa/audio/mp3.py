@@ -97,11 +97,11 @@ def parts(whole: Part) -> Iterator[Part]:
     if xing and xing.size and whole.size - at - xing.size <= SLACK_BYTES:
         yield whole
         return
-    found = [run for run in _runs(whole, at) if run.samples > SLACK_S * run.rate]
-    if len(found) < 2:
-        yield whole.cut(0, whole.size, least=0 if xing or not found else found[0].samples)
+    runs = [run for run in _runs(whole, at) if run.samples > SLACK_S * run.rate]
+    if len(runs) < 2:
+        yield whole.cut(0, whole.size, least=0 if xing or not runs else runs[0].samples)
         return
-    for run, end in zip(found, [*(later.start for later in found[1:]), whole.size], strict=True):
+    for run, end in zip(runs, [*(later.start for later in runs[1:]), whole.size], strict=True):
         yield whole.cut(run.start, end, least=0 if run.counted else run.samples, note=JOINED)
 
 
@@ -153,15 +153,15 @@ def _frames(whole: Part, at: int) -> Iterator[tuple[int, Frame, Xing | None, boo
 def _next(data: bytes, at: int) -> int:
     """Where a row of frames or a tag begins next, or near the end of the data."""
     while True:
-        found = SYNC.search(data, at)
-        tag = data.find(b"ID3", at, found.start() if found else len(data))
+        sync = SYNC.search(data, at)
+        tag = data.find(b"ID3", at, sync.start() if sync else len(data))
         if tag >= 0 and tag_size(data[tag : tag + 10]):
             return tag
-        if not found:
+        if not sync:
             return max(at, len(data) - 9)
-        if _is_row(data, found.start()):
-            return found.start()
-        at = found.start() + 1
+        if _is_row(data, sync.start()):
+            return sync.start()
+        at = sync.start() + 1
 
 
 def _is_row(data: bytes, at: int) -> bool:
