@@ -319,4 +319,4 @@ def test_a_voice_is_drowned_where_others_talk_over_more_than_half_of_it():
 def test_no_line_is_empty_of_time():
     """Words that lie behind the turn's end: its sentences stay one line."""
     found = lines(Turn(0, 1000, 1), sentence(0, 100, 200, 1000, 1100, 1200))
-    assert [(t.start_ms, t.end_ms, t.text) for t in found] == [(0, 1000, "a a a. a a a.")]
+    assert [(t.start_ms, t.end_ms, t.text) for t in found] == [(0, 1000, "so so so. so so so.")]
