@@ -195,8 +195,8 @@ class Server:
         lines = log.read_text(errors="replace").split("\n") if log.exists() else []
         lines = [line.strip() for line in lines if line.strip()]
         first = next((i for i, line in enumerate(lines) if "validation error" in line), len(lines) - 1)
-        said = " ".join(lines[max(0, first) : first + 3])  # of wrong settings the first, or the last line
-        return f"Prefect server ended before it answered ({said or 'no output'}): see {log}"
+        reason = " ".join(lines[max(0, first) : first + 3])  # of wrong settings the first, or the last line
+        return f"Prefect server ended before it answered ({reason or 'no output'}): see {log}"
 
     def keep(self, done: threading.Event) -> None:
         """Start the server again, at its port, whenever it has been killed, until `done`; says so on stderr."""
@@ -472,11 +472,11 @@ def _port(folder: Path) -> int | None:
 def _serve(folder: Path, listener: socket.socket) -> None:
     """Say where the server is, watch for its last user, and serve until SIGTERM."""
     port = int(listener.getsockname()[1])
-    known = pages.hosts(port, pages.named_hosts())
+    hosts = pages.hosts(port, pages.named_hosts())
     with (folder / "server.json").open("a") as record:
         fcntl.lockf(record, fcntl.LOCK_EX)
         record.truncate(0)
-        json.dump({"pid": os.getpid(), "port": port, "hosts": sorted(known)}, record)
+        json.dump({"pid": os.getpid(), "port": port, "hosts": sorted(hosts)}, record)
         record.flush()
         threading.Thread(target=_leave_when_unused, args=(folder,), daemon=True).start()
         gc.disable()  # saves half a second of the 4.5 that the imports take
@@ -488,7 +488,7 @@ def _serve(folder: Path, listener: socket.socket) -> None:
         routes: list[Any] = app.router.routes
         prefects = next(route.app for route in routes if getattr(route, "name", "") == "ui")
         routes[:0] = [pages.reports(folder.parents[1], pages.token(folder)), pages.settings(prefects)]
-        guarded = pages.OwnPages(app, known)
+        guarded = pages.OwnPages(app, hosts)
         uvicorn.Server(uvicorn.Config(guarded, log_level="error", lifespan="on")).run(sockets=[listener])
 
 

@@ -80,10 +80,10 @@ def apply(home: Path) -> None:
     certificates = os.environ.get("SSL_CERT_FILE")
     if certificates and not os.access(certificates, os.R_OK):
         raise PaqaError(f"SSL_CERT_FILE is {certificates}, which cannot be read: correct the variable, or unset it")
-    wanted = applied(home)
-    for key in set(os.environ) - set(wanted):
+    target = applied(home)
+    for key in set(os.environ) - set(target):
         del os.environ[key]
-    os.environ.update(wanted)
+    os.environ.update(target)
 
 
 def changed(before: dict[str, str]) -> list[str]:

