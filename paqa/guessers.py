@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from paqa.connected import connected
 from paqa.questions.prose import NUMBERS, normal
+from paqa.union_find import connected
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,10 +13,10 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from paqa.connected import Classes
 from paqa.errors import PaqaError
 from paqa.recipe import SplitConfig
 from paqa.types import Clip, Quarantined, Split
+from paqa.union_find import Classes
 
 if TYPE_CHECKING:
     from paqa.fingerprint import Match

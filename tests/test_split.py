@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paqa import fingerprint, split
-from paqa.connected import connected
 from paqa.errors import PaqaError
 from paqa.fingerprint import Match
 from paqa.recipe import SplitConfig
 from paqa.split import by_share, side
 from paqa.types import Audio, Clip, Origin, Scene, Turn
+from paqa.union_find import connected
 
 SHARES = SplitConfig(0.2, 0.3)
 

@@ -23,10 +23,10 @@ from types import ModuleType
 from typing import NamedTuple, TypeVar
 
 from paqa import spans
-from paqa.connected import connected
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig, converted
 from paqa.types import Event, Quarantined, Recording, Scene, Turn, Word
+from paqa.union_find import connected
 
 SOURCES: dict[str, str] = {
     "folder": "paqa.sources.folder:recordings",

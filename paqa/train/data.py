@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from paqa import audio, shard
-from paqa.connected import connected
 from paqa.errors import PaqaError
 from paqa.prompt import Asked
 from paqa.train.config import PauseConfig
 from paqa.train.model import RATE, Policy
 from paqa.train.tree import Tree
 from paqa.types import Item
+from paqa.union_find import connected
 
 GROUPS_OPEN = 4  # row groups whose audio is held, and shuffled among each other
 PACKS_OPEN = 16  # packs that a row may still go into
