@@ -132,7 +132,7 @@ def sounds(engine: Any, said: Arrays, params: Any, duration_ms: int) -> Scene:
 
 def what(truth: Scene, heard: Scene) -> Terms:
     """F1 in segments of 1 s, of events, and of the clip's classes with relatives."""
-    from paqa.ontology import related
+    from paqa.audioset import related
 
     found = {
         "segment F1": metrics.segment_hits(truth, heard),

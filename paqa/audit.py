@@ -194,11 +194,11 @@ def measure(pairs: Iterable[Pair], related: Related | None = None) -> Report:
     """All figures over `pairs` and over their slices.
 
     `related(mid, mid)` says whether two AudioSet classes are the same or one an ancestor of the other; by default
-    `paqa.ontology.related`. Raises PaqaError where the audit extra is not installed.
+    `paqa.audioset.related`. Raises PaqaError where the audit extra is not installed.
     """
     _require("jiwer", "pyannote.metrics", "scipy", "sklearn", "whisper_normalizer")
     if related is None:
-        related = importlib.import_module("paqa.ontology").related
+        related = importlib.import_module("paqa.audioset").related
     counted = [_count(pair, related) for pair in pairs]
     return Report(tuple(_slice(by, name, members) for by, name, members in _slices(counted)))
 

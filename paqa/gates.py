@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import combinations
 
-from paqa import content, ontology, rationale, reflect
+from paqa import audioset, content, rationale, reflect
 from paqa.errors import Rejected
 from paqa.questions import matching
 from paqa.questions.context import alike
@@ -222,7 +222,7 @@ def _sounds(scene: Scene) -> Mapping[str, tuple[str, str]]:
 
 @cache
 def _classes() -> dict[str, tuple[str, str]]:
-    return {upper(spoken(ontology.label(mid))): (mid, ontology.label(mid)) for mid in ontology.classes()}
+    return {upper(spoken(audioset.label(mid))): (mid, audioset.label(mid)) for mid in audioset.classes()}
 
 
 def _parsed(text: str, open_ended: bool) -> Trace | str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from paqa import ontology, shard
+from paqa import audioset, shard
 from paqa.believe import Careless, nearest
 from paqa.intervals import of_ratio
 from paqa.questions import TEMPLATES, Draft, Template
@@ -132,13 +132,13 @@ def _unheard(choices: Sequence[str], draft: Draft) -> list[int]:
 @cache
 def _sounds() -> dict[str, str]:
     """AudioSet's classes by the way a choice writes them."""
-    return {upper(spoken(ontology.label(mid))): mid for mid in ontology.classes()}
+    return {upper(spoken(audioset.label(mid))): mid for mid in audioset.classes()}
 
 
 def _related(one: str, other: str) -> bool:
     """Whether two choices are sounds of which one is a kind of the other."""
     a, b = _sounds().get(one), _sounds().get(other)
-    return bool(a and b and ontology.related(a, b))
+    return bool(a and b and audioset.related(a, b))
 
 
 def _choice(choices: Sequence[str], draft: Draft) -> int | None:

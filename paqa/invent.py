@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import zip_longest
 
-from paqa import mishear, ontology
+from paqa import audioset, mishear
 from paqa.mishear import Mishearing
 from paqa.questions.emotion import SOUNDS
 from paqa.questions.names import UNASKED
@@ -48,7 +48,7 @@ def _cited(question: Question, kind: str) -> list[int]:
 @cache
 def _by_choice() -> dict[str, tuple[str, str]]:
     """AudioSet's sounds by the way a choice writes them."""
-    labels = [(mid, ontology.label(mid)) for mid in ontology.classes()]
+    labels = [(mid, audioset.label(mid)) for mid in audioset.classes()]
     return {upper(spoken(label)): (mid, label) for mid, label in reversed(labels)}
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from strategies import LABELS, SENTENCES
 
-from paqa import __version__, build_folder, ontology, rationale, shard, summary
+from paqa import __version__, audioset, build_folder, rationale, shard, summary
 from paqa.audio import digest, flac, quantize
 from paqa.compose import item_key
 from paqa.questions import generate
@@ -38,7 +38,7 @@ def scene(name, seconds=10.0):
         duration_ms=int(seconds * 1000),
         turns=tuple(turns),
         words=tuple(words),
-        events=tuple(Event(s, s + 3000, label, ontology.mid(label)) for s, label in events),
+        events=tuple(Event(s, s + 3000, label, audioset.mid(label)) for s, label in events),
         language="en",
         snr_db=10.0,
     )

@@ -508,7 +508,7 @@ def test_import_is_light_and_torch_is_never_imported():
 
 
 def test_the_default_relation_is_the_ontology():
-    ontology = pytest.importorskip("paqa.ontology")
+    ontology = pytest.importorskip("paqa.audioset")
     truth, heard = scene(events=[(0, 1000, BARK)]), scene(events=[(0, 1000, DOG)])
     assert ontology.related(BARK, DOG)
     assert measure([pair(truth, heard)]).overall.classes_related.f1 == 1.0

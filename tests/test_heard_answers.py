@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paqa import heard_answers, ontology
+from paqa import audioset, heard_answers
 from paqa.heard_answers import Row
 from paqa.questions import TEMPLATES, generate
 from paqa.recipe import QuestionsConfig, for_folder
@@ -18,7 +18,7 @@ DOG, BARK, SIREN, BELL = "Dog", "Bark", "Siren", "Church bell"
 
 
 def event(start: int, end: int, label: str) -> Event:
-    return Event(start, end, label, ontology.mid(label))
+    return Event(start, end, label, audioset.mid(label))
 
 
 TRUTH = Scene(

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import LABELS, scenes
 
-from paqa import ontology, shard
+from paqa import audioset, shard
 from paqa.questions import TEMPLATES, generate, position, question_id
 from paqa.questions.context import alike, context
 from paqa.questions.draft import NONE
@@ -26,7 +26,7 @@ RELAXED = settings(max_examples=80, deadline=None, suppress_health_check=[Health
 
 
 def event(start: int, end: int, label: str) -> Event:
-    return Event(start, end, label, ontology.mid(label))
+    return Event(start, end, label, audioset.mid(label))
 
 
 DIALOGUE = Scene(
@@ -485,7 +485,7 @@ def test_names_of_sounds() -> None:
     assert [spoken(label) for label in labels] == [
         "a chicken or rooster", "rain", "an engine", "footsteps", "a ukulele", "a Hammond organ",
     ]  # fmt: skip
-    known = {ontology.label(m) for m in ontology.classes()}
+    known = {audioset.label(m) for m in audioset.classes()}
     assert set(EVERYDAY) <= known
     assert set(SPOKEN) <= known
     assert not set(EVERYDAY) & UNASKED

@@ -14,8 +14,8 @@ import soundfile as sf
 from conftest import CORPUS, ROOT, build
 from sounds import tone
 
+from paqa import audioset, isolate, shard
 from paqa import build as walk
-from paqa import isolate, ontology, shard
 from paqa.recipe import AudioConfig, Recipe, SourceConfig, load
 from paqa.store import Store
 from paqa.types import GivenQuestion, Recording
@@ -84,8 +84,8 @@ def corpora(tmp_path: Path) -> Path:
         samples, rate = sf.read(CORPUS / row["path"])
         sf.write(tmp_path / f"fsd50k/FSD50K.dev_audio/{n}.wav", samples, rate)
         mids = [e["mid"] for e in row["events"]][:1]
-        mids += sorted(ontology.ancestors(mids[0]))
-        labels = ",".join(ontology.label(m).replace(",", "").replace(" ", "_") for m in mids)
+        mids += sorted(audioset.ancestors(mids[0]))
+        labels = ",".join(audioset.label(m).replace(",", "").replace(" ", "_") for m in mids)
         lines.append(f'{n},"{labels}","{",".join(mids)}",train')
     (tmp_path / "fsd50k/FSD50K.ground_truth/dev.csv").write_text("\n".join(lines))
     (tmp_path / "fsd50k/FSD50K.ground_truth/eval.csv").write_text("fname,labels,mids\n")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from paqa import ontology
+from paqa import audioset
 from paqa.errors import PaqaError
 from paqa.export.job import Job, Row
 from paqa.types import Event, Item, Scene
@@ -66,6 +66,6 @@ def modality(scene: Scene) -> str:
 
 def _is(event: Event, mid: str) -> bool:
     try:
-        return event.mid == mid or mid in ontology.ancestors(event.mid)
+        return event.mid == mid or mid in audioset.ancestors(event.mid)
     except PaqaError:  # a class of the user's own
         return False

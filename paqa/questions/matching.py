@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 
-from paqa import ontology
+from paqa import audioset
 from paqa.errors import PaqaError
 from paqa.questions.prose import normal, spoken
 from paqa.types import Turn
@@ -58,7 +58,7 @@ def names(label: str) -> frozenset[Words]:
 def above(mid: str) -> tuple[str, ...]:
     """The labels of everything that a sound is a kind of; none for a sound that is not in AudioSet."""
     try:
-        return tuple(sorted(ontology.label(m) for m in ontology.ancestors(mid)))
+        return tuple(sorted(audioset.label(m) for m in audioset.ancestors(mid)))
     except PaqaError:
         return ()
 
@@ -67,11 +67,11 @@ def above(mid: str) -> tuple[str, ...]:
 def below(mid: str) -> tuple[str, ...]:
     """The labels of all kinds of a sound; none for the roots ("Animal"), whose kinds have too little in common."""
     try:
-        rooted = not ontology.parents(mid)
+        rooted = not audioset.parents(mid)
     except PaqaError:
         return ()
-    kinds = ontology.classes()
-    return () if rooted else tuple(ontology.label(m) for m in kinds if mid in ontology.ancestors(m))
+    kinds = audioset.classes()
+    return () if rooted else tuple(audioset.label(m) for m in kinds if mid in audioset.ancestors(m))
 
 
 def described(mid: str, label: str) -> Words:
@@ -83,7 +83,7 @@ def meant(wanted: Words) -> list[tuple[str, str]]:
     """The AudioSet sounds, as machine id and label, that words describe by their own names."""
     if not wanted:
         return []
-    known = [(mid, ontology.label(mid)) for mid in ontology.classes()]
+    known = [(mid, audioset.label(mid)) for mid in audioset.classes()]
     return [(mid, label) for mid, label in known if wanted <= frozenset().union(*names(label))]
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from paqa import ontology, textfile
+from paqa import audioset, textfile
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig
 from paqa.sources import WHOLE_FILE, parameters, quarantined
@@ -91,7 +91,7 @@ def _recording(config: SourceConfig, part: str, path: Path, folder: Path, texts:
     except Rejected as error:
         return quarantined(path.stem, error, uri)
     artist = texts.annotations.get(path.stem, [])[3:4] if part == "music" else []
-    event = Event(0, WHOLE_FILE, ontology.label(MUSIC), MUSIC)
+    event = Event(0, WHOLE_FILE, audioset.label(MUSIC), MUSIC)
     return Recording(
         id=path.stem,
         uri=uri,

@@ -46,7 +46,7 @@ def _mids() -> dict[str, str]:
 def _node(mid: str) -> Node:
     if mid not in _nodes():
         raise PaqaError(
-            f"unknown AudioSet id {mid!r}; paqa/data/audioset.tsv lists all, paqa.ontology.mid finds one by label"
+            f"unknown AudioSet id {mid!r}; paqa/data/audioset.tsv lists all, paqa.audioset.mid finds one by label"
         )
     return _nodes()[mid]
 
