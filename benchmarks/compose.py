@@ -19,12 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from paqa import build, hear, recipe, shard, shortcuts
-from paqa.batches import batches
 from paqa.compose import Composed, compose, light
 from paqa.elsewhere import elsewhere, survey
 from paqa.hear import Perception
 from paqa.recipe import Recipe
-from paqa.store import Store
+from paqa.storage.batching import batches
+from paqa.storage.store import Store
 from paqa.types import Clip, Item, Scene, Turn, Word
 
 ROOT = Path(__file__).parents[1]

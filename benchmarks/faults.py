@@ -30,7 +30,7 @@ import psutil
 from faulty import ENGINE, PROTOCOL, Faults
 
 from paqa.check import check
-from paqa.store import TEMPORARY, Store
+from paqa.storage.store import TEMPORARY, Store
 
 ROOT = Path(__file__).parents[1]
 MOVES = (7, 18)  # of files in the out folder: the commit point and the ways to their places

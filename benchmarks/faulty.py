@@ -23,9 +23,9 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 from fsspec.implementations.local import LocalFileSystem  # noqa: E402 - after the path
 
-from paqa import build_folder, store  # noqa: E402
 from paqa.engines import base  # noqa: E402
 from paqa.engines.deepfilternet import DeepFilterNet, DeepFilterNetParams  # noqa: E402
+from paqa.storage import build_folder, store  # noqa: E402
 
 ENGINE = "fragile"
 PROTOCOL = "flaky"

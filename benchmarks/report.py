@@ -21,10 +21,11 @@ from pathlib import Path
 from compose import composed, listen
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
-from paqa import build, build_folder, recipe, shard, summary
+from paqa import build, recipe, shard, summary
 from paqa.compose import compose
 from paqa.recipe import Recipe
-from paqa.store import Store
+from paqa.storage import build_folder
+from paqa.storage.store import Store
 from paqa.types import Clip
 
 ROOT = Path(__file__).parents[1]

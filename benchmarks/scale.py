@@ -37,7 +37,7 @@ from compose import composed
 from paqa import hear, recipe
 from paqa.audio import read_flac
 from paqa.engines.base import engine_class
-from paqa.store import Store
+from paqa.storage.store import Store
 from paqa.types import Audio
 
 ROOT = Path(__file__).parents[1]

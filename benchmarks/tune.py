@@ -26,7 +26,7 @@ from paqa.engines._signal import mono
 from paqa.engines.base import engine_class
 from paqa.errors import PaqaError
 from paqa.recipe import Recipe
-from paqa.store import Store, key
+from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Scene, Stage, Turn
 
 ROOT = Path(__file__).parents[1]

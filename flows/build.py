@@ -33,30 +33,18 @@ from flows.pages import report_link
 from flows.places import Places, Wanted
 from flows.progress import Progress
 from flows.server import Server, running
-from paqa import (
-    audit_table,
-    audited,
-    build_folder,
-    contamination,
-    fingerprint,
-    grow,
-    hear,
-    isolate,
-    shard,
-    shortcuts,
-    split,
-    summary,
-)
+from paqa import audit_table, audited, contamination, fingerprint, grow, hear, isolate, shard, shortcuts, split, summary
 from paqa import build as walk
 from paqa.apart import settled, sound_alike
-from paqa.batches import batches
 from paqa.compose import sketch
 from paqa.elsewhere import Survey, elsewhere, survey
 from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.hear import Hearing
 from paqa.recipe import Recipe
 from paqa.report import write as reports
-from paqa.store import Store, passing
+from paqa.storage import build_folder
+from paqa.storage.batching import batches
+from paqa.storage.store import Store, passing
 from paqa.types import Clip, Item, Quarantined
 
 R = TypeVar("R")

@@ -17,7 +17,7 @@ from paqa.errors import PaqaError
 from paqa.hear import STAGES
 from paqa.limits import Limits
 from paqa.recipe import Recipe
-from paqa.store import Store, key
+from paqa.storage.store import Store, key
 from paqa.types import Device, Stage
 from paqa.workers import Workers, cores
 

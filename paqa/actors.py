@@ -13,8 +13,8 @@ from paqa import __version__
 from paqa.compose import code
 from paqa.errors import MissingObject, PaqaError
 from paqa.recipe import Recipe
-from paqa.remote import line
-from paqa.store import Store, key
+from paqa.storage.filesystems import line
+from paqa.storage.store import Store, key
 
 
 class Actor:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paqa import audit, heard_answers
-from paqa.build_folder import AUDIT
 from paqa.heard_answers import Heard
-from paqa.store import write_atomically
+from paqa.storage.build_folder import AUDIT
+from paqa.storage.store import write_atomically
 from paqa.truth import opened, pairs
 
 Audited = tuple[audit.Report, Sequence[Heard]]

@@ -17,16 +17,16 @@ import numpy as np
 
 from paqa import fingerprint, hear, mix, rights, shard, sources
 from paqa.audio import decode, decode_noted, digest, flac, is_silent, read_flac, windows
-from paqa.batches import batches
-from paqa.build_folder import QUARANTINE
 from paqa.compose import whole
 from paqa.errors import PaqaError, Rejected
 from paqa.hear import Spent
 from paqa.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.shard import ShardPlan
 from paqa.split import side
-from paqa.store import Store, key
-from paqa.store import digest as sha256_of
+from paqa.storage.batching import batches
+from paqa.storage.build_folder import QUARANTINE
+from paqa.storage.store import Store, key
+from paqa.storage.store import digest as sha256_of
 from paqa.types import Audio, Clip, Origin, Quarantined, Recording, Scene
 
 INGEST = 2  # raise when decoding or cutting changes what comes out

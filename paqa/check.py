@@ -14,12 +14,12 @@ import msgspec
 from paqa import __version__, compose, rationale, rights, shard, shortcuts, summary
 from paqa.audio import digest as sample_digest
 from paqa.audio import read_flac
-from paqa.build_folder import RECIPE, SHARD_NAME, settle
 from paqa.errors import PaqaError
 from paqa.recipe import Recipe
 from paqa.schema import problems
 from paqa.split import PROTECTED
-from paqa.store import Store
+from paqa.storage.build_folder import RECIPE, SHARD_NAME, settle
+from paqa.storage.store import Store
 from paqa.train.rewards import perception
 from paqa.types import Item, Spanned, Split
 

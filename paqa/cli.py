@@ -158,7 +158,7 @@ def where(args: argparse.Namespace) -> Wanted:
     """What the flags of `paqa build` say about where calls run; PaqaError where they do not go together."""
     from flows.places import Wanted, shares
     from paqa.limits import Limits
-    from paqa.remote import filesystem
+    from paqa.storage.filesystems import filesystem
 
     gpus = shares(args.gpus) if args.gpus else {}
     limits = Limits(args.timeout)
@@ -198,7 +198,7 @@ def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
     from paqa import recipe as recipes
     from paqa.hear import heard_by
-    from paqa.portable import without_secrets
+    from paqa.storage.redact import without_secrets
 
     if (args.recipe is None) == (args.audio is None):
         raise PaqaError("name a recipe (paqa build RECIPE.toml) or a folder (paqa build --audio FOLDER)")

@@ -25,7 +25,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from paqa.actors import Actor, Home, arrive
 from paqa.errors import OutOfMemory, PaqaError, TimedOut, WorkerDied
-from paqa.remote import line
+from paqa.storage.filesystems import line
 from paqa.workers import THREAD_VARIABLES, cores
 
 P = ParamSpec("P")

@@ -24,7 +24,7 @@ from paqa.questions import ALONE, TEMPLATES, Elsewhere, generate, given, level, 
 from paqa.questions.difficulty import difficulty, subsets
 from paqa.recipe import Recipe
 from paqa.schema import problems
-from paqa.store import Store, key
+from paqa.storage.store import Store, key
 from paqa.types import Clip, HeardBy, Item, Origin, Quarantined, Question, Scene
 
 

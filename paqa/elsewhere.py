@@ -14,7 +14,7 @@ from paqa import labels, questions, scenes
 from paqa.questions import Elsewhere
 from paqa.questions.names import UNASKED
 from paqa.recipe import QuestionsConfig, Recipe
-from paqa.store import Store, key
+from paqa.storage.store import Store, key
 from paqa.types import Clip, Scene
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from paqa.errors import PaqaError, Stopped
-from paqa.portable import scrubbed
+from paqa.storage.redact import scrubbed
 
 WRONG, UNEXPECTED, INTERRUPTED, BROKEN_PIPE = 2, 70, 130, 141  # statuses; 130 and 141 are those that a shell gives
 TRACEBACK = "PAQA_TRACEBACK"  # set, errors that nobody expected come with their traceback

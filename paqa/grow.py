@@ -18,12 +18,12 @@ from typing import Any
 import msgspec
 
 from paqa import shard, summary, truth
-from paqa.build_folder import SURVEY
 from paqa.elsewhere import Survey
 from paqa.errors import PaqaError
 from paqa.recipe import Recipe
 from paqa.shortcuts import GUESSABLE, UNHEARD, dependent
-from paqa.store import write_atomically
+from paqa.storage.build_folder import SURVEY
+from paqa.storage.store import write_atomically
 from paqa.types import Clip, Item, Origin, Quarantined
 
 PARTS = ("sources", "mix")  # of a recipe: lists of tables with names

@@ -22,9 +22,9 @@ from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 from paqa import release, shard, summary
-from paqa.build_folder import CARD, SHARD_NAME
 from paqa.errors import PaqaError
-from paqa.store import digest
+from paqa.storage.build_folder import CARD, SHARD_NAME
+from paqa.storage.store import digest
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -22,7 +22,7 @@ from paqa import recipe as recipes
 from paqa.errors import PaqaError
 from paqa.recipe import PROFILES, BenchmarkConfig, MixConfig, Recipe, SourceConfig
 from paqa.schema import HIDDEN, schema
-from paqa.store import write_atomically
+from paqa.storage.store import write_atomically
 from paqa.types import Stage
 
 MISSING = object()  # a key that a table does not have

@@ -21,7 +21,7 @@ from paqa.errors import PaqaError, Rejected, WorkerDied
 from paqa.hear import Hearing, Spent
 from paqa.limits import Limits
 from paqa.recipe import Recipe, SourceConfig
-from paqa.store import Store, key
+from paqa.storage.store import Store, key
 from paqa.types import Clip, Quarantined, Recording
 
 U = TypeVar("U")

@@ -12,7 +12,7 @@ from itertools import islice
 
 from paqa.questions.prose import normal
 from paqa.spans import intersect, interval, overlap, total
-from paqa.store import key
+from paqa.storage.store import key
 from paqa.types import Clip, Scene, Turn
 
 SHARED = 0.5  # what was heard is a turn of the truth where each covers at least this share of the other

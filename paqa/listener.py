@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from paqa.errors import PaqaError
 from paqa.guessers import Text
-from paqa.packaged import shipped
-from paqa.portable import scrubbed
+from paqa.storage.package_files import shipped
+from paqa.storage.redact import scrubbed
 
 if TYPE_CHECKING:
     import torch

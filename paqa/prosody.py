@@ -14,7 +14,7 @@ import numpy as np
 
 from paqa.audio import rms
 from paqa.spans import Interval, interval, merge
-from paqa.store import Store, key
+from paqa.storage.store import Store, key
 from paqa.types import Audio, Scene, Turn
 
 VERSION = 1  # raise when what is measured changes

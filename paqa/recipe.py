@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from paqa import portable, textfile
 from paqa.engines.base import engine_class
 from paqa.engines.checkpoints import chosen
 from paqa.errors import PaqaError
+from paqa.storage import redact, text_files
 from paqa.types import AnswersFrom, Device, Stage, Stem, Unit
 
 SET_BY_US = ("folder", "devices")  # fields of a Recipe that are no keys of the file
@@ -267,7 +267,7 @@ def load(path: Path) -> Recipe:
             content = file.read(LONGEST_FILE + 1)
         if len(content) > LONGEST_FILE:
             raise PaqaError(f"{path}: is no recipe: found over {LONGEST_FILE // 10**6} MB, expected a page of TOML")
-        data = tomllib.loads(textfile.decoded(content))
+        data = tomllib.loads(text_files.decoded(content))
     except IsADirectoryError:
         raise PaqaError(f"{path}: is a folder; for a folder of recordings run: paqa build --audio {path}") from None
     except FileNotFoundError:
@@ -389,7 +389,7 @@ def check(recipe: Recipe) -> None:
     from paqa.questions import TEMPLATES
     from paqa.sources import check as check_source
 
-    if secret := portable.secret_in(msgspec.to_builtins(recipe, str_keys=True)):
+    if secret := redact.secret_in(msgspec.to_builtins(recipe, str_keys=True)):
         wanted = "recipes are published with what they make: take it out, and log in with `hf auth login`"
         raise PaqaError(f"{secret}: holds a token or password; {wanted} or environment variables")
     if recipe.license is not None:

@@ -16,10 +16,11 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 
-from paqa import card, portable, rights, shard, shortcuts, summary, truth
-from paqa.build_folder import AUDIT, CARD, LICENSES, RECIPE, SHORTCUTS
+from paqa import card, rights, shard, shortcuts, summary, truth
 from paqa.errors import PaqaError
 from paqa.shard import SPLITS
+from paqa.storage import redact
+from paqa.storage.build_folder import AUDIT, CARD, LICENSES, RECIPE, SHORTCUTS
 from paqa.types import Item
 
 COLUMNS = [name for name in Item.__dataclass_fields__ if name != "scene"]
@@ -111,7 +112,7 @@ def permitted(folder: Path, items: Sequence[Item], wanted: str | None) -> None:
         )
     for item in items:
         named = (item.id, item.clip_id, item.source, *item.groups, *(o.uri for o in item.origins))
-        if path := next(filter(portable.is_local, named), None):
+        if path := next(filter(redact.is_local, named), None):
             raise PaqaError(
                 f"{folder}: {item.id} names a path of this machine, {path}; expected one relative to its source; "
                 "build again (a list's absolute paths are cut below its folder since), or correct the list"
@@ -157,7 +158,7 @@ def _recipe(folder: Path) -> list[str]:
     """The recipe that made it, without this machine's paths."""
     recipe = json.loads((folder / RECIPE).read_bytes())
     recipe.pop("folder", None)
-    shown = json.dumps(portable.value(recipe), indent=1, ensure_ascii=False)
+    shown = json.dumps(redact.value(recipe), indent=1, ensure_ascii=False)
     return [
         "## Recipe",
         "",

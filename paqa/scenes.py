@@ -13,7 +13,7 @@ from paqa.hear import Hearing, Perception
 from paqa.recipe import Recipe
 from paqa.scene import compose as compose_scene
 from paqa.spans import Interval, interval, merge
-from paqa.store import Store, key
+from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Scene, Word
 
 SNR = 1  # raise when the same stems give another ratio

@@ -21,10 +21,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from paqa.build_folder import QUARANTINE, settle
 from paqa.errors import PaqaError
 from paqa.recipe import ShardConfig
-from paqa.store import digest, key, write_atomically, written
+from paqa.storage.build_folder import QUARANTINE, settle
+from paqa.storage.store import digest, key, write_atomically, written
 from paqa.types import Clip, Item, Quarantined, Split
 
 ROW_BYTES = 7_000  # of a row without its audio, about

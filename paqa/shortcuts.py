@@ -16,14 +16,14 @@ from pathlib import Path
 
 import msgspec
 
-from paqa import build_folder
-from paqa.build_folder import SHORTCUTS
 from paqa.errors import PaqaError
 from paqa.guessers import Features, Text, guess, related
 from paqa.listener import listen
 from paqa.questions.prose import rng_for
 from paqa.recipe import GatesConfig
-from paqa.store import key, write_atomically
+from paqa.storage import build_folder
+from paqa.storage.build_folder import SHORTCUTS
+from paqa.storage.store import key, write_atomically
 from paqa.types import Item, Quarantined
 
 DEVIATIONS = 2.0  # of the binomial distribution, allowed on top of the points

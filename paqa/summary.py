@@ -12,12 +12,13 @@ from typing import Any
 
 import msgspec
 
-from paqa import build_folder, card, rights, shard
-from paqa.build_folder import BUILD, CARD, CLIPS, DATA, LICENSES, QUARANTINE, RECIPE, SHORTCUTS, SURVEY
+from paqa import card, rights, shard
 from paqa.hear import Spent
 from paqa.recipe import Recipe
 from paqa.split import speakers_unknown
-from paqa.store import digest, write_atomically
+from paqa.storage import build_folder
+from paqa.storage.build_folder import BUILD, CARD, CLIPS, DATA, LICENSES, QUARANTINE, RECIPE, SHORTCUTS, SURVEY
+from paqa.storage.store import digest, write_atomically
 from paqa.types import Clip, Item, Quarantined
 
 EXAMPLES = 3  # of what fell out for a reason, in the UI

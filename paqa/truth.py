@@ -8,13 +8,14 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 
-from paqa import build_folder, hear, scenes, summary
+from paqa import hear, scenes, summary
 from paqa.audio import read_flac
 from paqa.audit import Pair
 from paqa.errors import PaqaError
 from paqa.metrics import si_sdr
 from paqa.recipe import Recipe
-from paqa.store import Store
+from paqa.storage import build_folder
+from paqa.storage.store import Store
 from paqa.types import Clip
 
 

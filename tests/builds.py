@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 from strategies import LABELS, SENTENCES
 
-from paqa import __version__, audioset, build_folder, rationale, shard, summary
+from paqa import __version__, audioset, rationale, shard, summary
 from paqa.audio import digest, flac, quantize
 from paqa.compose import item_key
 from paqa.questions import generate
 from paqa.recipe import QuestionsConfig, Recipe, ShardConfig, SourceConfig
 from paqa.reflect import compare, reflect
+from paqa.storage import build_folder
 from paqa.types import Audio, Clip, Event, HeardBy, Item, Origin, Scene, Turn, Word
 
 RATE = 16_000

@@ -19,7 +19,7 @@ from paqa.hear import Hearing
 from paqa.isolate import IN_A_ROW, Ingesting, Listening, Ward
 from paqa.limits import Limits
 from paqa.recipe import AudioConfig, SourceConfig, for_folder
-from paqa.store import Store
+from paqa.storage.store import Store
 from paqa.types import Recording
 from paqa.workers import Workers
 

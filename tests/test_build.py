@@ -17,7 +17,7 @@ from paqa.errors import PaqaError
 from paqa.hear import Hearing
 from paqa.recipe import HearConfig, HearConfigs, SourceConfig, for_folder
 from paqa.sources.jsonl import recordings
-from paqa.store import Store
+from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Disagreement, Event, GivenQuestion, Quarantined, Tag, Turn, Word
 
 RATE = 16000

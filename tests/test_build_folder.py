@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from builds import make
 
-from paqa import build_folder, check, shard, shortcuts, summary, truth
-from paqa.build_folder import COMMITTED, FAILED, PENDING, TABLES
+from paqa import check, shard, shortcuts, summary, truth
 from paqa.errors import PaqaError
+from paqa.storage import build_folder
+from paqa.storage.build_folder import COMMITTED, FAILED, PENDING, TABLES
 
 OLD = {"train-aaaaaaaaaaaaaaaa": ["a", "b"], "train-bbbbbbbbbbbbbbbb": ["c"], "test-cccccccccccccccc": ["d"]}
 NEW = {"train-aaaaaaaaaaaaaaaa": ["a", "b"], "train-dddddddddddddddd": ["c", "e"]}

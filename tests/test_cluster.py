@@ -23,7 +23,7 @@ from paqa import recipe as recipes  # noqa: E402
 from paqa.actors import forget, same  # noqa: E402
 from paqa.cluster import RayWorkers  # noqa: E402
 from paqa.errors import OutOfMemory, PaqaError, Rejected, TimedOut, WorkerDied  # noqa: E402
-from paqa.store import Store  # noqa: E402
+from paqa.storage.store import Store  # noqa: E402
 
 if importlib.util.find_spec("ray") is None:  # not imported yet: it takes the token when it is
     pytest.skip("ray is not installed", allow_module_level=True)

@@ -15,7 +15,7 @@ from paqa.compose import compose, compose_clip, sketch, whole
 from paqa.hear import Perception
 from paqa.questions import TEMPLATES, Elsewhere
 from paqa.recipe import GatesConfig, QuestionsConfig, Recipe, for_folder
-from paqa.store import Store
+from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Event, GivenQuestion, Origin, Scene, Turn, Word
 
 RATE = 16000

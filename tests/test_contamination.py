@@ -20,7 +20,7 @@ from paqa.errors import PaqaError
 from paqa.fingerprint import Match
 from paqa.questions.prose import normal
 from paqa.recipe import AudioConfig, BenchmarkConfig
-from paqa.store import Store
+from paqa.storage.store import Store
 
 MMAU = [
     {"id": "1", "audio_id": "./a.wav", "question": "What animal is heard at the end?", "choices": ["Dog", "Cat", "Cow"],

@@ -30,7 +30,7 @@ from paqa.hear import Perception
 from paqa.recipe import Recipe, SourceConfig
 from paqa.sources import close_truth, locate, recordings
 from paqa.sources.choices import given as question
-from paqa.store import Store
+from paqa.storage.store import Store
 from paqa.train.rewards import RewardWeights, accuracy, format_score, perception, reward
 from paqa.types import Event, GivenQuestion, Quarantined, Question, Recording, Scene, Trace, Turn
 

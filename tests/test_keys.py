@@ -10,7 +10,7 @@ from flows.places import Wanted
 from paqa import hear
 from paqa.engines import base
 from paqa.recipe import HearConfig, HearConfigs, QuestionsConfig, for_folder
-from paqa.store import Store
+from paqa.storage.store import Store
 
 STAGES = {"separate": "mix", "diarize": "speech", "tag": "background", "transcribe": "mix"}
 

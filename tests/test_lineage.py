@@ -26,7 +26,7 @@ from paqa.errors import PaqaError
 from paqa.mix import render
 from paqa.recipe import Recipe, SourceConfig, change, for_folder, load
 from paqa.sources import locate, root
-from paqa.store import Store
+from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Item
 
 RATE = 16000

@@ -16,7 +16,7 @@ from paqa.audio import read_flac
 from paqa.prosody import level_db, measure, measured, pitch_hz
 from paqa.questions import generate
 from paqa.rationale import parse, perceive, render
-from paqa.store import Store
+from paqa.storage.store import Store
 from paqa.types import Audio, Question, Scene, Turn
 
 RATE = 16000

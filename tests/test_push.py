@@ -17,7 +17,7 @@ from huggingface_hub import CommitOperationAdd, errors
 
 from paqa import card, hub, release, shard, summary, truth
 from paqa.errors import PaqaError
-from paqa.store import passing
+from paqa.storage.store import passing
 from paqa.types import Origin
 
 REPO = "paqa-lab/made"

@@ -15,13 +15,13 @@ from conftest import paqa
 from report import made, small
 
 from paqa import hear, rationale, scenes, shard
-from paqa.build_folder import AUDIT
 from paqa.errors import PaqaError
 from paqa.report import cite
 from paqa.report.collect import opened
 from paqa.report.overview import histogram
 from paqa.report.write import compared, script, write
-from paqa.store import Store
+from paqa.storage.build_folder import AUDIT
+from paqa.storage.store import Store
 from paqa.types import Event, Quarantined, Scene, Turn, Word
 
 HOSTILE = '<script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">&amp;'

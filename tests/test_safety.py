@@ -21,11 +21,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from paqa import audio, portable, rationale, recipe, released
+from paqa import audio, rationale, recipe, released
 from paqa.engines.base import ENGINES, engine_class
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import AudioConfig, SourceConfig
 from paqa.sources import choices, lines, locate, recordings, transcripts
+from paqa.storage import redact
 from paqa.train.rewards import answer_of
 from paqa.types import Audio, Quarantined, Recording, Turn, Word
 
@@ -619,13 +620,13 @@ def test_secrets_in_recipes_are_refused_and_not_repeated(tmp_path: Path, value: 
 
 def test_addresses_without_secrets_are_none() -> None:
     for text in ("s3://bucket/prefix", "abfs://container-of-recordings@account.dfs.core/x", "https://a/b?c=d", "a:b@c"):
-        assert portable.scrubbed(text) == text
+        assert redact.scrubbed(text) == text
 
 
 def test_secrets_of_the_environment_are_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    text = portable.scrubbed(" ".join(SECRETS.values()))
+    text = redact.scrubbed(" ".join(SECRETS.values()))
     assert text == " ".join(["(secret)"] * len(SECRETS))
 
 

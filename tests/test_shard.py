@@ -13,8 +13,8 @@ from paqa import shard
 from paqa.audio import digest, flac, quantize, read_flac
 from paqa.errors import PaqaError
 from paqa.recipe import ShardConfig
-from paqa.store import digest as digest_of
-from paqa.store import key
+from paqa.storage.store import digest as digest_of
+from paqa.storage.store import key
 from paqa.types import Audio, Clip, Event, Evidence, HeardBy, Item, Quarantined, Scene, Turn
 
 RATE = 16000

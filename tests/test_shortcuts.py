@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paqa import build_folder, guessers, shortcuts
+from paqa import guessers, shortcuts
 from paqa.errors import PaqaError
 from paqa.guessers import Text
 from paqa.recipe import GatesConfig
+from paqa.storage import build_folder
 from paqa.types import Item, Scene
 
 SOUNDS = ["Dog", "Siren", "A bell", "Rain", "Footsteps", "A cat", "Thunder", "Applause", "A car horn", "Knocking"]

@@ -17,7 +17,7 @@ from sounds import tone
 from paqa import audioset, isolate, shard
 from paqa import build as walk
 from paqa.recipe import AudioConfig, Recipe, SourceConfig, load
-from paqa.store import Store
+from paqa.storage.store import Store
 from paqa.types import GivenQuestion, Recording
 
 RECIPE = """

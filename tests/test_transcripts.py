@@ -11,7 +11,7 @@ from paqa.build import ingest
 from paqa.errors import Rejected
 from paqa.recipe import Recipe, SourceConfig
 from paqa.sources import close_truth, recordings
-from paqa.store import Store
+from paqa.storage.store import Store
 from paqa.types import Event, Quarantined, Recording, Scene, Turn, Word
 
 

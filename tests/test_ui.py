@@ -10,8 +10,9 @@ from builds import make
 from conftest import build
 
 from flows import pages, settings
-from paqa import audited, build_folder, summary
+from paqa import audited, summary
 from paqa.report.write import write
+from paqa.storage import build_folder
 from paqa.types import Quarantined
 
 TOKEN = "secret"

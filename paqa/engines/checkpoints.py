@@ -20,8 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from paqa import store, textfile
 from paqa.errors import PaqaError
+from paqa.storage import store, text_files
 
 LIST = "models.toml"  # in the models folder
 CHOICES = {"model", "sha256", "allow_pickle"}  # what it may say about an engine
@@ -82,7 +82,7 @@ def chosen(engine: str) -> dict[str, Any]:
     """What the models folder's `models.toml` says about an engine: parameters, as in a recipe."""
     path = models_folder() / LIST
     try:
-        found = tomllib.loads(textfile.decoded(path.read_bytes())).get(engine, {})
+        found = tomllib.loads(text_files.decoded(path.read_bytes())).get(engine, {})
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

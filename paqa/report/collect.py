@@ -14,13 +14,14 @@ from typing import TypeVar
 
 import msgspec
 
-from paqa import hear, portable, scenes, shard, summary
+from paqa import hear, scenes, shard, summary
 from paqa.audit import Report as Audit
-from paqa.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
 from paqa.errors import MissingObject, PaqaError
 from paqa.recipe import Recipe
 from paqa.shortcuts import Report as Shortcuts
-from paqa.store import Store
+from paqa.storage import redact
+from paqa.storage.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
+from paqa.storage.store import Store
 from paqa.types import Clip, Item, Quarantined, Scene
 
 T = TypeVar("T")
@@ -97,13 +98,13 @@ def opened(folder: Path, store: str | None = None) -> Build:
         folder=folder,
         items=items,
         clips=clips,
-        quarantined=[replace(q, detail=portable.prose(q.detail, *here)) for q in lost],
+        quarantined=[replace(q, detail=redact.prose(q.detail, *here)) for q in lost],
         done=done,
         recipe=recipe,
         audit=_json(folder, AUDIT, Audit),
         shortcuts=_json(folder, SHORTCUTS, Shortcuts),
         store=found,
-        notes=[portable.prose(note, *here) for note in (*notes, *(done.warnings if done else ()))],
+        notes=[redact.prose(note, *here) for note in (*notes, *(done.warnings if done else ()))],
     )
 
 

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from paqa import audioset, textfile
+from paqa import audioset
 from paqa.errors import PaqaError, Rejected
 from paqa.recipe import SourceConfig
 from paqa.sources import WHOLE_FILE, in_order, lines, locate, parameters, quarantined, tables
 from paqa.sources.licenses import spdx
+from paqa.storage import text_files
 from paqa.types import Event, Quarantined, Recording, Scene
 
 COLUMNS = ("fname", "labels", "mids")
@@ -56,7 +57,7 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
 def _vocabulary(config: SourceConfig, path: Path) -> set[str]:
     """The machine ids of the corpus, from lines `index,label,mid`; empty where the file is not there."""
     try:
-        rows = textfile.lines(textfile.decoded(path.read_bytes()))
+        rows = text_files.lines(text_files.decoded(path.read_bytes()))
     except FileNotFoundError:
         return set()
     except (OSError, ValueError) as error:

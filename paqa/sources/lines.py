@@ -10,8 +10,8 @@ from typing import IO, Any, cast
 
 import msgspec
 
-from paqa import textfile
 from paqa.errors import PaqaError, Rejected
+from paqa.storage import text_files
 
 LONGEST_LINE = 32 << 20  # bytes; a row of ten hours of aligned words has a tenth of it
 LARGEST_LIST = 1 << 30  # bytes of a file that has to be read whole
@@ -42,7 +42,7 @@ def _rows(file: IO[bytes], label: str, most: int | None) -> Iterator[tuple[int, 
     number = read = 0
     while line := file.readline(LONGEST_LINE + 1):
         number += 1
-        line = textfile.unmarked(line) if number == 1 else line.removeprefix(textfile.MARK)
+        line = text_files.unmarked(line) if number == 1 else line.removeprefix(text_files.MARK)
         read += len(line)
         long = len(line) > LONGEST_LINE
         while long and not line.endswith(b"\n") and (line := file.readline(BLOCK)):
@@ -66,7 +66,7 @@ def whole(path: Path, label: str, wanted: str) -> bytes:
     """All of a file that cannot be read by lines; PaqaError where it cannot be read or is too large for that."""
     try:
         with path.open("rb") as file:
-            content = textfile.unmarked(file.read(LARGEST_LIST + 1))
+            content = text_files.unmarked(file.read(LARGEST_LIST + 1))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise PaqaError(f"{label} cannot be read ({why}); {wanted}") from None

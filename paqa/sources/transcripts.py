@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Generic, NamedTuple, TypeVar
 
-from paqa import spans, textfile
+from paqa import spans
 from paqa.errors import Rejected
 from paqa.sources import OVERHANG_MS, Said, locate, quarantined
+from paqa.storage import text_files
 from paqa.text import without_gaps
 from paqa.types import Quarantined, Turn, Word
 
@@ -82,7 +83,7 @@ def parse(uri: str, folder: Path, line: Line[T]) -> Annotation[T]:
     annotation: Annotation[T] = Annotation()
     number, text, read = 0, "", 0
     try:
-        with textfile.opened(locate(uri, folder)) as file:
+        with text_files.opened(locate(uri, folder)) as file:
             while text := file.readline(LONGEST_LINE):
                 number += 1
                 read += len(text)

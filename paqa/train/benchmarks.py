@@ -21,7 +21,7 @@ from paqa.prompt import Asked
 from paqa.questions.prose import normal
 from paqa.recipe import AudioConfig
 from paqa.sources import lines
-from paqa.store import write_atomically
+from paqa.storage.store import write_atomically
 from paqa.train import rewards
 from paqa.train.config import EvalConfig
 from paqa.train.model import RATE

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from paqa.errors import PaqaError
-from paqa.store import write_atomically
+from paqa.storage.store import write_atomically
 from paqa.train.rewards import RewardWeights
 
 Stage = TypeVar("Stage")

@@ -25,7 +25,7 @@ from paqa import metrics, rationale
 from paqa.errors import PaqaError
 from paqa.prompt import Asked
 from paqa.questions.prose import normal
-from paqa.store import write_atomically
+from paqa.storage.store import write_atomically
 from paqa.train import benchmarks, model, rewards
 from paqa.train.benchmarks import Asking, Unasked
 from paqa.train.config import OFF, EvalConfig, PauseConfig, need, remember, unchanged

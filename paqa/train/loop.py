@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from paqa.errors import PaqaError
-from paqa.store import write_atomically
+from paqa.storage.store import write_atomically
 from paqa.train import config as configs
 from paqa.train import model
 from paqa.train.config import TrainConfig, need

@@ -23,7 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from paqa import prompt as prompts
 from paqa.errors import PaqaError
-from paqa.store import write_atomically
+from paqa.storage.store import write_atomically
 from paqa.train.config import PauseConfig, parse
 from paqa.train.pause import Bounds
 from paqa.train.tree import Layout, Prompt, Tree, layout, visible

@@ -19,9 +19,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from paqa import locks
 from paqa.errors import PaqaError
-from paqa.store import write_atomically
+from paqa.storage import locks
+from paqa.storage.store import write_atomically
 
 DATA, LOCK = "data", ".lock"
 PENDING, COMMITTED, FAILED = ".pending", ".committed", "failed"

@@ -24,8 +24,8 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 
 from paqa.errors import DamagedObject, DiskFull, MissingObject
-from paqa.portable import without_secrets
-from paqa.remote import filesystem
+from paqa.storage.filesystems import filesystem
+from paqa.storage.redact import without_secrets
 
 P = ParamSpec("P")
 R = TypeVar("R")
