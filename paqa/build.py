@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from paqa import fingerprint, hear, mix, rights, shard, sources
+from paqa import fingerprint, hear, mix, shard, sources
 from paqa.audio import decode, decode_noted, digest, flac, is_silent, read_flac, windows
 from paqa.compose import whole
 from paqa.errors import PaqaError, Rejected
 from paqa.hear import Spent
+from paqa.licensing import compatibility
 from paqa.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.shard import ShardPlan
 from paqa.split import side
@@ -110,11 +111,11 @@ def _permitted(
     wanted = recipe.license
     if wanted is None:
         return recordings, []
-    refused = [(r, why) for r in recordings if (why := rights.refusal(r.license, wanted))]
+    refused = [(r, why) for r in recordings if (why := compatibility.refusal(r.license, wanted))]
     gone = {r.id for r, _ in refused}
     kept = [r for r in recordings if r.id not in gone]
     if refused and not kept:
-        fitting = rights.common(r.license for r in recordings)
+        fitting = compatibility.common(r.license for r in recordings)
         advice = f'set license = "{fitting}" in the recipe' if fitting else "leave the recipe's license out"
         raise PaqaError(
             f"source {source.name!r}: none of its {len(refused)} recordings may go into a dataset under {wanted}, e.g. "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from paqa import rights
+from paqa.licensing import compatibility
 from paqa.recipe import Recipe
 from paqa.types import Clip, Item
 
@@ -30,7 +30,7 @@ def render(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence
 
 def licenses(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> str:
     """LICENSE.md: what the dataset comes under, and everybody whose recordings are heard in it."""
-    named = _attributions(rights.attributions(o for item in items for o in item.origins))
+    named = _attributions(compatibility.attributions(o for item in items for o in item.origins))
     return "\n".join([f"# Licences of {recipe.name}", *_covered(done, clips, items, None), "", *named]) + "\n"
 
 
@@ -53,7 +53,7 @@ def _header(recipe: Recipe, done: Summary) -> list[str]:
     size = next((name for limit, name in SIZES if done.items < limit), "10M<n<100M")
     lines = [
         "---",
-        *rights.hub(done.license),
+        *compatibility.hub(done.license),
         "task_categories:",
         "- audio-text-to-text",
         "tags:",
@@ -85,7 +85,7 @@ def _body(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[
 
 
 def _licenses(done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> list[str]:
-    credits = rights.attributions(o for item in items for o in item.origins)
+    credits = compatibility.attributions(o for item in items for o in item.origins)
     more = f"LICENSE.md names {len(credits) - NAMED} more; " if len(credits) > NAMED else ""
     each = f"{more}each row lists its recordings with their licences in `origins`."
     return ["", "## Licences", *_covered(done, clips, items, NAMED), "", *_attributions(credits[:NAMED]), "", each]
@@ -96,13 +96,13 @@ def _covered(done: Summary, clips: Sequence[Clip], items: Sequence[Item], most: 
     if done.license:
         lines = ["", f"The dataset comes under {done.license}; what it is made of keeps its own licence:"]
     else:
-        torn = sum(rights.common(texts) is None for texts in map(rights.texts, items))
+        torn = sum(compatibility.common(texts) is None for texts in map(compatibility.texts, items))
         lines = ["", "No one licence covers all of the dataset; each row comes under those of its material."]
         lines[1] += f" For {torn} rows no one licence does that either: ask before you pass them on." * bool(torn)
     if out := done.quarantined.get("license"):
         lines += ["", f"{out} recordings were left out because theirs does not permit that."]
     lines += ["", "| licence | rows | clips | minutes | recordings |", "|---|---|---|---|---|"]
-    shares = rights.roll_up(items, clips)
+    shares = compatibility.roll_up(items, clips)
     lines += [f"| {s.license} | {s.rows} | {s.clips} | {s.minutes:.1f} | {s.recordings} |" for s in shares[:most]]
     if others := shares[len(shares[:most]) :]:
         lines += ["", f"{len(others)} licences of fewer rows are in LICENSE.md."]

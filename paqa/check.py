@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from paqa import __version__, compose, rationale, rights, shard, shortcuts, summary
+from paqa import __version__, compose, rationale, shard, shortcuts, summary
 from paqa.audio import digest as sample_digest
 from paqa.audio import read_flac
 from paqa.errors import PaqaError
+from paqa.licensing import compatibility
 from paqa.recipe import Recipe
 from paqa.schema import problems
 from paqa.split import PROTECTED
@@ -58,7 +59,7 @@ def check(folder: Path, license: str | None = None) -> Checked:
     recipe = _recipe(folder)
     found = Checked(license=license or (recipe.license if recipe else None))
     if found.license:
-        rights.target(found.license)
+        compatibility.target(found.license)
     found.problems += summary.mismatches(folder)
     ids: set[str] = set()
     for path in shard.built(folder):
@@ -163,11 +164,11 @@ def _lineage(item: Item, samples: str | None, wanted: str | None) -> Iterator[st
     whole = [origin for origin in item.origins if origin.role == "recording"]
     if whole and (len(item.origins) > 1 or samples not in (None, whole[0].sha256)):
         yield f"the audio is not that of {whole[0].uri}: its samples have another digest than the origin"
-    stated = {one.id for one in rights.parts(item.license)}
-    if item.origins and stated != {one.id for origin in item.origins for one in rights.parts(origin.license)}:
+    stated = {one.id for one in compatibility.parts(item.license)}
+    if item.origins and stated != {one.id for origin in item.origins for one in compatibility.parts(origin.license)}:
         yield f"license {item.license!r} is not what its origins are under"
-    for text in rights.texts(item) if wanted else ():
-        if why := rights.refusal(text, wanted or ""):
+    for text in compatibility.texts(item) if wanted else ():
+        if why := compatibility.refusal(text, wanted or ""):
             yield f"may not be published under {wanted}: {why}"
 
 

@@ -385,7 +385,7 @@ def _toml_value(text: str) -> Any:
 
 def check(recipe: Recipe) -> None:
     """What a schema cannot say: names that refer to each other, engines that exist and know their parameters."""
-    from paqa import rights
+    from paqa.licensing import compatibility
     from paqa.questions import TEMPLATES
     from paqa.sources import check as check_source
 
@@ -393,7 +393,7 @@ def check(recipe: Recipe) -> None:
         wanted = "recipes are published with what they make: take it out, and log in with `hf auth login`"
         raise PaqaError(f"{secret}: holds a token or password; {wanted} or environment variables")
     if recipe.license is not None:
-        rights.target(recipe.license)
+        compatibility.target(recipe.license)
     names = [s.name for s in recipe.sources]
     if not names:
         raise PaqaError("sources: the recipe has none; name at least one")

@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 
-from paqa import card, rights, shard, shortcuts, summary, truth
+from paqa import card, shard, shortcuts, summary, truth
 from paqa.errors import PaqaError
+from paqa.licensing import compatibility
 from paqa.shard import SPLITS
 from paqa.storage import redact
 from paqa.storage.build_folder import AUDIT, CARD, LICENSES, RECIPE, SHORTCUTS
@@ -85,7 +86,7 @@ def render(folder: Path) -> dict[str, str]:
     permitted(folder, found.items, recipe.license)
     about = {item.clip_id for item in found.items}
     done = replace(summary.load(folder), **summary.counted(found.items))
-    done = replace(done, license=rights.of_dataset(found.items, recipe.license))
+    done = replace(done, license=compatibility.of_dataset(found.items, recipe.license))
     known = [clip for clip in clips if clip.id in about]
     done = replace(done, clips=len(known), audio_s=round(sum(c.duration_ms for c in known) / 1000, 1))
     if len(known) < len(about):
@@ -102,7 +103,11 @@ def render(folder: Path) -> dict[str, str]:
 def permitted(folder: Path, items: Sequence[Item], wanted: str | None) -> None:
     """PaqaError where material does not permit a dataset under `wanted`, or a row names a path of this machine."""
     refused = {
-        item.id: why for item in items if wanted for t in rights.texts(item) if (why := rights.refusal(t, wanted))
+        item.id: why
+        for item in items
+        if wanted
+        for t in compatibility.texts(item)
+        if (why := compatibility.refusal(t, wanted))
     }
     if refused:
         name, why = next(iter(refused.items()))

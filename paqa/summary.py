@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
-from paqa import card, rights, shard
+from paqa import card, shard
 from paqa.hear import Spent
+from paqa.licensing import compatibility
 from paqa.recipe import Recipe
 from paqa.split import speakers_unknown
 from paqa.storage import build_folder
@@ -126,8 +127,8 @@ def finish(
         shards=tuple(shards),
         shard_bytes=sum((folder / DATA / name).stat().st_size for name in shards),
         warnings=(*warnings, *card.unknown(unnamed)),
-        license=rights.of_dataset(items, recipe.license),
-        by_license={share.license: share.rows for share in rights.roll_up(items, clips)},
+        license=compatibility.of_dataset(items, recipe.license),
+        by_license={share.license: share.rows for share in compatibility.roll_up(items, clips)},
         files=tables | {f"{DATA}/{name}": sha256 for name, sha256 in shards.items()},
         speakers_unknown=unnamed,
     )

@@ -17,12 +17,13 @@ from test_walk import rows  # noqa: F401
 
 import paqa as package
 from paqa import build as walk
-from paqa import check, hear, rights, scenes, shard
+from paqa import check, hear, scenes, shard
 from paqa import compose as composing
 from paqa.audio import decode, digest, read_flac
 from paqa.compose import compose_clip
 from paqa.engines.base import engine_class, package_file
 from paqa.errors import PaqaError
+from paqa.licensing import compatibility
 from paqa.mix import render
 from paqa.recipe import Recipe, SourceConfig, change, for_folder, load
 from paqa.sources import locate, root
@@ -154,15 +155,17 @@ def test_the_card_rolls_licences_up(built, items, recipe):
     assert (data["license"], data["license_name"], data["license_link"]) == ("other", "mixed", "LICENSE.md")
     assert (built.out / "LICENSE.md").is_file()
     clips = [check.msgspec.convert(r, Clip) for r in pq.read_table(built.out / "clips.parquet").to_pylist()]
-    for share in rights.roll_up(items, clips):
-        mine = [i for i in items if share.license in {one.id for o in i.origins for one in rights.parts(o.license)}]
+    for share in compatibility.roll_up(items, clips):
+        mine = [
+            i for i in items if share.license in {one.id for o in i.origins for one in compatibility.parts(o.license)}
+        ]
         assert (share.rows, share.clips) == (len(mine), len({i.clip_id for i in mine}))
         assert f"| {share.license} | {share.rows} | {share.clips} | {share.minutes:.1f} |" in card.text
-    torn = [i for i in items if rights.common(rights.texts(i)) is None]
+    torn = [i for i in items if compatibility.common(compatibility.texts(i)) is None]
     assert f"For {len(torn)} rows no one licence does that either" in card.text
     named = (built.out / "LICENSE.md").read_text()
     assert all(o.license in named for i in items for o in i.origins)
-    assert built.summary["by_license"] == {s.license: s.rows for s in rights.roll_up(items, clips)}
+    assert built.summary["by_license"] == {s.license: s.rows for s in compatibility.roll_up(items, clips)}
     assert built.summary["license"] is None
 
 
@@ -239,7 +242,7 @@ def test_a_build_under_a_target(corpus, built, tmp_path):
     done = build(corpus / "target.toml", tmp_path / "target", "--store", built.store)
     found = [shard.item(row) for row in shard.rows(done.out)]
     assert found
-    assert not [o for i in found for o in i.origins if rights.refusal(o.license, "GPL-3.0-only")]
+    assert not [o for i in found for o in i.origins if compatibility.refusal(o.license, "GPL-3.0-only")]
     out = [q for q in shard.quarantined(done.out) if q.reason == "license"]
     assert {q.stage for q in out} == {"source"}
     assert any("CC-BY-SA-3.0" in q.detail for q in out)

@@ -10,9 +10,9 @@ import pytest
 from sounds import tone
 
 from paqa.errors import PaqaError
+from paqa.licensing.identify import spdx
 from paqa.recipe import SourceConfig
 from paqa.sources import check, close_truth, linked, locate, recordings
-from paqa.sources.licenses import spdx
 from paqa.sources.meld import mended
 from paqa.types import Event, Quarantined, Recording, Turn
 

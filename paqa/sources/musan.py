@@ -19,9 +19,9 @@ from typing import Literal
 
 from paqa import audioset
 from paqa.errors import PaqaError, Rejected
+from paqa.licensing.identify import spdx
 from paqa.recipe import SourceConfig
 from paqa.sources import WHOLE_FILE, parameters, quarantined
-from paqa.sources.licenses import spdx
 from paqa.storage import text_files
 from paqa.types import Event, Quarantined, Recording, Scene
 

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Literal
 
 from paqa.errors import PaqaError
-from paqa.sources.licenses import ADDRESS, spdx
+from paqa.licensing.identify import ADDRESS, spdx
 from paqa.types import Clip, Item, Origin
 
 Kind = Literal[
