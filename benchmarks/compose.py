@@ -18,11 +18,12 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from paqa import build, hear, recipe, shard, shortcuts
+from paqa import build, hear, shard, shortcuts
 from paqa.compose import Composed, compose, light
+from paqa.config import recipe
+from paqa.config.recipe import Recipe
 from paqa.elsewhere import elsewhere, survey
 from paqa.hear import Perception
-from paqa.recipe import Recipe
 from paqa.storage.batching import batches
 from paqa.storage.store import Store
 from paqa.types import Clip, Item, Scene, Turn, Word

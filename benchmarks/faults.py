@@ -421,7 +421,7 @@ def quarantine(out: Path) -> dict[str, tuple[str, str]]:
 def _digest(path: Path) -> str:
     """The digest of a short recording's samples, as the recipe has them decoded and cut."""
     from paqa.audio import decode, digest, windows
-    from paqa.recipe import AudioConfig
+    from paqa.config.recipe import AudioConfig
     from paqa.types import Audio
 
     config = AudioConfig()

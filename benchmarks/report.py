@@ -21,9 +21,10 @@ from pathlib import Path
 from compose import composed, listen
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
-from paqa import build, recipe, shard, summary
+from paqa import build, shard, summary
 from paqa.compose import compose
-from paqa.recipe import Recipe
+from paqa.config import recipe
+from paqa.config.recipe import Recipe
 from paqa.storage import build_folder
 from paqa.storage.store import Store
 from paqa.types import Clip

@@ -34,8 +34,9 @@ from pathlib import Path
 import psutil
 from compose import composed
 
-from paqa import hear, recipe
+from paqa import hear
 from paqa.audio import read_flac
+from paqa.config import recipe
 from paqa.engines.base import engine_class
 from paqa.storage.store import Store
 from paqa.types import Audio

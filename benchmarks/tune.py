@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from paqa import build, hear, intervals, metrics, recipe
+from paqa import build, hear, intervals, metrics
+from paqa.config import recipe
+from paqa.config.recipe import Recipe
 from paqa.engines import silero_dvector, yamnet
 from paqa.engines._events import Classes, events
 from paqa.engines._signal import mono
 from paqa.engines.base import engine_class
 from paqa.errors import PaqaError
-from paqa.recipe import Recipe
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Scene, Stage, Turn
 

@@ -37,10 +37,10 @@ from paqa import audit_table, audited, contamination, fingerprint, grow, hear, i
 from paqa import build as walk
 from paqa.apart import settled, sound_alike
 from paqa.compose import sketch
+from paqa.config.recipe import Recipe
 from paqa.elsewhere import Survey, elsewhere, survey
 from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.hear import Hearing
-from paqa.recipe import Recipe
 from paqa.report import write as reports
 from paqa.storage import build_folder
 from paqa.storage.batching import batches

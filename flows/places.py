@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from paqa import build as walk
 from paqa.actors import forget, reach, same
 from paqa.cluster import RayWorkers, reachable
+from paqa.config.recipe import Recipe
 from paqa.errors import PaqaError
 from paqa.hear import STAGES
 from paqa.limits import Limits
-from paqa.recipe import Recipe
 from paqa.storage.store import Store, key
 from paqa.types import Device, Stage
 from paqa.workers import Workers, cores

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from paqa import __version__
 from paqa.compose import code
+from paqa.config.recipe import Recipe
 from paqa.errors import MissingObject, PaqaError
-from paqa.recipe import Recipe
 from paqa.storage.filesystems import line
 from paqa.storage.store import Store, key
 

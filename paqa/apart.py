@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from paqa import fingerprint
+from paqa.config.recipe import SplitConfig
 from paqa.fingerprint import Match
-from paqa.recipe import SplitConfig
 from paqa.split import PROTECTED, leaks, sound_leak
 from paqa.types import Clip, Quarantined
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from paqa import invent
+from paqa.config.recipe import QuestionsConfig
 from paqa.questions import TEMPLATES, given, matching
 from paqa.questions.context import Context, alike, same
 from paqa.questions.draft import ALONE, NONE, Draft, Elsewhere
 from paqa.questions.prose import NUMBERS, lower, normal, rng_for, tidy
-from paqa.recipe import QuestionsConfig
 from paqa.types import Question, Scene
 
 

@@ -18,10 +18,10 @@ import numpy as np
 from paqa import fingerprint, hear, mix, shard, sources
 from paqa.audio import decode, decode_noted, digest, flac, is_silent, read_flac, windows
 from paqa.compose import whole
+from paqa.config.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.hear import Spent
 from paqa.licensing import compatibility
-from paqa.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.shard import ShardPlan
 from paqa.split import side
 from paqa.storage.batching import batches

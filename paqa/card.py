@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from paqa.config.recipe import Recipe
 from paqa.licensing import compatibility
-from paqa.recipe import Recipe
 from paqa.types import Clip, Item
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import msgspec
 from paqa import __version__, compose, rationale, shard, shortcuts, summary
 from paqa.audio import digest as sample_digest
 from paqa.audio import read_flac
+from paqa.config.recipe import Recipe
+from paqa.config.schema import problems
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
-from paqa.recipe import Recipe
-from paqa.schema import problems
 from paqa.split import PROTECTED
 from paqa.storage.build_folder import RECIPE, SHARD_NAME, settle
 from paqa.storage.store import Store

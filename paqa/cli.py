@@ -18,7 +18,7 @@ from paqa.errors import PaqaError
 
 if TYPE_CHECKING:
     from flows.places import Wanted
-    from paqa.recipe import Recipe
+    from paqa.config.recipe import Recipe
 
 QUIET = {  # nothing of ours phones anywhere, and no library asks a model hub for what it cannot have offline
     "DO_NOT_TRACK": "1",
@@ -173,8 +173,8 @@ def where(args: argparse.Namespace) -> Wanted:
 
 def check_installed(recipe: Recipe, on_ray: bool) -> None:
     """PaqaError that names all packages that a build wants and that are missing, and the extras that bring them."""
+    from paqa.config.recipe import PROFILES
     from paqa.engines.base import engine_class, extra_of, installed, missing_packages
-    from paqa.recipe import PROFILES
 
     kinds = [engine_class(recipe.hearing(stage).engine) for stage in PROFILES[recipe.profile]]
     missing = {name: extra_of(kind) for kind in kinds for name in missing_packages(kind)}
@@ -196,7 +196,7 @@ def run_init(args: argparse.Namespace) -> int:
 
 def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
-    from paqa import recipe as recipes
+    from paqa.config import recipe as recipes
     from paqa.hear import heard_by
     from paqa.storage.redact import without_secrets
 

@@ -18,12 +18,12 @@ from typing import Any
 import msgspec
 
 from paqa import __version__, gates, hear, rationale, reflect, scenes
+from paqa.config.recipe import Recipe
+from paqa.config.schema import problems
 from paqa.errors import MissingObject, Rejected
 from paqa.hear import Spent
 from paqa.questions import ALONE, TEMPLATES, Elsewhere, generate, given, level, question_id
 from paqa.questions.difficulty import difficulty, subsets
-from paqa.recipe import Recipe
-from paqa.schema import problems
 from paqa.storage.store import Store, key
 from paqa.types import Clip, HeardBy, Item, Origin, Quarantined, Question, Scene
 

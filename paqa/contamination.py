@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paqa.config.recipe import BenchmarkConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.fingerprint import Match
 from paqa.questions.prose import normal
-from paqa.recipe import BenchmarkConfig
 from paqa.sources import lines
 from paqa.sources.folder import files_below, is_audio
 from paqa.types import Clip, Item, Quarantined

@@ -11,9 +11,9 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from paqa import labels, questions, scenes
+from paqa.config.recipe import QuestionsConfig, Recipe
 from paqa.questions import Elsewhere
 from paqa.questions.names import UNASKED
-from paqa.recipe import QuestionsConfig, Recipe
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Scene
 

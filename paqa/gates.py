@@ -10,12 +10,12 @@ from functools import cache, lru_cache
 from itertools import combinations
 
 from paqa import audioset, content, rationale, reflect
+from paqa.config.recipe import GatesConfig
 from paqa.errors import Rejected
 from paqa.questions import matching
 from paqa.questions.context import alike
 from paqa.questions.names import UNASKED
 from paqa.questions.prose import normal, spoken, upper
-from paqa.recipe import GatesConfig
 from paqa.types import Event, Question, Response, Scene, Trace, Turn
 
 CANDIDATES = 3  # snippets compared in full, after a pre-selection by shared words

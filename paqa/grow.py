@@ -18,9 +18,9 @@ from typing import Any
 import msgspec
 
 from paqa import shard, summary, truth
+from paqa.config.recipe import Recipe
 from paqa.elsewhere import Survey
 from paqa.errors import PaqaError
-from paqa.recipe import Recipe
 from paqa.shortcuts import GUESSABLE, UNHEARD, dependent
 from paqa.storage.build_folder import SURVEY
 from paqa.storage.store import write_atomically

@@ -17,11 +17,11 @@ import msgspec
 import numpy as np
 
 from paqa.audio import flac, quantize, read_flac
+from paqa.config.recipe import HearConfigs, Profile, QuestionsConfig, Recipe
 from paqa.engines import checkpoints
 from paqa.engines.base import Heard, computed_on, decisive, engine_class, weight_digests
 from paqa.errors import OutOfMemory, PaqaError, WorkerDied
 from paqa.failures import device_lost, short_of_memory
-from paqa.recipe import HearConfigs, Profile, QuestionsConfig, Recipe
 from paqa.storage.batching import batches
 from paqa.storage.redact import scrubbed
 from paqa.storage.store import Store, key

@@ -1,4 +1,4 @@
-"""`paqa init`: a recipe with every key, its default and what it means, read from `paqa/recipe.py` itself.
+"""`paqa init`: a recipe with every key, its default and what it means, read from `paqa/config/recipe.py` itself.
 
 Comments of fields, their defaults and the schema's bounds are all there is: nothing is written down twice, so nothing
 can go stale. Keys without a default, and whole tables that a recipe may leave out, stand behind a `#` without a blank.
@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from paqa import recipe as recipes
+from paqa.config import recipe as recipes
+from paqa.config.recipe import PROFILES, BenchmarkConfig, MixConfig, Recipe, SourceConfig
+from paqa.config.schema import HIDDEN, schema
 from paqa.errors import PaqaError
-from paqa.recipe import PROFILES, BenchmarkConfig, MixConfig, Recipe, SourceConfig
-from paqa.schema import HIDDEN, schema
 from paqa.storage.store import write_atomically
 from paqa.types import Stage
 

@@ -17,10 +17,10 @@ from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
 
 from paqa import build, hear, sources
+from paqa.config.recipe import Recipe, SourceConfig
 from paqa.errors import PaqaError, Rejected, WorkerDied
 from paqa.hear import Hearing, Spent
 from paqa.limits import Limits
-from paqa.recipe import Recipe, SourceConfig
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Quarantined, Recording
 

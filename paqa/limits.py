@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paqa.recipe import AudioConfig
+from paqa.config.recipe import AudioConfig
 
 START_S = 300.0  # to load weights in a fresh process
 CPU_S, GPU_S = 10.0, 3.0  # in an engine, for each second of audio

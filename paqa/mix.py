@@ -19,8 +19,8 @@ import numpy as np
 
 from paqa import spans
 from paqa.audio import quantize, rms
+from paqa.config.recipe import AudioConfig, MixConfig, SplitConfig
 from paqa.errors import PaqaError
-from paqa.recipe import AudioConfig, MixConfig, SplitConfig
 from paqa.sources import MOSTLY, Said, in_order, numbered
 from paqa.spans import Interval
 from paqa.split import by_share

@@ -18,13 +18,13 @@ from itertools import islice
 
 from paqa import invent, mishear
 from paqa.believe import Belief, amount, believe, offered_sound
+from paqa.config.recipe import QuestionsConfig
 from paqa.mishear import Mishearing
 from paqa.questions import narrate
 from paqa.questions.context import same
 from paqa.questions.draft import ALONE, NONE, Elsewhere
 from paqa.questions.prose import excerpt, lower, normal, quoted, rng_for, span, spans, tidy, upper
 from paqa.rationale import Reflection, letter
-from paqa.recipe import QuestionsConfig
 from paqa.spans import interval
 from paqa.types import Event, Question, Scene, Spanned, Turn
 from paqa.wordings import (

@@ -26,8 +26,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from paqa import rationale, shard, sources
+from paqa.config.recipe import AudioConfig, ShardConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import AudioConfig, ShardConfig
 from paqa.sources import lines
 from paqa.sources.choices import PLACEHOLDER, answer_index, asked
 from paqa.sources.questions import ANSWER, AUDIO, CHOICES, TEXT, WRITTEN

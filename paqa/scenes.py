@@ -9,8 +9,8 @@ import numpy as np
 
 from paqa import hear, labels, prosody
 from paqa.audio import read_flac, rms
+from paqa.config.recipe import Recipe
 from paqa.hear import Hearing, Perception
-from paqa.recipe import Recipe
 from paqa.scene import compose as compose_scene
 from paqa.spans import Interval, interval, merge
 from paqa.storage.store import Store, key

@@ -21,8 +21,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from paqa.config.recipe import ShardConfig
 from paqa.errors import PaqaError
-from paqa.recipe import ShardConfig
 from paqa.storage.build_folder import QUARANTINE, settle
 from paqa.storage.store import digest, key, write_atomically, written
 from paqa.types import Clip, Item, Quarantined, Split

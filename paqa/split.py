@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from paqa.config.recipe import SplitConfig
 from paqa.errors import PaqaError
-from paqa.recipe import SplitConfig
 from paqa.types import Clip, Quarantined, Split
 from paqa.union_find import Classes
 

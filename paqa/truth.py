@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from paqa import hear, scenes, summary
 from paqa.audio import read_flac
 from paqa.audit import Pair
+from paqa.config.recipe import Recipe
 from paqa.errors import PaqaError
 from paqa.metrics import si_sdr
-from paqa.recipe import Recipe
 from paqa.storage import build_folder
 from paqa.storage.store import Store
 from paqa.types import Clip

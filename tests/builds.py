@@ -9,8 +9,8 @@ from strategies import LABELS, SENTENCES
 from paqa import __version__, audioset, rationale, shard, summary
 from paqa.audio import digest, flac, quantize
 from paqa.compose import item_key
+from paqa.config.recipe import QuestionsConfig, Recipe, ShardConfig, SourceConfig
 from paqa.questions import generate
-from paqa.recipe import QuestionsConfig, Recipe, ShardConfig, SourceConfig
 from paqa.reflect import compare, reflect
 from paqa.storage import build_folder
 from paqa.types import Audio, Clip, Event, HeardBy, Item, Origin, Scene, Turn, Word

@@ -11,6 +11,7 @@ import pytest
 from test_build import Picky, clip
 
 from paqa import build, hear
+from paqa.config.recipe import AudioConfig, SourceConfig, for_folder
 from paqa.engines import base
 from paqa.engines.base import Heard
 from paqa.errors import OutOfMemory, PaqaError, TimedOut, WorkerDied
@@ -18,7 +19,6 @@ from paqa.failures import device_lost, short_of_memory
 from paqa.hear import Hearing
 from paqa.isolate import IN_A_ROW, Ingesting, Listening, Ward
 from paqa.limits import Limits
-from paqa.recipe import AudioConfig, SourceConfig, for_folder
 from paqa.storage.store import Store
 from paqa.types import Recording
 from paqa.workers import Workers

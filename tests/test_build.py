@@ -11,11 +11,11 @@ import pytest
 
 from paqa import build, hear, summary
 from paqa.audio import digest, flac, quantize
+from paqa.config.recipe import HearConfig, HearConfigs, SourceConfig, for_folder
 from paqa.engines import base
 from paqa.engines.base import Heard
 from paqa.errors import PaqaError
 from paqa.hear import Hearing
-from paqa.recipe import HearConfig, HearConfigs, SourceConfig, for_folder
 from paqa.sources.jsonl import recordings
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Disagreement, Event, GivenQuestion, Quarantined, Tag, Turn, Word

@@ -21,7 +21,9 @@ def test_help_imports_nothing_heavy():
 
 
 def test_the_light_core_needs_no_torch_prefect_or_engine():
-    found = imported("import paqa.types, paqa.rationale, paqa.schema, paqa.shard, paqa.train.rewards, paqa.check")
+    found = imported(
+        "import paqa.types, paqa.rationale, paqa.config.schema, paqa.shard, paqa.train.rewards, paqa.check"
+    )
     assert not found & {"torch", "prefect", "onnxruntime", "ctranslate2", "datasets", "soxr", "av", "scipy", "sklearn"}
 
 

@@ -19,9 +19,9 @@ from conftest import ROOT, Built, build, paqa
 pytest.importorskip("prefect")
 server = pytest.importorskip("moto.server")
 
-from paqa import recipe as recipes  # noqa: E402
 from paqa.actors import forget, same  # noqa: E402
 from paqa.cluster import RayWorkers  # noqa: E402
+from paqa.config import recipe as recipes  # noqa: E402
 from paqa.errors import OutOfMemory, PaqaError, Rejected, TimedOut, WorkerDied  # noqa: E402
 from paqa.storage.store import Store  # noqa: E402
 

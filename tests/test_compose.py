@@ -12,9 +12,9 @@ from paqa import __version__, hear
 from paqa import compose as composing
 from paqa.audio import digest, flac, quantize
 from paqa.compose import compose, compose_clip, sketch, whole
+from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, for_folder
 from paqa.hear import Perception
 from paqa.questions import TEMPLATES, Elsewhere
-from paqa.recipe import GatesConfig, QuestionsConfig, Recipe, for_folder
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Event, GivenQuestion, Origin, Scene, Turn, Word
 

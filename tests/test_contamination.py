@@ -16,10 +16,10 @@ from test_split import clip
 
 from paqa import build as walk
 from paqa import contamination, shard
+from paqa.config.recipe import AudioConfig, BenchmarkConfig
 from paqa.errors import PaqaError
 from paqa.fingerprint import Match
 from paqa.questions.prose import normal
-from paqa.recipe import AudioConfig, BenchmarkConfig
 from paqa.storage.store import Store
 
 MMAU = [

@@ -158,7 +158,7 @@ def test_the_deployment_takes_what_its_flow_takes():
 
 
 def test_the_toml_of_the_tutorial_is_a_recipe(tmp_path):
-    from paqa import recipe
+    from paqa.config import recipe
 
     text = block("docs/tutorial.md", "toml")
     (tmp_path / "r.toml").write_text(f'name = "r"\n{text}')

@@ -13,10 +13,10 @@ from strategies import scenes
 from test_questions import DIALOGUE, PLAIN, event
 
 from paqa import audioset
+from paqa.config.recipe import QuestionsConfig
 from paqa.elsewhere import Survey, count, told
 from paqa.questions import ALONE, TEMPLATES, Elsewhere, generate
 from paqa.questions.prose import number, spoken, upper
-from paqa.recipe import QuestionsConfig
 from paqa.types import Question, Scene, Turn
 
 RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

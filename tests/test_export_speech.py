@@ -4,10 +4,10 @@ import pytest
 from builds import make
 
 from paqa import shard
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError
 from paqa.export import export
 from paqa.export.references import ctm, rttm, stm
-from paqa.recipe import SourceConfig
 from paqa.sources import references
 from paqa.types import Scene, Turn, Word
 

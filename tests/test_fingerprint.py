@@ -10,7 +10,7 @@ from conftest import CORPUS
 
 from paqa import fingerprint
 from paqa.audio import decode, quantize, resample
-from paqa.recipe import AudioConfig
+from paqa.config.recipe import AudioConfig
 from paqa.types import Audio
 
 CONFIG = AudioConfig(min_clip_ms=100)

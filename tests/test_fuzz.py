@@ -24,10 +24,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from strategies import scenes
 
-from paqa import audio, rationale, recipe, released
+from paqa import audio, rationale, released
+from paqa.config import recipe
+from paqa.config.recipe import Recipe, SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.hear import Perception
-from paqa.recipe import Recipe, SourceConfig
 from paqa.sources import close_truth, locate, recordings
 from paqa.sources.choices import given as question
 from paqa.storage.store import Store
@@ -52,7 +53,7 @@ import random, struct, sys, time
 from pathlib import Path
 from paqa.audio import decode
 from paqa.errors import Rejected
-from paqa.recipe import AudioConfig
+from paqa.config.recipe import AudioConfig
 seed, count, limit, here = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
 config = AudioConfig(max_file_ms=limit, min_clip_ms=1)
 seeds = sorted(Path(sys.argv[5]).iterdir())

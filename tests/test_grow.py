@@ -11,9 +11,9 @@ from conftest import build, paqa
 from test_labels import clip
 
 from paqa import grow, shard, truth
+from paqa.config.recipe import MixConfig, QuestionsConfig, SourceConfig
 from paqa.elsewhere import Survey, elsewhere
 from paqa.errors import PaqaError
-from paqa.recipe import MixConfig, QuestionsConfig, SourceConfig
 from paqa.types import Quarantined
 
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 from sounds import tone
 
-from paqa import init, recipe
+from paqa import init
 from paqa.cli import main
-from paqa.recipe import Recipe, SourceConfig
-from paqa.schema import problems, schema
+from paqa.config import recipe
+from paqa.config.recipe import Recipe, SourceConfig
+from paqa.config.schema import problems, schema
 
 
 def uncommented(text):

@@ -8,8 +8,8 @@ from test_build import ContextParams, Picky, clip
 
 from flows.places import Wanted
 from paqa import hear
+from paqa.config.recipe import HearConfig, HearConfigs, QuestionsConfig, for_folder
 from paqa.engines import base
-from paqa.recipe import HearConfig, HearConfigs, QuestionsConfig, for_folder
 from paqa.storage.store import Store
 
 STAGES = {"separate": "mix", "diarize": "speech", "tag": "background", "transcribe": "mix"}
@@ -29,7 +29,7 @@ def engines(monkeypatch):
     monkeypatch.setattr(base, "ENGINES", dict.fromkeys(made, ""))
     monkeypatch.setattr(base, "engine_class", made.__getitem__)
     monkeypatch.setattr(hear, "engine_class", made.__getitem__)
-    monkeypatch.setattr("paqa.recipe.engine_class", made.__getitem__)
+    monkeypatch.setattr("paqa.config.recipe.engine_class", made.__getitem__)
     hear.identity.cache_clear()
     hear._hearings.cache_clear()
     yield made

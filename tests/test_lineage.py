@@ -21,11 +21,11 @@ from paqa import check, hear, scenes, shard
 from paqa import compose as composing
 from paqa.audio import decode, digest, read_flac
 from paqa.compose import compose_clip
+from paqa.config.recipe import Recipe, SourceConfig, change, for_folder, load
 from paqa.engines.base import engine_class, package_file
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
 from paqa.mix import render
-from paqa.recipe import Recipe, SourceConfig, change, for_folder, load
 from paqa.sources import locate, root
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Item

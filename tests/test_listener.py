@@ -9,9 +9,9 @@ import pytest
 from closeness import steps
 
 from paqa import listener, shortcuts
+from paqa.config.recipe import GatesConfig
 from paqa.errors import PaqaError
 from paqa.guessers import Text
-from paqa.recipe import GatesConfig
 
 FACTS = [
     ("What is the capital of France?", ("Banana", "Paris", "Seven", "Green"), 1),

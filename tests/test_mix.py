@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from paqa import mix, spans
 from paqa.audio import digest, quantize, rms
+from paqa.config.recipe import AudioConfig, MixConfig, SplitConfig
 from paqa.errors import PaqaError
-from paqa.recipe import AudioConfig, MixConfig, SplitConfig
 from paqa.types import Audio, Clip, Event, Scene, Split, Turn
 
 AUDIO = AudioConfig()

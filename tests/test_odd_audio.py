@@ -17,7 +17,7 @@ from paqa import audio
 from paqa.audio import joined
 from paqa.audio.part import Part
 from paqa.audio.readers import CONTAINERS
-from paqa.recipe import AudioConfig, SourceConfig
+from paqa.config.recipe import AudioConfig, SourceConfig
 from paqa.sources import recordings
 from paqa.sources.folder import EXTENSIONS
 from paqa.types import Recording

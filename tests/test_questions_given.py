@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from strategies import LABELS, NASTY, SENTENCES, nasty_scenes, scenes
 from test_questions import DIALOGUE, event
 
+from paqa.config.recipe import GatesConfig, QuestionsConfig
 from paqa.errors import Rejected
 from paqa.gates import judge
 from paqa.questions import generate, question_id
@@ -18,7 +19,6 @@ from paqa.questions.given import ask
 from paqa.questions.matching import EXACT, NAMED, names, said_in, stem, strength, words
 from paqa.questions.prose import spoken
 from paqa.rationale import parse, render
-from paqa.recipe import GatesConfig, QuestionsConfig
 from paqa.types import GivenQuestion, Question, Scene, Turn
 
 RELAXED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])

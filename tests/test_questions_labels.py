@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from strategies import scenes
 from test_questions import ALL, DIALOGUE, PLAIN, asked_speaker, asked_turn
 
+from paqa.config.recipe import GatesConfig, QuestionsConfig
 from paqa.gates import judge
 from paqa.questions import TEMPLATES, emotion, generate, translation
 from paqa.questions.draft import NONE, Elsewhere
 from paqa.questions.prose import normal
 from paqa.rationale import render
-from paqa.recipe import GatesConfig, QuestionsConfig
 from paqa.types import Question, Scene, Turn
 
 RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from strategies import NASTY, nasty_scenes, scenes
 from test_questions import DIALOGUE
 
+from paqa.config.recipe import QuestionsConfig
 from paqa.questions import generate, narrate
 from paqa.rationale import NO_WORDS, GrammarError, escape, parse, perceive, render, unescape
-from paqa.recipe import QuestionsConfig
 from paqa.types import Evidence, Question, Response, Scene, Sound, Turn
 
 RELAXED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])

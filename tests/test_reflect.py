@@ -16,14 +16,14 @@ from test_questions import DIALOGUE, event
 
 from paqa import hear, mishear, rationale, shard
 from paqa.believe import believe
+from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig, change
+from paqa.config.schema import problems
 from paqa.gates import judge
 from paqa.invent import mistakes
 from paqa.questions import generate
 from paqa.questions.prose import rng_for, span
 from paqa.rationale import Reflection, parse, render
-from paqa.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig, change
 from paqa.reflect import cites, compare, reflect, wanted
-from paqa.schema import problems
 from paqa.spans import interval
 from paqa.train.rewards import WEIGHTS, accuracy, reward
 from paqa.types import Evidence, Question, Response, Scene, Turn, Word

@@ -21,10 +21,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from paqa import audio, rationale, recipe, released
+from paqa import audio, rationale, released
+from paqa.config import recipe
+from paqa.config.recipe import AudioConfig, SourceConfig
 from paqa.engines.base import ENGINES, engine_class
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import AudioConfig, SourceConfig
 from paqa.sources import choices, lines, locate, recordings, transcripts
 from paqa.storage import redact
 from paqa.train.rewards import answer_of
@@ -238,7 +239,7 @@ import resource, sys
 from pathlib import Path
 from paqa import audio
 from paqa.errors import Rejected
-from paqa.recipe import AudioConfig
+from paqa.config.recipe import AudioConfig
 import av, soundfile, soxr
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 audio.decode(Path(sys.argv[1]), AudioConfig())
@@ -358,7 +359,7 @@ def test_a_list_is_read_line_by_line(tmp_path: Path) -> None:
         file.write(b'"}\n{"id": "b", "path": "b.wav"}\n')
     code = (
         "import resource, sys; from pathlib import Path; from paqa.sources import recordings\n"
-        "from paqa.recipe import SourceConfig\n"
+        "from paqa.config.recipe import SourceConfig\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10\n"
         "before = peak(); found = list(recordings(SourceConfig('a', 'jsonl', sys.argv[1]), Path('.')))\n"
         "print(len(found), found[0].reason, found[1].id, peak() - before)"

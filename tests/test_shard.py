@@ -11,8 +11,8 @@ import pytest
 
 from paqa import shard
 from paqa.audio import digest, flac, quantize, read_flac
+from paqa.config.recipe import ShardConfig
 from paqa.errors import PaqaError
-from paqa.recipe import ShardConfig
 from paqa.storage.store import digest as digest_of
 from paqa.storage.store import key
 from paqa.types import Audio, Clip, Event, Evidence, HeardBy, Item, Quarantined, Scene, Turn

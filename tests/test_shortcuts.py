@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paqa import guessers, shortcuts
+from paqa.config.recipe import GatesConfig
 from paqa.errors import PaqaError
 from paqa.guessers import Text
-from paqa.recipe import GatesConfig
 from paqa.storage import build_folder
 from paqa.types import Item, Scene
 

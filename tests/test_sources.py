@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
 from paqa.sources import check, close_truth, locate, recordings, root, skipped, window_truth
 from paqa.sources.folder import safe_id
 from paqa.types import Event, Quarantined, Recording, Scene, Turn, Word

@@ -16,7 +16,7 @@ from sounds import tone
 
 from paqa import audioset, isolate, shard
 from paqa import build as walk
-from paqa.recipe import AudioConfig, Recipe, SourceConfig, load
+from paqa.config.recipe import AudioConfig, Recipe, SourceConfig, load
 from paqa.storage.store import Store
 from paqa.types import GivenQuestion, Recording
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paqa import fingerprint, split
+from paqa.config.recipe import SplitConfig
 from paqa.errors import PaqaError
 from paqa.fingerprint import Match
-from paqa.recipe import SplitConfig
 from paqa.split import by_share, side
 from paqa.types import Audio, Clip, Origin, Scene, Turn
 from paqa.union_find import connected

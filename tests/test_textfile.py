@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from paqa import contamination, recipe, released
+from paqa import contamination, released
+from paqa.config import recipe
+from paqa.config.recipe import BenchmarkConfig, SourceConfig
 from paqa.engines import checkpoints
 from paqa.errors import PaqaError
-from paqa.recipe import BenchmarkConfig, SourceConfig
 from paqa.sources import recordings, tables
 from paqa.train.benchmarks import read
 from paqa.train.cli import completions

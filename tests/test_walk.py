@@ -199,7 +199,7 @@ def test_audit_prints_figures_for_the_composed_scenes(built, tmp_path):
 
 
 def test_schema_of_every_clip_and_scene(built):
-    from paqa.schema import problems
+    from paqa.config.schema import problems
     from paqa.types import Clip
 
     for row in pq.read_table(built.out / "clips.parquet").to_pylist():

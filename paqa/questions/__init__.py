@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import islice, zip_longest
 from typing import TypeVar
 
+from paqa.config.recipe import QuestionsConfig
 from paqa.questions import (
     counting,
     dialogue,
@@ -32,7 +33,6 @@ from paqa.questions.context import Context, context
 from paqa.questions.draft import ALONE, NONE, Draft, Elsewhere, Level, Template
 from paqa.questions.none import with_none
 from paqa.questions.prose import normal, rng_for, tidy
-from paqa.recipe import QuestionsConfig
 from paqa.types import Question, Scene
 
 __all__ = ["ALONE", "TEMPLATES", "Draft", "Elsewhere", "Level", "Template", "generate"]

@@ -11,6 +11,7 @@ from itertools import chain, pairwise
 from typing import TypeVar
 
 from paqa import audioset
+from paqa.config.recipe import QuestionsConfig
 from paqa.errors import PaqaError
 from paqa.questions.draft import ALONE, Background, Elsewhere, Line
 from paqa.questions.names import CONFUSABLE, EVERYDAY, UNASKED
@@ -27,7 +28,6 @@ from paqa.questions.prose import (
     spoken,
     upper,
 )
-from paqa.recipe import QuestionsConfig
 from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
 from paqa.types import Evidence, Scene, Turn
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from paqa.config.recipe import QuestionsConfig
 from paqa.errors import Rejected
 from paqa.questions import matching, position
 from paqa.questions.context import Context, alike, context
@@ -25,7 +26,6 @@ from paqa.questions.prose import (
     times,
     upper,
 )
-from paqa.recipe import QuestionsConfig
 from paqa.spans import interval, merge
 from paqa.types import Evidence, GivenQuestion, Question, Scene
 

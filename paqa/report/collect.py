@@ -16,8 +16,8 @@ import msgspec
 
 from paqa import hear, scenes, shard, summary
 from paqa.audit import Report as Audit
+from paqa.config.recipe import Recipe
 from paqa.errors import MissingObject, PaqaError
-from paqa.recipe import Recipe
 from paqa.shortcuts import Report as Shortcuts
 from paqa.storage import redact
 from paqa.storage.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS

@@ -23,8 +23,8 @@ from types import ModuleType
 from typing import NamedTuple, TypeVar
 
 from paqa import spans
+from paqa.config.recipe import SourceConfig, converted
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig, converted
 from paqa.types import Event, Quarantined, Recording, Scene, Turn, Word
 from paqa.union_find import connected
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
 from paqa.sources import WHOLE_FILE, locate, parameters, quarantined, tables
 from paqa.sources.folder import safe_id
 from paqa.types import Quarantined, Recording, Scene, Turn

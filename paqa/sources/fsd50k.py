@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from paqa import audioset
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.licensing.identify import spdx
-from paqa.recipe import SourceConfig
 from paqa.sources import WHOLE_FILE, in_order, lines, locate, parameters, quarantined, tables
 from paqa.storage import text_files
 from paqa.types import Event, Quarantined, Recording, Scene

@@ -15,8 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
 from paqa.sources import WHOLE_FILE, groups_of, parameters, quarantined
 from paqa.sources.choices import given
 from paqa.sources.folder import EXTENSIONS, safe_id

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import Rejected
-from paqa.recipe import SourceConfig
 from paqa.sources import WHOLE_FILE, Said, groups_of, in_order, lines, locate, numbered, quarantined, transcripts
 from paqa.sources.transcripts import rttm_line, stm_line
 from paqa.types import Event, Identifier, Ms, Quarantined, Recording, Scene

@@ -19,8 +19,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
 from paqa.sources import Said, beside, lines, linked, locate, numbered, parameters, quarantined
 from paqa.sources.folder import safe_id
 from paqa.sources.transcripts import spoken

@@ -18,8 +18,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
 from paqa.sources import WHOLE_FILE, quarantined, tables
 from paqa.types import Quarantined, Recording, Scene, Turn
 

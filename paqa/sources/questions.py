@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import Rejected
-from paqa.recipe import SourceConfig
 from paqa.sources import lines, locate, parameters, quarantined
 from paqa.sources.choices import given
 from paqa.sources.folder import EXTENSIONS, safe_id

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
 from paqa.sources import Said, linked, numbered, parameters, quarantined
 from paqa.sources import folder as folder_source
 from paqa.sources.folder import files_below, is_audio, safe_id

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from paqa import audio
+from paqa.config.recipe import AudioConfig
 from paqa.errors import Rejected
 from paqa.prompt import Asked
 from paqa.questions.prose import normal
-from paqa.recipe import AudioConfig
 from paqa.sources import lines
 from paqa.storage.store import write_atomically
 from paqa.train import rewards

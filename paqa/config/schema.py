@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from paqa.recipe import SET_BY_US, Recipe
+from paqa.config.recipe import SET_BY_US, Recipe
 from paqa.types import Clip, Item, Scene
 
 KINDS: dict[str, type] = {"recipe": Recipe, "clip": Clip, "scene": Scene, "item": Item}

@@ -260,7 +260,7 @@ def converted(kind: Any, given: dict[str, Any], where: str) -> Any:
 
 def load(path: Path) -> Recipe:
     """Read and check a recipe file; raises PaqaError that names the file, the key and what was expected."""
-    from paqa.schema import problems
+    from paqa.config.schema import problems
 
     try:
         with path.open("rb") as file:
@@ -319,7 +319,7 @@ def for_folder(audio: Path) -> Recipe:
 
 def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     """The recipe with `section.key=value` changes from the command line; values are TOML (or plain words)."""
-    from paqa.schema import problems
+    from paqa.config.schema import problems
 
     data = msgspec.to_builtins(recipe, str_keys=True)
     kept = {name: data.pop(name) for name in SET_BY_US}
