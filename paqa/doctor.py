@@ -13,7 +13,7 @@ from typing import Any
 
 from paqa.config import recipe as recipes
 from paqa.engines.base import ENGINES, Weights, engine_class, extra_of, missing_packages, package_file, package_revision
-from paqa.engines.checkpoints import LIST, Remote, chosen, fetch_missing, locate, models_folder
+from paqa.engines.weights import LIST, Remote, chosen, fetch_missing, locate, models_folder
 from paqa.errors import PaqaError
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from paqa.audio import flac, quantize, read_flac
 from paqa.config.recipe import HearConfigs, Profile, QuestionsConfig, Recipe
-from paqa.engines import checkpoints
+from paqa.engines import weights as weight_files
 from paqa.engines.base import Heard, computed_on, decisive, engine_class, weight_digests
 from paqa.errors import OutOfMemory, PaqaError, WorkerDied
 from paqa.failures import device_lost, short_of_memory
@@ -87,7 +87,7 @@ class Spent:
 def hearings(recipe: Recipe) -> tuple[Hearing, ...]:
     """All hearings of a recipe, separation first; those of MISHEARD on the raw mix last."""
     decisive_parts = (recipe.profile, recipe.hear, recipe.questions, recipe.devices)
-    return _hearings(msgspec.json.encode(decisive_parts), checkpoints.stamp())
+    return _hearings(msgspec.json.encode(decisive_parts), weight_files.stamp())
 
 
 @lru_cache(maxsize=16)

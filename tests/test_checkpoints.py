@@ -9,7 +9,7 @@ from collections import OrderedDict
 import pytest
 
 from paqa.config.recipe import Recipe, SourceConfig
-from paqa.engines.checkpoints import (
+from paqa.engines.weights import (
     MissingWeights,
     Remote,
     check_pin,

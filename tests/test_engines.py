@@ -12,12 +12,12 @@ from contract import Contract, Subject, call, check, output, part, sample
 
 from paqa import audioset
 from paqa.audio import read_flac
+from paqa.engines._clustering import Belief, absorbed, cluster, divided, linked, unit
 from paqa.engines._events import Hops, class_spans, distinct, snapped
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_slaney
 from paqa.engines._words import on_grid
 from paqa.engines.base import Weights, engine_class, package_revision
-from paqa.engines.clustering import Belief, absorbed, cluster, divided, linked, unit
 from paqa.engines.silero_dvector import SileroDVectorParams, best_path
 from paqa.engines.yamnet import YamNetParams
 from paqa.errors import PaqaError

@@ -112,7 +112,7 @@ def test_a_cheap_command_works_anywhere(folder, variables):
 
 
 def test_an_account_without_a_home_has_a_models_folder(monkeypatch):
-    from paqa.engines.checkpoints import models_folder
+    from paqa.engines.weights import models_folder
 
     for name in ("HOME", "XDG_CACHE_HOME", "PAQA_MODELS"):
         monkeypatch.delenv(name, raising=False)

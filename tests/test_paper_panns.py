@@ -16,8 +16,8 @@ from paqa import audioset
 from paqa.engines._panns import class_mids, networks, numpy_classes, open_network
 from paqa.engines._signal import mono
 from paqa.engines.base import engine_class
-from paqa.engines.checkpoints import torch_load
 from paqa.engines.panns import HOP, KNOWN, RATE, WINDOW, Panns, PannsParams, windows
+from paqa.engines.weights import torch_load
 from paqa.errors import PaqaError
 from paqa.types import Audio
 

@@ -11,7 +11,7 @@ import pytest
 from paqa import contamination, released
 from paqa.config import recipe
 from paqa.config.recipe import BenchmarkConfig, SourceConfig
-from paqa.engines import checkpoints
+from paqa.engines import weights
 from paqa.errors import PaqaError
 from paqa.sources import recordings, tables
 from paqa.train.benchmarks import read
@@ -35,7 +35,7 @@ def _of_source(kind: str, path: Path) -> Any:
 
 def _models(path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PAQA_MODELS", str(path.parent))
-    return checkpoints.chosen("whisper")
+    return weights.chosen("whisper")
 
 
 def _of_benchmark(path: Path) -> Any:

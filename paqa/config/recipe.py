@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from paqa.engines.base import engine_class
-from paqa.engines.checkpoints import chosen
+from paqa.engines.weights import chosen
 from paqa.errors import PaqaError
 from paqa.storage import redact, text_files
 from paqa.types import AnswersFrom, Device, Stage, Stem, Unit
