@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from paqa import fingerprint, hear, mix, shard, sources
+from paqa import fingerprint, hear, mix, shard
 from paqa.audio import decode, decode_noted, digest, flac, is_silent, read_flac, windows
 from paqa.compose import whole
 from paqa.config.recipe import AudioConfig, Recipe, SourceConfig
@@ -23,6 +23,7 @@ from paqa.errors import PaqaError, Rejected
 from paqa.hear import Spent
 from paqa.licensing import compatibility
 from paqa.shard import ShardPlan
+from paqa.sources import registry
 from paqa.split import side
 from paqa.storage.batching import batches
 from paqa.storage.build_folder import QUARANTINE
@@ -93,7 +94,7 @@ def gather(recipe: Recipe) -> tuple[dict[str, list[Recording]], list[Quarantined
     found: dict[str, list[Recording]] = {}
     lost: list[Quarantined] = []
     for config in recipe.sources:
-        rows = list(sources.recordings(config, Path(recipe.folder)))
+        rows = list(registry.recordings(config, Path(recipe.folder)))
         found[config.name], refused = _permitted([r for r in rows if isinstance(r, Recording)], config, recipe)
         lost += [*(r for r in rows if isinstance(r, Quarantined)), *refused]
     return found, lost
@@ -101,7 +102,7 @@ def gather(recipe: Recipe) -> tuple[dict[str, list[Recording]], list[Quarantined
 
 def skipped(recipe: Recipe) -> list[str]:
     """A warning for each source with files that it does not read."""
-    return [text for config in recipe.sources if (text := sources.skipped(config, Path(recipe.folder)))]
+    return [text for config in recipe.sources if (text := registry.skipped(config, Path(recipe.folder)))]
 
 
 def _permitted(
@@ -137,10 +138,10 @@ def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe
     clips: list[Clip] = []
     lost: list[Quarantined] = []
     notes: list[tuple[str, str]] = []
-    root = sources.root(source, Path(recipe.folder))
+    root = registry.root(source, Path(recipe.folder))
     for recording in recordings:
         try:
-            cut = _cut(sources.locate(recording.uri, root), recipe.audio, store)
+            cut = _cut(registry.locate(recording.uri, root), recipe.audio, store)
             clips_of_file = list(_clips(recording, cut.pieces, source, recipe))
         except Rejected as error:
             fingerprint = key("recording", recording.id, recording.uri)
@@ -174,7 +175,7 @@ def _first(names: Sequence[str]) -> str:
 def _clips(recording: Recording, pieces: Sequence[Piece], source: SourceConfig, recipe: Recipe) -> Iterator[Clip]:
     """One clip per piece of a recording; the truth is cut along."""
     whole_ms = pieces[-1].start_ms + pieces[-1].duration_ms
-    truth = sources.close_truth(recording.truth, whole_ms, recording.uri) if recording.truth else None
+    truth = registry.close_truth(recording.truth, whole_ms, recording.uri) if recording.truth else None
     for piece, (context, place) in zip(pieces, contexts(pieces, recipe), strict=True):
         name = clip_id(recording.id if len(pieces) == 1 else f"{recording.id}@{piece.start_ms}", source)
         end_ms = piece.start_ms + piece.duration_ms
@@ -191,7 +192,7 @@ def _clips(recording: Recording, pieces: Sequence[Piece], source: SourceConfig, 
             split=side(recording.groups[0], recipe.split, recipe.seed),
             answers=recording.answers if truth else "heard",
             offset_ms=piece.start_ms,
-            truth=sources.window_truth(truth, name, piece.start_ms, end_ms) if truth else None,
+            truth=registry.window_truth(truth, name, piece.start_ms, end_ms) if truth else None,
             voice=recording.voice,
             questions=recording.questions if len(pieces) == 1 else (),
             context=context,

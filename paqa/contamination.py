@@ -18,7 +18,7 @@ from paqa.config.recipe import BenchmarkConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.fingerprint import Match
 from paqa.questions.prose import normal
-from paqa.sources import lines
+from paqa.sources import json_lines
 from paqa.sources.folder import files_below, is_audio
 from paqa.types import Clip, Item, Quarantined
 
@@ -52,7 +52,7 @@ def questions(config: BenchmarkConfig, folder: Path) -> list[Known]:
 
 def _rows(path: Path, label: str) -> Iterator[dict[str, Any]]:
     wanted = "expected a JSON list, or one JSON object a line; paths are relative to the recipe"
-    for where, row in lines.objects(path, label, wanted, json.loads):
+    for where, row in json_lines.objects(path, label, wanted, json.loads):
         if isinstance(row, Rejected):
             raise PaqaError(f"{label}: {where}: {row.detail}; else a copy of that question would go unnoticed")
         yield row

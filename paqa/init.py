@@ -58,7 +58,7 @@ def write(given: Path | None, out: Path | None) -> Path:
 
 def _audio(folder: Path) -> None:
     """PaqaError where a folder holds no recording."""
-    from paqa.sources import recordings
+    from paqa.sources.registry import recordings
 
     if not folder.is_dir():
         raise PaqaError(f"{folder}: no such folder; expected a folder of recordings, or the name of a new FILE.toml")

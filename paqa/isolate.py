@@ -16,11 +16,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
 
-from paqa import build, hear, sources
+from paqa import build, hear
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.errors import PaqaError, Rejected, WorkerDied
 from paqa.hear import Hearing, Spent
 from paqa.limits import Limits
+from paqa.sources import registry
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Quarantined, Recording
 
@@ -231,7 +232,7 @@ class Ingesting:
         store: Store,
         ward: Ward,
     ):
-        root = sources.root(source, Path(recipe.folder))
+        root = registry.root(source, Path(recipe.folder))
 
         def ingest(part: Sequence[Recording]) -> build.Ingested:
             seconds = ward.limits.reading([_size(recording, root) for recording in part], recipe.audio)
@@ -262,7 +263,7 @@ class Ingesting:
 def _size(recording: Recording, root: Path) -> int:
     """The bytes of a recording's file; 0 where there is none, which reading it will say."""
     try:
-        return sources.locate(recording.uri, root).stat().st_size
+        return registry.locate(recording.uri, root).stat().st_size
     except (Rejected, OSError):
         return 0
 

@@ -21,7 +21,7 @@ from paqa import spans
 from paqa.audio import quantize, rms
 from paqa.config.recipe import AudioConfig, MixConfig, SplitConfig
 from paqa.errors import PaqaError
-from paqa.sources import MOSTLY, Said, in_order, numbered
+from paqa.sources.registry import MOSTLY, Said, in_order, numbered
 from paqa.spans import Interval
 from paqa.split import by_share
 from paqa.types import AnswersFrom, Audio, Clip, Event, Groups, Scene, Split

@@ -25,10 +25,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from paqa import rationale, shard, sources
+from paqa import rationale, shard
 from paqa.config.recipe import AudioConfig, ShardConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.sources import lines
+from paqa.sources import json_lines, registry
 from paqa.sources.choices import PLACEHOLDER, answer_index, asked
 from paqa.sources.questions import ANSWER, AUDIO, CHOICES, TEXT, WRITTEN
 from paqa.types import Quarantined
@@ -147,7 +147,7 @@ def _rows(path: Path, found: Imported) -> Iterator[Released]:
     """The rows that can be used, in order; the others go to `found.lost`."""
     ids: set[str] = set()
     known: set[tuple[str, ...]] = set()
-    for number, line in lines.rows(path, str(path), "expected a file with one JSON object a line"):
+    for number, line in json_lines.rows(path, str(path), "expected a file with one JSON object a line"):
         where = f"{path.name}:{number}"
         try:
             if isinstance(line, Rejected):
@@ -371,7 +371,7 @@ def embedded(named: str, folder: Path) -> bytes:
     parts = [part for part in PurePosixPath(named).parts if part not in ("/", "..")]
     for first in range(len(parts)):
         if folder.joinpath(*parts[first:]).is_file():
-            return flac(decode(sources.locate("/".join(parts[first:]), folder), AudioConfig()))
+            return flac(decode(registry.locate("/".join(parts[first:]), folder), AudioConfig()))
     raise Rejected("missing_file", f"{named!r} is not below {folder}; put it there, or import without --audio")
 
 

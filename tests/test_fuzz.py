@@ -29,8 +29,8 @@ from paqa.config import recipe
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.hear import Perception
-from paqa.sources import close_truth, locate, recordings
 from paqa.sources.choices import given as question
+from paqa.sources.registry import close_truth, locate, recordings
 from paqa.storage.store import Store
 from paqa.train.rewards import RewardWeights, accuracy, format_score, perception, reward
 from paqa.types import Event, GivenQuestion, Quarantined, Question, Recording, Scene, Trace, Turn

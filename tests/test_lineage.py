@@ -26,7 +26,7 @@ from paqa.engines.base import engine_class, package_file
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
 from paqa.mix import render
-from paqa.sources import locate, root
+from paqa.sources.registry import locate, root
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Item
 

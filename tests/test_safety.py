@@ -26,7 +26,8 @@ from paqa.config import recipe
 from paqa.config.recipe import AudioConfig, SourceConfig
 from paqa.engines.base import ENGINES, engine_class
 from paqa.errors import PaqaError, Rejected
-from paqa.sources import choices, lines, locate, recordings, transcripts
+from paqa.sources import choices, json_lines, rttm_stm_ctm
+from paqa.sources.registry import locate, recordings
 from paqa.storage import redact
 from paqa.train.rewards import answer_of
 from paqa.types import Audio, Quarantined, Recording, Turn, Word
@@ -343,7 +344,7 @@ def why(found: Recording | Quarantined) -> str:
 
 @pytest.mark.parametrize("kind", ["jsonl", "questions", "lhotse"])
 def test_lines_without_end_and_nests_without_ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr(lines, "LONGEST_LINE", 200_000)
+    monkeypatch.setattr(json_lines, "LONGEST_LINE", 200_000)
     deep = b'{"id": "a", "path": "a.wav", "custom": ' + b"[" * 90_000
     rows = [deep, b'{"id": "' + b"a" * 300_000 + b'"}', b"{" * 1000, b'{"id": ' + b"9" * 10_000 + b"}", b"\xff\xfe"]
     (tmp_path / "list.jsonl").write_bytes(b"\n".join(rows))
@@ -358,7 +359,7 @@ def test_a_list_is_read_line_by_line(tmp_path: Path) -> None:
             file.write(b"a" * 1_000_000)
         file.write(b'"}\n{"id": "b", "path": "b.wav"}\n')
     code = (
-        "import resource, sys; from pathlib import Path; from paqa.sources import recordings\n"
+        "import resource, sys; from pathlib import Path; from paqa.sources.registry import recordings\n"
         "from paqa.config.recipe import SourceConfig\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10\n"
         "before = peak(); found = list(recordings(SourceConfig('a', 'jsonl', sys.argv[1]), Path('.')))\n"
@@ -371,7 +372,7 @@ def test_a_list_is_read_line_by_line(tmp_path: Path) -> None:
 
 
 def test_a_manifest_that_unpacks_without_end(tmp_path: Path) -> None:
-    (tmp_path / "cuts.jsonl.gz").write_bytes(gzip.compress(bytes(lines.LONGEST_LINE * 4)))
+    (tmp_path / "cuts.jsonl.gz").write_bytes(gzip.compress(bytes(json_lines.LONGEST_LINE * 4)))
     with pytest.raises(PaqaError, match="200 times as large"):
         listed(tmp_path / "cuts.jsonl.gz", "lhotse")
 
@@ -401,17 +402,17 @@ def test_annotations_of_any_size_are_compared_in_time(tmp_path: Path) -> None:
     turns = [Turn(i * 1000, i * 1000 + 900, 1 + i % 4) for i in range(20_000)]
     whole = [Turn(0, 20_000_000, 1), *turns[1:]]
     words = [Word(i * 500, i * 500 + 300, "a") for i in range(40_000)]
-    assert seconds(transcripts.spoken, turns, words) < 5
-    assert seconds(transcripts.spoken, whole, words) < 10
+    assert seconds(rttm_stm_ctm.spoken, turns, words) < 5
+    assert seconds(rttm_stm_ctm.spoken, whole, words) < 10
     everywhere = [Turn(i, 20_000_000, 1) for i in range(20_000)]
     with pytest.raises(Rejected, match="as long as the recording"):
-        transcripts.spoken(everywhere, words)
+        rttm_stm_ctm.spoken(everywhere, words)
 
 
 def test_an_annotation_of_too_many_turns_costs_its_recording_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transcripts, "MOST_SPANS", 100)
+    monkeypatch.setattr(rttm_stm_ctm, "MOST_SPANS", 100)
     tone(tmp_path / "a.wav")
     tone(tmp_path / "b.wav")
     line = "SPEAKER {} 1 {} 0.5 <NA> <NA> x <NA> <NA>\n"

@@ -12,8 +12,8 @@ from sounds import tone
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError
 from paqa.licensing.identify import spdx
-from paqa.sources import check, close_truth, linked, locate, recordings
 from paqa.sources.meld import mended
+from paqa.sources.registry import check, close_truth, linked, locate, recordings
 from paqa.types import Event, Quarantined, Recording, Turn
 
 

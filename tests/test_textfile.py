@@ -13,7 +13,8 @@ from paqa.config import recipe
 from paqa.config.recipe import BenchmarkConfig, SourceConfig
 from paqa.engines import weights
 from paqa.errors import PaqaError
-from paqa.sources import recordings, tables
+from paqa.sources import tables
+from paqa.sources.registry import recordings
 from paqa.train.benchmarks import read
 from paqa.train.cli import completions
 from paqa.train.config import EvalConfig

@@ -387,7 +387,7 @@ def check(recipe: Recipe) -> None:
     """What a schema cannot say: names that refer to each other, engines that exist and know their parameters."""
     from paqa.licensing import compatibility
     from paqa.questions import TEMPLATES
-    from paqa.sources import check as check_source
+    from paqa.sources.registry import check as check_source
 
     if secret := redact.secret_in(msgspec.to_builtins(recipe, str_keys=True)):
         wanted = "recipes are published with what they make: take it out, and log in with `hf auth login`"

@@ -20,7 +20,8 @@ from paqa import audioset
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.licensing.identify import spdx
-from paqa.sources import WHOLE_FILE, in_order, lines, locate, parameters, quarantined, tables
+from paqa.sources import json_lines, tables
+from paqa.sources.registry import WHOLE_FILE, in_order, locate, parameters, quarantined
 from paqa.storage import text_files
 from paqa.types import Event, Quarantined, Recording, Scene
 
@@ -70,7 +71,7 @@ def _clips(config: SourceConfig, path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
             return {}
-        found = json.loads(lines.whole(path, f"source {config.name!r}: {path}", "unpack it again"))
+        found = json.loads(json_lines.whole(path, f"source {config.name!r}: {path}", "unpack it again"))
     except (ValueError, RecursionError) as error:
         raise PaqaError(f"source {config.name!r}: {path} cannot be read ({error}); unpack it again") from None
     if not isinstance(found, dict):

@@ -17,9 +17,9 @@ from typing import Any
 
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.sources import WHOLE_FILE, groups_of, parameters, quarantined
 from paqa.sources.choices import given
 from paqa.sources.folder import EXTENSIONS, safe_id
+from paqa.sources.registry import WHOLE_FILE, groups_of, parameters, quarantined
 from paqa.storage import redact
 from paqa.types import GivenQuestion, Quarantined, Recording, Scene, Turn
 

@@ -21,7 +21,7 @@ from paqa import audioset
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.licensing.identify import spdx
-from paqa.sources import WHOLE_FILE, parameters, quarantined
+from paqa.sources.registry import WHOLE_FILE, parameters, quarantined
 from paqa.storage import text_files
 from paqa.types import Event, Quarantined, Recording, Scene
 

@@ -20,7 +20,7 @@ from paqa.config.recipe import AudioConfig
 from paqa.errors import Rejected
 from paqa.prompt import Asked
 from paqa.questions.prose import normal
-from paqa.sources import lines
+from paqa.sources import json_lines
 from paqa.storage.store import write_atomically
 from paqa.train import rewards
 from paqa.train.config import EvalConfig
@@ -75,7 +75,7 @@ def read(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
     wanted = f"expected the questions of {config.benchmark}, a JSON list or one JSON object a line"
     asked: list[Asking] = []
     unasked: list[Unasked] = []
-    for number, (where, row) in enumerate(lines.objects(path, str(path), wanted, json.loads)):
+    for number, (where, row) in enumerate(json_lines.objects(path, str(path), wanted, json.loads)):
         try:
             if isinstance(row, Rejected):
                 raise row

@@ -16,7 +16,7 @@ from typing import Any
 from paqa import ending, shard
 from paqa.cli import QUIET
 from paqa.errors import PaqaError, Rejected
-from paqa.sources import lines
+from paqa.sources import json_lines
 from paqa.train import rewards
 from paqa.train.config import AllConfig, EvalConfig, GrpoConfig, SftConfig, add_flags, from_flags
 from paqa.types import Item
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
 def completions(path: Path) -> dict[str, str]:
     """Completions by row id; PaqaError names file and line of what is wrong."""
     found: dict[str, str] = {}
-    for number, line in lines.rows(path, str(path), "expected JSONL with the keys id and completion"):
+    for number, line in json_lines.rows(path, str(path), "expected JSONL with the keys id and completion"):
         try:
             if isinstance(line, Rejected):
                 raise line

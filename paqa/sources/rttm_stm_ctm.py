@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from paqa import spans
 from paqa.errors import Rejected
-from paqa.sources import OVERHANG_MS, Said, locate, quarantined
+from paqa.sources.registry import OVERHANG_MS, Said, locate, quarantined
 from paqa.storage import text_files
 from paqa.text import without_gaps
 from paqa.types import Quarantined, Turn, Word
