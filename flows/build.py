@@ -33,9 +33,10 @@ from flows.pages import report_link
 from flows.places import Places, Wanted
 from flows.progress import Progress
 from flows.server import Server, running
-from paqa import audit_table, audited, contamination, fingerprint, grow, hear, isolate, shard, shortcuts, split, summary
+from paqa import audit_table, audited, contamination, grow, hear, isolate, shard, shortcuts, split, summary
 from paqa import build as walk
 from paqa.apart import settled, sound_alike
+from paqa.audio import fingerprint
 from paqa.compose import sketch
 from paqa.config.recipe import Recipe
 from paqa.elsewhere import Survey, elsewhere, survey

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from paqa import fingerprint
+from paqa.audio import fingerprint
+from paqa.audio.fingerprint import Match
 from paqa.config.recipe import SplitConfig
-from paqa.fingerprint import Match
 from paqa.split import PROTECTED, leaks, sound_leak
 from paqa.types import Clip, Quarantined
 

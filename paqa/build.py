@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from paqa import fingerprint, hear, mix, shard
-from paqa.audio import decode, decode_noted, digest, flac, is_silent, read_flac, windows
+from paqa import hear, mix, shard
+from paqa.audio import decode, decode_noted, digest, fingerprint, flac, is_silent, read_flac, windows
 from paqa.compose import whole
 from paqa.config.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.errors import PaqaError, Rejected

@@ -114,7 +114,7 @@ def _name(path: Path, recipe: Recipe) -> Iterator[str]:
 
 def _copies(found: Checked) -> Iterator[str]:
     """Audio of one split that is, or holds a part of, audio of another, by fingerprint."""
-    from paqa.fingerprint import across
+    from paqa.audio.fingerprint import across
 
     digests = sorted(found.prints)
     sides = [found.sides[f"audio {d[:16]}"] for d in digests]
@@ -196,7 +196,7 @@ def _audio(data: bytes | None, item: Item, found: Checked) -> Iterator[str]:
 
 def _measured(data: bytes) -> tuple[np.ndarray, str]:
     """The fingerprint of encoded audio, and the digest of its samples."""
-    from paqa.fingerprint import fingerprint
+    from paqa.audio.fingerprint import fingerprint
 
     audio = read_flac(data)
     return fingerprint(audio), sample_digest(audio)

@@ -2,7 +2,7 @@
 
 A question is a copy where its wording is nearly that of a benchmark's (rapidfuzz's ratio of the two, without case and
 punctuation) and at least half of its choices are offered there too: "How many people speak?" alone is nobody's.
-Recordings are compared by `paqa.fingerprint`.
+Recordings are compared by `paqa.audio.fingerprint`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paqa.audio.fingerprint import Match
 from paqa.config.recipe import BenchmarkConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.fingerprint import Match
 from paqa.questions.prose import normal
 from paqa.sources import json_lines
 from paqa.sources.folder import files_below, is_audio

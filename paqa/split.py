@@ -19,7 +19,7 @@ from paqa.types import Clip, Quarantined, Split
 from paqa.union_find import Classes
 
 if TYPE_CHECKING:
-    from paqa.fingerprint import Match
+    from paqa.audio.fingerprint import Match
 
 PROTECTED: tuple[Split, ...] = ("test", "validation", "train")  # most protected first
 PART = 0.8  # share of a clip's sound from which it is a part, or a copy, of another

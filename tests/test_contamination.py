@@ -16,9 +16,9 @@ from test_split import clip
 
 from paqa import build as walk
 from paqa import contamination, shard
+from paqa.audio.fingerprint import Match
 from paqa.config.recipe import AudioConfig, BenchmarkConfig
 from paqa.errors import PaqaError
-from paqa.fingerprint import Match
 from paqa.questions.prose import normal
 from paqa.storage.store import Store
 

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paqa import fingerprint, split
+from paqa import split
+from paqa.audio import fingerprint
+from paqa.audio.fingerprint import Match
 from paqa.config.recipe import SplitConfig
 from paqa.errors import PaqaError
-from paqa.fingerprint import Match
 from paqa.split import by_share, side
 from paqa.types import Audio, Clip, Origin, Scene, Turn
 from paqa.union_find import connected
