@@ -33,9 +33,8 @@ from flows.pages import report_link
 from flows.places import Places, Wanted
 from flows.progress import Progress
 from flows.server import Server, running
-from paqa import audit_table, audited, contamination, grow, hear, isolate, shard, shortcuts, split, summary
+from paqa import audit_table, audited, contamination, grow, hear, isolate, shard, shortcuts, summary
 from paqa import build as walk
-from paqa.apart import settled, sound_alike
 from paqa.audio import fingerprint
 from paqa.compose import sketch
 from paqa.config.recipe import Recipe
@@ -43,6 +42,8 @@ from paqa.elsewhere import Survey, elsewhere, survey
 from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.hear import Hearing
 from paqa.report import write as reports
+from paqa.splits import assign
+from paqa.splits.leakage import settled, sound_alike
 from paqa.storage import build_folder
 from paqa.storage.batching import batches
 from paqa.storage.store import Store, passing
@@ -171,7 +172,7 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     if gates.near_duplicates:
         leaking, between = settled(clips, prints, recipe.split, lost, staying)
     else:
-        leaking = split.leaks(clips, [], recipe.split, lost, staying)
+        leaking = assign.leaks(clips, [], recipe.split, lost, staying)
     lost |= leaking
     run.lost += [lost[i] for i in sorted(lost)]
     if warning := walk.split_warning(len(clips), lost.values(), gates.max_quarantined):
@@ -179,7 +180,7 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     gone = {id(clips[i]) for i in lost}
     for name, own in material.items():
         material[name] = [clip for clip in own if id(clip) not in gone]
-    return [clip for clip in asked if id(clip) not in gone], split.copies(clips, between)
+    return [clip for clip in asked if id(clip) not in gone], assign.copies(clips, between)
 
 
 def _prints(run: Run, stage: str, clips: list[Clip]) -> list[np.ndarray]:

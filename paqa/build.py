@@ -24,7 +24,7 @@ from paqa.hear import Spent
 from paqa.licensing import compatibility
 from paqa.shard import ShardPlan
 from paqa.sources import registry
-from paqa.split import side
+from paqa.splits.assign import side
 from paqa.storage.batching import batches
 from paqa.storage.build_folder import QUARANTINE
 from paqa.storage.store import Store, key

@@ -18,7 +18,7 @@ from paqa.config.recipe import Recipe
 from paqa.config.schema import problems
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
-from paqa.split import PROTECTED
+from paqa.splits.assign import PROTECTED
 from paqa.storage.build_folder import RECIPE, SHARD_NAME, settle
 from paqa.storage.store import Store
 from paqa.train.rewards import perception

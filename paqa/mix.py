@@ -23,7 +23,7 @@ from paqa.config.recipe import AudioConfig, MixConfig, SplitConfig
 from paqa.errors import PaqaError
 from paqa.sources.registry import MOSTLY, Said, in_order, numbered
 from paqa.spans import Interval
-from paqa.split import by_share
+from paqa.splits.assign import by_share
 from paqa.types import AnswersFrom, Audio, Clip, Event, Groups, Scene, Split
 
 GRID_MS = 10

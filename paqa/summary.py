@@ -16,7 +16,7 @@ from paqa import card, shard
 from paqa.config.recipe import Recipe
 from paqa.hear import Spent
 from paqa.licensing import compatibility
-from paqa.split import speakers_unknown
+from paqa.splits.assign import speakers_unknown
 from paqa.storage import build_folder
 from paqa.storage.build_folder import BUILD, CARD, CLIPS, DATA, LICENSES, QUARANTINE, RECIPE, SHORTCUTS, SURVEY
 from paqa.storage.store import digest, write_atomically

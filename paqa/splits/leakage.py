@@ -10,7 +10,7 @@ import numpy as np
 from paqa.audio import fingerprint
 from paqa.audio.fingerprint import Match
 from paqa.config.recipe import SplitConfig
-from paqa.split import PROTECTED, leaks, sound_leak
+from paqa.splits.assign import PROTECTED, leaks, sound_leak
 from paqa.types import Clip, Quarantined
 
 
