@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from paqa import hear, mix, shard
+from paqa import hear, shard
 from paqa.audio import decode, decode_noted, digest, fingerprint, flac, is_silent, read_flac, windows
 from paqa.compose import whole
 from paqa.config.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.hear import Spent
 from paqa.licensing import compatibility
+from paqa.mixing import plan
 from paqa.shard import ShardPlan
 from paqa.sources import registry
 from paqa.splits.assign import side
@@ -274,35 +275,35 @@ def keep(audio: Audio, store: Store) -> str:
     return name
 
 
-def mixtures(recipe: Recipe, material: Mapping[str, Sequence[Clip]], lost: Sequence[Quarantined]) -> list[mix.Mixture]:
+def mixtures(recipe: Recipe, material: Mapping[str, Sequence[Clip]], lost: Sequence[Quarantined]) -> list[plan.Mixture]:
     """All scenes to compose, from the clips of the material sources by source name; `lost` explains a lack of them."""
-    planned: list[mix.Mixture] = []
+    planned: list[plan.Mixture] = []
     for config in recipe.mix:
         speech = [clip for name in config.sources("speech") for clip in material[name]]
         sounds = [clip for name in config.sources("background") for clip in material[name]]
         try:
-            planned += mix.plan(config, recipe.seed, recipe.audio, speech, sounds, recipe.split)
+            planned += plan.plan(config, recipe.seed, recipe.audio, speech, sounds, recipe.split)
         except PaqaError as error:
             why = f" ({len(lost)} recordings fell out before, e.g. {lost[0].detail})" if lost else ""
             raise PaqaError(f"{error}{why}") from None
     return planned
 
 
-def render_mixtures(batch: Sequence[mix.Mixture], clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Ingested:
+def render_mixtures(batch: Sequence[plan.Mixture], clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Ingested:
     """Compose scenes into clips with exact truth; known ones are not rendered again."""
     began = time.perf_counter()
     made = [_mixed_clip(mixture, clips, recipe, store) for mixture in batch]
     return Ingested(tuple(made), (), Spent.since(began, made))
 
 
-def _mixed_clip(mixture: mix.Mixture, clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Clip:
+def _mixed_clip(mixture: plan.Mixture, clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Clip:
     used = [(c.sha256, c.truth, c.corpus, c.voice, c.groups) for c in (clips[p.clip_id] for p in mixture.placements)]
     where = key("mix", MIXING, mixture, used)
     known: Mixed | None = store.get_json(where, Mixed) if store.has(where, ".json") else None
     if known and all(store.has(sha, ".flac") for sha in (known.sha256, known.reference_sha256)):
         mixed = known
     else:
-        audio, reference, truth = mix.render(mixture, lambda sha: read_flac(store.get(sha, ".flac")), clips)
+        audio, reference, truth = plan.render(mixture, lambda sha: read_flac(store.get(sha, ".flac")), clips)
         mixed = Mixed(keep(audio, store), keep(reference, store), truth)
         if known is None:
             store.put_json(where, mixed)
@@ -324,7 +325,7 @@ def _mixed_clip(mixture: mix.Mixture, clips: Mapping[str, Clip], recipe: Recipe,
     )
 
 
-def _mixed_in(mixture: mix.Mixture, clips: Mapping[str, Clip]) -> tuple[Origin, ...]:
+def _mixed_in(mixture: plan.Mixture, clips: Mapping[str, Clip]) -> tuple[Origin, ...]:
     """Every voice and sound of a mixture, once each, in order of first appearance."""
     placed = ((clips[p.clip_id], p.kind) for p in mixture.placements)
     used = (replace(o, role="voice" if kind == "speech" else "sound") for clip, kind in placed for o in clip.origins)

@@ -25,7 +25,7 @@ from paqa.config.recipe import Recipe, SourceConfig, change, for_folder, load
 from paqa.engines.base import engine_class, package_file
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
-from paqa.mix import render
+from paqa.mixing.plan import render
 from paqa.sources.registry import locate, root
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Item
