@@ -18,12 +18,13 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from paqa import build, hear, shard, shortcuts
+from paqa import build, shard, shortcuts
 from paqa.compose import Composed, compose, light
 from paqa.config import recipe
 from paqa.config.recipe import Recipe
 from paqa.elsewhere import elsewhere, survey
-from paqa.hear import Perception
+from paqa.perception import inference
+from paqa.perception.inference import Perception
 from paqa.storage.batching import batches
 from paqa.storage.store import Store
 from paqa.types import Clip, Item, Scene, Turn, Word
@@ -55,15 +56,17 @@ def words(turns: tuple[Turn, ...]) -> tuple[Word, ...]:
 def listen(clip: Clip, config: Recipe, store: Store) -> None:
     """Put what engines would hear into the store."""
     truth: Scene = clip.truth  # type: ignore[assignment]
-    separation, *nodes = hear.hearings(config)
-    store.put(hear.heard_key(clip, separation, separation), ".flac", store.get(str(clip.reference_sha256), ".flac"))
+    separation, *nodes = inference.hearings(config)
+    store.put(
+        inference.heard_key(clip, separation, separation), ".flac", store.get(str(clip.reference_sha256), ".flac")
+    )
     for node in nodes:
-        raw = node.stem == "mix" and node.stage in hear.MISHEARD
+        raw = node.stem == "mix" and node.stage in inference.MISHEARD
         turns, events = truth.turns, truth.events[:-1] if raw else truth.events
         if raw and turns:
             turns = (*turns[:-1], replace(turns[-1], speaker=1))
         heard = Perception(turns=turns, events=events, words=words(truth.turns), language="en")
-        store.put_json(hear.heard_key(clip, node, separation), heard)
+        store.put_json(inference.heard_key(clip, node, separation), heard)
 
 
 def main() -> None:

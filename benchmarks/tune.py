@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from paqa import build, hear, intervals, metrics
+from paqa import build, intervals, metrics
 from paqa.config import recipe
 from paqa.config.recipe import Recipe
 from paqa.engines import silero_dvector, yamnet
@@ -27,6 +27,7 @@ from paqa.engines._events import Classes, events
 from paqa.engines._signal import mono
 from paqa.engines.base import engine_class
 from paqa.errors import PaqaError
+from paqa.perception import inference
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Scene, Stage, Turn
 
@@ -201,17 +202,19 @@ def voices_of(clips: Sequence[Clip]) -> set[str]:
 def said(clip: Clip, engine: Any, glue: Glue, config: Recipe, store: Store) -> Said:
     """What the networks say about the stem of a clip with truth, heard at most once."""
     assert clip.truth is not None
-    separation, node = hear.node(config, "separate"), hear.node(config, glue.stage)
-    if hear.missing([clip], separation, separation, store):
-        _, lost = hear.listen([clip], separation, separation, store)
+    separation, node = inference.node(config, "separate"), inference.node(config, glue.stage)
+    if inference.missing([clip], separation, separation, store):
+        _, lost = inference.listen([clip], separation, separation, store)
         if lost:
             raise PaqaError(lost[0].detail)
-    stem = hear.heard_key(clip, separation, separation)
+    stem = inference.heard_key(clip, separation, separation)
     fixed = {name: value for name, value in vars(engine.params).items() if name not in glue.grid}
-    where = key("tune", SAID, glue.network.__name__, hear.weights(node.engine, node.params), node.stem, stem, fixed)
+    where = key(
+        "tune", SAID, glue.network.__name__, inference.weights(node.engine, node.params), node.stem, stem, fixed
+    )
     if not store.has(where, ".npz"):
         buffer = io.BytesIO()
-        arrays = glue.network(engine, hear.stem(clip, node.stem, separation, store))
+        arrays = glue.network(engine, inference.stem(clip, node.stem, separation, store))
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         store.put(where, ".npz", buffer.getvalue())
     with np.load(io.BytesIO(store.get(where, ".npz"))) as arrays:

@@ -1,6 +1,6 @@
 """The Prefect flow behind `paqa build`: one task per stage and batch of clips. No audio logic lives here.
 
-Without the decorators the code still works: every task calls one function of `paqa.build` or `paqa.hear` in a worker.
+Without the decorators the code still works: every task calls one function of `paqa.build` or `paqa.perception.inference` in a worker.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ from flows.pages import report_link
 from flows.places import Places, Wanted
 from flows.progress import Progress
 from flows.server import Server, running
-from paqa import audit_table, audited, contamination, grow, hear, isolate, shard, shortcuts, summary
+from paqa import audit_table, audited, contamination, grow, isolate, shard, shortcuts, summary
 from paqa import build as walk
 from paqa.audio import fingerprint
 from paqa.compose import sketch
 from paqa.config.recipe import Recipe
 from paqa.elsewhere import Survey, elsewhere, survey
 from paqa.errors import DamagedObject, MissingObject, PaqaError
-from paqa.hear import Hearing
+from paqa.perception import inference
+from paqa.perception.inference import Hearing
 from paqa.report import write as reports
 from paqa.splits import assign
 from paqa.splits.leakage import settled, sound_alike
@@ -75,7 +76,7 @@ class Run:
     earlier: grow.Earlier | None = None  # the build that this one goes on with
     survey: Survey = field(default_factory=Survey)
 
-    def spent(self, stage: str, cost: hear.Spent) -> None:
+    def spent(self, stage: str, cost: inference.Spent) -> None:
         """Add what a batch cost."""
         self.stages[stage] = self.stages.get(stage, summary.Stage(stage)) + cost
 
@@ -230,14 +231,14 @@ def mix(run: Run, material: dict[str, list[Clip]]) -> list[Clip]:
 
 def listen(run: Run, clips: list[Clip]) -> list[Clip]:
     """Have every clip heard by every engine that has not heard it yet; returns the clips that were."""
-    nodes = hear.hearings(run.recipe)
-    missing = {node: {c.id for c in hear.missing(clips, node, nodes[0], run.store)} for node in nodes}
+    nodes = inference.hearings(run.recipe)
+    missing = {node: {c.id for c in inference.missing(clips, node, nodes[0], run.store)} for node in nodes}
     unheard = [c for c in clips if any(c.id in ids for ids in missing.values())]
-    if kind := hear.heard_on(unheard[:LOOKED_AT], run.recipe, run.store):
+    if kind := inference.heard_on(unheard[:LOOKED_AT], run.recipe, run.store):
         run.progress.note(
             f"the store has clips as {kind} heard them, which differs in details: they are heard anew here"
         )
-    units = sorted(hear.together(unheard, nodes[0]), key=_seconds)
+    units = sorted(inference.together(unheard, nodes[0]), key=_seconds)
     groups = batches(units, _seconds, _batch_seconds(unheard, run.places.workers.count))
     parts = [[c for unit in group for c in unit] for group in groups]
     futures: dict[Hearing, list[PrefectFuture[Any]]] = {}
@@ -255,14 +256,16 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
         sizes[node] = [len(todo) for _, todo in jobs]
     failed: set[str] = set()
     report = _ui_progress(sum(map(sum, sizes.values())))
-    spare = hear.spare(run.recipe)
+    spare = inference.spare(run.recipe)
     for node in futures:
         for cost, lost in collect(run, node.name, futures[node], sizes[node], "clips", report):
             run.spent(node.name, cost)
-            run.lost += hear.not_misheard(lost) if node in spare else lost
+            run.lost += inference.not_misheard(lost) if node in spare else lost
             failed |= set() if node in spare else {q.id for q in lost}
-    if raw := {q.id for q in run.lost if q.reason == hear.NOT_MISHEARD} - failed:
-        run.warnings.append(f"engines failed on the raw mix of {len(raw)} clips: see {hear.NOT_MISHEARD} in quarantine")
+    if raw := {q.id for q in run.lost if q.reason == inference.NOT_MISHEARD} - failed:
+        run.warnings.append(
+            f"engines failed on the raw mix of {len(raw)} clips: see {inference.NOT_MISHEARD} in quarantine"
+        )
     return [c for c in clips if c.id not in failed]
 
 

@@ -15,8 +15,8 @@ from paqa.actors import forget, reach, same
 from paqa.cluster import RayWorkers, reachable
 from paqa.config.recipe import Recipe
 from paqa.errors import PaqaError
-from paqa.hear import STAGES
 from paqa.limits import Limits
+from paqa.perception.inference import STAGES
 from paqa.storage.store import Store, key
 from paqa.types import Device, Stage
 from paqa.workers import Workers, cores

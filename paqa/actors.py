@@ -72,7 +72,7 @@ class Same:
         self._store()
 
     def _engines(self) -> None:
-        from paqa.hear import identity
+        from paqa.perception.inference import identity
 
         for name, params, revision in self.engines:
             try:
@@ -101,7 +101,7 @@ class Same:
 
 def same(recipe: Recipe, store: Store) -> Same:
     """What actors are to share for this recipe and store; puts the probe into the store (`forget` removes it)."""
-    from paqa.hear import hearings, identity
+    from paqa.perception.inference import hearings, identity
 
     used = dict.fromkeys((node.engine, node.params) for node in hearings(recipe))
     engines = tuple((*one, identity(*one)[0]) for one in used)

@@ -15,14 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from paqa import hear, shard
+from paqa import shard
 from paqa.audio import decode, decode_noted, digest, fingerprint, flac, is_silent, read_flac, windows
 from paqa.compose import whole
 from paqa.config.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.hear import Spent
 from paqa.licensing import compatibility
 from paqa.mixing import plan
+from paqa.perception import inference
+from paqa.perception.inference import Spent
 from paqa.shard import ShardPlan
 from paqa.sources import registry
 from paqa.splits.assign import side
@@ -40,7 +41,7 @@ PASSING = {  # failures of disk, network or machine, not of the file
 }
 SELECTED = {  # reasons that are no fault of what was given: it is usable, or its copy is used
     *("license", "duplicate_audio", "near_duplicate_audio", "would_leak", "contaminated"),
-    *("nothing_to_ask", "answer_not_heard", "bad_line", hear.NOT_MISHEARD),
+    *("nothing_to_ask", "answer_not_heard", "bad_line", inference.NOT_MISHEARD),
 }
 NEW_CLIP = 2  # the rank, in `unique`, of a clip that no earlier build has
 MIXING = 1  # raise when rendering a mixture changes what comes out
@@ -227,7 +228,7 @@ def _unasked(recording: Recording, pieces: int) -> Iterator[Quarantined]:
 
 def contexts(pieces: Sequence[Piece], recipe: Recipe) -> Iterator[tuple[tuple[str, ...], int]]:
     """For each piece, the pieces that the separator hears with it and its place among them; () where it is alone."""
-    limit_ms = 1000 * hear.hearings(recipe)[0].context_s
+    limit_ms = 1000 * inference.hearings(recipe)[0].context_s
     for group in batches(pieces, lambda piece: piece.duration_ms, limit_ms):
         names = tuple(piece.sha256 for piece in group)
         yield from ((names, place) if len(names) > 1 else ((), 0) for place in range(len(names)))

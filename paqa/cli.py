@@ -197,7 +197,7 @@ def run_init(args: argparse.Namespace) -> int:
 def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
     from paqa.config import recipe as recipes
-    from paqa.hear import heard_by
+    from paqa.perception.inference import heard_by
     from paqa.storage.redact import without_secrets
 
     if (args.recipe is None) == (args.audio is None):

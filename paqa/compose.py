@@ -17,11 +17,12 @@ from typing import Any
 
 import msgspec
 
-from paqa import __version__, gates, hear, rationale, reflect, scenes
+from paqa import __version__, gates, rationale, reflect
 from paqa.config.recipe import Recipe
 from paqa.config.schema import problems
 from paqa.errors import MissingObject, Rejected
-from paqa.hear import Spent
+from paqa.perception import inference, scenes
+from paqa.perception.inference import Spent
 from paqa.questions import ALONE, TEMPLATES, Elsewhere, generate, given, level, question_id
 from paqa.questions.difficulty import difficulty, subsets
 from paqa.storage.store import Store, key
@@ -102,12 +103,12 @@ def code() -> str:
 
 def _where(clip: Clip, recipe: Recipe, store: Store, elsewhere: Elsewhere) -> str:
     """The key of a clip's rows: a digest of all that decides them."""
-    nodes = hear.hearings(recipe)
-    heard = [hear.heard_key(clip, node, nodes[0]) for node in nodes]
-    lacking = [node.name for node in hear.spare(recipe) if hear.missing([clip], node, nodes[0], store)]
+    nodes = inference.hearings(recipe)
+    heard = [inference.heard_key(clip, node, nodes[0]) for node in nodes]
+    lacking = [node.name for node in inference.spare(recipe) if inference.missing([clip], node, nodes[0], store)]
     others = (elsewhere.digest, elsewhere.foreign)
     wanted = (recipe.asking(clip.corpus), recipe.questions, recipe.gates, recipe.seed)
-    return key("compose", code(), clip, heard, hear.heard_by(recipe), lacking, others, wanted)
+    return key("compose", code(), clip, heard, inference.heard_by(recipe), lacking, others, wanted)
 
 
 def _put(where: str, items: Sequence[Item], lost: Sequence[Quarantined], store: Store) -> None:

@@ -10,8 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from paqa import labels, questions, scenes
+from paqa import questions
 from paqa.config.recipe import QuestionsConfig, Recipe
+from paqa.perception import scenes, source_labels
 from paqa.questions import Elsewhere
 from paqa.questions.names import UNASKED
 from paqa.storage.store import Store, key
@@ -60,8 +61,8 @@ def elsewhere(clips: Sequence[Clip], known: Survey, generations: Iterable[Contai
     Of a build that grows, `generations` are the ids of the clips that it had at each time, the latest first: a clip is
     told of those that were there when it came.
     """
-    foreign = labels.translations(clips)
+    foreign = source_labels.translations(clips)
     for ids in generations:
-        foreign |= labels.translations(clip for clip in clips if clip.id in ids)
+        foreign |= source_labels.translations(clip for clip in clips if clip.id in ids)
     common = told(known)
     return {c.id: replace(common, foreign=foreign[c.id]) if c.id in foreign else common for c in clips}

@@ -16,11 +16,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
 
-from paqa import build, hear
+from paqa import build
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.errors import PaqaError, Rejected, WorkerDied
-from paqa.hear import Hearing, Spent
 from paqa.limits import Limits
+from paqa.perception import inference
+from paqa.perception.inference import Hearing, Spent
 from paqa.sources import registry
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Quarantined, Recording
@@ -150,7 +151,7 @@ def _sum(costs: Sequence[Spent]) -> Spent:
 
 
 class Listening:
-    """`hear.listen` for a batch of clips, of which some may be poison; units are the clips that are heard together."""
+    """`inference.listen` for a batch of clips, of which some may be poison; units are the clips that are heard together."""
 
     def __init__(
         self,
@@ -171,7 +172,7 @@ class Listening:
         self.engine_on = (device, threads)
         self.ward = ward
         self.earlier = earlier
-        units = hear.together(clips, hearing)
+        units = inference.together(clips, hearing)
         self.batch = Batch(units, self._listen, self._left, hearing.name, ward, self._still_works)
 
     def __call__(self) -> tuple[Spent, list[Quarantined]]:
@@ -183,7 +184,7 @@ class Listening:
 
     def _listen(self, groups: Sequence[list[Clip]]) -> tuple[Spent, list[Quarantined]]:
         together = [clip for group in groups for clip in group]
-        spent, lost = self.run(self._seconds(groups), hear.listen, together, *self.where, *self.engine_on)
+        spent, lost = self.run(self._seconds(groups), inference.listen, together, *self.where, *self.engine_on)
         failed = {row.id for row in lost}
         if len(failed) < spent.clips:
             self.ward.fine(self.hearing.name)
@@ -194,22 +195,22 @@ class Listening:
         return spent, lost
 
     def _left(self, groups: Sequence[list[Clip]]) -> list[list[Clip]]:
-        unheard = [hear.missing(group, *self.where) for group in groups]
+        unheard = [inference.missing(group, *self.where) for group in groups]
         return [group for group in unheard if group]
 
     def _seconds(self, groups: Sequence[list[Clip]]) -> float | None:
         """The limit for hearing these; the rest of a clip's context may be heard with it."""
-        around = [self.hearing.context_s if hear.in_context(group[0], self.hearing) else 0 for group in groups]
+        around = [self.hearing.context_s if inference.in_context(group[0], self.hearing) else 0 for group in groups]
         lengths = [sum(clip.duration_ms for clip in group) / 1000 for group in groups]
         return self.ward.limits.listening(list(map(max, around, lengths)), self.engine_on[0])
 
     def _still_works(self) -> bool:
         """Whether clips that were heard this way before still can be; False where there are none."""
-        unheard = {clip.id for clip in hear.missing(self.earlier, *self.where)}
-        groups = hear.together([clip for clip in self.earlier if clip.id not in unheard], self.hearing)[:1]
+        unheard = {clip.id for clip in inference.missing(self.earlier, *self.where)}
+        groups = inference.together([clip for clip in self.earlier if clip.id not in unheard], self.hearing)[:1]
         try:
             where = (*self.where, *self.engine_on)
-            return any(self.run(self._seconds(groups), hear.rehear, group, *where) for group in groups)
+            return any(self.run(self._seconds(groups), inference.rehear, group, *where) for group in groups)
         except WorkerDied:
             return False
 

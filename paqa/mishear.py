@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from paqa.perception.fusion import number
 from paqa.questions.context import alike
 from paqa.questions.names import UNASKED
 from paqa.questions.prose import excerpt, normal, span, spans, speakers, spoken
-from paqa.scene import number
 from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
 from paqa.types import Event, Scene, Turn, Word
 

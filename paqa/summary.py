@@ -14,8 +14,8 @@ import msgspec
 
 from paqa import card, shard
 from paqa.config.recipe import Recipe
-from paqa.hear import Spent
 from paqa.licensing import compatibility
+from paqa.perception.inference import Spent
 from paqa.splits.assign import speakers_unknown
 from paqa.storage import build_folder
 from paqa.storage.build_folder import BUILD, CARD, CLIPS, DATA, LICENSES, QUARANTINE, RECIPE, SHORTCUTS, SURVEY

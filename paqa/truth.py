@@ -8,12 +8,13 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 
-from paqa import hear, scenes, summary
+from paqa import summary
 from paqa.audio import read_flac
 from paqa.audit import Pair
 from paqa.config.recipe import Recipe
 from paqa.errors import PaqaError
 from paqa.metrics import si_sdr
+from paqa.perception import inference, scenes
 from paqa.storage import build_folder
 from paqa.storage.store import Store
 from paqa.types import Clip
@@ -49,14 +50,14 @@ def pairs(folder: Path) -> Iterator[Pair]:
 
 def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
     assert clip.truth is not None
-    separation, tagging = hear.node(recipe, "separate"), hear.node(recipe, "tag")
+    separation, tagging = inference.node(recipe, "separate"), inference.node(recipe, "tag")
     mixed, cleaned = _separation(clip, separation, store)
     return Pair(
         clip_id=clip.id,
         split=clip.split,
         truth=clip.truth,
         heard=scenes.measured(clip, scenes.heard(clip, recipe, store), recipe, store),
-        tags=hear.perception(clip, tagging, separation, store).tags,
+        tags=inference.perception(clip, tagging, separation, store).tags,
         group=clip.corpus,
         turns_known=clip.uri.startswith("mix:") or bool(clip.truth.turns),
         events_known=bool(clip.truth.events) or (clip.uri.startswith("mix:") and clip.answers == "truth"),
@@ -65,11 +66,11 @@ def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
     )
 
 
-def _separation(clip: Clip, separation: hear.Hearing, store: Store) -> tuple[float | None, float | None]:
+def _separation(clip: Clip, separation: inference.Hearing, store: Store) -> tuple[float | None, float | None]:
     """SI-SDR in dB of the mix and of the speech stem against the clean speech of a composed scene."""
     if clip.reference_sha256 is None or clip.truth is None or clip.truth.snr_db is None:
         return None, None
     reference = read_flac(store.get(clip.reference_sha256, ".flac")).samples
-    speech = hear.stem(clip, "speech", separation, store).samples
-    mix = hear.stem(clip, "mix", separation, store).samples
+    speech = inference.stem(clip, "speech", separation, store).samples
+    mix = inference.stem(clip, "mix", separation, store).samples
     return si_sdr(reference, mix), si_sdr(reference, speech)

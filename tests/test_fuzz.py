@@ -28,7 +28,7 @@ from paqa import audio, rationale, released
 from paqa.config import recipe
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.hear import Perception
+from paqa.perception.inference import Perception
 from paqa.sources.choices import given as question
 from paqa.sources.registry import close_truth, locate, recordings
 from paqa.storage.store import Store

@@ -17,7 +17,7 @@ from test_walk import rows  # noqa: F401
 
 import paqa as package
 from paqa import build as walk
-from paqa import check, hear, scenes, shard
+from paqa import check, shard
 from paqa import compose as composing
 from paqa.audio import decode, digest, read_flac
 from paqa.compose import compose_clip
@@ -26,6 +26,7 @@ from paqa.engines.base import engine_class, package_file
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
 from paqa.mixing.plan import render
+from paqa.perception import inference, scenes
 from paqa.sources.registry import locate, root
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Item
@@ -259,9 +260,9 @@ def test_a_raw_mix_that_cannot_be_heard_loses_its_mishearing_only(tmp_path):
     clip = heard(recipe, store)
     everything, _ = compose_clip(clip, recipe, store)
     assert scenes.misheard(clip, recipe, store)
-    separation = hear.node(recipe, "separate")
-    (gone, *_) = hear.spare(recipe)
-    Path(store._path(hear.heard_key(clip, gone, separation), ".json")).unlink()
+    separation = inference.node(recipe, "separate")
+    (gone, *_) = inference.spare(recipe)
+    Path(store._path(inference.heard_key(clip, gone, separation), ".json")).unlink()
     assert scenes.misheard(clip, recipe, store) == []
     left, lost = compose_clip(clip, recipe, store)
     assert lost == []
@@ -270,9 +271,9 @@ def test_a_raw_mix_that_cannot_be_heard_loses_its_mishearing_only(tmp_path):
 
 def test_spare_hearings_are_those_for_mishearing_alone(tmp_path):
     recipe = for_folder(tmp_path)
-    assert [(n.stage, n.stem) for n in hear.spare(recipe)] == [("diarize", "mix"), ("tag", "mix")]
-    assert [(n.stage, n.stem) for n in hear.spare(change(recipe, ["hear.tag.stem=mix"]))] == [("diarize", "mix")]
-    assert hear.spare(change(recipe, ["questions.mishear=false"])) == []
+    assert [(n.stage, n.stem) for n in inference.spare(recipe)] == [("diarize", "mix"), ("tag", "mix")]
+    assert [(n.stage, n.stem) for n in inference.spare(change(recipe, ["hear.tag.stem=mix"]))] == [("diarize", "mix")]
+    assert inference.spare(change(recipe, ["questions.mishear=false"])) == []
 
 
 PICKY = """
@@ -303,7 +304,7 @@ def test_an_engine_that_fails_on_a_raw_mix_leaves_the_clip_its_questions(tmp_pat
     python = {"PYTHONPATH": os.pathsep.join(map(str, (tmp_path, ROOT))), "PAQA_TEST_RAW": raw}
     done = build(tmp_path / "raw.toml", tmp_path / "out", "--workers", "1", **python)
     out = [q for q in shard.quarantined(done.out) if q.id == "dog-01.flac"]
-    assert [(q.stage, q.reason) for q in out] == [("tag", hear.NOT_MISHEARD)]
+    assert [(q.stage, q.reason) for q in out] == [("tag", inference.NOT_MISHEARD)]
     assert "this mix is too much" in out[0].detail
     assert "the clip is asked about all the same" in out[0].detail
     assert {row["clip_id"] for row in shard.rows(done.out)} == {"dog-01.flac", "rooster-01.flac"}

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from strategies import NASTY, nasty_scenes, scenes
 from test_questions import DIALOGUE, event
 
-from paqa import hear, mishear, rationale, shard
+from paqa import mishear, rationale, shard
 from paqa.believe import believe
 from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig, change
 from paqa.config.schema import problems
 from paqa.gates import judge
 from paqa.invent import mistakes
+from paqa.perception import inference
 from paqa.questions import generate
 from paqa.questions.prose import rng_for, span
 from paqa.rationale import Reflection, parse, render
@@ -223,15 +224,19 @@ def test_the_raw_mix_is_heard_where_the_recipe_wants_it() -> None:
     for profile in ("embedded", "paper"):
         recipe = replace(plain, profile=profile)
         with_raw, without = (
-            [(n.stage, n.stem) for n in hear.hearings(change(recipe, changes))]
+            [(n.stage, n.stem) for n in inference.hearings(change(recipe, changes))]
             for changes in ([], ["questions.reflect=0"])
         )
         assert with_raw == [*without, ("diarize", "mix"), ("tag", "mix")]
-        assert hear.hearings(change(recipe, ["questions.mishear=false"])) == hear.hearings(recipe)[:-2]
-        assert [hear.node(recipe, s).stem for s in ("diarize", "tag", "transcribe")] == ["speech", "background", "mix"]
-        assert hear.node(recipe, "tag", "mix").stem == "mix"
+        assert inference.hearings(change(recipe, ["questions.mishear=false"])) == inference.hearings(recipe)[:-2]
+        assert [inference.node(recipe, s).stem for s in ("diarize", "tag", "transcribe")] == [
+            "speech",
+            "background",
+            "mix",
+        ]
+        assert inference.node(recipe, "tag", "mix").stem == "mix"
     on_mix = change(plain, ["hear.tag.stem=mix"])
-    assert [(n.stage, n.stem) for n in hear.hearings(on_mix)].count(("tag", "mix")) == 1
+    assert [(n.stage, n.stem) for n in inference.hearings(on_mix)].count(("tag", "mix")) == 1
 
 
 def test_rows_of_a_real_build(built) -> None:

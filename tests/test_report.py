@@ -14,8 +14,9 @@ from compose import composed
 from conftest import paqa
 from report import made, small
 
-from paqa import hear, rationale, scenes, shard
+from paqa import rationale, shard
 from paqa.errors import PaqaError
+from paqa.perception import inference, scenes
 from paqa.report import cite
 from paqa.report.collect import opened
 from paqa.report.overview import histogram
@@ -233,7 +234,7 @@ def test_no_stem_is_decoded_for_levels_that_the_store_has(base, written, tmp_pat
     def decoded(*_):
         raise AssertionError("decoded a stem")
 
-    monkeypatch.setattr(hear, "stem", decoded)
+    monkeypatch.setattr(inference, "stem", decoded)
     done = write(base, tmp_path / "out")
     assert files(done.page.parent) == files(written.page.parent)
     monkeypatch.setattr(scenes, "SNR", -1)  # a version whose levels the store does not have
@@ -245,7 +246,7 @@ def test_a_lost_stem_is_counted(base, tmp_path):
     build = opened(base)
     clip = build.clips[next(iter(build.items))]
     shutil.copytree(build.store.url, tmp_path / "store")
-    lost = hear.heard_key(clip, build.separation, build.separation)
+    lost = inference.heard_key(clip, build.separation, build.separation)
     os.unlink(Store(tmp_path / "store")._path(lost, ".flac"))
     done = write(base, tmp_path / "out", store=str(tmp_path / "store"))
     assert done.stems == done.clips - 1
@@ -446,7 +447,7 @@ def test_stems_are_those_of_the_store(visit, base, written, items):
                 " return [all.length, Array.from(all.filter((_, i) => i % 31 === 0))]; }",
                 [index["clips"]["media"][n], name],
             )
-            expected = hear.stem(clip, name, build.separation, build.store).samples[0]
+            expected = inference.stem(clip, name, build.separation, build.store).samples[0]
             assert size == len(expected)
             # Chromium scales positive samples by 1/32767: one step of 16 bits
             assert np.max(np.abs(np.asarray(found) - expected[::31])) <= 1 / 32768

@@ -670,7 +670,7 @@ def test_a_store_with_a_password_is_refused_before_anything_keeps_it(tmp_path: P
 
 
 def test_what_an_engine_says_is_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from paqa.hear import Unit, _hear
+    from paqa.perception.inference import Unit, _hear
 
     def engine(batch: Any) -> Any:
         raise ValueError(f"403 for https://me:{SECRETS['MY_PASSWORD'][:7]}@host/x with {SECRETS['HF_TOKEN']}")

@@ -125,7 +125,7 @@ class Job:
         return self._scenes[item.clip_id]
 
     def _known(self, clip_id: str) -> Scene | None:
-        from paqa import scenes
+        from paqa.perception import scenes
 
         recipe, store, clips = self._opened
         clip = clips.get(clip_id)

@@ -14,10 +14,11 @@ from typing import TypeVar
 
 import msgspec
 
-from paqa import hear, scenes, shard, summary
+from paqa import shard, summary
 from paqa.audit import Report as Audit
 from paqa.config.recipe import Recipe
 from paqa.errors import MissingObject, PaqaError
+from paqa.perception import inference, scenes
 from paqa.shortcuts import Report as Shortcuts
 from paqa.storage import redact
 from paqa.storage.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
@@ -47,9 +48,9 @@ class Build:
         return self.recipe.name if self.recipe else self.folder.resolve().name
 
     @cached_property
-    def separation(self) -> hear.Hearing | None:
+    def separation(self) -> inference.Hearing | None:
         """How stems were made, where that is known."""
-        return hear.node(self.recipe, "separate") if self.recipe else None
+        return inference.node(self.recipe, "separate") if self.recipe else None
 
     def speech(self, clip_id: str) -> bytes | None:
         """The FLAC of a clip's speech stem; None where the store does not have it."""
@@ -57,7 +58,7 @@ class Build:
         if clip is None or self.store is None or self.separation is None:
             return None
         try:
-            return self.store.get(hear.heard_key(clip, self.separation, self.separation), ".flac")
+            return self.store.get(inference.heard_key(clip, self.separation, self.separation), ".flac")
         except MissingObject:
             return None
 
@@ -149,7 +150,7 @@ def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | 
         notes.append(f"The store of this build is not where it was: {alone}. Name it with --store.")
         return None
     try:
-        hear.heard_by(recipe)
+        inference.heard_by(recipe)
     except (PaqaError, ImportError) as error:
         notes.append(f"The engines of this build are not installed here ({error}), so the store has no names: {alone}.")
         return None

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from paqa import hear, labels, prosody
 from paqa.audio import read_flac, rms
 from paqa.config.recipe import Recipe
-from paqa.hear import Hearing, Perception
-from paqa.scene import compose as compose_scene
+from paqa.perception import inference, prosody, source_labels
+from paqa.perception.fusion import compose as compose_scene
+from paqa.perception.inference import Hearing, Perception
 from paqa.spans import Interval, interval, merge
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Scene, Word
@@ -22,10 +22,10 @@ SNR = 1  # raise when the same stems give another ratio
 def heard(clip: Clip, recipe: Recipe, store: Store) -> Scene:
     """What the engines heard in a clip, as one scene; MissingObject where something has not been heard."""
     words = _heard_words(clip, recipe, store)
-    voices, sounds = (_heard(clip, hear.node(recipe, stage), recipe, store) for stage in ("diarize", "tag"))
+    voices, sounds = (_heard(clip, inference.node(recipe, stage), recipe, store) for stage in ("diarize", "tag"))
     scene = _one_scene(clip, voices, sounds, words[0], words[1].words if len(words) > 1 else None)
-    separation = hear.node(recipe, "separate")
-    return replace(scene, snr_db=_snr(clip, scene, separation, store), heard_by=hear.heard_by(recipe))
+    separation = inference.node(recipe, "separate")
+    return replace(scene, snr_db=_snr(clip, scene, separation, store), heard_by=inference.heard_by(recipe))
 
 
 def misheard(clip: Clip, recipe: Recipe, store: Store) -> list[Scene]:
@@ -33,23 +33,25 @@ def misheard(clip: Clip, recipe: Recipe, store: Store) -> list[Scene]:
 
     [] where the recipe does not have the mix listened to (`questions.mishear`), or an engine failed on this one.
     """
-    separation = hear.node(recipe, "separate")
-    if not hear.mishears(recipe) or any(hear.missing([clip], n, separation, store) for n in hear.spare(recipe)):
+    separation = inference.node(recipe, "separate")
+    if not inference.mishears(recipe) or any(
+        inference.missing([clip], n, separation, store) for n in inference.spare(recipe)
+    ):
         return []
-    voices, sounds = (_heard(clip, hear.node(recipe, stage, "mix"), recipe, store) for stage in hear.MISHEARD)
+    voices, sounds = (_heard(clip, inference.node(recipe, stage, "mix"), recipe, store) for stage in inference.MISHEARD)
     texts = {tuple(w.text for w in p.words): p for p in reversed(_heard_words(clip, recipe, store))}
     return [_one_scene(clip, voices, sounds, words) for words in reversed(texts.values())]
 
 
 def _heard(clip: Clip, node: Hearing, recipe: Recipe, store: Store) -> Perception:
-    return hear.perception(clip, node, hear.node(recipe, "separate"), store)
+    return inference.perception(clip, node, inference.node(recipe, "separate"), store)
 
 
 def _heard_words(clip: Clip, recipe: Recipe, store: Store) -> list[Perception]:
     """The hearings of the words, the one that they are taken from first."""
     config = recipe.hearing("transcribe")
     stems = dict.fromkeys(on for on in (config.stem, config.align) if on)
-    return [_heard(clip, hear.node(recipe, "transcribe", on), recipe, store) for on in stems]
+    return [_heard(clip, inference.node(recipe, "transcribe", on), recipe, store) for on in stems]
 
 
 def _one_scene(
@@ -77,9 +79,9 @@ def _snr(clip: Clip, scene: Scene, separation: Hearing, store: Store) -> float |
     if not scene.turns or not scene.events:
         return None
     spoken = merge(interval(t) for t in scene.turns)
-    where = key("snr", SNR, clip.sha256, hear.heard_key(clip, separation, separation), spoken)
+    where = key("snr", SNR, clip.sha256, inference.heard_key(clip, separation, separation), spoken)
     if not store.has(where, ".json"):
-        whole, speech = (hear.stem(clip, name, separation, store) for name in ("mix", "speech"))
+        whole, speech = (inference.stem(clip, name, separation, store) for name in ("mix", "speech"))
         background = Audio(whole.samples - speech.samples, whole.rate)
         store.put_json(where, _level_difference(speech, background, spoken))
     found: float | None = store.get_json(where, float | None)
@@ -96,11 +98,11 @@ def _level_difference(speech: Audio, background: Audio, spoken: Sequence[Interva
 
 def measured(clip: Clip, scene: Scene, recipe: Recipe, store: Store, clean: str | None = None) -> Scene:
     """The scene with levels and pitches, measured on the speech stem or on other stored samples of the speech alone."""
-    separation = hear.node(recipe, "separate")
-    speech = clean or hear.heard_key(clip, separation, separation)
+    separation = inference.node(recipe, "separate")
+    speech = clean or inference.heard_key(clip, separation, separation)
 
     def stems() -> tuple[Audio, Audio]:
-        voices, whole = read_flac(store.get(speech, ".flac")), hear.stem(clip, "mix", separation, store)
+        voices, whole = read_flac(store.get(speech, ".flac")), inference.stem(clip, "mix", separation, store)
         return voices, Audio(whole.samples - voices.samples, whole.rate)
 
     return prosody.measured(scene, f"{clip.sha256}:{speech}", stems, store)
@@ -113,4 +115,4 @@ def asked(clip: Clip, heard: Scene, recipe: Recipe, store: Store) -> Scene:
     """
     if clip.answers == "truth" and clip.truth:
         return measured(clip, clip.truth, recipe, store, clip.reference_sha256)
-    return measured(clip, labels.carry(heard, clip.truth), recipe, store)
+    return measured(clip, source_labels.carry(heard, clip.truth), recipe, store)

@@ -21,7 +21,7 @@ from paqa.config.recipe import HearConfigs, Profile, QuestionsConfig, Recipe
 from paqa.engines import weights as weight_files
 from paqa.engines.base import Heard, computed_on, decisive, engine_class, weight_digests
 from paqa.errors import OutOfMemory, PaqaError, WorkerDied
-from paqa.failures import device_lost, short_of_memory
+from paqa.perception.engine_errors import device_lost, short_of_memory
 from paqa.storage.batching import batches
 from paqa.storage.redact import scrubbed
 from paqa.storage.store import Store, key
