@@ -8,10 +8,11 @@ from functools import lru_cache
 
 from paqa import invent
 from paqa.config.recipe import QuestionsConfig
-from paqa.questions import TEMPLATES, given, matching
+from paqa.questions import source_questions, text_matching
 from paqa.questions.context import Context, alike, same
-from paqa.questions.draft import ALONE, NONE, Draft, Elsewhere
-from paqa.questions.prose import NUMBERS, lower, normal, rng_for, tidy
+from paqa.questions.english import NUMBERS, lower, normal, rng_for, tidy
+from paqa.questions.generate import TEMPLATES
+from paqa.questions.template import ALONE, NONE, Draft, Elsewhere
 from paqa.types import Question, Scene
 
 
@@ -34,7 +35,7 @@ def believe(
     scene: Scene, question: Question, config: QuestionsConfig, seed: int, elsewhere: Elsewhere = ALONE
 ) -> Belief | None:
     """What a listener to whom the scene is like this makes of a question; None where none of the choices follows."""
-    if question.template == given.NAME:
+    if question.template == source_questions.NAME:
         return _given(scene, question, config, seed)
     if question.template == "absent_sound":
         return _absent(scene, question)
@@ -64,7 +65,7 @@ def nearest(choices: Sequence[str], answer: str) -> int | None:
 
 def amount(text: str) -> int | None:
     """The one number that a choice names, None where it names none."""
-    return matching.number_in(text, NUMBERS)
+    return text_matching.number_in(text, NUMBERS)
 
 
 def _asks(texts: Iterable[str], asked: str) -> bool:
@@ -91,7 +92,7 @@ def _given(scene: Scene, question: Question, config: QuestionsConfig, seed: int)
     ctx = Context(scene, config, rng_for(seed, scene.clip_id, question.id))
     for index, choice in enumerate(question.choices):
         wrong = [c for c in question.choices if c != choice]
-        if found := given.support(ctx, question.text, choice, wrong):
+        if found := source_questions.support(ctx, question.text, choice, wrong):
             return Belief(index, tidy(found.because))
     return None
 

@@ -23,8 +23,9 @@ from paqa.config.schema import problems
 from paqa.errors import MissingObject, Rejected
 from paqa.perception import inference, scenes
 from paqa.perception.inference import Spent
-from paqa.questions import ALONE, TEMPLATES, Elsewhere, generate, given, level, question_id
+from paqa.questions import source_questions
 from paqa.questions.difficulty import difficulty, subsets
+from paqa.questions.generate import ALONE, TEMPLATES, Elsewhere, generate, level, question_id
 from paqa.storage.store import Store, key
 from paqa.types import Clip, HeardBy, Item, Origin, Quarantined, Question, Scene
 
@@ -139,8 +140,8 @@ def compose_clip(
         return [], [Quarantined(clip.id, "questions", "nothing_to_ask", detail, clip.sha256)]
     items, lost = [], []
     for n, brought in enumerate(clip.questions):
-        name = question_id(clip.id, given.NAME, n)
-        question = given.ask(scene, brought, name, recipe.questions, recipe.seed)
+        name = question_id(clip.id, source_questions.NAME, n)
+        question = source_questions.ask(scene, brought, name, recipe.questions, recipe.seed)
         if isinstance(question, Rejected):
             lost.append(Quarantined(name, "questions", question.reason, question.detail, clip.sha256))
         else:
@@ -174,7 +175,9 @@ def _row(
     snippets = [t.text for t in heard.turns if t.text]
     if rejected := gates.judge(question, text, scene, snippets, recipe.gates, earlier):
         return Quarantined(question.id, "gates", rejected.reason, rejected.detail, clip.sha256)
-    told = question.template == given.NAME or TEMPLATES[question.template].labelled  # by the source, not by engines
+    told = (
+        question.template == source_questions.NAME or TEMPLATES[question.template].labelled
+    )  # by the source, not by engines
     row = Item(
         id=question.id,
         clip_id=clip.id,

@@ -10,11 +10,11 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from paqa import questions
 from paqa.config.recipe import QuestionsConfig, Recipe
 from paqa.perception import scenes, source_labels
-from paqa.questions import Elsewhere
-from paqa.questions.names import UNASKED
+from paqa.questions import generate
+from paqa.questions.generate import Elsewhere
+from paqa.questions.sound_names import UNASKED
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Scene
 
@@ -43,7 +43,7 @@ def survey(clips: Iterable[Clip], recipe: Recipe, store: Store) -> Survey:
 def count(scene: Scene, config: QuestionsConfig, seed: int) -> Survey:
     """Count one scene."""
     sounds = Counter({(e.mid, e.label) for e in scene.events if e.label not in UNASKED})
-    return Survey(sounds, Counter(questions.answers(scene, config, seed)))
+    return Survey(sounds, Counter(generate.answers(scene, config, seed)))
 
 
 def told(known: Survey, foreign: Sequence[str] = ()) -> Elsewhere:

@@ -12,10 +12,10 @@ from itertools import combinations
 from paqa import audioset, content, rationale, reflect
 from paqa.config.recipe import GatesConfig
 from paqa.errors import Rejected
-from paqa.questions import matching
+from paqa.questions import text_matching
 from paqa.questions.context import alike
-from paqa.questions.names import UNASKED
-from paqa.questions.prose import normal, spoken, upper
+from paqa.questions.english import normal, spoken, upper
+from paqa.questions.sound_names import UNASKED
 from paqa.types import Event, Question, Response, Scene, Trace, Turn
 
 CANDIDATES = 3  # snippets compared in full, after a pre-selection by shared words
@@ -191,7 +191,7 @@ def _duplicate(question: Question, earlier: Sequence[Question], config: GatesCon
 @lru_cache(maxsize=4096)
 def _asked_words(text: str) -> frozenset[str]:
     """The stems of a question's words that carry meaning; how speakers are numbered is left out."""
-    return matching.words(re.sub(r"\([^)]*\)", "", text))
+    return text_matching.words(re.sub(r"\([^)]*\)", "", text))
 
 
 def _profane(question: Question, scene: Scene) -> str | None:

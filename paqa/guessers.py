@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from paqa.questions.prose import NUMBERS, normal
+from paqa.questions.english import NUMBERS, normal
 from paqa.union_find import connected
 
 if TYPE_CHECKING:

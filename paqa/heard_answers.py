@@ -22,9 +22,9 @@ from paqa import audioset, shard
 from paqa.believe import Careless, nearest
 from paqa.config.recipe import Recipe
 from paqa.intervals import of_ratio
-from paqa.questions import TEMPLATES, Draft, Template
-from paqa.questions.draft import NONE
-from paqa.questions.prose import normal, rng_for, spoken, tidy, upper
+from paqa.questions.english import normal, rng_for, spoken, tidy, upper
+from paqa.questions.generate import TEMPLATES, Draft, Template
+from paqa.questions.template import NONE
 from paqa.types import Scene
 
 LIKE = 60.0  # rapidfuzz ratio of two quotations, in percent, from which one may be the other misheard

@@ -14,8 +14,8 @@ from itertools import zip_longest
 from paqa import audioset, mishear
 from paqa.mishear import Mishearing
 from paqa.questions.emotion import SOUNDS
-from paqa.questions.names import UNASKED
-from paqa.questions.prose import clean, excerpt, lower, normal, spoken, upper
+from paqa.questions.english import clean, excerpt, lower, normal, spoken, upper
+from paqa.questions.sound_names import UNASKED
 from paqa.spans import Interval, interval, merge
 from paqa.types import Event, Question, Scene, Turn
 

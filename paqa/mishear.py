@@ -13,8 +13,8 @@ from itertools import pairwise
 
 from paqa.perception.fusion import number
 from paqa.questions.context import alike
-from paqa.questions.names import UNASKED
-from paqa.questions.prose import excerpt, normal, span, spans, speakers, spoken
+from paqa.questions.english import excerpt, normal, span, spans, speakers, spoken
+from paqa.questions.sound_names import UNASKED
 from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
 from paqa.types import Event, Scene, Turn, Word
 

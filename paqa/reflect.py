@@ -22,8 +22,8 @@ from paqa.config.recipe import QuestionsConfig
 from paqa.mishear import Mishearing
 from paqa.questions import narrate
 from paqa.questions.context import same
-from paqa.questions.draft import ALONE, NONE, Elsewhere
-from paqa.questions.prose import excerpt, lower, normal, quoted, rng_for, span, spans, tidy, upper
+from paqa.questions.english import excerpt, lower, normal, quoted, rng_for, span, spans, tidy, upper
+from paqa.questions.template import ALONE, NONE, Elsewhere
 from paqa.rationale import Reflection, letter
 from paqa.spans import interval
 from paqa.types import Event, Question, Scene, Spanned, Turn

@@ -20,7 +20,7 @@ from paqa.config.recipe import GatesConfig
 from paqa.errors import PaqaError
 from paqa.guessers import Features, Text, guess, related
 from paqa.listener import listen
-from paqa.questions.prose import rng_for
+from paqa.questions.english import rng_for
 from paqa.storage import build_folder
 from paqa.storage.build_folder import SHORTCUTS
 from paqa.storage.store import key, write_atomically

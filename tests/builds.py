@@ -10,7 +10,7 @@ from paqa import __version__, audioset, rationale, shard, summary
 from paqa.audio import digest, flac, quantize
 from paqa.compose import item_key
 from paqa.config.recipe import QuestionsConfig, Recipe, ShardConfig, SourceConfig
-from paqa.questions import generate
+from paqa.questions.generate import generate
 from paqa.reflect import compare, reflect
 from paqa.storage import build_folder
 from paqa.types import Audio, Clip, Event, HeardBy, Item, Origin, Scene, Turn, Word

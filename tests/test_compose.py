@@ -15,7 +15,7 @@ from paqa.compose import compose, compose_clip, sketch, whole
 from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, for_folder
 from paqa.perception import inference
 from paqa.perception.inference import Perception
-from paqa.questions import TEMPLATES, Elsewhere
+from paqa.questions.generate import TEMPLATES, Elsewhere
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Event, GivenQuestion, Origin, Scene, Turn, Word
 

@@ -19,7 +19,7 @@ from paqa import contamination, shard
 from paqa.audio.fingerprint import Match
 from paqa.config.recipe import AudioConfig, BenchmarkConfig
 from paqa.errors import PaqaError
-from paqa.questions.prose import normal
+from paqa.questions.english import normal
 from paqa.storage.store import Store
 
 MMAU = [

@@ -15,8 +15,8 @@ from test_questions import DIALOGUE, PLAIN, event
 from paqa import audioset
 from paqa.config.recipe import QuestionsConfig
 from paqa.elsewhere import Survey, count, told
-from paqa.questions import ALONE, TEMPLATES, Elsewhere, generate
-from paqa.questions.prose import number, spoken, upper
+from paqa.questions.english import number, spoken, upper
+from paqa.questions.generate import ALONE, TEMPLATES, Elsewhere, generate
 from paqa.types import Question, Scene, Turn
 
 RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

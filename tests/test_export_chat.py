@@ -11,8 +11,8 @@ from paqa import rationale, shard
 from paqa.export import export
 from paqa.export.trl import reward
 from paqa.prompt import answer, literal, prompt
-from paqa.questions.names import UNASKED
-from paqa.questions.prose import spoken
+from paqa.questions.english import spoken
+from paqa.questions.sound_names import UNASKED
 
 MESSAGE = {
     "type": "object",

@@ -13,8 +13,8 @@ from test_questions import DIALOGUE, PLAIN, asked_turn, event
 from paqa.config.recipe import GatesConfig, QuestionsConfig
 from paqa.content import personal_data, profanity
 from paqa.gates import judge, quote_presence
-from paqa.questions import generate
-from paqa.questions.prose import spoken
+from paqa.questions.english import spoken
+from paqa.questions.generate import generate
 from paqa.rationale import render
 from paqa.types import Question, Scene, Turn
 

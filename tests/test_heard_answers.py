@@ -10,7 +10,7 @@ import pytest
 from paqa import audioset, heard_answers
 from paqa.config.recipe import QuestionsConfig, for_folder
 from paqa.heard_answers import Row
-from paqa.questions import TEMPLATES, generate
+from paqa.questions.generate import TEMPLATES, generate
 from paqa.types import Event, Question, Scene, Turn
 
 RECIPE = replace(for_folder(Path(".")), questions=QuestionsConfig(per_clip=60))

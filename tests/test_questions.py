@@ -13,11 +13,11 @@ from strategies import LABELS, scenes
 
 from paqa import audioset, shard
 from paqa.config.recipe import QuestionsConfig
-from paqa.questions import TEMPLATES, generate, position, question_id
 from paqa.questions.context import alike, context
-from paqa.questions.draft import NONE
-from paqa.questions.names import EVERYDAY, SPOKEN, UNASKED
-from paqa.questions.prose import NUMBERS, normal, opening, spoken, tidy, times, upper
+from paqa.questions.english import NUMBERS, normal, opening, spoken, tidy, times, upper
+from paqa.questions.generate import TEMPLATES, generate, position, question_id
+from paqa.questions.sound_names import EVERYDAY, SPOKEN, UNASKED
+from paqa.questions.template import NONE
 from paqa.types import Event, Item, Question, Scene, Turn
 
 ALL = QuestionsConfig(per_clip=200)

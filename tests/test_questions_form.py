@@ -14,9 +14,9 @@ from test_questions import ALL, DIALOGUE, PLAIN, build, right
 
 from paqa.config.recipe import QuestionsConfig
 from paqa.errors import PaqaError
-from paqa.questions import TEMPLATES, generate, level
 from paqa.questions.difficulty import ENVQA_HARD, MSQA_HARD, difficulty, overlap_share, subsets
-from paqa.questions.draft import NONE
+from paqa.questions.generate import TEMPLATES, generate, level
+from paqa.questions.template import NONE
 from paqa.rationale import parse, render
 from paqa.train.rewards import accuracy
 from paqa.types import HeardBy, Question, Scene, Turn

@@ -14,10 +14,10 @@ from test_questions import DIALOGUE, event
 from paqa.config.recipe import GatesConfig, QuestionsConfig
 from paqa.errors import Rejected
 from paqa.gates import judge
-from paqa.questions import generate, question_id
-from paqa.questions.given import ask
-from paqa.questions.matching import EXACT, NAMED, names, said_in, stem, strength, words
-from paqa.questions.prose import spoken
+from paqa.questions.english import spoken
+from paqa.questions.generate import generate, question_id
+from paqa.questions.source_questions import ask
+from paqa.questions.text_matching import EXACT, NAMED, names, said_in, stem, strength, words
 from paqa.rationale import parse, render
 from paqa.types import GivenQuestion, Question, Scene, Turn
 

@@ -12,9 +12,10 @@ from test_questions import ALL, DIALOGUE, PLAIN, asked_speaker, asked_turn
 
 from paqa.config.recipe import GatesConfig, QuestionsConfig
 from paqa.gates import judge
-from paqa.questions import TEMPLATES, emotion, generate, translation
-from paqa.questions.draft import NONE, Elsewhere
-from paqa.questions.prose import normal
+from paqa.questions import emotion, translation
+from paqa.questions.english import normal
+from paqa.questions.generate import TEMPLATES, generate
+from paqa.questions.template import NONE, Elsewhere
 from paqa.rationale import render
 from paqa.types import Question, Scene, Turn
 

@@ -11,7 +11,8 @@ from strategies import NASTY, nasty_scenes, scenes
 from test_questions import DIALOGUE
 
 from paqa.config.recipe import QuestionsConfig
-from paqa.questions import generate, narrate
+from paqa.questions import narrate
+from paqa.questions.generate import generate
 from paqa.rationale import NO_WORDS, GrammarError, escape, parse, perceive, render, unescape
 from paqa.types import Evidence, Question, Response, Scene, Sound, Turn
 

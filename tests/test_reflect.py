@@ -21,8 +21,8 @@ from paqa.config.schema import problems
 from paqa.gates import judge
 from paqa.invent import mistakes
 from paqa.perception import inference
-from paqa.questions import generate
-from paqa.questions.prose import rng_for, span
+from paqa.questions.english import rng_for, span
+from paqa.questions.generate import generate
 from paqa.rationale import Reflection, parse, render
 from paqa.reflect import cites, compare, reflect, wanted
 from paqa.spans import interval

@@ -12,8 +12,8 @@ from strategies import nasty_scenes, scenes
 from test_questions import DIALOGUE
 
 from paqa.config.recipe import QuestionsConfig
-from paqa.questions import generate
-from paqa.questions.prose import normal, spoken
+from paqa.questions.english import normal, spoken
+from paqa.questions.generate import generate
 from paqa.rationale import SKELETON, letter, parse, render
 from paqa.train.rewards import (
     WEIGHTS,

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from paqa.config.recipe import QuestionsConfig
 from paqa.perception.fusion import GRID_MS, align, attribute, by_turn, compose, lines, number, snap, together
-from paqa.questions import generate
+from paqa.questions.generate import generate
 from paqa.types import Disagreement, Event, Turn, Word
 
 

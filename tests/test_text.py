@@ -10,10 +10,10 @@ import pytest
 from paqa import metrics
 from paqa.config.recipe import QuestionsConfig
 from paqa.perception.fusion import lines
-from paqa.questions import generate
 from paqa.questions.context import context
-from paqa.questions.prose import excerpt, normal, opening
-from paqa.questions.talk import who_mentions
+from paqa.questions.dialogue_flow import who_mentions
+from paqa.questions.english import excerpt, normal, opening
+from paqa.questions.generate import generate
 from paqa.text import beginning, length, sentence_ends, without_gaps
 from paqa.types import Scene, Turn, Word
 

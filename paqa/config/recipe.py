@@ -233,7 +233,7 @@ class Recipe:
 
     def asking(self, corpus: str) -> QuestionsConfig:
         """What is asked about the clips of a source or mix: templates of other tasks than its own are skipped."""
-        from paqa.questions import TEMPLATES
+        from paqa.questions.generate import TEMPLATES
 
         named: list[SourceConfig | MixConfig] = [*self.sources, *self.mix]
         tasks = next((config.tasks for config in named if config.name == corpus), ())
@@ -386,7 +386,7 @@ def _toml_value(text: str) -> Any:
 def check(recipe: Recipe) -> None:
     """What a schema cannot say: names that refer to each other, engines that exist and know their parameters."""
     from paqa.licensing import compatibility
-    from paqa.questions import TEMPLATES
+    from paqa.questions.generate import TEMPLATES
     from paqa.sources.registry import check as check_source
 
     if secret := redact.secret_in(msgspec.to_builtins(recipe, str_keys=True)):

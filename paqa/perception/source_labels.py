@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from paqa.questions.prose import normal
+from paqa.questions.english import normal
 from paqa.spans import intersect, interval, overlap, total
 from paqa.storage.store import key
 from paqa.types import Clip, Scene, Turn

@@ -13,9 +13,7 @@ from typing import TypeVar
 from paqa import audioset
 from paqa.config.recipe import QuestionsConfig
 from paqa.errors import PaqaError
-from paqa.questions.draft import ALONE, Background, Elsewhere, Line
-from paqa.questions.names import CONFUSABLE, EVERYDAY, UNASKED
-from paqa.questions.prose import (
+from paqa.questions.english import (
     clauses,
     excerpt,
     listing,
@@ -28,6 +26,8 @@ from paqa.questions.prose import (
     spoken,
     upper,
 )
+from paqa.questions.sound_names import CONFUSABLE, EVERYDAY, UNASKED
+from paqa.questions.template import ALONE, Background, Elsewhere, Line
 from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
 from paqa.types import Evidence, Scene, Turn
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from paqa.questions import prose
-from paqa.questions.draft import NONE
-from paqa.questions.prose import excerpt, listing, lower, number, rng_for, seconds, span, spans, spoken, tidy, upper
+from paqa.questions import english
+from paqa.questions.english import excerpt, listing, lower, number, rng_for, seconds, span, spans, spoken, tidy, upper
+from paqa.questions.template import NONE
 from paqa.spans import Interval, intersect, interval, merge, total
 from paqa.types import Question, Scene, Spanned
 
@@ -288,7 +288,7 @@ def _together(scene: Scene, rng: random.Random) -> str:
         for b in sorted({t.speaker for t in scene.turns if t.speaker > a}):
             shared = intersect(*([interval(t) for t in scene.turns if t.speaker == s] for s in (a, b)))
             if total(shared) >= 300:
-                options.append(f"{upper(prose.speakers([a, b]))} overlap at {spans(shared, most=2)}.")
+                options.append(f"{upper(english.speakers([a, b]))} overlap at {spans(shared, most=2)}.")
     if scene.snr_db is not None and scene.events and scene.turns:
         options.append(_loudness(scene.snr_db, rng))
     return rng.choice(options) if options else ""

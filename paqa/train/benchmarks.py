@@ -19,7 +19,7 @@ from paqa import audio
 from paqa.config.recipe import AudioConfig
 from paqa.errors import Rejected
 from paqa.prompt import Asked
-from paqa.questions.prose import normal
+from paqa.questions.english import normal
 from paqa.sources import json_lines
 from paqa.storage.store import write_atomically
 from paqa.train import rewards

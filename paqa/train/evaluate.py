@@ -24,7 +24,7 @@ from torch import Tensor
 from paqa import metrics, rationale
 from paqa.errors import PaqaError
 from paqa.prompt import Asked
-from paqa.questions.prose import normal
+from paqa.questions.english import normal
 from paqa.storage.store import write_atomically
 from paqa.train import benchmarks, model, rewards
 from paqa.train.benchmarks import Asking, Unasked

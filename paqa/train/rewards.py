@@ -15,8 +15,8 @@ from typing import Annotated
 from rapidfuzz.distance import Levenshtein
 
 from paqa import rationale
-from paqa.questions.names import UNASKED
-from paqa.questions.prose import normal, spoken
+from paqa.questions.english import normal, spoken
+from paqa.questions.sound_names import UNASKED
 from paqa.types import Evidence, Quote, Response, Scene, Trace, Turn
 
 _BLOCK = re.compile(r"<(RESPONSE|FINAL_ANSWER)>(.*?)</\1>", re.DOTALL)

@@ -8,7 +8,7 @@ from functools import cache
 
 from paqa import audioset
 from paqa.errors import PaqaError
-from paqa.questions.prose import normal, spoken
+from paqa.questions.english import normal, spoken
 from paqa.types import Turn
 
 Words = frozenset[str]

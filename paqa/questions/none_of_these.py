@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from paqa.questions.context import Context
-from paqa.questions.draft import NONE, Draft
-from paqa.questions.prose import tidy
+from paqa.questions.english import tidy
+from paqa.questions.template import NONE, Draft
 from paqa.types import Question
 
 FEWEST = 3  # choices; with fewer there would be one real choice left beside the phrase

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
-from paqa.questions.draft import A_SPEAKER, Background, Draft, Line, Template
-from paqa.questions.prose import clauses, excerpt, ordinal, quoted, span, spans, speakers, the_sound, upper
+from paqa.questions.english import clauses, excerpt, ordinal, quoted, span, spans, speakers, the_sound, upper
 from paqa.questions.speakers import NUMBERING
+from paqa.questions.template import A_SPEAKER, Background, Draft, Line, Template
 from paqa.spans import Interval, intersect, interval, overlap, total
 from paqa.types import Evidence
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from paqa.questions.prose import spoken, upper
+from paqa.questions.english import spoken, upper
 from paqa.spans import Interval
 from paqa.types import Evidence
 

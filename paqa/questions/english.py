@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 
-from paqa.questions.names import BARE, SPOKEN
+from paqa.questions.sound_names import BARE, SPOKEN
 from paqa.spans import Interval
 from paqa.text import apart, beginning, length, sentence_ends
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from paqa.config.recipe import QuestionsConfig
 from paqa.errors import Rejected
-from paqa.questions import matching, position
+from paqa.questions import text_matching
 from paqa.questions.context import Context, alike, context
 from paqa.questions.counting import voices_told
-from paqa.questions.prose import (
+from paqa.questions.english import (
     NUMBERS,
     excerpt,
     listing,
@@ -26,19 +26,20 @@ from paqa.questions.prose import (
     times,
     upper,
 )
+from paqa.questions.generate import position
 from paqa.spans import interval, merge
 from paqa.types import Evidence, GivenQuestion, Question, Scene
 
 NAME = "given"  # its template
-SURE = {matching.EXACT: 1.0, matching.NAMED: 0.9, matching.KIND: 0.6}  # how much a match is worth
+SURE = {text_matching.EXACT: 1.0, text_matching.NAMED: 0.9, text_matching.KIND: 0.6}  # how much a match is worth
 ABSENT = 0.8  # that something is not heard is never quite certain
 ASIDE = frozenset(  # what questions about the number of people say besides
-    matching.stem(word)
+    text_matching.stem(word)
     for word in """many number total different distinct unique various separate conversation dialogue dialog discussion
     involved participate participating take part taking engaged engage group exchange identify identified distinguish
     told tell apart count included include scene all only""".split()  # noqa: SIM905
 )
-REPEATS = frozenset(matching.stem(w) for w in "many times time often number total".split())  # noqa: SIM905
+REPEATS = frozenset(text_matching.stem(w) for w in "many times time often number total".split())  # noqa: SIM905
 ABOUT_SOUND = re.compile(r"\b(sounds?|noises?|hear|heard|audible|instruments?|music)\b", re.IGNORECASE)
 IN_ORDER = re.compile(
     r"\b(above|below|former|latter|both|neither|all of|none of|options?|choices?)\b|^\W?[a-h][).:]", re.IGNORECASE
@@ -97,11 +98,11 @@ def support(ctx: Context, text: str, answer: str, wrong: Sequence[str]) -> Suppo
     """What of the scene supports an answer, and no other choice as well; None where nothing does."""
     said = normal(answer).split()
     if said and said[0] in ("yes", "no", "true", "false"):
-        subject = matching.words(f"{text} {' '.join(said[1:])}")
+        subject = text_matching.words(f"{text} {' '.join(said[1:])}")
         return _present(ctx, subject) if said[0] in ("yes", "true") else _absent(ctx, subject)
     asked = normal(text)
     if re.search(r"\b(how many|how often|number of)\b", asked):
-        return _counted(ctx, asked, matching.number_in(answer, NUMBERS))
+        return _counted(ctx, asked, text_matching.number_in(answer, NUMBERS))
     if "not" in said or "none" in said:
         return None
     by_sound = _sounding(ctx, answer, wrong)
@@ -124,18 +125,18 @@ def _at(ctx: Context, indices: Sequence[int]) -> str:
     return spans(merge(interval(ctx.scene.events[i]) for i in indices))
 
 
-def _present(ctx: Context, subject: matching.Words) -> Support | None:
+def _present(ctx: Context, subject: text_matching.Words) -> Support | None:
     """That what a question asks about is there: a sound of which all its words may be said, or somebody speaking."""
     plan = ctx.pick("find out whether what is asked about can be heard", "listen for what the question asks about")
     others = ctx.pick("So it is there.", "That settles it.")
     if not subject:
         return None
-    if subject <= matching.SPEECH_WORDS:
+    if subject <= text_matching.SPEECH_WORDS:
         return _somebody(ctx, plan, others)
     for label, events in _kinds(ctx).items():
-        if subject <= matching.described(ctx.scene.events[events[0]].mid, label):
+        if subject <= text_matching.described(ctx.scene.events[events[0]].mid, label):
             because = f"{upper(the_sound(label))} can be heard at {_at(ctx, events)}."
-            return Support(_events(events), plan, because, others, SURE[matching.NAMED])
+            return Support(_events(events), plan, because, others, SURE[text_matching.NAMED])
     return None
 
 
@@ -145,11 +146,11 @@ def _somebody(ctx: Context, plan: str, others: str) -> Support | None:
     return Support(turns, plan, because, others) if turns else None
 
 
-def _absent(ctx: Context, subject: matching.Words) -> Support | None:
+def _absent(ctx: Context, subject: text_matching.Words) -> Support | None:
     """That a sound is not there: one that has a name, where others are heard that nobody would take for it."""
     heard = [(e.mid, e.label) for e in ctx.scene.events]
-    meant = matching.meant(subject)
-    silent = subject and subject <= matching.SPEECH_WORDS and not ctx.scene.turns
+    meant = text_matching.meant(subject)
+    silent = subject and subject <= text_matching.SPEECH_WORDS and not ctx.scene.turns
     if not heard or not (silent or meant) or any(alike(*a, *b) for a in meant for b in heard):
         return None
     told = listing([f"{spoken(label)} ({_at(ctx, events)})" for label, events in _kinds(ctx).items()][:4])
@@ -164,11 +165,11 @@ def _absent(ctx: Context, subject: matching.Words) -> Support | None:
 
 def _counted(ctx: Context, asked: str, count: int | None) -> Support | None:
     """A number of voices, or of the times that a sound comes, that is the number heard."""
-    subject = matching.words(asked)
+    subject = text_matching.words(asked)
     if count is None:
         return None
     others = ctx.pick("No other number fits.", "Any other number would be wrong.")
-    if subject <= matching.SPEECH_WORDS | ASIDE and subject & matching.SPEECH_WORDS:
+    if subject <= text_matching.SPEECH_WORDS | ASIDE and subject & text_matching.SPEECH_WORDS:
         if count != len(ctx.speakers) or not count:
             return None
         evidence = ctx.turn_evidence(min(ctx.turns_of(s)) for s in ctx.speakers)
@@ -178,7 +179,7 @@ def _counted(ctx: Context, asked: str, count: int | None) -> Support | None:
         return None
     for sound in ctx.safe_backgrounds:
         named = subject - REPEATS
-        if named and named <= matching.described(sound.mid, sound.label) and len(sound.occasions) == count:
+        if named and named <= text_matching.described(sound.mid, sound.label) and len(sound.occasions) == count:
             because = f"{upper(the_sound(sound.label))} is heard {times(count)}, at {spans(sound.occasions, most=8)}."
             return Support(ctx.sound_evidence(sound), "count how often the sound comes", because, others)
     return None
@@ -186,8 +187,8 @@ def _counted(ctx: Context, asked: str, count: int | None) -> Support | None:
 
 def _sounding(ctx: Context, answer: str, wrong: Sequence[str]) -> Support | None:
     """Sounds that an answer names, all that it lists, and better than any wrong choice is named by one."""
-    if (wanted := matching.words(answer)) and wanted <= matching.SPEECH_WORDS and ctx.scene.turns:
-        clear = not any(_best(ctx, w)[0] or (matching.words(w) & matching.SPEECH_WORDS) for w in wrong)
+    if (wanted := text_matching.words(answer)) and wanted <= text_matching.SPEECH_WORDS and ctx.scene.turns:
+        clear = not any(_best(ctx, w)[0] or (text_matching.words(w) & text_matching.SPEECH_WORDS) for w in wrong)
         plan, others = "recognise what there is to hear", "Nothing heard fits another choice."
         return _somebody(ctx, plan, others) if clear else None
     level, labels = _best(ctx, answer)
@@ -209,15 +210,17 @@ def _sounding(ctx: Context, answer: str, wrong: Sequence[str]) -> Support | None
 
 def _best(ctx: Context, text: str) -> tuple[int, list[str]]:
     """How well the sounds of the scene match a text, and which do: each thing that it lists, or a name that lists."""
-    whole = _match(ctx, [matching.words(text)])
-    return whole if whole[0] == matching.EXACT else _match(ctx, matching.parts(text))
+    whole = _match(ctx, [text_matching.words(text)])
+    return whole if whole[0] == text_matching.EXACT else _match(ctx, text_matching.parts(text))
 
 
-def _match(ctx: Context, wanted: Sequence[matching.Words]) -> tuple[int, list[str]]:
+def _match(ctx: Context, wanted: Sequence[text_matching.Words]) -> tuple[int, list[str]]:
     levels: list[int] = []
     labels: list[str] = []
     for part in wanted:
-        known = {label: matching.strength(part, ctx.scene.events[e[0]].mid, label) for label, e in _kinds(ctx).items()}
+        known = {
+            label: text_matching.strength(part, ctx.scene.events[e[0]].mid, label) for label, e in _kinds(ctx).items()
+        }
         levels.append(max(known.values(), default=0))
         labels += [label for label, level in known.items() if level == levels[-1]][:1]
     least = min(levels, default=0)
@@ -227,15 +230,15 @@ def _match(ctx: Context, wanted: Sequence[matching.Words]) -> tuple[int, list[st
 def _saying(ctx: Context, answer: str, wrong: Sequence[str]) -> Support | None:
     """A turn that says the answer, better than any turn says a wrong choice."""
     turns = ctx.scene.turns
-    level = max((matching.said_in(answer, t) for t in turns), default=0)
-    if not level or any(matching.said_in(w, t) >= level for w in wrong for t in turns):
+    level = max((text_matching.said_in(answer, t) for t in turns), default=0)
+    if not level or any(text_matching.said_in(w, t) >= level for w in wrong for t in turns):
         return None
-    found = [i for i, t in enumerate(turns) if matching.said_in(answer, t) == level]
+    found = [i for i, t in enumerate(turns) if text_matching.said_in(answer, t) == level]
     turn = turns[found[0]]
     return Support(
         ctx.turn_evidence(found),
         ctx.pick("follow the words and find the place that settles the question", "catch the words that decide it"),
-        f"At {span(interval(turn))} speaker {turn.speaker} says {quoted(matching.place(answer, turn))}.",
+        f"At {span(interval(turn))} speaker {turn.speaker} says {quoted(text_matching.place(answer, turn))}.",
         _rest(ctx, wrong, "Nothing that is said fits {} as well.", "For {} there are no such words."),
         SURE[level],
         words=True,

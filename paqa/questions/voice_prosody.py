@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from paqa.questions.context import Context
-from paqa.questions.draft import A_SPEAKER, Draft, Template
-from paqa.questions.prose import clauses
+from paqa.questions.english import clauses
 from paqa.questions.speakers import NUMBERING
+from paqa.questions.template import A_SPEAKER, Draft, Template
 from paqa.text import length
 
 SAFE_DB = 3.0  # a difference in level from which it is certain who is louder

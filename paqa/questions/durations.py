@@ -7,8 +7,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from paqa.questions.context import APART_MS, CLEAR_MS, SAFE_MS, Context
-from paqa.questions.draft import Background, Draft, Line, Template
-from paqa.questions.prose import excerpt, listing, ordinal, seconds, span, spans, the_sound, upper
+from paqa.questions.english import excerpt, listing, ordinal, seconds, span, spans, the_sound, upper
+from paqa.questions.template import Background, Draft, Line, Template
 from paqa.questions.timing import about
 from paqa.spans import Interval, interval, merge, total
 
