@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from paqa.prompt import Asked
+from paqa.rationale.prompt import Asked
 from paqa.train import model
 from paqa.train.config import OFF, GrpoConfig, PauseConfig
 from paqa.train.grpo import Part, objective, part

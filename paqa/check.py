@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from paqa import __version__, compose, rationale, shard, shortcuts, summary
+from paqa import __version__, compose, shard, shortcuts, summary
 from paqa.audio import digest as sample_digest
 from paqa.audio import read_flac
 from paqa.config.recipe import Recipe
 from paqa.config.schema import problems
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
+from paqa.rationale import grammar
+from paqa.rationale.rewards import perception
 from paqa.splits.assign import PROTECTED
 from paqa.storage.build_folder import RECIPE, SHARD_NAME, settle
 from paqa.storage.store import Store
-from paqa.train.rewards import perception
 from paqa.types import Item, Spanned, Split
 
 if TYPE_CHECKING:
@@ -222,11 +223,11 @@ def _answer(item: Item) -> Iterator[str]:
     if len(set(item.choices)) != len(item.choices):
         yield "two choices are equal"
     try:
-        trace = rationale.parse(item.rationale, open_ended=item.answer_index is None)
+        trace = grammar.parse(item.rationale, open_ended=item.answer_index is None)
     except PaqaError as error:
         yield f"rationale: {error}"
         return
-    if (trace.env, trace.speakers, trace.asr) != rationale.perceive(item.scene):
+    if (trace.env, trace.speakers, trace.asr) != grammar.perceive(item.scene):
         yield "rationale: ENV, SPEAKER or ASR differ from the scene"
     if (score := perception(item.rationale, item.scene, item.answer_index is None)) < 1.0:
         yield f"rationale: its perceptual consistency with the scene is {score:.3f}, expected 1"

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from paqa import __version__, gates, rationale, reflect
+from paqa import __version__, gates
 from paqa.config.recipe import Recipe
 from paqa.config.schema import problems
 from paqa.errors import MissingObject, Rejected
@@ -26,6 +26,8 @@ from paqa.perception.inference import Spent
 from paqa.questions import source_questions
 from paqa.questions.difficulty import difficulty, subsets
 from paqa.questions.generate import ALONE, TEMPLATES, Elsewhere, generate, level, question_id
+from paqa.rationale import grammar
+from paqa.rationale import reflection as reflections
 from paqa.storage.store import Store, key
 from paqa.types import Clip, HeardBy, Item, Origin, Quarantined, Question, Scene
 
@@ -147,10 +149,10 @@ def compose_clip(
         else:
             questions.append(question)
     known = [heard] if clip.answers == "truth" and clip.truth else []  # what was misheard even with decoupling
-    misheard = reflect.compare(scene, [*scenes.misheard(clip, recipe, store), *known])
+    misheard = reflections.compare(scene, [*scenes.misheard(clip, recipe, store), *known])
     kept: list[Question] = []
     for variant, question in enumerate(questions):
-        reflection = reflect.reflect(scene, question, misheard, recipe.questions, recipe.seed, elsewhere)
+        reflection = reflections.reflect(scene, question, misheard, recipe.questions, recipe.seed, elsewhere)
         row = _row(clip, scene, heard, question, variant, reflection, recipe, kept)
         if isinstance(row, Item):
             items.append(row)
@@ -166,12 +168,12 @@ def _row(
     heard: Scene,
     question: Question,
     variant: int,
-    reflection: rationale.Reflection | None,
+    reflection: grammar.Reflection | None,
     recipe: Recipe,
     earlier: Sequence[Question],
 ) -> Item | Quarantined:
     """A question with its rationale as a row, or why it cannot be one."""
-    text = rationale.render(scene, question, variant, reflection)
+    text = grammar.render(scene, question, variant, reflection)
     snippets = [t.text for t in heard.turns if t.text]
     if rejected := gates.judge(question, text, scene, snippets, recipe.gates, earlier):
         return Quarantined(question.id, "gates", rejected.reason, rejected.detail, clip.sha256)

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import combinations
 
-from paqa import audioset, content, rationale, reflect
+from paqa import audioset, content
 from paqa.config.recipe import GatesConfig
 from paqa.errors import Rejected
 from paqa.questions import text_matching
 from paqa.questions.context import alike
 from paqa.questions.english import normal, spoken, upper
 from paqa.questions.sound_names import UNASKED
+from paqa.rationale import grammar, reflection
 from paqa.types import Event, Question, Response, Scene, Trace, Turn
 
 CANDIDATES = 3  # snippets compared in full, after a pre-selection by shared words
@@ -97,7 +98,7 @@ def _nearest(quote: list[str], snippets: Sequence[list[str]]) -> list[list[str]]
 
 def _empty(question: Question, text: str) -> str | None:
     blank = [name for name, value in (("question", question.text), ("rationale", text)) if not value.strip()]
-    blank += [f"choice {rationale.letter(i)}" for i, c in enumerate(question.choices) if not normal(c)]
+    blank += [f"choice {grammar.letter(i)}" for i, c in enumerate(question.choices) if not normal(c)]
     if question.answer_index is None:
         blank += [] if normal(question.answer) else ["answer"]
         blank += ["set of choices without an answer_index"] if question.choices else []
@@ -228,17 +229,15 @@ def _classes() -> dict[str, tuple[str, str]]:
 def _parsed(text: str, open_ended: bool) -> Trace | str:
     """The trace, or what is wrong with it."""
     try:
-        return rationale.parse(text, open_ended)
-    except rationale.GrammarError as error:
+        return grammar.parse(text, open_ended)
+    except grammar.GrammarError as error:
         return str(error)
 
 
 def _round_trip(trace: Trace | str, scene: Scene) -> str | None:
     if isinstance(trace, str):
         return f"the rationale cannot be read: {trace}"
-    pairs = zip(
-        ("ENV", "SPEAKER", "ASR"), (trace.env, trace.speakers, trace.asr), rationale.perceive(scene), strict=True
-    )
+    pairs = zip(("ENV", "SPEAKER", "ASR"), (trace.env, trace.speakers, trace.asr), grammar.perceive(scene), strict=True)
     differing = [name for name, found, expected in pairs if found != expected]
     return f"the rationale does not say what the scene holds: {', '.join(differing)}" if differing else None
 
@@ -250,7 +249,7 @@ def _answer_mismatch(trace: Trace | str, question: Question) -> str | None:
     wanted = Response(question.answer_index, question.answer)
     if given == wanted:
         return None
-    found, expected = (rationale.response(x.index, x.text) for x in (given, wanted))
+    found, expected = (grammar.response(x.index, x.text) for x in (given, wanted))
     return f"the rationale answers {found!r}, expected {expected!r}"
 
 
@@ -259,12 +258,12 @@ def _reflection(trace: Trace | str, question: Question, scene: Scene) -> str | N
     if isinstance(trace, str) or trace.reflect is None:
         return None
     first = trace.response
-    told = rationale.response(first.index, first.text)
+    told = grammar.response(first.index, first.text)
     if first.index is None or question.choices[first.index : first.index + 1] != (first.text,):
         return f"the first response {told!r} is none of the choices"
     if first.index == question.answer_index:
         return f"the first response {told!r} is right already, expected a wrong one before REFLECT"
-    if not reflect.cites(trace.reflect, scene):
+    if not reflection.cites(trace.reflect, scene):
         return "REFLECT cites no span of a turn, word or sound of the scene"
     return None
 

@@ -19,12 +19,12 @@ from pathlib import Path
 import msgspec
 
 from paqa import audioset, shard
-from paqa.believe import Careless, nearest
 from paqa.config.recipe import Recipe
 from paqa.intervals import of_ratio
 from paqa.questions.english import normal, rng_for, spoken, tidy, upper
 from paqa.questions.generate import TEMPLATES, Draft, Template
 from paqa.questions.template import NONE
+from paqa.rationale.answerer import Careless, nearest
 from paqa.types import Scene
 
 LIKE = 60.0  # rapidfuzz ratio of two quotations, in percent, from which one may be the other misheard

@@ -25,9 +25,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from paqa import rationale, shard
+from paqa import shard
 from paqa.config.recipe import AudioConfig, ShardConfig
 from paqa.errors import PaqaError, Rejected
+from paqa.rationale import grammar
 from paqa.sources import json_lines, registry
 from paqa.sources.choices import PLACEHOLDER, answer_index, asked
 from paqa.sources.questions import ANSWER, AUDIO, CHOICES, TEXT, WRITTEN
@@ -334,10 +335,10 @@ def chosen(text: str, choices: Sequence[str]) -> int:
         raise Rejected("no_answer" if not named else "several_answers", f"found {text[-120:]!r}; expected one choice")
     index = named.pop()
     if index >= len(choices):
-        raise Rejected("no_answer", f"there is no choice {rationale.letter(index)} among {len(choices)}")
+        raise Rejected("no_answer", f"there is no choice {grammar.letter(index)} among {len(choices)}")
     if len(cited) == 1 and index not in cited:
         other = choices[cited.pop()]
-        raise Rejected("contradiction", f"gives {rationale.letter(index)} {choices[index]!r}, but says {other!r}")
+        raise Rejected("contradiction", f"gives {grammar.letter(index)} {choices[index]!r}, but says {other!r}")
     return index
 
 
@@ -354,11 +355,11 @@ def _plain(text: str) -> str:
 
 def _render(leaves: Mapping[str, str], index: int, choices: Sequence[str]) -> str:
     """The rationale in our tags, its answer as `(B) exact choice text`; of a reflected row the first response stays."""
-    final = shown = rationale.response(index, choices[index])
+    final = shown = grammar.response(index, choices[index])
     more = ""
     if "REFLECT" in leaves:
         first = chosen(leaves["RESPONSE"], choices)
-        shown = rationale.response(first, choices[first])
+        shown = grammar.response(first, choices[first])
         more = f"\n<REFLECT>{leaves['REFLECT']}</REFLECT>\n<FINAL_ANSWER>{final}</FINAL_ANSWER>"
     thought = "\n".join(f"<{tag}>{leaves[tag]}</{tag}>" for tag in ORDER[:-1])
     return f"<THINK>{thought}</THINK>\n<RESPONSE>{shown}</RESPONSE>{more}"

@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 from strategies import LABELS, SENTENCES
 
-from paqa import __version__, audioset, rationale, shard, summary
+from paqa import __version__, audioset, shard, summary
 from paqa.audio import digest, flac, quantize
 from paqa.compose import item_key
 from paqa.config.recipe import QuestionsConfig, Recipe, ShardConfig, SourceConfig
 from paqa.questions.generate import generate
-from paqa.reflect import compare, reflect
+from paqa.rationale import grammar
+from paqa.rationale.reflection import compare, reflect
 from paqa.storage import build_folder
 from paqa.types import Audio, Clip, Event, HeardBy, Item, Origin, Scene, Turn, Word
 
@@ -60,7 +61,7 @@ def rows(clip, config):
     made = []
     for n, question in enumerate(generate(clip.truth, config, 1)):
         told = reflect(clip.truth, question, compare(clip.truth, []), config, 1)
-        text = rationale.render(clip.truth, question, n, told)
+        text = grammar.render(clip.truth, question, n, told)
         row = Item(
             id=question.id, clip_id=clip.id, question=question.text, choices=question.choices,
             answer=question.answer, answer_index=question.answer_index, task=question.task,

@@ -7,12 +7,13 @@ import jsonschema
 import pytest
 from builds import make
 
-from paqa import rationale, shard
+from paqa import shard
 from paqa.export import export
 from paqa.export.trl import reward
-from paqa.prompt import answer, literal, prompt
 from paqa.questions.english import spoken
 from paqa.questions.sound_names import UNASKED
+from paqa.rationale import grammar
+from paqa.rationale.prompt import answer, literal, prompt
 
 MESSAGE = {
     "type": "object",
@@ -80,7 +81,7 @@ def test_chat_lists_keep_to_their_layout(built, items, tmp_path, name, file):
         assert user.startswith("<audio>")
         assert "<audio>" not in assistant
         open_ended = "\n(A) " not in user
-        rationale.parse(assistant, open_ended=open_ended)
+        grammar.parse(assistant, open_ended=open_ended)
         (audio,) = row["audios"]
         assert Path(audio).is_absolute() == (name == "swift")
         assert (out / audio).is_file()

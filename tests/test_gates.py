@@ -15,7 +15,7 @@ from paqa.content import personal_data, profanity
 from paqa.gates import judge, quote_presence
 from paqa.questions.english import spoken
 from paqa.questions.generate import generate
-from paqa.rationale import render
+from paqa.rationale.grammar import render
 from paqa.types import Question, Scene, Turn
 
 CONFIG = GatesConfig()

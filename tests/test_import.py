@@ -12,7 +12,7 @@ from paqa import released, shard
 from paqa.audio import flac, read_flac
 from paqa.cli import main
 from paqa.errors import PaqaError, Rejected
-from paqa.train.rewards import accuracy
+from paqa.rationale.rewards import accuracy
 
 QUESTION = "<audio>How many people speak? (a) two (b) three (c) four (d) five"
 GOOD = """<THINK>

@@ -15,7 +15,7 @@ from test_questions import DIALOGUE, PLAIN, event
 from paqa.audio import read_flac
 from paqa.perception.prosody import level_db, measure, measured, pitch_hz
 from paqa.questions.generate import generate
-from paqa.rationale import parse, perceive, render
+from paqa.rationale.grammar import parse, perceive, render
 from paqa.storage.store import Store
 from paqa.types import Audio, Question, Scene, Turn
 

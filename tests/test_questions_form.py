@@ -17,8 +17,8 @@ from paqa.errors import PaqaError
 from paqa.questions.difficulty import ENVQA_HARD, MSQA_HARD, difficulty, overlap_share, subsets
 from paqa.questions.generate import TEMPLATES, generate, level
 from paqa.questions.template import NONE
-from paqa.rationale import parse, render
-from paqa.train.rewards import accuracy
+from paqa.rationale.grammar import parse, render
+from paqa.rationale.rewards import accuracy
 from paqa.types import HeardBy, Question, Scene, Turn
 
 RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -18,7 +18,7 @@ from paqa.questions.english import spoken
 from paqa.questions.generate import generate, question_id
 from paqa.questions.source_questions import ask
 from paqa.questions.text_matching import EXACT, NAMED, names, said_in, stem, strength, words
-from paqa.rationale import parse, render
+from paqa.rationale.grammar import parse, render
 from paqa.types import GivenQuestion, Question, Scene, Turn
 
 RELAXED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -16,7 +16,7 @@ from paqa.questions import emotion, translation
 from paqa.questions.english import normal
 from paqa.questions.generate import TEMPLATES, generate
 from paqa.questions.template import NONE, Elsewhere
-from paqa.rationale import render
+from paqa.rationale.grammar import render
 from paqa.types import Question, Scene, Turn
 
 RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

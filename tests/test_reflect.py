@@ -14,21 +14,22 @@ from hypothesis import strategies as st
 from strategies import NASTY, nasty_scenes, scenes
 from test_questions import DIALOGUE, event
 
-from paqa import mishear, rationale, shard
-from paqa.believe import believe
+from paqa import shard
 from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig, change
 from paqa.config.schema import problems
 from paqa.gates import judge
-from paqa.invent import mistakes
 from paqa.perception import inference
 from paqa.questions.english import rng_for, span
 from paqa.questions.generate import generate
-from paqa.rationale import Reflection, parse, render
-from paqa.reflect import cites, compare, reflect, wanted
+from paqa.rationale import grammar, perturbations
+from paqa.rationale.answerer import believe
+from paqa.rationale.grammar import Reflection, parse, render
+from paqa.rationale.phrases import CAUSES
+from paqa.rationale.reflection import cites, compare, reflect, wanted
+from paqa.rationale.rewards import WEIGHTS, accuracy, reward
+from paqa.rationale.synthetic_errors import mistakes
 from paqa.spans import interval
-from paqa.train.rewards import WEIGHTS, accuracy, reward
 from paqa.types import Evidence, Question, Response, Scene, Turn, Word
-from paqa.wordings import CAUSES
 
 ALL = QuestionsConfig(per_clip=200, reflect=1.0)
 RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -62,7 +63,7 @@ def test_first_wrong_final_right_and_full_marks(scene: Scene, other: Scene | Non
         assert reflect(scene, q, misheard, ALL, 0) == found
         text = render(scene, q, v, found)
         trace = parse(text)
-        assert (trace.env, trace.speakers, trace.asr) == rationale.perceive(scene)
+        assert (trace.env, trace.speakers, trace.asr) == grammar.perceive(scene)
         assert trace.response == Response(found.index, q.choices[found.index])
         assert found.index != q.answer_index
         assert trace.final == Response(q.answer_index, q.answer)
@@ -142,12 +143,12 @@ def test_two_voices_taken_for_one() -> None:
     ],
 )  # fmt: skip
 def test_differences_are_named(changes: dict, cause: str) -> None:
-    found = {d.cause: d for d in mishear.differences(DIALOGUE, replace(DIALOGUE, **changes))}
+    found = {d.cause: d for d in perturbations.differences(DIALOGUE, replace(DIALOGUE, **changes))}
     assert cause in found
     assert found[cause].scene != DIALOGUE
     for wording in CAUSES[cause]:
         assert "{" not in wording.format_map(found[cause].told)
-    assert mishear.differences(DIALOGUE, DIALOGUE) == []
+    assert perturbations.differences(DIALOGUE, DIALOGUE) == []
 
 
 def test_each_cause_has_four_wordings_that_use_what_is_told() -> None:
@@ -183,8 +184,8 @@ def test_causes_vary() -> None:
 GOOD = next(q for q in QUESTIONS if q.template == "background_sound")
 REFLECTION = reflected(DIALOGUE, GOOD)
 TEXT = render(DIALOGUE, GOOD, 0, REFLECTION)
-RIGHT = rationale.response(GOOD.answer_index, GOOD.answer)
-WRONG = rationale.response(REFLECTION.index, GOOD.choices[REFLECTION.index])
+RIGHT = grammar.response(GOOD.answer_index, GOOD.answer)
+WRONG = grammar.response(REFLECTION.index, GOOD.choices[REFLECTION.index])
 NOWHERE = re.sub(r"<REFLECT>.*</REFLECT>", "<REFLECT>I was wrong at 1.1-1.3 s.</REFLECT>", TEXT)
 
 

@@ -14,9 +14,10 @@ from compose import composed
 from conftest import paqa
 from report import made, small
 
-from paqa import rationale, shard
+from paqa import shard
 from paqa.errors import PaqaError
 from paqa.perception import inference, scenes
+from paqa.rationale import grammar
 from paqa.report import cite
 from paqa.report.collect import opened
 from paqa.report.overview import histogram
@@ -91,7 +92,7 @@ def test_times_in_prose_lead_to_spans_of_the_scene(text, parts):
 def test_sections_say_what_the_rationale_says(items):
     cited = 0
     for item in items:
-        trace = rationale.parse(item.rationale, open_ended=not item.choices)
+        trace = grammar.parse(item.rationale, open_ended=not item.choices)
         found = {s["tag"]: s for s in cite.sections(item)}
         for tag, text in [("PLANNING", trace.planning), ("REASONING", trace.reasoning), ("REFLECT", trace.reflect)]:
             assert ("".join(p if isinstance(p, str) else p[0] for p in found[tag]["parts"]) if text else None) == text

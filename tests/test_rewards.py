@@ -14,8 +14,8 @@ from test_questions import DIALOGUE
 from paqa.config.recipe import QuestionsConfig
 from paqa.questions.english import normal, spoken
 from paqa.questions.generate import generate
-from paqa.rationale import SKELETON, letter, parse, render
-from paqa.train.rewards import (
+from paqa.rationale.grammar import SKELETON, letter, parse, render
+from paqa.rationale.rewards import (
     WEIGHTS,
     RewardWeights,
     accuracy,

@@ -21,15 +21,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from paqa import audio, rationale, released
+from paqa import audio, released
 from paqa.config import recipe
 from paqa.config.recipe import AudioConfig, SourceConfig
 from paqa.engines.base import ENGINES, engine_class
 from paqa.errors import PaqaError, Rejected
+from paqa.rationale import grammar
+from paqa.rationale.rewards import answer_of
 from paqa.sources import choices, json_lines, rttm_stm_ctm
 from paqa.sources.registry import locate, recordings
 from paqa.storage import redact
-from paqa.train.rewards import answer_of
 from paqa.types import Audio, Quarantined, Recording, Turn, Word
 
 CONFIG = AudioConfig()
@@ -489,20 +490,20 @@ def test_a_shard_of_somebody_cannot_name_the_files_of_an_export(tmp_path: Path) 
     (lambda t: released.mended(t), "`" * 100_000 + "x"),
     (lambda t: released.mended(t), "<THINK>" * 20_000),
     (lambda t: released.chosen(t, ["a", "b"]), "answer" + " " * 100_000 + "x"),
-    (rationale.parse, "<THINK>" * 100_000),
-    (rationale.parse, "<" * 100_000),
+    (grammar.parse, "<THINK>" * 100_000),
+    (grammar.parse, "<" * 100_000),
     (answer_of, "<RESPONSE>" * 100_000),
     (answer_of, "<RESPONSE>(A) " + "<" * 100_000),
 ])  # fmt: skip
 def test_texts_made_to_take_long(call: Any, text: str) -> None:
     began = time.process_time()
-    with contextlib.suppress(Rejected, rationale.GrammarError):
+    with contextlib.suppress(Rejected, grammar.GrammarError):
         call(text)
     assert time.process_time() - began < 2
 
 
 def rationale_with(**leaves: str) -> str:
-    given = dict.fromkeys(rationale.LEAVES[:8], "x") | {"ENV": rationale.NO_SOUND, "SPEAKER": rationale.NO_SPEECH}
+    given = dict.fromkeys(grammar.LEAVES[:8], "x") | {"ENV": grammar.NO_SOUND, "SPEAKER": grammar.NO_SPEECH}
     leaf = {tag: f"<{tag}>{text}</{tag}>" for tag, text in (given | {"RESPONSE": "(A) x"} | leaves).items()}
     caption = "".join(leaf[tag] for tag in ("ENV", "SPEAKER", "ASR", "DESCRIPTION"))
     thought = f"{leaf['PLANNING']}<CAPTION>{caption}</CAPTION>{leaf['REASONING']}{leaf['SUMMARY']}"
@@ -515,9 +516,9 @@ def rationale_with(**leaves: str) -> str:
     {"SPEAKER": "Speaker 1 [0.00-1.00 s]: " + "[" * 100_000},
 ])  # fmt: skip
 def test_numbers_of_thousands_of_digits_and_deep_json_are_errors_of_the_grammar(leaves: dict[str, str]) -> None:
-    assert rationale.parse(rationale_with()).env == ()
-    with pytest.raises(rationale.GrammarError):
-        rationale.parse(rationale_with(**leaves))
+    assert grammar.parse(rationale_with()).env == ()
+    with pytest.raises(grammar.GrammarError):
+        grammar.parse(rationale_with(**leaves))
 
 
 @pytest.mark.parametrize("shape", ["<THINK>", '"', "\\", " ", "\n", "[1.20-3.40 s] ", "\\u003c", "("])
@@ -525,8 +526,8 @@ def test_numbers_of_thousands_of_digits_and_deep_json_are_errors_of_the_grammar(
 def test_parsing_takes_time_in_proportion(tag: str | None, shape: str) -> None:
     def parsed(size: int) -> None:
         text = shape * (size // len(shape))
-        with contextlib.suppress(rationale.GrammarError):
-            rationale.parse(rationale_with(**{tag: text}) if tag else text)
+        with contextlib.suppress(grammar.GrammarError):
+            grammar.parse(rationale_with(**{tag: text}) if tag else text)
 
     parsed(1000)
     short = max(min(seconds(parsed, 20_000) for _ in range(3)), 2e-3)

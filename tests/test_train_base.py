@@ -43,7 +43,7 @@ def test_the_ears_are_whispers():
 
 @pytest.mark.slow
 def test_the_base_speaks_and_can_be_trained(tmp_path):
-    from paqa.prompt import Asked
+    from paqa.rationale.prompt import Asked
     from paqa.train import model
     from paqa.train.tree import Tree
 

@@ -12,7 +12,7 @@ from closeness import steps
 torch = pytest.importorskip("torch")
 
 from paqa.errors import PaqaError  # noqa: E402
-from paqa.prompt import Asked  # noqa: E402
+from paqa.rationale.prompt import Asked  # noqa: E402
 from paqa.train import model  # noqa: E402
 from paqa.train.tree import Tree, layout, visible  # noqa: E402
 

@@ -16,8 +16,9 @@ import pytest
 import soundfile
 from conftest import ROOT, build, paqa
 
-from paqa import rationale, shard
+from paqa import shard
 from paqa.audio import read_flac
+from paqa.rationale import grammar
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +59,7 @@ def test_no_material_is_on_two_sides(built):
 def test_no_two_rationales_of_a_clip_start_alike(rows):
     openings = {}
     for row in rows:
-        opening = " ".join(rationale.parse(row["rationale"], open_ended=not row["choices"]).planning.split()[:6])
+        opening = " ".join(grammar.parse(row["rationale"], open_ended=not row["choices"]).planning.split()[:6])
         assert openings.setdefault((row["clip_id"], opening), row["id"]) == row["id"]
 
 

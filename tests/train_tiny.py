@@ -25,8 +25,8 @@ from transformers import (
 
 from paqa import shard
 from paqa.audio import flac
-from paqa.prompt import OUTLINE, Asked
-from paqa.rationale import LEAVES, SKELETON, letter, render
+from paqa.rationale.grammar import LEAVES, SKELETON, letter, render
+from paqa.rationale.prompt import OUTLINE, Asked
 from paqa.train.model import RATE, Policy
 from paqa.train.tree import Prompt
 from paqa.types import Audio, Event, Evidence, Item, Question, Scene

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from paqa.export.job import Job
-from paqa.prompt import literal, prompt
+from paqa.rationale.prompt import literal, prompt
 from paqa.shard import SPLITS
 
 __all__ = ["AUDIO", "SPLITS", "export"]

@@ -7,9 +7,9 @@ reasoning; its rubric scorer also wants `cue` and `rubric`, which we do not have
 
 from __future__ import annotations
 
-from paqa import rationale
 from paqa.export.benchmark import judged, modality
 from paqa.export.job import Job
+from paqa.rationale import grammar
 from paqa.types import Split
 
 AUDIO = "wav"
@@ -24,7 +24,7 @@ def export(job: Job) -> None:
     with job.lists("MMAR-meta.{split}.jsonl") as add:
         for row in judged(job):
             item = row.item
-            trace = rationale.parse(item.rationale)
+            trace = grammar.parse(item.rationale)
             value = {
                 "id": item.id,
                 "audio_path": f"./{job.save(row)}",

@@ -8,7 +8,7 @@ its reward functions. A reflected row's target holds its wrong response, the ref
 from __future__ import annotations
 
 from paqa.export.job import Job
-from paqa.prompt import answer, literal, prompt
+from paqa.rationale.prompt import answer, literal, prompt
 from paqa.shard import SPLITS
 
 __all__ = ["AUDIO", "SPLITS", "export"]

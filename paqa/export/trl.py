@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from paqa.export.job import Job
-from paqa.prompt import prompt
+from paqa.rationale.prompt import prompt
 from paqa.shard import SPLITS
 from paqa.types import Evidence, Scene
 
@@ -49,8 +49,8 @@ def reward(
     question: Sequence[str],
     **_: Any,
 ) -> list[float]:
-    """`paqa.train.rewards.reward` as TRL calls a reward function: lists of columns, one value a completion."""
-    from paqa.train import rewards
+    """`paqa.rationale.rewards.reward` as TRL calls a reward function: lists of columns, one value a completion."""
+    from paqa.rationale import rewards
 
     judged = zip(completions, choices, answer, answer_index, scene, evidence, question, strict=True)
     return [

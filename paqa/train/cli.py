@@ -16,8 +16,8 @@ from typing import Any
 from paqa import ending, shard
 from paqa.cli import QUIET
 from paqa.errors import PaqaError, Rejected
+from paqa.rationale import rewards
 from paqa.sources import json_lines
-from paqa.train import rewards
 from paqa.train.config import AllConfig, EvalConfig, GrpoConfig, SftConfig, add_flags, from_flags
 from paqa.types import Item
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from paqa import audio, shard
 from paqa.errors import PaqaError
-from paqa.prompt import Asked
+from paqa.rationale.prompt import Asked
 from paqa.train.config import PauseConfig
 from paqa.train.model import RATE, Policy
 from paqa.train.tree import Tree

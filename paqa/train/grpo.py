@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from paqa.train import rewards
+from paqa.rationale import rewards
 from paqa.train.config import GrpoConfig
 from paqa.train.data import Ears, Row, Stream, draw, pack
 from paqa.train.loop import Trainer, Values, begin
@@ -60,7 +60,7 @@ def train(config: GrpoConfig, judge: Judge | None = None) -> Values:
 
 
 def judged(config: GrpoConfig) -> Judge:
-    """The rewards of `paqa.train.rewards`, each term by name."""
+    """The rewards of `paqa.rationale.rewards`, each term by name."""
 
     def judge(row: Row, text: str, tokens: int) -> Terms:
         i = row.item

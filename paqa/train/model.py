@@ -21,8 +21,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from paqa import prompt as prompts
 from paqa.errors import PaqaError
+from paqa.rationale import prompt as prompts
 from paqa.storage.store import write_atomically
 from paqa.train.config import PauseConfig, parse
 from paqa.train.pause import Bounds

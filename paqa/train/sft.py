@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from paqa.train import rewards
+from paqa.rationale import rewards
 from paqa.train.config import OFF, SftConfig
 from paqa.train.data import Ears, Row, Stream, audio_rows, draw, pack, waits, with_pauses
 from paqa.train.loop import Trainer, Values, begin

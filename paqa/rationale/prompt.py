@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from paqa import rationale
+from paqa.rationale import grammar
 from paqa.types import Item
 
 PLACEHOLDER = re.compile(r"<(/?(?:audio|image|video|bbox|ref-object)[^<>]*)>", re.IGNORECASE)
@@ -33,7 +33,7 @@ def question(asked: Asked) -> str:
     """The text beside the sound. Choices look as RESPONSE must repeat them."""
     how = "with the letter and words of one choice" if asked.choices else "with a few words"
     told = f"Listen, fill in these tags, and answer in RESPONSE {how}: {OUTLINE}"
-    return "\n".join([*_lines(rationale.escape(asked.question), map(rationale.escape, asked.choices)), told])
+    return "\n".join([*_lines(grammar.escape(asked.question), map(grammar.escape, asked.choices)), told])
 
 
 def prompt(item: Item) -> str:
@@ -43,7 +43,7 @@ def prompt(item: Item) -> str:
 
 def answer(item: Item) -> str:
     """What RESPONSE (of a reflected row: FINAL_ANSWER) has to say, `(B) exact choice text`."""
-    return literal(rationale.response(item.answer_index, item.answer))
+    return literal(grammar.response(item.answer_index, item.answer))
 
 
 def literal(text: str) -> str:
@@ -52,4 +52,4 @@ def literal(text: str) -> str:
 
 
 def _lines(asked: str, choices: Iterable[str]) -> list[str]:
-    return [asked, *(f"{rationale.letter(i)} {choice}" for i, choice in enumerate(choices))]
+    return [asked, *(f"{grammar.letter(i)} {choice}" for i, choice in enumerate(choices))]

@@ -14,9 +14,9 @@ from typing import Annotated
 
 from rapidfuzz.distance import Levenshtein
 
-from paqa import rationale
 from paqa.questions.english import normal, spoken
 from paqa.questions.sound_names import UNASKED
+from paqa.rationale import grammar
 from paqa.types import Evidence, Quote, Response, Scene, Trace, Turn
 
 _BLOCK = re.compile(r"<(RESPONSE|FINAL_ANSWER)>(.*?)</\1>", re.DOTALL)
@@ -115,8 +115,8 @@ def answer_of(completion: str, open_ended: bool = False) -> Response | None:
     if names not in (["RESPONSE"], ["RESPONSE", "FINAL_ANSWER"]) or len(tags) != 2 * len(names):
         return None
     try:
-        return rationale.parse_response(blocks[-1][1], open_ended)
-    except rationale.GrammarError:
+        return grammar.parse_response(blocks[-1][1], open_ended)
+    except grammar.GrammarError:
         return None
 
 
@@ -127,7 +127,7 @@ def format_score(completion: str, open_ended: bool = False) -> float:
     """
     if _trace(completion, open_ended):
         return 1.0
-    places = [completion.find(tag) if completion.count(tag) == 1 else -1 for tag in rationale.SKELETON]
+    places = [completion.find(tag) if completion.count(tag) == 1 else -1 for tag in grammar.SKELETON]
     kept, last = 0, -1
     for place in places:
         if place > last:
@@ -235,8 +235,8 @@ def _unread(text: str, read: Sequence[str]) -> str:
 
 def _trace(completion: str, open_ended: bool) -> Trace | None:
     try:
-        return rationale.parse(completion, open_ended)
-    except rationale.GrammarError:
+        return grammar.parse(completion, open_ended)
+    except grammar.GrammarError:
         return None
 
 

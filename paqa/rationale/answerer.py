@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from paqa import invent
 from paqa.config.recipe import QuestionsConfig
 from paqa.questions import source_questions, text_matching
 from paqa.questions.context import Context, alike, same
 from paqa.questions.english import NUMBERS, lower, normal, rng_for, tidy
 from paqa.questions.generate import TEMPLATES
 from paqa.questions.template import ALONE, NONE, Draft, Elsewhere
+from paqa.rationale import synthetic_errors
 from paqa.types import Question, Scene
 
 
@@ -106,5 +106,5 @@ def _absent(scene: Scene, question: Question) -> Belief | None:
 
 def offered_sound(scene: Scene, choice: str) -> bool:
     """Whether a choice names a sound that the scene has, or one that may be taken for it."""
-    known = invent.sound(scene, choice)
+    known = synthetic_errors.sound(scene, choice)
     return known is not None and any(alike(*known, e.mid, e.label) for e in scene.events)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paqa.errors import PaqaError
-from paqa.questions import narrate
+from paqa.rationale import narration
 from paqa.types import Question, Quote, Response, Scene, Sound, Trace
 
 NO_SOUND = "No background sound stands out."
@@ -106,13 +106,13 @@ def render(scene: Scene, question: Question, variant: int = 0, reflection: Refle
     """
     sounds, quotes, transcript = perceive(scene)
     leaf = {
-        "PLANNING": _tagless(narrate.planning(scene, question, variant)),
+        "PLANNING": _tagless(narration.planning(scene, question, variant)),
         "ENV": "\n".join(f"{escape(s.label)} {_stamp(s.start_ms, s.end_ms)}".strip() for s in sounds) or NO_SOUND,
         "SPEAKER": "\n".join(_say(q) for q in quotes) or NO_SPEECH,
         "ASR": escape(transcript, NO_WORDS) or NO_WORDS,
-        "DESCRIPTION": _tagless(narrate.description(scene, question)),
-        "REASONING": _tagless(reflection.reasoning if reflection else narrate.reasoning(question)),
-        "SUMMARY": _tagless(reflection.summary if reflection else narrate.summary(scene, question)),
+        "DESCRIPTION": _tagless(narration.description(scene, question)),
+        "REASONING": _tagless(reflection.reasoning if reflection else narration.reasoning(question)),
+        "SUMMARY": _tagless(reflection.summary if reflection else narration.summary(scene, question)),
         "RESPONSE": response(question.answer_index, question.answer),
     }
     if reflection:

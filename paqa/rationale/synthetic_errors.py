@@ -11,11 +11,12 @@ from dataclasses import replace
 from functools import cache
 from itertools import zip_longest
 
-from paqa import audioset, mishear
-from paqa.mishear import Mishearing
+from paqa import audioset
 from paqa.questions.emotion import SOUNDS
 from paqa.questions.english import clean, excerpt, lower, normal, spoken, upper
 from paqa.questions.sound_names import UNASKED
+from paqa.rationale import perturbations
+from paqa.rationale.perturbations import Mishearing
 from paqa.spans import Interval, interval, merge
 from paqa.types import Event, Question, Scene, Turn
 
@@ -64,11 +65,11 @@ def _mistaken(scene: Scene, question: Question, events: Sequence[Event]) -> Iter
     for choice in question.choices:
         if choice in present:
             other = present[choice]
-            yield from (mishear.confuse_sounds(scene, e, other) for e in events if e.label != other.label)
+            yield from (perturbations.confuse_sounds(scene, e, other) for e in events if e.label != other.label)
         elif choice in _by_choice():
             mid, label = _by_choice()[choice]
             for own in _groups(events):
-                yield mishear.take_for(scene, own, [replace(e, mid=mid, label=label) for e in own])
+                yield perturbations.take_for(scene, own, [replace(e, mid=mid, label=label) for e in own])
 
 
 def _groups(events: Sequence[Event]) -> list[list[Event]]:
@@ -81,8 +82,8 @@ def _groups(events: Sequence[Event]) -> list[list[Event]]:
 def _missed(scene: Scene, events: Sequence[Event]) -> Iterator[Mishearing]:
     """A sound passed over, once or altogether."""
     for own in _groups(events):
-        yield mishear.miss_sounds(scene, own)
-        yield from (mishear.miss_sounds(scene, [e]) for e in own if len(own) > 1)
+        yield perturbations.miss_sounds(scene, own)
+        yield from (perturbations.miss_sounds(scene, [e]) for e in own if len(own) > 1)
 
 
 def _repeated(scene: Scene, events: Sequence[Event]) -> Iterator[Mishearing]:
@@ -90,8 +91,8 @@ def _repeated(scene: Scene, events: Sequence[Event]) -> Iterator[Mishearing]:
     for own in _groups(events):
         others = [e for e in scene.events if e.label != own[0].label and e.label not in UNASKED]
         for other in others:
-            yield mishear.take_for(scene, [other], [replace(other, mid=own[0].mid, label=own[0].label)])
-        yield from (found for e in own if (found := mishear.split_sound(scene, e)))
+            yield perturbations.take_for(scene, [other], [replace(other, mid=own[0].mid, label=own[0].label)])
+        yield from (found for e in own if (found := perturbations.split_sound(scene, e)))
 
 
 def _misplaced(scene: Scene, events: Sequence[Event]) -> Iterator[Mishearing]:
@@ -105,9 +106,9 @@ def _misplaced(scene: Scene, events: Sequence[Event]) -> Iterator[Mishearing]:
         starts += [at for a, b in speech for at in (a + 100, a - length - 500, b + 500)]
         for start in starts:
             heard: Interval = (start // 10 * 10, start // 10 * 10 + length)
-            far = abs(heard[0] - event.start_ms) >= mishear.SHIFT_MS
+            far = abs(heard[0] - event.start_ms) >= perturbations.SHIFT_MS
             if far and 0 <= heard[0] < heard[1] <= scene.duration_ms:
-                yield mishear.misplace(scene, [event], [heard])
+                yield perturbations.misplace(scene, [event], [heard])
 
 
 def _indices(scene: Scene, turns: Sequence[Turn]) -> list[int]:
@@ -120,20 +121,20 @@ def _misattributed(scene: Scene, turns: Sequence[Turn]) -> Iterator[Mishearing]:
     for i in _indices(scene, turns):
         own = scene.turns[i].speaker
         near = [t.speaker for t in scene.turns[max(0, i - 1) : i + 2] if t.speaker != own]
-        yield from (mishear.attribute(scene, [i], s) for s in dict.fromkeys(near))
+        yield from (perturbations.attribute(scene, [i], s) for s in dict.fromkeys(near))
         if any(t.speaker == own for t in scene.turns[:i]):
-            yield mishear.attribute(scene, [i], None)
+            yield perturbations.attribute(scene, [i], None)
     for own in dict.fromkeys(t.speaker for t in turns):
         all_of = [i for i, t in enumerate(scene.turns) if t.speaker == own]
-        yield from (mishear.attribute(scene, all_of, s) for s in voices if s != own)
+        yield from (perturbations.attribute(scene, all_of, s) for s in voices if s != own)
 
 
 def _unnoticed(scene: Scene, turns: Sequence[Turn]) -> Iterator[Mishearing]:
     """A turn passed over, or the one before it, or a whole voice."""
     for i in _indices(scene, turns):
-        yield from (mishear.miss_turns(scene, [n]) for n in (i - 1, i) if n >= 0)
+        yield from (perturbations.miss_turns(scene, [n]) for n in (i - 1, i) if n >= 0)
     for own in dict.fromkeys(t.speaker for t in turns):
-        yield mishear.miss_turns(scene, [i for i, t in enumerate(scene.turns) if t.speaker == own])
+        yield perturbations.miss_turns(scene, [i for i, t in enumerate(scene.turns) if t.speaker == own])
 
 
 def _confused(scene: Scene, turns: Sequence[Turn]) -> Iterator[Mishearing]:
@@ -141,14 +142,14 @@ def _confused(scene: Scene, turns: Sequence[Turn]) -> Iterator[Mishearing]:
     for turn in turns:
         for other in scene.turns:
             if normal(turn.text) != normal(other.text) and normal(turn.text) and normal(other.text):
-                yield mishear.confuse_lines(scene, *sorted((turn, other), key=lambda t: t.start_ms))
+                yield perturbations.confuse_lines(scene, *sorted((turn, other), key=lambda t: t.start_ms))
 
 
 def _over_one_another(scene: Scene, turns: Sequence[Turn]) -> Iterator[Mishearing]:
     """Turns said at once taken for a mere change of speaker, or the other way round."""
     for a, b in zip(scene.turns, scene.turns[1:], strict=False):
         if a.speaker != b.speaker and (a in turns or b in turns):
-            found = mishear.separate(scene, a, b) or mishear.join(scene, a, b)
+            found = perturbations.separate(scene, a, b) or perturbations.join(scene, a, b)
             yield from [found] if found else []
 
 
@@ -156,7 +157,7 @@ def _noises(scene: Scene) -> Iterator[Mishearing]:
     """A background sound taken for a voice."""
     for event in scene.events:
         if event.label not in UNASKED and event.end_ms - event.start_ms >= 400:
-            yield mishear.imagine_voice(scene, Turn(*interval(event), 1), None)
+            yield perturbations.imagine_voice(scene, Turn(*interval(event), 1), None)
 
 
 def _misjudged(scene: Scene, question: Question, turns: Sequence[Turn]) -> Iterator[Mishearing]:
@@ -168,11 +169,11 @@ def _misjudged(scene: Scene, question: Question, turns: Sequence[Turn]) -> Itera
             if turn.emotion and choice in moods:
                 taken = replace(turn, emotion=moods[choice])
                 right = _first(SOUNDS.get(n, "") for n in (moods.get(question.answer, ""), turn.emotion))
-                yield mishear.relabel(scene, turn, taken, "misjudged_tone", lower(choice), right)
+                yield perturbations.relabel(scene, turn, taken, "misjudged_tone", lower(choice), right)
             elif turn.translation and question.answer == f'"{clean(turn.translation)}"':
                 taken = replace(turn, translation=choice.strip('"'))
                 told = excerpt(choice.strip('"')), excerpt(turn.translation)
-                yield mishear.relabel(scene, turn, taken, "misunderstood", *told)
+                yield perturbations.relabel(scene, turn, taken, "misunderstood", *told)
 
 
 def _first(texts: Iterable[str]) -> str:

@@ -16,18 +16,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
-from paqa import invent, mishear
-from paqa.believe import Belief, amount, believe, offered_sound
 from paqa.config.recipe import QuestionsConfig
-from paqa.mishear import Mishearing
-from paqa.questions import narrate
 from paqa.questions.context import same
 from paqa.questions.english import excerpt, lower, normal, quoted, rng_for, span, spans, tidy, upper
 from paqa.questions.template import ALONE, NONE, Elsewhere
-from paqa.rationale import Reflection, letter
-from paqa.spans import interval
-from paqa.types import Event, Question, Scene, Spanned, Turn
-from paqa.wordings import (
+from paqa.rationale import narration, perturbations, synthetic_errors
+from paqa.rationale.answerer import Belief, amount, believe, offered_sound
+from paqa.rationale.grammar import Reflection, letter
+from paqa.rationale.perturbations import Mishearing
+from paqa.rationale.phrases import (
     CAUSES,
     CORRECTIONS,
     FIRST,
@@ -41,6 +38,8 @@ from paqa.wordings import (
     SEEMING,
     UNSETTLED,
 )
+from paqa.spans import interval
+from paqa.types import Event, Question, Scene, Spanned, Turn
 
 TRIES = 14  # mistakes tried, of the real ones and of the invented ones each; then it is a mere slip
 LOSSES = ("missed_event", "misheard_sound", "missed_speech", "missed_overlap")  # they may leave nothing to answer from
@@ -57,7 +56,7 @@ class Misheard:
 
 def compare(scene: Scene, heard: Sequence[Scene]) -> tuple[Misheard, ...]:
     """Hearings of the raw mix with their differences from the scene."""
-    return tuple(Misheard(other, tuple(mishear.differences(scene, other))) for other in heard)
+    return tuple(Misheard(other, tuple(perturbations.differences(scene, other))) for other in heard)
 
 
 def wanted(question: Question, config: QuestionsConfig, seed: int) -> bool:
@@ -82,7 +81,7 @@ def reflect(
         return None
     rng = rng_for(seed, "mistake", question.id)
     ask = partial(believe, question=question, config=config, seed=seed, elsewhere=elsewhere)
-    made_up = islice(invent.mistakes(scene, question, rng), TRIES)
+    made_up = islice(synthetic_errors.mistakes(scene, question, rng), TRIES)
     for source, leading in (
         ("heard", _misled(question, misheard, ask)),
         ("heard", _guessed(scene, question, misheard, ask, rng)),
@@ -209,7 +208,7 @@ def _reflection(
         first = f"{belief.reasoning} {rng.choice(GUESSES).format(wrong)}"
     else:
         argued_ = replace(question, answer_index=belief.index, reasoning=belief.reasoning)
-        first = f"{rng.choice(FIRST)} {narrate.reasoning(argued_)}"
+        first = f"{rng.choice(FIRST)} {narration.reasoning(argued_)}"
     return Reflection(
         origin=origin,
         index=belief.index,
@@ -222,8 +221,10 @@ def _reflection(
 def _summary(question: Question, index: int, rng: random.Random) -> str:
     """The first impression in one sentence, without any claim to evidence."""
     choice = question.choices[index]
-    kept = choice.startswith('"') or question.template in narrate.AS_WRITTEN
-    frames = narrate.NO_CHOICE if choice == NONE else narrate.SUMMARIES.get(question.template, ("the answer is {}",))
+    kept = choice.startswith('"') or question.template in narration.AS_WRITTEN
+    frames = (
+        narration.NO_CHOICE if choice == NONE else narration.SUMMARIES.get(question.template, ("the answer is {}",))
+    )
     said = rng.choice(frames).format(choice if kept else lower(choice))
     return upper(tidy(rng.choice(SEEMING).format(said)))
 
