@@ -18,11 +18,12 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from paqa import build, shard, shortcuts
+from paqa import build, shard
 from paqa.compose import Composed, compose, light
 from paqa.config import recipe
 from paqa.config.recipe import Recipe
-from paqa.elsewhere import elsewhere, survey
+from paqa.curation import shortcuts
+from paqa.curation.answer_balance import elsewhere, survey
 from paqa.perception import inference
 from paqa.perception.inference import Perception
 from paqa.storage.batching import batches

@@ -33,12 +33,13 @@ from flows.pages import report_link
 from flows.places import Places, Wanted
 from flows.progress import Progress
 from flows.server import Server, running
-from paqa import audit_table, audited, contamination, grow, isolate, shard, shortcuts, summary
+from paqa import audit_table, audited, grow, isolate, shard, summary
 from paqa import build as walk
 from paqa.audio import fingerprint
 from paqa.compose import sketch
 from paqa.config.recipe import Recipe
-from paqa.elsewhere import Survey, elsewhere, survey
+from paqa.curation import contamination, shortcuts
+from paqa.curation.answer_balance import Survey, elsewhere, survey
 from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.perception import inference
 from paqa.perception.inference import Hearing

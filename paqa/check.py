@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from paqa import __version__, compose, shard, shortcuts, summary
+from paqa import __version__, compose, shard, summary
 from paqa.audio import digest as sample_digest
 from paqa.audio import read_flac
 from paqa.config.recipe import Recipe
 from paqa.config.schema import problems
+from paqa.curation import shortcuts
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
 from paqa.rationale import grammar

@@ -264,7 +264,7 @@ def run_audit(args: argparse.Namespace) -> int:
 
 def run_shortcuts(args: argparse.Namespace) -> int:
     """`paqa shortcuts`: exit 1 where the build is too easy to guess."""
-    from paqa import shortcuts
+    from paqa.curation import shortcuts
 
     report = shortcuts.load(args.dir)
     print(shortcuts.text(report, args.template))

@@ -17,9 +17,10 @@ from typing import Any
 
 import msgspec
 
-from paqa import __version__, gates
+from paqa import __version__
 from paqa.config.recipe import Recipe
 from paqa.config.schema import problems
+from paqa.curation import gates
 from paqa.errors import MissingObject, Rejected
 from paqa.perception import inference, scenes
 from paqa.perception.inference import Spent

@@ -1,6 +1,6 @@
 """A build that grows: the rows of the earlier one stay as they are, byte for byte, and only new clips cost anything.
 
-What is asked about a clip follows from a survey of the whole build (`paqa.elsewhere`), and so do the rows that the text
+What is asked about a clip follows from a survey of the whole build (`paqa.curation.answer_balance`), and so do the rows that the text
 alone would give away. A build that counted again with each new clip would change a little everywhere. Grown, it keeps
 the survey that it began with and what it decided about each row; counted anew (without --grow) it changes once more.
 A clip that it has goes before a new one wherever one of the two has to give way, and where a row of it would be lost
@@ -19,9 +19,9 @@ import msgspec
 
 from paqa import shard, summary, truth
 from paqa.config.recipe import Recipe
-from paqa.elsewhere import Survey
+from paqa.curation.answer_balance import Survey
+from paqa.curation.shortcuts import GUESSABLE, UNHEARD, dependent
 from paqa.errors import PaqaError
-from paqa.shortcuts import GUESSABLE, UNHEARD, dependent
 from paqa.storage.build_folder import SURVEY
 from paqa.storage.store import write_atomically
 from paqa.types import Clip, Item, Origin, Quarantined

@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 
-from paqa import card, shard, shortcuts, summary, truth
+from paqa import card, shard, summary, truth
+from paqa.curation import shortcuts
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
 from paqa.shard import SPLITS

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from builds import make
 
-from paqa import check, shard, shortcuts, summary, truth
+from paqa import check, shard, summary, truth
+from paqa.curation import shortcuts
 from paqa.errors import PaqaError
 from paqa.storage import build_folder
 from paqa.storage.build_folder import COMMITTED, FAILED, PENDING, TABLES

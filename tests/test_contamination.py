@@ -15,9 +15,10 @@ from test_shortcuts import item
 from test_split import clip
 
 from paqa import build as walk
-from paqa import contamination, shard
+from paqa import shard
 from paqa.audio.fingerprint import Match
 from paqa.config.recipe import AudioConfig, BenchmarkConfig
+from paqa.curation import contamination
 from paqa.errors import PaqaError
 from paqa.questions.english import normal
 from paqa.storage.store import Store

@@ -14,7 +14,7 @@ from test_questions import DIALOGUE, PLAIN, event
 
 from paqa import audioset
 from paqa.config.recipe import QuestionsConfig
-from paqa.elsewhere import Survey, count, told
+from paqa.curation.answer_balance import Survey, count, told
 from paqa.questions.english import number, spoken, upper
 from paqa.questions.generate import ALONE, TEMPLATES, Elsewhere, generate
 from paqa.types import Question, Scene, Turn

@@ -11,8 +11,8 @@ from strategies import scenes
 from test_questions import DIALOGUE, PLAIN, asked_turn, event
 
 from paqa.config.recipe import GatesConfig, QuestionsConfig
-from paqa.content import personal_data, profanity
-from paqa.gates import judge, quote_presence
+from paqa.curation.gates import judge, quote_presence
+from paqa.curation.text_filters import personal_data, profanity
 from paqa.questions.english import spoken
 from paqa.questions.generate import generate
 from paqa.rationale.grammar import render

@@ -12,7 +12,7 @@ from test_labels import clip
 
 from paqa import grow, shard, truth
 from paqa.config.recipe import MixConfig, QuestionsConfig, SourceConfig
-from paqa.elsewhere import Survey, elsewhere
+from paqa.curation.answer_balance import Survey, elsewhere
 from paqa.errors import PaqaError
 from paqa.types import Quarantined
 

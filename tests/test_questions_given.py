@@ -12,8 +12,8 @@ from strategies import LABELS, NASTY, SENTENCES, nasty_scenes, scenes
 from test_questions import DIALOGUE, event
 
 from paqa.config.recipe import GatesConfig, QuestionsConfig
+from paqa.curation.gates import judge
 from paqa.errors import Rejected
-from paqa.gates import judge
 from paqa.questions.english import spoken
 from paqa.questions.generate import generate, question_id
 from paqa.questions.source_questions import ask

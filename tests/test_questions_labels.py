@@ -11,7 +11,7 @@ from strategies import scenes
 from test_questions import ALL, DIALOGUE, PLAIN, asked_speaker, asked_turn
 
 from paqa.config.recipe import GatesConfig, QuestionsConfig
-from paqa.gates import judge
+from paqa.curation.gates import judge
 from paqa.questions import emotion, translation
 from paqa.questions.english import normal
 from paqa.questions.generate import TEMPLATES, generate

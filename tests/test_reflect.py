@@ -17,7 +17,7 @@ from test_questions import DIALOGUE, event
 from paqa import shard
 from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig, change
 from paqa.config.schema import problems
-from paqa.gates import judge
+from paqa.curation.gates import judge
 from paqa.perception import inference
 from paqa.questions.english import rng_for, span
 from paqa.questions.generate import generate

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from paqa import contamination, released
+from paqa import released
 from paqa.config import recipe
 from paqa.config.recipe import BenchmarkConfig, SourceConfig
+from paqa.curation import contamination
 from paqa.engines import weights
 from paqa.errors import PaqaError
 from paqa.sources import tables

@@ -17,9 +17,9 @@ import msgspec
 from paqa import shard, summary
 from paqa.audit import Report as Audit
 from paqa.config.recipe import Recipe
+from paqa.curation.shortcuts import Report as Shortcuts
 from paqa.errors import MissingObject, PaqaError
 from paqa.perception import inference, scenes
-from paqa.shortcuts import Report as Shortcuts
 from paqa.storage import redact
 from paqa.storage.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
 from paqa.storage.store import Store

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from paqa.audit import Report as Audit
+from paqa.curation.shortcuts import Report as Shortcuts
 from paqa.plots import figure_of
 from paqa.report.collect import Build
-from paqa.shortcuts import Report as Shortcuts
 from paqa.storage.build_folder import AUDIT
 from paqa.summary import Summary
 from paqa.types import Item, Quarantined, Scene

@@ -1,6 +1,6 @@
 """Can a build be answered without listening? The gate over the whole build, and each row's dependence on the audio.
 
-`paqa.guessers` guesses every answer from the text alone. Over the whole build no guesser may be right more often than
+`paqa.curation.text_classifiers` guesses every answer from the text alone. Over the whole build no guesser may be right more often than
 chance, plus the recipe's points, plus a binomial tolerance; otherwise the build fails and names the templates that the
 guesser gains most from. `DIR/shortcuts.json` holds all figures, in `DIR/failed` those of a build that failed.
 """
@@ -17,9 +17,9 @@ from pathlib import Path
 import msgspec
 
 from paqa.config.recipe import GatesConfig
+from paqa.curation.text_classifiers import Features, Text, guess, related
+from paqa.curation.text_lm import listen
 from paqa.errors import PaqaError
-from paqa.guessers import Features, Text, guess, related
-from paqa.listener import listen
 from paqa.questions.english import rng_for
 from paqa.storage import build_folder
 from paqa.storage.build_folder import SHORTCUTS

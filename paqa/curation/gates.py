@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import combinations
 
-from paqa import audioset, content
+from paqa import audioset
 from paqa.config.recipe import GatesConfig
+from paqa.curation import text_filters
 from paqa.errors import Rejected
 from paqa.questions import text_matching
 from paqa.questions.context import alike
@@ -196,12 +197,12 @@ def _asked_words(text: str) -> frozenset[str]:
 
 
 def _profane(question: Question, scene: Scene) -> str | None:
-    found = next(filter(None, map(content.profanity, _texts(question, scene))), None)
+    found = next(filter(None, map(text_filters.profanity, _texts(question, scene))), None)
     return f"{found!r} is in paqa/data/profanity.txt; gates.profanity is on" if found else None
 
 
 def _personal(question: Question, scene: Scene) -> str | None:
-    found = next(filter(None, map(content.personal_data, _texts(question, scene))), None)
+    found = next(filter(None, map(text_filters.personal_data, _texts(question, scene))), None)
     return f"found the {found}; gates.personal_data is on" if found else None
 
 

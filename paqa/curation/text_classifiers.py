@@ -70,7 +70,7 @@ def guess(
 ) -> Guesses:
     """What every guesser makes of every row, in the given order; give rows in order of id; `draw` names the folds.
 
-    `told` is what a language model makes of the rows (`paqa.listener`): one more guesser, `listener`.
+    `told` is what a language model makes of the rows (`paqa.curation.text_lm`): one more guesser, `listener`.
     """
     import numpy as np
 

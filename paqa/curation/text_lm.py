@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paqa.curation.text_classifiers import Text
 from paqa.errors import PaqaError
-from paqa.guessers import Text
 from paqa.storage.package_files import shipped
 from paqa.storage.redact import scrubbed
 
