@@ -18,12 +18,13 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from paqa import build, shard
+from paqa import build
 from paqa.compose import Composed, compose, light
 from paqa.config import recipe
 from paqa.config.recipe import Recipe
 from paqa.curation import shortcuts
 from paqa.curation.answer_balance import elsewhere, survey
+from paqa.dataset import shards
 from paqa.perception import inference
 from paqa.perception.inference import Perception
 from paqa.storage.batching import batches
@@ -124,7 +125,7 @@ def held(clips: list[Clip], done: Composed, copies: int, config: Recipe) -> None
     began = time.process_time()
     thinned = shortcuts.thin(shortcuts.texts(items), config.gates)
     kept, _ = shortcuts.mark(items, thinned)
-    plans = shard.plan(kept, voices, config.shard)
+    plans = shards.plan(kept, voices, config.shard)
     spent = time.process_time() - began
     print(
         f"held        {len(items)} items, {len(plans)} files: peak {memory():.2f} GiB, {base:.2f} before, {spent:.0f} s"

@@ -29,7 +29,7 @@ from typing import Any
 import psutil
 from faulty import ENGINE, PROTOCOL, Faults
 
-from paqa.check import check
+from paqa.dataset.check import check
 from paqa.storage.store import TEMPORARY, Store
 
 ROOT = Path(__file__).parents[1]
@@ -413,9 +413,9 @@ def poison(lab: Lab, seed: int) -> Outcome:
 
 def quarantine(out: Path) -> dict[str, tuple[str, str]]:
     """Reason and detail of what fell out before there were questions, by the name of its recording."""
-    from paqa import shard
+    from paqa.dataset import shards
 
-    return {Path(row.id).stem: (row.reason, row.detail) for row in shard.quarantined(out) if row.stage != "gates"}
+    return {Path(row.id).stem: (row.reason, row.detail) for row in shards.quarantined(out) if row.stage != "gates"}
 
 
 def _digest(path: Path) -> str:

@@ -33,13 +33,15 @@ from flows.pages import report_link
 from flows.places import Places, Wanted
 from flows.progress import Progress
 from flows.server import Server, running
-from paqa import audit_table, audited, grow, isolate, shard, summary
+from paqa import audit_table, audited, grow, isolate
 from paqa import build as walk
 from paqa.audio import fingerprint
 from paqa.compose import sketch
 from paqa.config.recipe import Recipe
 from paqa.curation import contamination, shortcuts
 from paqa.curation.answer_balance import Survey, elsewhere, survey
+from paqa.dataset import shards as shard_files
+from paqa.dataset import summary
 from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.perception import inference
 from paqa.perception.inference import Hearing
@@ -342,7 +344,7 @@ def gate(run: Run, items: list[Item]) -> list[Item]:
 
 def write(run: Run, items: list[Item], clips: list[Clip]) -> summary.Summary:
     """Write shards and tables aside, unchanged shards taken over from the earlier build; then all take its place."""
-    plans = shard.plan(items, clips, run.recipe.shard)
+    plans = shard_files.plan(items, clips, run.recipe.shard)
     folder, earlier = build_folder.pending(run.out) / build_folder.DATA, run.out / build_folder.DATA
     digests = summary.digests(run.out)
     calls = []

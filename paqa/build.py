@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from paqa import shard
 from paqa.audio import decode, decode_noted, digest, fingerprint, flac, is_silent, read_flac, windows
 from paqa.compose import whole
 from paqa.config.recipe import AudioConfig, Recipe, SourceConfig
+from paqa.dataset import shards
+from paqa.dataset.shards import ShardPlan
 from paqa.errors import PaqaError, Rejected
 from paqa.licensing import compatibility
 from paqa.mixing import plan
 from paqa.perception import inference
 from paqa.perception.inference import Spent
-from paqa.shard import ShardPlan
 from paqa.sources import registry
 from paqa.splits.assign import side
 from paqa.storage.batching import batches
@@ -417,10 +417,10 @@ def write_shard(
 
     A file of that name in the folder `earlier` is taken over where its bytes are those that an earlier build wrote.
     """
-    if earlier and sha256 and shard.take_over(earlier / plan.name, folder, sha256):
+    if earlier and sha256 and shards.take_over(earlier / plan.name, folder, sha256):
         return sha256
     load = partial(store.get, suffix=".flac")
-    return shard.write(plan, folder, recipe.shard, load, recipe.audio.rate, lambda items: whole(items, made, store))
+    return shards.write(plan, folder, recipe.shard, load, recipe.audio.rate, lambda items: whole(items, made, store))
 
 
 def given(clips: Iterable[Clip]) -> int:

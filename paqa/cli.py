@@ -220,7 +220,7 @@ def run_build(args: argparse.Namespace) -> int:
     server = Server(home(out)).start()  # comes up while Prefect is imported
     try:
         from flows.build import launch
-        from paqa.summary import text
+        from paqa.dataset.summary import text
 
         after = {"audit": args.audit, "report": args.report, "growing": args.grow}
         done = launch(recipe, out, home(out), server, store, wanted, args.quiet, **after)
@@ -237,7 +237,7 @@ def run_build(args: argparse.Namespace) -> int:
 
 def run_check(args: argparse.Namespace) -> int:
     """`paqa check`: exit 1 where there are problems."""
-    from paqa.check import check, check_store, text
+    from paqa.dataset.check import check, check_store, text
 
     found = check(args.dir, args.license)
     if args.store:
@@ -285,7 +285,7 @@ def run_report(args: argparse.Namespace) -> int:
 
 def run_show(args: argparse.Namespace) -> int:
     """`paqa show`."""
-    from paqa.show import find, text
+    from paqa.dataset.show import find, text
 
     row = find(args.dir, args.id)
     print(text(row))
@@ -327,9 +327,9 @@ def run_export(args: argparse.Namespace) -> int:
 
 def run_import(args: argparse.Namespace) -> int:
     """`paqa import`."""
-    from paqa import released
+    from paqa.dataset import import_hyper
 
-    print(released.text(released.load(args.file, args.out, args.audio)))
+    print(import_hyper.text(import_hyper.load(args.file, args.out, args.audio)))
     print(f"\nwritten to {args.out}; why rows were left out: {args.out / 'quarantine.parquet'}")
     return 0
 

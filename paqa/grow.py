@@ -17,10 +17,11 @@ from typing import Any
 
 import msgspec
 
-from paqa import shard, summary, truth
+from paqa import truth
 from paqa.config.recipe import Recipe
 from paqa.curation.answer_balance import Survey
 from paqa.curation.shortcuts import GUESSABLE, UNHEARD, dependent
+from paqa.dataset import shards, summary
 from paqa.errors import PaqaError
 from paqa.storage.build_folder import SURVEY
 from paqa.storage.store import write_atomically
@@ -150,7 +151,7 @@ def load(out: Path, recipe: Recipe) -> Earlier:
             f"--grow: the recipe is not that of the build in {out}, so its rows would change: {'; '.join(changes)}; "
             f"{ALLOWED}; grow it with its own recipe, or run once more without --grow"
         )
-    rows = {r.pop("id"): Row(**r) for r in shard.rows(out, ["id", "clip_id", "key", "audio_dependence"])}
+    rows = {r.pop("id"): Row(**r) for r in shards.rows(out, ["id", "clip_id", "key", "audio_dependence"])}
     survey = Survey(Counter(dict(counts.sounds)), Counter(dict(counts.answers)))
     left_out = {q.fingerprint: q for q in counts.left_out}
     pieces = frozenset(_piece(origin) for clip in clips for origin in clip.origins)

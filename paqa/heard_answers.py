@@ -18,8 +18,9 @@ from pathlib import Path
 
 import msgspec
 
-from paqa import audioset, shard
+from paqa import audioset
 from paqa.config.recipe import Recipe
+from paqa.dataset import shards
 from paqa.intervals import of_ratio
 from paqa.questions.english import normal, rng_for, spoken, tidy, upper
 from paqa.questions.generate import TEMPLATES, Draft, Template
@@ -68,7 +69,7 @@ class Heard:
 
 def rows(folder: Path) -> list[Row]:
     """The rows of a build that truth answers and a template of ours asks."""
-    found = [msgspec.convert(row, Row) for row in shard.rows(folder, COLUMNS)]
+    found = [msgspec.convert(row, Row) for row in shards.rows(folder, COLUMNS)]
     return [row for row in found if row.answers_from == "truth" and row.template in TEMPLATES]
 
 

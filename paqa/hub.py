@@ -21,7 +21,8 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
-from paqa import release, shard, summary
+from paqa import release
+from paqa.dataset import shards, summary
 from paqa.errors import PaqaError
 from paqa.storage.build_folder import CARD, SHARD_NAME
 from paqa.storage.store import digest
@@ -171,7 +172,7 @@ def plan(
     """
     if not NAME.fullmatch(repo):
         raise PaqaError(f"{repo!r}: expected the name of a dataset repository, ORG/NAME")
-    paths = shard.built(folder)
+    paths = shards.built(folder)
     if wrong := list(summary.mismatches(folder)):
         raise PaqaError(f"{folder}: {len(wrong)} files are not those of one build: {wrong[0]}")
     texts = release.render(folder)

@@ -16,11 +16,12 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 
-from paqa import card, shard, summary, truth
+from paqa import truth
 from paqa.curation import shortcuts
+from paqa.dataset import card, shards, summary
+from paqa.dataset.shards import SPLITS
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
-from paqa.shard import SPLITS
 from paqa.storage import redact
 from paqa.storage.build_folder import AUDIT, CARD, LICENSES, RECIPE, SHORTCUTS
 from paqa.types import Item
@@ -57,8 +58,8 @@ def read(folder: Path) -> Shards:
     files: dict[str, list[Path]] = {}
     rows: dict[str, int] = {}
     unpacked: dict[str, int] = {}
-    for path in shard.built(folder):
-        file = shard.open_shard(path)
+    for path in shards.built(folder):
+        file = shards.open_shard(path)
         split = path.name.partition("-")[0]
         if split not in SPLITS:
             raise PaqaError(f"{path}: found the split {split!r}, expected one of {', '.join(SPLITS)} before the dash")
@@ -69,7 +70,7 @@ def read(folder: Path) -> Shards:
             for row in file.read_row_group(group, columns=[*COLUMNS, "scene.language"]).to_pylist():
                 languages.update(filter(None, [row["scene"]["language"]]))
                 bare = {"clip_id": row["clip_id"], "duration_ms": 0}
-                items.append(shard.item({**row, "scene": bare, "rationale": ""}))
+                items.append(shards.item({**row, "scene": bare, "rationale": ""}))
     order = [split for split in SPLITS if split in files]
     return Shards(tuple(items), tuple(sorted(languages)), {s: files[s] for s in order}, rows, unpacked)
 

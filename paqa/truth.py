@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 
-from paqa import summary
 from paqa.audio import read_flac
 from paqa.audit import Pair
 from paqa.config.recipe import Recipe
+from paqa.dataset import summary
 from paqa.errors import PaqaError
 from paqa.metrics import si_sdr
 from paqa.perception import inference, scenes

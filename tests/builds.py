@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 from strategies import LABELS, SENTENCES
 
-from paqa import __version__, audioset, shard, summary
+from paqa import __version__, audioset
 from paqa.audio import digest, flac, quantize
 from paqa.compose import item_key
 from paqa.config.recipe import QuestionsConfig, Recipe, ShardConfig, SourceConfig
+from paqa.dataset import shards, summary
 from paqa.questions.generate import generate
 from paqa.rationale import grammar
 from paqa.rationale.reflection import compare, reflect
@@ -101,7 +102,7 @@ def make(folder, clips=9, per_clip=4, seconds=10.0, max_mb=1, name="made", licen
         made.append(replace(clip, origins=(origin(clip),)))
         items += rows(clip, config)
     data = build_folder.begin(folder) / build_folder.DATA
-    plans = shard.plan(items, made, recipe.shard)
-    written = {plan.name: shard.write(plan, data, recipe.shard, store.__getitem__, RATE) for plan in plans}
+    plans = shards.plan(items, made, recipe.shard)
+    written = {plan.name: shards.write(plan, data, recipe.shard, store.__getitem__, RATE) for plan in plans}
     summary.finish(recipe, folder, str(folder / "store"), made, items, [], [], written)
     return folder

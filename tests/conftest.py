@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from paqa.check import check
+from paqa.dataset.check import check
 
 pytest.register_assert_rewrite("contract")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # inherited from a shell that started this with `&`

@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from paqa import build, summary
+from paqa import build
 from paqa.audio import digest, flac, quantize
 from paqa.config.recipe import HearConfig, HearConfigs, SourceConfig, for_folder
+from paqa.dataset import summary
 from paqa.engines import base
 from paqa.engines.base import Heard
 from paqa.errors import PaqaError

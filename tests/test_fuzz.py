@@ -24,9 +24,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from strategies import scenes
 
-from paqa import audio, released
+from paqa import audio
 from paqa.config import recipe
 from paqa.config.recipe import Recipe, SourceConfig
+from paqa.dataset import import_hyper
 from paqa.errors import PaqaError, Rejected
 from paqa.perception.inference import Perception
 from paqa.rationale import grammar
@@ -474,11 +475,11 @@ def test_released_rows_of_any_form(text: str, more: dict[str, Any], wrap: str) -
         "output": wrap.format(text),
     } | more
     try:
-        found = released.clean(row, "a:1", "a")
+        found = import_hyper.clean(row, "a:1", "a")
     except Rejected:
         return
     assert found.choices[found.answer_index] == found.answer
-    assert found.answer_index < len(released.LETTERS)
+    assert found.answer_index < len(import_hyper.LETTERS)
 
 
 # --- the store

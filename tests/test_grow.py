@@ -10,9 +10,10 @@ from builds import make
 from conftest import build, paqa
 from test_labels import clip
 
-from paqa import grow, shard, truth
+from paqa import grow, truth
 from paqa.config.recipe import MixConfig, QuestionsConfig, SourceConfig
 from paqa.curation.answer_balance import Survey, elsewhere
+from paqa.dataset import shards
 from paqa.errors import PaqaError
 from paqa.types import Quarantined
 
@@ -29,7 +30,7 @@ def grown(built, corpus, tmp_path):
 
 
 def rows(out):
-    return {row["id"]: row for row in shard.rows(out)}
+    return {row["id"]: row for row in shards.rows(out)}
 
 
 def test_earlier_rows_stay_and_only_the_new_clip_adds_some(built, grown):
@@ -104,7 +105,7 @@ def test_a_recipe_may_grow_too(earlier, recipe):
 
 def test_a_row_that_would_be_lost_or_changed_ends_the_build(earlier, recipe):
     known = grow.load(earlier, recipe)
-    items = [shard.item(row) for row in shard.rows(earlier)]
+    items = [shards.item(row) for row in shards.rows(earlier)]
     added = replace(items[0], id="new", key="0" * 64)
     known.stays([*items, added], [], earlier)
     last = max(items, key=lambda item: item.id)
@@ -120,7 +121,7 @@ def test_a_row_that_would_be_lost_or_changed_ends_the_build(earlier, recipe):
 
 def test_a_build_with_a_shard_missing_cannot_grow(earlier, recipe, tmp_path):
     shutil.copytree(earlier, tmp_path / "out")
-    shard.files(tmp_path / "out")[0].unlink()
+    shards.files(tmp_path / "out")[0].unlink()
     with pytest.raises(PaqaError, match=r"--grow: .* is missing, build\.json lists it"):
         grow.load(tmp_path / "out", recipe)
 

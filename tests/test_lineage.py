@@ -17,11 +17,11 @@ from test_walk import rows  # noqa: F401
 
 import paqa as package
 from paqa import build as walk
-from paqa import check, shard
 from paqa import compose as composing
 from paqa.audio import decode, digest, read_flac
 from paqa.compose import compose_clip
 from paqa.config.recipe import Recipe, SourceConfig, change, for_folder, load
+from paqa.dataset import check, shards
 from paqa.engines.base import engine_class, package_file
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
@@ -36,7 +36,7 @@ RATE = 16000
 
 @pytest.fixture(scope="module")
 def items(rows):  # noqa: F811
-    return [shard.item(row) for row in rows]
+    return [shards.item(row) for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_a_key_is_of_what_a_row_says(tmp_path, monkeypatch):
     assert [replace(i, paqa_version="") for i in before] == [replace(i, paqa_version="") for i in after]
     assert {i.paqa_version for i in after} == {"99.0"}
     assert before[0].key == after[0].key
-    names = [{p.name for p in shard.plan(found, [clip], recipe.shard)} for found in (before, after)]
+    names = [{p.name for p in shards.plan(found, [clip], recipe.shard)} for found in (before, after)]
     assert names[0].isdisjoint(names[1])
     relicensed, _ = compose_clip(replace(clip, license="CC-BY-4.0"), recipe, store)
     assert relicensed[0].key != after[0].key
@@ -241,10 +241,10 @@ def test_a_build_under_a_target(corpus, built, tmp_path):
     (corpus / "target.toml").write_text(f'license = "GPL-3.0-only"\n{RECIPE}'.replace(path, f'{path}license = "MIT"\n'))
     hub = pytest.importorskip("huggingface_hub")
     done = build(corpus / "target.toml", tmp_path / "target", "--store", built.store)
-    found = [shard.item(row) for row in shard.rows(done.out)]
+    found = [shards.item(row) for row in shards.rows(done.out)]
     assert found
     assert not [o for i in found for o in i.origins if compatibility.refusal(o.license, "GPL-3.0-only")]
-    out = [q for q in shard.quarantined(done.out) if q.reason == "license"]
+    out = [q for q in shards.quarantined(done.out) if q.reason == "license"]
     assert {q.stage for q in out} == {"source"}
     assert any("CC-BY-SA-3.0" in q.detail for q in out)
     card = hub.DatasetCard.load(done.out / "README.md")
@@ -303,9 +303,9 @@ def test_an_engine_that_fails_on_a_raw_mix_leaves_the_clip_its_questions(tmp_pat
     raw = digest(decode(tmp_path / "own" / "dog-01.flac", Recipe("r", ()).audio))
     python = {"PYTHONPATH": os.pathsep.join(map(str, (tmp_path, ROOT))), "PAQA_TEST_RAW": raw}
     done = build(tmp_path / "raw.toml", tmp_path / "out", "--workers", "1", **python)
-    out = [q for q in shard.quarantined(done.out) if q.id == "dog-01.flac"]
+    out = [q for q in shards.quarantined(done.out) if q.id == "dog-01.flac"]
     assert [(q.stage, q.reason) for q in out] == [("tag", inference.NOT_MISHEARD)]
     assert "this mix is too much" in out[0].detail
     assert "the clip is asked about all the same" in out[0].detail
-    assert {row["clip_id"] for row in shard.rows(done.out)} == {"dog-01.flac", "rooster-01.flac"}
+    assert {row["clip_id"] for row in shards.rows(done.out)} == {"dog-01.flac", "rooster-01.flac"}
     assert "warning      engines failed on the raw mix of 1 clips" in done.output

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import LABELS, scenes
 
-from paqa import audioset, shard
+from paqa import audioset
 from paqa.config.recipe import QuestionsConfig
+from paqa.dataset import shards
 from paqa.questions.context import alike, context
 from paqa.questions.english import NUMBERS, normal, opening, spoken, tidy, times, upper
 from paqa.questions.generate import TEMPLATES, generate, position, question_id
@@ -518,6 +519,6 @@ def asked_of(item: Item) -> Question:
 
 
 def test_every_answer_of_a_real_build_holds(built) -> None:
-    items = [shard.item(row) for row in shard.rows(built.out)]
+    items = [shards.item(row) for row in shards.rows(built.out)]
     assert [i.id for i in items if not right(i.scene, asked_of(i))] == []
     assert len({i.template for i in items}) > 15

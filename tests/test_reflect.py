@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from strategies import NASTY, nasty_scenes, scenes
 from test_questions import DIALOGUE, event
 
-from paqa import shard
 from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig, change
 from paqa.config.schema import problems
 from paqa.curation.gates import judge
+from paqa.dataset import shards
 from paqa.perception import inference
 from paqa.questions.english import rng_for, span
 from paqa.questions.generate import generate
@@ -242,7 +242,7 @@ def test_the_raw_mix_is_heard_where_the_recipe_wants_it() -> None:
 
 def test_rows_of_a_real_build(built) -> None:
     """With the embedded engines over the small corpus: about half of the rows, and some after a real mishearing."""
-    items = [shard.item(row) for row in shard.rows(built.out)]
+    items = [shards.item(row) for row in shards.rows(built.out)]
     chosen = [i for i in items if len(i.choices) > 1]
     found = [i for i in chosen if i.reflected]
     assert 0.3 < len(found) / len(chosen) < 0.7
@@ -258,6 +258,6 @@ def test_rows_of_a_real_build(built) -> None:
     assert f"reflection   {found[0].reflection}" in paqa("show", built.out, found[0].id).stdout
     assert "after a real mishearing" in (built.out / "README.md").read_text()
     assert sum(built.summary["by_reflection"].values()) == len(found)
-    row = next(shard.rows(built.out))
+    row = next(shards.rows(built.out))
     row.pop("audio")
     assert list(problems("item", row)) == []

@@ -14,7 +14,7 @@ from compose import composed
 from conftest import paqa
 from report import made, small
 
-from paqa import shard
+from paqa.dataset import shards
 from paqa.errors import PaqaError
 from paqa.perception import inference, scenes
 from paqa.rationale import grammar
@@ -50,7 +50,7 @@ def written(base):
 
 @pytest.fixture(scope="module")
 def items(base):
-    return [shard.item(row) for row in shard.rows(base, [f for f in shard.item_schema(16000).names if f != "audio"])]
+    return [shards.item(row) for row in shards.rows(base, [f for f in shards.item_schema(16000).names if f != "audio"])]
 
 
 def value(path):
@@ -224,7 +224,7 @@ def test_a_report_names_no_folder_of_this_machine(base, tmp_path):
     said = f"look with: paqa shortcuts {folder}; then mend '/home/somebody/a b.toml' or ~/x/y."
     (folder / "build.json").write_text(json.dumps(done | {"warnings": [said], "out": str(folder)}))
     lost = Quarantined("a.wav", "decode", "broken_audio", f"{folder}/sub/a.wav: not at 1/2 of it", "0" * 64)
-    shard.write_table(folder / "quarantine.parquet", Quarantined, [lost])
+    shards.write_table(folder / "quarantine.parquet", Quarantined, [lost])
     text = (write(folder, tmp_path / "out").page.parent / "data" / "overview.js").read_text()
     assert "look with: paqa shortcuts my build; then mend" in text
     assert "a.wav: not at 1/2 of it" in text

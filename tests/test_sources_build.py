@@ -14,9 +14,10 @@ import soundfile as sf
 from conftest import CORPUS, ROOT, build
 from sounds import tone
 
-from paqa import audioset, isolate, shard
+from paqa import audioset, isolate
 from paqa import build as walk
 from paqa.config.recipe import AudioConfig, Recipe, SourceConfig, load
+from paqa.dataset import shards
 from paqa.storage.store import Store
 from paqa.types import GivenQuestion, Recording
 
@@ -99,7 +100,7 @@ def corpora(tmp_path: Path) -> Path:
 
 def test_build_from_native_layouts(corpora: Path) -> None:
     built = build(corpora / "paper.toml", corpora / "out")
-    items = list(shard.rows(corpora / "out"))
+    items = list(shards.rows(corpora / "out"))
     mixed = [item for item in items if item["clip_id"].startswith("meld-over-fsd50k")]
     assert {item["answers_from"] for item in mixed} == {"truth"}
     assert {item["source"] for item in mixed} == {"fsd50k; meld"}

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from paqa import released
 from paqa.config import recipe
 from paqa.config.recipe import BenchmarkConfig, SourceConfig
 from paqa.curation import contamination
+from paqa.dataset import import_hyper
 from paqa.engines import weights
 from paqa.errors import PaqaError
 from paqa.sources import tables
@@ -50,7 +50,7 @@ def _asked(path: Path) -> Any:
 
 def _imported(path: Path) -> Any:
     out = path.parent / "out"
-    found = released.load(path, out)
+    found = import_hyper.load(path, out)
     return found.rows, [row.reason for row in found.lost]
 
 

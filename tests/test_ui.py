@@ -10,7 +10,8 @@ from builds import make
 from conftest import build
 
 from flows import pages, settings
-from paqa import audited, summary
+from paqa import audited
+from paqa.dataset import summary
 from paqa.report.write import write
 from paqa.storage import build_folder
 from paqa.types import Quarantined

@@ -11,10 +11,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from paqa import shard
+from paqa.dataset import shards
+from paqa.dataset.shards import SPLITS
 from paqa.errors import PaqaError
 from paqa.export.job import AUDIO, SCENES, Job
-from paqa.shard import SPLITS
 from paqa.types import Split
 
 FORMATS = {
@@ -53,7 +53,7 @@ def export(
         raise PaqaError(f"--split {unknown[0]}: expected one of {', '.join(SPLITS)}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PaqaError(f"{out}: is not empty; name a new folder")
-    shard.built(folder)
+    shards.built(folder)
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of an export that was stopped
     part.mkdir(parents=True)

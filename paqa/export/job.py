@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from paqa import shard
+from paqa.dataset import shards
 from paqa.errors import PaqaError
 from paqa.types import Item, Scene, Split
 
@@ -51,13 +51,13 @@ class Job:
 
     def rows(self) -> Iterator[Row]:
         """The rows of the chosen splits, in the order of the shards; one row group is in memory at a time."""
-        for path in shard.files(self.folder):
+        for path in shards.files(self.folder):
             if path.name.partition("-")[0] not in self.splits:
                 continue
-            file = shard.open_shard(path)
+            file = shards.open_shard(path)
             for group in range(file.num_row_groups):
                 for row in file.read_row_group(group).to_pylist():
-                    item = shard.item(row)
+                    item = shards.item(row)
                     yield Row(item, row["audio"]["bytes"], self._name(item.clip_id, row["audio"]["path"]))
 
     def _name(self, clip_id: str, path: str) -> str:

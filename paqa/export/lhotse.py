@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
+from paqa.dataset.shards import SPLITS
 from paqa.export.job import Job, Row
-from paqa.shard import SPLITS
 from paqa.types import Scene, Turn
 
 __all__ = ["AUDIO", "SPLITS", "export"]

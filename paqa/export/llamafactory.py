@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from paqa.dataset.shards import SPLITS
 from paqa.export.job import Job
 from paqa.rationale.prompt import literal, prompt
-from paqa.shard import SPLITS
 
 __all__ = ["AUDIO", "SPLITS", "export"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TextIO
 
+from paqa.dataset.shards import SPLITS
 from paqa.export.job import Job
-from paqa.shard import SPLITS
 from paqa.types import Scene
 
 __all__ = ["AUDIO", "SPLITS", "export"]

@@ -7,9 +7,9 @@ its reward functions. A reflected row's target holds its wrong response, the ref
 
 from __future__ import annotations
 
+from paqa.dataset.shards import SPLITS
 from paqa.export.job import Job
 from paqa.rationale.prompt import answer, literal, prompt
-from paqa.shard import SPLITS
 
 __all__ = ["AUDIO", "SPLITS", "export"]
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
+from paqa.dataset.shards import SPLITS
 from paqa.export.job import Job
 from paqa.rationale.prompt import prompt
-from paqa.shard import SPLITS
 from paqa.types import Evidence, Scene
 
 __all__ = ["AUDIO", "SPLITS", "export", "reward"]

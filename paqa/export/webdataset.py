@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
+from paqa.dataset.shards import SPLITS
 from paqa.export.job import Job, Row, wav
-from paqa.shard import SPLITS
 
 __all__ = ["AUDIO", "SPLITS", "export"]
 

@@ -14,10 +14,10 @@ from typing import TypeVar
 
 import msgspec
 
-from paqa import shard, summary
 from paqa.audit import Report as Audit
 from paqa.config.recipe import Recipe
 from paqa.curation.shortcuts import Report as Shortcuts
+from paqa.dataset import shards, summary
 from paqa.errors import MissingObject, PaqaError
 from paqa.perception import inference, scenes
 from paqa.storage import redact
@@ -87,7 +87,7 @@ class Build:
 
 def opened(folder: Path, store: str | None = None) -> Build:
     """The build in `folder`; `store` says where its store lies now. PaqaError where there are no shards."""
-    shard.built(folder)
+    shards.built(folder)
     items = _items(folder)
     done, recipe = _json(folder, BUILD, summary.Summary), _json(folder, RECIPE, Recipe)
     clips = {c.id: c for c in _rows(folder / CLIPS, Clip)}
@@ -112,7 +112,7 @@ def opened(folder: Path, store: str | None = None) -> Build:
 def _items(folder: Path) -> dict[str, list[Item]]:
     """All rows by clip; rows of one clip share one scene."""
     items: dict[str, list[Item]] = defaultdict(list)
-    for row in sorted(map(shard.item, shard.rows(folder, [f.name for f in fields(Item)])), key=lambda i: i.id):
+    for row in sorted(map(shards.item, shards.rows(folder, [f.name for f in fields(Item)])), key=lambda i: i.id):
         first = next(iter(items[row.clip_id]), row)
         items[row.clip_id].append(replace(row, scene=first.scene) if row.scene == first.scene else row)
     return dict(sorted(items.items()))
@@ -135,7 +135,7 @@ def _rows(path: Path, kind: type[T]) -> list[T]:
     if not path.exists():
         return []
     try:
-        return [msgspec.convert(row, kind) for row in shard.open_shard(path).read().to_pylist()]
+        return [msgspec.convert(row, kind) for row in shards.open_shard(path).read().to_pylist()]
     except msgspec.ValidationError as error:
         raise PaqaError(f"{path}: made by another version of paqa ({error}); run the build again") from None
 
@@ -160,8 +160,8 @@ def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | 
 def sounds(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Each clip's id and FLAC, once, row group by row group."""
     seen: set[str] = set()
-    for path in shard.files(folder):
-        file = shard.open_shard(path)
+    for path in shards.files(folder):
+        file = shards.open_shard(path)
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, columns=["clip_id", "audio"])
             for i, name in enumerate(table["clip_id"].to_pylist()):

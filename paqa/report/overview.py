@@ -12,10 +12,10 @@ from typing import Any
 
 from paqa.audit import Report as Audit
 from paqa.curation.shortcuts import Report as Shortcuts
+from paqa.dataset.summary import Summary
 from paqa.plots import figure_of
 from paqa.report.collect import Build
 from paqa.storage.build_folder import AUDIT
-from paqa.summary import Summary
 from paqa.types import Item, Quarantined, Scene
 
 BINS = (8, 24)  # at least, at most; in between twice the root of the number of values

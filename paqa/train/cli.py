@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from paqa import ending, shard
+from paqa import ending
 from paqa.cli import QUIET
+from paqa.dataset import shards
 from paqa.errors import PaqaError, Rejected
 from paqa.rationale import rewards
 from paqa.sources import json_lines
@@ -87,7 +88,7 @@ def run_score(args: argparse.Namespace) -> None:
     """Print the rewards of completions on a build's rows."""
     given = completions(args.completions) if args.completions else None
     columns = list(Item.__dataclass_fields__)
-    items = [shard.item(row) for row in shard.rows(args.dir, columns)]
+    items = [shards.item(row) for row in shards.rows(args.dir, columns)]
     if given is not None and not given.keys() & {i.id for i in items}:
         raise PaqaError(f"{args.completions}: no id of {args.dir} is in it; use the column id of its rows")
     if given is not None:  # answers to one split are not counted as missing in the others

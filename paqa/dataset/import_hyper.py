@@ -25,8 +25,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from paqa import shard
 from paqa.config.recipe import AudioConfig, ShardConfig
+from paqa.dataset import shards
 from paqa.errors import PaqaError, Rejected
 from paqa.rationale import grammar
 from paqa.sources import json_lines, registry
@@ -48,7 +48,7 @@ ESCAPE = re.compile(r"(?<!\\)\\+([nt\"'])")
 RESIDUE = re.compile(r"[\s`\"'{}\[\],:;.*#-]*(?:json|xml|html|output|markdown)?[\s`\"'{}\[\],:;.*#-]*", re.IGNORECASE)
 LONGEST_RESIDUE = 200  # characters
 LONGEST = 1_000_000  # characters of a written out answer
-START = shard.FORMAT.to_bytes(4)  # of the digests that name files
+START = shards.FORMAT.to_bytes(4)  # of the digests that name files
 LETTER = r"""\**(?:\(([a-h])\)|([b-h])(?=$|[\s.,;:!?"'*)])|(a)(?=\s*$|[.,;:!?"'*)]))"""  # "a dog" has no letter
 DECLARED = re.compile(
     rf"\b(?:answer|option|choice)(?: is| would be| should be| must be)?\s*(?::\s*)?{LETTER}", re.IGNORECASE
@@ -134,7 +134,7 @@ def load(path: Path, out: Path, audio: Path | None = None) -> Imported:
         found.repairs.update(row.repairs)
         writer.add(row, data)
     writer.close()
-    shard.write_table(out / "quarantine.parquet", Quarantined, found.lost)
+    shards.write_table(out / "quarantine.parquet", Quarantined, found.lost)
     if not found.rows:
         why = ", ".join(f"{reason} {n}" for reason, n in Counter(q.reason for q in found.lost).most_common(4))
         raise PaqaError(
@@ -385,7 +385,7 @@ class _Writer:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.schema = shard.row_schema(Released, AudioConfig().rate)
+        self.schema = shards.row_schema(Released, AudioConfig().rate)
         self.rows: list[dict[str, Any]] = []
         self.waiting = self.written = 0
         self.digest = hashlib.sha256(START)
@@ -405,7 +405,7 @@ class _Writer:
         if self.rows:
             if self.file is None:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                options = shard.parquet_options(self.schema, CONFIG.row_group_mb * 1_000_000)
+                options = shards.parquet_options(self.schema, CONFIG.row_group_mb * 1_000_000)
                 self.file = pq.ParquetWriter(self.folder / ".part", self.schema, **options)
             self.file.write_table(pa.Table.from_pylist(self.rows, schema=self.schema))
             self.written += self.waiting

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from paqa import shard
+from paqa.dataset import shards
 from paqa.errors import PaqaError
 from paqa.types import Origin
 
@@ -13,8 +13,8 @@ from paqa.types import Origin
 def find(folder: Path, name: str | None) -> dict[str, Any]:
     """The row with this item or clip id, else the first one; PaqaError with near ids where there is none."""
     near: list[str] = []
-    for path in shard.built(folder):
-        file = shard.open_shard(path)
+    for path in shards.built(folder):
+        file = shards.open_shard(path)
         for group in range(file.num_row_groups):
             ids = file.read_row_group(group, columns=["id", "clip_id"]).to_pylist()
             for i, row in enumerate(ids):
@@ -36,7 +36,7 @@ def _origin(origin: Origin) -> str:
 
 def text(row: dict[str, Any]) -> str:
     """The item, its choices with the right one marked, its rationale, and where everything comes from."""
-    item = shard.item(row)
+    item = shards.item(row)
     marks = ["->" if i == item.answer_index else "  " for i in range(len(item.choices))]
     snr = "" if item.scene.snr_db is None else f", SNR {item.scene.snr_db:g} dB"
     lines = [

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from paqa import __version__, compose, shard, summary
+from paqa import __version__, compose
 from paqa.audio import digest as sample_digest
 from paqa.audio import read_flac
 from paqa.config.recipe import Recipe
 from paqa.config.schema import problems
 from paqa.curation import shortcuts
+from paqa.dataset import shards, summary
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
 from paqa.rationale import grammar
@@ -64,11 +65,11 @@ def check(folder: Path, license: str | None = None) -> Checked:
         compatibility.target(found.license)
     found.problems += summary.mismatches(folder)
     ids: set[str] = set()
-    for path in shard.built(folder):
+    for path in shards.built(folder):
         found.problems += [f"{path.name}: {p}" for p in _file(path)]
         if recipe:
             found.problems += [f"{path.name}: {p}" for p in _name(path, recipe)]
-        for row in shard.rows_of(path):
+        for row in shards.rows_of(path):
             name = str(row.get("id"))
             if name in ids:
                 found.problems.append(f"{name}: this id occurs twice")
@@ -101,7 +102,7 @@ def _recipe(folder: Path) -> Recipe | None:
 
 def _name(path: Path, recipe: Recipe) -> Iterator[str]:
     """What is wrong about a shard's name, which follows from its rows, and about their order."""
-    rows = list(shard.rows_of(path, ["id", "key", "split", "seed", "paqa_version"]))
+    rows = list(shards.rows_of(path, ["id", "key", "split", "seed", "paqa_version"]))
     split = path.name.partition("-")[0]
     if strangers := [row["id"] for row in rows if row["split"] != split]:
         yield f"{len(strangers)} rows are of another split, e.g. {strangers[0]}; {AGAIN}"
@@ -109,7 +110,7 @@ def _name(path: Path, recipe: Recipe) -> Iterator[str]:
     if ids != sorted(ids):
         yield f"its rows are not in order of id; {AGAIN}"
     versions = {(row["paqa_version"], row["seed"]) for row in rows}
-    expected = shard.file_name(split, [row["key"] for row in rows], versions, recipe.shard.row_group_mb)
+    expected = shards.file_name(split, [row["key"] for row in rows], versions, recipe.shard.row_group_mb)
     if SHARD_NAME.fullmatch(path.name) and path.name != expected:
         yield f"its rows make the name {expected}: rows are missing, or not those that it was written with; {AGAIN}"
 
@@ -127,7 +128,7 @@ def _copies(found: Checked) -> Iterator[str]:
 
 
 def _file(path: Path) -> Iterator[str]:
-    file = shard.open_shard(path)
+    file = shards.open_shard(path)
     if b"huggingface" not in (file.schema_arrow.metadata or {}):
         yield "the schema metadata names no Hugging Face features; write shards with paqa build"
     for i in range(file.num_row_groups):
@@ -142,7 +143,7 @@ def _row(row: dict[str, Any], found: Checked) -> Iterator[str]:
     yield from wrong
     if wrong:
         return
-    item = shard.item(row)
+    item = shards.item(row)
     found.rows += 1
     found.clips.add(item.clip_id)
     found.splits[item.split] += 1

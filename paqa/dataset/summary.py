@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from paqa import card, shard
 from paqa.config.recipe import Recipe
+from paqa.dataset import card, shards
 from paqa.licensing import compatibility
 from paqa.perception.inference import Spent
 from paqa.splits.assign import speakers_unknown
@@ -82,7 +82,7 @@ class Summary:
 def write_quarantine(folder: Path, recipe: Recipe, lost: Sequence[Quarantined]) -> None:
     """Write quarantine.parquet, each row once, and recipe.json: what a build that fails leaves, too."""
     rows = sorted(dict.fromkeys(lost), key=lambda q: (q.stage, q.id, q.reason))
-    shard.write_table(folder / QUARANTINE, Quarantined, rows)
+    shards.write_table(folder / QUARANTINE, Quarantined, rows)
     write_atomically(folder / RECIPE, msgspec.json.format(msgspec.json.encode(recipe)))
 
 
@@ -110,7 +110,7 @@ def finish(
     """
     folder = build_folder.pending(out)
     write_quarantine(folder, recipe, lost)
-    shard.write_table(folder / CLIPS, Clip, sorted(clips, key=lambda c: c.id))
+    shards.write_table(folder / CLIPS, Clip, sorted(clips, key=lambda c: c.id))
     tables = {name: digest(folder / name) for name in SEALED if (folder / name).exists()}
     about = {item.clip_id for item in items}
     unnamed = speakers_unknown(clip for clip in clips if clip.id in about)
@@ -187,7 +187,7 @@ def mismatches(out: Path) -> Iterator[str]:
     except msgspec.DecodeError as error:
         yield f"{BUILD} cannot be read ({error}); {again}"
         return
-    expected, present = ({f"{DATA}/{n}" for n in done.shards}, {f"{DATA}/{p.name}" for p in shard.files(out)})
+    expected, present = ({f"{DATA}/{n}" for n in done.shards}, {f"{DATA}/{p.name}" for p in shards.files(out)})
     foreign = sorted(present - expected)
     yield from (f"{name} is not of this build: {BUILD} does not list it; remove it" for name in foreign)
     missing = sorted(name for name in expected | set(done.files) if not (out / name).exists())
@@ -197,7 +197,7 @@ def mismatches(out: Path) -> Iterator[str]:
     for name in changed:
         yield f"{name} has changed: its SHA-256 is {current[name][:16]}, {BUILD} has {done.files[name][:16]}; {again}"
     if not (foreign or missing or changed):
-        rows = sum(shard.open_shard(path).metadata.num_rows for path in shard.files(out))
+        rows = sum(shards.open_shard(path).metadata.num_rows for path in shards.files(out))
         if rows != done.items:
             yield f"{DATA} has {rows} rows, {BUILD} counts {done.items}; {again}"
 

@@ -10,7 +10,7 @@ from paqa.licensing import compatibility
 from paqa.types import Clip, Item
 
 if TYPE_CHECKING:
-    from paqa.summary import Summary
+    from paqa.dataset.summary import Summary
 
 NAMED = 12  # licences, and makers, that the card itself names; LICENSE.md names all
 SIZES = (
