@@ -18,8 +18,6 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from paqa import build
-from paqa.compose import Composed, compose, light
 from paqa.config import recipe
 from paqa.config.recipe import Recipe
 from paqa.curation import shortcuts
@@ -27,6 +25,8 @@ from paqa.curation.answer_balance import elsewhere, survey
 from paqa.dataset import shards
 from paqa.perception import inference
 from paqa.perception.inference import Perception
+from paqa.pipeline import steps
+from paqa.pipeline.rows import Composed, compose, light
 from paqa.storage.batching import batches
 from paqa.storage.store import Store
 from paqa.types import Clip, Item, Scene, Turn, Word
@@ -36,13 +36,13 @@ ROOT = Path(__file__).parents[1]
 
 def composed(config: Recipe, store: Store) -> list[Clip]:
     """All clips of a recipe's mixes, rendered into the store."""
-    found, lost = build.gather(config)
+    found, lost = steps.gather(config)
     material: dict[str, list[Clip]] = {}
     for source in config.sources:
-        material[source.name] = list(build.ingest(found[source.name], source, config, store).clips)
+        material[source.name] = list(steps.ingest(found[source.name], source, config, store).clips)
     by_id = {clip.id: clip for clips in material.values() for clip in clips}
-    mixtures = build.mixtures(config, material, lost)
-    return list(build.render_mixtures(mixtures, by_id, config, store).clips)
+    mixtures = steps.mixtures(config, material, lost)
+    return list(steps.render_mixtures(mixtures, by_id, config, store).clips)
 
 
 def words(turns: tuple[Turn, ...]) -> tuple[Word, ...]:

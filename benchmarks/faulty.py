@@ -223,9 +223,9 @@ def _arm_moves(n: int) -> None:
 
 
 def _arm_decoder(name: str) -> None:
-    from paqa import build
+    from paqa.pipeline import steps
 
-    decode = build.decode_noted
+    decode = steps.decode_noted
 
     def crash(path: Path, config: Any) -> Any:
         if path.name == name:
@@ -233,7 +233,7 @@ def _arm_decoder(name: str) -> None:
             ctypes.string_at(0)
         return decode(path, config)
 
-    build.decode_noted = crash  # type: ignore[attr-defined]
+    steps.decode_noted = crash  # type: ignore[attr-defined]
 
 
 if faults := given():

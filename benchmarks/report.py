@@ -21,11 +21,11 @@ from pathlib import Path
 from compose import composed, listen
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
-from paqa import build
-from paqa.compose import compose
 from paqa.config import recipe
 from paqa.config.recipe import Recipe
 from paqa.dataset import shards, summary
+from paqa.pipeline import steps
+from paqa.pipeline.rows import compose
 from paqa.storage import build_folder
 from paqa.storage.store import Store
 from paqa.types import Clip
@@ -90,7 +90,7 @@ def made(config: Recipe, out: Path, store: Store, clips: list[Clip]) -> int:
     done = compose(clips, config, store)
     data = build_folder.begin(out) / build_folder.DATA
     plans = shards.plan(done.items, clips, config.shard)
-    written = {plan.name: build.write_shard(plan, done.made, data, config, store) for plan in plans}
+    written = {plan.name: steps.write_shard(plan, done.made, data, config, store) for plan in plans}
     summary.finish(config, out, store.url, clips, done.items, done.quarantined, (), written)
     return len(done.items)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from paqa import build, intervals, metrics
+from paqa import intervals, metrics
 from paqa.config import recipe
 from paqa.config.recipe import Recipe
 from paqa.engines import silero_dvector, yamnet
@@ -28,6 +28,7 @@ from paqa.engines._signal import mono
 from paqa.engines.base import engine_class
 from paqa.errors import PaqaError
 from paqa.perception import inference
+from paqa.pipeline import steps
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Scene, Stage, Turn
 
@@ -170,20 +171,20 @@ GLUES = {
 
 def composed(config: Recipe, seeds: Sequence[int], scenes: int, store: Store) -> Iterator[Clip]:
     """Scenes of every seed; which side a voice or sound is on is the recipe's own seed's to say."""
-    found, lost = build.gather(config)
-    material = {s.name: list(build.ingest(found[s.name], s, config, store).clips) for s in config.sources}
+    found, lost = steps.gather(config)
+    material = {s.name: list(steps.ingest(found[s.name], s, config, store).clips) for s in config.sources}
     by_id = {clip.id: clip for clips in material.values() for clip in clips}
     mixes = tuple(replace(m, scenes=min(m.scenes, scenes)) for m in config.mix)
     for seed in seeds:
-        planned = build.mixtures(replace(config, seed=seed, mix=mixes), material, lost)
-        yield from build.render_mixtures(planned, by_id, config, store).clips
+        planned = steps.mixtures(replace(config, seed=seed, mix=mixes), material, lost)
+        yield from steps.render_mixtures(planned, by_id, config, store).clips
 
 
 def recorded(config: Recipe, name: str, store: Store) -> list[Clip]:
     """The clips of one source of a recipe."""
     source = next(s for s in config.sources if s.name == name)
-    found, _ = build.gather(config)
-    return list(build.ingest(found[name], source, config, store).clips)
+    found, _ = steps.gather(config)
+    return list(steps.ingest(found[name], source, config, store).clips)
 
 
 def names(clips: Sequence[Clip], role: str) -> set[str]:

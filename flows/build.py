@@ -1,6 +1,6 @@
 """The Prefect flow behind `paqa build`: one task per stage and batch of clips. No audio logic lives here.
 
-Without the decorators the code still works: every task calls one function of `paqa.build` or `paqa.perception.inference` in a worker.
+Without the decorators the code still works: every task calls one function of `paqa.pipeline.steps` or `paqa.perception.inference` in a worker.
 """
 
 from __future__ import annotations
@@ -33,10 +33,8 @@ from flows.pages import report_link
 from flows.places import Places, Wanted
 from flows.progress import Progress
 from flows.server import Server, running
-from paqa import audit_table, audited, grow, isolate
-from paqa import build as walk
+from paqa import audit_table, audited
 from paqa.audio import fingerprint
-from paqa.compose import sketch
 from paqa.config.recipe import Recipe
 from paqa.curation import contamination, shortcuts
 from paqa.curation.answer_balance import Survey, elsewhere, survey
@@ -45,6 +43,9 @@ from paqa.dataset import summary
 from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.perception import inference
 from paqa.perception.inference import Hearing
+from paqa.pipeline import fault_isolation, increment
+from paqa.pipeline import steps as walk
+from paqa.pipeline.rows import sketch
 from paqa.report import write as reports
 from paqa.splits import assign
 from paqa.splits.leakage import settled, sound_alike
@@ -71,12 +72,12 @@ class Run:
     store: Store
     places: Places
     progress: Progress
-    ward: isolate.Ward = field(default_factory=isolate.Ward)
+    ward: fault_isolation.Ward = field(default_factory=fault_isolation.Ward)
     lost: list[Quarantined] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     stages: dict[str, summary.Stage] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)  # where the store has a clip's rows, by its id
-    earlier: grow.Earlier | None = None  # the build that this one goes on with
+    earlier: increment.Earlier | None = None  # the build that this one goes on with
     survey: Survey = field(default_factory=Survey)
 
     def spent(self, stage: str, cost: inference.Spent) -> None:
@@ -137,7 +138,7 @@ def work(
 ) -> list[R]:
     """Have the workers do all calls, each in at most its limit of seconds where there are any; collect."""
     runners = [partial(run.places.runner(stage), seconds) for seconds in limits or [None] * len(calls)]
-    away = [partial(isolate.again, runner, stage, call) for runner, call in zip(runners, calls, strict=True)]
+    away = [partial(fault_isolation.again, runner, stage, call) for runner, call in zip(runners, calls, strict=True)]
     return collect(run, stage, submit(run, stage, away), sizes, unit)
 
 
@@ -148,7 +149,8 @@ def ingest(run: Run) -> tuple[list[Clip], dict[str, list[Clip]]]:
     run.warnings += walk.skipped(run.recipe)
     jobs = [(s, b) for s in run.recipe.sources for b in batches(found[s.name], lambda _: 1, FILES_A_TASK)]
     calls = [
-        isolate.Ingesting(run.places.runner("ingest"), b, source, run.recipe, run.store, run.ward) for source, b in jobs
+        fault_isolation.Ingesting(run.places.runner("ingest"), b, source, run.recipe, run.store, run.ward)
+        for source, b in jobs
     ]
     results = collect(run, "ingest", submit(run, "ingest", calls), [len(b) for _, b in jobs], "files")
     asked: list[Clip] = []
@@ -251,7 +253,7 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
         jobs = [(i, [c for c in batch if c.id in missing[node]]) for i, batch in enumerate(parts)]
         jobs = [(i, todo) for i, todo in jobs if todo]
         by = (node, nodes[0], run.store, run.places.device_of(node.stage), run.places.workers.threads, run.ward, clips)
-        calls = [isolate.Listening(run.places.runner(node.stage), todo, *by) for _, todo in jobs]
+        calls = [fault_isolation.Listening(run.places.runner(node.stage), todo, *by) for _, todo in jobs]
         after = [separated.get(i) if node.stem != "mix" else None for i, _ in jobs]
         futures[node] = submit(run, node.name, calls, after)
         if node == nodes[0]:
@@ -354,7 +356,7 @@ def write(run: Run, items: list[Item], clips: list[Clip]) -> summary.Summary:
         calls.append(partial(walk.write_shard, plan, made, folder, run.recipe, run.store, earlier, sha256))
     written = work(run, "shard", calls, [len(plan.items) for plan in plans], "rows")
     shards = {plan.name: sha256 for plan, sha256 in zip(plans, written, strict=True)}
-    grow.save(build_folder.pending(run.out), run.survey, run.lost, clips, run.earlier)
+    increment.save(build_folder.pending(run.out), run.survey, run.lost, clips, run.earlier)
     stages = list(run.stages.values())
     return summary.finish(run.recipe, run.out, run.store.url, clips, items, run.lost, stages, shards, run.warnings)
 
@@ -408,12 +410,12 @@ def build(
     """The whole walk: recipe to shards in `out`, then an audit if wanted, and a report that opens at `report`.
 
     `workers` is their number in `places`, for Prefect's pages. `growing`, the rows of the build that `out` holds stay
-    as they are (`paqa.grow`). Raises PaqaError past the recipe's limit of quarantined rows.
+    as they are (`paqa.pipeline.increment`). Raises PaqaError past the recipe's limit of quarantined rows.
     """
     with places, ExitStack() as last:
-        earlier = grow.load(out, recipe) if growing else None
+        earlier = increment.load(out, recipe) if growing else None
         build_folder.begin(out)
-        ward = isolate.Ward(places.wanted.limits)
+        ward = fault_isolation.Ward(places.wanted.limits)
         run = Run(recipe, out, Store(store), places, Progress(quiet, get_run_logger().info), ward, earlier=earlier)
         last.callback(tell, run)
         try:

@@ -10,13 +10,13 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from paqa import build as walk
 from paqa.actors import forget, reach, same
 from paqa.cluster import RayWorkers, reachable
 from paqa.config.recipe import Recipe
 from paqa.errors import PaqaError
-from paqa.limits import Limits
 from paqa.perception.inference import STAGES
+from paqa.pipeline import steps as walk
+from paqa.pipeline.time_limits import Limits
 from paqa.storage.store import Store, key
 from paqa.types import Device, Stage
 from paqa.workers import Workers, cores

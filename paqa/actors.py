@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from paqa import __version__
-from paqa.compose import code
 from paqa.config.recipe import Recipe
 from paqa.errors import MissingObject, PaqaError
+from paqa.pipeline.rows import code
 from paqa.storage.filesystems import line
 from paqa.storage.store import Store, key
 

@@ -157,7 +157,7 @@ def check_device(device: str) -> None:
 def where(args: argparse.Namespace) -> Wanted:
     """What the flags of `paqa build` say about where calls run; PaqaError where they do not go together."""
     from flows.places import Wanted, shares
-    from paqa.limits import Limits
+    from paqa.pipeline.time_limits import Limits
     from paqa.storage.filesystems import filesystem
 
     gpus = shares(args.gpus) if args.gpus else {}
@@ -188,9 +188,9 @@ def check_installed(recipe: Recipe, on_ray: bool) -> None:
 
 def run_init(args: argparse.Namespace) -> int:
     """`paqa init`."""
-    from paqa import init
+    from paqa.pipeline import recipe_starter
 
-    print(init.said(init.write(args.given, args.out)))
+    print(recipe_starter.said(recipe_starter.write(args.given, args.out)))
     return 0
 
 

@@ -10,16 +10,16 @@ from typing import ClassVar
 import pytest
 from test_build import Picky, clip
 
-from paqa import build
 from paqa.config.recipe import AudioConfig, SourceConfig, for_folder
 from paqa.engines import base
 from paqa.engines.base import Heard
 from paqa.errors import OutOfMemory, PaqaError, TimedOut, WorkerDied
-from paqa.isolate import IN_A_ROW, Ingesting, Listening, Ward
-from paqa.limits import Limits
 from paqa.perception import inference
 from paqa.perception.engine_errors import device_lost, short_of_memory
 from paqa.perception.inference import Hearing
+from paqa.pipeline import steps
+from paqa.pipeline.fault_isolation import IN_A_ROW, Ingesting, Listening, Ward
+from paqa.pipeline.time_limits import Limits
 from paqa.storage.store import Store
 from paqa.types import Recording
 from paqa.workers import Workers
@@ -196,7 +196,7 @@ def test_a_recording_that_memory_does_not_hold_is_said_to_be_too_large(tmp_path)
     def run(seconds, step, part, *args):
         if any(recording.id == "large" for recording in part):
             raise OutOfMemory("a worker process ran out of memory: 12 GiB")
-        return build.Ingested(tuple(clip(recording.id, args[-1]) for recording in part))
+        return steps.Ingested(tuple(clip(recording.id, args[-1]) for recording in part))
 
     given = [Recording(n, f"{n}.wav", n, "s", "CC0-1.0", n) for n in ("a", "large", "b")]
     source = SourceConfig("s", "folder", ".")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from paqa import __version__
-from paqa import compose as composing
 from paqa.audio import digest, flac, quantize
-from paqa.compose import compose, compose_clip, sketch, whole
 from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, for_folder
 from paqa.perception import inference
 from paqa.perception.inference import Perception
+from paqa.pipeline import rows as composing
+from paqa.pipeline.rows import compose, compose_clip, sketch, whole
 from paqa.questions.generate import TEMPLATES, Elsewhere
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Event, GivenQuestion, Origin, Scene, Turn, Word

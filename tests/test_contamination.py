@@ -14,12 +14,12 @@ from conftest import build
 from test_shortcuts import item
 from test_split import clip
 
-from paqa import build as walk
 from paqa.audio.fingerprint import Match
 from paqa.config.recipe import AudioConfig, BenchmarkConfig
 from paqa.curation import contamination
 from paqa.dataset import shards
 from paqa.errors import PaqaError
+from paqa.pipeline import steps as walk
 from paqa.questions.english import normal
 from paqa.storage.store import Store
 

@@ -176,7 +176,7 @@ def test_the_reference_holds_every_module_and_its_links_lead_somewhere():
     page = made.text()
     modules = set(re.findall(r"^## (\S+)$", page, flags=re.MULTILINE))
     assert {
-        "paqa.build",
+        "paqa.pipeline.steps",
         "paqa.rationale.grammar",
         "paqa.rationale.rewards",
         "flows.build",

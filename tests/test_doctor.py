@@ -103,7 +103,7 @@ def test_a_pinned_hash_that_differs_is_refused(models):
 def test_importing_paqa_loads_none_of_the_engines_libraries():
     heavy = ("torch", "demucs", "pyannote.audio", "whisper", "panns_inference", "torchaudio", "onnxruntime", "prefect")
     code = (
-        "import sys, paqa, paqa.cli, paqa.perception.inference, paqa.build, paqa.config.recipe, paqa.doctor;"
+        "import sys, paqa, paqa.cli, paqa.perception.inference, paqa.pipeline.steps, paqa.config.recipe, paqa.doctor;"
         "from paqa.engines.base import ENGINES, engine_class; [engine_class(name) for name in ENGINES];"
         f"print(*(m for m in {heavy} if m in sys.modules))"
     )

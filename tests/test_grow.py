@@ -10,11 +10,12 @@ from builds import make
 from conftest import build, paqa
 from test_labels import clip
 
-from paqa import grow, truth
+from paqa import truth
 from paqa.config.recipe import MixConfig, QuestionsConfig, SourceConfig
 from paqa.curation.answer_balance import Survey, elsewhere
 from paqa.dataset import shards
 from paqa.errors import PaqaError
+from paqa.pipeline import increment
 from paqa.types import Quarantined
 
 
@@ -60,7 +61,7 @@ def test_there_must_be_something_to_grow(corpus, tmp_path):
 def earlier(tmp_path_factory):
     """A finished build that can grow, without engines."""
     out = make(tmp_path_factory.mktemp("earlier") / "made", clips=3)
-    grow.save(out, Survey(), [])
+    increment.save(out, Survey(), [])
     return out
 
 
@@ -86,7 +87,7 @@ def test_another_recipe_is_refused_and_its_keys_are_named(earlier, recipe, chang
     with pytest.raises(
         PaqaError, match=r"the recipe is not that of the build in .*or run once more without --grow"
     ) as e:
-        grow.load(earlier, replace(recipe, **change))
+        increment.load(earlier, replace(recipe, **change))
     assert said in str(e.value)
 
 
@@ -98,13 +99,13 @@ def test_a_recipe_may_grow_too(earlier, recipe):
     grown = replace(
         recipe, name="grown", description="x", folder="y", sources=sources, gates=gates, mix=(MixConfig("mix", 3),)
     )
-    assert grow.load(earlier, grown).clips == {c.id: c.sha256 for c in truth.opened(earlier)[2]}
-    assert list(grow.changed(grown, replace(grown, mix=(MixConfig("mix", 9),)))) == []
-    assert list(grow.changed(grown, replace(grown, mix=(MixConfig("mix", 3, overlap=0.5),))))
+    assert increment.load(earlier, grown).clips == {c.id: c.sha256 for c in truth.opened(earlier)[2]}
+    assert list(increment.changed(grown, replace(grown, mix=(MixConfig("mix", 9),)))) == []
+    assert list(increment.changed(grown, replace(grown, mix=(MixConfig("mix", 3, overlap=0.5),))))
 
 
 def test_a_row_that_would_be_lost_or_changed_ends_the_build(earlier, recipe):
-    known = grow.load(earlier, recipe)
+    known = increment.load(earlier, recipe)
     items = [shards.item(row) for row in shards.rows(earlier)]
     added = replace(items[0], id="new", key="0" * 64)
     known.stays([*items, added], [], earlier)
@@ -123,11 +124,11 @@ def test_a_build_with_a_shard_missing_cannot_grow(earlier, recipe, tmp_path):
     shutil.copytree(earlier, tmp_path / "out")
     shards.files(tmp_path / "out")[0].unlink()
     with pytest.raises(PaqaError, match=r"--grow: .* is missing, build\.json lists it"):
-        grow.load(tmp_path / "out", recipe)
+        increment.load(tmp_path / "out", recipe)
 
 
 def test_clips_are_known_by_the_recording_that_is_heard(earlier, recipe):
-    known = grow.load(earlier, recipe)
+    known = increment.load(earlier, recipe)
     (clip, *_) = truth.opened(earlier)[2]
     (origin,) = clip.origins
     assert known.holds(replace(clip, id="as material", groups=("other",)))
@@ -142,9 +143,9 @@ def test_wrong_translations_stay_however_often_a_build_grows(tmp_path):
         others = elsewhere(own, Survey(), earlier.generations if earlier else ())
         assert {name: others[name].foreign for name in told} == told
         told = {name: one.foreign for name, one in others.items()}
-        grow.save(tmp_path, Survey(), [], own, earlier)
+        increment.save(tmp_path, Survey(), [], own, earlier)
         counts = json.loads((tmp_path / "survey.json").read_text())
-        earlier = grow.Earlier(Survey(), {}, {}, {c.id: c.sha256 for c in own}, added=tuple(counts["added"]))
+        earlier = increment.Earlier(Survey(), {}, {}, {c.id: c.sha256 for c in own}, added=tuple(counts["added"]))
     assert [len(ids) for ids in counts["added"]] == [20, 20]
     counted_anew = elsewhere(clips, Survey())
     assert any(counted_anew[name].foreign != texts for name, texts in told.items())

@@ -16,10 +16,7 @@ from test_compose import heard
 from test_walk import rows  # noqa: F401
 
 import paqa as package
-from paqa import build as walk
-from paqa import compose as composing
 from paqa.audio import decode, digest, read_flac
-from paqa.compose import compose_clip
 from paqa.config.recipe import Recipe, SourceConfig, change, for_folder, load
 from paqa.dataset import check, shards
 from paqa.engines.base import engine_class, package_file
@@ -27,6 +24,9 @@ from paqa.errors import PaqaError
 from paqa.licensing import compatibility
 from paqa.mixing.plan import render
 from paqa.perception import inference, scenes
+from paqa.pipeline import rows as composing
+from paqa.pipeline import steps as walk
+from paqa.pipeline.rows import compose_clip
 from paqa.sources.registry import locate, root
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Item

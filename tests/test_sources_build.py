@@ -14,10 +14,11 @@ import soundfile as sf
 from conftest import CORPUS, ROOT, build
 from sounds import tone
 
-from paqa import audioset, isolate
-from paqa import build as walk
+from paqa import audioset
 from paqa.config.recipe import AudioConfig, Recipe, SourceConfig, load
 from paqa.dataset import shards
+from paqa.pipeline import fault_isolation
+from paqa.pipeline import steps as walk
 from paqa.storage.store import Store
 from paqa.types import GivenQuestion, Recording
 
@@ -132,7 +133,7 @@ def test_what_was_done_about_a_file_reaches_the_build(tmp_path: Path) -> None:
             recipe,
             Store(tmp_path / ".store"),
         )
-        done = isolate.Ingesting(*arguments, isolate.Ward())()
+        done = fault_isolation.Ingesting(*arguments, fault_isolation.Ward())()
         (line,) = walk.noted(done.notes)
         assert line.startswith("a.wav, b.wav, d.wav and 1 other file: the header declares less")
     (line,) = walk.skipped(recipe)

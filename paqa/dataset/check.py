@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from paqa import __version__, compose
+from paqa import __version__
 from paqa.audio import digest as sample_digest
 from paqa.audio import read_flac
 from paqa.config.recipe import Recipe
@@ -20,6 +20,7 @@ from paqa.curation import shortcuts
 from paqa.dataset import shards, summary
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
+from paqa.pipeline import rows
 from paqa.rationale import grammar
 from paqa.rationale.rewards import perception
 from paqa.splits.assign import PROTECTED
@@ -179,7 +180,7 @@ def _key(item: Item, samples: str | None) -> Iterator[str]:
     """Whether the key is that of the row and of its samples' digest; another version of paqa may make other keys."""
     if samples is None or item.paqa_version != __version__:
         return
-    expected = replace(item, key=compose.item_key(item, samples))
+    expected = replace(item, key=rows.item_key(item, samples))
     if item.audio_dependence is not None:
         expected = shortcuts.dependent(expected, item.audio_dependence)
     if item.key != expected.key:

@@ -16,12 +16,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
 
-from paqa import build
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.errors import PaqaError, Rejected, WorkerDied
-from paqa.limits import Limits
 from paqa.perception import inference
 from paqa.perception.inference import Hearing, Spent
+from paqa.pipeline import steps
+from paqa.pipeline.time_limits import Limits
 from paqa.sources import registry
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Quarantined, Recording
@@ -222,7 +222,7 @@ class Listening:
 
 
 class Ingesting:
-    """`build.ingest` for a batch of recordings, of which some may be poison to the decoder."""
+    """`steps.ingest` for a batch of recordings, of which some may be poison to the decoder."""
 
     def __init__(
         self,
@@ -235,19 +235,19 @@ class Ingesting:
     ):
         root = registry.root(source, Path(recipe.folder))
 
-        def ingest(part: Sequence[Recording]) -> build.Ingested:
+        def ingest(part: Sequence[Recording]) -> steps.Ingested:
             seconds = ward.limits.reading([_size(recording, root) for recording in part], recipe.audio)
-            done = run(seconds, build.ingest, part, source, recipe, store)
+            done = run(seconds, steps.ingest, part, source, recipe, store)
             ward.fine("ingest")
             return done
 
         self.batch = Batch(recordings, ingest, lambda part: part, "ingest", ward)  # known files cost a look-up
 
-    def __call__(self) -> build.Ingested:
+    def __call__(self) -> steps.Ingested:
         """Clips in the order of the recordings, and the recordings that were lost."""
         self.batch.run()
         parts = self.batch.done
-        return build.Ingested(
+        return steps.Ingested(
             tuple(clip for part in parts for clip in part.clips),
             (*(row for part in parts for row in part.quarantined), *(self._row(*one) for one in self.batch.crashed)),
             _sum([part.spent for part in parts]),

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from paqa.audio import decode, decode_noted, digest, fingerprint, flac, is_silent, read_flac, windows
-from paqa.compose import whole
 from paqa.config.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.dataset import shards
 from paqa.dataset.shards import ShardPlan
@@ -25,6 +24,7 @@ from paqa.licensing import compatibility
 from paqa.mixing import plan
 from paqa.perception import inference
 from paqa.perception.inference import Spent
+from paqa.pipeline.rows import whole
 from paqa.sources import registry
 from paqa.splits.assign import side
 from paqa.storage.batching import batches
