@@ -30,8 +30,6 @@ from flows.artifacts import (
     update_progress_artifact,
 )
 from flows.pages import report_link
-from flows.places import Places, Wanted
-from flows.progress import Progress
 from flows.server import Server, running
 from paqa import audit_table, audited
 from paqa.audio import fingerprint
@@ -41,6 +39,8 @@ from paqa.curation.answer_balance import Survey, elsewhere, survey
 from paqa.dataset import shards as shard_files
 from paqa.dataset import summary
 from paqa.errors import DamagedObject, MissingObject, PaqaError
+from paqa.execution.placement import Places, Wanted
+from paqa.execution.progress import Progress
 from paqa.perception import inference
 from paqa.perception.inference import Hearing
 from paqa.pipeline import fault_isolation, increment

@@ -17,8 +17,8 @@ from paqa import __version__, ending
 from paqa.errors import PaqaError
 
 if TYPE_CHECKING:
-    from flows.places import Wanted
     from paqa.config.recipe import Recipe
+    from paqa.execution.placement import Wanted
 
 QUIET = {  # nothing of ours phones anywhere, and no library asks a model hub for what it cannot have offline
     "DO_NOT_TRACK": "1",
@@ -156,7 +156,7 @@ def check_device(device: str) -> None:
 
 def where(args: argparse.Namespace) -> Wanted:
     """What the flags of `paqa build` say about where calls run; PaqaError where they do not go together."""
-    from flows.places import Wanted, shares
+    from paqa.execution.placement import Wanted, shares
     from paqa.pipeline.time_limits import Limits
     from paqa.storage.filesystems import filesystem
 

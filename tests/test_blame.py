@@ -14,6 +14,7 @@ from paqa.config.recipe import AudioConfig, SourceConfig, for_folder
 from paqa.engines import base
 from paqa.engines.base import Heard
 from paqa.errors import OutOfMemory, PaqaError, TimedOut, WorkerDied
+from paqa.execution.processes import Workers
 from paqa.perception import inference
 from paqa.perception.engine_errors import device_lost, short_of_memory
 from paqa.perception.inference import Hearing
@@ -22,7 +23,6 @@ from paqa.pipeline.fault_isolation import IN_A_ROW, Ingesting, Listening, Ward
 from paqa.pipeline.time_limits import Limits
 from paqa.storage.store import Store
 from paqa.types import Recording
-from paqa.workers import Workers
 
 SEPARATE = Hearing("separate", "mix", "troubled", "{}")
 

@@ -19,10 +19,10 @@ from conftest import ROOT, Built, build, paqa
 pytest.importorskip("prefect")
 server = pytest.importorskip("moto.server")
 
-from paqa.actors import forget, same  # noqa: E402
-from paqa.cluster import RayWorkers  # noqa: E402
 from paqa.config import recipe as recipes  # noqa: E402
 from paqa.errors import OutOfMemory, PaqaError, Rejected, TimedOut, WorkerDied  # noqa: E402
+from paqa.execution.ray_actor import forget, same  # noqa: E402
+from paqa.execution.ray_pool import RayWorkers  # noqa: E402
 from paqa.storage.store import Store  # noqa: E402
 
 if importlib.util.find_spec("ray") is None:  # not imported yet: it takes the token when it is

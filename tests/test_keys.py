@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from test_build import ContextParams, Picky, clip
 
-from flows.places import Wanted
 from paqa.config.recipe import HearConfig, HearConfigs, QuestionsConfig, for_folder
 from paqa.engines import base
+from paqa.execution.placement import Wanted
 from paqa.perception import inference
 from paqa.storage.store import Store
 

@@ -10,16 +10,16 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from paqa.actors import forget, reach, same
-from paqa.cluster import RayWorkers, reachable
 from paqa.config.recipe import Recipe
 from paqa.errors import PaqaError
+from paqa.execution.processes import Workers, cores
+from paqa.execution.ray_actor import forget, reach, same
+from paqa.execution.ray_pool import RayWorkers, reachable
 from paqa.perception.inference import STAGES
 from paqa.pipeline import steps as walk
 from paqa.pipeline.time_limits import Limits
 from paqa.storage.store import Store, key
 from paqa.types import Device, Stage
-from paqa.workers import Workers, cores
 
 R = TypeVar("R")
 LOCAL = "local"

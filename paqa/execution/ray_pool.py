@@ -23,10 +23,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from paqa.actors import Actor, Home, arrive
 from paqa.errors import OutOfMemory, PaqaError, TimedOut, WorkerDied
+from paqa.execution.processes import THREAD_VARIABLES, cores
+from paqa.execution.ray_actor import Actor, Home, arrive
 from paqa.storage.filesystems import line
-from paqa.workers import THREAD_VARIABLES, cores
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,7 +48,7 @@ SETTINGS = {  # read by Ray when it is imported or started
 
 
 class RayWorkers:
-    """Actors on Ray with the interface of `paqa.workers.Workers`; `run` may be called from any number of threads.
+    """Actors on Ray with the interface of `paqa.execution.processes.Workers`; `run` may be called from any number of threads.
 
     `pools` are further actors with a share of a GPU each, by stage. An actor that dies takes its own call with it
     (WorkerDied) and nothing else, and a fresh one comes in its place.
