@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from paqa import intervals, metrics
 from paqa.config import recipe
 from paqa.config.recipe import Recipe
 from paqa.engines import silero_dvector, yamnet
@@ -27,6 +26,7 @@ from paqa.engines._events import Classes, events
 from paqa.engines._signal import mono
 from paqa.engines.base import engine_class
 from paqa.errors import PaqaError
+from paqa.evaluation import bootstrap, metrics
 from paqa.perception import inference
 from paqa.pipeline import steps
 from paqa.storage.store import Store, key
@@ -232,7 +232,7 @@ def figures(glue: Glue, engine: Any, params: Any, heard: Sequence[Said], *, sure
     return {
         name: (
             sum(a for a, _ in parts) / max(1e-9, sum(b for _, b in parts)),
-            intervals.of_ratio(parts) if sure else None,
+            bootstrap.of_ratio(parts) if sure else None,
         )
         for name, parts in sorted(terms.items())
     }

@@ -31,7 +31,6 @@ from flows.artifacts import (
 )
 from flows.pages import report_link
 from flows.server import Server, running
-from paqa import audit_table, audited
 from paqa.audio import fingerprint
 from paqa.config.recipe import Recipe
 from paqa.curation import contamination, shortcuts
@@ -39,6 +38,7 @@ from paqa.curation.answer_balance import Survey, elsewhere, survey
 from paqa.dataset import shards as shard_files
 from paqa.dataset import summary
 from paqa.errors import DamagedObject, MissingObject, PaqaError
+from paqa.evaluation import build_audit, tables
 from paqa.execution.placement import Places, Wanted
 from paqa.execution.progress import Progress
 from paqa.perception import inference
@@ -367,10 +367,8 @@ def look_back(run: Run, clips: list[Clip]) -> None:
     if not known:
         run.progress.log("audit: no clip has truth")
         return
-    found = work(run, "audit", [partial(audited.beside, run.out)], [known])[0]
-    create_markdown_artifact(
-        key="audit", markdown=audit_table.markdown(*found), description=f"{known} clips have truth"
-    )
+    found = work(run, "audit", [partial(build_audit.beside, run.out)], [known])[0]
+    create_markdown_artifact(key="audit", markdown=tables.markdown(*found), description=f"{known} clips have truth")
 
 
 def show(run: Run, clips: list[Clip], link: str) -> None:

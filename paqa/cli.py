@@ -250,13 +250,13 @@ def run_check(args: argparse.Namespace) -> int:
 
 def run_audit(args: argparse.Namespace) -> int:
     """`paqa audit`."""
-    from paqa import audit_table, audited, plots
+    from paqa.evaluation import build_audit, plots, tables
 
-    report, answers = found = audited.measure(args.dir)
-    print(audit_table.table(report))
-    print(audit_table.answers(answers))
+    report, answers = found = build_audit.measure(args.dir)
+    print(tables.table(report))
+    print(tables.answers(answers))
     if args.json:
-        audited.save(found, args.json)
+        build_audit.save(found, args.json)
     if args.plots:
         print(f"drawn: {', '.join(str(path) for path in plots.save(report, args.plots))}")
     return 0

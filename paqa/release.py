@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 
-from paqa import truth
 from paqa.curation import shortcuts
 from paqa.dataset import card, shards, summary
 from paqa.dataset.shards import SPLITS
 from paqa.errors import PaqaError
+from paqa.evaluation import pairs
 from paqa.licensing import compatibility
 from paqa.storage import redact
 from paqa.storage.build_folder import AUDIT, CARD, LICENSES, RECIPE, SHORTCUTS
@@ -83,7 +83,7 @@ def render(folder: Path) -> dict[str, str]:
     """
     from huggingface_hub import DatasetCardData
 
-    recipe, _, clips = truth.opened(folder)
+    recipe, _, clips = pairs.opened(folder)
     found = read(folder)
     permitted(folder, found.items, recipe.license)
     about = {item.clip_id for item in found.items}
@@ -185,11 +185,11 @@ def _quality(folder: Path) -> Iterator[str]:
     yield from ("## Audit", "")
     path = folder / AUDIT
     if path.exists():
-        from paqa import audit, audit_table
+        from paqa.evaluation import audit, tables
 
         report = msgspec.convert(json.loads(path.read_bytes()), audit.Report)
         yield from ("What the engines heard against the truth, where there is truth:", "", "```")
-        yield from (audit_table.table(report).rstrip(), "```", "")
+        yield from (tables.table(report).rstrip(), "```", "")
     else:
         yield from ("Perception was not audited against truth for this release.", "")
     if (folder / SHORTCUTS).exists():

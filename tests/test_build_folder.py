@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from builds import make
 
-from paqa import truth
 from paqa.curation import shortcuts
 from paqa.dataset import check, shards, summary
 from paqa.errors import PaqaError
+from paqa.evaluation import pairs
 from paqa.storage import build_folder
 from paqa.storage.build_folder import COMMITTED, FAILED, PENDING, TABLES
 
@@ -244,7 +244,7 @@ def cut(out):
     return out
 
 
-READERS = (shards.files, shards.quarantined, summary.load, summary.digests, truth.opened, shortcuts.load, check.check)
+READERS = (shards.files, shards.quarantined, summary.load, summary.digests, pairs.opened, shortcuts.load, check.check)
 
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: f"{read.__module__}.{read.__name__}")

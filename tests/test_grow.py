@@ -10,11 +10,11 @@ from builds import make
 from conftest import build, paqa
 from test_labels import clip
 
-from paqa import truth
 from paqa.config.recipe import MixConfig, QuestionsConfig, SourceConfig
 from paqa.curation.answer_balance import Survey, elsewhere
 from paqa.dataset import shards
 from paqa.errors import PaqaError
+from paqa.evaluation import pairs
 from paqa.pipeline import increment
 from paqa.types import Quarantined
 
@@ -67,7 +67,7 @@ def earlier(tmp_path_factory):
 
 @pytest.fixture
 def recipe(earlier):
-    return replace(truth.opened(earlier)[0], mix=())
+    return replace(pairs.opened(earlier)[0], mix=())
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_recipe_may_grow_too(earlier, recipe):
     grown = replace(
         recipe, name="grown", description="x", folder="y", sources=sources, gates=gates, mix=(MixConfig("mix", 3),)
     )
-    assert increment.load(earlier, grown).clips == {c.id: c.sha256 for c in truth.opened(earlier)[2]}
+    assert increment.load(earlier, grown).clips == {c.id: c.sha256 for c in pairs.opened(earlier)[2]}
     assert list(increment.changed(grown, replace(grown, mix=(MixConfig("mix", 9),)))) == []
     assert list(increment.changed(grown, replace(grown, mix=(MixConfig("mix", 3, overlap=0.5),))))
 
@@ -129,7 +129,7 @@ def test_a_build_with_a_shard_missing_cannot_grow(earlier, recipe, tmp_path):
 
 def test_clips_are_known_by_the_recording_that_is_heard(earlier, recipe):
     known = increment.load(earlier, recipe)
-    (clip, *_) = truth.opened(earlier)[2]
+    (clip, *_) = pairs.opened(earlier)[2]
     (origin,) = clip.origins
     assert known.holds(replace(clip, id="as material", groups=("other",)))
     assert not known.holds(replace(clip, origins=(replace(origin, recording="a copy"),)))

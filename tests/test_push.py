@@ -15,9 +15,10 @@ from conftest import ROOT
 from fakehub import Hub, free_port
 from huggingface_hub import CommitOperationAdd, errors
 
-from paqa import hub, release, truth
+from paqa import hub, release
 from paqa.dataset import card, shards, summary
 from paqa.errors import PaqaError
+from paqa.evaluation import pairs
 from paqa.storage.store import passing
 from paqa.types import Origin
 
@@ -187,7 +188,7 @@ def test_the_table_of_licences_stays_short(built):
             for k in range(9)
         )) for n, item in enumerate(found)
     ]  # fmt: skip
-    recipe, _, clips = truth.opened(built)
+    recipe, _, clips = pairs.opened(built)
     done = summary.load(built)
     short, whole = card.render(recipe, done, clips, many), card.licenses(recipe, done, clips, many)
     assert len(short.partition("## Licences")[2].splitlines()) < 45

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from paqa import metrics
 from paqa.config.recipe import QuestionsConfig
+from paqa.evaluation import metrics
 from paqa.perception.fusion import lines
 from paqa.questions.context import context
 from paqa.questions.dialogue_flow import who_mentions

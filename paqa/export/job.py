@@ -135,7 +135,7 @@ class Job:
 
     @cached_property
     def _opened(self) -> Any:
-        from paqa.truth import opened
+        from paqa.evaluation.pairs import opened
 
         recipe, store, clips = opened(self.folder)
         return recipe, store, {clip.id: clip for clip in clips}

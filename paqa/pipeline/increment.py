@@ -17,12 +17,12 @@ from typing import Any
 
 import msgspec
 
-from paqa import truth
 from paqa.config.recipe import Recipe
 from paqa.curation.answer_balance import Survey
 from paqa.curation.shortcuts import GUESSABLE, UNHEARD, dependent
 from paqa.dataset import shards, summary
 from paqa.errors import PaqaError
+from paqa.evaluation import pairs
 from paqa.storage.build_folder import SURVEY
 from paqa.storage.store import write_atomically
 from paqa.types import Clip, Item, Origin, Quarantined
@@ -145,7 +145,7 @@ def load(out: Path, recipe: Recipe) -> Earlier:
         ) from None
     for problem in summary.mismatches(out):
         raise PaqaError(f"--grow: {out}: {problem} (once without --grow)")
-    before, _, clips = truth.opened(out)
+    before, _, clips = pairs.opened(out)
     if changes := list(changed(before, recipe)):
         raise PaqaError(
             f"--grow: the recipe is not that of the build in {out}, so its rows would change: {'; '.join(changes)}; "

@@ -14,11 +14,11 @@ from typing import TypeVar
 
 import msgspec
 
-from paqa.audit import Report as Audit
 from paqa.config.recipe import Recipe
 from paqa.curation.shortcuts import Report as Shortcuts
 from paqa.dataset import shards, summary
 from paqa.errors import MissingObject, PaqaError
+from paqa.evaluation.audit import Report as Audit
 from paqa.perception import inference, scenes
 from paqa.storage import redact
 from paqa.storage.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS

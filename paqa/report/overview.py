@@ -10,10 +10,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from paqa.audit import Report as Audit
 from paqa.curation.shortcuts import Report as Shortcuts
 from paqa.dataset.summary import Summary
-from paqa.plots import figure_of
+from paqa.evaluation.audit import Report as Audit
+from paqa.evaluation.plots import figure_of
 from paqa.report.collect import Build
 from paqa.storage.build_folder import AUDIT
 from paqa.types import Item, Quarantined, Scene

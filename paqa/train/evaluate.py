@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paqa import metrics
 from paqa.errors import PaqaError
+from paqa.evaluation import metrics
 from paqa.questions.english import normal
 from paqa.rationale import grammar, rewards
 from paqa.rationale.prompt import Asked

@@ -21,7 +21,7 @@ import msgspec
 from paqa import audioset
 from paqa.config.recipe import Recipe
 from paqa.dataset import shards
-from paqa.intervals import of_ratio
+from paqa.evaluation.bootstrap import of_ratio
 from paqa.questions.english import normal, rng_for, spoken, tidy, upper
 from paqa.questions.generate import TEMPLATES, Draft, Template
 from paqa.questions.template import NONE

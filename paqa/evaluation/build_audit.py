@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from paqa import audit, heard_answers
-from paqa.heard_answers import Heard
+from paqa.evaluation import answer_accuracy, audit
+from paqa.evaluation.answer_accuracy import Heard
+from paqa.evaluation.pairs import opened, pairs
 from paqa.storage.build_folder import AUDIT
 from paqa.storage.store import write_atomically
-from paqa.truth import opened, pairs
 
 Audited = tuple[audit.Report, Sequence[Heard]]
 
@@ -19,7 +19,7 @@ def measure(folder: Path) -> Audited:
     """The figures of a build; PaqaError where it has no truth, or its store is gone."""
     known = list(pairs(folder))
     heard = {pair.clip_id: pair.heard for pair in known}
-    answers = heard_answers.measure(heard_answers.rows(folder), heard, opened(folder)[0])
+    answers = answer_accuracy.measure(answer_accuracy.rows(folder), heard, opened(folder)[0])
     return audit.measure(known), answers
 
 

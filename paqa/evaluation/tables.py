@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from paqa import heard_answers
-from paqa.audit import Report, Slice, Speakers
-from paqa.heard_answers import Heard
+from paqa.evaluation import answer_accuracy
+from paqa.evaluation.answer_accuracy import Heard
+from paqa.evaluation.audit import Report, Slice, Speakers
 
 Column = tuple[str, Callable[[Slice], float | int | None], str]
 PERCENT, COUNT, DB = "{:.1%}", "{}", "{:.1f}"
@@ -84,7 +84,7 @@ def markdown(report: Report, found: Sequence[Heard]) -> str:
         lines = [["", *(head for head, _, _ in columns)], *(_line(s, columns) for s in report.slices)]
         parts.append(f"## {title.partition('. ')[0]}\n\n{title.partition('. ')[2]}\n\n{_piped(lines)}")
     heads = ["", "rows", "asked %", "right %", "95 %"]
-    parts.append(f"## Answers, had they come from what was heard\n\n{_piped([heads, *heard_answers.table(found)])}")
+    parts.append(f"## Answers, had they come from what was heard\n\n{_piped([heads, *answer_accuracy.table(found)])}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -97,7 +97,7 @@ def _piped(lines: Sequence[Sequence[str]]) -> str:
 def answers(found: Sequence[Heard]) -> str:
     """How often answers would be right had they come from what was heard."""
     title = "Answers from truth, tried on what was heard: the same question comes up, and has the same answer"
-    return _grid(title, ["", "rows", "asked %", "right %", "95 %"], heard_answers.table(found)) + "\n"
+    return _grid(title, ["", "rows", "asked %", "right %", "95 %"], answer_accuracy.table(found)) + "\n"
 
 
 def _intervals(report: Report) -> str:

@@ -1,7 +1,7 @@
 """Single metrics, one function each: truth and what was heard in, counts out.
 
 Counts of clips add up (`pooled`), so a figure over many clips is one division at the end and long clips weigh more.
-Nothing here divides by a clip. `paqa.audit` divides, per slice of the data.
+Nothing here divides by a clip. `paqa.evaluation.audit` divides, per slice of the data.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from paqa.audit import Report, Slice
 from paqa.errors import PaqaError
+from paqa.evaluation.audit import Report, Slice
 
 FORMS = ("png", "svg")
 FIGURES: dict[str, tuple[str, ...]] = {

@@ -1,7 +1,7 @@
 """Perception against truth: how well was a set of clips heard? Figures over all of them and over slices.
 
 Everything is pooled: errors of all clips over the size of all truths. Every figure comes with what it rests on, and is
-None where there is nothing to measure. The metrics themselves are in `paqa.metrics`.
+None where there is nothing to measure. The metrics themselves are in `paqa.evaluation.metrics`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any, Literal
 
-from paqa import intervals, metrics
 from paqa.errors import PaqaError
-from paqa.metrics import Diarized, Hits, Jaccard, Misheard, Related, f1, pooled, ratio
+from paqa.evaluation import bootstrap, metrics
+from paqa.evaluation.metrics import Diarized, Hits, Jaccard, Misheard, Related, f1, pooled, ratio
 from paqa.types import Scene, Split, Tag
 
 SliceBy = Literal["all", "group", "background", "speakers"]
@@ -159,7 +159,7 @@ class Slice:
     classes_related: Detection
     ranking: Ranking
     separation: Separation
-    intervals: dict[str, tuple[float, float]]  # 95 %, of the main figures; see paqa.intervals
+    intervals: dict[str, tuple[float, float]]  # 95 %, of the main figures; see paqa.evaluation.bootstrap
 
 
 @dataclass(frozen=True)
@@ -363,9 +363,9 @@ def _intervals(counted: Sequence[_Counted]) -> dict[str, tuple[float, float]]:
         "event F1": [(2 * c.events.found, c.events.truth + c.events.heard) for c in counted if c.events],
         "gain": [(after - before, 1) for before, after in _levels([c.pair for c in counted])],
     }
-    found = {name: intervals.of_ratio(parts) for name, parts in terms.items()}
+    found = {name: bootstrap.of_ratio(parts) for name, parts in terms.items()}
     known = [c.pair for c in counted if c.pair.events_known]
-    found["mAP"] = intervals.of_mean_ap(*metrics.ranked([p.truth for p in known], [p.tags for p in known]))
+    found["mAP"] = bootstrap.of_mean_ap(*metrics.ranked([p.truth for p in known], [p.tags for p in known]))
     return {name: interval for name, interval in found.items() if interval}
 
 

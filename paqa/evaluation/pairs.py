@@ -9,11 +9,11 @@ import msgspec
 import pyarrow.parquet as pq
 
 from paqa.audio import read_flac
-from paqa.audit import Pair
 from paqa.config.recipe import Recipe
 from paqa.dataset import summary
 from paqa.errors import PaqaError
-from paqa.metrics import si_sdr
+from paqa.evaluation.audit import Pair
+from paqa.evaluation.metrics import si_sdr
 from paqa.perception import inference, scenes
 from paqa.storage import build_folder
 from paqa.storage.store import Store
