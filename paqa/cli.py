@@ -297,7 +297,7 @@ def run_show(args: argparse.Namespace) -> int:
 
 def run_push(args: argparse.Namespace) -> int:
     """`paqa push`: a dry run without --yes."""
-    from paqa import hub
+    from paqa.publish import hub
 
     api = hub.connect()
     plan = hub.plan(args.dir, args.repo, api, args.public, args.prune, args.tag)
@@ -315,7 +315,7 @@ def run_push(args: argparse.Namespace) -> int:
 
 def run_export(args: argparse.Namespace) -> int:
     """`paqa export`."""
-    from paqa.export import export
+    from paqa.publish.export.registry import export
 
     splits = tuple(args.split) if args.split else None
     done = export(args.format, args.dir, args.out, splits, args.audio, args.scenes)

@@ -13,8 +13,9 @@ import yaml
 from builds import make
 from conftest import ROOT
 
-from paqa import cli, export
+from paqa import cli
 from paqa.errors import PaqaError
+from paqa.publish.export import registry
 from paqa.train import cli as train_cli
 
 PAGES = ("README.md", "docs/tutorial.md")
@@ -131,7 +132,7 @@ def test_the_python_of_the_readme_reads_rows(here, monkeypatch):
 def test_every_format_is_in_the_table():
     table = re.findall(r"^\| (`.*?`) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
     named = {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
-    assert set(export.FORMATS) <= named
+    assert set(registry.FORMATS) <= named
 
 
 def test_the_manifests_and_the_script_of_scale_are_whole():
@@ -180,7 +181,7 @@ def test_the_reference_holds_every_module_and_its_links_lead_somewhere():
         "paqa.rationale.grammar",
         "paqa.rationale.rewards",
         "flows.build",
-        "paqa.export.trl",
+        "paqa.publish.export.trl",
     } <= modules
     assert "### generate" in page
     assert {name.replace(".", "") for name in modules} >= set(re.findall(r"\(#([^)]*)\)", page.partition("\n## ")[0]))

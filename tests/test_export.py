@@ -13,8 +13,8 @@ from paqa.audio import digest, read_flac
 from paqa.dataset import shards
 from paqa.dataset.shards import SPLITS
 from paqa.errors import PaqaError
-from paqa.export import FORMATS, export
-from paqa.export.job import Job, wav
+from paqa.publish.export.job import Job, wav
+from paqa.publish.export.registry import FORMATS, export
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_a_failing_export_leaves_no_folder(built, tmp_path, monkeypatch):
         (job.part / "half").write_text("half")
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("paqa.export.trl.export", fail)
+    monkeypatch.setattr("paqa.publish.export.trl.export", fail)
     with pytest.raises(OSError, match="disk"):
         export("trl", built, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -8,8 +8,8 @@ import pytest
 from builds import make
 
 from paqa.dataset import shards
-from paqa.export import export
-from paqa.export.benchmark import modality, subject, unfit, words
+from paqa.publish.export.benchmark import modality, subject, unfit, words
+from paqa.publish.export.registry import export
 from paqa.types import Event, Evidence, Scene, Turn
 
 TEXT = {"type": "string", "minLength": 1}

@@ -8,8 +8,8 @@ import pytest
 from builds import make
 
 from paqa.dataset import shards
-from paqa.export import export
-from paqa.export.trl import reward
+from paqa.publish.export.registry import export
+from paqa.publish.export.trl import reward
 from paqa.questions.english import spoken
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import grammar

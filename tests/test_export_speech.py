@@ -6,8 +6,8 @@ from builds import make
 from paqa.config.recipe import SourceConfig
 from paqa.dataset import shards
 from paqa.errors import PaqaError
-from paqa.export import export
-from paqa.export.references import ctm, rttm, stm
+from paqa.publish.export.references import ctm, rttm, stm
+from paqa.publish.export.registry import export
 from paqa.sources import references
 from paqa.types import Scene, Turn, Word
 

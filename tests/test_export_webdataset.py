@@ -7,8 +7,8 @@ import soundfile
 from builds import make
 
 from paqa.dataset import shards
-from paqa.export import export
-from paqa.export import webdataset as written
+from paqa.publish.export import webdataset as written
+from paqa.publish.export.registry import export
 from paqa.types import Item
 
 

@@ -15,10 +15,10 @@ from conftest import ROOT
 from fakehub import Hub, free_port
 from huggingface_hub import CommitOperationAdd, errors
 
-from paqa import hub, release
 from paqa.dataset import card, shards, summary
 from paqa.errors import PaqaError
 from paqa.evaluation import pairs
+from paqa.publish import hub, release
 from paqa.storage.store import passing
 from paqa.types import Origin
 

@@ -462,7 +462,7 @@ def test_a_shard_of_somebody_cannot_name_the_files_of_an_export(tmp_path: Path) 
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     from builds import make
 
-    from paqa.export import export
+    from paqa.publish.export.registry import export
 
     folder = make(tmp_path / "made", clips=2)
     for path in (folder / "data").glob("*.parquet"):

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("jiwer")
 
 from paqa.errors import PaqaError  # noqa: E402
-from paqa.export import export  # noqa: E402
+from paqa.publish.export.registry import export  # noqa: E402
 from paqa.rationale import grammar  # noqa: E402
 from paqa.rationale.prompt import Asked  # noqa: E402
 from paqa.train import benchmarks, evaluate, model  # noqa: E402

@@ -3,7 +3,7 @@
 Layout: huggingface/trl, docs/source/dataset_formats.md ("Prompt-only", "Conversational"); columns beside `prompt` reach
 the reward functions as keyword arguments (docs/source/grpo_trainer.md). `completion` makes the same file one for SFT.
 
-    GRPOTrainer(..., reward_funcs=paqa.export.trl.reward, train_dataset=load_dataset("json", data_files="train.jsonl"))
+    GRPOTrainer(..., reward_funcs=paqa.publish.export.trl.reward, train_dataset=load_dataset("json", data_files="train.jsonl"))
 
 References are in the columns alone, never in the prompt.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from paqa.dataset.shards import SPLITS
-from paqa.export.job import Job
+from paqa.publish.export.job import Job
 from paqa.rationale.prompt import prompt
 from paqa.types import Evidence, Scene
 

@@ -8,7 +8,7 @@ its reward functions. A reflected row's target holds its wrong response, the ref
 from __future__ import annotations
 
 from paqa.dataset.shards import SPLITS
-from paqa.export.job import Job
+from paqa.publish.export.job import Job
 from paqa.rationale.prompt import answer, literal, prompt
 
 __all__ = ["AUDIO", "SPLITS", "export"]

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from paqa.dataset.shards import SPLITS
-from paqa.export.job import Job
+from paqa.publish.export.job import Job
 from paqa.rationale.prompt import literal, prompt
 
 __all__ = ["AUDIO", "SPLITS", "export"]

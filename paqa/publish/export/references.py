@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from paqa.dataset.shards import SPLITS
-from paqa.export.job import Job
+from paqa.publish.export.job import Job
 from paqa.types import Scene
 
 __all__ = ["AUDIO", "SPLITS", "export"]

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from paqa.dataset.shards import SPLITS
-from paqa.export.job import Job, Row
+from paqa.publish.export.job import Job, Row
 from paqa.types import Scene, Turn
 
 __all__ = ["AUDIO", "SPLITS", "export"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 
-from paqa.export.benchmark import judged, subject
-from paqa.export.job import Job
+from paqa.publish.export.benchmark import judged, subject
+from paqa.publish.export.job import Job
 from paqa.types import Item, Split
 
 AUDIO = "wav"

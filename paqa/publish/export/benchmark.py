@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from paqa import audioset
 from paqa.errors import PaqaError
-from paqa.export.job import Job, Row
+from paqa.publish.export.job import Job, Row
 from paqa.types import Event, Item, Scene
 
 MUSIC = "/m/04rlf"

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from paqa.dataset.shards import SPLITS
-from paqa.export.job import Job, Row, wav
+from paqa.publish.export.job import Job, Row, wav
 
 __all__ = ["AUDIO", "SPLITS", "export"]
 

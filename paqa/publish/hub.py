@@ -21,9 +21,9 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
-from paqa import release
 from paqa.dataset import shards, summary
 from paqa.errors import PaqaError
+from paqa.publish import release
 from paqa.storage.build_folder import CARD, SHARD_NAME
 from paqa.storage.store import digest
 

@@ -7,8 +7,8 @@ reasoning; its rubric scorer also wants `cue` and `rubric`, which we do not have
 
 from __future__ import annotations
 
-from paqa.export.benchmark import judged, modality
-from paqa.export.job import Job
+from paqa.publish.export.benchmark import judged, modality
+from paqa.publish.export.job import Job
 from paqa.rationale import grammar
 from paqa.types import Split
 
