@@ -27,8 +27,8 @@ from paqa.audio import flac
 from paqa.dataset import shards
 from paqa.rationale.grammar import LEAVES, SKELETON, letter, render
 from paqa.rationale.prompt import OUTLINE, Asked
+from paqa.train.batch_layout import Prompt
 from paqa.train.model import RATE, Policy
-from paqa.train.tree import Prompt
 from paqa.types import Audio, Event, Evidence, Item, Question, Scene
 
 HEARD = {"Bark": "a dog barking", "Meow": "a cat", "Bell": "a bell", "Rain": "rain"}

@@ -102,9 +102,9 @@ def run_score(args: argparse.Namespace) -> None:
 
 def run_base(args: argparse.Namespace) -> None:
     """Make the embedded base."""
-    from paqa.train import base
+    from paqa.train import small_base_model
 
-    parameters = base.make(args.out, args.seed)
+    parameters = small_base_model.make(args.out, args.seed)
     print(
         f"{args.out}: {parameters / 1e6:.0f} M parameters; next: paqa-train sft --model {args.out} --data DIR --out RUN"
     )

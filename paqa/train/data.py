@@ -22,9 +22,9 @@ from paqa import audio
 from paqa.dataset import shards
 from paqa.errors import PaqaError
 from paqa.rationale.prompt import Asked
+from paqa.train.batch_layout import Tree
 from paqa.train.config import PauseConfig
 from paqa.train.model import RATE, Policy
-from paqa.train.tree import Tree
 from paqa.types import Item
 from paqa.union_find import connected
 

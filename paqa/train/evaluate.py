@@ -28,13 +28,13 @@ from paqa.rationale import grammar, rewards
 from paqa.rationale.prompt import Asked
 from paqa.storage.store import write_atomically
 from paqa.train import benchmarks, model
+from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.benchmarks import Asking, Unasked
 from paqa.train.config import OFF, EvalConfig, PauseConfig, need, remember, unchanged
 from paqa.train.data import Rows, draw
 from paqa.train.model import Policy
 from paqa.train.pause import Bounds
 from paqa.train.rollout import rollout
-from paqa.train.tree import Prompt, Tree
 from paqa.types import Event, Item, Scene, Word
 
 FILE, UNASKED = "eval.json", "unasked.jsonl"
