@@ -244,6 +244,6 @@ if faults := given():
         _arm(faults)
 
 if __name__ == "__main__":
-    from paqa.cli import main
+    from paqa.cli.main import main
 
     sys.exit(main())

@@ -9,7 +9,7 @@ import argparse
 
 from prefect import flow
 
-from paqa import cli
+from paqa.cli import main
 from paqa.errors import PaqaError
 
 
@@ -43,9 +43,9 @@ def paqa(
     given = [f"--{name}={value}" for name, value in flags.items() if value is not None]
     given += [f"--set={change}" for change in changes or []]
     given += [f"--{name}" for name, wanted in (("grow", grow), ("audit", audit), ("report", report)) if wanted]
-    parser = cli.parser()
+    parser = main.parser()
     try:
         arguments = parser.parse_args(["build", recipe, f"--out={out}", *given])
     except (SystemExit, argparse.ArgumentError):
         raise PaqaError(f"paqa build does not take {' '.join(given)}; `paqa build --help` says what it takes") from None
-    cli.run_build(arguments)
+    main.run_build(arguments)

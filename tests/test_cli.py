@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import ROOT, paqa
 
-from paqa.cli import COMMANDS, parser
+from paqa.cli.main import COMMANDS, parser
 
 
 def imported(code):
@@ -16,7 +16,7 @@ def imported(code):
 
 
 def test_help_imports_nothing_heavy():
-    found = imported("from paqa.cli import parser; parser().format_help()")
+    found = imported("from paqa.cli.main import parser; parser().format_help()")
     assert not found & {"numpy", "pyarrow", "prefect", "onnxruntime", "torch", "msgspec", "jsonschema"}
 
 

@@ -183,7 +183,15 @@ def test_shares_of_gpus(cluster):
 
 
 def test_a_killed_actor_does_not_end_a_build(cluster, built, corpus, tmp_path):
-    command = [sys.executable, "-m", "paqa.cli", "build", str(corpus / "small.toml"), "--out", str(tmp_path / "killed")]
+    command = [
+        sys.executable,
+        "-m",
+        "paqa.cli.main",
+        "build",
+        str(corpus / "small.toml"),
+        "--out",
+        str(tmp_path / "killed"),
+    ]
     flags = ["--runner", f"ray:{cluster}", "--store", "s3://paqa/killed"]
     variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"HF_HUB_OFFLINE": "1"}
     with subprocess.Popen([*command, *flags], cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True) as process:

@@ -13,14 +13,14 @@ import yaml
 from builds import make
 from conftest import ROOT
 
-from paqa import cli
+from paqa.cli import main
+from paqa.cli import train as train_cli
 from paqa.errors import PaqaError
 from paqa.publish.export import registry
-from paqa.train import cli as train_cli
 
 PAGES = ("README.md", "docs/tutorial.md")
 SCALE = "docs/scale.md"
-PARSERS = {"paqa": cli.parser, "paqa-train": train_cli.parser}
+PARSERS = {"paqa": main.parser, "paqa-train": train_cli.parser}
 NAMES = {"FOLDER": "talks", "FORMAT": "trl", "RECIPE.toml": "talks.toml"}  # what stands for a word in capitals
 
 
@@ -115,7 +115,7 @@ def test_the_cheap_ones_run(page, here, monkeypatch, capsys):
             continue
         if name == "init":
             Path(f"{rest[0]}.toml").unlink(missing_ok=True)
-        assert cli.main([name, *rest]) == 0, (line, capsys.readouterr().err)
+        assert main.main([name, *rest]) == 0, (line, capsys.readouterr().err)
         ran.add(name)
     assert {"init", "check", "show", "export"} <= ran
 
@@ -143,7 +143,7 @@ def test_the_manifests_and_the_script_of_scale_are_whole():
     assert (done.returncode, done.stderr) == (0, "")
     build = re.search(r"paqa build .*", block(SCALE, "yaml")).group()
     used = {word.partition("=")[0] for word in shlex.split(build) if word.startswith("--")}
-    assert used <= flags(subcommands(cli.parser())["build"])
+    assert used <= flags(subcommands(main.parser())["build"])
 
 
 def test_the_deployment_takes_what_its_flow_takes():
@@ -154,7 +154,7 @@ def test_the_deployment_takes_what_its_flow_takes():
     taken = set(inspect.signature(paqa.fn).parameters)
     assert set(deployment["parameters"]) <= taken
     assert deployment["entrypoint"] == f"flows/deployed.py:{paqa.fn.__name__}"
-    known = {flag.removeprefix("--").replace("-", "_") for flag in flags(subcommands(cli.parser())["build"])}
+    known = {flag.removeprefix("--").replace("-", "_") for flag in flags(subcommands(main.parser())["build"])}
     assert taken - {"recipe", "changes"} <= known
 
 

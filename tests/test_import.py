@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paqa.audio import flac, read_flac
-from paqa.cli import main
+from paqa.cli.main import main
 from paqa.dataset import import_hyper, shards
 from paqa.errors import PaqaError, Rejected
 from paqa.rationale.rewards import accuracy

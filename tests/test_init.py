@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from sounds import tone
 
-from paqa.cli import main
+from paqa.cli.main import main
 from paqa.config import recipe
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.config.schema import problems, schema

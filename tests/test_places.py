@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 from flows.server import Server
-from paqa import cli
+from paqa.cli import main
 from paqa.errors import PaqaError
 from paqa.execution import placement
 from paqa.execution.placement import Wanted, shares
@@ -35,9 +35,9 @@ WRONG = [
 @pytest.mark.parametrize(("flags", "said"), WRONG, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_wrong_flags_are_one_line(flags, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    args = cli.parser().parse_args(["build", str(ROOT / "manifests" / "demo.toml"), *flags])
+    args = main.parser().parse_args(["build", str(ROOT / "manifests" / "demo.toml"), *flags])
     with pytest.raises(PaqaError, match=said) as error:
-        cli.where(args)
+        main.where(args)
     assert "\n" not in str(error.value)
 
 

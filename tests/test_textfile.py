@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from paqa.cli.train import completions
 from paqa.config import recipe
 from paqa.config.recipe import BenchmarkConfig, SourceConfig
 from paqa.curation import contamination
@@ -17,7 +18,6 @@ from paqa.errors import PaqaError
 from paqa.sources import tables
 from paqa.sources.registry import recordings
 from paqa.train.benchmarks import read
-from paqa.train.cli import completions
 from paqa.train.config import EvalConfig
 from paqa.types import Quarantined, Recording
 

@@ -2,8 +2,8 @@
 
 import json
 
+from paqa.cli.train import main
 from paqa.dataset import shards
-from paqa.train.cli import main
 
 
 def test_own_rationales_earn_everything(built, capsys):

@@ -12,13 +12,13 @@ import train_tiny as tiny
 torch = pytest.importorskip("torch")
 pytest.importorskip("jiwer")
 
+from paqa.cli.train import main  # noqa: E402
 from paqa.errors import PaqaError  # noqa: E402
 from paqa.publish.export.registry import export  # noqa: E402
 from paqa.rationale import grammar  # noqa: E402
 from paqa.rationale.prompt import Asked  # noqa: E402
 from paqa.train import benchmarks, evaluate, model  # noqa: E402
 from paqa.train.benchmarks import Asking  # noqa: E402
-from paqa.train.cli import main  # noqa: E402
 from paqa.train.config import EvalConfig, PauseConfig  # noqa: E402
 from paqa.train.evaluate import Said, figures, heard, perceived  # noqa: E402
 from paqa.train.pause import Bounds  # noqa: E402

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from paqa import ending
-from paqa.cli import QUIET
+from paqa.cli import exit_status
+from paqa.cli.main import QUIET
 from paqa.dataset import shards
 from paqa.errors import PaqaError, Rejected
 from paqa.rationale import rewards
@@ -150,10 +150,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; errors are one line on stderr and exit 2, rows that could not be asked 1 (see paqa/ending.py)."""
+    """Run a command; errors are one line on stderr and exit 2, rows that could not be asked 1 (see paqa/cli/exit_status.py)."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    return ending.run(parser(), argv, run, GO_ON, dict.fromkeys(["base", *STAGES], "train") | {"all": "train,flow"})
+    return exit_status.run(
+        parser(), argv, run, GO_ON, dict.fromkeys(["base", *STAGES], "train") | {"all": "train,flow"}
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paqa import __version__, ending
+from paqa import __version__
+from paqa.cli import exit_status
 from paqa.errors import PaqaError
 
 if TYPE_CHECKING:
@@ -336,7 +337,7 @@ def run_import(args: argparse.Namespace) -> int:
 
 def run_doctor(args: argparse.Namespace) -> int:
     """`paqa doctor`: exit 1 where something needed is missing."""
-    from paqa.doctor import examine, text, wanted
+    from paqa.cli.doctor import examine, text, wanted
 
     use_models(args.models)
     findings = examine(wanted(args.recipe, args.profile), args.fetch)
@@ -377,10 +378,10 @@ GO_ON = "stopped; what was finished is kept, run the same command again to go on
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; errors are one line on stderr and exit 2, Ctrl-C exits 130 (see paqa/ending.py)."""
+    """Run a command; errors are one line on stderr and exit 2, Ctrl-C exits 130 (see paqa/cli/exit_status.py)."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    return ending.run(parser(), argv, lambda args: COMMANDS[args.command](args), GO_ON, EXTRAS)
+    return exit_status.run(parser(), argv, lambda args: COMMANDS[args.command](args), GO_ON, EXTRAS)
 
 
 if __name__ == "__main__":
