@@ -329,7 +329,7 @@ def objects_damaged(lab: Lab, seed: int) -> Outcome:
     chosen = damage(Path(case.store), random.Random(seed))
     done = case.run()
     checked = subprocess.run(
-        [sys.executable, "-m", "paqa.cli.main", "check", case.out, "--store"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "paqa", "check", case.out, "--store"], cwd=ROOT, capture_output=True, text=True
     )
     found, left = (text.count("was damaged") for text in (done.said, checked.stdout))
     again = Counter(case.noted("put")).keys() - {path.name for path in chosen}  # that were whole

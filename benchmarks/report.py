@@ -156,7 +156,7 @@ def main() -> None:
 def written(build_folder: Path, folder: Path) -> Path:
     """Write the report by its command; prints what it took. Returns the page."""
     began = time.perf_counter()
-    command = [sys.executable, "-m", "paqa.cli.main", "report", str(build_folder), "--out", str(folder)]
+    command = [sys.executable, "-m", "paqa", "report", str(build_folder), "--out", str(folder)]
     said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     spent = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3

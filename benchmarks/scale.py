@@ -93,7 +93,7 @@ def command(name: str, folder: Path, out: Path) -> list[str]:
     if name == "plain script":
         return [sys.executable, str(ROOT / "benchmarks" / "plain.py"), str(folder)]
     count, *on_ray = name.split()[0], *(["--runner", "ray"] if "ray" in name else [])
-    build = [sys.executable, "-m", "paqa.cli.main", "build", "--audio", str(folder), "--out", str(out / "build")]
+    build = [sys.executable, "-m", "paqa", "build", "--audio", str(folder), "--out", str(out / "build")]
     return [*build, "--workers", count, *on_ray, *BUILD]
 
 

@@ -86,7 +86,7 @@ def once(marker: Path, call: Callable[[], Any]) -> None:
 
 def build(out: Path) -> None:
     """The shards, by the command a user would type."""
-    command = [sys.executable, "-m", "paqa.cli.main", "build", str(RECIPE), "--out", str(out), "--workers", "1"]
+    command = [sys.executable, "-m", "paqa", "build", str(RECIPE), "--out", str(out), "--workers", "1"]
     subprocess.run(command, check=True)
 
 

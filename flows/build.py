@@ -1,6 +1,7 @@
 """The Prefect flow behind `paqa build`: one task per stage and batch of clips. No audio logic lives here.
 
-Without the decorators the code still works: every task calls one function of `paqa.pipeline.steps` or `paqa.perception.inference` in a worker.
+Without the decorators the code still works: every task calls one function of `paqa.pipeline.steps` or
+`paqa.perception.inference` in a worker.
 """
 
 from __future__ import annotations

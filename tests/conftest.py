@@ -96,7 +96,7 @@ class Built:
 
 def paqa(*args, cwd=ROOT, check=True, **variables):
     """Run the command line in a process of its own."""
-    command = [sys.executable, "-m", "paqa.cli.main", *map(str, args)]
+    command = [sys.executable, "-m", "paqa", *map(str, args)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {
         "HF_HUB_OFFLINE": "1",
         **variables,

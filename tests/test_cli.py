@@ -22,7 +22,8 @@ def test_help_imports_nothing_heavy():
 
 def test_the_light_core_needs_no_torch_prefect_or_engine():
     found = imported(
-        "import paqa.types, paqa.rationale.grammar, paqa.config.schema, paqa.dataset.shards, paqa.rationale.rewards, paqa.dataset.check"
+        "import paqa.types, paqa.rationale.grammar, paqa.config.schema, paqa.dataset.shards, paqa.rationale.rewards, "
+        "paqa.dataset.check"
     )
     assert not found & {"torch", "prefect", "onnxruntime", "ctranslate2", "datasets", "soxr", "av", "scipy", "sklearn"}
 

@@ -186,7 +186,7 @@ def test_a_killed_actor_does_not_end_a_build(cluster, built, corpus, tmp_path):
     command = [
         sys.executable,
         "-m",
-        "paqa.cli.main",
+        "paqa",
         "build",
         str(corpus / "small.toml"),
         "--out",

@@ -148,7 +148,7 @@ def test_the_manifests_and_the_script_of_scale_are_whole():
 
 def test_the_deployment_takes_what_its_flow_takes():
     pytest.importorskip("prefect")
-    from flows.deployed import paqa
+    from paqa.cli.deployment import paqa
 
     (deployment,) = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     taken = set(inspect.signature(paqa.fn).parameters)

@@ -14,7 +14,7 @@ from flows import settings
 from paqa.cli import exit_status
 from paqa.errors import PaqaError
 
-SHOW = [sys.executable, "-m", "paqa.cli.main", "show"]
+SHOW = [sys.executable, "-m", "paqa", "show"]
 SCORE = [sys.executable, "-m", "paqa.cli.train", "score"]
 JUNK = {  # of another installation of Prefect, and of proxies
     "PREFECT_SERVER_API_AUTH_STRING": "somebody:secret",

@@ -61,7 +61,7 @@ def run(server, code_or_args, token=TOKEN, check=True, **variables):
     guard.mkdir(exist_ok=True)
     (guard / "sitecustomize.py").write_text(LOOPBACK)
     command = [sys.executable, "-c", code_or_args] if isinstance(code_or_args, str) else None
-    command = command or [sys.executable, "-m", "paqa.cli.main", *map(str, code_or_args)]
+    command = command or [sys.executable, "-m", "paqa", *map(str, code_or_args)]
     path = os.pathsep.join([str(guard), str(ROOT), str(ROOT / "tests")])
     environment = os.environ | server.environment(token) | {"PYTHONPATH": path} | variables
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=300)

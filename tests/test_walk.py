@@ -157,7 +157,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(built, corpus, tmp_path, seed)
     """SIGKILL at random moments, then an undisturbed run: byte-identical shards, no process left behind."""
     moments = random.Random(seed)
     out = tmp_path / "small"
-    command = [sys.executable, "-m", "paqa.cli.main", "build", str(corpus / "small.toml"), "--out", str(out), "--quiet"]
+    command = [sys.executable, "-m", "paqa", "build", str(corpus / "small.toml"), "--out", str(out), "--quiet"]
     for _ in range(2):
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

@@ -186,7 +186,10 @@ def _decoding() -> Iterator[Finding]:
     try:
         importlib.import_module("torchcodec.decoders")
     except (ImportError, RuntimeError, OSError):
-        remedy = "apt-get install ffmpeg (or: brew install ffmpeg); or read with paqa.dataset.shards.rows, which needs neither"
+        remedy = (
+            "apt-get install ffmpeg (or: brew install ffmpeg); or read with paqa.dataset.shards.rows, "
+            "which needs neither"
+        )
         yield Finding(
             "torchcodec", False, "FFmpeg's libraries are missing: datasets cannot decode audio", remedy, False
         )

@@ -150,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; errors are one line on stderr and exit 2, rows that could not be asked 1 (see paqa/cli/exit_status.py)."""
+    """Run a command; errors are one line on stderr and exit 2, rows that could not be asked 1."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     return exit_status.run(

@@ -86,4 +86,4 @@ def write(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(Path(__file__).parents[1] / "schemas")
+    write(Path(__file__).parents[2] / "schemas")

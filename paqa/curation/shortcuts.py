@@ -1,8 +1,9 @@
 """Can a build be answered without listening? The gate over the whole build, and each row's dependence on the audio.
 
-`paqa.curation.text_classifiers` guesses every answer from the text alone. Over the whole build no guesser may be right more often than
-chance, plus the recipe's points, plus a binomial tolerance; otherwise the build fails and names the templates that the
-guesser gains most from. `DIR/shortcuts.json` holds all figures, in `DIR/failed` those of a build that failed.
+`paqa.curation.text_classifiers` guesses every answer from the text alone. Over the whole build no guesser may be right
+more often than chance, plus the recipe's points, plus a binomial tolerance; otherwise the build fails and names the
+templates that the guesser gains most from. `DIR/shortcuts.json` holds all figures, in
+`DIR/failed` those of a build that failed.
 """
 
 from __future__ import annotations

@@ -101,12 +101,12 @@ def finish(
     items: Sequence[Item],
     lost: Sequence[Quarantined],
     stages: Sequence[Stage],
-    shards: Mapping[str, str],
+    shard_digests: Mapping[str, str],
     warnings: Sequence[str] = (),
 ) -> Summary:
     """Write the tables beside the shards, which lie in the build's pending folder, and commit; returns the summary.
 
-    `shards` are SHA-256s by name.
+    `shard_digests` are SHA-256s by name of the shard.
     """
     folder = build_folder.pending(out)
     write_quarantine(folder, recipe, lost)
@@ -124,12 +124,12 @@ def finish(
         **counted(items),
         quarantined=_counts(q.reason for q in dict.fromkeys(lost)),
         stages=tuple(stages),
-        shards=tuple(shards),
-        shard_bytes=sum((folder / DATA / name).stat().st_size for name in shards),
+        shards=tuple(shard_digests),
+        shard_bytes=sum((folder / DATA / name).stat().st_size for name in shard_digests),
         warnings=(*warnings, *card.unknown(unnamed)),
         license=compatibility.of_dataset(items, recipe.license),
         by_license={share.license: share.rows for share in compatibility.roll_up(items, clips)},
-        files=tables | {f"{DATA}/{name}": sha256 for name, sha256 in shards.items()},
+        files=tables | {f"{DATA}/{name}": sha256 for name, sha256 in shard_digests.items()},
         speakers_unknown=unnamed,
     )
     write_atomically(folder / CARD, card.render(recipe, done, clips, items).encode())

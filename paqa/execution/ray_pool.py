@@ -48,7 +48,7 @@ SETTINGS = {  # read by Ray when it is imported or started
 
 
 class RayWorkers:
-    """Actors on Ray with the interface of `paqa.execution.processes.Workers`; `run` may be called from any number of threads.
+    """Actors on Ray with the interface of `processes.Workers`; `run` may be called from any number of threads.
 
     `pools` are further actors with a share of a GPU each, by stage. An actor that dies takes its own call with it
     (WorkerDied) and nothing else, and a fresh one comes in its place.
@@ -359,7 +359,7 @@ def _handed_on(local: bool) -> dict[str, str]:
     """Environment variables that actors get from this process; on this machine also where paqa is imported from."""
     found = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
     if local:
-        paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         found["PYTHONPATH"] = os.pathsep.join(paths)
     return found
 

@@ -151,7 +151,7 @@ def _sum(costs: Sequence[Spent]) -> Spent:
 
 
 class Listening:
-    """`inference.listen` for a batch of clips, of which some may be poison; units are the clips that are heard together."""
+    """`inference.listen` for a batch of clips, of which some may be poison; units are the clips heard together."""
 
     def __init__(
         self,

@@ -100,7 +100,7 @@ def whole(items: Sequence[Item], made: Mapping[str, str], store: Store) -> Itera
 @cache
 def code() -> str:
     """A digest of this package's files: another version of any of them composes anew."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]
     files = sorted(p for p in folder.rglob("*") if p.suffix != ".pyc" and p.is_file())
     return key([(p.relative_to(folder).as_posix(), hashlib.sha256(p.read_bytes()).hexdigest()) for p in files])
 

@@ -1,6 +1,7 @@
 """The rationale as parts that a page can show: running text, and the stretches of time that it cites.
 
-The grammar is `paqa.rationale.grammar`'s; here only times inside prose are found, as `paqa.questions.english` writes them.
+The grammar is `paqa.rationale.grammar`'s; here only times inside prose are found, as `paqa.questions.english` writes
+them.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Layout: huggingface/trl, docs/source/dataset_formats.md ("Prompt-only", "Conversational"); columns beside `prompt` reach
 the reward functions as keyword arguments (docs/source/grpo_trainer.md). `completion` makes the same file one for SFT.
 
-    GRPOTrainer(..., reward_funcs=paqa.publish.export.trl.reward, train_dataset=load_dataset("json", data_files="train.jsonl"))
+    rows = load_dataset("json", data_files="train.jsonl")
+    GRPOTrainer(..., reward_funcs=paqa.publish.export.trl.reward, train_dataset=rows)
 
 References are in the columns alone, never in the prompt.
 """
