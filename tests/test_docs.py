@@ -153,7 +153,7 @@ def test_the_deployment_takes_what_its_flow_takes():
     (deployment,) = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     taken = set(inspect.signature(paqa.fn).parameters)
     assert set(deployment["parameters"]) <= taken
-    assert deployment["entrypoint"] == f"flows/deployed.py:{paqa.fn.__name__}"
+    assert deployment["entrypoint"] == f"paqa/cli/deployment.py:{paqa.fn.__name__}"
     known = {flag.removeprefix("--").replace("-", "_") for flag in flags(subcommands(main.parser())["build"])}
     assert taken - {"recipe", "changes"} <= known
 

@@ -1,9 +1,9 @@
 """A build that grows: the rows of the earlier one stay as they are, byte for byte, and only new clips cost anything.
 
 What is asked about a clip follows from a survey of the whole build (`paqa.curation.answer_balance`), and so do the rows
-that the text alone would give away. A build that counted again with each new clip would change a little everywhere. Grown,
-it keeps the survey that it began with and what it decided about each row; counted anew (without --grow) it changes once
-more.
+that the text alone would give away. A build that counted again with each new clip would change a little everywhere.
+Grown, it keeps the survey that it began with and what it decided about each row; counted anew (without --grow) it
+changes once more.
 A clip that it has goes before a new one wherever one of the two has to give way, and where a row of it would be lost
 or changed all the same, the build fails.
 """

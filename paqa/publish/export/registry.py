@@ -46,7 +46,7 @@ def export(
     """
     if name not in FORMATS:
         raise PaqaError(f"{name!r}: no such format; known: {', '.join(FORMATS)}")
-    module: Any = importlib.import_module(f"paqa.publish.export.registry.{name}")
+    module: Any = importlib.import_module(f"paqa.publish.export.{name}")
     if audio not in (None, *AUDIO) or scenes not in SCENES:
         raise PaqaError(f"found audio {audio!r} and scenes {scenes!r}, expected {AUDIO} and {SCENES}")
     if unknown := sorted(set(splits or ()) - set(SPLITS)):
