@@ -1,7 +1,8 @@
 """Words and sentences of a text, also where a script has no spaces between its words.
 
-Chinese, Japanese, Thai, Lao, Khmer and Burmese are written without them. Their texts are compared, counted and cut by
-characters, each with its marks, as a character error rate does: what a word is there, only a dictionary knows.
+Chinese, Japanese, Thai, Lao, Khmer and Burmese are written without them. Their texts are compared, counted
+and cut by characters, each with its marks, as a character error rate does: what a word is there, only a
+dictionary knows.
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ def sentence_ends(text: str) -> list[int]:
 def ends_sentence(word: str, following: str = "") -> bool:
     """Whether a sentence ends with this word, given the next one.
 
-    None does with an abbreviation ("Mr."), initials ("J. R.", "U.S.") or between digits ("3. 5"), nor with an ellipsis
-    or a quotation before a small letter ("well... no").
+    None does with an abbreviation ("Mr."), initials ("J. R.", "U.S.") or between digits ("3. 5"), nor with an
+    ellipsis or a quotation before a small letter ("well... no").
     """
     bare, after = word.rstrip(_CLOSING), following.lstrip(_OPENING)[:1]
     if bare.endswith(_ENDS_ALWAYS):

@@ -1,4 +1,6 @@
-"""What the README and the tutorial tell people to type exists, and the cheap half runs; the reference is whole."""
+"""What the README and the tutorial tell people to type exists, and the cheap half runs; the reference is
+whole.
+"""
 
 import argparse
 import importlib.util
@@ -21,7 +23,11 @@ from paqa.publish.export import registry
 PAGES = ("README.md", "docs/tutorial.md")
 SCALE = "docs/scale.md"
 PARSERS = {"paqa": main.parser, "paqa-train": train_cli.parser}
-NAMES = {"FOLDER": "talks", "FORMAT": "trl", "RECIPE.toml": "talks.toml"}  # what stands for a word in capitals
+NAMES = {
+    "FOLDER": "talks",
+    "FORMAT": "trl",
+    "RECIPE.toml": "talks.toml",
+}  # what stands for a word in capitals
 
 
 def fences(text):
@@ -37,7 +43,9 @@ def block(page, language):
 
 
 def commands(page, optional=True):
-    """Every command of ours on a page, in blocks and within lines, without remarks; what is in brackets, or not."""
+    """Every command of ours on a page, in blocks and within lines, without remarks; what is in brackets, or
+    not.
+    """
     *blocks, (_, prose) = fences((ROOT / page).read_text(encoding="utf-8"))
     lines = [line for language, body in blocks if not language for line in body.splitlines()]
     lines += re.findall(r"`((?:paqa|paqa-train) [a-z][^`]*)`", prose)
@@ -184,4 +192,6 @@ def test_the_reference_holds_every_module_and_its_links_lead_somewhere():
         "paqa.publish.export.trl",
     } <= modules
     assert "### generate" in page
-    assert {name.replace(".", "") for name in modules} >= set(re.findall(r"\(#([^)]*)\)", page.partition("\n## ")[0]))
+    assert {name.replace(".", "") for name in modules} >= set(
+        re.findall(r"\(#([^)]*)\)", page.partition("\n## ")[0])
+    )

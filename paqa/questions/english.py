@@ -1,4 +1,6 @@
-"""Small English: numbers, lists, times, sound names and quotations, so that sentences come out grammatical."""
+"""Small English: numbers, lists, times, sound names and quotations, so that sentences come out
+grammatical.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,27 @@ from paqa.text import apart, beginning, length, sentence_ends
 NUMBERS = tuple("zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve".split("|"))  # noqa: SIM905
 PROPER = ("Afrobeat", "Carnatic", "Middle Eastern")
 QUOTE_WORDS = (3, 25)  # shorter texts say too little, longer ones cannot be kept in mind
-ORDINALS = tuple("|first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth".split("|"))  # noqa: SIM905
+ORDINALS = (
+    "",
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+    "twelfth",
+)
 
 
 def rng_for(*parts: object) -> random.Random:
-    """A generator seeded by the SHA-256 of its arguments: the same on every machine, in every order of work."""
+    """A generator seeded by the SHA-256 of its arguments: the same on every machine, in every order of
+    work.
+    """
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")).digest()
     return random.Random(int.from_bytes(digest[:8], "big"))
 
