@@ -7,7 +7,11 @@ dictionary knows.
 
 from __future__ import annotations
 
+import hashlib
+import random
 import re
+import unicodedata
+from functools import lru_cache
 from itertools import zip_longest
 
 # Thai, Lao, Burmese, Khmer, kana and Han, with what is stacked on or under their letters
@@ -90,3 +94,29 @@ def ends_sentence(word: str, following: str = "") -> bool:
         return True
     numbered = after.isdigit() and (stem[-1:].isdigit() or stem == "no")
     return not (numbered or stem in _ABBREVIATED or _INITIALS.fullmatch(stem))
+
+
+def rng_for(*parts: object) -> random.Random:
+    """A generator seeded by the SHA-256 of its arguments: the same on every machine, in every order of
+    work.
+    """
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")).digest()
+    return random.Random(int.from_bytes(digest[:8], "big"))
+
+
+@lru_cache(maxsize=16384)
+def clean(text: str) -> str:
+    """One line without double quotes or angle brackets, ready to stand between double quotes."""
+    text = re.sub(r'["“”„«»]', "'", text).replace("<", "‹").replace(">", "›")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+@lru_cache(maxsize=16384)
+def normal(text: str) -> str:
+    """What two texts are compared by, never what is shown: case, punctuation and spacing removed.
+
+    Characters of scripts without spaces between words stand alone, like words.
+    """
+    text = unicodedata.normalize("NFKC", text).casefold()
+    kept = (c if c.isalnum() or unicodedata.category(c)[0] == "M" else "" if c in "'’" else " " for c in text)
+    return " ".join(apart("".join(kept)).split())

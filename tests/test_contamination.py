@@ -20,8 +20,8 @@ from paqa.curation import contamination
 from paqa.dataset import shards
 from paqa.errors import PaqaError
 from paqa.pipeline import steps as walk
-from paqa.questions.english import normal
 from paqa.storage.store import Store
+from paqa.text import normal
 
 MMAU = [
     {"id": "1", "audio_id": "./a.wav", "question": "What animal is heard at the end?", "choices": ["Dog", "Cat", "Cow"],

@@ -15,10 +15,11 @@ from paqa import audioset
 from paqa.config.recipe import QuestionsConfig
 from paqa.dataset import shards
 from paqa.questions.context import alike, context
-from paqa.questions.english import NUMBERS, normal, opening, spoken, tidy, times, upper
+from paqa.questions.english import NUMBERS, opening, spoken, tidy, times, upper
 from paqa.questions.generate import TEMPLATES, generate, position, question_id
 from paqa.questions.sound_names import EVERYDAY, SPOKEN, UNASKED
 from paqa.questions.template import NONE
+from paqa.text import normal
 from paqa.types import Event, Item, Question, Scene, Turn
 
 ALL = QuestionsConfig(per_clip=200)

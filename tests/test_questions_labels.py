@@ -15,10 +15,10 @@ from test_questions import ALL, DIALOGUE, PLAIN, asked_speaker, asked_turn
 from paqa.config.recipe import GatesConfig, QuestionsConfig
 from paqa.curation.gates import judge
 from paqa.questions import emotion, translation
-from paqa.questions.english import normal
 from paqa.questions.generate import TEMPLATES, generate
 from paqa.questions.template import NONE, Elsewhere
 from paqa.rationale.grammar import render
+from paqa.text import normal
 from paqa.types import Question, Scene, Turn
 
 RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

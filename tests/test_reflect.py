@@ -21,7 +21,7 @@ from paqa.config.schema import problems
 from paqa.curation.gates import judge
 from paqa.dataset import shards
 from paqa.perception import inference
-from paqa.questions.english import rng_for, span
+from paqa.questions.english import span
 from paqa.questions.generate import generate
 from paqa.rationale import grammar, perturbations
 from paqa.rationale.answerer import believe
@@ -31,6 +31,7 @@ from paqa.rationale.reflection import cites, compare, reflect, wanted
 from paqa.rationale.rewards import WEIGHTS, accuracy, reward
 from paqa.rationale.synthetic_errors import mistakes
 from paqa.spans import interval
+from paqa.text import rng_for
 from paqa.types import Evidence, Question, Response, Scene, Turn, Word
 
 ALL = QuestionsConfig(per_clip=200, reflect=1.0)

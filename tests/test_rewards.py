@@ -12,7 +12,7 @@ from strategies import nasty_scenes, scenes
 from test_questions import DIALOGUE
 
 from paqa.config.recipe import QuestionsConfig
-from paqa.questions.english import normal, spoken
+from paqa.questions.english import spoken
 from paqa.questions.generate import generate
 from paqa.rationale.grammar import SKELETON, letter, parse, render
 from paqa.rationale.rewards import (
@@ -30,6 +30,7 @@ from paqa.rationale.rewards import (
     terms,
     word_error_rate,
 )
+from paqa.text import normal
 from paqa.types import Event, Evidence, Question, Scene, Turn
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,9 +12,9 @@ from paqa.evaluation import metrics
 from paqa.perception.fusion import lines
 from paqa.questions.context import context
 from paqa.questions.dialogue_flow import who_mentions
-from paqa.questions.english import excerpt, normal, opening
+from paqa.questions.english import excerpt, opening
 from paqa.questions.generate import generate
-from paqa.text import beginning, length, sentence_ends, without_gaps
+from paqa.text import beginning, length, normal, sentence_ends, without_gaps
 from paqa.types import Scene, Turn, Word
 
 CHINESE = (

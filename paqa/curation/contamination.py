@@ -17,9 +17,9 @@ from typing import Any
 from paqa.audio.fingerprint import Match
 from paqa.config.recipe import BenchmarkConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.questions.english import normal
 from paqa.sources import json_lines
 from paqa.sources.folder import files_below, is_audio
+from paqa.text import normal
 from paqa.types import Clip, Item, Quarantined
 
 SHARED_CHOICES = 0.5

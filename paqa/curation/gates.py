@@ -15,9 +15,10 @@ from paqa.curation import text_filters
 from paqa.errors import Rejected
 from paqa.questions import text_matching
 from paqa.questions.context import alike
-from paqa.questions.english import normal, spoken, upper
+from paqa.questions.english import spoken, upper
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import grammar, reflection
+from paqa.text import normal
 from paqa.types import Event, Question, Response, Scene, Trace, Turn
 
 CANDIDATES = 3  # snippets compared in full, after a pre-selection by shared words

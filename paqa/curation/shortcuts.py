@@ -22,10 +22,10 @@ from paqa.config.recipe import GatesConfig
 from paqa.curation.text_classifiers import Features, Text, guess, related
 from paqa.curation.text_lm import listen
 from paqa.errors import PaqaError
-from paqa.questions.english import rng_for
 from paqa.storage import build_folder
 from paqa.storage.build_folder import SHORTCUTS
 from paqa.storage.store import key, write_atomically
+from paqa.text import rng_for
 from paqa.types import Item, Quarantined
 
 DEVIATIONS = 2.0  # of the binomial distribution, allowed on top of the points

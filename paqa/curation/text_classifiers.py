@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from paqa.questions.english import NUMBERS, normal
+from paqa.questions.english import NUMBERS
+from paqa.text import normal
 from paqa.union_find import connected
 
 if TYPE_CHECKING:

@@ -23,10 +23,11 @@ from paqa import audioset
 from paqa.config.recipe import Recipe
 from paqa.dataset import shards
 from paqa.evaluation.bootstrap import of_ratio
-from paqa.questions.english import normal, rng_for, spoken, tidy, upper
+from paqa.questions.english import spoken, tidy, upper
 from paqa.questions.generate import TEMPLATES, Draft, Template
 from paqa.questions.template import NONE
 from paqa.rationale.answerer import Careless, nearest
+from paqa.text import normal, rng_for
 from paqa.types import Scene
 
 LIKE = 60.0  # rapidfuzz ratio of two quotations, in percent, from which one may be the other misheard

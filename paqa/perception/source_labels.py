@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from paqa.questions.english import normal
 from paqa.spans import intersect, interval, overlap, total
 from paqa.storage.store import key
+from paqa.text import normal
 from paqa.types import Clip, Scene, Turn
 
 SHARED = 0.5  # what was heard is a turn of the truth where each covers at least this share of the other

@@ -15,22 +15,11 @@ from typing import TypeVar
 from paqa import audioset
 from paqa.config.recipe import QuestionsConfig
 from paqa.errors import PaqaError
-from paqa.questions.english import (
-    clauses,
-    excerpt,
-    listing,
-    lower,
-    normal,
-    number,
-    opening,
-    rng_for,
-    seconds,
-    spoken,
-    upper,
-)
+from paqa.questions.english import clauses, excerpt, listing, lower, number, opening, seconds, spoken, upper
 from paqa.questions.sound_names import CONFUSABLE, EVERYDAY, UNASKED
 from paqa.questions.template import ALONE, Background, Elsewhere, Line
 from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
+from paqa.text import normal, rng_for
 from paqa.types import Evidence, Scene, Turn
 
 MIN_EVENT_MS = 200  # shorter sounds are not asked about

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 
 from paqa.questions.context import CLEAR_MS, MIN_TURN_MS, SAFE_MS, Context
 from paqa.questions.dialogue import clear_next, exchanges
-from paqa.questions.english import excerpt, listing, normal, quoted, seconds, span, speakers, upper
+from paqa.questions.english import excerpt, listing, quoted, seconds, span, speakers, upper
 from paqa.questions.speakers import NUMBERING
 from paqa.questions.template import A_SPEAKER, Draft, Template
 from paqa.questions.text_matching import EMPTY, stem
 from paqa.spans import Interval, interval, overlap
+from paqa.text import normal
 
 WORD = re.compile(r"\w+(?:['’]\w+)*")
 WORD_LETTERS = 5  # shorter words are too easily misheard

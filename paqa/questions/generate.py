@@ -30,9 +30,10 @@ from paqa.questions import (
     voice_prosody,
 )
 from paqa.questions.context import Context, context
-from paqa.questions.english import normal, rng_for, tidy
+from paqa.questions.english import tidy
 from paqa.questions.none_of_these import with_none
 from paqa.questions.template import ALONE, NONE, Draft, Elsewhere, Level, Template
+from paqa.text import normal, rng_for
 from paqa.types import Question, Scene
 
 __all__ = ["ALONE", "TEMPLATES", "Draft", "Elsewhere", "Level", "Template", "generate"]

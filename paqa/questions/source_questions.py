@@ -17,7 +17,6 @@ from paqa.questions.english import (
     NUMBERS,
     excerpt,
     listing,
-    normal,
     number,
     quoted,
     span,
@@ -30,6 +29,7 @@ from paqa.questions.english import (
 )
 from paqa.questions.generate import position
 from paqa.spans import interval, merge
+from paqa.text import normal
 from paqa.types import Evidence, GivenQuestion, Question, Scene
 
 NAME = "given"  # its template

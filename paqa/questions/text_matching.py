@@ -10,7 +10,8 @@ from functools import cache
 
 from paqa import audioset
 from paqa.errors import PaqaError
-from paqa.questions.english import normal, spoken
+from paqa.questions.english import spoken
+from paqa.text import normal
 from paqa.types import Turn
 
 Words = frozenset[str]

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from paqa.questions.context import MIN_TURN_MS, Context, same
-from paqa.questions.english import clauses, clean, excerpt, listing, normal, ordinal, seconds, span, spans
+from paqa.questions.english import clauses, excerpt, listing, ordinal, seconds, span, spans
 from paqa.questions.template import Draft, Template
 from paqa.spans import interval, total
-from paqa.text import length
+from paqa.text import clean, length, normal
 from paqa.types import Turn
 
 WORDS = (2, 40)  # shorter translations say too little, longer ones cannot be kept in mind

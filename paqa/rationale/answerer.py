@@ -11,10 +11,11 @@ from functools import lru_cache
 from paqa.config.recipe import QuestionsConfig
 from paqa.questions import source_questions, text_matching
 from paqa.questions.context import Context, alike, same
-from paqa.questions.english import NUMBERS, lower, normal, rng_for, tidy
+from paqa.questions.english import NUMBERS, lower, tidy
 from paqa.questions.generate import TEMPLATES
 from paqa.questions.template import ALONE, NONE, Draft, Elsewhere
 from paqa.rationale import synthetic_errors
+from paqa.text import normal, rng_for
 from paqa.types import Question, Scene
 
 

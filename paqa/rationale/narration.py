@@ -10,21 +10,10 @@ import random
 from collections.abc import Sequence
 
 from paqa.questions import english
-from paqa.questions.english import (
-    excerpt,
-    listing,
-    lower,
-    number,
-    rng_for,
-    seconds,
-    span,
-    spans,
-    spoken,
-    tidy,
-    upper,
-)
+from paqa.questions.english import excerpt, listing, lower, number, seconds, span, spans, spoken, tidy, upper
 from paqa.questions.template import NONE
 from paqa.spans import Interval, intersect, interval, merge, total
+from paqa.text import rng_for
 from paqa.types import Question, Scene, Spanned
 
 # Each completes with an infinitive, and no two begin with the same three words.

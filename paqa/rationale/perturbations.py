@@ -15,9 +15,10 @@ from itertools import pairwise
 
 from paqa.perception.fusion import number
 from paqa.questions.context import alike
-from paqa.questions.english import excerpt, normal, span, spans, speakers, spoken
+from paqa.questions.english import excerpt, span, spans, speakers, spoken
 from paqa.questions.sound_names import UNASKED
 from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
+from paqa.text import normal
 from paqa.types import Event, Scene, Turn, Word
 
 NEAR_MS = 300  # the same sound this near is the same occurrence

@@ -18,7 +18,7 @@ from itertools import islice
 
 from paqa.config.recipe import QuestionsConfig
 from paqa.questions.context import same
-from paqa.questions.english import excerpt, lower, normal, quoted, rng_for, span, spans, tidy, upper
+from paqa.questions.english import excerpt, lower, quoted, span, spans, tidy, upper
 from paqa.questions.template import ALONE, NONE, Elsewhere
 from paqa.rationale import narration, perturbations, synthetic_errors
 from paqa.rationale.answerer import Belief, amount, believe, offered_sound
@@ -39,6 +39,7 @@ from paqa.rationale.phrases import (
     UNSETTLED,
 )
 from paqa.spans import interval
+from paqa.text import normal, rng_for
 from paqa.types import Event, Question, Scene, Spanned, Turn
 
 TRIES = 14  # mistakes tried, of the real ones and of the invented ones each; then it is a mere slip

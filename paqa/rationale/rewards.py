@@ -14,9 +14,10 @@ from typing import Annotated
 
 from rapidfuzz.distance import Levenshtein
 
-from paqa.questions.english import normal, spoken
+from paqa.questions.english import spoken
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import grammar
+from paqa.text import normal
 from paqa.types import Evidence, Quote, Response, Scene, Trace, Turn
 
 _BLOCK = re.compile(r"<(RESPONSE|FINAL_ANSWER)>(.*?)</\1>", re.DOTALL)

@@ -15,11 +15,12 @@ from itertools import zip_longest
 
 from paqa import audioset
 from paqa.questions.emotion import SOUNDS
-from paqa.questions.english import clean, excerpt, lower, normal, spoken, upper
+from paqa.questions.english import excerpt, lower, spoken, upper
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import perturbations
 from paqa.rationale.perturbations import Mishearing
 from paqa.spans import Interval, interval, merge
+from paqa.text import clean, normal
 from paqa.types import Event, Question, Scene, Turn
 
 TRIED = 5  # mistakes tried of each kind

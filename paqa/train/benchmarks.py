@@ -19,11 +19,11 @@ import numpy as np
 from paqa import audio
 from paqa.config.recipe import AudioConfig
 from paqa.errors import Rejected
-from paqa.questions.english import normal
 from paqa.rationale import rewards
 from paqa.rationale.prompt import Asked
 from paqa.sources import json_lines
 from paqa.storage.store import write_atomically
+from paqa.text import normal
 from paqa.train.config import EvalConfig
 from paqa.train.model import RATE
 from paqa.types import Item

@@ -25,10 +25,10 @@ from torch import Tensor
 
 from paqa.errors import PaqaError
 from paqa.evaluation import metrics
-from paqa.questions.english import normal
 from paqa.rationale import grammar, rewards
 from paqa.rationale.prompt import Asked
 from paqa.storage.store import write_atomically
+from paqa.text import normal
 from paqa.train import benchmarks, model
 from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.benchmarks import Asking, Unasked
