@@ -1,5 +1,6 @@
-"""One TOML file = one reproducible build. Unknown keys are errors; a default exists once, here or beside its
-engine.
+"""One TOML file = one reproducible build. Unknown keys are errors.
+
+A default exists once, here or beside its engine.
 """
 
 from __future__ import annotations
@@ -36,9 +37,7 @@ Names = str | tuple[str, ...]  # of sources; a constrained string in such a unio
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """Where recordings come from. `use = "material"` keeps them for mixing only and asks nothing about
-    them.
-    """
+    """Where recordings come from. `use = "material"` keeps them for mixing alone."""
 
     name: Name  # what mixes and rows call it
     type: str  # its layout: folder, jsonl, hub or another of the README's table
@@ -47,9 +46,7 @@ class SourceConfig:
     answers: AnswersFrom = "heard"  # where answers come from when a recording has truth
     license: str = "unknown"  # for rows that state none
     limit: Positive | None = None  # at most this many rows, drawn by the digests of their ids
-    group: Literal["recording", "folder"] = (
-        "recording"  # type folder: one split for all below a sub-folder of `path`
-    )
+    group: Literal["recording", "folder"] = "recording"  # type folder: what is one split, file or sub-folder
     tasks: tuple[str, ...] = ()  # families of questions to ask about it, all of them where none is named
     params: dict[str, Any] = field(default_factory=dict)  # the source type's own, see its Params
 
@@ -72,9 +69,7 @@ class MixConfig:
     bed: Unit = 0.0  # share of dialogues over one continuous sound instead, cut to their length
     snr_db: Range = (0.0, 20.0)  # speech over background
     answers: AnswersFrom = "truth"  # where answers come from
-    tasks: tuple[
-        str, ...
-    ] = ()  # families of questions to ask about its scenes, all of them where none is named
+    tasks: tuple[str, ...] = ()  # families of questions to ask about its scenes; none: all of them
 
     def sources(self, role: Literal["speech", "background"]) -> tuple[str, ...]:
         """The names of the sources of a role, none where it has none."""
@@ -90,9 +85,7 @@ class AudioConfig:
     channels: Literal[1, 2] = 1  # mono or stereo
     max_clip_ms: Annotated[int, Meta(ge=1000, le=300_000)] = 30_000  # longer recordings are cut at silences
     min_clip_ms: Count = 500  # shorter ones are quarantined
-    max_file_ms: Annotated[int, Meta(ge=1, le=48 * 3_600_000)] = (
-        6 * 3_600_000
-    )  # longer files are refused, see README
+    max_file_ms: Annotated[int, Meta(ge=1, le=48 * 3_600_000)] = 6 * 3_600_000  # longer files are refused
 
 
 @dataclass(frozen=True)
@@ -106,12 +99,8 @@ class HearConfig:
 
     engine: str | None = None  # any engine of either profile for this stage
     stem: Stem | None = None  # what it listens to
-    align: Stem | None = (
-        None  # transcribe only: a second hearing, on this stem, for word times and disagreements
-    )
-    params: dict[str, Any] = field(
-        default_factory=dict
-    )  # of the engine, see its Params; paqa doctor names files
+    align: Stem | None = None  # transcribe only: a second stem, for word times and disagreements
+    params: dict[str, Any] = field(default_factory=dict)  # of the engine, see its Params
 
 
 @dataclass(frozen=True)
@@ -160,21 +149,17 @@ class QuestionsConfig:
     none_rate: Unit = 0.1  # share of the questions fit for it whose right choice is "None of these"
     open_rate: Unit = 0.1  # share of the questions fit for it that come without choices
     reflect: Unit = 0.5  # share of multiple-choice questions answered wrong at first, then reflected upon
-    mishear: bool = (
-        True  # wrong answers come from what engines hear in the raw mix, where possible; costs model time
-    )
+    mishear: bool = True  # wrong first responses come from engines on the raw mix, where possible
 
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """A benchmark that nothing of may be in the build: a JSON file of questions, a folder of recordings, or
+    """A benchmark of which nothing may be in the build: a file of questions, a folder of recordings, or
     both.
     """
 
     name: Name  # what quarantine calls it
-    questions: str | None = (
-        None  # relative to the recipe's folder: .json or .jsonl as MMAU, MMAR, MMSU, AVQA have it
-    )
+    questions: str | None = None  # .json or .jsonl as MMAU, MMAR, MMSU, AVQA have it
     audio: str | None = None  # likewise: a folder
     similarity: Unit = 0.9  # of the wordings, from which a question with the same choices is a copy
 
@@ -190,40 +175,22 @@ class GatesConfig:
 
     quote_presence: Unit = 0.85  # mean best match of the quoted sentences against the transcript snippets
     min_score: Unit = 0.3  # sounds that the tagger is less sure of are no evidence
-    max_below_db: Annotated[float, Meta(ge=0)] = (
-        40.0  # evidence further below the loudest voice or sound is too quiet
-    )
-    min_margin: Unit = (
-        0.3  # perceptions less certain than this, e.g. where engines disagree, are not asked about
-    )
+    max_below_db: Annotated[float, Meta(ge=0)] = 40.0  # quieter evidence, below the loudest sound, fails
+    min_margin: Unit = 0.3  # less certain predictions, e.g. where engines disagree, are not asked about
     duplicate_choices: bool = True  # choices that differ in nothing but form
     ambiguous_choices: bool = True  # choices that may be taken for one another, e.g. a sound and its kind
-    unique_answer: bool = (
-        True  # what a question quotes or names must be one thing in the scene, and one answer right
-    )
-    near_duplicate: Unit = (
-        0.9  # share of words in common from which two questions with one answer are the same
-    )
+    unique_answer: bool = True  # what a question quotes or names must be one thing, and one answer right
+    near_duplicate: Unit = 0.9  # share of words in common from which two questions are the same
     profanity: bool = False  # keep out words listed in paqa/data/profanity.txt
     personal_data: bool = False  # keep out e-mail addresses, telephone numbers and postal addresses
-    reflection: bool = (
-        True  # a first response before REFLECT must be wrong, and REFLECT cite a span of the scene
-    )
-    max_quarantined: Unit = (
-        0.1  # the build fails when a larger share of what was given cannot be read, heard or asked
-    )
-    shortcuts: Literal["fail", "warn", "off"] = (
-        "fail"  # where the text alone answers more questions than chance would
-    )
+    reflection: bool = True  # the first response must be wrong, and REFLECT cite a span of the scene
+    max_quarantined: Unit = 0.1  # the build fails where a larger share of its input cannot be used
+    shortcuts: Literal["fail", "warn", "off"] = "fail"  # where the text alone answers more than chance
     shortcut_points: Annotated[float, Meta(ge=0, le=100)] = 3.0  # percent above chance that are allowed
-    thin: Unit = (
-        0.2  # rows of templates that can be guessed are left out, up to this share of all; 0 leaves none out
-    )
+    thin: Unit = 0.2  # rows that can be guessed are left out, up to this share of all
     listener: str = ""  # a language model that guesses too: "smollm2", a folder or a Hub id; "" for none
     min_audio_dependence: Unit = 0.0  # rows that the text alone answers more surely fall out; 0 keeps all
-    near_duplicates: bool = (
-        True  # find copies that are louder, resampled, encoded or cut otherwise, by fingerprint
-    )
+    near_duplicates: bool = True  # find copies that are louder, resampled, encoded or cut otherwise
     benchmarks: tuple[BenchmarkConfig, ...] = ()  # what evaluations use and training must not
 
 
@@ -262,9 +229,7 @@ class Recipe:
     split: SplitConfig = SplitConfig()  # train, validation and test
     shard: ShardConfig = ShardConfig()  # the files
     folder: str = "."  # set on loading: what relative paths are relative to
-    devices: dict[Stage, Device] = field(
-        default_factory=dict
-    )  # set by the build: what engines run on but for CPUs
+    devices: dict[Stage, Device] = field(default_factory=dict)  # set by the build
 
     def hearing(self, stage: Stage) -> Listening:
         """What the recipe, or else the profile, says about a stage."""
