@@ -19,14 +19,13 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from paqa.config import recipe
 from paqa.config.recipe import Recipe
 from paqa.curation import shortcuts
 from paqa.curation.answer_balance import elsewhere, survey
 from paqa.dataset import shards
 from paqa.perception import inference
 from paqa.perception.inference import Perception
-from paqa.pipeline import steps
+from paqa.pipeline import recipes, steps
 from paqa.pipeline.rows import Composed, compose, light
 from paqa.storage.batching import batches
 from paqa.storage.store import Store
@@ -87,7 +86,7 @@ def main() -> None:
     )
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
     args = parser.parse_args()
-    base = recipe.load(ROOT / "manifests" / "demo.toml")
+    base = recipes.load(ROOT / "manifests" / "demo.toml")
     scenes = -(-args.items // 7)
     mixes = (replace(base.mix[0], scenes=scenes * 3 // 4), replace(base.mix[2], scenes=scenes // 4))
     config = replace(base, mix=mixes, questions=replace(base.questions, reflect=args.reflect))

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from paqa.config import recipe
 from paqa.config.recipe import Recipe
 from paqa.engines import silero_dvector, yamnet
 from paqa.engines._events import Classes, events
@@ -28,7 +27,8 @@ from paqa.engines.base import engine_class
 from paqa.errors import PaqaError
 from paqa.evaluation import bootstrap, metrics
 from paqa.perception import inference
-from paqa.pipeline import steps
+from paqa.perception.inference import engine_params
+from paqa.pipeline import recipes, steps
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Scene, Stage, Turn
 
@@ -284,8 +284,8 @@ def show(side: str, before: Figures, after: Figures) -> None:
 def tune(name: str, sides: dict[str, list[Clip]], config: Recipe, store: Store, sweep: bool) -> None:
     """Sweep one glue on the development side and print all sides before and after."""
     glue = GLUES[name]
-    start = config.parameters(glue.stage)
-    engine = engine_class(config.hearing(glue.stage).engine)(start, threads=1)
+    start = engine_params(config, glue.stage)
+    engine = engine_class(config.stage_config(glue.stage).engine)(start, threads=1)
     known = {
         side: [said(clip, engine, glue, config, store) for clip in clips] for side, clips in sides.items()
     }
@@ -315,9 +315,9 @@ def main() -> None:
     parser.add_argument("--only", choices=GLUES, nargs="+", default=list(GLUES))
     parser.add_argument("--no-sweep", dest="sweep", action="store_false", help="measure only")
     args = parser.parse_args()
-    config, store = recipe.load(ROOT / "manifests" / "demo-large.toml"), Store(args.store)
+    config, store = recipes.load(ROOT / "manifests" / "demo-large.toml"), Store(args.store)
     clips = list(composed(config, args.seeds, args.scenes, store))
-    call = recorded(recipe.load(ROOT / "manifests" / "demo.toml"), "call", store)
+    call = recorded(recipes.load(ROOT / "manifests" / "demo.toml"), "call", store)
     development, held_out = ([c for c in clips if c.split == split] for split in ("train", "test"))
     for side, own in (("development", development), ("held out", held_out)):
         sounding = len(names(own, "sound"))

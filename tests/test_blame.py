@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 from test_build import Picky, clip
 
-from paqa.config.recipe import AudioConfig, SourceConfig, for_folder
+from paqa.config.recipe import AudioConfig, SourceConfig
 from paqa.engines import base
 from paqa.engines.base import Heard
 from paqa.errors import OutOfMemory, PaqaError, TimedOut, WorkerDied
@@ -20,6 +20,7 @@ from paqa.perception.engine_errors import device_lost, short_of_memory
 from paqa.perception.inference import Hearing
 from paqa.pipeline import steps
 from paqa.pipeline.fault_isolation import IN_A_ROW, Ingesting, Listening, Ward
+from paqa.pipeline.recipes import for_folder
 from paqa.pipeline.time_limits import Limits
 from paqa.storage.store import Store
 from paqa.types import Recording

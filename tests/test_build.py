@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from paqa.audio import digest, flac, quantize
-from paqa.config.recipe import HearConfig, HearConfigs, SourceConfig, for_folder
+from paqa.config.recipe import HearConfig, HearConfigs, SourceConfig
 from paqa.dataset import summary
 from paqa.engines import base
 from paqa.engines.base import Heard
@@ -18,6 +18,7 @@ from paqa.errors import PaqaError
 from paqa.perception import inference
 from paqa.perception.inference import Hearing
 from paqa.pipeline import steps
+from paqa.pipeline.recipes import for_folder
 from paqa.sources.jsonl import recordings
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Disagreement, Event, GivenQuestion, Quarantined, Tag, Turn, Word

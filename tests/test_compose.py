@@ -12,10 +12,11 @@ import pytest
 
 from paqa import __version__
 from paqa.audio import digest, flac, quantize
-from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, for_folder
+from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe
 from paqa.perception import inference
 from paqa.perception.inference import Perception
 from paqa.pipeline import rows as composing
+from paqa.pipeline.recipes import for_folder
 from paqa.pipeline.rows import compose, compose_clip, sketch, whole
 from paqa.questions.generate import TEMPLATES, Elsewhere
 from paqa.storage.store import Store

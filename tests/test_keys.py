@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from test_build import ContextParams, Picky, clip
 
-from paqa.config.recipe import HearConfig, HearConfigs, QuestionsConfig, for_folder
+from paqa.config.recipe import HearConfig, HearConfigs, QuestionsConfig
 from paqa.engines import base
 from paqa.execution.placement import Wanted
 from paqa.perception import inference
+from paqa.pipeline.recipes import for_folder
 from paqa.storage.store import Store
 
 STAGES = {"separate": "mix", "diarize": "speech", "tag": "background", "transcribe": "mix"}
@@ -35,7 +36,6 @@ def engines(monkeypatch):
     monkeypatch.setattr(base, "ENGINES", dict.fromkeys(made, ""))
     monkeypatch.setattr(base, "engine_class", made.__getitem__)
     monkeypatch.setattr(inference, "engine_class", made.__getitem__)
-    monkeypatch.setattr("paqa.config.recipe.engine_class", made.__getitem__)
     inference.identity.cache_clear()
     inference._hearings.cache_clear()
     yield made

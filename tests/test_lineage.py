@@ -19,7 +19,7 @@ from test_walk import rows  # noqa: F401
 
 import paqa as package
 from paqa.audio import decode, digest, read_flac
-from paqa.config.recipe import Recipe, SourceConfig, change, for_folder, load
+from paqa.config.recipe import Recipe, SourceConfig
 from paqa.dataset import check, shards
 from paqa.engines.base import engine_class, package_file
 from paqa.errors import PaqaError
@@ -28,6 +28,7 @@ from paqa.mixing.plan import render
 from paqa.perception import inference, scenes
 from paqa.pipeline import rows as composing
 from paqa.pipeline import steps as walk
+from paqa.pipeline.recipes import change, for_folder, load
 from paqa.pipeline.rows import compose_clip
 from paqa.sources.registry import locate, root
 from paqa.storage.store import Store

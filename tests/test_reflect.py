@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from strategies import NASTY, nasty_scenes, scenes
 from test_questions import DIALOGUE, event
 
-from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig, change
+from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig
 from paqa.config.schema import problems
 from paqa.curation.gates import judge
 from paqa.dataset import shards
 from paqa.perception import inference
+from paqa.pipeline.recipes import change
 from paqa.questions.english import span
 from paqa.questions.generate import generate
 from paqa.rationale import grammar, perturbations

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from paqa.audio import flac, quantize, read_flac
-from paqa.config.recipe import HearConfigs, Profile, QuestionsConfig, Recipe
+from paqa.config.recipe import HearConfigs, Profile, QuestionsConfig, Recipe, converted
 from paqa.engines import weights as weight_files
 from paqa.engines.base import Heard, computed_on, decisive, engine_class, weight_digests
 from paqa.errors import OutOfMemory, PaqaError, WorkerDied
@@ -113,8 +113,8 @@ def _hearings(said: bytes, stamp: object) -> tuple[Hearing, ...]:
     recipe = Recipe("", (), profile=profile, hear=chosen, questions=questions, devices=devices)
     found = []
     for stage in STAGES:
-        config = recipe.hearing(stage)
-        given = recipe.parameters(stage)
+        config = recipe.stage_config(stage)
+        given = engine_params(recipe, stage)
         params = msgspec.json.encode(given, order="deterministic").decode()
         device = computed_on(engine_class(config.engine), devices.get(stage, "cpu"))
         found.append(
@@ -143,7 +143,15 @@ def mishears(recipe: Recipe) -> bool:
 
 def node(recipe: Recipe, stage: Stage, on: Stem | None = None) -> Hearing:
     """The hearing of a stage on a stem, by default the stem of the recipe; KeyError where there is none."""
-    return {(n.stage, n.stem): n for n in hearings(recipe)}[stage, on or recipe.hearing(stage).stem]
+    return {(n.stage, n.stem): n for n in hearings(recipe)}[stage, on or recipe.stage_config(stage).stem]
+
+
+def engine_params(recipe: Recipe, stage: Stage) -> Any:
+    """The stage's engine's own Params, as the models folder and the recipe change them; PaqaError for unknown names."""
+    config = recipe.stage_config(stage)
+    changes = weight_files.chosen(config.engine) | config.params
+    where = f"hear.{stage}.params: engine {config.engine}"
+    return converted(engine_class(config.engine).Params, changes, where)
 
 
 @cache

@@ -56,7 +56,7 @@ def _heard(clip: Clip, node: Hearing, recipe: Recipe, store: Store) -> Perceptio
 
 def _heard_words(clip: Clip, recipe: Recipe, store: Store) -> list[Perception]:
     """The hearings of the words, the one that they are taken from first."""
-    config = recipe.hearing("transcribe")
+    config = recipe.stage_config("transcribe")
     stems = dict.fromkeys(on for on in (config.stem, config.align) if on)
     return [_heard(clip, inference.node(recipe, "transcribe", on), recipe, store) for on in stems]
 

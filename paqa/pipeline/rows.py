@@ -26,7 +26,7 @@ from paqa.perception import inference, scenes
 from paqa.perception.inference import Spent
 from paqa.questions import source_questions
 from paqa.questions.difficulty import difficulty, subsets
-from paqa.questions.generate import ALONE, TEMPLATES, Elsewhere, generate, level, question_id
+from paqa.questions.generate import ALONE, TEMPLATES, Elsewhere, config_for, generate, level, question_id
 from paqa.rationale import grammar
 from paqa.rationale import reflection as reflections
 from paqa.storage.store import Store, key
@@ -120,7 +120,7 @@ def _where(clip: Clip, recipe: Recipe, store: Store, elsewhere: Elsewhere) -> st
         node.name for node in inference.spare(recipe) if inference.missing([clip], node, nodes[0], store)
     ]
     others = (elsewhere.digest, elsewhere.foreign)
-    wanted = (recipe.asking(clip.corpus), recipe.questions, recipe.gates, recipe.seed)
+    wanted = (config_for(recipe, clip.corpus), recipe.questions, recipe.gates, recipe.seed)
     return key("compose", code(), clip, heard, inference.heard_by(recipe), lacking, others, wanted)
 
 
@@ -146,7 +146,7 @@ def compose_clip(
     if invalid := _invalid("clip", clip) or _invalid("scene", heard):
         return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
     scene = scenes.asked(clip, heard, recipe, store)
-    questions = generate(scene, recipe.asking(clip.corpus), recipe.seed, elsewhere)
+    questions = generate(scene, config_for(recipe, clip.corpus), recipe.seed, elsewhere)
     if not questions and not clip.questions:
         detail = f"{clip.uri}: no question can be asked safely ({len(scene.turns)} turns, {len(scene.events)} events)"
         return [], [Quarantined(clip.id, "questions", "nothing_to_ask", detail, clip.sha256)]
