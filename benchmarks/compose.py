@@ -24,7 +24,7 @@ from paqa.curation import shortcuts
 from paqa.curation.answer_balance import elsewhere, survey
 from paqa.dataset import shards
 from paqa.perception import inference
-from paqa.perception.inference import Perception
+from paqa.perception.inference import StoredOutput
 from paqa.pipeline import recipes, steps
 from paqa.pipeline.rows import Composed, compose, light
 from paqa.storage.batching import batches
@@ -60,19 +60,19 @@ def words(turns: tuple[Turn, ...]) -> tuple[Word, ...]:
 def listen(clip: Clip, config: Recipe, store: Store) -> None:
     """Put what engines would hear into the store."""
     truth: Scene = clip.truth  # type: ignore[assignment]
-    separation, *nodes = inference.hearings(config)
+    separation, *nodes = inference.engine_runs(config)
     store.put(
-        inference.heard_key(clip, separation, separation),
+        inference.output_key(clip, separation, separation),
         ".flac",
         store.get(str(clip.reference_sha256), ".flac"),
     )
     for node in nodes:
-        raw = node.stem == "mix" and node.stage in inference.MISHEARD
+        raw = node.stem == "mix" and node.stage in inference.RAW_MIX_STAGES
         turns, events = truth.turns, truth.events[:-1] if raw else truth.events
         if raw and turns:
             turns = (*turns[:-1], replace(turns[-1], speaker=1))
-        heard = Perception(turns=turns, events=events, words=words(truth.turns), language="en")
-        store.put_json(inference.heard_key(clip, node, separation), heard)
+        heard = StoredOutput(turns=turns, events=events, words=words(truth.turns), language="en")
+        store.put_json(inference.output_key(clip, node, separation), heard)
 
 
 def main() -> None:

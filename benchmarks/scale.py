@@ -77,7 +77,7 @@ def corpus(folder: Path, files: int) -> float:
 def bare(folder: Path) -> None:
     """All hearings of every file in a plain loop over loaded engines; what they hear is thrown away."""
     chosen = recipes.for_folder(folder)
-    separation, *nodes = inference.hearings(chosen)
+    separation, *nodes = inference.engine_runs(chosen)
     engines = {
         n.stage: engine_class(n.engine)(engine_params(chosen, n.stage), threads=1)
         for n in (separation, *nodes)

@@ -211,11 +211,11 @@ def said(clip: Clip, engine: Any, glue: Glue, config: Recipe, store: Store) -> S
     """What the networks say about the stem of a clip with truth, heard at most once."""
     assert clip.truth is not None
     separation, node = inference.node(config, "separate"), inference.node(config, glue.stage)
-    if inference.missing([clip], separation, separation, store):
-        _, lost = inference.listen([clip], separation, separation, store)
+    if inference.without_output([clip], separation, separation, store):
+        _, lost = inference.run_engine([clip], separation, separation, store)
         if lost:
             raise PaqaError(lost[0].detail)
-    stem = inference.heard_key(clip, separation, separation)
+    stem = inference.output_key(clip, separation, separation)
     fixed = {name: value for name, value in vars(engine.params).items() if name not in glue.grid}
     where = key(
         "tune",

@@ -31,7 +31,7 @@ from paqa.config import recipe
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.dataset import import_hyper
 from paqa.errors import PaqaError, Rejected
-from paqa.perception.inference import Perception
+from paqa.perception.inference import StoredOutput
 from paqa.pipeline import recipes
 from paqa.rationale import grammar
 from paqa.rationale.rewards import RewardWeights, accuracy, format_score, perception, reward
@@ -561,7 +561,7 @@ def test_objects_of_any_bytes(tmp_path: Path, data: bytes) -> None:
     with contextlib.suppress(Rejected):
         audio.read_flac(store.get(name, ".flac"))
     try:
-        found = store.get_json(name, Perception)
+        found = store.get_json(name, StoredOutput)
     except (msgspec.DecodeError, UnicodeDecodeError, PaqaError, RecursionError):
         return
-    assert isinstance(found, Perception)
+    assert isinstance(found, StoredOutput)

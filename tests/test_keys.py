@@ -59,8 +59,8 @@ def keys(of, recipe):
     """The keys of all hearings of a clip, by name of the hearing."""
     inference.identity.cache_clear()
     inference._hearings.cache_clear()
-    nodes = inference.hearings(recipe)
-    return {node.name: inference.heard_key(of, node, nodes[0]) for node in nodes}
+    nodes = inference.engine_runs(recipe)
+    return {node.name: inference.output_key(of, node, nodes[0]) for node in nodes}
 
 
 def moved(of, before, after):
@@ -150,19 +150,21 @@ def test_what_a_gpu_hears_is_not_what_a_cpu_hears(recipe, one, engines):
     assert moved(one, recipe, on()) == set()
     alone = changed(recipe, "separate", engine="separate on a CPU")
     assert moved(one, alone, replace(alone, devices={"separate": "cuda"})) == set()
-    revisions = {h.stage: h.revision for h in inference.heard_by(on(runner="ray", gpus={"tag": 0.5}))}
+    revisions = {h.stage: h.revision for h in inference.engines_used(on(runner="ray", gpus={"tag": 0.5}))}
     assert revisions == {"separate": "1", "diarize": "1", "tag": "1@cuda/float16", "transcribe": "1"}
 
 
 def test_a_store_of_another_device_is_said_and_not_used(recipe, one, tmp_path):
     store = Store(tmp_path / "store")
     there = replace(recipe, devices=Wanted(device="cuda").devices)
-    nodes = inference.hearings(there)
-    assert inference.heard_on([one], recipe, store) is None
-    store.put_json(inference.heard_key(one, nodes[-1], nodes[0]), inference.Perception())
-    assert inference.heard_on([one], recipe, store) == "cuda"
-    assert inference.heard_on([one], there, store) is None
-    assert [len(inference.missing([one], n, nodes[0], store)) for n in inference.hearings(recipe)] == [1] * 7
+    nodes = inference.engine_runs(there)
+    assert inference.device_of_outputs([one], recipe, store) is None
+    store.put_json(inference.output_key(one, nodes[-1], nodes[0]), inference.StoredOutput())
+    assert inference.device_of_outputs([one], recipe, store) == "cuda"
+    assert inference.device_of_outputs([one], there, store) is None
+    assert [
+        len(inference.without_output([one], n, nodes[0], store)) for n in inference.engine_runs(recipe)
+    ] == [1] * 7
 
 
 def test_keys_of_cpus_are_those_of_earlier_stores(recipe, one):

@@ -245,12 +245,13 @@ def test_the_raw_mix_is_heard_where_the_recipe_wants_it() -> None:
     for profile in ("embedded", "paper"):
         recipe = replace(plain, profile=profile)
         with_raw, without = (
-            [(n.stage, n.stem) for n in inference.hearings(change(recipe, changes))]
+            [(n.stage, n.stem) for n in inference.engine_runs(change(recipe, changes))]
             for changes in ([], ["questions.reflect=0"])
         )
         assert with_raw == [*without, ("diarize", "mix"), ("tag", "mix")]
         assert (
-            inference.hearings(change(recipe, ["questions.mishear=false"])) == inference.hearings(recipe)[:-2]
+            inference.engine_runs(change(recipe, ["questions.mishear=false"]))
+            == inference.engine_runs(recipe)[:-2]
         )
         assert [inference.node(recipe, s).stem for s in ("diarize", "tag", "transcribe")] == [
             "speech",
@@ -259,7 +260,7 @@ def test_the_raw_mix_is_heard_where_the_recipe_wants_it() -> None:
         ]
         assert inference.node(recipe, "tag", "mix").stem == "mix"
     on_mix = change(plain, ["hear.tag.stem=mix"])
-    assert [(n.stage, n.stem) for n in inference.hearings(on_mix)].count(("tag", "mix")) == 1
+    assert [(n.stage, n.stem) for n in inference.engine_runs(on_mix)].count(("tag", "mix")) == 1
 
 
 def test_rows_of_a_real_build(built) -> None:

@@ -262,7 +262,7 @@ def test_a_lost_stem_is_counted(base, tmp_path):
     build = opened(base)
     clip = build.clips[next(iter(build.items))]
     shutil.copytree(build.store.url, tmp_path / "store")
-    lost = inference.heard_key(clip, build.separation, build.separation)
+    lost = inference.output_key(clip, build.separation, build.separation)
     os.unlink(Store(tmp_path / "store")._path(lost, ".flac"))
     done = write(base, tmp_path / "out", store=str(tmp_path / "store"))
     assert done.stems == done.clips - 1

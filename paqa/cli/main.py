@@ -251,7 +251,7 @@ def run_init(args: argparse.Namespace) -> int:
 
 def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
-    from paqa.perception.inference import heard_by
+    from paqa.perception.inference import engines_used
     from paqa.pipeline import recipes
     from paqa.storage.redact import without_secrets
 
@@ -263,7 +263,7 @@ def run_build(args: argparse.Namespace) -> int:
     recipe = recipes.for_folder(args.audio) if args.audio else recipes.load(args.recipe)
     recipe = recipes.change(recipe, [*profile, *args.set])
     check_installed(recipe, wanted.on_ray)
-    heard_by(recipe)  # weights that are missing are missed now, not after hours of decoding
+    engines_used(recipe)  # weights that are missing are missed now, not after hours of decoding
     out = args.out or Path("data") / recipe.name
     store = args.store or str(home(out) / "store")
     store = without_secrets(store, "--store") if "://" in store else str(Path(store).resolve())

@@ -57,7 +57,7 @@ def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
         split=clip.split,
         truth=clip.truth,
         heard=scenes.measured(clip, scenes.heard(clip, recipe, store), recipe, store),
-        tags=inference.perception(clip, tagging, separation, store).tags,
+        tags=inference.stored_output(clip, tagging, separation, store).tags,
         group=clip.corpus,
         turns_known=clip.uri.startswith("mix:") or bool(clip.truth.turns),
         events_known=bool(clip.truth.events) or (clip.uri.startswith("mix:") and clip.answers == "truth"),
@@ -66,7 +66,9 @@ def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
     )
 
 
-def _separation(clip: Clip, separation: inference.Hearing, store: Store) -> tuple[float | None, float | None]:
+def _separation(
+    clip: Clip, separation: inference.EngineRun, store: Store
+) -> tuple[float | None, float | None]:
     """SI-SDR in dB of the mix and of the speech stem against the clean speech of a composed scene."""
     if clip.reference_sha256 is None or clip.truth is None or clip.truth.snr_db is None:
         return None, None

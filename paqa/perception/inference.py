@@ -42,17 +42,17 @@ from paqa.types import (
 )
 
 STAGES: tuple[Stage, ...] = ("separate", "diarize", "tag", "transcribe")
-MISHEARD: tuple[Stage, ...] = ("diarize", "tag")  # heard a second time, on the raw mix
+RAW_MIX_STAGES: tuple[Stage, ...] = ("diarize", "tag")  # heard a second time, on the raw mix
 # of a batch: what an engine is given at once, while the next part is read and the last one written
 PART_MS = 60_000
-NOT_MISHEARD = "not_misheard"  # the reason in quarantine where that failed
+RAW_MIX_FAILED = "not_misheard"  # the reason in quarantine where that failed
 
 G = TypeVar("G")
 U = TypeVar("U")
 
 
 @dataclass(frozen=True)
-class Perception:
+class StoredOutput:
     """What the store keeps of one hearing other than stems: `Heard` without audio."""
 
     turns: tuple[Turn, ...] = ()
@@ -65,7 +65,7 @@ class Perception:
 
 
 @dataclass(frozen=True)
-class Hearing:
+class EngineRun:
     """One engine on one stem: a node of the walk, e.g. transcribe on the speech stem."""
 
     stage: Stage
@@ -85,7 +85,7 @@ class Hearing:
 
 
 @dataclass(frozen=True)
-class Spent:
+class Cost:
     """What listening to a batch cost: seconds inside engines and in all, and the audio heard."""
 
     audio_s: float = 0.0
@@ -94,20 +94,20 @@ class Spent:
     clips: int = 0
 
     @classmethod
-    def since(cls, began: float, clips: Sequence[Clip], model_s: float = 0.0) -> Spent:
+    def since(cls, began: float, clips: Sequence[Clip], model_s: float = 0.0) -> Cost:
         """What was done with these clips since `began` (of `time.perf_counter`)."""
         return cls(sum(c.duration_ms for c in clips) / 1000, model_s, time.perf_counter() - began, len(clips))
 
 
-def hearings(recipe: Recipe) -> tuple[Hearing, ...]:
-    """All hearings of a recipe, separation first; those of MISHEARD on the raw mix last."""
+def engine_runs(recipe: Recipe) -> tuple[EngineRun, ...]:
+    """All engine_runs of a recipe, separation first; those of RAW_MIX_STAGES on the raw mix last."""
     decisive_parts = (recipe.profile, recipe.hear, recipe.questions, recipe.devices)
     return _hearings(msgspec.json.encode(decisive_parts), weight_files.stamp())
 
 
 @lru_cache(maxsize=16)
-def _hearings(said: bytes, stamp: object) -> tuple[Hearing, ...]:
-    """The hearings of what a recipe says about them; `stamp` tells states of the models folder apart."""
+def _hearings(said: bytes, stamp: object) -> tuple[EngineRun, ...]:
+    """The engine_runs of what a recipe says about them; `stamp` tells states of the models folder apart."""
     kinds = tuple[Profile, HearConfigs, QuestionsConfig, dict[Stage, Device]]
     profile, chosen, questions, devices = msgspec.json.decode(said, type=kinds)
     recipe = Recipe("", (), profile=profile, hear=chosen, questions=questions, devices=devices)
@@ -118,32 +118,32 @@ def _hearings(said: bytes, stamp: object) -> tuple[Hearing, ...]:
         params = msgspec.json.encode(given, order="deterministic").decode()
         device = computed_on(engine_class(config.engine), devices.get(stage, "cpu"))
         found.append(
-            Hearing(stage, config.stem, config.engine, params, getattr(given, "context_s", 0), device)
+            EngineRun(stage, config.stem, config.engine, params, getattr(given, "context_s", 0), device)
         )
         if stage == "transcribe" and config.align not in (None, config.stem):
-            found.append(Hearing(stage, config.align, config.engine, params, device=device))
-    raw = [replace(n, stem="mix") for n in found if n.stage in MISHEARD and n.stem != "mix"]
-    return tuple(found + raw * mishears(recipe))
+            found.append(EngineRun(stage, config.align, config.engine, params, device=device))
+    raw = [replace(n, stem="mix") for n in found if n.stage in RAW_MIX_STAGES and n.stem != "mix"]
+    return tuple(found + raw * runs_on_raw_mix(recipe))
 
 
-def spare(recipe: Recipe) -> list[Hearing]:
-    """The hearings on which only wrong first responses rest: a clip that one of them fails on is asked about
+def optional_runs(recipe: Recipe) -> list[EngineRun]:
+    """The engine_runs on which only wrong first responses rest: a clip that one of them fails on is asked about
     still.
     """
-    needed = hearings(replace(recipe, questions=replace(recipe.questions, mishear=False)))
-    return [node for node in hearings(recipe) if node not in needed]
+    needed = engine_runs(replace(recipe, questions=replace(recipe.questions, mishear=False)))
+    return [node for node in engine_runs(recipe) if node not in needed]
 
 
-def mishears(recipe: Recipe) -> bool:
+def runs_on_raw_mix(recipe: Recipe) -> bool:
     """Whether the raw mix is listened to without decoupling as well, for wrong first responses that really
     happen.
     """
     return recipe.questions.mishear and recipe.questions.reflect > 0
 
 
-def node(recipe: Recipe, stage: Stage, on: Stem | None = None) -> Hearing:
+def node(recipe: Recipe, stage: Stage, on: Stem | None = None) -> EngineRun:
     """The hearing of a stage on a stem, by default the stem of the recipe; KeyError where there is none."""
-    return {(n.stage, n.stem): n for n in hearings(recipe)}[stage, on or recipe.stage_config(stage).stem]
+    return {(n.stage, n.stem): n for n in engine_runs(recipe)}[stage, on or recipe.stage_config(stage).stem]
 
 
 def engine_params(recipe: Recipe, stage: Stage) -> Any:
@@ -164,7 +164,7 @@ def identity(engine: str, params: str) -> tuple[str, str]:
     return str(kind.identify(given)), msgspec.json.encode(decisive(given), order="deterministic").decode()
 
 
-def revision(hearing: Hearing) -> str:
+def revision(hearing: EngineRun) -> str:
     """The engine's revision, and what it computes on where that is no CPU: results differ in their last
     digits.
     """
@@ -179,72 +179,74 @@ def weights(engine: str, params: str) -> tuple[str, ...]:
     return weight_digests(kind, msgspec.json.decode(params, type=kind.Params))
 
 
-def in_context(clip: Clip, hearing: Hearing) -> bool:
+def has_context(clip: Clip, hearing: EngineRun) -> bool:
     """Whether the clip is heard with its neighbours of the same recording."""
     return hearing.context_s > 0 and len(clip.context) > 1
 
 
-def heard_key(clip: Clip, hearing: Hearing, separation: Hearing) -> str:
+def output_key(clip: Clip, hearing: EngineRun, separation: EngineRun) -> str:
     """Where the store keeps this hearing of this clip."""
     parts = [hearing.stage, hearing.engine, revision(hearing), identity(hearing.engine, hearing.params)[1]]
-    if in_context(clip, hearing):
+    if has_context(clip, hearing):
         return key(*parts, clip.context, clip.place)
     if hearing.stem == "mix":
         return key(*parts, clip.sha256)
-    return key(*parts, hearing.stem, heard_key(clip, separation, separation))
+    return key(*parts, hearing.stem, output_key(clip, separation, separation))
 
 
-def heard_by(recipe: Recipe) -> tuple[HeardBy, ...]:
+def engines_used(recipe: Recipe) -> tuple[HeardBy, ...]:
     """Engine, revision and weights of every stage."""
-    first = {node.stage: node for node in reversed(hearings(recipe))}
+    first = {node.stage: node for node in reversed(engine_runs(recipe))}
     used = [first[stage] for stage in STAGES]
     return tuple(HeardBy(n.stage, n.engine, revision(n), weights(n.engine, n.params)) for n in used)
 
 
-def missing(clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store) -> list[Clip]:
+def without_output(
+    clips: Sequence[Clip], hearing: EngineRun, separation: EngineRun, store: Store
+) -> list[Clip]:
     """The clips that nobody has heard this way yet."""
-    there = store.which([heard_key(c, hearing, separation) for c in clips], hearing.suffix)
+    there = store.which([output_key(c, hearing, separation) for c in clips], hearing.suffix)
     return [c for c, known in zip(clips, there, strict=True) if not known]
 
 
-def heard_on(clips: Sequence[Clip], recipe: Recipe, store: Store) -> Device | None:
+def device_of_outputs(clips: Sequence[Clip], recipe: Recipe, store: Store) -> Device | None:
     """Another kind of device on which engines have heard some of the clips as the recipe wants it, if there
     is one.
     """
-    nodes = hearings(recipe)
+    nodes = engine_runs(recipe)
     for kind in get_args(Device):
-        others = hearings(replace(recipe, devices=dict.fromkeys(STAGES, kind)))
+        others = engine_runs(replace(recipe, devices=dict.fromkeys(STAGES, kind)))
         for node, other in zip(nodes, others, strict=True):
-            moved = [c for c in clips if heard_key(c, node, nodes[0]) != heard_key(c, other, others[0])]
-            if len(missing(moved, other, others[0], store)) < len(moved):
+            moved = [c for c in clips if output_key(c, node, nodes[0]) != output_key(c, other, others[0])]
+            if len(without_output(moved, other, others[0], store)) < len(moved):
                 return kind
     return None
 
 
-def stem(clip: Clip, name: Stem, separation: Hearing, store: Store) -> Audio:
+def stem(clip: Clip, name: Stem, separation: EngineRun, store: Store) -> Audio:
     """A clip's mix or stem, `(channels, n)`; background is exactly mix minus speech, so only speech is
     stored.
     """
     mix = read_flac(store.get(clip.sha256, ".flac"))
     if name == "mix":
         return mix
-    speech = read_flac(store.get(heard_key(clip, separation, separation), ".flac"))
+    speech = read_flac(store.get(output_key(clip, separation, separation), ".flac"))
     return speech if name == "speech" else Audio(mix.samples - speech.samples, mix.rate)
 
 
-def perception(clip: Clip, hearing: Hearing, separation: Hearing, store: Store) -> Perception:
+def stored_output(clip: Clip, hearing: EngineRun, separation: EngineRun, store: Store) -> StoredOutput:
     """What was heard, from the store; MissingObject where it was not."""
-    found: Perception = store.get_json(heard_key(clip, hearing, separation), Perception)
+    found: StoredOutput = store.get_json(output_key(clip, hearing, separation), StoredOutput)
     return found
 
 
-def together(clips: Sequence[Clip], hearing: Hearing) -> list[list[Clip]]:
+def context_groups(clips: Sequence[Clip], hearing: EngineRun) -> list[list[Clip]]:
     """Clips in groups that are heard as one: those of one context, else each alone; in order of first
     appearance.
     """
     groups: dict[object, list[Clip]] = {}
     for clip in clips:
-        groups.setdefault(clip.context if in_context(clip, hearing) else (clip.sha256, clip.id), []).append(
+        groups.setdefault(clip.context if has_context(clip, hearing) else (clip.sha256, clip.id), []).append(
             clip
         )
     return list(groups.values())
@@ -260,9 +262,9 @@ class Unit:
     spans: tuple[tuple[Clip, int, int], ...]
 
 
-def _unit(group: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store) -> Unit:
+def _unit(group: Sequence[Clip], hearing: EngineRun, separation: EngineRun, store: Store) -> Unit:
     first = group[0]
-    if not in_context(first, hearing):
+    if not has_context(first, hearing):
         audio = stem(first, hearing.stem, separation, store)
         return Unit(audio, ((first, 0, audio.samples.shape[1]),))
     parts = [read_flac(store.get(name, ".flac")) for name in first.context]
@@ -288,14 +290,14 @@ def _engine(name: str, params: str, device: str, threads: int) -> Any:
         ) from error
 
 
-def listen(
+def run_engine(
     clips: Sequence[Clip],
-    hearing: Hearing,
-    separation: Hearing,
+    hearing: EngineRun,
+    separation: EngineRun,
     store: Store,
     device: str = "cpu",
     threads: int = 1,
-) -> tuple[Spent, list[Quarantined]]:
+) -> tuple[Cost, list[Quarantined]]:
     """Hear a batch of clips and put what was heard into the store; audio is read and written while the model
     works.
 
@@ -304,12 +306,12 @@ def listen(
     """
     began = time.perf_counter()
     if hearing.stem != "mix":  # clips that the separator failed on have their quarantine row already
-        there = store.which([heard_key(c, separation, separation) for c in clips], ".flac")
+        there = store.which([output_key(c, separation, separation) for c in clips], ".flac")
         clips = [c for c, known in zip(clips, there, strict=True) if known]
     if not clips:
-        return Spent(), []
+        return Cost(), []
     engine = _engine(hearing.engine, hearing.params, device, threads)
-    groups = together(clips, hearing)
+    groups = context_groups(clips, hearing)
     parts = batches(groups, lambda group: sum(c.duration_ms for c in group), PART_MS)
     model_s = 0.0
     lost: list[Quarantined] = []
@@ -326,7 +328,7 @@ def listen(
                     writing.append(writer.submit(_keep, unit, hearing, separation, found, store))
         for kept in writing:
             kept.result()
-    return Spent.since(began, clips, model_s), lost
+    return Cost.since(began, clips, model_s), lost
 
 
 def _ahead(begin: Callable[[G], Future[U]], parts: Sequence[Sequence[G]]) -> Iterator[list[U]]:
@@ -366,8 +368,8 @@ def _said(error: Exception) -> str:
     return scrubbed(f"{type(error).__name__}: {error}")
 
 
-def rehear(
-    clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store, device: str, threads: int
+def still_runs(
+    clips: Sequence[Clip], hearing: EngineRun, separation: EngineRun, store: Store, device: str, threads: int
 ) -> bool:
     """Whether an engine still hears clips, which are heard as one, that it has heard before; keeps
     nothing.
@@ -376,24 +378,26 @@ def rehear(
     return isinstance(_hear(engine, [_unit(clips, hearing, separation, store)])[0], Heard)
 
 
-def _failed(unit: Unit, hearing: Hearing, error: str) -> list[Quarantined]:
+def _failed(unit: Unit, hearing: EngineRun, error: str) -> list[Quarantined]:
     said = (f"{hearing.engine} failed on {clip.uri}: {error}" for clip, *_ in unit.spans)
     own = zip(unit.spans, said, strict=True)
     return [Quarantined(c.id, hearing.stage, "engine_failed", detail, c.sha256) for (c, *_), detail in own]
 
 
-def not_misheard(lost: Sequence[Quarantined]) -> list[Quarantined]:
-    """Quarantine rows of `spare` hearings: they say that the clip itself is not lost."""
+def raw_mix_failures(lost: Sequence[Quarantined]) -> list[Quarantined]:
+    """Quarantine rows of `spare` engine_runs: they say that the clip itself is not lost."""
     kept = "the clip is asked about all the same, only no wrong first response comes from its raw mix"
-    return [replace(q, reason=NOT_MISHEARD, detail=f"{q.detail}; {kept}") for q in lost]
+    return [replace(q, reason=RAW_MIX_FAILED, detail=f"{q.detail}; {kept}") for q in lost]
 
 
-def _keep(unit: Unit, hearing: Hearing, separation: Hearing, heard: Heard, store: Store) -> None:
+def _keep(unit: Unit, hearing: EngineRun, separation: EngineRun, heard: Heard, store: Store) -> None:
     """Put what was heard into the store for each clip of a unit; of a stem, the clip's own samples."""
     for clip, start, end in unit.spans:
-        where = heard_key(clip, hearing, separation)
+        where = output_key(clip, hearing, separation)
         if hearing.stage == "separate":
             speech = heard.stems["speech"]
             store.put(where, ".flac", flac(Audio(quantize(speech.samples[:, start:end]), speech.rate)))
         else:
-            store.put_json(where, Perception(**{f.name: getattr(heard, f.name) for f in fields(Perception)}))
+            store.put_json(
+                where, StoredOutput(**{f.name: getattr(heard, f.name) for f in fields(StoredOutput)})
+            )

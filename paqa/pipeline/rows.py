@@ -23,7 +23,7 @@ from paqa.config.schema import problems
 from paqa.curation import gates
 from paqa.errors import MissingObject, Rejected
 from paqa.perception import inference, scenes
-from paqa.perception.inference import Spent
+from paqa.perception.inference import Cost
 from paqa.questions import source_questions
 from paqa.questions.difficulty import difficulty, subsets
 from paqa.questions.generate import ALONE, TEMPLATES, Elsewhere, config_for, generate, level, question_id
@@ -40,7 +40,7 @@ class Composed:
     items: tuple[Item, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     made: Mapping[str, str] = field(default_factory=dict)
-    spent: Spent = field(default_factory=Spent)
+    spent: Cost = field(default_factory=Cost)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def compose(
             _put(where, kept, dropped, store)
         items += kept
         lost += dropped
-    return Composed(tuple(items), tuple(lost), made, Spent.since(began, clips))
+    return Composed(tuple(items), tuple(lost), made, Cost.since(began, clips))
 
 
 def sketch(
@@ -114,14 +114,16 @@ def code() -> str:
 
 def _where(clip: Clip, recipe: Recipe, store: Store, elsewhere: Elsewhere) -> str:
     """The key of a clip's rows: a digest of all that decides them."""
-    nodes = inference.hearings(recipe)
-    heard = [inference.heard_key(clip, node, nodes[0]) for node in nodes]
+    nodes = inference.engine_runs(recipe)
+    heard = [inference.output_key(clip, node, nodes[0]) for node in nodes]
     lacking = [
-        node.name for node in inference.spare(recipe) if inference.missing([clip], node, nodes[0], store)
+        node.name
+        for node in inference.optional_runs(recipe)
+        if inference.without_output([clip], node, nodes[0], store)
     ]
     others = (elsewhere.digest, elsewhere.foreign)
     wanted = (config_for(recipe, clip.corpus), recipe.questions, recipe.gates, recipe.seed)
-    return key("compose", code(), clip, heard, inference.heard_by(recipe), lacking, others, wanted)
+    return key("compose", code(), clip, heard, inference.engines_used(recipe), lacking, others, wanted)
 
 
 def _put(where: str, items: Sequence[Item], lost: Sequence[Quarantined], store: Store) -> None:

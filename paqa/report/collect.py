@@ -50,7 +50,7 @@ class Build:
         return self.recipe.name if self.recipe else self.folder.resolve().name
 
     @cached_property
-    def separation(self) -> inference.Hearing | None:
+    def separation(self) -> inference.EngineRun | None:
         """How stems were made, where that is known."""
         return inference.node(self.recipe, "separate") if self.recipe else None
 
@@ -60,7 +60,7 @@ class Build:
         if clip is None or self.store is None or self.separation is None:
             return None
         try:
-            return self.store.get(inference.heard_key(clip, self.separation, self.separation), ".flac")
+            return self.store.get(inference.output_key(clip, self.separation, self.separation), ".flac")
         except MissingObject:
             return None
 
@@ -164,7 +164,7 @@ def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | 
         notes.append(f"The store of this build is not where it was: {alone}. Name it with --store.")
         return None
     try:
-        inference.heard_by(recipe)
+        inference.engines_used(recipe)
     except (PaqaError, ImportError) as error:
         notes.append(
             f"The engines of this build are not installed here ({error}), so the store has no names: {alone}."
