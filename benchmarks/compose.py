@@ -23,8 +23,8 @@ from paqa.config.recipe import Recipe
 from paqa.curation import shortcuts
 from paqa.curation.answer_balance import elsewhere, survey
 from paqa.dataset import shards
-from paqa.perception import inference
-from paqa.perception.inference import StoredOutput
+from paqa.perception import engine_runs
+from paqa.perception.engine_runs import StoredOutput
 from paqa.pipeline import recipes, steps
 from paqa.pipeline.rows import Composed, compose, light
 from paqa.storage.batching import batches
@@ -60,19 +60,19 @@ def words(turns: tuple[Turn, ...]) -> tuple[Word, ...]:
 def listen(clip: Clip, config: Recipe, store: Store) -> None:
     """Put what engines would hear into the store."""
     truth: Scene = clip.truth  # type: ignore[assignment]
-    separation, *nodes = inference.engine_runs(config)
+    separation, *nodes = engine_runs.engine_runs(config)
     store.put(
-        inference.output_key(clip, separation, separation),
+        engine_runs.output_key(clip, separation, separation),
         ".flac",
         store.get(str(clip.reference_sha256), ".flac"),
     )
     for node in nodes:
-        raw = node.stem == "mix" and node.stage in inference.RAW_MIX_STAGES
+        raw = node.stem == "mix" and node.stage in engine_runs.RAW_MIX_STAGES
         turns, events = truth.turns, truth.events[:-1] if raw else truth.events
         if raw and turns:
             turns = (*turns[:-1], replace(turns[-1], speaker=1))
         heard = StoredOutput(turns=turns, events=events, words=words(truth.turns), language="en")
-        store.put_json(inference.output_key(clip, node, separation), heard)
+        store.put_json(engine_runs.output_key(clip, node, separation), heard)
 
 
 def main() -> None:

@@ -36,8 +36,8 @@ from compose import composed
 
 from paqa.audio import read_flac
 from paqa.engines.base import engine_class
-from paqa.perception import inference
-from paqa.perception.inference import engine_params
+from paqa.perception import engine_runs
+from paqa.perception.engine_runs import engine_params
 from paqa.pipeline import recipes
 from paqa.storage.store import Store
 from paqa.types import Audio
@@ -77,7 +77,7 @@ def corpus(folder: Path, files: int) -> float:
 def bare(folder: Path) -> None:
     """All hearings of every file in a plain loop over loaded engines; what they hear is thrown away."""
     chosen = recipes.for_folder(folder)
-    separation, *nodes = inference.engine_runs(chosen)
+    separation, *nodes = engine_runs.engine_runs(chosen)
     engines = {
         n.stage: engine_class(n.engine)(engine_params(chosen, n.stage), threads=1)
         for n in (separation, *nodes)

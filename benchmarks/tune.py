@@ -26,8 +26,8 @@ from paqa.engines._signal import mono
 from paqa.engines.base import engine_class
 from paqa.errors import PaqaError
 from paqa.evaluation import bootstrap, metrics
-from paqa.perception import inference
-from paqa.perception.inference import engine_params
+from paqa.perception import engine_runs, inference
+from paqa.perception.engine_runs import engine_params
 from paqa.pipeline import recipes, steps
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Scene, Stage, Turn
@@ -210,25 +210,25 @@ def voices_of(clips: Sequence[Clip]) -> set[str]:
 def said(clip: Clip, engine: Any, glue: Glue, config: Recipe, store: Store) -> Said:
     """What the networks say about the stem of a clip with truth, heard at most once."""
     assert clip.truth is not None
-    separation, node = inference.node(config, "separate"), inference.node(config, glue.stage)
-    if inference.without_output([clip], separation, separation, store):
+    separation, node = engine_runs.engine_run(config, "separate"), engine_runs.engine_run(config, glue.stage)
+    if engine_runs.without_output([clip], separation, separation, store):
         _, lost = inference.run_engine([clip], separation, separation, store)
         if lost:
             raise PaqaError(lost[0].detail)
-    stem = inference.output_key(clip, separation, separation)
+    stem = engine_runs.output_key(clip, separation, separation)
     fixed = {name: value for name, value in vars(engine.params).items() if name not in glue.grid}
     where = key(
         "tune",
         SAID,
         glue.network.__name__,
-        inference.weights(node.engine, node.params),
+        engine_runs.weights(node.engine, node.params),
         node.stem,
         stem,
         fixed,
     )
     if not store.has(where, ".npz"):
         buffer = io.BytesIO()
-        arrays = glue.network(engine, inference.stem(clip, node.stem, separation, store))
+        arrays = glue.network(engine, engine_runs.stem(clip, node.stem, separation, store))
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         store.put(where, ".npz", buffer.getvalue())
     with np.load(io.BytesIO(store.get(where, ".npz"))) as arrays:

@@ -42,8 +42,8 @@ from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.evaluation import build_audit, tables
 from paqa.execution.placement import Places, Wanted
 from paqa.execution.progress import Progress
-from paqa.perception import inference
-from paqa.perception.inference import EngineRun
+from paqa.perception import engine_runs, inference
+from paqa.perception.engine_runs import EngineRun
 from paqa.pipeline import fault_isolation, increment
 from paqa.pipeline import steps as walk
 from paqa.pipeline.rows import sketch
@@ -265,16 +265,16 @@ def mix(run: Run, material: dict[str, list[Clip]]) -> list[Clip]:
 
 def listen(run: Run, clips: list[Clip]) -> list[Clip]:
     """Have every clip heard by every engine that has not heard it yet; returns the clips that were."""
-    nodes = inference.engine_runs(run.recipe)
+    nodes = engine_runs.engine_runs(run.recipe)
     missing = {
-        node: {c.id for c in inference.without_output(clips, node, nodes[0], run.store)} for node in nodes
+        node: {c.id for c in engine_runs.without_output(clips, node, nodes[0], run.store)} for node in nodes
     }
     unheard = [c for c in clips if any(c.id in ids for ids in missing.values())]
-    if kind := inference.device_of_outputs(unheard[:LOOKED_AT], run.recipe, run.store):
+    if kind := engine_runs.device_of_outputs(unheard[:LOOKED_AT], run.recipe, run.store):
         run.progress.note(
             f"the store has clips as {kind} heard them, which differs in details: they are heard anew here"
         )
-    units = sorted(inference.context_groups(unheard, nodes[0]), key=_seconds)
+    units = sorted(engine_runs.context_groups(unheard, nodes[0]), key=_seconds)
     groups = batches(units, _seconds, _batch_seconds(unheard, run.places.workers.count))
     parts = [[c for unit in group for c in unit] for group in groups]
     futures: dict[EngineRun, list[PrefectFuture[Any]]] = {}
@@ -300,7 +300,7 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
         sizes[node] = [len(todo) for _, todo in jobs]
     failed: set[str] = set()
     report = _ui_progress(sum(map(sum, sizes.values())))
-    spare = inference.optional_runs(run.recipe)
+    spare = engine_runs.optional_runs(run.recipe)
     for node in futures:
         for cost, lost in collect(run, node.name, futures[node], sizes[node], "clips", report):
             run.spent(node.name, cost)

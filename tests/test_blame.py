@@ -15,9 +15,9 @@ from paqa.engines import base
 from paqa.engines.base import Heard
 from paqa.errors import OutOfMemory, PaqaError, TimedOut, WorkerDied
 from paqa.execution.processes import Workers
-from paqa.perception import inference
+from paqa.perception import engine_runs, inference
 from paqa.perception.engine_errors import device_lost, short_of_memory
-from paqa.perception.inference import EngineRun
+from paqa.perception.engine_runs import EngineRun
 from paqa.pipeline import steps
 from paqa.pipeline.fault_isolation import IN_A_ROW, Ingesting, Listening, Ward
 from paqa.pipeline.recipes import for_folder
@@ -97,7 +97,7 @@ def test_a_clip_that_memory_does_not_hold_alone_is_said_to_be_too_large(store):
     assert (lost.id, lost.reason) == ("0.75 0", "out_of_memory")
     assert "needs more memory than there is" in lost.detail
     assert "--workers" in lost.detail
-    assert not inference.without_output(given[:2], SEPARATE, SEPARATE, store)
+    assert not engine_runs.without_output(given[:2], SEPARATE, SEPARATE, store)
 
 
 def test_a_failing_disk_is_no_fault_of_a_clip(store, monkeypatch):
@@ -151,7 +151,7 @@ def test_a_clip_that_an_engine_hangs_on_is_ended_and_the_others_are_heard(store)
     assert (lost.id, lost.reason) == ("0.5 0", "timed_out")
     assert "no answer in" in lost.detail
     assert "--timeout 10" in lost.detail
-    assert [c.id for c in inference.without_output(given, SEPARATE, SEPARATE, store)] == ["0.5 0"]
+    assert [c.id for c in engine_runs.without_output(given, SEPARATE, SEPARATE, store)] == ["0.5 0"]
 
 
 def test_the_time_limit_does_not_count_the_wait_for_a_worker():

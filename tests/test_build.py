@@ -15,8 +15,8 @@ from paqa.dataset import summary
 from paqa.engines import base
 from paqa.engines.base import Heard
 from paqa.errors import PaqaError
-from paqa.perception import inference
-from paqa.perception.inference import EngineRun
+from paqa.perception import engine_runs, inference
+from paqa.perception.engine_runs import EngineRun
 from paqa.pipeline import steps
 from paqa.pipeline.recipes import for_folder
 from paqa.sources.jsonl import recordings
@@ -76,7 +76,7 @@ def test_an_engine_that_fails_on_one_clip_loses_that_clip_only(store, monkeypatc
     assert [(q.id, q.reason) for q in lost] == [("loud", "engine_failed")]
     assert "too loud" in lost[0].detail
     assert spent.clips == 3
-    assert [c.id for c in inference.without_output(clips, separate, separate, store)] == ["loud"]
+    assert [c.id for c in engine_runs.without_output(clips, separate, separate, store)] == ["loud"]
     again, none = inference.run_engine(clips, tag, separate, store)
     assert (again.clips, none) == (2, [])
 
@@ -127,11 +127,11 @@ def test_clips_of_one_recording_are_separated_together_and_cut_afterwards(store,
     spent, lost = inference.run_engine(clips, averse, averse, store)
     assert (spent.clips, lost) == (5, [])
     assert Averse.inputs == [3 * RATE, 2 * RATE]
-    whole = np.concatenate([inference.stem(c, "mix", averse, store).samples for c in clips[:3]], axis=1)
-    speech = [inference.stem(c, "speech", averse, store).samples for c in clips[:3]]
+    whole = np.concatenate([engine_runs.stem(c, "mix", averse, store).samples for c in clips[:3]], axis=1)
+    speech = [engine_runs.stem(c, "speech", averse, store).samples for c in clips[:3]]
     assert np.abs(np.concatenate(speech, axis=1) - (whole - whole.mean())).max() < 1e-4
     assert np.array_equal(
-        speech[1] + inference.stem(clips[1], "background", averse, store).samples, whole[:, RATE : 2 * RATE]
+        speech[1] + engine_runs.stem(clips[1], "background", averse, store).samples, whole[:, RATE : 2 * RATE]
     )
 
 
@@ -139,14 +139,14 @@ def test_only_the_clips_that_are_missing_are_kept_but_all_their_context_is_heard
     clips = pieces(store, 3)
     inference.run_engine(clips[1:2], averse, averse, store)
     assert Averse.inputs == [3 * RATE]
-    assert inference.without_output(clips, averse, averse, store) == [clips[0], clips[2]]
+    assert engine_runs.without_output(clips, averse, averse, store) == [clips[0], clips[2]]
 
 
 def test_a_recording_that_cannot_be_separated_loses_all_its_clips_and_no_other(store, averse):
     clips = [*pieces(store, 2, first=0.95), clip("alone", store, 9)]
     _, lost = inference.run_engine(clips, averse, averse, store)
     assert [q.id for q in lost] == ["r@0", "r@1"]
-    assert inference.without_output(clips, averse, averse, store) == clips[:2]
+    assert engine_runs.without_output(clips, averse, averse, store) == clips[:2]
 
 
 def test_a_key_holds_what_decides_what_is_heard(store, averse):
@@ -156,7 +156,7 @@ def test_a_key_holds_what_decides_what_is_heard(store, averse):
 
     def keyed(of, **changes):
         params = msgspec.json.encode(ContextParams(**changes)).decode()
-        return inference.output_key(of, replace(averse, params=params), averse)
+        return engine_runs.output_key(of, replace(averse, params=params), averse)
 
     assert keyed(alone) != keyed(first)
     assert keyed(first) == keyed(first, model="b") == keyed(first, context_s=9)
@@ -305,12 +305,12 @@ def test_all_that_an_engine_hears_is_kept(store, thorough):
     a = clip("a", store, 1)
     for node in (separate, diarize):
         assert inference.run_engine([a], node, separate, store)[1] == []
-    (heard,) = Thorough(None)([inference.stem(a, "speech", separate, store)])
-    kept = inference.stored_output(a, diarize, separate, store)
+    (heard,) = Thorough(None)([engine_runs.stem(a, "speech", separate, store)])
+    kept = engine_runs.stored_output(a, diarize, separate, store)
     assert all(
-        getattr(kept, name) == getattr(heard, name) for name in inference.StoredOutput.__dataclass_fields__
+        getattr(kept, name) == getattr(heard, name) for name in engine_runs.StoredOutput.__dataclass_fields__
     )
-    assert all(getattr(kept, name) for name in inference.StoredOutput.__dataclass_fields__)
+    assert all(getattr(kept, name) for name in engine_runs.StoredOutput.__dataclass_fields__)
 
 
 def test_an_engine_is_given_its_stem(store, thorough):
@@ -322,7 +322,7 @@ def test_an_engine_is_given_its_stem(store, thorough):
         inference.run_engine([a], on("tag", stem), separate, store)
     assert Thorough.inputs == [0.5, 0.5, 0.25]
     mix, speech, background = (
-        inference.stem(a, name, separate, store).samples for name in ("mix", "speech", "background")
+        engine_runs.stem(a, name, separate, store).samples for name in ("mix", "speech", "background")
     )
     assert np.array_equal(mix, speech + background)
     assert speech[0, 0] == 0.25
@@ -341,11 +341,11 @@ def test_every_hearing_has_a_place_of_its_own(store, thorough, monkeypatch):
         on("diarize", "speech"),
     ]
     nodes += [on("tag", "mix", "averse"), on("tag", "mix", params='{"level":2}')]
-    keys = [inference.output_key(c, node, separate) for c in (a, b) for node in nodes]
+    keys = [engine_runs.output_key(c, node, separate) for c in (a, b) for node in nodes]
     assert len(set(keys)) == 2 * len(nodes)
-    assert inference.output_key(replace(a, id="other", license="x"), nodes[2], separate) == keys[2]
+    assert engine_runs.output_key(replace(a, id="other", license="x"), nodes[2], separate) == keys[2]
     moved = on("separate", "mix", params='{"level":2}')
-    after = [inference.output_key(a, node, moved) for node in nodes]
+    after = [engine_runs.output_key(a, node, moved) for node in nodes]
     assert [now == before for now, before in zip(after, keys, strict=False)] == [
         node.stem == "mix" for node in nodes
     ]  # another separator: what was heard on its stems is heard again, and nothing else
@@ -355,10 +355,10 @@ def test_clips_are_heard_together_where_they_have_a_context_and_else_alone(store
     first, second = pieces(store, 2), [replace(c, id=f"x{c.id}", groups=("x",)) for c in pieces(store, 2)]
     alone = clip("alone", store, 7)
     order = [alone, first[1], second[0], first[0], second[1], replace(alone, id="twin")]
-    whole = inference.context_groups(order, averse)
+    whole = engine_runs.context_groups(order, averse)
     assert [[c.id for c in group] for group in whole] == [["alone"], ["r@1", "xr@0", "r@0", "xr@1"], ["twin"]]
     assert [
-        [c.id for c in group] for group in inference.context_groups(order, replace(averse, context_s=0))
+        [c.id for c in group] for group in engine_runs.context_groups(order, replace(averse, context_s=0))
     ] == [[c.id] for c in order]
 
 
@@ -368,12 +368,12 @@ def test_no_clip_is_lost_between_the_parts_of_a_batch(store, thorough, monkeypat
     clips = [clip(f"c{i}", store, i) for i in range(7)]
     spent, lost = inference.run_engine(clips, separate, separate, store)
     assert (spent.clips, spent.audio_s, lost) == (7, 7.0, [])
-    assert inference.without_output(clips, separate, separate, store) == []
+    assert engine_runs.without_output(clips, separate, separate, store) == []
     assert len(Thorough.inputs) == 7
     for c in clips:
         assert np.array_equal(
-            inference.stem(c, "speech", separate, store).samples,
-            quantize(inference.stem(c, "mix", separate, store).samples / 2),
+            engine_runs.stem(c, "speech", separate, store).samples,
+            quantize(engine_runs.stem(c, "mix", separate, store).samples / 2),
         )
 
 
@@ -390,8 +390,8 @@ def test_the_hearings_of_a_recipe():
     recipe = for_folder(Path("."))
 
     def names(recipe):
-        return [node.name for node in inference.engine_runs(recipe)], [
-            node.name for node in inference.optional_runs(recipe)
+        return [node.name for node in engine_runs.engine_runs(recipe)], [
+            node.name for node in engine_runs.optional_runs(recipe)
         ]
 
     base = ["separate", "diarize speech", "tag background", "transcribe mix"]

@@ -23,7 +23,7 @@ from paqa.engines.weights import (
     torch_load,
 )
 from paqa.errors import PaqaError
-from paqa.perception.inference import engine_params
+from paqa.perception.engine_runs import engine_params
 
 FILE = Remote("toy/weights.bin", "toy", "MIT", "a page")
 FOLDER = Remote("toy/net", "toy", "MIT", "a page", files=("*.yaml", "*/*.bin"), repo="somebody/net")

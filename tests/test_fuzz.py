@@ -31,7 +31,7 @@ from paqa.config import recipe
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.dataset import import_hyper
 from paqa.errors import PaqaError, Rejected
-from paqa.perception.inference import StoredOutput
+from paqa.perception.engine_runs import StoredOutput
 from paqa.pipeline import recipes
 from paqa.rationale import grammar
 from paqa.rationale.rewards import RewardWeights, accuracy, format_score, perception, reward

@@ -25,7 +25,7 @@ from paqa.engines.base import engine_class, package_file
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
 from paqa.mixing.plan import render
-from paqa.perception import inference, scenes
+from paqa.perception import engine_runs, inference, scenes
 from paqa.pipeline import rows as composing
 from paqa.pipeline import steps as walk
 from paqa.pipeline.recipes import change, for_folder, load
@@ -281,9 +281,9 @@ def test_a_raw_mix_that_cannot_be_heard_loses_its_mishearing_only(tmp_path):
     clip = heard(recipe, store)
     everything, _ = compose_clip(clip, recipe, store)
     assert scenes.misheard(clip, recipe, store)
-    separation = inference.node(recipe, "separate")
-    (gone, *_) = inference.optional_runs(recipe)
-    Path(store._path(inference.output_key(clip, gone, separation), ".json")).unlink()
+    separation = engine_runs.engine_run(recipe, "separate")
+    (gone, *_) = engine_runs.optional_runs(recipe)
+    Path(store._path(engine_runs.output_key(clip, gone, separation), ".json")).unlink()
     assert scenes.misheard(clip, recipe, store) == []
     left, lost = compose_clip(clip, recipe, store)
     assert lost == []
@@ -292,14 +292,14 @@ def test_a_raw_mix_that_cannot_be_heard_loses_its_mishearing_only(tmp_path):
 
 def test_spare_hearings_are_those_for_mishearing_alone(tmp_path):
     recipe = for_folder(tmp_path)
-    assert [(n.stage, n.stem) for n in inference.optional_runs(recipe)] == [
+    assert [(n.stage, n.stem) for n in engine_runs.optional_runs(recipe)] == [
         ("diarize", "mix"),
         ("tag", "mix"),
     ]
-    assert [(n.stage, n.stem) for n in inference.optional_runs(change(recipe, ["hear.tag.stem=mix"]))] == [
+    assert [(n.stage, n.stem) for n in engine_runs.optional_runs(change(recipe, ["hear.tag.stem=mix"]))] == [
         ("diarize", "mix")
     ]
-    assert inference.optional_runs(change(recipe, ["questions.mishear=false"])) == []
+    assert engine_runs.optional_runs(change(recipe, ["questions.mishear=false"])) == []
 
 
 PICKY = """

@@ -25,7 +25,7 @@ from paqa.engines.base import (
 )
 from paqa.engines.weights import LIST, Remote, chosen, fetch_missing, locate, models_folder
 from paqa.errors import PaqaError
-from paqa.perception.inference import engine_params
+from paqa.perception.engine_runs import engine_params
 from paqa.pipeline import recipes
 
 

@@ -251,7 +251,7 @@ def run_init(args: argparse.Namespace) -> int:
 
 def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
-    from paqa.perception.inference import engines_used
+    from paqa.perception.engine_runs import engines_used
     from paqa.pipeline import recipes
     from paqa.storage.redact import without_secrets
 

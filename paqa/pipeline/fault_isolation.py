@@ -19,8 +19,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.errors import PaqaError, Rejected, WorkerDied
-from paqa.perception import inference
-from paqa.perception.inference import Cost, EngineRun
+from paqa.perception import engine_runs, inference
+from paqa.perception.engine_runs import EngineRun
+from paqa.perception.inference import Cost
 from paqa.pipeline import steps
 from paqa.pipeline.time_limits import Limits
 from paqa.sources import registry
@@ -185,7 +186,7 @@ class Listening:
         self.engine_on = (device, threads)
         self.ward = ward
         self.earlier = earlier
-        units = inference.context_groups(clips, hearing)
+        units = engine_runs.context_groups(clips, hearing)
         self.batch = Batch(units, self._listen, self._left, hearing.name, ward, self._still_works)
 
     def __call__(self) -> tuple[Cost, list[Quarantined]]:
@@ -210,21 +211,22 @@ class Listening:
         return spent, lost
 
     def _left(self, groups: Sequence[list[Clip]]) -> list[list[Clip]]:
-        unheard = [inference.without_output(group, *self.where) for group in groups]
+        unheard = [engine_runs.without_output(group, *self.where) for group in groups]
         return [group for group in unheard if group]
 
     def _seconds(self, groups: Sequence[list[Clip]]) -> float | None:
         """The limit for hearing these; the rest of a clip's context may be heard with it."""
         around = [
-            self.hearing.context_s if inference.has_context(group[0], self.hearing) else 0 for group in groups
+            self.hearing.context_s if engine_runs.has_context(group[0], self.hearing) else 0
+            for group in groups
         ]
         lengths = [sum(clip.duration_ms for clip in group) / 1000 for group in groups]
         return self.ward.limits.listening(list(map(max, around, lengths)), self.engine_on[0])
 
     def _still_works(self) -> bool:
         """Whether clips that were heard this way before still can be; False where there are none."""
-        unheard = {clip.id for clip in inference.without_output(self.earlier, *self.where)}
-        groups = inference.context_groups(
+        unheard = {clip.id for clip in engine_runs.without_output(self.earlier, *self.where)}
+        groups = engine_runs.context_groups(
             [clip for clip in self.earlier if clip.id not in unheard], self.hearing
         )[:1]
         try:

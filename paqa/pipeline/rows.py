@@ -22,7 +22,7 @@ from paqa.config.recipe import Recipe
 from paqa.config.schema import problems
 from paqa.curation import gates
 from paqa.errors import MissingObject, Rejected
-from paqa.perception import inference, scenes
+from paqa.perception import engine_runs, scenes
 from paqa.perception.inference import Cost
 from paqa.questions import source_questions
 from paqa.questions.difficulty import difficulty, subsets
@@ -114,16 +114,16 @@ def code() -> str:
 
 def _where(clip: Clip, recipe: Recipe, store: Store, elsewhere: Elsewhere) -> str:
     """The key of a clip's rows: a digest of all that decides them."""
-    nodes = inference.engine_runs(recipe)
-    heard = [inference.output_key(clip, node, nodes[0]) for node in nodes]
+    nodes = engine_runs.engine_runs(recipe)
+    heard = [engine_runs.output_key(clip, node, nodes[0]) for node in nodes]
     lacking = [
         node.name
-        for node in inference.optional_runs(recipe)
-        if inference.without_output([clip], node, nodes[0], store)
+        for node in engine_runs.optional_runs(recipe)
+        if engine_runs.without_output([clip], node, nodes[0], store)
     ]
     others = (elsewhere.digest, elsewhere.foreign)
     wanted = (config_for(recipe, clip.corpus), recipe.questions, recipe.gates, recipe.seed)
-    return key("compose", code(), clip, heard, inference.engines_used(recipe), lacking, others, wanted)
+    return key("compose", code(), clip, heard, engine_runs.engines_used(recipe), lacking, others, wanted)
 
 
 def _put(where: str, items: Sequence[Item], lost: Sequence[Quarantined], store: Store) -> None:

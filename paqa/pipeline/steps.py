@@ -24,7 +24,7 @@ from paqa.dataset.shards import ShardPlan
 from paqa.errors import PaqaError, Rejected
 from paqa.licensing import compatibility
 from paqa.mixing import plan
-from paqa.perception import inference
+from paqa.perception import engine_runs, inference
 from paqa.perception.inference import Cost
 from paqa.pipeline.rows import whole
 from paqa.sources import registry
@@ -245,7 +245,7 @@ def contexts(pieces: Sequence[Piece], recipe: Recipe) -> Iterator[tuple[tuple[st
     """For each piece, the pieces that the separator hears with it and its place among them; () where it is
     alone.
     """
-    limit_ms = 1000 * inference.engine_runs(recipe)[0].context_s
+    limit_ms = 1000 * engine_runs.engine_runs(recipe)[0].context_s
     for group in batches(pieces, lambda piece: piece.duration_ms, limit_ms):
         names = tuple(piece.sha256 for piece in group)
         yield from ((names, place) if len(names) > 1 else ((), 0) for place in range(len(names)))
