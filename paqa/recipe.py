@@ -37,7 +37,7 @@ class SourceConfig:
     """Where recordings come from. `use = "material"` keeps them for mixing only and asks nothing about them."""
 
     name: Name  # what mixes and rows call it
-    type: str  # its layout: folder, jsonl, hub or another of the README's table
+    type: str  # its layout: folder, jsonl, hub or another of docs/sources.md
     path: str  # relative to the recipe's folder
     use: Literal["clips", "material"] = "clips"  # to be asked about, or kept for mixing only
     answers: AnswersFrom = "heard"  # where answers come from when a recording has truth
@@ -82,7 +82,7 @@ class AudioConfig:
     channels: Literal[1, 2] = 1  # mono or stereo
     max_clip_ms: Annotated[int, Meta(ge=1000, le=300_000)] = 30_000  # longer recordings are cut at silences
     min_clip_ms: Count = 500  # shorter ones are quarantined
-    max_file_ms: Annotated[int, Meta(ge=1, le=48 * 3_600_000)] = 6 * 3_600_000  # longer files are refused, see README
+    max_file_ms: Annotated[int, Meta(ge=1, le=48 * 3_600_000)] = 6 * 3_600_000  # longer files are refused
 
 
 @dataclass(frozen=True)
