@@ -1,8 +1,9 @@
-"""What scenes, questions, rationales and gates cost for 5,000 items, no model involved: `python benchmarks/compose.py`.
+"""What scenes, questions, rationales and gates cost for 5,000 items, no model involved: `python
+benchmarks/compose.py`.
 
-Scenes are composed from the demo corpus, and what the engines would hear is made from their truth: the clean speech as
-the speech stem, the truth's turns, words and sounds, and on the raw mix the same without the last sound and with the
-last voice taken for the first. One process, one core.
+Scenes are composed from the demo corpus, and what the engines would hear is made from their truth: the clean
+speech as the speech stem, the truth's turns, words and sounds, and on the raw mix the same without the last
+sound and with the last voice taken for the first. One process, one core.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def words(turns: tuple[Turn, ...]) -> tuple[Word, ...]:
     for turn in turns:
         said = turn.text.split()
         step = (turn.end_ms - turn.start_ms) // max(1, len(said))
-        found += [Word(turn.start_ms + i * step, turn.start_ms + (i + 1) * step, w) for i, w in enumerate(said)]
+        found += [
+            Word(turn.start_ms + i * step, turn.start_ms + (i + 1) * step, w) for i, w in enumerate(said)
+        ]
     return tuple(sorted(found, key=lambda w: w.start_ms))
 
 
@@ -60,7 +63,9 @@ def listen(clip: Clip, config: Recipe, store: Store) -> None:
     truth: Scene = clip.truth  # type: ignore[assignment]
     separation, *nodes = inference.hearings(config)
     store.put(
-        inference.heard_key(clip, separation, separation), ".flac", store.get(str(clip.reference_sha256), ".flac")
+        inference.heard_key(clip, separation, separation),
+        ".flac",
+        store.get(str(clip.reference_sha256), ".flac"),
     )
     for node in nodes:
         raw = node.stem == "mix" and node.stage in inference.MISHEARD
@@ -111,9 +116,11 @@ def main() -> None:
 
 
 def held(clips: list[Clip], done: Composed, copies: int, config: Recipe) -> None:
-    """The memory of the process that holds a build's items, tries what their text gives away and plans their files.
+    """The memory of the process that holds a build's items, tries what their text gives away and plans their
+    files.
 
-    Each copy comes through pickle under other ids, as batches of a worker do, and shares nothing with the others.
+    Each copy comes through pickle under other ids, as batches of a worker do, and shares nothing with the
+    others.
     """
     base = memory()
     items: list[Item] = []
@@ -134,7 +141,10 @@ def held(clips: list[Clip], done: Composed, copies: int, config: Recipe) -> None
 
 def _copy(item: Item, n: int) -> Item:
     return replace(
-        item, id=f"{item.id}~{n}", clip_id=f"{item.clip_id}~{n}", groups=tuple(f"{g}~{n}" for g in item.groups)
+        item,
+        id=f"{item.id}~{n}",
+        clip_id=f"{item.clip_id}~{n}",
+        groups=tuple(f"{g}~{n}" for g in item.groups),
     )
 
 

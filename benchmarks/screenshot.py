@@ -1,7 +1,8 @@
-"""A picture of one question's page of a report: `python benchmarks/screenshot.py data/demo`, or `make picture`.
+"""A picture of one question's page of a report: `make picture`, or `python benchmarks/screenshot.py DIR`.
 
-Writes the report of a finished build into a temporary folder, opens the page of one question in the Chromium of this
-machine, and saves what a window of SCREEN shows, in at most 256 colours, so that the file is small enough to commit.
+Writes the report of a finished build into a temporary folder, opens the page of one question in the Chromium
+of this machine, and saves what a window of SCREEN shows, in at most 256 colours, so that the file is small
+enough to commit.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def chromium() -> str:
     for name in BROWSERS:
         if path := shutil.which(name):
             return path
-    raise PaqaError(f"found none of {', '.join(BROWSERS)}, expected one of them; run: apt-get install chromium")
+    raise PaqaError(
+        f"found none of {', '.join(BROWSERS)}, expected one of them; run: apt-get install chromium"
+    )
 
 
 def photographed(page: Path, item: str, size: ViewportSize) -> bytes:
@@ -44,7 +47,9 @@ def photographed(page: Path, item: str, size: ViewportSize) -> bytes:
         tab.goto(f"{page.as_uri()}#/item/{quote(item, safe='')}")
         tab.wait_for_function("performance.getEntriesByName('paqa-shown').length")
         if not tab.locator(".item").count():
-            raise PaqaError(f"{item}: the build has no such question; `paqa report DIR` and its search list them")
+            raise PaqaError(
+                f"{item}: the build has no such question; `paqa report DIR` and its search list them"
+            )
         tab.wait_for_function(DRAWN)
         tab.evaluate("new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve, 300)))")
         picture: bytes = tab.screenshot()
@@ -62,10 +67,14 @@ def quantised(picture: bytes) -> bytes:
 
 def main() -> None:
     """Write the report, open the page, save the picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("build", type=Path, help="the folder of a finished build")
     parser.add_argument("--item", default=ITEM, help=f"whose page (default: {ITEM})")
-    parser.add_argument("--out", type=Path, default=PICTURE, help="the PNG to write (default: docs/question.png)")
+    parser.add_argument(
+        "--out", type=Path, default=PICTURE, help="the PNG to write (default: docs/question.png)"
+    )
     parser.add_argument("--height", type=int, default=SCREEN["height"], help="of the window (default: 1100)")
     args = parser.parse_args()
     try:
@@ -75,7 +84,7 @@ def main() -> None:
 
 
 def save(build: Path, item: str, target: Path, size: ViewportSize) -> None:
-    """Write the picture of a question of a build; PaqaError where it has none, or the picture is too large."""
+    """Write the picture of a question; PaqaError where the build has none, or the picture is too large."""
     with tempfile.TemporaryDirectory() as folder:
         write(build, Path(folder) / "report")
         picture = quantised(photographed(Path(folder) / "report" / "index.html", item, size))

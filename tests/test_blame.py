@@ -109,7 +109,9 @@ def test_a_failing_disk_is_no_fault_of_a_clip(store, monkeypatch):
 
 @pytest.mark.parametrize("words", ["CUDA error: unspecified launch failure", "no network was found"])
 def test_an_engine_that_fails_on_everything_ends_the_build(store, monkeypatch, words):
-    """A GPU that is lost after the first clips; and an engine that raises on each clip, in a process that lives."""
+    """A GPU that is lost after the first clips; and an engine that raises on each clip, in a process that
+    lives.
+    """
     monkeypatch.setattr(Troubled, "words", words)
     monkeypatch.setattr(Troubled, "lives", 1)
     ward = Ward()
@@ -226,7 +228,11 @@ def test_limits_grow_with_the_audio_and_can_be_put_off():
         (MemoryError(), True, False),
         (RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"), True, False),
         (RuntimeError("CUDA failed with error out of memory"), True, False),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), True, False),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+            True,
+            False,
+        ),
         (OSError(12, "Cannot allocate memory"), True, False),
         (RuntimeError("CUDA error: device-side assert triggered"), False, True),
         (RuntimeError("CUDA failure 700: an illegal memory access was encountered"), False, True),

@@ -103,7 +103,9 @@ class Averse(Picky):
 
 
 def pieces(store, count, first=0.0):
-    """The clips of one recording of `count` seconds, as they are cut for a separator that hears three at once."""
+    """The clips of one recording of `count` seconds, as they are cut for a separator that hears three at
+    once.
+    """
     cut = [clip(f"r@{i}", store, i, first=first if i == 1 else 0.0) for i in range(count)]
     recipe = replace(for_folder(Path(".")), hear=HearConfigs(separate=HearConfig(engine="averse")))
     parts = [steps.Piece(c.sha256, 1000 * i, 1000) for i, c in enumerate(cut)]
@@ -226,7 +228,9 @@ def test_partial_truth_does_not_answer(tmp_path):
 def test_the_limit_is_about_what_was_given_and_counts_each_once():
     row = Quarantined("a", "tag", "engine_failed", "x", "f")
     steps.enforce(1, 1, [row, replace(row, stage="transcribe")], 0.5, FAILED)
-    with pytest.raises(PaqaError, match=r"1 of 2 .*engine_failed 1.*out/failed/quarantine\.parquet.*max_quarantined"):
+    with pytest.raises(
+        PaqaError, match=r"1 of 2 .*engine_failed 1.*out/failed/quarantine\.parquet.*max_quarantined"
+    ):
         steps.enforce(1, 1, [row, row], 0.4, FAILED)
     with pytest.raises(PaqaError, match="no question is left: engine_failed 1"):
         steps.enforce(0, 9, [row], 0.5, FAILED)
@@ -302,7 +306,9 @@ def test_all_that_an_engine_hears_is_kept(store, thorough):
         assert inference.listen([a], node, separate, store)[1] == []
     (heard,) = Thorough(None)([inference.stem(a, "speech", separate, store)])
     kept = inference.perception(a, diarize, separate, store)
-    assert all(getattr(kept, name) == getattr(heard, name) for name in inference.Perception.__dataclass_fields__)
+    assert all(
+        getattr(kept, name) == getattr(heard, name) for name in inference.Perception.__dataclass_fields__
+    )
     assert all(getattr(kept, name) for name in inference.Perception.__dataclass_fields__)
 
 
@@ -326,7 +332,13 @@ def test_every_hearing_has_a_place_of_its_own(store, thorough, monkeypatch):
     monkeypatch.setitem(base.ENGINES, "averse", f"{__name__}:Averse")
     a, b = clip("a", store, 1), clip("b", store, 2)
     separate = on("separate", "mix")
-    nodes = [separate, on("tag", "mix"), on("tag", "speech"), on("tag", "background"), on("diarize", "speech")]
+    nodes = [
+        separate,
+        on("tag", "mix"),
+        on("tag", "speech"),
+        on("tag", "background"),
+        on("diarize", "speech"),
+    ]
     nodes += [on("tag", "mix", "averse"), on("tag", "mix", params='{"level":2}')]
     keys = [inference.heard_key(c, node, separate) for c in (a, b) for node in nodes]
     assert len(set(keys)) == 2 * len(nodes)
@@ -377,7 +389,9 @@ def test_the_hearings_of_a_recipe():
     recipe = for_folder(Path("."))
 
     def names(recipe):
-        return [node.name for node in inference.hearings(recipe)], [node.name for node in inference.spare(recipe)]
+        return [node.name for node in inference.hearings(recipe)], [
+            node.name for node in inference.spare(recipe)
+        ]
 
     base = ["separate", "diarize speech", "tag background", "transcribe mix"]
     raw = ["diarize mix", "tag mix"]
@@ -395,7 +409,9 @@ def test_the_hearings_of_a_recipe():
 
 
 def test_a_mistake_that_could_not_be_heard_loses_no_clip():
-    (row,) = inference.not_misheard([Quarantined("a", "tag", "engine_failed", "yamnet failed on a.wav", "0" * 64)])
+    (row,) = inference.not_misheard(
+        [Quarantined("a", "tag", "engine_failed", "yamnet failed on a.wav", "0" * 64)]
+    )
     assert (row.id, row.stage, row.reason) == ("a", "tag", inference.NOT_MISHEARD)
     assert row.detail.startswith("yamnet failed on a.wav; ")
     assert "is asked about all the same" in row.detail
@@ -408,10 +424,14 @@ def test_a_large_loss_to_the_split_is_said():
 
 
 def test_a_build_says_where_one_voice_may_be_in_two_splits(tmp_path: Path) -> None:
-    """Its recordings have turns and no names: in the summary, in build.json and on the card, with what to do."""
+    """Its recordings have turns and no names: in the summary, in build.json and on the card, with what to
+    do.
+    """
     done = summary.load(builds.make(tmp_path, clips=6, per_clip=1))
     (warning,) = done.warnings
-    assert warning.startswith("nothing says whether one person speaks in several files of 6 clips of the source 'mix'")
+    assert warning.startswith(
+        "nothing says whether one person speaks in several files of 6 clips of the source 'mix'"
+    )
     assert 'group = "folder"' in warning
     assert f"warning      {warning}" in summary.text(done)
     assert f"\n\nN{warning[1:]}.\n" in (tmp_path / "README.md").read_text()

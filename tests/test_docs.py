@@ -1,8 +1,9 @@
-"""What the README and docs/ tell people to type exists, and the cheap half runs; their tables are those of the code."""
+"""The README and docs/: what they tell people to type exists, the cheap half runs, tables equal the code."""
 
 import argparse
 import importlib.util
 import inspect
+import itertools
 import re
 import shlex
 import subprocess
@@ -56,11 +57,11 @@ def prose(page):
 
 
 def table(page, heading):
-    """The cells of the first table of a page whose head begins with `heading`, row by row."""
-    rows = [re.split(r" *(?<!\\)\| *", line.strip("| ")) for line in TEXTS[page].splitlines() if line.startswith("|")]
-    start = next(i for i, row in enumerate(rows) if row[0] == heading)
-    end = next((i for i in range(start + 2, len(rows)) if set(rows[i][0]) <= {"-"}), len(rows) + 1)
-    return rows[start + 2 : end - 1]
+    """The rows of the table whose head begins with `heading`, each as its cells."""
+    lines = TEXTS[page].splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {heading} |"))
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines[start + 2 :])
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
 def quoted(texts):
@@ -69,13 +70,13 @@ def quoted(texts):
 
 
 def commands(page, optional=True):
-    """Every command of ours on a page, in blocks and within lines, without remarks; what is in brackets, or not."""
+    """Every command of ours on a page, in blocks and in the text, without remarks; optional parts or not."""
     *blocks, (_, text) = fences(TEXTS[page])
     lines = [line for language, body in blocks if not language for line in body.splitlines()]
     lines += re.findall(r"`((?:paqa|paqa-train) [a-z][^`]*)`", text)
     for line in lines:
-        gone = r"[\[\]]" if optional else r"\[.*?\]"
-        plain = re.sub(gone, " ", line.partition("#")[0]).replace(" ... ", " ").partition(";")[0].strip()
+        left_out = r"[\[\]]" if optional else r"\[.*?\]"
+        plain = re.sub(left_out, " ", line.partition("#")[0]).replace(" ... ", " ").partition(";")[0].strip()
         if plain.startswith(("paqa ", "paqa-train ")):
             yield plain
 
@@ -93,10 +94,10 @@ def test_commands_and_flags_exist(page):
     seen = 0
     for line in commands(page):
         program, name, *rest = shlex.split(line)
-        known = subcommands(PARSERS[program]())
-        assert name in known, line
+        parsers = subcommands(PARSERS[program]())
+        assert name in parsers, line
         used = {word.partition("=")[0] for word in rest if word.startswith("--")}
-        assert used <= flags(known[name]), line
+        assert used <= flags(parsers[name]), line
         seen += 1
     assert seen > 5 or page not in (*GUIDES, SCALE)
 
@@ -104,12 +105,12 @@ def test_commands_and_flags_exist(page):
 @pytest.mark.parametrize("page", TEXTS)
 def test_flags_in_the_text_exist(page):
     """Those that stand alone: of one of our commands, or of a benchmark."""
-    parsers = [known for parser in PARSERS.values() for known in subcommands(parser()).values()]
+    parsers = [command for program in PARSERS.values() for command in subcommands(program()).values()]
     ours = {flag for parser in parsers for flag in flags(parser)}
     scripts = "".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py"))
-    ray = {"--requeue"}  # of other people's programs
+    others = {"--requeue"}  # of Slurm
     for flag in re.findall(r"`(--[a-z][a-z-]*)", prose(page)):
-        assert flag in ours | ray or f'"{flag}"' in scripts, flag
+        assert flag in ours | others or f'"{flag}"' in scripts, flag
 
 
 @pytest.mark.parametrize("page", TEXTS)
@@ -122,10 +123,10 @@ def test_benchmarks_and_their_flags_exist(page):
 
 @pytest.mark.parametrize("page", TEXTS)
 def test_make_targets_exist(page):
-    known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     used = set(re.findall(r"(?:^|`)make ([a-z]+)", TEXTS[page], re.MULTILINE))
     assert used or page not in GUIDES
-    assert used <= known
+    assert used <= targets
 
 
 def anchor(heading):
@@ -141,7 +142,9 @@ def test_links_and_files_lead_somewhere(page):
         if place:
             headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             assert place in map(anchor, headings), f"{link}#{place}"
-    for named in re.findall(r"`((?:paqa|flows|benchmarks|manifests|schemas|docs|tests)/[\w./-]+)`", prose(page)):
+    for named in re.findall(
+        r"`((?:paqa|flows|benchmarks|manifests|schemas|docs|tests)/[\w./-]+)`", prose(page)
+    ):
         assert "TYPE" in named or (ROOT / named).exists(), named
 
 
@@ -159,7 +162,9 @@ def test_modules_exist(page):
         file = folder / "__init__.py"
         if rest and (folder / f"{rest[0]}.py").exists():
             file = folder / f"{rest.pop(0)}.py"
-        assert all(re.search(rf"^(?:def |class |){part}\b", file.read_text(), re.MULTILINE) for part in rest), name
+        assert all(
+            re.search(rf"^(?:def |class |){part}\b", file.read_text(), re.MULTILINE) for part in rest
+        ), name
 
 
 @pytest.fixture(scope="module")
@@ -236,12 +241,16 @@ def test_engines_and_their_stages_are_those_of_the_code():
         rows = [line for line in TEXTS["docs/engines.md"].splitlines() if line.startswith(f"| {stage} |")]
         engines = [quoted([row])[0] for row in rows]
         assert engines == [recipe.PROFILES["embedded"][stage].engine, listening.engine]
-    assert set(ENGINES) == {listening.engine for profile in recipe.PROFILES.values() for listening in profile.values()}
+    assert set(ENGINES) == {
+        listening.engine for profile in recipe.PROFILES.values() for listening in profile.values()
+    }
 
 
 def test_every_reason_in_quarantine_is_explained():
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "paqa").rglob("*.py"))
-    reasons = set(re.findall(r'Rejected\(\s*"(\w+)"', code)) | set(re.findall(r'^        "(\w+)": lambda', code, re.M))
+    reasons = set(re.findall(r'Rejected\(\s*"(\w+)"', code)) | set(
+        re.findall(r'^        "(\w+)": lambda', code, re.M)
+    )
     named = set(quoted([TEXTS["docs/questions.md"], TEXTS["docs/publishing.md"]]))
     assert len(reasons) > 50
     assert reasons <= named
@@ -310,4 +319,6 @@ def test_the_reference_holds_every_module_and_its_links_lead_somewhere():
         "paqa.publish.export.trl",
     } <= modules
     assert "### generate" in page
-    assert {name.replace(".", "") for name in modules} >= set(re.findall(r"\(#([^)]*)\)", page.partition("\n## ")[0]))
+    assert {name.replace(".", "") for name in modules} >= set(
+        re.findall(r"\(#([^)]*)\)", page.partition("\n## ")[0])
+    )

@@ -45,7 +45,9 @@ def test_keys_that_are_not_set_are_keys_that_could_be():
 
 def test_every_line_says_what_it_means():
     for line in recipe_starter.text("x", "y").splitlines():
-        assert not line or line.startswith(("# ", "[", "#[")) or re.fullmatch(r"#?\w+ = \S.*  # \S.*", line), line
+        assert (
+            not line or line.startswith(("# ", "[", "#[")) or re.fullmatch(r"#?\w+ = \S.*  # \S.*", line)
+        ), line
 
 
 def test_a_folder_is_wired_in(tmp_path, monkeypatch, capsys):

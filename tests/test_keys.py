@@ -17,13 +17,19 @@ STAGES = {"separate": "mix", "diarize": "speech", "tag": "background", "transcri
 
 def engine(stage_of, revision_of="1", **attributes):
     """An engine class of a stage, at a revision."""
-    made = {"stage": stage_of, "Params": ContextParams, "identify": classmethod(lambda cls, params: revision_of)}
+    made = {
+        "stage": stage_of,
+        "Params": ContextParams,
+        "identify": classmethod(lambda cls, params: revision_of),
+    }
     return type("Made", (Picky,), made | {"remotes": classmethod(lambda cls, params: ())} | attributes)
 
 
 @pytest.fixture
 def engines(monkeypatch):
-    """The registry, in which tests may change `NAME`: engines by stage, "other" ones, and some that know no GPU."""
+    """The registry, in which tests may change `NAME`: engines by stage, "other" ones, and some that know no
+    GPU.
+    """
     made = {stage: engine(stage) for stage in STAGES} | {f"other {stage}": engine(stage) for stage in STAGES}
     made["separate on a CPU"] = engine("separate", gpu_precision=None)
     monkeypatch.setattr(base, "ENGINES", dict.fromkeys(made, ""))
@@ -75,7 +81,9 @@ def changed(recipe, stage, **changes):
 def test_another_separator_moves_what_is_heard_on_its_stems_and_nothing_else(recipe, one):
     assert moved(one, recipe, changed(recipe, "separate", engine="other separate")) == ON_STEMS
     assert moved(one, recipe, changed(recipe, "separate", params={"level": 2})) == ON_STEMS
-    assert moved(one, recipe, changed(recipe, "separate", params={"model": "b"})) == set()  # where weights lie
+    assert (
+        moved(one, recipe, changed(recipe, "separate", params={"model": "b"})) == set()
+    )  # where weights lie
 
 
 def test_another_revision_of_the_separator_moves_what_is_heard_on_its_stems(recipe, one, engines):
@@ -118,7 +126,9 @@ def test_questions_gates_and_names_move_nothing(recipe, one):
     asked = QuestionsConfig(per_clip=3, reflect=0.7, skip=("which_event",))
     for other in (
         replace(recipe, questions=asked),
-        replace(recipe, gates=replace(recipe.gates, min_margin=0.9), seed=7, name="other", folder="/elsewhere"),
+        replace(
+            recipe, gates=replace(recipe.gates, min_margin=0.9), seed=7, name="other", folder="/elsewhere"
+        ),
     ):
         assert moved(one, recipe, other) == set()
     assert keys(replace(one, id="b", uri="b.wav", split="test", license="MIT"), recipe) == keys(one, recipe)

@@ -40,11 +40,20 @@ def test_an_override_keeps_the_rest_of_the_stage(tmp_path):
         (BASE + "colour = 1", ["r.toml", "colour"]),
         (BASE + '[[mix]]\nname = "m"\nscenes = 2\nspeech = "b"', ["mix.m.speech", "'b'", "known: a"]),
         (BASE + '[[mix]]\nname = "m"\nscenes = 2', ["mix.m", "speech", "background"]),
-        (MATERIAL + '[[mix]]\nname = "m"\nscenes = 2\nspeech = "a"\nsnr_db = [9, 2]', ["snr_db", "[9.0, 2.0]"]),
+        (
+            MATERIAL + '[[mix]]\nname = "m"\nscenes = 2\nspeech = "a"\nsnr_db = [9, 2]',
+            ["snr_db", "[9.0, 2.0]"],
+        ),
         (BASE + '[[mix]]\nname = "m"\nscenes = 2\nspeech = "a"', ["mix.m.speech", 'use = "material"']),
         (MATERIAL + '[[mix]]\nname = "m"\nscenes = 2\nbackground = "a"\nsounds = [0, 2]', ["mix.m.sounds"]),
-        (MATERIAL + '[[mix]]\nname = "m"\nscenes = 2\nspeech = ["a", "b"]', ["mix.m.speech", "'b'", "known: a"]),
-        (MATERIAL + '[[mix]]\nname = "m"\nscenes = 2\nspeech = ["a"]\nbed = 0.5', ["mix.m.bed", "background"]),
+        (
+            MATERIAL + '[[mix]]\nname = "m"\nscenes = 2\nspeech = ["a", "b"]',
+            ["mix.m.speech", "'b'", "known: a"],
+        ),
+        (
+            MATERIAL + '[[mix]]\nname = "m"\nscenes = 2\nspeech = ["a"]\nbed = 0.5',
+            ["mix.m.bed", "background"],
+        ),
         (MATERIAL.replace("folder", "folders"), ["'a'", "'folders'", "expected one of folder, jsonl"]),
         (MATERIAL + "params = { deep = true }", ["'a'", "folder has no 'deep'", "known: none"]),
         (BASE + 'tasks = ["singing"]', ["a.tasks", "'singing'", "emotion"]),

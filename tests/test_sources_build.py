@@ -110,7 +110,11 @@ def test_build_from_native_layouts(corpora: Path) -> None:
     assert all(0 <= scene["snr_db"] <= 20 for scene in scenes)
     assert Counter(item["task"] for item in items)["emotion"] >= 2
     (given,) = (item for item in items if item["template"] == "given")
-    assert (given["source"], given["answer"], given["choices"][given["answer_index"]]) == ("asked", "one", "one")
+    assert (given["source"], given["answer"], given["choices"][given["answer_index"]]) == (
+        "asked",
+        "one",
+        "one",
+    )
     assert built.summary["quarantined"] == {"broken_json": 1}
 
 

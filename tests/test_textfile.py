@@ -1,4 +1,6 @@
-"""Text files of every kind with a byte-order mark, CRLF, blank last lines, and in UTF-16: read, or refused by name."""
+"""Text files of every kind with a byte-order mark, CRLF, blank last lines, and in UTF-16: read, or refused by
+name.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,13 @@ from paqa.train.config import EvalConfig
 from paqa.types import Quarantined, Recording
 
 RECIPE = 'name = "n"\n\n[[sources]]\nname = "a"\ntype = "folder"\npath = "."\n'
-ASKED = {"id": "q", "audio_path": "a.wav", "question": "Which\u2028one?", "choices": ["x", "y"], "answer": "x"}
+ASKED = {
+    "id": "q",
+    "audio_path": "a.wav",
+    "question": "Which\u2028one?",
+    "choices": ["x", "y"],
+    "answer": "x",
+}
 SEPARATORS = "a\u2028b\u2029c\x85d"
 
 

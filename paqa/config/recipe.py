@@ -1,4 +1,7 @@
-"""One TOML file = one reproducible build. Unknown keys are errors; a default exists once, here or beside its engine."""
+"""One TOML file = one reproducible build. Unknown keys are errors.
+
+A default exists once, here or beside its engine.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ Names = str | tuple[str, ...]  # of sources; a constrained string in such a unio
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """Where recordings come from. `use = "material"` keeps them for mixing only and asks nothing about them."""
+    """Where recordings come from. `use = "material"` keeps them for mixing alone."""
 
     name: Name  # what mixes and rows call it
     type: str  # its layout: folder, jsonl, hub or another of docs/sources.md
@@ -43,7 +46,7 @@ class SourceConfig:
     answers: AnswersFrom = "heard"  # where answers come from when a recording has truth
     license: str = "unknown"  # for rows that state none
     limit: Positive | None = None  # at most this many rows, drawn by the digests of their ids
-    group: Literal["recording", "folder"] = "recording"  # type folder: one split for all below a sub-folder of `path`
+    group: Literal["recording", "folder"] = "recording"  # type folder: what is one split, file or sub-folder
     tasks: tuple[str, ...] = ()  # families of questions to ask about it, all of them where none is named
     params: dict[str, Any] = field(default_factory=dict)  # the source type's own, see its Params
 
@@ -66,7 +69,7 @@ class MixConfig:
     bed: Unit = 0.0  # share of dialogues over one continuous sound instead, cut to their length
     snr_db: Range = (0.0, 20.0)  # speech over background
     answers: AnswersFrom = "truth"  # where answers come from
-    tasks: tuple[str, ...] = ()  # families of questions to ask about its scenes, all of them where none is named
+    tasks: tuple[str, ...] = ()  # families of questions to ask about its scenes; none: all of them
 
     def sources(self, role: Literal["speech", "background"]) -> tuple[str, ...]:
         """The names of the sources of a role, none where it has none."""
@@ -89,15 +92,15 @@ class AudioConfig:
 class HearConfig:
     """One listening stage: which engine, on which stem, with which of its parameters changed.
 
-    What a recipe leaves out is the profile's. `align` (transcribe only) names a second stem to transcribe: it gives
-    the word times where both hearings agree, and the disagreements where they do not; the same stem as `stem` means
-    no second hearing.
+    What a recipe leaves out is the profile's. `align` (transcribe only) names a second stem to transcribe: it
+    gives the word times where both hearings agree, and the disagreements where they do not; the same stem as
+    `stem` means no second hearing.
     """
 
     engine: str | None = None  # any engine of either profile for this stage
     stem: Stem | None = None  # what it listens to
-    align: Stem | None = None  # transcribe only: a second hearing, on this stem, for word times and disagreements
-    params: dict[str, Any] = field(default_factory=dict)  # of the engine, see its Params; paqa doctor names files
+    align: Stem | None = None  # transcribe only: a second stem, for word times and disagreements
+    params: dict[str, Any] = field(default_factory=dict)  # of the engine, see its Params
 
 
 @dataclass(frozen=True)
@@ -146,15 +149,17 @@ class QuestionsConfig:
     none_rate: Unit = 0.1  # share of the questions fit for it whose right choice is "None of these"
     open_rate: Unit = 0.1  # share of the questions fit for it that come without choices
     reflect: Unit = 0.5  # share of multiple-choice questions answered wrong at first, then reflected upon
-    mishear: bool = True  # wrong answers come from what engines hear in the raw mix, where possible; costs model time
+    mishear: bool = True  # wrong first responses come from engines on the raw mix, where possible
 
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """A benchmark that nothing of may be in the build: a JSON file of questions, a folder of recordings, or both."""
+    """A benchmark of which nothing may be in the build: a file of questions, a folder of recordings, or
+    both.
+    """
 
     name: Name  # what quarantine calls it
-    questions: str | None = None  # relative to the recipe's folder: .json or .jsonl as MMAU, MMAR, MMSU, AVQA have it
+    questions: str | None = None  # .json or .jsonl as MMAU, MMAR, MMSU, AVQA have it
     audio: str | None = None  # likewise: a folder
     similarity: Unit = 0.9  # of the wordings, from which a question with the same choices is a copy
 
@@ -163,28 +168,29 @@ class BenchmarkConfig:
 class GatesConfig:
     """What keeps a row out of the dataset. A gate is open at 0 or false.
 
-    `max_quarantined` is a share of the recordings, clips and questions that were given. What is usable and taken out by
-    rule does not count: rows that a gate drops, copies, what would be on two sides of the split, licences, benchmarks.
+    `max_quarantined` is a share of the recordings, clips and questions that were given. What is usable and
+    taken out by rule does not count: rows that a gate drops, copies, what would be on two sides of the split,
+    licences, benchmarks.
     """
 
     quote_presence: Unit = 0.85  # mean best match of the quoted sentences against the transcript snippets
     min_score: Unit = 0.3  # sounds that the tagger is less sure of are no evidence
-    max_below_db: Annotated[float, Meta(ge=0)] = 40.0  # evidence further below the loudest voice or sound is too quiet
-    min_margin: Unit = 0.3  # perceptions less certain than this, e.g. where engines disagree, are not asked about
+    max_below_db: Annotated[float, Meta(ge=0)] = 40.0  # quieter evidence, below the loudest sound, fails
+    min_margin: Unit = 0.3  # less certain predictions, e.g. where engines disagree, are not asked about
     duplicate_choices: bool = True  # choices that differ in nothing but form
     ambiguous_choices: bool = True  # choices that may be taken for one another, e.g. a sound and its kind
-    unique_answer: bool = True  # what a question quotes or names must be one thing in the scene, and one answer right
-    near_duplicate: Unit = 0.9  # share of words in common from which two questions with one answer are the same
+    unique_answer: bool = True  # what a question quotes or names must be one thing, and one answer right
+    near_duplicate: Unit = 0.9  # share of words in common from which two questions are the same
     profanity: bool = False  # keep out words listed in paqa/data/profanity.txt
     personal_data: bool = False  # keep out e-mail addresses, telephone numbers and postal addresses
-    reflection: bool = True  # a first response before REFLECT must be wrong, and REFLECT cite a span of the scene
-    max_quarantined: Unit = 0.1  # the build fails when a larger share of what was given cannot be read, heard or asked
-    shortcuts: Literal["fail", "warn", "off"] = "fail"  # where the text alone answers more questions than chance would
+    reflection: bool = True  # the first response must be wrong, and REFLECT cite a span of the scene
+    max_quarantined: Unit = 0.1  # the build fails where a larger share of its input cannot be used
+    shortcuts: Literal["fail", "warn", "off"] = "fail"  # where the text alone answers more than chance
     shortcut_points: Annotated[float, Meta(ge=0, le=100)] = 3.0  # percent above chance that are allowed
-    thin: Unit = 0.2  # rows of templates that can be guessed are left out, up to this share of all; 0 leaves none out
+    thin: Unit = 0.2  # rows that can be guessed are left out, up to this share of all
     listener: str = ""  # a language model that guesses too: "smollm2", a folder or a Hub id; "" for none
     min_audio_dependence: Unit = 0.0  # rows that the text alone answers more surely fall out; 0 keeps all
-    near_duplicates: bool = True  # find copies that are louder, resampled, encoded or cut otherwise, by fingerprint
+    near_duplicates: bool = True  # find copies that are louder, resampled, encoded or cut otherwise
     benchmarks: tuple[BenchmarkConfig, ...] = ()  # what evaluations use and training must not
 
 
@@ -223,16 +229,20 @@ class Recipe:
     split: SplitConfig = SplitConfig()  # train, validation and test
     shard: ShardConfig = ShardConfig()  # the files
     folder: str = "."  # set on loading: what relative paths are relative to
-    devices: dict[Stage, Device] = field(default_factory=dict)  # set by the build: what engines run on but for CPUs
+    devices: dict[Stage, Device] = field(default_factory=dict)  # set by the build
 
     def hearing(self, stage: Stage) -> Listening:
         """What the recipe, or else the profile, says about a stage."""
         own: HearConfig = getattr(self.hear, stage)
         base = PROFILES[self.profile][stage]
-        return Listening(own.engine or base.engine, own.stem or base.stem, own.align or base.align, own.params)
+        return Listening(
+            own.engine or base.engine, own.stem or base.stem, own.align or base.align, own.params
+        )
 
     def asking(self, corpus: str) -> QuestionsConfig:
-        """What is asked about the clips of a source or mix: templates of other tasks than its own are skipped."""
+        """What is asked about the clips of a source or mix: templates of other tasks than its own are
+        skipped.
+        """
         from paqa.questions.generate import TEMPLATES
 
         named: list[SourceConfig | MixConfig] = [*self.sources, *self.mix]
@@ -241,14 +251,20 @@ class Recipe:
         return replace(self.questions, skip=(*self.questions.skip, *others))
 
     def parameters(self, stage: Stage) -> Any:
-        """The engine's own Params, with the models folder's and the recipe's changes; unknown names are errors."""
+        """The engine's own Params, with the models folder's and the recipe's changes; unknown names are
+        errors.
+        """
         config = self.hearing(stage)
         given = chosen(config.engine) | config.params
-        return converted(engine_class(config.engine).Params, given, f"hear.{stage}.params: engine {config.engine}")
+        return converted(
+            engine_class(config.engine).Params, given, f"hear.{stage}.params: engine {config.engine}"
+        )
 
 
 def converted(kind: Any, given: dict[str, Any], where: str) -> Any:
-    """`given` as a dataclass of parameters; PaqaError that starts with `where` for unknown names and wrong types."""
+    """`given` as a dataclass of parameters; PaqaError that starts with `where` for unknown names and wrong
+    types.
+    """
     known = sorted(kind.__dataclass_fields__)
     if unknown := sorted(set(given) - set(known)):
         raise PaqaError(f"{where} has no {unknown[0]!r}; known: {', '.join(known) or 'none'}")
@@ -266,12 +282,18 @@ def load(path: Path) -> Recipe:
         with path.open("rb") as file:
             content = file.read(LONGEST_FILE + 1)
         if len(content) > LONGEST_FILE:
-            raise PaqaError(f"{path}: is no recipe: found over {LONGEST_FILE // 10**6} MB, expected a page of TOML")
+            raise PaqaError(
+                f"{path}: is no recipe: found over {LONGEST_FILE // 10**6} MB, expected a page of TOML"
+            )
         data = tomllib.loads(text_files.decoded(content))
     except IsADirectoryError:
-        raise PaqaError(f"{path}: is a folder; for a folder of recordings run: paqa build --audio {path}") from None
+        raise PaqaError(
+            f"{path}: is a folder; for a folder of recordings run: paqa build --audio {path}"
+        ) from None
     except FileNotFoundError:
-        raise PaqaError(f"{path}: no such recipe; for a folder of recordings run: paqa build --audio FOLDER") from None
+        raise PaqaError(
+            f"{path}: no such recipe; for a folder of recordings run: paqa build --audio FOLDER"
+        ) from None
     except (ValueError, RecursionError) as error:  # also of a number with thousands of digits
         raise PaqaError(f"{path}: not valid TOML: {error}") from None
     try:
@@ -286,7 +308,9 @@ def load(path: Path) -> Recipe:
 
 
 def _unfit(value: Any, where: str = "", depth: int = 0) -> Iterator[str]:
-    """What no key of a recipe can hold: tables a hundred deep, and numbers that are none or that JSON cannot keep."""
+    """What no key of a recipe can hold: tables a hundred deep, and numbers that are none or that JSON cannot
+    keep.
+    """
     if depth > 20:
         yield f"{where[:60]}: tables or lists within each other more than 20 deep; expected a few"
     elif isinstance(value, dict):
@@ -302,7 +326,9 @@ def _unfit(value: Any, where: str = "", depth: int = 0) -> Iterator[str]:
 
 
 def _no_pickle(data: dict[str, Any]) -> None:
-    """A recipe is data, and may come from anybody: leave to run a checkpoint's code is this machine's to give."""
+    """A recipe is data, and may come from anybody: leave to run a checkpoint's code is this machine's to
+    give.
+    """
     for stage, config in data.get("hear", {}).items():
         if config.get("params", {}).get("allow_pickle"):
             raise PaqaError(
@@ -330,7 +356,9 @@ def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
         for section in sections:
             place = _within(place, section, f"--set {text}")
         if not equals or not isinstance(place, dict):
-            raise PaqaError(f"--set {text}: expected KEY=VALUE with a key of a table, e.g. questions.per_clip=4")
+            raise PaqaError(
+                f"--set {text}: expected KEY=VALUE with a key of a table, e.g. questions.per_clip=4"
+            )
         place[name] = _toml_value(value)
     for problem in _unfit(data):
         raise PaqaError(f"--set: {problem}")
@@ -362,11 +390,15 @@ def _keys(data: dict[str, Any], path: str) -> list[str]:
 
 
 def _within(place: Any, key: str, where: str) -> Any:
-    """What a key of a table leads to, or the table of that name in a list of tables; None in anything else."""
+    """What a key of a table leads to, or the table of that name in a list of tables; None in anything
+    else.
+    """
     if isinstance(place, list | tuple):
         named = {one.get("name"): one for one in _tables(place)}
         if key not in named:
-            raise PaqaError(f"{where}: found no {key!r} there, expected one of {', '.join(map(str, named)) or 'none'}")
+            raise PaqaError(
+                f"{where}: found no {key!r} there, expected one of {', '.join(map(str, named)) or 'none'}"
+            )
         return named[key]
     return place.setdefault(key, {}) if isinstance(place, dict) else None
 
@@ -384,7 +416,9 @@ def _toml_value(text: str) -> Any:
 
 
 def check(recipe: Recipe) -> None:
-    """What a schema cannot say: names that refer to each other, engines that exist and know their parameters."""
+    """What a schema cannot say: names that refer to each other, engines that exist and know their
+    parameters.
+    """
     from paqa.licensing import compatibility
     from paqa.questions.generate import TEMPLATES
     from paqa.sources.registry import check as check_source
@@ -405,24 +439,34 @@ def check(recipe: Recipe) -> None:
     corpora: list[SourceConfig | MixConfig] = [*recipe.sources, *recipe.mix]
     for config in corpora:
         if other := sorted(set(config.tasks) - set(known)):
-            raise PaqaError(f"{config.name}.tasks: no questions are called {other[0]!r}; known: {', '.join(known)}")
+            raise PaqaError(
+                f"{config.name}.tasks: no questions are called {other[0]!r}; known: {', '.join(known)}"
+            )
     for source in recipe.sources:
         check_source(source)
     for mix in recipe.mix:
         if mix.name in names or mixes.count(mix.name) > 1:
             raise PaqaError(f"mix.{mix.name}: a source or another mix has that name too; names must differ")
         speech, background = mix.sources("speech"), mix.sources("background")
-        for role, wanted in [("speech", name) for name in speech] + [("background", name) for name in background]:
+        for role, wanted in [("speech", name) for name in speech] + [
+            ("background", name) for name in background
+        ]:
             if wanted not in names:
-                raise PaqaError(f"mix.{mix.name}.{role}: no source is called {wanted!r}; known: {', '.join(names)}")
+                raise PaqaError(
+                    f"mix.{mix.name}.{role}: no source is called {wanted!r}; known: {', '.join(names)}"
+                )
             if recipe.sources[names.index(wanted)].use != "material":
                 raise PaqaError(f'mix.{mix.name}.{role}: source {wanted!r} must have use = "material"')
         if not speech and not background:
             raise PaqaError(f"mix.{mix.name}: name a source of speech, of background, or both")
         if mix.bed and not (speech and background):
-            raise PaqaError(f"mix.{mix.name}.bed: found {mix.bed}, expected 0 without both speech and background")
+            raise PaqaError(
+                f"mix.{mix.name}.bed: found {mix.bed}, expected 0 without both speech and background"
+            )
         if not speech and mix.sounds[0] < 1:
-            raise PaqaError(f"mix.{mix.name}.sounds: found {mix.sounds[0]}, expected at least 1 where nobody speaks")
+            raise PaqaError(
+                f"mix.{mix.name}.sounds: found {mix.sounds[0]}, expected at least 1 where nobody speaks"
+            )
         for field_name in ("speakers", "turns", "pause_ms", "overlap_ms", "sounds", "snr_db"):
             low, high = getattr(mix, field_name)
             if low > high:
@@ -432,7 +476,9 @@ def check(recipe: Recipe) -> None:
     if recipe.split.validation + recipe.split.test > 1:
         raise PaqaError("split: validation and test add up to more than 1")
     if unknown := sorted(set(recipe.questions.skip) - set(TEMPLATES)):
-        raise PaqaError(f"questions.skip: no template is called {unknown[0]!r}; known: {', '.join(sorted(TEMPLATES))}")
+        raise PaqaError(
+            f"questions.skip: no template is called {unknown[0]!r}; known: {', '.join(sorted(TEMPLATES))}"
+        )
     if recipe.hearing("separate").stem != "mix":
         raise PaqaError("hear.separate.stem: separation hears the mix; leave the key out")
     for stage in PROFILES[recipe.profile]:

@@ -1,7 +1,8 @@
-"""What a build holds beside the clip that is asked about: wrong choices, and how often each answer would be right.
+"""What a build holds beside the clip that is asked about: wrong choices, and how often each answer would be
+right.
 
-A survey of all scenes before the first question is asked: what no single clip can tell, and a reader of many questions
-could learn without listening.
+A survey of all scenes before the first question is asked: what no single clip can tell, and a reader of many
+questions could learn without listening.
 """
 
 from __future__ import annotations
@@ -55,11 +56,13 @@ def told(known: Survey, foreign: Sequence[str] = ()) -> Elsewhere:
     return Elsewhere(tuple(foreign), sounds, dict(answers), key(list(sounds.items()), list(answers.items())))
 
 
-def elsewhere(clips: Sequence[Clip], known: Survey, generations: Iterable[Container[str]] = ()) -> dict[str, Elsewhere]:
+def elsewhere(
+    clips: Sequence[Clip], known: Survey, generations: Iterable[Container[str]] = ()
+) -> dict[str, Elsewhere]:
     """For each clip, by id, what `generate` is told of the others.
 
-    Of a build that grows, `generations` are the ids of the clips that it had at each time, the latest first: a clip is
-    told of those that were there when it came.
+    Of a build that grows, `generations` are the ids of the clips that it had at each time, the latest first:
+    a clip is told of those that were there when it came.
     """
     foreign = source_labels.translations(clips)
     for ids in generations:

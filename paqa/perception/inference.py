@@ -1,7 +1,8 @@
 """Which engine listens to which stem: keys of what will be heard, and the listening itself, batch by batch.
 
-Keys follow from the recipe and the clip alone, so what is complete is known without loading anything. A stage's key
-holds the keys of its inputs: a new separator moves the key of every word heard on its stem, and nothing else.
+Keys follow from the recipe and the clip alone, so what is complete is known without loading anything. A
+stage's key holds the keys of its inputs: a new separator moves the key of every word heard on its stem, and
+nothing else.
 """
 
 from __future__ import annotations
@@ -25,11 +26,25 @@ from paqa.perception.engine_errors import device_lost, short_of_memory
 from paqa.storage.batching import batches
 from paqa.storage.redact import scrubbed
 from paqa.storage.store import Store, key
-from paqa.types import Audio, Clip, Device, Disagreement, Event, HeardBy, Quarantined, Stage, Stem, Tag, Turn, Word
+from paqa.types import (
+    Audio,
+    Clip,
+    Device,
+    Disagreement,
+    Event,
+    HeardBy,
+    Quarantined,
+    Stage,
+    Stem,
+    Tag,
+    Turn,
+    Word,
+)
 
 STAGES: tuple[Stage, ...] = ("separate", "diarize", "tag", "transcribe")
 MISHEARD: tuple[Stage, ...] = ("diarize", "tag")  # heard a second time, on the raw mix
-PART_MS = 60_000  # of a batch: what an engine is given at once, while the next part is read and the last one written
+# of a batch: what an engine is given at once, while the next part is read and the last one written
+PART_MS = 60_000
 NOT_MISHEARD = "not_misheard"  # the reason in quarantine where that failed
 
 G = TypeVar("G")
@@ -102,7 +117,9 @@ def _hearings(said: bytes, stamp: object) -> tuple[Hearing, ...]:
         given = recipe.parameters(stage)
         params = msgspec.json.encode(given, order="deterministic").decode()
         device = computed_on(engine_class(config.engine), devices.get(stage, "cpu"))
-        found.append(Hearing(stage, config.stem, config.engine, params, getattr(given, "context_s", 0), device))
+        found.append(
+            Hearing(stage, config.stem, config.engine, params, getattr(given, "context_s", 0), device)
+        )
         if stage == "transcribe" and config.align not in (None, config.stem):
             found.append(Hearing(stage, config.align, config.engine, params, device=device))
     raw = [replace(n, stem="mix") for n in found if n.stage in MISHEARD and n.stem != "mix"]
@@ -110,13 +127,17 @@ def _hearings(said: bytes, stamp: object) -> tuple[Hearing, ...]:
 
 
 def spare(recipe: Recipe) -> list[Hearing]:
-    """The hearings on which only wrong first responses rest: a clip that one of them fails on is asked about still."""
+    """The hearings on which only wrong first responses rest: a clip that one of them fails on is asked about
+    still.
+    """
     needed = hearings(replace(recipe, questions=replace(recipe.questions, mishear=False)))
     return [node for node in hearings(recipe) if node not in needed]
 
 
 def mishears(recipe: Recipe) -> bool:
-    """Whether the raw mix is listened to without decoupling as well, for wrong first responses that really happen."""
+    """Whether the raw mix is listened to without decoupling as well, for wrong first responses that really
+    happen.
+    """
     return recipe.questions.mishear and recipe.questions.reflect > 0
 
 
@@ -127,14 +148,18 @@ def node(recipe: Recipe, stage: Stage, on: Stem | None = None) -> Hearing:
 
 @cache
 def identity(engine: str, params: str) -> tuple[str, str]:
-    """The engine's revision, without loading a model, and the canonical JSON of the parameters that matter."""
+    """The engine's revision, without loading a model, and the canonical JSON of the parameters that
+    matter.
+    """
     kind = engine_class(engine)
     given = msgspec.json.decode(params, type=kind.Params)
     return str(kind.identify(given)), msgspec.json.encode(decisive(given), order="deterministic").decode()
 
 
 def revision(hearing: Hearing) -> str:
-    """The engine's revision, and what it computes on where that is no CPU: results differ in their last digits."""
+    """The engine's revision, and what it computes on where that is no CPU: results differ in their last
+    digits.
+    """
     name = identity(hearing.engine, hearing.params)[0]
     return f"{name}@{hearing.device}" if hearing.device else name
 
@@ -175,7 +200,9 @@ def missing(clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store:
 
 
 def heard_on(clips: Sequence[Clip], recipe: Recipe, store: Store) -> Device | None:
-    """Another kind of device on which engines have heard some of the clips as the recipe wants it, if there is one."""
+    """Another kind of device on which engines have heard some of the clips as the recipe wants it, if there
+    is one.
+    """
     nodes = hearings(recipe)
     for kind in get_args(Device):
         others = hearings(replace(recipe, devices=dict.fromkeys(STAGES, kind)))
@@ -187,7 +214,9 @@ def heard_on(clips: Sequence[Clip], recipe: Recipe, store: Store) -> Device | No
 
 
 def stem(clip: Clip, name: Stem, separation: Hearing, store: Store) -> Audio:
-    """A clip's mix or stem, `(channels, n)`; background is exactly mix minus speech, so only speech is stored."""
+    """A clip's mix or stem, `(channels, n)`; background is exactly mix minus speech, so only speech is
+    stored.
+    """
     mix = read_flac(store.get(clip.sha256, ".flac"))
     if name == "mix":
         return mix
@@ -202,16 +231,22 @@ def perception(clip: Clip, hearing: Hearing, separation: Hearing, store: Store) 
 
 
 def together(clips: Sequence[Clip], hearing: Hearing) -> list[list[Clip]]:
-    """Clips in groups that are heard as one: those of one context, else each alone; in order of first appearance."""
+    """Clips in groups that are heard as one: those of one context, else each alone; in order of first
+    appearance.
+    """
     groups: dict[object, list[Clip]] = {}
     for clip in clips:
-        groups.setdefault(clip.context if in_context(clip, hearing) else (clip.sha256, clip.id), []).append(clip)
+        groups.setdefault(clip.context if in_context(clip, hearing) else (clip.sha256, clip.id), []).append(
+            clip
+        )
     return list(groups.values())
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What an engine is given at once: one clip's stem, or the context of some clips and which samples are theirs."""
+    """What an engine is given at once: one clip's stem, or the context of some clips and which samples are
+    theirs.
+    """
 
     audio: Audio
     spans: tuple[tuple[Clip, int, int], ...]
@@ -230,7 +265,9 @@ def _unit(group: Sequence[Clip], hearing: Hearing, separation: Hearing, store: S
 
 @cache
 def _engine(name: str, params: str, device: str, threads: int) -> Any:
-    """The loaded engine of this worker process; PaqaError where it cannot be loaded, OSError where a disk fails."""
+    """The loaded engine of this worker process; PaqaError where it cannot be loaded, OSError where a disk
+    fails.
+    """
     kind = engine_class(name)
     try:
         return kind(msgspec.json.decode(params, type=kind.Params), device=device, threads=threads)
@@ -244,12 +281,18 @@ def _engine(name: str, params: str, device: str, threads: int) -> Any:
 
 
 def listen(
-    clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store, device: str = "cpu", threads: int = 1
+    clips: Sequence[Clip],
+    hearing: Hearing,
+    separation: Hearing,
+    store: Store,
+    device: str = "cpu",
+    threads: int = 1,
 ) -> tuple[Spent, list[Quarantined]]:
-    """Hear a batch of clips and put what was heard into the store; audio is read and written while the model works.
+    """Hear a batch of clips and put what was heard into the store; audio is read and written while the model
+    works.
 
-    An engine that fails on a batch is given its inputs one by one; those that still fail are returned as quarantined.
-    Raises WorkerDied where another process has to go on, OSError where a disk fails.
+    An engine that fails on a batch is given its inputs one by one; those that still fail are returned as
+    quarantined. Raises WorkerDied where another process has to go on, OSError where a disk fails.
     """
     began = time.perf_counter()
     if hearing.stem != "mix":  # clips that the separator failed on have their quarantine row already
@@ -290,8 +333,9 @@ def _ahead(begin: Callable[[G], Future[U]], parts: Sequence[Sequence[G]]) -> Ite
 def _hear(engine: Any, units: Sequence[Unit]) -> list[Heard | str]:
     """What an engine hears in each unit, or how it fails there.
 
-    Where memory is short, fewer are tried together. WorkerDied where this process is of no further use: its GPU is
-    lost, or one unit alone needs too much memory. OSError where the disk fails, for which no unit is to blame.
+    Where memory is short, fewer are tried together. WorkerDied where this process is of no further use: its
+    GPU is lost, or one unit alone needs too much memory. OSError where the disk fails, for which no unit is
+    to blame.
     """
     try:
         return list(engine([unit.audio for unit in units]))
@@ -317,7 +361,9 @@ def _said(error: Exception) -> str:
 def rehear(
     clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store, device: str, threads: int
 ) -> bool:
-    """Whether an engine still hears clips, which are heard as one, that it has heard before; keeps nothing."""
+    """Whether an engine still hears clips, which are heard as one, that it has heard before; keeps
+    nothing.
+    """
     engine = _engine(hearing.engine, hearing.params, device, threads)
     return isinstance(_hear(engine, [_unit(clips, hearing, separation, store)])[0], Heard)
 

@@ -1,4 +1,6 @@
-"""The scenes of a clip: what the engines heard, what they made of the raw mix, and what questions are asked about."""
+"""The scenes of a clip: what the engines heard, what they made of the raw mix, and what questions are asked
+about.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ SNR = 1  # raise when the same stems give another ratio
 def heard(clip: Clip, recipe: Recipe, store: Store) -> Scene:
     """What the engines heard in a clip, as one scene; MissingObject where something has not been heard."""
     words = _heard_words(clip, recipe, store)
-    voices, sounds = (_heard(clip, inference.node(recipe, stage), recipe, store) for stage in ("diarize", "tag"))
+    voices, sounds = (
+        _heard(clip, inference.node(recipe, stage), recipe, store) for stage in ("diarize", "tag")
+    )
     scene = _one_scene(clip, voices, sounds, words[0], words[1].words if len(words) > 1 else None)
     separation = inference.node(recipe, "separate")
     return replace(scene, snr_db=_snr(clip, scene, separation, store), heard_by=inference.heard_by(recipe))
@@ -31,14 +35,17 @@ def heard(clip: Clip, recipe: Recipe, store: Store) -> Scene:
 def misheard(clip: Clip, recipe: Recipe, store: Store) -> list[Scene]:
     """What the same engines made of the raw mix, without decoupling: one scene for each hearing of the words.
 
-    [] where the recipe does not have the mix listened to (`questions.mishear`), or an engine failed on this one.
+    [] where the recipe does not have the mix listened to (`questions.mishear`), or an engine failed on this
+    one.
     """
     separation = inference.node(recipe, "separate")
     if not inference.mishears(recipe) or any(
         inference.missing([clip], n, separation, store) for n in inference.spare(recipe)
     ):
         return []
-    voices, sounds = (_heard(clip, inference.node(recipe, stage, "mix"), recipe, store) for stage in inference.MISHEARD)
+    voices, sounds = (
+        _heard(clip, inference.node(recipe, stage, "mix"), recipe, store) for stage in inference.MISHEARD
+    )
     texts = {tuple(w.text for w in p.words): p for p in reversed(_heard_words(clip, recipe, store))}
     return [_one_scene(clip, voices, sounds, words) for words in reversed(texts.values())]
 
@@ -55,7 +62,11 @@ def _heard_words(clip: Clip, recipe: Recipe, store: Store) -> list[Perception]:
 
 
 def _one_scene(
-    clip: Clip, voices: Perception, sounds: Perception, words: Perception, aligned: Sequence[Word] | None = None
+    clip: Clip,
+    voices: Perception,
+    sounds: Perception,
+    words: Perception,
+    aligned: Sequence[Word] | None = None,
 ) -> Scene:
     """Hearings of a clip as one scene; `aligned` are the words heard a second time."""
     return compose_scene(
@@ -72,7 +83,8 @@ def _one_scene(
 
 
 def _snr(clip: Clip, scene: Scene, separation: Hearing, store: Store) -> float | None:
-    """Speech stem over background stem within the turns, in dB, one decimal; None where one of them is absent.
+    """Speech stem over background stem within the turns, in dB, one decimal; None where one of them is
+    absent.
 
     The store keeps it: decoding the stems costs more than all questions about them.
     """
@@ -97,7 +109,9 @@ def _level_difference(speech: Audio, background: Audio, spoken: Sequence[Interva
 
 
 def measured(clip: Clip, scene: Scene, recipe: Recipe, store: Store, clean: str | None = None) -> Scene:
-    """The scene with levels and pitches, measured on the speech stem or on other stored samples of the speech alone."""
+    """The scene with levels and pitches, measured on the speech stem or on other stored samples of the speech
+    alone.
+    """
     separation = inference.node(recipe, "separate")
     speech = clean or inference.heard_key(clip, separation, separation)
 

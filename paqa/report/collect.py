@@ -1,6 +1,8 @@
-"""What a report shows, out of a build's folder and, where they can be reached, the store and the engines' names.
+"""What a report shows, out of a build's folder and, where they can be reached, the store and the engines'
+names.
 
-A folder that only has shards (downloaded, moved) is enough; whatever else is missing is said in `Build.notes`.
+A folder that only has shards (downloaded, moved) is enough; whatever else is missing is said in
+`Build.notes`.
 """
 
 from __future__ import annotations
@@ -63,7 +65,9 @@ class Build:
             return None
 
     def heard(self, clip_id: str) -> Scene | None:
-        """What the engines heard in a clip: its rows' scene where they are answered from it, else from the store."""
+        """What the engines heard in a clip: its rows' scene where they are answered from it, else from the
+        store.
+        """
         row = self.items[clip_id][0]
         clip = self.clips.get(clip_id)
         answers = clip.answers if clip else row.answers_from
@@ -91,7 +95,11 @@ def opened(folder: Path, store: str | None = None) -> Build:
     items = _items(folder)
     done, recipe = _json(folder, BUILD, summary.Summary), _json(folder, RECIPE, Recipe)
     clips = {c.id: c for c in _rows(folder / CLIPS, Clip)}
-    here = [str(folder.resolve()), *([done.out, done.store] if done else []), *([recipe.folder] if recipe else [])]
+    here = [
+        str(folder.resolve()),
+        *([done.out, done.store] if done else []),
+        *([recipe.folder] if recipe else []),
+    ]
     lost = _rows(folder / QUARANTINE, Quarantined)
     notes: list[str] = []
     found = _store(recipe if clips else None, store or (done.store if done else None), notes)
@@ -112,14 +120,18 @@ def opened(folder: Path, store: str | None = None) -> Build:
 def _items(folder: Path) -> dict[str, list[Item]]:
     """All rows by clip; rows of one clip share one scene."""
     items: dict[str, list[Item]] = defaultdict(list)
-    for row in sorted(map(shards.item, shards.rows(folder, [f.name for f in fields(Item)])), key=lambda i: i.id):
+    for row in sorted(
+        map(shards.item, shards.rows(folder, [f.name for f in fields(Item)])), key=lambda i: i.id
+    ):
         first = next(iter(items[row.clip_id]), row)
         items[row.clip_id].append(replace(row, scene=first.scene) if row.scene == first.scene else row)
     return dict(sorted(items.items()))
 
 
 def _json(folder: Path, name: str, kind: type[T]) -> T | None:
-    """A file beside the shards, None where there is none; PaqaError where it is of another version, or damaged."""
+    """A file beside the shards, None where there is none; PaqaError where it is of another version, or
+    damaged.
+    """
     try:
         return msgspec.json.decode((folder / name).read_bytes(), type=kind)
     except FileNotFoundError:
@@ -142,7 +154,9 @@ def _rows(path: Path, kind: type[T]) -> list[T]:
 
 def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | None:
     """The store, if stems can be found in it; a note says why not."""
-    alone = "clips are played without their stems, and what was heard is shown only where it gives the answers"
+    alone = (
+        "clips are played without their stems, and what was heard is shown only where it gives the answers"
+    )
     if recipe is None or url is None:
         notes.append(f"Only the shards are here: {alone}.")
         return None
@@ -152,7 +166,9 @@ def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | 
     try:
         inference.heard_by(recipe)
     except (PaqaError, ImportError) as error:
-        notes.append(f"The engines of this build are not installed here ({error}), so the store has no names: {alone}.")
+        notes.append(
+            f"The engines of this build are not installed here ({error}), so the store has no names: {alone}."
+        )
         return None
     return Store(url)
 
