@@ -55,6 +55,11 @@ class Busy(PaqaError):
     """Another process writes into the folder."""
 
 
+def home(out: Path) -> Path:
+    """Where the builds beside `out` keep their store and their Prefect history."""
+    return out.resolve().parent / ".paqa"
+
+
 def pending(out: Path) -> Path:
     """Where the next build of a folder writes its files."""
     return out / PENDING
