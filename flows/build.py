@@ -48,7 +48,7 @@ from paqa.pipeline import fault_isolation, increment
 from paqa.pipeline import steps as walk
 from paqa.pipeline.rows import sketch
 from paqa.report import write as reports
-from paqa.splits import assign
+from paqa.splits import leakage
 from paqa.splits.leakage import settled, sound_alike
 from paqa.storage import build_folder
 from paqa.storage.batching import batches
@@ -195,7 +195,7 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     if gates.near_duplicates:
         leaking, between = settled(clips, prints, recipe.split, lost, staying)
     else:
-        leaking = assign.leaks(clips, [], recipe.split, lost, staying)
+        leaking = leakage.leaks(clips, [], recipe.split, lost, staying)
     lost |= leaking
     run.lost += [lost[i] for i in sorted(lost)]
     if warning := walk.split_warning(len(clips), lost.values(), gates.max_quarantined):
@@ -203,7 +203,7 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     gone = {id(clips[i]) for i in lost}
     for name, own in material.items():
         material[name] = [clip for clip in own if id(clip) not in gone]
-    return [clip for clip in asked if id(clip) not in gone], assign.copies(clips, between)
+    return [clip for clip in asked if id(clip) not in gone], leakage.copies(clips, between)
 
 
 def _prints(run: Run, stage: str, clips: list[Clip]) -> list[np.ndarray]:

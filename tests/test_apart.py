@@ -16,8 +16,7 @@ from test_split import SHARES, clip, group_on
 from paqa.audio import fingerprint
 from paqa.audio.fingerprint import ENOUGH, RUN, SAME_BITS, SHARE
 from paqa.dataset.check import Checked, _copies
-from paqa.splits.assign import PROTECTED
-from paqa.splits.leakage import settled, sound_alike
+from paqa.splits.leakage import PROTECTED, settled, sound_alike
 from paqa.types import Clip, Split
 
 

@@ -25,7 +25,7 @@ from paqa.licensing import compatibility
 from paqa.pipeline import rows
 from paqa.rationale import grammar
 from paqa.rationale.rewards import perception
-from paqa.splits.assign import PROTECTED
+from paqa.splits.leakage import PROTECTED
 from paqa.storage.build_folder import RECIPE, SHARD_NAME, settle
 from paqa.storage.store import Store
 from paqa.types import Item, Spanned, Split
