@@ -8,13 +8,13 @@ from typing import Any, Generic, TypeVar
 N = TypeVar("N", bound=Any)  # names of one kind, which can be sorted
 
 
-class Classes(Generic[N]):
+class UnionFind(Generic[N]):
     """Names that stand for the same thing (union-find); a class is called by its smallest name."""
 
     def __init__(self) -> None:
         self.parent: dict[N, N] = {}
 
-    def of(self, name: N) -> N:
+    def root(self, name: N) -> N:
         """The class of a name."""
         path = []
         while (above := self.parent.get(name, name)) != name:
@@ -26,19 +26,19 @@ class Classes(Generic[N]):
 
     def join(self, one: N, other: N) -> None:
         """From now on the two are the same."""
-        low, high = sorted((self.of(one), self.of(other)))
+        low, high = sorted((self.root(one), self.root(other)))
         self.parent[high] = low
 
 
-def connected(lists: Iterable[Sequence[N]]) -> list[N]:
+def connected_components(lists: Iterable[Sequence[N]]) -> list[N]:
     """For each list, the smallest name of all lists that it shares a name with, directly or by others.
 
     Every list has a name at least, else IndexError.
     """
-    classes: Classes[N] = Classes()
+    classes: UnionFind[N] = UnionFind()
     firsts = []
     for names in lists:
         firsts.append(names[0])
         for name in names[1:]:
             classes.join(names[0], name)
-    return [classes.of(name) for name in firsts]
+    return [classes.root(name) for name in firsts]

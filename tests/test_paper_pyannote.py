@@ -20,7 +20,7 @@ import yaml
 from closeness import steps
 from contract import Contract, Subject, altered, call, check, noise, output, part, plain, sample, silence
 
-from paqa.engines.base import Heard, engine_class
+from paqa.engines.base import EngineOutput, engine_class
 from paqa.engines.pyannote import (
     COMMUNITY,
     FILES,
@@ -255,9 +255,11 @@ def test_wrong_parameters_are_refused(tiny, wrong):
 
 
 def test_how_it_is_run_is_no_part_of_the_key():
-    from paqa.engines.base import decisive
+    from paqa.engines.base import key_parameters
 
-    assert decisive(PyannoteParams()) == decisive(PyannoteParams("other", "00", True, embedding_batch_size=4))
+    assert key_parameters(PyannoteParams()) == key_parameters(
+        PyannoteParams("other", "00", True, embedding_batch_size=4)
+    )
 
 
 # ---------------------------------------------------------------- the parts that decide
@@ -489,4 +491,4 @@ def test_nothing_is_reported_to_anybody(tiny, tmp_path):
 
 def test_is_the_registered_engine(engine):
     assert engine_class("pyannote") is Pyannote
-    assert plain(engine([silence(16_000)])[0]) == plain(Heard())
+    assert plain(engine([silence(16_000)])[0]) == plain(EngineOutput())

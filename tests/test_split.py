@@ -17,36 +17,37 @@ from paqa.audio.fingerprint import Match
 from paqa.config.recipe import SplitConfig
 from paqa.errors import PaqaError
 from paqa.splits import leakage
-from paqa.splits.assign import by_share, side
+from paqa.splits.assign import split_at, split_of
 from paqa.types import Audio, Clip, Origin, Scene, Turn
-from paqa.union_find import connected
+from paqa.union_find import connected_components
 
 SHARES = SplitConfig(0.2, 0.3)
 
 
 def test_shares_are_met() -> None:
-    counts = Counter(side(f"voice {i}", SplitConfig(validation=0.1, test=0.2), 0) for i in range(5000))
+    counts = Counter(split_of(f"voice {i}", SplitConfig(validation=0.1, test=0.2), 0) for i in range(5000))
     assert abs(counts["test"] / 5000 - 0.2) < 0.02
     assert abs(counts["validation"] / 5000 - 0.1) < 0.02
 
 
 def test_known_sides_never_move() -> None:
-    known = [side(f"g{i}", SplitConfig(0.2, 0.3), 7) for i in range(8)]
+    known = [split_of(f"g{i}", SplitConfig(0.2, 0.3), 7) for i in range(8)]
     assert known == ["train", "train", "test", "train", "train", "train", "train", "train"]
-    assert len({side("g0", SplitConfig(0.3, 0.3), seed) for seed in range(30)}) == 3
+    assert len({split_of("g0", SplitConfig(0.3, 0.3), seed) for seed in range(30)}) == 3
 
 
 @given(st.text(), st.integers())
 def test_a_larger_test_share_keeps_what_is_in_it(group: str, seed: int) -> None:
-    if side(group, SplitConfig(0, 0.2), seed) == "test":
-        assert side(group, SplitConfig(0, 0.4), seed) == "test"
+    if split_of(group, SplitConfig(0, 0.2), seed) == "test":
+        assert split_of(group, SplitConfig(0, 0.4), seed) == "test"
 
 
 @pytest.mark.parametrize("known", ["train", "validation", "test"])
 def test_clips_of_the_build_that_grows_stay_whatever_is_added(known: str) -> None:
     clips = [clip(f"known {known}", group_on(known))]
     clips += [
-        clip(f"new {side}", group_on(side, besides="new"), sha=clips[0].sha256) for side in leakage.PROTECTED
+        clip(f"new {split_of}", group_on(split_of, besides="new"), sha=clips[0].sha256)
+        for split_of in leakage.PROTECTED
     ]
     lost = leakage.leaks(clips, [], SHARES, staying={0})
     assert {clips[i].id for i in lost} == {f"new {side}" for side in leakage.PROTECTED if side != known}
@@ -69,15 +70,15 @@ def test_what_is_connected_has_one_name(lists: list[list[int]], rng: random.Rand
         for one in sets:
             one |= set().union(*(other for other in sets if other & one))
     order = rng.sample(range(len(lists)), len(lists))
-    names = connected([rng.sample(lists[i], len(lists[i])) for i in order])
+    names = connected_components([rng.sample(lists[i], len(lists[i])) for i in order])
     assert names == [min(sets[i]) for i in order]
 
 
 def test_extremes() -> None:
-    assert {side(str(i), SplitConfig(0, 0), 0) for i in range(99)} == {"train"}
-    assert {side(str(i), SplitConfig(0, 1), 0) for i in range(99)} == {"test"}
+    assert {split_of(str(i), SplitConfig(0, 0), 0) for i in range(99)} == {"train"}
+    assert {split_of(str(i), SplitConfig(0, 1), 0) for i in range(99)} == {"test"}
     with pytest.raises(PaqaError, match="lower one of them"):
-        by_share(0.5, SplitConfig(0.6, 0.6))
+        split_at(0.5, SplitConfig(0.6, 0.6))
 
 
 # --- leaks
@@ -94,12 +95,12 @@ def clip(
     groups = (groups,) if isinstance(groups, str) else groups
     return Clip(
         name, uri or f"{name}.wav", sha or f"sha of {name}", 1000, 16000, corpus, "", "", groups,
-        side(groups[0], SHARES, 0), voice=voice,
+        split_of(groups[0], SHARES, 0), voice=voice,
     )  # fmt: skip
 
 
 def group_on(wanted: str, *, besides: str = "") -> str:
-    return next(g for i in range(99) if side(g := f"{besides}g{i}", SHARES, 0) == wanted)
+    return next(g for i in range(99) if split_of(g := f"{besides}g{i}", SHARES, 0) == wanted)
 
 
 TEST, TRAIN, VALIDATION = group_on("test"), group_on("train"), group_on("validation")
@@ -146,7 +147,7 @@ def test_a_group_of_several() -> None:
 def test_a_group_is_never_cut_at_a_plus() -> None:
     """Calls named after their time: all of them are in the zone "+01:00", and have nothing in common."""
     calls = [f"2026-11-29T09:{minute:02d}:00+01:00" for minute in range(28)]
-    assert {side(call, SHARES, 0) for call in calls} == {"test", "validation", "train"}
+    assert {split_of(call, SHARES, 0) for call in calls} == {"test", "validation", "train"}
     assert gone([clip(call, call) for call in calls]) == []
 
 
@@ -298,14 +299,14 @@ def test_a_copy_in_disguise_is_kept_off_the_other_side() -> None:
     part = resample(resample(Audio(0.3 * audio[1].samples[:, 30_011:100_000], 16000), 11025), 16000)
     clips = [clip("a", TEST), clip("b", TRAIN), clip("b2", TRAIN), clip("c", TRAIN), clip("stolen", TEST)]
     prints = [fingerprint.fingerprint(one) for one in [*audio, part]]
-    assert gone(clips, *fingerprint.matches(prints)) == ["b", "b2", "c"]
+    assert gone(clips, *fingerprint.find_matches(prints)) == ["b", "b2", "c"]
 
 
 def test_a_point_on_an_edge_falls_on_the_side_that_begins_there() -> None:
     """Shares are half-open, so a share of 0 gets nothing, not even the point 0."""
-    assert by_share(0.0, SplitConfig(validation=0, test=0)) == "train"
-    assert by_share(0.0, SplitConfig(validation=0.5, test=0)) == "validation"
-    assert [by_share(p, SplitConfig(validation=0.25, test=0.5)) for p in (0, 0.5, 0.75)] == [
+    assert split_at(0.0, SplitConfig(validation=0, test=0)) == "train"
+    assert split_at(0.0, SplitConfig(validation=0.5, test=0)) == "validation"
+    assert [split_at(p, SplitConfig(validation=0.25, test=0.5)) for p in (0, 0.5, 0.75)] == [
         "test",
         "validation",
         "train",

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from paqa.audio.joined import parts
-from paqa.audio.part import Part, opened
+from paqa.audio.part import FilePart, open_file
 from paqa.audio.pcm import SILENT_PEAK, STEP, pcm
-from paqa.audio.readers import Reader, StoppedError, reader, too_long
+from paqa.audio.readers import Reader, StoppedError, open_reader, too_long
 from paqa.config.recipe import AudioConfig
 from paqa.errors import Rejected
 from paqa.types import Audio
@@ -111,18 +111,18 @@ def decode(path: Path, config: AudioConfig) -> Audio:
     that at least 1 % of the file's samples lie in runs of three or more at full scale (|x| >= 0.999) that are
     flat to one 16-bit step, which a full-scale tone is not.
     """
-    return decode_noted(path, config).audio
+    return decode_with_notes(path, config).audio
 
 
-def decode_noted(path: Path, config: AudioConfig) -> Decoded:
+def decode_with_notes(path: Path, config: AudioConfig) -> Decoded:
     """The same as `decode`, and notes where the file is not taken as it states itself.
 
     Sound that the header does not count is decoded all the same; the first track that sounds is taken, the
     default one before others; of channels that cancel each other out the loudest (for stereo, too: what
     listens takes their mean); integers written as float are scaled.
     """
-    with opened(path) as file:
-        whole = Part(path, file, 0, path.stat().st_size)
+    with open_file(path) as file:
+        whole = FilePart(path, file, 0, path.stat().st_size)
         if not whole.size:
             raise Rejected("empty_file", f"{path} has 0 bytes; expected audio, copy or download it again")
         choice: _Choice | None = _Choice()
@@ -134,12 +134,12 @@ def decode_noted(path: Path, config: AudioConfig) -> Decoded:
     return Decoded(Audio(_assemble(gathered.blocks, config.channels), config.rate), tuple(notes))
 
 
-def _decoded(whole: Part, choice: _Choice, config: AudioConfig) -> _Gathered:
+def _decoded(whole: FilePart, choice: _Choice, config: AudioConfig) -> _Gathered:
     """All parts of a file, one after the other."""
     gathered = _Gathered()
     for part in parts(whole):
         with ExitStack() as stack:
-            source = reader(part, choice.track, config, stack)
+            source = open_reader(part, choice.track, config, stack)
             if source is None:
                 raise _not_opened(part)
             _admit(part, source, gathered, config)
@@ -185,7 +185,7 @@ def _notes(choice: _Choice, gathered: _Gathered) -> list[str]:
     return notes
 
 
-def _admit(part: Part, source: Reader, gathered: _Gathered, config: AudioConfig) -> None:
+def _admit(part: FilePart, source: Reader, gathered: _Gathered, config: AudioConfig) -> None:
     """Refuse before decoding what no recording is, or what says that it is too long."""
     if not RATES[0] <= source.rate <= RATES[1]:
         wanted = f"expected {RATES[0]} to {RATES[1]} Hz"
@@ -206,7 +206,7 @@ def _most(source: Reader, gathered: _Gathered, config: AudioConfig) -> int:
     return (config.max_file_ms - gathered.ms) * source.rate // 1000
 
 
-def _not_opened(part: Part) -> Rejected:
+def _not_opened(part: FilePart) -> Rejected:
     """Nobody could open it: damaged audio if it begins like audio, something else otherwise."""
     head = part.peek(0, 64)
     kind = next((name for magic, name in AUDIO_MAGIC.items() if head.startswith(magic)), None)
@@ -225,7 +225,9 @@ def _not_opened(part: Part) -> Rejected:
     )
 
 
-def _gather(part: Part, source: Reader, gathered: _Gathered, choice: _Choice, config: AudioConfig) -> None:
+def _gather(
+    part: FilePart, source: Reader, gathered: _Gathered, choice: _Choice, config: AudioConfig
+) -> None:
     """All blocks, downmixed, resampled and quantized; raises `not_finite`, `too_long` and `truncated` on the
     way.
     """
@@ -258,7 +260,7 @@ def _gather(part: Part, source: Reader, gathered: _Gathered, choice: _Choice, co
 
 
 def _kept(
-    part: Part, block: np.ndarray, gathered: _Gathered, choice: _Choice, config: AudioConfig
+    part: FilePart, block: np.ndarray, gathered: _Gathered, choice: _Choice, config: AudioConfig
 ) -> np.ndarray:
     """A block in the channels that are kept, counted; raises `not_finite`."""
     loudest = float(np.abs(block).max())

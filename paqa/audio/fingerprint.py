@@ -79,11 +79,11 @@ def _bands() -> np.ndarray:
     return ((bins[:, None] >= edges[:-1]) & (bins[:, None] < edges[1:])).astype(float)
 
 
-def matches(prints: Sequence[np.ndarray]) -> list[Match]:
+def find_matches(prints: Sequence[np.ndarray]) -> list[Match]:
     """Pairs of clips that share sound, first < second, in order.
 
     Of many copies of one sound not every pair is listed, but enough that following the pairs finds them all.
-    Of many clips with a common part not even that holds: `across` finds those where it matters.
+    Of many clips with a common part not even that holds: `matches_between_splits` finds those where it matters.
     """
     frames = _Frames.of(prints, np.zeros(len(prints), int))
     pairs = []
@@ -94,7 +94,7 @@ def matches(prints: Sequence[np.ndarray]) -> list[Match]:
     return _longest(frames.compared(_unique(pairs)))
 
 
-def across(
+def matches_between_splits(
     prints: Sequence[np.ndarray], sides: Sequence[int], ranks: Sequence[int] | None = None
 ) -> list[Match]:
     """For every clip that shares sound with one of another side and a lower rank, one such pair at least.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from paqa.audio.part import JOINED, Part
+from paqa.audio.part import JOINED, FilePart
 
 WINDOW = 1 << 20  # bytes read at a time
 LONGEST = 4096  # no frame is longer
@@ -85,7 +85,7 @@ def tag_size(head: bytes) -> int:
     return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
 
 
-def parts(whole: Part) -> Iterator[Part]:
+def parts(whole: FilePart) -> Iterator[FilePart]:
     """The recordings of an MP3 file: mostly one, with a Xing header that counts all of it, which costs one
     look.
     """
@@ -121,7 +121,7 @@ class _Run:
     samples: int = 0
 
 
-def _runs(whole: Part, at: int) -> Iterator[_Run]:
+def _runs(whole: FilePart, at: int) -> Iterator[_Run]:
     """The file cut where a Xing header or another form begins, where a tag lies, and where a header's count
     ends.
     """
@@ -141,7 +141,7 @@ def _runs(whole: Part, at: int) -> Iterator[_Run]:
         yield run
 
 
-def _frames(whole: Part, at: int) -> Iterator[tuple[int, Frame, Xing | None, bool]]:
+def _frames(whole: FilePart, at: int) -> Iterator[tuple[int, Frame, Xing | None, bool]]:
     """All frames with their places, and whether a tag lies before them; what is no frame is stepped over."""
     data, base, after_tag = b"", at, False
     while at < whole.size:

@@ -16,7 +16,7 @@ from paqa.errors import Rejected
 JOINED = "several recordings follow each other in the file: all are used"
 
 
-class Part:
+class FilePart:
     """A stretch of a file that is decoded as a file of its own; `patches` are bytes that stand for those
     there.
 
@@ -50,9 +50,9 @@ class Part:
 
     def cut(
         self, start: int, end: int, patches: Sequence[tuple[int, bytes]] = (), least: int = 0, note: str = ""
-    ) -> Part:
+    ) -> FilePart:
         """A stretch of this one, by positions in it."""
-        return Part(self.path, self.file, self.start + start, self.start + end, patches, least, note)
+        return FilePart(self.path, self.file, self.start + start, self.start + end, patches, least, note)
 
     def peek(self, at: int, count: int) -> bytes:
         """At most `count` bytes from a position; the next `read` is not moved."""
@@ -81,7 +81,7 @@ class Part:
         return self.at
 
 
-def opened(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
     """The file, if it is one: a pipe would be waited for, and a device never ends. Raises `Rejected`."""
     wanted = "expected a readable file, check `ls -l`"
     try:

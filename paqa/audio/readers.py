@@ -16,7 +16,7 @@ import numpy as np
 
 from paqa.audio import riff
 from paqa.audio.mp3 import tag_size
-from paqa.audio.part import Part
+from paqa.audio.part import FilePart
 from paqa.audio.pcm import BLOCK
 from paqa.audio.timeline import Timeline, lead
 from paqa.config.recipe import AudioConfig
@@ -78,12 +78,12 @@ class Reader:
     notes: list[str] = field(default_factory=list)  # complete when all is read
 
 
-def reader(part: Part, track: int, config: AudioConfig, stack: ExitStack) -> Reader | None:
+def open_reader(part: FilePart, track: int, config: AudioConfig, stack: ExitStack) -> Reader | None:
     """The part, opened; its `track` counts from the default one. None where nobody can open it."""
     return _by_soundfile(part, stack) or _by_av(part, track, config, stack)
 
 
-def too_long(part: Part, found: str, config: AudioConfig) -> Rejected:
+def too_long(part: FilePart, found: str, config: AudioConfig) -> Rejected:
     wanted = f"expected at most audio.max_file_ms = {config.max_file_ms} ms"
     return Rejected(
         "too_long", f"{part.path} {found}; {wanted}, cut it first or raise that key in the recipe"
@@ -94,7 +94,7 @@ def _block_size(channels: int) -> int:
     return BLOCK * WIDE // max(WIDE, channels)
 
 
-def _by_soundfile(part: Part, stack: ExitStack) -> Reader | None:
+def _by_soundfile(part: FilePart, stack: ExitStack) -> Reader | None:
     import soundfile
 
     part.seek(0)
@@ -124,7 +124,7 @@ def _by_soundfile(part: Part, stack: ExitStack) -> Reader | None:
     return Reader(file.samplerate, file.channels, declared, coming, blocks())
 
 
-def _counts_frames(part: Part) -> bool:
+def _counts_frames(part: FilePart) -> bool:
     """Whether an MP3 file has a Xing or VBRI header; without one its length is an estimate from the bit
     rate.
     """
@@ -132,7 +132,7 @@ def _counts_frames(part: Part) -> bool:
     return any(magic in frame for magic in (b"Xing", b"Info", b"VBRI"))
 
 
-def _wav_declared(part: Part, frames: int) -> int:
+def _wav_declared(part: FilePart, frames: int) -> int:
     """Frames that a RIFF header promises. libsndfile quietly corrects a data chunk longer than the file."""
     data = riff.data_chunk(part)
     present = part.size - data.begin if data else 0
@@ -141,7 +141,7 @@ def _wav_declared(part: Part, frames: int) -> int:
     return round(frames * data.length / present)
 
 
-def _by_av(part: Part, track: int, config: AudioConfig, stack: ExitStack) -> Reader | None:
+def _by_av(part: FilePart, track: int, config: AudioConfig, stack: ExitStack) -> Reader | None:
     import av
 
     part.seek(0)
@@ -178,7 +178,7 @@ def _is_default(stream: Any) -> bool:
 
 
 def _av_blocks(
-    part: Part, container: Any, stream: Any, ahead: int, config: AudioConfig, notes: list[str]
+    part: FilePart, container: Any, stream: Any, ahead: int, config: AudioConfig, notes: list[str]
 ) -> Iterator[np.ndarray]:
     """Blocks of a stream; interleaved, since PyAV reads beyond memory where more than 8 planes are."""
     import av
@@ -201,7 +201,7 @@ def _av_blocks(
 
 
 def _av_pieces(
-    part: Part, container: Any, stream: Any, ahead: int, config: AudioConfig, notes: list[str]
+    part: FilePart, container: Any, stream: Any, ahead: int, config: AudioConfig, notes: list[str]
 ) -> Iterator[np.ndarray]:
     """What each frame holds, and silence where the stamps leave some; ValueError where the sound changes its
     form.

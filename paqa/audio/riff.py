@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from paqa.audio.part import JOINED, Part
+from paqa.audio.part import JOINED, FilePart
 
 FORMS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 WRAP = 1 << 32  # a 32-bit length is the true one but for a multiple of this
@@ -36,7 +36,7 @@ class Data:
     order: Literal["little", "big"]
 
 
-def data_chunk(part: Part) -> Data | None:
+def data_chunk(part: FilePart) -> Data | None:
     """Where the samples are; None where this is no RIFF file with a data chunk."""
     head = part.peek(0, 12)
     if head[:4] not in FORMS or head[8:] != b"WAVE":
@@ -58,9 +58,9 @@ def data_chunk(part: Part) -> Data | None:
     return None
 
 
-def parts(whole: Part) -> Iterator[Part]:
+def parts(whole: FilePart) -> Iterator[FilePart]:
     """All the sound of a RIFF file: more than its header declares, and that of other ones that follow it."""
-    rest: Part | None = whole
+    rest: FilePart | None = whole
     if data_chunk(whole) is None:
         yield whole
     while rest and (data := data_chunk(rest)):
@@ -76,7 +76,7 @@ def parts(whole: Part) -> Iterator[Part]:
         rest = rest.cut(after, rest.size, note=JOINED) if after < rest.size else None
 
 
-def _after(part: Part, at: int, order: Literal["little", "big"]) -> int | None:
+def _after(part: FilePart, at: int, order: Literal["little", "big"]) -> int | None:
     """Where the chunks that begin here end: with the file, or with another RIFF file. None: these are no
     chunks.
     """
@@ -95,13 +95,13 @@ def _after(part: Part, at: int, order: Literal["little", "big"]) -> int | None:
     return None
 
 
-def _is_padding(part: Part, at: int) -> bool:
+def _is_padding(part: FilePart, at: int) -> bool:
     """Whether no sound begins here: a tag, or zeros at both ends."""
     first, last = part.peek(at, 4096), part.peek(max(at, part.size - 4096), 4096)
     return first.startswith(TAGS) or not (any(first) or any(last))
 
 
-def _unclosed(part: Part, data: Data, end: int) -> Part:
+def _unclosed(part: FilePart, data: Data, end: int) -> FilePart:
     """The part up to `end`, with the header of a recording that was not closed: decoders then read all there
     is.
     """

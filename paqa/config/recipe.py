@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from paqa.engines.base import engine_class
-from paqa.engines.weights import chosen
+from paqa.engines.weights import model_choices
 from paqa.errors import PaqaError
 from paqa.storage import redact, text_files
 from paqa.types import AnswersFrom, Device, Stage, Stem, Unit
@@ -290,7 +290,7 @@ class Recipe:
         errors.
         """
         config = self.hearing(stage)
-        given = chosen(config.engine) | config.params
+        given = model_choices(config.engine) | config.params
         return converted(
             engine_class(config.engine).Params, given, f"hear.{stage}.params: engine {config.engine}"
         )
@@ -320,7 +320,7 @@ def load(path: Path) -> Recipe:
             raise PaqaError(
                 f"{path}: is no recipe: found over {LONGEST_FILE // 10**6} MB, expected a page of TOML"
             )
-        data = tomllib.loads(text_files.decoded(content))
+        data = tomllib.loads(text_files.decode_text(content))
     except IsADirectoryError:
         raise PaqaError(
             f"{path}: is a folder; for a folder of recordings run: paqa build --audio {path}"
@@ -458,7 +458,7 @@ def check(recipe: Recipe) -> None:
     from paqa.questions.generate import TEMPLATES
     from paqa.sources.registry import check as check_source
 
-    if secret := redact.secret_in(msgspec.to_builtins(recipe, str_keys=True)):
+    if secret := redact.find_secret(msgspec.to_builtins(recipe, str_keys=True)):
         wanted = "recipes are published with what they make: take it out, and log in with `hf auth login`"
         raise PaqaError(f"{secret}: holds a token or password; {wanted} or environment variables")
     if recipe.license is not None:

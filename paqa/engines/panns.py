@@ -18,8 +18,8 @@ from msgspec import Meta
 from paqa.engines._events import EXCLUDED, Classes, Hops, events, smoothed, tags
 from paqa.engines._panns import RATE, class_mids, open_network
 from paqa.engines._signal import fit, mono
-from paqa.engines.base import Amount, Decibels, Heard, Millis, Weights, aside
-from paqa.engines.weights import Remote, locate, named, revision
+from paqa.engines.base import Amount, Decibels, EngineOutput, Millis, Weights, not_in_key
+from paqa.engines.weights import RemoteWeights, locate, resolve_model, revision
 from paqa.types import Audio, Stage, Unit
 
 BEHAVIOUR = 1  # raise it when the same weights and parameters would give other events
@@ -35,12 +35,12 @@ CLIP_WINDOW = 31  # hops: 9.92 s; Cnn14 averages over what it hears, and was tra
 CALL_S = 90  # seconds of audio in a call
 
 
-def published(name: str, score: str) -> Remote:
+def published(name: str, score: str) -> RemoteWeights:
     """A checkpoint of the authors, at the address that their package has, too."""
     origin = "https://zenodo.org/record/3987831"
     file = f"{name}_mAP={score}.pth"
     url = f"{origin}/files/{file.replace('=', '%3D')}?download=1"
-    return Remote(f"panns/{file}", name, "CC-BY-4.0", origin, url=url)
+    return RemoteWeights(f"panns/{file}", name, "CC-BY-4.0", origin, url=url)
 
 
 KNOWN = {name: published(name, score) for name, score in ((FRAMEWISE, "0.385"), (CLIPWISE, "0.431"))}
@@ -52,12 +52,12 @@ class PannsParams:
     corpus.
     """
 
-    model: str = aside(FRAMEWISE)  # a checkpoint of Cnn14_DecisionLevelMax: this name, or a path
-    sha256: str | None = aside(None)  # refuse other weights than these
-    allow_pickle: bool = aside(False)  # open checkpoints that could run code
+    model: str = not_in_key(FRAMEWISE)  # a checkpoint of Cnn14_DecisionLevelMax: this name, or a path
+    sha256: str | None = not_in_key(None)  # refuse other weights than these
+    allow_pickle: bool = not_in_key(False)  # open checkpoints that could run code
     clipwise: str | None = None  # a checkpoint of Cnn14 that decides the tags: "Cnn14", or a path
-    clipwise_sha256: str | None = aside(None)  # as sha256, for that one
-    batch_size: Annotated[int, Meta(ge=1)] | None = aside(
+    clipwise_sha256: str | None = not_in_key(None)  # as sha256, for that one
+    batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(
         None
     )  # windows of one length per call; None: 90 s of audio
     on_threshold: Unit = 0.4  # a span must reach this probability
@@ -103,10 +103,10 @@ class Panns:
     weights: ClassVar[tuple[Weights, ...]] = ()
 
     @classmethod
-    def remotes(cls, params: PannsParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: PannsParams) -> tuple[RemoteWeights, ...]:
         """The checkpoint, and that of Cnn14 where it decides the tags."""
         models = [params.model, *([params.clipwise] if params.clipwise else [])]
-        return tuple(named(model, "panns", KNOWN) for model in models)
+        return tuple(resolve_model(model, "panns", KNOWN) for model in models)
 
     @classmethod
     def identify(cls, params: PannsParams = PannsParams()) -> str:
@@ -128,7 +128,7 @@ class Panns:
             for kind, remote in zip((FRAMEWISE, CLIPWISE), self.remotes(params), strict=False)
         ]
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
         """Tag clips; windows of one length share calls, whichever clips they are from."""
         signals = [mono(audio, RATE) for audio in batch]
         rows = self.probabilities(signals)
@@ -138,13 +138,13 @@ class Panns:
             else [found.max(axis=0) for found in rows]
         )
         return [
-            self._heard(audio, signal, *found) if np.any(signal) else Heard()
+            self._heard(audio, signal, *found) if np.any(signal) else EngineOutput()
             for audio, signal, *found in zip(batch, signals, rows, peaks, strict=True)
         ]
 
-    def _heard(self, audio: Audio, signal: np.ndarray, rows: np.ndarray, peaks: np.ndarray) -> Heard:
+    def _heard(self, audio: Audio, signal: np.ndarray, rows: np.ndarray, peaks: np.ndarray) -> EngineOutput:
         level = level_db(signal, audio.duration_ms)
-        return Heard(
+        return EngineOutput(
             events=events(rows, level, audio.duration_ms, self.classes, Hops(HOP_MS), self.params),
             tags=tags(peaks, self.classes.mids, self.params.tag_floor),
         )

@@ -23,8 +23,8 @@ import numpy as np
 from msgspec import Meta
 
 from paqa.engines._signal import mono
-from paqa.engines.base import AtLeastOne, Heard, Millis, Part, Weights, aside
-from paqa.engines.weights import Remote, locate, named, revision, trusted
+from paqa.engines.base import AtLeastOne, EngineOutput, Millis, Share, Weights, not_in_key
+from paqa.engines.weights import RemoteWeights, locate, resolve_model, revision, trusted
 from paqa.errors import PaqaError
 from paqa.types import Audio, Stage, Turn
 
@@ -33,7 +33,7 @@ RATE = 16_000  # Hz
 COMMUNITY = "pyannote/speaker-diarization-community-1"
 FILES = ("config.yaml", "*/pytorch_model.bin", "*/*.npz")
 KNOWN = {
-    COMMUNITY: Remote(
+    COMMUNITY: RemoteWeights(
         path=COMMUNITY,
         model="speaker-diarization-community-1",
         license="CC-BY-4.0",
@@ -62,20 +62,20 @@ Stretch = tuple[float, float, str]  # start and end in seconds, and pyannote's n
 class PyannoteParams:
     """Which pipeline, and what is known about the speakers. None: as the pipeline itself does."""
 
-    model: str = aside(COMMUNITY)  # or another Hub id, or a local folder with config.yaml
-    sha256: str | None = aside(None)  # of the folder, as in the engine's revision
-    allow_pickle: bool = aside(False)  # open checkpoints that could run code
+    model: str = not_in_key(COMMUNITY)  # or another Hub id, or a local folder with config.yaml
+    sha256: str | None = not_in_key(None)  # of the folder, as in the engine's revision
+    allow_pickle: bool = not_in_key(False)  # open checkpoints that could run code
     num_speakers: AtLeastOne | None = None  # fewer are heard where fewer voices can be told apart
     min_speakers: AtLeastOne | None = None
     max_speakers: AtLeastOne | None = None
     join_ms: Millis | None = (
         None  # turns of one speaker less than this apart become one; None: as config.yaml says
     )
-    segmentation_step: Part | None = None  # of a window, between windows; None: 0.1; time is inverse to it
-    segmentation_batch_size: Annotated[int, Meta(ge=1)] | None = aside(
+    segmentation_step: Share | None = None  # of a window, between windows; None: 0.1; time is inverse to it
+    segmentation_batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(
         None
     )  # None: 8 on the CPU, 32 elsewhere
-    embedding_batch_size: Annotated[int, Meta(ge=1)] | None = aside(
+    embedding_batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(
         None
     )  # windows; None: 1 on the CPU, 32 elsewhere
 
@@ -93,9 +93,9 @@ class Pyannote:
     weights: ClassVar[tuple[Weights, ...]] = ()
 
     @classmethod
-    def remotes(cls, params: PyannoteParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: PyannoteParams) -> tuple[RemoteWeights, ...]:
         """The one folder with all networks."""
-        return (named(params.model, cls.name, KNOWN, FILES),)
+        return (resolve_model(params.model, cls.name, KNOWN, FILES),)
 
     @classmethod
     def identify(cls, params: PyannoteParams = PyannoteParams()) -> str:
@@ -127,14 +127,14 @@ class Pyannote:
         self.pipeline.segmentation_batch_size = params.segmentation_batch_size or first
         self.pipeline.embedding_batch_size = params.embedding_batch_size or later
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
         self._torch.set_num_threads(self.threads)
         return [self._hear(audio) for audio in batch]
 
-    def _hear(self, audio: Audio) -> Heard:
+    def _hear(self, audio: Audio) -> EngineOutput:
         signal = mono(audio, RATE)
         if not np.any(signal):
-            return Heard()
+            return EngineOutput()
         file = {"waveform": self._torch.from_numpy(signal)[None], "sample_rate": RATE, "uri": "clip"}
         p = self.params
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -262,10 +262,10 @@ def grid(found: Iterable[Stretch], duration_ms: int) -> list[tuple[int, int, str
     return sorted((a, b, who) for a, b, who in rounded if a < b)
 
 
-def numbered(regular: list[tuple[int, int, str]], exclusive: list[tuple[int, int, str]]) -> Heard:
+def numbered(regular: list[tuple[int, int, str]], exclusive: list[tuple[int, int, str]]) -> EngineOutput:
     """Both as turns, with speakers numbered by their first regular turn."""
     number = {who: i for i, who in enumerate(dict.fromkeys(who for _, _, who in regular), start=1)}
-    return Heard(
+    return EngineOutput(
         turns=tuple(Turn(a, b, number[who]) for a, b, who in regular),
         exclusive=tuple(Turn(a, b, number[who]) for a, b, who in exclusive if who in number),
     )

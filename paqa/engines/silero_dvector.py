@@ -22,15 +22,15 @@ from paqa.engines.base import (
     AtLeastOne,
     Cosine,
     Distance,
-    Heard,
+    EngineOutput,
     Hop,
     Millis,
-    Part,
+    Share,
     Weights,
     package_file,
     package_revision,
 )
-from paqa.engines.weights import Remote
+from paqa.engines.weights import RemoteWeights
 from paqa.spans import Interval, from_frames, gap, merge
 from paqa.types import Audio, Stage, Turn, Unit
 
@@ -54,7 +54,7 @@ class SileroDVectorParams:
     min_speech_ms: Millis = 100  # shorter speech is dropped
     min_silence_ms: Millis = 200  # shorter silence inside speech is bridged
     pad_ms: Millis = 40  # added on both sides of speech
-    level: Part = (
+    level: Share = (
         0.02  # RMS that speech is brought to before it is embedded: the network is sensitive to level
     )
     hop_ms: Hop = 100  # between d-vectors
@@ -66,7 +66,7 @@ class SileroDVectorParams:
         0.34  # clusters whose d-vectors have a larger mean distance (1 - cosine) are different speakers
     )
     min_speaker_ms: Millis = 1200  # whoever speaks for less is taken for one of the others
-    keep_share: Part = 0.2  # of all windows, the nearest that stay connected in the similarity graph
+    keep_share: Share = 0.2  # of all windows, the nearest that stay connected in the similarity graph
     two_limit: Cosine = (
         0.86  # where one speaker was found, two halves with a smaller cosine between them are two,
     )
@@ -104,7 +104,7 @@ class SileroDVector:
     )
 
     @classmethod
-    def remotes(cls, params: SileroDVectorParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: SileroDVectorParams) -> tuple[RemoteWeights, ...]:
         """None: all weights ship inside packages."""
         return ()
 
@@ -124,8 +124,8 @@ class SileroDVector:
         hamming = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
         self._window = np.pad(hamming, (N_FFT - WINDOW) // 2).astype(np.float32)
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
-        return [Heard(turns=self._turns(audio)) for audio in batch]
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
+        return [EngineOutput(turns=self._turns(audio)) for audio in batch]
 
     def _turns(self, audio: Audio) -> tuple[Turn, ...]:
         signal = mono(audio, RATE)

@@ -25,8 +25,17 @@ from msgspec import Meta
 from paqa.engines._signal import mono
 from paqa.engines._whisper import Aligner, batched, folded
 from paqa.engines._words import is_loop, on_grid
-from paqa.engines.base import Amount, AtLeastOne, Heard, LogProb, Temperature, Weights, Width, aside
-from paqa.engines.weights import Remote, locate, named, revision, torch_load, trusted
+from paqa.engines.base import (
+    Amount,
+    AtLeastOne,
+    EngineOutput,
+    LogProb,
+    Temperature,
+    Weights,
+    Width,
+    not_in_key,
+)
+from paqa.engines.weights import RemoteWeights, locate, resolve_model, revision, torch_load, trusted
 from paqa.errors import PaqaError
 from paqa.types import Audio, Disagreement, Stage, Unit
 
@@ -43,10 +52,10 @@ class WhisperParams:
     itself.
     """
 
-    model: str = aside("large-v3-turbo")  # a name of the library's, or a path to its kind of checkpoint
-    sha256: str | None = aside(None)  # refuse other weights
-    allow_pickle: bool = aside(False)  # open checkpoints that hold more than tensors
-    batch_size: Annotated[int, Meta(ge=1)] | None = aside(
+    model: str = not_in_key("large-v3-turbo")  # a name of the library's, or a path to its kind of checkpoint
+    sha256: str | None = not_in_key(None)  # refuse other weights
+    allow_pickle: bool = not_in_key(False)  # open checkpoints that hold more than tensors
+    batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(
         None
     )  # windows at once; None: 4 on a CPU, 16 on a GPU
     language: str | None = None  # "en"; None: detected clip by clip
@@ -115,9 +124,9 @@ class Whisper:
     weights: ClassVar[tuple[Weights, ...]] = ()
 
     @classmethod
-    def remotes(cls, params: WhisperParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: WhisperParams) -> tuple[RemoteWeights, ...]:
         """The checkpoint, below the models folder as `whisper/NAME.pt`."""
-        return (named(params.model, cls.name, published()),)
+        return (resolve_model(params.model, cls.name, published()),)
 
     @classmethod
     def identify(cls, params: WhisperParams = WhisperParams()) -> str:
@@ -134,7 +143,7 @@ class Whisper:
         self._half = device != "cpu"
         self._batch = params.batch_size or (CPU_BATCH if device == "cpu" else GPU_BATCH)
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
         """Hear the clips window by window, several at a time."""
         import torch
 
@@ -269,13 +278,13 @@ class Whisper:
         )
         return [SimpleNamespace(**word) for segment in found for word in segment.get("words", ())]
 
-    def _heard(self, clip: _Clip | None, audio: Audio) -> Heard:
+    def _heard(self, clip: _Clip | None, audio: Audio) -> EngineOutput:
         if clip is None:
-            return Heard(language=self.params.language)
+            return EngineOutput(language=self.params.language)
         words = on_grid(clip.timed, audio.duration_ms, self.params.shortest_word_ms)
         last = audio.duration_ms // 10 * 10
         doubts = tuple(d for d in clip.doubts if d.start_ms < d.end_ms <= last)
-        return Heard(words=words, language=clip.language, doubts=doubts)
+        return EngineOutput(words=words, language=clip.language, doubts=doubts)
 
 
 def cut(tokens: Sequence[int], first: int, start: float, end: float) -> tuple[list[Segment], bool]:
@@ -315,13 +324,13 @@ def _library() -> dict[str, Any]:
     return {n.targets[0].id: ast.literal_eval(n.value) for n in tables if n.targets[0].id in wanted}  # type: ignore[attr-defined]
 
 
-def published() -> dict[str, Remote]:
+def published() -> dict[str, RemoteWeights]:
     """The library's models by name; each address holds the SHA-256 of its file."""
     found = {}
     for name, url in _library().get("_MODELS", {}).items():
         sha256, file = url.split("/")[-2:]
         page = "https://github.com/openai/whisper"
-        found[name] = Remote(f"whisper/{file}", f"whisper {name}", "MIT", page, url=url, sha256=sha256)
+        found[name] = RemoteWeights(f"whisper/{file}", f"whisper {name}", "MIT", page, url=url, sha256=sha256)
     return found
 
 

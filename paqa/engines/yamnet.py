@@ -20,8 +20,17 @@ import numpy as np
 from paqa.engines._events import EXCLUDED, Classes, Hops, events, smoothed, tags
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_htk, mono
-from paqa.engines.base import Amount, Decibels, Heard, Hop, Millis, Weights, package_file, package_revision
-from paqa.engines.weights import Remote
+from paqa.engines.base import (
+    Amount,
+    Decibels,
+    EngineOutput,
+    Hop,
+    Millis,
+    Weights,
+    package_file,
+    package_revision,
+)
+from paqa.engines.weights import RemoteWeights
 from paqa.types import Audio, Stage, Unit
 
 BEHAVIOUR = 2  # raise it when the same weights and parameters would give other events
@@ -79,7 +88,7 @@ class YamNet:
     )
 
     @classmethod
-    def remotes(cls, params: YamNetParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: YamNetParams) -> tuple[RemoteWeights, ...]:
         """None: all weights ship inside packages."""
         return ()
 
@@ -97,15 +106,15 @@ class YamNet:
         self._mel = mel_htk(RATE, N_FFT, 64, 125.0, 7500.0).astype(np.float32)
         self._window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
         return [self._hear(audio) for audio in batch]
 
-    def _hear(self, audio: Audio) -> Heard:
+    def _hear(self, audio: Audio) -> EngineOutput:
         signal = mono(audio, RATE)
         if not np.any(signal):
-            return Heard()
+            return EngineOutput()
         probabilities, level = self.listen(signal, audio.duration_ms)
-        return Heard(
+        return EngineOutput(
             events=events(probabilities, level, audio.duration_ms, self.classes, self.hops, self.params),
             tags=tags(probabilities.max(axis=0), self.classes.mids, self.params.tag_floor),
         )

@@ -24,7 +24,7 @@ from paqa.config.recipe import AudioConfig, MixConfig, SplitConfig
 from paqa.errors import PaqaError
 from paqa.sources.registry import MOSTLY, Said, in_order, numbered
 from paqa.spans import Interval
-from paqa.splits.assign import by_share
+from paqa.splits.assign import split_at
 from paqa.types import AnswersFrom, Audio, Clip, Event, Groups, Scene, Split
 
 GRID_MS = 10
@@ -213,7 +213,7 @@ def _is_bed(clip: Clip, config: MixConfig) -> bool:
 
 
 def _split(point: float, materials: Mapping[Split, _Material], shares: SplitConfig) -> Split:
-    wanted = by_share(point, shares)
+    wanted = split_at(point, shares)
     return wanted if wanted in materials else next(iter(materials))
 
 

@@ -20,11 +20,11 @@ import numpy as np
 from paqa.audio import flac, quantize, read_flac
 from paqa.config.recipe import HearConfigs, Profile, QuestionsConfig, Recipe
 from paqa.engines import weights as weight_files
-from paqa.engines.base import Heard, computed_on, decisive, engine_class, weight_digests
+from paqa.engines.base import EngineOutput, device_label, engine_class, key_parameters, weight_digests
 from paqa.errors import OutOfMemory, PaqaError, WorkerDied
 from paqa.perception.engine_errors import device_lost, short_of_memory
 from paqa.storage.batching import batches
-from paqa.storage.redact import scrubbed
+from paqa.storage.redact import mask_secrets
 from paqa.storage.store import Store, key
 from paqa.types import (
     Audio,
@@ -53,7 +53,7 @@ U = TypeVar("U")
 
 @dataclass(frozen=True)
 class Perception:
-    """What the store keeps of one hearing other than stems: `Heard` without audio."""
+    """What the store keeps of one hearing other than stems: `EngineOutput` without audio."""
 
     turns: tuple[Turn, ...] = ()
     exclusive: tuple[Turn, ...] = ()
@@ -73,7 +73,7 @@ class Hearing:
     engine: str
     params: str  # canonical JSON of the engine's Params
     context_s: int = 0  # seconds of the recording around a clip that the engine hears with it
-    device: str = ""  # as `computed_on` says: "" on a CPU
+    device: str = ""  # as `device_label` says: "" on a CPU
 
     @property
     def name(self) -> str:
@@ -102,12 +102,12 @@ class Spent:
 def hearings(recipe: Recipe) -> tuple[Hearing, ...]:
     """All hearings of a recipe, separation first; those of MISHEARD on the raw mix last."""
     decisive_parts = (recipe.profile, recipe.hear, recipe.questions, recipe.devices)
-    return _hearings(msgspec.json.encode(decisive_parts), weight_files.stamp())
+    return _hearings(msgspec.json.encode(decisive_parts), weight_files.choices_stamp())
 
 
 @lru_cache(maxsize=16)
 def _hearings(said: bytes, stamp: object) -> tuple[Hearing, ...]:
-    """The hearings of what a recipe says about them; `stamp` tells states of the models folder apart."""
+    """The hearings of what a recipe says about them; `choices_stamp` tells versions of models.toml apart."""
     kinds = tuple[Profile, HearConfigs, QuestionsConfig, dict[Stage, Device]]
     profile, chosen, questions, devices = msgspec.json.decode(said, type=kinds)
     recipe = Recipe("", (), profile=profile, hear=chosen, questions=questions, devices=devices)
@@ -116,7 +116,7 @@ def _hearings(said: bytes, stamp: object) -> tuple[Hearing, ...]:
         config = recipe.hearing(stage)
         given = recipe.parameters(stage)
         params = msgspec.json.encode(given, order="deterministic").decode()
-        device = computed_on(engine_class(config.engine), devices.get(stage, "cpu"))
+        device = device_label(engine_class(config.engine), devices.get(stage, "cpu"))
         found.append(
             Hearing(stage, config.stem, config.engine, params, getattr(given, "context_s", 0), device)
         )
@@ -153,7 +153,9 @@ def identity(engine: str, params: str) -> tuple[str, str]:
     """
     kind = engine_class(engine)
     given = msgspec.json.decode(params, type=kind.Params)
-    return str(kind.identify(given)), msgspec.json.encode(decisive(given), order="deterministic").decode()
+    return str(kind.identify(given)), msgspec.json.encode(
+        key_parameters(given), order="deterministic"
+    ).decode()
 
 
 def revision(hearing: Hearing) -> str:
@@ -195,7 +197,7 @@ def heard_by(recipe: Recipe) -> tuple[HeardBy, ...]:
 
 def missing(clips: Sequence[Clip], hearing: Hearing, separation: Hearing, store: Store) -> list[Clip]:
     """The clips that nobody has heard this way yet."""
-    there = store.which([heard_key(c, hearing, separation) for c in clips], hearing.suffix)
+    there = store.has_each([heard_key(c, hearing, separation) for c in clips], hearing.suffix)
     return [c for c, known in zip(clips, there, strict=True) if not known]
 
 
@@ -296,7 +298,7 @@ def listen(
     """
     began = time.perf_counter()
     if hearing.stem != "mix":  # clips that the separator failed on have their quarantine row already
-        there = store.which([heard_key(c, separation, separation) for c in clips], ".flac")
+        there = store.has_each([heard_key(c, separation, separation) for c in clips], ".flac")
         clips = [c for c, known in zip(clips, there, strict=True) if known]
     if not clips:
         return Spent(), []
@@ -330,7 +332,7 @@ def _ahead(begin: Callable[[G], Future[U]], parts: Sequence[Sequence[G]]) -> Ite
         yield loaded
 
 
-def _hear(engine: Any, units: Sequence[Unit]) -> list[Heard | str]:
+def _hear(engine: Any, units: Sequence[Unit]) -> list[EngineOutput | str]:
     """What an engine hears in each unit, or how it fails there.
 
     Where memory is short, fewer are tried together. WorkerDied where this process is of no further use: its
@@ -355,7 +357,7 @@ def _hear(engine: Any, units: Sequence[Unit]) -> list[Heard | str]:
 
 
 def _said(error: Exception) -> str:
-    return scrubbed(f"{type(error).__name__}: {error}")
+    return mask_secrets(f"{type(error).__name__}: {error}")
 
 
 def rehear(
@@ -365,7 +367,7 @@ def rehear(
     nothing.
     """
     engine = _engine(hearing.engine, hearing.params, device, threads)
-    return isinstance(_hear(engine, [_unit(clips, hearing, separation, store)])[0], Heard)
+    return isinstance(_hear(engine, [_unit(clips, hearing, separation, store)])[0], EngineOutput)
 
 
 def _failed(unit: Unit, hearing: Hearing, error: str) -> list[Quarantined]:
@@ -380,7 +382,7 @@ def not_misheard(lost: Sequence[Quarantined]) -> list[Quarantined]:
     return [replace(q, reason=NOT_MISHEARD, detail=f"{q.detail}; {kept}") for q in lost]
 
 
-def _keep(unit: Unit, hearing: Hearing, separation: Hearing, heard: Heard, store: Store) -> None:
+def _keep(unit: Unit, hearing: Hearing, separation: Hearing, heard: EngineOutput, store: Store) -> None:
     """Put what was heard into the store for each clip of a unit; of a stem, the clip's own samples."""
     for clip, start, end in unit.spans:
         where = heard_key(clip, hearing, separation)

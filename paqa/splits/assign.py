@@ -12,13 +12,13 @@ from paqa.errors import PaqaError
 from paqa.types import Split
 
 
-def side(group: str, config: SplitConfig, seed: int) -> Split:
+def split_of(group: str, config: SplitConfig, seed: int) -> Split:
     """The split of a group (a recording, its speakers), by hash; adding clips never moves one."""
     value = int.from_bytes(hashlib.sha256(f"{seed}:{group}".encode()).digest()[:8], "big")
-    return by_share(value / 2**64, config)
+    return split_at(value / 2**64, config)
 
 
-def by_share(point: float, config: SplitConfig) -> Split:
+def split_at(point: float, config: SplitConfig) -> Split:
     """Where a point in [0, 1) falls: test first, then validation, the rest is train.
 
     Raises PaqaError where the shares add up to more than 1.

@@ -18,7 +18,7 @@ from paqa.audio import fingerprint
 from paqa.audio.fingerprint import Match
 from paqa.config.recipe import SplitConfig
 from paqa.types import Clip, Quarantined, Split
-from paqa.union_find import Classes
+from paqa.union_find import UnionFind
 
 PROTECTED: tuple[Split, ...] = ("test", "validation", "train")  # most protected first
 PART = 0.8  # share of a clip's sound from which it is a part, or a copy, of another
@@ -53,7 +53,7 @@ def leaks(
     held, classes = _classes(clips, matches, config)
     by_name: dict[Name, list[int]] = defaultdict(list)
     for i in (i for i in range(len(clips)) if i not in gone):
-        for name in {classes.of(name) for name in held[i]}:
+        for name in {classes.root(name) for name in held[i]}:
             by_name[name].append(i)
     lost: dict[int, Quarantined] = {}
     for name, own in sorted(by_name.items()):
@@ -72,10 +72,10 @@ def leaks(
 
 def _classes(
     clips: Sequence[Clip], matches: Iterable[Match], config: SplitConfig
-) -> tuple[list[list[Name]], Classes[Name]]:
+) -> tuple[list[list[Name]], UnionFind[Name]]:
     """The names of each clip, and which of them stand for the same thing."""
     held = [names(clip, config) for clip in clips]
-    classes: Classes[Name] = Classes()
+    classes: UnionFind[Name] = UnionFind()
     known: dict[str, list[Name]] = defaultdict(list)  # of all clips with the same samples so far
     for clip, own in zip(clips, held, strict=True):
         _join(known[clip.sha256], own, classes)
@@ -91,7 +91,7 @@ def _classes(
     return held, classes
 
 
-def _join(one: Sequence[Name], other: Sequence[Name], classes: Classes[Name]) -> None:
+def _join(one: Sequence[Name], other: Sequence[Name], classes: UnionFind[Name]) -> None:
     """Names of the same kind are the same from now on."""
     for kind in {name[0] for name in one} & {name[0] for name in other}:
         alike = [name for name in (*one, *other) if name[0] == kind]
@@ -132,14 +132,14 @@ def speakers_unknown(clips: Iterable[Clip]) -> dict[str, int]:
 
 def copies(clips: Sequence[Clip], matches: Iterable[Match]) -> dict[str, str]:
     """By digest of samples, what clips that are copies of one another have in common; others are left out."""
-    classes: Classes[str] = Classes()
+    classes: UnionFind[str] = UnionFind()
     for match in matches:
         if match.cover >= PART:
             classes.join(clips[match.first].sha256, clips[match.second].sha256)
-    return {name: classes.of(name) for name in [*classes.parent, *classes.parent.values()]}
+    return {name: classes.root(name) for name in [*classes.parent, *classes.parent.values()]}
 
 
-def settled(
+def find_leaks(
     clips: Sequence[Clip],
     prints: Sequence[np.ndarray],
     config: SplitConfig,
@@ -153,7 +153,7 @@ def settled(
     until nothing goes: a clip may share its sound with one that falls out itself, and with another that
     stays.
     """
-    matches = [*fingerprint.matches(prints), *_across(clips, prints, gone, staying)]
+    matches = [*fingerprint.find_matches(prints), *_across(clips, prints, gone, staying)]
     lost = leaks(clips, matches, config, gone, staying)
     while more := _across(clips, prints, {*gone, *lost}, staying):
         matches += more
@@ -161,7 +161,7 @@ def settled(
     return lost, matches
 
 
-def sound_alike(
+def scene_leaks(
     clips: Sequence[Clip], prints: Sequence[np.ndarray], staying: Collection[int] = ()
 ) -> dict[int, Quarantined]:
     """By number, the clips that must go so that no sound is on two sides, whatever they are called; not
@@ -187,7 +187,7 @@ def _across(
     """Matches between sides among the clips that are not gone, of which one at least may go."""
     kept = [i for i in range(len(clips)) if i not in gone]
     sides = [PROTECTED.index(clips[i].split) for i in kept]
-    pairs = fingerprint.across(
+    pairs = fingerprint.matches_between_splits(
         [prints[i] for i in kept], sides, [_rank(clips[i], i in staying) for i in kept]
     )
     return [replace(m, first=kept[m.first], second=kept[m.second]) for m in pairs]
