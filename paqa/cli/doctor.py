@@ -23,7 +23,14 @@ from paqa.engines.base import (
     package_file,
     package_revision,
 )
-from paqa.engines.weights import LIST, RemoteWeights, fetch_missing, locate, model_choices, models_folder
+from paqa.engines.weights import (
+    CHOICES_FILE,
+    RemoteWeights,
+    fetch_missing,
+    locate,
+    model_choices,
+    models_folder,
+)
 from paqa.errors import PaqaError
 
 
@@ -70,7 +77,7 @@ def _default(name: str, needed: bool) -> Wanted:
     try:
         return Wanted(
             name,
-            recipes.converted(kind, model_choices(name), f"{models_folder() / LIST}: engine {name}"),
+            recipes.converted(kind, model_choices(name), f"{models_folder() / CHOICES_FILE}: engine {name}"),
             needed,
         )
     except PaqaError as error:

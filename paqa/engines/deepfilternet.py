@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from paqa.engines._deepfilter import HOP, LOOKAHEAD, RATE, DeepFilter
-from paqa.engines._signal import fit, resample
+from paqa.engines._signal import fit_length, resample
 from paqa.engines.base import Decibels, EngineOutput, Weights, package_file, package_revision
 from paqa.engines.weights import RemoteWeights
 from paqa.errors import PaqaError
@@ -112,7 +112,7 @@ class DeepFilterNet:
     def _speech(self, channel: np.ndarray, rate: int) -> np.ndarray:
         """The speech of one channel `(n,)` at `rate` Hz, aligned with it to the sample."""
         speech = self._enhance(resample(channel[None], rate, RATE)[0])
-        return fit(resample(speech[None], RATE, rate)[0], len(channel))
+        return fit_length(resample(speech[None], RATE, rate)[0], len(channel))
 
 
 class Library:
@@ -125,7 +125,7 @@ class Library:
         """The speech in `samples` `(n,)`, on time; the library takes and gives frames of 480 samples, `DELAY`
         late.
         """
-        source = np.ascontiguousarray(fit(samples, -(-(len(samples) + DELAY) // HOP) * HOP))
+        source = np.ascontiguousarray(fit_length(samples, -(-(len(samples) + DELAY) // HOP) * HOP))
         output = np.zeros_like(source)
         with self._state() as state:
             for start in range(0, source.nbytes, HOP * source.itemsize):

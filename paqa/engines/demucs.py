@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from msgspec import Meta
 
-from paqa.engines._demucs import Pass, Track, Window, groups, is_transformer, open_bag
+from paqa.engines._demucs import ChunkWindow, Pass, Track, grouped_by_shape, is_transformer, open_bag
 from paqa.engines._signal import resample
 from paqa.engines.base import EngineOutput, Passes, Weights, not_in_key
 from paqa.engines.weights import RemoteWeights, locate, models_folder, resolve_model, revision, trusted
@@ -53,7 +53,7 @@ class DemucsParams:
     )  # windows a call; None: 1 on a CPU, 8 on a GPU
 
 
-def published(name: str) -> RemoteWeights:
+def published_model(name: str) -> RemoteWeights:
     """A model of the authors on the Hub, which `demucs.hf.hf_repo_name` calls so; nowhere else."""
     kind, _, variant = name.partition("_")
     title = f"Demucs-{name}" if kind != "htdemucs" else f"HTDemucs-{variant}" if variant else "HTDemucs"
@@ -62,7 +62,7 @@ def published(name: str) -> RemoteWeights:
 
 
 KNOWN = {
-    name: published(name)
+    name: published_model(name)
     for name in ("htdemucs", "htdemucs_ft", "htdemucs_6s", "hdemucs_mmi", "mdx", "mdx_extra")
 }
 
@@ -116,14 +116,14 @@ class Demucs:
         torch.set_num_threads(self.threads)
         stems = [np.zeros(audio.samples.shape, np.float32) for audio in batch]
         with torch.inference_mode():
-            for group in groups(self._windows(batch, stems), self._batch):
+            for group in grouped_by_shape(self._windows(batch, stems), self._batch):
                 mixes = torch.stack([window.padded() for window in group]).to(self.device)
                 vocals = group[0].owner.model(mixes)[:, self._vocals].cpu()
                 for window, found in zip(group, vocals, strict=True):
                     window.owner.add(window, found)
-        return [heard(audio, stem) for audio, stem in zip(batch, stems, strict=True)]
+        return [stems_of(audio, stem) for audio, stem in zip(batch, stems, strict=True)]
 
-    def _windows(self, batch: Sequence[Audio], stems: list[np.ndarray]) -> Iterator[Window]:
+    def _windows(self, batch: Sequence[Audio], stems: list[np.ndarray]) -> Iterator[ChunkWindow]:
         """The windows of all clips, each made when it is asked for; their speech ends up in `stems`."""
         for audio, stem in zip(batch, stems, strict=True):
             for first in range(0, len(stem), 2):
@@ -168,7 +168,7 @@ def level(mix: torch.Tensor) -> tuple[float, float]:
     return float(reference.mean()), float(reference.std()) or float(mix.std())
 
 
-def heard(audio: Audio, speech: np.ndarray) -> EngineOutput:
+def stems_of(audio: Audio, speech: np.ndarray) -> EngineOutput:
     """Both stems; the background is exactly what the speech leaves of the mix."""
     mix = audio.samples.astype(np.float32, copy=False)
     return EngineOutput(

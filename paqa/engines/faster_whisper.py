@@ -119,9 +119,9 @@ class FasterWhisper:
         )
 
     def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
-        return [self._hear(audio) for audio in batch]
+        return [self._run(audio) for audio in batch]
 
-    def _hear(self, audio: Audio) -> EngineOutput:
+    def _run(self, audio: Audio) -> EngineOutput:
         signal = mono(audio, RATE)
         if not np.any(signal):
             return EngineOutput(language="en")

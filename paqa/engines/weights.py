@@ -25,8 +25,8 @@ from typing import Any, Protocol
 from paqa.errors import PaqaError
 from paqa.storage import store, text_files
 
-LIST = "models.toml"  # in the models folder
-CHOICES = {"model", "sha256", "allow_pickle"}  # what it may say about an engine
+CHOICES_FILE = "models.toml"  # in the models folder
+CHOICE_KEYS = {"model", "sha256", "allow_pickle"}  # what it may say about an engine
 BLOCK = 1 << 20  # bytes read at a time from the network
 
 
@@ -78,7 +78,7 @@ def choices_stamp() -> tuple[str, int]:
     """What `chosen` depends on: the models folder, and when its `models.toml` was written (0 where there is
     none).
     """
-    path = models_folder() / LIST
+    path = models_folder() / CHOICES_FILE
     try:
         return str(path), path.stat().st_mtime_ns
     except OSError:
@@ -87,16 +87,16 @@ def choices_stamp() -> tuple[str, int]:
 
 def model_choices(engine: str) -> dict[str, Any]:
     """What the models folder's `models.toml` says about an engine: parameters, as in a recipe."""
-    path = models_folder() / LIST
+    path = models_folder() / CHOICES_FILE
     try:
         found = tomllib.loads(text_files.decode_text(path.read_bytes())).get(engine, {})
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise PaqaError(f"{path}: cannot be read as TOML ({error}); correct or remove it") from None
-    if not isinstance(found, dict) or set(found) - CHOICES:
+    if not isinstance(found, dict) or set(found) - CHOICE_KEYS:
         raise PaqaError(
-            f"{path}: [{engine}] holds {found}; expected a table with keys {', '.join(sorted(CHOICES))}"
+            f"{path}: [{engine}] holds {found}; expected a table with keys {', '.join(sorted(CHOICE_KEYS))}"
         )
     return found
 
