@@ -18,6 +18,7 @@ from conftest import ROOT
 from paqa.cli import main
 from paqa.cli import train as train_cli
 from paqa.errors import PaqaError
+from paqa.pipeline import recipes
 from paqa.publish.export import registry
 
 PAGES = ("README.md", "docs/tutorial.md")
@@ -167,14 +168,13 @@ def test_the_deployment_takes_what_its_flow_takes():
 
 
 def test_the_toml_of_the_tutorial_is_a_recipe(tmp_path):
-    from paqa.config import recipe
 
     text = block("docs/tutorial.md", "toml")
     (tmp_path / "r.toml").write_text(f'name = "r"\n{text}')
-    assert recipe.load(tmp_path / "r.toml").mix[0].scenes == 500
+    assert recipes.load(tmp_path / "r.toml").mix[0].scenes == 500
     (tmp_path / "r.toml").write_text(f'name = "r"\n{text}\nscene = 1\n')
     with pytest.raises(PaqaError, match="did you mean 'scenes'"):
-        recipe.load(tmp_path / "r.toml")
+        recipes.load(tmp_path / "r.toml")
 
 
 def test_the_reference_holds_every_module_and_its_links_lead_somewhere():

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from paqa.config import recipe as recipes
+from paqa.config.recipe import PROFILES, converted
 from paqa.engines.base import (
     ENGINES,
     Weights,
@@ -32,6 +32,8 @@ from paqa.engines.weights import (
     models_folder,
 )
 from paqa.errors import PaqaError
+from paqa.perception.engine_runs import engine_params
+from paqa.pipeline import recipes
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,13 @@ def wanted(path: Path | None = None, profile: str | None = None) -> list[Wanted]
     if path is not None:
         recipe = recipes.load(path)
         recipe = recipes.change(recipe, [f"profile={profile}"]) if profile else recipe
-        stages = recipes.PROFILES[recipe.profile]
-        return [Wanted(recipe.hearing(stage).engine, recipe.parameters(stage), True) for stage in stages]
-    if profile not in (None, *recipes.PROFILES):
-        raise PaqaError(f"--profile {profile}: expected one of {', '.join(recipes.PROFILES)}")
-    needed = {listening.engine for listening in recipes.PROFILES[profile or "embedded"].values()}
+        stages = PROFILES[recipe.profile]
+        return [
+            Wanted(recipe.stage_config(stage).engine, engine_params(recipe, stage), True) for stage in stages
+        ]
+    if profile not in (None, *PROFILES):
+        raise PaqaError(f"--profile {profile}: expected one of {', '.join(PROFILES)}")
+    needed = {listening.engine for listening in PROFILES[profile or "embedded"].values()}
     names = [name for name in ENGINES if profile is None or name in needed]
     return [_default(name, name in needed) for name in names]
 
@@ -77,7 +81,7 @@ def _default(name: str, needed: bool) -> Wanted:
     try:
         return Wanted(
             name,
-            recipes.converted(kind, model_choices(name), f"{models_folder() / CHOICES_FILE}: engine {name}"),
+            converted(kind, model_choices(name), f"{models_folder() / CHOICES_FILE}: engine {name}"),
             needed,
         )
     except PaqaError as error:
