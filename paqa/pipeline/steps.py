@@ -24,6 +24,7 @@ from paqa.dataset.shards import ShardPlan
 from paqa.errors import PaqaError, Rejected
 from paqa.licensing import compatibility
 from paqa.mixing import plan
+from paqa.mixing.render import render
 from paqa.perception import engine_runs, inference
 from paqa.perception.inference import Cost
 from paqa.pipeline.rows import whole
@@ -336,7 +337,7 @@ def _mixed_clip(mixture: plan.Mixture, clips: Mapping[str, Clip], recipe: Recipe
     if known and all(store.has(sha, ".flac") for sha in (known.sha256, known.reference_sha256)):
         mixed = known
     else:
-        audio, reference, truth = plan.render(mixture, lambda sha: read_flac(store.get(sha, ".flac")), clips)
+        audio, reference, truth = render(mixture, lambda sha: read_flac(store.get(sha, ".flac")), clips)
         mixed = Mixed(keep(audio, store), keep(reference, store), truth)
         if known is None:
             store.put_json(where, mixed)
