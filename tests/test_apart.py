@@ -144,9 +144,9 @@ def test_check_names_every_clip_that_leaks() -> None:
 def test_what_is_compared_grows_with_the_clips_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a jingle in all clips each clip is compared once, whatever the number of the others."""
     compared = []
-    whole = fingerprint._Frames.compared
+    whole = fingerprint._FrameIndex.compare
     monkeypatch.setattr(
-        fingerprint._Frames, "compared", lambda self, p: compared.append(len(p)) or whole(self, p)
+        fingerprint._FrameIndex, "compare", lambda self, p: compared.append(len(p)) or whole(self, p)
     )
     for count in (100, 400):
         prints = [around(sound(156, 0), 20, i) for i in range(count)]

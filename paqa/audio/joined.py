@@ -49,7 +49,7 @@ def _links(whole: FilePart) -> Iterator[int]:
     at, going_on = 0, False
     while len(page := whole.peek(at, PAGE + 255)) >= PAGE:
         if page[:4] != b"OggS":
-            at = _found(whole, b"OggS", at + 1)
+            at = _next_place(whole, b"OggS", at + 1)
             continue
         begins = bool(page[5] & BEGINS)
         if begins and going_on:
@@ -58,8 +58,8 @@ def _links(whole: FilePart) -> Iterator[int]:
         at += PAGE + page[26] + sum(page[PAGE : PAGE + page[26]])
 
 
-def _found(whole: FilePart, magic: bytes, at: int) -> int:
-    """Where these bytes are next, or the end."""
+def _next_place(whole: FilePart, magic: bytes, at: int) -> int:
+    """Where these bytes are next, or the end of the file."""
     while len(data := whole.peek(at, WINDOW)) >= len(magic):
         place = data.find(magic)
         if place >= 0:
@@ -69,12 +69,10 @@ def _found(whole: FilePart, magic: bytes, at: int) -> int:
 
 
 def _flacs(whole: FilePart) -> Iterator[FilePart]:
-    """FLAC files one after the other; libsndfile stops where the first one ends, and there the next is looked
-    for.
-    """
+    """FLAC files one after the other: libsndfile stops at the end of each, where the next is looked for."""
     start = 0
     while start < whole.size:
         part = whole.cut(start, whole.size, note=JOINED if start else "")
         yield part
         stopped = os.lseek(whole.file.fileno(), 0, os.SEEK_CUR) if part.is_file else start + part.at
-        start = _found(whole, FLAC, max(start + len(FLAC), stopped - READ_AHEAD))
+        start = _next_place(whole, FLAC, max(start + len(FLAC), stopped - READ_AHEAD))

@@ -20,7 +20,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Sound:
+class BackgroundSound:
     """A background clip, its length on the grid, and the labels and ids of its events."""
 
     clip: Clip
@@ -34,7 +34,7 @@ class Material:
 
     voices: dict[str, list[Clip]]
     shortest: dict[str, int]
-    sounds: list[Sound]
+    sounds: list[BackgroundSound]
     beds: list[Clip]
 
 
@@ -82,7 +82,7 @@ def _material(config: MixConfig, clips: Sequence[Clip], room: int) -> Material:
             voices[voice_of(clip)].append(clip)
         elif config.background and clip.truth and _is_sound(clip):
             labels = frozenset(name for event in clip.truth.events for name in (event.label, event.mid))
-            sounds.append(Sound(clip, length_on_grid(clip), labels))
+            sounds.append(BackgroundSound(clip, length_on_grid(clip), labels))
     shortest = {voice: min(map(length_on_grid, utterances)) for voice, utterances in voices.items()}
     beds = [clip for clip in clips if config.bed and _is_bed(clip, config)]
     return Material(dict(voices), shortest, sounds, beds)

@@ -22,8 +22,8 @@ from paqa.mixing.material import (
     GRID_MS,
     LEAD_MS,
     TAIL_MS,
+    BackgroundSound,
     Material,
-    Sound,
     length_on_grid,
     materials_by_split,
     voice_of,
@@ -261,7 +261,7 @@ def _turns(
 
 
 def _sounds(
-    config: MixConfig, rng: random.Random, sounds: Sequence[Sound], end: int, max_ms: int
+    config: MixConfig, rng: random.Random, sounds: Sequence[BackgroundSound], end: int, max_ms: int
 ) -> list[Clip]:
     """Occurrences of sounds with different labels, within the dialogue if enough fit, else the limit."""
     least, most = config.sounds
@@ -277,7 +277,9 @@ def _sounds(
     return chosen
 
 
-def _fitting(rng: random.Random, sounds: Sequence[Sound], count: int, times: int, room: int) -> list[Clip]:
+def _fitting(
+    rng: random.Random, sounds: Sequence[BackgroundSound], count: int, times: int, room: int
+) -> list[Clip]:
     """Up to `count` occurrences that fit with their gaps; the first sound drawn occurs `times` times."""
     chosen: list[Clip] = []
     labels: frozenset[str] = frozenset()
