@@ -48,11 +48,11 @@ from paqa.pipeline import fault_isolation, increment
 from paqa.pipeline import steps as walk
 from paqa.pipeline.rows import sketch
 from paqa.report import write as reports
-from paqa.splits import assign
-from paqa.splits.leakage import settled, sound_alike
+from paqa.splits import leakage
+from paqa.splits.leakage import find_leaks, scene_leaks
 from paqa.storage import build_folder
 from paqa.storage.batching import batches
-from paqa.storage.store import Store, passing
+from paqa.storage.store import Store, is_transient
 from paqa.types import Clip, Item, Quarantined
 
 R = TypeVar("R")
@@ -88,7 +88,7 @@ class Run:
 
 def transient(_task: Any, _run: Any, state: Any) -> bool:
     """Only failures of disk and network are worth another try; wrong input never is."""
-    return passing(state.result(raise_on_failure=False))
+    return is_transient(state.result(raise_on_failure=False))
 
 
 @task(
@@ -193,9 +193,9 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     staying = {i for i, clip in enumerate(clips) if run.earlier and run.earlier.holds(clip)}
     between: list[fingerprint.Match] = []
     if gates.near_duplicates:
-        leaking, between = settled(clips, prints, recipe.split, lost, staying)
+        leaking, between = find_leaks(clips, prints, recipe.split, lost, staying)
     else:
-        leaking = assign.leaks(clips, [], recipe.split, lost, staying)
+        leaking = leakage.leaks(clips, [], recipe.split, lost, staying)
     lost |= leaking
     run.lost += [lost[i] for i in sorted(lost)]
     if warning := walk.split_warning(len(clips), lost.values(), gates.max_quarantined):
@@ -203,7 +203,7 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     gone = {id(clips[i]) for i in lost}
     for name, own in material.items():
         material[name] = [clip for clip in own if id(clip) not in gone]
-    return [clip for clip in asked if id(clip) not in gone], assign.copies(clips, between)
+    return [clip for clip in asked if id(clip) not in gone], leakage.copies(clips, between)
 
 
 def _prints(run: Run, stage: str, clips: list[Clip]) -> list[np.ndarray]:
@@ -230,7 +230,11 @@ def _overheard(run: Run, prints: list[np.ndarray], files: list[Path]) -> list[fi
     ]
     run.warnings += contamination.not_compared(files, [why for _, why in read])
     theirs = [words for words, _ in read]
-    return fingerprint.across([*prints, *theirs], [1] * len(prints) + [0] * len(theirs)) if theirs else []
+    return (
+        fingerprint.matches_between_splits([*prints, *theirs], [1] * len(prints) + [0] * len(theirs))
+        if theirs
+        else []
+    )
 
 
 def scenes_apart(run: Run, clips: list[Clip]) -> list[Clip]:
@@ -241,7 +245,7 @@ def scenes_apart(run: Run, clips: list[Clip]) -> list[Clip]:
         return clips
     earlier_clips = run.earlier.clips if run.earlier else {}
     staying = {i for i, clip in enumerate(clips) if earlier_clips.get(clip.id) == clip.sha256}
-    lost = sound_alike(clips, _prints(run, "fingerprint scenes", clips), staying)
+    lost = scene_leaks(clips, _prints(run, "fingerprint scenes", clips), staying)
     run.lost += [lost[i] for i in sorted(lost)]
     return [clip for i, clip in enumerate(clips) if i not in lost]
 
@@ -518,13 +522,13 @@ def launch(
 ) -> summary.Summary:
     """Run the flow against the Prefect server over `home` (see flows/server.py); returns its summary."""
     recipe = replace(recipe, devices=wanted.devices)
-    with build_folder.claimed(out), Places(wanted, recipe, Store(store)) as places, running(home, server):
+    with build_folder.hold_folder(out), Places(wanted, recipe, Store(store)) as places, running(home, server):
         places.ready()
         runner: Any = ThreadPoolTaskRunner(max_workers=places.at_once + 1)
         named = build.with_options(task_runner=runner)
         link = report_link(out, server.folder, server.external) if report else ""
         objects = Store(store)
-        objects.sweep()
+        objects.remove_stale()
         walk_once = partial(
             named, recipe, out, store, places.workers.count, places, quiet, audit, link, growing
         )

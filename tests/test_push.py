@@ -19,7 +19,7 @@ from paqa.dataset import card, shards, summary
 from paqa.errors import PaqaError
 from paqa.evaluation import pairs
 from paqa.publish import hub, release
-from paqa.storage.store import passing
+from paqa.storage.store import is_transient
 from paqa.types import Origin
 
 REPO = "paqa-lab/made"
@@ -551,7 +551,7 @@ def test_a_connection_that_breaks_is_worth_another_try(call):
         hub.understood(REPO),
     ):
         call()
-    assert passing(caught.value)
+    assert is_transient(caught.value)
 
 
 def test_what_the_hubs_client_refuses_is_one_line():
@@ -566,7 +566,7 @@ def test_a_defect_of_our_own_is_no_failure_of_the_network(call):
         hub.understood(REPO),
     ):
         call()
-    assert not passing(caught.value)
+    assert not is_transient(caught.value)
     assert "the Hub" not in str(caught.value)
 
 

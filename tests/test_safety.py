@@ -677,13 +677,13 @@ def test_addresses_without_secrets_are_none() -> None:
         "https://a/b?c=d",
         "a:b@c",
     ):
-        assert redact.scrubbed(text) == text
+        assert redact.mask_secrets(text) == text
 
 
 def test_secrets_of_the_environment_are_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    text = redact.scrubbed(" ".join(SECRETS.values()))
+    text = redact.mask_secrets(" ".join(SECRETS.values()))
     assert text == " ".join(["(secret)"] * len(SECRETS))
 
 

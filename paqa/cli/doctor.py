@@ -23,7 +23,14 @@ from paqa.engines.base import (
     package_file,
     package_revision,
 )
-from paqa.engines.weights import LIST, Remote, chosen, fetch_missing, locate, models_folder
+from paqa.engines.weights import (
+    CHOICES_FILE,
+    RemoteWeights,
+    fetch_missing,
+    locate,
+    model_choices,
+    models_folder,
+)
 from paqa.errors import PaqaError
 from paqa.perception.engine_runs import engine_params
 from paqa.pipeline import recipes
@@ -72,7 +79,11 @@ def _default(name: str, needed: bool) -> Wanted:
     """An engine with its parameters where no recipe changes them."""
     kind = engine_class(name).Params
     try:
-        return Wanted(name, converted(kind, chosen(name), f"{models_folder() / LIST}: engine {name}"), needed)
+        return Wanted(
+            name,
+            converted(kind, model_choices(name), f"{models_folder() / CHOICES_FILE}: engine {name}"),
+            needed,
+        )
     except PaqaError as error:
         return Wanted(name, None, needed, str(error))
 
@@ -129,7 +140,7 @@ def _packaged(weights: Sequence[Weights]) -> Iterator[Finding]:
         yield Finding(f"  {w.model}", True, found)
 
 
-def _remote(remote: Remote, of: Wanted, download: bool) -> Finding:
+def _remote(remote: RemoteWeights, of: Wanted, download: bool) -> Finding:
     try:
         path = fetch_missing(remote) if download else locate(remote, download=False)
     except (PaqaError, OSError) as error:
@@ -142,7 +153,7 @@ def _remote(remote: Remote, of: Wanted, download: bool) -> Finding:
     )
 
 
-def _token(remote: Remote) -> str:
+def _token(remote: RemoteWeights) -> str:
     """What is missing besides, where a model wants a token and there is none."""
     if not remote.gated:
         return ""

@@ -319,7 +319,7 @@ def enforce(report: Report, config: GatesConfig, out: Path) -> str | None:
 
 def load(out: Path) -> Report:
     """The report of a build; PaqaError where there is none."""
-    build_folder.settle(out)
+    build_folder.finish_commit(out)
     try:
         found: Report = msgspec.json.decode((out / SHORTCUTS).read_bytes(), type=Report)
     except FileNotFoundError:

@@ -25,8 +25,8 @@ from paqa.licensing import compatibility
 from paqa.pipeline import rows
 from paqa.rationale import grammar
 from paqa.rationale.rewards import perception
-from paqa.splits.assign import PROTECTED
-from paqa.storage.build_folder import RECIPE, SHARD_NAME, settle
+from paqa.splits.leakage import PROTECTED
+from paqa.storage.build_folder import RECIPE, SHARD_NAME, finish_commit
 from paqa.storage.store import Store
 from paqa.types import Item, Spanned, Split
 
@@ -65,7 +65,7 @@ def check(folder: Path, license: str | None = None) -> Checked:
 
     Every row's material must permit a dataset under `license`, by default the recipe's where it names one.
     """
-    settle(folder)
+    finish_commit(folder)
     recipe = _recipe(folder)
     found = Checked(license=license or (recipe.license if recipe else None))
     if found.license:
@@ -128,11 +128,11 @@ def _name(path: Path, recipe: Recipe) -> Iterator[str]:
 
 def _copies(found: Checked) -> Iterator[str]:
     """Audio of one split that is, or holds a part of, audio of another, by fingerprint."""
-    from paqa.audio.fingerprint import across
+    from paqa.audio.fingerprint import matches_between_splits
 
     digests = sorted(found.prints)
     sides = [found.sides[f"audio {d[:16]}"] for d in digests]
-    for match in across(
+    for match in matches_between_splits(
         [found.prints[d] for d in digests], [min(map(PROTECTED.index, own)) for own in sides]
     ):
         one, other = digests[match.first], digests[match.second]

@@ -16,7 +16,7 @@ from paqa.config.recipe import Recipe
 from paqa.dataset import card, shards
 from paqa.licensing import compatibility
 from paqa.perception.inference import Cost
-from paqa.splits.assign import speakers_unknown
+from paqa.splits.leakage import speakers_unknown
 from paqa.storage import build_folder
 from paqa.storage.build_folder import (
     BUILD,
@@ -179,7 +179,7 @@ def _counts(values: Any) -> dict[str, int]:
 
 def load(out: Path) -> Summary:
     """The summary of a finished build."""
-    build_folder.settle(out)
+    build_folder.finish_commit(out)
     found: Summary = msgspec.json.decode((out / BUILD).read_bytes(), type=Summary)
     return found
 
@@ -198,7 +198,7 @@ def mismatches(out: Path) -> Iterator[str]:
     Nothing is said about shards without a build.json and a recipe beside them: downloaded ones, say.
     """
     again = f"run: paqa build RECIPE.toml --out {out}"
-    build_folder.settle(out)
+    build_folder.finish_commit(out)
     if not (out / BUILD).exists():
         if (out / RECIPE).exists():
             yield f"{BUILD} is missing beside {RECIPE}: no build was finished here; {again}"

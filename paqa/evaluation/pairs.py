@@ -22,7 +22,7 @@ from paqa.types import Clip
 
 def opened(folder: Path) -> tuple[Recipe, Store, list[Clip]]:
     """The recipe, store and clips of a build; PaqaError where the folder is none."""
-    build_folder.settle(folder)
+    build_folder.finish_commit(folder)
     try:
         recipe = msgspec.json.decode((folder / build_folder.RECIPE).read_bytes(), type=Recipe)
         store = Store(summary.load(folder).store)

@@ -127,7 +127,7 @@ def permitted(folder: Path, items: Sequence[Item], wanted: str | None) -> None:
         )
     for item in items:
         named = (item.id, item.clip_id, item.source, *item.groups, *(o.uri for o in item.origins))
-        if path := next(filter(redact.is_local, named), None):
+        if path := next(filter(redact.is_local_path, named), None):
             raise PaqaError(
                 f"{folder}: {item.id} names a path of this machine, {path}; expected one relative to its source; "
                 "build again (a list's absolute paths are cut below its folder since), or correct the list"
@@ -173,7 +173,7 @@ def _recipe(folder: Path) -> list[str]:
     """The recipe that made it, without this machine's paths."""
     recipe = json.loads((folder / RECIPE).read_bytes())
     recipe.pop("folder", None)
-    shown = json.dumps(redact.value(recipe), indent=1, ensure_ascii=False)
+    shown = json.dumps(redact.shorten_paths(recipe), indent=1, ensure_ascii=False)
     return [
         "## Recipe",
         "",

@@ -107,13 +107,15 @@ def opened(folder: Path, store: str | None = None) -> Build:
         folder=folder,
         items=items,
         clips=clips,
-        quarantined=[replace(q, detail=redact.prose(q.detail, *here)) for q in lost],
+        quarantined=[replace(q, detail=redact.shorten_paths_in_text(q.detail, *here)) for q in lost],
         done=done,
         recipe=recipe,
         audit=_json(folder, AUDIT, Audit),
         shortcuts=_json(folder, SHORTCUTS, Shortcuts),
         store=found,
-        notes=[redact.prose(note, *here) for note in (*notes, *(done.warnings if done else ()))],
+        notes=[
+            redact.shorten_paths_in_text(note, *here) for note in (*notes, *(done.warnings if done else ()))
+        ],
     )
 
 

@@ -46,7 +46,7 @@ def _rows(file: IO[bytes], label: str, most: int | None) -> Iterator[tuple[int, 
     number = read = 0
     while line := file.readline(LONGEST_LINE + 1):
         number += 1
-        line = text_files.unmarked(line) if number == 1 else line.removeprefix(text_files.MARK)
+        line = text_files.without_bom(line) if number == 1 else line.removeprefix(text_files.MARK)
         read += len(line)
         long = len(line) > LONGEST_LINE
         while long and not line.endswith(b"\n") and (line := file.readline(BLOCK)):
@@ -75,7 +75,7 @@ def whole(path: Path, label: str, wanted: str) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            content = text_files.unmarked(file.read(LARGEST_LIST + 1))
+            content = text_files.without_bom(file.read(LARGEST_LIST + 1))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise PaqaError(f"{label} cannot be read ({why}); {wanted}") from None

@@ -29,7 +29,7 @@ from paqa import spans
 from paqa.config.recipe import SourceConfig, converted
 from paqa.errors import PaqaError, Rejected
 from paqa.types import Event, Quarantined, Recording, Scene, Turn, Word
-from paqa.union_find import connected
+from paqa.union_find import connected_components
 
 SOURCES: dict[str, str] = {
     "folder": "paqa.sources.folder:recordings",
@@ -358,7 +358,7 @@ def linked(speakers: Mapping[str, Iterable[str]]) -> dict[str, str]:
     The group is called after the first speaker's name in it, the recording itself where nobody is named.
     """
     named = {recording: sorted(names) or [recording] for recording, names in speakers.items()}
-    return dict(zip(named, connected(named.values()), strict=True))
+    return dict(zip(named, connected_components(named.values()), strict=True))
 
 
 def groups_of(given: object) -> tuple[str, ...]:

