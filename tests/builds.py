@@ -12,7 +12,7 @@ from paqa import __version__, audioset
 from paqa.audio import digest, flac, quantize
 from paqa.config.recipe import QuestionsConfig, Recipe, ShardConfig, SourceConfig
 from paqa.dataset import shards, summary
-from paqa.pipeline.rows import item_key
+from paqa.dataset.keys import item_key
 from paqa.questions.generate import generate
 from paqa.rationale import grammar
 from paqa.rationale.reflection import compare, reflect

@@ -20,9 +20,9 @@ from paqa.config.recipe import Recipe
 from paqa.config.schema import problems
 from paqa.curation import shortcuts
 from paqa.dataset import shards, summary
+from paqa.dataset.keys import item_key
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
-from paqa.pipeline import rows
 from paqa.rationale import grammar
 from paqa.rationale.rewards import perception
 from paqa.splits.assign import PROTECTED
@@ -198,7 +198,7 @@ def _key(item: Item, samples: str | None) -> Iterator[str]:
     """
     if samples is None or item.paqa_version != __version__:
         return
-    expected = replace(item, key=rows.item_key(item, samples))
+    expected = replace(item, key=item_key(item, samples))
     if item.audio_dependence is not None:
         expected = shortcuts.dependent(expected, item.audio_dependence)
     if item.key != expected.key:
