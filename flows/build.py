@@ -189,7 +189,7 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     recipe, gates = run.recipe, run.recipe.gates
     files = [path for b in gates.benchmarks for path in contamination.recordings(b, Path(recipe.folder))]
     prints = _prints(run, "fingerprint", clips) if gates.near_duplicates or files else []
-    lost = contamination.overheard(clips, _overheard(run, prints, files), files)
+    lost = contamination.holding_recordings(clips, _overheard(run, prints, files), files)
     staying = {i for i, clip in enumerate(clips) if run.earlier and run.earlier.holds(clip)}
     between: list[fingerprint.Match] = []
     if gates.near_duplicates:

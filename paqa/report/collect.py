@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from paqa.config.recipe import Recipe
-from paqa.curation.shortcuts import Report as Shortcuts
+from paqa.curation.shortcuts import ShortcutReport
 from paqa.dataset import shards, summary
 from paqa.errors import MissingObject, PaqaError
 from paqa.evaluation.audit import Report as Audit
@@ -41,7 +41,7 @@ class Build:
     done: summary.Summary | None
     recipe: Recipe | None
     audit: Audit | None
-    shortcuts: Shortcuts | None
+    shortcuts: ShortcutReport | None
     store: Store | None
     notes: list[str]
 
@@ -111,7 +111,7 @@ def opened(folder: Path, store: str | None = None) -> Build:
         done=done,
         recipe=recipe,
         audit=_json(folder, AUDIT, Audit),
-        shortcuts=_json(folder, SHORTCUTS, Shortcuts),
+        shortcuts=_json(folder, SHORTCUTS, ShortcutReport),
         store=found,
         notes=[redact.prose(note, *here) for note in (*notes, *(done.warnings if done else ()))],
     )
@@ -138,7 +138,8 @@ def _json(folder: Path, name: str, kind: type[T]) -> T | None:
         return None
     except msgspec.DecodeError as error:
         raise PaqaError(
-            f"{folder / name}: made by another version of paqa, or damaged ({error}); delete it, or build again"
+            f"{folder / name}: made by another version of paqa, or damaged ({error}); "
+            "delete it, or build again"
         ) from None
 
 

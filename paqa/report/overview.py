@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from paqa.curation.shortcuts import Report as Shortcuts
+from paqa.curation.shortcuts import ShortcutReport
 from paqa.dataset.summary import Summary
 from paqa.evaluation.audit import Report as Audit
 from paqa.evaluation.plots import figure_of
@@ -190,7 +190,7 @@ def _audit(audit: Audit) -> list[dict[str, Any]]:
     return found
 
 
-def _shortcuts(report: Shortcuts) -> dict[str, Any]:
+def _shortcuts(report: ShortcutReport) -> dict[str, Any]:
     """How often each guesser is right from the text alone, over the build, and the best one by template."""
     overall = [[name, g.accuracy, g.chance, g.limit] for name, g in report.guessers.items()]
     templates = [
