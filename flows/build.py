@@ -417,7 +417,7 @@ def look_back(run: Run, clips: list[Clip]) -> None:
     if not known:
         run.progress.log("audit: no clip has truth")
         return
-    found = work(run, "audit", [partial(build_audit.beside, run.out)], [known])[0]
+    found = work(run, "audit", [partial(build_audit.measure_and_save, run.out)], [known])[0]
     create_markdown_artifact(
         key="audit", markdown=tables.markdown(*found), description=f"{known} clips have truth"
     )
