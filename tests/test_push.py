@@ -199,7 +199,7 @@ def test_the_table_of_licences_stays_short(built):
             for k in range(9)
         )) for n, item in enumerate(found)
     ]  # fmt: skip
-    recipe, _, clips = pairs.opened(built)
+    recipe, _, clips = pairs.open_build(built)
     done = summary.load(built)
     short, whole = card.render(recipe, done, clips, many), card.licenses(recipe, done, clips, many)
     assert len(short.partition("## Licences")[2].splitlines()) < 45

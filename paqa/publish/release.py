@@ -87,7 +87,7 @@ def render(folder: Path) -> dict[str, str]:
     """
     from huggingface_hub import DatasetCardData
 
-    recipe, _, clips = pairs.opened(folder)
+    recipe, _, clips = pairs.open_build(folder)
     found = read(folder)
     permitted(folder, found.items, recipe.license)
     about = {item.clip_id for item in found.items}
@@ -193,9 +193,9 @@ def _quality(folder: Path) -> Iterator[str]:
     yield from ("## Audit", "")
     path = folder / AUDIT
     if path.exists():
-        from paqa.evaluation import audit, tables
+        from paqa.evaluation import audit_report, tables
 
-        report = msgspec.convert(json.loads(path.read_bytes()), audit.Report)
+        report = msgspec.convert(json.loads(path.read_bytes()), audit_report.AuditReport)
         yield from ("What the engines heard against the truth, where there is truth:", "", "```")
         yield from (tables.table(report).rstrip(), "```", "")
     else:

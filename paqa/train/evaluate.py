@@ -237,8 +237,8 @@ def perceived(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
     speakers.
     """
     scenes = [(_named(item.scene), heard(item.scene, text)) for item, text in rows]
-    words = metrics.pooled(metrics.Misheard, (metrics.misheard(t, h) for t, h in scenes))
-    letters = metrics.pooled(metrics.Misheard, (metrics.misheard_letters(t, h) for t, h in scenes))
+    words = metrics.pooled(metrics.WordErrors, (metrics.word_errors(t, h) for t, h in scenes))
+    letters = metrics.pooled(metrics.WordErrors, (metrics.letter_errors(t, h) for t, h in scenes))
     events = metrics.f1(metrics.pooled(metrics.Hits, (metrics.class_hits(t, h) for t, h in scenes)))
     counted = [_voices(text) == item.scene.speakers for item, text in rows]
     score = [
