@@ -29,7 +29,7 @@ from paqa.perception import inference, scenes
 from paqa.pipeline import rows as composing
 from paqa.pipeline import steps as walk
 from paqa.pipeline.rows import compose_clip
-from paqa.sources.registry import locate, root
+from paqa.sources.paths import locate, root
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Item
 

@@ -18,7 +18,8 @@ from test_sources_corpora import read
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.sources import choices
-from paqa.sources.registry import close_truth, recordings
+from paqa.sources.registry import recordings
+from paqa.sources.truth import close_truth
 from paqa.types import Quarantined, Recording, Turn, Word
 
 

@@ -22,7 +22,7 @@ from paqa import spans
 from paqa.audio import quantize, rms
 from paqa.config.recipe import AudioConfig, MixConfig, SplitConfig
 from paqa.errors import PaqaError
-from paqa.sources.registry import MOSTLY, Said, in_order, numbered
+from paqa.sources.truth import MOSTLY, NamedTurn, in_order, numbered
 from paqa.spans import Interval
 from paqa.splits.assign import by_share
 from paqa.types import AnswersFrom, Audio, Clip, Event, Groups, Scene, Split
@@ -563,13 +563,13 @@ def _shifted(event: Event, by: int) -> Event:
     return replace(event, start_ms=event.start_ms + by, end_ms=event.end_ms + by)
 
 
-def _said(clip: Clip, start_ms: int, end_ms: int) -> Said:
+def _said(clip: Clip, start_ms: int, end_ms: int) -> NamedTurn:
     """An utterance as one turn; it keeps an emotion that all its turns share, and a translation that misses
     none.
     """
     turns = [turn for turn in clip.truth.turns if turn.text] if clip.truth else []
     translations = [turn.translation for turn in turns if turn.translation]
-    return Said(
+    return NamedTurn(
         start_ms,
         end_ms,
         _voice(clip),

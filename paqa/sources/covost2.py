@@ -17,7 +17,9 @@ from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.sources import tables
 from paqa.sources.folder import safe_id
-from paqa.sources.registry import WHOLE_FILE, locate, parameters, quarantined
+from paqa.sources.paths import locate
+from paqa.sources.registry import parameters, quarantined
+from paqa.sources.truth import WHOLE_FILE
 from paqa.types import Quarantined, Recording, Scene, Turn
 
 PARTS = ("train", "dev", "test")
@@ -28,7 +30,7 @@ SPOKEN = ("client_id", "path", "sentence")
 
 
 @dataclass(frozen=True)
-class Params:
+class CoVoST2Params:
     """`languages` is "SRC_TGT", e.g. "de_en"; it may be left out where the folder holds one pair only."""
 
     languages: str | None = None
@@ -36,12 +38,15 @@ class Params:
     clips: str = "clips"
 
 
+PARAMS = CoVoST2Params  # what the registry checks `params` with
+
+
 def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quarantined]:
     """One recording a row, in order of the tables: one whole-file turn with text and translation.
 
     Raises PaqaError where a table is missing, or the pair of languages is not clear.
     """
-    params = parameters(config, Params)
+    params = parameters(config, CoVoST2Params)
     pair = params.languages or _only_pair(config, folder)
     spoken, translated = _codes(config, pair)
     scene = Scene("-", 0, language=spoken, translated_to=translated)
@@ -95,7 +100,7 @@ def _rows(config: SourceConfig, folder: Path, pair: str, splits: tuple[str, ...]
 
 
 def _recording(
-    config: SourceConfig, row: tables.Row, folder: Path, params: Params, scene: Scene
+    config: SourceConfig, row: tables.Row, folder: Path, params: CoVoST2Params, scene: Scene
 ) -> Recording:
     uri = f"{params.clips}/{row['path']}"
     if "client_id" not in row.fields:

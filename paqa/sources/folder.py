@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.sources.registry import locate, quarantined
+from paqa.sources.paths import locate
+from paqa.sources.registry import quarantined
 from paqa.types import Quarantined, Recording
 
 EXTENSIONS = (  # of everything that paqa.audio opens; names without an ending are looked up in this order

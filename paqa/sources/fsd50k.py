@@ -23,7 +23,9 @@ from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.licensing.identify import spdx
 from paqa.sources import json_lines, tables
-from paqa.sources.registry import WHOLE_FILE, in_order, locate, parameters, quarantined
+from paqa.sources.paths import locate
+from paqa.sources.registry import parameters, quarantined
+from paqa.sources.truth import WHOLE_FILE, in_order
 from paqa.storage import text_files
 from paqa.types import Event, Quarantined, Recording, Scene
 
@@ -31,7 +33,7 @@ COLUMNS = ("fname", "labels", "mids")
 
 
 @dataclass(frozen=True)
-class Params:
+class FSD50KParams:
     """`skip` names classes whose clips are left out with those of all their kinds: by default whatever
     speaks.
 
@@ -42,9 +44,12 @@ class Params:
     skip: tuple[str, ...] = ("Speech",)
 
 
+PARAMS = FSD50KParams  # what the registry checks `params` with
+
+
 def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quarantined]:
     """One recording a clip, in order of the tables. Raises PaqaError where a table is missing or broken."""
-    params = parameters(config, Params)
+    params = parameters(config, FSD50KParams)
     skipped = {audioset.mid(label) for label in params.skip}
     known = _vocabulary(config, folder / "FSD50K.ground_truth" / "vocabulary.csv")
     for split in params.splits:

@@ -21,7 +21,9 @@ from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.sources.choices import given
 from paqa.sources.folder import EXTENSIONS, safe_id
-from paqa.sources.registry import WHOLE_FILE, groups_of, parameters, quarantined
+from paqa.sources.groups import groups_of
+from paqa.sources.registry import parameters, quarantined
+from paqa.sources.truth import WHOLE_FILE
 from paqa.storage import redact
 from paqa.types import GivenQuestion, Quarantined, Recording, Scene, Turn
 
@@ -29,7 +31,7 @@ MAGIC = ((b"RIFF", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp
 
 
 @dataclass(frozen=True)
-class Params:
+class HubParams:
     """What to load, and which columns hold what.
 
     `dataset` is a name on the Hub ("owner/name"), or a folder, Parquet file or `save_to_disk` folder relative
@@ -59,6 +61,9 @@ class Params:
     license: str | None = None
 
 
+PARAMS = HubParams  # what the registry checks `params` with
+
+
 COLUMNS = (
     "audio",
     "id",
@@ -81,7 +86,7 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
     Rows with questions about the same audio become one recording, and come last.
     Raises PaqaError where the dataset cannot be loaded or lacks a column that params name.
     """
-    params = parameters(config, Params)
+    params = parameters(config, HubParams)
     if config.use == "material" and params.text and not params.speaker:
         raise PaqaError(f"source {config.name!r}: params.speaker is missing; mixing has to know who speaks")
     rows, audio, names = _load(config, folder, params)
@@ -103,7 +108,7 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
     yield from asked.values()
 
 
-def _load(config: SourceConfig, folder: Path, params: Params) -> tuple[Any, str, dict[str, Any]]:
+def _load(config: SourceConfig, folder: Path, params: HubParams) -> tuple[Any, str, dict[str, Any]]:
     """The rows with undecoded audio, the name of their audio column, and the columns whose numbers stand for
     names.
     """
@@ -138,7 +143,7 @@ def _load(config: SourceConfig, folder: Path, params: Params) -> tuple[Any, str,
     return rows.cast_column(audio, datasets.Audio(decode=False)), str(audio), classes
 
 
-def _open(datasets: Any, folder: Path, params: Params) -> Any:
+def _open(datasets: Any, folder: Path, params: HubParams) -> Any:
     """The dataset; local Parquet files by themselves, since a folder may hold written audio beside them."""
     local = Path(os.path.normpath(folder / params.dataset))  # the folder itself need not exist
     if not local.exists():
@@ -175,7 +180,7 @@ def _named(row: Mapping[str, Any], classes: Mapping[str, Any]) -> dict[str, str]
 
 
 def _recording(
-    config: SourceConfig, folder: Path, params: Params, row: Mapping[str, Any], audio: str, where: str
+    config: SourceConfig, folder: Path, params: HubParams, row: Mapping[str, Any], audio: str, where: str
 ) -> Recording:
     def value(column: str) -> str | None:
         found = row.get(getattr(params, column) or "")
@@ -203,7 +208,7 @@ def _code(row: Mapping[str, Any], given_code: str | None) -> str | None:
     return None if given_code in row else given_code
 
 
-def _questions(params: Params, row: Mapping[str, Any], name: str) -> tuple[GivenQuestion, ...]:
+def _questions(params: HubParams, row: Mapping[str, Any], name: str) -> tuple[GivenQuestion, ...]:
     choices = row[params.choices] if params.choices else None
     return (
         given(
@@ -212,7 +217,7 @@ def _questions(params: Params, row: Mapping[str, Any], name: str) -> tuple[Given
     )
 
 
-def _roots(folder: Path, params: Params) -> list[Path]:
+def _roots(folder: Path, params: HubParams) -> list[Path]:
     """Where rows may name files: below the source, the local dataset, or what `datasets` fetched of this
     one.
     """
@@ -229,7 +234,7 @@ def _roots(folder: Path, params: Params) -> list[Path]:
     return [folder.resolve(), fetched.resolve(), *(Path(p).resolve() for p in unpacked)]
 
 
-def _written(audio: Mapping[str, Any] | None, folder: Path, params: Params) -> str:
+def _written(audio: Mapping[str, Any] | None, folder: Path, params: HubParams) -> str:
     """The uri of a row's audio: a file that lies below the folder, or its bytes, written atomically by
     content.
 

@@ -15,8 +15,11 @@ import msgspec
 from paqa.config.recipe import SourceConfig
 from paqa.errors import Rejected
 from paqa.sources import json_lines, rttm_stm_ctm
-from paqa.sources.registry import WHOLE_FILE, Said, groups_of, in_order, locate, numbered, quarantined
+from paqa.sources.groups import groups_of
+from paqa.sources.paths import locate
+from paqa.sources.registry import quarantined
 from paqa.sources.rttm_stm_ctm import rttm_line, stm_line
+from paqa.sources.truth import WHOLE_FILE, NamedTurn, in_order, numbered
 from paqa.types import Event, Identifier, Ms, Quarantined, Recording, Scene
 
 
@@ -142,7 +145,7 @@ def _hint(message: str) -> str:
     return f"; known keys: {', '.join(Row.__struct_fields__)}"
 
 
-def _recording(config: SourceConfig, row: Row, said: list[Said] | None) -> Recording:
+def _recording(config: SourceConfig, row: Row, said: list[NamedTurn] | None) -> Recording:
     source = row.source or config.name
     whole = said is not None and row.events is not None
     return Recording(
@@ -157,7 +160,7 @@ def _recording(config: SourceConfig, row: Row, said: list[Said] | None) -> Recor
     )
 
 
-def _truth(row: Row, said: list[Said] | None) -> Scene | None:
+def _truth(row: Row, said: list[NamedTurn] | None) -> Scene | None:
     if said is None and row.events is None:
         return None
     events = [Event(e.start_ms, e.end_ms, e.label, e.mid) for e in row.events or ()]
@@ -172,15 +175,15 @@ def _truth(row: Row, said: list[Said] | None) -> Scene | None:
     )
 
 
-def _said(row: Row, folder: Path) -> tuple[list[Said] | None, list[Quarantined]]:
+def _said(row: Row, folder: Path) -> tuple[list[NamedTurn] | None, list[Quarantined]]:
     """Who speaks according to the row, None where it does not tell, and a row for each odd line of its
     annotations.
     """
     if row.text is not None and row.speaker is not None:
-        return [Said(0, WHOLE_FILE, row.speaker, row.text, row.emotion, row.translation)], []
+        return [NamedTurn(0, WHOLE_FILE, row.speaker, row.text, row.emotion, row.translation)], []
     if row.turns is not None:
         return [
-            Said(t.start_ms, t.end_ms, t.speaker, t.text, t.emotion, t.translation) for t in row.turns
+            NamedTurn(t.start_ms, t.end_ms, t.speaker, t.text, t.emotion, t.translation) for t in row.turns
         ], []
     turns, odd_turns = _annotated(row.rttm, rttm_line, row.path, folder)
     texts, odd_texts = _annotated(row.stm, stm_line, row.path, folder)
@@ -189,7 +192,7 @@ def _said(row: Row, folder: Path) -> tuple[list[Said] | None, list[Quarantined]]
 
 
 def _annotated(
-    uri: str | None, line: rttm_stm_ctm.Line[Said], path: str, folder: Path
-) -> tuple[list[Said] | None, list[Quarantined]]:
+    uri: str | None, line: rttm_stm_ctm.Line[NamedTurn], path: str, folder: Path
+) -> tuple[list[NamedTurn] | None, list[Quarantined]]:
     """What an annotation says about the recording at `path`; None where the row names none."""
     return rttm_stm_ctm.about(path, rttm_stm_ctm.parse(uri, folder, line), uri) if uri else (None, [])

@@ -23,8 +23,11 @@ from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.sources import json_lines
 from paqa.sources.folder import safe_id
-from paqa.sources.registry import Said, beside, linked, locate, numbered, parameters, quarantined
+from paqa.sources.groups import groups_by_speaker
+from paqa.sources.paths import corpus_file, locate
+from paqa.sources.registry import parameters, quarantined
 from paqa.sources.rttm_stm_ctm import spoken
+from paqa.sources.truth import NamedTurn, numbered
 from paqa.types import Quarantined, Recording, Scene, Word
 
 Seconds = Annotated[float, Meta(ge=-1e7, le=1e7)]
@@ -71,12 +74,15 @@ class Cut(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Params:
+class LhotseParams:
     """`speakers` says whether one name is one person in all of the corpus, or only in its recording
     ("spk1").
     """
 
     speakers: Literal["corpus", "recording"] = "corpus"
+
+
+PARAMS = LhotseParams  # what the registry checks `params` with
 
 
 @dataclass
@@ -99,12 +105,12 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
     The group is that of all recordings with a speaker in common. Raises PaqaError where a manifest cannot be
     read.
     """
-    params = parameters(config, Params)
+    params = parameters(config, LhotseParams)
     known: dict[str, _Known] = {}
     folder = path if path.is_dir() else path.parent
     yield from _cuts(config, path, known) if path.is_file() else _folder(config, path, known)
     names = {name: {s.speaker for _, s in k.said.values() if s.speaker} for name, k in known.items()}
-    groups = linked(names) if params.speakers == "corpus" else {}
+    groups = groups_by_speaker(names) if params.speakers == "corpus" else {}
     for name, about in known.items():
         try:
             uri, scene = _uri(about.audio, folder), _scene(name, about)
@@ -122,7 +128,7 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
 
 def _folder(config: SourceConfig, folder: Path, known: dict[str, _Known]) -> Iterator[Quarantined]:
     named = [p for p in sorted(folder.glob("*")) if p.name.endswith((".jsonl", ".jsonl.gz"))]
-    files = [p for p in named if beside(p, folder, config.name)]
+    files = [p for p in named if corpus_file(p, folder, config.name)]
     if cuts := [p for p in files if "cuts" in p.name]:
         for path in cuts:
             yield from _cuts(config, path, known)
@@ -202,7 +208,7 @@ def _scene(name: str, about: _Known) -> Scene | None:
     """The truth; None where nothing is annotated, or several stretches of which one names no speaker."""
     if not about.said or (len(about.said) > 1 and any(s.speaker is None for _, s in about.said.values())):
         return None
-    said: list[Said] = []
+    said: list[NamedTurn] = []
     words: list[Word] = []
     languages = set()
     for offset, supervision in about.said.values():
@@ -210,7 +216,7 @@ def _scene(name: str, about: _Known) -> Scene | None:
         if end > start:
             emotion = (supervision.custom or {}).get("emotion")
             emotion = emotion if isinstance(emotion, str) else None
-            said.append(Said(start, end, supervision.speaker or "?", supervision.text or "", emotion))
+            said.append(NamedTurn(start, end, supervision.speaker or "?", supervision.text or "", emotion))
         words += _words(offset, supervision)
         languages.add(supervision.language)
     turns, placed = spoken(numbered(said), words)

@@ -21,7 +21,8 @@ from pathlib import Path
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.sources import tables
-from paqa.sources.registry import WHOLE_FILE, quarantined
+from paqa.sources.registry import quarantined
+from paqa.sources.truth import WHOLE_FILE
 from paqa.types import Quarantined, Recording, Scene, Turn
 
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")

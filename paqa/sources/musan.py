@@ -22,7 +22,8 @@ from paqa import audioset
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.licensing.identify import spdx
-from paqa.sources.registry import WHOLE_FILE, parameters, quarantined
+from paqa.sources.registry import parameters, quarantined
+from paqa.sources.truth import WHOLE_FILE
 from paqa.storage import text_files
 from paqa.types import Event, Quarantined, Recording, Scene
 
@@ -32,13 +33,16 @@ FILE = re.compile(r"(?:music|noise|speech)-[\w-]+-\d+")
 
 
 @dataclass(frozen=True)
-class Params:
+class MUSANParams:
     """`parts` to read; without `vocals`, music in which somebody sings is left out, as is what nobody
     annotated.
     """
 
     parts: tuple[Part, ...] = ("music", "noise", "speech")
     vocals: bool = True
+
+
+PARAMS = MUSANParams  # what the registry checks `params` with
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
     A file that its LICENSE does not name, or whose licence is not understood, is quarantined unless the
     recipe says which licence such rows have.
     """
-    params = parameters(config, Params)
+    params = parameters(config, MUSANParams)
     for part in params.parts:
         folders = sorted(path for path in (folder / part).glob("*") if path.is_dir())
         if not any(next(path.glob("*.wav"), None) for path in folders):

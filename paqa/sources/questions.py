@@ -21,7 +21,8 @@ from paqa.errors import Rejected
 from paqa.sources import json_lines
 from paqa.sources.choices import given
 from paqa.sources.folder import EXTENSIONS, safe_id
-from paqa.sources.registry import locate, parameters, quarantined
+from paqa.sources.paths import locate
+from paqa.sources.registry import parameters, quarantined
 from paqa.types import GivenQuestion, Quarantined, Recording
 
 AUDIO = ("audio_path", "audio", "audios", "path", "wav", "video_name", "audio_id")
@@ -36,13 +37,16 @@ LETTER_AND_TEXT = re.compile(r"<LETTER>(.*?)</LETTER>\s*<TEXT>(.*?)</TEXT>", re.
 
 
 @dataclass(frozen=True)
-class Params:
+class QuestionsParams:
     """`audio` is a folder beside the list in which files are looked up by the longest end of their path that
     fits.
     """
 
     audio: str = "."
     task: str = "given"  # of rows that state none
+
+
+PARAMS = QuestionsParams  # what the registry checks `params` with
 
 
 @dataclass
@@ -60,7 +64,7 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
     A row without an audio file, with a question asked before about the file, or whose choices or answer
     cannot be made out, is quarantined. Raises PaqaError where the list cannot be read.
     """
-    params = parameters(config, Params)
+    params = parameters(config, QuestionsParams)
     asked: dict[str, _Asked] = {}
     names: set[str] = set()
     for where, row in _rows(config, path):
@@ -100,7 +104,7 @@ def _value(row: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
     return next((row[key] for key in keys if row.get(key) not in (None, "", [])), None)
 
 
-def _audio(row: Mapping[str, Any], folder: Path, params: Params) -> str:
+def _audio(row: Mapping[str, Any], folder: Path, params: QuestionsParams) -> str:
     """The row's file, relative to the list's folder."""
     named = _value(row, AUDIO)
     named = named[0] if isinstance(named, list) else named
@@ -118,7 +122,7 @@ def _audio(row: Mapping[str, Any], folder: Path, params: Params) -> str:
     )
 
 
-def _question(row: Mapping[str, Any], where: str, params: Params, names: set[str]) -> GivenQuestion:
+def _question(row: Mapping[str, Any], where: str, params: QuestionsParams, names: set[str]) -> GivenQuestion:
     answer = _value(row, ANSWER)
     answer = _chosen(_value(row, WRITTEN)) if answer is None else answer
     if answer is None:

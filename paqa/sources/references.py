@@ -17,8 +17,10 @@ from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.sources import folder as folder_source
 from paqa.sources.folder import files_below, is_audio, safe_id
-from paqa.sources.registry import Said, linked, numbered, parameters, quarantined
+from paqa.sources.groups import groups_by_speaker
+from paqa.sources.registry import parameters, quarantined
 from paqa.sources.rttm_stm_ctm import Annotation, attach, ctm_line, parse, rttm_line, spoken, stm_line
+from paqa.sources.truth import NamedTurn, numbered
 from paqa.types import Quarantined, Recording, Scene, Word
 
 KINDS = (".rttm", ".stm", ".ctm")
@@ -26,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Params:
+class ReferencesParams:
     """`speakers` says whether one name is one person in all of the corpus, or only in its recording ("spk1").
 
     Recordings that share a speaker of the corpus are one group.
@@ -36,12 +38,15 @@ class Params:
     language: str | None = None
 
 
+PARAMS = ReferencesParams  # what the registry checks `params` with
+
+
 @dataclass
 class _Annotations:
     """What all annotation files say, by name of the recording."""
 
-    rttm: dict[str, list[Said]] = field(default_factory=dict)
-    stm: dict[str, list[Said]] = field(default_factory=dict)
+    rttm: dict[str, list[NamedTurn]] = field(default_factory=dict)
+    stm: dict[str, list[NamedTurn]] = field(default_factory=dict)
     ctm: dict[str, list[Word]] = field(default_factory=dict)
 
     def names(self) -> set[str]:
@@ -54,7 +59,7 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
     An audio file that no annotation is about, and an annotation without audio, are quarantined.
     Raises PaqaError where the folder holds no audio or no annotation.
     """
-    params = parameters(config, Params)
+    params = parameters(config, ReferencesParams)
     files = files_below(folder)
     audio, texts = [f for f in files if is_audio(f)], [f for f in files if f.lower().endswith(KINDS)]
     if not audio or not texts:
@@ -121,19 +126,19 @@ def _add(all_of: dict[str, list[T]], more: Annotation[T], uri: str, stems: set[s
     return [row for rows in more.odd.values() for row in rows]
 
 
-def _said(uri: str, known: _Annotations) -> list[Said]:
+def _said(uri: str, known: _Annotations) -> list[NamedTurn]:
     stem = PurePosixPath(uri).stem
     turns, texts = sorted(known.rttm.get(stem, [])), sorted(known.stm.get(stem, []))
     return attach(turns, texts) if turns else texts
 
 
-def _scene(uri: str, known: _Annotations, params: Params) -> Scene:
+def _scene(uri: str, known: _Annotations, params: ReferencesParams) -> Scene:
     turns, words = spoken(numbered(_said(uri, known)), known.ctm.get(PurePosixPath(uri).stem, []))
     return Scene(safe_id(uri), 0, turns=turns, words=words, language=params.language)
 
 
 def _groups(scenes: Mapping[str, Scene], known: _Annotations) -> dict[str, str]:
-    return linked({uri: {turn.name for turn in _said(uri, known)} for uri in scenes})
+    return groups_by_speaker({uri: {turn.name for turn in _said(uri, known)} for uri in scenes})
 
 
 def _voice(uri: str, known: _Annotations, groups: Mapping[str, str]) -> str | None:

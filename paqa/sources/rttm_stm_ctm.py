@@ -17,7 +17,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 from paqa import spans
 from paqa.errors import Rejected
-from paqa.sources.registry import OVERHANG_MS, Said, locate, quarantined
+from paqa.sources.paths import locate
+from paqa.sources.registry import quarantined
+from paqa.sources.truth import OVERHANG_MS, NamedTurn
 from paqa.storage import text_files
 from paqa.text import without_gaps
 from paqa.types import Quarantined, Turn, Word
@@ -119,7 +121,9 @@ def _unreadable(uri: str, error: Exception) -> Rejected:
     return Rejected("bad_truth", f"{uri} cannot be read ({error}); expected a UTF-8 text file, check it")
 
 
-def about(path: str, annotation: Annotation[Said], uri: str) -> tuple[list[Said], list[Quarantined]]:
+def about(
+    path: str, annotation: Annotation[NamedTurn], uri: str
+) -> tuple[list[NamedTurn], list[Quarantined]]:
     """What a file says about the recording at `path`: under its name, or all of it where it is about one
     only.
 
@@ -135,7 +139,7 @@ def about(path: str, annotation: Annotation[Said], uri: str) -> tuple[list[Said]
     return sorted(turns[name]), annotation.odd.get(name, [])
 
 
-def rttm_line(line: str) -> Stated[Said] | None:
+def rttm_line(line: str) -> Stated[NamedTurn] | None:
     """`SPEAKER file channel start duration <NA> <NA> name [confidence [<NA>]]`; other types of line do not
     count.
 
@@ -147,7 +151,7 @@ def rttm_line(line: str) -> Stated[Said] | None:
     if len(fields) > 10 or _is_number(fields[5]) or not all(map(_is_score, fields[8:])):
         fields = _joined(fields)
     start, name = float(fields[3]), fields[7]
-    return Stated(fields[1], start, start + float(fields[4]), lambda a, b: Said(a, b, name))
+    return Stated(fields[1], start, start + float(fields[4]), lambda a, b: NamedTurn(a, b, name))
 
 
 def _joined(fields: Sequence[str]) -> list[str]:
@@ -179,7 +183,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def stm_line(line: str) -> Stated[Said] | None:
+def stm_line(line: str) -> Stated[NamedTurn] | None:
     """`file channel name start end [<label>] text`; comments and unscored segments do not count."""
     fields = line.split(maxsplit=5)
     if not fields or line.startswith(";;"):
@@ -190,7 +194,7 @@ def stm_line(line: str) -> Stated[Said] | None:
     start, end, name = float(fields[3]), float(fields[4]), fields[2]
     if fields[3].isdecimal() and DECIMAL.fullmatch(fields[4]) and DECIMAL.fullmatch(text.partition(" ")[0]):
         raise ValueError(f"{BLANKS}, or 1.0 for 1")  # "Speaker 1 2.5 4.0 text" would be from 1 to 2.5 s
-    return Stated(fields[0], start, end, lambda a, b: Said(a, b, name, text))
+    return Stated(fields[0], start, end, lambda a, b: NamedTurn(a, b, name, text))
 
 
 def ctm_line(line: str) -> Stated[Word] | None:
@@ -204,7 +208,7 @@ def ctm_line(line: str) -> Stated[Word] | None:
     return Stated(fields[0], start, end, lambda a, b: Word(a, b, text, None, confidence))
 
 
-def attach(turns: Sequence[Said], texts: Sequence[Said]) -> list[Said]:
+def attach(turns: Sequence[NamedTurn], texts: Sequence[NamedTurn]) -> list[NamedTurn]:
     """Turns with the texts of another annotation whose speaker names may differ.
 
     A name stands for the speaker it overlaps most over the whole file. A text goes to that speaker's turn
@@ -231,7 +235,7 @@ def attach(turns: Sequence[Said], texts: Sequence[Said]) -> list[Said]:
 
 
 def _same_speaker(
-    turns: Sequence[Said], texts: Sequence[Said], shared: Sequence[list[Overlap]]
+    turns: Sequence[NamedTurn], texts: Sequence[NamedTurn], shared: Sequence[list[Overlap]]
 ) -> dict[str, str]:
     total: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for text, overlaps in zip(texts, shared, strict=True):
