@@ -33,7 +33,7 @@ KEYS = {"mmau": ("model_output", "model_prediction"), "mmar": ("answer_predictio
 
 
 @dataclass(frozen=True)
-class Asking:
+class EvalQuestion:
     """A question with its answer, a way to hear it, and where it comes from: a benchmark's row, or an
     item.
     """
@@ -68,7 +68,7 @@ class Unasked:
     raw: dict[str, Any] | None = None
 
 
-def read(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
+def read(config: EvalConfig) -> tuple[list[EvalQuestion], list[Unasked]]:
     """A benchmark's questions, from a JSON list or JSONL, and the rows that hold none.
 
     Raises PaqaError where the file cannot be read. Whether the audio is there `decodable` tells.
@@ -76,7 +76,7 @@ def read(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
     path = Path(config.questions)
     root = Path(config.audio_root) if config.audio_root else path.parent
     wanted = f"expected the questions of {config.benchmark}, a JSON list or one JSON object a line"
-    asked: list[Asking] = []
+    asked: list[EvalQuestion] = []
     unasked: list[Unasked] = []
     for number, (where, row) in enumerate(json_lines.objects(path, str(path), wanted, json.loads)):
         try:
@@ -90,9 +90,9 @@ def read(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
     return asked, unasked
 
 
-def decodable(asked: Iterable[Asking]) -> tuple[list[Asking], list[Unasked]]:
+def decodable(asked: Iterable[EvalQuestion]) -> tuple[list[EvalQuestion], list[Unasked]]:
     """The questions whose audio decodes, and the others; every file is decoded once for that."""
-    kept: list[Asking] = []
+    kept: list[EvalQuestion] = []
     unasked: list[Unasked] = []
     for a in asked:
         try:
@@ -103,7 +103,7 @@ def decodable(asked: Iterable[Asking]) -> tuple[list[Asking], list[Unasked]]:
     return kept, unasked
 
 
-def _asking(row: dict[str, Any], number: int, root: Path) -> Asking:
+def _asking(row: dict[str, Any], number: int, root: Path) -> EvalQuestion:
     lettered = [row[k] for k in ("choice_a", "choice_b", "choice_c", "choice_d") if row.get(k)]
     given_choices = row.get("choices") or lettered
     choices = tuple(str(c) for c in given_choices) if isinstance(given_choices, list) else ()
@@ -121,7 +121,7 @@ def _asking(row: dict[str, Any], number: int, root: Path) -> Asking:
         return audio.decode(file, AudioConfig(rate=RATE, min_clip_ms=0)).samples.mean(0)
 
     index = _index(str(given), choices)
-    return Asking(asked, index, choices[index], listen, row)
+    return EvalQuestion(asked, index, choices[index], listen, row)
 
 
 def _index(given: str, choices: tuple[str, ...]) -> int:
@@ -138,7 +138,7 @@ def _index(given: str, choices: tuple[str, ...]) -> int:
 def write(
     config: EvalConfig,
     path: Path,
-    asked: Sequence[Asking],
+    asked: Sequence[EvalQuestion],
     said: Sequence[str],
     unasked: Sequence[Unasked] = (),
 ) -> None:

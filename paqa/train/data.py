@@ -37,7 +37,7 @@ LARGEST = 0.2  # share of the train rows that may be held out because they hang 
 
 
 @dataclass(frozen=True)
-class Row:
+class TrainRow:
     """An item, and where its audio lies: file, row group, row in the group."""
 
     item: Item
@@ -62,20 +62,20 @@ class Rows:
         self._open: OrderedDict[tuple[int, int], Any] = OrderedDict()
 
     @cached_property
-    def all(self) -> list[Row]:
+    def all(self) -> list[TrainRow]:
         columns = [f.name for f in fields(Item)]
         found = []
         for f, path in enumerate(self.files):
             file = shards.open_shard(path)
             for g in range(file.num_row_groups):
                 rows = file.read_row_group(g, columns=columns).to_pylist()
-                found += [Row(shards.item(row), (f, g, r)) for r, row in enumerate(rows)]
+                found += [TrainRow(shards.item(row), (f, g, r)) for r, row in enumerate(rows)]
         return found
 
-    def split(self, name: str) -> list[Row]:
+    def split(self, name: str) -> list[TrainRow]:
         return [row for row in self.all if row.item.split == name]
 
-    def trained_on(self, share: float) -> tuple[list[Row], list[Row], list[Row]]:
+    def trained_on(self, share: float) -> tuple[list[TrainRow], list[TrainRow], list[TrainRow]]:
         """Rows to train on, rows to validate with, and train rows that are neither.
 
         Validation is the build's own split, else a share of what hangs together in train: rows with a
@@ -99,7 +99,7 @@ class Rows:
             raise PaqaError(f"{self.folder}: no rows to train on ({counts}); {advice}")
         return train, held, away
 
-    def samples(self, row: Row) -> np.ndarray:
+    def samples(self, row: TrainRow) -> np.ndarray:
         """A row's audio, mono float32 `[n]` at 16 kHz."""
         f, g, r = row.place
         if (f, g) not in self._open:
@@ -111,7 +111,7 @@ class Rows:
         return audio.resample(found, RATE).samples.mean(0)
 
 
-def _held_out(rows: Sequence[Row], share: float) -> set[tuple[str, ...]]:
+def _held_out(rows: Sequence[TrainRow], share: float) -> set[tuple[str, ...]]:
     """The groups, as rows have them, of those rows that are to be held out."""
     counts = Counter(row.item.groups for row in rows)
     names = dict(zip(counts, connected(counts), strict=True))
@@ -143,7 +143,7 @@ def _least_shared(counts: Mapping[tuple[str, ...], int], share: float) -> set[tu
     return out
 
 
-class Ears:
+class EncodedClips:
     """Encoded clips, each heard once as long as memory allows: the encoder is never trained."""
 
     def __init__(self, policy: Policy, rows: Rows):
@@ -151,25 +151,25 @@ class Ears:
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
         self._bytes = 0
 
-    def sound(self, row: Row) -> Tensor:
+    def sound(self, row: TrainRow) -> Tensor:
         """The encoder's output `[n, d]` of a row's clip."""
         name = row.item.clip_id
         if name not in self._kept:
-            heard = self._kept[name] = self.policy.hear(self.rows.samples(row), row.item.id)
+            heard = self._kept[name] = self.policy.encode(self.rows.samples(row), row.item.id)
             self._bytes += heard.nbytes
             while self._bytes > SOUND_BYTES and len(self._kept) > 1:
                 self._bytes -= self._kept.popitem(last=False)[1].nbytes
         self._kept.move_to_end(name)
         return self._kept[name]
 
-    def tree(self, row: Row) -> Tree:
+    def tree(self, row: TrainRow) -> Tree:
         """A row's prompt and its rationale, all of it to be learnt."""
         target = self.policy.completion_ids(row.item.rationale, row.item.id)
         prompt = self.policy.prompt(row.asked, self.sound(row))
         return Tree(prompt, (target,), (torch.ones(len(target), dtype=torch.bool),))
 
 
-def order(rows: Sequence[Row], seed: int, epoch: int, mix: Mapping[str, float]) -> list[int]:
+def order(rows: Sequence[TrainRow], seed: int, epoch: int, mix: Mapping[str, float]) -> list[int]:
     """Numbers of the rows of one epoch. A row whose task weighs 2.5 comes twice, and a third time in half of
     them.
 
@@ -221,7 +221,12 @@ class Stream:
     """An endless list of packs, epoch after epoch; item n is the same in every run with the same seed."""
 
     def __init__(
-        self, rows: Sequence[Row], seed: int, mix: Mapping[str, float], lengths: Sequence[int], budget: int
+        self,
+        rows: Sequence[TrainRow],
+        seed: int,
+        mix: Mapping[str, float],
+        lengths: Sequence[int],
+        budget: int,
     ):
         for row, n in zip(rows, lengths, strict=True):
             if n > budget:
@@ -247,7 +252,7 @@ class Stream:
         """How many packs an epoch has."""
         return self._sizes[number] if number in self._sizes else len(self.epoch(number))
 
-    def at(self, n: int) -> tuple[int, list[Row]]:
+    def at(self, n: int) -> tuple[int, list[TrainRow]]:
         """The epoch and the rows of pack n, counted from the beginning of training."""
         for epoch in count():
             if n < self.size(epoch):
@@ -261,7 +266,7 @@ class Stream:
         return whole + (round((epochs % 1) * self.size(int(epochs))) if epochs % 1 else 0)
 
 
-def waits(logp: Tensor, config: PauseConfig) -> list[int]:
+def pause_places(logp: Tensor, config: PauseConfig) -> list[int]:
     """Where a target `[c]` is to wait: before its least likely tokens, as far apart as PAUSE may be in a
     rollout.
 

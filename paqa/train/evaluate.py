@@ -31,12 +31,12 @@ from paqa.storage.store import write_atomically
 from paqa.text import normal
 from paqa.train import benchmarks, model
 from paqa.train.batch_layout import Prompt, Tree
-from paqa.train.benchmarks import Asking, Unasked
+from paqa.train.benchmarks import EvalQuestion, Unasked
 from paqa.train.config import OFF, EvalConfig, PauseConfig, need, remember, unchanged
 from paqa.train.data import Rows, draw
 from paqa.train.model import Policy
 from paqa.train.pause import Bounds
-from paqa.train.rollout import rollout
+from paqa.train.rollout import Sampling, rollout
 from paqa.types import Event, Item, Scene, Word
 
 FILE, UNASKED = "eval.json", "unasked.jsonl"
@@ -44,7 +44,7 @@ SOUND = Asked("label", "Which sound is heard in this clip? Name one.")
 
 
 @dataclass(frozen=True)
-class Said:
+class Answer:
     """One answer, and what it cost: sampled tokens, runs of PAUSE, seconds of its batch's rollout per row."""
 
     text: str
@@ -67,7 +67,7 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     remember(config, out)
     report(out, asked, unasked)
     found: dict[str, dict[str, float]] = {}
-    wish = waiting(config.pause, policy.waits)
+    wish = pause_config_of(config.pause, policy.pause_config)
     bounds = Bounds.first(wish, policy.bounds)
     for hearing in config.hearing:
         for pause in (OFF,) if wish.mode == "off" else dict.fromkeys((replace(wish, mode="never"), wish)):
@@ -76,7 +76,7 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
             if pause.mode == "never":
                 bounds = bounds.filled(bounds.after(confidence, wish))
             found[name] = figures(asked, said) | ({"unasked": float(len(unasked))} if unasked else {})
-            keep(out, name, asked, said)
+            write_answers(out, name, asked, said)
             if hearing == "audio" and config.benchmark != "paqa":
                 file = out / f"{config.benchmark}-{name}.json"
                 benchmarks.write(config, file, asked, [s.text for s in said], unasked)
@@ -87,18 +87,18 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     return found
 
 
-def waiting(wish: PauseConfig, trained: PauseConfig | None) -> PauseConfig:
+def pause_config_of(wish: PauseConfig, trained: PauseConfig | None) -> PauseConfig:
     """How to pause: as the model was trained to, where nothing but the mode is asked for."""
     return replace(trained, mode=wish.mode) if trained and replace(wish, mode="off") == OFF else wish
 
 
-def questions(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
+def questions(config: EvalConfig) -> tuple[list[EvalQuestion], list[Unasked]]:
     """What is asked, in the order of asking, and rows of a benchmark that cannot be: a bad row, audio that is
     none.
 
     Raises PaqaError where nothing is left to ask.
     """
-    asked, unasked = (of_build(config), []) if config.benchmark == "paqa" else benchmarks.read(config)
+    asked, unasked = (build_questions(config), []) if config.benchmark == "paqa" else benchmarks.read(config)
     asked = sorted(asked, key=lambda a: draw("eval", a.asked.id))[: config.rows or None]
     if config.benchmark != "paqa":
         asked, silent = benchmarks.decodable(asked)
@@ -108,7 +108,7 @@ def questions(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
     return asked, unasked
 
 
-def report(out: Path, asked: Sequence[Asking], unasked: Sequence[Unasked]) -> None:
+def report(out: Path, asked: Sequence[EvalQuestion], unasked: Sequence[Unasked]) -> None:
     """Say which rows are not asked: how many and the first on stderr, all in out/unasked.jsonl."""
     path = out / UNASKED
     path.unlink(missing_ok=True)
@@ -130,39 +130,39 @@ def _instead(config: EvalConfig, unasked: Sequence[Unasked]) -> str:
     return f" in its split {config.split} (found {there}); choose one with --split"
 
 
-def of_build(config: EvalConfig) -> list[Asking]:
+def build_questions(config: EvalConfig) -> list[EvalQuestion]:
     """The questions of a split of a build."""
     rows = Rows(Path(config.data))
 
     return [
-        Asking(r.asked, r.item.answer_index, r.item.answer, partial(rows.samples, r), {}, r.item)
+        EvalQuestion(r.asked, r.item.answer_index, r.item.answer, partial(rows.samples, r), {}, r.item)
         for r in rows.split(config.split)
     ]
 
 
 def answer(
     policy: Policy,
-    asked: Sequence[Asking],
+    asked: Sequence[EvalQuestion],
     hearing: str,
     pause: PauseConfig,
     bounds: Bounds,
     config: EvalConfig,
-) -> tuple[list[Said], Tensor]:
+) -> tuple[list[Answer], Tensor]:
     """Every question's answer, and all windowed confidences."""
-    said: list[Said] = []
+    said: list[Answer] = []
     seen = [torch.zeros(0)]
-    clips = hear_as(policy, asked, hearing)
+    clips = clip_samples(policy, asked, hearing)
+    sampling = Sampling(config.max_new, config.temperature, pause, bounds, config.compile)
     for start in range(0, len(asked), config.batch):
         part = asked[start : start + config.batch]
-        heard = [clips(i) for i in range(start, start + len(part))]
-        can = [i for i, samples in enumerate(heard) if samples is not None]
-        answers = [Said("", cut=True)] * len(part)
+        samples = [clips(i) for i in range(start, start + len(part))]
+        can = [i for i, clip in enumerate(samples) if clip is not None]
+        answers = [Answer("", cut=True)] * len(part)
         if can:
             began = time.perf_counter()
-            prompts = [policy.prompt(part[i].asked, policy.hear(heard[i], part[i].asked.id)) for i in can]
+            prompts = [policy.prompt(part[i].asked, policy.encode(samples[i], part[i].asked.id)) for i in can]
             seeds = [int(draw(config.seed, part[i].asked.id) * 2**53) for i in can]
-            most, heat = config.max_new, config.temperature
-            done = rollout(policy, prompts, 1, seeds, most, heat, pause, bounds, config.compile)
+            done = rollout(policy, prompts, 1, seeds, sampling)
             cost = (time.perf_counter() - began) / len(can)
             rows = zip(
                 done.texts(policy),
@@ -172,7 +172,7 @@ def answer(
                 strict=True,
             )
             for i, (text, tokens, pauses, cut) in zip(can, rows, strict=True):
-                answers[i] = Said(text, tokens, pauses, cut, cost)
+                answers[i] = Answer(text, tokens, pauses, cut, cost)
             seen.append(done.confidence.flatten().cpu())
         said += answers
         if not config.quiet:
@@ -182,7 +182,7 @@ def answer(
     return said, torch.cat(seen)
 
 
-def hear_as(policy: Policy, asked: Sequence[Asking], hearing: str) -> Any:
+def clip_samples(policy: Policy, asked: Sequence[EvalQuestion], hearing: str) -> Any:
     """A function from a question's number to the samples it is asked over; None where these are too long."""
     most = policy.processor.feature_extractor.n_samples
     order = sorted(range(len(asked)), key=lambda i: draw("shuffled", asked[i].asked.id))
@@ -203,7 +203,7 @@ def hear_as(policy: Policy, asked: Sequence[Asking], hearing: str) -> Any:
     return samples
 
 
-def figures(asked: Sequence[Asking], said: Sequence[Said]) -> dict[str, float]:
+def figures(asked: Sequence[EvalQuestion], said: Sequence[Answer]) -> dict[str, float]:
     """Accuracy over all questions, by task and subset; for PAQA rows, what was perceived; what answers
     cost.
     """
@@ -223,7 +223,7 @@ def figures(asked: Sequence[Asking], said: Sequence[Said]) -> dict[str, float]:
     found |= {name: sum(values) / len(values) for name, values in sorted(groups.items())}
     rows = [(a.item, s.text) for a, s in zip(asked, said, strict=True) if a.item]
     if rows:
-        found |= perceived(rows)
+        found |= perception_figures(rows)
     total = sum(s.seconds for s in said)
     found |= {"tokens": sum(s.tokens for s in said) / n, "pauses": sum(s.pauses for s in said) / n}
     return found | {
@@ -232,15 +232,15 @@ def figures(asked: Sequence[Asking], said: Sequence[Said]) -> dict[str, float]:
     }
 
 
-def perceived(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
+def perception_figures(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
     """The perceptual fields against the scenes, pooled: WER and CER of ASR, F1 of ENV's classes, count of
     speakers.
     """
-    scenes = [(_named(item.scene), heard(item.scene, text)) for item, text in rows]
+    scenes = [(_events_by_label(item.scene), predicted_scene(item.scene, text)) for item, text in rows]
     words = metrics.pooled(metrics.Misheard, (metrics.misheard(t, h) for t, h in scenes))
     letters = metrics.pooled(metrics.Misheard, (metrics.misheard_letters(t, h) for t, h in scenes))
     events = metrics.f1(metrics.pooled(metrics.Hits, (metrics.class_hits(t, h) for t, h in scenes)))
-    counted = [_voices(text) == item.scene.speakers for item, text in rows]
+    counted = [_speaker_count(text) == item.scene.speakers for item, text in rows]
     score = [
         rewards.perception(text, item.scene, not item.choices, item.evidence, item.question)
         for item, text in rows
@@ -253,7 +253,7 @@ def perceived(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
     return {k: v for k, v in (rates | {"event_f1": events}).items() if v is not None} | means
 
 
-def heard(scene: Scene, text: str) -> Scene:
+def predicted_scene(scene: Scene, text: str) -> Scene:
     """What a completion's ASR and ENV say, read tag by tag even where the whole does not keep to the
     grammar.
     """
@@ -266,7 +266,7 @@ def heard(scene: Scene, text: str) -> Scene:
     return Scene(scene.clip_id, scene.duration_ms, words=said, events=events, language=scene.language)
 
 
-def _named(scene: Scene) -> Scene:
+def _events_by_label(scene: Scene) -> Scene:
     """The scene with its events told apart by their labels alone."""
     return replace(scene, events=tuple(replace(e, mid=normal(e.label)) for e in scene.events))
 
@@ -276,7 +276,7 @@ def _field(text: str, tag: str) -> str:
     return match[1].strip() if match else ""
 
 
-def _voices(text: str) -> int | None:
+def _speaker_count(text: str) -> int | None:
     """How many speakers SPEAKER tells apart; None where it is missing."""
     if "<SPEAKER>" not in text:
         return None
@@ -284,7 +284,7 @@ def _voices(text: str) -> int | None:
 
 
 @torch.no_grad()
-def labels(policy: Policy, asked: Sequence[Asking], config: EvalConfig) -> dict[str, float]:
+def labels(policy: Policy, asked: Sequence[EvalQuestion], config: EvalConfig) -> dict[str, float]:
     """Macro mean average precision of sound classes over clips, each class by the likelihood of its label.
 
     The classes are those of the rows' scenes (a build of FSD50K's evaluation set has its 200). A label is
@@ -299,7 +299,7 @@ def labels(policy: Policy, asked: Sequence[Asking], config: EvalConfig) -> dict[
     learn = tuple(torch.ones(len(ids), dtype=torch.bool) for ids in answers)
     scores = []
     for a in clips.values():
-        prompt: Prompt = policy.prompt(SOUND, policy.hear(a.listen(), a.asked.id))
+        prompt: Prompt = policy.prompt(SOUND, policy.encode(a.listen(), a.asked.id))
         logp, _ = policy.score([Tree(prompt, answers, learn)])
         scores.append([float(part.mean()) for part in torch.split(logp, [len(ids) for ids in answers])])
     truths = [{e.label for e in a.item.scene.events} for a in clips.values() if a.item]
@@ -313,7 +313,7 @@ def labels(policy: Policy, asked: Sequence[Asking], config: EvalConfig) -> dict[
     return {"map": float(mean), "classes": float(told.sum()), "clips": float(len(clips))}
 
 
-def keep(out: Path, name: str, asked: Sequence[Asking], said: Sequence[Said]) -> None:
+def write_answers(out: Path, name: str, asked: Sequence[EvalQuestion], said: Sequence[Answer]) -> None:
     """All answers of a condition as JSONL that `paqa-train score` reads."""
     lines = [
         json.dumps({"id": a.asked.id, "completion": s.text, "tokens": s.tokens, "pauses": s.pauses})

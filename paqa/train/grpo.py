@@ -16,21 +16,21 @@ from torch import Tensor
 from paqa.rationale import rewards
 from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.config import GrpoConfig
-from paqa.train.data import Ears, Row, Stream, draw, pack
+from paqa.train.data import EncodedClips, Stream, TrainRow, draw, pack
 from paqa.train.model import Policy
 from paqa.train.pause import Bounds
-from paqa.train.rollout import Rollout, rollout
+from paqa.train.rollout import Rollout, Sampling, rollout
 from paqa.train.trainer import Trainer, Values, begin
 
 SAME = 1e-6  # rewards that differ by less are equal
 Terms = dict[str, float]
-Judge = Callable[
-    [Row, str, int], Terms
+RewardFunction = Callable[
+    [TrainRow, str, int], Terms
 ]  # a row, a completion and its length in tokens; `reward` is what counts
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class LearningGroup:
     """A group to learn from: its tree, and a factor, a norm and the recorded log-probabilities of its tokens
     `[T]`.
     """
@@ -42,33 +42,33 @@ class Part:
     recorded: Tensor
 
 
-def train(config: GrpoConfig, judge: Judge | None = None) -> Values:
+def train(config: GrpoConfig, judge: RewardFunction | None = None) -> Values:
     """Run or go on with a run; returns what the last validation measured. The models are in out/best and
     out/last.
     """
-    ranks, policy, ears, learnt, held = begin(config)
+    ranks, policy, clips, learnt, held = begin(config)
     stream = Stream(learnt, config.seed, config.mix, [1] * len(learnt), config.prompts)
     total = config.steps or max(1, stream.total(config.epochs) // ranks.world)
     trainer = Trainer(policy, config, total, ranks)
     policy.bounds = Bounds.of(trainer.state.bounds) if trainer.state.bounds else None
-    policy.waits = config.pause
+    policy.pause_config = config.pause
     held = held[: config.validation_rows]
-    told = judge or judged(config)
+    told = judge or reward_function(config)
 
     def step(n: int) -> Values:
         epoch, mine = stream.at(n * ranks.world + ranks.rank)
-        return reinforce(trainer, config, ears, mine, n, told) | {"epoch": epoch}
+        return reinforce(trainer, config, clips, mine, n, told) | {"epoch": epoch}
 
     def validate() -> Values:
-        return validation(policy, ears, held, config, bounds_of(trainer, config), told)
+        return validation(policy, clips, held, config, bounds_of(trainer, config), told)
 
     return trainer.run(step, validate, "reward")
 
 
-def judged(config: GrpoConfig) -> Judge:
+def reward_function(config: GrpoConfig) -> RewardFunction:
     """The rewards of `paqa.rationale.rewards`, each term by name."""
 
-    def judge(row: Row, text: str, tokens: int) -> Terms:
+    def judge(row: TrainRow, text: str, tokens: int) -> Terms:
         i = row.item
         told = (i.answer, i.evidence, tokens, i.question)
         return rewards.terms(text, i.choices, i.answer_index, i.scene, config.reward, *told)
@@ -83,23 +83,28 @@ def bounds_of(trainer: Trainer, config: GrpoConfig) -> Bounds:
 
 
 def reinforce(
-    trainer: Trainer, config: GrpoConfig, ears: Ears, rows: Sequence[Row], n: int, judge: Judge
+    trainer: Trainer,
+    config: GrpoConfig,
+    clips: EncodedClips,
+    rows: Sequence[TrainRow],
+    n: int,
+    judge: RewardFunction,
 ) -> Values:
     """Step n: completions of these rows, their rewards, and the updates that follow from them."""
     policy, bounds, group = trainer.policy, bounds_of(trainer, config), config.group
     with trainer.timed("data"):
-        prompts = [policy.prompt(row.asked, ears.sound(row)) for row in rows]
+        prompts = [policy.prompt(row.asked, clips.sound(row)) for row in rows]
     seeds = [int(draw(config.seed, n, row.item.id, g) * 2**53) for row in rows for g in range(group)]
     with trainer.timed("rollout"):
-        most, heat, pause = config.max_new, config.temperature, config.pause
-        done = rollout(policy, prompts, group, seeds, most, heat, pause, bounds, config.compile)
+        sampling = Sampling(config.max_new, config.temperature, config.pause, bounds, config.compile)
+        done = rollout(policy, prompts, group, seeds, sampling)
     with trainer.timed("reward"):
         told = score(done, rows, policy, judge)
     reward = torch.tensor([t["reward"] for t in told]).view(len(rows), group)
     weight = weights(done, reward.shape, config, bounds)
     advantage, differs = advantages(reward, config.loss)
     parts = [
-        part(done, prompts, b, advantage * weight, config, group)
+        learning_group(done, prompts, b, advantage * weight, config, group)
         for b in range(len(rows))
         if differs[b] and bool((weight[b] > 0).any())
     ]
@@ -109,10 +114,10 @@ def reinforce(
         values = learn(trainer, config, parts, sizes["rows"])
     policy.bounds = bounds.after(trainer.ranks.gathered(done.confidence), config.pause)
     trainer.state.bounds = policy.bounds.plain()
-    return values | measured(trainer, done, told, differs, weight, bounds)
+    return values | rollout_figures(trainer, done, told, differs, weight, bounds)
 
 
-def score(done: Rollout, rows: Sequence[Row], policy: Policy, judge: Judge) -> list[Terms]:
+def score(done: Rollout, rows: Sequence[TrainRow], policy: Policy, judge: RewardFunction) -> list[Terms]:
     """The terms of every completion's reward, in order of the rollout's rows."""
     group = len(done.ids) // len(rows)
     lengths = done.lengths.tolist()
@@ -139,9 +144,9 @@ def weights(done: Rollout, shape: torch.Size, config: GrpoConfig, bounds: Bounds
     return torch.where((low <= bounds.used(config.pause).abort) | done.aborted.cpu().view(shape), 0.0, spread)
 
 
-def part(
+def learning_group(
     done: Rollout, prompts: Sequence[Prompt], b: int, factor: Tensor, config: GrpoConfig, group: int
-) -> Part:
+) -> LearningGroup:
     """Group b as something to learn from; `factor` `[B, G]` is its advantages times its weights."""
     (tree,), (stripped,) = done.trees(prompts, [b]), done.trees(prompts, [b], stripped=True)
     rows = range(b * group, (b + 1) * group)
@@ -150,10 +155,12 @@ def part(
         sizes.clamp(min=1).float() if config.loss == "grpo" else torch.full((group,), float(config.max_new))
     )
     recorded = torch.cat([done.logp[i][done.sampled[i]] for i in rows]).cpu()
-    return Part(tree, stripped, factor[b].repeat_interleave(sizes), norm.repeat_interleave(sizes), recorded)
+    return LearningGroup(
+        tree, stripped, factor[b].repeat_interleave(sizes), norm.repeat_interleave(sizes), recorded
+    )
 
 
-def learn(trainer: Trainer, config: GrpoConfig, parts: Sequence[Part], rows: float) -> Values:
+def learn(trainer: Trainer, config: GrpoConfig, parts: Sequence[LearningGroup], rows: float) -> Values:
     """One update on groups; `rows` counts the completions of all processes, dropped groups included."""
     policy, ranks = trainer.policy, trainer.ranks
     sizes = [p.tree.length for p in parts]
@@ -180,7 +187,7 @@ def learn(trainer: Trainer, config: GrpoConfig, parts: Sequence[Part], rows: flo
 
 
 def objective(
-    policy: Policy, parts: Sequence[Part], config: GrpoConfig, rows: float
+    policy: Policy, parts: Sequence[LearningGroup], config: GrpoConfig, rows: float
 ) -> tuple[Tensor, Values]:
     """The loss of some groups, as their share of that of all `rows` completions, and sums over their
     tokens.
@@ -212,7 +219,7 @@ def objective(
     return loss, told | {"learnt": float(len(logp)), "tokens": float(sum(p.tree.length for p in parts))}
 
 
-def measured(
+def rollout_figures(
     trainer: Trainer, done: Rollout, told: Sequence[Terms], differs: Tensor, weight: Tensor, bounds: Bounds
 ) -> Values:
     """What the rollout was like, over all processes."""
@@ -232,14 +239,19 @@ def measured(
 
 
 def validation(
-    policy: Policy, ears: Ears, rows: Sequence[Row], config: GrpoConfig, bounds: Bounds, judge: Judge
+    policy: Policy,
+    clips: EncodedClips,
+    rows: Sequence[TrainRow],
+    config: GrpoConfig,
+    bounds: Bounds,
+    judge: RewardFunction,
 ) -> Values:
     """The mean terms of the reward of the likeliest completions, with PAUSE as in training."""
+    sampling = Sampling(config.max_new, 0.0, config.pause, bounds, config.compile)
     told: list[Terms] = []
     for start in range(0, len(rows), config.prompts):
-        part = rows[start : start + config.prompts]
-        prompts = [policy.prompt(row.asked, ears.sound(row)) for row in part]
-        most, seeds = config.max_new, [0] * len(part)
-        done = rollout(policy, prompts, 1, seeds, most, 0.0, config.pause, bounds, config.compile)
-        told += score(done, part, policy, judge)
+        batch = rows[start : start + config.prompts]
+        prompts = [policy.prompt(row.asked, clips.sound(row)) for row in batch]
+        done = rollout(policy, prompts, 1, [0] * len(batch), sampling)
+        told += score(done, batch, policy, judge)
     return {name: sum(t[name] for t in told) / len(told) for name in told[0]} if told else {}

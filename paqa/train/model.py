@@ -44,7 +44,7 @@ class Policy(nn.Module):
         self.net, self.processor, self.base, self.chunk = net, processor, base, chunk
         self.merged: list[Path] = []  # adapters that are part of the weights by now
         self.bounds: Bounds | None = None  # of confidence, as the last GRPO left them (see pause.py)
-        self.waits: PauseConfig | None = None  # how that GRPO paused
+        self.pause_config: PauseConfig | None = None  # how that GRPO paused
         tokenizer = processor.tokenizer
         if PAUSE not in tokenizer.get_vocab():
             tokenizer.add_special_tokens({"extra_special_tokens": [PAUSE]})
@@ -97,7 +97,7 @@ class Policy(nn.Module):
     # hearing
 
     @torch.no_grad()
-    def hear(self, samples: np.ndarray, name: str = "clip") -> Tensor:
+    def encode(self, samples: np.ndarray, name: str = "clip") -> Tensor:
         """The encoder's output `[n, d]` for mono float32 samples at 16 kHz, 25 rows a second.
 
         A clip is always heard alone, so that its rows do not depend on a batch. Raises PaqaError for clips
@@ -258,7 +258,10 @@ class Policy(nn.Module):
         save_file({"pause": self.pause.detach().cpu().contiguous()}, folder / "pause.safetensors")
         self.processor.save_pretrained(folder)
         about: dict[str, Any] = {"base": self.base, "adapters": names}
-        about |= {"bounds": self.bounds and self.bounds.plain(), "pause": self.waits and asdict(self.waits)}
+        about |= {
+            "bounds": self.bounds and self.bounds.plain(),
+            "pause": self.pause_config and asdict(self.pause_config),
+        }
         write_atomically(folder / TRAINED, json.dumps(about, indent=1).encode() + b"\n")
 
 
@@ -299,18 +302,18 @@ def load(source: str, device: str = "auto", dtype: str = "auto", chunk: int = 10
     where = device_of(device)
     about_file = Path(source) / TRAINED
     if not about_file.is_file():
-        policy = _base(source, source, where, dtype_of(dtype, where), chunk)
+        policy = _load_base(source, source, where, dtype_of(dtype, where), chunk)
         policy.eval()
         return policy
-    about = _whole(source, lambda: json.loads(about_file.read_text(encoding="utf-8")))
-    base = _whole(source, lambda: str(about["base"]))
-    policy = _base(base, source, where, dtype_of(dtype, where), chunk)
-    _whole(source, lambda: _trained(policy, Path(source), about))
+    about = _read_part(source, lambda: json.loads(about_file.read_text(encoding="utf-8")))
+    base = _read_part(source, lambda: str(about["base"]))
+    policy = _load_base(base, source, where, dtype_of(dtype, where), chunk)
+    _read_part(source, lambda: _load_trained(policy, Path(source), about))
     policy.eval()
     return policy
 
 
-def _trained(policy: Policy, folder: Path, about: dict[str, Any]) -> None:
+def _load_trained(policy: Policy, folder: Path, about: dict[str, Any]) -> None:
     """Put on a base what a trained folder holds."""
     from peft import PeftModel
     from safetensors.torch import load_file
@@ -320,13 +323,13 @@ def _trained(policy: Policy, folder: Path, about: dict[str, Any]) -> None:
         policy.merged.append(folder / name)
     if known := about.get("bounds"):
         policy.bounds = Bounds.of(known)
-    if waits := about.get("pause"):
-        policy.waits = parse(waits, PauseConfig, str(folder / TRAINED))
+    if pause_config := about.get("pause"):
+        policy.pause_config = parse(pause_config, PauseConfig, str(folder / TRAINED))
     with torch.no_grad():
         policy.pause.copy_(load_file(folder / "pause.safetensors")["pause"])
 
 
-def _whole(folder: str, read: Callable[[], Read]) -> Read:
+def _read_part(folder: str, read: Callable[[], Read]) -> Read:
     """What reading a part of a trained folder gives. Raises PaqaError where it is not whole."""
     try:
         return read()
@@ -337,15 +340,15 @@ def _whole(folder: str, read: Callable[[], Read]) -> Read:
         ) from None
 
 
-def _base(source: str, processor: str, device: torch.device, dtype: torch.dtype, chunk: int) -> Policy:
+def _load_base(source: str, processor: str, device: torch.device, dtype: torch.dtype, chunk: int) -> Policy:
     from transformers import AutoConfig, AutoProcessor, Qwen2AudioForConditionalGeneration
 
     processors: Any = AutoProcessor
-    config = _found(lambda: AutoConfig.from_pretrained(source), source)
+    config = _from_pretrained(lambda: AutoConfig.from_pretrained(source), source)
     if config.model_type != "qwen2_audio" or config.text_config.model_type not in TEXT_MODELS:
         kind = f"{config.model_type} over {getattr(config.get_text_config(), 'model_type', '?')}"
         raise PaqaError(f"{source}: is {kind}; expected qwen2_audio over {' or '.join(TEXT_MODELS)}")
-    net = _found(
+    net = _from_pretrained(
         lambda: Qwen2AudioForConditionalGeneration.from_pretrained(
             source, dtype=dtype, attn_implementation="sdpa"
         ),
@@ -354,11 +357,14 @@ def _base(source: str, processor: str, device: torch.device, dtype: torch.dtype,
     net.requires_grad_(False)
     base = str(Path(source).resolve()) if Path(source).is_dir() else source
     return Policy(
-        net.to(device), _found(lambda: processors.from_pretrained(processor), processor), base, chunk
+        net.to(device),
+        _from_pretrained(lambda: processors.from_pretrained(processor), processor),
+        base,
+        chunk,
     )
 
 
-def _found(load: Callable[[], Any], source: str) -> Any:
+def _from_pretrained(load: Callable[[], Any], source: str) -> Any:
     try:
         return load()
     except (OSError, ValueError, SafetensorError) as error:

@@ -77,7 +77,7 @@ def _follow(old: float, known: Tensor, fixed: float | None, quantile: float, mom
 UNBOUND = Bounds()
 
 
-class Watch:
+class PauseState:
     """The state of N rows while they are being written. Ask `decide` before each token, tell `heard` after
     it.
     """
@@ -121,7 +121,7 @@ class Watch:
         self.resumed = wait & (self.left == 0)
         return wait, give_up, torch.where(fresh, confidence, math.nan)
 
-    def heard(self, token: Tensor, sampled: Tensor) -> None:
+    def record(self, token: Tensor, sampled: Tensor) -> None:
         """The tokens `[N]` that were written, and which of them were sampled."""
         self.sampled = self.sampled + sampled
         self.since = self.since + sampled

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from paqa.rationale import rewards
 from paqa.train.batch_layout import Tree
-from paqa.train.config import OFF, SftConfig
-from paqa.train.data import Ears, Row, Stream, audio_rows, draw, pack, waits, with_pauses
+from paqa.train.config import SftConfig
+from paqa.train.data import EncodedClips, Stream, TrainRow, audio_rows, draw, pack, pause_places, with_pauses
 from paqa.train.model import Policy
-from paqa.train.rollout import rollout
+from paqa.train.rollout import Sampling, rollout
 from paqa.train.trainer import Trainer, Values, begin
 
 ANSWERED = 8  # validation rows that are answered together
@@ -22,7 +22,7 @@ def train(config: SftConfig) -> Values:
     """Run or go on with a run; returns what the last validation measured. The models are in out/best and
     out/last.
     """
-    ranks, policy, ears, learnt, held = begin(config)
+    ranks, policy, clips, learnt, held = begin(config)
     stream = Stream(learnt, config.seed, config.mix, lengths(policy, learnt, config), config.tokens)
     together = config.batch * ranks.world
     total = config.steps or max(1, stream.total(config.epochs) // together)
@@ -32,19 +32,21 @@ def train(config: SftConfig) -> Values:
         first = n * together + ranks.rank * config.batch
         with trainer.timed("data"):
             packs = [stream.at(first + k) for k in range(config.batch)]
-            trees = [[ears.tree(row) for row in rows] for _, rows in packs]
+            trees = [[clips.tree(row) for row in rows] for _, rows in packs]
         with trainer.timed("pause"):
-            trees = [paused(policy, ts, rows, e, config) for ts, (e, rows) in zip(trees, packs, strict=True)]
+            trees = [
+                add_pauses(policy, ts, rows, e, config) for ts, (e, rows) in zip(trees, packs, strict=True)
+            ]
         return learn(trainer, trees) | {"epoch": packs[0][0]}
 
     def validate() -> Values:
-        losses = validation(policy, ears, held[: config.validation_rows], config.tokens)
-        return losses | answers(policy, ears, held[: config.answer_rows], config.max_new)
+        losses = validation(policy, clips, held[: config.validation_rows], config.tokens)
+        return losses | answers(policy, clips, held[: config.answer_rows], config.max_new)
 
     return trainer.run(step, validate, "score")
 
 
-def lengths(policy: Policy, rows: Sequence[Row], config: SftConfig) -> list[int]:
+def lengths(policy: Policy, rows: Sequence[TrainRow], config: SftConfig) -> list[int]:
     """Tokens of each row with its prompt, and the PAUSE it may get."""
     extra = config.pause.runs * config.pause.tokens if config.pause_share and config.pause.inserts else 0
     found = []
@@ -74,8 +76,8 @@ def learn(trainer: Trainer, packs: Sequence[Sequence[Tree]]) -> Values:
 
 
 @torch.no_grad()
-def paused(
-    policy: Policy, trees: Sequence[Tree], rows: Sequence[Row], epoch: int, config: SftConfig
+def add_pauses(
+    policy: Policy, trees: Sequence[Tree], rows: Sequence[TrainRow], epoch: int, config: SftConfig
 ) -> list[Tree]:
     """The trees, a share of them with PAUSE before the words that the model as it is now finds least
     likely.
@@ -89,16 +91,18 @@ def paused(
         logp, _ = policy.score([trees[i] for i in chosen])
         parts = torch.split(logp.cpu(), [int(trees[i].learn[0].sum()) for i in chosen])
         for i, part in zip(chosen, parts, strict=True):
-            out[i] = with_pauses(trees[i], waits(part, config.pause), config.pause.tokens, policy.pause_id)
+            out[i] = with_pauses(
+                trees[i], pause_places(part, config.pause), config.pause.tokens, policy.pause_id
+            )
     return out
 
 
 @torch.no_grad()
-def validation(policy: Policy, ears: Ears, rows: Sequence[Row], budget: int) -> Values:
+def validation(policy: Policy, clips: EncodedClips, rows: Sequence[TrainRow], budget: int) -> Values:
     """The loss on rows that are not trained on, by token; `score` is its negative."""
     if not rows:
         return {}
-    trees = [ears.tree(row) for row in rows]
+    trees = [clips.tree(row) for row in rows]
     sizes = [t.length for t in trees]
     logp: list[Tensor] = [
         policy.score([trees[i] for i in part])[0]
@@ -109,17 +113,16 @@ def validation(policy: Policy, ears: Ears, rows: Sequence[Row], budget: int) -> 
 
 
 @torch.no_grad()
-def answers(policy: Policy, ears: Ears, rows: Sequence[Row], max_new: int) -> Values:
+def answers(policy: Policy, clips: EncodedClips, rows: Sequence[TrainRow], max_new: int) -> Values:
     """How many rows get the right answer in the likeliest completion, and how well these keep to the
     grammar.
     """
     said: list[str] = []
+    sampling = Sampling(max_new, temperature=0.0)
     for start in range(0, len(rows), ANSWERED):
         part = rows[start : start + ANSWERED]
-        prompts = [policy.prompt(row.asked, ears.sound(row)) for row in part]
-        said += rollout(policy, prompts, 1, [0] * len(part), max_new, temperature=0.0, pause=OFF).texts(
-            policy
-        )
+        prompts = [policy.prompt(row.asked, clips.sound(row)) for row in part]
+        said += rollout(policy, prompts, 1, [0] * len(part), sampling).texts(policy)
     if not said:
         return {}
     items = [row.item for row in rows]

