@@ -13,7 +13,7 @@ from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError
 from paqa.licensing.identify import spdx
 from paqa.sources.groups import groups_by_speaker
-from paqa.sources.meld import mended
+from paqa.sources.meld import repaired_text
 from paqa.sources.paths import locate
 from paqa.sources.registry import check, recordings
 from paqa.sources.truth import close_truth
@@ -84,7 +84,7 @@ def test_meld(meld: Path) -> None:
     ("Itâ€™s", "It’s"), ("cafÃ©", "café"), ("naïve", "naïve"),
 ])  # fmt: skip
 def test_mended(found: str, meant: str) -> None:
-    assert mended(found) == meant
+    assert repaired_text(found) == meant
 
 
 def test_tables_that_cannot_be_used(tmp_path: Path) -> None:

@@ -170,22 +170,22 @@ def parts(text: str) -> tuple[License, ...]:
 
 def target(text: str) -> License:
     """The licence that a recipe wants its dataset under; PaqaError where nobody could say what may go in."""
-    found = read(text)
-    if found.kind == "own terms" and not found.id.startswith("LicenseRef-"):
+    licence = read(text)
+    if licence.kind == "own terms" and not licence.id.startswith("LicenseRef-"):
         wanted = "an SPDX identifier such as CC-BY-4.0, or LicenseRef-NAME for terms of your own"
         raise PaqaError(f"license: {text!r} is not known to paqa; expected {wanted}")
-    if found.kind == "sampling":
+    if licence.kind == "sampling":
         raise PaqaError(f"license: {text!r} is for single recordings; expected e.g. CC-BY-NC-4.0")
-    if not _versioned(found):
-        raise PaqaError(f"license: {text!r} names no version; expected e.g. {found.id}-4.0")
-    return found
+    if not _versioned(licence):
+        raise PaqaError(f"license: {text!r} names no version; expected e.g. {licence.id}-4.0")
+    return licence
 
 
 @cache
-def refusal(license: str, wanted: str) -> str | None:
+def refusal(license: str, dataset_license: str) -> str | None:
     """Why material under `license` may not go into a dataset under `wanted`; None where it may."""
-    goal = target(wanted)
-    return next(filter(None, (_refusal(one, goal) for one in parts(license))), None)
+    goal = target(dataset_license)
+    return next(filter(None, (_refusal(material, goal) for material in parts(license))), None)
 
 
 def _refusal(material: License, goal: License) -> str | None:
@@ -207,30 +207,34 @@ def common(licenses: Iterable[str]) -> str | None:
 
     Whatever is added, the licences that are left can only become fewer.
     """
-    return _common(frozenset(one for text in licenses for one in parts(text)))
+    return _common(frozenset(licence for text in licenses for licence in parts(text)))
 
 
 @cache
-def _common(found: frozenset[License]) -> str | None:
-    able = {one.id for one in found if RANK.get(one.kind) and _versioned(one)}
-    goals = [read(name) for name in {*TARGETS, *able}]
-    fitting = [goal for goal in goals if not any(_refusal(one, goal) for one in found)]
-    return min(fitting, key=lambda one: _preference(one, able)).id if found and fitting else None
-
-
-def _versioned(one: License) -> bool:
-    return not one.id.startswith("CC-") or one.id[-1].isdigit()
-
-
-def _preference(one: License, own: set[str]) -> tuple[int, bool, bool, float, str]:
-    """Freest first; then the material's own; of these Creative Commons', later versions first."""
-    version = re.search(r"\d\.\d", one.id)
+def _common(materials: frozenset[License]) -> str | None:
+    candidates = {licence.id for licence in materials if RANK.get(licence.kind) and _versioned(licence)}
+    goals = [read(name) for name in {*TARGETS, *candidates}]
+    fitting = [goal for goal in goals if not any(_refusal(licence, goal) for licence in materials)]
     return (
-        RANK[one.kind],
-        one.id not in own,
-        not one.id.startswith("CC-"),
+        min(fitting, key=lambda licence: _preference(licence, candidates)).id
+        if materials and fitting
+        else None
+    )
+
+
+def _versioned(licence: License) -> bool:
+    return not licence.id.startswith("CC-") or licence.id[-1].isdigit()
+
+
+def _preference(licence: License, material_ids: set[str]) -> tuple[int, bool, bool, float, str]:
+    """Freest first; then the material's own; of these Creative Commons', later versions first."""
+    version = re.search(r"\d\.\d", licence.id)
+    return (
+        RANK[licence.kind],
+        licence.id not in material_ids,
+        not licence.id.startswith("CC-"),
         -float(version[0] if version else 0),
-        one.id,
+        licence.id,
     )
 
 
@@ -264,25 +268,25 @@ def roll_up(items: Sequence[Item], clips: Sequence[Clip]) -> list[Share]:
     Clips without rows count for nothing: they are not in the dataset.
     """
     lengths = {clip.id: clip.duration_ms for clip in clips}
-    rows: dict[str, int] = defaultdict(int)
-    heard: dict[str, set[str]] = defaultdict(set)
-    origins: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    rows_of: dict[str, int] = defaultdict(int)
+    clips_of: dict[str, set[str]] = defaultdict(set)
+    origins_of: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for item in items:
-        for name in {one.id for text in texts(item) for one in parts(text)}:
-            rows[name] += 1
-            heard[name].add(item.clip_id)
+        for name in {licence.id for text in texts(item) for licence in parts(text)}:
+            rows_of[name] += 1
+            clips_of[name].add(item.clip_id)
         for origin in item.origins:
-            for one in parts(origin.license):
-                origins[one.id].add((origin.corpus, origin.uri))
+            for licence in parts(origin.license):
+                origins_of[licence.id].add((origin.corpus, origin.uri))
     shares = [
         Share(
             name,
             n,
-            len(heard[name]),
-            sum(lengths.get(c, 0) for c in heard[name]) / 60_000,
-            len(origins[name]),
+            len(clips_of[name]),
+            sum(lengths.get(c, 0) for c in clips_of[name]) / 60_000,
+            len(origins_of[name]),
         )
-        for name, n in rows.items()
+        for name, n in rows_of.items()
     ]
     return sorted(shares, key=lambda share: (-share.rows, share.license))
 
@@ -292,22 +296,26 @@ def texts(item: Item) -> tuple[str, ...]:
     return tuple(dict.fromkeys(origin.license for origin in item.origins)) or (item.license,)
 
 
-def of_dataset(items: Iterable[Item], wanted: str | None) -> str | None:
+def of_dataset(items: Iterable[Item], recipe_license: str | None) -> str | None:
     """The licence of a dataset: the recipe's, else the freest that its material has in common; None for a
     mix.
     """
-    return target(wanted).id if wanted else common({text for item in items for text in texts(item)})
+    return (
+        target(recipe_license).id
+        if recipe_license
+        else common({text for item in items for text in texts(item)})
+    )
 
 
 def attributions(origins: Iterable[Origin]) -> list[tuple[str, str, str]]:
     """Whom to name: licence, source with its author, and which recordings; one for each pair of the first
     two.
     """
-    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    uris_of: dict[tuple[str, str], set[str]] = defaultdict(set)
     for origin in origins:
         by = f", by {origin.author}" if origin.author else ""
-        found[origin.license, f"{origin.source}{by}"].add(origin.uri)
+        uris_of[origin.license, f"{origin.source}{by}"].add(origin.uri)
     return [
         (license, source, uris[0] if len(uris) == 1 else f"{len(uris)} recordings, e.g. {uris[0]}")
-        for (license, source), uris in sorted((names, sorted(uris)) for names, uris in found.items())
+        for (license, source), uris in sorted((names, sorted(uris)) for names, uris in uris_of.items())
     ]

@@ -88,41 +88,43 @@ def render(folder: Path) -> dict[str, str]:
     from huggingface_hub import DatasetCardData
 
     recipe, _, clips = pairs.opened(folder)
-    found = read(folder)
-    permitted(folder, found.items, recipe.license)
-    about = {item.clip_id for item in found.items}
-    done = replace(summary.load(folder), **summary.counted(found.items))
-    done = replace(done, license=compatibility.of_dataset(found.items, recipe.license))
-    known = [clip for clip in clips if clip.id in about]
-    done = replace(done, clips=len(known), audio_s=round(sum(c.duration_ms for c in known) / 1000, 1))
-    if len(known) < len(about):
-        missing = sorted(about - {c.id for c in known})[0]
+    shards_read = read(folder)
+    permitted(folder, shards_read.items, recipe.license)
+    clip_ids = {item.clip_id for item in shards_read.items}
+    summary_of = replace(summary.load(folder), **summary.counted(shards_read.items))
+    summary_of = replace(summary_of, license=compatibility.of_dataset(shards_read.items, recipe.license))
+    known_clips = [clip for clip in clips if clip.id in clip_ids]
+    summary_of = replace(
+        summary_of, clips=len(known_clips), audio_s=round(sum(c.duration_ms for c in known_clips) / 1000, 1)
+    )
+    if len(known_clips) < len(clip_ids):
+        missing = sorted(clip_ids - {c.id for c in known_clips})[0]
         raise PaqaError(
             f"{folder}: clips.parquet lacks {missing!r}, which the shards hold; run: paqa build again"
         )
-    header, body = split(card.render(recipe, done, known, found.items))
-    data = DatasetCardData(**{**header, **_header(found)}, ignore_metadata_errors=False)
-    _features(found).to_dataset_card_data(data)
-    sections = [*_recipe(folder), *_quality(folder), *_limits(found), "## Citation", "", CITATION, ""]
+    header, body = split(card.render(recipe, summary_of, known_clips, shards_read.items))
+    data = DatasetCardData(**{**header, **_header(shards_read)}, ignore_metadata_errors=False)
+    _features(shards_read).to_dataset_card_data(data)
+    sections = [*_recipe(folder), *_quality(folder), *_limits(shards_read), "## Citation", "", CITATION, ""]
     text = f"---\n{data.to_yaml(line_break=chr(10))}\n---\n\n{body.strip()}\n\n" + "\n".join(sections)
-    return {CARD: text, LICENSES: card.licenses(recipe, done, known, found.items)}
+    return {CARD: text, LICENSES: card.licenses(recipe, summary_of, known_clips, shards_read.items)}
 
 
-def permitted(folder: Path, items: Sequence[Item], wanted: str | None) -> None:
+def permitted(folder: Path, items: Sequence[Item], license: str | None) -> None:
     """PaqaError where material does not permit a dataset under `wanted`, or a row names a path of this
     machine.
     """
     refused = {
         item.id: why
         for item in items
-        if wanted
+        if license
         for t in compatibility.texts(item)
-        if (why := compatibility.refusal(t, wanted))
+        if (why := compatibility.refusal(t, license))
     }
     if refused:
         name, why = next(iter(refused.items()))
         raise PaqaError(
-            f"{folder}: {len(refused)} of {len(items)} rows may not be published under {wanted}, which the recipe "
+            f"{folder}: {len(refused)} of {len(items)} rows may not be published under {license}, which the recipe "
             f"names, e.g. {name} ({why}); see all with: paqa check {folder}; then build again, which leaves them out"
         )
     for item in items:
@@ -145,26 +147,30 @@ def split(text: str) -> tuple[dict[str, Any], str]:
     return (header if isinstance(header, dict) else {}), parts[1]
 
 
-def _header(found: Shards) -> dict[str, Any]:
+def _header(shards_read: Shards) -> dict[str, Any]:
     """What replaces or adds to the header of the build's card."""
-    listed = [{"split": s, "path": [f"data/{p.name}" for p in paths]} for s, paths in found.files.items()]
+    listed = [
+        {"split": s, "path": [f"data/{p.name}" for p in paths]} for s, paths in shards_read.files.items()
+    ]
     more: dict[str, Any] = {"configs": [{"config_name": "default", "data_files": listed}]}
-    return more | ({"language": list(found.languages)} if found.languages else {})
+    return more | ({"language": list(shards_read.languages)} if shards_read.languages else {})
 
 
-def _features(found: Shards) -> Any:
+def _features(shards_read: Shards) -> Any:
     """The features, rows and bytes of the splits, as `datasets` writes them into a header."""
     from datasets import DatasetInfo, Features, SplitDict, SplitInfo
     from datasets.info import DatasetInfosDict
 
-    first = next(iter(found.files.values()))[0]
-    splits = SplitDict({s: SplitInfo(s, found.unpacked[s], found.rows[s]) for s in found.files})
-    size = sum(path.stat().st_size for paths in found.files.values() for path in paths)
+    first = next(iter(shards_read.files.values()))[0]
+    splits = SplitDict(
+        {s: SplitInfo(s, shards_read.unpacked[s], shards_read.rows[s]) for s in shards_read.files}
+    )
+    size = sum(path.stat().st_size for paths in shards_read.files.values() for path in paths)
     info = DatasetInfo(
         features=Features.from_arrow_schema(pq.read_schema(first)),
         splits=splits,
         download_size=size,
-        dataset_size=sum(found.unpacked.values()),
+        dataset_size=sum(shards_read.unpacked.values()),
     )
     return DatasetInfosDict({"default": info})
 
@@ -208,9 +214,9 @@ def _quality(folder: Path) -> Iterator[str]:
         yield ""
 
 
-def _limits(found: Shards) -> Iterator[str]:
-    items = found.items
-    heard = sum(item.answers_from == "heard" for item in items)
+def _limits(shards_read: Shards) -> Iterator[str]:
+    items = shards_read.items
+    from_engines = sum(item.answers_from == "heard" for item in items)
     typed = sum((item.reflection or "").startswith("typed:") for item in items)
     unknown = sum(item.audio_dependence is None for item in items)
     yield from (
@@ -218,11 +224,11 @@ def _limits(found: Shards) -> Iterator[str]:
         "",
         "- Questions, answers and rationales are written by templates, not by people.",
     )
-    if heard:
-        yield f"- {heard} of {len(items)} answers rest on what the engines heard and are as good as these engines."
+    if from_engines:
+        yield f"- {from_engines} of {len(items)} answers rest on what the engines heard and are as good as these engines."
     if typed:
         yield f"- {typed} wrong first responses are made up after known types of mishearing, not misheard by an engine."
     if unknown:
         yield f"- {unknown} of {len(items)} rows have no `audio_dependence`."
-    yield f"- Speech is in {', '.join(found.languages) or 'no known language'}, as stated or recognised."
+    yield f"- Speech is in {', '.join(shards_read.languages) or 'no known language'}, as stated or recognised."
     yield ""

@@ -59,9 +59,9 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
             empty = False
             yield _recording(config, folder, path)
     if empty:
-        found = _listed(_endings(folder)) or "no file at all"
-        wanted = "expected sound or film, such as .wav .flac .mp3 .m4a .ogg .mkv"
-        raise PaqaError(f"source {config.name!r}: {folder} holds no audio file, but {found}; {wanted}")
+        content = _listed(_endings(folder)) or "no file at all"
+        expected = "expected sound or film, such as .wav .flac .mp3 .m4a .ogg .mkv"
+        raise PaqaError(f"source {config.name!r}: {folder} holds no audio file, but {content}; {expected}")
 
 
 def skipped(config: SourceConfig, folder: Path, read: tuple[str, ...] = ()) -> str:
@@ -99,13 +99,13 @@ def files_below(folder: Path) -> list[str]:
 
     Links to folders are listed as if they were files where they lead out.
     """
-    found = []
+    paths = []
     for top, folders, files in os.walk(folder, followlinks=False):
         folders[:] = [name for name in folders if not name.startswith(".")]
         names = [name for name in files if not name.startswith(".")]
         names += [name for name in folders if _leads_out(Path(top, name), folder)]
-        found += [Path(top, name).relative_to(folder).as_posix() for name in names]
-    return sorted(found)
+        paths += [Path(top, name).relative_to(folder).as_posix() for name in names]
+    return sorted(paths)
 
 
 def _leads_out(path: Path, folder: Path) -> bool:

@@ -17,9 +17,9 @@ def groups_by_speaker(speakers: Mapping[str, Iterable[str]]) -> dict[str, str]:
     return dict(zip(named, connected(named.values()), strict=True))
 
 
-def groups_of(given: object) -> tuple[str, ...]:
+def groups_of(names: object) -> tuple[str, ...]:
     """The groups that a row names, in order and once each: one value, or a list of them; () where it names
     none.
     """
-    several = given if isinstance(given, (list, tuple)) else [given]
-    return tuple(dict.fromkeys(str(one) for one in several if one not in (None, "")))
+    listed = names if isinstance(names, (list, tuple)) else [names]
+    return tuple(dict.fromkeys(str(name) for name in listed if name not in (None, "")))

@@ -19,7 +19,7 @@ from typing import Any
 
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.sources.choices import given
+from paqa.sources.choices import parse_question
 from paqa.sources.folder import EXTENSIONS, safe_id
 from paqa.sources.groups import groups_of
 from paqa.sources.registry import parameters, quarantined
@@ -90,22 +90,22 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
     if config.use == "material" and params.text and not params.speaker:
         raise PaqaError(f"source {config.name!r}: params.speaker is missing; mixing has to know who speaks")
     rows, audio, names = _load(config, folder, params)
-    asked: dict[str, Recording] = {}
+    by_uri: dict[str, Recording] = {}
     for number, row in enumerate(islice(rows, params.rows)):
         where = f"{params.split}-{number:07d}"
         try:
-            found = _recording(config, folder, params, row | _named(row, names), audio, where)
-            if not found.questions:
-                yield found
-            elif found.uri in asked:
-                questions = (*asked[found.uri].questions, *found.questions)
-                asked[found.uri] = replace(asked[found.uri], questions=questions)
+            recording = _recording(config, folder, params, row | _named(row, names), audio, where)
+            if not recording.questions:
+                yield recording
+            elif recording.uri in by_uri:
+                questions = (*by_uri[recording.uri].questions, *recording.questions)
+                by_uri[recording.uri] = replace(by_uri[recording.uri], questions=questions)
             else:
-                asked[found.uri] = found
+                by_uri[recording.uri] = recording
         except Rejected as error:
             located = Rejected(error.reason, f"{params.dataset}, {where}: {error.detail}")
             yield quarantined(where, located, f"{params.dataset} {where}")
-    yield from asked.values()
+    yield from by_uri.values()
 
 
 def _load(config: SourceConfig, folder: Path, params: HubParams) -> tuple[Any, str, dict[str, Any]]:
@@ -122,9 +122,9 @@ def _load(config: SourceConfig, folder: Path, params: HubParams) -> tuple[Any, s
         rows = _open(datasets, folder, params)
     except (OSError, ValueError, PaqaError, datasets.exceptions.DatasetsError) as error:
         reason = redact.scrubbed(" ".join(str(error).split()))[:200]
-        wanted = "check params.dataset, config and split, and that the Hub can be reached"
+        advice = "check params.dataset, config and split, and that the Hub can be reached"
         raise PaqaError(
-            f"source {config.name!r}: {params.dataset} cannot be loaded ({reason}); {wanted}"
+            f"source {config.name!r}: {params.dataset} cannot be loaded ({reason}); {advice}"
         ) from None
     if rows.features is None:
         raise PaqaError(
@@ -135,9 +135,9 @@ def _load(config: SourceConfig, folder: Path, params: HubParams) -> tuple[Any, s
     named = {column: getattr(params, column) for column in COLUMNS}
     for column, name in (named | {"audio": audio}).items():
         if (name or column == "audio") and name not in rows.features:
-            found = ", ".join(rows.features)
+            columns = ", ".join(rows.features)
             raise PaqaError(
-                f"source {config.name!r}: params.{column} is {name!r}; {params.dataset} has {found}"
+                f"source {config.name!r}: params.{column} is {name!r}; {params.dataset} has {columns}"
             )
     classes = {name: kind for name, kind in rows.features.items() if isinstance(kind, datasets.ClassLabel)}
     return rows.cast_column(audio, datasets.Audio(decode=False)), str(audio), classes
@@ -161,8 +161,8 @@ def _open(datasets: Any, folder: Path, params: HubParams) -> Any:
             streaming=params.streaming,
         )
     if (local / "state.json").is_file() or (local / "dataset_dict.json").is_file():
-        found = datasets.load_from_disk(str(local))
-        return found[params.split] if isinstance(found, datasets.DatasetDict) else found
+        stored = datasets.load_from_disk(str(local))
+        return stored[params.split] if isinstance(stored, datasets.DatasetDict) else stored
     files = [local] if local.is_file() else sorted(local.rglob("*.parquet"))
     if not files:
         return datasets.load_dataset(
@@ -183,8 +183,8 @@ def _recording(
     config: SourceConfig, folder: Path, params: HubParams, row: Mapping[str, Any], audio: str, where: str
 ) -> Recording:
     def value(column: str) -> str | None:
-        found = row.get(getattr(params, column) or "")
-        return None if found is None or found == "" else str(found)
+        content = row.get(getattr(params, column) or "")
+        return None if content is None or content == "" else str(content)
 
     uri = _written(row[audio], folder, params)
     name = safe_id(value("id") or where)
@@ -211,7 +211,7 @@ def _code(row: Mapping[str, Any], given_code: str | None) -> str | None:
 def _questions(params: HubParams, row: Mapping[str, Any], name: str) -> tuple[GivenQuestion, ...]:
     choices = row[params.choices] if params.choices else None
     return (
-        given(
+        parse_question(
             f"{name}:given", params.task, row[params.question or ""], choices, row.get(params.answer or "")
         ),
     )

@@ -60,7 +60,7 @@ def _clips(folder: Path) -> dict[Key, str]:
     """Paths relative to the folder; the part is what the outermost folder that names one says, "" where none
     does.
     """
-    found: dict[Key, dict[str, str]] = defaultdict(dict)
+    by_form: dict[Key, dict[str, str]] = defaultdict(dict)
     for top, folders, files in os.walk(folder):
         folders.sort()
         inside = Path(top).relative_to(folder)
@@ -68,8 +68,8 @@ def _clips(folder: Path) -> dict[Key, str]:
         for name in sorted(files):
             if match := CLIP.fullmatch(name):
                 key = (part, int(match[1]), int(match[2]))
-                found[key].setdefault(match[3], (inside / name).as_posix())
-    return {key: next(forms[form] for form in FORMS if form in forms) for key, forms in found.items()}
+                by_form[key].setdefault(match[3], (inside / name).as_posix())
+    return {key: next(forms[form] for form in FORMS if form in forms) for key, forms in by_form.items()}
 
 
 def _part(name: str) -> str:
@@ -77,9 +77,9 @@ def _part(name: str) -> str:
     return match[0] if match else ""
 
 
-def _recording(config: SourceConfig, part: str, row: tables.Row, clips: dict[Key, str]) -> Recording:
+def _recording(config: SourceConfig, part: str, row: tables.TableRow, clips: dict[Key, str]) -> Recording:
     dialogue, utterance = _number(row, "Dialogue_ID"), _number(row, "Utterance_ID")
-    speaker = mended(row["Speaker"])
+    speaker = repaired_text(row["Speaker"])
     if SEVERAL.search(speaker):
         raise Rejected(
             "several_speakers", f"{row.where}: said by {speaker!r}; only turns of one person can be used"
@@ -87,14 +87,14 @@ def _recording(config: SourceConfig, part: str, row: tables.Row, clips: dict[Key
     name = f"dia{dialogue}_utt{utterance}"
     uri = clips.get((part, dialogue, utterance)) or clips.get(("", dialogue, utterance))
     if uri is None:
-        wanted = (
+        expected = (
             f"expected {name}.mp4 or .wav in a folder of the part {part!r}"
             if part
             else f"expected {name}.mp4"
         )
-        raise Rejected("missing_file", f"{row.where}: there is no clip of this utterance; {wanted}")
+        raise Rejected("missing_file", f"{row.where}: there is no clip of this utterance; {expected}")
     group = f"{config.name}-{part}-dia{dialogue}" if part else f"{config.name}-dia{dialogue}"
-    turn = Turn(0, WHOLE_FILE, 1, mended(row["Utterance"]), emotion=row["Emotion"].lower())
+    turn = Turn(0, WHOLE_FILE, 1, repaired_text(row["Utterance"]), emotion=row["Emotion"].lower())
     return Recording(
         id=f"{part}/{name}" if part else name,
         uri=uri,
@@ -106,14 +106,14 @@ def _recording(config: SourceConfig, part: str, row: tables.Row, clips: dict[Key
     )
 
 
-def _number(row: tables.Row, column: str) -> int:
+def _number(row: tables.TableRow, column: str) -> int:
     value = row[column]
     if not value.isdecimal():
         raise Rejected("bad_row", f"{row.where}: column {column!r} holds {value!r}, expected a number")
     return int(value)
 
 
-def mended(text: str) -> str:
+def repaired_text(text: str) -> str:
     r"""Text whose Windows-1252 characters were read as Latin-1 ("I\x92m") or as UTF-8 bytes ("Iâ€™m"), put
     right.
     """

@@ -66,11 +66,11 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
     for part in params.parts:
         folders = sorted(path for path in (folder / part).glob("*") if path.is_dir())
         if not any(next(path.glob("*.wav"), None) for path in folders):
-            wanted = "expected folders of .wav files, e.g. noise/free-sound"
-            raise PaqaError(f"source {config.name!r}: {folder / part} holds no recordings; {wanted}")
-        for inside in folders:
-            texts = _texts(inside)
-            for path in sorted(inside.glob("*.wav")):
+            expected = "expected folders of .wav files, e.g. noise/free-sound"
+            raise PaqaError(f"source {config.name!r}: {folder / part} holds no recordings; {expected}")
+        for subfolder in folders:
+            texts = _texts(subfolder)
+            for path in sorted(subfolder.glob("*.wav")):
                 if (
                     part != "music"
                     or params.vocals
@@ -121,9 +121,9 @@ def _recording(
 
 def _license(config: SourceConfig, path: Path, texts: _Folder) -> str:
     block = texts.licenses.get(path.stem) or texts.common
-    found = spdx(block) if block else None
-    if found or config.license != "unknown":
-        return found or config.license
+    license = spdx(block) if block else None
+    if license or config.license != "unknown":
+        return license or config.license
     where = f"{path.parent.name}/LICENSE"
     problem = (
         f"{where} states no known licence for {path.stem}" if block else f"{where} does not name {path.stem}"

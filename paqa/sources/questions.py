@@ -19,7 +19,7 @@ from typing import Any
 from paqa.config.recipe import SourceConfig
 from paqa.errors import Rejected
 from paqa.sources import json_lines
-from paqa.sources.choices import given
+from paqa.sources.choices import parse_question
 from paqa.sources.folder import EXTENSIONS, safe_id
 from paqa.sources.paths import locate
 from paqa.sources.registry import parameters, quarantined
@@ -50,7 +50,7 @@ PARAMS = QuestionsParams  # what the registry checks `params` with
 
 
 @dataclass
-class _Asked:
+class _FileQuestions:
     """What is asked about one file, in the order of the list."""
 
     questions: list[GivenQuestion] = field(default_factory=list)
@@ -65,7 +65,7 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
     cannot be made out, is quarantined. Raises PaqaError where the list cannot be read.
     """
     params = parameters(config, QuestionsParams)
-    asked: dict[str, _Asked] = {}
+    by_uri: dict[str, _FileQuestions] = {}
     names: set[str] = set()
     for where, row in _rows(config, path):
         try:
@@ -75,7 +75,7 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
             question = _question(row, where, params, names)
             same = [
                 q
-                for q in asked.get(uri, _Asked()).questions
+                for q in by_uri.get(uri, _FileQuestions()).questions
                 if (q.text, q.choices) == (question.text, question.choices)
             ]
             if same:
@@ -86,17 +86,17 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
             yield quarantined(where, Rejected(error.reason, f"{where}: {error.detail}"), repr(row))
             continue
         names.add(question.id)
-        asked.setdefault(uri, _Asked(where=where)).questions.append(question)
-    for uri, about in asked.items():
+        by_uri.setdefault(uri, _FileQuestions(where=where)).questions.append(question)
+    for uri, file_questions in by_uri.items():
         name = safe_id(uri)
         yield Recording(
-            name, uri, config.name, config.license, groups=(name,), questions=tuple(about.questions)
+            name, uri, config.name, config.license, groups=(name,), questions=tuple(file_questions.questions)
         )
 
 
 def _rows(config: SourceConfig, path: Path) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
-    wanted = "expected a JSON list, or one JSON object a line; correct `path` in the recipe"
-    return json_lines.objects(path, f"source {config.name!r}: {path}", wanted)
+    expected = "expected a JSON list, or one JSON object a line; correct `path` in the recipe"
+    return json_lines.objects(path, f"source {config.name!r}: {path}", expected)
 
 
 def _value(row: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
@@ -132,16 +132,16 @@ def _question(row: Mapping[str, Any], where: str, params: QuestionsParams, names
         )
     name = str(_value(row, ("id", "question_id")) or where)[:150]
     task = str(_value(row, TASK) or params.task)
-    return given(
+    return parse_question(
         f"{name}@{where}" if name in names else name, task, _value(row, TEXT), _value(row, CHOICES), answer
     )
 
 
 def _chosen(text: Any) -> str | None:
     """What a written out answer chooses in the end."""
-    found = CHOSEN.findall(text) if isinstance(text, str) and len(text) <= LONGEST_ANSWER else []
-    if not found:
+    answers = CHOSEN.findall(text) if isinstance(text, str) and len(text) <= LONGEST_ANSWER else []
+    if not answers:
         return None
-    last = next((body for tag, body in reversed(found) if tag.upper() == "FINAL_ANSWER"), found[-1][1])
+    last = next((body for tag, body in reversed(answers) if tag.upper() == "FINAL_ANSWER"), answers[-1][1])
     both = LETTER_AND_TEXT.search(last)
     return f"({both[1].strip()}) {both[2].strip()}" if both else last.strip()

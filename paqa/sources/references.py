@@ -63,25 +63,25 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
     files = files_below(folder)
     audio, texts = [f for f in files if is_audio(f)], [f for f in files if f.lower().endswith(KINDS)]
     if not audio or not texts:
-        found = f"{len(audio)} audio files and {len(texts)} of {' '.join(KINDS)}"
+        counts = f"{len(audio)} audio files and {len(texts)} of {' '.join(KINDS)}"
         raise PaqaError(
-            f"source {config.name!r}: {folder} holds {found}; expected both, correct `path` in the recipe"
+            f"source {config.name!r}: {folder} holds {counts}; expected both, correct `path` in the recipe"
         )
-    known = _Annotations()
+    annotations = _Annotations()
     for uri in texts:
         try:
-            yield from _read(uri, folder, {PurePosixPath(path).stem for path in audio}, known)
+            yield from _read(uri, folder, {PurePosixPath(path).stem for path in audio}, annotations)
         except Rejected as error:
             yield quarantined(uri, error, uri)
     scenes: dict[str, Scene] = {}
     wrong: dict[str, Rejected] = {}
     for uri in audio:
         try:
-            if PurePosixPath(uri).stem in known.names():
-                scenes[uri] = _scene(uri, known, params)
+            if PurePosixPath(uri).stem in annotations.names():
+                scenes[uri] = _scene(uri, annotations, params)
         except Rejected as error:
             wrong[uri] = Rejected(error.reason, f"{uri}: {error.detail}")
-    groups = _groups(scenes, known) if params.speakers == "corpus" else {}
+    groups = _groups(scenes, annotations) if params.speakers == "corpus" else {}
     for uri in audio:
         name = safe_id(uri)
         if uri in wrong:
@@ -93,9 +93,9 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
             continue
         yield Recording(
             name, uri, config.name, config.license, groups=(groups.get(uri, name),), truth=scenes[uri],
-            voice=_voice(uri, known, groups),
+            voice=_voice(uri, annotations, groups),
         )  # fmt: skip
-    for name in sorted(known.names() - {PurePosixPath(uri).stem for uri in audio}):
+    for name in sorted(annotations.names() - {PurePosixPath(uri).stem for uri in audio}):
         detail = f"annotations are about {name!r}, but no audio file below {folder} is called so; add it"
         yield quarantined(name, Rejected("missing_file", detail), name)
 
@@ -105,43 +105,47 @@ def skipped(config: SourceConfig, folder: Path) -> str:
     return folder_source.skipped(config, folder, KINDS)
 
 
-def _read(uri: str, folder: Path, stems: set[str], known: _Annotations) -> list[Quarantined]:
+def _read(uri: str, folder: Path, stems: set[str], annotations: _Annotations) -> list[Quarantined]:
     """Add what a file says; the rows are those of its lines that are left out or cut."""
     kind = PurePosixPath(uri).suffix.lower()
     if kind == ".rttm":
-        return _add(known.rttm, parse(uri, folder, rttm_line), uri, stems)
+        return _add(annotations.rttm, parse(uri, folder, rttm_line), uri, stems)
     if kind == ".stm":
-        return _add(known.stm, parse(uri, folder, stm_line), uri, stems)
-    return _add(known.ctm, parse(uri, folder, ctm_line), uri, stems)
+        return _add(annotations.stm, parse(uri, folder, stm_line), uri, stems)
+    return _add(annotations.ctm, parse(uri, folder, ctm_line), uri, stems)
 
 
-def _add(all_of: dict[str, list[T]], more: Annotation[T], uri: str, stems: set[str]) -> list[Quarantined]:
+def _add(
+    all_of: dict[str, list[T]], annotation: Annotation[T], uri: str, stems: set[str]
+) -> list[Quarantined]:
     """An annotation about one recording that has another name counts for that of its own file where audio has
     it.
     """
     stem = PurePosixPath(uri).stem
-    renamed = len(more.said) == 1 and stem in stems and stem not in more.said
-    for name, values in more.said.items():
+    renamed = len(annotation.entries) == 1 and stem in stems and stem not in annotation.entries
+    for name, values in annotation.entries.items():
         all_of.setdefault(stem if renamed else name, []).extend(values)
-    return [row for rows in more.odd.values() for row in rows]
+    return [row for rows in annotation.problem_rows.values() for row in rows]
 
 
-def _said(uri: str, known: _Annotations) -> list[NamedTurn]:
+def _named_turns(uri: str, annotations: _Annotations) -> list[NamedTurn]:
     stem = PurePosixPath(uri).stem
-    turns, texts = sorted(known.rttm.get(stem, [])), sorted(known.stm.get(stem, []))
+    turns, texts = sorted(annotations.rttm.get(stem, [])), sorted(annotations.stm.get(stem, []))
     return attach(turns, texts) if turns else texts
 
 
-def _scene(uri: str, known: _Annotations, params: ReferencesParams) -> Scene:
-    turns, words = spoken(numbered(_said(uri, known)), known.ctm.get(PurePosixPath(uri).stem, []))
+def _scene(uri: str, annotations: _Annotations, params: ReferencesParams) -> Scene:
+    turns, words = spoken(
+        numbered(_named_turns(uri, annotations)), annotations.ctm.get(PurePosixPath(uri).stem, [])
+    )
     return Scene(safe_id(uri), 0, turns=turns, words=words, language=params.language)
 
 
-def _groups(scenes: Mapping[str, Scene], known: _Annotations) -> dict[str, str]:
-    return groups_by_speaker({uri: {turn.name for turn in _said(uri, known)} for uri in scenes})
+def _groups(scenes: Mapping[str, Scene], annotations: _Annotations) -> dict[str, str]:
+    return groups_by_speaker({uri: {turn.name for turn in _named_turns(uri, annotations)} for uri in scenes})
 
 
-def _voice(uri: str, known: _Annotations, groups: Mapping[str, str]) -> str | None:
+def _voice(uri: str, annotations: _Annotations, groups: Mapping[str, str]) -> str | None:
     """The one speaker of a recording, where names hold for the corpus."""
-    names = {turn.name for turn in _said(uri, known)}
+    names = {turn.name for turn in _named_turns(uri, annotations)}
     return names.pop() if len(names) == 1 and groups else None

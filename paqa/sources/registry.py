@@ -51,8 +51,8 @@ def recordings(config: SourceConfig, folder: Path) -> Recordings:
     """
     module, name = _module(config)
     source: Callable[[SourceConfig, Path], Recordings] = getattr(module, name)
-    found = _unique(config, _below_root(source(config, folder / config.path), root(config, folder)))
-    return found if config.limit is None else _drawn(list(found), config.limit)
+    rows = _unique(config, _below_root(source(config, folder / config.path), root(config, folder)))
+    return rows if config.limit is None else _drawn(list(rows), config.limit)
 
 
 def skipped(config: SourceConfig, folder: Path) -> str:
@@ -75,23 +75,25 @@ def _module(config: SourceConfig) -> tuple[ModuleType, str]:
 
 def _unique(config: SourceConfig, rows: Recordings) -> Recordings:
     seen: dict[str, str] = {}
-    for found in rows:
-        if isinstance(found, Recording) and found.id in seen:
-            detail = f"{config.name}: id {found.id!r} of {found.uri} already names {seen[found.id]}; ids must differ"
-            found = quarantined(found.id, Rejected("duplicate_id", detail), f"{found.id} {found.uri}")
-        elif isinstance(found, Recording):
-            seen[found.id] = found.uri
-        yield found
+    for row in rows:
+        if isinstance(row, Recording) and row.id in seen:
+            detail = (
+                f"{config.name}: id {row.id!r} of {row.uri} already names {seen[row.id]}; ids must differ"
+            )
+            row = quarantined(row.id, Rejected("duplicate_id", detail), f"{row.id} {row.uri}")
+        elif isinstance(row, Recording):
+            seen[row.id] = row.uri
+        yield row
 
 
 def _below_root(rows: Recordings, base: Path) -> Recordings:
     """Rows whose list gives absolute paths, with paths below the source's folder: what is published names no
     other.
     """
-    for found in rows:
-        if isinstance(found, Recording) and Path(found.uri).is_absolute():
-            found = replace(found, uri=Path(found.uri).resolve().relative_to(base.resolve()).as_posix())
-        yield found
+    for row in rows:
+        if isinstance(row, Recording) and Path(row.uri).is_absolute():
+            row = replace(row, uri=Path(row.uri).resolve().relative_to(base.resolve()).as_posix())
+        yield row
 
 
 def _drawn(rows: list[Recording | Quarantined], limit: int) -> Recordings:
@@ -109,15 +111,17 @@ def check(config: SourceConfig) -> None:
     And where `group = "folder"` is asked of a type that has groups of its own.
     """
     if config.group == "folder" and config.type != "folder":
-        found = f'group = "folder" is for type "folder", found "{config.type}"'
-        raise PaqaError(f"source {config.name!r}: {found}; leave it out: its list or layout names the groups")
+        problem = f'group = "folder" is for type "folder", found "{config.type}"'
+        raise PaqaError(
+            f"source {config.name!r}: {problem}; leave it out: its list or layout names the groups"
+        )
     parameters(config, getattr(_module(config)[0], "PARAMS", NoParams))
 
 
 def parameters(config: SourceConfig, kind: type[T]) -> T:
     """A source's own parameters from the recipe; PaqaError for unknown keys and wrong types."""
-    found: T = converted(kind, config.params, f"source {config.name!r}: params: type {config.type}")
-    return found
+    params: T = converted(kind, config.params, f"source {config.name!r}: params: type {config.type}")
+    return params
 
 
 def quarantined(name: str, error: Rejected, content: str) -> Quarantined:

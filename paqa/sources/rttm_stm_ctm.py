@@ -35,7 +35,7 @@ DECIMAL = re.compile(r"\d+\.\d*")
 BLANKS = "a name holds a blank: write _ for it"
 
 
-class Stated(NamedTuple, Generic[T]):
+class AnnotationLine(NamedTuple, Generic[T]):
     """What a line says: about which recording, when (seconds), and how to make a turn or word of it (ms)."""
 
     recording: str
@@ -44,7 +44,7 @@ class Stated(NamedTuple, Generic[T]):
     make: Callable[[int, int], T]
 
 
-Line = Callable[[str], Stated[T] | None]  # None for lines that do not count
+Line = Callable[[str], AnnotationLine[T] | None]  # None for lines that do not count
 
 
 @dataclass(frozen=True)
@@ -53,22 +53,22 @@ class Annotation(Generic[T]):
     cut.
     """
 
-    said: dict[str, list[T]] = field(default_factory=lambda: defaultdict(list))
-    odd: dict[str, list[Quarantined]] = field(default_factory=lambda: defaultdict(list))
+    entries: dict[str, list[T]] = field(default_factory=lambda: defaultdict(list))
+    problem_rows: dict[str, list[Quarantined]] = field(default_factory=lambda: defaultdict(list))
 
     def count(self, recording: str) -> int:
         """Lines about a recording."""
-        return len(self.said.get(recording, ())) + len(self.odd.get(recording, ()))
+        return len(self.entries.get(recording, ())) + len(self.problem_rows.get(recording, ()))
 
-    def add(self, stated: Stated[T], where: str, content: str) -> None:
+    def add(self, stated: AnnotationLine[T], where: str, content: str) -> None:
         """ValueError where the times are none."""
         span, problem = _span(stated.start, stated.end)
         if problem:
             times = f"found {stated.start:g} to {stated.end:g} s about {stated.recording!r}, {problem}"
             error = Rejected("bad_line", f"{where}: {times}; correct the line")
-            self.odd[stated.recording].append(quarantined(where, error, content))
+            self.problem_rows[stated.recording].append(quarantined(where, error, content))
         if span:
-            self.said[stated.recording].append(stated.make(*span))
+            self.entries[stated.recording].append(stated.make(*span))
 
 
 def _span(start: float, end: float) -> tuple[tuple[int, int] | None, str]:
@@ -129,17 +129,17 @@ def about(
 
     Turns are in order of start; the rows are those of lines left out or cut.
     """
-    turns, stem = annotation.said, PurePosixPath(path).stem
+    turns, stem = annotation.entries, PurePosixPath(path).stem
     if stem not in turns and len(turns) != 1:
         names = ", ".join(sorted(turns)[:5]) or "nothing"
         raise Rejected(
             "bad_truth", f"{uri} has no turns of {stem!r}, found {names}; name the recording like its file"
         )
     name = stem if stem in turns else next(iter(turns))
-    return sorted(turns[name]), annotation.odd.get(name, [])
+    return sorted(turns[name]), annotation.problem_rows.get(name, [])
 
 
-def rttm_line(line: str) -> Stated[NamedTurn] | None:
+def rttm_line(line: str) -> AnnotationLine[NamedTurn] | None:
     """`SPEAKER file channel start duration <NA> <NA> name [confidence [<NA>]]`; other types of line do not
     count.
 
@@ -151,7 +151,7 @@ def rttm_line(line: str) -> Stated[NamedTurn] | None:
     if len(fields) > 10 or _is_number(fields[5]) or not all(map(_is_score, fields[8:])):
         fields = _joined(fields)
     start, name = float(fields[3]), fields[7]
-    return Stated(fields[1], start, start + float(fields[4]), lambda a, b: NamedTurn(a, b, name))
+    return AnnotationLine(fields[1], start, start + float(fields[4]), lambda a, b: NamedTurn(a, b, name))
 
 
 def _joined(fields: Sequence[str]) -> list[str]:
@@ -183,7 +183,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def stm_line(line: str) -> Stated[NamedTurn] | None:
+def stm_line(line: str) -> AnnotationLine[NamedTurn] | None:
     """`file channel name start end [<label>] text`; comments and unscored segments do not count."""
     fields = line.split(maxsplit=5)
     if not fields or line.startswith(";;"):
@@ -194,10 +194,10 @@ def stm_line(line: str) -> Stated[NamedTurn] | None:
     start, end, name = float(fields[3]), float(fields[4]), fields[2]
     if fields[3].isdecimal() and DECIMAL.fullmatch(fields[4]) and DECIMAL.fullmatch(text.partition(" ")[0]):
         raise ValueError(f"{BLANKS}, or 1.0 for 1")  # "Speaker 1 2.5 4.0 text" would be from 1 to 2.5 s
-    return Stated(fields[0], start, end, lambda a, b: NamedTurn(a, b, name, text))
+    return AnnotationLine(fields[0], start, end, lambda a, b: NamedTurn(a, b, name, text))
 
 
-def ctm_line(line: str) -> Stated[Word] | None:
+def ctm_line(line: str) -> AnnotationLine[Word] | None:
     """`file channel start duration word [confidence]`; comments and alternatives do not count."""
     fields = line.split()
     if not fields or line.startswith(";;") or fields[2] == "*":
@@ -205,7 +205,7 @@ def ctm_line(line: str) -> Stated[Word] | None:
     start, duration = float(fields[2]), float(fields[3])
     confidence = min(1.0, max(0.0, float(fields[5]))) if len(fields) > 5 and fields[5] != "NA" else 1.0
     end, text = start + max(duration, 0.001), fields[4]
-    return Stated(fields[0], start, end, lambda a, b: Word(a, b, text, None, confidence))
+    return AnnotationLine(fields[0], start, end, lambda a, b: Word(a, b, text, None, confidence))
 
 
 def attach(turns: Sequence[NamedTurn], texts: Sequence[NamedTurn]) -> list[NamedTurn]:
@@ -216,8 +216,8 @@ def attach(turns: Sequence[NamedTurn], texts: Sequence[NamedTurn]) -> list[Named
     of its own.
     """
     shared = _shared([turn[:2] for turn in turns], [text[:2] for text in texts])
-    names = _same_speaker(turns, texts, shared)
-    said: list[list[str]] = [[] for _ in turns]
+    names = _speakers_of_names(turns, texts, shared)
+    texts_of_turns: list[list[str]] = [[] for _ in turns]
     alone = []
     for text, overlaps in sorted(zip(texts, shared, strict=True), key=lambda pair: pair[0]):
         name = names.get(text.name, text.name)
@@ -225,16 +225,17 @@ def attach(turns: Sequence[NamedTurn], texts: Sequence[NamedTurn]) -> list[Named
             (o for o in overlaps if turns[o[1]].name == name), key=lambda o: (o[0], -o[1]), default=None
         )
         if best:
-            said[best[1]].append(text.text)
+            texts_of_turns[best[1]].append(text.text)
         else:
             alone.append(text._replace(name=name))
     joined = [
-        turn._replace(text=" ".join(filter(None, parts))) for turn, parts in zip(turns, said, strict=True)
+        turn._replace(text=" ".join(filter(None, parts)))
+        for turn, parts in zip(turns, texts_of_turns, strict=True)
     ]
     return sorted([*joined, *alone], key=lambda turn: turn[:4])
 
 
-def _same_speaker(
+def _speakers_of_names(
     turns: Sequence[NamedTurn], texts: Sequence[NamedTurn], shared: Sequence[list[Overlap]]
 ) -> dict[str, str]:
     total: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -260,15 +261,15 @@ def _shared(turns: Sequence[spans.Interval], others: Sequence[spans.Interval]) -
     too_many = Rejected("bad_truth", f"{what}; expected each about as long as a sentence, correct them")
     if int(np.maximum(last - first, 0).sum()) > MOST_COMPARED:
         raise too_many
-    found: list[list[Overlap]] = []
+    overlaps_of: list[list[Overlap]] = []
     kept = 0
     for (start, end), a, b in zip(others, first.tolist(), last.tolist(), strict=True):
         overlap = np.minimum(ends[a:b], end) - np.maximum(starts[a:b], start)
-        found.append([(int(overlap[k]), order[a + k]) for k in np.flatnonzero(overlap > 0).tolist()])
-        kept += len(found[-1])
+        overlaps_of.append([(int(overlap[k]), order[a + k]) for k in np.flatnonzero(overlap > 0).tolist()])
+        kept += len(overlaps_of[-1])
         if kept > MOST_OVERLAPS:
             raise too_many
-    return found
+    return overlaps_of
 
 
 def spoken(turns: Sequence[Turn], words: Sequence[Word]) -> tuple[tuple[Turn, ...], tuple[Word, ...]]:
@@ -277,7 +278,7 @@ def spoken(turns: Sequence[Turn], words: Sequence[Word]) -> tuple[tuple[Turn, ..
 
     `turns` are in order of start.
     """
-    said: list[list[str]] = [[] for _ in turns]
+    words_of_turns: list[list[str]] = [[] for _ in turns]
     placed = []
     ordered = sorted(words, key=lambda word: (word.start_ms, word.end_ms))
     shared = _shared([spans.interval(turn) for turn in turns], [spans.interval(word) for word in ordered])
@@ -286,7 +287,9 @@ def spoken(turns: Sequence[Turn], words: Sequence[Word]) -> tuple[tuple[Turn, ..
         if best is None:
             placed.append(word)
             continue
-        said[best[1]].append(word.text)
+        words_of_turns[best[1]].append(word.text)
         placed.append(replace(word, speaker=turns[best[1]].speaker))
-    texts = [turn.text or without_gaps(" ".join(parts)) for turn, parts in zip(turns, said, strict=True)]
+    texts = [
+        turn.text or without_gaps(" ".join(parts)) for turn, parts in zip(turns, words_of_turns, strict=True)
+    ]
     return tuple(replace(turn, text=text) for turn, text in zip(turns, texts, strict=True)), tuple(placed)

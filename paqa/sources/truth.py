@@ -113,9 +113,9 @@ def _words(words: tuple[Word, ...], window: spans.Interval, numbers: dict[int, i
     return tuple(inside)
 
 
-def numbered(said: Sequence[NamedTurn]) -> tuple[Turn, ...]:
+def numbered(turns: Sequence[NamedTurn]) -> tuple[Turn, ...]:
     """Turns in order of start, names as numbers by first appearance."""
-    ordered = sorted(said, key=lambda turn: turn[:3])
+    ordered = sorted(turns, key=lambda turn: turn[:3])
     numbers: dict[str, int] = {}
     for turn in ordered:
         numbers.setdefault(turn.name, len(numbers) + 1)

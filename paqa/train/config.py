@@ -79,7 +79,7 @@ class ModelConfig:
     model: Annotated[str, "Hub id or folder of Qwen2-Audio, of `paqa-train base`, or of a trained model"] = ""
     data: Annotated[str, "folder of a build (holds data/*.parquet)"] = ""
     out: Annotated[str, "folder for checkpoints, metrics and the trained model"] = ""
-    seed: Annotated[int, "of everything random"] = 0
+    seed: Annotated[int, "random seed"] = 0
     device: Annotated[str, "cpu, cuda, cuda:1; auto: cuda where there is one"] = "auto"
     dtype: Annotated[Dtype, "auto: bfloat16 on a GPU that has it, else float32"] = "auto"
     chunk: Annotated[Positive, "positions whose logits exist at a time"] = 1024
@@ -96,12 +96,12 @@ class TrainConfig(ModelConfig):
     checkpointing: Annotated[
         bool, "recompute activations backward: a third more time, and 7 B parameters fit"
     ] = True
-    learning_rate: Annotated[NotNegative, "at its highest"] = 1e-4
+    learning_rate: Annotated[NotNegative, "peak learning rate"] = 1e-4
     projector_rate: Annotated[NotNegative, "factor on the learning rate of the projector"] = 1.0
-    warmup: Annotated[Count, "steps until the learning rate is at its highest"] = 10
+    warmup: Annotated[Count, "steps until the learning rate is at its peak"] = 10
     decay: Annotated[Literal["cosine", "constant"], "of the learning rate after its warm-up"] = "cosine"
     weight_decay: Annotated[NotNegative, "of AdamW"] = 0.0
-    clip: Annotated[NotNegative, "largest norm of a gradient; 0: no limit"] = 1.0
+    clip: Annotated[NotNegative, "gradient-norm clip; 0: no limit"] = 1.0
     steps: Annotated[Count, "steps; 0: as many as the epochs make"] = 0
     epochs: Annotated[NotNegative, "passes over the rows, where no steps are given"] = 1.0
     mix: Annotated[dict[str, NotNegative], "how often rows of a task are seen each epoch (default: once)"] = (
@@ -133,7 +133,7 @@ class SftConfig(TrainConfig):
 class GrpoConfig(TrainConfig):
     """Stage II: reinforce what rewards favour (Shao et al. 2024, DeepSeekMath; Liu et al. 2025, Dr.GRPO)."""
 
-    learning_rate: Annotated[NotNegative, "at its highest"] = 1e-5
+    learning_rate: Annotated[NotNegative, "peak learning rate"] = 1e-5
     decay: Annotated[Literal["cosine", "constant"], "of the learning rate after its warm-up"] = "constant"
     prompts: Annotated[Positive, "prompts a step and process"] = 8
     group: Annotated[int, Meta(ge=2), "completions a prompt"] = 8
@@ -251,10 +251,10 @@ def _weight(text: str) -> tuple[str, float]:
     return task, float(number)
 
 
-def from_flags(kind: type[Stage], given: Mapping[str, Any]) -> Stage:
-    """The stage's config from what was said on the command line (dotted names), checked. Raises PaqaError."""
+def from_flags(kind: type[Stage], flags: Mapping[str, Any]) -> Stage:
+    """The stage's config from the flags of the command line (dotted names), checked. Raises PaqaError."""
     values = msgspec.to_builtins(kind())
-    for name, value in given.items():
+    for name, value in flags.items():
         *path, last = name.split(".")
         place = values
         for part in path:

@@ -63,14 +63,14 @@ class Rows:
 
     @cached_property
     def all(self) -> list[TrainRow]:
-        columns = [f.name for f in fields(Item)]
-        found = []
-        for f, path in enumerate(self.files):
+        columns = [number.name for number in fields(Item)]
+        train_rows = []
+        for number, path in enumerate(self.files):
             file = shards.open_shard(path)
             for g in range(file.num_row_groups):
                 rows = file.read_row_group(g, columns=columns).to_pylist()
-                found += [TrainRow(shards.item(row), (f, g, r)) for r, row in enumerate(rows)]
-        return found
+                train_rows += [TrainRow(shards.item(row), (number, g, r)) for r, row in enumerate(rows)]
+        return train_rows
 
     def split(self, name: str) -> list[TrainRow]:
         return [row for row in self.all if row.item.split == name]
@@ -107,8 +107,8 @@ class Rows:
             if len(self._open) > GROUPS_OPEN:
                 self._open.popitem(last=False)
         self._open.move_to_end((f, g))
-        found = audio.read_flac(self._open[f, g][r].as_py()["bytes"])
-        return audio.resample(found, RATE).samples.mean(0)
+        clip = audio.read_flac(self._open[f, g][r].as_py()["bytes"])
+        return audio.resample(clip, RATE).samples.mean(0)
 
 
 def _held_out(rows: Sequence[TrainRow], share: float) -> set[tuple[str, ...]]:
@@ -135,9 +135,13 @@ def _least_shared(counts: Mapping[tuple[str, ...], int], share: float) -> set[tu
     most = share * sum(counts.values())
     out: set[tuple[str, ...]] = set()
     for groups in sorted(
-        counts, key=lambda own: (sum(having[g] - counts[own] for g in own), draw("validation", *own))
+        counts,
+        key=lambda candidate: (
+            sum(having[g] - counts[candidate] for g in candidate),
+            draw("validation", *candidate),
+        ),
     ):
-        if sum(counts[own] for own in out) >= most or len(counts) == 1:
+        if sum(counts[candidate] for candidate in out) >= most or len(counts) == 1:
             break
         out.add(groups)
     return out
@@ -155,8 +159,8 @@ class EncodedClips:
         """The encoder's output `[n, d]` of a row's clip."""
         name = row.item.clip_id
         if name not in self._kept:
-            heard = self._kept[name] = self.policy.encode(self.rows.samples(row), row.item.id)
-            self._bytes += heard.nbytes
+            encoded = self._kept[name] = self.policy.encode(self.rows.samples(row), row.item.id)
+            self._bytes += encoded.nbytes
             while self._bytes > SOUND_BYTES and len(self._kept) > 1:
                 self._bytes -= self._kept.popitem(last=False)[1].nbytes
         self._kept.move_to_end(name)
@@ -177,20 +181,20 @@ def order(rows: Sequence[TrainRow], seed: int, epoch: int, mix: Mapping[str, flo
     """
     unknown = mix.keys() - {row.item.task for row in rows}
     if unknown:
-        known = ", ".join(sorted({row.item.task for row in rows}))
-        raise PaqaError(f"--mix: no row is of task {', '.join(sorted(unknown))}; expected some of: {known}")
+        tasks = ", ".join(sorted({row.item.task for row in rows}))
+        raise PaqaError(f"--mix: no row is of task {', '.join(sorted(unknown))}; expected some of: {tasks}")
     blocks: dict[tuple[int, int], list[tuple[float, int]]] = defaultdict(list)
     for i, row in enumerate(rows):
         weight = mix.get(row.item.task, 1.0)
         times = int(weight) + (draw(seed, epoch, "times", row.item.id) < weight % 1)
         blocks[row.place[:2]] += [(draw(seed, epoch, "order", row.item.id, n), i) for n in range(times)]
     names = sorted(blocks, key=lambda b: draw(seed, epoch, "block", *b))
-    found: list[int] = []
+    numbers: list[int] = []
     for start in range(0, len(names), GROUPS_OPEN):
-        found += [
+        numbers += [
             i for _, i in sorted(pair for b in names[start : start + GROUPS_OPEN] for pair in blocks[b])
         ]
-    return found
+    return numbers
 
 
 def pack(numbers: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
@@ -272,13 +276,15 @@ def pause_places(logp: Tensor, config: PauseConfig) -> list[int]:
 
     After DIT (arXiv 2506.03616). Never before the end of the turn.
     """
-    found: list[int] = []
+    places: list[int] = []
     for place in logp[:-1].argsort().tolist():
-        if len(found) == config.runs:
+        if len(places) == config.runs:
             break
-        if place >= config.warmup and all(abs(place - other) >= max(1, config.cooldown) for other in found):
-            found.append(place)
-    return sorted(found)
+        if place >= config.warmup and all(
+            abs(place - earlier) >= max(1, config.cooldown) for earlier in places
+        ):
+            places.append(place)
+    return sorted(places)
 
 
 def with_pauses(tree: Tree, places: Sequence[int], tokens: int, pause_id: int) -> Tree:

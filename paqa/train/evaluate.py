@@ -66,25 +66,29 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     policy = model.load(config.model, config.device, config.dtype, config.chunk)
     remember(config, out)
     report(out, asked, unasked)
-    found: dict[str, dict[str, float]] = {}
-    wish = pause_config_of(config.pause, policy.pause_config)
-    bounds = Bounds.first(wish, policy.bounds)
+    figures_of: dict[str, dict[str, float]] = {}
+    pause_wish = pause_config_of(config.pause, policy.pause_config)
+    bounds = Bounds.first(pause_wish, policy.bounds)
     for hearing in config.hearing:
-        for pause in (OFF,) if wish.mode == "off" else dict.fromkeys((replace(wish, mode="never"), wish)):
+        for pause in (
+            (OFF,)
+            if pause_wish.mode == "off"
+            else dict.fromkeys((replace(pause_wish, mode="never"), pause_wish))
+        ):
             name = hearing if pause.mode in ("off", "never") else f"{hearing}+pause"
             said, confidence = answer(policy, asked, hearing, pause, bounds, config)
             if pause.mode == "never":
-                bounds = bounds.filled(bounds.after(confidence, wish))
-            found[name] = figures(asked, said) | ({"unasked": float(len(unasked))} if unasked else {})
+                bounds = bounds.filled(bounds.after(confidence, pause_wish))
+            figures_of[name] = figures(asked, said) | ({"unasked": float(len(unasked))} if unasked else {})
             write_answers(out, name, asked, said)
             if hearing == "audio" and config.benchmark != "paqa":
                 file = out / f"{config.benchmark}-{name}.json"
                 benchmarks.write(config, file, asked, [s.text for s in said], unasked)
-    write_atomically(out / FILE, json.dumps(found, indent=1).encode() + b"\n")  # labels may yet fail
+    write_atomically(out / FILE, json.dumps(figures_of, indent=1).encode() + b"\n")  # labels may yet fail
     if config.labels:
-        found["labels"] = labels(policy, [a for a in asked if a.item], config)
-        write_atomically(out / FILE, json.dumps(found, indent=1).encode() + b"\n")
-    return found
+        figures_of["labels"] = labels(policy, [a for a in asked if a.item], config)
+        write_atomically(out / FILE, json.dumps(figures_of, indent=1).encode() + b"\n")
+    return figures_of
 
 
 def pause_config_of(wish: PauseConfig, trained: PauseConfig | None) -> PauseConfig:
@@ -149,37 +153,39 @@ def answer(
     config: EvalConfig,
 ) -> tuple[list[Answer], Tensor]:
     """Every question's answer, and all windowed confidences."""
-    said: list[Answer] = []
+    answers: list[Answer] = []
     seen = [torch.zeros(0)]
     clips = clip_samples(policy, asked, hearing)
     sampling = Sampling(config.max_new, config.temperature, pause, bounds, config.compile)
     for start in range(0, len(asked), config.batch):
         part = asked[start : start + config.batch]
         samples = [clips(i) for i in range(start, start + len(part))]
-        can = [i for i, clip in enumerate(samples) if clip is not None]
-        answers = [Answer("", cut=True)] * len(part)
-        if can:
+        audible = [i for i, clip in enumerate(samples) if clip is not None]
+        batch_answers = [Answer("", cut=True)] * len(part)
+        if audible:
             began = time.perf_counter()
-            prompts = [policy.prompt(part[i].asked, policy.encode(samples[i], part[i].asked.id)) for i in can]
-            seeds = [int(draw(config.seed, part[i].asked.id) * 2**53) for i in can]
-            done = rollout(policy, prompts, 1, seeds, sampling)
-            cost = (time.perf_counter() - began) / len(can)
+            prompts = [
+                policy.prompt(part[i].asked, policy.encode(samples[i], part[i].asked.id)) for i in audible
+            ]
+            seeds = [int(draw(config.seed, part[i].asked.id) * 2**53) for i in audible]
+            completions = rollout(policy, prompts, 1, seeds, sampling)
+            cost = (time.perf_counter() - began) / len(audible)
             rows = zip(
-                done.texts(policy),
-                done.lengths.tolist(),
-                done.pauses.tolist(),
-                done.cut.tolist(),
+                completions.texts(policy),
+                completions.lengths.tolist(),
+                completions.pauses.tolist(),
+                completions.cut.tolist(),
                 strict=True,
             )
-            for i, (text, tokens, pauses, cut) in zip(can, rows, strict=True):
-                answers[i] = Answer(text, tokens, pauses, cut, cost)
-            seen.append(done.confidence.flatten().cpu())
-        said += answers
+            for i, (text, tokens, pauses, cut) in zip(audible, rows, strict=True):
+                batch_answers[i] = Answer(text, tokens, pauses, cut, cost)
+            seen.append(completions.confidence.flatten().cpu())
+        answers += batch_answers
         if not config.quiet:
-            print(f"\r{hearing:<10} {len(said):>6} of {len(asked)}", end="", file=sys.stderr, flush=True)
+            print(f"\r{hearing:<10} {len(answers):>6} of {len(asked)}", end="", file=sys.stderr, flush=True)
     if not config.quiet:
         print(file=sys.stderr)
-    return said, torch.cat(seen)
+    return answers, torch.cat(seen)
 
 
 def clip_samples(policy: Policy, asked: Sequence[EvalQuestion], hearing: str) -> Any:
@@ -190,45 +196,46 @@ def clip_samples(policy: Policy, asked: Sequence[EvalQuestion], hearing: str) ->
 
     def another(i: int) -> int:
         """The next question in a shuffled circle that is about another clip."""
-        at = order.index(i)
-        circle = order[at + 1 :] + order[:at]
+        place = order.index(i)
+        circle = order[place + 1 :] + order[:place]
         return next((j for j in circle if clip[j] != clip[i]), i)
 
     def samples(i: int) -> np.ndarray | None:
-        found = asked[another(i) if hearing == "shuffled" else i].listen()
-        if len(found) > most:
+        clip_of_question = asked[another(i) if hearing == "shuffled" else i].listen()
+        if len(clip_of_question) > most:
             return None
-        return np.zeros_like(found) if hearing == "silence" else found
+        return np.zeros_like(clip_of_question) if hearing == "silence" else clip_of_question
 
     return samples
 
 
-def figures(asked: Sequence[EvalQuestion], said: Sequence[Answer]) -> dict[str, float]:
+def figures(asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> dict[str, float]:
     """Accuracy over all questions, by task and subset; for PAQA rows, what was perceived; what answers
     cost.
     """
     right = [
         rewards.accuracy(s.text, a.asked.choices, a.answer_index, a.answer)
-        for a, s in zip(asked, said, strict=True)
+        for a, s in zip(asked, answers, strict=True)
     ]
     groups: dict[str, list[float]] = defaultdict(list)
     for a, r in zip(asked, right, strict=True):
         for name in (f"accuracy/{a.task}", *(f"accuracy/{s}" for s in a.subsets)):
             groups[name].append(r)
     n = max(1, len(asked))
-    found = {"rows": float(len(asked)), "accuracy": sum(right) / n, "cut": sum(s.cut for s in said) / n}
-    found["format"] = (
-        sum(rewards.format_score(s.text, not a.asked.choices) for a, s in zip(asked, said, strict=True)) / n
+    values = {"rows": float(len(asked)), "accuracy": sum(right) / n, "cut": sum(s.cut for s in answers) / n}
+    values["format"] = (
+        sum(rewards.format_score(s.text, not a.asked.choices) for a, s in zip(asked, answers, strict=True))
+        / n
     )
-    found |= {name: sum(values) / len(values) for name, values in sorted(groups.items())}
-    rows = [(a.item, s.text) for a, s in zip(asked, said, strict=True) if a.item]
+    values |= {name: sum(values) / len(values) for name, values in sorted(groups.items())}
+    rows = [(a.item, s.text) for a, s in zip(asked, answers, strict=True) if a.item]
     if rows:
-        found |= perception_figures(rows)
-    total = sum(s.seconds for s in said)
-    found |= {"tokens": sum(s.tokens for s in said) / n, "pauses": sum(s.pauses for s in said) / n}
-    return found | {
+        values |= perception_figures(rows)
+    total = sum(s.seconds for s in answers)
+    values |= {"tokens": sum(s.tokens for s in answers) / n, "pauses": sum(s.pauses for s in answers) / n}
+    return values | {
         "seconds": total / n,
-        "tokens_per_s": sum(s.tokens for s in said) / total if total else 0.0,
+        "tokens_per_s": sum(s.tokens for s in answers) / total if total else 0.0,
     }
 
 
@@ -262,8 +269,8 @@ def predicted_scene(scene: Scene, text: str) -> Scene:
     lines = [line.rsplit(" [", 1)[0].strip() for line in _field(text, "ENV").split("\n")]
     sounds = {normal(grammar.unescape(line)) for line in lines if line and line != grammar.NO_SOUND}
     events = tuple(Event(0, scene.duration_ms, name, name) for name in sorted(sounds))
-    said = (Word(0, scene.duration_ms, words),) if words else ()
-    return Scene(scene.clip_id, scene.duration_ms, words=said, events=events, language=scene.language)
+    transcript = (Word(0, scene.duration_ms, words),) if words else ()
+    return Scene(scene.clip_id, scene.duration_ms, words=transcript, events=events, language=scene.language)
 
 
 def _events_by_label(scene: Scene) -> Scene:
@@ -304,32 +311,32 @@ def labels(policy: Policy, asked: Sequence[EvalQuestion], config: EvalConfig) ->
         scores.append([float(part.mean()) for part in torch.split(logp, [len(ids) for ids in answers])])
     truths = [{e.label for e in a.item.scene.events} for a in clips.values() if a.item]
     sounding = np.array([[name in truth for name in names] for truth in truths])
-    told = sounding.any(0) & ~sounding.all(0)
-    if not told.any():
+    varying = sounding.any(0) & ~sounding.all(0)
+    if not varying.any():
         return {"classes": 0.0}
     from sklearn.metrics import average_precision_score
 
-    mean = average_precision_score(sounding[:, told], np.array(scores)[:, told], average="macro")
-    return {"map": float(mean), "classes": float(told.sum()), "clips": float(len(clips))}
+    mean = average_precision_score(sounding[:, varying], np.array(scores)[:, varying], average="macro")
+    return {"map": float(mean), "classes": float(varying.sum()), "clips": float(len(clips))}
 
 
-def write_answers(out: Path, name: str, asked: Sequence[EvalQuestion], said: Sequence[Answer]) -> None:
+def write_answers(out: Path, name: str, asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> None:
     """All answers of a condition as JSONL that `paqa-train score` reads."""
     lines = [
         json.dumps({"id": a.asked.id, "completion": s.text, "tokens": s.tokens, "pauses": s.pauses})
-        for a, s in zip(asked, said, strict=True)
+        for a, s in zip(asked, answers, strict=True)
     ]
     write_atomically(out / f"answers-{name}.jsonl", ("\n".join(lines) + "\n").encode())
 
 
-def table(found: dict[str, dict[str, float]]) -> list[str]:
+def table(figures_of: dict[str, dict[str, float]]) -> list[str]:
     """The figures, one column a condition."""
-    names = list(dict.fromkeys(key for column in found.values() for key in column))
+    names = list(dict.fromkeys(key for column in figures_of.values() for key in column))
     width = max([len(n) for n in names] + [10])
-    head = f"{'':<{width}} " + " ".join(f"{name:>14}" for name in found)
+    head = f"{'':<{width}} " + " ".join(f"{name:>14}" for name in figures_of)
     rows = [
         f"{n:<{width}} "
-        + " ".join(f"{column[n]:>14.3f}" if n in column else f"{'':>14}" for column in found.values())
+        + " ".join(f"{column[n]:>14.3f}" if n in column else f"{'':>14}" for column in figures_of.values())
         for n in names
     ]
     return [head, *rows]

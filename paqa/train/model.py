@@ -51,10 +51,10 @@ class Policy(nn.Module):
         self.pause_id: int = tokenizer.convert_tokens_to_ids(PAUSE)
         self.audio_id: int = tokenizer.convert_tokens_to_ids(AUDIO)
         self.end_id: int = tokenizer.convert_tokens_to_ids(TURN_END)
-        for name, found in ((AUDIO, self.audio_id), (TURN_END, self.end_id)):
+        for name, token_id in ((AUDIO, self.audio_id), (TURN_END, self.end_id)):
             if name not in tokenizer.get_vocab():
                 raise PaqaError(
-                    f"{base}: its tokenizer has no {name} (found id {found}); expected one of Qwen2-Audio"
+                    f"{base}: its tokenizer has no {name} (found id {token_id}); expected one of Qwen2-Audio"
                 )
         stops = {self.end_id, tokenizer.eos_token_id}
         self.stop_ids = sorted(i for i in stops if i is not None)
@@ -109,13 +109,15 @@ class Policy(nn.Module):
                 f"{name}: {len(samples) / RATE:.1f} s is longer than the {self.max_ms / 1000:g} s that the encoder "
                 f"hears; build with audio.max_clip_ms = {self.max_ms} or less"
             )
-        found = extractor(
+        features = extractor(
             samples, sampling_rate=RATE, padding="max_length", return_attention_mask=True, return_tensors="pt"
         )
-        frames, rows = (int(n) for n in tower._get_feat_extract_output_lengths(found["attention_mask"].sum()))
+        frames, rows = (
+            int(n) for n in tower._get_feat_extract_output_lengths(features["attention_mask"].sum())
+        )
         if rows < 1:
             raise PaqaError(f"{name}: {len(samples)} samples are too few to be heard; expected 30 ms or more")
-        mel = found["input_features"].to(self.device, tower.conv1.weight.dtype)
+        mel = features["input_features"].to(self.device, tower.conv1.weight.dtype)
         mask = torch.zeros(1, 1, 1, tower.config.max_source_positions, dtype=mel.dtype, device=mel.device)
         mask[..., frames:] = torch.finfo(mel.dtype).min
         return (
@@ -163,13 +165,13 @@ class Policy(nn.Module):
 
     def _projector(self) -> Any:
         """The projector in use: the trained one, which is float32 whatever the rest is, or the base's."""
-        found = self.inner.model.multi_modal_projector
-        if not hasattr(found, "modules_to_save"):
-            return found
+        projector = self.inner.model.multi_modal_projector
+        if not hasattr(projector, "modules_to_save"):
+            return projector
         return (
-            found.original_module
-            if found.disable_adapters
-            else found.modules_to_save[found.active_adapters[0]]
+            projector.original_module
+            if projector.disable_adapters
+            else projector.modules_to_save[projector.active_adapters[0]]
         )
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -204,7 +206,8 @@ class Policy(nn.Module):
             return h.new_zeros(0, dtype=torch.float32), h.new_zeros(0, dtype=torch.float32)
         chunks = zip(torch.split(h, self.chunk), torch.split(x.target, self.chunk), strict=True)
         parts = [
-            checkpoint(self._piece, one, target, temperature, use_reentrant=False) for one, target in chunks
+            checkpoint(self._piece, hidden, target, temperature, use_reentrant=False)
+            for hidden, target in chunks
         ]
         return torch.cat([p for p, _ in parts]), torch.cat([e for _, e in parts])
 
@@ -272,26 +275,26 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copytree(source, target, dirs_exist_ok=True)
 
 
-def device_of(wish: str) -> torch.device:
+def device_of(requested: str) -> torch.device:
     """`auto` is the GPU where there is one, `cuda` under torchrun this process' own. Raises PaqaError."""
-    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    if wish == "auto":
-        return torch.device(own if torch.cuda.is_available() else "cpu")
+    local_gpu = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    if requested == "auto":
+        return torch.device(local_gpu if torch.cuda.is_available() else "cpu")
     try:
-        found = torch.device(own if wish == "cuda" else wish)
+        device = torch.device(local_gpu if requested == "cuda" else requested)
     except RuntimeError:
-        raise PaqaError(f"--device: found {wish!r}; expected auto, cpu, cuda or cuda:NUMBER") from None
-    if found.type == "cuda" and not (found.index or 0) < torch.cuda.device_count():
+        raise PaqaError(f"--device: found {requested!r}; expected auto, cpu, cuda or cuda:NUMBER") from None
+    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
         raise PaqaError(
-            f"--device: found {wish!r}, but there are {torch.cuda.device_count()} GPUs; try --device auto"
+            f"--device: found {requested!r}, but there are {torch.cuda.device_count()} GPUs; try --device auto"
         )
-    return found
+    return device
 
 
-def dtype_of(wish: str, device: torch.device) -> torch.dtype:
+def dtype_of(requested: str, device: torch.device) -> torch.dtype:
     """`auto` is bfloat16 on a GPU that computes in it, else float32."""
-    if wish != "auto":
-        return torch.bfloat16 if wish == "bfloat16" else torch.float32
+    if requested != "auto":
+        return torch.bfloat16 if requested == "bfloat16" else torch.float32
     return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
 
 
@@ -321,10 +324,10 @@ def _load_trained(policy: Policy, folder: Path, about: dict[str, Any]) -> None:
     for name in about["adapters"]:
         policy.net = PeftModel.from_pretrained(policy.net, str(folder / name)).merge_and_unload()
         policy.merged.append(folder / name)
-    if known := about.get("bounds"):
-        policy.bounds = Bounds.of(known)
-    if pause_config := about.get("pause"):
-        policy.pause_config = parse(pause_config, PauseConfig, str(folder / TRAINED))
+    if bounds := about.get("bounds"):
+        policy.bounds = Bounds.of(bounds)
+    if stored := about.get("pause"):
+        policy.pause_config = parse(stored, PauseConfig, str(folder / TRAINED))
     with torch.no_grad():
         policy.pause.copy_(load_file(folder / "pause.safetensors")["pause"])
 

@@ -31,23 +31,23 @@ class Bounds:
         """The bounds after a rollout's confidences (NaN where there is none): fixed ones stay, others follow
         slowly.
         """
-        known = confidence[~confidence.isnan()].float().cpu()
+        measured = confidence[~confidence.isnan()].float().cpu()
         return Bounds(
-            _follow(self.pause, known, config.tau_pause, config.quantile, config.momentum),
-            _follow(self.abort, known, config.tau_abort, config.abort_quantile, config.momentum),
+            _follow(self.pause, measured, config.tau_pause, config.quantile, config.momentum),
+            _follow(self.abort, measured, config.tau_abort, config.abort_quantile, config.momentum),
         )
 
     @classmethod
-    def first(cls, config: PauseConfig, known: Bounds | None = None) -> Bounds:
+    def first(cls, config: PauseConfig, earlier: Bounds | None = None) -> Bounds:
         """What is fixed by the config, else what is known; the rest waits for `after`."""
-        old = known or cls()
-        fixed = ((config.tau_pause, old.pause), (config.tau_abort, old.abort))
-        return cls(*(before if tau is None else tau for tau, before in fixed))
+        before = earlier or cls()
+        fixed = ((config.tau_pause, before.pause), (config.tau_abort, before.abort))
+        return cls(*(bound if tau is None else tau for tau, bound in fixed))
 
-    def filled(self, other: Bounds) -> Bounds:
+    def filled(self, defaults: Bounds) -> Bounds:
         """These bounds, the missing ones from others."""
-        pairs = ((self.pause, other.pause), (self.abort, other.abort))
-        return Bounds(*(theirs if math.isinf(own) else own for own, theirs in pairs))
+        pairs = ((self.pause, defaults.pause), (self.abort, defaults.abort))
+        return Bounds(*(default if math.isinf(bound) else bound for bound, default in pairs))
 
     def plain(self) -> list[float | None]:
         """As JSON has it, which knows no infinity: null is a bound that is not there yet."""
@@ -65,13 +65,13 @@ class Bounds:
         return Bounds(math.inf if config.mode == "always" else -math.inf)
 
 
-def _follow(old: float, known: Tensor, fixed: float | None, quantile: float, momentum: float) -> float:
+def _follow(old: float, measured: Tensor, fixed: float | None, quantile: float, momentum: float) -> float:
     if fixed is not None:
         return fixed
-    if quantile <= 0.0 or not len(known):
+    if quantile <= 0.0 or not len(measured):
         return old
-    found = float(known.sort().values[min(len(known) - 1, int(quantile * len(known)))])
-    return found if math.isinf(old) else momentum * old + (1 - momentum) * found
+    threshold = float(measured.sort().values[min(len(measured) - 1, int(quantile * len(measured)))])
+    return threshold if math.isinf(old) else momentum * old + (1 - momentum) * threshold
 
 
 UNBOUND = Bounds()

@@ -109,7 +109,7 @@ def rollout(
     slots = sampling.slots
     hidden, cache, position = _prefill(policy, prompts, group, slots)
     read = time.perf_counter()
-    writer = _Writer(policy, sampling, seeds)
+    writer = _RolloutWriter(policy, sampling, seeds)
     step, used = compiled() if sampling.compile else decode, slots
     for t in range(slots):
         token = writer.write(t, policy.logits(hidden))
@@ -124,7 +124,7 @@ def rollout(
     return completions
 
 
-class _Writer:
+class _RolloutWriter:
     """The rows of a rollout while they are written: one token each at a time, sampled or forced."""
 
     def __init__(self, policy: Policy, sampling: Sampling, seeds: Sequence[int]):

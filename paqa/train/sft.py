@@ -49,30 +49,32 @@ def train(config: SftConfig) -> Values:
 def lengths(policy: Policy, rows: Sequence[TrainRow], config: SftConfig) -> list[int]:
     """Tokens of each row with its prompt, and the PAUSE it may get."""
     extra = config.pause.runs * config.pause.tokens if config.pause_share and config.pause.inserts else 0
-    found = []
+    token_counts = []
     for row in rows:
         prompt = policy.prompt_ids(row.asked, audio_rows(row.item.scene.duration_ms))
-        found.append(len(prompt) + len(policy.completion_ids(row.item.rationale, row.item.id)) + extra)
-    return found
+        token_counts.append(len(prompt) + len(policy.completion_ids(row.item.rationale, row.item.id)) + extra)
+    return token_counts
 
 
 def learn(trainer: Trainer, packs: Sequence[Sequence[Tree]]) -> Values:
     """One update on packs of trees: the mean of -log-probability over all learnt tokens of all processes."""
     policy, ranks = trainer.policy, trainer.ranks
-    mine = sum(int(k.sum()) for trees in packs for t in trees for k in t.learn)
-    sizes = ranks.total({"learnt": mine, "tokens": sum(t.length for ts in packs for t in ts)}, policy.device)
+    learnt = sum(int(k.sum()) for trees in packs for t in trees for k in t.learn)
+    sizes = ranks.total(
+        {"learnt": learnt, "tokens": sum(t.length for ts in packs for t in ts)}, policy.device
+    )
     policy.train()
-    told = torch.zeros((), device=policy.device)
+    total_loss = torch.zeros((), device=policy.device)
     for trees in packs:
         with trainer.timed("forward"):
             loss = -policy.score(trees)[0].sum() / sizes["learnt"]
         with trainer.timed("backward"):
             loss.backward()  # type: ignore[no-untyped-call]
-        told += loss.detach()
+        total_loss += loss.detach()
     policy.eval()
     with trainer.timed("optimizer"):
         norm = trainer.update()
-    return {"loss": float(ranks.sum(told)), "gradient": norm, **sizes}
+    return {"loss": float(ranks.sum(total_loss)), "gradient": norm, **sizes}
 
 
 @torch.no_grad()
@@ -117,18 +119,20 @@ def answers(policy: Policy, clips: EncodedClips, rows: Sequence[TrainRow], max_n
     """How many rows get the right answer in the likeliest completion, and how well these keep to the
     grammar.
     """
-    said: list[str] = []
+    texts: list[str] = []
     sampling = Sampling(max_new, temperature=0.0)
     for start in range(0, len(rows), ANSWERED):
         part = rows[start : start + ANSWERED]
         prompts = [policy.prompt(row.asked, clips.sound(row)) for row in part]
-        said += rollout(policy, prompts, 1, [0] * len(part), sampling).texts(policy)
-    if not said:
+        texts += rollout(policy, prompts, 1, [0] * len(part), sampling).texts(policy)
+    if not texts:
         return {}
     items = [row.item for row in rows]
     right = [
         rewards.accuracy(text, i.choices, i.answer_index, i.answer)
-        for text, i in zip(said, items, strict=True)
+        for text, i in zip(texts, items, strict=True)
     ]
-    form = [rewards.format_score(text, open_ended=not i.choices) for text, i in zip(said, items, strict=True)]
-    return {"accuracy": sum(right) / len(said), "format": sum(form) / len(said)}
+    grammatical = [
+        rewards.format_score(text, open_ended=not i.choices) for text, i in zip(texts, items, strict=True)
+    ]
+    return {"accuracy": sum(right) / len(texts), "format": sum(grammatical) / len(texts)}

@@ -30,26 +30,26 @@ def make(out: Path, seed: int = 0) -> int:
     """Write the base into a folder; returns its number of parameters. `seed` is that of the projector."""
     import transformers
 
-    library: Any = transformers
+    transformers_api: Any = transformers
     gguf = shipped(TEXT_PACKAGE, ".gguf", INSTALL)
-    there: dict[str, Any] = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    tokenizer = library.AutoTokenizer.from_pretrained(**there)
-    text_model = library.AutoModelForCausalLM.from_pretrained(**there, dtype=torch.float32)
+    weights: dict[str, Any] = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    tokenizer = transformers_api.AutoTokenizer.from_pretrained(**weights)
+    text_model = transformers_api.AutoModelForCausalLM.from_pretrained(**weights, dtype=torch.float32)
     clips = encoder(shipped(ENCODER_PACKAGE, "model.bin", INSTALL))
     tokenizer.add_special_tokens({"extra_special_tokens": TOKENS})
-    text = {
+    text_config = {
         k: v
         for k, v in text_model.config.to_dict().items()
         if k not in ("quantization_config", "_name_or_path")
     }
-    config = library.Qwen2AudioConfig(
+    config = transformers_api.Qwen2AudioConfig(
         audio_config=audio_config(clips),
-        text_config=text
+        text_config=text_config
         | {"vocab_size": len(tokenizer), "tie_word_embeddings": False},  # the architecture ties none
         audio_token_index=tokenizer.convert_tokens_to_ids(AUDIO),
     )
     torch.manual_seed(seed)
-    model = library.Qwen2AudioForConditionalGeneration(config)
+    model = transformers_api.Qwen2AudioForConditionalGeneration(config)
     missing, unknown = model.model.audio_tower.load_state_dict(clips, strict=False)
     if missing or unknown:
         raise PaqaError(
@@ -58,8 +58,10 @@ def make(out: Path, seed: int = 0) -> int:
     _copy_text_model(model, text_model)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(out)
-    extractor = library.WhisperFeatureExtractor(feature_size=config.audio_config.num_mel_bins)
-    library.Qwen2AudioProcessor(feature_extractor=extractor, tokenizer=tokenizer).save_pretrained(out)
+    extractor = transformers_api.WhisperFeatureExtractor(feature_size=config.audio_config.num_mel_bins)
+    transformers_api.Qwen2AudioProcessor(feature_extractor=extractor, tokenizer=tokenizer).save_pretrained(
+        out
+    )
     return sum(p.numel() for p in model.parameters())
 
 
@@ -68,38 +70,43 @@ def _copy_text_model(model: Any, text_model: Any) -> None:
     """Copy the text model; new tokens are the mean of the old, and projected sound is as loud as embedded
     text.
     """
-    own, known = model.model.language_model, text_model.model.state_dict()
-    old = known.pop("embed_tokens.weight")
-    own.load_state_dict(known, strict=False)
-    for new, weight in ((own.embed_tokens.weight, old), (model.lm_head.weight, text_model.lm_head.weight)):
+    language_model, state = model.model.language_model, text_model.model.state_dict()
+    embedding = state.pop("embed_tokens.weight")
+    language_model.load_state_dict(state, strict=False)
+    for new, weight in (
+        (language_model.embed_tokens.weight, embedding),
+        (model.lm_head.weight, text_model.lm_head.weight),
+    ):
         new.copy_(weight.mean(0))
         new[: len(weight)] = weight
     linear = model.model.multi_modal_projector.linear
-    torch.nn.init.normal_(linear.weight, std=float(old.std()) / linear.in_features**0.5)
+    torch.nn.init.normal_(linear.weight, std=float(embedding.std()) / linear.in_features**0.5)
     torch.nn.init.zeros_(linear.bias)
 
 
 def encoder(path: Path) -> dict[str, Tensor]:
     """The encoder of a Whisper model in CTranslate2's form, under the names of transformers' Qwen2-Audio."""
-    found = read_ct2(path)
-    state: dict[str, Tensor] = {"embed_positions.weight": found["encoder/position_encodings/encodings"]}
+    variables = read_ct2(path)
+    state: dict[str, Tensor] = {"embed_positions.weight": variables["encoder/position_encodings/encodings"]}
     for theirs, ours in (("conv1", "conv1"), ("conv2", "conv2")):
-        _linear(state, ours, found, f"encoder/{theirs}")
-    _norm(state, "layer_norm", found, "encoder/layer_norm")
+        _linear(state, ours, variables, f"encoder/{theirs}")
+    _norm(state, "layer_norm", variables, "encoder/layer_norm")
     for i in range(
-        sum(name.endswith("self_attention/layer_norm/gamma") for name in found if "encoder/" in name)
+        sum(name.endswith("self_attention/layer_norm/gamma") for name in variables if "encoder/" in name)
     ):
         theirs, ours = f"encoder/layer_{i}", f"layers.{i}"
-        weight, bias = (found[f"{theirs}/self_attention/linear_0/{n}"].chunk(3) for n in ("weight", "bias"))
+        weight, bias = (
+            variables[f"{theirs}/self_attention/linear_0/{n}"].chunk(3) for n in ("weight", "bias")
+        )
         for name, w, b in zip("qkv", weight, bias, strict=True):
             state[f"{ours}.self_attn.{name}_proj.weight"] = w.clone()
             if name != "k":  # Whisper's keys have no bias; CTranslate2 stores zeros
                 state[f"{ours}.self_attn.{name}_proj.bias"] = b.clone()
-        _linear(state, f"{ours}.self_attn.out_proj", found, f"{theirs}/self_attention/linear_1")
-        _linear(state, f"{ours}.fc1", found, f"{theirs}/ffn/linear_0")
-        _linear(state, f"{ours}.fc2", found, f"{theirs}/ffn/linear_1")
-        _norm(state, f"{ours}.self_attn_layer_norm", found, f"{theirs}/self_attention/layer_norm")
-        _norm(state, f"{ours}.final_layer_norm", found, f"{theirs}/ffn/layer_norm")
+        _linear(state, f"{ours}.self_attn.out_proj", variables, f"{theirs}/self_attention/linear_1")
+        _linear(state, f"{ours}.fc1", variables, f"{theirs}/ffn/linear_0")
+        _linear(state, f"{ours}.fc2", variables, f"{theirs}/ffn/linear_1")
+        _norm(state, f"{ours}.self_attn_layer_norm", variables, f"{theirs}/self_attention/layer_norm")
+        _norm(state, f"{ours}.final_layer_norm", variables, f"{theirs}/ffn/layer_norm")
     return state
 
 
@@ -117,12 +124,15 @@ def audio_config(state: dict[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def _linear(state: dict[str, Tensor], ours: str, found: dict[str, Tensor], theirs: str) -> None:
-    state[f"{ours}.weight"], state[f"{ours}.bias"] = found[f"{theirs}/weight"], found[f"{theirs}/bias"]
+def _linear(state: dict[str, Tensor], ours: str, variables: dict[str, Tensor], theirs: str) -> None:
+    state[f"{ours}.weight"], state[f"{ours}.bias"] = (
+        variables[f"{theirs}/weight"],
+        variables[f"{theirs}/bias"],
+    )
 
 
-def _norm(state: dict[str, Tensor], ours: str, found: dict[str, Tensor], theirs: str) -> None:
-    state[f"{ours}.weight"], state[f"{ours}.bias"] = found[f"{theirs}/gamma"], found[f"{theirs}/beta"]
+def _norm(state: dict[str, Tensor], ours: str, variables: dict[str, Tensor], theirs: str) -> None:
+    state[f"{ours}.weight"], state[f"{ours}.bias"] = variables[f"{theirs}/gamma"], variables[f"{theirs}/beta"]
 
 
 def read_ct2(path: Path) -> dict[str, Tensor]:
@@ -135,7 +145,7 @@ def read_ct2(path: Path) -> dict[str, Tensor]:
             raise PaqaError(
                 f"{path}: is {spec!r} of version {version}; expected {CT2_SPEC} of version {CT2_VERSION}"
             )
-        found = {}
+        variables = {}
         for _ in range(*_unpack(file, "I")):
             name = _text(file)
             (rank,) = _unpack(file, "B")
@@ -144,10 +154,12 @@ def read_ct2(path: Path) -> dict[str, Tensor]:
             if kind not in CT2_TYPES:
                 raise PaqaError(f"{path}: {name} is of type {kind}; expected one of {sorted(CT2_TYPES)}")
             raw = np.frombuffer(file.read(size), CT2_TYPES[kind]).reshape(shape)
-            found[name] = torch.from_numpy(raw.astype(np.float32))
-    for name in [n for n in found if f"{n}_scale" in found]:  # 8-bit weights have one scale a row
-        found[name] = found[name] / found[f"{name}_scale"].reshape(-1, *[1] * (found[name].dim() - 1))
-    return found
+            variables[name] = torch.from_numpy(raw.astype(np.float32))
+    for name in [n for n in variables if f"{n}_scale" in variables]:  # 8-bit weights have one scale a row
+        variables[name] = variables[name] / variables[f"{name}_scale"].reshape(
+            -1, *[1] * (variables[name].dim() - 1)
+        )
+    return variables
 
 
 def _unpack(file: BinaryIO, kind: str) -> tuple[Any, ...]:

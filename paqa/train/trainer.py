@@ -97,18 +97,18 @@ def begin(config: TrainConfig) -> tuple[Ranks, Policy, EncodedClips, list[TrainR
     torch.manual_seed(config.seed)
     policy.train_lora(config.rank, config.alpha, config.projector, config.checkpointing)
     rows = Rows(Path(config.data))
-    learnt, held, away = rows.trained_on(config.validation)
-    if away and ranks.rank == 0 and not config.quiet:
+    learnt, held, left_out = rows.trained_on(config.validation)
+    if left_out and ranks.rank == 0 and not config.quiet:
         print(
-            f"{len(away)} of {len(learnt) + len(held) + len(away)} train rows are left out: they share recordings or "
+            f"{len(left_out)} of {len(learnt) + len(held) + len(left_out)} train rows are left out: they share recordings or "
             f"speakers with the {len(held)} that are held out; build with split.validation above 0 to keep them, or "
             "give --validation 0",
             file=sys.stderr,
         )
-    if far := [row for row in (*learnt, *held) if row.item.scene.duration_ms > policy.max_ms]:
-        first = f"{far[0].item.id} lasts {far[0].item.scene.duration_ms / 1000:.1f} s"
+    if too_long := [row for row in (*learnt, *held) if row.item.scene.duration_ms > policy.max_ms]:
+        first = f"{too_long[0].item.id} lasts {too_long[0].item.scene.duration_ms / 1000:.1f} s"
         raise PaqaError(
-            f"{config.data}: {len(far)} rows are about more than the {policy.max_ms / 1000:g} s that the encoder hears "
+            f"{config.data}: {len(too_long)} rows are about more than the {policy.max_ms / 1000:g} s that the encoder hears "
             f"({first}); build with audio.max_clip_ms = {policy.max_ms} or less"
         )
     return (
@@ -192,13 +192,15 @@ class Trainer:
             seconds = time.perf_counter() - began
             values |= {f"seconds/{k}": v for k, v in self.spent.items()}
             values |= {"seconds/step": seconds, "tokens_per_s": values.get("tokens", 0.0) / seconds}
-            done = state.step == self.total
-            if done or (config.validate_every and state.step % config.validate_every == 0):
+            finished = state.step == self.total
+            if finished or (config.validate_every and state.step % config.validate_every == 0):
                 state.seen = validate()
                 values |= {f"validation/{k}": v for k, v in state.seen.items()}
                 self._keep_best(state.seen.get(measure, math.nan))
             self._log(values)
-            if self.ranks.rank == 0 and (done or (config.save_every and state.step % config.save_every == 0)):
+            if self.ranks.rank == 0 and (
+                finished or (config.save_every and state.step % config.save_every == 0)
+            ):
                 self._save()
             bar.set_postfix_str(progress_line(values), refresh=False)
             bar.update()
@@ -219,8 +221,8 @@ class Trainer:
         if self.ranks.rank:
             return
         with open(self.out / "metrics.jsonl", "a", encoding="utf-8") as file:
-            told = {k: round(v, 6) if math.isfinite(v) else None for k, v in values.items()}
-            file.write(json.dumps({"step": self.state.step, **told}) + "\n")
+            rounded = {k: round(v, 6) if math.isfinite(v) else None for k, v in values.items()}
+            file.write(json.dumps({"step": self.state.step, **rounded}) + "\n")
         if not self.config.tensorboard:
             return
         if self._board is None:
@@ -270,19 +272,19 @@ class Trainer:
         forgotten.
         """
         metrics = self.out / "metrics.jsonl"
-        if found := checkpoints(self.out):
+        if stored := checkpoints(self.out):
             try:
-                self._read(found[-1])
+                self._read(stored[-1])
             except DAMAGE as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-                where = f"{found[-1]}: not a whole checkpoint ({reason})"
+                where = f"{stored[-1]}: not a whole checkpoint ({reason})"
                 raise PaqaError(
                     f"{where}; remove this folder to go on from the one before, or from nothing"
                 ) from None
             if self.state.world != self.ranks.world:
                 counts = f"{self.state.world} processes and there are {self.ranks.world}"
                 raise PaqaError(
-                    f"{found[-1]}: was written by {counts}; start as many, or choose another --out"
+                    f"{stored[-1]}: was written by {counts}; start as many, or choose another --out"
                 )
             if not self.config.quiet and self.ranks.rank == 0:
                 print(f"going on after step {self.state.step} of {self.out}", file=sys.stderr)
@@ -337,10 +339,12 @@ def _optimizer(policy: Policy, config: TrainConfig) -> torch.optim.Optimizer:
     groups: dict[float, list[Any]] = defaultdict(list)
     for name, p in policy.trained().items():
         groups[config.projector_rate if "multi_modal_projector" in name else 1.0].append(p)
-    made = [
+    parameter_groups = [
         {"params": ps, "lr": 0.0, "highest": config.learning_rate * factor} for factor, ps in groups.items()
     ]
-    return torch.optim.AdamW(made, weight_decay=config.weight_decay, fused=policy.device.type == "cuda")
+    return torch.optim.AdamW(
+        parameter_groups, weight_decay=config.weight_decay, fused=policy.device.type == "cuda"
+    )
 
 
 def _random_state(restored: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from collections.abc import Iterator
 
 from paqa import audioset
 from paqa.errors import PaqaError
-from paqa.publish.export.job import Job, Row
+from paqa.publish.export.job import ExportRow, Job
 from paqa.types import Event, Item, Scene
 
 MUSIC = "/m/04rlf"
 VOICE = "/m/09l8g"  # Human voice
 
 
-def judged(job: Job) -> Iterator[Row]:
+def judged(job: Job) -> Iterator[ExportRow]:
     """The rows that the scorers can judge; the others are counted by reason."""
     for row in job.rows():
         reason = unfit(row.item)

@@ -24,7 +24,7 @@ Line = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Row:
+class ExportRow:
     """One row of the build with its audio as stored, FLAC."""
 
     item: Item
@@ -51,7 +51,7 @@ class Job:
     saved: set[str] = field(default_factory=set)
     _scenes: dict[str, Scene | None] = field(default_factory=dict)
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[ExportRow]:
         """The rows of the chosen splits, in the order of the shards; one row group is in memory at a time."""
         for path in shards.files(self.folder):
             if path.name.partition("-")[0] not in self.splits:
@@ -60,7 +60,9 @@ class Job:
             for group in range(file.num_row_groups):
                 for row in file.read_row_group(group).to_pylist():
                     item = shards.item(row)
-                    yield Row(item, row["audio"]["bytes"], self._name(item.clip_id, row["audio"]["path"]))
+                    yield ExportRow(
+                        item, row["audio"]["bytes"], self._name(item.clip_id, row["audio"]["path"])
+                    )
 
     def _name(self, clip_id: str, path: str) -> str:
         """The clip's file name; a second clip whose id differs in odd characters only gets a number."""
@@ -73,7 +75,7 @@ class Job:
             self.taken.add(self.names[clip_id])
         return self.names[clip_id]
 
-    def save(self, row: Row) -> str:
+    def save(self, row: ExportRow) -> str:
         """Write the row's audio beside the lists, once a clip; returns its path below `out`,
         `audio/NAME.flac`.
         """
@@ -105,7 +107,7 @@ class Job:
             for file in files.values():
                 file.close()
 
-    def clips(self) -> Iterator[tuple[Row, Scene]]:
+    def clips(self) -> Iterator[tuple[ExportRow, Scene]]:
         """Each clip once, as its first row, with its scene by the job's choice; clips without that are
         skipped.
         """
@@ -130,10 +132,12 @@ class Job:
         if self.scenes == "rows":
             return item.scene
         if item.clip_id not in self._scenes:
-            self._scenes = {item.clip_id: self._known(item.clip_id)}  # rows of a clip follow each other
+            self._scenes = {
+                item.clip_id: self._stored_scene(item.clip_id)
+            }  # rows of a clip follow each other
         return self._scenes[item.clip_id]
 
-    def _known(self, clip_id: str) -> Scene | None:
+    def _stored_scene(self, clip_id: str) -> Scene | None:
         from paqa.perception import scenes
 
         recipe, store, clips = self._opened

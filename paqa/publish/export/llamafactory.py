@@ -24,11 +24,11 @@ def export(job: Job) -> None:
     """Write `paqa_train.jsonl`, ..., `dataset_info.json` and `audio/`."""
     with job.lists("paqa_{split}.jsonl") as add:
         for row in job.rows():
-            said = [
+            messages = [
                 {"role": "user", "content": f"<audio>{prompt(row.item)}"},
                 {"role": "assistant", "content": literal(row.item.rationale)},
             ]
-            add(row.item.split, {"messages": said, "audios": [job.save(row)]})
+            add(row.item.split, {"messages": messages, "audios": [job.save(row)]})
     info = {f"paqa_{split}": _described(f"paqa_{split}.jsonl") for split in job.written}
     (job.part / "dataset_info.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
 

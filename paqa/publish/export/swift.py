@@ -23,10 +23,10 @@ def export(job: Job) -> None:
     with job.lists("{split}.jsonl") as add:
         for row in job.rows():
             item = row.item
-            said = [
+            messages = [
                 {"role": "user", "content": f"<audio>{prompt(item)}"},
                 {"role": "assistant", "content": literal(item.rationale)},
             ]
-            known = {"id": item.id, "task": item.task, "reflected": item.reflected}
+            columns = {"id": item.id, "task": item.task, "reflected": item.reflected}
             audios = [job.absolute(job.save(row))]
-            add(item.split, {"messages": said, "audios": audios, "solution": answer(item), **known})
+            add(item.split, {"messages": messages, "audios": audios, "solution": answer(item), **columns})

@@ -35,14 +35,32 @@ def export(job: Job) -> None:
         for row in job.rows():
             item = row.item
             audio = {"type": "audio", "audio": job.absolute(job.save(row))}
-            asked = [{"role": "user", "content": [audio, {"type": "text", "text": prompt(item)}]}]
-            told = [{"role": "assistant", "content": [{"type": "text", "text": item.rationale}]}]
-            judged = {"choices": list(item.choices), "answer": item.answer, "answer_index": item.answer_index}
-            known = {
+            prompt_messages = [{"role": "user", "content": [audio, {"type": "text", "text": prompt(item)}]}]
+            completion = [{"role": "assistant", "content": [{"type": "text", "text": item.rationale}]}]
+            answer_columns = {
+                "choices": list(item.choices),
+                "answer": item.answer,
+                "answer_index": item.answer_index,
+            }
+            encoded = {
                 name: msgspec.json.encode(getattr(item, name)).decode() for name in ("scene", "evidence")
             }
-            about = {"question": item.question, "reflected": item.reflected, "id": item.id, "task": item.task}
-            add(item.split, {"prompt": asked, "completion": told, **judged, **known, **about})
+            row_columns = {
+                "question": item.question,
+                "reflected": item.reflected,
+                "id": item.id,
+                "task": item.task,
+            }
+            add(
+                item.split,
+                {
+                    "prompt": prompt_messages,
+                    "completion": completion,
+                    **answer_columns,
+                    **encoded,
+                    **row_columns,
+                },
+            )
 
 
 def reward(
@@ -60,18 +78,18 @@ def reward(
     """
     from paqa.rationale import rewards
 
-    judged = zip(completions, choices, answer, answer_index, scene, evidence, question, strict=True)
+    rows = zip(completions, choices, answer, answer_index, scene, evidence, question, strict=True)
     return [
         rewards.reward(
-            _text(said),
+            _text(completion),
             offered,
             index,
-            msgspec.json.decode(known, type=Scene),
+            msgspec.json.decode(scene_text, type=Scene),
             answer=right,
-            evidence=msgspec.json.decode(rests_on, type=list[Evidence]),
+            evidence=msgspec.json.decode(evidence_text, type=list[Evidence]),
             question=asked,
         )
-        for said, offered, right, index, known, rests_on, asked in judged
+        for completion, offered, right, index, scene_text, evidence_text, asked in rows
     ]
 
 

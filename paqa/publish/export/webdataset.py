@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from paqa.dataset.shards import SPLITS
-from paqa.publish.export.job import Job, Row, wav
+from paqa.publish.export.job import ExportRow, Job, wav
 
 __all__ = ["AUDIO", "SPLITS", "export"]
 
@@ -48,15 +48,15 @@ def export(job: Job) -> None:
             tar.close()
 
 
-def _asked(group: Iterator[Row]) -> tuple[Row, list[dict[str, Any]]]:
+def _asked(group: Iterator[ExportRow]) -> tuple[ExportRow, list[dict[str, Any]]]:
     """The first row of a clip, and what is asked in all of them; no audio but the first one's is kept."""
     first = next(group)
     return first, [_question(first), *(_question(row) for row in group)]
 
 
-def _question(row: Row) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.to_builtins(row.item)
-    return {name: value for name, value in found.items() if name not in SHARED}
+def _question(row: ExportRow) -> dict[str, Any]:
+    columns: dict[str, Any] = msgspec.to_builtins(row.item)
+    return {name: value for name, value in columns.items() if name not in SHARED}
 
 
 def _json(value: Any) -> bytes:
