@@ -93,7 +93,7 @@ def check_device(device: str) -> None:
 
 
 def placement_of(args: argparse.Namespace) -> Wanted:
-    """What the flags of `paqa build` say about where calls run; PaqaError where they do not go together."""
+    """Where calls run, by the flags of `paqa build`; PaqaError where these do not go together."""
     from paqa.execution.placement import Wanted, shares
     from paqa.pipeline.time_limits import Limits
     from paqa.storage.filesystems import filesystem
@@ -110,9 +110,7 @@ def placement_of(args: argparse.Namespace) -> Wanted:
 
 
 def check_installed(recipe: Recipe, on_ray: bool) -> None:
-    """PaqaError that names all packages that a build wants and that are missing, and the extras that bring
-    them.
-    """
+    """PaqaError that names all missing packages that a build needs, and the extras that bring them."""
     from paqa.config.recipe import PROFILES
     from paqa.engines.base import engine_class, extra_of, installed, missing_packages
 

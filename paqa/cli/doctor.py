@@ -1,6 +1,4 @@
-"""`paqa doctor`: what is installed, where each model's weights come from and under which licence, what to do
-next.
-"""
+"""`paqa doctor`: what is installed and what is missing, the models' weights and their licences."""
 
 from __future__ import annotations
 
@@ -49,9 +47,7 @@ class EngineCheck:
 
 
 def engines_to_check(path: Path | None = None, profile: str | None = None) -> list[EngineCheck]:
-    """The engines of a recipe or of a profile; where neither is named, all engines, the embedded profile's
-    needed.
-    """
+    """The engines of a recipe or profile; without either all, of which the embedded profile's are needed."""
     if path is not None:
         recipe = recipes.load(path)
         recipe = recipes.change(recipe, [f"profile={profile}"]) if profile else recipe
@@ -76,9 +72,7 @@ def _default(name: str, needed: bool) -> EngineCheck:
 
 
 def examine(engines: Sequence[EngineCheck], download: bool = False) -> list[Finding]:
-    """Everything worth knowing about this installation; loads no model. `download` fetches weights that are
-    missing.
-    """
+    """What is installed and what is missing; loads no model. `download` fetches missing weights."""
     remote = any(extra_of(engine_class(w.engine)) == "paper" for w in engines)
     listening = [finding for w in engines for finding in _engine(w, download)]
     return [*_python(), *listening, *(_torch() if remote else ()), *_packages(), *_decoding()]
@@ -156,9 +150,7 @@ def _token(remote: Remote) -> str:
 
 
 def _torch() -> Iterator[Finding]:
-    """What engines on torch run on, and whether torch and torchaudio fit together: some pairs do not even
-    import.
-    """
+    """The devices of torch, and whether torch and torchaudio fit together: some pairs do not even import."""
     versions = f"torch {_version('torch')}, torchaudio {_version('torchaudio')}"
     try:
         torch = importlib.import_module("torch")

@@ -81,9 +81,7 @@ def completions(path: Path) -> dict[str, str]:
 
 
 def score(item: Item, completion: str) -> tuple[float, ...]:
-    """The terms of one completion, and their weighted sum; its length, which only a tokenizer knows, left
-    out.
-    """
+    """The terms of a completion and their weighted sum, but for its length, which only a tokenizer knows."""
     i = item
     terms = rewards.terms(
         completion,
@@ -130,9 +128,8 @@ def run_base(args: argparse.Namespace) -> None:
     from paqa.train import small_base_model
 
     parameters = small_base_model.make(args.out, args.seed)
-    print(
-        f"{args.out}: {parameters / 1e6:.0f} M parameters; next: paqa-train sft --model {args.out} --data DIR --out RUN"
-    )
+    command = f"paqa-train sft --model {args.out} --data DIR --out RUN"
+    print(f"{args.out}: {parameters / 1e6:.0f} M parameters; next: {command}")
 
 
 def run_stage(args: argparse.Namespace) -> int:
@@ -161,9 +158,8 @@ def run_stage(args: argparse.Namespace) -> int:
 
 def quiet_libraries() -> None:
     """Bars of loading weights, and what libraries say to one another, are noise beside our own progress."""
-    warnings.filterwarnings(
-        "ignore", message=".*is_gradient_checkpointing.*"
-    )  # peft asks transformers by an old name
+    # peft asks transformers by an old name
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
     from transformers.utils import logging
 
     library: Any = logging

@@ -112,8 +112,8 @@ def plan(
     for path in present:
         if not same(path.read_bytes, digest(path), path.stat().st_size, remote.files[f"data/{path.name}"]):
             raise PaqaError(
-                f"{path}: {repo} has a file of that name with other bytes. Names say content, so one of the two "
-                "is damaged or written by another version of pyarrow; "
+                f"{path}: {repo} has a file of that name with other bytes. Names say content, so one of the "
+                "two is damaged or written by another version of pyarrow; "
                 f"run: paqa check {folder}, or push to a new NAME"
             )
     names = {f"data/{p.name}" for p in paths}
@@ -252,7 +252,7 @@ def send(plan: Plan, paths: Sequence[Path], api: HfApi, message: str) -> str:
 
 
 def publish(plan: Plan, api: HfApi, head: str | None) -> str:
-    """Commit the texts, and with them the release, onto `head`, verify it, then tag it; returns the commit."""
+    """Commit the texts (the release) onto the commit `head`, verify it, then tag it; returns the commit."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     operations: list[Any] = [CommitOperationAdd(n, plan.texts[n].encode()) for n in plan.unlike(plan.remote)]

@@ -1,4 +1,4 @@
-"""The card of a published release: the build's card, with what the Hub and a stranger ask for beside it.
+"""The card of a published release: the build's card, with what the Hub and its readers ask for beside it.
 
 Everything is taken from the shards and the files beside them, and nothing from the clock, so that the same
 build gives the same card. The header names every shard: readers see a release whole or not at all, also while
@@ -52,9 +52,7 @@ class Shards:
 
 
 def read(folder: Path) -> Shards:
-    """Read the shards of a build, row group by row group; PaqaError where one is damaged or of another
-    format.
-    """
+    """Read the shards of a build by row group; PaqaError where one is damaged or of another format."""
     items: list[Item] = []
     languages: set[str] = set()
     files: dict[str, list[Path]] = {}
@@ -111,9 +109,7 @@ def render(folder: Path) -> dict[str, str]:
 
 
 def permitted(folder: Path, items: Sequence[Item], license: str | None) -> None:
-    """PaqaError where material does not permit a dataset under `wanted`, or a row names a path of this
-    machine.
-    """
+    """PaqaError where material does not permit a dataset under `license`, or a row names a local path."""
     refused = {
         item.id: why
         for item in items
@@ -124,15 +120,17 @@ def permitted(folder: Path, items: Sequence[Item], license: str | None) -> None:
     if refused:
         name, why = next(iter(refused.items()))
         raise PaqaError(
-            f"{folder}: {len(refused)} of {len(items)} rows may not be published under {license}, which the recipe "
-            f"names, e.g. {name} ({why}); see all with: paqa check {folder}; then build again, which leaves them out"
+            f"{folder}: {len(refused)} of {len(items)} rows may not be published under {license}, which the "
+            f"recipe names, e.g. {name} ({why}); see all with: paqa check {folder}; then build again, "
+            "which leaves them out"
         )
     for item in items:
         named = (item.id, item.clip_id, item.source, *item.groups, *(o.uri for o in item.origins))
         if path := next(filter(redact.is_local, named), None):
             raise PaqaError(
-                f"{folder}: {item.id} names a path of this machine, {path}; expected one relative to its source; "
-                "build again (a list's absolute paths are cut below its folder since), or correct the list"
+                f"{folder}: {item.id} names a path of this machine, {path}; expected one relative to its "
+                "source; build again (a list's absolute paths are cut below its folder since), or correct "
+                "the list"
             )
 
 
@@ -225,10 +223,13 @@ def _limits(shards_read: Shards) -> Iterator[str]:
         "- Questions, answers and rationales are written by templates, not by people.",
     )
     if from_engines:
-        yield f"- {from_engines} of {len(items)} answers rest on what the engines heard and are as good as these engines."
+        rest = "rest on what the engines heard and are as good as these engines."
+        yield f"- {from_engines} of {len(items)} answers {rest}"
     if typed:
-        yield f"- {typed} wrong first responses are made up after known types of mishearing, not misheard by an engine."
+        how = "are made up after known types of mishearing, not misheard by an engine."
+        yield f"- {typed} wrong first responses {how}"
     if unknown:
         yield f"- {unknown} of {len(items)} rows have no `audio_dependence`."
-    yield f"- Speech is in {', '.join(shards_read.languages) or 'no known language'}, as stated or recognised."
+    languages = ", ".join(shards_read.languages) or "no known language"
+    yield f"- Speech is in {languages}, as stated or recognised."
     yield ""

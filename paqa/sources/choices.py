@@ -49,8 +49,9 @@ def parse_question(name: str, task: str, text: Any, choices: Any, answer: Any) -
 
 
 def asked(text: Any, choices: Any) -> tuple[str, list[str]]:
-    """The question without its choices, and these, which may stand in it; Rejected where they are none, or
-    endless.
+    """The question without its choices, and these, which may stand in it.
+
+    Rejected where there are none, or they are endless.
     """
     if not isinstance(text, str) or not text.strip():
         raise Rejected("bad_question", f"the question is {str(text)[:80]!r}; expected its text")
@@ -68,9 +69,7 @@ def asked(text: Any, choices: Any) -> tuple[str, list[str]]:
 
 
 def listed(choices: Any) -> list[str]:
-    """Choices of a list, or of a text that holds one or names them by letters; letters before them are taken
-    off.
-    """
+    """Choices of a list, or of a text with a list or lettered choices; letters before them are removed."""
     if isinstance(choices, str):
         if len(choices) > LONGEST:
             raise Rejected(

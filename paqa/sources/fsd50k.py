@@ -34,8 +34,7 @@ COLUMNS = ("fname", "labels", "mids")
 
 @dataclass(frozen=True)
 class FSD50KParams:
-    """`skip` names classes whose clips are left out with those of all their kinds: by default whatever
-    speaks.
+    """`skip` names classes whose clips, and those of their subclasses, are left out: by default all speech.
 
     As background under a dialogue, speech would be turns that the truth does not know.
     """

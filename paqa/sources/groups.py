@@ -8,8 +8,7 @@ from paqa.union_find import connected
 
 
 def groups_by_speaker(speakers: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """A group for each recording by its speakers' names: those that share one, directly or by others, share a
-    group.
+    """A group for each recording: those that share a speaker, directly or through others, share a group.
 
     The group is called after the first speaker's name in it, the recording itself where nobody is named.
     """
@@ -18,8 +17,6 @@ def groups_by_speaker(speakers: Mapping[str, Iterable[str]]) -> dict[str, str]:
 
 
 def groups_of(names: object) -> tuple[str, ...]:
-    """The groups that a row names, in order and once each: one value, or a list of them; () where it names
-    none.
-    """
+    """The groups that a row names, one or a list, in order and once each; () where it names none."""
     listed = names if isinstance(names, (list, tuple)) else [names]
     return tuple(dict.fromkeys(str(name) for name in listed if name not in (None, "")))

@@ -1,5 +1,4 @@
-"""Any dataset of Hugging Face `datasets` with an Audio column: from the Hub, or from Parquet files or folders
-here.
+"""Any dataset of Hugging Face `datasets` with an Audio column: on the Hub, or in local files or folders.
 
 Nothing is decoded, so neither torchcodec nor FFmpeg is needed. The bytes of each row are written once, under
 the name of their content, into `audio/` of the source's `path`; a file that already lies below `path` is used
@@ -80,8 +79,7 @@ COLUMNS = (
 
 
 def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quarantined]:
-    """One recording a row, in the dataset's order; rows without audio or with an unclear question are
-    quarantined.
+    """One recording a row, in the dataset's order; rows without audio or a clear question are quarantined.
 
     Rows with questions about the same audio become one recording, and come last.
     Raises PaqaError where the dataset cannot be loaded or lacks a column that params name.
@@ -109,9 +107,7 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
 
 
 def _load(config: SourceConfig, folder: Path, params: HubParams) -> tuple[Any, str, dict[str, Any]]:
-    """The rows with undecoded audio, the name of their audio column, and the columns whose numbers stand for
-    names.
-    """
+    """The rows with undecoded audio, the name of their audio column, and the columns of class numbers."""
     try:
         import datasets
     except ImportError:
@@ -147,9 +143,8 @@ def _open(datasets: Any, folder: Path, params: HubParams) -> Any:
     """The dataset; local Parquet files by themselves, since a folder may hold written audio beside them."""
     local = Path(os.path.normpath(folder / params.dataset))  # the folder itself need not exist
     if not local.exists():
-        if (
-            params.dataset.count("/") != 1 or "://" in params.dataset
-        ):  # "pandas" is a reader of pickles, no dataset
+        # "pandas" would be a reader of pickles, not a dataset
+        if params.dataset.count("/") != 1 or "://" in params.dataset:
             raise PaqaError(
                 f"{params.dataset!r} is neither a name on the Hub (owner/name) nor a path below {folder}"
             )
@@ -218,9 +213,7 @@ def _questions(params: HubParams, row: Mapping[str, Any], name: str) -> tuple[Gi
 
 
 def _roots(folder: Path, params: HubParams) -> list[Path]:
-    """Where rows may name files: below the source, the local dataset, or what `datasets` fetched of this
-    one.
-    """
+    """Where rows may name files: below the source, the local dataset, or the downloads of this one."""
     import datasets
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
@@ -235,8 +228,7 @@ def _roots(folder: Path, params: HubParams) -> list[Path]:
 
 
 def _written(audio: Mapping[str, Any] | None, folder: Path, params: HubParams) -> str:
-    """The uri of a row's audio: a file that lies below the folder, or its bytes, written atomically by
-    content.
+    """The uri of a row's audio: a file below the folder, or its bytes, written under their hash.
 
     Rejected with `outside_corpus` where a row names a file elsewhere on this machine.
     """
@@ -254,9 +246,8 @@ def _written(audio: Mapping[str, Any] | None, folder: Path, params: HubParams) -
             "missing_audio", f"has no audio ({path or 'no path'}); remove the row or complete the dataset"
         )
     suffix = Path(path or "").suffix.lower()
-    suffix = (
-        suffix if suffix in EXTENSIONS else next((s for start, s in MAGIC if content.startswith(start)), "")
-    )
+    if suffix not in EXTENSIONS:
+        suffix = next((ending for start, ending in MAGIC if content.startswith(start)), "")
     digest = hashlib.sha256(content).hexdigest()
     target = folder / "audio" / digest[:2] / f"{digest}{suffix}"
     if not target.is_file():

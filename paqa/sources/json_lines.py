@@ -1,6 +1,4 @@
-"""Lists of JSON: one row a line, of which neither a large file nor an endless line is held in memory, or one
-list.
-"""
+"""Lists of JSON, one row a line or one list; long files and endless lines are never held in memory."""
 
 from __future__ import annotations
 
@@ -23,14 +21,12 @@ BROKEN = (ValueError, RecursionError)  # what reading JSON may raise; msgspec's 
 
 
 def rows(path: Path, label: str, expected: str) -> Iterator[tuple[int, bytes | Rejected]]:
-    """Lines that are not blank, with their numbers from 1 and without their ends; `.gz` is unpacked on the
-    way.
+    """Lines that are not blank, without their ends, and their numbers from 1; `.gz` is unpacked on the way.
 
-    Lines end at line feeds; a byte-order mark before one, as of files that were put together, is no part of
-    it.
+    Lines end at line feeds. A byte-order mark before a line, as in files that were concatenated, is removed.
 
     A line that is too long is `Rejected`. Raises PaqaError, which begins with `label` and says what was
-    `wanted`, where the file cannot be read or becomes far larger than any text.
+    `expected`, where the file cannot be read or becomes far larger than any text.
     """
     try:
         packed = path.suffix == ".gz"
@@ -70,9 +66,7 @@ def _check(label: str, read: int, limit: int | None) -> None:
 
 
 def whole(path: Path, label: str, expected: str) -> bytes:
-    """All of a file that cannot be read by lines; PaqaError where it cannot be read or is too large for
-    that.
-    """
+    """All of a file that cannot be read by lines; PaqaError where it is unreadable or too large for that."""
     try:
         with path.open("rb") as file:
             content = text_files.unmarked(file.read(LARGEST_LIST + 1))
@@ -87,8 +81,7 @@ def whole(path: Path, label: str, expected: str) -> bytes:
 def objects(
     path: Path, label: str, expected: str, decode: Callable[[bytes], Any] = msgspec.json.decode
 ) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
-    """The objects of a JSON list, or of a file with one a line, each with where it stands: "FILE:LINE",
-    "FILE[INDEX]".
+    """The objects of a JSON list or of JSON lines, each with its place: "FILE:LINE" or "FILE[INDEX]".
 
     What is no object is `Rejected` with `broken_json` or `bad_row`. Raises PaqaError as `rows` does, and for
     a list that is no JSON.

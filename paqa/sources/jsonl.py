@@ -1,4 +1,4 @@
-"""A list of recordings with what is known about them: one JSON object a line, see `Row` for its keys.
+"""A list of recordings with their annotations: one JSON object a line, see `RecordingRow` for its keys.
 
 A line that cannot be used becomes a `Quarantined` row that names the list and the line, and the rest goes on.
 """
@@ -80,9 +80,7 @@ KNOWN_KEYS = tuple({*RecordingRow.__struct_fields__, *TurnRow.__struct_fields__,
 
 
 def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarantined]:
-    """The rows of a list, in its order; blank lines are skipped. Raises PaqaError where the list cannot be
-    read.
-    """
+    """The rows of a list, in its order; blank lines are skipped. PaqaError where the list cannot be read."""
     expected = "expected a file with one JSON object a line; correct `path` in the recipe"
     seen: dict[str, int] = {}
     for number, line in json_lines.rows(path, f"source {config.name!r}: {path}", expected):
@@ -176,9 +174,7 @@ def _truth(row: RecordingRow, named_turns: list[NamedTurn] | None) -> Scene | No
 
 
 def _named_turns(row: RecordingRow, folder: Path) -> tuple[list[NamedTurn] | None, list[Quarantined]]:
-    """Who speaks according to the row, None where it does not tell, and a row for each odd line of its
-    annotations.
-    """
+    """The turns that a row gives, None where it gives none, and a row for each bad annotation line."""
     if row.text is not None and row.speaker is not None:
         return [NamedTurn(0, WHOLE_FILE, row.speaker, row.text, row.emotion, row.translation)], []
     if row.turns is not None:
@@ -194,5 +190,5 @@ def _named_turns(row: RecordingRow, folder: Path) -> tuple[list[NamedTurn] | Non
 def _annotated(
     uri: str | None, line: rttm_stm_ctm.Line[NamedTurn], path: str, folder: Path
 ) -> tuple[list[NamedTurn] | None, list[Quarantined]]:
-    """What an annotation says about the recording at `path`; None where the row names none."""
+    """The turns of an annotation about the recording at `path`; None where the row names no annotation."""
     return rttm_stm_ctm.about(path, rttm_stm_ctm.parse(uri, folder, line), uri) if uri else (None, [])

@@ -75,9 +75,7 @@ class LhotseCut(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class LhotseParams:
-    """`speakers` says whether one name is one person in all of the corpus, or only in its recording
-    ("spk1").
-    """
+    """`speakers`: one name is one person in all of the corpus, or only in its recording ("spk1")."""
 
     speakers: Literal["corpus", "recording"] = "corpus"
 

@@ -57,8 +57,9 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
 
 
 def _clips(folder: Path) -> dict[Key, str]:
-    """Paths relative to the folder; the part is what the outermost folder that names one says, "" where none
-    does.
+    """Paths relative to the folder, by part, dialogue and utterance.
+
+    The part is that of the outermost folder that names one, "" where none does.
     """
     by_form: dict[Key, dict[str, str]] = defaultdict(dict)
     for top, folders, files in os.walk(folder):
@@ -114,9 +115,7 @@ def _number(row: tables.TableRow, column: str) -> int:
 
 
 def repaired_text(text: str) -> str:
-    r"""Text whose Windows-1252 characters were read as Latin-1 ("I\x92m") or as UTF-8 bytes ("Iâ€™m"), put
-    right.
-    """
+    r"""Text with Windows-1252 characters restored that were read as Latin-1 ("I\x92m") or UTF-8 ("Iâ€™m")."""
     if re.search(r"[ÃâÂ][\u0080-\uffff]", text):
         with contextlib.suppress(UnicodeError):  # it only looked like it
             text = text.encode("cp1252").decode("utf-8")

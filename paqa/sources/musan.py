@@ -34,9 +34,7 @@ FILE = re.compile(r"(?:music|noise|speech)-[\w-]+-\d+")
 
 @dataclass(frozen=True)
 class MUSANParams:
-    """`parts` to read; without `vocals`, music in which somebody sings is left out, as is what nobody
-    annotated.
-    """
+    """`parts` to read; without `vocals`, music that is sung or not annotated is left out."""
 
     parts: tuple[Part, ...] = ("music", "noise", "speech")
     vocals: bool = True
@@ -47,9 +45,7 @@ PARAMS = MUSANParams  # what the registry checks `params` with
 
 @dataclass(frozen=True)
 class _Folder:
-    """What the texts beside some files say: licence blocks, the one that is about all files, and
-    annotations.
-    """
+    """The texts beside some files: licence blocks, the one that is about all files, and annotations."""
 
     licenses: dict[str, str]
     common: str | None

@@ -1,5 +1,7 @@
-"""Which file a uri names. What lists, tables, annotations and shards name is untrusted input: it is looked up
-below the root of its source, links included, and never opened elsewhere.
+"""Which file a uri names.
+
+What lists, tables, annotations and shards name is untrusted input: it is looked up below the root of its
+source, links included, and never opened elsewhere.
 """
 
 from __future__ import annotations
@@ -19,9 +21,7 @@ NO_FILE = (errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP)  # Path.is_file() woul
 
 
 def root(config: SourceConfig, folder: Path) -> Path:
-    """What a source's uris are relative to: its folder, or the folder of its list. `folder` is the
-    recipe's.
-    """
+    """The folder of a source's uris: its own, or that of its list. `folder` is the recipe's."""
     path = folder / config.path
     return path if path.is_dir() else path.parent
 
@@ -60,9 +60,7 @@ def _below(folder: Path, path: str, uri: str) -> Path:
 
 
 def corpus_file(path: Path, folder: Path, source: str) -> Path:
-    """A table or list of a corpus, which like its audio must not be a link out of its folder; PaqaError where
-    it is.
-    """
+    """The path of a table or list of a corpus; PaqaError where it is a link out of the corpus's folder."""
     try:
         return locate(path.relative_to(folder).as_posix(), folder)
     except Rejected as error:
@@ -99,8 +97,9 @@ def _distribution_files(name: str, path: str) -> list[Path] | None:
 
 
 def _module_folders(name: str) -> Iterator[Path]:
-    """Where a dotted module lives. `PathFinder` walks down from `sys.path`; `find_spec` would import the
-    parents.
+    """The folders of a dotted module, found without importing it.
+
+    `PathFinder` walks down from `sys.path`; `find_spec` would import the parents.
     """
     places: list[str] | None = None
     parts = name.split(".")

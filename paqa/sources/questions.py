@@ -1,5 +1,4 @@
-"""Lists of audio with multiple-choice questions, as AVQA, CoTA (Audio-Reasoner) and PAQA's own rows have
-them.
+"""Lists of audio with multiple-choice questions, in the forms of AVQA, CoTA (Audio-Reasoner) and PAQA.
 
 `path` is a JSON list or a file with one JSON object a line. Keys go by several names (see the constants
 below): AVQA's `video_name, question_text, multi_choice, answer`; CoTA's `<audio>QUESTION (a) .. (b) ..` in
@@ -38,9 +37,7 @@ LETTER_AND_TEXT = re.compile(r"<LETTER>(.*?)</LETTER>\s*<TEXT>(.*?)</TEXT>", re.
 
 @dataclass(frozen=True)
 class QuestionsParams:
-    """`audio` is a folder beside the list in which files are looked up by the longest end of their path that
-    fits.
-    """
+    """`audio` is a folder beside the list; files are looked up in it by the longest end of their path."""
 
     audio: str = "."
     task: str = "given"  # of rows that state none
@@ -51,15 +48,14 @@ PARAMS = QuestionsParams  # what the registry checks `params` with
 
 @dataclass
 class _FileQuestions:
-    """What is asked about one file, in the order of the list."""
+    """The questions about one file, in the order of the list."""
 
     questions: list[GivenQuestion] = field(default_factory=list)
     where: str = ""
 
 
 def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarantined]:
-    """One recording a file with all its questions, in order of first appearance, after the rows that have
-    none.
+    """One recording a file with all its questions, in order of first appearance, after the unusable rows.
 
     A row without an audio file, with a question asked before about the file, or whose choices or answer
     cannot be made out, is quarantined. Raises PaqaError where the list cannot be read.
@@ -100,7 +96,7 @@ def _rows(config: SourceConfig, path: Path) -> Iterator[tuple[str, dict[str, Any
 
 
 def _value(row: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
-    """What the first of several keys holds that has a value."""
+    """The value of the first of several keys that has one."""
     return next((row[key] for key in keys if row.get(key) not in (None, "", [])), None)
 
 
@@ -138,7 +134,7 @@ def _question(row: Mapping[str, Any], where: str, params: QuestionsParams, names
 
 
 def _chosen(text: Any) -> str | None:
-    """What a written out answer chooses in the end."""
+    """The choice that a written out answer ends with."""
     answers = CHOSEN.findall(text) if isinstance(text, str) and len(text) <= LONGEST_ANSWER else []
     if not answers:
         return None

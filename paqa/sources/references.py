@@ -1,5 +1,4 @@
-"""A folder of audio with reference annotations: RTTM (who speaks when), STM (who says what), CTM (single
-words).
+"""A folder of audio with RTTM (who speaks when), STM (who says what) and CTM (single words) annotations.
 
 The annotations lie anywhere below the folder, one file a recording or one for many; a line is about the audio
 file whose name, without its ending, it states. An annotation about one recording only, called like the audio
@@ -43,7 +42,7 @@ PARAMS = ReferencesParams  # what the registry checks `params` with
 
 @dataclass
 class _Annotations:
-    """What all annotation files say, by name of the recording."""
+    """The entries of all annotation files, by name of the recording."""
 
     rttm: dict[str, list[NamedTurn]] = field(default_factory=dict)
     stm: dict[str, list[NamedTurn]] = field(default_factory=dict)
@@ -88,7 +87,8 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
             yield quarantined(name, wrong[uri], uri)
             continue
         if uri not in scenes:
-            detail = f"{uri}: no annotation is about {PurePosixPath(uri).stem!r}; a source of type folder needs none"
+            stem = PurePosixPath(uri).stem
+            detail = f"{uri}: no annotation is about {stem!r}; a source of type folder needs none"
             yield quarantined(name, Rejected("no_reference", detail), uri)
             continue
         yield Recording(
@@ -106,7 +106,7 @@ def skipped(config: SourceConfig, folder: Path) -> str:
 
 
 def _read(uri: str, folder: Path, stems: set[str], annotations: _Annotations) -> list[Quarantined]:
-    """Add what a file says; the rows are those of its lines that are left out or cut."""
+    """Add the entries of a file; returns rows for its lines that are left out or cut."""
     kind = PurePosixPath(uri).suffix.lower()
     if kind == ".rttm":
         return _add(annotations.rttm, parse(uri, folder, rttm_line), uri, stems)
@@ -118,8 +118,9 @@ def _read(uri: str, folder: Path, stems: set[str], annotations: _Annotations) ->
 def _add(
     all_of: dict[str, list[T]], annotation: Annotation[T], uri: str, stems: set[str]
 ) -> list[Quarantined]:
-    """An annotation about one recording that has another name counts for that of its own file where audio has
-    it.
+    """Add the entries of an annotation; returns rows for its lines that are left out or cut.
+
+    An annotation about one recording that has another name counts for the audio file called like it.
     """
     stem = PurePosixPath(uri).stem
     renamed = len(annotation.entries) == 1 and stem in stems and stem not in annotation.entries

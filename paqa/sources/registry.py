@@ -1,8 +1,8 @@
 """The types of source, and reading one: a file of this package for each layout.
 
-A source is a function `(config, path) -> Recordings`; where it has parameters, `PARAMS` of its module is their
-dataclass. The recipe's author names the root, `path` (absolute, or a link, if they like); uris are relative to
-the folder itself, or to the folder of the list. A source file imports nothing heavy at its top.
+A source is a function `(config, path) -> Recordings`; where it has parameters, `PARAMS` of its module is
+their dataclass. The recipe's author names the root, `path` (absolute, or a link, if they like); uris are
+relative to the folder itself, or to the folder of the list. A source file imports nothing heavy at its top.
 """
 
 from __future__ import annotations
@@ -56,9 +56,7 @@ def recordings(config: SourceConfig, folder: Path) -> Recordings:
 
 
 def skipped(config: SourceConfig, folder: Path) -> str:
-    """What lies in a source's folder and is not read, as one line; empty where there is nothing. See
-    `recordings`.
-    """
+    """One line about files in a source's folder that are not read; empty where there are none."""
     module, _ = _module(config)
     line: str = module.skipped(config, folder / config.path) if hasattr(module, "skipped") else ""
     return line
@@ -87,8 +85,9 @@ def _unique(config: SourceConfig, rows: Recordings) -> Recordings:
 
 
 def _below_root(rows: Recordings, base: Path) -> Recordings:
-    """Rows whose list gives absolute paths, with paths below the source's folder: what is published names no
-    other.
+    """Rows whose list gives absolute paths, with paths below the source's folder instead.
+
+    Nothing that is published names a folder of this machine.
     """
     for row in rows:
         if isinstance(row, Recording) and Path(row.uri).is_absolute():
@@ -97,16 +96,14 @@ def _below_root(rows: Recordings, base: Path) -> Recordings:
 
 
 def _drawn(rows: list[Recording | Quarantined], limit: int) -> Recordings:
-    """`limit` rows in their order; which ones depends on each id alone, so that a new row displaces one at
-    most.
-    """
+    """`limit` rows in their order, chosen by their ids alone, so that a new row displaces one at most."""
     digests = [hashlib.sha256(row.id.encode("utf-8", "surrogateescape")).digest() for row in rows]
     kept = set(sorted(range(len(rows)), key=lambda i: (digests[i], i))[:limit])
     yield from (row for i, row in enumerate(rows) if i in kept)
 
 
 def check(config: SourceConfig) -> None:
-    """PaqaError where the type is unknown, or params are not what its parameters says; looks at no file.
+    """PaqaError where the type is unknown, or params do not fit its parameters; looks at no file.
 
     And where `group = "folder"` is asked of a type that has groups of its own.
     """

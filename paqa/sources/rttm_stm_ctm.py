@@ -1,5 +1,4 @@
-"""RTTM, STM and CTM: who speaks when, who says what, and single words, one line each. Times are seconds in
-the files.
+"""RTTM, STM and CTM: who speaks when, who says what, and single words, one line each; times in seconds.
 
 A file may be about many recordings; each line names its own. A line of no length, or about the time before
 the recording, is left out or cut and becomes a quarantine row. Everything else raises `Rejected` with
@@ -36,7 +35,7 @@ BLANKS = "a name holds a blank: write _ for it"
 
 
 class AnnotationLine(NamedTuple, Generic[T]):
-    """What a line says: about which recording, when (seconds), and how to make a turn or word of it (ms)."""
+    """One line: about which recording, when (seconds), and how to make a turn or word of it (ms)."""
 
     recording: str
     start: float
@@ -49,9 +48,7 @@ Line = Callable[[str], AnnotationLine[T] | None]  # None for lines that do not c
 
 @dataclass(frozen=True)
 class Annotation(Generic[T]):
-    """What a file says by name of the recording, in the order of its lines; and rows for lines left out or
-    cut.
-    """
+    """A file's entries by name of the recording, in order of lines, and rows for lines left out or cut."""
 
     entries: dict[str, list[T]] = field(default_factory=lambda: defaultdict(list))
     problem_rows: dict[str, list[Quarantined]] = field(default_factory=lambda: defaultdict(list))
@@ -72,9 +69,7 @@ class Annotation(Generic[T]):
 
 
 def _span(start: float, end: float) -> tuple[tuple[int, int] | None, str]:
-    """The milliseconds from `start` to `end` (seconds) that are in the recording, and what is odd about the
-    line.
-    """
+    """The part of `start` to `end` (seconds) inside the recording, in ms, and the problem with the line."""
     if not -1e7 < start <= end < 1e7:
         raise ValueError("its times are not a start and a later end in seconds")
     if start == end:
@@ -90,7 +85,7 @@ def _span(start: float, end: float) -> tuple[tuple[int, int] | None, str]:
 
 
 def parse(uri: str, folder: Path, line: Line[T]) -> Annotation[T]:
-    """What a file says about any recording."""
+    """The entries of a file, about all of its recordings."""
     annotation: Annotation[T] = Annotation()
     number, text, read = 0, "", 0
     try:
@@ -124,8 +119,7 @@ def _unreadable(uri: str, error: Exception) -> Rejected:
 def about(
     path: str, annotation: Annotation[NamedTurn], uri: str
 ) -> tuple[list[NamedTurn], list[Quarantined]]:
-    """What a file says about the recording at `path`: under its name, or all of it where it is about one
-    only.
+    """The turns of a file about the recording at `path`: under its name, or all where it is about one only.
 
     Turns are in order of start; the rows are those of lines left out or cut.
     """
@@ -140,8 +134,7 @@ def about(
 
 
 def rttm_line(line: str) -> AnnotationLine[NamedTurn] | None:
-    """`SPEAKER file channel start duration <NA> <NA> name [confidence [<NA>]]`; other types of line do not
-    count.
+    """`SPEAKER file channel start duration <NA> <NA> name [confidence [<NA>]]`; other types do not count.
 
     Names that hold blanks are read where `<NA> <NA>` before the speaker's name tells them apart.
     """
@@ -155,9 +148,7 @@ def rttm_line(line: str) -> AnnotationLine[NamedTurn] | None:
 
 
 def _joined(fields: Sequence[str]) -> list[str]:
-    """The fields of an RTTM line with the parts of both names put together; ValueError where these are not
-    clear.
-    """
+    """The fields of an RTTM line with both names put together; ValueError where these are not clear."""
     middle = next((i for i in range(5, len(fields) - 2) if fields[i] == fields[i + 1] == "<NA>"), None)
     if middle is None:
         raise ValueError(BLANKS)
@@ -273,8 +264,7 @@ def _shared(turns: Sequence[spans.Interval], others: Sequence[spans.Interval]) -
 
 
 def spoken(turns: Sequence[Turn], words: Sequence[Word]) -> tuple[tuple[Turn, ...], tuple[Word, ...]]:
-    """Words in order, each with the speaker of the turn it overlaps most; turns without a text get that of
-    theirs.
+    """Words in order, each with the speaker of the turn it overlaps most; texts of turns that have none.
 
     `turns` are in order of start.
     """

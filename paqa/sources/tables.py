@@ -39,8 +39,7 @@ class TableRow:
 
 
 def rows(path: Path, source: str, columns: Sequence[str], tabs: bool = False) -> Iterator[TableRow]:
-    """The rows of a UTF-8 table with a header; blank lines are skipped, a row that is too short has a
-    `problem`.
+    """The rows of a UTF-8 table with a header; blank lines are skipped, short rows have a `problem`.
 
     With `tabs`, fields are divided by tabs and quotes mean nothing (Common Voice, CoVoST). Raises PaqaError
     where the file cannot be read or lacks one of `columns`.

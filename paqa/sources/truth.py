@@ -35,8 +35,7 @@ class NamedTurn(NamedTuple):
 
 
 def close_truth(scene: Scene, duration_ms: int, uri: str = "the recording") -> Scene:
-    """A source's truth once the file is decoded: real duration, whole-file spans ended, all spans cut to the
-    file.
+    """A source's truth once the file is decoded: with its real duration, and all spans cut to the file.
 
     Raises `Rejected` with `bad_truth` where spans reach so far beyond the file that they cannot be about it.
     """
@@ -63,7 +62,7 @@ def close_truth(scene: Scene, duration_ms: int, uri: str = "the recording") -> S
 
 
 def window_truth(scene: Scene, clip_id: str, start_ms: int, end_ms: int) -> Scene:
-    """What a scene says about its window `[start_ms, end_ms)`, times relative to the window.
+    """A scene's window `[start_ms, end_ms)`, with times relative to the window.
 
     Speakers are numbered anew by first appearance. What the edge leaves of a span is dropped under 100 ms; a
     cut turn keeps its text and labels only where at least 80 % of it is inside. A word belongs where its

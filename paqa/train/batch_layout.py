@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """The tokens of a prompt `[P]`, one AUDIO for every row of `sound` `[n, d]`, the encoder's output."""
+    """A prompt's token ids, shape `[P]`, with one AUDIO for each row of `sound`, encoder output `[n, d]`."""
 
     ids: Tensor
     sound: Tensor
@@ -44,9 +44,7 @@ class Layout:
 
 
 def layout(trees: Sequence[Tree]) -> Layout:
-    """Prompts once each, all completions behind theirs, positions as if each completion followed its prompt
-    alone.
-    """
+    """Each prompt once, its completions behind it; positions as if each followed its prompt alone."""
     ids, position, tree_of_token, branch, source, target = ([] for _ in range(6))
     offset = 0
     for number, tree in enumerate(trees):
@@ -70,7 +68,10 @@ def layout(trees: Sequence[Tree]) -> Layout:
 
 
 def visible(x: Layout) -> Tensor:
-    """Who sees whom, bool `[L, L]`: the prompt and the own completion, up to itself."""
+    """Which token (row) attends to which (column), bool of shape `[L, L]`.
+
+    A token sees its prompt and its own completion, up to itself.
+    """
     i = torch.arange(len(x.ids), device=x.ids.device)
     same = (x.branch[None] == -1) | (x.branch[:, None] == x.branch[None])
     return (i[:, None] >= i[None]) & (x.tree[:, None] == x.tree[None]) & same

@@ -1,5 +1,4 @@
-"""MMAU, MMAR and MMSU: their own questions in, their own answer keys out, so that their scorers run
-unchanged.
+"""Questions of MMAU, MMAR and MMSU, and answers under their own keys, so that their scorers run unchanged.
 
 MMAU (Sakshi et al. 2024) and MMAR (Ma et al. 2025) compare words with `answer`; MMSU (Wang et al. 2025) reads
 a letter. A question whose answer cannot be parsed still gets its key, empty, so that no scorer leaves it out
@@ -34,9 +33,7 @@ KEYS = {"mmau": ("model_output", "model_prediction"), "mmar": ("answer_predictio
 
 @dataclass(frozen=True)
 class EvalQuestion:
-    """A question with its answer, a way to hear it, and where it comes from: a benchmark's row, or an
-    item.
-    """
+    """A question with its answer, a way to load its audio, and its origin: a benchmark's row, or an item."""
 
     asked: Asked
     answer_index: int | None
@@ -118,6 +115,7 @@ def _asking(row: dict[str, Any], number: int, root: Path) -> EvalQuestion:
     path = root / audio_path
 
     def listen() -> np.ndarray:
+        """Mono samples at 16 kHz."""
         return audio.decode(path, AudioConfig(rate=RATE, min_clip_ms=0)).samples.mean(0)
 
     index = _index(str(answer), choices)
@@ -142,9 +140,7 @@ def write(
     answers: Sequence[str],
     unasked: Sequence[Unasked] = (),
 ) -> None:
-    """The benchmark's rows with the answers under its own keys: the choice's exact text, or the letter
-    (MMSU).
-    """
+    """The benchmark's rows with the answers under its keys: the choice's exact text, or the letter (MMSU)."""
     rows = []
     keys = KEYS[config.benchmark]
     for a, text in zip(asked, answers, strict=True):

@@ -1,6 +1,4 @@
-"""One frozen dataclass per stage: its command line flags, its checks and its record beside the run are made
-from it.
-"""
+"""One frozen dataclass per stage, from which its flags, its checks and the record of its runs are made."""
 
 from __future__ import annotations
 
@@ -37,8 +35,9 @@ COMPILE = "compile the step of decoding: a wait at the start, then fewer kernels
 
 @dataclass(frozen=True)
 class PauseConfig:
-    """When the environment makes the model wait. Confidence is -mean log-probability of the `top` likeliest
-    tokens.
+    """When the environment makes the model wait.
+
+    Confidence is -mean log-probability of the `top` likeliest tokens.
     """
 
     mode: Annotated[
@@ -191,9 +190,7 @@ class AllConfig(ModelConfig):
 def add_flags(
     parser: argparse.ArgumentParser, kind: type[Any], prefix: str = "", default: Any = None
 ) -> None:
-    """One flag per field; those of a dataclass inside have its name in front, and `mode` is that name
-    alone.
-    """
+    """One flag per field; fields of a nested dataclass have its name in front, `mode` is that name alone."""
     hints = typing.get_type_hints(kind, include_extras=True)
     default = default or kind()
     for f in dataclasses.fields(kind):
@@ -282,9 +279,7 @@ def need(config: ModelConfig, *names: str) -> None:
 
 
 def unchanged(config: ModelConfig, folder: Path) -> None:
-    """Raise PaqaError where the folder holds something of a run with another config: a checkpoint, or
-    answers.
-    """
+    """PaqaError where the folder holds a checkpoint or answers of a run with another config."""
     now = json.loads(msgspec.json.encode(config))
     path = folder / FILE
     if path.exists() and any(next(folder.glob(result), None) for result in RESULTS):

@@ -1,5 +1,4 @@
-"""PAQA shards as rows to train on: which rows in which order, how they are packed, and what of a clip is
-heard.
+"""PAQA shards as rows to train on: which rows, in which order, in which packs, and their encoded audio.
 
 The order of an epoch and its packs follow from the seed alone, so a position in the data is the number of a
 step.
@@ -54,7 +53,7 @@ def draw(*parts: object) -> float:
 
 
 class Rows:
-    """The rows of a build, without audio until it is heard."""
+    """The rows of a build; audio is read when it is asked for."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -126,8 +125,9 @@ def _held_out(rows: Sequence[TrainRow], share: float) -> set[tuple[str, ...]]:
 
 
 def _least_shared(counts: Mapping[tuple[str, ...], int], share: float) -> set[tuple[str, ...]]:
-    """A share of rows that all hang together: those whose groups the fewest other rows have. `counts` are of
-    rows.
+    """The groups of a share of rows that are all connected, first those that the fewest other rows share.
+
+    `counts` is the number of rows by groups.
     """
     having: Counter[str] = Counter()
     for groups, n in counts.items():
@@ -148,7 +148,7 @@ def _least_shared(counts: Mapping[tuple[str, ...], int], share: float) -> set[tu
 
 
 class EncodedClips:
-    """Encoded clips, each heard once as long as memory allows: the encoder is never trained."""
+    """Encoded clips, each encoded once as long as memory allows: the encoder is never trained."""
 
     def __init__(self, policy: Policy, rows: Rows):
         self.policy, self.rows = policy, rows
@@ -156,7 +156,7 @@ class EncodedClips:
         self._bytes = 0
 
     def sound(self, row: TrainRow) -> Tensor:
-        """The encoder's output `[n, d]` of a row's clip."""
+        """The encoder's output of a row's clip, shape `[n, d]`."""
         name = row.item.clip_id
         if name not in self._kept:
             encoded = self._kept[name] = self.policy.encode(self.rows.samples(row), row.item.id)
@@ -174,8 +174,7 @@ class EncodedClips:
 
 
 def order(rows: Sequence[TrainRow], seed: int, epoch: int, mix: Mapping[str, float]) -> list[int]:
-    """Numbers of the rows of one epoch. A row whose task weighs 2.5 comes twice, and a third time in half of
-    them.
+    """Numbers of the rows of one epoch; a row whose task weighs 2.5 comes two or three times.
 
     Shuffled among `GROUPS_OPEN` row groups at a time, so that audio is read in runs.
     """
@@ -198,8 +197,9 @@ def order(rows: Sequence[TrainRow], seed: int, epoch: int, mix: Mapping[str, flo
 
 
 def pack(numbers: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Rows in packs of at most `budget` tokens, first fit among the last open packs; `lengths` is by row
-    number.
+    """Rows in packs of at most `budget` tokens, first fit among the last open packs.
+
+    `lengths` is in tokens, by row number.
     """
     full: list[list[int]] = []
     packs: list[tuple[int, list[int]]] = []
@@ -217,7 +217,7 @@ def pack(numbers: Sequence[int], lengths: Sequence[int], budget: int) -> list[li
 
 
 def audio_rows(ms: int) -> int:
-    """About how many rows the encoder makes of a clip; `Policy.hear` says exactly."""
+    """About how many rows the encoder makes of a clip; `Policy.encode` computes the exact number."""
     return max(1, (((ms // 10 - 1) // 2 + 1) - 2) // 2 + 1)
 
 
@@ -271,10 +271,10 @@ class Stream:
 
 
 def pause_places(logp: Tensor, config: PauseConfig) -> list[int]:
-    """Where a target `[c]` is to wait: before its least likely tokens, as far apart as PAUSE may be in a
-    rollout.
+    """Where PAUSE goes in a target with log-probabilities of shape `[c]`: before its least likely tokens.
 
-    After DIT (arXiv 2506.03616). Never before the end of the turn.
+    They are as far apart as PAUSE may be in a rollout, and never before the end of the turn. After DIT (arXiv
+    2506.03616).
     """
     places: list[int] = []
     for place in logp[:-1].argsort().tolist():

@@ -1,7 +1,6 @@
-"""What a trained model knows: PAQA test rows or a benchmark's questions, with the audio, with silence, with
-another's.
+"""Evaluation of a model on PAQA test rows or a benchmark: with the audio, with silence, with another clip's.
 
-Every question counts: an answer that cannot be parsed, and a clip that is too long to be heard, is wrong.
+Every question counts: an answer that cannot be parsed, and a clip that is too long for the encoder, is wrong.
 Rows of a benchmark that cannot be asked at all are left out of the figures, and counted as `unasked` beside
 them.
 """
@@ -55,8 +54,9 @@ class Answer:
 
 
 def run(config: EvalConfig) -> dict[str, dict[str, float]]:
-    """Answer all questions under every condition; figures by condition, also in out/eval.json beside all
-    answers.
+    """Answer all questions under every condition; figures by condition, also written to out/eval.json.
+
+    All answers are written beside it.
     """
     need(config, "model", "out")
     need(config, "data" if config.benchmark == "paqa" else "questions")
@@ -76,14 +76,14 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
             else dict.fromkeys((replace(pause_wish, mode="never"), pause_wish))
         ):
             name = hearing if pause.mode in ("off", "never") else f"{hearing}+pause"
-            said, confidence = answer(policy, asked, hearing, pause, bounds, config)
+            answers, confidence = answer(policy, asked, hearing, pause, bounds, config)
             if pause.mode == "never":
                 bounds = bounds.filled(bounds.after(confidence, pause_wish))
-            figures_of[name] = figures(asked, said) | ({"unasked": float(len(unasked))} if unasked else {})
-            write_answers(out, name, asked, said)
+            figures_of[name] = figures(asked, answers) | ({"unasked": float(len(unasked))} if unasked else {})
+            write_answers(out, name, asked, answers)
             if hearing == "audio" and config.benchmark != "paqa":
                 file = out / f"{config.benchmark}-{name}.json"
-                benchmarks.write(config, file, asked, [s.text for s in said], unasked)
+                benchmarks.write(config, file, asked, [s.text for s in answers], unasked)
     write_atomically(out / FILE, json.dumps(figures_of, indent=1).encode() + b"\n")  # labels may yet fail
     if config.labels:
         figures_of["labels"] = labels(policy, [a for a in asked if a.item], config)
@@ -92,13 +92,12 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
 
 
 def pause_config_of(wish: PauseConfig, trained: PauseConfig | None) -> PauseConfig:
-    """How to pause: as the model was trained to, where nothing but the mode is asked for."""
+    """How to pause: as the model was trained to, unless more than the mode is asked for."""
     return replace(trained, mode=wish.mode) if trained and replace(wish, mode="off") == OFF else wish
 
 
 def questions(config: EvalConfig) -> tuple[list[EvalQuestion], list[Unasked]]:
-    """What is asked, in the order of asking, and rows of a benchmark that cannot be: a bad row, audio that is
-    none.
+    """The questions in the order of asking, and the rows of a benchmark that cannot be asked.
 
     Raises PaqaError where nothing is left to ask.
     """
@@ -113,7 +112,7 @@ def questions(config: EvalConfig) -> tuple[list[EvalQuestion], list[Unasked]]:
 
 
 def report(out: Path, asked: Sequence[EvalQuestion], unasked: Sequence[Unasked]) -> None:
-    """Say which rows are not asked: how many and the first on stderr, all in out/unasked.jsonl."""
+    """Report which rows are not asked: how many and the first on stderr, all in out/unasked.jsonl."""
     path = out / UNASKED
     path.unlink(missing_ok=True)
     if unasked:
@@ -152,7 +151,7 @@ def answer(
     bounds: Bounds,
     config: EvalConfig,
 ) -> tuple[list[Answer], Tensor]:
-    """Every question's answer, and all windowed confidences."""
+    """Every question's answer, and all windowed confidences, shape `[n]`."""
     answers: list[Answer] = []
     seen = [torch.zeros(0)]
     clips = clip_samples(policy, asked, hearing)
@@ -201,6 +200,7 @@ def clip_samples(policy: Policy, asked: Sequence[EvalQuestion], hearing: str) ->
         return next((j for j in circle if clip[j] != clip[i]), i)
 
     def samples(i: int) -> np.ndarray | None:
+        """Mono samples at 16 kHz."""
         clip_of_question = asked[another(i) if hearing == "shuffled" else i].listen()
         if len(clip_of_question) > most:
             return None
@@ -210,9 +210,7 @@ def clip_samples(policy: Policy, asked: Sequence[EvalQuestion], hearing: str) ->
 
 
 def figures(asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> dict[str, float]:
-    """Accuracy over all questions, by task and subset; for PAQA rows, what was perceived; what answers
-    cost.
-    """
+    """Accuracy over all questions, by task and subset; for PAQA rows also perception; the cost of answers."""
     right = [
         rewards.accuracy(s.text, a.asked.choices, a.answer_index, a.answer)
         for a, s in zip(asked, answers, strict=True)
@@ -240,9 +238,7 @@ def figures(asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> dict[st
 
 
 def perception_figures(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
-    """The perceptual fields against the scenes, pooled: WER and CER of ASR, F1 of ENV's classes, count of
-    speakers.
-    """
+    """Perceptual fields against scenes, pooled: WER and CER of ASR, F1 of ENV's classes, speaker counts."""
     scenes = [(_events_by_label(item.scene), predicted_scene(item.scene, text)) for item, text in rows]
     words = metrics.pooled(metrics.Misheard, (metrics.misheard(t, h) for t, h in scenes))
     letters = metrics.pooled(metrics.Misheard, (metrics.misheard_letters(t, h) for t, h in scenes))
@@ -261,9 +257,7 @@ def perception_figures(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
 
 
 def predicted_scene(scene: Scene, text: str) -> Scene:
-    """What a completion's ASR and ENV say, read tag by tag even where the whole does not keep to the
-    grammar.
-    """
+    """The scene of a completion's ASR and ENV, read tag by tag even where the whole breaks the grammar."""
     words = grammar.unescape(_field(text, "ASR"))
     words = "" if words == grammar.NO_WORDS else words
     lines = [line.rsplit(" [", 1)[0].strip() for line in _field(text, "ENV").split("\n")]
@@ -284,7 +278,7 @@ def _field(text: str, tag: str) -> str:
 
 
 def _speaker_count(text: str) -> int | None:
-    """How many speakers SPEAKER tells apart; None where it is missing."""
+    """The number of different speakers in SPEAKER; None where it is missing."""
     if "<SPEAKER>" not in text:
         return None
     return len(set(re.findall(r"^Speaker ([0-9]+) ", _field(text, "SPEAKER"), re.MULTILINE)))
@@ -299,7 +293,8 @@ def labels(policy: Policy, asked: Sequence[EvalQuestion], config: EvalConfig) ->
     clip's prompt.
     """
     clips = {a.clip: a for a in asked}
-    names = sorted({e.label for a in clips.values() for e in a.item.scene.events if a.item})  # type: ignore[union-attr]
+    scenes = [a.item.scene for a in clips.values() if a.item]
+    names = sorted({event.label for scene in scenes for event in scene.events})
     answers = tuple(
         policy.completion_ids(f"<RESPONSE>{grammar.response(None, name)}</RESPONSE>") for name in names
     )
@@ -309,7 +304,7 @@ def labels(policy: Policy, asked: Sequence[EvalQuestion], config: EvalConfig) ->
         prompt: Prompt = policy.prompt(SOUND, policy.encode(a.listen(), a.asked.id))
         logp, _ = policy.score([Tree(prompt, answers, learn)])
         scores.append([float(part.mean()) for part in torch.split(logp, [len(ids) for ids in answers])])
-    truths = [{e.label for e in a.item.scene.events} for a in clips.values() if a.item]
+    truths = [{event.label for event in scene.events} for scene in scenes]
     sounding = np.array([[name in truth for name in names] for truth in truths])
     varying = sounding.any(0) & ~sounding.all(0)
     if not varying.any():

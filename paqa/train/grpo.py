@@ -24,16 +24,13 @@ from paqa.train.trainer import Trainer, Values, begin
 
 SAME = 1e-6  # rewards that differ by less are equal
 Terms = dict[str, float]
-RewardFunction = Callable[
-    [TrainRow, str, int], Terms
-]  # a row, a completion and its length in tokens; `reward` is what counts
+# of a row, a completion and its length in tokens; the term `reward` is what counts
+RewardFunction = Callable[[TrainRow, str, int], Terms]
 
 
 @dataclass(frozen=True, eq=False)
 class LearningGroup:
-    """A group to learn from: its tree, and a factor, a norm and the recorded log-probabilities of its tokens
-    `[T]`.
-    """
+    """A group to learn from: its tree; advantage, norm and recorded log-probability by token, shape `[T]`."""
 
     tree: Tree
     stripped: Tree
@@ -43,8 +40,9 @@ class LearningGroup:
 
 
 def train(config: GrpoConfig, judge: RewardFunction | None = None) -> Values:
-    """Run or go on with a run; returns what the last validation measured. The models are in out/best and
-    out/last.
+    """Start or resume a run; returns the figures of the last validation.
+
+    The models are in out/best and out/last.
     """
     ranks, policy, clips, learnt, held = begin(config)
     stream = Stream(learnt, config.seed, config.mix, [1] * len(learnt), config.prompts)
@@ -127,15 +125,14 @@ def score(
 
 
 def advantages(reward: Tensor, loss: str) -> tuple[Tensor, Tensor]:
-    """How much better than its group `[B, G]`, and which groups `[B]` differ at all."""
+    """Advantages over the group, shape `(B, G)`, and which groups differ, `(B,)`, of rewards `(B, G)`."""
     centred = reward - reward.mean(1, keepdim=True)
     differs = (reward.max(1).values - reward.min(1).values) > SAME
     return (centred / (reward.std(1, keepdim=True) + 1e-4) if loss == "grpo" else centred), differs
 
 
 def weights(completions: Rollout, shape: torch.Size, config: GrpoConfig, bounds: Bounds) -> Tensor:
-    """The paper's weights `[B, G]`: clip(std of the group's lowest confidences), 0 at and below the bound of
-    giving up.
+    """The paper's weights of shape `[B, G]`: clip(std of the group's lowest confidences), 0 where it gave up.
 
     All ones where they are switched off, or where nobody watched the confidence (`--pause off`).
     """
@@ -151,7 +148,7 @@ def weights(completions: Rollout, shape: torch.Size, config: GrpoConfig, bounds:
 def learning_group(
     completions: Rollout, prompts: Sequence[Prompt], b: int, factor: Tensor, config: GrpoConfig, group: int
 ) -> LearningGroup:
-    """Group b as something to learn from; `factor` `[B, G]` is its advantages times its weights."""
+    """The learning group of prompt b; `factor`, shape `[B, G]`, is the advantages times the weights."""
     (tree,), (stripped,) = completions.trees(prompts, [b]), completions.trees(prompts, [b], stripped=True)
     rows = range(b * group, (b + 1) * group)
     sizes = completions.lengths[list(rows)].cpu()
@@ -193,9 +190,7 @@ def learn(trainer: Trainer, config: GrpoConfig, groups: Sequence[LearningGroup],
 def objective(
     policy: Policy, groups: Sequence[LearningGroup], config: GrpoConfig, rows: float
 ) -> tuple[Tensor, Values]:
-    """The loss of some groups, as their share of that of all `rows` completions, and sums over their
-    tokens.
-    """
+    """The loss of some groups, their share of that of all `rows` completions, and sums over their tokens."""
     logp, entropy = policy.score([p.tree for p in groups], config.temperature)
     advantage, norm, recorded = (
         torch.cat([getattr(p, name) for p in groups]).to(logp.device)
@@ -233,7 +228,7 @@ def rollout_figures(
     weight: Tensor,
     bounds: Bounds,
 ) -> Values:
-    """What the rollout was like, over all processes."""
+    """Figures of a rollout over all processes. `differs` has shape `[B]`, `weight` `[B, G]`."""
     n = len(terms)
     sums: Values = {name: sum(t[name] for t in terms) for name in terms[0]}
     flags = {

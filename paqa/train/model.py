@@ -1,4 +1,4 @@
-"""Qwen2-Audio as a policy: load it, hear a clip once, lay prompts and completions out, score chosen tokens.
+"""Qwen2-Audio as a policy: load it, encode clips, lay prompts and completions out, score chosen tokens.
 
 `PAUSE` never enters the embedding or the head: its one trainable row is put in where the token stands, and
 its logit is minus infinity in sampling and in scoring alike. Trained weights are LoRA matrices on the
@@ -29,7 +29,7 @@ from paqa.train.config import PauseConfig, parse
 from paqa.train.pause import Bounds
 
 PAUSE, AUDIO, TURN_END = "<PAUSE>", "<|AUDIO|>", "<|im_end|>"
-RATE = 16_000  # Hz, of everything that the encoder hears
+RATE = 16_000  # Hz, of all audio that the encoder takes
 TRAINED = "paqa.json"  # in a trained folder: the base, and the adapters to merge into it in order
 Read = TypeVar("Read")
 TEXT_MODELS = ("llama", "qwen2")  # whose layers `rollout.step` knows
@@ -87,27 +87,27 @@ class Policy(nn.Module):
 
     @property
     def max_ms(self) -> int:
-        """How much the encoder hears at a time."""
+        """The longest audio that the encoder takes, in ms."""
         return round(self.processor.feature_extractor.n_samples * 1000 / RATE)
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What is trained, by name."""
         return {n: p for n, p in self.named_parameters() if p.requires_grad}
 
-    # hearing
+    # encoding
 
     @torch.no_grad()
     def encode(self, samples: np.ndarray, name: str = "clip") -> Tensor:
-        """The encoder's output `[n, d]` for mono float32 samples at 16 kHz, 25 rows a second.
+        """The encoder's output of shape `[n, d]` for mono float32 samples at 16 kHz, 25 rows a second.
 
-        A clip is always heard alone, so that its rows do not depend on a batch. Raises PaqaError for clips
+        A clip is always encoded alone, so that its rows do not depend on a batch. Raises PaqaError for clips
         that are too long: they are never cut silently.
         """
         extractor, tower = self.processor.feature_extractor, self.inner.model.audio_tower
         if len(samples) > extractor.n_samples:
             raise PaqaError(
-                f"{name}: {len(samples) / RATE:.1f} s is longer than the {self.max_ms / 1000:g} s that the encoder "
-                f"hears; build with audio.max_clip_ms = {self.max_ms} or less"
+                f"{name}: {len(samples) / RATE:.1f} s is longer than the {self.max_ms / 1000:g} s that the "
+                f"encoder hears; build with audio.max_clip_ms = {self.max_ms} or less"
             )
         features = extractor(
             samples, sampling_rate=RATE, padding="max_length", return_attention_mask=True, return_tensors="pt"
@@ -120,16 +120,15 @@ class Policy(nn.Module):
         mel = features["input_features"].to(self.device, tower.conv1.weight.dtype)
         mask = torch.zeros(1, 1, 1, tower.config.max_source_positions, dtype=mel.dtype, device=mel.device)
         mask[..., frames:] = torch.finfo(mel.dtype).min
-        return (
-            tower(mel, attention_mask=mask).last_hidden_state[0, :rows].clone()
-        )  # not the padding, which is longer
+        hidden = tower(mel, attention_mask=mask).last_hidden_state
+        return hidden[0, :rows].clone()  # without the padding, which is longer
 
     def prompt(self, text: prompts.Asked, sound: Tensor) -> Prompt:
-        """The chat prompt of a question over a heard clip."""
+        """The chat prompt of a question over an encoded clip, `sound` of shape `[n, d]`."""
         return Prompt(self.prompt_ids(text, len(sound)), sound)
 
     def prompt_ids(self, text: prompts.Asked, rows: int) -> Tensor:
-        """The tokens of a chat prompt, with as many AUDIO as the sound has rows."""
+        """The token ids of a chat prompt, shape `[P]`, with one AUDIO for each of the sound's rows."""
         content = [{"type": "audio", "audio_url": "clip"}, {"type": "text", "text": prompts.question(text)}]
         chat = [{"role": "user", "content": content}]
         written = self.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
@@ -142,7 +141,7 @@ class Policy(nn.Module):
         return torch.tensor([*ids[:at], *[self.audio_id] * rows, *ids[at + 1 :]])
 
     def completion_ids(self, text: str, name: str = "rationale") -> Tensor:
-        """The tokens of a completion, with the end of the turn."""
+        """The token ids of a completion, shape `[c]`, with the end of the turn."""
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         if any(i in (self.audio_id, self.pause_id, *self.stop_ids) for i in ids):
             raise PaqaError(
@@ -153,7 +152,7 @@ class Policy(nn.Module):
     # scoring
 
     def embed(self, ids: Tensor, sounds: Sequence[Tensor] = ()) -> Tensor:
-        """Embeddings `[..., H]` of ids `[...]`; the sounds take the places of AUDIO, in order."""
+        """Embeddings, shape `[..., H]`, of ids `[...]`; the sounds take the places of AUDIO, in order."""
         paused = ids == self.pause_id
         x = self.net.get_input_embeddings()(ids.masked_fill(paused, 0))
         x = torch.where(paused[..., None], self.pause.to(x.dtype), x)
@@ -168,22 +167,19 @@ class Policy(nn.Module):
         projector = self.inner.model.multi_modal_projector
         if not hasattr(projector, "modules_to_save"):
             return projector
-        return (
-            projector.original_module
-            if projector.disable_adapters
-            else projector.modules_to_save[projector.active_adapters[0]]
-        )
+        if projector.disable_adapters:
+            return projector.original_module
+        return projector.modules_to_save[projector.active_adapters[0]]
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits of what may be said, float32 `[..., V]`."""
+        """Logits of tokens that may be written, float32 of shape `[..., V]`, of hidden `[..., H]`."""
         return self.inner.lm_head(hidden).float() + self.forbidden
 
     def hidden(self, trees: Sequence[Tree], x: Layout) -> Tensor:
-        """The last hidden states `[L, H]` of a layout of these trees."""
+        """The last hidden states, shape `[L, H]`, of a layout of these trees."""
         embedded = self.embed(x.ids, [t.prompt.sound for t in trees])
-        if len(x.ids) > self.text.config.max_position_embeddings and int(x.position.max()) >= (
-            limit := self.text.config.max_position_embeddings
-        ):
+        limit = self.text.config.max_position_embeddings
+        if len(x.ids) > limit and int(x.position.max()) >= limit:
             raise PaqaError(
                 f"a prompt with its completion has {int(x.position.max()) + 1} tokens; at most {limit} fit"
             )
@@ -196,8 +192,9 @@ class Policy(nn.Module):
         return out.last_hidden_state[0]
 
     def score(self, trees: Sequence[Tree], temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Log-probabilities `[T]` of all `learn` tokens in order, and entropies (without gradient), of one
-        forward.
+        """Log-probabilities of all `learn` tokens in order, shape `[T]`, and their entropies, in one pass.
+
+        Entropies have no gradient.
         """
         x = layout(trees)
         x = Layout(*(getattr(x, f).to(self.device) for f in Layout.__dataclass_fields__))
@@ -228,8 +225,9 @@ class Policy(nn.Module):
     # training and saving
 
     def train_lora(self, rank: int, alpha: int, projector: bool, checkpointing: bool) -> None:
-        """Freeze everything but new LoRA matrices, the PAUSE row and, if wanted, the projector. Trained in
-        float32.
+        """Freeze everything but new LoRA matrices, the PAUSE row and, if `projector`, the projector.
+
+        What is trained is float32.
         """
         from peft import LoraConfig, get_peft_model
 
@@ -245,9 +243,7 @@ class Policy(nn.Module):
             enable({"use_reentrant": False})
 
     def save(self, folder: Path) -> None:
-        """The trained folder: adapter, PAUSE row, processor, and what it is to be put on. Replaces
-        nothing.
-        """
+        """Write the trained folder: adapter, PAUSE row, processor, and the base it belongs to."""
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -286,7 +282,8 @@ def device_of(requested: str) -> torch.device:
         raise PaqaError(f"--device: found {requested!r}; expected auto, cpu, cuda or cuda:NUMBER") from None
     if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
         raise PaqaError(
-            f"--device: found {requested!r}, but there are {torch.cuda.device_count()} GPUs; try --device auto"
+            f"--device: found {requested!r}, but there are {torch.cuda.device_count()} GPUs; "
+            "try --device auto"
         )
     return device
 
@@ -299,9 +296,7 @@ def dtype_of(requested: str, device: torch.device) -> torch.dtype:
 
 
 def load(source: str, device: str = "auto", dtype: str = "auto", chunk: int = 1024) -> Policy:
-    """A base by Hub id or folder, or a trained folder: its adapters are merged, once, into the base's
-    weights.
-    """
+    """A base by Hub id or folder, or a trained folder, whose adapters are merged into the base's weights."""
     where = device_of(device)
     about_file = Path(source) / TRAINED
     if not about_file.is_file():
@@ -317,7 +312,7 @@ def load(source: str, device: str = "auto", dtype: str = "auto", chunk: int = 10
 
 
 def _load_trained(policy: Policy, folder: Path, about: dict[str, Any]) -> None:
-    """Put on a base what a trained folder holds."""
+    """Load into a base what a trained folder holds."""
     from peft import PeftModel
     from safetensors.torch import load_file
 
@@ -333,7 +328,7 @@ def _load_trained(policy: Policy, folder: Path, about: dict[str, Any]) -> None:
 
 
 def _read_part(folder: str, read: Callable[[], Read]) -> Read:
-    """What reading a part of a trained folder gives. Raises PaqaError where it is not whole."""
+    """The value of `read`, which reads a part of a trained folder; PaqaError where it is incomplete."""
     try:
         return read()
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:

@@ -1,4 +1,4 @@
-"""When to wait: the environment puts PAUSE tokens where confidence drops, or ends what has lost its way.
+"""PAUSE: the environment inserts it where confidence drops, or ends a completion whose confidence is too low.
 
 Confidence is DeepConf's (Fu et al. 2025): -mean log-probability of the k likeliest tokens, averaged over a
 window of sampled tokens; high where the model is sure. All state is tensors of one entry a row, on the
@@ -28,8 +28,9 @@ class Bounds:
     abort: float = -math.inf
 
     def after(self, confidence: Tensor, config: PauseConfig) -> Bounds:
-        """The bounds after a rollout's confidences (NaN where there is none): fixed ones stay, others follow
-        slowly.
+        """The bounds after a rollout with these confidences, of any shape, NaN where there is none.
+
+        Bounds that the config fixes stay; others follow slowly.
         """
         measured = confidence[~confidence.isnan()].float().cpu()
         return Bounds(
@@ -39,13 +40,13 @@ class Bounds:
 
     @classmethod
     def first(cls, config: PauseConfig, earlier: Bounds | None = None) -> Bounds:
-        """What is fixed by the config, else what is known; the rest waits for `after`."""
+        """The bounds of the config, else the earlier ones; what neither has waits for `after`."""
         before = earlier or cls()
         fixed = ((config.tau_pause, before.pause), (config.tau_abort, before.abort))
         return cls(*(bound if tau is None else tau for tau, bound in fixed))
 
     def filled(self, defaults: Bounds) -> Bounds:
-        """These bounds, the missing ones from others."""
+        """These bounds; the missing ones are those of `defaults`."""
         pairs = ((self.pause, defaults.pause), (self.abort, defaults.abort))
         return Bounds(*(default if math.isinf(bound) else bound for bound, default in pairs))
 
@@ -55,11 +56,11 @@ class Bounds:
 
     @classmethod
     def of(cls, plain: Sequence[float | None]) -> Bounds:
-        """What `plain` made."""
+        """The bounds that `plain` wrote."""
         return cls(*(-math.inf if b is None else b for b in plain))
 
     def used(self, config: PauseConfig) -> Bounds:
-        """What counts in a mode: `never` is a bound of -inf, `always` one of +inf."""
+        """The bounds that a mode uses: `never` is a bound of -inf, `always` one of +inf."""
         if config.mode == "on":
             return self
         return Bounds(math.inf if config.mode == "always" else -math.inf)
@@ -78,9 +79,7 @@ UNBOUND = Bounds()
 
 
 class PauseState:
-    """The state of N rows while they are being written. Ask `decide` before each token, tell `heard` after
-    it.
-    """
+    """The state of N rows that are being written: ask `decide` before each token, call `record` after it."""
 
     def __init__(self, config: PauseConfig, bounds: Bounds, rows: int, max_new: int, keywords: Tensor):
         """`keywords` [K, m] are the last m tokens of each keyword, UNSEEN in front of shorter ones."""
@@ -95,8 +94,9 @@ class PauseState:
         self.total = torch.zeros(rows, device=device)
 
     def decide(self, logp: Tensor, alive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Which rows wait and which give up now, bool `[N]`, and windowed confidence `[N]` (NaN before it is
-        full).
+        """Which rows wait and which give up now, bool of shape `[N]`, and windowed confidence `[N]`.
+
+        It is NaN until the window is full.
 
         `logp` `[N, V]` is the distribution of the next token. A row that waits is forced to `tokens` PAUSE in
         a row; the place is looked at again afterwards.
@@ -122,7 +122,7 @@ class PauseState:
         return wait, give_up, torch.where(fresh, confidence, math.nan)
 
     def record(self, token: Tensor, sampled: Tensor) -> None:
-        """The tokens `[N]` that were written, and which of them were sampled."""
+        """Note the tokens that were written, shape `[N]`, and which of them were sampled, bool `[N]`."""
         self.sampled = self.sampled + sampled
         self.since = self.since + sampled
         self.reminded = (self.reminded - sampled.long()).clamp(min=0)
@@ -134,12 +134,12 @@ class PauseState:
         self.reminded = torch.where(sampled & same.all(-1).any(-1), self.config.keyword_reach, self.reminded)
 
     def mean(self) -> Tensor:
-        """The mean confidence of each row's sampled tokens."""
+        """The mean confidence of each row's sampled tokens, shape `[N]`."""
         return self.total / self.sampled.clamp(min=1)
 
 
 def keyword_rows(words: Sequence[str], encode: object, device: torch.device) -> Tensor:
-    """Keywords as token ids `[K, m]`, each as it stands in the middle of a sentence and at its beginning."""
+    """Keywords as token ids of shape `[K, m]`, each as in the middle of a sentence and at its beginning."""
     tokens = [encode(text) for w in words for text in (f" {w}", w.capitalize())]  # type: ignore[operator]
     longest = max((len(t) for t in tokens), default=0)
     rows = [[UNSEEN] * (longest - len(t)) + list(t) for t in tokens]

@@ -29,9 +29,9 @@ LOOK = 8  # steps between two looks at whether all rows have ended
 class Rollout:
     """N = prompts x group completions of at most C tokens, the group of a prompt in consecutive rows.
 
-    `ids`, `real`, `sampled`, `logp` and `confidence` are `[N, C]`. `real` marks tokens that exist, `sampled` those that the model chose; the rest of the real ones the
-    environment forced: PAUSE, or the end of a row that gave up. `logp` is that of sampled tokens,
-    `confidence` the windowed one.
+    `ids`, `real`, `sampled`, `logp` and `confidence` have shape `[N, C]`. `real` marks tokens that exist,
+    `sampled` those that the model chose; the rest of the real ones the environment forced: PAUSE, or the end
+    of a row that gave up. `logp` is that of sampled tokens, `confidence` the windowed one.
     """
 
     ids: Tensor
@@ -47,7 +47,7 @@ class Rollout:
 
     @property
     def lengths(self) -> Tensor:
-        """How many tokens of each row were sampled, `[N]`: what counts as length."""
+        """How many tokens of each row were sampled, shape `[N]`: what counts as length."""
         return self.sampled.sum(1)
 
     def texts(self, policy: Policy) -> list[str]:
@@ -84,8 +84,8 @@ class _Cache:
 class Sampling:
     """How completions are drawn: at most `max_new` sampled tokens each, and PAUSE on top of these.
 
-    Temperature 0 takes the likeliest token. `compile` makes one graph of a step: slow to begin with, then fewer
-    kernels.
+    Temperature 0 takes the likeliest token. `compile` makes one graph of a step: slow to begin with, then
+    fewer kernels.
     """
 
     max_new: int
@@ -138,7 +138,7 @@ class _RolloutWriter:
         self.stops = torch.tensor(policy.stop_ids, device=device)
 
     def write(self, t: int, logits: Tensor) -> Tensor:
-        """Write token t of every row by its logits `[N, V]`; returns the tokens `[N]`."""
+        """Write token t of every row by its logits, shape `[N, V]`; returns the tokens `[N]`."""
         policy, max_new, temperature = self.policy, self.sampling.max_new, self.sampling.temperature
         alive, completions = self.alive, self.completions
         plain = logits.log_softmax(-1)  # confidence is the model's own, however it is sampled
@@ -273,7 +273,7 @@ def compiled() -> Callable[..., Tensor]:
 
 
 def decode(text: Any, x: Tensor, position: Tensor, slot: Tensor, cache: _Cache, group: int) -> Tensor:
-    """One token a row through a Llama or Qwen2 text model: embeddings `[N, 1, H]` to hidden states `[N, H]`.
+    """One token a row through a Llama or Qwen2 text model: shape `[N, 1, H]` to hidden states `[N, H]`.
 
     Writes its keys and values into the cache at `slot` `[1]`. A group's queries meet their prompt's keys
     together, so that these are read once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -19,8 +20,9 @@ ANSWERED = 8  # validation rows that are answered together
 
 
 def train(config: SftConfig) -> Values:
-    """Run or go on with a run; returns what the last validation measured. The models are in out/best and
-    out/last.
+    """Start or resume a run; returns the figures of the last validation.
+
+    The models are in out/best and out/last.
     """
     ranks, policy, clips, learnt, held = begin(config)
     stream = Stream(learnt, config.seed, config.mix, lengths(policy, learnt, config), config.tokens)
@@ -59,10 +61,11 @@ def lengths(policy: Policy, rows: Sequence[TrainRow], config: SftConfig) -> list
 def learn(trainer: Trainer, packs: Sequence[Sequence[Tree]]) -> Values:
     """One update on packs of trees: the mean of -log-probability over all learnt tokens of all processes."""
     policy, ranks = trainer.policy, trainer.ranks
-    learnt = sum(int(k.sum()) for trees in packs for t in trees for k in t.learn)
-    sizes = ranks.total(
-        {"learnt": learnt, "tokens": sum(t.length for ts in packs for t in ts)}, policy.device
-    )
+    learnt = tokens = 0
+    for tree in chain.from_iterable(packs):
+        learnt += sum(int(scored.sum()) for scored in tree.learn)
+        tokens += tree.length
+    sizes = ranks.total({"learnt": learnt, "tokens": tokens}, policy.device)
     policy.train()
     total_loss = torch.zeros((), device=policy.device)
     for trees in packs:
@@ -81,9 +84,7 @@ def learn(trainer: Trainer, packs: Sequence[Sequence[Tree]]) -> Values:
 def add_pauses(
     policy: Policy, trees: Sequence[Tree], rows: Sequence[TrainRow], epoch: int, config: SftConfig
 ) -> list[Tree]:
-    """The trees, a share of them with PAUSE before the words that the model as it is now finds least
-    likely.
-    """
+    """The trees, a share of them with PAUSE before the words that the present model finds least likely."""
     if not config.pause_share or not config.pause.inserts:
         return list(trees)
     seed, share = config.seed, config.pause_share
@@ -116,9 +117,7 @@ def validation(policy: Policy, clips: EncodedClips, rows: Sequence[TrainRow], bu
 
 @torch.no_grad()
 def answers(policy: Policy, clips: EncodedClips, rows: Sequence[TrainRow], max_new: int) -> Values:
-    """How many rows get the right answer in the likeliest completion, and how well these keep to the
-    grammar.
-    """
+    """The share of rows whose likeliest completion is right, and how well these keep to the grammar."""
     texts: list[str] = []
     sampling = Sampling(max_new, temperature=0.0)
     for start in range(0, len(rows), ANSWERED):

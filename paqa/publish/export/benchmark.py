@@ -1,5 +1,4 @@
-"""What MMAU's and MMAR's layouts share: rows that their scorers can judge, and what kind of sound a row is
-about.
+"""What MMAU's and MMAR's layouts share: rows that their scorers can judge, and the kind of sound of a row.
 
 Both scorers compare sets of words: right is what holds all words of the answer and no word that only a wrong
 choice has. So an open-ended row, an answer without words, and a choice made of the answer's words in another
@@ -47,7 +46,7 @@ def words(text: str) -> frozenset[str]:
 
 
 def subject(item: Item) -> str:
-    """What the evidence is: "speech", "music" or "sound"; without any, what the scene holds."""
+    """The kind of the evidence: "speech", "music" or "sound"; without any, of all sounds of the scene."""
     if any(e.kind != "event" for e in item.evidence):
         return "speech"
     cited = [item.scene.events[e.index] for e in item.evidence if e.kind == "event"] or list(

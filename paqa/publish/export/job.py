@@ -34,9 +34,7 @@ class ExportRow:
 
 @dataclass
 class Job:
-    """One export. `out` is where it will lie in the end, absolute; `part` is where it is written
-    meanwhile.
-    """
+    """One export. `out` is its final place, absolute; `part` is where it is written meanwhile."""
 
     folder: Path
     out: Path
@@ -76,9 +74,7 @@ class Job:
         return self.names[clip_id]
 
     def save(self, row: ExportRow) -> str:
-        """Write the row's audio beside the lists, once a clip; returns its path below `out`,
-        `audio/NAME.flac`.
-        """
+        """Write the row's audio, once a clip; returns its path below `out`, `audio/NAME.flac`."""
         path = f"audio/{row.name}.{self.audio}"
         if row.name not in self.saved:
             self.saved.add(row.name)
@@ -108,9 +104,7 @@ class Job:
                 file.close()
 
     def clips(self) -> Iterator[tuple[ExportRow, Scene]]:
-        """Each clip once, as its first row, with its scene by the job's choice; clips without that are
-        skipped.
-        """
+        """Each clip once, as its first row, with its scene; clips without one are skipped."""
         seen: set[str] = set()
         for row in self.rows():
             if row.item.clip_id in seen:
@@ -124,8 +118,7 @@ class Job:
             yield row, scene
 
     def scene(self, item: Item) -> Scene | None:
-        """The row's scene, or its clip's truth (None where there is none), or what was heard, by the job's
-        choice.
+        """By the job's choice the row's scene, the clip's truth (None without), or the prediction.
 
         PaqaError where the build's tables or store are gone.
         """

@@ -1,8 +1,7 @@
-"""lhotse: recordings and supervisions (a turn each, with word times), and cuts with a question each in
-`custom`.
+"""lhotse: recordings, supervisions (one a turn, with word times), and cuts with a question in `custom`.
 
-Layout: lhotse's manifests as its `to_dict` writes them (lhotse-speech/lhotse, docs: corpus, cuts); audio paths are
-absolute. `CutSet.from_file(OUT/cuts.jsonl.gz)` for questions, `CutSet.from_manifests(recordings,
+Layout: lhotse's manifests as its `to_dict` writes them (lhotse-speech/lhotse, docs: corpus, cuts); audio
+paths are absolute. `CutSet.from_file(OUT/cuts.jsonl.gz)` for questions, `CutSet.from_manifests(recordings,
 supervisions)` for speech. `job.scenes` says whose turns and words these are.
 """
 
@@ -102,9 +101,7 @@ def _within(word: Any, turn: Turn) -> bool:
 def _cut(
     row: ExportRow, scene: Scene, recording: dict[str, Any], supervisions: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """The whole clip; times of supervisions are relative to the cut, which begins where the recording
-    does.
-    """
+    """The whole clip as a cut; it begins where the recording does, and so do times of supervisions."""
     item, channels = row.item, recording["channel_ids"]
     names = (
         "question",

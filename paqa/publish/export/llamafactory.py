@@ -1,8 +1,7 @@
-"""LLaMA-Factory: sharegpt JSONL with an `audios` column, and the `dataset_info.json` that describes each
-file.
+"""LLaMA-Factory: sharegpt JSONL with an `audios` column, and `dataset_info.json` about the files.
 
-Layout: hiyouga/LLaMA-Factory, data/README.md ("Sharegpt Format", "OpenAI Format", "Multimodal Audio Dataset"). Give OUT
-as `dataset_dir` and `media_dir`, and `paqa_train` as `dataset`: paths are relative to it.
+Layout: hiyouga/LLaMA-Factory, data/README.md ("Sharegpt Format", "OpenAI Format", "Multimodal Audio
+Dataset"). Give OUT as `dataset_dir` and `media_dir`, and `paqa_train` as `dataset`: paths are relative to it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """TRL: conversational prompts whose content holds the audio, and the columns that a reward needs.
 
-Layout: huggingface/trl, docs/source/dataset_formats.md ("Prompt-only", "Conversational"); columns beside `prompt` reach
-the reward functions as keyword arguments (docs/source/grpo_trainer.md). `completion` makes the same file one
-for SFT.
+Layout: huggingface/trl, docs/source/dataset_formats.md ("Prompt-only", "Conversational"); columns beside
+`prompt` reach the reward functions as keyword arguments (docs/source/grpo_trainer.md). `completion` makes the
+same file one for SFT.
 
     rows = load_dataset("json", data_files="train.jsonl")
     GRPOTrainer(..., reward_funcs=paqa.publish.export.trl.reward, train_dataset=rows)
@@ -28,8 +28,9 @@ AUDIO = "flac"
 
 
 def export(job: Job) -> None:
-    """Write `train.jsonl`, ... and `audio/`. `scene` and `evidence` are JSON text: `datasets` would pad their
-    lists.
+    """Write `train.jsonl`, ... and `audio/`.
+
+    `scene` and `evidence` are JSON text: `datasets` would pad their lists.
     """
     with job.lists("{split}.jsonl") as add:
         for row in job.rows():
@@ -65,6 +66,7 @@ def export(job: Job) -> None:
 
 def reward(
     completions: Sequence[Any],
+    *,
     choices: Sequence[Sequence[str]],
     answer: Sequence[str],
     answer_index: Sequence[int | None],
@@ -73,9 +75,7 @@ def reward(
     question: Sequence[str],
     **_: Any,
 ) -> list[float]:
-    """`paqa.rationale.rewards.reward` as TRL calls a reward function: lists of columns, one value a
-    completion.
-    """
+    """`paqa.rationale.rewards.reward` as a reward function of TRL: one value a completion."""
     from paqa.rationale import rewards
 
     rows = zip(completions, choices, answer, answer_index, scene, evidence, question, strict=True)
@@ -94,7 +94,7 @@ def reward(
 
 
 def _text(completion: Any) -> str:
-    """What a completion says, be it text, or messages with text or blocks of text."""
+    """The text of a completion: it is text, or messages with text or blocks of text."""
     if isinstance(completion, str):
         return completion
     content = completion[-1]["content"]

@@ -1,8 +1,8 @@
-"""WebDataset: tars of samples `KEY.flac` (or wav) and `KEY.json`, one sample a clip, with all that is asked
-about it.
+"""WebDataset: tars of samples `KEY.flac` (or wav) and `KEY.json`, one sample a clip, with all its questions.
 
-Layout: webdataset/webdataset, README ("The WebDataset Format"): files of one sample follow each other and share the
-name up to the first dot. A clip whose rows lie in two shards is two samples. Same build, same bytes.
+Layout: webdataset/webdataset, README ("The WebDataset Format"): files of one sample follow each other and
+share the name up to the first dot. A clip whose rows lie in two shards is two samples. Same build, same
+bytes.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ SHARED = ("clip_id", "scene", "source", "license", "groups", "split", "answers_f
 
 
 def export(job: Job) -> None:
-    """Write `train-000000.tar`, ...; rows in the json are the columns of a shard, what clips share standing
-    once.
-    """
+    """Write `train-000000.tar`, ...; the JSON has a shard's columns for each row, and what all share once."""
     tars: dict[str, _Tars] = {}
     try:
         for _, group in groupby(job.rows(), key=lambda row: row.item.clip_id):
