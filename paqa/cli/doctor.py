@@ -31,7 +31,7 @@ class Finding:
 
     name: str
     ok: bool
-    found: str
+    detail: str
     remedy: str = ""
     needed: bool = True
 
@@ -225,5 +225,5 @@ def text(findings: list[Finding]) -> str:
     lines = []
     for f in findings:
         mark = "ok " if f.ok else ("MISSING" if f.needed else "note")
-        lines.append(f"{f.name:<28} {mark:<8} {f.found}" + (f"\n{'':<37} -> {f.remedy}" if f.remedy else ""))
+        lines.append(f"{f.name:<28} {mark:<8} {f.detail}" + (f"\n{'':<37} -> {f.remedy}" if f.remedy else ""))
     return "\n".join(lines)

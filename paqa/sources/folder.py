@@ -21,8 +21,8 @@ EXTENSIONS = (  # of everything that paqa.audio opens; names without an ending a
     ".3g2", ".3gp", ".aa3", ".ac3", ".adts", ".amr", ".ape", ".asf", ".avi", ".awb", ".bwf", ".dts", ".dtshd",
     ".eac3", ".ec3", ".f4a", ".f4v", ".flv", ".isma", ".ismv", ".latm", ".loas", ".m2a", ".m2ts", ".m4b",
     ".m4r", ".m4v", ".mac", ".mk3d", ".mkv", ".mov", ".mp1", ".mp2", ".mpa", ".mpc", ".mpeg", ".mpg", ".mpga",
-    ".mts", ".nist", ".ogv", ".ogx", ".oma", ".omg", ".qt", ".ra", ".rf64", ".rm", ".rmvb", ".shn", ".snd", ".sph",
-    ".spx", ".tak", ".thd", ".ts", ".tta", ".vob", ".voc", ".w64", ".wave", ".wmv", ".wv",
+    ".mts", ".nist", ".ogv", ".ogx", ".oma", ".omg", ".qt", ".ra", ".rf64", ".rm", ".rmvb", ".shn", ".snd",
+    ".sph", ".spx", ".tak", ".thd", ".ts", ".tta", ".vob", ".voc", ".w64", ".wave", ".wmv", ".wv",
 )  # fmt: skip
 TEXTS = (".textgrid", ".eaf", ".lab", ".srt", ".vtt", ".txt")
 READERS = {  # what may lie beside the audio, and how it gets into a build

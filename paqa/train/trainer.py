@@ -91,8 +91,8 @@ def begin(config: TrainConfig) -> tuple[Ranks, Policy, EncodedClips, list[TrainR
     if left_out and ranks.rank == 0 and not config.quiet:
         print(
             f"{len(left_out)} of {len(learnt) + len(held) + len(left_out)} train rows are left out: they "
-            f"share recordings or speakers with the {len(held)} that are held out; build with split.validation "
-            "above 0 to keep them, or give --validation 0",
+            f"share recordings or speakers with the {len(held)} that are held out; build with "
+            "split.validation above 0 to keep them, or give --validation 0",
             file=sys.stderr,
         )
     if too_long := [row for row in (*learnt, *held) if row.item.scene.duration_ms > policy.max_ms]:

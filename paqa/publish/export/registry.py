@@ -42,8 +42,8 @@ def export(
     """Write a build as format `name` into the new folder `out`; returns the job with its counts of rows.
 
     `splits` and `audio` (flac or wav) are the format's own by default; `scenes` says whose turns, words and
-    events annotations hold: the rows', the truth's or the predicted ones. PaqaError says what is wrong with any
-    of them.
+    events annotations hold: the rows', the truth's or the predicted ones. PaqaError where any of these is
+    wrong.
     """
     if name not in FORMATS:
         raise PaqaError(f"{name!r}: no such format; known: {', '.join(FORMATS)}")
