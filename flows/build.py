@@ -42,8 +42,8 @@ from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.evaluation import build_audit, tables
 from paqa.execution.placement import Places, Wanted
 from paqa.execution.progress import Progress
-from paqa.perception import inference
-from paqa.perception.inference import Hearing
+from paqa.perception import engine_runs, inference
+from paqa.perception.engine_runs import EngineRun
 from paqa.pipeline import fault_isolation, increment
 from paqa.pipeline import steps as walk
 from paqa.pipeline.rows import sketch
@@ -81,7 +81,7 @@ class Run:
     earlier: increment.Earlier | None = None  # the build that this one goes on with
     survey: Survey = field(default_factory=Survey)
 
-    def spent(self, stage: str, cost: inference.Spent) -> None:
+    def spent(self, stage: str, cost: inference.Cost) -> None:
         """Add what a batch cost."""
         self.stages[stage] = self.stages.get(stage, summary.Stage(stage)) + cost
 
@@ -265,18 +265,20 @@ def mix(run: Run, material: dict[str, list[Clip]]) -> list[Clip]:
 
 def listen(run: Run, clips: list[Clip]) -> list[Clip]:
     """Have every clip heard by every engine that has not heard it yet; returns the clips that were."""
-    nodes = inference.hearings(run.recipe)
-    missing = {node: {c.id for c in inference.missing(clips, node, nodes[0], run.store)} for node in nodes}
+    nodes = engine_runs.engine_runs(run.recipe)
+    missing = {
+        node: {c.id for c in engine_runs.without_output(clips, node, nodes[0], run.store)} for node in nodes
+    }
     unheard = [c for c in clips if any(c.id in ids for ids in missing.values())]
-    if kind := inference.heard_on(unheard[:LOOKED_AT], run.recipe, run.store):
+    if kind := engine_runs.device_of_outputs(unheard[:LOOKED_AT], run.recipe, run.store):
         run.progress.note(
             f"the store has clips as {kind} heard them, which differs in details: they are heard anew here"
         )
-    units = sorted(inference.together(unheard, nodes[0]), key=_seconds)
+    units = sorted(engine_runs.context_groups(unheard, nodes[0]), key=_seconds)
     groups = batches(units, _seconds, _batch_seconds(unheard, run.places.workers.count))
     parts = [[c for unit in group for c in unit] for group in groups]
-    futures: dict[Hearing, list[PrefectFuture[Any]]] = {}
-    sizes: dict[Hearing, list[int]] = {}
+    futures: dict[EngineRun, list[PrefectFuture[Any]]] = {}
+    sizes: dict[EngineRun, list[int]] = {}
     separated: dict[int, PrefectFuture[Any]] = {}  # by number of the batch
     for node in sorted(nodes, key=lambda n: (n.stage != "separate", n.stem != "mix")):
         jobs = [(i, [c for c in batch if c.id in missing[node]]) for i, batch in enumerate(parts)]
@@ -298,15 +300,15 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
         sizes[node] = [len(todo) for _, todo in jobs]
     failed: set[str] = set()
     report = _ui_progress(sum(map(sum, sizes.values())))
-    spare = inference.spare(run.recipe)
+    spare = engine_runs.optional_runs(run.recipe)
     for node in futures:
         for cost, lost in collect(run, node.name, futures[node], sizes[node], "clips", report):
             run.spent(node.name, cost)
-            run.lost += inference.not_misheard(lost) if node in spare else lost
+            run.lost += inference.raw_mix_failures(lost) if node in spare else lost
             failed |= set() if node in spare else {q.id for q in lost}
-    if raw := {q.id for q in run.lost if q.reason == inference.NOT_MISHEARD} - failed:
+    if raw := {q.id for q in run.lost if q.reason == inference.RAW_MIX_FAILED} - failed:
         run.warnings.append(
-            f"engines failed on the raw mix of {len(raw)} clips: see {inference.NOT_MISHEARD} in quarantine"
+            f"engines failed on the raw mix of {len(raw)} clips: see {inference.RAW_MIX_FAILED} in quarantine"
         )
     return [c for c in clips if c.id not in failed]
 

@@ -23,6 +23,7 @@ from paqa.engines.weights import (
     torch_load,
 )
 from paqa.errors import PaqaError
+from paqa.perception.engine_runs import engine_params
 
 FILE = Remote("toy/weights.bin", "toy", "MIT", "a page")
 FOLDER = Remote("toy/net", "toy", "MIT", "a page", files=("*.yaml", "*/*.bin"), repo="somebody/net")
@@ -161,7 +162,7 @@ def test_the_models_folder_chooses_for_engines_and_the_recipe_chooses_after_it(m
     assert chosen("whisper") == {"model": "whisper/mine.pt", "sha256": "ab"}
     assert chosen("demucs") == {}
     recipe = Recipe("x", (SourceConfig("a", "folder", "."),), profile="paper")
-    assert recipe.parameters("transcribe").model == "whisper/mine.pt"
+    assert engine_params(recipe, "transcribe").model == "whisper/mine.pt"
     (models / "models.toml").write_text("[whisper]\nbeam_size = 9\n")
     with pytest.raises(
         PaqaError, match=r"models.toml: \[whisper\] holds .*; expected a table with keys allow_pickle"

@@ -114,7 +114,7 @@ def check_installed(recipe: Recipe, on_ray: bool) -> None:
     from paqa.config.recipe import PROFILES
     from paqa.engines.base import engine_class, extra_of, installed, missing_packages
 
-    kinds = [engine_class(recipe.hearing(stage).engine) for stage in PROFILES[recipe.profile]]
+    kinds = [engine_class(recipe.stage_config(stage).engine) for stage in PROFILES[recipe.profile]]
     missing = {name: extra_of(kind) for kind in kinds for name in missing_packages(kind)}
     missing |= {name: extra_of(kinds[0]) for name in ("prefect", "av") if not installed(name)}
     if on_ray and not installed("ray"):
@@ -134,8 +134,8 @@ def run_init(args: argparse.Namespace) -> int:
 
 def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
-    from paqa.config import recipe as recipes
-    from paqa.perception.inference import heard_by
+    from paqa.perception.engine_runs import engines_used
+    from paqa.pipeline import recipes
     from paqa.storage.redact import without_secrets
 
     if (args.recipe is None) == (args.audio is None):
@@ -146,7 +146,7 @@ def run_build(args: argparse.Namespace) -> int:
     recipe = recipes.for_folder(args.audio) if args.audio else recipes.load(args.recipe)
     recipe = recipes.change(recipe, [*profile, *args.set])
     check_installed(recipe, placement.on_ray)
-    heard_by(recipe)  # weights that are missing are missed now, not after hours of decoding
+    engines_used(recipe)  # weights that are missing are missed now, not after hours of decoding
     out = args.out or Path("data") / recipe.name
     store = args.store or str(home(out) / "store")
     store = without_secrets(store, "--store") if "://" in store else str(Path(store).resolve())

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from paqa.config import recipe as recipes
+from paqa.config.recipe import PROFILES, converted
 from paqa.engines.base import (
     ENGINES,
     Weights,
@@ -23,6 +23,8 @@ from paqa.engines.base import (
 )
 from paqa.engines.weights import LIST, Remote, chosen, fetch_missing, locate, models_folder
 from paqa.errors import PaqaError
+from paqa.perception.engine_runs import engine_params
+from paqa.pipeline import recipes
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,14 @@ def engines_to_check(path: Path | None = None, profile: str | None = None) -> li
     if path is not None:
         recipe = recipes.load(path)
         recipe = recipes.change(recipe, [f"profile={profile}"]) if profile else recipe
-        stages = recipes.PROFILES[recipe.profile]
-        return [EngineCheck(recipe.hearing(stage).engine, recipe.parameters(stage), True) for stage in stages]
-    if profile not in (None, *recipes.PROFILES):
-        raise PaqaError(f"--profile {profile}: expected one of {', '.join(recipes.PROFILES)}")
-    needed = {listening.engine for listening in recipes.PROFILES[profile or "embedded"].values()}
+        stages = PROFILES[recipe.profile]
+        return [
+            EngineCheck(recipe.stage_config(stage).engine, engine_params(recipe, stage), True)
+            for stage in stages
+        ]
+    if profile not in (None, *PROFILES):
+        raise PaqaError(f"--profile {profile}: expected one of {', '.join(PROFILES)}")
+    needed = {listening.engine for listening in PROFILES[profile or "embedded"].values()}
     names = [name for name in ENGINES if profile is None or name in needed]
     return [_default(name, name in needed) for name in names]
 
@@ -65,7 +70,7 @@ def _default(name: str, needed: bool) -> EngineCheck:
     kind = engine_class(name).Params
     try:
         return EngineCheck(
-            name, recipes.converted(kind, chosen(name), f"{models_folder() / LIST}: engine {name}"), needed
+            name, converted(kind, chosen(name), f"{models_folder() / LIST}: engine {name}"), needed
         )
     except PaqaError as error:
         return EngineCheck(name, None, needed, str(error))

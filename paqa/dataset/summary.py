@@ -15,7 +15,7 @@ import msgspec
 from paqa.config.recipe import Recipe
 from paqa.dataset import card, shards
 from paqa.licensing import compatibility
-from paqa.perception.inference import Spent
+from paqa.perception.inference import Cost
 from paqa.splits.assign import speakers_unknown
 from paqa.storage import build_folder
 from paqa.storage.build_folder import (
@@ -52,7 +52,7 @@ class Stage:
     model_s: float = 0.0  # inside engines, over all workers
     total_s: float = 0.0  # with reading and writing, over all workers
 
-    def __add__(self, spent: Spent) -> Stage:
+    def __add__(self, spent: Cost) -> Stage:
         return dataclasses.replace(
             self,
             clips=self.clips + spent.clips,

@@ -76,7 +76,7 @@ class Same:
         self._store()
 
     def _engines(self) -> None:
-        from paqa.perception.inference import identity
+        from paqa.perception.engine_runs import identity
 
         for name, params, revision in self.engines:
             try:
@@ -110,9 +110,9 @@ def same(recipe: Recipe, store: Store) -> Same:
     """What actors are to share for this recipe and store; puts the probe into the store (`forget` removes
     it).
     """
-    from paqa.perception.inference import hearings, identity
+    from paqa.perception.engine_runs import engine_runs, identity
 
-    used = dict.fromkeys((node.engine, node.params) for node in hearings(recipe))
+    used = dict.fromkeys((node.engine, node.params) for node in engine_runs(recipe))
     engines = tuple((*one, identity(*one)[0]) for one in used)
     says = secrets.token_hex(16).encode()
     probe = key("probe", says.decode())

@@ -24,8 +24,8 @@ from paqa.dataset.shards import ShardPlan
 from paqa.errors import PaqaError, Rejected
 from paqa.licensing import compatibility
 from paqa.mixing import plan
-from paqa.perception import inference
-from paqa.perception.inference import Spent
+from paqa.perception import engine_runs, inference
+from paqa.perception.inference import Cost
 from paqa.pipeline.rows import whole
 from paqa.sources import paths, registry
 from paqa.sources.truth import close_truth, window_truth
@@ -44,7 +44,7 @@ PASSING = {  # failures of disk, network or machine, not of the file
 }
 SELECTED = {  # reasons that are no fault of what was given: it is usable, or its copy is used
     *("license", "duplicate_audio", "near_duplicate_audio", "would_leak", "contaminated"),
-    *("nothing_to_ask", "answer_not_heard", "bad_line", inference.NOT_MISHEARD),
+    *("nothing_to_ask", "answer_not_heard", "bad_line", inference.RAW_MIX_FAILED),
 }
 NEW_CLIP = 2  # the rank, in `unique`, of a clip that no earlier build has
 MIXING = 1  # raise when rendering a mixture changes what comes out
@@ -85,7 +85,7 @@ class Ingested:
 
     clips: tuple[Clip, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
-    spent: Spent = field(default_factory=Spent)
+    spent: Cost = field(default_factory=Cost)
     notes: tuple[tuple[str, str], ...] = ()
 
 
@@ -171,7 +171,7 @@ def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe
                 lost.append(Quarantined(clip.id, "ingest", "silent", detail, clip.sha256))
             else:
                 clips.append(clip)
-    return Ingested(tuple(clips), tuple(lost), Spent.since(began, clips), tuple(notes))
+    return Ingested(tuple(clips), tuple(lost), Cost.since(began, clips), tuple(notes))
 
 
 def noted(notes: Iterable[tuple[str, str]]) -> list[str]:
@@ -246,7 +246,7 @@ def contexts(pieces: Sequence[Piece], recipe: Recipe) -> Iterator[tuple[tuple[st
     """For each piece, the pieces that the separator hears with it and its place among them; () where it is
     alone.
     """
-    limit_ms = 1000 * inference.hearings(recipe)[0].context_s
+    limit_ms = 1000 * engine_runs.engine_runs(recipe)[0].context_s
     for group in batches(pieces, lambda piece: piece.duration_ms, limit_ms):
         names = tuple(piece.sha256 for piece in group)
         yield from ((names, place) if len(names) > 1 else ((), 0) for place in range(len(names)))
@@ -324,7 +324,7 @@ def render_mixtures(
     """Compose scenes into clips with exact truth; known ones are not rendered again."""
     began = time.perf_counter()
     made = [_mixed_clip(mixture, clips, recipe, store) for mixture in batch]
-    return Ingested(tuple(made), (), Spent.since(began, made))
+    return Ingested(tuple(made), (), Cost.since(began, made))
 
 
 def _mixed_clip(mixture: plan.Mixture, clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Clip:

@@ -21,7 +21,7 @@ from paqa.curation.shortcuts import Report as Shortcuts
 from paqa.dataset import shards, summary
 from paqa.errors import MissingObject, PaqaError
 from paqa.evaluation.audit import Report as Audit
-from paqa.perception import inference, scenes
+from paqa.perception import engine_runs, scenes
 from paqa.storage import redact
 from paqa.storage.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
 from paqa.storage.store import Store
@@ -50,9 +50,9 @@ class Build:
         return self.recipe.name if self.recipe else self.folder.resolve().name
 
     @cached_property
-    def separation(self) -> inference.Hearing | None:
+    def separation(self) -> engine_runs.EngineRun | None:
         """How stems were made, where that is known."""
-        return inference.node(self.recipe, "separate") if self.recipe else None
+        return engine_runs.engine_run(self.recipe, "separate") if self.recipe else None
 
     def speech(self, clip_id: str) -> bytes | None:
         """The FLAC of a clip's speech stem; None where the store does not have it."""
@@ -60,7 +60,7 @@ class Build:
         if clip is None or self.store is None or self.separation is None:
             return None
         try:
-            return self.store.get(inference.heard_key(clip, self.separation, self.separation), ".flac")
+            return self.store.get(engine_runs.output_key(clip, self.separation, self.separation), ".flac")
         except MissingObject:
             return None
 
@@ -164,7 +164,7 @@ def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | 
         notes.append(f"The store of this build is not where it was: {alone}. Name it with --store.")
         return None
     try:
-        inference.heard_by(recipe)
+        engine_runs.engines_used(recipe)
     except (PaqaError, ImportError) as error:
         notes.append(
             f"The engines of this build are not installed here ({error}), so the store has no names: {alone}."
