@@ -36,7 +36,9 @@ from paqa.pipeline import recipes
 from paqa.rationale import grammar
 from paqa.rationale.rewards import RewardWeights, accuracy, format_score, perception, reward
 from paqa.sources.choices import given as question
-from paqa.sources.registry import close_truth, locate, recordings
+from paqa.sources.paths import locate
+from paqa.sources.registry import recordings
+from paqa.sources.truth import close_truth
 from paqa.storage.store import Store
 from paqa.types import Event, GivenQuestion, Quarantined, Question, Recording, Scene, Trace, Turn
 

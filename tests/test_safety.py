@@ -33,7 +33,8 @@ from paqa.pipeline import recipes
 from paqa.rationale import grammar
 from paqa.rationale.rewards import answer_of
 from paqa.sources import choices, json_lines, rttm_stm_ctm
-from paqa.sources.registry import locate, recordings
+from paqa.sources.paths import locate
+from paqa.sources.registry import recordings
 from paqa.storage import redact
 from paqa.types import Audio, Quarantined, Recording, Turn, Word
 
