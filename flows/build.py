@@ -42,7 +42,7 @@ from paqa.pipeline.executor import Future, Submitted
 from paqa.pipeline.fault_isolation import CrashTracker
 from paqa.pipeline.stages import BuildState
 from paqa.storage import build_folder
-from paqa.storage.store import Store, passing
+from paqa.storage.store import Store, is_transient
 from paqa.types import Clip
 
 R = TypeVar("R")
@@ -50,7 +50,7 @@ R = TypeVar("R")
 
 def transient(_task: Any, _run: Any, state: Any) -> bool:
     """Only failures of disk and network are worth another try; wrong input never is."""
-    return passing(state.result(raise_on_failure=False))
+    return is_transient(state.result(raise_on_failure=False))
 
 
 @task(
@@ -224,14 +224,14 @@ def launch(
     recipe = replace(recipe, devices=options.placement.devices)
     objects = Store(store)
     with (
-        build_folder.claimed(out),
+        build_folder.hold_folder(out),
         Placement(options.placement, recipe, objects) as placement,
         running(home, server),
     ):
         if options.placement.shares_gpu:
             limit(LIMIT, options.placement.gpu_slots)
             placement.gpu_slot = partial(slot, LIMIT)
-        objects.sweep()
+        objects.remove_stale()
         link = report_link(out, server.folder, server.external) if options.report else ""
         session = Session(placement, store, After(options.audit, link), options.grow, options.quiet)
         runner: Any = ThreadPoolTaskRunner(max_workers=placement.max_calls + 1)

@@ -6,7 +6,6 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +20,7 @@ from paqa.pipeline.executor import Submitted
 from paqa.pipeline.fault_isolation import CrashTracker
 from paqa.pipeline.stages import BuildState
 from paqa.storage import build_folder
-from paqa.storage.store import Store, passing
+from paqa.storage.store import Store, is_transient
 
 R = TypeVar("R")
 TRIES = 3  # of a call that fails with what may pass, like a network that is away
@@ -72,7 +71,7 @@ def _call(call: Callable[[], R], first: SubmittedCall[Any] | None) -> R:
         try:
             return call()
         except Exception as error:
-            if attempt == TRIES or not passing(error):
+            if attempt == TRIES or not is_transient(error):
                 raise
     raise AssertionError("unreachable")
 
@@ -99,13 +98,15 @@ def build(
     In a script, call it under `if __name__ == "__main__":`, since worker processes import the script.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise PaqaError('paqa.build: the script runs it when a worker imports it; put it under if __name__ == "__main__":')
+        raise PaqaError(
+            'paqa.build: the script runs it when a worker imports it; put it under if __name__ == "__main__":'
+        )
     out = Path(out)
     chosen = options or PlacementOptions(workers=workers)
     recipe = replace(_recipe(recipe), devices=chosen.devices)
     objects = Store(str(store or build_folder.home(out) / "store"))
-    with build_folder.claimed(out), Placement(chosen, recipe, objects) as placement:
-        objects.sweep()
+    with build_folder.hold_folder(out), Placement(chosen, recipe, objects) as placement:
+        objects.remove_stale()
         progress = Progress(quiet)
         executor = ThreadExecutor(placement.max_calls + 1, progress)
 

@@ -103,7 +103,9 @@ def gpu_shares(text: str) -> dict[str, float]:
         try:
             share = float(number)
         except ValueError:
-            raise PaqaError(f"--gpus {text}: {part!r} is not STAGE=SHARE, e.g. separate=0.5,tag=0.1") from None
+            raise PaqaError(
+                f"--gpus {text}: {part!r} is not STAGE=SHARE, e.g. separate=0.5,tag=0.1"
+            ) from None
         if stage not in STAGES:
             raise PaqaError(f"--gpus {text}: no stage {stage!r}; expected {', '.join(STAGES)}")
         if not 0.0001 <= share <= 1:
@@ -145,9 +147,7 @@ class Placement:
             self._around.callback(forget, first)
             try:
                 actors = options.workers if options.address else count
-                self.workers = RayWorkers(
-                    options.address, actors, options.threads, options.gpu_shares, first
-                )
+                self.workers = RayWorkers(options.address, actors, options.threads, options.gpu_shares, first)
             except BaseException:
                 self._around.close()
                 raise

@@ -8,14 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from paqa.audio import decode_noted, digest, flac, is_silent, windows
+from paqa.audio import decode_with_notes, digest, flac, is_silent, windows
 from paqa.config.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.licensing import compatibility
 from paqa.perception import engine_runs
 from paqa.perception.inference import Cost
-from paqa.sources import registry
-from paqa.splits.assign import side
+from paqa.sources import paths, registry
+from paqa.sources import truth as truths
+from paqa.splits.assign import split_of
 from paqa.storage.batching import batches
 from paqa.storage.store import Store, key
 from paqa.storage.store import digest as sha256_of
@@ -121,10 +122,10 @@ def decode_recordings(
     clips: list[Clip] = []
     lost: list[Quarantined] = []
     notes: list[tuple[str, str]] = []
-    root = registry.root(source, Path(recipe.folder))
+    root = paths.root(source, Path(recipe.folder))
     for recording in recordings:
         try:
-            cut = _cut(registry.locate(recording.uri, root), recipe.audio, store)
+            cut = _cut(paths.locate(recording.uri, root), recipe.audio, store)
             clips_of_file = list(_clips(recording, cut.pieces, source, recipe))
         except Rejected as error:
             fingerprint = key("recording", recording.id, recording.uri)
@@ -162,7 +163,7 @@ def _clips(
 ) -> Iterator[Clip]:
     """One clip per piece of a recording; the truth is cut along."""
     whole_ms = pieces[-1].start_ms + pieces[-1].duration_ms
-    truth = registry.close_truth(recording.truth, whole_ms, recording.uri) if recording.truth else None
+    truth = truths.close_truth(recording.truth, whole_ms, recording.uri) if recording.truth else None
     for piece, (context, place) in zip(pieces, contexts(pieces, recipe), strict=True):
         name = clip_id(recording.id if len(pieces) == 1 else f"{recording.id}@{piece.start_ms}", source)
         end_ms = piece.start_ms + piece.duration_ms
@@ -176,10 +177,10 @@ def _clips(
             source=recording.source,
             license=recording.license,
             groups=recording.groups,
-            split=side(recording.groups[0], recipe.split, recipe.seed),
+            split=split_of(recording.groups[0], recipe.split, recipe.seed),
             answers=recording.answers if truth else "heard",
             offset_ms=piece.start_ms,
-            truth=registry.window_truth(truth, name, piece.start_ms, end_ms) if truth else None,
+            truth=truths.window_truth(truth, name, piece.start_ms, end_ms) if truth else None,
             voice=recording.voice,
             questions=recording.questions if len(pieces) == 1 else (),
             context=context,
@@ -234,7 +235,7 @@ def _cut(path: Path, config: AudioConfig, store: Store) -> Cut:
     known: Cut | None = store.get_json(where, Cut) if store.has(where, ".json") else None
     if known is not None and all(store.has(piece.sha256, ".flac") for piece in known.pieces):
         return known
-    decoded = decode_noted(path, config)
+    decoded = decode_with_notes(path, config)
     audio, pieces = decoded.audio, []
     for start_ms, end_ms in windows(audio, config.max_clip_ms):
         part = Audio(

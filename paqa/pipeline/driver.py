@@ -59,7 +59,7 @@ def audit(state: BuildState, clips: list[Clip]) -> build_audit.Audited | None:
     with_truth = sum(clip.truth is not None for clip in clips)
     if not with_truth:
         return None
-    return state.run("audit", [partial(build_audit.beside, state.out)], [with_truth], "clips")[0]
+    return state.run("audit", [partial(build_audit.measure_and_save, state.out)], [with_truth], "clips")[0]
 
 
 def report(state: BuildState, clips: list[Clip]) -> reports.Written:
@@ -84,7 +84,9 @@ def with_repairs(build_once: Callable[[], Built], store: Store) -> Built:
                     "check it, then run the same command again"
                 ) from None
             print(f"{error}; it is made again", file=sys.stderr, flush=True)
-            if store.local and isinstance(error, DamagedObject):  # one is seldom alone, and reading is cheap here
+            if store.local and isinstance(
+                error, DamagedObject
+            ):  # one is seldom alone, and reading is cheap here
                 _remove_damaged(store)
 
 

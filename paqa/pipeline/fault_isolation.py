@@ -23,7 +23,7 @@ from paqa.perception.engine_runs import EngineRun
 from paqa.perception.inference import Cost
 from paqa.pipeline import decoding
 from paqa.pipeline.time_limits import Limits
-from paqa.sources import registry
+from paqa.sources import paths
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Quarantined, Recording
 
@@ -270,7 +270,7 @@ class DecodeBatch(Batch[Recording, decoding.Decoded]):
     ):
         super().__init__(recordings, "ingest", run, tracker)
         self.inputs = (source, recipe, store)
-        self.root = registry.root(source, Path(recipe.folder))
+        self.root = paths.root(source, Path(recipe.folder))
         self.audio = recipe.audio
 
     def arguments(self, units: Sequence[Recording]) -> tuple[Any, ...]:
@@ -302,7 +302,7 @@ class DecodeBatch(Batch[Recording, decoding.Decoded]):
 def _file_bytes(recording: Recording, root: Path) -> int:
     """The size of a recording's file in bytes; 0 where there is none, which decoding it will say."""
     try:
-        return registry.locate(recording.uri, root).stat().st_size
+        return paths.locate(recording.uri, root).stat().st_size
     except (Rejected, OSError):
         return 0
 

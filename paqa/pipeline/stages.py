@@ -131,11 +131,11 @@ def without_leaks(
     everything = [*clips, *(clip for source_clips in material.values() for clip in source_clips)]
     files = [path for b in gates.benchmarks for path in contamination.recordings(b, Path(recipe.folder))]
     prints = _fingerprints(state, "fingerprint", everything) if gates.near_duplicates or files else []
-    rows = contamination.overheard(everything, _shared_with_benchmarks(state, prints, files), files)
+    rows = contamination.holding_recordings(everything, _shared_with_benchmarks(state, prints, files), files)
     staying = {i for i, clip in enumerate(everything) if state.earlier and state.earlier.holds(clip)}
     matches: list[fingerprint.Match] = []
     if gates.near_duplicates:
-        leaking, matches = leakage.settled(everything, prints, recipe.split, rows, staying)
+        leaking, matches = leakage.find_leaks(everything, prints, recipe.split, rows, staying)
     else:
         leaking = leakage.leaks(everything, [], recipe.split, rows, staying)
     rows |= leaking
@@ -172,13 +172,15 @@ def _shared_with_benchmarks(
     theirs = [words for words, _ in read]
     if not theirs:
         return []
-    return fingerprint.across([*prints, *theirs], [1] * len(prints) + [0] * len(theirs))
+    return fingerprint.matches_between_splits([*prints, *theirs], [1] * len(prints) + [0] * len(theirs))
 
 
 def mix(state: BuildState, material: Material) -> list[Clip]:
     """Compose the recipe's scenes from material."""
     mixtures = steps.mixtures(state.recipe, material, state.quarantined)
-    by_id = {clip.id: clip for source in material.values() for clip in source}  # such ids hold their source's name
+    by_id = {
+        clip.id: clip for source in material.values() for clip in source
+    }  # such ids hold their source's name
     jobs = batches(mixtures, lambda _: 1, MIXTURES_A_CALL)
     calls = []
     for batch in jobs:
@@ -206,7 +208,7 @@ def without_leaking_scenes(state: BuildState, clips: list[Clip]) -> list[Clip]:
         return clips
     earlier_clips = state.earlier.clips if state.earlier else {}
     staying = {i for i, clip in enumerate(clips) if earlier_clips.get(clip.id) == clip.sha256}
-    rows = leakage.sound_alike(clips, _fingerprints(state, "fingerprint scenes", clips), staying)
+    rows = leakage.scene_leaks(clips, _fingerprints(state, "fingerprint scenes", clips), staying)
     state.quarantined += [rows[i] for i in sorted(rows)]
     return [clip for i, clip in enumerate(clips) if i not in rows]
 
@@ -237,7 +239,9 @@ def run_engines(state: BuildState, clips: list[Clip]) -> list[Clip]:
                 failed |= {row.id for row in failures}
     if only_raw := raw_mix_failed - failed:
         reason = inference.RAW_MIX_FAILED
-        state.warnings.append(f"engines failed on the raw mix of {len(only_raw)} clips: see {reason} in quarantine")
+        state.warnings.append(
+            f"engines failed on the raw mix of {len(only_raw)} clips: see {reason} in quarantine"
+        )
     return [clip for clip in clips if clip.id not in failed]
 
 
@@ -354,9 +358,7 @@ def check_losses(state: BuildState, items: list[Item], clips: list[Clip], materi
         state.earlier.stays(items, state.quarantined, state.out)
     usable = quarantine_limit.given([*clips, *(clip for source in material.values() for clip in source)])
     limit = state.recipe.gates.max_quarantined
-    quarantine_limit.enforce(
-        len(items), usable, state.quarantined, limit, build_folder.failed(state.out)
-    )
+    quarantine_limit.enforce(len(items), usable, state.quarantined, limit, build_folder.failed(state.out))
 
 
 def write(state: BuildState, items: list[Item], clips: list[Clip]) -> summary.Summary:
@@ -373,16 +375,7 @@ def write(state: BuildState, items: list[Item], clips: list[Clip]) -> summary.Su
     written = state.run("shard", calls, [len(plan.items) for plan in plans], "rows")
     shard_digests = {plan.name: sha256 for plan, sha256 in zip(plans, written, strict=True)}
     increment.save(pending, state.survey, state.quarantined, clips, state.earlier)
-    return finish.finish(
-        state.recipe,
-        state.out,
-        finish.Contents(
-            store=state.store.url,
-            clips=clips,
-            items=items,
-            quarantined=state.quarantined,
-            stages=list(state.costs.values()),
-            shard_digests=shard_digests,
-            warnings=state.warnings,
-        ),
+    contents = finish.Contents(
+        clips, items, state.quarantined, list(state.costs.values()), shard_digests, state.warnings
     )
+    return finish.finish(state.recipe, state.out, state.store.url, contents)

@@ -19,6 +19,7 @@ from paqa.dataset import shards
 from paqa.dataset.shards import ShardPlan
 from paqa.errors import PaqaError, Rejected
 from paqa.mixing import plan
+from paqa.mixing.render import render
 from paqa.perception.inference import Cost
 from paqa.pipeline.decoding import INGEST, Decoded, file_digest, put_samples
 from paqa.pipeline.rows import whole
@@ -78,7 +79,7 @@ def _mixed_clip(mixture: plan.Mixture, clips: Mapping[str, Clip], recipe: Recipe
     if known and all(store.has(sha, ".flac") for sha in (known.sha256, known.reference_sha256)):
         mixed = known
     else:
-        audio, reference, truth = plan.render(mixture, lambda sha: read_flac(store.get(sha, ".flac")), clips)
+        audio, reference, truth = render(mixture, lambda sha: read_flac(store.get(sha, ".flac")), clips)
         mixed = Mixed(put_samples(audio, store), put_samples(reference, store), truth)
         if known is None:
             store.put_json(where, mixed)
