@@ -86,11 +86,6 @@ def apply(home: Path) -> None:
     os.environ.update(target)
 
 
-def changed(before: dict[str, str]) -> list[str]:
-    """The variables in which the environment differs from `before`."""
-    return [key for key in {**before, **os.environ} if os.environ.get(key) != before.get(key)]
-
-
 def unusable_proxies() -> dict[str, str]:
     """Variables that name proxies which httpx (Prefect's client) cannot use, and why: no such scheme, no package."""
     given = {name: os.environ.get(name) for base in PROXIES for name in (base, base.upper())}
