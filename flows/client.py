@@ -30,8 +30,8 @@ def answers(api: str, seconds: float) -> bool:
 def connected(home: Path, api: str, byte: int) -> Iterator[None]:
     """Point this process, its children and `prefect` (imported or not) at the URL `api`.
 
-    Flow runs get a tag that ends in `byte`, by which the server knows whether this process is alive. SIGTERM ends the
-    process as SystemExit does, so that `finally` blocks run: with Prefect it would end at once.
+    Flow runs get a tag that ends in `byte`, by which the server knows whether this process is alive. SIGTERM
+    raises SystemExit, so that `finally` blocks run: by default it would end the process at once.
     """
     before = dict(os.environ)
     settings.apply(home)
@@ -44,8 +44,7 @@ def connected(home: Path, api: str, byte: int) -> Iterator[None]:
             yield
     finally:
         _drain()
-        os.environ.clear()
-        os.environ.update(before)
+        settings.replace_environment(before)
         _reread_environment()
 
 
@@ -73,7 +72,7 @@ def _reread_environment() -> None:
 
 
 def _drain() -> None:
-    """Send what Prefect's client still holds in this process: events (task runs travel as events) and log lines."""
+    """Send what Prefect's client holds in this process: events (task runs travel as events) and log lines."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 

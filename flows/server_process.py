@@ -1,7 +1,7 @@
-"""The process of a Prefect server: `python -m flows.server_process FOLDER PORT`, which flows/server.py starts.
+"""The process of a Prefect server; flows/server.py starts it: `python -m flows.server_process FOLDER PORT`.
 
-It serves Prefect's application, and a thread watches the processes that use it: what a killed one left open is set to
-Crashed (it cannot do so itself, and Prefect would show it as running for ever), and the last one's end ends the server.
+It serves Prefect's application. A thread watches the processes that use it. Runs that a killed process left
+open are set to Crashed: Prefect would show them as running for ever. It ends once no process uses it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     import httpx
     import uvicorn
 
-HIGHEST_PORT = 65_535
 PORTS_TRIED = 50
-LOOK_SECONDS = 5
-WRITE_SECONDS = 10
-FLUSH_SECONDS = 1.3  # a little over the second between two flushes of Prefect's services
+LOOK_SECONDS = 5  # between two looks for killed processes
+WRITE_SECONDS = 30
+END_SECONDS = 10
 OPEN = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
 TAG = re.compile(r"[^:]+:\d+:(\d{1,18})")  # of flows/client.py
 
@@ -67,14 +66,17 @@ def serve(folder: Path, port: int) -> None:
 
 
 def _bind(port: int) -> socket.socket:
-    for candidate in range(port, min(port + PORTS_TRIED, HIGHEST_PORT + 1)) if port else [0]:
-        with suppress(OSError):
+    for candidate in range(port, port + PORTS_TRIED) if port else [0]:
+        with suppress(OSError, OverflowError):  # taken, not allowed, beyond the last port
             return socket.create_server(("127.0.0.1", candidate), backlog=128)
     sys.exit(f"no free port on 127.0.0.1 from {port} to {port + PORTS_TRIED - 1}: name another one")
 
 
 def _watch(path: Path, server: uvicorn.Server, api: str) -> None:
-    """Look after the processes that use the server; end it once there are none, keeping new ones waiting meanwhile."""
+    """Mark what killed processes left open; end the server once no process uses it.
+
+    While it ends, new processes wait for the lock on `path`, and then start another one.
+    """
     import httpx
 
     with path.open("r+") as users, httpx.Client(base_url=api, timeout=10, trust_env=False) as client:
@@ -89,32 +91,34 @@ def _watch(path: Path, server: uvicorn.Server, api: str) -> None:
             _mark_crashed(client, "flow_runs", lambda tags: True)
             _mark_crashed(client, "task_runs", lambda tags: True)
         server.should_exit = True
-        time.sleep(WRITE_SECONDS)
-        os._exit(1)
+        time.sleep(END_SECONDS)
+        os._exit(1)  # it hangs
 
 
 def _await_writes() -> None:
-    """Wait until Prefect's services have written all task runs and events, for `WRITE_SECONDS` at most.
+    """Wait until Prefect's services have written all task runs, for `WRITE_SECONDS` at most.
 
-    Clients send them through queues in memory, of which the server would lose all but the last hundred on SIGTERM.
+    Task runs reach them as events, through a queue in memory that Prefect drops when it ends. Written is what
+    left the queue longer ago than the interval at which the services write.
     """
     from prefect.server.utilities.messaging.memory import METRICS
+    from prefect.settings import get_current_settings
 
+    interval = get_current_settings().server.services.task_run_recorder.flush_interval + 0.3
     before: dict[str, int] = {}
-    deadline = time.monotonic() + WRITE_SECONDS
-    while time.monotonic() < deadline:
+    began = quiet_since = time.monotonic()
+    while time.monotonic() < min(began + WRITE_SECONDS, quiet_since + interval):
         now = dict(METRICS["events"])
-        if now == before and now["consumed"] >= now["published"]:
-            return
-        before = now
-        time.sleep(FLUSH_SECONDS)
+        if now != before or now["consumed"] < now["published"]:
+            before, quiet_since = now, time.monotonic()
+        time.sleep(0.1)
 
 
 def _mark_crashed(client: httpx.Client, kind: str, is_dead: Callable[[list[str]], bool]) -> None:
     """Set dead flow runs that are open (`kind` "flow_runs") or have open task runs ("task_runs") to Crashed.
 
-    While processes use the server only "flow_runs" is safe: task runs of a flow run that has ended may still be on
-    their way to the database.
+    While processes use the server only "flow_runs" is safe: task runs of a flow run that has ended may not be
+    in the database yet.
     """
     import httpx
 
@@ -123,9 +127,8 @@ def _mark_crashed(client: httpx.Client, kind: str, is_dead: Callable[[list[str]]
         for run in _post(client, "/flow_runs/filter", {kind: OPEN}):
             if not is_dead(run["tags"]):
                 continue
-            for task in _post(
-                client, "/task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}, "task_runs": OPEN}
-            ):
+            open_tasks = {"flow_runs": {"id": {"any_": [run["id"]]}}, "task_runs": OPEN}
+            for task in _post(client, "/task_runs/filter", open_tasks):
                 _post(client, f"/task_runs/{task['id']}/set_state", body)
             if kind == "flow_runs":
                 _post(client, f"/flow_runs/{run['id']}/set_state", body)
@@ -134,7 +137,7 @@ def _mark_crashed(client: httpx.Client, kind: str, is_dead: Callable[[list[str]]
 
 
 def _is_dead(tags: list[str], users: IO[str]) -> bool:
-    """Whether tags name a process of paqa, and none that is alive: each locks the byte at the number in its tag."""
+    """Whether tags name processes of paqa, all of them dead; one that lives locks the byte in its tag."""
     numbers = [int(match[1]) for tag in tags if (match := TAG.fullmatch(tag))]
     for number in numbers:
         try:

@@ -50,6 +50,7 @@ def environment(home: Path) -> dict[str, str]:
         "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",  # a flow logs its stages, not each of their tasks
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # 1 by default: 75 task runs a second
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",  # 5 by default
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "0.5",  # 30 by default: a GPU would idle
@@ -80,10 +81,14 @@ def apply(home: Path) -> None:
     certificates = os.environ.get("SSL_CERT_FILE")
     if certificates and not os.access(certificates, os.R_OK):
         raise PaqaError(f"SSL_CERT_FILE is {certificates}, which cannot be read: correct the variable, or unset it")
-    target = applied(home)
-    for key in set(os.environ) - set(target):
+    replace_environment(applied(home))
+
+
+def replace_environment(variables: dict[str, str]) -> None:
+    """Make `variables` the environment of this process."""
+    for key in set(os.environ) - set(variables):
         del os.environ[key]
-    os.environ.update(target)
+    os.environ.update(variables)
 
 
 def unusable_proxies() -> dict[str, str]:

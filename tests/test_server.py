@@ -101,7 +101,7 @@ def used(home: Path) -> Iterator[server.Server]:
         found = server.Server(home, taken.getsockname()[1])
         try:
             found.start().wait()
-            assert found.started
+            assert found._process
             assert found.port != taken.getsockname()[1]
             yield found
         finally:
@@ -110,14 +110,15 @@ def used(home: Path) -> Iterator[server.Server]:
 
 
 def test_history_is_complete_and_the_server_gone(home: Path) -> None:
-    with build(home, 200, 0, "raises") as process:
+    """Of 190 tasks: their events fill no whole number of the batches of 100 in which Prefect writes them."""
+    with build(home, 190, 0, "raises") as process:
         out, err = process.communicate(timeout=60)
-    assert out.count("step http://127.0.0.1:") == 200
+    assert out.count("step http://127.0.0.1:") == 190
     assert process.returncode == 1
     assert err.endswith("ValueError: the body raises\n")
     assert err.count("\n") < 12  # our traceback, and not a word from Prefect
     assert gone(home, seconds=0)
-    assert runs(home, "raises") == (["COMPLETED"], ["COMPLETED"] * 200)
+    assert runs(home, "raises") == (["COMPLETED"], ["COMPLETED"] * 190)
 
 
 def test_a_killed_build_leaves_no_server(home: Path) -> None:
@@ -234,7 +235,8 @@ sys.stdin.read()
 def test_a_tag_names_a_living_process(tmp_path: Path) -> None:
     path = tmp_path / "users.lock"
     command = [sys.executable, "-c", LOCK, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process, path.open("a+") as users:
+    piped = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with piped as process, path.open("a+") as users:
         process.stdout.readline()
         assert not server_process._is_dead(["a tag", "host:1:42"], users)
         assert server_process._is_dead(["host:1:43", "a tag"], users)
