@@ -165,7 +165,7 @@ class Server:
         deadline = time.monotonic() + STOP_SECONDS
         while last and (self._runs() or (self._process and self._process.poll() is None)):
             if time.monotonic() > deadline:
-                print(f"the Prefect server still runs: another process uses it, or see {self.log}", file=sys.stderr)
+                print(f"the Prefect server still runs: it is in use, or see {self.log}", file=sys.stderr)
                 return
             time.sleep(0.02)
 
