@@ -1,6 +1,7 @@
 """`paqa build` as a Prefect flow: one task per stage and batch of clips, with artifacts to look at.
 
-The order of the stages is `paqa.pipeline.driver`'s; here are its executor over Prefect, and what the UI shows.
+The order of the stages is `paqa.pipeline.driver`'s; here are its executor over Prefect, and what the UI
+shows.
 """
 
 from __future__ import annotations
@@ -133,7 +134,9 @@ class After:
 
 
 class Session:
-    """What a flow run needs besides its parameters: `__slots__`, so that Prefect does not write its inside as JSON."""
+    """What a flow run needs besides its parameters: `__slots__`, so that Prefect does not write its inside as
+    JSON.
+    """
 
     __slots__ = ("after", "grow", "placement", "quiet", "store")
 
@@ -153,7 +156,8 @@ def flow_run_name() -> str:
 
 @flow(name="paqa build", flow_run_name=flow_run_name, persist_result=False, validate_parameters=False)
 def build(recipe: Recipe, out: Path, workers: int, session: Session) -> driver.Built:
-    """From recipe to shards in `out`, and what is wanted after that; `workers` is a number for Prefect's pages.
+    """From recipe to shards in `out`, and what is wanted after that; `workers` is a number for Prefect's
+    pages.
 
     Raises PaqaError for what a user can mend.
     """
@@ -220,7 +224,9 @@ class BuildOptions:
 def launch(
     recipe: Recipe, out: Path, home: Path, server: Server, store: str, options: BuildOptions
 ) -> summary.Summary:
-    """Run the flow against the Prefect server over `home` (see flows/server.py); returns the build's summary."""
+    """Run the flow against the Prefect server over `home` (see flows/server.py); returns the build's
+    summary.
+    """
     recipe = replace(recipe, devices=options.placement.devices)
     objects = Store(store)
     with (
