@@ -44,8 +44,9 @@ lint: $(VENV)/.all  ## ruff, mypy, and schemas/ equal to the types
 schemas: $(VENV)/.all  ## regenerate schemas/ from the types
 	@$(PY) -m paqa.schema
 
-docs: $(VENV)/.all  ## write docs/api.md anew from the docstrings
-	@$(PY) docs/make.py
+docs: $(VENV)/.all  ## the documentation as a site in site/, to be read without a network
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build
+	@echo "open site/index.html"
 
 report: $(VENV)/.all  ## build the demo with its audit and its report, both linked from the Prefect UI
 	@$(VENV)/bin/paqa build $(RECIPE) --out $(OUT) --audit --report
@@ -75,4 +76,4 @@ constraints:  ## pin the whole stack anew (constraints.txt)
 	@uv pip compile -q --universal --no-emit-index-url --no-header --no-annotate -p 3.11 --all-extras pyproject.toml -o constraints.txt
 
 clean:  ## remove what was built (not the environment)
-	@rm -rf data .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf data site .pytest_cache .mypy_cache .ruff_cache .hypothesis

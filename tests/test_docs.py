@@ -1,7 +1,6 @@
-"""What the README and the tutorial tell people to type exists, and the cheap half runs; the reference is whole."""
+"""What the README and the tutorial tell people to type exists, and the cheap half runs."""
 
 import argparse
-import importlib.util
 import inspect
 import re
 import shlex
@@ -166,15 +165,3 @@ def test_the_toml_of_the_tutorial_is_a_recipe(tmp_path):
     (tmp_path / "r.toml").write_text(f'name = "r"\n{text}\nscene = 1\n')
     with pytest.raises(PaqaError, match="did you mean 'scenes'"):
         recipe.load(tmp_path / "r.toml")
-
-
-def test_the_reference_holds_every_module_and_its_links_lead_somewhere():
-    pytest.importorskip("griffe")
-    spec = importlib.util.spec_from_file_location("make_docs", ROOT / "docs" / "make.py")
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    page = made.text()
-    modules = set(re.findall(r"^## (\S+)$", page, flags=re.MULTILINE))
-    assert {"paqa.build", "paqa.rationale", "paqa.train.rewards", "flows.build", "paqa.export.trl"} <= modules
-    assert "### generate" in page
-    assert {name.replace(".", "") for name in modules} >= set(re.findall(r"\(#([^)]*)\)", page.partition("\n## ")[0]))
