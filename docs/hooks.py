@@ -4,8 +4,7 @@
 - README.md and its neighbours become pages, so that their links are checked as well. What a page links to
   outside of docs/ is copied into the site.
 - Diagrams (fences of the language `mermaid`) are drawn while the site is built: reading needs no script.
-- A page that would load anything from another host stops the build, and so does a list that Markdown does not
-  take for one.
+- A page that would load anything from another host stops the build, and so do lists that only GitHub reads.
 """
 
 from __future__ import annotations
@@ -40,8 +39,9 @@ LOADED = re.compile(
     r"""<(?:script|img|iframe|source|audio|video|embed)\b[^>]*\bsrc=["']?((?:https?:)?//[^"'\s>]+)"""
     r"""|<link\b[^>]*\bhref=["']?((?:https?:)?//[^"'\s>]+)"""
 )
-# GitHub needs no empty line before a list, MkDocs does.
+# GitHub needs no empty line before a list, and 2 spaces inside of one. MkDocs needs the line, and 4 spaces.
 LOST_LIST = re.compile(r"<p>[^<]*?\n(?:[-*]|1\.) ([^<\n]*)")
+NESTED = re.compile(r"^ {1,3}(?:```|[-*] |\d+\. ).*", re.MULTILINE)
 API = """\
 ---
 title: {name}
@@ -127,8 +127,10 @@ def _from_root(page: str, link: str) -> str:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """The page with links that work in the site, and with drawn diagrams."""
+    """The page with the links of the site and drawn diagrams. Raises PluginError for odd indents."""
     uri = page.file.src_uri
+    if odd := NESTED.search(re.sub(r"^```.*?^```$", "", markdown, flags=re.MULTILINE | re.DOTALL)):
+        raise PluginError(f"{uri}: found {odd[0]!r}, expected 4 spaces inside of a list")
     if not uri.startswith("api/"):
         markdown = LINK.sub(lambda match: _in_site(uri, match[1]), markdown)
     return FENCE.sub(_drawn, markdown)
@@ -158,7 +160,7 @@ def on_post_page(output: str, page: Page, **_: Any) -> str:
     name = page.file.src_uri
     if loaded := LOADED.search(output):
         address = loaded[1] or loaded[2]
-        raise PluginError(f"{name}: loads {address}; expected nothing from another host; put a copy into docs")
+        raise PluginError(f"{name}: loads {address}; expected nothing from other hosts; put a copy into docs")
     if item := LOST_LIST.search(output):
         raise PluginError(f"{name}: expected an empty line before the list that begins with {item[1]!r}")
     return output

@@ -99,7 +99,8 @@ def test_links_that_lead_nowhere_stop_the_build(project):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("![picture](https://example.org/a.png)", "expected nothing from another host"),
+        ("![picture](https://example.org/a.png)", "expected nothing from other hosts"),
+        ("- one\n  - two", "found '  - two', expected 4 spaces"),
         ("Two:\n- one\n- two", "expected an empty line before the list that begins with 'one'"),
     ],
 )
