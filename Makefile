@@ -44,7 +44,7 @@ lint: $(VENV)/.all  ## ruff, mypy, and schemas/ equal to the types
 	@$(PY) -m pytest -q tests/test_schema.py
 
 schemas: $(VENV)/.all  ## regenerate schemas/ from the types
-	@$(PY) -m paqa.schema
+	@$(PY) -m paqa.config.schema
 
 docs: $(VENV)/.all  ## the documentation as a site in site/, to be read without a network
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build

@@ -1,4 +1,6 @@
-"""What several tests share: the demo corpus, builds through the real command line, a poisoned engine runtime."""
+"""What several tests share: the demo corpus, builds through the real command line, a poisoned engine
+runtime.
+"""
 
 import fcntl
 import json
@@ -13,12 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from paqa.check import check
+from paqa.dataset.check import check
 
 pytest.register_assert_rewrite("contract")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # inherited from a shell that started this with `&`
     signal.signal(signal.SIGINT, signal.default_int_handler)
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: more threads than that wait for one another
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # as many processes as cores: more threads than that wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
@@ -96,7 +100,7 @@ class Built:
 
 def paqa(*args, cwd=ROOT, check=True, **variables):
     """Run the command line in a process of its own."""
-    command = [sys.executable, "-m", "paqa.cli", *map(str, args)]
+    command = [sys.executable, "-m", "paqa", *map(str, args)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {
         "HF_HUB_OFFLINE": "1",
         **variables,
@@ -123,7 +127,9 @@ def everyones(tmp_path_factory):
 
 @contextmanager
 def made_once(folder):
-    """True for the first process of the suite that comes for `folder`; the others wait until it has filled it."""
+    """True for the first process of the suite that comes for `folder`; the others wait until it has filled
+    it.
+    """
     with folder.with_suffix(".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ready = folder.with_suffix(".ready")
@@ -169,7 +175,9 @@ def no_engines(tmp_path):
 @pytest.fixture(scope="module")
 def browser():
     """Chromium; skipped where there is none."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv pip install playwright")
+    api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: uv pip install playwright"
+    )
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 from conftest import CORPUS, paqa
 
-from paqa import shard
+from paqa.dataset import shards
 
 RATE = 16000
 
@@ -62,7 +62,9 @@ def messy(mess, tmp_path_factory):
 
 def test_every_bad_file_has_its_row_and_reason(messy):
     out, _ = messy
-    lost = {q.id.split("@")[0]: q for q in shard.quarantined(out) if q.stage in ("source", "ingest", "split")}
+    lost = {
+        q.id.split("@")[0]: q for q in shards.quarantined(out) if q.stage in ("source", "ingest", "split")
+    }
     expected = {
         "zero.wav": "empty_file",
         "cut.flac": "truncated",
@@ -93,7 +95,9 @@ def test_the_rest_goes_on(messy):
 
 
 def test_past_the_limit_the_build_fails_and_says_why(mess, tmp_path):
-    done = paqa("build", "--audio", mess, "--out", tmp_path / "x", "--set", "gates.max_quarantined=0.1", check=False)
+    done = paqa(
+        "build", "--audio", mess, "--out", tmp_path / "x", "--set", "gates.max_quarantined=0.1", check=False
+    )
     assert done.returncode == 2
     assert "quarantined" in done.stderr
     assert "max_quarantined" in done.stderr

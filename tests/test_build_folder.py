@@ -1,4 +1,6 @@
-"""The folder of a build is always one whole build: whatever is cut, readers see the one before or the one after."""
+"""The folder of a build is always one whole build: whatever is cut, readers see the one before or the one
+after.
+"""
 
 import fcntl
 import json
@@ -12,9 +14,12 @@ from pathlib import Path
 import pytest
 from builds import make
 
-from paqa import build_folder, check, shard, shortcuts, summary, truth
-from paqa.build_folder import COMMITTED, FAILED, PENDING, TABLES
+from paqa.curation import shortcuts
+from paqa.dataset import check, shards, summary
 from paqa.errors import PaqaError
+from paqa.evaluation import pairs
+from paqa.storage import build_folder
+from paqa.storage.build_folder import COMMITTED, FAILED, PENDING, TABLES
 
 OLD = {"train-aaaaaaaaaaaaaaaa": ["a", "b"], "train-bbbbbbbbbbbbbbbb": ["c"], "test-cccccccccccccccc": ["d"]}
 NEW = {"train-aaaaaaaaaaaaaaaa": ["a", "b"], "train-dddddddddddddddd": ["c", "e"]}
@@ -31,14 +36,18 @@ def fill(folder, shards, said, tables=TABLES):
 
 
 def begun(out):
-    """An old build with its audit, and a new one that only has to be committed, without figures on shortcuts."""
+    """An old build with its audit, and a new one that only has to be committed, without figures on
+    shortcuts.
+    """
     fill(out, OLD, "old")
     fill(build_folder.begin(out), NEW, "new", [name for name in TABLES if name not in NOT_ANEW])
     return out
 
 
 def seen(out):
-    """What a reader that knows nothing of paqa finds: the rows in `data/*.parquet`, [] where there are no files."""
+    """What a reader that knows nothing of paqa finds: the rows in `data/*.parquet`, [] where there are no
+    files.
+    """
     return sorted(i for path in (out / "data").glob("*.parquet") for i in path.read_text().split())
 
 
@@ -58,7 +67,9 @@ class Steps:
         for place, name in ((os, "rename"), (os, "replace"), (os, "link"), (Path, "unlink"), (Path, "rmdir")):
             patch.setattr(place, name, self._step(getattr(place, name)))
         patch.setattr(shutil, "rmtree", self._step(self._half(shutil.rmtree)))
-        patch.setattr(build_folder, "_swapped", self._step(build_folder._swapped) if exchange else lambda *_: False)
+        patch.setattr(
+            build_folder, "_swapped", self._step(build_folder._swapped) if exchange else lambda *_: False
+        )
 
     def kill_after(self, steps):
         self.left, self.done = steps, 0
@@ -94,7 +105,9 @@ class Steps:
 
 @pytest.mark.parametrize("exchange", [True, False])
 def test_killed_at_any_step_readers_see_the_old_or_the_new_build(tmp_path, exchange):
-    allowed = [IN_OLD, IN_NEW] if exchange else [IN_OLD, IN_NEW, []]  # for a moment, where nothing can be exchanged
+    allowed = (
+        [IN_OLD, IN_NEW] if exchange else [IN_OLD, IN_NEW, []]
+    )  # for a moment, where nothing can be exchanged
     finished = False
     for n in range(99):
         out = begun(tmp_path / str(n))
@@ -111,7 +124,7 @@ def test_killed_at_any_step_readers_see_the_old_or_the_new_build(tmp_path, excha
             assert [view for view in steps.views if view not in allowed] == []
             assert steps.early == []  # build.json comes last: it says what the others are
         committed = (out / COMMITTED).exists() or seen(out) == IN_NEW
-        shard.files(out)
+        shards.files(out)
         assert seen(out) == (IN_NEW if committed else IN_OLD)
         names = [name for name in TABLES if not committed or name not in NOT_ANEW]
         assert tables(out) == dict.fromkeys(names, "new" if committed else "old")
@@ -135,7 +148,7 @@ def builds(tmp_path_factory):
 
 def test_a_build_killed_at_its_commit_is_found_to_be_one_build(tmp_path, builds):
     one, other = builds
-    before, after = ({r["id"] for r in shard.rows(folder, ["id"])} for folder in (one, other))
+    before, after = ({r["id"] for r in shards.rows(folder, ["id"])} for folder in (one, other))
     for n in (0, 1, 2, 4, 7, 99):
         out = tmp_path / str(n)
         shutil.copytree(one, out)
@@ -147,7 +160,7 @@ def test_a_build_killed_at_its_commit_is_found_to_be_one_build(tmp_path, builds)
         committed = (out / COMMITTED).exists() or n == 99
         assert list(summary.mismatches(out)) == []
         assert summary.load(out).name == ("other" if committed else "made")
-        assert {r["id"] for r in shard.rows(out, ["id"])} == (after if committed else before)
+        assert {r["id"] for r in shards.rows(out, ["id"])} == (after if committed else before)
 
 
 def test_all_is_on_the_disk_before_anything_is_moved(tmp_path, monkeypatch):
@@ -185,7 +198,9 @@ def test_files_of_others_in_data_stay_and_leftovers_of_writers_go(tmp_path):
 
 def test_a_build_that_fails_leaves_the_one_before_and_says_why_beside_it(tmp_path):
     out = begun(tmp_path)
-    before = {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file() and PENDING not in p.parts}
+    before = {
+        p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file() and PENDING not in p.parts
+    }
     build_folder.abandon(out)
     after = {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()}
     kept = {Path(FAILED, name): b"new" for name in (build_folder.QUARANTINE, build_folder.RECIPE)}
@@ -204,7 +219,7 @@ def test_a_first_build_that_fails_leaves_a_folder_for_the_next(tmp_path):
         fill(build_folder.begin(out), NEW, "new", [build_folder.QUARANTINE])
         build_folder.abandon(out)
     with pytest.raises(PaqaError, match="no shards"):
-        shard.files(out)
+        shards.files(out)
     with build_folder.claimed(out):
         build_folder.begin(out)  # killed here
     with build_folder.claimed(out):
@@ -241,7 +256,15 @@ def cut(out):
     return out
 
 
-READERS = (shard.files, shard.quarantined, summary.load, summary.digests, truth.opened, shortcuts.load, check.check)
+READERS = (
+    shards.files,
+    shards.quarantined,
+    summary.load,
+    summary.digests,
+    pairs.opened,
+    shortcuts.load,
+    check.check,
+)
 
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: f"{read.__module__}.{read.__name__}")
@@ -251,7 +274,9 @@ def test_whoever_opens_the_folder_finishes_the_commit(tmp_path, builds, read):
     shutil.copytree(builds[1], out / COMMITTED)
     (out / COMMITTED / "data" / build_folder.NEW).touch()
     (out / COMMITTED / build_folder.MANIFEST).write_text(json.dumps(TABLES))
-    with suppress(PaqaError) if read is shortcuts.load else nullcontext():  # they have no figures on shortcuts
+    with (
+        suppress(PaqaError) if read is shortcuts.load else nullcontext()
+    ):  # they have no figures on shortcuts
         read(out)
     assert not (out / COMMITTED).exists()
     assert list(summary.mismatches(out)) == []
@@ -264,7 +289,7 @@ def test_a_reader_waits_for_the_process_that_is_at_it(tmp_path, monkeypatch):
         fcntl.flock(lock, fcntl.LOCK_EX)
         monkeypatch.setattr(build_folder, "WAIT_S", 0.05)
         with pytest.raises(PaqaError, match="another build is writing there"):
-            shard.files(out)
+            shards.files(out)
         monkeypatch.setattr(build_folder, "WAIT_S", 60.0)
         code = f"from paqa import shard; from pathlib import Path; print(shard.files(Path({str(out)!r})))"
         reader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -281,4 +306,4 @@ def test_a_commit_that_cannot_be_finished_is_said(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", fails)
     with pytest.raises(PaqaError, match=r"cannot be finished \(Permission denied: .*run: paqa check"):
-        shard.files(out)
+        shards.files(out)

@@ -6,27 +6,44 @@ import sys
 import pytest
 from conftest import ROOT, paqa
 
-from paqa.cli import COMMANDS, parser
+from paqa.cli.main import COMMANDS, parser
 
 
 def imported(code):
     script = f"import sys; {code}; print(' '.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     return set(done.stdout.split())
 
 
 def test_help_imports_nothing_heavy():
-    found = imported("from paqa.cli import parser; parser().format_help()")
+    found = imported("from paqa.cli.main import parser; parser().format_help()")
     assert not found & {"numpy", "pyarrow", "prefect", "onnxruntime", "torch", "msgspec", "jsonschema"}
 
 
 def test_the_light_core_needs_no_torch_prefect_or_engine():
-    found = imported("import paqa.types, paqa.rationale, paqa.schema, paqa.shard, paqa.train.rewards, paqa.check")
-    assert not found & {"torch", "prefect", "onnxruntime", "ctranslate2", "datasets", "soxr", "av", "scipy", "sklearn"}
+    found = imported(
+        "import paqa.types, paqa.rationale.grammar, paqa.config.schema, paqa.dataset.shards, paqa.rationale.rewards, "
+        "paqa.dataset.check"
+    )
+    assert not found & {
+        "torch",
+        "prefect",
+        "onnxruntime",
+        "ctranslate2",
+        "datasets",
+        "soxr",
+        "av",
+        "scipy",
+        "sklearn",
+    }
 
 
 def test_the_walk_itself_needs_no_prefect_and_loads_no_engine():
-    found = imported("import paqa.build, paqa.engines.yamnet, paqa.engines.faster_whisper, paqa.engines.deepfilternet")
+    found = imported(
+        "import paqa.pipeline.steps, paqa.engines.yamnet, paqa.engines.faster_whisper, paqa.engines.deepfilternet"
+    )
     assert not found & {"torch", "prefect", "onnxruntime", "ctranslate2", "faster_whisper"}
 
 

@@ -12,14 +12,20 @@ import yaml
 from builds import make
 from conftest import ROOT
 
-from paqa import cli, export
+from paqa.cli import main
+from paqa.cli import train as train_cli
 from paqa.errors import PaqaError
-from paqa.train import cli as train_cli
+from paqa.pipeline import recipes
+from paqa.publish.export import registry
 
 PAGES = ("README.md", "docs/tutorial.md")
 SCALE = "docs/scale.md"
-PARSERS = {"paqa": cli.parser, "paqa-train": train_cli.parser}
-NAMES = {"FOLDER": "talks", "FORMAT": "trl", "RECIPE.toml": "talks.toml"}  # what stands for a word in capitals
+PARSERS = {"paqa": main.parser, "paqa-train": train_cli.parser}
+NAMES = {
+    "FOLDER": "talks",
+    "FORMAT": "trl",
+    "RECIPE.toml": "talks.toml",
+}  # what stands for a word in capitals
 
 
 def fences(text):
@@ -35,7 +41,9 @@ def block(page, language):
 
 
 def commands(page, optional=True):
-    """Every command of ours on a page, in blocks and within lines, without remarks; what is in brackets, or not."""
+    """Every command of ours on a page, in blocks and within lines, without remarks; what is in brackets, or
+    not.
+    """
     *blocks, (_, prose) = fences((ROOT / page).read_text(encoding="utf-8"))
     lines = [line for language, body in blocks if not language for line in body.splitlines()]
     lines += re.findall(r"`((?:paqa|paqa-train) [a-z][^`]*)`", prose)
@@ -113,7 +121,7 @@ def test_the_cheap_ones_run(page, here, monkeypatch, capsys):
             continue
         if name == "init":
             Path(f"{rest[0]}.toml").unlink(missing_ok=True)
-        assert cli.main([name, *rest]) == 0, (line, capsys.readouterr().err)
+        assert main.main([name, *rest]) == 0, (line, capsys.readouterr().err)
         ran.add(name)
     assert {"init", "check", "show", "export"} <= ran
 
@@ -130,7 +138,7 @@ def test_the_python_of_the_readme_reads_rows(here, monkeypatch):
 def test_every_format_is_in_the_table():
     table = re.findall(r"^\| (`.*?`) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
     named = {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
-    assert set(export.FORMATS) <= named
+    assert set(registry.FORMATS) <= named
 
 
 def test_the_manifests_and_the_script_of_scale_are_whole():
@@ -141,27 +149,26 @@ def test_the_manifests_and_the_script_of_scale_are_whole():
     assert (done.returncode, done.stderr) == (0, "")
     build = re.search(r"paqa build .*", block(SCALE, "yaml")).group()
     used = {word.partition("=")[0] for word in shlex.split(build) if word.startswith("--")}
-    assert used <= flags(subcommands(cli.parser())["build"])
+    assert used <= flags(subcommands(main.parser())["build"])
 
 
 def test_the_deployment_takes_what_its_flow_takes():
     pytest.importorskip("prefect")
-    from flows.deployed import paqa
+    from paqa.cli.deployment import paqa
 
     (deployment,) = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     taken = set(inspect.signature(paqa.fn).parameters)
     assert set(deployment["parameters"]) <= taken
-    assert deployment["entrypoint"] == f"flows/deployed.py:{paqa.fn.__name__}"
-    known = {flag.removeprefix("--").replace("-", "_") for flag in flags(subcommands(cli.parser())["build"])}
+    assert deployment["entrypoint"] == f"paqa/cli/deployment.py:{paqa.fn.__name__}"
+    known = {flag.removeprefix("--").replace("-", "_") for flag in flags(subcommands(main.parser())["build"])}
     assert taken - {"recipe", "changes"} <= known
 
 
 def test_the_toml_of_the_tutorial_is_a_recipe(tmp_path):
-    from paqa import recipe
 
     text = block("docs/tutorial.md", "toml")
     (tmp_path / "r.toml").write_text(f'name = "r"\n{text}')
-    assert recipe.load(tmp_path / "r.toml").mix[0].scenes == 500
+    assert recipes.load(tmp_path / "r.toml").mix[0].scenes == 500
     (tmp_path / "r.toml").write_text(f'name = "r"\n{text}\nscene = 1\n')
     with pytest.raises(PaqaError, match="did you mean 'scenes'"):
-        recipe.load(tmp_path / "r.toml")
+        recipes.load(tmp_path / "r.toml")

@@ -1,4 +1,6 @@
-"""`paqa doctor` and `paqa build` where weights that no package ships are missing, found, or not the pinned ones."""
+"""`paqa doctor` and `paqa build` where weights that no package ships are missing, found, or not the pinned
+ones.
+"""
 
 import os
 import subprocess
@@ -33,7 +35,14 @@ def test_what_is_missing_is_named_with_the_next_command(nowhere):
     assert done.stdout.count("no weights at") == 4
     assert done.stdout.count("run: paqa doctor --fetch") == 4
     assert "no token found: `hf auth login`, or set HF_TOKEN" in done.stdout
-    for word in ("demucs 4", "pyannote.audio 4", "panns-inference 0", "openai-whisper 2025", "torchaudio 2", "CUDA"):
+    for word in (
+        "demucs 4",
+        "pyannote.audio 4",
+        "panns-inference 0",
+        "openai-whisper 2025",
+        "torchaudio 2",
+        "CUDA",
+    ):
         assert word in done.stdout
 
 
@@ -53,7 +62,7 @@ def test_weights_that_are_there_are_named_with_their_hash(models):
 def test_fetching_off_line_says_what_is_still_missing(nowhere, tmp_path):
     """HF_HUB_OFFLINE stops the Hub; whisper's one address is a closed port here."""
     code = (
-        "import sys; from paqa.engines import whisper; from paqa.cli import main; found = whisper.published;"
+        "import sys; from paqa.engines import whisper; from paqa.cli.main import main; found = whisper.published;"
         "from dataclasses import replace;"
         "whisper.published = lambda: {n: replace(r, url='http://127.0.0.1:9/x.pt') for n, r in found().items()};"
         "from paqa.engines import panns;"
@@ -61,7 +70,9 @@ def test_fetching_off_line_says_what_is_still_missing(nowhere, tmp_path):
         "sys.exit(main(['doctor', '--profile', 'paper', '--fetch']))"
     )
     environment = os.environ | nowhere | {"HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 1, done.stderr
     assert done.stdout.count("cannot be fetched") == 2
     assert done.stdout.count("no weights at") == 2
@@ -95,15 +106,27 @@ def test_wrong_choices_are_one_line(args, words):
 
 def test_a_pinned_hash_that_differs_is_refused(models):
     pin = f"hear.transcribe.params.sha256={'0' * 64}"
-    done = paqa("build", "manifests/demo.toml", "--profile", "paper", "--models", models, "--set", pin, check=False)
+    done = paqa(
+        "build", "manifests/demo.toml", "--profile", "paper", "--models", models, "--set", pin, check=False
+    )
     assert done.returncode == 2
     assert f"expected {'0' * 64}" in done.stderr
 
 
 def test_importing_paqa_loads_none_of_the_engines_libraries():
-    heavy = ("torch", "demucs", "pyannote.audio", "whisper", "panns_inference", "torchaudio", "onnxruntime", "prefect")
+    heavy = (
+        "torch",
+        "demucs",
+        "pyannote.audio",
+        "whisper",
+        "panns_inference",
+        "torchaudio",
+        "onnxruntime",
+        "prefect",
+    )
     code = (
-        "import sys, paqa, paqa.cli, paqa.hear, paqa.build, paqa.recipe, paqa.doctor;"
+        "import sys, paqa, paqa.cli.main, paqa.perception.inference, paqa.pipeline.steps, paqa.config.recipe;"
+        "import paqa.cli.doctor;"
         "from paqa.engines.base import ENGINES, engine_class; [engine_class(name) for name in ENGINES];"
         f"print(*(m for m in {heavy} if m in sys.modules))"
     )
@@ -146,7 +169,9 @@ max_quarantined = 1.0
 
 
 def test_a_build_with_the_four_full_engines(small, models, tmp_path):
-    """Real architectures (small ones for Demucs and pyannote), every stage, the call separated whole; then again."""
+    """Real architectures (small ones for Demucs and pyannote), every stage, the call separated whole; then
+    again.
+    """
     import json
 
     out = tmp_path / "out"

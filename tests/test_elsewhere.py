@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from strategies import scenes
 from test_questions import DIALOGUE, PLAIN, event
 
-from paqa import ontology
-from paqa.elsewhere import Survey, count, told
-from paqa.questions import ALONE, TEMPLATES, Elsewhere, generate
-from paqa.questions.prose import number, spoken, upper
-from paqa.recipe import QuestionsConfig
+from paqa import audioset
+from paqa.config.recipe import QuestionsConfig
+from paqa.curation.answer_balance import Survey, count, told
+from paqa.questions.english import number, spoken, upper
+from paqa.questions.generate import ALONE, TEMPLATES, Elsewhere, generate
 from paqa.types import Question, Scene, Turn
 
 RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,7 +25,9 @@ RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[Health
 def talk(n: int, speakers: int) -> Scene:
     """A clip of so many voices that speak twice each, in turns."""
     turns = tuple(
-        Turn(1500 * i, 1500 * i + 1000, i % speakers + 1, f"This is the {number(i)} line of clip {number(n)}.")
+        Turn(
+            1500 * i, 1500 * i + 1000, i % speakers + 1, f"This is the {number(i)} line of clip {number(n)}."
+        )
         for i in range(2 * speakers)
     )
     return Scene(f"talk{n}", 1500 * len(turns), turns)
@@ -35,11 +37,15 @@ def surveyed(clips: list[Scene], config: QuestionsConfig = PLAIN) -> Survey:
     return reduce(add, (count(scene, config, 0) for scene in clips), Survey())
 
 
-def asked(clips: list[Scene], elsewhere: Elsewhere, template: str, config: QuestionsConfig = PLAIN) -> list[Question]:
+def asked(
+    clips: list[Scene], elsewhere: Elsewhere, template: str, config: QuestionsConfig = PLAIN
+) -> list[Question]:
     return [q for scene in clips for q in generate(scene, config, 0, elsewhere) if q.template == template]
 
 
-SKEWED = [talk(n, {10: 1, 11: 3, 12: 4}.get(n % 13, 2)) for n in range(390)]  # ten of two voices to one of each other
+SKEWED = [
+    talk(n, {10: 1, 11: 3, 12: 4}.get(n % 13, 2)) for n in range(390)
+]  # ten of two voices to one of each other
 
 
 def test_answers_are_evened_over_a_build() -> None:
@@ -77,13 +83,18 @@ def test_choices_of_counts_do_not_tell_which_is_right(n: int, choices: int) -> N
 
 def test_wrong_sounds_are_those_of_the_build_in_its_proportions() -> None:
     sounds = {"Rain": 60, "Bark": 25, "Church bell": 10, "Thunder": 5, "Siren": 40}
-    told_ = Elsewhere(sounds={(ontology.mid(label), label): n for label, n in sounds.items()})
+    told_ = Elsewhere(sounds={(audioset.mid(label), label): n for label, n in sounds.items()})
     clips = [Scene(f"c{n}", 4000, events=(event(500, 3000, "Siren"),)) for n in range(400)]
     offered = Counter(c for q in asked(clips, told_, "background_sound") for c in q.choices)
     names = {label: upper(spoken(label)) for label in sounds}
     assert set(offered) == set(names.values())
-    assert offered[names["Rain"]] > offered[names["Bark"]] > offered[names["Church bell"]] > offered[names["Thunder"]]
-    few = Elsewhere(sounds={(ontology.mid("Rain"), "Rain"): 3})
+    assert (
+        offered[names["Rain"]]
+        > offered[names["Bark"]]
+        > offered[names["Church bell"]]
+        > offered[names["Thunder"]]
+    )
+    few = Elsewhere(sounds={(audioset.mid("Rain"), "Rain"): 3})
     assert all(len(q.choices) == 4 for q in asked(clips, few, "background_sound"))  # everyday sounds fill up
 
 

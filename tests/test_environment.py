@@ -1,4 +1,6 @@
-"""Nothing in the environment ends in a traceback: streams that are closed, full or read no more, proxies, folders."""
+"""Nothing in the environment ends in a traceback: streams that are closed, full or read no more, proxies,
+folders.
+"""
 
 import os
 import sqlite3
@@ -11,11 +13,11 @@ from builds import make
 from conftest import ROOT
 
 from flows import settings
-from paqa import ending
+from paqa.cli import exit_status
 from paqa.errors import PaqaError
 
-SHOW = [sys.executable, "-m", "paqa.cli", "show"]
-SCORE = [sys.executable, "-m", "paqa.train.cli", "score"]
+SHOW = [sys.executable, "-m", "paqa", "show"]
+SCORE = [sys.executable, "-m", "paqa.cli.train", "score"]
 JUNK = {  # of another installation of Prefect, and of proxies
     "PREFECT_SERVER_API_AUTH_STRING": "somebody:secret",
     "PREFECT_API_DATABASE_CONNECTION_URL": "postgresql+asyncpg://nobody@127.0.0.1:9/none",
@@ -44,7 +46,9 @@ def folder(tmp_path_factory):
 def shell(line, *words, **variables):
     """Run a line of bash; "$@" in it are `words`."""
     command = ["bash", "-o", "pipefail", "-c", line, "bash", *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, timeout=120
+    )
 
 
 @pytest.mark.parametrize("command", [SHOW, SCORE], ids=["paqa", "paqa-train"])
@@ -79,7 +83,8 @@ def test_a_closed_stream_gets_no_other_file(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "variables", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
+    "variables",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
 )
 def test_texts_that_the_terminal_cannot_show(folder, variables):
     done = shell('"$@"', *SHOW, folder / "où", **variables)
@@ -112,7 +117,7 @@ def test_a_cheap_command_works_anywhere(folder, variables):
 
 
 def test_an_account_without_a_home_has_a_models_folder(monkeypatch):
-    from paqa.engines.checkpoints import models_folder
+    from paqa.engines.weights import models_folder
 
     for name in ("HOME", "XDG_CACHE_HOME", "PAQA_MODELS"):
         monkeypatch.delenv(name, raising=False)
@@ -142,7 +147,7 @@ def test_every_error_is_a_line(error, status, line, capsys):
     def command(_):
         raise error
 
-    assert ending.run(parser, ["x"], command, "stopped", {"x": "audio"}) == status
+    assert exit_status.run(parser, ["x"], command, "stopped", {"x": "audio"}) == status
     said = capsys.readouterr().err
     assert said.startswith(line or "\nstopped")
 
@@ -153,7 +158,7 @@ def test_errors_of_http_clients_are_the_networks(capsys):
     parser = argparse.ArgumentParser("paqa")
     parser.add_argument("command")
     ask = lambda _: httpx.get("http://127.0.0.1:9/", trust_env=False)  # noqa: E731
-    assert ending.run(parser, ["x"], ask, "stopped", {}) == 2
+    assert exit_status.run(parser, ["x"], ask, "stopped", {}) == 2
     assert capsys.readouterr().err.startswith("paqa x: disk or network: ")
 
 

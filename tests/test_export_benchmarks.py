@@ -7,9 +7,9 @@ import jsonschema
 import pytest
 from builds import make
 
-from paqa import shard
-from paqa.export import export
-from paqa.export.benchmark import modality, subject, unfit, words
+from paqa.dataset import shards
+from paqa.publish.export.benchmark import modality, subject, unfit, words
+from paqa.publish.export.registry import export
 from paqa.types import Event, Evidence, Scene, Turn
 
 TEXT = {"type": "string", "minLength": 1}
@@ -49,7 +49,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def items(built):
-    return {i.id: i for i in map(shard.item, shard.rows(built))}
+    return {i.id: i for i in map(shards.item, shards.rows(built))}
 
 
 def rows(out, name):
@@ -78,7 +78,9 @@ def test_rows_keep_to_the_layout(built, items, tmp_path, name, file, schema, aud
 
 @pytest.mark.parametrize(("name", "file"), [("mmau", "mmau-test.json"), ("mmar", "MMAR-meta.test.jsonl")])
 def test_their_rule_tells_right_from_wrong_in_every_row(built, tmp_path, name, file):
-    """Right: every word of the answer, and no word that wrong choices alone have (our words for their rule)."""
+    """Right: every word of the answer, and no word that wrong choices alone have (our words for their
+    rule).
+    """
     export(name, built, tmp_path / "out")
     for row in rows(tmp_path / "out", file):
         right = words(row["answer"])
@@ -90,7 +92,10 @@ def test_their_rule_tells_right_from_wrong_in_every_row(built, tmp_path, name, f
 def test_rows_that_they_cannot_judge(items):
     item = next(i for i in items.values() if i.choices)
     order = replace(
-        item, choices=("Rain, then a dog", "A dog, then rain", "Rain"), answer="Rain, then a dog", answer_index=0
+        item,
+        choices=("Rain, then a dog", "A dog, then rain", "Rain"),
+        answer="Rain, then a dog",
+        answer_index=0,
     )
     assert unfit(order) == "choices_of_the_same_words"
     assert unfit(replace(order, answer="Rain", answer_index=2)) is None

@@ -1,4 +1,6 @@
-"""Lists for trainers: ms-swift and LLaMA-Factory against the layouts they document, TRL with the library itself."""
+"""Lists for trainers: ms-swift and LLaMA-Factory against the layouts they document, TRL with the library
+itself.
+"""
 
 import json
 from pathlib import Path
@@ -7,12 +9,13 @@ import jsonschema
 import pytest
 from builds import make
 
-from paqa import rationale, shard
-from paqa.export import export
-from paqa.export.trl import reward
-from paqa.prompt import answer, literal, prompt
-from paqa.questions.names import UNASKED
-from paqa.questions.prose import spoken
+from paqa.dataset import shards
+from paqa.publish.export.registry import export
+from paqa.publish.export.trl import reward
+from paqa.questions.english import spoken
+from paqa.questions.sound_names import UNASKED
+from paqa.rationale import grammar
+from paqa.rationale.prompt import answer, literal, prompt
 
 MESSAGE = {
     "type": "object",
@@ -38,7 +41,9 @@ INFO = {  # hiyouga/LLaMA-Factory, data/README.md: the keys it knows of a local 
             "columns": {"const": {"messages": "messages", "audios": "audios"}},
             "tags": {
                 "type": "object",
-                "properties": {k: {"type": "string"} for k in ("role_tag", "content_tag", "user_tag", "assistant_tag")},
+                "properties": {
+                    k: {"type": "string"} for k in ("role_tag", "content_tag", "user_tag", "assistant_tag")
+                },
                 "additionalProperties": False,
             },
         },
@@ -55,7 +60,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def items(built):
-    return {i.id: i for i in map(shard.item, shard.rows(built))}
+    return {i.id: i for i in map(shards.item, shards.rows(built))}
 
 
 def lines(path):
@@ -80,7 +85,7 @@ def test_chat_lists_keep_to_their_layout(built, items, tmp_path, name, file):
         assert user.startswith("<audio>")
         assert "<audio>" not in assistant
         open_ended = "\n(A) " not in user
-        rationale.parse(assistant, open_ended=open_ended)
+        grammar.parse(assistant, open_ended=open_ended)
         (audio,) = row["audios"]
         assert Path(audio).is_absolute() == (name == "swift")
         assert (out / audio).is_file()
@@ -128,7 +133,8 @@ def test_trl_takes_the_rows_for_conversations_and_rewards_them(built, items, tmp
         assert item.scene.transcript not in text["text"]
     batch = rows[:]
     columns = {
-        n: batch[n] for n in ("choices", "answer", "answer_index", "scene", "evidence", "question", "id", "task")
+        n: batch[n]
+        for n in ("choices", "answer", "answer_index", "scene", "evidence", "question", "id", "task")
     }
     full = reward(completions=batch["completion"], prompts=batch["prompt"], **columns)
     assert full == pytest.approx([1.6] * len(rows))
@@ -154,7 +160,9 @@ def test_the_library_normalises_the_prompts(built, tmp_path):
 
 
 def test_an_audio_processor_hears_the_clips_of_the_prompts(built, tmp_path):
-    """Qwen2-Audio's own template and processor, over a small vocabulary: one token for each 40 ms of sound."""
+    """Qwen2-Audio's own template and processor, over a small vocabulary: one token for each 40 ms of
+    sound.
+    """
     transformers = pytest.importorskip("transformers")
     tokenizers = pytest.importorskip("tokenizers")
     export("trl", built, tmp_path / "out")
@@ -167,7 +175,9 @@ def test_an_audio_processor_hears_the_clips_of_the_prompts(built, tmp_path):
         pad_token="<unk>",
         additional_special_tokens=special,
     )
-    processor = transformers.Qwen2AudioProcessor(transformers.WhisperFeatureExtractor(feature_size=128), tokenizer)
+    processor = transformers.Qwen2AudioProcessor(
+        transformers.WhisperFeatureExtractor(feature_size=128), tokenizer
+    )
     template = processor.default_chat_template
     read = processor.apply_chat_template(
         prompts, chat_template=template, tokenize=True, return_dict=True, processor_kwargs={"padding": True}

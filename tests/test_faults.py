@@ -1,4 +1,5 @@
-"""Faults in real builds: what was injected was injected, the build survives it, to the same bytes, doing nothing twice.
+"""Faults in real builds: what was injected was injected, the build survives it, to the same bytes, doing
+nothing twice.
 
 The faults themselves are in benchmarks/faults.py, which runs them more often and with any seeds.
 """
@@ -13,7 +14,9 @@ pytest.importorskip("prefect")
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """One corpus, one undisturbed build, and one Prefect server for all: each start would cost five seconds."""
+    """One corpus, one undisturbed build, and one Prefect server for all: each start would cost five
+    seconds.
+    """
     folder = tmp_path_factory.mktemp("lab")
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in faults.os.environ if name.startswith("PREFECT_")]:

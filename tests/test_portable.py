@@ -2,7 +2,7 @@
 
 import pytest
 
-from paqa import portable
+from paqa.storage import redact
 
 
 @pytest.mark.parametrize(
@@ -10,20 +10,25 @@ from paqa import portable
     [
         ("/home/a/build.toml: no such file", "build.toml: no such file"),
         ("look into /srv/x/out.", "look into out."),
-        ("'/data/set one/a.wav' leads out", "'set one/a.wav' leads out"),  # a blank ends a path that nobody named
+        (
+            "'/data/set one/a.wav' leads out",
+            "'set one/a.wav' leads out",
+        ),  # a blank ends a path that nobody named
         ("see ~/models and C:\\Users\\me\\a.wav", "see models and a.wav"),
         ("and/or, 1/2, a / b, s3://bucket/x, demo/a.wav", "and/or, 1/2, a / b, s3://bucket/x, demo/a.wav"),
         ("(/tmp/x)", "(x)"),
     ],
 )
 def test_prose(text, left):
-    assert portable.prose(text) == left
+    assert redact.prose(text) == left
 
 
 def test_known_paths_may_hold_blanks():
-    assert portable.prose("in /data/set one/a.wav, /data/set one", "/data/set one") == "in set one/a.wav, set one"
+    assert (
+        redact.prose("in /data/set one/a.wav, /data/set one", "/data/set one") == "in set one/a.wav, set one"
+    )
 
 
 def test_values():
     given = {"path": "/a/b", "list": ["~/c/d", "e/f"], "n": 1, "to": "C:\\x\\y", "said": "at /a/b"}
-    assert portable.value(given) == {"path": "b", "list": ["d", "e/f"], "n": 1, "to": "y", "said": "at /a/b"}
+    assert redact.value(given) == {"path": "b", "list": ["d", "e/f"], "n": 1, "to": "y", "said": "at /a/b"}

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from strategies import NASTY, nasty_scenes, scenes
 from test_questions import DIALOGUE
 
-from paqa.questions import generate, narrate
-from paqa.rationale import NO_WORDS, GrammarError, escape, parse, perceive, render, unescape
-from paqa.recipe import QuestionsConfig
+from paqa.config.recipe import QuestionsConfig
+from paqa.questions.generate import generate
+from paqa.rationale import narration
+from paqa.rationale.grammar import NO_WORDS, GrammarError, escape, parse, perceive, render, unescape
 from paqa.types import Evidence, Question, Response, Scene, Sound, Turn
 
 RELAXED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -35,7 +36,9 @@ def test_the_structure() -> None:
 @example(Scene("c", 9, (Turn(0, 1, 1, "Nobody speaks."),), (), ()), ["a", "b"], "x", 0)
 def test_any_scene_and_any_text_survive(scene: Scene, choices: list[str], prose: str, variant: int) -> None:
     evidence = tuple(Evidence("turn", i) for i in range(len(scene.turns)))
-    question = Question("id", "nasty", "t", "t", "?", tuple(choices), 1, evidence, f"plan {prose}", f"so {prose}")
+    question = Question(
+        "id", "nasty", "t", "t", "?", tuple(choices), 1, evidence, f"plan {prose}", f"so {prose}"
+    )
     trace = parse(render(scene, question, variant))
     assert (trace.env, trace.speakers, trace.asr) == perceive(scene)
     assert trace.response == Response(1, choices[1])
@@ -77,10 +80,10 @@ def unquoted(prose: str) -> str:
 
 
 def test_openings_differ_within_six_words() -> None:
-    heads = [re.sub(r"\{.*", "", o) for o in narrate.OPENINGS]
+    heads = [re.sub(r"\{.*", "", o) for o in narration.OPENINGS]
     assert len(heads) >= 24
     assert not any(a != b and b.startswith(a) for a in heads for b in heads)
-    first_six = {" ".join(f"{o.format('x y z u v w')}".split()[:6]) for o in narrate.OPENINGS}
+    first_six = {" ".join(f"{o.format('x y z u v w')}".split()[:6]) for o in narration.OPENINGS}
     assert len(first_six) == len(heads)
 
 
@@ -130,7 +133,9 @@ def test_reflection_and_alias() -> None:
         (GOOD + GOOD, "<THINK> occurs 2 times"),
         (GOOD.replace("<ENV>", "<ENV><BGM>"), "<BGM>|<ENV>"),
         (
-            GOOD.replace("<SUMMARY>", "<X>").replace("<REASONING>", "<SUMMARY>").replace("<X>", "<REASONING>"),
+            GOOD.replace("<SUMMARY>", "<X>")
+            .replace("<REASONING>", "<SUMMARY>")
+            .replace("<X>", "<REASONING>"),
             "misplaced",
         ),
         (GOOD + " and more", "text outside of the tags, before the end"),

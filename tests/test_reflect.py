@@ -1,4 +1,6 @@
-"""A wrong first response is wrong for a stated reason, and the reflection corrects it from what is in the scene."""
+"""A wrong first response is wrong for a stated reason, and the reflection corrects it from what is in the
+scene.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +16,30 @@ from hypothesis import strategies as st
 from strategies import NASTY, nasty_scenes, scenes
 from test_questions import DIALOGUE, event
 
-from paqa import hear, mishear, rationale, shard
-from paqa.believe import believe
-from paqa.gates import judge
-from paqa.invent import mistakes
-from paqa.questions import generate
-from paqa.questions.prose import rng_for, span
-from paqa.rationale import Reflection, parse, render
-from paqa.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig, change
-from paqa.reflect import cites, compare, reflect, wanted
-from paqa.schema import problems
+from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig
+from paqa.config.schema import problems
+from paqa.curation.gates import judge
+from paqa.dataset import shards
+from paqa.perception import engine_runs
+from paqa.pipeline.recipes import change
+from paqa.questions.english import span
+from paqa.questions.generate import generate
+from paqa.rationale import grammar, perturbations
+from paqa.rationale.answerer import believe
+from paqa.rationale.grammar import Reflection, parse, render
+from paqa.rationale.phrases import CAUSES
+from paqa.rationale.reflection import cites, compare, reflect, wanted
+from paqa.rationale.rewards import WEIGHTS, accuracy, reward
+from paqa.rationale.synthetic_errors import mistakes
 from paqa.spans import interval
-from paqa.train.rewards import WEIGHTS, accuracy, reward
+from paqa.text import rng_for
 from paqa.types import Evidence, Question, Response, Scene, Turn, Word
-from paqa.wordings import CAUSES
 
 ALL = QuestionsConfig(per_clip=200, reflect=1.0)
 RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-FULL = WEIGHTS.accuracy + WEIGHTS.format + WEIGHTS.perception + WEIGHTS.alignment  # where no tokens are counted
+FULL = (
+    WEIGHTS.accuracy + WEIGHTS.format + WEIGHTS.perception + WEIGHTS.alignment
+)  # where no tokens are counted
 QUESTIONS = [q for q in generate(DIALOGUE, ALL, 0) if q.choices]
 
 
@@ -61,7 +69,7 @@ def test_first_wrong_final_right_and_full_marks(scene: Scene, other: Scene | Non
         assert reflect(scene, q, misheard, ALL, 0) == found
         text = render(scene, q, v, found)
         trace = parse(text)
-        assert (trace.env, trace.speakers, trace.asr) == rationale.perceive(scene)
+        assert (trace.env, trace.speakers, trace.asr) == grammar.perceive(scene)
         assert trace.response == Response(found.index, q.choices[found.index])
         assert found.index != q.answer_index
         assert trace.final == Response(q.answer_index, q.answer)
@@ -73,7 +81,9 @@ def test_first_wrong_final_right_and_full_marks(scene: Scene, other: Scene | Non
         assert re.fullmatch(rf"(heard|typed):({'|'.join(CAUSES)})", found.origin)
         for prose in (trace.reasoning, trace.summary, trace.reflect):
             bare = re.sub(r'"[^"]*"', '""', prose)
-            assert not re.search(r"  |[{}]|\.\.(?!\.)(?<!\.\.\.)|,,| ,| \.(?!\.)|\ba [aeio]|\ban [bcdfgjkmpqtvw]", bare)
+            assert not re.search(
+                r"  |[{}]|\.\.(?!\.)(?<!\.\.\.)|,,| ,| \.(?!\.)|\ba [aeio]|\ban [bcdfgjkmpqtvw]", bare
+            )
             assert prose[-1] in '.?!"'
 
 
@@ -82,12 +92,17 @@ def test_first_wrong_final_right_and_full_marks(scene: Scene, other: Scene | Non
 @example(Scene("c", 9, (Turn(0, 1, 1, "x"),)), ["</REFLECT>", "<FINAL_ANSWER>(A) x"], "{at} </RESPONSE>")
 def test_any_text_survives(scene: Scene, choices: list[str], prose: str) -> None:
     evidence = tuple(Evidence("turn", i) for i in range(len(scene.turns)))
-    question = Question("id", "nasty", "t", "first_words", "?", tuple(choices), 1, evidence, f"plan {prose}", prose)
+    question = Question(
+        "id", "nasty", "t", "first_words", "?", tuple(choices), 1, evidence, f"plan {prose}", prose
+    )
     found = reflect(scene, question, compare(scene, [replace(scene, turns=())]), ALL, 0)
     assert (found is None) == (not evidence)
     if found:
         trace = parse(render(scene, question, 0, found))
-        assert (trace.response, trace.final) == (Response(0, choices[0]), Response(1, choices[1])) or found.index > 1
+        assert (trace.response, trace.final) == (
+            Response(0, choices[0]),
+            Response(1, choices[1]),
+        ) or found.index > 1
         assert trace.final == Response(1, choices[1])
 
 
@@ -141,12 +156,12 @@ def test_two_voices_taken_for_one() -> None:
     ],
 )  # fmt: skip
 def test_differences_are_named(changes: dict, cause: str) -> None:
-    found = {d.cause: d for d in mishear.differences(DIALOGUE, replace(DIALOGUE, **changes))}
+    found = {d.cause: d for d in perturbations.differences(DIALOGUE, replace(DIALOGUE, **changes))}
     assert cause in found
     assert found[cause].scene != DIALOGUE
     for wording in CAUSES[cause]:
         assert "{" not in wording.format_map(found[cause].told)
-    assert mishear.differences(DIALOGUE, DIALOGUE) == []
+    assert perturbations.differences(DIALOGUE, DIALOGUE) == []
 
 
 def test_each_cause_has_four_wordings_that_use_what_is_told() -> None:
@@ -182,8 +197,8 @@ def test_causes_vary() -> None:
 GOOD = next(q for q in QUESTIONS if q.template == "background_sound")
 REFLECTION = reflected(DIALOGUE, GOOD)
 TEXT = render(DIALOGUE, GOOD, 0, REFLECTION)
-RIGHT = rationale.response(GOOD.answer_index, GOOD.answer)
-WRONG = rationale.response(REFLECTION.index, GOOD.choices[REFLECTION.index])
+RIGHT = grammar.response(GOOD.answer_index, GOOD.answer)
+WRONG = grammar.response(REFLECTION.index, GOOD.choices[REFLECTION.index])
 NOWHERE = re.sub(r"<REFLECT>.*</REFLECT>", "<REFLECT>I was wrong at 1.1-1.3 s.</REFLECT>", TEXT)
 
 
@@ -204,7 +219,10 @@ def test_the_gate(text: str, reason: str | None) -> None:
     found = judge(GOOD, text, DIALOGUE, [t.text for t in DIALOGUE.turns], GatesConfig())
     assert (found.reason if found else None) == reason
     if reason == "reflection":
-        assert judge(GOOD, text, DIALOGUE, [t.text for t in DIALOGUE.turns], GatesConfig(reflection=False)) is None
+        assert (
+            judge(GOOD, text, DIALOGUE, [t.text for t in DIALOGUE.turns], GatesConfig(reflection=False))
+            is None
+        )
 
 
 def test_only_the_final_answer_is_rewarded() -> None:
@@ -214,7 +232,11 @@ def test_only_the_final_answer_is_rewarded() -> None:
         f"<FINAL_ANSWER>{RIGHT}", f"<FINAL_ANSWER>{WRONG}"
     )
     assert full == pytest.approx(FULL)
-    assert accuracy(spoilt, GOOD.choices, GOOD.answer_index) == accuracy(hedged, GOOD.choices, GOOD.answer_index) == 0.0
+    assert (
+        accuracy(spoilt, GOOD.choices, GOOD.answer_index)
+        == accuracy(hedged, GOOD.choices, GOOD.answer_index)
+        == 0.0
+    )
     assert accuracy(f"{TEXT}<FINAL_ANSWER>{RIGHT}</FINAL_ANSWER>", GOOD.choices, GOOD.answer_index) == 0.0
 
 
@@ -223,20 +245,29 @@ def test_the_raw_mix_is_heard_where_the_recipe_wants_it() -> None:
     for profile in ("embedded", "paper"):
         recipe = replace(plain, profile=profile)
         with_raw, without = (
-            [(n.stage, n.stem) for n in hear.hearings(change(recipe, changes))]
+            [(n.stage, n.stem) for n in engine_runs.engine_runs(change(recipe, changes))]
             for changes in ([], ["questions.reflect=0"])
         )
         assert with_raw == [*without, ("diarize", "mix"), ("tag", "mix")]
-        assert hear.hearings(change(recipe, ["questions.mishear=false"])) == hear.hearings(recipe)[:-2]
-        assert [hear.node(recipe, s).stem for s in ("diarize", "tag", "transcribe")] == ["speech", "background", "mix"]
-        assert hear.node(recipe, "tag", "mix").stem == "mix"
+        assert (
+            engine_runs.engine_runs(change(recipe, ["questions.mishear=false"]))
+            == engine_runs.engine_runs(recipe)[:-2]
+        )
+        assert [engine_runs.engine_run(recipe, s).stem for s in ("diarize", "tag", "transcribe")] == [
+            "speech",
+            "background",
+            "mix",
+        ]
+        assert engine_runs.engine_run(recipe, "tag", "mix").stem == "mix"
     on_mix = change(plain, ["hear.tag.stem=mix"])
-    assert [(n.stage, n.stem) for n in hear.hearings(on_mix)].count(("tag", "mix")) == 1
+    assert [(n.stage, n.stem) for n in engine_runs.engine_runs(on_mix)].count(("tag", "mix")) == 1
 
 
 def test_rows_of_a_real_build(built) -> None:
-    """With the embedded engines over the small corpus: about half of the rows, and some after a real mishearing."""
-    items = [shard.item(row) for row in shard.rows(built.out)]
+    """With the embedded engines over the small corpus: about half of the rows, and some after a real
+    mishearing.
+    """
+    items = [shards.item(row) for row in shards.rows(built.out)]
     chosen = [i for i in items if len(i.choices) > 1]
     found = [i for i in chosen if i.reflected]
     assert 0.3 < len(found) / len(chosen) < 0.7
@@ -252,6 +283,6 @@ def test_rows_of_a_real_build(built) -> None:
     assert f"reflection   {found[0].reflection}" in paqa("show", built.out, found[0].id).stdout
     assert "after a real mishearing" in (built.out / "README.md").read_text()
     assert sum(built.summary["by_reflection"].values()) == len(found)
-    row = next(shard.rows(built.out))
+    row = next(shards.rows(built.out))
     row.pop("audio")
     assert list(problems("item", row)) == []

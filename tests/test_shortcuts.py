@@ -10,13 +10,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paqa import build_folder, guessers, shortcuts
+from paqa.config.recipe import GatesConfig
+from paqa.curation import shortcuts, text_classifiers
+from paqa.curation.text_classifiers import Text
 from paqa.errors import PaqaError
-from paqa.guessers import Text
-from paqa.recipe import GatesConfig
+from paqa.storage import build_folder
 from paqa.types import Item, Scene
 
-SOUNDS = ["Dog", "Siren", "A bell", "Rain", "Footsteps", "A cat", "Thunder", "Applause", "A car horn", "Knocking"]
+SOUNDS = [
+    "Dog",
+    "Siren",
+    "A bell",
+    "Rain",
+    "Footsteps",
+    "A cat",
+    "Thunder",
+    "Applause",
+    "A car horn",
+    "Knocking",
+]
 SPEAKERS = ["Speaker 1", "Speaker 2", "Speaker 3", "Speaker 4"]
 
 
@@ -64,7 +76,10 @@ def leaking(n: int, how: str) -> list[Text]:
             answer, wrong = rng.choice(SOUNDS[:3]), rng.sample(SOUNDS[3:], 3)
         elif how == "median":
             value = rng.randint(3, 9)
-            answer, wrong = f"{value} times", [f"{value - 1} times", f"{value + 1} times", f"{value + 2} times"]
+            answer, wrong = (
+                f"{value} times",
+                [f"{value - 1} times", f"{value + 1} times", f"{value + 2} times"],
+            )
         elif how == "question":
             question = f"The one that is heard is not a dog but like {answer.lower()}; what is heard?"
         rows.append(row(i, "leak", question, answer, wrong, at))
@@ -91,7 +106,9 @@ def test_a_template_that_gives_itself_away_is_blamed(how: str, guesser: str) -> 
     report = shortcuts.measure(leaking(300, how), 3.0).report
     assert guesser in report.failing
     assert report.templates[0].name == "leak"
-    with pytest.raises(PaqaError, match=r"most to blame: leak .*paqa shortcuts /x; .*gates.shortcuts = \"warn\""):
+    with pytest.raises(
+        PaqaError, match=r"most to blame: leak .*paqa shortcuts /x; .*gates.shortcuts = \"warn\""
+    ):
         raise PaqaError(shortcuts.verdict(report, Path("/x")) or "")
 
 
@@ -114,18 +131,22 @@ def test_nothing_depends_on_the_order_of_rows() -> None:
 
 def test_no_group_is_on_both_sides_of_a_fold() -> None:
     rows = fair(200)
-    folds = guessers._folds(rows)
-    assert len(set(folds.tolist())) == guessers.FOLDS
+    folds = text_classifiers._folds(rows)
+    assert len(set(folds.tolist())) == text_classifiers.FOLDS
     by_group: dict[tuple[str, ...], set[int]] = {}
     for one, fold in zip(rows, folds.tolist(), strict=True):
         by_group.setdefault(one.groups, set()).add(fold)
     assert all(len(found) == 1 for found in by_group.values())
     one_speaker = [replace(one, groups=("same",)) for one in rows]
-    assert len(set(guessers._folds(one_speaker).tolist())) == guessers.FOLDS  # then clips are kept together
+    assert (
+        len(set(text_classifiers._folds(one_speaker).tolist())) == text_classifiers.FOLDS
+    )  # then clips are kept together
 
 
-def scenes(rows: list[guessers.Text], pool: int) -> list[guessers.Text]:
-    """The rows as if of scenes: each clip shares a voice with the clip before it, within pools of so many clips."""
+def scenes(rows: list[text_classifiers.Text], pool: int) -> list[text_classifiers.Text]:
+    """The rows as if of scenes: each clip shares a voice with the clip before it, within pools of so many
+    clips.
+    """
     number = {name: i for i, name in enumerate(dict.fromkeys(row.clip_id for row in rows))}
     at = [(number[row.clip_id] // pool, number[row.clip_id]) for row in rows]
     groups = [(f"sound {n}", f"voice {p}+{n // 2}", f"voice {p}+{(n + 1) // 2}") for p, n in at]
@@ -134,8 +155,8 @@ def scenes(rows: list[guessers.Text], pool: int) -> list[guessers.Text]:
 
 def test_scenes_that_share_material_are_in_one_fold() -> None:
     rows = scenes(fair(400), 5)
-    folds = guessers._folds(rows)
-    assert len(set(folds.tolist())) == guessers.FOLDS
+    folds = text_classifiers._folds(rows)
+    assert len(set(folds.tolist())) == text_classifiers.FOLDS
     sides: dict[str, set[int]] = {}
     for one, fold in zip(rows, folds.tolist(), strict=True):
         for group in one.groups:
@@ -146,8 +167,8 @@ def test_scenes_that_share_material_are_in_one_fold() -> None:
 
 def test_where_all_scenes_hang_together_clips_are_told_apart_and_the_report_says_so() -> None:
     rows = scenes(fair(400), 1000)
-    folds = guessers._folds(rows)
-    assert len(set(folds.tolist())) == guessers.FOLDS
+    folds = text_classifiers._folds(rows)
+    assert len(set(folds.tolist())) == text_classifiers.FOLDS
     assert len({(row.clip_id, fold) for row, fold in zip(rows, folds.tolist(), strict=True)}) == 100
     report = shortcuts.measure(rows, 3.0).report
     assert report.related == 400
@@ -161,7 +182,8 @@ def test_a_memorised_clip_does_not_help() -> None:
     for clip in range(150):
         answer, *wrong = (f"{word} {clip}" for word in rng.sample(SOUNDS, 4))
         rows += [
-            row(4 * clip + k, "sound", f"What is heard in {clip}?", answer, wrong, rng.randrange(4)) for k in range(4)
+            row(4 * clip + k, "sound", f"What is heard in {clip}?", answer, wrong, rng.randrange(4))
+            for k in range(4)
         ]
     assert shortcuts.measure(rows, 3.0).report.failing == []
 
@@ -169,7 +191,9 @@ def test_a_memorised_clip_does_not_help() -> None:
 @settings(max_examples=20, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.text(max_size=8), st.lists(st.text(max_size=6), min_size=2, max_size=5), st.integers(0, 9)),
+        st.tuples(
+            st.text(max_size=8), st.lists(st.text(max_size=6), min_size=2, max_size=5), st.integers(0, 9)
+        ),
         max_size=9,
     )
 )
@@ -185,8 +209,8 @@ def test_any_text_can_be_tried(drawn: list[tuple[str, list[str], int]]) -> None:
 
 
 def test_more_rows_than_the_pool_are_all_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guessers, "POOL", 250)
-    monkeypatch.setattr(guessers, "CHUNK", 40)
+    monkeypatch.setattr(text_classifiers, "POOL", 250)
+    monkeypatch.setattr(text_classifiers, "CHUNK", 40)
     rows = leaking(300, "median")
     found = shortcuts.measure(rows, 3.0)
     assert "both" in found.report.failing
@@ -248,7 +272,9 @@ def test_rows_that_depend_too_little_on_the_audio_are_not_measured() -> None:
 
 def test_fail_warn_and_load(tmp_path: Path) -> None:
     bad = shortcuts.measure(leaking(300, "longest"), 3.0).report
-    with pytest.raises(PaqaError, match=r"most to blame: leak [^,]*; look with: paqa shortcuts \S+/failed; then"):
+    with pytest.raises(
+        PaqaError, match=r"most to blame: leak [^,]*; look with: paqa shortcuts \S+/failed; then"
+    ):
         shortcuts.enforce(bad, GatesConfig(), tmp_path)
     assert shortcuts.load(build_folder.pending(tmp_path)) == bad  # written before the build fails
     warning = shortcuts.enforce(bad, GatesConfig(shortcuts="warn"), tmp_path)
@@ -260,7 +286,9 @@ def test_fail_warn_and_load(tmp_path: Path) -> None:
     shown = shortcuts.text(bad, "leak")
     assert "the text is" in shown
     assert "  * " in shown
-    with pytest.raises(PaqaError, match="no row of this build is of template 'other'; known: leak, sound, who"):
+    with pytest.raises(
+        PaqaError, match="no row of this build is of template 'other'; known: leak, sound, who"
+    ):
         shortcuts.text(bad, "other")
     with pytest.raises(PaqaError, match=r"has no shortcuts\.json"):
         shortcuts.load(tmp_path / "nowhere")

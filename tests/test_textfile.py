@@ -1,25 +1,37 @@
-"""Text files of every kind with a byte-order mark, CRLF, blank last lines, and in UTF-16: read, or refused by name."""
+"""Text files of every kind with a byte-order mark, CRLF, blank last lines, and in UTF-16: read, or refused by
+name.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from paqa import contamination, recipe, released
-from paqa.engines import checkpoints
+from paqa.cli.train import completions
+from paqa.config.recipe import BenchmarkConfig, SourceConfig
+from paqa.curation import contamination
+from paqa.dataset import import_hyper
+from paqa.engines import weights
 from paqa.errors import PaqaError
-from paqa.recipe import BenchmarkConfig, SourceConfig
-from paqa.sources import recordings, tables
+from paqa.pipeline import recipes
+from paqa.sources import tables
+from paqa.sources.registry import recordings
 from paqa.train.benchmarks import read
-from paqa.train.cli import completions
 from paqa.train.config import EvalConfig
 from paqa.types import Quarantined, Recording
 
 RECIPE = 'name = "n"\n\n[[sources]]\nname = "a"\ntype = "folder"\npath = "."\n'
-ASKED = {"id": "q", "audio_path": "a.wav", "question": "Which\u2028one?", "choices": ["x", "y"], "answer": "x"}
+ASKED = {
+    "id": "q",
+    "audio_path": "a.wav",
+    "question": "Which\u2028one?",
+    "choices": ["x", "y"],
+    "answer": "x",
+}
 SEPARATORS = "a\u2028b\u2029c\x85d"
 
 
@@ -34,7 +46,7 @@ def _of_source(kind: str, path: Path) -> Any:
 
 def _models(path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PAQA_MODELS", str(path.parent))
-    return checkpoints.chosen("whisper")
+    return weights.chosen("whisper")
 
 
 def _of_benchmark(path: Path) -> Any:
@@ -47,7 +59,7 @@ def _asked(path: Path) -> Any:
 
 def _imported(path: Path) -> Any:
     out = path.parent / "out"
-    found = released.load(path, out)
+    found = import_hyper.load(path, out)
     return found.rows, [row.reason for row in found.lost]
 
 
@@ -57,7 +69,7 @@ def rationale(answer: str) -> str:
 
 
 FILES: dict[str, tuple[str, str, Any]] = {
-    "recipe": ("r.toml", RECIPE, recipe.load),
+    "recipe": ("r.toml", RECIPE, recipes.load),
     "jsonl": ("l.jsonl", json.dumps({"id": "r", "path": "a.wav", "text": SEPARATORS, "speaker": "s"},
               ensure_ascii=False) + "\n", lambda path: _of_source("jsonl", path)),
     "questions": ("q.jsonl", json.dumps(ASKED, ensure_ascii=False) + "\n", lambda p: _of_source("questions", p)),
@@ -99,7 +111,7 @@ def test_marks_line_ends_and_blank_lines_change_nothing(folder: Any, kind: str) 
         path = folder() / name
         path.write_bytes(data)
         found = reader(path)
-        return recipe.replace(found, folder="") if kind == "recipe" else found
+        return replace(found, folder="") if kind == "recipe" else found
 
     plain = from_bytes(text.encode())
     assert plain

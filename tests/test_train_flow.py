@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("prefect")
 
 from flows.train import side_by_side  # noqa: E402
-from paqa.train.cli import main  # noqa: E402
+from paqa.cli.train import main  # noqa: E402
 
 
 def test_figures_are_labelled_and_none_is_lost():
@@ -34,7 +34,9 @@ def test_all_stages_in_a_row(tmp_path, capsys):
     table = capsys.readouterr().out.splitlines()
     assert table[0].split() == ["base", "audio", "sft", "audio", "grpo", "audio", "grpo", "audio+pause"]
     made = {
-        p: p.stat().st_mtime_ns for stage in ("sft", "grpo") for p in (tmp_path / "runs/all" / stage).glob("check*/*")
+        p: p.stat().st_mtime_ns
+        for stage in ("sft", "grpo")
+        for p in (tmp_path / "runs/all" / stage).glob("check*/*")
     }
     assert len(made) == 8
     assert main(["all", *map(str, flags)]) == 0

@@ -1,4 +1,6 @@
-"""What the Prefect UI has to show of a build: its stages, its artifacts, and reports at the UI's own address."""
+"""What the Prefect UI has to show of a build: its stages, its artifacts, and reports at the UI's own
+address.
+"""
 
 import json
 import os
@@ -10,8 +12,10 @@ from builds import make
 from conftest import build
 
 from flows import pages, settings
-from paqa import audited, build_folder, summary
+from paqa.dataset import summary
+from paqa.evaluation import build_audit
 from paqa.report.write import write
+from paqa.storage import build_folder
 from paqa.types import Quarantined
 
 TOKEN = "secret"
@@ -62,9 +66,12 @@ def test_nothing_but_reports_is_served(client, path):
 
 def test_what_fell_out_is_counted_with_examples():
     lost = [
-        Quarantined(f"f{i}.wav", "ingest", "silent", f"f{i}.wav: no *sound*, <b>\nnone", "0" * 64) for i in range(9)
+        Quarantined(f"f{i}.wav", "ingest", "silent", f"f{i}.wav: no *sound*, <b>\nnone", "0" * 64)
+        for i in range(9)
     ]
-    text = summary.quarantine_markdown([*lost, lost[0], Quarantined("q", "gates", "guessable", "why", "0" * 64)])
+    text = summary.quarantine_markdown(
+        [*lost, lost[0], Quarantined("q", "gates", "guessable", "why", "0" * 64)]
+    )
     assert text.index("| ingest | silent | 9 |") < text.index("| gates | guessable | 1 |")
     assert "- `f0.wav`: no \\*sound\\*, \\<b\\> none" in text
     assert text.count("- `") == summary.EXAMPLES + 1
@@ -83,7 +90,7 @@ def test_a_run_has_its_artifacts(corpus, built):
     """A second build of what is in the store already, with audit and report."""
     out = built.out.parent / "shown"
     again = build(corpus / "small.toml", out, "--audit", "--report", "--set", "gates.shortcuts=off")
-    report, answers = audited.measure(out)
+    report, answers = build_audit.measure(out)
     assert json.loads((out / build_folder.AUDIT).read_text())["slices"][0]["clips"] == report.slices[0].clips
     assert answers
     assert (out / "report" / "index.html").exists()
@@ -96,7 +103,9 @@ def test_a_run_has_its_artifacts(corpus, built):
         tasks = database.execute("select count(*) from log where task_run_id is not null").fetchone()[0]
     assert set(found) >= {"summary", "stages", "audit", "report"}
     assert f"{again.summary['items']} (" in found["summary"]
-    assert {"ingest", "compose", "shard", "audit", "report"} <= {row["stage"] for row in table(found["stages"])}
+    assert {"ingest", "compose", "shard", "audit", "report"} <= {
+        row["stage"] for row in table(found["stages"])
+    }
     assert "DER %" in found["audit"]
     assert re.search(r"\(/reports/[\w-]{40,}/shown/\)", found["report"])
     assert any(line.startswith("compose: ") for line in lines)

@@ -1,4 +1,6 @@
-"""Worker processes: results, errors, thread limits, a death that is one call's alone, and death with the parent."""
+"""Worker processes: results, errors, thread limits, a death that is one call's alone, and death with the
+parent.
+"""
 
 import contextlib
 import ctypes
@@ -15,7 +17,7 @@ import pytest
 from conftest import ROOT
 
 from paqa.errors import Rejected, Stopped, WorkerDied
-from paqa.workers import Workers, cores, quota
+from paqa.execution.processes import Workers, cores, quota
 
 
 def environment(name):
@@ -85,7 +87,12 @@ def test_results_errors_and_thread_limits():
 
 @pytest.mark.parametrize(
     ("step", "how"),
-    [(kill, r"SIGKILL \(often out of memory\)"), (segfault, "SIGSEGV"), (leave, "exit code 3"), (fork_and_die, "KILL")],
+    [
+        (kill, r"SIGKILL \(often out of memory\)"),
+        (segfault, "SIGSEGV"),
+        (leave, "exit code 3"),
+        (fork_and_die, "KILL"),
+    ],
 )
 def test_a_death_is_said_and_the_next_call_has_a_fresh_process(step, how):
     with Workers(1) as workers:
@@ -153,7 +160,7 @@ def test_an_interrupt_that_python_drops_ends_the_work_all_the_same():
 
 def test_workers_die_with_a_killed_parent():
     code = (
-        "import os, time\nfrom paqa.workers import Workers, cores, quota\n"
+        "import os, time\nfrom paqa.execution.processes import Workers, cores, quota\n"
         "if __name__ == '__main__':\n    w = Workers(2)\n    print(w.run(os.getpid), flush=True)\n    time.sleep(60)"
     )
     script = ["-c", code]

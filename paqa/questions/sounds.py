@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paqa.questions.context import Context
-from paqa.questions.draft import Background, Draft, Template
-from paqa.questions.prose import spans, spoken, upper
+from paqa.questions.english import spans, spoken, upper
+from paqa.questions.template import Background, Draft, Template
 from paqa.spans import overlap, total
 
 
@@ -34,7 +34,9 @@ def background_sound(ctx: Context) -> Iterator[Draft]:
 
 
 def absent_sound(ctx: Context) -> Iterator[Draft]:
-    """Which of these sounds is not there? Where the scene was heard, not given, absence is a little less certain."""
+    """Which of these sounds is not there? Where the scene was heard, not given, absence is a little less
+    certain.
+    """
     present: list[Background] = []
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         if not any(ctx.alike(sound, p) for p in present):

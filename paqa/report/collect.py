@@ -1,6 +1,8 @@
-"""What a report shows, out of a build's folder and, where they can be reached, the store and the engines' names.
+"""What a report shows, out of a build's folder and, where they can be reached, the store and the engines'
+names.
 
-A folder that only has shards (downloaded, moved) is enough; whatever else is missing is said in `Build.notes`.
+A folder that only has shards (downloaded, moved) is enough; whatever else is missing is said in
+`Build.notes`.
 """
 
 from __future__ import annotations
@@ -14,13 +16,15 @@ from typing import TypeVar
 
 import msgspec
 
-from paqa import hear, portable, scenes, shard, summary
-from paqa.audit import Report as Audit
-from paqa.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
+from paqa.config.recipe import Recipe
+from paqa.curation.shortcuts import Report as Shortcuts
+from paqa.dataset import shards, summary
 from paqa.errors import MissingObject, PaqaError
-from paqa.recipe import Recipe
-from paqa.shortcuts import Report as Shortcuts
-from paqa.store import Store
+from paqa.evaluation.audit import Report as Audit
+from paqa.perception import engine_runs, scenes
+from paqa.storage import redact
+from paqa.storage.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
+from paqa.storage.store import Store
 from paqa.types import Clip, Item, Quarantined, Scene
 
 T = TypeVar("T")
@@ -46,9 +50,9 @@ class Build:
         return self.recipe.name if self.recipe else self.folder.resolve().name
 
     @cached_property
-    def separation(self) -> hear.Hearing | None:
+    def separation(self) -> engine_runs.EngineRun | None:
         """How stems were made, where that is known."""
-        return hear.node(self.recipe, "separate") if self.recipe else None
+        return engine_runs.engine_run(self.recipe, "separate") if self.recipe else None
 
     def speech(self, clip_id: str) -> bytes | None:
         """The FLAC of a clip's speech stem; None where the store does not have it."""
@@ -56,12 +60,14 @@ class Build:
         if clip is None or self.store is None or self.separation is None:
             return None
         try:
-            return self.store.get(hear.heard_key(clip, self.separation, self.separation), ".flac")
+            return self.store.get(engine_runs.output_key(clip, self.separation, self.separation), ".flac")
         except MissingObject:
             return None
 
     def heard(self, clip_id: str) -> Scene | None:
-        """What the engines heard in a clip: its rows' scene where they are answered from it, else from the store."""
+        """What the engines heard in a clip: its rows' scene where they are answered from it, else from the
+        store.
+        """
         row = self.items[clip_id][0]
         clip = self.clips.get(clip_id)
         answers = clip.answers if clip else row.answers_from
@@ -85,11 +91,15 @@ class Build:
 
 def opened(folder: Path, store: str | None = None) -> Build:
     """The build in `folder`; `store` says where its store lies now. PaqaError where there are no shards."""
-    shard.built(folder)
+    shards.built(folder)
     items = _items(folder)
     done, recipe = _json(folder, BUILD, summary.Summary), _json(folder, RECIPE, Recipe)
     clips = {c.id: c for c in _rows(folder / CLIPS, Clip)}
-    here = [str(folder.resolve()), *([done.out, done.store] if done else []), *([recipe.folder] if recipe else [])]
+    here = [
+        str(folder.resolve()),
+        *([done.out, done.store] if done else []),
+        *([recipe.folder] if recipe else []),
+    ]
     lost = _rows(folder / QUARANTINE, Quarantined)
     notes: list[str] = []
     found = _store(recipe if clips else None, store or (done.store if done else None), notes)
@@ -97,27 +107,31 @@ def opened(folder: Path, store: str | None = None) -> Build:
         folder=folder,
         items=items,
         clips=clips,
-        quarantined=[replace(q, detail=portable.prose(q.detail, *here)) for q in lost],
+        quarantined=[replace(q, detail=redact.prose(q.detail, *here)) for q in lost],
         done=done,
         recipe=recipe,
         audit=_json(folder, AUDIT, Audit),
         shortcuts=_json(folder, SHORTCUTS, Shortcuts),
         store=found,
-        notes=[portable.prose(note, *here) for note in (*notes, *(done.warnings if done else ()))],
+        notes=[redact.prose(note, *here) for note in (*notes, *(done.warnings if done else ()))],
     )
 
 
 def _items(folder: Path) -> dict[str, list[Item]]:
     """All rows by clip; rows of one clip share one scene."""
     items: dict[str, list[Item]] = defaultdict(list)
-    for row in sorted(map(shard.item, shard.rows(folder, [f.name for f in fields(Item)])), key=lambda i: i.id):
+    for row in sorted(
+        map(shards.item, shards.rows(folder, [f.name for f in fields(Item)])), key=lambda i: i.id
+    ):
         first = next(iter(items[row.clip_id]), row)
         items[row.clip_id].append(replace(row, scene=first.scene) if row.scene == first.scene else row)
     return dict(sorted(items.items()))
 
 
 def _json(folder: Path, name: str, kind: type[T]) -> T | None:
-    """A file beside the shards, None where there is none; PaqaError where it is of another version, or damaged."""
+    """A file beside the shards, None where there is none; PaqaError where it is of another version, or
+    damaged.
+    """
     try:
         return msgspec.json.decode((folder / name).read_bytes(), type=kind)
     except FileNotFoundError:
@@ -133,14 +147,16 @@ def _rows(path: Path, kind: type[T]) -> list[T]:
     if not path.exists():
         return []
     try:
-        return [msgspec.convert(row, kind) for row in shard.open_shard(path).read().to_pylist()]
+        return [msgspec.convert(row, kind) for row in shards.open_shard(path).read().to_pylist()]
     except msgspec.ValidationError as error:
         raise PaqaError(f"{path}: made by another version of paqa ({error}); run the build again") from None
 
 
 def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | None:
     """The store, if stems can be found in it; a note says why not."""
-    alone = "clips are played without their stems, and what was heard is shown only where it gives the answers"
+    alone = (
+        "clips are played without their stems, and what was heard is shown only where it gives the answers"
+    )
     if recipe is None or url is None:
         notes.append(f"Only the shards are here: {alone}.")
         return None
@@ -148,9 +164,11 @@ def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | 
         notes.append(f"The store of this build is not where it was: {alone}. Name it with --store.")
         return None
     try:
-        hear.heard_by(recipe)
+        engine_runs.engines_used(recipe)
     except (PaqaError, ImportError) as error:
-        notes.append(f"The engines of this build are not installed here ({error}), so the store has no names: {alone}.")
+        notes.append(
+            f"The engines of this build are not installed here ({error}), so the store has no names: {alone}."
+        )
         return None
     return Store(url)
 
@@ -158,8 +176,8 @@ def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | 
 def sounds(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Each clip's id and FLAC, once, row group by row group."""
     seen: set[str] = set()
-    for path in shard.files(folder):
-        file = shard.open_shard(path)
+    for path in shards.files(folder):
+        file = shards.open_shard(path)
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, columns=["clip_id", "audio"])
             for i, name in enumerate(table["clip_id"].to_pylist()):

@@ -1,11 +1,13 @@
 """FSD50K (Fonseca et al., 2022): Freesound clips with AudioSet classes.
 
 `path` is a folder with `FSD50K.ground_truth/` (dev.csv, eval.csv, vocabulary.csv), `FSD50K.dev_audio/`,
-`FSD50K.eval_audio/` and, for licences and uploaders, `FSD50K.metadata/` (dev_clips_info_FSD50K.json and that of eval).
+`FSD50K.eval_audio/` and, for licences and uploaders, `FSD50K.metadata/` (dev_clips_info_FSD50K.json and that
+of eval).
 
-Labels say that a class is heard in a clip, not when: each becomes one event over the whole file, and only the most
-specific ones do ("Dog" is dropped beside "Bark"). They are complete in eval only; in dev a clip may hold more. Nothing
-is said about speech but by its classes, so truth alone never answers. The group is the uploader, else the clip.
+Labels say that a class is heard in a clip, not when: each becomes one event over the whole file, and only the
+most specific ones do ("Dog" is dropped beside "Bark"). They are complete in eval only; in dev a clip may hold
+more. Nothing is said about speech but by its classes, so truth alone never answers. The group is the
+uploader, else the clip.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from paqa import ontology, textfile
+from paqa import audioset
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
-from paqa.sources import WHOLE_FILE, in_order, lines, locate, parameters, quarantined, tables
-from paqa.sources.licenses import spdx
+from paqa.licensing.identify import spdx
+from paqa.sources import json_lines, tables
+from paqa.sources.registry import WHOLE_FILE, in_order, locate, parameters, quarantined
+from paqa.storage import text_files
 from paqa.types import Event, Quarantined, Recording, Scene
 
 COLUMNS = ("fname", "labels", "mids")
@@ -28,7 +32,8 @@ COLUMNS = ("fname", "labels", "mids")
 
 @dataclass(frozen=True)
 class Params:
-    """`skip` names classes whose clips are left out with those of all their kinds: by default whatever speaks.
+    """`skip` names classes whose clips are left out with those of all their kinds: by default whatever
+    speaks.
 
     As background under a dialogue, speech would be turns that the truth does not know.
     """
@@ -40,14 +45,14 @@ class Params:
 def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quarantined]:
     """One recording a clip, in order of the tables. Raises PaqaError where a table is missing or broken."""
     params = parameters(config, Params)
-    skipped = {ontology.mid(label) for label in params.skip}
+    skipped = {audioset.mid(label) for label in params.skip}
     known = _vocabulary(config, folder / "FSD50K.ground_truth" / "vocabulary.csv")
     for split in params.splits:
         clips = _clips(config, folder / "FSD50K.metadata" / f"{split}_clips_info_FSD50K.json")
         for row in tables.rows(folder / "FSD50K.ground_truth" / f"{split}.csv", config.name, COLUMNS):
             try:
                 mids = _mids(row, known)
-                if not any(skipped & {mid, *ontology.ancestors(mid)} for mid in mids):
+                if not any(skipped & {mid, *audioset.ancestors(mid)} for mid in mids):
                     yield _recording(config, folder, split, row, mids, clips)
             except Rejected as error:
                 yield quarantined(row.where, error, row.content)
@@ -56,7 +61,7 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
 def _vocabulary(config: SourceConfig, path: Path) -> set[str]:
     """The machine ids of the corpus, from lines `index,label,mid`; empty where the file is not there."""
     try:
-        rows = textfile.lines(textfile.decoded(path.read_bytes()))
+        rows = text_files.lines(text_files.decoded(path.read_bytes()))
     except FileNotFoundError:
         return set()
     except (OSError, ValueError) as error:
@@ -69,7 +74,7 @@ def _clips(config: SourceConfig, path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
             return {}
-        found = json.loads(lines.whole(path, f"source {config.name!r}: {path}", "unpack it again"))
+        found = json.loads(json_lines.whole(path, f"source {config.name!r}: {path}", "unpack it again"))
     except (ValueError, RecursionError) as error:
         raise PaqaError(f"source {config.name!r}: {path} cannot be read ({error}); unpack it again") from None
     if not isinstance(found, dict):
@@ -82,12 +87,16 @@ def _mids(row: tables.Row, known: set[str]) -> list[str]:
     mids = row["mids"].split(",")
     for mid in mids:
         try:
-            ontology.label(mid)
+            audioset.label(mid)
         except PaqaError:
-            raise Rejected("unknown_class", f"{row.where}: {mid!r} is no AudioSet id; correct the row") from None
+            raise Rejected(
+                "unknown_class", f"{row.where}: {mid!r} is no AudioSet id; correct the row"
+            ) from None
         if known and mid not in known:
-            raise Rejected("unknown_class", f"{row.where}: {mid!r} is not in vocabulary.csv; correct one of the two")
-    implied = frozenset[str]().union(*(ontology.ancestors(mid) for mid in mids))
+            raise Rejected(
+                "unknown_class", f"{row.where}: {mid!r} is not in vocabulary.csv; correct one of the two"
+            )
+    implied = frozenset[str]().union(*(audioset.ancestors(mid) for mid in mids))
     return [mid for mid in dict.fromkeys(mids) if mid not in implied]
 
 
@@ -97,11 +106,13 @@ def _recording(
     name = row["fname"]
     uri = f"FSD50K.{split}_audio/{name}.wav"
     if not locate(uri, folder).is_file():
-        raise Rejected("missing_file", f"{row.where}: {uri} does not exist; unpack the audio of {split} there")
+        raise Rejected(
+            "missing_file", f"{row.where}: {uri} does not exist; unpack the audio of {split} there"
+        )
     clip = clips.get(name)
     clip = clip if isinstance(clip, dict) else {}
     license, uploader = str(clip.get("license") or ""), str(clip.get("uploader") or "")
-    events = in_order(Event(0, WHOLE_FILE, ontology.label(mid), mid) for mid in mids)
+    events = in_order(Event(0, WHOLE_FILE, audioset.label(mid), mid) for mid in mids)
     return Recording(
         id=name,
         uri=uri,

@@ -1,0 +1,245 @@
+"""One TOML file = one reproducible build. Unknown keys are errors.
+
+A default exists once, here or beside its engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from paqa.errors import PaqaError
+from paqa.types import AnswersFrom, Device, Stage, Stem, Unit
+
+SET_BY_US = ("folder", "devices")  # fields of a Recipe that are no keys of the file
+LONGEST_FILE = 1_000_000  # bytes of a recipe
+Positive = Annotated[int, Meta(ge=1, le=10**9)]
+Count = Annotated[int, Meta(ge=0, le=10**6)]
+Seed = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)", max_length=80)]
+Range = tuple[Annotated[float, Meta(ge=-60)], Annotated[float, Meta(le=60)]]
+Counts = tuple[Count, Count]
+Profile = Literal["embedded", "paper"]
+Few = tuple[Annotated[int, Meta(ge=0, le=1000)], Annotated[int, Meta(ge=0, le=1000)]]
+Names = str | tuple[str, ...]  # of sources; a constrained string in such a union crashes msgspec 0.22
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Where recordings come from. `use = "material"` keeps them for mixing alone."""
+
+    name: Name  # what mixes and rows call it
+    type: str  # its layout: folder, jsonl, hub or another of the README's table
+    path: str  # relative to the recipe's folder
+    use: Literal["clips", "material"] = "clips"  # to be asked about, or kept for mixing only
+    answers: AnswersFrom = "heard"  # where answers come from when a recording has truth
+    license: str = "unknown"  # for rows that state none
+    limit: Positive | None = None  # at most this many rows, drawn by the digests of their ids
+    group: Literal["recording", "folder"] = "recording"  # type folder: what is one split, file or sub-folder
+    tasks: tuple[str, ...] = ()  # families of questions to ask about it, all of them where none is named
+    params: dict[str, Any] = field(default_factory=dict)  # the source type's own, see its Params
+
+
+@dataclass(frozen=True)
+class MixConfig:
+    """Scenes composed from material, with exact truth."""
+
+    name: Name  # what its scenes' ids begin with
+    scenes: Annotated[int, Meta(ge=1, le=10**7)]  # how many
+    speech: Names | None = None  # one or more sources of utterances
+    background: Names | None = None  # one or more sources of sounds
+    speakers: Few = (1, 3)  # voices a scene, at least and at most, as all pairs here
+    turns: Few = (2, 6)  # utterances a scene, at least one a speaker
+    pause_ms: Counts = (150, 900)  # silence between turns
+    overlap: Unit = 0.0  # share of speaker changes at which the next turn starts early
+    overlap_ms: Counts = (200, 900)  # by how much
+    sounds: Few = (1, 3)  # occurrences of background sounds
+    repeat: Unit = 0.25  # share of scenes in which one sound is heard several times
+    bed: Unit = 0.0  # share of dialogues over one continuous sound instead, cut to their length
+    snr_db: Range = (0.0, 20.0)  # speech over background
+    answers: AnswersFrom = "truth"  # where answers come from
+    tasks: tuple[str, ...] = ()  # families of questions to ask about its scenes; none: all of them
+
+    def sources(self, role: Literal["speech", "background"]) -> tuple[str, ...]:
+        """The names of the sources of a role, none where it has none."""
+        given: Names | None = getattr(self, role)
+        return (given,) if isinstance(given, str) else given or ()
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """The form every clip is brought into before anything listens."""
+
+    rate: Annotated[int, Meta(ge=8000, le=48000)] = 16000  # Hz
+    channels: Literal[1, 2] = 1  # mono or stereo
+    max_clip_ms: Annotated[int, Meta(ge=1000, le=300_000)] = 30_000  # longer recordings are cut at silences
+    min_clip_ms: Count = 500  # shorter ones are quarantined
+    max_file_ms: Annotated[int, Meta(ge=1, le=48 * 3_600_000)] = 6 * 3_600_000  # longer files are refused
+
+
+@dataclass(frozen=True)
+class HearConfig:
+    """One listening stage: which engine, on which stem, with which of its parameters changed.
+
+    What a recipe leaves out is the profile's. `align` (transcribe only) names a second stem to transcribe: it
+    gives the word times where both hearings agree, and the disagreements where they do not; the same stem as
+    `stem` means no second hearing.
+    """
+
+    engine: str | None = None  # any engine of either profile for this stage
+    stem: Stem | None = None  # what it listens to
+    align: Stem | None = None  # transcribe only: a second stem, for word times and disagreements
+    params: dict[str, Any] = field(default_factory=dict)  # of the engine, see its Params
+
+
+@dataclass(frozen=True)
+class HearConfigs:
+    """The four listening stages."""
+
+    separate: HearConfig = HearConfig()  # speech from its background
+    diarize: HearConfig = HearConfig()  # who speaks when
+    tag: HearConfig = HearConfig()  # what sounds
+    transcribe: HearConfig = HearConfig()  # what is said
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """A HearConfig with nothing left out."""
+
+    engine: str
+    stem: Stem = "mix"
+    align: Stem | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+PROFILES: dict[str, dict[Stage, StageConfig]] = {
+    "embedded": {
+        "separate": StageConfig("deepfilternet"),
+        "diarize": StageConfig("silero_dvector", stem="speech"),
+        "tag": StageConfig("yamnet", stem="background"),
+        "transcribe": StageConfig("faster_whisper", stem="mix", align="speech"),
+    },
+    "paper": {
+        "separate": StageConfig("demucs"),
+        "diarize": StageConfig("pyannote", stem="speech"),
+        "tag": StageConfig("panns", stem="background"),
+        "transcribe": StageConfig("whisper", stem="mix", align="speech"),
+    },
+}
+
+
+@dataclass(frozen=True)
+class QuestionsConfig:
+    """How many questions of which kind."""
+
+    per_clip: Positive = 8  # at most
+    choices: Annotated[int, Meta(ge=2, le=8)] = 4  # of a question, where the scene has as many
+    skip: tuple[str, ...] = ()  # templates left out, by name
+    none_rate: Unit = 0.1  # share of the questions fit for it whose right choice is "None of these"
+    open_rate: Unit = 0.1  # share of the questions fit for it that come without choices
+    reflect: Unit = 0.5  # share of multiple-choice questions answered wrong at first, then reflected upon
+    mishear: bool = True  # wrong first responses come from engines on the raw mix, where possible
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """A benchmark of which nothing may be in the build: a file of questions, a folder of recordings, or
+    both.
+    """
+
+    name: Name  # what quarantine calls it
+    questions: str | None = None  # .json or .jsonl as MMAU, MMAR, MMSU, AVQA have it
+    audio: str | None = None  # likewise: a folder
+    similarity: Unit = 0.9  # of the wordings, from which a question with the same choices is a copy
+
+
+@dataclass(frozen=True)
+class GatesConfig:
+    """What keeps a row out of the dataset. A gate is open at 0 or false.
+
+    `max_quarantined` is a share of the recordings, clips and questions that were given. What is usable and
+    taken out by rule does not count: rows that a gate drops, copies, what would be on two sides of the split,
+    licences, benchmarks.
+    """
+
+    quote_presence: Unit = 0.85  # mean best match of the quoted sentences against the transcript snippets
+    min_score: Unit = 0.3  # sounds that the tagger is less sure of are no evidence
+    max_below_db: Annotated[float, Meta(ge=0)] = 40.0  # quieter evidence, below the loudest sound, fails
+    min_margin: Unit = 0.3  # less certain predictions, e.g. where engines disagree, are not asked about
+    duplicate_choices: bool = True  # choices that differ in nothing but form
+    ambiguous_choices: bool = True  # choices that may be taken for one another, e.g. a sound and its kind
+    unique_answer: bool = True  # what a question quotes or names must be one thing, and one answer right
+    near_duplicate: Unit = 0.9  # share of words in common from which two questions are the same
+    profanity: bool = False  # keep out words listed in paqa/data/profanity.txt
+    personal_data: bool = False  # keep out e-mail addresses, telephone numbers and postal addresses
+    reflection: bool = True  # the first response must be wrong, and REFLECT cite a span of the scene
+    max_quarantined: Unit = 0.1  # the build fails where a larger share of its input cannot be used
+    shortcuts: Literal["fail", "warn", "off"] = "fail"  # where the text alone answers more than chance
+    shortcut_points: Annotated[float, Meta(ge=0, le=100)] = 3.0  # percent above chance that are allowed
+    thin: Unit = 0.2  # rows that can be guessed are left out, up to this share of all
+    listener: str = ""  # a language model that guesses too: "smollm2", a folder or a Hub id; "" for none
+    min_audio_dependence: Unit = 0.0  # rows that the text alone answers more surely fall out; 0 keeps all
+    near_duplicates: bool = True  # find copies that are louder, resampled, encoded or cut otherwise
+    benchmarks: tuple[BenchmarkConfig, ...] = ()  # what evaluations use and training must not
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Shares of groups (recordings, speakers) on each side; the rest is train."""
+
+    validation: Unit = 0.05  # share of the groups
+    test: Unit = 0.1  # share of the groups
+    speakers: bool = True  # a source's named speakers are on one side only; what would leak is quarantined
+
+
+@dataclass(frozen=True)
+class ShardConfig:
+    """The size of the Parquet files."""
+
+    max_mb: Annotated[int, Meta(ge=1, le=500)] = 400  # of a file
+    row_group_mb: Annotated[int, Meta(ge=1, le=100)] = 40  # of what a reader takes into memory at a time
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole build."""
+
+    name: Name  # of the dataset
+    sources: tuple[SourceConfig, ...]  # where recordings come from, at least one
+    description: str = ""  # for the card and the report
+    license: str | None = None  # that the dataset shall come under; what does not permit it is quarantined
+    seed: Seed = 0  # another one draws other scenes, questions and wordings
+    profile: Profile = "embedded"  # the engines that listen
+    mix: tuple[MixConfig, ...] = ()  # scenes composed from material
+    audio: AudioConfig = AudioConfig()  # the form of the clips
+    hear: HearConfigs = HearConfigs()  # changes to the profile
+    questions: QuestionsConfig = QuestionsConfig()  # what is asked
+    gates: GatesConfig = GatesConfig()  # what falls out
+    split: SplitConfig = SplitConfig()  # train, validation and test
+    shard: ShardConfig = ShardConfig()  # the files
+    folder: str = "."  # set on loading: what relative paths are relative to
+    devices: dict[Stage, Device] = field(default_factory=dict)  # set by the build
+
+    def stage_config(self, stage: Stage) -> StageConfig:
+        """What the recipe, or else the profile, says about a stage."""
+        own: HearConfig = getattr(self.hear, stage)
+        base = PROFILES[self.profile][stage]
+        return StageConfig(
+            own.engine or base.engine, own.stem or base.stem, own.align or base.align, own.params
+        )
+
+
+def converted(kind: Any, given: dict[str, Any], where: str) -> Any:
+    """`given` as a dataclass of parameters; PaqaError that starts with `where` for unknown names and wrong
+    types.
+    """
+    known = sorted(kind.__dataclass_fields__)
+    if unknown := sorted(set(given) - set(known)):
+        raise PaqaError(f"{where} has no {unknown[0]!r}; known: {', '.join(known) or 'none'}")
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as error:
+        raise PaqaError(f"{where}: {error}") from None

@@ -1,0 +1,74 @@
+"""Prompts with the completions that go on from them, laid out in one row so that each prompt is read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """The tokens of a prompt `[P]`, one AUDIO for every row of `sound` `[n, d]`, the encoder's output."""
+
+    ids: Tensor
+    sound: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """A prompt and completions that go on from it; `learn` says which of their tokens are scored."""
+
+    prompt: Prompt
+    completions: tuple[Tensor, ...]
+    learn: tuple[Tensor, ...]
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt.ids) + sum(len(c) for c in self.completions)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Trees in one row of L tokens. `branch` is -1 in a prompt; `source` predicts `target` `[T]`."""
+
+    ids: Tensor
+    position: Tensor
+    tree: Tensor
+    branch: Tensor
+    source: Tensor
+    target: Tensor
+
+
+def layout(trees: Sequence[Tree]) -> Layout:
+    """Prompts once each, all completions behind theirs, positions as if each completion followed its prompt
+    alone.
+    """
+    ids, position, tree, branch, source, target = ([] for _ in range(6))
+    at = 0
+    for t, one in enumerate(trees):
+        p = len(one.prompt.ids)
+        parts = [(one.prompt.ids, -1, 0), *((c, b, p) for b, c in enumerate(one.completions))]
+        starts = np.cumsum([at, *(len(part) for part, _, _ in parts)]).tolist()
+        for part, b, first in parts:
+            ids.append(part)
+            position.append(torch.arange(first, first + len(part)))
+            branch.append(torch.full((len(part),), b))
+        for c, learn, start in zip(one.completions, one.learn, starts[1:], strict=False):
+            before = torch.arange(start - 1, start - 1 + len(c))
+            before[:1] = at + p - 1  # the prompt's last token predicts each completion's first
+            source.append(before[learn])
+            target.append(c[learn])
+        tree.append(torch.full((starts[-1] - at,), t))
+        at = starts[-1]
+    return Layout(*(torch.cat(x) for x in (ids, position, tree, branch, source, target)))
+
+
+def visible(x: Layout) -> Tensor:
+    """Who sees whom, bool `[L, L]`: the prompt and the own completion, up to itself."""
+    i = torch.arange(len(x.ids), device=x.ids.device)
+    same = (x.branch[None] == -1) | (x.branch[:, None] == x.branch[None])
+    return (i[:, None] >= i[None]) & (x.tree[:, None] == x.tree[None]) & same
