@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import logging
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +22,9 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-log = logging.getLogger("mkdocs.hooks")
 ROOT = Path(__file__).parents[1]
-ROOT_PAGES = {  # files of the root as pages; README.md is the home page only where docs/ has none
-    "README.md": "readme.md" if (ROOT / "docs" / "index.md").exists() else "index.md",
+ROOT_PAGES = {  # files of the root as pages
+    "README.md": "readme.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "security-policy.md",
@@ -52,42 +49,6 @@ title: {name}
 """
 
 
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Nav without the pages that do not exist, and with the API pages that it does not name."""
-    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
-    pages |= {page for source, page in ROOT_PAGES.items() if (ROOT / source).exists()} | set(_api())
-    in_nav = set(_pages(config.nav))
-    for page in sorted(in_nav - pages):
-        log.info("%s: is in the nav of mkdocs.yml and does not exist; left out", page)
-    config.nav = _existing(config.nav, pages)
-    if rest := [page for page in _api() if page not in in_nav]:
-        config.nav.append({"More API": rest})
-    return config
-
-
-def _pages(nav: Iterable[Any]) -> Iterator[str]:
-    """The pages of a nav, which is a list of pages, {title: page} and {title: nav}."""
-    for entry in nav:
-        value = next(iter(entry.values())) if isinstance(entry, dict) else entry
-        if isinstance(value, str):
-            yield value
-        else:
-            yield from _pages(value)
-
-
-def _existing(nav: Iterable[Any], pages: set[str]) -> list[Any]:
-    """A nav without the pages that do not exist, and without sections that have none left."""
-    kept = []
-    for entry in nav:
-        value = next(iter(entry.values())) if isinstance(entry, dict) else entry
-        if isinstance(value, list):
-            inner = _existing(value, pages)
-            kept += [dict.fromkeys(entry, inner)] if inner else []
-        elif value in pages:
-            kept.append(entry)
-    return kept
-
-
 def _api() -> dict[str, str]:
     """The API pages, with the module or package that each is about."""
     pages = {"api/paqa.md": "paqa", "api/flows.md": "flows"}
@@ -101,8 +62,7 @@ def _api() -> dict[str, str]:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are not in docs/, and copies of the files that pages link to."""
     for source, page in ROOT_PAGES.items():
-        if (ROOT / source).exists():
-            files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
     for page, name in _api().items():
         text = API.format(name=name, whole=str(name != "paqa").lower())
         files.append(File.generated(config, page, content=text))

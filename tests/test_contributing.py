@@ -20,7 +20,8 @@ def test_files_exist():
 
 
 def test_registries_are_where_it_says():
-    for name, registry in {"ENGINES": ENGINES, "SOURCES": SOURCES, "FAMILIES": FAMILIES, "FORMATS": FORMATS}.items():
+    registries = {"ENGINES": ENGINES, "SOURCES": SOURCES, "FAMILIES": FAMILIES, "FORMATS": FORMATS}
+    for name, registry in registries.items():
         assert f"`{name}`" in TEXT
         assert registry
 

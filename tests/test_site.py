@@ -1,6 +1,7 @@
 """`make docs`: a small site with the configuration of ours, and what must stop its build."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ flowchart LR
     clip --> row
 ```
 """
+NAV = "nav: [index.md, contributing.md, changelog.md, api/paqa.md, api/shapes.md, api/flows.md]\n"
 MODULE = '''\
 """Shapes."""
 
@@ -45,12 +47,15 @@ def bare(): ...
 
 @pytest.fixture
 def project(tmp_path):
-    """A repository with our mkdocs.yml and hooks, one page and one module."""
-    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    """A repository with our mkdocs.yml but for its nav, our hooks, one page and one module."""
+    text = (ROOT / "mkdocs.yml").read_text()
+    (tmp_path / "mkdocs.yml").write_text(re.sub(r"^nav:\n(?: .*\n)+", NAV, text, flags=re.MULTILINE))
     texts = {
         "docs/index.md": HOME,
         "README.md": "# Demo\n\n[home](docs/index.md#home)\n",
         "CONTRIBUTING.md": "# Contributing\n\n## Tests\n\n[docs](docs/index.md), [code](paqa/shapes.py)\n",
+        "CHANGELOG.md": "# Changelog\n",
+        "SECURITY.md": "# Security\n",
         "manifests/demo.toml": 'name = "demo"\n',
         "paqa/__init__.py": '"""Made of shapes."""\n',
         "paqa/shapes.py": MODULE,
@@ -89,10 +94,11 @@ def test_links_that_lead_nowhere_stop_the_build(project):
     links = "[1](gone.md), [2](#no-anchor), [3](../CONTRIBUTING.md#no-test), [4](../manifests/gone.toml)"
     (project / "docs" / "index.md").write_text(f"{HOME}\n{links}\n")
     (project / "docs" / "lost.md").write_text("# In no nav\n")
+    (project / "paqa" / "circles.py").write_text('"""In no nav."""\n')
     (project / "README.md").write_text("# Demo\n\n[5](docs/missing.md)\n")
     done = build(project)
     assert done.returncode != 0
-    for name in ("gone.md", "#no-anchor", "#no-test", "gone.toml", "lost.md", "missing.md"):
+    for name in ("gone.md", "#no-anchor", "#no-test", "gone.toml", "lost.md", "circles.md", "missing.md"):
         assert name in done.stderr
 
 
