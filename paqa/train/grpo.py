@@ -204,9 +204,8 @@ def objective(
     if config.beta:
         with policy.reference():
             reference_logp, _ = policy.score([p.stripped for p in groups], config.temperature)
-        divergence = (
-            (reference_logp - logp).exp() - (reference_logp - logp) - 1
-        )  # Schulman's k3: never negative, unbiased
+        # Schulman's k3: never negative, unbiased
+        divergence = (reference_logp - logp).exp() - (reference_logp - logp) - 1
     loss = ((policy_loss + config.beta * divergence) / norm).sum() / rows
     with torch.no_grad():
         sums = {
