@@ -29,7 +29,7 @@ from strategies import scenes
 from paqa import audio
 from paqa.config import recipe
 from paqa.config.recipe import Recipe, SourceConfig
-from paqa.dataset import import_hyper
+from paqa.dataset import hyper_rows
 from paqa.errors import PaqaError, Rejected
 from paqa.perception.engine_runs import StoredOutput
 from paqa.pipeline import recipes
@@ -540,11 +540,11 @@ def test_released_rows_of_any_form(text: str, more: dict[str, Any], wrap: str) -
         "output": wrap.format(text),
     } | more
     try:
-        found = import_hyper.clean(row, "a:1", "a")
+        found = hyper_rows.clean(row, "a:1", "a")
     except Rejected:
         return
     assert found.choices[found.answer_index] == found.answer
-    assert found.answer_index < len(import_hyper.LETTERS)
+    assert found.answer_index < len(hyper_rows.LETTERS)
 
 
 # --- the store

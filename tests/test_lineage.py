@@ -24,7 +24,7 @@ from paqa.dataset import check, shards
 from paqa.engines.base import engine_class, package_file
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
-from paqa.mixing.plan import render
+from paqa.mixing.render import render
 from paqa.perception import engine_runs, inference, scenes
 from paqa.pipeline import rows as composing
 from paqa.pipeline import steps as walk

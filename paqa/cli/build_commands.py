@@ -136,7 +136,7 @@ def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
     from paqa.perception.engine_runs import engines_used
     from paqa.pipeline import recipes
-    from paqa.storage.redact import without_secrets
+    from paqa.storage.redact import refuse_secrets
 
     if (args.recipe is None) == (args.audio is None):
         raise PaqaError("name a recipe (paqa build RECIPE.toml) or a folder (paqa build --audio FOLDER)")
@@ -149,7 +149,7 @@ def run_build(args: argparse.Namespace) -> int:
     engines_used(recipe)  # weights that are missing are missed now, not after hours of decoding
     out = args.out or Path("data") / recipe.name
     store = args.store or str(home(out) / "store")
-    store = without_secrets(store, "--store") if "://" in store else str(Path(store).resolve())
+    store = refuse_secrets(store, "--store") if "://" in store else str(Path(store).resolve())
 
     from flows import settings
     from flows.server import Server

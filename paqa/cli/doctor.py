@@ -21,7 +21,14 @@ from paqa.engines.base import (
     package_file,
     package_revision,
 )
-from paqa.engines.weights import LIST, Remote, chosen, fetch_missing, locate, models_folder
+from paqa.engines.weights import (
+    CHOICES_FILE,
+    RemoteWeights,
+    fetch_missing,
+    locate,
+    model_choices,
+    models_folder,
+)
 from paqa.errors import PaqaError
 from paqa.perception.engine_runs import engine_params
 from paqa.pipeline import recipes
@@ -70,7 +77,9 @@ def _default(name: str, needed: bool) -> EngineCheck:
     kind = engine_class(name).Params
     try:
         return EngineCheck(
-            name, converted(kind, chosen(name), f"{models_folder() / LIST}: engine {name}"), needed
+            name,
+            converted(kind, model_choices(name), f"{models_folder() / CHOICES_FILE}: engine {name}"),
+            needed,
         )
     except PaqaError as error:
         return EngineCheck(name, None, needed, str(error))
@@ -127,7 +136,7 @@ def _packaged(weights: Sequence[Weights]) -> Iterator[Finding]:
         yield Finding(f"  {w.model}", True, description)
 
 
-def _remote(remote: Remote, check: EngineCheck, download: bool) -> Finding:
+def _remote(remote: RemoteWeights, check: EngineCheck, download: bool) -> Finding:
     try:
         path = fetch_missing(remote) if download else locate(remote, download=False)
     except (PaqaError, OSError) as error:
@@ -140,7 +149,7 @@ def _remote(remote: Remote, check: EngineCheck, download: bool) -> Finding:
     )
 
 
-def _token(remote: Remote) -> str:
+def _token(remote: RemoteWeights) -> str:
     """What is missing besides, where a model wants a token and there is none."""
     if not remote.gated:
         return ""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from paqa.errors import PaqaError, Stopped
-from paqa.storage.redact import scrubbed
+from paqa.storage.redact import mask_secrets
 
 WRONG, UNEXPECTED, INTERRUPTED, BROKEN_PIPE = 2, 70, 130, 141  # statuses; the last two are a shell's
 TRACEBACK = "PAQA_TRACEBACK"  # set, errors that nobody expected come with their traceback
@@ -44,7 +44,7 @@ def run(
     except (KeyboardInterrupt, Stopped):
         return _complain(f"\n{stopped}", INTERRUPTED)
     except PaqaError as error:
-        return _complain(f"{name}: {scrubbed(str(error))}", WRONG)
+        return _complain(f"{name}: {mask_secrets(str(error))}", WRONG)
     except ModuleNotFoundError as error:
         extra = extras.get(name.split()[-1], "all")
         return _complain(f"{name}: {error.name} is not installed; run: uv pip install 'paqa[{extra}]'", WRONG)
@@ -52,7 +52,7 @@ def run(
         if isinstance(error, BrokenPipeError) and _unread():
             return _quiet(BROKEN_PIPE)
         where = error.filename or "disk or network"
-        return _complain(f"{name}: {scrubbed(f'{where}: {error.strerror or error}')}", WRONG)
+        return _complain(f"{name}: {mask_secrets(f'{where}: {error.strerror or error}')}", WRONG)
     except ImportError as error:  # also of what a library needs for a variable's value, as for a SOCKS proxy
         return _complain(f"{name}: {_on_one_line(error)}", WRONG)
     except Exception as error:  # noqa: BLE001  # the last place that could say it in a line
@@ -113,7 +113,7 @@ def _from_outside(error: BaseException | None) -> bool:
 
 
 def _on_one_line(error: Exception) -> str:
-    return scrubbed(" ".join(str(error).split())[:500] or "no message")
+    return mask_secrets(" ".join(str(error).split())[:500] or "no message")
 
 
 def _unexpected(error: Exception) -> str:

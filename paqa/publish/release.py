@@ -85,7 +85,7 @@ def render(folder: Path) -> dict[str, str]:
     """
     from huggingface_hub import DatasetCardData
 
-    recipe, _, clips = pairs.opened(folder)
+    recipe, _, clips = pairs.open_build(folder)
     content = read(folder)
     permitted(folder, content.items, recipe.license)
     clip_ids = {item.clip_id for item in content.items}
@@ -123,7 +123,7 @@ def permitted(folder: Path, items: Sequence[Item], license: str | None) -> None:
         )
     for item in items:
         named = (item.id, item.clip_id, item.source, *item.groups, *(o.uri for o in item.origins))
-        if path := next(filter(redact.is_local, named), None):
+        if path := next(filter(redact.is_local_path, named), None):
             raise PaqaError(
                 f"{folder}: {item.id} names a path of this machine, {path}; expected one relative to its "
                 "source; build again (a list's absolute paths are cut below its folder since), or correct "
@@ -170,7 +170,7 @@ def _recipe(folder: Path) -> list[str]:
     """The recipe that made it, without this machine's paths."""
     recipe = json.loads((folder / RECIPE).read_bytes())
     recipe.pop("folder", None)
-    shown = json.dumps(redact.value(recipe), indent=1, ensure_ascii=False)
+    shown = json.dumps(redact.shorten_paths(recipe), indent=1, ensure_ascii=False)
     return [
         "## Recipe",
         "",
@@ -190,9 +190,9 @@ def _quality(folder: Path) -> Iterator[str]:
     yield from ("## Audit", "")
     path = folder / AUDIT
     if path.exists():
-        from paqa.evaluation import audit, tables
+        from paqa.evaluation import audit_report, tables
 
-        report = msgspec.convert(json.loads(path.read_bytes()), audit.Report)
+        report = msgspec.convert(json.loads(path.read_bytes()), audit_report.AuditReport)
         yield from ("What the engines heard against the truth, where there is truth:", "", "```")
         yield from (tables.table(report).rstrip(), "```", "")
     else:

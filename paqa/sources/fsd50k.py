@@ -65,7 +65,7 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
 def _vocabulary(config: SourceConfig, path: Path) -> set[str]:
     """The machine ids of the corpus, from lines `index,label,mid`; empty where the file is not there."""
     try:
-        rows = text_files.lines(text_files.decoded(path.read_bytes()))
+        rows = text_files.lines(text_files.decode_text(path.read_bytes()))
     except FileNotFoundError:
         return set()
     except (OSError, ValueError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from paqa.union_find import connected
+from paqa.union_find import connected_components
 
 
 def groups_by_speaker(speakers: Mapping[str, Iterable[str]]) -> dict[str, str]:
@@ -13,7 +13,7 @@ def groups_by_speaker(speakers: Mapping[str, Iterable[str]]) -> dict[str, str]:
     The group is called after the first speaker's name in it, the recording itself where nobody is named.
     """
     named = {recording: sorted(names) or [recording] for recording, names in speakers.items()}
-    return dict(zip(named, connected(named.values()), strict=True))
+    return dict(zip(named, connected_components(named.values()), strict=True))
 
 
 def groups_of(names: object) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ def _load(config: SourceConfig, folder: Path, params: HubParams) -> tuple[Any, s
     try:
         rows = _open(datasets, folder, params)
     except (OSError, ValueError, PaqaError, datasets.exceptions.DatasetsError) as error:
-        reason = redact.scrubbed(" ".join(str(error).split()))[:200]
+        reason = redact.mask_secrets(" ".join(str(error).split()))[:200]
         advice = "check params.dataset, config and split, and that the Hub can be reached"
         raise PaqaError(
             f"source {config.name!r}: {params.dataset} cannot be loaded ({reason}); {advice}"

@@ -42,7 +42,7 @@ def _rows(file: IO[bytes], label: str, limit: int | None) -> Iterator[tuple[int,
     number = read = 0
     while line := file.readline(LONGEST_LINE + 1):
         number += 1
-        line = text_files.unmarked(line) if number == 1 else line.removeprefix(text_files.MARK)
+        line = text_files.without_bom(line) if number == 1 else line.removeprefix(text_files.MARK)
         read += len(line)
         long = len(line) > LONGEST_LINE
         while long and not line.endswith(b"\n") and (line := file.readline(BLOCK)):
@@ -67,7 +67,7 @@ def whole(path: Path, label: str, expected: str) -> bytes:
     """All of a file that cannot be read by lines; PaqaError where it is unreadable or too large for that."""
     try:
         with path.open("rb") as file:
-            content = text_files.unmarked(file.read(LARGEST_LIST + 1))
+            content = text_files.without_bom(file.read(LARGEST_LIST + 1))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise PaqaError(f"{label} cannot be read ({why}); {expected}") from None

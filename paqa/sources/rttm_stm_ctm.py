@@ -89,7 +89,7 @@ def parse(uri: str, folder: Path, line: Line[T]) -> Annotation[T]:
     annotation: Annotation[T] = Annotation()
     number, text, read = 0, "", 0
     try:
-        with text_files.opened(locate(uri, folder)) as file:
+        with text_files.open_text(locate(uri, folder)) as file:
             while text := file.readline(LONGEST_LINE):
                 number += 1
                 read += len(text)

@@ -47,7 +47,7 @@ def rows(path: Path, source: str, columns: Sequence[str], tabs: bool = False) ->
     csv.field_size_limit(LONGEST)
     form = {"delimiter": "\t", "quoting": csv.QUOTE_NONE, "escapechar": "\\"} if tabs else {}
     try:
-        with text_files.opened(path, newline="") as file:
+        with text_files.open_text(path, newline="") as file:
             lines = csv.reader(file, **form)  # type: ignore[arg-type]
             header = next(lines, [])
             if missing := [name for name in columns if name not in header]:

@@ -27,7 +27,7 @@ from paqa.train.batch_layout import Tree
 from paqa.train.config import PauseConfig
 from paqa.train.model import RATE, Policy
 from paqa.types import Item
-from paqa.union_find import connected
+from paqa.union_find import connected_components
 
 GROUPS_OPEN = 4  # row groups whose audio is held, and shuffled among each other
 PACKS_OPEN = 16  # packs that a row may still go into
@@ -113,7 +113,7 @@ class Rows:
 def _held_out(rows: Sequence[TrainRow], share: float) -> set[tuple[str, ...]]:
     """The groups, as rows have them, of those rows that are to be held out."""
     counts = Counter(row.item.groups for row in rows)
-    names = dict(zip(counts, connected(counts), strict=True))
+    names = dict(zip(counts, connected_components(counts), strict=True))
     sizes = Counter(names[row.item.groups] for row in rows)
     most = max(share, LARGEST) * len(rows)
     point = {name: draw("validation", name) for name, n in sizes.items() if n <= most}

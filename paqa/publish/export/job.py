@@ -140,9 +140,9 @@ class Job:
 
     @cached_property
     def _opened(self) -> Any:
-        from paqa.evaluation.pairs import opened
+        from paqa.evaluation.pairs import open_build
 
-        recipe, store, clips = opened(self.folder)
+        recipe, store, clips = open_build(self.folder)
         return recipe, store, {clip.id: clip for clip in clips}
 
 
