@@ -92,7 +92,8 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
 
 def pause_config_of(requested: PauseConfig, trained: PauseConfig | None) -> PauseConfig:
     """How to pause: as the model was trained to, unless more than the mode is asked for."""
-    return replace(trained, mode=requested.mode) if trained and replace(requested, mode="off") == OFF else requested
+    only_mode = replace(requested, mode="off") == OFF
+    return replace(trained, mode=requested.mode) if trained and only_mode else requested
 
 
 def questions(config: EvalConfig) -> tuple[list[EvalQuestion], list[Unasked]]:
