@@ -136,7 +136,6 @@ def _instead(config: EvalConfig, unasked: Sequence[Unasked]) -> str:
 def build_questions(config: EvalConfig) -> list[EvalQuestion]:
     """The questions of a split of a build."""
     rows = Rows(Path(config.data))
-
     return [
         EvalQuestion(r.asked, r.item.answer_index, r.item.answer, partial(rows.samples, r), {}, r.item)
         for r in rows.split(config.split)
@@ -221,12 +220,10 @@ def figures(asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> dict[st
             groups[name].append(r)
     n = max(1, len(asked))
     values = {"rows": float(len(asked)), "accuracy": sum(right) / n, "cut": sum(s.cut for s in answers) / n}
-    values["format"] = (
-        sum(rewards.format_score(s.text, not a.asked.choices) for a, s in zip(asked, answers, strict=True))
-        / n
-    )
+    pairs = list(zip(asked, answers, strict=True))
+    values["format"] = sum(rewards.format_score(s.text, not a.asked.choices) for a, s in pairs) / n
     values |= {name: sum(scores) / len(scores) for name, scores in sorted(groups.items())}
-    rows = [(a.item, s.text) for a, s in zip(asked, answers, strict=True) if a.item]
+    rows = [(a.item, s.text) for a, s in pairs if a.item]
     if rows:
         values |= perception_figures(rows)
     total = sum(s.seconds for s in answers)
