@@ -190,7 +190,8 @@ def test_the_other_form_of_their_rows(tmp_path):
     [
         ("The answer is B.", 1), ("the answer is (b)", 1), ("**Answer: B**", 1), ("(b) A dog", 1), ("B", 1),
         ("(B).", 1), ("The answer is a.", 0), ("Answer: A", 0), ("the answer is B because of the barking", 1),
-        ("It is A dog, as heard.", 1), ("The most likely setting is C.", 2), ("Option C fits. The answer is C.", 2),
+        ("It is A dog, as heard.", 1), ("The most likely setting is C.", 2),
+        ("Option C fits. The answer is C.", 2),
         ("A dog barks, so the answer is B", 1), ("answer is A dog", 1),
     ],
 )  # fmt: skip

@@ -341,7 +341,8 @@ hub.push(hub.plan(Path({str(built)!r}), {REPO!r}, api), api)
     run(server, code)
     commits = server.repo(REPO)["commits"].values()
     assert [c["message"].splitlines()[0] for c in commits] == [
-        "initial commit", "Add 2 shards (1 of 3)", "Add 2 shards (2 of 3)", "Add 1 shards (3 of 3)", "Release v1",
+        "initial commit", "Add 2 shards (1 of 3)", "Add 2 shards (2 of 3)", "Add 1 shards (3 of 3)",
+        "Release v1",
     ]  # fmt: skip
 
 

@@ -525,12 +525,12 @@ def test_a_shard_of_somebody_cannot_name_the_files_of_an_export(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("call", "text"), [
-    (lambda t: choices.given("q", "t", t, None, "A"), "['a" * 5000),
-    (lambda t: choices.given("q", "t", t, None, "A"), "choose option " * 700 + "(a) x (b) y"),
-    (lambda t: choices.given("q", "t", t, None, "A"), " \n" * 4900 + "(a) x (b) y"),
-    (lambda t: choices.given("q", "t", "Which?", [t, "b"], "A"), "a" * 1_000_000),
-    (lambda t: choices.given("q", "t", "Which?", ["a"] * 1_000_000, "A"), ""),
-    (lambda t: choices.given("q", "t", "['a'," + "[" * 5000 + "'b']", None, "A"), ""),
+    (lambda t: choices.parse_question("q", "t", t, None, "A"), "['a" * 5000),
+    (lambda t: choices.parse_question("q", "t", t, None, "A"), "choose option " * 700 + "(a) x (b) y"),
+    (lambda t: choices.parse_question("q", "t", t, None, "A"), " \n" * 4900 + "(a) x (b) y"),
+    (lambda t: choices.parse_question("q", "t", "Which?", [t, "b"], "A"), "a" * 1_000_000),
+    (lambda t: choices.parse_question("q", "t", "Which?", ["a"] * 1_000_000, "A"), ""),
+    (lambda t: choices.parse_question("q", "t", "['a'," + "[" * 5000 + "'b']", None, "A"), ""),
     (lambda t: hyper_rows.mended(t), "```" + " " * 100_000 + "x y"),
     (lambda t: hyper_rows.mended(t), "\\" * 100_000 + "x"),
     (lambda t: hyper_rows.mended(t), "`" * 100_000 + "x"),
