@@ -68,7 +68,7 @@ class Steps:
             patch.setattr(place, name, self._step(getattr(place, name)))
         patch.setattr(shutil, "rmtree", self._step(self._half(shutil.rmtree)))
         patch.setattr(
-            build_folder, "_swapped", self._step(build_folder._swapped) if exchange else lambda *_: False
+            build_folder, "_swap", self._step(build_folder._swap) if exchange else lambda *_: False
         )
 
     def kill_after(self, steps):
