@@ -85,7 +85,8 @@ def pooled(kind: type[Counts], counts: Iterable[Counts]) -> Counts:
     items = list(counts)
     sums: dict[str, Any] = {}
     for field in fields(kind):  # type: ignore[arg-type]
-        sums[field.name] = sum((getattr(item, field.name) for item in items), start=field.default)
+        values = (getattr(item, field.name) for item in items)
+        sums[field.name] = sum(values, start=field.default)  # type: ignore[arg-type]
     return kind(**sums)
 
 
