@@ -189,7 +189,7 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     recipe, gates = run.recipe, run.recipe.gates
     files = [path for b in gates.benchmarks for path in contamination.recordings(b, Path(recipe.folder))]
     prints = _prints(run, "fingerprint", clips) if gates.near_duplicates or files else []
-    lost = contamination.holding_recordings(clips, _overheard(run, prints, files), files)
+    lost = contamination.clips_with_recordings(clips, _overheard(run, prints, files), files)
     staying = {i for i, clip in enumerate(clips) if run.earlier and run.earlier.holds(clip)}
     between: list[fingerprint.Match] = []
     if gates.near_duplicates:
@@ -371,7 +371,7 @@ def gate(run: Run, items: list[Item]) -> list[Item]:
     gates = run.recipe.gates
     if gates.benchmarks:
         known = [k for b in gates.benchmarks for k in contamination.questions(b, Path(run.recipe.folder))]
-        copied = contamination.copied(items, known, {b.name: b.similarity for b in gates.benchmarks})
+        copied = contamination.copied_questions(items, known, {b.name: b.similarity for b in gates.benchmarks})
         run.lost += copied
         gone = {q.id for q in copied}
         items = [item for item in items if item.id not in gone]

@@ -62,11 +62,11 @@ def test_a_question_with_its_choices_is_a_copy_and_a_common_wording_is_not(tmp_p
         replace(item("count", ("Five", "Six", "Seven", "Two")), question="How many speakers are there?"),
         replace(item("same count", ("Four", "One", "Three", "Two")), question="How many speakers are there?"),
     ]
-    lost = contamination.copied(rows, known(tmp_path, MMAU), {"mmau": 0.9})
+    lost = contamination.copied_questions(rows, known(tmp_path, MMAU), {"mmau": 0.9})
     assert [(q.id, q.reason) for q in lost] == [("copy", "contaminated"), ("same count", "contaminated")]
     assert "benchmark 'mmau'" in lost[0].detail
-    assert [q.id for q in contamination.copied(rows, known(tmp_path, MMAU), {"mmau": 1.0})] == ["same count"]
-    assert contamination.copied(rows, [], {}) == []
+    assert [q.id for q in contamination.copied_questions(rows, known(tmp_path, MMAU), {"mmau": 1.0})] == ["same count"]
+    assert contamination.copied_questions(rows, [], {}) == []
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_clip_of_a_benchmark_takes_its_whole_file_along() -> None:
     clips = [clip("a@0", "g", "a.wav"), clip("a@30000", "g", "a.wav"), clip("b", "g"), clip("c", "h")]
     files = [Path("x.wav"), Path("y.wav")]
     matches = [Match(0, 5, 3000, 0.3, 0.2), Match(2, 3, 3000, 1, 1), Match(4, 5, 3000, 1, 1)]
-    lost = contamination.holding_recordings(clips, matches, files)
+    lost = contamination.clips_with_recordings(clips, matches, files)
     assert sorted(lost) == [0, 1]
     assert {q.reason for q in lost.values()} == {"contaminated"}
     assert "y.wav" in lost[0].detail

@@ -195,7 +195,7 @@ def test_truth_and_hearing_are_those_of_the_build(base, written, items):
         assert [t[:4] for t in clip["truth"]["turns"]] == [
             [t.start_ms, t.end_ms, t.speaker, t.text] for t in scene.turns
         ]
-        assert len(clip["heard"]["words"]) == len(build.heard(name).words)
+        assert len(clip["heard"]["words"]) == len(build.prediction(name).words)
 
 
 def test_the_same_build_gives_the_same_bytes(base, written, tmp_path):

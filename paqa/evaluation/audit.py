@@ -18,7 +18,6 @@ from paqa.evaluation.audit_report import (
     AuditReport,
     Detection,
     DiarizationErrors,
-    Invented,
     Ranking,
     Separation,
     Slice,
@@ -26,6 +25,7 @@ from paqa.evaluation.audit_report import (
     SpeakerCount,
     Speakers,
     Transcription,
+    WordsWithoutSpeech,
 )
 from paqa.evaluation.metrics import Diarized, Hits, Jaccard, Related, WordErrors, f1, pooled, ratio
 from paqa.types import Scene, Split, Tag
@@ -166,7 +166,7 @@ def _slice(by: SliceBy, name: str, counted: Sequence[_Counted]) -> Slice:
         _diarization([c.no_collar for c in counted], [c.jaccard for c in counted]),
         _speakers(pairs),
         _transcription(counted),
-        _invented(pairs),
+        _words_without_speech(pairs),
         _detection([c.segments for c in counted]),
         _detection([c.events for c in counted]),
         _detection([c.classes for c in counted]),
@@ -209,10 +209,10 @@ def _transcription(counted: Sequence[_Counted]) -> Transcription:
     return Transcription(len(clips), c.words, len(cp_clips), wer, cp_wer, substituted, deleted, inserted, cer)
 
 
-def _invented(pairs: Sequence[Pair]) -> Invented:
+def _words_without_speech(pairs: Sequence[Pair]) -> WordsWithoutSpeech:
     quiet = [p for p in pairs if p.turns_known and not p.truth.turns]
     minutes = sum(p.truth.duration_ms for p in quiet) / 60_000
-    return Invented(len(quiet), minutes, ratio(sum(len(p.heard.words) for p in quiet), minutes))
+    return WordsWithoutSpeech(len(quiet), minutes, ratio(sum(len(p.heard.words) for p in quiet), minutes))
 
 
 def _detection(counts: Sequence[Hits | None]) -> Detection:

@@ -60,7 +60,7 @@ def read(folder: Path) -> Shards:
     files: dict[str, list[Path]] = {}
     rows: dict[str, int] = {}
     unpacked: dict[str, int] = {}
-    for path in shards.built(folder):
+    for path in shards.with_scenes(folder):
         file = shards.open_shard(path)
         split = path.name.partition("-")[0]
         if split not in SPLITS:
@@ -91,7 +91,7 @@ def render(folder: Path) -> dict[str, str]:
     found = read(folder)
     permitted(folder, found.items, recipe.license)
     about = {item.clip_id for item in found.items}
-    done = replace(summary.load(folder), **summary.counted(found.items))
+    done = replace(summary.load(folder), **summary.row_figures(found.items))
     done = replace(done, license=compatibility.of_dataset(found.items, recipe.license))
     known = [clip for clip in clips if clip.id in about]
     done = replace(done, clips=len(known), audio_s=round(sum(c.duration_ms for c in known) / 1000, 1))
