@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from paqa import audioset
-from paqa.config.recipe import QuestionsConfig, for_folder
+from paqa.config.recipe import QuestionsConfig
 from paqa.evaluation import answer_accuracy
 from paqa.evaluation.answer_accuracy import TruthRow
+from paqa.pipeline.recipes import for_folder
 from paqa.questions.generate import TEMPLATES, generate
 from paqa.types import Event, Question, Scene, Turn
 

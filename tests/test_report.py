@@ -16,7 +16,7 @@ from report import made, small
 
 from paqa.dataset import shards
 from paqa.errors import PaqaError
-from paqa.perception import inference, scenes
+from paqa.perception import engine_runs, inference, scenes
 from paqa.rationale import grammar
 from paqa.report import cite
 from paqa.report.collect import open_build
@@ -262,7 +262,7 @@ def test_a_lost_stem_is_counted(base, tmp_path):
     build = open_build(base)
     clip = build.clips[next(iter(build.items))]
     shutil.copytree(build.store.url, tmp_path / "store")
-    lost = inference.heard_key(clip, build.separation, build.separation)
+    lost = engine_runs.output_key(clip, build.separation, build.separation)
     os.unlink(Store(tmp_path / "store")._path(lost, ".flac"))
     done = write(base, tmp_path / "out", store=str(tmp_path / "store"))
     assert done.stems == done.clips - 1
@@ -468,7 +468,7 @@ def test_stems_are_those_of_the_store(visit, base, written, items):
                 " return [all.length, Array.from(all.filter((_, i) => i % 31 === 0))]; }",
                 [index["clips"]["media"][n], name],
             )
-            expected = inference.stem(clip, name, build.separation, build.store).samples[0]
+            expected = engine_runs.stem(clip, name, build.separation, build.store).samples[0]
             assert size == len(expected)
             # Chromium scales positive samples by 1/32767: one step of 16 bits
             assert np.max(np.abs(np.asarray(found) - expected[::31])) <= 1 / 32768

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from paqa.config.recipe import QuestionsConfig, Recipe
 from paqa.perception import scenes, source_labels
 from paqa.questions import generate
-from paqa.questions.generate import Elsewhere
+from paqa.questions.generate import Elsewhere, config_for
 from paqa.questions.sound_names import UNASKED
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Scene
@@ -36,7 +36,7 @@ def survey(clips: Iterable[Clip], recipe: Recipe, store: Store) -> Survey:
     for clip in clips:
         truth = clip.truth if clip.answers == "truth" else None
         scene = scenes.asked(clip, truth or scenes.heard(clip, recipe, store), recipe, store)
-        counts += count(scene, recipe.asking(clip.corpus), recipe.seed)
+        counts += count(scene, config_for(recipe, clip.corpus), recipe.seed)
     return counts
 
 

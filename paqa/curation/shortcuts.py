@@ -312,7 +312,7 @@ def enforce(report: ShortcutReport, config: GatesConfig, out: Path) -> str | Non
 
 def load(out: Path) -> ShortcutReport:
     """The report of a build; PaqaError where there is none."""
-    build_folder.settle(out)
+    build_folder.finish_commit(out)
     try:
         report: ShortcutReport = msgspec.json.decode((out / SHORTCUTS).read_bytes(), type=ShortcutReport)
     except FileNotFoundError:

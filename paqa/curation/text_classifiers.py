@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from paqa.questions.english import NUMBERS
 from paqa.text import normal
-from paqa.union_find import connected
+from paqa.union_find import connected_components
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,7 +129,7 @@ def _fold_groups(rows: Sequence[Text]) -> tuple[list[str], int]:
     in a large fold is right less often elsewhere. Either way guessers would look worse than they are.
     """
     lists = list(dict.fromkeys(row.groups for row in rows))
-    names = dict(zip(lists, connected(lists), strict=True))
+    names = dict(zip(lists, connected_components(lists), strict=True))
     sizes = Counter(names[row.groups] for row in rows)
     large = {name for name, n in sizes.items() if FOLDS * n > len(rows)}
     apart = [row.clip_id if names[row.groups] in large else names[row.groups] for row in rows]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from paqa.curation.text_classifiers import Text
 from paqa.errors import PaqaError
-from paqa.storage.package_files import shipped
-from paqa.storage.redact import scrubbed
+from paqa.storage.package_files import package_data_file
+from paqa.storage.redact import mask_secrets
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +63,7 @@ def _load(model: str) -> tuple[Any, Any]:
             **where, dtype=torch.float32, trust_remote_code=False
         )
     except (OSError, ValueError, ImportError) as error:
-        reason = scrubbed(str(error).partition("\n")[0])
+        reason = mask_secrets(str(error).partition("\n")[0])
         raise PaqaError(
             f"gates.listener = {model!r}: no language model could be opened there ({reason}); give "
             f'"{PACKAGED}", a folder or a Hub id of a causal language model, and run: {INSTALL}'
@@ -74,7 +74,7 @@ def _load(model: str) -> tuple[Any, Any]:
 def packaged() -> Path:
     """The GGUF file of the package that ships the small model; its runtime is not needed."""
     try:
-        return shipped(PACKAGE, ".gguf", INSTALL)
+        return package_data_file(PACKAGE, ".gguf", INSTALL)
     except PaqaError as error:
         raise PaqaError(f"gates.listener: {error}") from None
 

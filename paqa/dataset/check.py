@@ -23,8 +23,8 @@ from paqa.errors import PaqaError
 from paqa.licensing import compatibility
 from paqa.rationale import grammar
 from paqa.rationale.rewards import perception
-from paqa.splits.assign import PROTECTED
-from paqa.storage.build_folder import RECIPE, SHARD_NAME, settle
+from paqa.splits.leakage import PROTECTED
+from paqa.storage.build_folder import RECIPE, SHARD_NAME, finish_commit
 from paqa.storage.store import Store
 from paqa.types import Item, Spanned, Split
 
@@ -59,7 +59,7 @@ def check(folder: Path, license: str | None = None) -> Checked:
 
     Every row's material must permit a dataset under `license`, by default the recipe's where it names one.
     """
-    settle(folder)
+    finish_commit(folder)
     recipe = _recipe(folder)
     checked = Checked(license=license or (recipe.license if recipe else None))
     if checked.license:
@@ -122,12 +122,12 @@ def _shard_name(path: Path, recipe: Recipe) -> Iterator[str]:
 
 def _copies(checked: Checked) -> Iterator[str]:
     """Audio of one split that is, or holds a part of, audio of another, by fingerprint."""
-    from paqa.audio.fingerprint import across
+    from paqa.audio.fingerprint import matches_between_splits
 
     digests = sorted(checked.fingerprints)
     splits = [checked.splits_of[f"audio {digest[:16]}"] for digest in digests]
     fingerprints = [checked.fingerprints[digest] for digest in digests]
-    for match in across(fingerprints, [min(map(PROTECTED.index, names)) for names in splits]):
+    for match in matches_between_splits(fingerprints, [min(map(PROTECTED.index, names)) for names in splits]):
         first, second = digests[match.first], digests[match.second]
         where = " and ".join(sorted(splits[match.first] | splits[match.second]))
         yield f"audio {first[:16]} and {second[:16]} share {match.shared_ms} ms and are in {where}"

@@ -12,7 +12,7 @@ from paqa.config.recipe import Recipe
 from paqa.dataset import card, shards
 from paqa.dataset.summary import Stage, Summary, counts, row_figures
 from paqa.licensing import compatibility
-from paqa.splits.assign import speakers_unknown
+from paqa.splits.leakage import speakers_unknown
 from paqa.storage import build_folder
 from paqa.storage.build_folder import (
     BUILD,

@@ -26,7 +26,7 @@ from paqa.config.recipe import AudioConfig, ShardConfig
 from paqa.dataset import shards
 from paqa.dataset.hyper_rows import LETTERS, Released, clean, parsed
 from paqa.errors import PaqaError, Rejected
-from paqa.sources import json_lines, registry
+from paqa.sources import json_lines, paths
 from paqa.types import Quarantined
 
 CONFIG = ShardConfig()
@@ -116,7 +116,7 @@ def embedded(named: str, folder: Path) -> bytes:
     parts = [part for part in PurePosixPath(named).parts if part not in ("/", "..")]
     for first in range(len(parts)):
         if folder.joinpath(*parts[first:]).is_file():
-            return flac(decode(registry.locate("/".join(parts[first:]), folder), AudioConfig()))
+            return flac(decode(paths.locate("/".join(parts[first:]), folder), AudioConfig()))
     raise Rejected(
         "missing_file", f"{named!r} is not below {folder}; put it there, or import without --audio"
     )

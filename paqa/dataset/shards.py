@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 
 from paqa.config.recipe import ShardConfig
 from paqa.errors import PaqaError
-from paqa.storage.build_folder import QUARANTINE, settle
-from paqa.storage.store import digest, key, write_atomically, written
+from paqa.storage.build_folder import QUARANTINE, finish_commit
+from paqa.storage.store import atomic_file, digest, key, write_atomically
 from paqa.types import Clip, Item, Quarantined, Split
 
 ROW_BYTES = 7_000  # roughly, of a row without its audio
@@ -157,7 +157,7 @@ def write(
     `load` gives a clip's FLAC by sha256; `fill` gives items back what a plan need not hold.
     """
     path = folder / plan.name
-    with written(path) as temporary:
+    with atomic_file(path) as temporary:
         _encode(plan, temporary, config, load, rate, fill)
     return digest(path)
 
@@ -246,13 +246,13 @@ def write_table(path: Path, kind: type, rows: Sequence[Any]) -> None:
 
 def quarantined(folder: Path) -> list[Quarantined]:
     """The rows of `quarantine.parquet` of a build."""
-    settle(folder)
+    finish_commit(folder)
     return [msgspec.convert(r, Quarantined) for r in pq.read_table(folder / QUARANTINE).to_pylist()]
 
 
 def files(folder: Path) -> list[Path]:
     """The shards of a build, by name, once a commit that was cut is finished; PaqaError without any."""
-    settle(folder)
+    finish_commit(folder)
     paths = sorted((folder / "data").glob("*.parquet"))
     if not paths:
         raise PaqaError(

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from paqa.dataset import shards
-from paqa.perception.inference import Spent
+from paqa.perception.inference import Cost
 from paqa.storage import build_folder
 from paqa.storage.build_folder import BUILD, DATA, RECIPE
 from paqa.storage.store import digest
@@ -32,7 +32,7 @@ class Stage:
     model_s: float = 0.0  # inside engines, over all workers
     total_s: float = 0.0  # with reading and writing, over all workers
 
-    def __add__(self, spent: Spent) -> Stage:
+    def __add__(self, spent: Cost) -> Stage:
         return dataclasses.replace(
             self,
             clips=self.clips + spent.clips,
@@ -96,7 +96,7 @@ def counts(values: Iterable[str]) -> dict[str, int]:
 
 def load(out: Path) -> Summary:
     """The summary of a finished build."""
-    build_folder.settle(out)
+    build_folder.finish_commit(out)
     summary: Summary = msgspec.json.decode((out / BUILD).read_bytes(), type=Summary)
     return summary
 
@@ -115,7 +115,7 @@ def mismatches(out: Path) -> Iterator[str]:
     Shards without a build.json and a recipe beside them (downloaded ones, say) are not tested.
     """
     remedy = f"run: paqa build RECIPE.toml --out {out}"
-    build_folder.settle(out)
+    build_folder.finish_commit(out)
     if not (out / BUILD).exists():
         if (out / RECIPE).exists():
             yield f"{BUILD} is missing beside {RECIPE}: no build was finished here; {remedy}"

@@ -20,7 +20,7 @@ from paqa.dataset import shards
 from paqa.dataset.summary import Summary
 from paqa.errors import MissingObject, PaqaError
 from paqa.evaluation.audit_report import AuditReport
-from paqa.perception import inference, scenes
+from paqa.perception import engine_runs, scenes
 from paqa.storage import redact
 from paqa.storage.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
 from paqa.storage.store import Store
@@ -49,9 +49,9 @@ class Build:
         return self.recipe.name if self.recipe else self.folder.resolve().name
 
     @cached_property
-    def separation(self) -> inference.Hearing | None:
+    def separation(self) -> engine_runs.EngineRun | None:
         """The separation that made the stems, None without a recipe."""
-        return inference.node(self.recipe, "separate") if self.recipe else None
+        return engine_runs.engine_run(self.recipe, "separate") if self.recipe else None
 
     def speech(self, clip_id: str) -> bytes | None:
         """The FLAC of a clip's speech stem; None where the store does not have it."""
@@ -59,7 +59,7 @@ class Build:
         if clip is None or self.store is None or self.separation is None:
             return None
         try:
-            return self.store.get(inference.heard_key(clip, self.separation, self.separation), ".flac")
+            return self.store.get(engine_runs.output_key(clip, self.separation, self.separation), ".flac")
         except MissingObject:
             return None
 
@@ -104,13 +104,16 @@ def open_build(folder: Path, store: str | None = None) -> Build:
         folder=folder,
         items=items,
         clips=clips,
-        quarantined=[replace(q, detail=redact.prose(q.detail, *here)) for q in lost],
+        quarantined=[replace(q, detail=redact.shorten_paths_in_text(q.detail, *here)) for q in lost],
         summary=summary,
         recipe=recipe,
         audit=_json(folder, AUDIT, AuditReport),
         shortcuts=_json(folder, SHORTCUTS, ShortcutReport),
         store=opened_store,
-        notes=[redact.prose(note, *here) for note in (*notes, *(summary.warnings if summary else ()))],
+        notes=[
+            redact.shorten_paths_in_text(note, *here)
+            for note in (*notes, *(summary.warnings if summary else ()))
+        ],
     )
 
 
@@ -159,7 +162,7 @@ def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | 
         notes.append(f"The store of this build is not where it was: {limits}. Name it with --store.")
         return None
     try:
-        inference.heard_by(recipe)
+        engine_runs.engines_used(recipe)
     except (PaqaError, ImportError) as error:
         notes.append(
             f"The engines of this build are not installed here ({error}), "
