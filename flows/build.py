@@ -377,7 +377,9 @@ def gate(run: Run, items: list[Item]) -> list[Item]:
     gates = run.recipe.gates
     if gates.benchmarks:
         known = [k for b in gates.benchmarks for k in contamination.questions(b, Path(run.recipe.folder))]
-        copied = contamination.copied_questions(items, known, {b.name: b.similarity for b in gates.benchmarks})
+        copied = contamination.copied_questions(
+            items, known, {b.name: b.similarity for b in gates.benchmarks}
+        )
         run.lost += copied
         gone = {q.id for q in copied}
         items = [item for item in items if item.id not in gone]

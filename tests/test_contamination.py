@@ -65,7 +65,9 @@ def test_a_question_with_its_choices_is_a_copy_and_a_common_wording_is_not(tmp_p
     lost = contamination.copied_questions(rows, known(tmp_path, MMAU), {"mmau": 0.9})
     assert [(q.id, q.reason) for q in lost] == [("copy", "contaminated"), ("same count", "contaminated")]
     assert "benchmark 'mmau'" in lost[0].detail
-    assert [q.id for q in contamination.copied_questions(rows, known(tmp_path, MMAU), {"mmau": 1.0})] == ["same count"]
+    assert [q.id for q in contamination.copied_questions(rows, known(tmp_path, MMAU), {"mmau": 1.0})] == [
+        "same count"
+    ]
     assert contamination.copied_questions(rows, [], {}) == []
 
 

@@ -58,7 +58,7 @@ def read(folder: Path) -> Shards:
     files: dict[str, list[Path]] = {}
     rows: dict[str, int] = {}
     unpacked: dict[str, int] = {}
-    for path in shards.built(folder):
+    for path in shards.with_scenes(folder):
         file = shards.open_shard(path)
         split = path.name.partition("-")[0]
         if split not in SPLITS:
