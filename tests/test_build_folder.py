@@ -15,9 +15,8 @@ import pytest
 from builds import make
 
 from paqa.curation import shortcuts
-from paqa.dataset import check, shards, summary
+from paqa.dataset import check, finished_build, shards, summary
 from paqa.errors import PaqaError
-from paqa.evaluation import pairs
 from paqa.storage import build_folder
 from paqa.storage.build_folder import COMMITTED, FAILED, PENDING, TABLES
 
@@ -261,7 +260,7 @@ READERS = (
     shards.quarantined,
     summary.load,
     summary.digests,
-    pairs.open_build,
+    finished_build.open_build,
     shortcuts.load,
     check.check,
 )

@@ -17,10 +17,9 @@ import msgspec
 import pyarrow.parquet as pq
 
 from paqa.curation import shortcuts
-from paqa.dataset import card, shards, summary
+from paqa.dataset import card, finished_build, shards, summary
 from paqa.dataset.shards import SPLITS
 from paqa.errors import PaqaError
-from paqa.evaluation import pairs
 from paqa.licensing import compatibility
 from paqa.storage import redact
 from paqa.storage.build_folder import AUDIT, CARD, LICENSES, RECIPE, SHORTCUTS
@@ -85,7 +84,7 @@ def render(folder: Path) -> dict[str, str]:
     """
     from huggingface_hub import DatasetCardData
 
-    recipe, _, clips = pairs.open_build(folder)
+    recipe, _, clips = finished_build.open_build(folder)
     shards_read = read(folder)
     permitted(folder, shards_read.items, recipe.license)
     clip_ids = {item.clip_id for item in shards_read.items}
