@@ -21,9 +21,8 @@ import msgspec
 from paqa.config.recipe import Recipe
 from paqa.curation.answer_balance import Survey
 from paqa.curation.shortcuts import GUESSABLE, UNHEARD, dependent
-from paqa.dataset import shards, summary
+from paqa.dataset import finished_build, shards, summary
 from paqa.errors import PaqaError
-from paqa.evaluation import pairs
 from paqa.storage.build_folder import SURVEY
 from paqa.storage.store import write_atomically
 from paqa.types import Clip, Item, Origin, Quarantined
@@ -162,7 +161,7 @@ def load(out: Path, recipe: Recipe) -> Earlier:
         ) from None
     for problem in summary.mismatches(out):
         raise PaqaError(f"--grow: {out}: {problem} (once without --grow)")
-    before, _, clips = pairs.open_build(out)
+    before, _, clips = finished_build.open_build(out)
     if changes := list(changed(before, recipe)):
         raise PaqaError(
             f"--grow: the recipe is not that of the build in {out}, so its rows would change: {'; '.join(changes)}; "

@@ -131,7 +131,7 @@ def without_leaks(
     everything = [*clips, *(clip for source_clips in material.values() for clip in source_clips)]
     files = [path for b in gates.benchmarks for path in contamination.recordings(b, Path(recipe.folder))]
     prints = _fingerprints(state, "fingerprint", everything) if gates.near_duplicates or files else []
-    rows = contamination.holding_recordings(everything, _shared_with_benchmarks(state, prints, files), files)
+    rows = contamination.clips_with_recordings(everything, _shared_with_benchmarks(state, prints, files), files)
     staying = {i for i, clip in enumerate(everything) if state.earlier and state.earlier.holds(clip)}
     matches: list[fingerprint.Match] = []
     if gates.near_duplicates:
@@ -321,7 +321,7 @@ def without_benchmarks(state: BuildState, items: list[Item]) -> list[Item]:
         return items
     folder = Path(state.recipe.folder)
     questions = [question for b in benchmarks for question in contamination.questions(b, folder)]
-    copied = contamination.copied(items, questions, {b.name: b.similarity for b in benchmarks})
+    copied = contamination.copied_questions(items, questions, {b.name: b.similarity for b in benchmarks})
     state.quarantined += copied
     gone = {row.id for row in copied}
     return [item for item in items if item.id not in gone]
