@@ -196,6 +196,7 @@ def run_init(args: argparse.Namespace) -> int:
 
 def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
+    from paqa import precheck
     from paqa import recipe as recipes
     from paqa.hear import heard_by
     from paqa.portable import without_secrets
@@ -210,6 +211,7 @@ def run_build(args: argparse.Namespace) -> int:
     check_installed(recipe, wanted.on_ray)
     heard_by(recipe)  # weights that are missing are missed now, not after hours of decoding
     out = args.out or Path("data") / recipe.name
+    precheck.check(recipe, out, args.grow)
     store = args.store or str(home(out) / "store")
     store = without_secrets(store, "--store") if "://" in store else str(Path(store).resolve())
 
