@@ -145,6 +145,7 @@ max_quarantined = 1.0
 """
 
 
+@pytest.mark.build
 def test_a_build_with_the_four_full_engines(small, models, tmp_path):
     """Real architectures (small ones for Demucs and pyannote), every stage, the call separated whole; then again."""
     import json
