@@ -42,7 +42,7 @@ lint: $(VENV)/.all  ## ruff, mypy, and schemas/ equal to the types
 	@$(PY) -m pytest -q tests/test_schema.py
 
 schemas: $(VENV)/.all  ## regenerate schemas/ from the types
-	@$(PY) -m paqa.schema
+	@$(PY) -m paqa.config.schema
 
 docs: $(VENV)/.all  ## write docs/api.md anew from the docstrings
 	@$(PY) docs/make.py

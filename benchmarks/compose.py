@@ -18,13 +18,17 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from paqa import build, hear, recipe, shard, shortcuts
-from paqa.batches import batches
-from paqa.compose import Composed, compose, light
-from paqa.elsewhere import elsewhere, survey
-from paqa.hear import Perception
-from paqa.recipe import Recipe
-from paqa.store import Store
+from paqa.config import recipe
+from paqa.config.recipe import Recipe
+from paqa.curation import shortcuts
+from paqa.curation.answer_balance import elsewhere, survey
+from paqa.dataset import shards
+from paqa.perception import inference
+from paqa.perception.inference import Perception
+from paqa.pipeline import steps
+from paqa.pipeline.rows import Composed, compose, light
+from paqa.storage.batching import batches
+from paqa.storage.store import Store
 from paqa.types import Clip, Item, Scene, Turn, Word
 
 ROOT = Path(__file__).parents[1]
@@ -32,13 +36,13 @@ ROOT = Path(__file__).parents[1]
 
 def composed(config: Recipe, store: Store) -> list[Clip]:
     """All clips of a recipe's mixes, rendered into the store."""
-    found, lost = build.gather(config)
+    found, lost = steps.gather(config)
     material: dict[str, list[Clip]] = {}
     for source in config.sources:
-        material[source.name] = list(build.ingest(found[source.name], source, config, store).clips)
+        material[source.name] = list(steps.ingest(found[source.name], source, config, store).clips)
     by_id = {clip.id: clip for clips in material.values() for clip in clips}
-    mixtures = build.mixtures(config, material, lost)
-    return list(build.render_mixtures(mixtures, by_id, config, store).clips)
+    mixtures = steps.mixtures(config, material, lost)
+    return list(steps.render_mixtures(mixtures, by_id, config, store).clips)
 
 
 def words(turns: tuple[Turn, ...]) -> tuple[Word, ...]:
@@ -54,15 +58,17 @@ def words(turns: tuple[Turn, ...]) -> tuple[Word, ...]:
 def listen(clip: Clip, config: Recipe, store: Store) -> None:
     """Put what engines would hear into the store."""
     truth: Scene = clip.truth  # type: ignore[assignment]
-    separation, *nodes = hear.hearings(config)
-    store.put(hear.heard_key(clip, separation, separation), ".flac", store.get(str(clip.reference_sha256), ".flac"))
+    separation, *nodes = inference.hearings(config)
+    store.put(
+        inference.heard_key(clip, separation, separation), ".flac", store.get(str(clip.reference_sha256), ".flac")
+    )
     for node in nodes:
-        raw = node.stem == "mix" and node.stage in hear.MISHEARD
+        raw = node.stem == "mix" and node.stage in inference.MISHEARD
         turns, events = truth.turns, truth.events[:-1] if raw else truth.events
         if raw and turns:
             turns = (*turns[:-1], replace(turns[-1], speaker=1))
         heard = Perception(turns=turns, events=events, words=words(truth.turns), language="en")
-        store.put_json(hear.heard_key(clip, node, separation), heard)
+        store.put_json(inference.heard_key(clip, node, separation), heard)
 
 
 def main() -> None:
@@ -119,7 +125,7 @@ def held(clips: list[Clip], done: Composed, copies: int, config: Recipe) -> None
     began = time.process_time()
     thinned = shortcuts.thin(shortcuts.texts(items), config.gates)
     kept, _ = shortcuts.mark(items, thinned)
-    plans = shard.plan(kept, voices, config.shard)
+    plans = shards.plan(kept, voices, config.shard)
     spent = time.process_time() - began
     print(
         f"held        {len(items)} items, {len(plans)} files: peak {memory():.2f} GiB, {base:.2f} before, {spent:.0f} s"

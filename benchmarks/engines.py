@@ -31,7 +31,7 @@ import numpy as np
 
 from paqa.engines._signal import mono
 from paqa.engines.base import engine_class
-from paqa.engines.checkpoints import chosen, locate
+from paqa.engines.weights import chosen, locate
 from paqa.types import Audio
 
 Listen = Callable[[], object]

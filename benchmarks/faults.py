@@ -29,8 +29,8 @@ from typing import Any
 import psutil
 from faulty import ENGINE, PROTOCOL, Faults
 
-from paqa.check import check
-from paqa.store import TEMPORARY, Store
+from paqa.dataset.check import check
+from paqa.storage.store import TEMPORARY, Store
 
 ROOT = Path(__file__).parents[1]
 MOVES = (7, 18)  # of files in the out folder: the commit point and the ways to their places
@@ -329,7 +329,7 @@ def objects_damaged(lab: Lab, seed: int) -> Outcome:
     chosen = damage(Path(case.store), random.Random(seed))
     done = case.run()
     checked = subprocess.run(
-        [sys.executable, "-m", "paqa.cli", "check", case.out, "--store"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "paqa", "check", case.out, "--store"], cwd=ROOT, capture_output=True, text=True
     )
     found, left = (text.count("was damaged") for text in (done.said, checked.stdout))
     again = Counter(case.noted("put")).keys() - {path.name for path in chosen}  # that were whole
@@ -413,15 +413,15 @@ def poison(lab: Lab, seed: int) -> Outcome:
 
 def quarantine(out: Path) -> dict[str, tuple[str, str]]:
     """Reason and detail of what fell out before there were questions, by the name of its recording."""
-    from paqa import shard
+    from paqa.dataset import shards
 
-    return {Path(row.id).stem: (row.reason, row.detail) for row in shard.quarantined(out) if row.stage != "gates"}
+    return {Path(row.id).stem: (row.reason, row.detail) for row in shards.quarantined(out) if row.stage != "gates"}
 
 
 def _digest(path: Path) -> str:
     """The digest of a short recording's samples, as the recipe has them decoded and cut."""
     from paqa.audio import decode, digest, windows
-    from paqa.recipe import AudioConfig
+    from paqa.config.recipe import AudioConfig
     from paqa.types import Audio
 
     config = AudioConfig()

@@ -23,9 +23,9 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 from fsspec.implementations.local import LocalFileSystem  # noqa: E402 - after the path
 
-from paqa import build_folder, store  # noqa: E402
 from paqa.engines import base  # noqa: E402
 from paqa.engines.deepfilternet import DeepFilterNet, DeepFilterNetParams  # noqa: E402
+from paqa.storage import build_folder, store  # noqa: E402
 
 ENGINE = "fragile"
 PROTOCOL = "flaky"
@@ -223,9 +223,9 @@ def _arm_moves(n: int) -> None:
 
 
 def _arm_decoder(name: str) -> None:
-    from paqa import build
+    from paqa.pipeline import steps
 
-    decode = build.decode_noted
+    decode = steps.decode_noted
 
     def crash(path: Path, config: Any) -> Any:
         if path.name == name:
@@ -233,7 +233,7 @@ def _arm_decoder(name: str) -> None:
             ctypes.string_at(0)
         return decode(path, config)
 
-    build.decode_noted = crash  # type: ignore[attr-defined]
+    steps.decode_noted = crash  # type: ignore[attr-defined]
 
 
 if faults := given():
@@ -244,6 +244,6 @@ if faults := given():
         _arm(faults)
 
 if __name__ == "__main__":
-    from paqa.cli import main
+    from paqa.cli.main import main
 
     sys.exit(main())

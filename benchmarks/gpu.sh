@@ -18,7 +18,7 @@ for part in ${*:-tests engines train trained}; do
       test -f "$models/models.toml" || PYTHONPATH=benchmarks python -m localmodels "$models"
       python benchmarks/engines.py --models "$models" --device cuda --json "benchmarks/results/engines-$name.json" ;;
     train)  # random weights; of the base only the tokenizer and the processor are read
-      test -f "$base/tokenizer.json" || python -m paqa.train.cli base --out "$base"
+      test -f "$base/tokenizer.json" || python -m paqa.cli.train base --out "$base"
       python benchmarks/train.py --base "$base" --shape 7b --device cuda --prompts 8 --group 8 --seconds 30 --new 512 \
         --repeats 1 --compile --checkpointing --json "benchmarks/results/train-$name.json" ;;
     trained) python benchmarks/trained.py --size gpu --json "benchmarks/results/trained-$name.json" ;;

@@ -88,7 +88,7 @@ def build(folder: Path, workers: int, clips: int, grown: bool) -> Row:
     command = ["build", folder / "growth.toml", "--out", folder / "build", "--workers", workers, "--quiet"]
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "paqa.cli", *map(str, command), *(["--grow"] if grown else [])],
+        [sys.executable, "-m", "paqa", *map(str, command), *(["--grow"] if grown else [])],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -47,7 +47,7 @@ def main() -> None:
         try:
             found = {}
             for name, build in {"small": small, "large": large, "large again": large}.items():
-                command = [sys.executable, "-m", "paqa.cli", "push", str(build), f"me/{build.name}", "--yes"]
+                command = [sys.executable, "-m", "paqa", "push", str(build), f"me/{build.name}", "--yes"]
                 size = sum(path.stat().st_size for path in (build / "data").iterdir())
                 found[name] = {"mb": round(size / 1e6, 1), **measured(command, os.environ | server.environment())}
                 print(f"{name:<12} {found[name]}", flush=True)

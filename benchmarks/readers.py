@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from paqa import shard
+from paqa.dataset import shards
 
 VERSIONS = ("2.19", "3.6", "5.2")
 LOAD = """
@@ -46,7 +46,7 @@ def main(folder: Path, versions: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         with (home / "expected.jsonl").open("w", encoding="utf-8") as file:
-            for row in shard.rows(folder):
+            for row in shards.rows(folder):
                 file.write(json.dumps({**row, "audio": hashlib.sha256(row["audio"]["bytes"]).hexdigest()}) + "\n")
         for version in versions:
             python = home / version / "bin" / "python"

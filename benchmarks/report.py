@@ -21,10 +21,13 @@ from pathlib import Path
 from compose import composed, listen
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
-from paqa import build, build_folder, recipe, shard, summary
-from paqa.compose import compose
-from paqa.recipe import Recipe
-from paqa.store import Store
+from paqa.config import recipe
+from paqa.config.recipe import Recipe
+from paqa.dataset import shards, summary
+from paqa.pipeline import steps
+from paqa.pipeline.rows import compose
+from paqa.storage import build_folder
+from paqa.storage.store import Store
 from paqa.types import Clip
 
 ROOT = Path(__file__).parents[1]
@@ -86,8 +89,8 @@ def made(config: Recipe, out: Path, store: Store, clips: list[Clip]) -> int:
         listen(clip, config, store)
     done = compose(clips, config, store)
     data = build_folder.begin(out) / build_folder.DATA
-    plans = shard.plan(done.items, clips, config.shard)
-    written = {plan.name: build.write_shard(plan, done.made, data, config, store) for plan in plans}
+    plans = shards.plan(done.items, clips, config.shard)
+    written = {plan.name: steps.write_shard(plan, done.made, data, config, store) for plan in plans}
     summary.finish(config, out, store.url, clips, done.items, done.quarantined, (), written)
     return len(done.items)
 
@@ -153,7 +156,7 @@ def main() -> None:
 def written(build_folder: Path, folder: Path) -> Path:
     """Write the report by its command; prints what it took. Returns the page."""
     began = time.perf_counter()
-    command = [sys.executable, "-m", "paqa.cli", "report", str(build_folder), "--out", str(folder)]
+    command = [sys.executable, "-m", "paqa", "report", str(build_folder), "--out", str(folder)]
     said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     spent = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3

@@ -34,10 +34,11 @@ from pathlib import Path
 import psutil
 from compose import composed
 
-from paqa import hear, recipe
 from paqa.audio import read_flac
+from paqa.config import recipe
 from paqa.engines.base import engine_class
-from paqa.store import Store
+from paqa.perception import inference
+from paqa.storage.store import Store
 from paqa.types import Audio
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +76,7 @@ def corpus(folder: Path, files: int) -> float:
 def bare(folder: Path) -> None:
     """All hearings of every file in a plain loop over loaded engines; what they hear is thrown away."""
     chosen = recipe.for_folder(folder)
-    separation, *nodes = hear.hearings(chosen)
+    separation, *nodes = inference.hearings(chosen)
     engines = {n.stage: engine_class(n.engine)(chosen.parameters(n.stage), threads=1) for n in (separation, *nodes)}
     for path in sorted(folder.iterdir()):
         mix = read_flac(path.read_bytes())
@@ -92,7 +93,7 @@ def command(name: str, folder: Path, out: Path) -> list[str]:
     if name == "plain script":
         return [sys.executable, str(ROOT / "benchmarks" / "plain.py"), str(folder)]
     count, *on_ray = name.split()[0], *(["--runner", "ray"] if "ray" in name else [])
-    build = [sys.executable, "-m", "paqa.cli", "build", "--audio", str(folder), "--out", str(out / "build")]
+    build = [sys.executable, "-m", "paqa", "build", "--audio", str(folder), "--out", str(out / "build")]
     return [*build, "--workers", count, *on_ray, *BUILD]
 
 

@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from paqa.prompt import Asked
+from paqa.rationale.prompt import Asked
 from paqa.train import model
+from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.config import OFF, GrpoConfig, PauseConfig
 from paqa.train.grpo import Part, objective, part
 from paqa.train.model import Policy
 from paqa.train.rollout import rollout
-from paqa.train.tree import Prompt, Tree
 
 AUDIO_7B = {"d_model": 1280, "encoder_layers": 32, "encoder_attention_heads": 20, "encoder_ffn_dim": 5120}
 TEXT_7B = {"model_type": "qwen2", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32}

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from paqa.train import base, evaluate, grpo, sft
+from paqa.train import evaluate, grpo, sft, small_base_model
 from paqa.train.benchmarks import Asking
 from paqa.train.config import OFF, EvalConfig, GrpoConfig, ModelConfig, PauseConfig, SftConfig
 from paqa.train.data import Rows, draw
@@ -86,14 +86,14 @@ def once(marker: Path, call: Callable[[], Any]) -> None:
 
 def build(out: Path) -> None:
     """The shards, by the command a user would type."""
-    command = [sys.executable, "-m", "paqa.cli", "build", str(RECIPE), "--out", str(out), "--workers", "1"]
+    command = [sys.executable, "-m", "paqa", "build", str(RECIPE), "--out", str(out), "--workers", "1"]
     subprocess.run(command, check=True)
 
 
 def answers(out: Path, data: Path, size: Size) -> Iterator[tuple[str, Path]]:
     """Every stage and, behind it, its answers: the name of a column and its file of answers, as they come."""
     same = {"data": str(data), "device": size.device}
-    once(out / "base" / "model.safetensors", lambda: base.make(out / "base"))
+    once(out / "base" / "model.safetensors", lambda: small_base_model.make(out / "base"))
     yield from ask("base", out / "base", out, size, same)
     learnt = out / "sft" / "last"
     once(learnt, partial(sft.train, replace(size.sft, model=str(out / "base"), out=str(out / "sft"), **same)))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from paqa.prompt import Asked
+from paqa.rationale.prompt import Asked
 from paqa.train import model
 from paqa.train.config import OFF, GrpoConfig
 from paqa.train.grpo import objective, part

@@ -19,14 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from paqa import build, hear, intervals, metrics, recipe
+from paqa.config import recipe
+from paqa.config.recipe import Recipe
 from paqa.engines import silero_dvector, yamnet
 from paqa.engines._events import Classes, events
 from paqa.engines._signal import mono
 from paqa.engines.base import engine_class
 from paqa.errors import PaqaError
-from paqa.recipe import Recipe
-from paqa.store import Store, key
+from paqa.evaluation import bootstrap, metrics
+from paqa.perception import inference
+from paqa.pipeline import steps
+from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Scene, Stage, Turn
 
 ROOT = Path(__file__).parents[1]
@@ -132,7 +135,7 @@ def sounds(engine: Any, said: Arrays, params: Any, duration_ms: int) -> Scene:
 
 def what(truth: Scene, heard: Scene) -> Terms:
     """F1 in segments of 1 s, of events, and of the clip's classes with relatives."""
-    from paqa.ontology import related
+    from paqa.audioset import related
 
     found = {
         "segment F1": metrics.segment_hits(truth, heard),
@@ -168,20 +171,20 @@ GLUES = {
 
 def composed(config: Recipe, seeds: Sequence[int], scenes: int, store: Store) -> Iterator[Clip]:
     """Scenes of every seed; which side a voice or sound is on is the recipe's own seed's to say."""
-    found, lost = build.gather(config)
-    material = {s.name: list(build.ingest(found[s.name], s, config, store).clips) for s in config.sources}
+    found, lost = steps.gather(config)
+    material = {s.name: list(steps.ingest(found[s.name], s, config, store).clips) for s in config.sources}
     by_id = {clip.id: clip for clips in material.values() for clip in clips}
     mixes = tuple(replace(m, scenes=min(m.scenes, scenes)) for m in config.mix)
     for seed in seeds:
-        planned = build.mixtures(replace(config, seed=seed, mix=mixes), material, lost)
-        yield from build.render_mixtures(planned, by_id, config, store).clips
+        planned = steps.mixtures(replace(config, seed=seed, mix=mixes), material, lost)
+        yield from steps.render_mixtures(planned, by_id, config, store).clips
 
 
 def recorded(config: Recipe, name: str, store: Store) -> list[Clip]:
     """The clips of one source of a recipe."""
     source = next(s for s in config.sources if s.name == name)
-    found, _ = build.gather(config)
-    return list(build.ingest(found[name], source, config, store).clips)
+    found, _ = steps.gather(config)
+    return list(steps.ingest(found[name], source, config, store).clips)
 
 
 def names(clips: Sequence[Clip], role: str) -> set[str]:
@@ -200,17 +203,19 @@ def voices_of(clips: Sequence[Clip]) -> set[str]:
 def said(clip: Clip, engine: Any, glue: Glue, config: Recipe, store: Store) -> Said:
     """What the networks say about the stem of a clip with truth, heard at most once."""
     assert clip.truth is not None
-    separation, node = hear.node(config, "separate"), hear.node(config, glue.stage)
-    if hear.missing([clip], separation, separation, store):
-        _, lost = hear.listen([clip], separation, separation, store)
+    separation, node = inference.node(config, "separate"), inference.node(config, glue.stage)
+    if inference.missing([clip], separation, separation, store):
+        _, lost = inference.listen([clip], separation, separation, store)
         if lost:
             raise PaqaError(lost[0].detail)
-    stem = hear.heard_key(clip, separation, separation)
+    stem = inference.heard_key(clip, separation, separation)
     fixed = {name: value for name, value in vars(engine.params).items() if name not in glue.grid}
-    where = key("tune", SAID, glue.network.__name__, hear.weights(node.engine, node.params), node.stem, stem, fixed)
+    where = key(
+        "tune", SAID, glue.network.__name__, inference.weights(node.engine, node.params), node.stem, stem, fixed
+    )
     if not store.has(where, ".npz"):
         buffer = io.BytesIO()
-        arrays = glue.network(engine, hear.stem(clip, node.stem, separation, store))
+        arrays = glue.network(engine, inference.stem(clip, node.stem, separation, store))
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         store.put(where, ".npz", buffer.getvalue())
     with np.load(io.BytesIO(store.get(where, ".npz"))) as arrays:
@@ -227,7 +232,7 @@ def figures(glue: Glue, engine: Any, params: Any, heard: Sequence[Said], *, sure
     return {
         name: (
             sum(a for a, _ in parts) / max(1e-9, sum(b for _, b in parts)),
-            intervals.of_ratio(parts) if sure else None,
+            bootstrap.of_ratio(parts) if sure else None,
         )
         for name, parts in sorted(terms.items())
     }

@@ -1,6 +1,7 @@
 """The Prefect flow behind `paqa build`: one task per stage and batch of clips. No audio logic lives here.
 
-Without the decorators the code still works: every task calls one function of `paqa.build` or `paqa.hear` in a worker.
+Without the decorators the code still works: every task calls one function of `paqa.pipeline.steps` or
+`paqa.perception.inference` in a worker.
 """
 
 from __future__ import annotations
@@ -30,33 +31,28 @@ from flows.artifacts import (
     update_progress_artifact,
 )
 from flows.pages import report_link
-from flows.places import Places, Wanted
-from flows.progress import Progress
 from flows.server import Server, running
-from paqa import (
-    audit_table,
-    audited,
-    build_folder,
-    contamination,
-    fingerprint,
-    grow,
-    hear,
-    isolate,
-    shard,
-    shortcuts,
-    split,
-    summary,
-)
-from paqa import build as walk
-from paqa.apart import settled, sound_alike
-from paqa.batches import batches
-from paqa.compose import sketch
-from paqa.elsewhere import Survey, elsewhere, survey
+from paqa.audio import fingerprint
+from paqa.config.recipe import Recipe
+from paqa.curation import contamination, shortcuts
+from paqa.curation.answer_balance import Survey, elsewhere, survey
+from paqa.dataset import shards as shard_files
+from paqa.dataset import summary
 from paqa.errors import DamagedObject, MissingObject, PaqaError
-from paqa.hear import Hearing
-from paqa.recipe import Recipe
+from paqa.evaluation import build_audit, tables
+from paqa.execution.placement import Places, Wanted
+from paqa.execution.progress import Progress
+from paqa.perception import inference
+from paqa.perception.inference import Hearing
+from paqa.pipeline import fault_isolation, increment
+from paqa.pipeline import steps as walk
+from paqa.pipeline.rows import sketch
 from paqa.report import write as reports
-from paqa.store import Store, passing
+from paqa.splits import assign
+from paqa.splits.leakage import settled, sound_alike
+from paqa.storage import build_folder
+from paqa.storage.batching import batches
+from paqa.storage.store import Store, passing
 from paqa.types import Clip, Item, Quarantined
 
 R = TypeVar("R")
@@ -77,15 +73,15 @@ class Run:
     store: Store
     places: Places
     progress: Progress
-    ward: isolate.Ward = field(default_factory=isolate.Ward)
+    ward: fault_isolation.Ward = field(default_factory=fault_isolation.Ward)
     lost: list[Quarantined] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     stages: dict[str, summary.Stage] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)  # where the store has a clip's rows, by its id
-    earlier: grow.Earlier | None = None  # the build that this one goes on with
+    earlier: increment.Earlier | None = None  # the build that this one goes on with
     survey: Survey = field(default_factory=Survey)
 
-    def spent(self, stage: str, cost: hear.Spent) -> None:
+    def spent(self, stage: str, cost: inference.Spent) -> None:
         """Add what a batch cost."""
         self.stages[stage] = self.stages.get(stage, summary.Stage(stage)) + cost
 
@@ -143,7 +139,7 @@ def work(
 ) -> list[R]:
     """Have the workers do all calls, each in at most its limit of seconds where there are any; collect."""
     runners = [partial(run.places.runner(stage), seconds) for seconds in limits or [None] * len(calls)]
-    away = [partial(isolate.again, runner, stage, call) for runner, call in zip(runners, calls, strict=True)]
+    away = [partial(fault_isolation.again, runner, stage, call) for runner, call in zip(runners, calls, strict=True)]
     return collect(run, stage, submit(run, stage, away), sizes, unit)
 
 
@@ -154,7 +150,8 @@ def ingest(run: Run) -> tuple[list[Clip], dict[str, list[Clip]]]:
     run.warnings += walk.skipped(run.recipe)
     jobs = [(s, b) for s in run.recipe.sources for b in batches(found[s.name], lambda _: 1, FILES_A_TASK)]
     calls = [
-        isolate.Ingesting(run.places.runner("ingest"), b, source, run.recipe, run.store, run.ward) for source, b in jobs
+        fault_isolation.Ingesting(run.places.runner("ingest"), b, source, run.recipe, run.store, run.ward)
+        for source, b in jobs
     ]
     results = collect(run, "ingest", submit(run, "ingest", calls), [len(b) for _, b in jobs], "files")
     asked: list[Clip] = []
@@ -182,7 +179,7 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     if gates.near_duplicates:
         leaking, between = settled(clips, prints, recipe.split, lost, staying)
     else:
-        leaking = split.leaks(clips, [], recipe.split, lost, staying)
+        leaking = assign.leaks(clips, [], recipe.split, lost, staying)
     lost |= leaking
     run.lost += [lost[i] for i in sorted(lost)]
     if warning := walk.split_warning(len(clips), lost.values(), gates.max_quarantined):
@@ -190,7 +187,7 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     gone = {id(clips[i]) for i in lost}
     for name, own in material.items():
         material[name] = [clip for clip in own if id(clip) not in gone]
-    return [clip for clip in asked if id(clip) not in gone], split.copies(clips, between)
+    return [clip for clip in asked if id(clip) not in gone], assign.copies(clips, between)
 
 
 def _prints(run: Run, stage: str, clips: list[Clip]) -> list[np.ndarray]:
@@ -240,14 +237,14 @@ def mix(run: Run, material: dict[str, list[Clip]]) -> list[Clip]:
 
 def listen(run: Run, clips: list[Clip]) -> list[Clip]:
     """Have every clip heard by every engine that has not heard it yet; returns the clips that were."""
-    nodes = hear.hearings(run.recipe)
-    missing = {node: {c.id for c in hear.missing(clips, node, nodes[0], run.store)} for node in nodes}
+    nodes = inference.hearings(run.recipe)
+    missing = {node: {c.id for c in inference.missing(clips, node, nodes[0], run.store)} for node in nodes}
     unheard = [c for c in clips if any(c.id in ids for ids in missing.values())]
-    if kind := hear.heard_on(unheard[:LOOKED_AT], run.recipe, run.store):
+    if kind := inference.heard_on(unheard[:LOOKED_AT], run.recipe, run.store):
         run.progress.note(
             f"the store has clips as {kind} heard them, which differs in details: they are heard anew here"
         )
-    units = sorted(hear.together(unheard, nodes[0]), key=_seconds)
+    units = sorted(inference.together(unheard, nodes[0]), key=_seconds)
     groups = batches(units, _seconds, _batch_seconds(unheard, run.places.workers.count))
     parts = [[c for unit in group for c in unit] for group in groups]
     futures: dict[Hearing, list[PrefectFuture[Any]]] = {}
@@ -257,7 +254,7 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
         jobs = [(i, [c for c in batch if c.id in missing[node]]) for i, batch in enumerate(parts)]
         jobs = [(i, todo) for i, todo in jobs if todo]
         by = (node, nodes[0], run.store, run.places.device_of(node.stage), run.places.workers.threads, run.ward, clips)
-        calls = [isolate.Listening(run.places.runner(node.stage), todo, *by) for _, todo in jobs]
+        calls = [fault_isolation.Listening(run.places.runner(node.stage), todo, *by) for _, todo in jobs]
         after = [separated.get(i) if node.stem != "mix" else None for i, _ in jobs]
         futures[node] = submit(run, node.name, calls, after)
         if node == nodes[0]:
@@ -265,14 +262,16 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
         sizes[node] = [len(todo) for _, todo in jobs]
     failed: set[str] = set()
     report = _ui_progress(sum(map(sum, sizes.values())))
-    spare = hear.spare(run.recipe)
+    spare = inference.spare(run.recipe)
     for node in futures:
         for cost, lost in collect(run, node.name, futures[node], sizes[node], "clips", report):
             run.spent(node.name, cost)
-            run.lost += hear.not_misheard(lost) if node in spare else lost
+            run.lost += inference.not_misheard(lost) if node in spare else lost
             failed |= set() if node in spare else {q.id for q in lost}
-    if raw := {q.id for q in run.lost if q.reason == hear.NOT_MISHEARD} - failed:
-        run.warnings.append(f"engines failed on the raw mix of {len(raw)} clips: see {hear.NOT_MISHEARD} in quarantine")
+    if raw := {q.id for q in run.lost if q.reason == inference.NOT_MISHEARD} - failed:
+        run.warnings.append(
+            f"engines failed on the raw mix of {len(raw)} clips: see {inference.NOT_MISHEARD} in quarantine"
+        )
     return [c for c in clips if c.id not in failed]
 
 
@@ -348,7 +347,7 @@ def gate(run: Run, items: list[Item]) -> list[Item]:
 
 def write(run: Run, items: list[Item], clips: list[Clip]) -> summary.Summary:
     """Write shards and tables aside, unchanged shards taken over from the earlier build; then all take its place."""
-    plans = shard.plan(items, clips, run.recipe.shard)
+    plans = shard_files.plan(items, clips, run.recipe.shard)
     folder, earlier = build_folder.pending(run.out) / build_folder.DATA, run.out / build_folder.DATA
     digests = summary.digests(run.out)
     calls = []
@@ -358,7 +357,7 @@ def write(run: Run, items: list[Item], clips: list[Clip]) -> summary.Summary:
         calls.append(partial(walk.write_shard, plan, made, folder, run.recipe, run.store, earlier, sha256))
     written = work(run, "shard", calls, [len(plan.items) for plan in plans], "rows")
     shards = {plan.name: sha256 for plan, sha256 in zip(plans, written, strict=True)}
-    grow.save(build_folder.pending(run.out), run.survey, run.lost, clips, run.earlier)
+    increment.save(build_folder.pending(run.out), run.survey, run.lost, clips, run.earlier)
     stages = list(run.stages.values())
     return summary.finish(run.recipe, run.out, run.store.url, clips, items, run.lost, stages, shards, run.warnings)
 
@@ -369,10 +368,8 @@ def look_back(run: Run, clips: list[Clip]) -> None:
     if not known:
         run.progress.log("audit: no clip has truth")
         return
-    found = work(run, "audit", [partial(audited.beside, run.out)], [known])[0]
-    create_markdown_artifact(
-        key="audit", markdown=audit_table.markdown(*found), description=f"{known} clips have truth"
-    )
+    found = work(run, "audit", [partial(build_audit.beside, run.out)], [known])[0]
+    create_markdown_artifact(key="audit", markdown=tables.markdown(*found), description=f"{known} clips have truth")
 
 
 def show(run: Run, clips: list[Clip], link: str) -> None:
@@ -412,12 +409,12 @@ def build(
     """The whole walk: recipe to shards in `out`, then an audit if wanted, and a report that opens at `report`.
 
     `workers` is their number in `places`, for Prefect's pages. `growing`, the rows of the build that `out` holds stay
-    as they are (`paqa.grow`). Raises PaqaError past the recipe's limit of quarantined rows.
+    as they are (`paqa.pipeline.increment`). Raises PaqaError past the recipe's limit of quarantined rows.
     """
     with places, ExitStack() as last:
-        earlier = grow.load(out, recipe) if growing else None
+        earlier = increment.load(out, recipe) if growing else None
         build_folder.begin(out)
-        ward = isolate.Ward(places.wanted.limits)
+        ward = fault_isolation.Ward(places.wanted.limits)
         run = Run(recipe, out, Store(store), places, Progress(quiet, get_run_logger().info), ward, earlier=earlier)
         last.callback(tell, run)
         try:

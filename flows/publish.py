@@ -21,8 +21,8 @@ from prefect.cache_policies import NO_CACHE
 from flows import settings
 from flows.build import transient
 from flows.server import Server, running
-from paqa import hub
 from paqa.errors import PaqaError
+from paqa.publish import hub
 
 R = TypeVar("R")
 

@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from flows import pages, settings
-from paqa import locks
 from paqa.errors import PaqaError
+from paqa.storage import locks
 
 START_SECONDS = 90  # a first start creates the database: 8 s alone on two cores, several times that on a busy machine
 EXTERNAL_SECONDS = 5

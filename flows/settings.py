@@ -10,7 +10,7 @@ from pathlib import Path
 from paqa.errors import PaqaError
 
 # What only deployments, schedules and automations need. The event persister and the task run recorder stay on, and so
-# does what takes a GPU's slot (flows/places.py) back from a build that was killed.
+# does what takes a GPU's slot (paqa/execution/placement.py) back from a build that was killed.
 IDLE_SERVICES = (
     "SCHEDULER",
     "LATE_RUNS",

@@ -6,12 +6,15 @@ from dataclasses import replace
 import numpy as np
 from strategies import LABELS, SENTENCES
 
-from paqa import __version__, build_folder, ontology, rationale, shard, summary
+from paqa import __version__, audioset
 from paqa.audio import digest, flac, quantize
-from paqa.compose import item_key
-from paqa.questions import generate
-from paqa.recipe import QuestionsConfig, Recipe, ShardConfig, SourceConfig
-from paqa.reflect import compare, reflect
+from paqa.config.recipe import QuestionsConfig, Recipe, ShardConfig, SourceConfig
+from paqa.dataset import shards, summary
+from paqa.pipeline.rows import item_key
+from paqa.questions.generate import generate
+from paqa.rationale import grammar
+from paqa.rationale.reflection import compare, reflect
+from paqa.storage import build_folder
 from paqa.types import Audio, Clip, Event, HeardBy, Item, Origin, Scene, Turn, Word
 
 RATE = 16_000
@@ -38,7 +41,7 @@ def scene(name, seconds=10.0):
         duration_ms=int(seconds * 1000),
         turns=tuple(turns),
         words=tuple(words),
-        events=tuple(Event(s, s + 3000, label, ontology.mid(label)) for s, label in events),
+        events=tuple(Event(s, s + 3000, label, audioset.mid(label)) for s, label in events),
         language="en",
         snr_db=10.0,
     )
@@ -59,7 +62,7 @@ def rows(clip, config):
     made = []
     for n, question in enumerate(generate(clip.truth, config, 1)):
         told = reflect(clip.truth, question, compare(clip.truth, []), config, 1)
-        text = rationale.render(clip.truth, question, n, told)
+        text = grammar.render(clip.truth, question, n, told)
         row = Item(
             id=question.id, clip_id=clip.id, question=question.text, choices=question.choices,
             answer=question.answer, answer_index=question.answer_index, task=question.task,
@@ -99,7 +102,7 @@ def make(folder, clips=9, per_clip=4, seconds=10.0, max_mb=1, name="made", licen
         made.append(replace(clip, origins=(origin(clip),)))
         items += rows(clip, config)
     data = build_folder.begin(folder) / build_folder.DATA
-    plans = shard.plan(items, made, recipe.shard)
-    written = {plan.name: shard.write(plan, data, recipe.shard, store.__getitem__, RATE) for plan in plans}
+    plans = shards.plan(items, made, recipe.shard)
+    written = {plan.name: shards.write(plan, data, recipe.shard, store.__getitem__, RATE) for plan in plans}
     summary.finish(recipe, folder, str(folder / "store"), made, items, [], [], written)
     return folder

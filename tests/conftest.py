@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from paqa.check import check
+from paqa.dataset.check import check
 
 pytest.register_assert_rewrite("contract")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # inherited from a shell that started this with `&`
@@ -96,7 +96,7 @@ class Built:
 
 def paqa(*args, cwd=ROOT, check=True, **variables):
     """Run the command line in a process of its own."""
-    command = [sys.executable, "-m", "paqa.cli", *map(str, args)]
+    command = [sys.executable, "-m", "paqa", *map(str, args)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {
         "HF_HUB_OFFLINE": "1",
         **variables,

@@ -27,7 +27,7 @@ from closeness import steps
 
 from paqa.engines._signal import resample
 from paqa.engines.base import ENGINES, Heard, engine_class, package_file
-from paqa.engines.checkpoints import digest, locate
+from paqa.engines.weights import digest, locate
 from paqa.types import Audio
 
 SELDOM = 0.02  # share of events whose spans may differ between settings

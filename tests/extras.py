@@ -115,10 +115,10 @@ class Hidden(importlib.abc.MetaPathFinder):
 
 def call(words: list[str]) -> tuple[int, str]:
     """Status and stderr of a command, in this process."""
-    from paqa import cli
-    from paqa.train import cli as train
+    from paqa.cli import main as command
+    from paqa.cli import train
 
-    main, words = (train.main, words[1:]) if words[0] == "train" else (cli.main, words)
+    main, words = (train.main, words[1:]) if words[0] == "train" else (command.main, words)
     said = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from paqa import ontology
+from paqa import audioset
 from paqa.types import Disagreement, Event, Scene, Turn
 
 LABELS = (
@@ -47,7 +47,7 @@ def scenes(draw: st.DrawFn, speakers: int = 6, turns: int = 8, sounds: int = 7) 
     heard = draw(
         st.lists(st.tuples(_span(duration), st.sampled_from(LABELS), st.sampled_from((1.0, 1.0, 0.6))), max_size=sounds)
     )
-    events = tuple(Event(s, e, label, ontology.mid(label), score) for (s, e), label, score in sorted(heard))
+    events = tuple(Event(s, e, label, audioset.mid(label), score) for (s, e), label, score in sorted(heard))
     disputed = draw(st.lists(_span(duration), max_size=2))
     return Scene(
         clip_id=f"clip-{draw(st.integers(0, 10**9))}",

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_split import SHARES, clip, group_on
 
-from paqa import fingerprint
-from paqa.apart import settled, sound_alike
-from paqa.check import Checked, _copies
-from paqa.fingerprint import ENOUGH, RUN, SAME_BITS, SHARE
-from paqa.split import PROTECTED
+from paqa.audio import fingerprint
+from paqa.audio.fingerprint import ENOUGH, RUN, SAME_BITS, SHARE
+from paqa.dataset.check import Checked, _copies
+from paqa.splits.assign import PROTECTED
+from paqa.splits.leakage import settled, sound_alike
 from paqa.types import Clip, Split
 
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paqa import audio
+from paqa.config.recipe import AudioConfig
 from paqa.errors import Rejected
-from paqa.recipe import AudioConfig
 from paqa.types import Audio
 
 CONFIG = AudioConfig()

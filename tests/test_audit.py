@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paqa import audit, audit_table, intervals, metrics, plots
-from paqa.audit import Pair, measure
 from paqa.errors import PaqaError
-from paqa.metrics import Hits, Misheard, f1, si_sdr
+from paqa.evaluation import audit, bootstrap, metrics, plots, tables
+from paqa.evaluation.audit import Pair, measure
+from paqa.evaluation.metrics import Hits, Misheard, f1, si_sdr
 from paqa.types import Event, Scene, Tag, Turn, Word
 
 # pyannote.audio's sample.rttm, in ms: an American English telephone call
@@ -450,7 +450,7 @@ def test_slices_partition_the_clips():
 
 
 def test_order_of_clips_does_not_matter():
-    assert audit_table.table(measure(corpus(12), related)) == audit_table.table(measure(corpus(12)[::-1], related))
+    assert tables.table(measure(corpus(12), related)) == tables.table(measure(corpus(12)[::-1], related))
 
 
 def test_nothing_to_measure():
@@ -459,12 +459,12 @@ def test_nothing_to_measure():
     figures = json.dumps(audit.to_dict(report))
     assert "NaN" not in figures
     assert audit.to_dict(report)["slices"][0]["diarization"]["der"] is None
-    assert "-" in audit_table.table(report)
+    assert "-" in tables.table(report)
 
 
 def test_table_is_aligned_and_says_what_was_not_measured():
     report = measure(corpus(12), related)
-    text = audit_table.table(report)
+    text = tables.table(report)
     for block in text.rstrip("\n").split("\n\n"):
         title, head, *rows = block.splitlines()
         assert title
@@ -499,7 +499,7 @@ def test_hundred_clips_in_three_seconds():
 
 def test_import_is_light_and_torch_is_never_imported():
     code = (
-        "import sys, paqa.audit as a; heavy = {'numpy', 'scipy', 'sklearn', 'jiwer', 'pyannote.metrics'};"
+        "import sys, paqa.evaluation.audit as a; heavy = {'numpy', 'scipy', 'sklearn', 'jiwer', 'pyannote.metrics'};"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules);"
         "a.measure([], lambda x, y: x == y); assert 'pyannote.metrics' in sys.modules;"
         "assert 'torch' not in sys.modules"
@@ -508,7 +508,7 @@ def test_import_is_light_and_torch_is_never_imported():
 
 
 def test_the_default_relation_is_the_ontology():
-    ontology = pytest.importorskip("paqa.ontology")
+    ontology = pytest.importorskip("paqa.audioset")
     truth, heard = scene(events=[(0, 1000, BARK)]), scene(events=[(0, 1000, DOG)])
     assert ontology.related(BARK, DOG)
     assert measure([pair(truth, heard)]).overall.classes_related.f1 == 1.0
@@ -542,13 +542,13 @@ def test_interval_of_a_ratio_agrees_with_the_normal_approximation():
     rng = np.random.default_rng(2)
     parts = [(float(rng.random() < 0.3), 1.0) for _ in range(400)]
     share = sum(right for right, _ in parts) / 400
-    low, high = intervals.of_ratio(parts)
+    low, high = bootstrap.of_ratio(parts)
     half = 1.96 * math.sqrt(share * (1 - share) / 400)
     assert low == pytest.approx(share - half, abs=0.008)
     assert high == pytest.approx(share + half, abs=0.008)
-    assert intervals.of_ratio(parts[::-1]) == (low, high)
-    assert intervals.of_ratio([(1, 2)]) is None
-    assert intervals.of_ratio([(0, 0), (0, 0)]) is None
+    assert bootstrap.of_ratio(parts[::-1]) == (low, high)
+    assert bootstrap.of_ratio([(1, 2)]) is None
+    assert bootstrap.of_ratio([(0, 0), (0, 0)]) is None
 
 
 def test_interval_of_map_is_drawn_as_scikit_learn_would():
@@ -556,17 +556,17 @@ def test_interval_of_map_is_drawn_as_scikit_learn_would():
 
     rng = np.random.default_rng(3)
     sounding, scores = rng.random((25, 4)) < 0.4, np.round(rng.random((25, 4)), 1)
-    draws = intervals._draws(25)[:20]
+    draws = bootstrap._draws(25)[:20]
     for k in range(4):
-        ours = intervals._average_precision(sounding[:, k], scores[:, k], draws)
+        ours = bootstrap._average_precision(sounding[:, k], scores[:, k], draws)
         for counts, found in zip(draws, ours, strict=True):
             y, s = np.repeat(sounding[:, k], counts), np.repeat(scores[:, k], counts)
             expected = average_precision_score(y, s) if y.any() else np.nan
             assert found == pytest.approx(expected, nan_ok=True)
-    low, high = intervals.of_mean_ap(sounding, scores)
+    low, high = bootstrap.of_mean_ap(sounding, scores)
     assert low < average_precision_score(sounding, scores) < high
-    assert intervals.of_mean_ap(sounding[:1], scores[:1]) is None
-    assert intervals.of_mean_ap(sounding[:, :0], scores[:, :0]) is None
+    assert bootstrap.of_mean_ap(sounding[:1], scores[:1]) is None
+    assert bootstrap.of_mean_ap(sounding[:, :0], scores[:, :0]) is None
 
 
 def test_figures_lie_in_their_intervals():

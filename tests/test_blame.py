@@ -10,18 +10,19 @@ from typing import ClassVar
 import pytest
 from test_build import Picky, clip
 
-from paqa import build, hear
+from paqa.config.recipe import AudioConfig, SourceConfig, for_folder
 from paqa.engines import base
 from paqa.engines.base import Heard
 from paqa.errors import OutOfMemory, PaqaError, TimedOut, WorkerDied
-from paqa.failures import device_lost, short_of_memory
-from paqa.hear import Hearing
-from paqa.isolate import IN_A_ROW, Ingesting, Listening, Ward
-from paqa.limits import Limits
-from paqa.recipe import AudioConfig, SourceConfig, for_folder
-from paqa.store import Store
+from paqa.execution.processes import Workers
+from paqa.perception import inference
+from paqa.perception.engine_errors import device_lost, short_of_memory
+from paqa.perception.inference import Hearing
+from paqa.pipeline import steps
+from paqa.pipeline.fault_isolation import IN_A_ROW, Ingesting, Listening, Ward
+from paqa.pipeline.time_limits import Limits
+from paqa.storage.store import Store
 from paqa.types import Recording
-from paqa.workers import Workers
 
 SEPARATE = Hearing("separate", "mix", "troubled", "{}")
 
@@ -66,7 +67,7 @@ def troubled(monkeypatch):
     monkeypatch.setitem(base.ENGINES, "troubled", f"{__name__}:Troubled")
     for name, value in (("calls", []), ("most", 1000), ("lives", 1000), ("errors", [])):
         monkeypatch.setattr(Troubled, name, value)
-    hear._engine.cache_clear()
+    inference._engine.cache_clear()
 
 
 def here(seconds, step, *args):
@@ -95,7 +96,7 @@ def test_a_clip_that_memory_does_not_hold_alone_is_said_to_be_too_large(store):
     assert (lost.id, lost.reason) == ("0.75 0", "out_of_memory")
     assert "needs more memory than there is" in lost.detail
     assert "--workers" in lost.detail
-    assert not hear.missing(given[:2], SEPARATE, SEPARATE, store)
+    assert not inference.missing(given[:2], SEPARATE, SEPARATE, store)
 
 
 def test_a_failing_disk_is_no_fault_of_a_clip(store, monkeypatch):
@@ -129,7 +130,7 @@ def test_many_clips_at_once_that_an_engine_raises_on_end_the_build(store, monkey
 def test_a_build_of_nothing_but_known_poison_goes_on_where_the_engine_still_works(store):
     """The second build of a corpus: only the clips are left that the first one could not hear."""
     fine, large = clips(store, 2), clips(store, 2 * IN_A_ROW, first=0.75)
-    hear.listen(fine, SEPARATE, SEPARATE, store)
+    inference.listen(fine, SEPARATE, SEPARATE, store)
     _, lost = listening(large, store, heard=[*fine, *large])()
     assert {q.reason for q in lost} == {"out_of_memory"}
     assert len(lost) == 2 * IN_A_ROW
@@ -147,7 +148,7 @@ def test_a_clip_that_an_engine_hangs_on_is_ended_and_the_others_are_heard(store)
     assert (lost.id, lost.reason) == ("0.5 0", "timed_out")
     assert "no answer in" in lost.detail
     assert "--timeout 10" in lost.detail
-    assert [c.id for c in hear.missing(given, SEPARATE, SEPARATE, store)] == ["0.5 0"]
+    assert [c.id for c in inference.missing(given, SEPARATE, SEPARATE, store)] == ["0.5 0"]
 
 
 def test_the_time_limit_does_not_count_the_wait_for_a_worker():
@@ -195,7 +196,7 @@ def test_a_recording_that_memory_does_not_hold_is_said_to_be_too_large(tmp_path)
     def run(seconds, step, part, *args):
         if any(recording.id == "large" for recording in part):
             raise OutOfMemory("a worker process ran out of memory: 12 GiB")
-        return build.Ingested(tuple(clip(recording.id, args[-1]) for recording in part))
+        return steps.Ingested(tuple(clip(recording.id, args[-1]) for recording in part))
 
     given = [Recording(n, f"{n}.wav", n, "s", "CC0-1.0", n) for n in ("a", "large", "b")]
     source = SourceConfig("s", "folder", ".")

@@ -9,15 +9,17 @@ import msgspec
 import numpy as np
 import pytest
 
-from paqa import build, hear, summary
 from paqa.audio import digest, flac, quantize
+from paqa.config.recipe import HearConfig, HearConfigs, SourceConfig, for_folder
+from paqa.dataset import summary
 from paqa.engines import base
 from paqa.engines.base import Heard
 from paqa.errors import PaqaError
-from paqa.hear import Hearing
-from paqa.recipe import HearConfig, HearConfigs, SourceConfig, for_folder
+from paqa.perception import inference
+from paqa.perception.inference import Hearing
+from paqa.pipeline import steps
 from paqa.sources.jsonl import recordings
-from paqa.store import Store
+from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Disagreement, Event, GivenQuestion, Quarantined, Tag, Turn, Word
 
 RATE = 16000
@@ -69,12 +71,12 @@ def test_an_engine_that_fails_on_one_clip_loses_that_clip_only(store, monkeypatc
     monkeypatch.setitem(base.ENGINES, "picky", f"{__name__}:Picky")
     separate, tag = Hearing("separate", "mix", "picky", "{}"), Hearing("tag", "background", "picky", "{}")
     clips = [clip("a", store, 1), clip("loud", store, 2, first=0.95), clip("b", store, 3)]
-    spent, lost = hear.listen(clips, separate, separate, store)
+    spent, lost = inference.listen(clips, separate, separate, store)
     assert [(q.id, q.reason) for q in lost] == [("loud", "engine_failed")]
     assert "too loud" in lost[0].detail
     assert spent.clips == 3
-    assert [c.id for c in hear.missing(clips, separate, separate, store)] == ["loud"]
-    again, none = hear.listen(clips, tag, separate, store)
+    assert [c.id for c in inference.missing(clips, separate, separate, store)] == ["loud"]
+    again, none = inference.listen(clips, tag, separate, store)
     assert (again.clips, none) == (2, [])
 
 
@@ -104,8 +106,8 @@ def pieces(store, count, first=0.0):
     """The clips of one recording of `count` seconds, as they are cut for a separator that hears three at once."""
     cut = [clip(f"r@{i}", store, i, first=first if i == 1 else 0.0) for i in range(count)]
     recipe = replace(for_folder(Path(".")), hear=HearConfigs(separate=HearConfig(engine="averse")))
-    parts = [build.Piece(c.sha256, 1000 * i, 1000) for i, c in enumerate(cut)]
-    contexts = build.contexts(parts, recipe)
+    parts = [steps.Piece(c.sha256, 1000 * i, 1000) for i, c in enumerate(cut)]
+    contexts = steps.contexts(parts, recipe)
     return [replace(c, context=names, place=place) for c, (names, place) in zip(cut, contexts, strict=True)]
 
 
@@ -119,29 +121,29 @@ def averse(monkeypatch):
 def test_clips_of_one_recording_are_separated_together_and_cut_afterwards(store, averse):
     clips = pieces(store, 5)
     assert [(len(c.context), c.place) for c in clips] == [(3, 0), (3, 1), (3, 2), (2, 0), (2, 1)]
-    spent, lost = hear.listen(clips, averse, averse, store)
+    spent, lost = inference.listen(clips, averse, averse, store)
     assert (spent.clips, lost) == (5, [])
     assert Averse.inputs == [3 * RATE, 2 * RATE]
-    whole = np.concatenate([hear.stem(c, "mix", averse, store).samples for c in clips[:3]], axis=1)
-    speech = [hear.stem(c, "speech", averse, store).samples for c in clips[:3]]
+    whole = np.concatenate([inference.stem(c, "mix", averse, store).samples for c in clips[:3]], axis=1)
+    speech = [inference.stem(c, "speech", averse, store).samples for c in clips[:3]]
     assert np.abs(np.concatenate(speech, axis=1) - (whole - whole.mean())).max() < 1e-4
     assert np.array_equal(
-        speech[1] + hear.stem(clips[1], "background", averse, store).samples, whole[:, RATE : 2 * RATE]
+        speech[1] + inference.stem(clips[1], "background", averse, store).samples, whole[:, RATE : 2 * RATE]
     )
 
 
 def test_only_the_clips_that_are_missing_are_kept_but_all_their_context_is_heard(store, averse):
     clips = pieces(store, 3)
-    hear.listen(clips[1:2], averse, averse, store)
+    inference.listen(clips[1:2], averse, averse, store)
     assert Averse.inputs == [3 * RATE]
-    assert hear.missing(clips, averse, averse, store) == [clips[0], clips[2]]
+    assert inference.missing(clips, averse, averse, store) == [clips[0], clips[2]]
 
 
 def test_a_recording_that_cannot_be_separated_loses_all_its_clips_and_no_other(store, averse):
     clips = [*pieces(store, 2, first=0.95), clip("alone", store, 9)]
-    _, lost = hear.listen(clips, averse, averse, store)
+    _, lost = inference.listen(clips, averse, averse, store)
     assert [q.id for q in lost] == ["r@0", "r@1"]
-    assert hear.missing(clips, averse, averse, store) == clips[:2]
+    assert inference.missing(clips, averse, averse, store) == clips[:2]
 
 
 def test_a_key_holds_what_decides_what_is_heard(store, averse):
@@ -151,7 +153,7 @@ def test_a_key_holds_what_decides_what_is_heard(store, averse):
 
     def keyed(of, **changes):
         params = msgspec.json.encode(ContextParams(**changes)).decode()
-        return hear.heard_key(of, replace(averse, params=params), averse)
+        return inference.heard_key(of, replace(averse, params=params), averse)
 
     assert keyed(alone) != keyed(first)
     assert keyed(first) == keyed(first, model="b") == keyed(first, context_s=9)
@@ -161,7 +163,7 @@ def test_a_key_holds_what_decides_what_is_heard(store, averse):
 def test_same_samples_twice_is_quarantined_and_same_id_twice_renamed(store):
     one, twin = clip("001.wav", store, 1), clip("zzz.wav", store, 1)
     other = clip("001.wav", store, 2, corpus="second")
-    kept, lost = build.unique([one, twin, other])
+    kept, lost = steps.unique([one, twin, other])
     assert len(kept) == 2
     assert len({c.id for c in kept}) == 2
     assert [(q.id, q.reason) for q in lost] == [("zzz.wav", "duplicate_audio")]
@@ -170,14 +172,14 @@ def test_same_samples_twice_is_quarantined_and_same_id_twice_renamed(store):
 
 def test_a_near_duplicate_is_quarantined_as_such(store):
     one, copy, other = clip("a", store, 1), clip("b", store, 2), clip("c", store, 3)
-    kept, lost = build.unique([one, copy, other], {one.sha256: "x", copy.sha256: "x"})
+    kept, lost = steps.unique([one, copy, other], {one.sha256: "x", copy.sha256: "x"})
     assert [c.id for c in kept] == ["a", "c"]
     assert [(q.id, q.reason) for q in lost] == [("b", "near_duplicate_audio")]
 
 
 def test_a_clip_of_the_build_that_grows_goes_before_a_copy_with_a_smaller_id(store):
     known, copy, near = clip("m", store, 1), clip("a", store, 1), clip("b", store, 2)
-    kept, lost = build.unique([copy, near, known], {known.sha256: "x", near.sha256: "x"}, {"m": known.sha256})
+    kept, lost = steps.unique([copy, near, known], {known.sha256: "x", near.sha256: "x"}, {"m": known.sha256})
     assert [c.id for c in kept] == ["m"]
     assert [(q.id, q.reason) for q in lost] == [("a", "duplicate_audio"), ("b", "near_duplicate_audio")]
 
@@ -185,29 +187,29 @@ def test_a_clip_of_the_build_that_grows_goes_before_a_copy_with_a_smaller_id(sto
 def test_clips_of_the_build_that_grows_keep_their_ids(store):
     """Of three with one id the new one has the smallest digest: it would take the id of another."""
     new, bare, renamed = sorted((clip("001.wav", store, seed) for seed in range(3)), key=lambda c: c.sha256)
-    first, _ = build.unique([bare, renamed])
+    first, _ = steps.unique([bare, renamed])
     earlier = {c.id: c.sha256 for c in first}
-    kept, _ = build.unique([new, bare, renamed], earlier=earlier)
+    kept, _ = steps.unique([new, bare, renamed], earlier=earlier)
     assert earlier.items() <= {c.id: c.sha256 for c in kept}.items()
     assert len(kept) == 3
-    again, _ = build.unique([new, bare, renamed], earlier={c.id: c.sha256 for c in kept})
+    again, _ = steps.unique([new, bare, renamed], earlier={c.id: c.sha256 for c in kept})
     assert again == kept
 
 
 def test_a_new_clip_that_ties_two_known_ones_together_takes_neither_out(store):
     one, other, tie = (clip(name, store, seed) for seed, name in enumerate("ABa"))
     copies = {c.sha256: "x" for c in (one, other, tie)}
-    kept, lost = build.unique([one, other, tie], copies, {c.id: c.sha256 for c in (one, other)})
+    kept, lost = steps.unique([one, other, tie], copies, {c.id: c.sha256 for c in (one, other)})
     assert ([c.id for c in kept], [q.id for q in lost]) == (["A", "B"], ["a"])
 
 
 def test_long_ids_are_cut_and_material_carries_its_source():
     asked, material = SourceConfig("s", "folder", "."), SourceConfig("s", "folder", ".", use="material")
-    assert build.clip_id("a", asked) == "a"
-    assert build.clip_id("a", material) == "s/a"
-    long = {build.clip_id("x" * 300 + str(i), asked) for i in range(3)}
+    assert steps.clip_id("a", asked) == "a"
+    assert steps.clip_id("a", material) == "s/a"
+    long = {steps.clip_id("x" * 300 + str(i), asked) for i in range(3)}
     assert len(long) == 3
-    assert all(len(name) <= build.LONGEST_ID for name in long)
+    assert all(len(name) <= steps.LONGEST_ID for name in long)
 
 
 def test_partial_truth_does_not_answer(tmp_path):
@@ -223,32 +225,32 @@ def test_partial_truth_does_not_answer(tmp_path):
 
 def test_the_limit_is_about_what_was_given_and_counts_each_once():
     row = Quarantined("a", "tag", "engine_failed", "x", "f")
-    build.enforce(1, 1, [row, replace(row, stage="transcribe")], 0.5, FAILED)
+    steps.enforce(1, 1, [row, replace(row, stage="transcribe")], 0.5, FAILED)
     with pytest.raises(PaqaError, match=r"1 of 2 .*engine_failed 1.*out/failed/quarantine\.parquet.*max_quarantined"):
-        build.enforce(1, 1, [row, row], 0.4, FAILED)
+        steps.enforce(1, 1, [row, row], 0.4, FAILED)
     with pytest.raises(PaqaError, match="no question is left: engine_failed 1"):
-        build.enforce(0, 9, [row], 0.5, FAILED)
+        steps.enforce(0, 9, [row], 0.5, FAILED)
     with pytest.raises(PaqaError, match="nothing was found"):
-        build.enforce(0, 0, [], 0.5, FAILED)
+        steps.enforce(0, 0, [], 0.5, FAILED)
 
 
 def test_what_the_recipe_takes_out_is_no_sign_of_a_broken_build(store):
     """Many rows per clip must not hide clips that are lost, nor rows that gates drop end a build."""
     dropped = [Quarantined(f"a-{n}", "gates", "low_margin", "x", "f") for n in range(90)]
     copies = [Quarantined(f"b{n}", "ingest", "duplicate_audio", "x", f"{n}") for n in range(90)]
-    build.enforce(10, 10, [*dropped, *copies], 0.1, FAILED)
+    steps.enforce(10, 10, [*dropped, *copies], 0.1, FAILED)
     crashed = [Quarantined(f"c{n}", "separate", "engine_crashed", "x", f"{n}") for n in range(50)]
     with pytest.raises(PaqaError, match=r"50 of 100 recordings, clips and questions .*engine_crashed 50"):
-        build.enforce(1000, 50, crashed, 0.1, FAILED)
+        steps.enforce(1000, 50, crashed, 0.1, FAILED)
 
 
 def test_questions_that_were_given_are_given_like_clips(store):
     asked = clip("a", store, 1, questions=(GivenQuestion("q", "sounds", "What?", ("x", "y"), 0),))
-    assert build.given([asked, asked, clip("b", store, 2)]) == 3
+    assert steps.given([asked, asked, clip("b", store, 2)]) == 3
     lost = [Quarantined("a-given-0", "questions", "empty", "x", asked.sha256)]
     with pytest.raises(PaqaError, match=r"1 of 3 .*empty 1"):
-        build.enforce(1, 3, lost, 0.1, FAILED)
-    build.enforce(1, 3, [replace(lost[0], reason="answer_not_heard")], 0.1, FAILED)
+        steps.enforce(1, 3, lost, 0.1, FAILED)
+    steps.enforce(1, 3, [replace(lost[0], reason="answer_not_heard")], 0.1, FAILED)
 
 
 # ---------------------------------------------------------------- what is heard, and where it is kept
@@ -297,22 +299,24 @@ def test_all_that_an_engine_hears_is_kept(store, thorough):
     separate, diarize = on("separate", "mix"), on("diarize", "speech")
     a = clip("a", store, 1)
     for node in (separate, diarize):
-        assert hear.listen([a], node, separate, store)[1] == []
-    (heard,) = Thorough(None)([hear.stem(a, "speech", separate, store)])
-    kept = hear.perception(a, diarize, separate, store)
-    assert all(getattr(kept, name) == getattr(heard, name) for name in hear.Perception.__dataclass_fields__)
-    assert all(getattr(kept, name) for name in hear.Perception.__dataclass_fields__)
+        assert inference.listen([a], node, separate, store)[1] == []
+    (heard,) = Thorough(None)([inference.stem(a, "speech", separate, store)])
+    kept = inference.perception(a, diarize, separate, store)
+    assert all(getattr(kept, name) == getattr(heard, name) for name in inference.Perception.__dataclass_fields__)
+    assert all(getattr(kept, name) for name in inference.Perception.__dataclass_fields__)
 
 
 def test_an_engine_is_given_its_stem(store, thorough):
     """The first sample is 0.5 in the mix, a half of it in either stem of this separator."""
     separate = on("separate", "mix")
     a = clip("a", store, 1, first=0.5)
-    hear.listen([a], separate, separate, store)
+    inference.listen([a], separate, separate, store)
     for stem in ("mix", "speech"):
-        hear.listen([a], on("tag", stem), separate, store)
+        inference.listen([a], on("tag", stem), separate, store)
     assert Thorough.inputs == [0.5, 0.5, 0.25]
-    mix, speech, background = (hear.stem(a, name, separate, store).samples for name in ("mix", "speech", "background"))
+    mix, speech, background = (
+        inference.stem(a, name, separate, store).samples for name in ("mix", "speech", "background")
+    )
     assert np.array_equal(mix, speech + background)
     assert speech[0, 0] == 0.25
 
@@ -324,11 +328,11 @@ def test_every_hearing_has_a_place_of_its_own(store, thorough, monkeypatch):
     separate = on("separate", "mix")
     nodes = [separate, on("tag", "mix"), on("tag", "speech"), on("tag", "background"), on("diarize", "speech")]
     nodes += [on("tag", "mix", "averse"), on("tag", "mix", params='{"level":2}')]
-    keys = [hear.heard_key(c, node, separate) for c in (a, b) for node in nodes]
+    keys = [inference.heard_key(c, node, separate) for c in (a, b) for node in nodes]
     assert len(set(keys)) == 2 * len(nodes)
-    assert hear.heard_key(replace(a, id="other", license="x"), nodes[2], separate) == keys[2]
+    assert inference.heard_key(replace(a, id="other", license="x"), nodes[2], separate) == keys[2]
     moved = on("separate", "mix", params='{"level":2}')
-    after = [hear.heard_key(a, node, moved) for node in nodes]
+    after = [inference.heard_key(a, node, moved) for node in nodes]
     assert [now == before for now, before in zip(after, keys, strict=False)] == [
         node.stem == "mix" for node in nodes
     ]  # another separator: what was heard on its stems is heard again, and nothing else
@@ -338,25 +342,25 @@ def test_clips_are_heard_together_where_they_have_a_context_and_else_alone(store
     first, second = pieces(store, 2), [replace(c, id=f"x{c.id}", groups=("x",)) for c in pieces(store, 2)]
     alone = clip("alone", store, 7)
     order = [alone, first[1], second[0], first[0], second[1], replace(alone, id="twin")]
-    whole = hear.together(order, averse)
+    whole = inference.together(order, averse)
     assert [[c.id for c in group] for group in whole] == [["alone"], ["r@1", "xr@0", "r@0", "xr@1"], ["twin"]]
-    assert [[c.id for c in group] for group in hear.together(order, replace(averse, context_s=0))] == [
+    assert [[c.id for c in group] for group in inference.together(order, replace(averse, context_s=0))] == [
         [c.id] for c in order
     ]
 
 
 def test_no_clip_is_lost_between_the_parts_of_a_batch(store, thorough, monkeypatch):
-    monkeypatch.setattr(hear, "PART_MS", 2000)
+    monkeypatch.setattr(inference, "PART_MS", 2000)
     separate = on("separate", "mix")
     clips = [clip(f"c{i}", store, i) for i in range(7)]
-    spent, lost = hear.listen(clips, separate, separate, store)
+    spent, lost = inference.listen(clips, separate, separate, store)
     assert (spent.clips, spent.audio_s, lost) == (7, 7.0, [])
-    assert hear.missing(clips, separate, separate, store) == []
+    assert inference.missing(clips, separate, separate, store) == []
     assert len(Thorough.inputs) == 7
     for c in clips:
         assert np.array_equal(
-            hear.stem(c, "speech", separate, store).samples,
-            quantize(hear.stem(c, "mix", separate, store).samples / 2),
+            inference.stem(c, "speech", separate, store).samples,
+            quantize(inference.stem(c, "mix", separate, store).samples / 2),
         )
 
 
@@ -364,8 +368,8 @@ def test_nothing_to_hear_loads_no_engine(store):
     """Clips that the separator failed on are not listened to further."""
     separate = on("separate", "mix", "no such engine")
     with pytest.raises(PaqaError, match="no such engine"):
-        hear.listen([clip("a", store, 1)], separate, separate, store)
-    assert hear.listen([], separate, separate, store) == (hear.Spent(), [])
+        inference.listen([clip("a", store, 1)], separate, separate, store)
+    assert inference.listen([], separate, separate, store) == (inference.Spent(), [])
 
 
 def test_the_hearings_of_a_recipe():
@@ -373,7 +377,7 @@ def test_the_hearings_of_a_recipe():
     recipe = for_folder(Path("."))
 
     def names(recipe):
-        return [node.name for node in hear.hearings(recipe)], [node.name for node in hear.spare(recipe)]
+        return [node.name for node in inference.hearings(recipe)], [node.name for node in inference.spare(recipe)]
 
     base = ["separate", "diarize speech", "tag background", "transcribe mix"]
     raw = ["diarize mix", "tag mix"]
@@ -391,16 +395,16 @@ def test_the_hearings_of_a_recipe():
 
 
 def test_a_mistake_that_could_not_be_heard_loses_no_clip():
-    (row,) = hear.not_misheard([Quarantined("a", "tag", "engine_failed", "yamnet failed on a.wav", "0" * 64)])
-    assert (row.id, row.stage, row.reason) == ("a", "tag", hear.NOT_MISHEARD)
+    (row,) = inference.not_misheard([Quarantined("a", "tag", "engine_failed", "yamnet failed on a.wav", "0" * 64)])
+    assert (row.id, row.stage, row.reason) == ("a", "tag", inference.NOT_MISHEARD)
     assert row.detail.startswith("yamnet failed on a.wav; ")
     assert "is asked about all the same" in row.detail
 
 
 def test_a_large_loss_to_the_split_is_said():
     lost = [Quarantined(f"a{n}", "split", "would_leak", "x", f"{n}") for n in range(11)]
-    assert build.split_warning(110, lost, 0.1) is None
-    assert "11 of 100 clips were left out" in build.split_warning(100, lost, 0.1)
+    assert steps.split_warning(110, lost, 0.1) is None
+    assert "11 of 100 clips were left out" in steps.split_warning(100, lost, 0.1)
 
 
 def test_a_build_says_where_one_voice_may_be_in_two_splits(tmp_path: Path) -> None:

@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 from builds import make
 
-from paqa import build_folder, check, shard, shortcuts, summary, truth
-from paqa.build_folder import COMMITTED, FAILED, PENDING, TABLES
+from paqa.curation import shortcuts
+from paqa.dataset import check, shards, summary
 from paqa.errors import PaqaError
+from paqa.evaluation import pairs
+from paqa.storage import build_folder
+from paqa.storage.build_folder import COMMITTED, FAILED, PENDING, TABLES
 
 OLD = {"train-aaaaaaaaaaaaaaaa": ["a", "b"], "train-bbbbbbbbbbbbbbbb": ["c"], "test-cccccccccccccccc": ["d"]}
 NEW = {"train-aaaaaaaaaaaaaaaa": ["a", "b"], "train-dddddddddddddddd": ["c", "e"]}
@@ -111,7 +114,7 @@ def test_killed_at_any_step_readers_see_the_old_or_the_new_build(tmp_path, excha
             assert [view for view in steps.views if view not in allowed] == []
             assert steps.early == []  # build.json comes last: it says what the others are
         committed = (out / COMMITTED).exists() or seen(out) == IN_NEW
-        shard.files(out)
+        shards.files(out)
         assert seen(out) == (IN_NEW if committed else IN_OLD)
         names = [name for name in TABLES if not committed or name not in NOT_ANEW]
         assert tables(out) == dict.fromkeys(names, "new" if committed else "old")
@@ -135,7 +138,7 @@ def builds(tmp_path_factory):
 
 def test_a_build_killed_at_its_commit_is_found_to_be_one_build(tmp_path, builds):
     one, other = builds
-    before, after = ({r["id"] for r in shard.rows(folder, ["id"])} for folder in (one, other))
+    before, after = ({r["id"] for r in shards.rows(folder, ["id"])} for folder in (one, other))
     for n in (0, 1, 2, 4, 7, 99):
         out = tmp_path / str(n)
         shutil.copytree(one, out)
@@ -147,7 +150,7 @@ def test_a_build_killed_at_its_commit_is_found_to_be_one_build(tmp_path, builds)
         committed = (out / COMMITTED).exists() or n == 99
         assert list(summary.mismatches(out)) == []
         assert summary.load(out).name == ("other" if committed else "made")
-        assert {r["id"] for r in shard.rows(out, ["id"])} == (after if committed else before)
+        assert {r["id"] for r in shards.rows(out, ["id"])} == (after if committed else before)
 
 
 def test_all_is_on_the_disk_before_anything_is_moved(tmp_path, monkeypatch):
@@ -204,7 +207,7 @@ def test_a_first_build_that_fails_leaves_a_folder_for_the_next(tmp_path):
         fill(build_folder.begin(out), NEW, "new", [build_folder.QUARANTINE])
         build_folder.abandon(out)
     with pytest.raises(PaqaError, match="no shards"):
-        shard.files(out)
+        shards.files(out)
     with build_folder.claimed(out):
         build_folder.begin(out)  # killed here
     with build_folder.claimed(out):
@@ -241,7 +244,7 @@ def cut(out):
     return out
 
 
-READERS = (shard.files, shard.quarantined, summary.load, summary.digests, truth.opened, shortcuts.load, check.check)
+READERS = (shards.files, shards.quarantined, summary.load, summary.digests, pairs.opened, shortcuts.load, check.check)
 
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: f"{read.__module__}.{read.__name__}")
@@ -264,7 +267,7 @@ def test_a_reader_waits_for_the_process_that_is_at_it(tmp_path, monkeypatch):
         fcntl.flock(lock, fcntl.LOCK_EX)
         monkeypatch.setattr(build_folder, "WAIT_S", 0.05)
         with pytest.raises(PaqaError, match="another build is writing there"):
-            shard.files(out)
+            shards.files(out)
         monkeypatch.setattr(build_folder, "WAIT_S", 60.0)
         code = f"from paqa import shard; from pathlib import Path; print(shard.files(Path({str(out)!r})))"
         reader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -281,4 +284,4 @@ def test_a_commit_that_cannot_be_finished_is_said(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", fails)
     with pytest.raises(PaqaError, match=r"cannot be finished \(Permission denied: .*run: paqa check"):
-        shard.files(out)
+        shards.files(out)

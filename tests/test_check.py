@@ -10,8 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from builds import make
 
-from paqa import __version__, check, hub, shard, summary
+from paqa import __version__
+from paqa.dataset import check, shards, summary
 from paqa.errors import PaqaError
+from paqa.publish import hub
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def rewritten(path, change):
     out = path.parents[1]
     done = summary.load(out)
     done = replace(done, files=done.files | {f"data/{path.name}": hub.digest(path)})
-    rows = sum(pq.read_metadata(p).num_rows for p in shard.files(out))
+    rows = sum(pq.read_metadata(p).num_rows for p in shards.files(out))
     (out / "build.json").write_bytes(msgspec.json.encode(replace(done, items=rows)))
 
 
@@ -47,7 +49,7 @@ def test_shards_alone_are_a_build_without_recipe_too(out):
 
 
 def test_a_shard_that_is_gone_is_missed(out):
-    path = shard.files(out)[0]
+    path = shards.files(out)[0]
     path.unlink()
     (problem,) = check.check(out).problems
     assert problem.startswith(
@@ -56,7 +58,7 @@ def test_a_shard_that_is_gone_is_missed(out):
 
 
 def test_a_shard_of_another_build_is_a_stranger(out):
-    path = shard.files(out)[0]
+    path = shards.files(out)[0]
     other = path.with_name("train-0123456789abcdef.parquet")
     other.write_bytes(path.read_bytes())
     problems = check.check(out).problems
@@ -95,9 +97,9 @@ def test_figures_of_other_rows_are_noticed(out):
     ("column", "value"), [("question", "Who else?"), ("difficulty", 0.9), ("audio_dependence", 0.5), ("key", "f" * 64)]
 )
 def test_keys_are_those_of_the_rows(out, column, value):
-    path = shard.files(out)[0]
+    path = shards.files(out)[0]
     rewritten(path, lambda rows: [rows[0] | {column: value}, *rows[1:]])
-    first = next(shard.rows_of(path, ["id"]))["id"]
+    first = next(shards.rows_of(path, ["id"]))["id"]
     keys = [p for p in check.check(out).problems if p.startswith(f"{first}: key ")]
     assert len(keys) == 1
     assert "is not that of its columns and audio" in keys[0]
@@ -106,21 +108,21 @@ def test_keys_are_those_of_the_rows(out, column, value):
 
 
 def test_a_key_is_that_of_the_audio(out):
-    path = shard.files(out)[0]
-    sound = next(r["audio"] for r in shard.rows(out, ["audio", "clip_id"]) if r["clip_id"] != "clip 0000")
+    path = shards.files(out)[0]
+    sound = next(r["audio"] for r in shards.rows(out, ["audio", "clip_id"]) if r["clip_id"] != "clip 0000")
     rewritten(path, lambda rows: [row | {"audio": sound} for row in rows])
     assert any("is not that of its columns and audio" in p for p in check.check(out).problems)
 
 
 def test_a_shard_has_the_name_of_its_rows(out):
-    path = shard.files(out)[0]
+    path = shards.files(out)[0]
     rewritten(path, lambda rows: rows[1:])
     (problem,) = check.check(out).problems
     assert problem.startswith(f"{path.name}: its rows make the name {path.name.partition('-')[0]}-")
 
 
 def test_rows_are_in_order_and_of_the_split_of_their_shard(out):
-    path = next(p for p in shard.files(out) if p.name.startswith("train-"))
+    path = next(p for p in shards.files(out) if p.name.startswith("train-"))
     rewritten(path, lambda rows: [rows[-1] | {"split": "test"}, *rows[:-1]])
     problems = check.check(out).problems
     assert f"{path.name}: its rows are not in order of id; run: paqa build again" in problems

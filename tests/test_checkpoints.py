@@ -8,7 +8,8 @@ from collections import OrderedDict
 
 import pytest
 
-from paqa.engines.checkpoints import (
+from paqa.config.recipe import Recipe, SourceConfig
+from paqa.engines.weights import (
     MissingWeights,
     Remote,
     check_pin,
@@ -22,7 +23,6 @@ from paqa.engines.checkpoints import (
     torch_load,
 )
 from paqa.errors import PaqaError
-from paqa.recipe import Recipe, SourceConfig
 
 FILE = Remote("toy/weights.bin", "toy", "MIT", "a page")
 FOLDER = Remote("toy/net", "toy", "MIT", "a page", files=("*.yaml", "*/*.bin"), repo="somebody/net")

@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import ROOT, paqa
 
-from paqa.cli import COMMANDS, parser
+from paqa.cli.main import COMMANDS, parser
 
 
 def imported(code):
@@ -16,17 +16,22 @@ def imported(code):
 
 
 def test_help_imports_nothing_heavy():
-    found = imported("from paqa.cli import parser; parser().format_help()")
+    found = imported("from paqa.cli.main import parser; parser().format_help()")
     assert not found & {"numpy", "pyarrow", "prefect", "onnxruntime", "torch", "msgspec", "jsonschema"}
 
 
 def test_the_light_core_needs_no_torch_prefect_or_engine():
-    found = imported("import paqa.types, paqa.rationale, paqa.schema, paqa.shard, paqa.train.rewards, paqa.check")
+    found = imported(
+        "import paqa.types, paqa.rationale.grammar, paqa.config.schema, paqa.dataset.shards, paqa.rationale.rewards, "
+        "paqa.dataset.check"
+    )
     assert not found & {"torch", "prefect", "onnxruntime", "ctranslate2", "datasets", "soxr", "av", "scipy", "sklearn"}
 
 
 def test_the_walk_itself_needs_no_prefect_and_loads_no_engine():
-    found = imported("import paqa.build, paqa.engines.yamnet, paqa.engines.faster_whisper, paqa.engines.deepfilternet")
+    found = imported(
+        "import paqa.pipeline.steps, paqa.engines.yamnet, paqa.engines.faster_whisper, paqa.engines.deepfilternet"
+    )
     assert not found & {"torch", "prefect", "onnxruntime", "ctranslate2", "faster_whisper"}
 
 

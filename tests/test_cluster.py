@@ -19,11 +19,11 @@ from conftest import ROOT, Built, build, paqa
 pytest.importorskip("prefect")
 server = pytest.importorskip("moto.server")
 
-from paqa import recipe as recipes  # noqa: E402
-from paqa.actors import forget, same  # noqa: E402
-from paqa.cluster import RayWorkers  # noqa: E402
+from paqa.config import recipe as recipes  # noqa: E402
 from paqa.errors import OutOfMemory, PaqaError, Rejected, TimedOut, WorkerDied  # noqa: E402
-from paqa.store import Store  # noqa: E402
+from paqa.execution.ray_actor import forget, same  # noqa: E402
+from paqa.execution.ray_pool import RayWorkers  # noqa: E402
+from paqa.storage.store import Store  # noqa: E402
 
 if importlib.util.find_spec("ray") is None:  # not imported yet: it takes the token when it is
     pytest.skip("ray is not installed", allow_module_level=True)
@@ -183,7 +183,15 @@ def test_shares_of_gpus(cluster):
 
 
 def test_a_killed_actor_does_not_end_a_build(cluster, built, corpus, tmp_path):
-    command = [sys.executable, "-m", "paqa.cli", "build", str(corpus / "small.toml"), "--out", str(tmp_path / "killed")]
+    command = [
+        sys.executable,
+        "-m",
+        "paqa",
+        "build",
+        str(corpus / "small.toml"),
+        "--out",
+        str(tmp_path / "killed"),
+    ]
     flags = ["--runner", f"ray:{cluster}", "--store", "s3://paqa/killed"]
     variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"HF_HUB_OFFLINE": "1"}
     with subprocess.Popen([*command, *flags], cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True) as process:

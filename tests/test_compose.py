@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paqa import __version__, hear
-from paqa import compose as composing
+from paqa import __version__
 from paqa.audio import digest, flac, quantize
-from paqa.compose import compose, compose_clip, sketch, whole
-from paqa.hear import Perception
-from paqa.questions import TEMPLATES, Elsewhere
-from paqa.recipe import GatesConfig, QuestionsConfig, Recipe, for_folder
-from paqa.store import Store
+from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, for_folder
+from paqa.perception import inference
+from paqa.perception.inference import Perception
+from paqa.pipeline import rows as composing
+from paqa.pipeline.rows import compose, compose_clip, sketch, whole
+from paqa.questions.generate import TEMPLATES, Elsewhere
+from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Event, GivenQuestion, Origin, Scene, Turn, Word
 
 RATE = 16000
@@ -40,13 +41,14 @@ def heard(recipe: Recipe, store: Store, **changes: object) -> Clip:
     store.put(digest(audio), ".flac", flac(audio))
     made = Clip("c", "c.wav", digest(audio), 4000, RATE, "meld", "MELD", "GPL-3.0", ("g",), "train")
     clip = replace(made, **changes)  # type: ignore[arg-type]
-    separation, *nodes = hear.hearings(recipe)
-    store.put(hear.heard_key(clip, separation, separation), ".flac", flac(Audio(quantize(samples / 2), RATE)))
+    separation, *nodes = inference.hearings(recipe)
+    store.put(inference.heard_key(clip, separation, separation), ".flac", flac(Audio(quantize(samples / 2), RATE)))
     words = tuple(Word(200 + 300 * i, 480 + 300 * i, w) for i, w in enumerate(SAID.split()))
     turns = (Turn(200, 2400, 1),)
     for node in nodes:
         store.put_json(
-            hear.heard_key(clip, node, separation), Perception(turns=turns, events=(DOG,), words=words, language="en")
+            inference.heard_key(clip, node, separation),
+            Perception(turns=turns, events=(DOG,), words=words, language="en"),
         )
     return clip
 
@@ -169,10 +171,10 @@ def test_all_that_decides_the_rows_of_a_clip_moves_them(
     assert len(places) == 1 + len(others)
     assert compose([clip], recipe, store).made == {"c": usual}  # elsewhere is for other clips only
     assert compose([clip], recipe, store, {"d": Elsewhere(digest="of another build")}).made == {"c": usual}
-    separation, *nodes = hear.hearings(recipe)
-    (spare, *_) = hear.spare(recipe)
+    separation, *nodes = inference.hearings(recipe)
+    (spare, *_) = inference.spare(recipe)
     assert spare in nodes
-    store.remove(hear.heard_key(clip, spare, separation), ".json")
+    store.remove(inference.heard_key(clip, spare, separation), ".json")
     assert place(clip, recipe, Elsewhere()) not in places  # what nobody has misheard is no first response
 
 

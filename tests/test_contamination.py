@@ -14,13 +14,14 @@ from conftest import build
 from test_shortcuts import item
 from test_split import clip
 
-from paqa import build as walk
-from paqa import contamination, shard
+from paqa.audio.fingerprint import Match
+from paqa.config.recipe import AudioConfig, BenchmarkConfig
+from paqa.curation import contamination
+from paqa.dataset import shards
 from paqa.errors import PaqaError
-from paqa.fingerprint import Match
-from paqa.questions.prose import normal
-from paqa.recipe import AudioConfig, BenchmarkConfig
-from paqa.store import Store
+from paqa.pipeline import steps as walk
+from paqa.questions.english import normal
+from paqa.storage.store import Store
 
 MMAU = [
     {"id": "1", "audio_id": "./a.wav", "question": "What animal is heard at the end?", "choices": ["Dog", "Cat", "Cow"],
@@ -125,18 +126,18 @@ def test_a_build_leaves_a_benchmark_out(corpus: Path, built, tmp_path: Path) -> 
     (tmp_path / "bench").mkdir()
     soundfile.write(tmp_path / "bench" / "1.wav", 0.4 * soxr.resample(samples, rate, 44_100), 44_100)
     (tmp_path / "bench" / "broken.aif").write_text("no sound")
-    earlier = [row for row in shard.rows(built.out, ("question", "choices", "answer")) if row["choices"]]
+    earlier = [row for row in shards.rows(built.out, ("question", "choices", "answer")) if row["choices"]]
     (tmp_path / "bench.json").write_text(json.dumps([{**row, "audio_id": "1"} for row in earlier]))
     recipe = tmp_path / "small.toml"
     more = '\n[[gates.benchmarks]]\nname = "bench"\nquestions = "bench.json"\naudio = "bench"\n'
     recipe.write_text((corpus / "small.toml").read_text() + more)
     done = build(recipe, tmp_path / "out", "--store", built.store, "--workers", "1")
-    lost = [q for q in shard.quarantined(done.out) if q.reason == "contaminated"]
+    lost = [q for q in shards.quarantined(done.out) if q.reason == "contaminated"]
     assert {q.id for q in lost if q.stage == "split"} >= {"rooster-01.flac"}
     assert any(q.stage == "gates" for q in lost)
     (warning,) = (w for w in done.summary["warnings"] if "benchmarks" in w)
     assert warning.startswith("1 of 2 recordings of benchmarks were not compared")
     asked = {(normal(row["question"]), frozenset(map(normal, row["choices"]))) for row in earlier}
-    kept = list(shard.rows(done.out, ("question", "choices")))
+    kept = list(shards.rows(done.out, ("question", "choices")))
     assert kept
     assert not [r for r in kept if (normal(r["question"]), frozenset(map(normal, r["choices"]))) in asked]

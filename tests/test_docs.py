@@ -13,13 +13,14 @@ import yaml
 from builds import make
 from conftest import ROOT
 
-from paqa import cli, export
+from paqa.cli import main
+from paqa.cli import train as train_cli
 from paqa.errors import PaqaError
-from paqa.train import cli as train_cli
+from paqa.publish.export import registry
 
 PAGES = ("README.md", "docs/tutorial.md")
 SCALE = "docs/scale.md"
-PARSERS = {"paqa": cli.parser, "paqa-train": train_cli.parser}
+PARSERS = {"paqa": main.parser, "paqa-train": train_cli.parser}
 NAMES = {"FOLDER": "talks", "FORMAT": "trl", "RECIPE.toml": "talks.toml"}  # what stands for a word in capitals
 
 
@@ -114,7 +115,7 @@ def test_the_cheap_ones_run(page, here, monkeypatch, capsys):
             continue
         if name == "init":
             Path(f"{rest[0]}.toml").unlink(missing_ok=True)
-        assert cli.main([name, *rest]) == 0, (line, capsys.readouterr().err)
+        assert main.main([name, *rest]) == 0, (line, capsys.readouterr().err)
         ran.add(name)
     assert {"init", "check", "show", "export"} <= ran
 
@@ -131,7 +132,7 @@ def test_the_python_of_the_readme_reads_rows(here, monkeypatch):
 def test_every_format_is_in_the_table():
     table = re.findall(r"^\| (`.*?`) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
     named = {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
-    assert set(export.FORMATS) <= named
+    assert set(registry.FORMATS) <= named
 
 
 def test_the_manifests_and_the_script_of_scale_are_whole():
@@ -142,23 +143,23 @@ def test_the_manifests_and_the_script_of_scale_are_whole():
     assert (done.returncode, done.stderr) == (0, "")
     build = re.search(r"paqa build .*", block(SCALE, "yaml")).group()
     used = {word.partition("=")[0] for word in shlex.split(build) if word.startswith("--")}
-    assert used <= flags(subcommands(cli.parser())["build"])
+    assert used <= flags(subcommands(main.parser())["build"])
 
 
 def test_the_deployment_takes_what_its_flow_takes():
     pytest.importorskip("prefect")
-    from flows.deployed import paqa
+    from paqa.cli.deployment import paqa
 
     (deployment,) = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     taken = set(inspect.signature(paqa.fn).parameters)
     assert set(deployment["parameters"]) <= taken
-    assert deployment["entrypoint"] == f"flows/deployed.py:{paqa.fn.__name__}"
-    known = {flag.removeprefix("--").replace("-", "_") for flag in flags(subcommands(cli.parser())["build"])}
+    assert deployment["entrypoint"] == f"paqa/cli/deployment.py:{paqa.fn.__name__}"
+    known = {flag.removeprefix("--").replace("-", "_") for flag in flags(subcommands(main.parser())["build"])}
     assert taken - {"recipe", "changes"} <= known
 
 
 def test_the_toml_of_the_tutorial_is_a_recipe(tmp_path):
-    from paqa import recipe
+    from paqa.config import recipe
 
     text = block("docs/tutorial.md", "toml")
     (tmp_path / "r.toml").write_text(f'name = "r"\n{text}')
@@ -175,6 +176,12 @@ def test_the_reference_holds_every_module_and_its_links_lead_somewhere():
     spec.loader.exec_module(made)
     page = made.text()
     modules = set(re.findall(r"^## (\S+)$", page, flags=re.MULTILINE))
-    assert {"paqa.build", "paqa.rationale", "paqa.train.rewards", "flows.build", "paqa.export.trl"} <= modules
+    assert {
+        "paqa.pipeline.steps",
+        "paqa.rationale.grammar",
+        "paqa.rationale.rewards",
+        "flows.build",
+        "paqa.publish.export.trl",
+    } <= modules
     assert "### generate" in page
     assert {name.replace(".", "") for name in modules} >= set(re.findall(r"\(#([^)]*)\)", page.partition("\n## ")[0]))

@@ -53,7 +53,7 @@ def test_weights_that_are_there_are_named_with_their_hash(models):
 def test_fetching_off_line_says_what_is_still_missing(nowhere, tmp_path):
     """HF_HUB_OFFLINE stops the Hub; whisper's one address is a closed port here."""
     code = (
-        "import sys; from paqa.engines import whisper; from paqa.cli import main; found = whisper.published;"
+        "import sys; from paqa.engines import whisper; from paqa.cli.main import main; found = whisper.published;"
         "from dataclasses import replace;"
         "whisper.published = lambda: {n: replace(r, url='http://127.0.0.1:9/x.pt') for n, r in found().items()};"
         "from paqa.engines import panns;"
@@ -103,7 +103,8 @@ def test_a_pinned_hash_that_differs_is_refused(models):
 def test_importing_paqa_loads_none_of_the_engines_libraries():
     heavy = ("torch", "demucs", "pyannote.audio", "whisper", "panns_inference", "torchaudio", "onnxruntime", "prefect")
     code = (
-        "import sys, paqa, paqa.cli, paqa.hear, paqa.build, paqa.recipe, paqa.doctor;"
+        "import sys, paqa, paqa.cli.main, paqa.perception.inference, paqa.pipeline.steps, paqa.config.recipe;"
+        "import paqa.cli.doctor;"
         "from paqa.engines.base import ENGINES, engine_class; [engine_class(name) for name in ENGINES];"
         f"print(*(m for m in {heavy} if m in sys.modules))"
     )

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from strategies import scenes
 from test_questions import DIALOGUE, PLAIN, event
 
-from paqa import ontology
-from paqa.elsewhere import Survey, count, told
-from paqa.questions import ALONE, TEMPLATES, Elsewhere, generate
-from paqa.questions.prose import number, spoken, upper
-from paqa.recipe import QuestionsConfig
+from paqa import audioset
+from paqa.config.recipe import QuestionsConfig
+from paqa.curation.answer_balance import Survey, count, told
+from paqa.questions.english import number, spoken, upper
+from paqa.questions.generate import ALONE, TEMPLATES, Elsewhere, generate
 from paqa.types import Question, Scene, Turn
 
 RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -77,13 +77,13 @@ def test_choices_of_counts_do_not_tell_which_is_right(n: int, choices: int) -> N
 
 def test_wrong_sounds_are_those_of_the_build_in_its_proportions() -> None:
     sounds = {"Rain": 60, "Bark": 25, "Church bell": 10, "Thunder": 5, "Siren": 40}
-    told_ = Elsewhere(sounds={(ontology.mid(label), label): n for label, n in sounds.items()})
+    told_ = Elsewhere(sounds={(audioset.mid(label), label): n for label, n in sounds.items()})
     clips = [Scene(f"c{n}", 4000, events=(event(500, 3000, "Siren"),)) for n in range(400)]
     offered = Counter(c for q in asked(clips, told_, "background_sound") for c in q.choices)
     names = {label: upper(spoken(label)) for label in sounds}
     assert set(offered) == set(names.values())
     assert offered[names["Rain"]] > offered[names["Bark"]] > offered[names["Church bell"]] > offered[names["Thunder"]]
-    few = Elsewhere(sounds={(ontology.mid("Rain"), "Rain"): 3})
+    few = Elsewhere(sounds={(audioset.mid("Rain"), "Rain"): 3})
     assert all(len(q.choices) == 4 for q in asked(clips, few, "background_sound"))  # everyday sounds fill up
 
 

@@ -10,14 +10,14 @@ from closeness import steps
 from conftest import CORPUS
 from contract import Contract, Subject, call, check, output, part, sample
 
-from paqa import ontology
+from paqa import audioset
 from paqa.audio import read_flac
+from paqa.engines._clustering import Belief, absorbed, cluster, divided, linked, unit
 from paqa.engines._events import Hops, class_spans, distinct, snapped
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_slaney
 from paqa.engines._words import on_grid
 from paqa.engines.base import Weights, engine_class, package_revision
-from paqa.engines.clustering import Belief, absorbed, cluster, divided, linked, unit
 from paqa.engines.silero_dvector import SileroDVectorParams, best_path
 from paqa.engines.yamnet import YamNetParams
 from paqa.errors import PaqaError
@@ -247,8 +247,8 @@ def test_class_spans_need_a_sure_patch_and_last_while_it_is_likely():
 
 def test_the_most_specific_of_equals_is_kept_and_weak_rivals_go():
     names = {"Animal": 0.99, "Dog": 0.97, "Bark": 0.6, "Engine": 0.93}
-    events = [Event(0, 1_000, label, ontology.mid(label), score) for label, score in names.items()]
-    later = Event(2_000, 3_000, "Engine", ontology.mid("Engine"), 0.93)
+    events = [Event(0, 1_000, label, audioset.mid(label), score) for label, score in names.items()]
+    later = Event(2_000, 3_000, "Engine", audioset.mid("Engine"), 0.93)
     assert [e.label for e in distinct([*events, later], YamNetParams())] == ["Dog", "Engine"]
 
 

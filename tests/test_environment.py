@@ -11,11 +11,11 @@ from builds import make
 from conftest import ROOT
 
 from flows import settings
-from paqa import ending
+from paqa.cli import exit_status
 from paqa.errors import PaqaError
 
-SHOW = [sys.executable, "-m", "paqa.cli", "show"]
-SCORE = [sys.executable, "-m", "paqa.train.cli", "score"]
+SHOW = [sys.executable, "-m", "paqa", "show"]
+SCORE = [sys.executable, "-m", "paqa.cli.train", "score"]
 JUNK = {  # of another installation of Prefect, and of proxies
     "PREFECT_SERVER_API_AUTH_STRING": "somebody:secret",
     "PREFECT_API_DATABASE_CONNECTION_URL": "postgresql+asyncpg://nobody@127.0.0.1:9/none",
@@ -112,7 +112,7 @@ def test_a_cheap_command_works_anywhere(folder, variables):
 
 
 def test_an_account_without_a_home_has_a_models_folder(monkeypatch):
-    from paqa.engines.checkpoints import models_folder
+    from paqa.engines.weights import models_folder
 
     for name in ("HOME", "XDG_CACHE_HOME", "PAQA_MODELS"):
         monkeypatch.delenv(name, raising=False)
@@ -142,7 +142,7 @@ def test_every_error_is_a_line(error, status, line, capsys):
     def command(_):
         raise error
 
-    assert ending.run(parser, ["x"], command, "stopped", {"x": "audio"}) == status
+    assert exit_status.run(parser, ["x"], command, "stopped", {"x": "audio"}) == status
     said = capsys.readouterr().err
     assert said.startswith(line or "\nstopped")
 
@@ -153,7 +153,7 @@ def test_errors_of_http_clients_are_the_networks(capsys):
     parser = argparse.ArgumentParser("paqa")
     parser.add_argument("command")
     ask = lambda _: httpx.get("http://127.0.0.1:9/", trust_env=False)  # noqa: E731
-    assert ending.run(parser, ["x"], ask, "stopped", {}) == 2
+    assert exit_status.run(parser, ["x"], ask, "stopped", {}) == 2
     assert capsys.readouterr().err.startswith("paqa x: disk or network: ")
 
 

@@ -9,12 +9,12 @@ import soundfile
 from builds import RATE, make
 from conftest import paqa
 
-from paqa import shard
 from paqa.audio import digest, read_flac
+from paqa.dataset import shards
+from paqa.dataset.shards import SPLITS
 from paqa.errors import PaqaError
-from paqa.export import FORMATS, export
-from paqa.export.job import Job, wav
-from paqa.shard import SPLITS
+from paqa.publish.export.job import Job, wav
+from paqa.publish.export.registry import FORMATS, export
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_splits_are_chosen(name, built, tmp_path):
 @pytest.mark.parametrize("name", sorted(set(FORMATS) - {"webdataset"}))
 def test_audio_lies_beside_once_a_clip(name, built, tmp_path):
     job = export(name, built, tmp_path / "out", splits=SPLITS)
-    stored = {r["clip_id"]: digest(read_flac(r["audio"]["bytes"])) for r in shard.rows(built, ["clip_id", "audio"])}
+    stored = {r["clip_id"]: digest(read_flac(r["audio"]["bytes"])) for r in shards.rows(built, ["clip_id", "audio"])}
     files = sorted((tmp_path / "out" / "audio").iterdir())
     assert len(files) == len(stored) == len(job.names)
     for clip_id, sha in stored.items():
@@ -59,11 +59,11 @@ def test_audio_lies_beside_once_a_clip(name, built, tmp_path):
 
 
 def _flac(folder, clip_id):
-    return next(r["audio"]["bytes"] for r in shard.rows(folder, ["clip_id", "audio"]) if r["clip_id"] == clip_id)
+    return next(r["audio"]["bytes"] for r in shards.rows(folder, ["clip_id", "audio"]) if r["clip_id"] == clip_id)
 
 
 def test_wav_holds_the_samples(built):
-    row = next(shard.rows(built, ["audio"]))
+    row = next(shards.rows(built, ["audio"]))
     data = wav(row["audio"]["bytes"])
     assert data.startswith(b"RIFF")
     samples, _ = soundfile.read(io.BytesIO(data), dtype="int16", always_2d=True)
@@ -90,7 +90,7 @@ def test_a_failing_export_leaves_no_folder(built, tmp_path, monkeypatch):
         (job.part / "half").write_text("half")
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("paqa.export.trl.export", fail)
+    monkeypatch.setattr("paqa.publish.export.trl.export", fail)
     with pytest.raises(OSError, match="disk"):
         export("trl", built, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -7,9 +7,9 @@ import jsonschema
 import pytest
 from builds import make
 
-from paqa import shard
-from paqa.export import export
-from paqa.export.benchmark import modality, subject, unfit, words
+from paqa.dataset import shards
+from paqa.publish.export.benchmark import modality, subject, unfit, words
+from paqa.publish.export.registry import export
 from paqa.types import Event, Evidence, Scene, Turn
 
 TEXT = {"type": "string", "minLength": 1}
@@ -49,7 +49,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def items(built):
-    return {i.id: i for i in map(shard.item, shard.rows(built))}
+    return {i.id: i for i in map(shards.item, shards.rows(built))}
 
 
 def rows(out, name):

@@ -7,12 +7,13 @@ import jsonschema
 import pytest
 from builds import make
 
-from paqa import rationale, shard
-from paqa.export import export
-from paqa.export.trl import reward
-from paqa.prompt import answer, literal, prompt
-from paqa.questions.names import UNASKED
-from paqa.questions.prose import spoken
+from paqa.dataset import shards
+from paqa.publish.export.registry import export
+from paqa.publish.export.trl import reward
+from paqa.questions.english import spoken
+from paqa.questions.sound_names import UNASKED
+from paqa.rationale import grammar
+from paqa.rationale.prompt import answer, literal, prompt
 
 MESSAGE = {
     "type": "object",
@@ -55,7 +56,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def items(built):
-    return {i.id: i for i in map(shard.item, shard.rows(built))}
+    return {i.id: i for i in map(shards.item, shards.rows(built))}
 
 
 def lines(path):
@@ -80,7 +81,7 @@ def test_chat_lists_keep_to_their_layout(built, items, tmp_path, name, file):
         assert user.startswith("<audio>")
         assert "<audio>" not in assistant
         open_ended = "\n(A) " not in user
-        rationale.parse(assistant, open_ended=open_ended)
+        grammar.parse(assistant, open_ended=open_ended)
         (audio,) = row["audios"]
         assert Path(audio).is_absolute() == (name == "swift")
         assert (out / audio).is_file()

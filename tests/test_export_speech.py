@@ -3,11 +3,11 @@
 import pytest
 from builds import make
 
-from paqa import shard
+from paqa.config.recipe import SourceConfig
+from paqa.dataset import shards
 from paqa.errors import PaqaError
-from paqa.export import export
-from paqa.export.references import ctm, rttm, stm
-from paqa.recipe import SourceConfig
+from paqa.publish.export.references import ctm, rttm, stm
+from paqa.publish.export.registry import export
 from paqa.sources import references
 from paqa.types import Scene, Turn, Word
 
@@ -20,7 +20,7 @@ def made(tmp_path_factory):
 @pytest.fixture(scope="module")
 def scenes(made):
     """By split and clip."""
-    return {(r["split"], r["clip_id"]): shard.item(r).scene for r in shard.rows(made)}
+    return {(r["split"], r["clip_id"]): shards.item(r).scene for r in shards.rows(made)}
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -98,7 +98,7 @@ def test_lhotse_validates_and_loads_everything(made, scenes, tmp_path):
     }
     validate_recordings_and_supervisions(read["recordings"], read["supervisions"], read_data=True)
     validate(read["cuts"], read_data=True)
-    items = {i.id: i for i in map(shard.item, shard.rows(made))}
+    items = {i.id: i for i in map(shards.item, shards.rows(made))}
     assert [c.id for c in read["cuts"]] == sorted(items, key=lambda i: [c.id for c in read["cuts"]].index(i))
     assert len(read["recordings"]) == len(scenes)
     for cut in read["cuts"]:

@@ -6,9 +6,9 @@ import pytest
 import soundfile
 from builds import make
 
-from paqa import shard
-from paqa.export import export
-from paqa.export import webdataset as written
+from paqa.dataset import shards
+from paqa.publish.export import webdataset as written
+from paqa.publish.export.registry import export
 from paqa.types import Item
 
 
@@ -34,7 +34,7 @@ def test_the_library_gives_back_every_row(built, tmp_path, audio):
         for question in s["json"]["questions"]
     ]
     found = {row["id"]: msgspec.convert(row, Item) for row in rows}
-    assert found == {i.id: i for i in map(shard.item, shard.rows(built))}
+    assert found == {i.id: i for i in map(shards.item, shards.rows(built))}
     for s in read:
         data = s[audio] if isinstance(s[audio], bytes) else None
         samples_, rate = soundfile.read(io.BytesIO(data), dtype="int16")

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from conftest import CORPUS
 
-from paqa import fingerprint
-from paqa.audio import decode, quantize, resample
-from paqa.recipe import AudioConfig
+from paqa.audio import decode, fingerprint, quantize, resample
+from paqa.config.recipe import AudioConfig
 from paqa.types import Audio
 
 CONFIG = AudioConfig(min_clip_ms=100)

@@ -24,14 +24,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from strategies import scenes
 
-from paqa import audio, rationale, recipe, released
+from paqa import audio
+from paqa.config import recipe
+from paqa.config.recipe import Recipe, SourceConfig
+from paqa.dataset import import_hyper
 from paqa.errors import PaqaError, Rejected
-from paqa.hear import Perception
-from paqa.recipe import Recipe, SourceConfig
-from paqa.sources import close_truth, locate, recordings
+from paqa.perception.inference import Perception
+from paqa.rationale import grammar
+from paqa.rationale.rewards import RewardWeights, accuracy, format_score, perception, reward
 from paqa.sources.choices import given as question
-from paqa.store import Store
-from paqa.train.rewards import RewardWeights, accuracy, format_score, perception, reward
+from paqa.sources.registry import close_truth, locate, recordings
+from paqa.storage.store import Store
 from paqa.types import Event, GivenQuestion, Quarantined, Question, Recording, Scene, Trace, Turn
 
 MORE = int(os.environ.get("PAQA_FUZZ", "1"))
@@ -52,7 +55,7 @@ import random, struct, sys, time
 from pathlib import Path
 from paqa.audio import decode
 from paqa.errors import Rejected
-from paqa.recipe import AudioConfig
+from paqa.config.recipe import AudioConfig
 seed, count, limit, here = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
 config = AudioConfig(max_file_ms=limit, min_clip_ms=1)
 seeds = sorted(Path(sys.argv[5]).iterdir())
@@ -416,15 +419,15 @@ def test_questions_of_any_form(text: Any, choices: Any, answer: Any) -> None:
 
 # --- rationales, rewards, released rows
 
-TAGS = st.sampled_from([*rationale.REFLECTED, "<BGM>", "</BGM>", "<think>", "<", ">"])
+TAGS = st.sampled_from([*grammar.REFLECTED, "<BGM>", "</BGM>", "<think>", "<", ">"])
 PIECES = st.sampled_from(
-    ["(A) x", "(B)", "[1.20-3.40 s]", "Speaker 1 [0.20-2.15 s]: ", '"a"', "\\u003c", "\\ud800", rationale.NO_SOUND,
-     rationale.NO_SPEECH, rationale.NO_WORDS, rationale.UNCLEAR, "9" * 5000 + ".00", "[" * 2000, "\n", "x", "\u2028"]
+    ["(A) x", "(B)", "[1.20-3.40 s]", "Speaker 1 [0.20-2.15 s]: ", '"a"', "\\u003c", "\\ud800", grammar.NO_SOUND,
+     grammar.NO_SPEECH, grammar.NO_WORDS, grammar.UNCLEAR, "9" * 5000 + ".00", "[" * 2000, "\n", "x", "\u2028"]
 )  # fmt: skip
 WRITTEN = st.lists(TAGS | PIECES | st.text(max_size=10), max_size=40).map("".join)
 HEARD = Scene("c", 3000, (Turn(200, 900, 1, "Hello."),), (), (Event(1000, 2000, "Dog", "/m/0bt9lr"),), "en")
 ASKED = Question("q", "c", "t", "t", "Which?", ("a dog", "a cat"), 0, (), "listen", "It barks.")
-RATIONALE = rationale.render(HEARD, ASKED)
+RATIONALE = grammar.render(HEARD, ASKED)
 
 
 @st.composite
@@ -444,8 +447,8 @@ def written(draw: st.DrawFn) -> str:
 @example(RATIONALE, False)
 def test_rationales_of_any_text(text: str, open_ended: bool) -> None:
     try:
-        found = rationale.parse(text, open_ended)
-    except rationale.GrammarError:
+        found = grammar.parse(text, open_ended)
+    except grammar.GrammarError:
         return
     assert isinstance(found, Trace)
 
@@ -472,11 +475,11 @@ def test_released_rows_of_any_form(text: str, more: dict[str, Any], wrap: str) -
         "output": wrap.format(text),
     } | more
     try:
-        found = released.clean(row, "a:1", "a")
+        found = import_hyper.clean(row, "a:1", "a")
     except Rejected:
         return
     assert found.choices[found.answer_index] == found.answer
-    assert found.answer_index < len(released.LETTERS)
+    assert found.answer_index < len(import_hyper.LETTERS)
 
 
 # --- the store

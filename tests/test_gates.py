@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from strategies import scenes
 from test_questions import DIALOGUE, PLAIN, asked_turn, event
 
-from paqa.content import personal_data, profanity
-from paqa.gates import judge, quote_presence
-from paqa.questions import generate
-from paqa.questions.prose import spoken
-from paqa.rationale import render
-from paqa.recipe import GatesConfig, QuestionsConfig
+from paqa.config.recipe import GatesConfig, QuestionsConfig
+from paqa.curation.gates import judge, quote_presence
+from paqa.curation.text_filters import personal_data, profanity
+from paqa.questions.english import spoken
+from paqa.questions.generate import generate
+from paqa.rationale.grammar import render
 from paqa.types import Question, Scene, Turn
 
 CONFIG = GatesConfig()

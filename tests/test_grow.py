@@ -10,10 +10,12 @@ from builds import make
 from conftest import build, paqa
 from test_labels import clip
 
-from paqa import grow, shard, truth
-from paqa.elsewhere import Survey, elsewhere
+from paqa.config.recipe import MixConfig, QuestionsConfig, SourceConfig
+from paqa.curation.answer_balance import Survey, elsewhere
+from paqa.dataset import shards
 from paqa.errors import PaqaError
-from paqa.recipe import MixConfig, QuestionsConfig, SourceConfig
+from paqa.evaluation import pairs
+from paqa.pipeline import increment
 from paqa.types import Quarantined
 
 
@@ -29,7 +31,7 @@ def grown(built, corpus, tmp_path):
 
 
 def rows(out):
-    return {row["id"]: row for row in shard.rows(out)}
+    return {row["id"]: row for row in shards.rows(out)}
 
 
 def test_earlier_rows_stay_and_only_the_new_clip_adds_some(built, grown):
@@ -59,13 +61,13 @@ def test_there_must_be_something_to_grow(corpus, tmp_path):
 def earlier(tmp_path_factory):
     """A finished build that can grow, without engines."""
     out = make(tmp_path_factory.mktemp("earlier") / "made", clips=3)
-    grow.save(out, Survey(), [])
+    increment.save(out, Survey(), [])
     return out
 
 
 @pytest.fixture
 def recipe(earlier):
-    return replace(truth.opened(earlier)[0], mix=())
+    return replace(pairs.opened(earlier)[0], mix=())
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_another_recipe_is_refused_and_its_keys_are_named(earlier, recipe, chang
     with pytest.raises(
         PaqaError, match=r"the recipe is not that of the build in .*or run once more without --grow"
     ) as e:
-        grow.load(earlier, replace(recipe, **change))
+        increment.load(earlier, replace(recipe, **change))
     assert said in str(e.value)
 
 
@@ -97,14 +99,14 @@ def test_a_recipe_may_grow_too(earlier, recipe):
     grown = replace(
         recipe, name="grown", description="x", folder="y", sources=sources, gates=gates, mix=(MixConfig("mix", 3),)
     )
-    assert grow.load(earlier, grown).clips == {c.id: c.sha256 for c in truth.opened(earlier)[2]}
-    assert list(grow.changed(grown, replace(grown, mix=(MixConfig("mix", 9),)))) == []
-    assert list(grow.changed(grown, replace(grown, mix=(MixConfig("mix", 3, overlap=0.5),))))
+    assert increment.load(earlier, grown).clips == {c.id: c.sha256 for c in pairs.opened(earlier)[2]}
+    assert list(increment.changed(grown, replace(grown, mix=(MixConfig("mix", 9),)))) == []
+    assert list(increment.changed(grown, replace(grown, mix=(MixConfig("mix", 3, overlap=0.5),))))
 
 
 def test_a_row_that_would_be_lost_or_changed_ends_the_build(earlier, recipe):
-    known = grow.load(earlier, recipe)
-    items = [shard.item(row) for row in shard.rows(earlier)]
+    known = increment.load(earlier, recipe)
+    items = [shards.item(row) for row in shards.rows(earlier)]
     added = replace(items[0], id="new", key="0" * 64)
     known.stays([*items, added], [], earlier)
     last = max(items, key=lambda item: item.id)
@@ -120,14 +122,14 @@ def test_a_row_that_would_be_lost_or_changed_ends_the_build(earlier, recipe):
 
 def test_a_build_with_a_shard_missing_cannot_grow(earlier, recipe, tmp_path):
     shutil.copytree(earlier, tmp_path / "out")
-    shard.files(tmp_path / "out")[0].unlink()
+    shards.files(tmp_path / "out")[0].unlink()
     with pytest.raises(PaqaError, match=r"--grow: .* is missing, build\.json lists it"):
-        grow.load(tmp_path / "out", recipe)
+        increment.load(tmp_path / "out", recipe)
 
 
 def test_clips_are_known_by_the_recording_that_is_heard(earlier, recipe):
-    known = grow.load(earlier, recipe)
-    (clip, *_) = truth.opened(earlier)[2]
+    known = increment.load(earlier, recipe)
+    (clip, *_) = pairs.opened(earlier)[2]
     (origin,) = clip.origins
     assert known.holds(replace(clip, id="as material", groups=("other",)))
     assert not known.holds(replace(clip, origins=(replace(origin, recording="a copy"),)))
@@ -141,9 +143,9 @@ def test_wrong_translations_stay_however_often_a_build_grows(tmp_path):
         others = elsewhere(own, Survey(), earlier.generations if earlier else ())
         assert {name: others[name].foreign for name in told} == told
         told = {name: one.foreign for name, one in others.items()}
-        grow.save(tmp_path, Survey(), [], own, earlier)
+        increment.save(tmp_path, Survey(), [], own, earlier)
         counts = json.loads((tmp_path / "survey.json").read_text())
-        earlier = grow.Earlier(Survey(), {}, {}, {c.id: c.sha256 for c in own}, added=tuple(counts["added"]))
+        earlier = increment.Earlier(Survey(), {}, {}, {c.id: c.sha256 for c in own}, added=tuple(counts["added"]))
     assert [len(ids) for ids in counts["added"]] == [20, 20]
     counted_anew = elsewhere(clips, Survey())
     assert any(counted_anew[name].foreign != texts for name, texts in told.items())

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from paqa import heard_answers, ontology
-from paqa.heard_answers import Row
-from paqa.questions import TEMPLATES, generate
-from paqa.recipe import QuestionsConfig, for_folder
+from paqa import audioset
+from paqa.config.recipe import QuestionsConfig, for_folder
+from paqa.evaluation import answer_accuracy
+from paqa.evaluation.answer_accuracy import Row
+from paqa.questions.generate import TEMPLATES, generate
 from paqa.types import Event, Question, Scene, Turn
 
 RECIPE = replace(for_folder(Path(".")), questions=QuestionsConfig(per_clip=60))
@@ -18,7 +19,7 @@ DOG, BARK, SIREN, BELL = "Dog", "Bark", "Siren", "Church bell"
 
 
 def event(start: int, end: int, label: str) -> Event:
-    return Event(start, end, label, ontology.mid(label))
+    return Event(start, end, label, audioset.mid(label))
 
 
 TRUTH = Scene(
@@ -47,14 +48,14 @@ def rows() -> list[Row]:
     return [r for r in found if not TEMPLATES[r.template].labelled]
 
 
-def accuracy(rows: list[Row], heard: Scene) -> heard_answers.Heard:
-    return heard_answers.measure(rows, {"c": heard}, RECIPE)[0]
+def accuracy(rows: list[Row], heard: Scene) -> answer_accuracy.Heard:
+    return answer_accuracy.measure(rows, {"c": heard}, RECIPE)[0]
 
 
 def test_what_is_heard_as_it_is_answers_everything(rows: list[Row]) -> None:
     found = accuracy(rows, TRUTH)
     assert found.rows == len(rows) > 20
-    wrong = [r.question for r in rows if not all(heard_answers.answered(r, TEMPLATES[r.template], TRUTH, RECIPE))]
+    wrong = [r.question for r in rows if not all(answer_accuracy.answered(r, TEMPLATES[r.template], TRUTH, RECIPE))]
     assert found.asked == found.rows, wrong
     assert found.right >= 0.9 * found.rows, wrong
 
@@ -66,7 +67,7 @@ def test_nothing_heard_answers_nothing(rows: list[Row]) -> None:
 
 def test_a_missed_sound_costs_its_questions_and_no_others(rows: list[Row]) -> None:
     heard = replace(TRUTH, events=TRUTH.events[1:])
-    by_name = {h.template: h for h in heard_answers.measure(rows, {"c": heard}, RECIPE)}
+    by_name = {h.template: h for h in answer_accuracy.measure(rows, {"c": heard}, RECIPE)}
     assert by_name["first_sound"].right == 0
     assert by_name["who_says"].accuracy == 1.0
     assert 0 < by_name["all"].accuracy < 1
@@ -77,7 +78,7 @@ def test_a_sound_heard_as_its_kind_is_the_same_sound(rows: list[Row]) -> None:
     heard = replace(TRUTH, events=(event(2000, 3500, BARK), *TRUTH.events[1:]))
     asked = [r for r in rows if r.template == "first_sound" and r.choices]
     assert asked
-    assert all(heard_answers.answered(r, TEMPLATES[r.template], heard, RECIPE) == (True, True) for r in asked)
+    assert all(answer_accuracy.answered(r, TEMPLATES[r.template], heard, RECIPE) == (True, True) for r in asked)
 
 
 def test_a_quotation_may_be_misheard(rows: list[Row]) -> None:
@@ -91,11 +92,11 @@ def test_a_quotation_may_be_misheard(rows: list[Row]) -> None:
     )
     asked = [r for r in rows if r.template in ("last_words", "who_says") and r.choices]
     assert asked
-    assert all(heard_answers.answered(r, TEMPLATES[r.template], heard, RECIPE) == (True, True) for r in asked)
+    assert all(answer_accuracy.answered(r, TEMPLATES[r.template], heard, RECIPE) == (True, True) for r in asked)
 
 
 def test_swapped_speakers_are_another_answer(rows: list[Row]) -> None:
     heard = replace(TRUTH, turns=(*TRUTH.turns[:2], replace(TRUTH.turns[2], speaker=2)))
     asked = [r for r in rows if r.template == "last_speaker" and r.choices]
     assert asked
-    assert all(heard_answers.answered(r, TEMPLATES[r.template], heard, RECIPE) == (True, False) for r in asked)
+    assert all(answer_accuracy.answered(r, TEMPLATES[r.template], heard, RECIPE) == (True, False) for r in asked)

@@ -8,11 +8,11 @@ from conftest import paqa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paqa import released, shard
 from paqa.audio import flac, read_flac
-from paqa.cli import main
+from paqa.cli.main import main
+from paqa.dataset import import_hyper, shards
 from paqa.errors import PaqaError, Rejected
-from paqa.train.rewards import accuracy
+from paqa.rationale.rewards import accuracy
 
 QUESTION = "<audio>How many people speak? (a) two (b) three (c) four (d) five"
 GOOD = """<THINK>
@@ -43,8 +43,8 @@ def row(output=GOOD, number=0, question=QUESTION, **more):
 def imported(tmp_path, *rows, audio=None):
     path = tmp_path / "part1.jsonl"
     path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows), encoding="utf-8")
-    found = released.load(path, tmp_path / "out", audio)
-    return found, list(shard.rows(tmp_path / "out"))
+    found = import_hyper.load(path, tmp_path / "out", audio)
+    return found, list(shards.rows(tmp_path / "out"))
 
 
 def one(tmp_path, output, **more):
@@ -100,7 +100,7 @@ def test_what_needs_scenes_says_so_of_imported_rows(tmp_path, command, capsys):
 def test_what_can_be_mended_is(tmp_path, output, repair):
     read = one(tmp_path, output)
     assert read["repairs"] == [repair]
-    clean = released.clean(row(), "x", "part1")
+    clean = import_hyper.clean(row(), "x", "part1")
     assert (read["rationale"], read["caption"]) == (clean.rationale, clean.caption)
 
 
@@ -147,7 +147,7 @@ def test_rows_that_are_none(tmp_path, broken, reason):
     assert [r["id"] for r in rows] == ["part1:99"]
     assert [(q.reason, q.stage) for q in found.lost] == [(reason, "import")]
     assert found.lost[0].id == "part1.jsonl:2"
-    assert shard.quarantined(tmp_path / "out") == found.lost
+    assert shards.quarantined(tmp_path / "out") == found.lost
 
 
 def test_perceptual_tags_are_kept_where_there_are_any(tmp_path):
@@ -191,20 +191,20 @@ def test_the_other_form_of_their_rows(tmp_path):
     ],
 )  # fmt: skip
 def test_answers_in_prose(text, index):
-    assert released.chosen(text, ["A cat", "A dog", "Two cows"]) == index
+    assert import_hyper.chosen(text, ["A cat", "A dog", "Two cows"]) == index
 
 
 @pytest.mark.parametrize("text", ["", "A family, as heard.", "(a) or (b)", "A cat, a dog", "It may be B or C."])
 def test_letters_are_not_read_out_of_words(text):
     with pytest.raises(Rejected):
-        released.chosen(text, ["A cat", "A dog", "Two cows"])
+        import_hyper.chosen(text, ["A cat", "A dog", "Two cows"])
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=200) | st.lists(st.sampled_from(GOOD.split()), max_size=30).map(" ".join))
 def test_any_text_is_cleaned_or_rejected(text):
     try:
-        clean = released.clean(row(text), "x", "part1")
+        clean = import_hyper.clean(row(text), "x", "part1")
     except Rejected:
         return
     assert accuracy(clean.rationale, clean.choices, clean.answer_index) == 1.0
@@ -232,15 +232,15 @@ def test_datasets_loads_it(tmp_path):
 
 
 def test_many_rows_go_into_several_groups_and_files_of_the_same_names_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(released, "CONFIG", shard.ShardConfig(max_mb=1, row_group_mb=1))
-    monkeypatch.setattr(released, "GIVEN", {})
+    monkeypatch.setattr(import_hyper, "CONFIG", shards.ShardConfig(max_mb=1, row_group_mb=1))
+    monkeypatch.setattr(import_hyper, "GIVEN", {})
     long = GOOD.replace("Listen", "Listen " * 40_000)
     names = []
     for again in ("a", "b"):
         (tmp_path / again).mkdir()
         _, rows = imported(tmp_path / again, *(row(long, number=n) for n in range(6)))
         assert [r["id"] for r in sorted(rows, key=lambda r: r["id"])] == [f"part1:{n}" for n in range(6)]
-        names.append([p.name for p in shard.files(tmp_path / again / "out")])
+        names.append([p.name for p in shards.files(tmp_path / again / "out")])
     assert names[0] == names[1]
     assert len(names[0]) > 1
 
@@ -248,7 +248,7 @@ def test_many_rows_go_into_several_groups_and_files_of_the_same_names_again(tmp_
 def test_nothing_left_is_an_error(tmp_path):
     with pytest.raises(PaqaError, match="no row can be used"):
         imported(tmp_path, row("nothing"))
-    assert shard.quarantined(tmp_path / "out")[0].reason == "bad_structure"
+    assert shards.quarantined(tmp_path / "out")[0].reason == "bad_structure"
 
 
 def test_on_the_command_line(tmp_path):

@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 from sounds import tone
 
-from paqa import init, recipe
-from paqa.cli import main
-from paqa.recipe import Recipe, SourceConfig
-from paqa.schema import problems, schema
+from paqa.cli.main import main
+from paqa.config import recipe
+from paqa.config.recipe import Recipe, SourceConfig
+from paqa.config.schema import problems, schema
+from paqa.pipeline import recipe_starter
 
 
 def uncommented(text):
@@ -20,7 +21,7 @@ def uncommented(text):
 
 
 def test_it_loads_and_is_what_is_the_default(tmp_path):
-    path = init.write(tmp_path / "mine.toml", None)
+    path = recipe_starter.write(tmp_path / "mine.toml", None)
     plain = Recipe("mine", (SourceConfig("audio", "folder", "recordings"),))
     assert recipe.load(path) == replace(plain, folder=str(tmp_path))
 
@@ -28,9 +29,9 @@ def test_it_loads_and_is_what_is_the_default(tmp_path):
 def test_every_key_is_there_and_explained():
     for name, definition in schema("recipe")["$defs"].items():
         if name in vars(recipe) and definition.get("type") == "object":
-            missing = set(definition["properties"]) - set(init.meanings(getattr(recipe, name)))
+            missing = set(definition["properties"]) - set(recipe_starter.meanings(getattr(recipe, name)))
             assert not missing, (name, missing)
-    whole = tomllib.loads(uncommented(init.text("x", "y")))
+    whole = tomllib.loads(uncommented(recipe_starter.text("x", "y")))
     assert set(whole) == set(schema("recipe")["$defs"]["Recipe"]["properties"])
     for name, kind in (("gates", recipe.GatesConfig), ("questions", recipe.QuestionsConfig)):
         assert set(whole[name]) == {f.name for f in dataclasses.fields(kind)}
@@ -39,11 +40,11 @@ def test_every_key_is_there_and_explained():
 
 
 def test_keys_that_are_not_set_are_keys_that_could_be():
-    assert list(problems("recipe", tomllib.loads(uncommented(init.text("x", "y"))))) == []
+    assert list(problems("recipe", tomllib.loads(uncommented(recipe_starter.text("x", "y"))))) == []
 
 
 def test_every_line_says_what_it_means():
-    for line in init.text("x", "y").splitlines():
+    for line in recipe_starter.text("x", "y").splitlines():
         assert not line or line.startswith(("# ", "[", "#[")) or re.fullmatch(r"#?\w+ = \S.*  # \S.*", line), line
 
 

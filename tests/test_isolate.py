@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paqa.errors import PaqaError, WorkerDied
-from paqa.isolate import IN_A_ROW, Batch, Ward, again
+from paqa.pipeline.fault_isolation import IN_A_ROW, Batch, Ward, again
 
 
 class Place:

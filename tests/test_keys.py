@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from test_build import ContextParams, Picky, clip
 
-from flows.places import Wanted
-from paqa import hear
+from paqa.config.recipe import HearConfig, HearConfigs, QuestionsConfig, for_folder
 from paqa.engines import base
-from paqa.recipe import HearConfig, HearConfigs, QuestionsConfig, for_folder
-from paqa.store import Store
+from paqa.execution.placement import Wanted
+from paqa.perception import inference
+from paqa.storage.store import Store
 
 STAGES = {"separate": "mix", "diarize": "speech", "tag": "background", "transcribe": "mix"}
 
@@ -28,13 +28,13 @@ def engines(monkeypatch):
     made["separate on a CPU"] = engine("separate", gpu_precision=None)
     monkeypatch.setattr(base, "ENGINES", dict.fromkeys(made, ""))
     monkeypatch.setattr(base, "engine_class", made.__getitem__)
-    monkeypatch.setattr(hear, "engine_class", made.__getitem__)
-    monkeypatch.setattr("paqa.recipe.engine_class", made.__getitem__)
-    hear.identity.cache_clear()
-    hear._hearings.cache_clear()
+    monkeypatch.setattr(inference, "engine_class", made.__getitem__)
+    monkeypatch.setattr("paqa.config.recipe.engine_class", made.__getitem__)
+    inference.identity.cache_clear()
+    inference._hearings.cache_clear()
     yield made
-    hear.identity.cache_clear()
-    hear._hearings.cache_clear()
+    inference.identity.cache_clear()
+    inference._hearings.cache_clear()
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ def one(tmp_path):
 
 def keys(of, recipe):
     """The keys of all hearings of a clip, by name of the hearing."""
-    hear.identity.cache_clear()
-    hear._hearings.cache_clear()
-    nodes = hear.hearings(recipe)
-    return {node.name: hear.heard_key(of, node, nodes[0]) for node in nodes}
+    inference.identity.cache_clear()
+    inference._hearings.cache_clear()
+    nodes = inference.hearings(recipe)
+    return {node.name: inference.heard_key(of, node, nodes[0]) for node in nodes}
 
 
 def moved(of, before, after):
@@ -140,19 +140,19 @@ def test_what_a_gpu_hears_is_not_what_a_cpu_hears(recipe, one, engines):
     assert moved(one, recipe, on()) == set()
     alone = changed(recipe, "separate", engine="separate on a CPU")
     assert moved(one, alone, replace(alone, devices={"separate": "cuda"})) == set()
-    revisions = {h.stage: h.revision for h in hear.heard_by(on(runner="ray", gpus={"tag": 0.5}))}
+    revisions = {h.stage: h.revision for h in inference.heard_by(on(runner="ray", gpus={"tag": 0.5}))}
     assert revisions == {"separate": "1", "diarize": "1", "tag": "1@cuda/float16", "transcribe": "1"}
 
 
 def test_a_store_of_another_device_is_said_and_not_used(recipe, one, tmp_path):
     store = Store(tmp_path / "store")
     there = replace(recipe, devices=Wanted(device="cuda").devices)
-    nodes = hear.hearings(there)
-    assert hear.heard_on([one], recipe, store) is None
-    store.put_json(hear.heard_key(one, nodes[-1], nodes[0]), hear.Perception())
-    assert hear.heard_on([one], recipe, store) == "cuda"
-    assert hear.heard_on([one], there, store) is None
-    assert [len(hear.missing([one], n, nodes[0], store)) for n in hear.hearings(recipe)] == [1] * 7
+    nodes = inference.hearings(there)
+    assert inference.heard_on([one], recipe, store) is None
+    store.put_json(inference.heard_key(one, nodes[-1], nodes[0]), inference.Perception())
+    assert inference.heard_on([one], recipe, store) == "cuda"
+    assert inference.heard_on([one], there, store) is None
+    assert [len(inference.missing([one], n, nodes[0], store)) for n in inference.hearings(recipe)] == [1] * 7
 
 
 def test_keys_of_cpus_are_those_of_earlier_stores(recipe, one):

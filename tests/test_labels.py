@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import scenes
 
-from paqa.labels import FOREIGN, carry, translations
+from paqa.perception.source_labels import FOREIGN, carry, translations
 from paqa.types import Clip, Scene, Turn
 
 SAID = "Where did you put the keys? I need them now."

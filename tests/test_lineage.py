@@ -16,17 +16,19 @@ from test_compose import heard
 from test_walk import rows  # noqa: F401
 
 import paqa as package
-from paqa import build as walk
-from paqa import check, hear, rights, scenes, shard
-from paqa import compose as composing
 from paqa.audio import decode, digest, read_flac
-from paqa.compose import compose_clip
+from paqa.config.recipe import Recipe, SourceConfig, change, for_folder, load
+from paqa.dataset import check, shards
 from paqa.engines.base import engine_class, package_file
 from paqa.errors import PaqaError
-from paqa.mix import render
-from paqa.recipe import Recipe, SourceConfig, change, for_folder, load
-from paqa.sources import locate, root
-from paqa.store import Store
+from paqa.licensing import compatibility
+from paqa.mixing.plan import render
+from paqa.perception import inference, scenes
+from paqa.pipeline import rows as composing
+from paqa.pipeline import steps as walk
+from paqa.pipeline.rows import compose_clip
+from paqa.sources.registry import locate, root
+from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Item
 
 RATE = 16000
@@ -34,7 +36,7 @@ RATE = 16000
 
 @pytest.fixture(scope="module")
 def items(rows):  # noqa: F811
-    return [shard.item(row) for row in rows]
+    return [shards.item(row) for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +117,7 @@ def test_a_key_is_of_what_a_row_says(tmp_path, monkeypatch):
     assert [replace(i, paqa_version="") for i in before] == [replace(i, paqa_version="") for i in after]
     assert {i.paqa_version for i in after} == {"99.0"}
     assert before[0].key == after[0].key
-    names = [{p.name for p in shard.plan(found, [clip], recipe.shard)} for found in (before, after)]
+    names = [{p.name for p in shards.plan(found, [clip], recipe.shard)} for found in (before, after)]
     assert names[0].isdisjoint(names[1])
     relicensed, _ = compose_clip(replace(clip, license="CC-BY-4.0"), recipe, store)
     assert relicensed[0].key != after[0].key
@@ -154,15 +156,17 @@ def test_the_card_rolls_licences_up(built, items, recipe):
     assert (data["license"], data["license_name"], data["license_link"]) == ("other", "mixed", "LICENSE.md")
     assert (built.out / "LICENSE.md").is_file()
     clips = [check.msgspec.convert(r, Clip) for r in pq.read_table(built.out / "clips.parquet").to_pylist()]
-    for share in rights.roll_up(items, clips):
-        mine = [i for i in items if share.license in {one.id for o in i.origins for one in rights.parts(o.license)}]
+    for share in compatibility.roll_up(items, clips):
+        mine = [
+            i for i in items if share.license in {one.id for o in i.origins for one in compatibility.parts(o.license)}
+        ]
         assert (share.rows, share.clips) == (len(mine), len({i.clip_id for i in mine}))
         assert f"| {share.license} | {share.rows} | {share.clips} | {share.minutes:.1f} |" in card.text
-    torn = [i for i in items if rights.common(rights.texts(i)) is None]
+    torn = [i for i in items if compatibility.common(compatibility.texts(i)) is None]
     assert f"For {len(torn)} rows no one licence does that either" in card.text
     named = (built.out / "LICENSE.md").read_text()
     assert all(o.license in named for i in items for o in i.origins)
-    assert built.summary["by_license"] == {s.license: s.rows for s in rights.roll_up(items, clips)}
+    assert built.summary["by_license"] == {s.license: s.rows for s in compatibility.roll_up(items, clips)}
     assert built.summary["license"] is None
 
 
@@ -237,10 +241,10 @@ def test_a_build_under_a_target(corpus, built, tmp_path):
     (corpus / "target.toml").write_text(f'license = "GPL-3.0-only"\n{RECIPE}'.replace(path, f'{path}license = "MIT"\n'))
     hub = pytest.importorskip("huggingface_hub")
     done = build(corpus / "target.toml", tmp_path / "target", "--store", built.store)
-    found = [shard.item(row) for row in shard.rows(done.out)]
+    found = [shards.item(row) for row in shards.rows(done.out)]
     assert found
-    assert not [o for i in found for o in i.origins if rights.refusal(o.license, "GPL-3.0-only")]
-    out = [q for q in shard.quarantined(done.out) if q.reason == "license"]
+    assert not [o for i in found for o in i.origins if compatibility.refusal(o.license, "GPL-3.0-only")]
+    out = [q for q in shards.quarantined(done.out) if q.reason == "license"]
     assert {q.stage for q in out} == {"source"}
     assert any("CC-BY-SA-3.0" in q.detail for q in out)
     card = hub.DatasetCard.load(done.out / "README.md")
@@ -256,9 +260,9 @@ def test_a_raw_mix_that_cannot_be_heard_loses_its_mishearing_only(tmp_path):
     clip = heard(recipe, store)
     everything, _ = compose_clip(clip, recipe, store)
     assert scenes.misheard(clip, recipe, store)
-    separation = hear.node(recipe, "separate")
-    (gone, *_) = hear.spare(recipe)
-    Path(store._path(hear.heard_key(clip, gone, separation), ".json")).unlink()
+    separation = inference.node(recipe, "separate")
+    (gone, *_) = inference.spare(recipe)
+    Path(store._path(inference.heard_key(clip, gone, separation), ".json")).unlink()
     assert scenes.misheard(clip, recipe, store) == []
     left, lost = compose_clip(clip, recipe, store)
     assert lost == []
@@ -267,9 +271,9 @@ def test_a_raw_mix_that_cannot_be_heard_loses_its_mishearing_only(tmp_path):
 
 def test_spare_hearings_are_those_for_mishearing_alone(tmp_path):
     recipe = for_folder(tmp_path)
-    assert [(n.stage, n.stem) for n in hear.spare(recipe)] == [("diarize", "mix"), ("tag", "mix")]
-    assert [(n.stage, n.stem) for n in hear.spare(change(recipe, ["hear.tag.stem=mix"]))] == [("diarize", "mix")]
-    assert hear.spare(change(recipe, ["questions.mishear=false"])) == []
+    assert [(n.stage, n.stem) for n in inference.spare(recipe)] == [("diarize", "mix"), ("tag", "mix")]
+    assert [(n.stage, n.stem) for n in inference.spare(change(recipe, ["hear.tag.stem=mix"]))] == [("diarize", "mix")]
+    assert inference.spare(change(recipe, ["questions.mishear=false"])) == []
 
 
 PICKY = """
@@ -300,9 +304,9 @@ def test_an_engine_that_fails_on_a_raw_mix_leaves_the_clip_its_questions(tmp_pat
     raw = digest(decode(tmp_path / "own" / "dog-01.flac", Recipe("r", ()).audio))
     python = {"PYTHONPATH": os.pathsep.join(map(str, (tmp_path, ROOT))), "PAQA_TEST_RAW": raw}
     done = build(tmp_path / "raw.toml", tmp_path / "out", "--workers", "1", **python)
-    out = [q for q in shard.quarantined(done.out) if q.id == "dog-01.flac"]
-    assert [(q.stage, q.reason) for q in out] == [("tag", hear.NOT_MISHEARD)]
+    out = [q for q in shards.quarantined(done.out) if q.id == "dog-01.flac"]
+    assert [(q.stage, q.reason) for q in out] == [("tag", inference.NOT_MISHEARD)]
     assert "this mix is too much" in out[0].detail
     assert "the clip is asked about all the same" in out[0].detail
-    assert {row["clip_id"] for row in shard.rows(done.out)} == {"dog-01.flac", "rooster-01.flac"}
+    assert {row["clip_id"] for row in shards.rows(done.out)} == {"dog-01.flac", "rooster-01.flac"}
     assert "warning      engines failed on the raw mix of 1 clips" in done.output

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from closeness import steps
 
-from paqa import listener, shortcuts
+from paqa.config.recipe import GatesConfig
+from paqa.curation import shortcuts, text_lm
+from paqa.curation.text_classifiers import Text
 from paqa.errors import PaqaError
-from paqa.guessers import Text
-from paqa.recipe import GatesConfig
 
 FACTS = [
     ("What is the capital of France?", ("Banana", "Paris", "Seven", "Green"), 1),
@@ -32,19 +32,19 @@ def rows(copies: int = 1) -> list[Text]:
 @pytest.fixture(scope="module")
 def packaged() -> str:
     try:
-        listener.packaged()
+        text_lm.packaged()
     except PaqaError as error:
         pytest.skip(str(error))
     if importlib.util.find_spec("gguf") is None or importlib.util.find_spec("transformers") is None:
         pytest.skip("transformers and gguf are not installed")
-    return listener.PACKAGED
+    return text_lm.PACKAGED
 
 
 def test_what_everybody_knows_is_no_question_about_the_audio(packaged: str) -> None:
-    told = listener.listen(rows(), packaged)
+    told = text_lm.listen(rows(), packaged)
     assert all(sum(p) == pytest.approx(1) for p in told.values())
     assert [max(range(4), key=p.__getitem__) for p in told.values()] == [at for *_, at in FACTS]
-    few = listener.listen(rows()[1:2], packaged)  # a row's score does not hang on its batch
+    few = text_lm.listen(rows()[1:2], packaged)  # a row's score does not hang on its batch
     both = (np.array(x["r0-1"], np.float32) for x in (few, told))
     assert steps(*both) < 120  # seen: 11
     found = shortcuts.measure(rows(), 3.0, told=told)
@@ -65,4 +65,4 @@ def test_a_listener_that_is_sure_and_wrong_takes_no_dependence_away() -> None:
 @pytest.mark.parametrize("model", ["/nowhere/at/all", "nobody/nothing"])
 def test_a_listener_that_is_not_there(model: str, packaged: str) -> None:
     with pytest.raises(PaqaError, match=r"gates.listener = '.*': no language model .*uv pip install"):
-        listener.listen(rows(), model)
+        text_lm.listen(rows(), model)

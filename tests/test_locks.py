@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from flows import server
-from paqa import build_folder, locks
 from paqa.errors import PaqaError
+from paqa.storage import build_folder, locks
 
 
 def refusing(number):

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paqa import mix, spans
+from paqa import spans
 from paqa.audio import digest, quantize, rms
+from paqa.config.recipe import AudioConfig, MixConfig, SplitConfig
 from paqa.errors import PaqaError
-from paqa.recipe import AudioConfig, MixConfig, SplitConfig
+from paqa.mixing import plan as mixing
 from paqa.types import Audio, Clip, Event, Scene, Split, Turn
 
 AUDIO = AudioConfig()
@@ -51,8 +52,8 @@ def corpus(voices: int = 6, each: int = 5, sounds: int = 8) -> tuple[list[Clip],
     return said, heard
 
 
-def plan(config: MixConfig, speech: list[Clip], sounds: list[Clip], seed: int = 0) -> list[mix.Mixture]:
-    return mix.plan(config, seed, AUDIO, speech, sounds, SHARES)
+def plan(config: MixConfig, speech: list[Clip], sounds: list[Clip], seed: int = 0) -> list[mixing.Mixture]:
+    return mixing.plan(config, seed, AUDIO, speech, sounds, SHARES)
 
 
 durations = st.lists(st.integers(100, 12_000), min_size=1, max_size=14)
@@ -97,7 +98,7 @@ def test_any_plan(
     assert more[: config.scenes] == planned or not more
 
 
-def plan_if_enough(config: MixConfig, speech: list[Clip], sounds: list[Clip], seed: int) -> list[mix.Mixture]:
+def plan_if_enough(config: MixConfig, speech: list[Clip], sounds: list[Clip], seed: int) -> list[mixing.Mixture]:
     try:
         return plan(config, speech, sounds, seed)
     except PaqaError as error:
@@ -106,7 +107,7 @@ def plan_if_enough(config: MixConfig, speech: list[Clip], sounds: list[Clip], se
         return []
 
 
-def check_scene(mixture: mix.Mixture, config: MixConfig, clips: dict[str, Clip]) -> None:
+def check_scene(mixture: mixing.Mixture, config: MixConfig, clips: dict[str, Clip]) -> None:
     length = {p: -(-clips[p.clip_id].duration_ms // 10) * 10 for p in mixture.placements}
     span = {p: (p.start_ms, p.start_ms + length[p]) for p in mixture.placements}
     assert 0 < mixture.length_ms <= AUDIO.max_clip_ms
@@ -220,7 +221,7 @@ def test_render(channels: int) -> None:
     clips = {c.id: c for c in [*speech, *sounds]}
     store = {c.sha256: audible(c, channels) for c in clips.values()}
     for mixture in plan(replace(CONFIG, scenes=15, snr_db=(-5, 25), pause_ms=(150, 400)), speech, sounds):
-        mixed, clean, scene = mix.render(mixture, store.__getitem__, clips)
+        mixed, clean, scene = mixing.render(mixture, store.__getitem__, clips)
         assert mixed.samples.shape == clean.samples.shape == (channels, mixture.length_ms * 16)
         assert (scene.clip_id, scene.duration_ms, scene.language) == (mixture.id, mixture.length_ms, "en")
         assert np.abs(mixed.samples).max() <= 0.981
@@ -236,7 +237,7 @@ def test_render(channels: int) -> None:
         check_energy(clean, turns)
         check_energy(background, events)
         check_truth(scene, mixture, clips)
-        again, _, _ = mix.render(mixture, store.__getitem__, clips)
+        again, _, _ = mixing.render(mixture, store.__getitem__, clips)
         assert digest(again) == digest(mixed)
 
 
@@ -250,7 +251,7 @@ def check_energy(audio: Audio, active: list[spans.Interval]) -> None:
     assert rms(audio.samples[:, ~mask]) < 1e-3 * rms(audio.samples[:, mask])
 
 
-def check_truth(scene: Scene, mixture: mix.Mixture, clips: dict[str, Clip]) -> None:
+def check_truth(scene: Scene, mixture: mixing.Mixture, clips: dict[str, Clip]) -> None:
     placed = [p for p in mixture.placements if p.kind == "speech"]
     assert [t.text for t in scene.turns] == [f"words of {p.clip_id}" for p in placed]
     groups = list(dict.fromkeys(clips[p.clip_id].groups for p in placed))
@@ -265,7 +266,7 @@ def test_a_name_is_one_person_in_its_own_source_alone() -> None:
         clips = {c.id: replace(c, corpus=c.id[:-1], voice=voice) for c in readers}
         store = {c.sha256: audible(c) for c in clips.values()}
         for mixture in plan(replace(CONFIG, background=None, speakers=(2, 2)), list(clips.values()), []):
-            turns = mix.render(mixture, store.__getitem__, clips)[2].turns
+            turns = mixing.render(mixture, store.__getitem__, clips)[2].turns
             assert {turn.speaker for turn in turns} == {1, 2}
             who = {(turn.speaker, turn.text.removeprefix("words of ")[:-1]) for turn in turns}
             assert len(who) == 2
@@ -277,7 +278,7 @@ def test_render_sounds_alone_and_speech_alone() -> None:
     store = {c.sha256: audible(c) for c in clips.values()}
     for config in (replace(CONFIG, speech=None), replace(CONFIG, background=None)):
         for mixture in plan(config, speech if config.speech else [], sounds if config.background else []):
-            mixed, clean, scene = mix.render(mixture, store.__getitem__, clips)
+            mixed, clean, scene = mixing.render(mixture, store.__getitem__, clips)
             assert scene.snr_db is None
             assert bool(scene.turns) == clean.samples.any() == bool(config.speech)
             assert bool(scene.events) == bool(config.background)
@@ -289,7 +290,7 @@ def test_render_merges_a_sounds_own_events() -> None:
     barks = clip("barks", 2000, "g", "train", Scene("barks", 2000, events=near))
     (mixture,) = plan(MixConfig("m", 1, background="noises", sounds=(1, 1), repeat=0), [], [barks])
     at = mixture.placements[0].start_ms
-    _, _, scene = mix.render(mixture, lambda _: audible(barks), {"barks": barks})
+    _, _, scene = mixing.render(mixture, lambda _: audible(barks), {"barks": barks})
     assert [(e.start_ms - at, e.end_ms - at) for e in scene.events] == [(100, 900), (1200, 1300)]
 
 
@@ -298,8 +299,8 @@ def test_nothing_begins_or_ends_with_a_click() -> None:
     cut = clip("cut", 1000, "g", "train", Scene("cut", 1000, events=(Event(0, 1000, "Hum", "/m/h"),)))
     (mixture,) = plan(MixConfig("m", 1, background="noises", sounds=(1, 1), repeat=0), [], [cut])
     loud = Audio(np.full((1, RATE), 0.5, np.float32), RATE)
-    samples = mix.render(mixture, lambda _: loud, {"cut": cut})[0].samples[0]
-    start, fade = mixture.placements[0].start_ms * RATE // 1000, mix.FADE_MS * RATE // 1000
+    samples = mixing.render(mixture, lambda _: loud, {"cut": cut})[0].samples[0]
+    start, fade = mixture.placements[0].start_ms * RATE // 1000, mixing.FADE_MS * RATE // 1000
     whole = samples[start + RATE // 2]
     edges = np.stack([samples[start : start + fade], samples[start + RATE - fade : start + RATE][::-1]]) / whole
     assert np.allclose(edges, (np.arange(fade) + 1) / (fade + 1), atol=1e-3)
@@ -312,7 +313,7 @@ def test_render_refuses_mixed_rates() -> None:
     (mixture,) = plan(replace(CONFIG, scenes=1), speech, sounds)
     rates = iter([8000, *[RATE] * 20])
     with pytest.raises(PaqaError, match="expected one form"):
-        mix.render(mixture, lambda _: Audio(np.ones((1, 999), np.float32), next(rates)), clips)
+        mixing.render(mixture, lambda _: Audio(np.ones((1, 999), np.float32), next(rates)), clips)
 
 
 BED = replace(CONFIG, scenes=40, bed=0.5, sounds=(1, 2), answers="heard")
@@ -365,7 +366,7 @@ def test_render_a_bed(labelled: bool) -> None:
     config = replace(BED, scenes=1, bed=1.0, speakers=(1, 1), turns=(1, 1), snr_db=(6.0, 6.0))
     (mixture,) = plan(config, clips[:1], clips[1:])
     by_sha = {digest(a): a for a in audios}
-    whole, speech, scene = mix.render(mixture, by_sha.__getitem__, {c.id: c for c in clips})
+    whole, speech, scene = mixing.render(mixture, by_sha.__getitem__, {c.id: c for c in clips})
     assert whole.duration_ms == scene.duration_ms == mixture.length_ms
     assert [(e.start_ms, e.end_ms, e.label) for e in scene.events] == [(0, mixture.length_ms, "Music")] * labelled
     (turn,) = scene.turns
@@ -380,7 +381,7 @@ def test_labels_of_utterances_reach_the_scene() -> None:
     said = replace(clip("u", 1000, "v", "train", truth), sha256=digest(audio))
     config = replace(CONFIG, scenes=1, background=None, speakers=(1, 1), turns=(1, 1))
     (mixture,) = plan(config, [said], [])
-    scene = mix.render(mixture, lambda _: audio, {"u": said})[2]
+    scene = mixing.render(mixture, lambda _: audio, {"u": said})[2]
     assert [(t.emotion, t.translation) for t in scene.turns] == [("joy", "Good day.")]
     assert (scene.language, scene.translated_to) == ("de", "en")
 
@@ -395,7 +396,7 @@ def labelled(name: str, voice: str, target: str | None, *turns: tuple[str, str |
 def rendered(*clips: Clip) -> Scene:
     config = MixConfig("m", 1, "voices", speakers=(len(clips), len(clips)), turns=(len(clips), len(clips)))
     (mixture,) = plan(config, list(clips), [])
-    return mix.render(mixture, {c.sha256: audible(c) for c in clips}.__getitem__, {c.id: c for c in clips})[2]
+    return mixing.render(mixture, {c.sha256: audible(c) for c in clips}.__getitem__, {c.id: c for c in clips})[2]
 
 
 def test_translations_survive_where_all_utterances_agree_on_the_language() -> None:
@@ -476,7 +477,7 @@ def test_all_material_comes_to_one_level_before_its_gain() -> None:
         mask[100 * 16 : 2900 * 16] = loudness
         noisy = Audio((np.random.default_rng(1).uniform(-1, 1, (1, 3 * RATE)) * mask).astype(np.float32), RATE)
         (mixture,) = plan(MixConfig("m", 1, background="noises", sounds=(1, 1), repeat=0), [], [item])
-        mixed, _, scene = mix.render(mixture, lambda _, noisy=noisy: noisy, {"s": item})
+        mixed, _, scene = mixing.render(mixture, lambda _, noisy=noisy: noisy, {"s": item})
         (event,) = scene.events
         level = 20 * np.log10(rms(over(mixed, [spans.interval(event)])) / mixture.placements[0].gain)
         assert level == pytest.approx(-23, abs=0.05)
@@ -492,7 +493,7 @@ def test_an_utterance_begins_where_it_is_near_its_loudest() -> None:
     config = replace(CONFIG, scenes=1, background=None, speakers=(1, 1), turns=(1, 1))
     (mixture,) = plan(config, [said], [])
     audio = Audio(wave[None].astype(np.float32), RATE)
-    scene = mix.render(mixture, lambda _: audio, {"u": said})[2]
+    scene = mixing.render(mixture, lambda _: audio, {"u": said})[2]
     at = mixture.placements[0].start_ms
     assert [(t.start_ms - at, t.end_ms - at) for t in scene.turns] == [(300, 1800)]
 
@@ -503,7 +504,7 @@ def test_an_utterance_lies_within_its_own_turns() -> None:
     config = replace(CONFIG, scenes=1, background=None, speakers=(1, 1), turns=(1, 1))
     (mixture,) = plan(config, [said], [])
     audio = Audio(np.tile([0.1, -0.1], RATE)[None].astype(np.float32), RATE)
-    scene = mix.render(mixture, lambda _: audio, {"u": said})[2]
+    scene = mixing.render(mixture, lambda _: audio, {"u": said})[2]
     at = mixture.placements[0].start_ms
     assert [(t.start_ms - at, t.end_ms - at) for t in scene.turns] == [(500, 1300)]
 

@@ -17,9 +17,9 @@ from paqa import audio
 from paqa.audio import joined
 from paqa.audio.part import Part
 from paqa.audio.readers import CONTAINERS
-from paqa.recipe import AudioConfig, SourceConfig
-from paqa.sources import recordings
+from paqa.config.recipe import AudioConfig, SourceConfig
 from paqa.sources.folder import EXTENSIONS
+from paqa.sources.registry import recordings
 from paqa.types import Recording
 
 RATE = 16_000

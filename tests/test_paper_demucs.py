@@ -17,8 +17,8 @@ from localmodels import make_demucs
 from paqa.engines import _demucs
 from paqa.engines._signal import resample
 from paqa.engines.base import engine_class
-from paqa.engines.checkpoints import MissingWeights, digest, locate
 from paqa.engines.demucs import KNOWN, Demucs, DemucsParams
+from paqa.engines.weights import MissingWeights, digest, locate
 from paqa.errors import PaqaError
 from paqa.types import Audio
 

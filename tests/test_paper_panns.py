@@ -12,12 +12,12 @@ from closeness import steps
 from contract import Contract, Subject, call, check, noise, output, part, plain
 from localmodels import make_panns
 
-from paqa import ontology
+from paqa import audioset
 from paqa.engines._panns import class_mids, networks, numpy_classes, open_network
 from paqa.engines._signal import mono
 from paqa.engines.base import engine_class
-from paqa.engines.checkpoints import torch_load
 from paqa.engines.panns import HOP, KNOWN, RATE, WINDOW, Panns, PannsParams, windows
+from paqa.engines.weights import torch_load
 from paqa.errors import PaqaError
 from paqa.types import Audio
 
@@ -111,11 +111,11 @@ def test_single_classes_may_have_thresholds_of_their_own(checkpoint, subject):
 
 
 def test_the_classes_are_audiosets_under_its_names():
-    lines = Path(ontology.__file__).with_name("data").joinpath("audioset_classes.tsv").read_text().splitlines()
+    lines = Path(audioset.__file__).with_name("data").joinpath("audioset_classes.tsv").read_text().splitlines()
     rows = [line.split("\t") for line in lines if not line.startswith("#")][1:]
     assert [int(index) for index, _, _ in rows] == list(range(527))
-    assert all(ontology.label(mid) == label for _, mid, label in rows)
-    assert {mid for _, mid, _ in rows} == set(ontology.classes())
+    assert all(audioset.label(mid) == label for _, mid, label in rows)
+    assert {mid for _, mid, _ in rows} == set(audioset.classes())
     assert [class_mids()[i] for i in (0, 1, 526)] == ["/m/09x0r", "/m/05zppz", "/m/07hvw1"]
 
 
@@ -132,7 +132,7 @@ def test_the_package_neither_runs_wget_nor_writes_home(checkpoint, tmp_path):
         "print(*(m for m in sys.modules if m.split('.')[0] in ('panns_inference', 'matplotlib')))"
     )
     path = f"{tools}{os.pathsep}{os.environ['PATH']}"
-    assert output(code, PATH=path, HOME=str(home), PYTHONPATH=str(Path(ontology.__file__).parents[1])) == ""
+    assert output(code, PATH=path, HOME=str(home), PYTHONPATH=str(Path(audioset.__file__).parents[1])) == ""
     assert list(home.iterdir()) == []
     assert not (tmp_path / "calls").exists()
 

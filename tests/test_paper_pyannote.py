@@ -402,7 +402,7 @@ def test_the_config_decides_about_pauses_unless_the_recipe_does(copy):
 # ---------------------------------------------------------------- the Hub and the telemetry
 
 MISSING = """
-from paqa.engines.checkpoints import MissingWeights
+from paqa.engines.weights import MissingWeights
 from paqa.engines.pyannote import Pyannote
 try: Pyannote()
 except MissingWeights as error: print(error)

@@ -8,12 +8,12 @@ import time
 import pytest
 from conftest import ROOT
 
-from flows import places
-from flows.places import Wanted, shares
 from flows.server import Server
-from paqa import cli
-from paqa.cluster import sets
+from paqa.cli import main
 from paqa.errors import PaqaError
+from paqa.execution import placement
+from paqa.execution.placement import Wanted, shares
+from paqa.execution.ray_pool import sets
 
 pytest.importorskip("prefect")
 
@@ -35,9 +35,9 @@ WRONG = [
 @pytest.mark.parametrize(("flags", "said"), WRONG, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_wrong_flags_are_one_line(flags, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    args = cli.parser().parse_args(["build", str(ROOT / "manifests" / "demo.toml"), *flags])
+    args = main.parser().parse_args(["build", str(ROOT / "manifests" / "demo.toml"), *flags])
     with pytest.raises(PaqaError, match=said) as error:
-        cli.where(args)
+        main.where(args)
     assert "\n" not in str(error.value)
 
 
@@ -46,7 +46,7 @@ def test_what_the_flags_say():
     assert (wanted.address, dict(wanted.shares)) == ("ray://host:10001", {"separate": 0.5, "tag": 0.1})
     assert Wanted("ray://host:10001").address == "ray://host:10001"
     assert Wanted("ray").address == ""
-    assert Wanted("ray", device="cuda").shares == dict.fromkeys(places.STAGES, 0.25)
+    assert Wanted("ray", device="cuda").shares == dict.fromkeys(placement.STAGES, 0.25)
     assert not Wanted("ray").shares
 
 
@@ -74,7 +74,7 @@ FLOW = """
 import sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from flows.places import LIMIT, limit, slot
+from paqa.execution.placement import LIMIT, limit, slot
 from flows.server import running
 
 most, held, lock = 0, 0, threading.Lock()
@@ -150,4 +150,4 @@ def test_the_slot_of_a_killed_build_is_free_again(home):
     began = time.monotonic()
     with run(home, 0, 1, 0.1) as next_one:
         assert "most 1" in next_one.stdout.read()
-    assert time.monotonic() - began < 2 * places.LEASE_SECONDS
+    assert time.monotonic() - began < 2 * placement.LEASE_SECONDS

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paqa import portable
+from paqa.storage import redact
 
 
 @pytest.mark.parametrize(
@@ -17,13 +17,13 @@ from paqa import portable
     ],
 )
 def test_prose(text, left):
-    assert portable.prose(text) == left
+    assert redact.prose(text) == left
 
 
 def test_known_paths_may_hold_blanks():
-    assert portable.prose("in /data/set one/a.wav, /data/set one", "/data/set one") == "in set one/a.wav, set one"
+    assert redact.prose("in /data/set one/a.wav, /data/set one", "/data/set one") == "in set one/a.wav, set one"
 
 
 def test_values():
     given = {"path": "/a/b", "list": ["~/c/d", "e/f"], "n": 1, "to": "C:\\x\\y", "said": "at /a/b"}
-    assert portable.value(given) == {"path": "b", "list": ["d", "e/f"], "n": 1, "to": "y", "said": "at /a/b"}
+    assert redact.value(given) == {"path": "b", "list": ["d", "e/f"], "n": 1, "to": "y", "said": "at /a/b"}

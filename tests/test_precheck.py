@@ -8,10 +8,14 @@ import pytest
 from builds import make
 from conftest import paqa
 
-from paqa import build, build_folder, contamination, grow, precheck, sources, truth
-from paqa.elsewhere import Survey
+from paqa.config.recipe import BenchmarkConfig, GatesConfig, Recipe, SourceConfig
+from paqa.curation import contamination
+from paqa.curation.answer_balance import Survey
 from paqa.errors import PaqaError
-from paqa.recipe import BenchmarkConfig, GatesConfig, Recipe, SourceConfig
+from paqa.evaluation import pairs
+from paqa.pipeline import increment, precheck, steps
+from paqa.sources import registry
+from paqa.storage import build_folder
 from paqa.types import Recording
 
 
@@ -53,7 +57,7 @@ def test_a_source_that_is_missing(path, audio):
     (audio / "empty").mkdir()
     kind = "jsonl" if path.endswith(".jsonl") else "folder"
     recipe = recipe_of(audio, sources=(SourceConfig("a", kind, path),))
-    assert message(precheck.check, recipe, audio / "out") == message(build.gather, recipe)
+    assert message(precheck.check, recipe, audio / "out") == message(steps.gather, recipe)
 
 
 def test_of_a_source_that_is_there_one_recording_is_read(audio, monkeypatch):
@@ -65,7 +69,7 @@ def test_of_a_source_that_is_there_one_recording_is_read(audio, monkeypatch):
             read.append(row.id)
             yield row
 
-    monkeypatch.setattr(sources, "recordings", recordings)
+    monkeypatch.setattr(registry, "recordings", recordings)
     precheck.check(recipe_of(audio), audio / "out")
     assert read == ["0.wav"]
     read.clear()
@@ -79,7 +83,7 @@ def test_a_source_of_which_the_licence_permits_nothing(audio):
     (audio / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
     recipe = recipe_of(audio, sources=(SourceConfig("a", "jsonl", "list.jsonl"),), license="MIT")
     assert "none of its 2 recordings" in message(precheck.check, recipe, audio / "out")
-    assert message(precheck.check, recipe, audio / "out") == message(build.gather, recipe)
+    assert message(precheck.check, recipe, audio / "out") == message(steps.gather, recipe)
 
 
 @pytest.mark.parametrize("files", [{"audio": "nowhere"}, {"questions": "nowhere.json"}])
@@ -95,27 +99,27 @@ def test_a_benchmark_that_is_missing(files, audio):
 def earlier(tmp_path):
     """A finished build that can grow, without engines."""
     out = make(tmp_path / "made", clips=1)
-    grow.save(out, Survey(), [])
+    increment.save(out, Survey(), [])
     return out
 
 
 def test_a_build_that_cannot_grow(earlier, audio):
-    recipe = replace(truth.opened(earlier)[0], mix=())
-    grow.check(earlier, recipe)
+    recipe = replace(pairs.opened(earlier)[0], mix=())
+    increment.check(earlier, recipe)
     for out, other in ((audio / "none", recipe), (earlier, replace(recipe, seed=1))):
-        assert message(precheck.check, other, out, True) == message(grow.load, out, other)
+        assert message(precheck.check, other, out, True) == message(increment.load, out, other)
     (earlier / build_folder.CLIPS).unlink()
-    assert message(grow.check, earlier, recipe) == message(grow.load, earlier, recipe)
+    assert message(increment.check, earlier, recipe) == message(increment.load, earlier, recipe)
 
 
 def test_a_commit_that_was_cut_is_finished_before_it_is_looked_at(tmp_path, monkeypatch):
     """Until its files are in their places there is no survey."""
     out = make(tmp_path / "made", clips=1)
-    recipe = replace(truth.opened(out)[0], mix=())
+    recipe = replace(pairs.opened(out)[0], mix=())
     settled = []
-    monkeypatch.setattr(build_folder, "settle", lambda folder: settled.append(grow.save(folder, Survey(), [])))
-    monkeypatch.setattr(grow, "_need_whole", lambda out: None)
-    grow.check(out, recipe)
+    monkeypatch.setattr(build_folder, "settle", lambda folder: settled.append(increment.save(folder, Survey(), [])))
+    monkeypatch.setattr(increment, "_need_whole", lambda out: None)
+    increment.check(out, recipe)
     assert settled
 
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from test_questions import DIALOGUE, PLAIN, event
 
 from paqa.audio import read_flac
-from paqa.prosody import level_db, measure, measured, pitch_hz
-from paqa.questions import generate
-from paqa.rationale import parse, perceive, render
-from paqa.store import Store
+from paqa.perception.prosody import level_db, measure, measured, pitch_hz
+from paqa.questions.generate import generate
+from paqa.rationale.grammar import parse, perceive, render
+from paqa.storage.store import Store
 from paqa.types import Audio, Question, Scene, Turn
 
 RATE = 16000

@@ -15,9 +15,11 @@ from conftest import ROOT
 from fakehub import Hub, free_port
 from huggingface_hub import CommitOperationAdd, errors
 
-from paqa import card, hub, release, shard, summary, truth
+from paqa.dataset import card, shards, summary
 from paqa.errors import PaqaError
-from paqa.store import passing
+from paqa.evaluation import pairs
+from paqa.publish import hub, release
+from paqa.storage.store import passing
 from paqa.types import Origin
 
 REPO = "paqa-lab/made"
@@ -59,7 +61,7 @@ def run(server, code_or_args, token=TOKEN, check=True, **variables):
     guard.mkdir(exist_ok=True)
     (guard / "sitecustomize.py").write_text(LOOPBACK)
     command = [sys.executable, "-c", code_or_args] if isinstance(code_or_args, str) else None
-    command = command or [sys.executable, "-m", "paqa.cli", *map(str, code_or_args)]
+    command = command or [sys.executable, "-m", "paqa", *map(str, code_or_args)]
     path = os.pathsep.join([str(guard), str(ROOT), str(ROOT / "tests")])
     environment = os.environ | server.environment(token) | {"PYTHONPATH": path} | variables
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=300)
@@ -74,7 +76,7 @@ def push(server, folder, *args, **options):
 
 
 def names(folder):
-    return {f"data/{p.name}" for p in shard.files(folder)}
+    return {f"data/{p.name}" for p in shards.files(folder)}
 
 
 def remote_files(server, name=REPO):
@@ -86,7 +88,7 @@ def test_a_dry_run_shows_what_would_change_and_changes_nothing(server, built):
     done = push(server, built)
     assert "would be made, private" in done.stdout
     assert "nothing was sent" in done.stdout
-    for path in shard.files(built):
+    for path in shards.files(built):
         assert f"+ data/{path.name}" in done.stdout
     assert "+- config_name: default" in done.stdout
     assert "tag          v1" in done.stdout
@@ -101,8 +103,8 @@ def test_a_fresh_push_is_private_complete_and_tagged(server, built):
     assert repo["tags"] == {"v1": repo["head"]}
     files = remote_files(server)
     assert set(files) == names(built) | TEXTS
-    assert {files[f"data/{p.name}"]["oid"] for p in shard.files(built)} == {hub.digest(p) for p in shard.files(built)}
-    assert sorted(server.sent()) == sorted(hub.digest(p) for p in shard.files(built))
+    assert {files[f"data/{p.name}"]["oid"] for p in shards.files(built)} == {hub.digest(p) for p in shards.files(built)}
+    assert sorted(server.sent()) == sorted(hub.digest(p) for p in shards.files(built))
     assert "verified 5 shards and README.md and LICENSE.md" in done.stdout
 
 
@@ -130,10 +132,10 @@ def test_nothing_beside_the_release_is_sent(server, built, tmp_path):
     files = remote_files(server)
     assert set(files) == names(built) | TEXTS
     texts = "".join((server.root / "blobs" / files[name]["oid"]).read_text() for name in TEXTS)
-    texts += "".join(json.dumps({k: v for k, v in r.items() if k != "audio"}) for r in shard.rows(folder))
+    texts += "".join(json.dumps({k: v for k, v in r.items() if k != "audio"}) for r in shards.rows(folder))
     assert "/home/" not in texts
     assert str(tmp_path) not in texts
-    assert all(not r["audio"]["path"].startswith("/") for r in shard.rows(folder, ["audio"]))
+    assert all(not r["audio"]["path"].startswith("/") for r in shards.rows(folder, ["audio"]))
 
 
 def test_the_card_links_to_a_licence_file_that_is_there(server, tmp_path):
@@ -186,7 +188,7 @@ def test_the_table_of_licences_stays_short(built):
             for k in range(9)
         )) for n, item in enumerate(found)
     ]  # fmt: skip
-    recipe, _, clips = truth.opened(built)
+    recipe, _, clips = pairs.opened(built)
     done = summary.load(built)
     short, whole = card.render(recipe, done, clips, many), card.licenses(recipe, done, clips, many)
     assert len(short.partition("## Licences")[2].splitlines()) < 45
@@ -212,7 +214,7 @@ found = {{
 print(json.dumps(found))
 """
     found = json.loads(run(server, code).stdout.splitlines()[-1])
-    local = list(shard.rows(built, ["id", "split", "audio"]))
+    local = list(shards.rows(built, ["id", "split", "audio"]))
     assert found["rows"] == {s: sum(r["split"] == s for r in local) for s in ("train", "test")}
     assert found["ids"] == found["streamed"] == sorted(r["id"] for r in local)
     assert found["bytes"] == sum(len(r["audio"]["bytes"]) for r in local)
@@ -264,7 +266,7 @@ print(sum(len(d) for d in datasets.load_dataset({REPO!r}).values()))
     now = remote_files(server)
     assert len(now) == len(first) + 1
     assert now["README.md"] == first["README.md"]
-    assert rows == sum(1 for _ in shard.rows(built, ["id"]))
+    assert rows == sum(1 for _ in shards.rows(built, ["id"]))
     sent = set(server.sent())
     server.forget()
     push(server, grown, "--yes")
@@ -292,7 +294,7 @@ import datasets
 print([r["id"] for v in ("v1", "v2") for d in datasets.load_dataset({REPO!r}, revision=v).values() for r in
        d.remove_columns("audio")])
 """
-    both = [r["id"] for folder in (built, grown) for r in shard.rows(folder, ["id"])]
+    both = [r["id"] for folder in (built, grown) for r in shards.rows(folder, ["id"])]
     assert sorted(eval(run(server, code).stdout.splitlines()[-1])) == sorted(both)
 
 
@@ -412,7 +414,7 @@ api.upload_file(path_or_fileobj=b"---\\ntags:\\n- cats\\n---\\n# Cats", path_in_
 
 def test_a_shard_that_differs_on_the_hub_is_not_passed_over(server, built):
     push(server, built, "--yes")
-    path = shard.files(built)[0]
+    path = shards.files(built)[0]
     repo = server.repo(REPO)
     repo["commits"][repo["head"]]["files"][f"data/{path.name}"]["oid"] = "0" * 64
     (server.root / "repos" / f"{REPO.replace('/', '--')}.json").write_text(json.dumps(repo))
@@ -496,7 +498,7 @@ def test_the_card_has_what_the_hub_asks_for(built):
     (config,) = header["configs"]
     assert {n for part in config["data_files"] for n in part["path"]} == names(built)
     splits = {s["name"]: s["num_examples"] for s in header["dataset_info"]["splits"]}
-    assert sum(splits.values()) == sum(1 for _ in shard.rows(built, ["id"]))
+    assert sum(splits.values()) == sum(1 for _ in shards.rows(built, ["id"]))
     for word in ("2604.14806", "Known limits", "silero_dvector", "CC-BY-4.0", '"per_clip": 4', "not audited"):
         assert word in body
     assert release.render(built) == release.render(built)

@@ -11,13 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import LABELS, scenes
 
-from paqa import ontology, shard
-from paqa.questions import TEMPLATES, generate, position, question_id
+from paqa import audioset
+from paqa.config.recipe import QuestionsConfig
+from paqa.dataset import shards
 from paqa.questions.context import alike, context
-from paqa.questions.draft import NONE
-from paqa.questions.names import EVERYDAY, SPOKEN, UNASKED
-from paqa.questions.prose import NUMBERS, normal, opening, spoken, tidy, times, upper
-from paqa.recipe import QuestionsConfig
+from paqa.questions.english import NUMBERS, normal, opening, spoken, tidy, times, upper
+from paqa.questions.generate import TEMPLATES, generate, position, question_id
+from paqa.questions.sound_names import EVERYDAY, SPOKEN, UNASKED
+from paqa.questions.template import NONE
 from paqa.types import Event, Item, Question, Scene, Turn
 
 ALL = QuestionsConfig(per_clip=200)
@@ -26,7 +27,7 @@ RELAXED = settings(max_examples=80, deadline=None, suppress_health_check=[Health
 
 
 def event(start: int, end: int, label: str) -> Event:
-    return Event(start, end, label, ontology.mid(label))
+    return Event(start, end, label, audioset.mid(label))
 
 
 DIALOGUE = Scene(
@@ -485,7 +486,7 @@ def test_names_of_sounds() -> None:
     assert [spoken(label) for label in labels] == [
         "a chicken or rooster", "rain", "an engine", "footsteps", "a ukulele", "a Hammond organ",
     ]  # fmt: skip
-    known = {ontology.label(m) for m in ontology.classes()}
+    known = {audioset.label(m) for m in audioset.classes()}
     assert set(EVERYDAY) <= known
     assert set(SPOKEN) <= known
     assert not set(EVERYDAY) & UNASKED
@@ -518,6 +519,6 @@ def asked_of(item: Item) -> Question:
 
 
 def test_every_answer_of_a_real_build_holds(built) -> None:
-    items = [shard.item(row) for row in shard.rows(built.out)]
+    items = [shards.item(row) for row in shards.rows(built.out)]
     assert [i.id for i in items if not right(i.scene, asked_of(i))] == []
     assert len({i.template for i in items}) > 15

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from strategies import scenes
 from test_questions import ALL, DIALOGUE, PLAIN, build, right
 
+from paqa.config.recipe import QuestionsConfig
 from paqa.errors import PaqaError
-from paqa.questions import TEMPLATES, generate, level
 from paqa.questions.difficulty import ENVQA_HARD, MSQA_HARD, difficulty, overlap_share, subsets
-from paqa.questions.draft import NONE
-from paqa.rationale import parse, render
-from paqa.recipe import QuestionsConfig
-from paqa.train.rewards import accuracy
+from paqa.questions.generate import TEMPLATES, generate, level
+from paqa.questions.template import NONE
+from paqa.rationale.grammar import parse, render
+from paqa.rationale.rewards import accuracy
 from paqa.types import HeardBy, Question, Scene, Turn
 
 RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

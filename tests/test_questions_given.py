@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from strategies import LABELS, NASTY, SENTENCES, nasty_scenes, scenes
 from test_questions import DIALOGUE, event
 
+from paqa.config.recipe import GatesConfig, QuestionsConfig
+from paqa.curation.gates import judge
 from paqa.errors import Rejected
-from paqa.gates import judge
-from paqa.questions import generate, question_id
-from paqa.questions.given import ask
-from paqa.questions.matching import EXACT, NAMED, names, said_in, stem, strength, words
-from paqa.questions.prose import spoken
-from paqa.rationale import parse, render
-from paqa.recipe import GatesConfig, QuestionsConfig
+from paqa.questions.english import spoken
+from paqa.questions.generate import generate, question_id
+from paqa.questions.source_questions import ask
+from paqa.questions.text_matching import EXACT, NAMED, names, said_in, stem, strength, words
+from paqa.rationale.grammar import parse, render
 from paqa.types import GivenQuestion, Question, Scene, Turn
 
 RELAXED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from strategies import scenes
 from test_questions import ALL, DIALOGUE, PLAIN, asked_speaker, asked_turn
 
-from paqa.gates import judge
-from paqa.questions import TEMPLATES, emotion, generate, translation
-from paqa.questions.draft import NONE, Elsewhere
-from paqa.questions.prose import normal
-from paqa.rationale import render
-from paqa.recipe import GatesConfig, QuestionsConfig
+from paqa.config.recipe import GatesConfig, QuestionsConfig
+from paqa.curation.gates import judge
+from paqa.questions import emotion, translation
+from paqa.questions.english import normal
+from paqa.questions.generate import TEMPLATES, generate
+from paqa.questions.template import NONE, Elsewhere
+from paqa.rationale.grammar import render
 from paqa.types import Question, Scene, Turn
 
 RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from strategies import NASTY, nasty_scenes, scenes
 from test_questions import DIALOGUE
 
-from paqa.questions import generate, narrate
-from paqa.rationale import NO_WORDS, GrammarError, escape, parse, perceive, render, unescape
-from paqa.recipe import QuestionsConfig
+from paqa.config.recipe import QuestionsConfig
+from paqa.questions.generate import generate
+from paqa.rationale import narration
+from paqa.rationale.grammar import NO_WORDS, GrammarError, escape, parse, perceive, render, unescape
 from paqa.types import Evidence, Question, Response, Scene, Sound, Turn
 
 RELAXED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -77,10 +78,10 @@ def unquoted(prose: str) -> str:
 
 
 def test_openings_differ_within_six_words() -> None:
-    heads = [re.sub(r"\{.*", "", o) for o in narrate.OPENINGS]
+    heads = [re.sub(r"\{.*", "", o) for o in narration.OPENINGS]
     assert len(heads) >= 24
     assert not any(a != b and b.startswith(a) for a in heads for b in heads)
-    first_six = {" ".join(f"{o.format('x y z u v w')}".split()[:6]) for o in narrate.OPENINGS}
+    first_six = {" ".join(f"{o.format('x y z u v w')}".split()[:6]) for o in narration.OPENINGS}
     assert len(first_six) == len(heads)
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from paqa.config.recipe import change, for_folder, load
 from paqa.errors import PaqaError
-from paqa.recipe import change, for_folder, load
 
 BASE = """
 name = "x"

@@ -14,20 +14,22 @@ from hypothesis import strategies as st
 from strategies import NASTY, nasty_scenes, scenes
 from test_questions import DIALOGUE, event
 
-from paqa import hear, mishear, rationale, shard
-from paqa.believe import believe
-from paqa.gates import judge
-from paqa.invent import mistakes
-from paqa.questions import generate
-from paqa.questions.prose import rng_for, span
-from paqa.rationale import Reflection, parse, render
-from paqa.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig, change
-from paqa.reflect import cites, compare, reflect, wanted
-from paqa.schema import problems
+from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig, change
+from paqa.config.schema import problems
+from paqa.curation.gates import judge
+from paqa.dataset import shards
+from paqa.perception import inference
+from paqa.questions.english import rng_for, span
+from paqa.questions.generate import generate
+from paqa.rationale import grammar, perturbations
+from paqa.rationale.answerer import believe
+from paqa.rationale.grammar import Reflection, parse, render
+from paqa.rationale.phrases import CAUSES
+from paqa.rationale.reflection import cites, compare, reflect, wanted
+from paqa.rationale.rewards import WEIGHTS, accuracy, reward
+from paqa.rationale.synthetic_errors import mistakes
 from paqa.spans import interval
-from paqa.train.rewards import WEIGHTS, accuracy, reward
 from paqa.types import Evidence, Question, Response, Scene, Turn, Word
-from paqa.wordings import CAUSES
 
 ALL = QuestionsConfig(per_clip=200, reflect=1.0)
 RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -61,7 +63,7 @@ def test_first_wrong_final_right_and_full_marks(scene: Scene, other: Scene | Non
         assert reflect(scene, q, misheard, ALL, 0) == found
         text = render(scene, q, v, found)
         trace = parse(text)
-        assert (trace.env, trace.speakers, trace.asr) == rationale.perceive(scene)
+        assert (trace.env, trace.speakers, trace.asr) == grammar.perceive(scene)
         assert trace.response == Response(found.index, q.choices[found.index])
         assert found.index != q.answer_index
         assert trace.final == Response(q.answer_index, q.answer)
@@ -141,12 +143,12 @@ def test_two_voices_taken_for_one() -> None:
     ],
 )  # fmt: skip
 def test_differences_are_named(changes: dict, cause: str) -> None:
-    found = {d.cause: d for d in mishear.differences(DIALOGUE, replace(DIALOGUE, **changes))}
+    found = {d.cause: d for d in perturbations.differences(DIALOGUE, replace(DIALOGUE, **changes))}
     assert cause in found
     assert found[cause].scene != DIALOGUE
     for wording in CAUSES[cause]:
         assert "{" not in wording.format_map(found[cause].told)
-    assert mishear.differences(DIALOGUE, DIALOGUE) == []
+    assert perturbations.differences(DIALOGUE, DIALOGUE) == []
 
 
 def test_each_cause_has_four_wordings_that_use_what_is_told() -> None:
@@ -182,8 +184,8 @@ def test_causes_vary() -> None:
 GOOD = next(q for q in QUESTIONS if q.template == "background_sound")
 REFLECTION = reflected(DIALOGUE, GOOD)
 TEXT = render(DIALOGUE, GOOD, 0, REFLECTION)
-RIGHT = rationale.response(GOOD.answer_index, GOOD.answer)
-WRONG = rationale.response(REFLECTION.index, GOOD.choices[REFLECTION.index])
+RIGHT = grammar.response(GOOD.answer_index, GOOD.answer)
+WRONG = grammar.response(REFLECTION.index, GOOD.choices[REFLECTION.index])
 NOWHERE = re.sub(r"<REFLECT>.*</REFLECT>", "<REFLECT>I was wrong at 1.1-1.3 s.</REFLECT>", TEXT)
 
 
@@ -223,20 +225,24 @@ def test_the_raw_mix_is_heard_where_the_recipe_wants_it() -> None:
     for profile in ("embedded", "paper"):
         recipe = replace(plain, profile=profile)
         with_raw, without = (
-            [(n.stage, n.stem) for n in hear.hearings(change(recipe, changes))]
+            [(n.stage, n.stem) for n in inference.hearings(change(recipe, changes))]
             for changes in ([], ["questions.reflect=0"])
         )
         assert with_raw == [*without, ("diarize", "mix"), ("tag", "mix")]
-        assert hear.hearings(change(recipe, ["questions.mishear=false"])) == hear.hearings(recipe)[:-2]
-        assert [hear.node(recipe, s).stem for s in ("diarize", "tag", "transcribe")] == ["speech", "background", "mix"]
-        assert hear.node(recipe, "tag", "mix").stem == "mix"
+        assert inference.hearings(change(recipe, ["questions.mishear=false"])) == inference.hearings(recipe)[:-2]
+        assert [inference.node(recipe, s).stem for s in ("diarize", "tag", "transcribe")] == [
+            "speech",
+            "background",
+            "mix",
+        ]
+        assert inference.node(recipe, "tag", "mix").stem == "mix"
     on_mix = change(plain, ["hear.tag.stem=mix"])
-    assert [(n.stage, n.stem) for n in hear.hearings(on_mix)].count(("tag", "mix")) == 1
+    assert [(n.stage, n.stem) for n in inference.hearings(on_mix)].count(("tag", "mix")) == 1
 
 
 def test_rows_of_a_real_build(built) -> None:
     """With the embedded engines over the small corpus: about half of the rows, and some after a real mishearing."""
-    items = [shard.item(row) for row in shard.rows(built.out)]
+    items = [shards.item(row) for row in shards.rows(built.out)]
     chosen = [i for i in items if len(i.choices) > 1]
     found = [i for i in chosen if i.reflected]
     assert 0.3 < len(found) / len(chosen) < 0.7
@@ -252,6 +258,6 @@ def test_rows_of_a_real_build(built) -> None:
     assert f"reflection   {found[0].reflection}" in paqa("show", built.out, found[0].id).stdout
     assert "after a real mishearing" in (built.out / "README.md").read_text()
     assert sum(built.summary["by_reflection"].values()) == len(found)
-    row = next(shard.rows(built.out))
+    row = next(shards.rows(built.out))
     row.pop("audio")
     assert list(problems("item", row)) == []

@@ -14,14 +14,16 @@ from compose import composed
 from conftest import paqa
 from report import made, small
 
-from paqa import hear, rationale, scenes, shard
-from paqa.build_folder import AUDIT
+from paqa.dataset import shards
 from paqa.errors import PaqaError
+from paqa.perception import inference, scenes
+from paqa.rationale import grammar
 from paqa.report import cite
 from paqa.report.collect import opened
 from paqa.report.overview import histogram
 from paqa.report.write import compared, script, write
-from paqa.store import Store
+from paqa.storage.build_folder import AUDIT
+from paqa.storage.store import Store
 from paqa.types import Event, Quarantined, Scene, Turn, Word
 
 HOSTILE = '<script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">&amp;'
@@ -48,7 +50,7 @@ def written(base):
 
 @pytest.fixture(scope="module")
 def items(base):
-    return [shard.item(row) for row in shard.rows(base, [f for f in shard.item_schema(16000).names if f != "audio"])]
+    return [shards.item(row) for row in shards.rows(base, [f for f in shards.item_schema(16000).names if f != "audio"])]
 
 
 def value(path):
@@ -90,7 +92,7 @@ def test_times_in_prose_lead_to_spans_of_the_scene(text, parts):
 def test_sections_say_what_the_rationale_says(items):
     cited = 0
     for item in items:
-        trace = rationale.parse(item.rationale, open_ended=not item.choices)
+        trace = grammar.parse(item.rationale, open_ended=not item.choices)
         found = {s["tag"]: s for s in cite.sections(item)}
         for tag, text in [("PLANNING", trace.planning), ("REASONING", trace.reasoning), ("REFLECT", trace.reflect)]:
             assert ("".join(p if isinstance(p, str) else p[0] for p in found[tag]["parts"]) if text else None) == text
@@ -222,7 +224,7 @@ def test_a_report_names_no_folder_of_this_machine(base, tmp_path):
     said = f"look with: paqa shortcuts {folder}; then mend '/home/somebody/a b.toml' or ~/x/y."
     (folder / "build.json").write_text(json.dumps(done | {"warnings": [said], "out": str(folder)}))
     lost = Quarantined("a.wav", "decode", "broken_audio", f"{folder}/sub/a.wav: not at 1/2 of it", "0" * 64)
-    shard.write_table(folder / "quarantine.parquet", Quarantined, [lost])
+    shards.write_table(folder / "quarantine.parquet", Quarantined, [lost])
     text = (write(folder, tmp_path / "out").page.parent / "data" / "overview.js").read_text()
     assert "look with: paqa shortcuts my build; then mend" in text
     assert "a.wav: not at 1/2 of it" in text
@@ -233,7 +235,7 @@ def test_no_stem_is_decoded_for_levels_that_the_store_has(base, written, tmp_pat
     def decoded(*_):
         raise AssertionError("decoded a stem")
 
-    monkeypatch.setattr(hear, "stem", decoded)
+    monkeypatch.setattr(inference, "stem", decoded)
     done = write(base, tmp_path / "out")
     assert files(done.page.parent) == files(written.page.parent)
     monkeypatch.setattr(scenes, "SNR", -1)  # a version whose levels the store does not have
@@ -245,7 +247,7 @@ def test_a_lost_stem_is_counted(base, tmp_path):
     build = opened(base)
     clip = build.clips[next(iter(build.items))]
     shutil.copytree(build.store.url, tmp_path / "store")
-    lost = hear.heard_key(clip, build.separation, build.separation)
+    lost = inference.heard_key(clip, build.separation, build.separation)
     os.unlink(Store(tmp_path / "store")._path(lost, ".flac"))
     done = write(base, tmp_path / "out", store=str(tmp_path / "store"))
     assert done.stems == done.clips - 1
@@ -446,7 +448,7 @@ def test_stems_are_those_of_the_store(visit, base, written, items):
                 " return [all.length, Array.from(all.filter((_, i) => i % 31 === 0))]; }",
                 [index["clips"]["media"][n], name],
             )
-            expected = hear.stem(clip, name, build.separation, build.store).samples[0]
+            expected = inference.stem(clip, name, build.separation, build.store).samples[0]
             assert size == len(expected)
             # Chromium scales positive samples by 1/32767: one step of 16 bits
             assert np.max(np.abs(np.asarray(found) - expected[::31])) <= 1 / 32768

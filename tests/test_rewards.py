@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from strategies import nasty_scenes, scenes
 from test_questions import DIALOGUE
 
-from paqa.questions import generate
-from paqa.questions.prose import normal, spoken
-from paqa.rationale import SKELETON, letter, parse, render
-from paqa.recipe import QuestionsConfig
-from paqa.train.rewards import (
+from paqa.config.recipe import QuestionsConfig
+from paqa.questions.english import normal, spoken
+from paqa.questions.generate import generate
+from paqa.rationale.grammar import SKELETON, letter, parse, render
+from paqa.rationale.rewards import (
     WEIGHTS,
     RewardWeights,
     accuracy,

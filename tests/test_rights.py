@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paqa.errors import PaqaError
-from paqa.rights import APART, KNOWN, ONWARD, RANK, TARGETS, common, hub, parts, read, refusal, target
+from paqa.licensing.compatibility import APART, KNOWN, ONWARD, RANK, TARGETS, common, hub, parts, read, refusal, target
 
 CC = [f"CC-BY{kind}-{v}" for kind in ("", "-SA", "-NC", "-NC-SA", "-ND", "-NC-ND") for v in ("2.0", "3.0", "4.0")]
 MATERIAL = st.sampled_from([*KNOWN, *CC, "unknown", "CC-BY", "CC-BY-SA", "all rights reserved", "LicenseRef-Mine"])

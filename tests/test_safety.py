@@ -21,12 +21,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from paqa import audio, portable, rationale, recipe, released
+from paqa import audio
+from paqa.config import recipe
+from paqa.config.recipe import AudioConfig, SourceConfig
+from paqa.dataset import import_hyper
 from paqa.engines.base import ENGINES, engine_class
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import AudioConfig, SourceConfig
-from paqa.sources import choices, lines, locate, recordings, transcripts
-from paqa.train.rewards import answer_of
+from paqa.rationale import grammar
+from paqa.rationale.rewards import answer_of
+from paqa.sources import choices, json_lines, rttm_stm_ctm
+from paqa.sources.registry import locate, recordings
+from paqa.storage import redact
 from paqa.types import Audio, Quarantined, Recording, Turn, Word
 
 CONFIG = AudioConfig()
@@ -237,7 +242,7 @@ import resource, sys
 from pathlib import Path
 from paqa import audio
 from paqa.errors import Rejected
-from paqa.recipe import AudioConfig
+from paqa.config.recipe import AudioConfig
 import av, soundfile, soxr
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 audio.decode(Path(sys.argv[1]), AudioConfig())
@@ -341,7 +346,7 @@ def why(found: Recording | Quarantined) -> str:
 
 @pytest.mark.parametrize("kind", ["jsonl", "questions", "lhotse"])
 def test_lines_without_end_and_nests_without_ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr(lines, "LONGEST_LINE", 200_000)
+    monkeypatch.setattr(json_lines, "LONGEST_LINE", 200_000)
     deep = b'{"id": "a", "path": "a.wav", "custom": ' + b"[" * 90_000
     rows = [deep, b'{"id": "' + b"a" * 300_000 + b'"}', b"{" * 1000, b'{"id": ' + b"9" * 10_000 + b"}", b"\xff\xfe"]
     (tmp_path / "list.jsonl").write_bytes(b"\n".join(rows))
@@ -356,8 +361,8 @@ def test_a_list_is_read_line_by_line(tmp_path: Path) -> None:
             file.write(b"a" * 1_000_000)
         file.write(b'"}\n{"id": "b", "path": "b.wav"}\n')
     code = (
-        "import resource, sys; from pathlib import Path; from paqa.sources import recordings\n"
-        "from paqa.recipe import SourceConfig\n"
+        "import resource, sys; from pathlib import Path; from paqa.sources.registry import recordings\n"
+        "from paqa.config.recipe import SourceConfig\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10\n"
         "before = peak(); found = list(recordings(SourceConfig('a', 'jsonl', sys.argv[1]), Path('.')))\n"
         "print(len(found), found[0].reason, found[1].id, peak() - before)"
@@ -369,7 +374,7 @@ def test_a_list_is_read_line_by_line(tmp_path: Path) -> None:
 
 
 def test_a_manifest_that_unpacks_without_end(tmp_path: Path) -> None:
-    (tmp_path / "cuts.jsonl.gz").write_bytes(gzip.compress(bytes(lines.LONGEST_LINE * 4)))
+    (tmp_path / "cuts.jsonl.gz").write_bytes(gzip.compress(bytes(json_lines.LONGEST_LINE * 4)))
     with pytest.raises(PaqaError, match="200 times as large"):
         listed(tmp_path / "cuts.jsonl.gz", "lhotse")
 
@@ -399,17 +404,17 @@ def test_annotations_of_any_size_are_compared_in_time(tmp_path: Path) -> None:
     turns = [Turn(i * 1000, i * 1000 + 900, 1 + i % 4) for i in range(20_000)]
     whole = [Turn(0, 20_000_000, 1), *turns[1:]]
     words = [Word(i * 500, i * 500 + 300, "a") for i in range(40_000)]
-    assert seconds(transcripts.spoken, turns, words) < 5
-    assert seconds(transcripts.spoken, whole, words) < 10
+    assert seconds(rttm_stm_ctm.spoken, turns, words) < 5
+    assert seconds(rttm_stm_ctm.spoken, whole, words) < 10
     everywhere = [Turn(i, 20_000_000, 1) for i in range(20_000)]
     with pytest.raises(Rejected, match="as long as the recording"):
-        transcripts.spoken(everywhere, words)
+        rttm_stm_ctm.spoken(everywhere, words)
 
 
 def test_an_annotation_of_too_many_turns_costs_its_recording_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transcripts, "MOST_SPANS", 100)
+    monkeypatch.setattr(rttm_stm_ctm, "MOST_SPANS", 100)
     tone(tmp_path / "a.wav")
     tone(tmp_path / "b.wav")
     line = "SPEAKER {} 1 {} 0.5 <NA> <NA> x <NA> <NA>\n"
@@ -457,7 +462,7 @@ def test_a_shard_of_somebody_cannot_name_the_files_of_an_export(tmp_path: Path) 
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     from builds import make
 
-    from paqa.export import export
+    from paqa.publish.export.registry import export
 
     folder = make(tmp_path / "made", clips=2)
     for path in (folder / "data").glob("*.parquet"):
@@ -481,25 +486,25 @@ def test_a_shard_of_somebody_cannot_name_the_files_of_an_export(tmp_path: Path) 
     (lambda t: choices.given("q", "t", "Which?", [t, "b"], "A"), "a" * 1_000_000),
     (lambda t: choices.given("q", "t", "Which?", ["a"] * 1_000_000, "A"), ""),
     (lambda t: choices.given("q", "t", "['a'," + "[" * 5000 + "'b']", None, "A"), ""),
-    (lambda t: released.mended(t), "```" + " " * 100_000 + "x y"),
-    (lambda t: released.mended(t), "\\" * 100_000 + "x"),
-    (lambda t: released.mended(t), "`" * 100_000 + "x"),
-    (lambda t: released.mended(t), "<THINK>" * 20_000),
-    (lambda t: released.chosen(t, ["a", "b"]), "answer" + " " * 100_000 + "x"),
-    (rationale.parse, "<THINK>" * 100_000),
-    (rationale.parse, "<" * 100_000),
+    (lambda t: import_hyper.mended(t), "```" + " " * 100_000 + "x y"),
+    (lambda t: import_hyper.mended(t), "\\" * 100_000 + "x"),
+    (lambda t: import_hyper.mended(t), "`" * 100_000 + "x"),
+    (lambda t: import_hyper.mended(t), "<THINK>" * 20_000),
+    (lambda t: import_hyper.chosen(t, ["a", "b"]), "answer" + " " * 100_000 + "x"),
+    (grammar.parse, "<THINK>" * 100_000),
+    (grammar.parse, "<" * 100_000),
     (answer_of, "<RESPONSE>" * 100_000),
     (answer_of, "<RESPONSE>(A) " + "<" * 100_000),
 ])  # fmt: skip
 def test_texts_made_to_take_long(call: Any, text: str) -> None:
     began = time.process_time()
-    with contextlib.suppress(Rejected, rationale.GrammarError):
+    with contextlib.suppress(Rejected, grammar.GrammarError):
         call(text)
     assert time.process_time() - began < 2
 
 
 def rationale_with(**leaves: str) -> str:
-    given = dict.fromkeys(rationale.LEAVES[:8], "x") | {"ENV": rationale.NO_SOUND, "SPEAKER": rationale.NO_SPEECH}
+    given = dict.fromkeys(grammar.LEAVES[:8], "x") | {"ENV": grammar.NO_SOUND, "SPEAKER": grammar.NO_SPEECH}
     leaf = {tag: f"<{tag}>{text}</{tag}>" for tag, text in (given | {"RESPONSE": "(A) x"} | leaves).items()}
     caption = "".join(leaf[tag] for tag in ("ENV", "SPEAKER", "ASR", "DESCRIPTION"))
     thought = f"{leaf['PLANNING']}<CAPTION>{caption}</CAPTION>{leaf['REASONING']}{leaf['SUMMARY']}"
@@ -512,9 +517,9 @@ def rationale_with(**leaves: str) -> str:
     {"SPEAKER": "Speaker 1 [0.00-1.00 s]: " + "[" * 100_000},
 ])  # fmt: skip
 def test_numbers_of_thousands_of_digits_and_deep_json_are_errors_of_the_grammar(leaves: dict[str, str]) -> None:
-    assert rationale.parse(rationale_with()).env == ()
-    with pytest.raises(rationale.GrammarError):
-        rationale.parse(rationale_with(**leaves))
+    assert grammar.parse(rationale_with()).env == ()
+    with pytest.raises(grammar.GrammarError):
+        grammar.parse(rationale_with(**leaves))
 
 
 @pytest.mark.parametrize("shape", ["<THINK>", '"', "\\", " ", "\n", "[1.20-3.40 s] ", "\\u003c", "("])
@@ -522,8 +527,8 @@ def test_numbers_of_thousands_of_digits_and_deep_json_are_errors_of_the_grammar(
 def test_parsing_takes_time_in_proportion(tag: str | None, shape: str) -> None:
     def parsed(size: int) -> None:
         text = shape * (size // len(shape))
-        with contextlib.suppress(rationale.GrammarError):
-            rationale.parse(rationale_with(**{tag: text}) if tag else text)
+        with contextlib.suppress(grammar.GrammarError):
+            grammar.parse(rationale_with(**{tag: text}) if tag else text)
 
     parsed(1000)
     short = max(min(seconds(parsed, 20_000) for _ in range(3)), 2e-3)
@@ -619,13 +624,13 @@ def test_secrets_in_recipes_are_refused_and_not_repeated(tmp_path: Path, value: 
 
 def test_addresses_without_secrets_are_none() -> None:
     for text in ("s3://bucket/prefix", "abfs://container-of-recordings@account.dfs.core/x", "https://a/b?c=d", "a:b@c"):
-        assert portable.scrubbed(text) == text
+        assert redact.scrubbed(text) == text
 
 
 def test_secrets_of_the_environment_are_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    text = portable.scrubbed(" ".join(SECRETS.values()))
+    text = redact.scrubbed(" ".join(SECRETS.values()))
     assert text == " ".join(["(secret)"] * len(SECRETS))
 
 
@@ -669,7 +674,7 @@ def test_a_store_with_a_password_is_refused_before_anything_keeps_it(tmp_path: P
 
 
 def test_what_an_engine_says_is_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from paqa.hear import Unit, _hear
+    from paqa.perception.inference import Unit, _hear
 
     def engine(batch: Any) -> Any:
         raise ValueError(f"403 for https://me:{SECRETS['MY_PASSWORD'][:7]}@host/x with {SECRETS['HF_TOKEN']}")

@@ -3,9 +3,9 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from paqa.questions import generate
-from paqa.recipe import QuestionsConfig
-from paqa.scene import GRID_MS, align, attribute, by_turn, compose, lines, number, snap, together
+from paqa.config.recipe import QuestionsConfig
+from paqa.perception.fusion import GRID_MS, align, attribute, by_turn, compose, lines, number, snap, together
+from paqa.questions.generate import generate
 from paqa.types import Disagreement, Event, Turn, Word
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from paqa.schema import KINDS, problems, text
+from paqa.config.schema import KINDS, problems, text
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 GOOD = {"name": "x", "sources": [{"name": "a", "type": "folder", "path": "."}]}
@@ -48,7 +48,7 @@ def test_schemas_do_not_depend_on_what_was_imported_before():
     code = """
 import importlib, typing
 import paqa.train.config
-from paqa.schema import KINDS, text
+from paqa.config.schema import KINDS, text
 for forget in typing._cleanups:
     forget()
 importlib.reload(paqa.train.config)

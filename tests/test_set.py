@@ -2,8 +2,8 @@
 
 import pytest
 
+from paqa.config.recipe import MixConfig, Recipe, SourceConfig, change
 from paqa.errors import PaqaError
-from paqa.recipe import MixConfig, Recipe, SourceConfig, change
 
 RECIPE = Recipe(
     "x",

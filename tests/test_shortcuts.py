@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paqa import build_folder, guessers, shortcuts
+from paqa.config.recipe import GatesConfig
+from paqa.curation import shortcuts, text_classifiers
+from paqa.curation.text_classifiers import Text
 from paqa.errors import PaqaError
-from paqa.guessers import Text
-from paqa.recipe import GatesConfig
+from paqa.storage import build_folder
 from paqa.types import Item, Scene
 
 SOUNDS = ["Dog", "Siren", "A bell", "Rain", "Footsteps", "A cat", "Thunder", "Applause", "A car horn", "Knocking"]
@@ -114,17 +115,19 @@ def test_nothing_depends_on_the_order_of_rows() -> None:
 
 def test_no_group_is_on_both_sides_of_a_fold() -> None:
     rows = fair(200)
-    folds = guessers._folds(rows)
-    assert len(set(folds.tolist())) == guessers.FOLDS
+    folds = text_classifiers._folds(rows)
+    assert len(set(folds.tolist())) == text_classifiers.FOLDS
     by_group: dict[tuple[str, ...], set[int]] = {}
     for one, fold in zip(rows, folds.tolist(), strict=True):
         by_group.setdefault(one.groups, set()).add(fold)
     assert all(len(found) == 1 for found in by_group.values())
     one_speaker = [replace(one, groups=("same",)) for one in rows]
-    assert len(set(guessers._folds(one_speaker).tolist())) == guessers.FOLDS  # then clips are kept together
+    assert (
+        len(set(text_classifiers._folds(one_speaker).tolist())) == text_classifiers.FOLDS
+    )  # then clips are kept together
 
 
-def scenes(rows: list[guessers.Text], pool: int) -> list[guessers.Text]:
+def scenes(rows: list[text_classifiers.Text], pool: int) -> list[text_classifiers.Text]:
     """The rows as if of scenes: each clip shares a voice with the clip before it, within pools of so many clips."""
     number = {name: i for i, name in enumerate(dict.fromkeys(row.clip_id for row in rows))}
     at = [(number[row.clip_id] // pool, number[row.clip_id]) for row in rows]
@@ -134,8 +137,8 @@ def scenes(rows: list[guessers.Text], pool: int) -> list[guessers.Text]:
 
 def test_scenes_that_share_material_are_in_one_fold() -> None:
     rows = scenes(fair(400), 5)
-    folds = guessers._folds(rows)
-    assert len(set(folds.tolist())) == guessers.FOLDS
+    folds = text_classifiers._folds(rows)
+    assert len(set(folds.tolist())) == text_classifiers.FOLDS
     sides: dict[str, set[int]] = {}
     for one, fold in zip(rows, folds.tolist(), strict=True):
         for group in one.groups:
@@ -146,8 +149,8 @@ def test_scenes_that_share_material_are_in_one_fold() -> None:
 
 def test_where_all_scenes_hang_together_clips_are_told_apart_and_the_report_says_so() -> None:
     rows = scenes(fair(400), 1000)
-    folds = guessers._folds(rows)
-    assert len(set(folds.tolist())) == guessers.FOLDS
+    folds = text_classifiers._folds(rows)
+    assert len(set(folds.tolist())) == text_classifiers.FOLDS
     assert len({(row.clip_id, fold) for row, fold in zip(rows, folds.tolist(), strict=True)}) == 100
     report = shortcuts.measure(rows, 3.0).report
     assert report.related == 400
@@ -185,8 +188,8 @@ def test_any_text_can_be_tried(drawn: list[tuple[str, list[str], int]]) -> None:
 
 
 def test_more_rows_than_the_pool_are_all_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guessers, "POOL", 250)
-    monkeypatch.setattr(guessers, "CHUNK", 40)
+    monkeypatch.setattr(text_classifiers, "POOL", 250)
+    monkeypatch.setattr(text_classifiers, "CHUNK", 40)
     rows = leaking(300, "median")
     found = shortcuts.measure(rows, 3.0)
     assert "both" in found.report.failing

@@ -14,10 +14,12 @@ import soundfile as sf
 from conftest import CORPUS, ROOT, build
 from sounds import tone
 
-from paqa import build as walk
-from paqa import isolate, ontology, shard
-from paqa.recipe import AudioConfig, Recipe, SourceConfig, load
-from paqa.store import Store
+from paqa import audioset
+from paqa.config.recipe import AudioConfig, Recipe, SourceConfig, load
+from paqa.dataset import shards
+from paqa.pipeline import fault_isolation
+from paqa.pipeline import steps as walk
+from paqa.storage.store import Store
 from paqa.types import GivenQuestion, Recording
 
 RECIPE = """
@@ -84,8 +86,8 @@ def corpora(tmp_path: Path) -> Path:
         samples, rate = sf.read(CORPUS / row["path"])
         sf.write(tmp_path / f"fsd50k/FSD50K.dev_audio/{n}.wav", samples, rate)
         mids = [e["mid"] for e in row["events"]][:1]
-        mids += sorted(ontology.ancestors(mids[0]))
-        labels = ",".join(ontology.label(m).replace(",", "").replace(" ", "_") for m in mids)
+        mids += sorted(audioset.ancestors(mids[0]))
+        labels = ",".join(audioset.label(m).replace(",", "").replace(" ", "_") for m in mids)
         lines.append(f'{n},"{labels}","{",".join(mids)}",train')
     (tmp_path / "fsd50k/FSD50K.ground_truth/dev.csv").write_text("\n".join(lines))
     (tmp_path / "fsd50k/FSD50K.ground_truth/eval.csv").write_text("fname,labels,mids\n")
@@ -100,7 +102,7 @@ def corpora(tmp_path: Path) -> Path:
 @pytest.mark.build
 def test_build_from_native_layouts(corpora: Path) -> None:
     built = build(corpora / "paper.toml", corpora / "out")
-    items = list(shard.rows(corpora / "out"))
+    items = list(shards.rows(corpora / "out"))
     mixed = [item for item in items if item["clip_id"].startswith("meld-over-fsd50k")]
     assert {item["answers_from"] for item in mixed} == {"truth"}
     assert {item["source"] for item in mixed} == {"fsd50k; meld"}
@@ -132,7 +134,7 @@ def test_what_was_done_about_a_file_reaches_the_build(tmp_path: Path) -> None:
             recipe,
             Store(tmp_path / ".store"),
         )
-        done = isolate.Ingesting(*arguments, isolate.Ward())()
+        done = fault_isolation.Ingesting(*arguments, fault_isolation.Ward())()
         (line,) = walk.noted(done.notes)
         assert line.startswith("a.wav, b.wav, d.wav and 1 other file: the header declares less")
     (line,) = walk.skipped(recipe)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sounds import tone
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError
-from paqa.recipe import SourceConfig
-from paqa.sources import check, close_truth, linked, locate, recordings
-from paqa.sources.licenses import spdx
+from paqa.licensing.identify import spdx
 from paqa.sources.meld import mended
+from paqa.sources.registry import check, close_truth, linked, locate, recordings
 from paqa.types import Event, Quarantined, Recording, Turn
 
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from sounds import tone
 from test_sources_corpora import read
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
-from paqa.sources import choices, close_truth, recordings
+from paqa.sources import choices
+from paqa.sources.registry import close_truth, recordings
 from paqa.types import Quarantined, Recording, Turn, Word
 
 
@@ -337,7 +338,7 @@ def test_hub_says_what_is_wrong(dataset: Path, changes: dict[str, Any], use: Any
 
 def test_no_source_imports_anything_heavy() -> None:
     code = (
-        "import sys; from paqa.sources import SOURCES, check; from paqa.recipe import SourceConfig\n"
+        "import sys; from paqa.sources.registry import SOURCES, check; from paqa.config.recipe import SourceConfig\n"
         "for kind in SOURCES: check(SourceConfig('s', kind, '.'))\n"
         "print([m for m in ('numpy', 'soundfile', 'datasets', 'lhotse', 'pyarrow', 'torch') if m in sys.modules])"
     )

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paqa import fingerprint, split
-from paqa.connected import connected
+from paqa.audio import fingerprint
+from paqa.audio.fingerprint import Match
+from paqa.config.recipe import SplitConfig
 from paqa.errors import PaqaError
-from paqa.fingerprint import Match
-from paqa.recipe import SplitConfig
-from paqa.split import by_share, side
+from paqa.splits import assign
+from paqa.splits.assign import by_share, side
 from paqa.types import Audio, Clip, Origin, Scene, Turn
+from paqa.union_find import connected
 
 SHARES = SplitConfig(0.2, 0.3)
 
@@ -44,9 +45,9 @@ def test_a_larger_test_share_keeps_what_is_in_it(group: str, seed: int) -> None:
 @pytest.mark.parametrize("known", ["train", "validation", "test"])
 def test_clips_of_the_build_that_grows_stay_whatever_is_added(known: str) -> None:
     clips = [clip(f"known {known}", group_on(known))]
-    clips += [clip(f"new {side}", group_on(side, besides="new"), sha=clips[0].sha256) for side in split.PROTECTED]
-    lost = split.leaks(clips, [], SHARES, staying={0})
-    assert {clips[i].id for i in lost} == {f"new {side}" for side in split.PROTECTED if side != known}
+    clips += [clip(f"new {side}", group_on(side, besides="new"), sha=clips[0].sha256) for side in assign.PROTECTED]
+    lost = assign.leaks(clips, [], SHARES, staying={0})
+    assert {clips[i].id for i in lost} == {f"new {side}" for side in assign.PROTECTED if side != known}
     assert all(f"clip {clips[0].id}" in row.detail for row in lost.values())
 
 
@@ -54,8 +55,8 @@ def test_a_new_clip_that_ties_two_known_ones_together_goes_itself() -> None:
     clips = [clip(f"known {side}", group_on(side)) for side in ("train", "test")]
     clips.append(clip("tie", group_on("test", besides="new")))
     ties = [Match(i, 2, 900, 0.9, 0.9) for i in (0, 1)]
-    assert set(split.leaks(clips, ties, SHARES)) == {0}
-    assert set(split.leaks(clips, ties, SHARES, staying={0, 1})) == {2}
+    assert set(assign.leaks(clips, ties, SHARES)) == {0}
+    assert set(assign.leaks(clips, ties, SHARES, staying={0, 1})) == {2}
 
 
 @given(st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=3), max_size=9), st.randoms())
@@ -98,7 +99,7 @@ TEST, TRAIN, VALIDATION = group_on("test"), group_on("train"), group_on("validat
 
 
 def gone(clips: list[Clip], *matches: Match, config: SplitConfig = SHARES) -> list[str]:
-    lost = split.leaks(clips, matches, config)
+    lost = assign.leaks(clips, matches, config)
     assert {q.reason for q in lost.values()} <= {"would_leak"}
     return sorted(clips[i].id for i in lost)
 
@@ -106,7 +107,7 @@ def gone(clips: list[Clip], *matches: Match, config: SplitConfig = SHARES) -> li
 def test_a_file_under_two_groups_stays_with_the_test() -> None:
     clips = [clip("a", TEST, "x.wav"), clip("b", TRAIN, "x.wav"), clip("c", TRAIN), clip("d", VALIDATION, "x.wav")]
     assert gone(clips) == ["b", "d"]
-    lost = split.leaks(clips, [], SHARES)[1]
+    lost = assign.leaks(clips, [], SHARES)[1]
     assert lost.detail == (
         "x.wav (train) has the file 'x.wav' of x.wav (test, clip a); give both one group, or remove one"
     )
@@ -167,14 +168,14 @@ def test_copies_of_copies_are_followed() -> None:
     clips = [clip(str(i), g) for i, g in enumerate(groups)]
     assert gone(clips, Match(0, 1, 900, 1, 1), Match(1, 2, 900, 1, 1)) == ["0", "1"]
     assert gone(clips, Match(0, 1, 900, 1, 1)) == []
-    names = split.copies(clips, [Match(0, 1, 900, 1, 1), Match(1, 2, 900, 1, 0.3)])
+    names = assign.copies(clips, [Match(0, 1, 900, 1, 1), Match(1, 2, 900, 1, 0.3)])
     assert len(set(names.values())) == 1
     assert set(names) == {"sha of 0", "sha of 1"}
 
 
 def test_what_is_out_already_holds_no_side() -> None:
     clips = [clip("a", TEST, "x.wav"), clip("b", TRAIN, "x.wav")]
-    assert split.leaks(clips, [], SHARES, gone={0}) == {}
+    assert assign.leaks(clips, [], SHARES, gone={0}) == {}
 
 
 def test_speakers_are_unknown_where_a_source_names_nobody() -> None:
@@ -186,15 +187,15 @@ def test_speakers_are_unknown_where_a_source_names_nobody() -> None:
 
     unnamed = [heard(f"r{i}") for i in range(9)]
     assert {c.split for c in unnamed} == {"train", "test", "validation"}
-    assert split.speakers_unknown(unnamed) == {"s": 9}
-    assert split.speakers_unknown([replace(c, split="train") for c in unnamed]) == {}
-    assert split.speakers_unknown([heard(f"r{i}", voice="anna") for i in range(9)]) == {}
-    assert split.speakers_unknown([heard(f"r{i}", f"g{i}") for i in range(9)]) == {}
-    assert split.speakers_unknown([replace(c, uri="mix:1") for c in unnamed]) == {}
+    assert assign.speakers_unknown(unnamed) == {"s": 9}
+    assert assign.speakers_unknown([replace(c, split="train") for c in unnamed]) == {}
+    assert assign.speakers_unknown([heard(f"r{i}", voice="anna") for i in range(9)]) == {}
+    assert assign.speakers_unknown([heard(f"r{i}", f"g{i}") for i in range(9)]) == {}
+    assert assign.speakers_unknown([replace(c, uri="mix:1") for c in unnamed]) == {}
     sounds = [replace(c, truth=Scene(c.id, 1000)) for c in unnamed]
-    assert split.speakers_unknown(sounds) == {}
+    assert assign.speakers_unknown(sounds) == {}
     talk = [replace(c, truth=Scene(c.id, 1000, (Turn(0, 900, 1),))) for c in unnamed]
-    assert split.speakers_unknown([*talk, *(replace(c, corpus="t") for c in sounds)]) == {"s": 9}
+    assert assign.speakers_unknown([*talk, *(replace(c, corpus="t") for c in sounds)]) == {"s": 9}
 
 
 @st.composite
@@ -218,22 +219,22 @@ def collections(draw: st.DrawFn) -> tuple[list[Clip], list[Match]]:
 def test_nothing_that_is_kept_is_on_two_sides(drawn: tuple[list[Clip], list[Match]]) -> None:
     """Checked by brute force: kept clips are tied by any thing in common, however far the copies lead."""
     clips, matches = drawn
-    lost = split.leaks(clips, matches, SHARES)
+    lost = assign.leaks(clips, matches, SHARES)
     kept = [i for i in range(len(clips)) if i not in lost]
     ties = defaultdict(set)  # what stands for the same thing, by going round until nothing changes
-    pairs = [(m.first, m.second) for m in matches if m.within >= split.PART]
+    pairs = [(m.first, m.second) for m in matches if m.within >= assign.PART]
     pairs += [(i, k) for i in range(len(clips)) for k in range(i) if clips[i].sha256 == clips[k].sha256]
-    same = [{n} for n in {n for c in clips for n in split.names(c, SHARES)}]
+    same = [{n} for n in {n for c in clips for n in assign.names(c, SHARES)}]
     for i, k in pairs:
         for kind in ("group", "file", "speaker", "sound"):
-            one = {n for n in split.names(clips[i], SHARES) if n[0] == kind}
-            other = {n for n in split.names(clips[k], SHARES) if n[0] == kind}
+            one = {n for n in assign.names(clips[i], SHARES) if n[0] == kind}
+            other = {n for n in assign.names(clips[k], SHARES) if n[0] == kind}
             if one and other:
                 touched = [s for s in same if s & (one | other)]
                 same = [s for s in same if s not in touched] + [set().union(*touched)]
     for i in kept:
         for n, group in enumerate(same):
-            if group & set(split.names(clips[i], SHARES)):
+            if group & set(assign.names(clips[i], SHARES)):
                 ties[n].add(clips[i].split)
     for m in matches:
         if {m.first, m.second} <= set(kept):
@@ -250,11 +251,11 @@ def test_growth_and_order_move_nothing(drawn: tuple[list[Clip], list[Match]], se
     order = random.Random(seed).sample(range(len(clips)), len(clips))
     at = {old: new for new, old in enumerate(order)}
     mixed = [replace(m, first=at[m.first], second=at[m.second]) for m in matches]
-    lost = {clips[i].id for i in split.leaks(clips, matches, SHARES)}
-    assert {clips[order[i]].id for i in split.leaks([clips[i] for i in order], mixed, SHARES)} == lost
+    lost = {clips[i].id for i in assign.leaks(clips, matches, SHARES)}
+    assert {clips[order[i]].id for i in assign.leaks([clips[i] for i in order], mixed, SHARES)} == lost
     few = [m for m in matches if max(m.first, m.second) < first]
     before = {c.id: c.split for c in clips[:first]}
-    kept_before = {c.id for i, c in enumerate(clips[:first]) if i not in split.leaks(clips[:first], few, SHARES)}
+    kept_before = {c.id for i, c in enumerate(clips[:first]) if i not in assign.leaks(clips[:first], few, SHARES)}
     after = {c.id: c.split for c in clips if c.id not in lost}
     assert all(before[name] == after[name] for name in before.keys() & after.keys())
     assert all(before[name] != "test" for name in kept_before - after.keys())  # growth takes from train or validation
@@ -289,6 +290,6 @@ def test_what_quarantine_says_is_the_same_in_every_run() -> None:
     others = [group_on("train", besides=f"o{i}") for i in range(8)]
     clips = [clip(f"t{i}", TEST, f"x{i}.wav", f"anna{i}", f"sha{i}") for i in range(8)]
     clips += [clip(f"u{i}", g, f"x{i}.wav", f"anna{i}", f"sha{i}") for i, g in enumerate(others)]
-    details = [q.detail for q in split.leaks(clips, [], SHARES).values()]
+    details = [q.detail for q in assign.leaks(clips, [], SHARES).values()]
     assert len(details) == 8
     assert all("has the file 'x" in detail for detail in details)

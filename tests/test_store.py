@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from paqa import store as stores
 from paqa.audio import flac, quantize, read_flac
 from paqa.errors import DamagedObject, DiskFull, MissingObject
-from paqa.store import Store, key, passing, sweep, unsealed, write_atomically
+from paqa.storage import store as stores
+from paqa.storage.store import Store, key, passing, sweep, unsealed, write_atomically
 from paqa.types import Audio
 
 

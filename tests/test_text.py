@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import pytest
 
-from paqa import metrics
-from paqa.questions import generate
+from paqa.config.recipe import QuestionsConfig
+from paqa.evaluation import metrics
+from paqa.perception.fusion import lines
 from paqa.questions.context import context
-from paqa.questions.prose import excerpt, normal, opening
-from paqa.questions.talk import who_mentions
-from paqa.recipe import QuestionsConfig
-from paqa.scene import lines
+from paqa.questions.dialogue_flow import who_mentions
+from paqa.questions.english import excerpt, normal, opening
+from paqa.questions.generate import generate
 from paqa.text import beginning, length, sentence_ends, without_gaps
 from paqa.types import Scene, Turn, Word
 

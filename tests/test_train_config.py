@@ -7,8 +7,8 @@ import json
 
 import pytest
 
+from paqa.cli.train import main, parser
 from paqa.errors import PaqaError
-from paqa.train.cli import main, parser
 from paqa.train.config import AllConfig, EvalConfig, GrpoConfig, PauseConfig, SftConfig, add_flags, from_flags, remember
 
 

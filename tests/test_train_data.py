@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from paqa.errors import PaqaError  # noqa: E402
+from paqa.train.batch_layout import Tree  # noqa: E402
 from paqa.train.config import PauseConfig  # noqa: E402
 from paqa.train.data import Ears, Rows, Stream, audio_rows, order, pack, waits, with_pauses  # noqa: E402
-from paqa.train.tree import Tree  # noqa: E402
 
 
 @pytest.fixture(scope="module")

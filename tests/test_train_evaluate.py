@@ -12,13 +12,13 @@ import train_tiny as tiny
 torch = pytest.importorskip("torch")
 pytest.importorskip("jiwer")
 
-from paqa import rationale  # noqa: E402
+from paqa.cli.train import main  # noqa: E402
 from paqa.errors import PaqaError  # noqa: E402
-from paqa.export import export  # noqa: E402
-from paqa.prompt import Asked  # noqa: E402
+from paqa.publish.export.registry import export  # noqa: E402
+from paqa.rationale import grammar  # noqa: E402
+from paqa.rationale.prompt import Asked  # noqa: E402
 from paqa.train import benchmarks, evaluate, model  # noqa: E402
 from paqa.train.benchmarks import Asking  # noqa: E402
-from paqa.train.cli import main  # noqa: E402
 from paqa.train.config import EvalConfig, PauseConfig  # noqa: E402
 from paqa.train.evaluate import Said, figures, heard, perceived  # noqa: E402
 from paqa.train.pause import Bounds  # noqa: E402
@@ -198,7 +198,7 @@ def test_what_export_writes_is_asked_and_answered(tmp_path, name, file):
     assert len(asked) > 3
     assert not unasked
     assert asked[0].listen().shape == (160_000,)
-    told = [f"<RESPONSE>{rationale.response(a.answer_index, a.answer)}</RESPONSE>" for a in asked]
+    told = [f"<RESPONSE>{grammar.response(a.answer_index, a.answer)}</RESPONSE>" for a in asked]
     benchmarks.write(run, tmp_path / "answers.json", asked, told)
     for row, a in zip(json.loads((tmp_path / "answers.json").read_text()), asked, strict=True):
         assert row.items() >= a.raw.items()

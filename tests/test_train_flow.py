@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("prefect")
 
 from flows.train import side_by_side  # noqa: E402
-from paqa.train.cli import main  # noqa: E402
+from paqa.cli.train import main  # noqa: E402
 
 
 def test_figures_are_labelled_and_none_is_lost():

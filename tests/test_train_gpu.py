@@ -10,7 +10,7 @@ import train_tiny as tiny
 
 torch = pytest.importorskip("torch")
 
-from paqa.train import grpo, loop, sft  # noqa: E402
+from paqa.train import grpo, sft, trainer  # noqa: E402
 from paqa.train.config import OFF, GrpoConfig, PauseConfig, SftConfig  # noqa: E402
 from paqa.train.pause import UNBOUND, Bounds  # noqa: E402
 from paqa.train.rollout import rollout  # noqa: E402
@@ -107,10 +107,10 @@ def test_both_stages_run_and_go_on(device, there, tmp_path, dtype, monkeypatch):
         model=str(there / "base"), out=str(tmp_path / "sft"), learning_rate=1e-2, steps=20, tokens=2000, batch=1, **same
     )
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Trainer, "_log", stopped_at(10))
+        patch.setattr(trainer.Trainer, "_log", stopped_at(10))
         with pytest.raises(KeyboardInterrupt):
             sft.train(learnt)
-    assert [p.name for p in loop.checkpoints(tmp_path / "sft")] == ["checkpoint-000004", "checkpoint-000008"]
+    assert [p.name for p in trainer.checkpoints(tmp_path / "sft")] == ["checkpoint-000004", "checkpoint-000008"]
     sft.train(learnt)
     told = [json.loads(line) for line in (tmp_path / "sft" / "metrics.jsonl").read_text().splitlines()]
     assert [m["step"] for m in told] == list(range(1, 21))
@@ -126,7 +126,7 @@ def test_both_stages_run_and_go_on(device, there, tmp_path, dtype, monkeypatch):
 
 def stopped_at(step: int):
     """The trainer's `_log`, interrupted at a step."""
-    plain = loop.Trainer._log
+    plain = trainer.Trainer._log
 
     def log(self, values):
         if self.state.step == step:

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file  # noqa: E402
 
-from paqa.train import grpo, loop, model  # noqa: E402
+from paqa.train import grpo, model, trainer  # noqa: E402
 from paqa.train.config import OFF, GrpoConfig, PauseConfig  # noqa: E402
 from paqa.train.pause import UNBOUND, Bounds  # noqa: E402
 from paqa.train.rollout import rollout  # noqa: E402
@@ -63,14 +63,14 @@ def test_it_resumes_to_the_bit_with_its_bounds(there, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     grpo.train(config(there, whole), tiny.early)
     with pytest.MonkeyPatch.context() as patch:
-        plain = loop.Trainer.update
+        plain = trainer.Trainer.update
 
         def killed(self):
             if self.state.step == 3:
                 raise KeyboardInterrupt
             return plain(self)
 
-        patch.setattr(loop.Trainer, "update", killed)
+        patch.setattr(trainer.Trainer, "update", killed)
         with pytest.raises(KeyboardInterrupt):
             grpo.train(config(there, parts), tiny.early)
     grpo.train(config(there, parts), tiny.early)

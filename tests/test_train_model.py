@@ -12,9 +12,9 @@ from closeness import steps
 torch = pytest.importorskip("torch")
 
 from paqa.errors import PaqaError  # noqa: E402
-from paqa.prompt import Asked  # noqa: E402
+from paqa.rationale.prompt import Asked  # noqa: E402
 from paqa.train import model  # noqa: E402
-from paqa.train.tree import Tree, layout, visible  # noqa: E402
+from paqa.train.batch_layout import Tree, layout, visible  # noqa: E402
 
 CLOSE = 150  # steps; seen: 12 of gradients, 2.5 of scores
 

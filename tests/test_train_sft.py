@@ -14,10 +14,10 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file  # noqa: E402
 
 from paqa.errors import PaqaError  # noqa: E402
-from paqa.train import loop, model, sft  # noqa: E402
+from paqa.train import model, sft, trainer  # noqa: E402
+from paqa.train.batch_layout import Tree  # noqa: E402
 from paqa.train.config import PauseConfig, SftConfig  # noqa: E402
 from paqa.train.data import Ears, Rows, with_pauses  # noqa: E402
-from paqa.train.tree import Tree  # noqa: E402
 
 PAUSE = PauseConfig(tokens=2, runs=2, warmup=4, cooldown=20)
 
@@ -66,17 +66,17 @@ def test_it_resumes_to_the_bit(there, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     sft.train(config(there, whole))
     with pytest.MonkeyPatch.context() as patch:
-        plain = loop.Trainer.update
+        plain = trainer.Trainer.update
 
         def killed(self):
             if self.state.step == 4:
                 raise KeyboardInterrupt
             return plain(self)
 
-        patch.setattr(loop.Trainer, "update", killed)
+        patch.setattr(trainer.Trainer, "update", killed)
         with pytest.raises(KeyboardInterrupt):
             sft.train(config(there, parts))
-    assert [p.name for p in loop.checkpoints(parts)] == ["checkpoint-000002", "checkpoint-000004"]
+    assert [p.name for p in trainer.checkpoints(parts)] == ["checkpoint-000002", "checkpoint-000004"]
     torch.manual_seed(999)
     torch.rand(7)
     sft.train(config(there, parts))
@@ -88,7 +88,7 @@ def test_it_resumes_to_the_bit(there, tmp_path):
     assert all(torch.equal(one["state"][k]["exp_avg"], other["state"][k]["exp_avg"]) for k in one["state"])
     kept = [{k: v for k, v in m.items() if "second" not in k and k != "tokens_per_s"} for m in metrics(parts)]
     assert kept == [{k: v for k, v in m.items() if "second" not in k and k != "tokens_per_s"} for m in metrics(whole)]
-    assert [p.name for p in loop.checkpoints(parts)] == ["checkpoint-000004", "checkpoint-000006"]
+    assert [p.name for p in trainer.checkpoints(parts)] == ["checkpoint-000004", "checkpoint-000006"]
     assert list((parts / "tensorboard").iterdir())
 
 
@@ -161,7 +161,7 @@ def test_clips_that_are_too_long_are_refused(there, tmp_path):
 
 def test_a_damaged_checkpoint_is_named(there, tmp_path):
     sft.train(config(there, tmp_path, steps=2, validate_every=0))
-    (last,) = loop.checkpoints(tmp_path)
+    (last,) = trainer.checkpoints(tmp_path)
     for name in ("trained.safetensors", "optimizer.pt", "rng.pt", "state.json"):
         whole = (last / name).read_bytes()
         for damaged in (whole[: len(whole) // 2], b""):

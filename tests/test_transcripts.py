@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from sounds import tone
 
-from paqa.build import ingest
+from paqa.config.recipe import Recipe, SourceConfig
 from paqa.errors import Rejected
-from paqa.recipe import Recipe, SourceConfig
-from paqa.sources import close_truth, recordings
-from paqa.store import Store
+from paqa.pipeline.steps import ingest
+from paqa.sources.registry import close_truth, recordings
+from paqa.storage.store import Store
 from paqa.types import Event, Quarantined, Recording, Scene, Turn, Word
 
 

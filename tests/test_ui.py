@@ -10,8 +10,10 @@ from builds import make
 from conftest import build
 
 from flows import pages, settings
-from paqa import audited, build_folder, summary
+from paqa.dataset import summary
+from paqa.evaluation import build_audit
 from paqa.report.write import write
+from paqa.storage import build_folder
 from paqa.types import Quarantined
 
 TOKEN = "secret"
@@ -84,7 +86,7 @@ def test_a_run_has_its_artifacts(corpus, built, tmp_path):
     out = tmp_path / "shown"
     flags = ["--store", built.store, "--audit", "--report", "--set", "gates.shortcuts=off"]
     again = build(corpus / "small.toml", out, *flags, own_server=True)
-    report, answers = audited.measure(out)
+    report, answers = build_audit.measure(out)
     assert json.loads((out / build_folder.AUDIT).read_text())["slices"][0]["clips"] == report.slices[0].clips
     assert answers
     assert (out / "report" / "index.html").exists()

@@ -16,13 +16,14 @@ import pytest
 import soundfile
 from conftest import ROOT, SERVER, build, paqa
 
-from paqa import rationale, shard
 from paqa.audio import read_flac
+from paqa.dataset import shards
+from paqa.rationale import grammar
 
 
 @pytest.fixture(scope="session")
 def rows(built):
-    return list(shard.rows(built.out))
+    return list(shards.rows(built.out))
 
 
 def test_every_row_is_valid_and_cites_what_exists(built):
@@ -33,7 +34,7 @@ def test_every_row_is_valid_and_cites_what_exists(built):
 def test_rows_carry_audio_scene_and_provenance(rows):
     assert len(rows) > 15
     for row in rows:
-        item = shard.item(row)
+        item = shards.item(row)
         audio = read_flac(row["audio"]["bytes"])
         assert abs(audio.duration_ms - item.scene.duration_ms) <= 10
         assert item.license != "unknown" or item.source.startswith("recordings")
@@ -42,7 +43,7 @@ def test_rows_carry_audio_scene_and_provenance(rows):
 
 
 def test_rows_are_ordered_by_id_within_a_shard(built):
-    for path in shard.files(built.out):
+    for path in shards.files(built.out):
         ids = pq.read_table(path, columns=["id"])["id"].to_pylist()
         assert ids == sorted(ids)
         assert len(set(ids)) == len(ids)
@@ -58,7 +59,7 @@ def test_no_material_is_on_two_sides(built):
 def test_no_two_rationales_of_a_clip_start_alike(rows):
     openings = {}
     for row in rows:
-        opening = " ".join(rationale.parse(row["rationale"], open_ended=not row["choices"]).planning.split()[:6])
+        opening = " ".join(grammar.parse(row["rationale"], open_ended=not row["choices"]).planning.split()[:6])
         assert openings.setdefault((row["clip_id"], opening), row["id"]) == row["id"]
 
 
@@ -82,7 +83,7 @@ def test_datasets_decodes_the_audio(built):
         import torchcodec.decoders  # noqa: F401
     except (ImportError, RuntimeError, OSError):
         pytest.skip("torchcodec finds no FFmpeg libraries: apt-get install ffmpeg")
-    files = [str(p) for p in shard.files(built.out)]
+    files = [str(p) for p in shards.files(built.out)]
     split = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(built.out.parent / "hf"))
     row = split[0]
     samples = row["audio"].get_all_samples()
@@ -95,11 +96,11 @@ def test_datasets_decodes_the_audio(built):
 def test_a_second_build_loads_no_engine_and_keeps_every_byte(built, corpus, no_engines, tmp_path):
     out = tmp_path / "small"
     shutil.copytree(built.out, out)
-    stamps = {p: p.stat().st_mtime_ns for p in shard.files(out)}
+    stamps = {p: p.stat().st_mtime_ns for p in shards.files(out)}
     again = build(corpus / "small.toml", out, "--store", built.store, **no_engines)
     assert again.heard == {}
     assert again.shards == built.shards
-    assert {p: p.stat().st_mtime_ns for p in shard.files(out)} == stamps
+    assert {p: p.stat().st_mtime_ns for p in shards.files(out)} == stamps
 
 
 def test_a_rebuild_that_fails_leaves_the_build_as_it_was(built, corpus, tmp_path, no_engines):
@@ -117,7 +118,7 @@ def test_a_rebuild_that_fails_leaves_the_build_as_it_was(built, corpus, tmp_path
     left = {p.relative_to(tmp_path / "small"): p.read_bytes() for p in (tmp_path / "small").rglob("*") if p.is_file()}
     kept = {path: data for path, data in left.items() if path.parts[0] != "failed"}
     assert kept == {p.relative_to(built.out): p.read_bytes() for p in built.out.rglob("*") if p.is_file()}
-    assert {q.reason for q in shard.quarantined(failed)} >= {"truncated"}
+    assert {q.reason for q in shards.quarantined(failed)} >= {"truncated"}
     assert json.loads((failed / "recipe.json").read_bytes())["name"] == "other"
 
 
@@ -138,7 +139,7 @@ def test_another_template_wording_loads_no_engine(built, corpus, tmp_path, no_en
     variables = {"PYTHONPATH": os.pathsep.join([str(tmp_path), no_engines["PYTHONPATH"]])}
     edited = build(corpus / "small.toml", tmp_path / "out", "--store", built.store, cwd=tmp_path, **variables)
     assert edited.heard == {}
-    assert any("Just how many" in row["question"] for row in shard.rows(edited.out))
+    assert any("Just how many" in row["question"] for row in shards.rows(edited.out))
 
 
 def test_one_more_clip_is_all_that_is_heard(built, corpus, tmp_path):
@@ -160,7 +161,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(built, corpus, tmp_path, seed)
     """
     moments = random.Random(seed)
     out = tmp_path / "small"
-    command = [sys.executable, "-m", "paqa.cli", "build", str(corpus / "small.toml"), "--out", str(out), "--quiet"]
+    command = [sys.executable, "-m", "paqa", "build", str(corpus / "small.toml"), "--out", str(out), "--quiet"]
     variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     variables |= {} if seed == 1 else SERVER.variables()
     killed = 0
@@ -189,12 +190,12 @@ def _processes_over(folder):
 
 
 def test_quarantine_names_reason_and_detail(built):
-    for row in shard.quarantined(built.out):
+    for row in shards.quarantined(built.out):
         assert row.reason
         assert row.detail
         assert len(row.fingerprint) == 64
     lost = sum(built.summary["quarantined"].values())
-    assert lost == len(shard.quarantined(built.out))
+    assert lost == len(shards.quarantined(built.out))
 
 
 def test_show_prints_one_item(built, rows):
@@ -210,7 +211,7 @@ def test_audit_prints_figures_for_the_composed_scenes(built, tmp_path):
 
 
 def test_schema_of_every_clip_and_scene(built):
-    from paqa.schema import problems
+    from paqa.config.schema import problems
     from paqa.types import Clip
 
     for row in pq.read_table(built.out / "clips.parquet").to_pylist():

@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT
 
 from paqa.errors import Rejected, Stopped, WorkerDied
-from paqa.workers import Workers, cores, quota
+from paqa.execution.processes import Workers, cores, quota
 
 
 def environment(name):
@@ -153,7 +153,7 @@ def test_an_interrupt_that_python_drops_ends_the_work_all_the_same():
 
 def test_workers_die_with_a_killed_parent():
     code = (
-        "import os, time\nfrom paqa.workers import Workers, cores, quota\n"
+        "import os, time\nfrom paqa.execution.processes import Workers, cores, quota\n"
         "if __name__ == '__main__':\n    w = Workers(2)\n    print(w.run(os.getpid), flush=True)\n    time.sleep(60)"
     )
     script = ["-c", code]

@@ -23,12 +23,12 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from paqa import shard
 from paqa.audio import flac
-from paqa.prompt import OUTLINE, Asked
-from paqa.rationale import LEAVES, SKELETON, letter, render
+from paqa.dataset import shards
+from paqa.rationale.grammar import LEAVES, SKELETON, letter, render
+from paqa.rationale.prompt import OUTLINE, Asked
+from paqa.train.batch_layout import Prompt
 from paqa.train.model import RATE, Policy
-from paqa.train.tree import Prompt
 from paqa.types import Audio, Event, Evidence, Item, Question, Scene
 
 HEARD = {"Bark": "a dog barking", "Meow": "a cat", "Bell": "a bell", "Rain": "rain"}
@@ -71,7 +71,7 @@ def build(path: Path, items: Sequence[Item], groups: int = 1) -> Path:
             label = i.scene.events[0].label
             data = flac(Audio(sound_of(label, int(i.clip_id.rsplit("-", 1)[1]))[None], RATE))
             rows.append({**msgspec.to_builtins(i), "audio": {"bytes": data, "path": f"{i.clip_id}.flac"}})
-        table = pa.Table.from_pylist(rows, schema=shard.item_schema(RATE))
+        table = pa.Table.from_pylist(rows, schema=shards.item_schema(RATE))
         pq.write_table(table, path / "data" / f"{split}-0.parquet", row_group_size=-(-len(rows) // groups))
     return path
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from localmodels import make_demucs, make_panns, make_pyannote, make_whisper
-from paqa.engines.checkpoints import LIST
+from paqa.engines.weights import LIST
 
 
 def main() -> None:

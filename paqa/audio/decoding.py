@@ -17,8 +17,8 @@ from paqa.audio.joined import parts
 from paqa.audio.part import Part, opened
 from paqa.audio.pcm import SILENT_PEAK, STEP, pcm
 from paqa.audio.readers import Reader, StoppedError, reader, too_long
+from paqa.config.recipe import AudioConfig
 from paqa.errors import Rejected
-from paqa.recipe import AudioConfig
 from paqa.types import Audio
 
 LOUDEST = 1e10  # times full scale: resampling what float32 cannot hold gives NaN; 32-bit integers as floats are below

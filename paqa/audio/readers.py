@@ -19,8 +19,8 @@ from paqa.audio.mp3 import tag_size
 from paqa.audio.part import Part
 from paqa.audio.pcm import BLOCK
 from paqa.audio.timeline import Timeline, lead
+from paqa.config.recipe import AudioConfig
 from paqa.errors import Rejected
-from paqa.recipe import AudioConfig
 
 WIDE = 8  # blocks of more channels have fewer frames
 UNKNOWN_FRAMES = 1 << 48  # libsndfile reports about 2**63 frames where a header does not tell

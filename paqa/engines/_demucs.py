@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from paqa.engines._signal import fit, resample
-from paqa.engines.checkpoints import check_pin, digest, torch_load
+from paqa.engines.weights import check_pin, digest, torch_load
 from paqa.errors import PaqaError
 
 ARCHITECTURES = ("demucs.htdemucs.HTDemucs", "demucs.hdemucs.HDemucs", "demucs.demucs.Demucs")

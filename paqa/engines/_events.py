@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from paqa import ontology
+from paqa import audioset
 from paqa.spans import Interval, from_frames, intersect, interval, merge, total
 from paqa.types import Event, Tag
 
@@ -81,7 +81,7 @@ class Classes:
     ) -> Classes:
         """`own` gives thresholds by machine id or label; PaqaError for one that names no sound."""
         mids = tuple(mids)
-        given = {name if name.startswith("/") else ontology.mid(name): value for name, value in (own or {}).items()}
+        given = {name if name.startswith("/") else audioset.mid(name): value for name, value in (own or {}).items()}
         on = np.array([given.get(mid, rules.on_threshold) for mid in mids])
         off = np.minimum(on, on * (rules.off_threshold / rules.on_threshold))
         on[np.isin(mids, list(excluded))] = np.inf
@@ -99,7 +99,7 @@ def events(
         for start, end in merge([(a, min(b, duration_ms // 10 * 10)) for a, b in spans], rules.max_gap_ms):
             score = float(probabilities[start // hops.length_ms : -(-end // hops.length_ms) + 1, k].max())
             if end - start >= rules.min_duration_ms:
-                found.append(Event(start, end, ontology.label(classes.mids[k]), classes.mids[k], score))
+                found.append(Event(start, end, audioset.label(classes.mids[k]), classes.mids[k], score))
     return tuple(sorted(distinct(found, rules), key=lambda event: (event.start_ms, event.end_ms, event.mid)))
 
 
@@ -154,9 +154,9 @@ def displaces(other: Event, event: Event, rules: Rules) -> bool:
     """Whether `other` sounds at the same time and is the better name for what is heard."""
     if other.start_ms >= event.end_ms or event.start_ms >= other.end_ms or other.mid == event.mid:
         return False
-    if event.mid in ontology.ancestors(other.mid):
+    if event.mid in audioset.ancestors(other.mid):
         return other.score >= event.score - rules.specific_margin
-    if other.mid in ontology.ancestors(event.mid):
+    if other.mid in audioset.ancestors(event.mid):
         return event.score < other.score - rules.specific_margin
     return event.score < other.score - rules.rival_margin
 

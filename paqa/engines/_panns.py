@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from paqa.engines.checkpoints import torch_load
+from paqa.engines.weights import torch_load
 from paqa.errors import PaqaError
 
 RATE = 32_000  # Hz

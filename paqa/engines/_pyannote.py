@@ -27,7 +27,7 @@ from pyannote.core import SlidingWindowFeature
 from torch.nn.functional import interpolate
 from torch.torch_version import TorchVersion
 
-from paqa.engines.checkpoints import torch_load
+from paqa.engines.weights import torch_load
 from paqa.errors import PaqaError
 
 PLAIN = (Problem, Resolution, Specifications, TorchVersion)  # all that the published checkpoints hold beside tensors

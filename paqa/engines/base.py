@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Protocol
 
 from msgspec import Meta
 
-from paqa.engines.checkpoints import Remote, digest, locate
+from paqa.engines.weights import Remote, digest, locate
 from paqa.errors import PaqaError
 from paqa.types import Audio, Disagreement, Event, Stage, Tag, Turn, Word
 

@@ -19,7 +19,7 @@ import numpy as np
 from paqa.engines._deepfilter import HOP, LOOKAHEAD, RATE, DeepFilter
 from paqa.engines._signal import fit, resample
 from paqa.engines.base import Decibels, Heard, Weights, package_file, package_revision
-from paqa.engines.checkpoints import Remote
+from paqa.engines.weights import Remote
 from paqa.errors import PaqaError
 from paqa.types import Audio, Stage, Unit
 

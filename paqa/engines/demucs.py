@@ -18,7 +18,7 @@ from msgspec import Meta
 from paqa.engines._demucs import Pass, Track, Window, groups, is_transformer, open_bag
 from paqa.engines._signal import resample
 from paqa.engines.base import Heard, Passes, Weights, aside
-from paqa.engines.checkpoints import Remote, locate, models_folder, named, revision, trusted
+from paqa.engines.weights import Remote, locate, models_folder, named, revision, trusted
 from paqa.errors import PaqaError
 from paqa.types import Audio, Stage
 

@@ -16,7 +16,7 @@ import numpy as np
 from paqa.engines._signal import mono
 from paqa.engines._words import is_loop, on_grid
 from paqa.engines.base import Amount, AtLeastOne, Heard, LogProb, Millis, Weights, Width, package_file, package_revision
-from paqa.engines.checkpoints import Remote
+from paqa.engines.weights import Remote
 from paqa.spans import Interval
 from paqa.types import Audio, Disagreement, Stage, Unit
 

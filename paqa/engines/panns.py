@@ -19,7 +19,7 @@ from paqa.engines._events import EXCLUDED, Classes, Hops, events, smoothed, tags
 from paqa.engines._panns import RATE, class_mids, open_network
 from paqa.engines._signal import fit, mono
 from paqa.engines.base import Amount, Decibels, Heard, Millis, Weights, aside
-from paqa.engines.checkpoints import Remote, locate, named, revision
+from paqa.engines.weights import Remote, locate, named, revision
 from paqa.types import Audio, Stage, Unit
 
 BEHAVIOUR = 1  # raise it when the same weights and parameters would give other events

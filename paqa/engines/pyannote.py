@@ -24,7 +24,7 @@ from msgspec import Meta
 
 from paqa.engines._signal import mono
 from paqa.engines.base import AtLeastOne, Heard, Millis, Part, Weights, aside
-from paqa.engines.checkpoints import Remote, locate, named, revision, trusted
+from paqa.engines.weights import Remote, locate, named, revision, trusted
 from paqa.errors import PaqaError
 from paqa.types import Audio, Stage, Turn
 

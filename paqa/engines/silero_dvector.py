@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from paqa.engines._clustering import Belief, centroids, cluster, divided, unit
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_slaney, mono
 from paqa.engines.base import (
@@ -28,8 +29,7 @@ from paqa.engines.base import (
     package_file,
     package_revision,
 )
-from paqa.engines.checkpoints import Remote
-from paqa.engines.clustering import Belief, centroids, cluster, divided, unit
+from paqa.engines.weights import Remote
 from paqa.spans import Interval, from_frames, gap, merge
 from paqa.types import Audio, Stage, Turn, Unit
 

@@ -26,7 +26,7 @@ from paqa.engines._signal import mono
 from paqa.engines._whisper import Aligner, batched, folded
 from paqa.engines._words import is_loop, on_grid
 from paqa.engines.base import Amount, AtLeastOne, Heard, LogProb, Temperature, Weights, Width, aside
-from paqa.engines.checkpoints import Remote, locate, named, revision, torch_load, trusted
+from paqa.engines.weights import Remote, locate, named, revision, torch_load, trusted
 from paqa.errors import PaqaError
 from paqa.types import Audio, Disagreement, Stage, Unit
 

@@ -20,7 +20,7 @@ from paqa.engines._events import EXCLUDED, Classes, Hops, events, smoothed, tags
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_htk, mono
 from paqa.engines.base import Amount, Decibels, Heard, Hop, Millis, Weights, package_file, package_revision
-from paqa.engines.checkpoints import Remote
+from paqa.engines.weights import Remote
 from paqa.types import Audio, Stage, Unit
 
 BEHAVIOUR = 2  # raise it when the same weights and parameters would give other events

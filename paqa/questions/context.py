@@ -10,11 +10,10 @@ from functools import cache, cached_property, lru_cache
 from itertools import chain, pairwise
 from typing import TypeVar
 
-from paqa import ontology
+from paqa import audioset
+from paqa.config.recipe import QuestionsConfig
 from paqa.errors import PaqaError
-from paqa.questions.draft import ALONE, Background, Elsewhere, Line
-from paqa.questions.names import CONFUSABLE, EVERYDAY, UNASKED
-from paqa.questions.prose import (
+from paqa.questions.english import (
     clauses,
     excerpt,
     listing,
@@ -27,7 +26,8 @@ from paqa.questions.prose import (
     spoken,
     upper,
 )
-from paqa.recipe import QuestionsConfig
+from paqa.questions.sound_names import CONFUSABLE, EVERYDAY, UNASKED
+from paqa.questions.template import ALONE, Background, Elsewhere, Line
 from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
 from paqa.types import Evidence, Scene, Turn
 
@@ -129,7 +129,7 @@ class Context:
         return [label for _, label in found]
 
     def _everyday(self) -> Iterator[tuple[str, str]]:
-        yield from ((ontology.mid(label), label) for label in self.shuffled(EVERYDAY))
+        yield from ((audioset.mid(label), label) for label in self.shuffled(EVERYDAY))
 
     def decoy_sounds(self, answer: Background, present: Sequence[Background]) -> tuple[str, ...]:
         """Choices beside the answer: sounds of the scene first, then plausible absent ones."""
@@ -283,9 +283,9 @@ def alike(mid: str, label: str, other_mid: str, other: str) -> bool:
 
 
 def _related(a: str, b: str) -> bool:
-    """`ontology.related`, False for sounds that are not in AudioSet."""
+    """`audioset.related`, False for sounds that are not in AudioSet."""
     try:
-        return ontology.related(a, b)
+        return audioset.related(a, b)
     except PaqaError:
         return False
 

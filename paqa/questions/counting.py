@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from paqa.questions.context import APART_MS, MIN_TURN_MS, SAFE_MS, Context, pause_ratio
-from paqa.questions.draft import A_NUMBER, Draft, Template
-from paqa.questions.prose import listing, number, ordinal, seconds, spans, speakers, the_sound, times, upper
+from paqa.questions.english import listing, number, ordinal, seconds, spans, speakers, the_sound, times, upper
+from paqa.questions.template import A_NUMBER, Draft, Template
 from paqa.spans import Interval, intersect, interval, total
 
 

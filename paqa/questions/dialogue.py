@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
-from paqa.questions.draft import A_SPEAKER, Draft, Line, Template
-from paqa.questions.prose import excerpt, ordinal, quoted, seconds, span, speakers
+from paqa.questions.english import excerpt, ordinal, quoted, seconds, span, speakers
 from paqa.questions.speakers import NUMBERING
+from paqa.questions.template import A_SPEAKER, Draft, Line, Template
 
 
 def who_says(ctx: Context) -> Iterator[Draft]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from paqa.questions.draft import Level
+from paqa.questions.template import Level
 from paqa.spans import Interval, intersect, interval, merge, total
 from paqa.types import Question, Scene, Spanned
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from paqa.questions.context import MIN_TURN_MS, Context
-from paqa.questions.draft import A_SPEAKER, Draft, Line, Template
-from paqa.questions.prose import clauses, excerpt, listing, lower, quoted, span, spans, upper
+from paqa.questions.english import clauses, excerpt, listing, lower, quoted, span, spans, upper
 from paqa.questions.speakers import NUMBERING
+from paqa.questions.template import A_SPEAKER, Draft, Line, Template
 from paqa.spans import interval, total
 
 LABELLED = 0.8  # how certain a label is that people gave to a voice; they often differ

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
-from paqa.questions.draft import A_SPEAKER, Background, Draft, Template
-from paqa.questions.prose import excerpt, quoted, seconds, span, spans, speakers, the_sound, upper
+from paqa.questions.english import excerpt, quoted, seconds, span, spans, speakers, the_sound, upper
 from paqa.questions.sound_order import onsets, starts
 from paqa.questions.speakers import NUMBERING
+from paqa.questions.template import A_SPEAKER, Background, Draft, Template
 from paqa.spans import intersect, interval, total
 from paqa.types import Evidence
 

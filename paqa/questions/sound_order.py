@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
-from paqa.questions.draft import Background, Draft, Template
-from paqa.questions.prose import listing, seconds, the_sound, upper
+from paqa.questions.english import listing, seconds, the_sound, upper
+from paqa.questions.template import Background, Draft, Template
 
 
 def first_sound(ctx: Context) -> Iterator[Draft]:

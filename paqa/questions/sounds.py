@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paqa.questions.context import Context
-from paqa.questions.draft import Background, Draft, Template
-from paqa.questions.prose import spans, spoken, upper
+from paqa.questions.english import spans, spoken, upper
+from paqa.questions.template import Background, Draft, Template
 from paqa.spans import overlap, total
 
 

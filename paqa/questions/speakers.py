@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
-from paqa.questions.draft import A_SPEAKER, Draft, Template
-from paqa.questions.prose import listing, seconds, span, upper
+from paqa.questions.english import listing, seconds, span, upper
+from paqa.questions.template import A_SPEAKER, Draft, Template
 from paqa.spans import intersect, interval, total
 
 NUMBERING = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
-from paqa.questions.draft import Background, Draft, Template
-from paqa.questions.prose import seconds, span, the_sound, upper
+from paqa.questions.english import seconds, span, the_sound, upper
+from paqa.questions.template import Background, Draft, Template
 from paqa.spans import Interval, gap, overlap
 
 PARTS = ("In the first third", "In the middle third", "In the last third")

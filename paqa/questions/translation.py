@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from paqa.questions.context import MIN_TURN_MS, Context, same
-from paqa.questions.draft import Draft, Template
-from paqa.questions.prose import clauses, clean, excerpt, listing, normal, ordinal, seconds, span, spans
+from paqa.questions.english import clauses, clean, excerpt, listing, normal, ordinal, seconds, span, spans
+from paqa.questions.template import Draft, Template
 from paqa.spans import interval, total
 from paqa.text import length
 from paqa.types import Turn

@@ -1,6 +1,7 @@
 """The rationale as parts that a page can show: running text, and the stretches of time that it cites.
 
-The grammar is `paqa.rationale`'s; here only times inside prose are found, as `paqa.questions.prose` writes them.
+The grammar is `paqa.rationale.grammar`'s; here only times inside prose are found, as `paqa.questions.english` writes
+them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from paqa.rationale import LEAVES, GrammarError, parse
+from paqa.rationale.grammar import LEAVES, GrammarError, parse
 from paqa.spans import Interval, interval
 from paqa.types import Evidence, Item, Scene, Spanned, Trace
 

@@ -14,13 +14,15 @@ from typing import TypeVar
 
 import msgspec
 
-from paqa import hear, portable, scenes, shard, summary
-from paqa.audit import Report as Audit
-from paqa.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
+from paqa.config.recipe import Recipe
+from paqa.curation.shortcuts import Report as Shortcuts
+from paqa.dataset import shards, summary
 from paqa.errors import MissingObject, PaqaError
-from paqa.recipe import Recipe
-from paqa.shortcuts import Report as Shortcuts
-from paqa.store import Store
+from paqa.evaluation.audit import Report as Audit
+from paqa.perception import inference, scenes
+from paqa.storage import redact
+from paqa.storage.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
+from paqa.storage.store import Store
 from paqa.types import Clip, Item, Quarantined, Scene
 
 T = TypeVar("T")
@@ -46,9 +48,9 @@ class Build:
         return self.recipe.name if self.recipe else self.folder.resolve().name
 
     @cached_property
-    def separation(self) -> hear.Hearing | None:
+    def separation(self) -> inference.Hearing | None:
         """How stems were made, where that is known."""
-        return hear.node(self.recipe, "separate") if self.recipe else None
+        return inference.node(self.recipe, "separate") if self.recipe else None
 
     def speech(self, clip_id: str) -> bytes | None:
         """The FLAC of a clip's speech stem; None where the store does not have it."""
@@ -56,7 +58,7 @@ class Build:
         if clip is None or self.store is None or self.separation is None:
             return None
         try:
-            return self.store.get(hear.heard_key(clip, self.separation, self.separation), ".flac")
+            return self.store.get(inference.heard_key(clip, self.separation, self.separation), ".flac")
         except MissingObject:
             return None
 
@@ -85,7 +87,7 @@ class Build:
 
 def opened(folder: Path, store: str | None = None) -> Build:
     """The build in `folder`; `store` says where its store lies now. PaqaError where there are no shards."""
-    shard.built(folder)
+    shards.built(folder)
     items = _items(folder)
     done, recipe = _json(folder, BUILD, summary.Summary), _json(folder, RECIPE, Recipe)
     clips = {c.id: c for c in _rows(folder / CLIPS, Clip)}
@@ -97,20 +99,20 @@ def opened(folder: Path, store: str | None = None) -> Build:
         folder=folder,
         items=items,
         clips=clips,
-        quarantined=[replace(q, detail=portable.prose(q.detail, *here)) for q in lost],
+        quarantined=[replace(q, detail=redact.prose(q.detail, *here)) for q in lost],
         done=done,
         recipe=recipe,
         audit=_json(folder, AUDIT, Audit),
         shortcuts=_json(folder, SHORTCUTS, Shortcuts),
         store=found,
-        notes=[portable.prose(note, *here) for note in (*notes, *(done.warnings if done else ()))],
+        notes=[redact.prose(note, *here) for note in (*notes, *(done.warnings if done else ()))],
     )
 
 
 def _items(folder: Path) -> dict[str, list[Item]]:
     """All rows by clip; rows of one clip share one scene."""
     items: dict[str, list[Item]] = defaultdict(list)
-    for row in sorted(map(shard.item, shard.rows(folder, [f.name for f in fields(Item)])), key=lambda i: i.id):
+    for row in sorted(map(shards.item, shards.rows(folder, [f.name for f in fields(Item)])), key=lambda i: i.id):
         first = next(iter(items[row.clip_id]), row)
         items[row.clip_id].append(replace(row, scene=first.scene) if row.scene == first.scene else row)
     return dict(sorted(items.items()))
@@ -133,7 +135,7 @@ def _rows(path: Path, kind: type[T]) -> list[T]:
     if not path.exists():
         return []
     try:
-        return [msgspec.convert(row, kind) for row in shard.open_shard(path).read().to_pylist()]
+        return [msgspec.convert(row, kind) for row in shards.open_shard(path).read().to_pylist()]
     except msgspec.ValidationError as error:
         raise PaqaError(f"{path}: made by another version of paqa ({error}); run the build again") from None
 
@@ -148,7 +150,7 @@ def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | 
         notes.append(f"The store of this build is not where it was: {alone}. Name it with --store.")
         return None
     try:
-        hear.heard_by(recipe)
+        inference.heard_by(recipe)
     except (PaqaError, ImportError) as error:
         notes.append(f"The engines of this build are not installed here ({error}), so the store has no names: {alone}.")
         return None
@@ -158,8 +160,8 @@ def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | 
 def sounds(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Each clip's id and FLAC, once, row group by row group."""
     seen: set[str] = set()
-    for path in shard.files(folder):
-        file = shard.open_shard(path)
+    for path in shards.files(folder):
+        file = shards.open_shard(path)
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, columns=["clip_id", "audio"])
             for i, name in enumerate(table["clip_id"].to_pylist()):

@@ -10,12 +10,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from paqa.audit import Report as Audit
-from paqa.build_folder import AUDIT
-from paqa.plots import figure_of
+from paqa.curation.shortcuts import Report as Shortcuts
+from paqa.dataset.summary import Summary
+from paqa.evaluation.audit import Report as Audit
+from paqa.evaluation.plots import figure_of
 from paqa.report.collect import Build
-from paqa.shortcuts import Report as Shortcuts
-from paqa.summary import Summary
+from paqa.storage.build_folder import AUDIT
 from paqa.types import Item, Quarantined, Scene
 
 BINS = (8, 24)  # at least, at most; in between twice the root of the number of values

@@ -21,7 +21,7 @@ from paqa.errors import PaqaError
 from paqa.report import cite
 from paqa.report.collect import Build, opened, sounds
 from paqa.report.overview import overview
-from paqa.store import write_atomically
+from paqa.storage.store import write_atomically
 from paqa.types import Item, Scene
 
 CLIPS_A_CHUNK = 16

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
-from paqa.sources import WHOLE_FILE, locate, parameters, quarantined, tables
+from paqa.sources import tables
 from paqa.sources.folder import safe_id
+from paqa.sources.registry import WHOLE_FILE, locate, parameters, quarantined
 from paqa.types import Quarantined, Recording, Scene, Turn
 
 PARTS = ("train", "dev", "test")

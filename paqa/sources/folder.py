@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
-from paqa.sources import locate, quarantined
+from paqa.sources.registry import locate, quarantined
 from paqa.types import Quarantined, Recording
 
 EXTENSIONS = (  # of everything that paqa.audio opens; names without an ending are looked up in this order

@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from paqa import ontology, textfile
+from paqa import audioset
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
-from paqa.sources import WHOLE_FILE, in_order, lines, locate, parameters, quarantined, tables
-from paqa.sources.licenses import spdx
+from paqa.licensing.identify import spdx
+from paqa.sources import json_lines, tables
+from paqa.sources.registry import WHOLE_FILE, in_order, locate, parameters, quarantined
+from paqa.storage import text_files
 from paqa.types import Event, Quarantined, Recording, Scene
 
 COLUMNS = ("fname", "labels", "mids")
@@ -40,14 +42,14 @@ class Params:
 def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quarantined]:
     """One recording a clip, in order of the tables. Raises PaqaError where a table is missing or broken."""
     params = parameters(config, Params)
-    skipped = {ontology.mid(label) for label in params.skip}
+    skipped = {audioset.mid(label) for label in params.skip}
     known = _vocabulary(config, folder / "FSD50K.ground_truth" / "vocabulary.csv")
     for split in params.splits:
         clips = _clips(config, folder / "FSD50K.metadata" / f"{split}_clips_info_FSD50K.json")
         for row in tables.rows(folder / "FSD50K.ground_truth" / f"{split}.csv", config.name, COLUMNS):
             try:
                 mids = _mids(row, known)
-                if not any(skipped & {mid, *ontology.ancestors(mid)} for mid in mids):
+                if not any(skipped & {mid, *audioset.ancestors(mid)} for mid in mids):
                     yield _recording(config, folder, split, row, mids, clips)
             except Rejected as error:
                 yield quarantined(row.where, error, row.content)
@@ -56,7 +58,7 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
 def _vocabulary(config: SourceConfig, path: Path) -> set[str]:
     """The machine ids of the corpus, from lines `index,label,mid`; empty where the file is not there."""
     try:
-        rows = textfile.lines(textfile.decoded(path.read_bytes()))
+        rows = text_files.lines(text_files.decoded(path.read_bytes()))
     except FileNotFoundError:
         return set()
     except (OSError, ValueError) as error:
@@ -69,7 +71,7 @@ def _clips(config: SourceConfig, path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
             return {}
-        found = json.loads(lines.whole(path, f"source {config.name!r}: {path}", "unpack it again"))
+        found = json.loads(json_lines.whole(path, f"source {config.name!r}: {path}", "unpack it again"))
     except (ValueError, RecursionError) as error:
         raise PaqaError(f"source {config.name!r}: {path} cannot be read ({error}); unpack it again") from None
     if not isinstance(found, dict):
@@ -82,12 +84,12 @@ def _mids(row: tables.Row, known: set[str]) -> list[str]:
     mids = row["mids"].split(",")
     for mid in mids:
         try:
-            ontology.label(mid)
+            audioset.label(mid)
         except PaqaError:
             raise Rejected("unknown_class", f"{row.where}: {mid!r} is no AudioSet id; correct the row") from None
         if known and mid not in known:
             raise Rejected("unknown_class", f"{row.where}: {mid!r} is not in vocabulary.csv; correct one of the two")
-    implied = frozenset[str]().union(*(ontology.ancestors(mid) for mid in mids))
+    implied = frozenset[str]().union(*(audioset.ancestors(mid) for mid in mids))
     return [mid for mid in dict.fromkeys(mids) if mid not in implied]
 
 
@@ -101,7 +103,7 @@ def _recording(
     clip = clips.get(name)
     clip = clip if isinstance(clip, dict) else {}
     license, uploader = str(clip.get("license") or ""), str(clip.get("uploader") or "")
-    events = in_order(Event(0, WHOLE_FILE, ontology.label(mid), mid) for mid in mids)
+    events = in_order(Event(0, WHOLE_FILE, audioset.label(mid), mid) for mid in mids)
     return Recording(
         id=name,
         uri=uri,

@@ -15,12 +15,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from paqa import portable
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
-from paqa.sources import WHOLE_FILE, groups_of, parameters, quarantined
 from paqa.sources.choices import given
 from paqa.sources.folder import EXTENSIONS, safe_id
+from paqa.sources.registry import WHOLE_FILE, groups_of, parameters, quarantined
+from paqa.storage import redact
 from paqa.types import GivenQuestion, Quarantined, Recording, Scene, Turn
 
 MAGIC = ((b"RIFF", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"), (b"\xff\xfb", ".mp3"))
@@ -109,7 +109,7 @@ def _load(config: SourceConfig, folder: Path, params: Params) -> tuple[Any, str,
     try:
         rows = _open(datasets, folder, params)
     except (OSError, ValueError, PaqaError, datasets.exceptions.DatasetsError) as error:
-        reason = portable.scrubbed(" ".join(str(error).split()))[:200]
+        reason = redact.scrubbed(" ".join(str(error).split()))[:200]
         wanted = "check params.dataset, config and split, and that the Hub can be reached"
         raise PaqaError(f"source {config.name!r}: {params.dataset} cannot be loaded ({reason}); {wanted}") from None
     if rows.features is None:

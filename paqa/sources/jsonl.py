@@ -12,10 +12,11 @@ from pathlib import Path
 
 import msgspec
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import Rejected
-from paqa.recipe import SourceConfig
-from paqa.sources import WHOLE_FILE, Said, groups_of, in_order, lines, locate, numbered, quarantined, transcripts
-from paqa.sources.transcripts import rttm_line, stm_line
+from paqa.sources import json_lines, rttm_stm_ctm
+from paqa.sources.registry import WHOLE_FILE, Said, groups_of, in_order, locate, numbered, quarantined
+from paqa.sources.rttm_stm_ctm import rttm_line, stm_line
 from paqa.types import Event, Identifier, Ms, Quarantined, Recording, Scene
 
 
@@ -79,7 +80,7 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
     """The rows of a list, in its order; blank lines are skipped. Raises PaqaError where the list cannot be read."""
     wanted = "expected a file with one JSON object a line; correct `path` in the recipe"
     seen: dict[str, int] = {}
-    for number, line in lines.rows(path, f"source {config.name!r}: {path}", wanted):
+    for number, line in json_lines.rows(path, f"source {config.name!r}: {path}", wanted):
         where = f"{path.name}:{number}"
         try:
             if isinstance(line, Rejected):
@@ -114,8 +115,8 @@ def _row(line: bytes) -> Row:
     if row.text is None and (row.emotion or row.translation):
         raise Rejected("bad_row", "`emotion` and `translation` belong to `text`; move them into `turns`")
     spanned: tuple[SpanRow, ...] = (*(row.turns or ()), *(row.events or ()))
-    if len(spanned) > transcripts.MOST_SPANS:
-        raise Rejected("bad_row", f"found {len(spanned)} spans; expected at most {transcripts.MOST_SPANS}, divide it")
+    if len(spanned) > rttm_stm_ctm.MOST_SPANS:
+        raise Rejected("bad_row", f"found {len(spanned)} spans; expected at most {rttm_stm_ctm.MOST_SPANS}, divide it")
     for span in spanned:
         if span.end_ms <= span.start_ms:
             found = f"a span from {span.start_ms} to {span.end_ms} ms"
@@ -164,12 +165,12 @@ def _said(row: Row, folder: Path) -> tuple[list[Said] | None, list[Quarantined]]
         return [Said(t.start_ms, t.end_ms, t.speaker, t.text, t.emotion, t.translation) for t in row.turns], []
     turns, odd_turns = _annotated(row.rttm, rttm_line, row.path, folder)
     texts, odd_texts = _annotated(row.stm, stm_line, row.path, folder)
-    said = transcripts.attach(turns, texts) if turns and texts else turns or texts
+    said = rttm_stm_ctm.attach(turns, texts) if turns and texts else turns or texts
     return said, [*odd_turns, *odd_texts]
 
 
 def _annotated(
-    uri: str | None, line: transcripts.Line[Said], path: str, folder: Path
+    uri: str | None, line: rttm_stm_ctm.Line[Said], path: str, folder: Path
 ) -> tuple[list[Said] | None, list[Quarantined]]:
     """What an annotation says about the recording at `path`; None where the row names none."""
-    return transcripts.about(path, transcripts.parse(uri, folder, line), uri) if uri else (None, [])
+    return rttm_stm_ctm.about(path, rttm_stm_ctm.parse(uri, folder, line), uri) if uri else (None, [])

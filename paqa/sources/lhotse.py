@@ -19,11 +19,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
-from paqa.sources import Said, beside, lines, linked, locate, numbered, parameters, quarantined
+from paqa.sources import json_lines
 from paqa.sources.folder import safe_id
-from paqa.sources.transcripts import spoken
+from paqa.sources.registry import Said, beside, linked, locate, numbered, parameters, quarantined
+from paqa.sources.rttm_stm_ctm import spoken
 from paqa.types import Quarantined, Recording, Scene, Word
 
 Seconds = Annotated[float, Meta(ge=-1e7, le=1e7)]
@@ -150,7 +151,7 @@ def _cuts(config: SourceConfig, path: Path, known: dict[str, _Known]) -> Iterato
 
 def _rows(config: SourceConfig, path: Path, kind: Any) -> Iterator[tuple[str, Any]]:
     """Each row with where it stands, or with why it cannot be read."""
-    for number, line in lines.rows(path, f"source {config.name!r}: {path}", "expected a lhotse manifest"):
+    for number, line in json_lines.rows(path, f"source {config.name!r}: {path}", "expected a lhotse manifest"):
         where = f"{path.name}:{number}"
         if isinstance(line, Rejected):
             yield where, Rejected(line.reason, f"{where}: {line.detail}")

@@ -18,9 +18,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
-from paqa.sources import WHOLE_FILE, quarantined, tables
+from paqa.sources import tables
+from paqa.sources.registry import WHOLE_FILE, quarantined
 from paqa.types import Quarantined, Recording, Scene, Turn
 
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")

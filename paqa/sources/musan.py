@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from paqa import ontology, textfile
+from paqa import audioset
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
-from paqa.sources import WHOLE_FILE, parameters, quarantined
-from paqa.sources.licenses import spdx
+from paqa.licensing.identify import spdx
+from paqa.sources.registry import WHOLE_FILE, parameters, quarantined
+from paqa.storage import text_files
 from paqa.types import Event, Quarantined, Recording, Scene
 
 MUSIC = "/m/04rlf"
@@ -73,7 +74,7 @@ def _texts(folder: Path) -> _Folder:
         for name in FILE.findall(block):
             licenses.setdefault(name, block)
     common = blocks[0] if len(blocks) == 1 and not licenses else None
-    rows = [line.split() for line in textfile.lines(_read(folder / "ANNOTATIONS"))]
+    rows = [line.split() for line in text_files.lines(_read(folder / "ANNOTATIONS"))]
     return _Folder(licenses, common, {row[0]: row for row in rows})
 
 
@@ -91,7 +92,7 @@ def _recording(config: SourceConfig, part: str, path: Path, folder: Path, texts:
     except Rejected as error:
         return quarantined(path.stem, error, uri)
     artist = texts.annotations.get(path.stem, [])[3:4] if part == "music" else []
-    event = Event(0, WHOLE_FILE, ontology.label(MUSIC), MUSIC)
+    event = Event(0, WHOLE_FILE, audioset.label(MUSIC), MUSIC)
     return Recording(
         id=path.stem,
         uri=uri,

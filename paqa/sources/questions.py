@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import Rejected
-from paqa.recipe import SourceConfig
-from paqa.sources import lines, locate, parameters, quarantined
+from paqa.sources import json_lines
 from paqa.sources.choices import given
 from paqa.sources.folder import EXTENSIONS, safe_id
+from paqa.sources.registry import locate, parameters, quarantined
 from paqa.types import GivenQuestion, Quarantined, Recording
 
 AUDIO = ("audio_path", "audio", "audios", "path", "wav", "video_name", "audio_id")
@@ -82,7 +83,7 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
 
 def _rows(config: SourceConfig, path: Path) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
     wanted = "expected a JSON list, or one JSON object a line; correct `path` in the recipe"
-    return lines.objects(path, f"source {config.name!r}: {path}", wanted)
+    return json_lines.objects(path, f"source {config.name!r}: {path}", wanted)
 
 
 def _value(row: Mapping[str, Any], keys: tuple[str, ...]) -> Any:

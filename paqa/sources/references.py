@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
+from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.recipe import SourceConfig
-from paqa.sources import Said, linked, numbered, parameters, quarantined
 from paqa.sources import folder as folder_source
 from paqa.sources.folder import files_below, is_audio, safe_id
-from paqa.sources.transcripts import Annotation, attach, ctm_line, parse, rttm_line, spoken, stm_line
+from paqa.sources.registry import Said, linked, numbered, parameters, quarantined
+from paqa.sources.rttm_stm_ctm import Annotation, attach, ctm_line, parse, rttm_line, spoken, stm_line
 from paqa.types import Quarantined, Recording, Scene, Word
 
 KINDS = (".rttm", ".stm", ".ctm")

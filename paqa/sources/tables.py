@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paqa import textfile
 from paqa.errors import PaqaError, Rejected
+from paqa.storage import text_files
 
 LONGEST = 1_000_000  # characters of one field; csv's own limit is 131072
 
@@ -45,7 +45,7 @@ def rows(path: Path, source: str, columns: Sequence[str], tabs: bool = False) ->
     csv.field_size_limit(LONGEST)
     form = {"delimiter": "\t", "quoting": csv.QUOTE_NONE, "escapechar": "\\"} if tabs else {}
     try:
-        with textfile.opened(path, newline="") as file:
+        with text_files.opened(path, newline="") as file:
             lines = csv.reader(file, **form)  # type: ignore[arg-type]
             header = next(lines, [])
             if missing := [name for name in columns if name not in header]:

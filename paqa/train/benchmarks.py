@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from paqa import audio
+from paqa.config.recipe import AudioConfig
 from paqa.errors import Rejected
-from paqa.prompt import Asked
-from paqa.questions.prose import normal
-from paqa.recipe import AudioConfig
-from paqa.sources import lines
-from paqa.store import write_atomically
-from paqa.train import rewards
+from paqa.questions.english import normal
+from paqa.rationale import rewards
+from paqa.rationale.prompt import Asked
+from paqa.sources import json_lines
+from paqa.storage.store import write_atomically
 from paqa.train.config import EvalConfig
 from paqa.train.model import RATE
 from paqa.types import Item
@@ -75,7 +75,7 @@ def read(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
     wanted = f"expected the questions of {config.benchmark}, a JSON list or one JSON object a line"
     asked: list[Asking] = []
     unasked: list[Unasked] = []
-    for number, (where, row) in enumerate(lines.objects(path, str(path), wanted, json.loads)):
+    for number, (where, row) in enumerate(json_lines.objects(path, str(path), wanted, json.loads)):
         try:
             if isinstance(row, Rejected):
                 raise row

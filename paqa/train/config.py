@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Meta
 
 from paqa.errors import PaqaError
-from paqa.store import write_atomically
-from paqa.train.rewards import RewardWeights
+from paqa.rationale.rewards import RewardWeights
+from paqa.storage.store import write_atomically
 
 Stage = TypeVar("Stage")
 Count = Annotated[int, Meta(ge=0)]

@@ -18,14 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paqa import audio, shard
-from paqa.connected import connected
+from paqa import audio
+from paqa.dataset import shards
 from paqa.errors import PaqaError
-from paqa.prompt import Asked
+from paqa.rationale.prompt import Asked
+from paqa.train.batch_layout import Tree
 from paqa.train.config import PauseConfig
 from paqa.train.model import RATE, Policy
-from paqa.train.tree import Tree
 from paqa.types import Item
+from paqa.union_find import connected
 
 GROUPS_OPEN = 4  # row groups whose audio is held, and shuffled among each other
 PACKS_OPEN = 16  # packs that a row may still go into
@@ -55,7 +56,7 @@ class Rows:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.files = shard.files(folder)
+        self.files = shards.files(folder)
         self._open: OrderedDict[tuple[int, int], Any] = OrderedDict()
 
     @cached_property
@@ -63,10 +64,10 @@ class Rows:
         columns = [f.name for f in fields(Item)]
         found = []
         for f, path in enumerate(self.files):
-            file = shard.open_shard(path)
+            file = shards.open_shard(path)
             for g in range(file.num_row_groups):
                 rows = file.read_row_group(g, columns=columns).to_pylist()
-                found += [Row(shard.item(row), (f, g, r)) for r, row in enumerate(rows)]
+                found += [Row(shards.item(row), (f, g, r)) for r, row in enumerate(rows)]
         return found
 
     def split(self, name: str) -> list[Row]:
@@ -100,7 +101,7 @@ class Rows:
         """A row's audio, mono float32 `[n]` at 16 kHz."""
         f, g, r = row.place
         if (f, g) not in self._open:
-            self._open[f, g] = shard.open_shard(self.files[f]).read_row_group(g, columns=["audio"])["audio"]
+            self._open[f, g] = shards.open_shard(self.files[f]).read_row_group(g, columns=["audio"])["audio"]
             if len(self._open) > GROUPS_OPEN:
                 self._open.popitem(last=False)
         self._open.move_to_end((f, g))

@@ -21,19 +21,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paqa import metrics, rationale
 from paqa.errors import PaqaError
-from paqa.prompt import Asked
-from paqa.questions.prose import normal
-from paqa.store import write_atomically
-from paqa.train import benchmarks, model, rewards
+from paqa.evaluation import metrics
+from paqa.questions.english import normal
+from paqa.rationale import grammar, rewards
+from paqa.rationale.prompt import Asked
+from paqa.storage.store import write_atomically
+from paqa.train import benchmarks, model
+from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.benchmarks import Asking, Unasked
 from paqa.train.config import OFF, EvalConfig, PauseConfig, need, remember, unchanged
 from paqa.train.data import Rows, draw
 from paqa.train.model import Policy
 from paqa.train.pause import Bounds
 from paqa.train.rollout import rollout
-from paqa.train.tree import Prompt, Tree
 from paqa.types import Event, Item, Scene, Word
 
 FILE, UNASKED = "eval.json", "unasked.jsonl"
@@ -226,10 +227,10 @@ def perceived(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
 
 def heard(scene: Scene, text: str) -> Scene:
     """What a completion's ASR and ENV say, read tag by tag even where the whole does not keep to the grammar."""
-    words = rationale.unescape(_field(text, "ASR"))
-    words = "" if words == rationale.NO_WORDS else words
+    words = grammar.unescape(_field(text, "ASR"))
+    words = "" if words == grammar.NO_WORDS else words
     lines = [line.rsplit(" [", 1)[0].strip() for line in _field(text, "ENV").split("\n")]
-    sounds = {normal(rationale.unescape(line)) for line in lines if line and line != rationale.NO_SOUND}
+    sounds = {normal(grammar.unescape(line)) for line in lines if line and line != grammar.NO_SOUND}
     events = tuple(Event(0, scene.duration_ms, name, name) for name in sorted(sounds))
     said = (Word(0, scene.duration_ms, words),) if words else ()
     return Scene(scene.clip_id, scene.duration_ms, words=said, events=events, language=scene.language)
@@ -261,7 +262,7 @@ def labels(policy: Policy, asked: Sequence[Asking], config: EvalConfig) -> dict[
     """
     clips = {a.clip: a for a in asked}
     names = sorted({e.label for a in clips.values() for e in a.item.scene.events if a.item})  # type: ignore[union-attr]
-    answers = tuple(policy.completion_ids(f"<RESPONSE>{rationale.response(None, name)}</RESPONSE>") for name in names)
+    answers = tuple(policy.completion_ids(f"<RESPONSE>{grammar.response(None, name)}</RESPONSE>") for name in names)
     learn = tuple(torch.ones(len(ids), dtype=torch.bool) for ids in answers)
     scores = []
     for a in clips.values():

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from paqa.train import rewards
+from paqa.rationale import rewards
+from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.config import GrpoConfig
 from paqa.train.data import Ears, Row, Stream, draw, pack
-from paqa.train.loop import Trainer, Values, begin
 from paqa.train.model import Policy
 from paqa.train.pause import Bounds
 from paqa.train.rollout import Rollout, rollout
-from paqa.train.tree import Prompt, Tree
+from paqa.train.trainer import Trainer, Values, begin
 
 SAME = 1e-6  # rewards that differ by less are equal
 Terms = dict[str, float]
@@ -60,7 +60,7 @@ def train(config: GrpoConfig, judge: Judge | None = None) -> Values:
 
 
 def judged(config: GrpoConfig) -> Judge:
-    """The rewards of `paqa.train.rewards`, each term by name."""
+    """The rewards of `paqa.rationale.rewards`, each term by name."""
 
     def judge(row: Row, text: str, tokens: int) -> Terms:
         i = row.item

@@ -21,12 +21,12 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from paqa import prompt as prompts
 from paqa.errors import PaqaError
-from paqa.store import write_atomically
+from paqa.rationale import prompt as prompts
+from paqa.storage.store import write_atomically
+from paqa.train.batch_layout import Layout, Prompt, Tree, layout, visible
 from paqa.train.config import PauseConfig, parse
 from paqa.train.pause import Bounds
-from paqa.train.tree import Layout, Prompt, Tree, layout, visible
 
 PAUSE, AUDIO, TURN_END = "<PAUSE>", "<|AUDIO|>", "<|im_end|>"
 RATE = 16_000  # Hz, of everything that the encoder hears

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.config import OFF, PauseConfig
 from paqa.train.model import Policy
 from paqa.train.pause import UNBOUND, Bounds, Watch, keyword_rows
-from paqa.train.tree import Prompt, Tree
 
 BUCKET = 64  # slots by which the visible part of the completions' cache grows: few shapes
 LOOK = 8  # steps between two looks at whether all rows have ended

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from paqa.train import rewards
+from paqa.rationale import rewards
+from paqa.train.batch_layout import Tree
 from paqa.train.config import OFF, SftConfig
 from paqa.train.data import Ears, Row, Stream, audio_rows, draw, pack, waits, with_pauses
-from paqa.train.loop import Trainer, Values, begin
 from paqa.train.model import Policy
 from paqa.train.rollout import rollout
-from paqa.train.tree import Tree
+from paqa.train.trainer import Trainer, Values, begin
 
 ANSWERED = 8  # validation rows that are answered together
 

@@ -1,0 +1,91 @@
+"""The AudioSet ontology: which sound is a kind of which.
+
+Gemmeke et al., "Audio Set: An ontology and human-labeled dataset for audio events" (ICASSP 2017); the table
+`data/audioset.tsv` (632 sounds, 527 of them classes of the dataset, 521 of those YAMNet's) is under CC BY-SA 4.0.
+Sounds are named by machine id (`mid`, e.g. "/m/0bt9lr"); an unknown one raises PaqaError.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from paqa.errors import PaqaError
+
+
+@dataclass(frozen=True)
+class Node:
+    """One sound; `is_class` is False for what only groups others ("Human voice") or was not kept in the dataset."""
+
+    mid: str
+    label: str
+    parents: tuple[str, ...]
+    is_class: bool
+
+
+@cache
+def _nodes() -> dict[str, Node]:
+    """The table by machine id, depth first, read once."""
+    text = resources.files("paqa").joinpath("data/audioset.tsv").read_text(encoding="utf-8")
+    lines = (line for line in text.splitlines() if not line.startswith("#"))
+    rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    nodes = (
+        Node(r["mid"], r["label"], tuple(filter(None, r["parents"].split("|"))), r["is_class"] == "1") for r in rows
+    )
+    return {node.mid: node for node in nodes}
+
+
+@cache
+def _mids() -> dict[str, str]:
+    """Machine ids by label in lower case."""
+    return {node.label.lower(): node.mid for node in _nodes().values()}
+
+
+def _node(mid: str) -> Node:
+    if mid not in _nodes():
+        raise PaqaError(
+            f"unknown AudioSet id {mid!r}; paqa/data/audioset.tsv lists all, paqa.audioset.mid finds one by label"
+        )
+    return _nodes()[mid]
+
+
+def classes() -> tuple[str, ...]:
+    """The machine ids of AudioSet's 527 classes, depth first."""
+    return tuple(node.mid for node in _nodes().values() if node.is_class)
+
+
+def label(mid: str) -> str:
+    """The name of a sound, e.g. "Dog"."""
+    return _node(mid).label
+
+
+def mid(label: str) -> str:
+    """The machine id of a name, in any case; PaqaError with near names where there is none."""
+    found = _mids().get(label.strip().lower())
+    if found is None:
+        wanted = label.strip().lower()
+        near = [
+            name for name in (n.label for n in _nodes().values()) if wanted in name.lower() or name.lower() in wanted
+        ]
+        hint = f"did you mean {', '.join(near[:5])}?" if near else "paqa/data/audioset.tsv lists all labels"
+        raise PaqaError(f"no AudioSet sound is called {label!r}; {hint}")
+    return found
+
+
+def parents(mid: str) -> tuple[str, ...]:
+    """The sounds directly above; several for some ("Growling": Dog, Cat and more), none for the seven roots."""
+    return _node(mid).parents
+
+
+@cache
+def ancestors(mid: str) -> frozenset[str]:
+    """Everything above, without the sound itself."""
+    above = parents(mid)
+    return frozenset(above).union(*(ancestors(parent) for parent in above))
+
+
+def related(a: str, b: str) -> bool:
+    """Whether two sounds are the same, or one is a kind of the other."""
+    return a == b or a in ancestors(b) or b in ancestors(a)

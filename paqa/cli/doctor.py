@@ -1,0 +1,206 @@
+"""`paqa doctor`: what is installed, where each model's weights come from and under which licence, what to do next."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from paqa.config import recipe as recipes
+from paqa.engines.base import ENGINES, Weights, engine_class, extra_of, missing_packages, package_file, package_revision
+from paqa.engines.weights import LIST, Remote, chosen, fetch_missing, locate, models_folder
+from paqa.errors import PaqaError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+    needed: bool = True
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An engine with its parameters; `needed` where a recipe or profile was named that uses it."""
+
+    engine: str
+    params: Any
+    needed: bool
+    problem: str = ""  # with what models.toml says about it; then it has no params
+
+
+def wanted(path: Path | None = None, profile: str | None = None) -> list[Wanted]:
+    """The engines of a recipe or of a profile; where neither is named, all engines, the embedded profile's needed."""
+    if path is not None:
+        recipe = recipes.load(path)
+        recipe = recipes.change(recipe, [f"profile={profile}"]) if profile else recipe
+        stages = recipes.PROFILES[recipe.profile]
+        return [Wanted(recipe.hearing(stage).engine, recipe.parameters(stage), True) for stage in stages]
+    if profile not in (None, *recipes.PROFILES):
+        raise PaqaError(f"--profile {profile}: expected one of {', '.join(recipes.PROFILES)}")
+    needed = {listening.engine for listening in recipes.PROFILES[profile or "embedded"].values()}
+    names = [name for name in ENGINES if profile is None or name in needed]
+    return [_default(name, name in needed) for name in names]
+
+
+def _default(name: str, needed: bool) -> Wanted:
+    """An engine with its parameters where no recipe changes them."""
+    kind = engine_class(name).Params
+    try:
+        return Wanted(name, recipes.converted(kind, chosen(name), f"{models_folder() / LIST}: engine {name}"), needed)
+    except PaqaError as error:
+        return Wanted(name, None, needed, str(error))
+
+
+def examine(engines: Sequence[Wanted], download: bool = False) -> list[Finding]:
+    """Everything worth knowing about this installation; loads no model. `download` fetches weights that are missing."""
+    remote = any(extra_of(engine_class(w.engine)) == "paper" for w in engines)
+    listening = [finding for w in engines for finding in _engine(w, download)]
+    return [*_python(), *listening, *(_torch() if remote else ()), *_packages(), *_decoding()]
+
+
+def _python() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    ok = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    yield Finding("Python", ok, version, "" if ok else "use Python 3.11, 3.12 or 3.13")
+
+
+def _engine(of: Wanted, download: bool) -> Iterator[Finding]:
+    """The engine's package, then each of its models: where its weights are, or how to get them."""
+    kind, name = engine_class(of.engine), f"engine {of.engine}"
+    if missing := missing_packages(kind):
+        what = f"{kind.stage}; not installed: {', '.join(missing)}"
+        yield Finding(name, False, what, f"uv pip install 'paqa[{extra_of(kind)}]'", of.needed)
+        return
+    try:
+        remotes = () if of.problem else kind.remotes(of.params)
+    except PaqaError as error:
+        of = replace(of, problem=str(error))
+    if of.problem:
+        yield Finding(name, False, f"{kind.stage}; its parameters are wrong", of.problem, of.needed)
+        return
+    models = [*_packaged(kind.weights), *(_remote(r, of, download) for r in remotes)]
+    found, ok = f"{kind.stage}; {kind.package} {_version(kind.package)}", all(model.ok for model in models)
+    try:
+        if ok:
+            found += f"; revision {kind.identify(of.params)}"
+    except PaqaError as error:
+        models.append(Finding("  weights", False, "refused", str(error), of.needed))
+    yield Finding(name, ok, found, needed=of.needed)
+    yield from models
+
+
+def _packaged(weights: Sequence[Weights]) -> Iterator[Finding]:
+    for w in weights:
+        try:
+            package_revision(0, w)
+        except PaqaError as error:
+            yield Finding(f"  {w.model}", False, f"{w.package}: {w.file}", str(error))
+            continue
+        size = Path(package_file(w)).stat().st_size / 1e6
+        found = f"{w.package}: {w.file} ({size:.1f} MB); {w.origin}; licence: {w.license}"
+        yield Finding(f"  {w.model}", True, found)
+
+
+def _remote(remote: Remote, of: Wanted, download: bool) -> Finding:
+    try:
+        path = fetch_missing(remote) if download else locate(remote, download=False)
+    except (PaqaError, OSError) as error:
+        missing = f"{remote.origin}; licence: {remote.license}"
+        return Finding(f"  {remote.model}", False, missing, f"{error}{_token(remote)}", of.needed)
+    found = [path, *(f for pattern in remote.files for f in path.glob(pattern))]
+    size = sum(f.stat().st_size for f in found if f.is_file()) / 1e6
+    return Finding(f"  {remote.model}", True, f"{path} ({size:.1f} MB); {remote.origin}; licence: {remote.license}")
+
+
+def _token(remote: Remote) -> str:
+    """What is missing besides, where a model wants a token and there is none."""
+    if not remote.gated:
+        return ""
+    try:
+        from huggingface_hub import get_token
+    except ModuleNotFoundError:
+        return " (fetching it wants the Hub's client: uv pip install 'paqa[paper]')"
+
+    return "" if get_token() else " (no token found: `hf auth login`, or set HF_TOKEN)"
+
+
+def _torch() -> Iterator[Finding]:
+    """What engines on torch run on, and whether torch and torchaudio fit together: some pairs do not even import."""
+    versions = f"torch {_version('torch')}, torchaudio {_version('torchaudio')}"
+    try:
+        torch = importlib.import_module("torch")
+        importlib.import_module("torchaudio")
+    except (ImportError, OSError, RuntimeError) as error:
+        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        yield Finding("torch", False, f"{versions}: {why}", "uv pip install torch==2.13.0 torchaudio==2.11.0")
+        return
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    where = f"{', '.join(devices)}: build with --device cuda" if devices else "no CUDA device: runs on the CPU"
+    yield Finding("torch", True, f"{versions}; {where}")
+
+
+def _packages() -> Iterator[Finding]:
+    for package, why, extra in (
+        ("prefect", "paqa build and paqa ui", "embedded"),
+        ("datasets", "loading shards, paqa push", "hub"),
+        ("jiwer", "paqa audit", "audit"),
+    ):
+        found = _version(package)
+        remedy = "" if found else f"uv pip install 'paqa[{extra}]'"
+        yield Finding(package, found is not None, found or f"missing ({why})", remedy)
+    fastapi = _version("fastapi")
+    if fastapi and tuple(map(int, fastapi.split(".")[:2])) >= (0, 155):
+        yield Finding("fastapi", False, fastapi, "Prefect 3.8 does not start with it: uv pip install 'fastapi<0.155'")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _decoding() -> Iterator[Finding]:
+    """Reading: soundfile and PyAV, no FFmpeg. Only the `datasets` library decodes through torchcodec."""
+    for module, reads in (
+        ("soundfile", "wav, flac, ogg, mp3, opus"),
+        ("av", "m4a and the rest, with its own libraries"),
+    ):
+        found = importlib.util.find_spec(module) is not None
+        yield Finding(module, found, reads, "" if found else "uv pip install 'paqa[audio]'")
+    if _version("torchcodec") is None:
+        yield Finding(
+            "torchcodec", False, "missing: datasets gives audio undecoded", "uv pip install 'paqa[hub]'", False
+        )
+        return
+    try:
+        importlib.import_module("torchcodec.decoders")
+    except (ImportError, RuntimeError, OSError):
+        remedy = (
+            "apt-get install ffmpeg (or: brew install ffmpeg); or read with paqa.dataset.shards.rows, "
+            "which needs neither"
+        )
+        yield Finding(
+            "torchcodec", False, "FFmpeg's libraries are missing: datasets cannot decode audio", remedy, False
+        )
+    else:
+        yield Finding("torchcodec", True, "datasets decodes audio")
+
+
+def text(findings: list[Finding]) -> str:
+    """The report."""
+    lines = []
+    for f in findings:
+        mark = "ok " if f.ok else ("MISSING" if f.needed else "note")
+        lines.append(f"{f.name:<28} {mark:<8} {f.found}" + (f"\n{'':<37} -> {f.remedy}" if f.remedy else ""))
+    return "\n".join(lines)

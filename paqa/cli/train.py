@@ -1,0 +1,162 @@
+"""`paqa-train base|sft|grpo|eval|all|score`. Imports nothing heavy until a command is chosen."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from paqa.cli import exit_status
+from paqa.cli.main import QUIET
+from paqa.dataset import shards
+from paqa.errors import PaqaError, Rejected
+from paqa.rationale import rewards
+from paqa.sources import json_lines
+from paqa.train.config import AllConfig, EvalConfig, GrpoConfig, SftConfig, add_flags, from_flags
+from paqa.types import Item
+
+GO_ON = "stopped; run the same command again to go on from the last checkpoint"
+TERMS = ("accuracy", "format", "perception", "alignment", "reward")
+STAGES: dict[str, tuple[type[Any], str, str]] = {
+    "sft": (SftConfig, "paqa.train.sft:train", "stage I: learn to write the rows' rationales"),
+    "grpo": (GrpoConfig, "paqa.train.grpo:train", "stage II: reinforce what rewards favour"),
+    "all": (AllConfig, "flows.train:launch", "sft, grpo and eval as a Prefect flow, each into its own folder of --out"),
+    "eval": (EvalConfig, "paqa.train.evaluate:run", "accuracy and perception on a build's split or a benchmark"),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and flags; those of the stages come from their config dataclasses."""
+    top = argparse.ArgumentParser("paqa-train", description="Train and test an audio language model on PAQA shards.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    base = commands.add_parser("base", help="make the embedded base: Whisper tiny.en's ears, SmolLM2-135M's tongue")
+    base.add_argument("--out", type=Path, required=True, metavar="DIR")
+    base.add_argument("--seed", type=int, default=0, help="of the projector (default: 0)")
+    for name, (kind, _, text) in STAGES.items():
+        add_flags(commands.add_parser(name, help=text), kind)
+    score = commands.add_parser("score", help="accuracy, format and perception of given completions")
+    score.add_argument("dir", type=Path, help="a build's folder")
+    score.add_argument(
+        "completions", nargs="?", type=Path, help="JSONL with id and completion (default: the rows' own rationales)"
+    )
+    return top
+
+
+def completions(path: Path) -> dict[str, str]:
+    """Completions by row id; PaqaError names file and line of what is wrong."""
+    found: dict[str, str] = {}
+    for number, line in json_lines.rows(path, str(path), "expected JSONL with the keys id and completion"):
+        try:
+            if isinstance(line, Rejected):
+                raise line
+            row = json.loads(line)
+            found[row["id"]] = str(row["completion"])
+        except (ValueError, TypeError, KeyError, RecursionError, Rejected) as error:
+            raise PaqaError(f"{path}:{number}: {error!r}; expected an object with id and completion") from None
+    return found
+
+
+def score(item: Item, completion: str) -> tuple[float, ...]:
+    """The terms of one completion, and their weighted sum; its length, which only a tokenizer knows, left out."""
+    i = item
+    found = rewards.terms(
+        completion, i.choices, i.answer_index, i.scene, answer=i.answer, evidence=i.evidence, question=i.question
+    )
+    return tuple(found[term] for term in TERMS)
+
+
+def table(scored: Sequence[tuple[str, tuple[float, ...]]]) -> Iterator[str]:
+    """Means over all rows and by task."""
+    groups: dict[str, list[tuple[float, ...]]] = defaultdict(list)
+    for task, terms in scored:
+        groups["all"].append(terms)
+        groups[task].append(terms)
+    yield f"{'':<14} {'rows':>6} " + " ".join(f"{term:>10}" for term in TERMS)
+    for name, rows in groups.items():
+        means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+        yield f"{name:<14} {len(rows):>6} " + " ".join(f"{mean:>10.3f}" for mean in means)
+
+
+def run_score(args: argparse.Namespace) -> None:
+    """Print the rewards of completions on a build's rows."""
+    given = completions(args.completions) if args.completions else None
+    columns = list(Item.__dataclass_fields__)
+    items = [shards.item(row) for row in shards.rows(args.dir, columns)]
+    if given is not None and not given.keys() & {i.id for i in items}:
+        raise PaqaError(f"{args.completions}: no id of {args.dir} is in it; use the column id of its rows")
+    if given is not None:  # answers to one split are not counted as missing in the others
+        asked = {i.split for i in items if i.id in given}
+        items = [i for i in items if i.split in asked]
+    texts = {i.id: i.rationale for i in items} if given is None else given
+    print("\n".join(table([(i.task, score(i, texts.get(i.id, ""))) for i in items])))
+    if missing := sum(i.id not in texts for i in items):
+        print(f"{missing} rows without a completion count as 0")
+
+
+def run_base(args: argparse.Namespace) -> None:
+    """Make the embedded base."""
+    from paqa.train import small_base_model
+
+    parameters = small_base_model.make(args.out, args.seed)
+    print(
+        f"{args.out}: {parameters / 1e6:.0f} M parameters; next: paqa-train sft --model {args.out} --data DIR --out RUN"
+    )
+
+
+def run_stage(args: argparse.Namespace) -> int:
+    """Run a stage with its flags; 1 where an evaluation could not ask every row."""
+    kind, place, _ = STAGES[args.command]
+    config = from_flags(kind, {k: v for k, v in vars(args).items() if k != "command"})
+    module, _, name = place.partition(":")
+    if args.command == "all":
+        from flows import settings
+
+        settings.apply(Path(config.out).resolve().parent / ".paqa")
+    if args.command in ("eval", "all") and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise PaqaError(f"{args.command} is for one process; under torchrun: sft and grpo")
+    quiet_libraries()
+    found = getattr(importlib.import_module(module), name)(config)
+    if os.environ.get("RANK", "0") != "0":
+        return 0
+    if args.command in ("eval", "all"):
+        print("\n".join(importlib.import_module("paqa.train.evaluate").table(found)))
+        return int(any(column.get("unasked") for column in found.values()))
+    print("  ".join(f"{k} {v:.4g}" for k, v in found.items()) or "nothing validated")
+    made = [str(folder) for name in ("best", "last") if (folder := Path(config.out) / name).is_dir()]
+    print(f"trained: {' and '.join(made)}")
+    return 0
+
+
+def quiet_libraries() -> None:
+    """Bars of loading weights, and what libraries say to one another, are noise beside our own progress."""
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft asks transformers by an old name
+    from transformers.utils import logging
+
+    library: Any = logging
+    library.disable_progress_bar()
+    library.set_verbosity_error()
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a command; returns its exit status."""
+    return {"base": run_base, "score": run_score}.get(args.command, run_stage)(args) or 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; errors are one line on stderr and exit 2, rows that could not be asked 1."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    return exit_status.run(
+        parser(), argv, run, GO_ON, dict.fromkeys(["base", *STAGES], "train") | {"all": "train,flow"}
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

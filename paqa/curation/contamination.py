@@ -1,0 +1,146 @@
+"""Is anything of a benchmark in the build? Its questions against ours, its recordings against our clips.
+
+A question is a copy where its wording is nearly that of a benchmark's (rapidfuzz's ratio of the two, without case and
+punctuation) and at least half of its choices are offered there too: "How many people speak?" alone is nobody's.
+Recordings are compared by `paqa.audio.fingerprint`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paqa.audio.fingerprint import Match
+from paqa.config.recipe import BenchmarkConfig
+from paqa.errors import PaqaError, Rejected
+from paqa.questions.english import normal
+from paqa.sources import json_lines
+from paqa.sources.folder import files_below, is_audio
+from paqa.types import Clip, Item, Quarantined
+
+SHARED_CHOICES = 0.5
+ROWS = 2_000  # of our wordings compared at once
+
+
+@dataclass(frozen=True)
+class Known:
+    """A question of a benchmark; `choices` are normalised, none where it has none."""
+
+    benchmark: str
+    question: str
+    choices: frozenset[str]
+
+
+def questions(config: BenchmarkConfig, folder: Path) -> list[Known]:
+    """The questions of a JSON or JSON-lines file as MMAU, MMAR, MMSU and AVQA publish them.
+
+    Raises PaqaError where the file is missing, is no JSON, or holds no question.
+    """
+    if config.questions is None:
+        return []
+    path = folder / config.questions
+    label = f"gates.benchmarks {config.name!r}: {path}"
+    found = [known for row in _rows(path, label) for known in _known(row, config.name)]
+    if not found:
+        raise PaqaError(f"{label} holds no row with a `question`; name another file")
+    return found
+
+
+def _rows(path: Path, label: str) -> Iterator[dict[str, Any]]:
+    wanted = "expected a JSON list, or one JSON object a line; paths are relative to the recipe"
+    for where, row in json_lines.objects(path, label, wanted, json.loads):
+        if isinstance(row, Rejected):
+            raise PaqaError(f"{label}: {where}: {row.detail}; else a copy of that question would go unnoticed")
+        yield row
+
+
+def _known(row: dict[str, Any], benchmark: str) -> Iterator[Known]:
+    asked = row.get("question") or row.get("question_text")
+    if not isinstance(asked, str):
+        return
+    given = row.get("choices") or row.get("multi_choice") or [row[k] for k in sorted(row) if k.startswith("choice_")]
+    choices = [given] if isinstance(given, str) else given
+    yield Known(benchmark, normal(asked), frozenset(normal(str(choice)) for choice in choices))
+
+
+def copied(items: Sequence[Item], known: Iterable[Known], similarity: Mapping[str, float]) -> list[Quarantined]:
+    """Rows whose question and choices are a benchmark's; `similarity` is the least ratio by benchmark, in [0, 1]."""
+    by_question: dict[str, list[Known]] = defaultdict(list)
+    for one in known:
+        by_question[one.question].append(one)
+    ours: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        ours[normal(item.question)].append(item)
+    lost = []
+    for mine, theirs, ratio in _near(sorted(ours), sorted(by_question), min(similarity.values(), default=1.0)):
+        for item in ours[mine]:
+            match = next((k for k in by_question[theirs] if _same_choices(item, k)), None)
+            if match and ratio >= similarity[match.benchmark]:
+                lost.append(_copy(item, match, ratio))
+    first = {row.id: row for row in reversed(lost)}
+    return [first[name] for name in sorted(first)]
+
+
+def _near(mine: Sequence[str], theirs: Sequence[str], least: float) -> Iterator[tuple[str, str, float]]:
+    """Pairs of texts with at least this ratio."""
+    from rapidfuzz import fuzz, process
+
+    for begin in range(0, len(mine) if theirs else 0, ROWS):
+        part = mine[begin : begin + ROWS]
+        ratios = process.cdist(part, theirs, scorer=fuzz.ratio, score_cutoff=100 * least)
+        for i, j in zip(*ratios.nonzero(), strict=True):
+            yield part[i], theirs[j], float(ratios[i, j]) / 100
+
+
+def _same_choices(item: Item, known: Known) -> bool:
+    ours = {normal(choice) for choice in item.choices or (item.answer,)}
+    return not known.choices or len(ours & known.choices) >= SHARED_CHOICES * len(ours)
+
+
+def _copy(item: Item, known: Known, ratio: float) -> Quarantined:
+    detail = (
+        f"{item.id}: {item.question!r} is {ratio:.0%} a question of benchmark {known.benchmark!r}, choices included"
+    )
+    return Quarantined(item.id, "gates", "contaminated", detail, item.key)
+
+
+def recordings(config: BenchmarkConfig, folder: Path) -> list[Path]:
+    """The audio files in a benchmark's folder, by path; PaqaError where there are none."""
+    if config.audio is None:
+        return []
+    where = folder / config.audio
+    found = [where / name for name in files_below(where) if is_audio(name)]
+    if not found:
+        raise PaqaError(f"gates.benchmarks {config.name!r}: {where} holds no audio; expected files like .wav or .mp3")
+    return found
+
+
+def not_compared(files: Sequence[Path], reasons: Sequence[str]) -> list[str]:
+    """A warning where a benchmark's files have no fingerprint for the `reasons`, which are empty where one has."""
+    lost = [reason for reason in reasons if reason]
+    if not lost:
+        return []
+    more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+    return [f"{len(lost)} of {len(files)} recordings of benchmarks were not compared with the clips: {lost[0]}{more}"]
+
+
+def overheard(clips: Sequence[Clip], matches: Iterable[Match], files: Sequence[Path]) -> dict[int, Quarantined]:
+    """By number, the clips that hold sound of a benchmark's files, and the other clips of the same recordings.
+
+    Numbers of `matches` from `len(clips)` on are those of `files`.
+    """
+    theirs: dict[tuple[str, str], Path] = {}
+    for match in matches:
+        if match.first < len(clips) <= match.second:
+            clip = clips[match.first]
+            theirs.setdefault((clip.corpus, clip.uri), files[match.second - len(clips)])
+    lost = {}
+    for i, clip in enumerate(clips):
+        if path := theirs.get((clip.corpus, clip.uri)):
+            detail = f"{clip.uri} holds sound of {path}, a recording of a benchmark"
+            lost[i] = Quarantined(clip.id, "split", "contaminated", detail, clip.sha256)
+    return lost

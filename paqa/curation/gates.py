@@ -1,0 +1,276 @@
+"""Keep or quarantine: what keeps a question and its rationale out of the dataset, always with a reason."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import ChainMap, Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from itertools import combinations
+
+from paqa import audioset
+from paqa.config.recipe import GatesConfig
+from paqa.curation import text_filters
+from paqa.errors import Rejected
+from paqa.questions import text_matching
+from paqa.questions.context import alike
+from paqa.questions.english import normal, spoken, upper
+from paqa.questions.sound_names import UNASKED
+from paqa.rationale import grammar, reflection
+from paqa.types import Event, Question, Response, Scene, Trace, Turn
+
+CANDIDATES = 3  # snippets compared in full, after a pre-selection by shared words
+_QUOTED = re.compile(r'"([^"]+)"')
+SLACK = (0.85, 1.0, 1.15)  # windows are this many times as long as the quote
+
+
+def judge(
+    question: Question,
+    text: str,
+    scene: Scene,
+    snippets: Sequence[str],
+    config: GatesConfig,
+    earlier: Sequence[Question] = (),
+) -> Rejected | None:
+    """The first reason, in a fixed order, why a question with the rationale `text` cannot be kept; None if it can.
+
+    `snippets` are the texts of the turns as they were heard: what the rationale quotes must be found in them. `earlier`
+    are the questions kept for the same clip.
+    """
+    trace = _parsed(text, question.answer_index is None)
+    details: dict[str, Callable[[], str | None]] = {
+        "empty": lambda: _empty(question, text),
+        "low_score": lambda: _low_score(question, scene, config),
+        "quiet_evidence": lambda: _quiet(question, scene, config),
+        "low_margin": lambda: _low_margin(question, config),
+        "duplicate_question": lambda: _duplicate(question, earlier, config),
+        "duplicate_choices": lambda: _duplicate_choices(question) if config.duplicate_choices else None,
+        "ambiguous_choices": lambda: _ambiguous_choices(question, scene) if config.ambiguous_choices else None,
+        "answer_not_unique": lambda: _not_unique(question, scene) if config.unique_answer else None,
+        "profanity": lambda: _profane(question, scene) if config.profanity else None,
+        "personal_data": lambda: _personal(question, scene) if config.personal_data else None,
+        "rationale_round_trip": lambda: _round_trip(trace, scene),
+        "answer_mismatch": lambda: _answer_mismatch(trace, question),
+        "reflection": lambda: _reflection(trace, question, scene) if config.reflection else None,
+        "quote_presence": lambda: _quote_presence(trace, snippets, config),
+    }
+    for reason, check in details.items():
+        detail = check()
+        if detail:
+            return Rejected(reason, f"{question.id}: {detail}")
+    return None
+
+
+def quote_presence(quotes: Sequence[str], snippets: Sequence[str]) -> float:
+    """The Quote-Presence Test of the PAQA paper: the mean over quotes of the best match among transcript snippets.
+
+    A match is difflib's SequenceMatcher ratio of the texts without case, punctuation and extra space. Snippets are the
+    turns as given and, so that another segmentation does no harm, windows of the whole transcript about as long as
+    the quote; of each only the three that share most words with it are compared in full. 1.0 where nothing is quoted.
+    """
+    return _presence(tuple(quotes), tuple(snippets))
+
+
+@lru_cache(maxsize=64)  # all questions about a clip quote the same
+def _presence(quotes: tuple[str, ...], snippets: tuple[str, ...]) -> float:
+    said = [words for q in quotes if (words := normal(q).split())]
+    turns = [words for s in snippets if (words := normal(s).split())]
+    transcript = [w for words in turns for w in words]
+    return sum(_best_match(q, turns, transcript) for q in said) / len(said) if said else 1.0
+
+
+def _best_match(quote: list[str], turns: Sequence[list[str]], transcript: list[str]) -> float:
+    if f" {' '.join(quote)} " in f" {' '.join(transcript)} ":
+        return 1.0
+    sizes = {max(1, round(len(quote) * slack)) for slack in SLACK}
+    windows = [transcript[i : i + size] for size in sizes for i in range(max(1, len(transcript) - size + 1))]
+    near = [*_nearest(quote, turns), *_nearest(quote, windows)]
+    target = " ".join(quote)
+    return max((difflib.SequenceMatcher(None, " ".join(n), target, autojunk=False).ratio() for n in near), default=0.0)
+
+
+def _nearest(quote: list[str], snippets: Sequence[list[str]]) -> list[list[str]]:
+    """The snippets that share most words with a quote, relative to their lengths."""
+    wanted = Counter(quote)
+    shared = [2 * sum((wanted & Counter(s)).values()) / (len(quote) + len(s)) for s in snippets]
+    return [snippets[i] for i in sorted(range(len(snippets)), key=lambda i: -shared[i])[:CANDIDATES]]
+
+
+def _empty(question: Question, text: str) -> str | None:
+    blank = [name for name, value in (("question", question.text), ("rationale", text)) if not value.strip()]
+    blank += [f"choice {grammar.letter(i)}" for i, c in enumerate(question.choices) if not normal(c)]
+    if question.answer_index is None:
+        blank += [] if normal(question.answer) else ["answer"]
+        blank += ["set of choices without an answer_index"] if question.choices else []
+    elif len(question.choices) < 2 or not 0 <= question.answer_index < len(question.choices):
+        blank.append("set of choices with its answer")
+    return f"empty {', '.join(blank)}" if blank else None
+
+
+def _low_margin(question: Question, config: GatesConfig) -> str | None:
+    if question.margin < config.min_margin:
+        return f"margin {question.margin:.2f} is below gates.min_margin {config.min_margin:.2f}"
+    return None
+
+
+def _duplicate_choices(question: Question) -> str | None:
+    repeated = [c for c, n in Counter(map(normal, question.choices)).items() if n > 1]
+    return f"choices that differ in nothing but form: {', '.join(repeated)}" if repeated else None
+
+
+def _ambiguous_choices(question: Question, scene: Scene) -> str | None:
+    """Choices of which one contains the answer or is contained in it, and sounds that may be taken for one another."""
+    known = _sounds(scene)
+    for wrong in (c for i, c in enumerate(question.choices) if i != question.answer_index):
+        if question.answer.startswith('"') and _contains(question.answer, wrong):
+            return f"{wrong} and {question.answer} contain one another"
+    for a, b in combinations((c for c in question.choices if c in known), 2):
+        if alike(*known[a], *known[b]):
+            return f"{a!r} may be taken for {b!r}"
+    return None
+
+
+def _not_unique(question: Question, scene: Scene) -> str | None:
+    """What a question refers to is there twice, or a wrong choice holds as well."""
+    if question.template == "background_sound":
+        known = _sounds(scene)
+        for wrong in (c for c in question.choices if c in known and c != question.answer):
+            if any(alike(*known[wrong], e.mid, e.label) for e in scene.events):
+                return f"{wrong!r} may be heard as well"
+    if question.template == "given":
+        return None
+    for quote in filter(None, map(normal, _QUOTED.findall(question.text))):
+        turns = [t for t in scene.turns if f" {quote} " in f" {normal(t.text)} "]
+        if len(turns) > 1:
+            return f"the question quotes {quote!r}, which {len(turns)} turns contain"
+    asked = _QUOTED.sub("", question.text)
+    for e in (scene.events[e.index] for e in question.evidence if e.kind == "event"):
+        if re.search(rf"\b{re.escape(spoken(e.label))}\b", asked):
+            for other in scene.events:
+                if other.mid != e.mid and other.label not in UNASKED and alike(e.mid, e.label, other.mid, other.label):
+                    return f"the question names {spoken(e.label)}, for which {spoken(other.label)} may be taken"
+    return None
+
+
+def _low_score(question: Question, scene: Scene, config: GatesConfig) -> str | None:
+    scores = [
+        (scene.events[e.index].score, scene.events[e.index].label) for e in question.evidence if e.kind == "event"
+    ]
+    score, label = min(scores, default=(1.0, ""))
+    if score < config.min_score:
+        return f"{label} is evidence with the score {score:.2f}, below gates.min_score {config.min_score:.2f}"
+    return None
+
+
+def _quiet(question: Question, scene: Scene, config: GatesConfig) -> str | None:
+    """Evidence that is far quieter than the loudest voice or sound of the scene; what was not measured passes."""
+    rows: dict[str, Sequence[Turn | Event]] = {"turn": scene.turns, "event": scene.events}
+    everything: list[Turn | Event] = [*scene.turns, *scene.events]
+    known = [x.level_db for x in everything if x.level_db is not None]
+    for e in question.evidence if config.max_below_db else ():
+        level = rows[e.kind][e.index].level_db if e.kind in rows else None
+        if level is not None and level < max(known) - config.max_below_db:
+            below = f"{max(known) - level:.0f} dB below the loudest voice or sound"
+            return f"{e.kind} {e.index} is {below}, gates.max_below_db is {config.max_below_db:g}"
+    return None
+
+
+def _duplicate(question: Question, earlier: Sequence[Question], config: GatesConfig) -> str | None:
+    """A question of the same text, or of nearly the same words and the same answer, that the clip has already."""
+    own = _asked_words(question.text)
+    for other in earlier if config.near_duplicate else ():
+        if normal(other.text) == normal(question.text):
+            return f"asks the same as {other.id}"
+        if normal(other.answer) == normal(question.answer):
+            words = _asked_words(other.text)
+            shared = len(own & words) / max(1, len(own | words))
+            if shared >= config.near_duplicate:
+                return f"has {shared:.0%} of its words in common with {other.id}, and the same answer"
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _asked_words(text: str) -> frozenset[str]:
+    """The stems of a question's words that carry meaning; how speakers are numbered is left out."""
+    return text_matching.words(re.sub(r"\([^)]*\)", "", text))
+
+
+def _profane(question: Question, scene: Scene) -> str | None:
+    found = next(filter(None, map(text_filters.profanity, _texts(question, scene))), None)
+    return f"{found!r} is in paqa/data/profanity.txt; gates.profanity is on" if found else None
+
+
+def _personal(question: Question, scene: Scene) -> str | None:
+    found = next(filter(None, map(text_filters.personal_data, _texts(question, scene))), None)
+    return f"found the {found}; gates.personal_data is on" if found else None
+
+
+def _texts(question: Question, scene: Scene) -> Iterator[str]:
+    """All that a row says in words of people: its question, choices and answer, what is said, and translations."""
+    yield from (question.text, *question.choices, question.answer)
+    yield from (text for t in scene.turns for text in (t.text, t.translation) if text)
+
+
+def _contains(a: str, b: str) -> bool:
+    a, b = f" {normal(a)} ", f" {normal(b)} "
+    return a in b or b in a
+
+
+def _sounds(scene: Scene) -> Mapping[str, tuple[str, str]]:
+    """Sounds by the way a choice writes them: those of the scene and AudioSet's."""
+    return ChainMap({upper(spoken(e.label)): (e.mid, e.label) for e in scene.events}, _classes())
+
+
+@cache
+def _classes() -> dict[str, tuple[str, str]]:
+    return {upper(spoken(audioset.label(mid))): (mid, audioset.label(mid)) for mid in audioset.classes()}
+
+
+def _parsed(text: str, open_ended: bool) -> Trace | str:
+    """The trace, or what is wrong with it."""
+    try:
+        return grammar.parse(text, open_ended)
+    except grammar.GrammarError as error:
+        return str(error)
+
+
+def _round_trip(trace: Trace | str, scene: Scene) -> str | None:
+    if isinstance(trace, str):
+        return f"the rationale cannot be read: {trace}"
+    pairs = zip(("ENV", "SPEAKER", "ASR"), (trace.env, trace.speakers, trace.asr), grammar.perceive(scene), strict=True)
+    differing = [name for name, found, expected in pairs if found != expected]
+    return f"the rationale does not say what the scene holds: {', '.join(differing)}" if differing else None
+
+
+def _answer_mismatch(trace: Trace | str, question: Question) -> str | None:
+    if isinstance(trace, str):
+        return trace
+    given = trace.final or trace.response
+    wanted = Response(question.answer_index, question.answer)
+    if given == wanted:
+        return None
+    found, expected = (grammar.response(x.index, x.text) for x in (given, wanted))
+    return f"the rationale answers {found!r}, expected {expected!r}"
+
+
+def _reflection(trace: Trace | str, question: Question, scene: Scene) -> str | None:
+    """A first response that is no choice or not wrong, or a REFLECT that cites nothing of the scene."""
+    if isinstance(trace, str) or trace.reflect is None:
+        return None
+    first = trace.response
+    told = grammar.response(first.index, first.text)
+    if first.index is None or question.choices[first.index : first.index + 1] != (first.text,):
+        return f"the first response {told!r} is none of the choices"
+    if first.index == question.answer_index:
+        return f"the first response {told!r} is right already, expected a wrong one before REFLECT"
+    if not reflection.cites(trace.reflect, scene):
+        return "REFLECT cites no span of a turn, word or sound of the scene"
+    return None
+
+
+def _quote_presence(trace: Trace | str, snippets: Sequence[str], config: GatesConfig) -> str | None:
+    found = quote_presence([] if isinstance(trace, str) else [q.text for q in trace.speakers], snippets)
+    if found < config.quote_presence:
+        return f"quote presence {found:.2f} is below gates.quote_presence {config.quote_presence:.2f}"
+    return None

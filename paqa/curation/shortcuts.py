@@ -1,0 +1,344 @@
+"""Can a build be answered without listening? The gate over the whole build, and each row's dependence on the audio.
+
+`paqa.curation.text_classifiers` guesses every answer from the text alone. Over the whole build no guesser may be right
+more often than chance, plus the recipe's points, plus a binomial tolerance; otherwise the build fails and names the
+templates that the guesser gains most from. `DIR/shortcuts.json` holds all figures, in
+`DIR/failed` those of a build that failed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from paqa.config.recipe import GatesConfig
+from paqa.curation.text_classifiers import Features, Text, guess, related
+from paqa.curation.text_lm import listen
+from paqa.errors import PaqaError
+from paqa.questions.english import rng_for
+from paqa.storage import build_folder
+from paqa.storage.build_folder import SHORTCUTS
+from paqa.storage.store import key, write_atomically
+from paqa.types import Item, Quarantined
+
+DEVIATIONS = 2.0  # of the binomial distribution, allowed on top of the points
+FEWEST = 200  # rows from which a build is thinned and can fail: fewer prove nothing
+BLAMED = 3  # templates that a message names
+EXAMPLES = 3  # rows of a template in the report, most surely guessed first
+GUESSABLE = "guessable"  # the reason of rows that `thin` leaves out: nothing is wrong with them one by one
+UNHEARD = "answerable_without_audio"  # the reason of rows below gates.min_audio_dependence
+ROUNDS = 3  # of leaving rows out
+
+
+@dataclass(frozen=True)
+class Guessed:
+    """How often one guesser is right, beside chance (mean of one over the number of choices).
+
+    `limit` is chance plus the allowed points plus the binomial tolerance; `excess` is accuracy minus chance.
+    """
+
+    accuracy: float
+    chance: float
+    limit: float
+
+    @property
+    def excess(self) -> float:
+        return self.accuracy - self.chance
+
+    @property
+    def passes(self) -> bool:
+        return self.accuracy <= self.limit
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row that the classifier guesses, with the probability it gives the right answer."""
+
+    id: str
+    question: str
+    choices: tuple[str, ...]
+    answer_index: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Template:
+    """One template's rows and guessers; `examples` are its most surely guessed rows."""
+
+    name: str
+    rows: int
+    guessers: dict[str, Guessed]
+    examples: tuple[Example, ...] = ()
+
+    @property
+    def worst(self) -> str:
+        """The guesser that is furthest above chance."""
+        return max(self.guessers, key=lambda name: (self.guessers[name].excess, name))
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole build and each template, the one that adds most right guesses first. `points` is the allowed excess.
+
+    `related` rows share recordings or speakers with rows that their guessers saw: of what is larger than a fold,
+    clips are told apart.
+    """
+
+    rows: int
+    points: float
+    guessers: dict[str, Guessed]
+    templates: tuple[Template, ...]
+    positions: tuple[int, ...]  # rows by position of the answer
+    related: int = 0
+
+    @property
+    def failing(self) -> list[str]:
+        """The guessers that are too good over the whole build."""
+        return [name for name, found in self.guessers.items() if not found.passes]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A report, and for each row (by id) how much its answer depends on the audio, in [0, 1]."""
+
+    report: Report
+    dependence: dict[str, float]
+
+
+def texts(items: Iterable[Item]) -> list[Text]:
+    """The multiple-choice rows of a build, in order of id; open-ended rows have nothing to choose from."""
+    rows = (
+        Text(i.id, i.clip_id, i.groups, i.template, i.question, i.choices, i.answer_index)
+        for i in items
+        if i.answer_index is not None and len(i.choices) > 1
+    )
+    return sorted(rows, key=lambda row: row.id)
+
+
+@dataclass(frozen=True)
+class Thinned:
+    """What is left of a build, as `measure` finds it, and what is not, by id.
+
+    `left_out` are rows of guessable templates, with how surely they were guessed; `below` depend less on the audio than
+    the recipe wants.
+    """
+
+    scored: Scored
+    left_out: dict[str, float]
+    below: dict[str, float]
+
+
+def thin(rows: Sequence[Text], config: GatesConfig, settled: Mapping[str, float] | None = None) -> Thinned:
+    """Leave rows out until no template can be guessed, at most the recipe's share of them (`gates.thin`).
+
+    In a template that some guesser beats, a row that the text answers with a probability p above chance is kept with
+    the odds chance / p, drawn by its id: among the rows that read alike, each answer is then about as frequent. What
+    is left is measured with other folds than those by which rows were left out. `settled` rows, by id, stay and keep
+    their dependence: those of a build that grows.
+    """
+    settled = settled or {}
+    left_out: dict[str, float] = {}
+    rest = list(rows)
+    told = listen(rows, config.listener) if config.listener else None
+    tries = partial(measure, points=config.shortcut_points, told=told, features=Features(rows))
+    for n in range((1 if settled else ROUNDS) if config.thin and len(rows) >= FEWEST else 0):
+        found = tries(rest, folds=f"round {n}")
+        easy = {t.name for t in found.report.templates if not all(g.passes for g in t.guessers.values())}
+        tried = [row for row in rest if row.template in easy and row.id not in settled]
+        sure = {row.id: _sure(found.dependence[row.id], row) for row in tried}
+        given = {row.id for row in rest if row.id in sure and _drawn(row, n) * sure[row.id] >= 1 / len(row.choices)}
+        if not given or len(left_out) + len(given) > config.thin * len(rows):
+            break
+        left_out |= {name: sure[name] for name in given}
+        rest = [row for row in rest if row.id not in given]
+    scored = tries(rest)
+    found_now = ((name, found) for name, found in scored.dependence.items() if name not in settled)
+    below = {name: found for name, found in found_now if found < config.min_audio_dependence}
+    if below:
+        scored = tries([row for row in rest if row.id not in below])
+    return Thinned(replace(scored, dependence=scored.dependence | dict(settled)), left_out, below)
+
+
+def _sure(dependence: float, row: Text) -> float:
+    """The probability of the right answer from the text, at least chance."""
+    return 1 - dependence * (1 - 1 / len(row.choices))
+
+
+def _drawn(row: Text, n: int) -> float:
+    return rng_for("thin", n, row.id).random()
+
+
+def measure(
+    rows: Sequence[Text],
+    points: float,
+    folds: str = "",
+    told: Mapping[str, Sequence[float]] | None = None,
+    features: Features | None = None,
+) -> Scored:
+    """All guessers on all rows; `points` (percent) above chance are allowed; `folds` draws other folds.
+
+    `told` is what a language model makes of the rows, by id, where the recipe names one (`gates.listener`); `features`
+    are those of these rows and others.
+
+    Dependence is 1 where the text gives the right answer at most its chance, 0 where the text alone is sure of it:
+    `1 - (p - chance) / (1 - chance)` with p the probability that the `both` classifier gives the right answer.
+    """
+    rows = sorted(rows, key=lambda row: row.id)
+    guesses = guess(rows, folds, told, features)
+    chances = [1 / len(row.choices) for row in rows]
+    gained = [max(0.0, (p - c) / (1 - c)) for p, c in zip(guesses.sure, chances, strict=True)]
+    tried = [
+        _Tried(row, p, {name: hits[i] for name, hits in guesses.right.items()})
+        for i, (row, p) in enumerate(zip(rows, guesses.sure, strict=True))
+    ]
+    return Scored(_report(tried, points), {row.id: round(1 - g, 2) for row, g in zip(rows, gained, strict=True)})
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A row, the probability that the text gives its answer, and how right each guesser is."""
+
+    row: Text
+    sure: float
+    right: dict[str, float]
+
+
+def _report(tried: Sequence[_Tried], points: float) -> Report:
+    by_template: dict[str, list[_Tried]] = defaultdict(list)
+    for one in tried:
+        by_template[one.row.template].append(one)
+    templates = [
+        Template(name, len(own), _guessers(own, points), _examples(own)) for name, own in sorted(by_template.items())
+    ]
+    templates.sort(key=lambda t: -t.rows * t.guessers[t.worst].excess)
+    places = Counter(one.row.answer_index for one in tried)
+    positions = tuple(places[k] for k in range(max(places, default=-1) + 1))
+    met = related([one.row for one in tried])
+    return Report(len(tried), points, _guessers(tried, points), tuple(templates), positions, met)
+
+
+def _guessers(tried: Sequence[_Tried], points: float) -> dict[str, Guessed]:
+    """The tolerance is that of a guesser that is right with exactly its chance, row by row."""
+    n = len(tried)
+    chances = [1 / len(one.row.choices) for one in tried]
+    mean = sum(chances) / n if n else 0.0
+    deviation = math.sqrt(sum(c * (1 - c) for c in chances)) / n if n else 0.0
+    limit = mean + points / 100 + DEVIATIONS * deviation
+    names = list(tried[0].right) if tried else []
+    return {name: Guessed(sum(one.right[name] for one in tried) / n, mean, limit) for name in names}
+
+
+def _examples(tried: Sequence[_Tried]) -> tuple[Example, ...]:
+    surest = sorted(tried, key=lambda one: (-one.sure, one.row.id))[:EXAMPLES]
+    return tuple(
+        Example(r.id, r.question, r.choices, r.answer_index, round(one.sure, 3)) for one in surest for r in [one.row]
+    )
+
+
+def mark(items: Iterable[Item], thinned: Thinned) -> tuple[list[Item], list[Quarantined]]:
+    """Items with their dependence on the audio (None for open-ended ones), and those that fall out."""
+    kept, lost = [], []
+    for item in items:
+        found = thinned.scored.dependence.get(item.id)
+        if item.id in thinned.left_out:
+            lost.append(Quarantined(item.id, "gates", GUESSABLE, _alike(item, thinned.left_out[item.id]), item.key))
+        elif item.id in thinned.below:
+            detail = f"{item.id}: audio dependence {thinned.below[item.id]} is below gates.min_audio_dependence"
+            detail = f"{detail}: the text alone answers it"
+            lost.append(Quarantined(item.id, "gates", UNHEARD, detail, item.key))
+        elif found is None:
+            kept.append(item)
+        else:
+            kept.append(dependent(item, found))
+    return kept, lost
+
+
+def dependent(item: Item, found: float) -> Item:
+    """The row with its dependence on the audio, which moves its key."""
+    return replace(item, audio_dependence=found, key=key("audio_dependence", item.key, found))
+
+
+def _alike(item: Item, sure: float) -> str:
+    return (
+        f"{item.id}: rows of {item.template} that read like this one have mostly this answer (guessed from the text "
+        f"with {sure:.0%}, chance is {1 / len(item.choices):.0%}); some are left out (gates.thin)"
+    )
+
+
+def verdict(report: Report, out: Path) -> str | None:
+    """What is wrong with a build, in one line with the templates to blame and what to run; None where nothing is."""
+    if report.rows < FEWEST or not report.failing:
+        return None
+    name = max(report.failing, key=lambda g: report.guessers[g].excess)
+    found = report.guessers[name]
+    worst = sorted(report.templates, key=lambda t: -t.rows * t.guessers[name].excess)
+    worst = [t for t in worst if not t.guessers[name].passes][:BLAMED] or worst[:1]
+    blamed = ", ".join(f"{t.name} ({t.guessers[name].accuracy:.0%} of {t.rows})" for t in worst)
+    others = "".join(f", {g}" for g in report.failing if g != name)
+    return (
+        f"the text alone answers {found.accuracy:.1%} of {report.rows} questions (guessers that are too good: "
+        f"{name}{others}), chance is {found.chance:.1%}, at most {found.limit:.1%} is allowed; most to blame: "
+        f"{blamed}; look with: paqa shortcuts {out}; then mend or skip these templates (questions.skip), "
+        'or set gates.shortcuts = "warn"'
+    )
+
+
+def enforce(report: Report, config: GatesConfig, out: Path) -> str | None:
+    """Write the report beside pending shards; returns a warning, or raises PaqaError where the recipe wants that."""
+    fails = config.shortcuts == "fail"
+    write_atomically(build_folder.pending(out) / SHORTCUTS, msgspec.json.format(msgspec.json.encode(report)))
+    wrong = verdict(report, build_folder.failed(out) if fails else out)
+    if wrong and fails:
+        raise PaqaError(wrong)
+    return wrong
+
+
+def load(out: Path) -> Report:
+    """The report of a build; PaqaError where there is none."""
+    build_folder.settle(out)
+    try:
+        found: Report = msgspec.json.decode((out / SHORTCUTS).read_bytes(), type=Report)
+    except FileNotFoundError:
+        raise PaqaError(f'{out}: has no {SHORTCUTS}; build it with gates.shortcuts = "fail" or "warn"') from None
+    except msgspec.ValidationError as error:
+        raise PaqaError(f"{out / SHORTCUTS}: made by another version of paqa ({error}); run the build again") from None
+    return found
+
+
+def text(report: Report, template: str | None = None) -> str:
+    """Accuracies in percent by template, `!` where they are beyond the limit; with `template`, its easiest rows."""
+    chosen = [t for t in report.templates if template in (None, t.name)]
+    if not chosen and template:
+        known = ", ".join(sorted(t.name for t in report.templates))
+        raise PaqaError(f"no row of this build is of template {template!r}; known: {known}")
+    names = list(report.guessers)
+    lines = [f"{'':<24} {'rows':>6} {'chance':>7} {'limit':>7}" + "".join(f" {n:>10}" for n in names)]
+    lines += [_line("the whole build", report.rows, report.guessers)]
+    lines += [_line(t.name, t.rows, t.guessers) for t in chosen]
+    places = ", ".join(f"{chr(65 + k)} {n / max(1, report.rows):.1%}" for k, n in enumerate(report.positions))
+    seen = "; rows never seen by their guesser"
+    seen += f", though {report.related} of them share recordings or speakers with rows that it saw" * bool(
+        report.related
+    )
+    lines += ["", f"answers at {places}; right guesses in %, ! beyond the limit{seen}"]
+    for found in chosen if template else ():
+        lines += ["", *(line for example in found.examples for line in _shown(example))]
+    return "\n".join(lines)
+
+
+def _line(name: str, rows: int, guessers: dict[str, Guessed]) -> str:
+    first = next(iter(guessers.values()), Guessed(0.0, 0.0, 1.0))
+    cells = "".join(f" {100 * g.accuracy:>9.1f}{' ' if g.passes else '!'}" for g in guessers.values())
+    return f"{name:<24} {rows:>6} {100 * first.chance:>7.1f} {100 * first.limit:>7.1f}{cells}"
+
+
+def _shown(example: Example) -> list[str]:
+    """A row as a reader sees it."""
+    choices = [f"  {'*' if k == example.answer_index else ' '} {c}" for k, c in enumerate(example.choices)]
+    return [f"{example.id}: the text is {example.probability:.0%} sure", f"  {example.question}", *choices]

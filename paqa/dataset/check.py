@@ -1,0 +1,280 @@
+"""`paqa check DIR`: are the shards what they claim to be? Schema, audio, lineage, rationale, splits, balance."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from paqa import __version__
+from paqa.audio import digest as sample_digest
+from paqa.audio import read_flac
+from paqa.config.recipe import Recipe
+from paqa.config.schema import problems
+from paqa.curation import shortcuts
+from paqa.dataset import shards, summary
+from paqa.errors import PaqaError
+from paqa.licensing import compatibility
+from paqa.pipeline import rows
+from paqa.rationale import grammar
+from paqa.rationale.rewards import perception
+from paqa.splits.assign import PROTECTED
+from paqa.storage.build_folder import RECIPE, SHARD_NAME, settle
+from paqa.storage.store import Store
+from paqa.types import Item, Spanned, Split
+
+if TYPE_CHECKING:
+    import numpy as np
+
+AGAIN = "run: paqa build again"
+
+
+@dataclass
+class Checked:
+    """What was read, and every problem found (one line each)."""
+
+    rows: int = 0
+    clips: set[str] = field(default_factory=set)
+    splits: Counter[str] = field(default_factory=Counter)
+    tasks: Counter[str] = field(default_factory=Counter)
+    positions: Counter[tuple[int, int | None]] = field(
+        default_factory=Counter
+    )  # number of choices, index of the answer
+    reflected: Counter[str] = field(default_factory=Counter)
+    sides: dict[str, set[Split]] = field(default_factory=lambda: defaultdict(set))
+    heard: dict[str, str] = field(default_factory=dict)  # digest of the audio bytes -> what was wrong with them, or ""
+    prints: dict[str, np.ndarray] = field(default_factory=dict)  # the audio's fingerprint, by the same digest
+    license: str | None = None  # that the rows have to permit
+    samples: dict[str, str] = field(default_factory=dict)  # the digest of the decoded samples, by the audio's digest
+    problems: list[str] = field(default_factory=list)
+
+
+def check(folder: Path, license: str | None = None) -> Checked:
+    """Read every row of a build and test it; PaqaError only where nothing can be read at all.
+
+    Every row's material must permit a dataset under `license`, by default the recipe's where it names one.
+    """
+    settle(folder)
+    recipe = _recipe(folder)
+    found = Checked(license=license or (recipe.license if recipe else None))
+    if found.license:
+        compatibility.target(found.license)
+    found.problems += summary.mismatches(folder)
+    ids: set[str] = set()
+    for path in shards.built(folder):
+        found.problems += [f"{path.name}: {p}" for p in _file(path)]
+        if recipe:
+            found.problems += [f"{path.name}: {p}" for p in _name(path, recipe)]
+        for row in shards.rows_of(path):
+            name = str(row.get("id"))
+            if name in ids:
+                found.problems.append(f"{name}: this id occurs twice")
+            ids.add(name)
+            found.problems += [f"{name}: {p}" for p in _row(row, found)]
+    for group, splits in sorted(found.sides.items()):
+        if len(splits) > 1:
+            found.problems.append(f"{group} is in {' and '.join(sorted(splits))}")
+    found.problems += _copies(found)
+    return found
+
+
+def check_store(folder: Path) -> tuple[int, list[str]]:
+    """Read every object in a build's store: their number, and one line for each that was damaged and so removed."""
+    store = Store(summary.load(folder).store)
+    read = list(store.verified())
+    return len(read), [f"{path} was damaged, and removed; run: paqa build again" for path, whole in read if not whole]
+
+
+def _recipe(folder: Path) -> Recipe | None:
+    """The recipe of a build; None without it."""
+    try:
+        recipe: Recipe = msgspec.json.decode((folder / RECIPE).read_bytes(), type=Recipe)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise PaqaError(f"{folder / RECIPE}: cannot be read ({error}); run: paqa build again") from None
+    return recipe
+
+
+def _name(path: Path, recipe: Recipe) -> Iterator[str]:
+    """What is wrong about a shard's name, which follows from its rows, and about their order."""
+    rows = list(shards.rows_of(path, ["id", "key", "split", "seed", "paqa_version"]))
+    split = path.name.partition("-")[0]
+    if strangers := [row["id"] for row in rows if row["split"] != split]:
+        yield f"{len(strangers)} rows are of another split, e.g. {strangers[0]}; {AGAIN}"
+    ids = [row["id"] for row in rows]
+    if ids != sorted(ids):
+        yield f"its rows are not in order of id; {AGAIN}"
+    versions = {(row["paqa_version"], row["seed"]) for row in rows}
+    expected = shards.file_name(split, [row["key"] for row in rows], versions, recipe.shard.row_group_mb)
+    if SHARD_NAME.fullmatch(path.name) and path.name != expected:
+        yield f"its rows make the name {expected}: rows are missing, or not those that it was written with; {AGAIN}"
+
+
+def _copies(found: Checked) -> Iterator[str]:
+    """Audio of one split that is, or holds a part of, audio of another, by fingerprint."""
+    from paqa.audio.fingerprint import across
+
+    digests = sorted(found.prints)
+    sides = [found.sides[f"audio {d[:16]}"] for d in digests]
+    for match in across([found.prints[d] for d in digests], [min(map(PROTECTED.index, own)) for own in sides]):
+        one, other = digests[match.first], digests[match.second]
+        where = " and ".join(sorted(sides[match.first] | sides[match.second]))
+        yield f"audio {one[:16]} and {other[:16]} share {match.shared_ms} ms and are in {where}"
+
+
+def _file(path: Path) -> Iterator[str]:
+    file = shards.open_shard(path)
+    if b"huggingface" not in (file.schema_arrow.metadata or {}):
+        yield "the schema metadata names no Hugging Face features; write shards with paqa build"
+    for i in range(file.num_row_groups):
+        size = file.metadata.row_group(i).total_byte_size
+        if size > 100_000_000:
+            yield f"row group {i} has {size / 1e6:.0f} MB, expected at most 100; lower shard.row_group_mb"
+
+
+def _row(row: dict[str, Any], found: Checked) -> Iterator[str]:
+    audio = row.pop("audio", None) or {}
+    wrong = list(problems("item", row))
+    yield from wrong
+    if wrong:
+        return
+    item = shards.item(row)
+    found.rows += 1
+    found.clips.add(item.clip_id)
+    found.splits[item.split] += 1
+    found.tasks[item.task] += 1
+    found.positions[len(item.choices), item.answer_index] += 1
+    found.reflected.update([item.reflection.partition(":")[0]] if item.reflection else [])
+    for group in item.groups:
+        found.sides[f"group {group!r}"].add(item.split)
+    yield from _audio(audio.get("bytes"), item, found)
+    samples = found.samples.get(hashlib.sha256(audio.get("bytes") or b"").hexdigest())
+    yield from _lineage(item, samples, found.license)
+    yield from _key(item, samples)
+    yield from _answer(item)
+    yield from _evidence(item)
+
+
+def _lineage(item: Item, samples: str | None, wanted: str | None) -> Iterator[str]:
+    """Where the audio is from, and whether its licences permit the dataset's; `samples` is the audio's own digest."""
+    if not item.origins or not item.paqa_version:
+        yield "no origins or no paqa_version: made by an early paqa; run: paqa build again"
+    whole = [origin for origin in item.origins if origin.role == "recording"]
+    if whole and (len(item.origins) > 1 or samples not in (None, whole[0].sha256)):
+        yield f"the audio is not that of {whole[0].uri}: its samples have another digest than the origin"
+    stated = {one.id for one in compatibility.parts(item.license)}
+    if item.origins and stated != {one.id for origin in item.origins for one in compatibility.parts(origin.license)}:
+        yield f"license {item.license!r} is not what its origins are under"
+    for text in compatibility.texts(item) if wanted else ():
+        if why := compatibility.refusal(text, wanted or ""):
+            yield f"may not be published under {wanted}: {why}"
+
+
+def _key(item: Item, samples: str | None) -> Iterator[str]:
+    """Whether the key is that of the row and of its samples' digest; another version of paqa may make other keys."""
+    if samples is None or item.paqa_version != __version__:
+        return
+    expected = replace(item, key=rows.item_key(item, samples))
+    if item.audio_dependence is not None:
+        expected = shortcuts.dependent(expected, item.audio_dependence)
+    if item.key != expected.key:
+        yield f"key {item.key[:16]} is not that of its columns and audio, {expected.key[:16]}: one was changed; {AGAIN}"
+
+
+def _audio(data: bytes | None, item: Item, found: Checked) -> Iterator[str]:
+    digest = hashlib.sha256(data or b"").hexdigest()
+    found.sides[f"audio {digest[:16]}"].add(item.split)
+    if digest not in found.heard:
+        found.heard[digest] = _decoded(data, item)
+        if not found.heard[digest]:
+            found.prints[digest], found.samples[digest] = _measured(data or b"")
+    if found.heard[digest]:
+        yield found.heard[digest]
+
+
+def _measured(data: bytes) -> tuple[np.ndarray, str]:
+    """The fingerprint of encoded audio, and the digest of its samples."""
+    from paqa.audio.fingerprint import fingerprint
+
+    audio = read_flac(data)
+    return fingerprint(audio), sample_digest(audio)
+
+
+def _decoded(data: bytes | None, item: Item) -> str:
+    if not data:
+        return "audio.bytes is empty"
+    try:
+        length = read_flac(data).duration_ms
+    except (RuntimeError, PaqaError) as error:
+        return f"audio.bytes does not decode: {error}"
+    expected = item.scene.duration_ms
+    return "" if abs(length - expected) <= 10 else f"audio lasts {length} ms, the scene says {expected}"
+
+
+def _answer(item: Item) -> Iterator[str]:
+    if item.answer_index is None:
+        if item.choices:
+            yield f"found {len(item.choices)} choices and no answer_index, expected none of them in an open-ended row"
+    elif not 0 <= item.answer_index < len(item.choices) or item.choices[item.answer_index] != item.answer:
+        yield f"answer {item.answer!r} is not choice {item.answer_index}"
+    if len(set(item.choices)) != len(item.choices):
+        yield "two choices are equal"
+    try:
+        trace = grammar.parse(item.rationale, open_ended=item.answer_index is None)
+    except PaqaError as error:
+        yield f"rationale: {error}"
+        return
+    if (trace.env, trace.speakers, trace.asr) != grammar.perceive(item.scene):
+        yield "rationale: ENV, SPEAKER or ASR differ from the scene"
+    if (score := perception(item.rationale, item.scene, item.answer_index is None)) < 1.0:
+        yield f"rationale: its perceptual consistency with the scene is {score:.3f}, expected 1"
+    if (item.reflected, item.reflected) != (trace.reflect is not None, item.reflection is not None):
+        yield f"reflected is {item.reflected}, reflection {item.reflection!r}, and the rationale says otherwise"
+    if trace.final and trace.response.index == item.answer_index:
+        yield "rationale: the first response is right already, expected a wrong one before REFLECT"
+    final = trace.final or trace.response
+    if (final.index, final.text) != (item.answer_index, item.answer):
+        yield f"rationale concludes {final.text!r}, the answer is {item.answer!r}"
+
+
+def _evidence(item: Item) -> Iterator[str]:
+    counts = {"turn": len(item.scene.turns), "word": len(item.scene.words), "event": len(item.scene.events)}
+    for e in item.evidence:
+        if e.index >= counts[e.kind]:
+            yield f"evidence {e.kind} {e.index} does not exist: the scene has {counts[e.kind]}"
+    spans: tuple[Spanned, ...] = (*item.scene.turns, *item.scene.words, *item.scene.events)
+    for span in spans:
+        if not 0 <= span.start_ms < span.end_ms <= item.scene.duration_ms:
+            yield f"a span [{span.start_ms}, {span.end_ms}) ms lies outside the clip of {item.scene.duration_ms} ms"
+
+
+def _listed(counts: Counter[str]) -> str:
+    return f" ({', '.join(f'{k} {v}' for k, v in sorted(counts.items()))})" if counts else ""
+
+
+def _positions(found: Counter[tuple[int, int | None]]) -> Iterator[str]:
+    """Where the answers stand, for each number of choices."""
+    for size in sorted({size for size, _ in found}):
+        rows = sum(n for (k, _), n in found.items() if k == size)
+        shares = ", ".join(f"{chr(65 + i)} {found[size, i] / rows:.1%}" for i in range(size))
+        yield f"{f'{size} choices':<12} {rows} rows{f', answers at {shares}' if size else ', open-ended'}"
+
+
+def text(found: Checked) -> str:
+    """The report a person reads."""
+    lines = [
+        f"rows         {found.rows} about {len(found.clips)} clips",
+        f"splits       {', '.join(f'{k} {v}' for k, v in sorted(found.splits.items()))}",
+        f"tasks        {', '.join(f'{k} {v}' for k, v in found.tasks.most_common())}",
+        *_positions(found.positions),
+        f"reflected    {found.reflected.total()} rows{_listed(found.reflected)}",
+        *([f"licence      {found.license} asked of every row"] if found.license else []),
+        f"problems     {len(found.problems) or 'none'}",
+    ]
+    return "\n".join([*lines, *(f"  {p}" for p in found.problems[:20])])

@@ -1,0 +1,382 @@
+"""Perception against truth: how well was a set of clips heard? Figures over all of them and over slices.
+
+Everything is pooled: errors of all clips over the size of all truths. Every figure comes with what it rests on, and is
+None where there is nothing to measure. The metrics themselves are in `paqa.evaluation.metrics`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any, Literal
+
+from paqa.errors import PaqaError
+from paqa.evaluation import bootstrap, metrics
+from paqa.evaluation.metrics import Diarized, Hits, Jaccard, Misheard, Related, f1, pooled, ratio
+from paqa.types import Scene, Split, Tag
+
+SliceBy = Literal["all", "group", "background", "speakers"]
+TRANSCRIBED = 0.9  # a reference with text for this share of its turns' time is complete but for short backchannels
+BANDS_DB = (0.0, 5.0, 10.0, 20.0)
+BACKGROUNDS = (
+    "SNR below 0 dB", "SNR 0-5 dB", "SNR 5-10 dB", "SNR 10-20 dB", "SNR above 20 dB",
+    "no background", "no speech", "background unknown",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One clip: what is true, and what was heard.
+
+    `group` names its kind, e.g. "dialogue". `turns_known`: truth says who speaks when in the whole clip (no turns = no
+    speech). `events_known`: likewise for sounds. `tags`: clip-level class probabilities. `si_sdr_mix` and
+    `si_sdr_speech`: of the mix and of the speech stem against the clean speech, dB (`metrics.si_sdr`).
+    """
+
+    clip_id: str
+    split: Split
+    truth: Scene
+    heard: Scene
+    tags: tuple[Tag, ...] = ()
+    group: str = ""
+    turns_known: bool = True
+    events_known: bool = True
+    si_sdr_mix: float | None = None
+    si_sdr_speech: float | None = None
+
+
+@dataclass(frozen=True)
+class Diarization:
+    """DER and its parts, as shares of `speech_s` seconds of true speaker time; may exceed 1.
+
+    `jer` is the Jaccard error rate, a mean over true speakers in which each counts as much; always without a collar.
+    """
+
+    clips: int
+    speech_s: float
+    der: float | None
+    missed: float | None
+    false_alarm: float | None
+    confusion: float | None
+    jer: float | None
+
+
+@dataclass(frozen=True)
+class SpeakerCount:
+    """`clips` clips with `truth` speakers in which `heard` were heard."""
+
+    truth: int
+    heard: int
+    clips: int
+
+
+@dataclass(frozen=True)
+class Speakers:
+    """Share of clips with the right number of speakers, and the confusion table (cells that are not empty)."""
+
+    clips: int
+    accuracy: float | None
+    table: tuple[SpeakerCount, ...]
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """WER and its parts as shares of `words` true words; cpWER also wants the right speaker; may exceed 1.
+
+    `cer` is the same of characters, spaces among them.
+    """
+
+    clips: int
+    words: int
+    cp_clips: int
+    wer: float | None
+    cp_wer: float | None
+    substitutions: float | None
+    deletions: float | None
+    insertions: float | None
+    cer: float | None
+
+
+@dataclass(frozen=True)
+class Invented:
+    """Words heard per minute of clips without any speech."""
+
+    clips: int
+    minutes: float
+    words_per_minute: float | None
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Precision, recall and F1, micro over classes, of `heard` against `truth` things (events, segments, classes)."""
+
+    clips: int
+    truth: int
+    heard: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Mean average precision of the clip-level tags over `classes` classes."""
+
+    clips: int
+    classes: int
+    mean_ap: float | None
+
+
+@dataclass(frozen=True)
+class Separation:
+    """SI-SDR in dB, of clips with speech and background: mean of mix and speech stem, and of the improvement."""
+
+    clips: int
+    mix_db: float | None
+    speech_db: float | None
+    improvement_mean_db: float | None
+    improvement_median_db: float | None
+
+
+@dataclass(frozen=True)
+class Slice:
+    """All figures of one set of clips, e.g. by "speakers": "2 speakers"."""
+
+    by: SliceBy
+    name: str
+    clips: int
+    diarization: Diarization
+    diarization_no_collar: Diarization
+    speakers: Speakers
+    transcription: Transcription
+    invented: Invented
+    segments: Detection
+    events: Detection
+    classes: Detection
+    classes_related: Detection
+    ranking: Ranking
+    separation: Separation
+    intervals: dict[str, tuple[float, float]]  # 95 %, of the main figures; see paqa.evaluation.bootstrap
+
+
+@dataclass(frozen=True)
+class Report:
+    """The slices: first all clips, then by group, by background and by number of speakers."""
+
+    slices: tuple[Slice, ...]
+
+    @property
+    def overall(self) -> Slice:
+        return self.slices[0]
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A pair and its counts, None where truth does not say; counted once, then pooled for every slice it is in."""
+
+    pair: Pair
+    collar: Diarized | None
+    no_collar: Diarized | None
+    jaccard: Jaccard | None
+    words: Misheard | None
+    letters: Misheard | None
+    words_by_speaker: Misheard | None
+    segments: Hits | None
+    events: Hits | None
+    classes: Hits | None
+    classes_related: Hits | None
+
+
+def measure(pairs: Iterable[Pair], related: Related | None = None) -> Report:
+    """All figures over `pairs` and over their slices.
+
+    `related(mid, mid)` says whether two AudioSet classes are the same or one an ancestor of the other; by default
+    `paqa.audioset.related`. Raises PaqaError where the audit extra is not installed.
+    """
+    _require("jiwer", "pyannote.metrics", "scipy", "sklearn", "whisper_normalizer")
+    if related is None:
+        related = importlib.import_module("paqa.audioset").related
+    counted = [_count(pair, related) for pair in pairs]
+    return Report(tuple(_slice(by, name, members) for by, name, members in _slices(counted)))
+
+
+def _require(*modules: str) -> None:
+    """Raises PaqaError that says what to install."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise PaqaError(f"the audit needs {error.name}; run: uv pip install 'paqa[audit]'") from None
+
+
+def _count(pair: Pair, related: Related) -> _Counted:
+    """Everything that adds up, of one clip."""
+    truth, heard = pair.truth, pair.heard
+    turns, sounds = pair.turns_known, pair.events_known
+    text = _transcribed(truth)
+    return _Counted(
+        pair,
+        metrics.diarized(truth, heard) if turns else None,
+        metrics.diarized(truth, heard, collar_ms=0) if turns else None,
+        metrics.jaccard(truth, heard) if turns else None,
+        metrics.misheard(truth, heard) if text else None,
+        metrics.misheard_letters(truth, heard) if text else None,
+        metrics.misheard_by_speaker(truth, heard) if text and turns else None,
+        metrics.segment_hits(truth, heard) if sounds else None,
+        metrics.event_hits(truth, heard) if sounds else None,
+        metrics.class_hits(truth, heard) if sounds else None,
+        metrics.related_hits(truth, heard, related) if sounds else None,
+    )
+
+
+def _transcribed(truth: Scene) -> bool:
+    """Whether the true words are known, but for the odd backchannel that nobody wrote down."""
+    spoken = sum(turn.end_ms - turn.start_ms for turn in truth.turns)
+    written = sum(turn.end_ms - turn.start_ms for turn in truth.turns if turn.text.strip())
+    return spoken > 0 and written >= TRANSCRIBED * spoken
+
+
+def _slices(counted: Sequence[_Counted]) -> Iterator[tuple[SliceBy, str, list[_Counted]]]:
+    """All clips, then what is in each group, background band and number of speakers; empty slices are left out."""
+    yield "all", "all", list(counted)
+    for name in sorted({c.pair.group for c in counted} - {""}):
+        yield "group", name, [c for c in counted if c.pair.group == name]
+    for name in BACKGROUNDS:
+        if members := [c for c in counted if background(c.pair) == name]:
+            yield "background", name, members
+    known = [c for c in counted if c.pair.turns_known]
+    for n in sorted({c.pair.truth.speakers for c in known}):
+        yield "speakers", f"{n} speaker{'s' * (n != 1)}", [c for c in known if c.pair.truth.speakers == n]
+
+
+def background(pair: Pair) -> str:
+    """Which of `BACKGROUNDS` a clip belongs to; bands are half open but for 20 dB, SNR rounded to 0.1 dB."""
+    truth = pair.truth
+    if truth.snr_db is not None:
+        snr = round(truth.snr_db, 1)
+        return BACKGROUNDS[sum(snr >= edge for edge in BANDS_DB[:-1]) + (snr > BANDS_DB[-1])]
+    if truth.turns and pair.events_known and not truth.events:
+        return "no background"
+    return "no speech" if pair.turns_known and not truth.turns else "background unknown"
+
+
+def _slice(by: SliceBy, name: str, counted: Sequence[_Counted]) -> Slice:
+    """Counts to figures."""
+    pairs = [c.pair for c in counted]
+    return Slice(
+        by,
+        name,
+        len(pairs),
+        _diarization([c.collar for c in counted], [c.jaccard for c in counted]),
+        _diarization([c.no_collar for c in counted], [c.jaccard for c in counted]),
+        _speakers(pairs),
+        _transcription(counted),
+        _invented(pairs),
+        _detection([c.segments for c in counted]),
+        _detection([c.events for c in counted]),
+        _detection([c.classes for c in counted]),
+        _detection([c.classes_related for c in counted]),
+        _ranking(pairs),
+        _separation(pairs),
+        _intervals(counted),
+    )
+
+
+def _diarization(counts: Sequence[Diarized | None], jaccards: Sequence[Jaccard | None]) -> Diarization:
+    clips = [c for c in counts if c is not None]
+    c = pooled(Diarized, clips)
+    der, missed, alarm, confused = (ratio(x, c.speech) for x in (c.errors, c.missed, c.false_alarm, c.confusion))
+    each = pooled(Jaccard, [j for j in jaccards if j is not None])
+    jer = ratio(each.error, each.speakers)
+    return Diarization(len(clips), c.speech, der, missed, alarm, confused, jer)
+
+
+def _speakers(pairs: Sequence[Pair]) -> Speakers:
+    cells = Counter((p.truth.speakers, p.heard.speakers) for p in pairs if p.turns_known)
+    right = sum(n for (truth, heard), n in cells.items() if truth == heard)
+    table = tuple(SpeakerCount(truth, heard, n) for (truth, heard), n in sorted(cells.items()))
+    return Speakers(cells.total(), ratio(right, cells.total()), table)
+
+
+def _transcription(counted: Sequence[_Counted]) -> Transcription:
+    clips = [c.words for c in counted if c.words is not None]
+    cp_clips = [c.words_by_speaker for c in counted if c.words_by_speaker is not None]
+    c, cp = pooled(Misheard, clips), pooled(Misheard, cp_clips)
+    letters = pooled(Misheard, [c.letters for c in counted if c.letters is not None])
+    errors = c.errors
+    wer, substituted, deleted, inserted = (
+        ratio(part, c.words) for part in (errors, c.substitutions, c.deletions, c.insertions)
+    )
+    cp_wer = ratio(cp.errors, cp.words)
+    cer = ratio(letters.errors, letters.words)
+    return Transcription(len(clips), c.words, len(cp_clips), wer, cp_wer, substituted, deleted, inserted, cer)
+
+
+def _invented(pairs: Sequence[Pair]) -> Invented:
+    quiet = [p for p in pairs if p.turns_known and not p.truth.turns]
+    minutes = sum(p.truth.duration_ms for p in quiet) / 60_000
+    return Invented(len(quiet), minutes, ratio(sum(len(p.heard.words) for p in quiet), minutes))
+
+
+def _detection(counts: Sequence[Hits | None]) -> Detection:
+    clips = [c for c in counts if c is not None]
+    c = pooled(Hits, clips)
+    return Detection(len(clips), c.truth, c.heard, ratio(c.right, c.heard), ratio(c.found, c.truth), f1(c))
+
+
+def _ranking(pairs: Sequence[Pair]) -> Ranking:
+    known = [p for p in pairs if p.events_known]
+    mean_ap, classes = metrics.mean_average_precision([p.truth for p in known], [p.tags for p in known])
+    return Ranking(len(known), classes, mean_ap)
+
+
+def _separation(pairs: Sequence[Pair]) -> Separation:
+    db = _levels(pairs)
+    if not db:
+        return Separation(0, None, None, None, None)
+    gains = [speech - mix for mix, speech in db]
+    return Separation(len(db), fmean(mix for mix, _ in db), fmean(s for _, s in db), fmean(gains), median(gains))
+
+
+def _levels(pairs: Sequence[Pair]) -> list[tuple[float, float]]:
+    """SI-SDR of mix and speech stem in dB, of clips with speech and background."""
+    return [
+        (p.si_sdr_mix, p.si_sdr_speech)
+        for p in pairs
+        if p.truth.snr_db is not None and p.si_sdr_mix is not None and p.si_sdr_speech is not None
+    ]
+
+
+def _intervals(counted: Sequence[_Counted]) -> dict[str, tuple[float, float]]:
+    """Of every figure that is a sum over clips over another such sum, from the two terms of each clip; and of mAP."""
+    terms: dict[str, list[tuple[float, float]]] = {
+        "DER": [(c.collar.errors, c.collar.speech) for c in counted if c.collar],
+        "JER": [(c.jaccard.error, c.jaccard.speakers) for c in counted if c.jaccard],
+        "count": [(c.pair.truth.speakers == c.pair.heard.speakers, 1) for c in counted if c.pair.turns_known],
+        "WER": [(c.words.errors, c.words.words) for c in counted if c.words],
+        "CER": [(c.letters.errors, c.letters.words) for c in counted if c.letters],
+        "cpWER": [(c.words_by_speaker.errors, c.words_by_speaker.words) for c in counted if c.words_by_speaker],
+        "segment F1": [(2 * c.segments.found, c.segments.truth + c.segments.heard) for c in counted if c.segments],
+        "event F1": [(2 * c.events.found, c.events.truth + c.events.heard) for c in counted if c.events],
+        "gain": [(after - before, 1) for before, after in _levels([c.pair for c in counted])],
+    }
+    found = {name: bootstrap.of_ratio(parts) for name, parts in terms.items()}
+    known = [c.pair for c in counted if c.pair.events_known]
+    found["mAP"] = bootstrap.of_mean_ap(*metrics.ranked([p.truth for p in known], [p.tags for p in known]))
+    return {name: interval for name, interval in found.items() if interval}
+
+
+def to_dict(report: Report) -> dict[str, Any]:
+    """Plain dicts, lists and numbers, as they come back from JSON."""
+    found: dict[str, Any] = plain(report)
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses as they come back from JSON."""
+    import msgspec
+
+    return msgspec.json.decode(msgspec.json.encode(value))

@@ -1,0 +1,69 @@
+"""`paqa export FORMAT DIR OUT`: a build in the form that other trainers, scorers and toolkits read.
+
+A format is one module with `export(job)`, a default `AUDIO` encoding and default `SPLITS`. Shards are read row group by
+row group, and what is written appears in OUT whole or not at all.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+from paqa.dataset import shards
+from paqa.dataset.shards import SPLITS
+from paqa.errors import PaqaError
+from paqa.publish.export.job import AUDIO, SCENES, Job
+from paqa.types import Split
+
+FORMATS = {
+    "swift": "ms-swift: SFT JSONL, with the solution for GRPO",
+    "llamafactory": "LLaMA-Factory: sharegpt JSONL and dataset_info.json",
+    "trl": "TRL: conversational prompts with what a reward needs",
+    "mmau": "the MMAU benchmark's layout, for its scorer",
+    "mmar": "the MMAR benchmark's layout, for its scorer",
+    "references": "RTTM, STM and CTM",
+    "lhotse": "lhotse recordings, supervisions and cuts",
+    "webdataset": "WebDataset tars, one sample a clip",
+}
+
+__all__ = ["AUDIO", "FORMATS", "SCENES", "Job", "export"]
+
+
+def export(
+    name: str,
+    folder: Path,
+    out: Path,
+    splits: tuple[Split, ...] | None = None,
+    audio: str | None = None,
+    scenes: str = "rows",
+) -> Job:
+    """Write a build as format `name` into the new folder `out`; the job says how many rows were written and skipped.
+
+    `splits` and `audio` (flac or wav) are the format's own by default; `scenes` says whose turns, words and events
+    annotations hold: the rows', the truth's or what was heard. PaqaError says what is wrong with any of them.
+    """
+    if name not in FORMATS:
+        raise PaqaError(f"{name!r}: no such format; known: {', '.join(FORMATS)}")
+    module: Any = importlib.import_module(f"paqa.publish.export.{name}")
+    if audio not in (None, *AUDIO) or scenes not in SCENES:
+        raise PaqaError(f"found audio {audio!r} and scenes {scenes!r}, expected {AUDIO} and {SCENES}")
+    if unknown := sorted(set(splits or ()) - set(SPLITS)):
+        raise PaqaError(f"--split {unknown[0]}: expected one of {', '.join(SPLITS)}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise PaqaError(f"{out}: is not empty; name a new folder")
+    shards.built(folder)
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of an export that was stopped
+    part.mkdir(parents=True)
+    job = Job(folder, out.resolve(), part, splits or module.SPLITS, audio or module.AUDIO, scenes)
+    module.export(job)
+    if not job.written:
+        why = ", ".join(f"{reason} {n}" for reason, n in job.skipped.items()) or f"none in {', '.join(job.splits)}"
+        shutil.rmtree(part)
+        raise PaqaError(f"{folder}: no row can be exported as {name} ({why}); choose other splits with --split")
+    if out.exists():
+        out.rmdir()
+    part.replace(out)
+    return job

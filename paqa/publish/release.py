@@ -1,0 +1,216 @@
+"""The card of a published release: the build's card, with what the Hub and a stranger ask for beside it.
+
+Everything is taken from the shards and the files beside them, and nothing from the clock, so that the same build gives
+the same card. The header names every shard: readers see a release whole or not at all, also while the next one is
+being sent, and a shard that a later build replaces can stay where it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as pq
+
+from paqa.curation import shortcuts
+from paqa.dataset import card, shards, summary
+from paqa.dataset.shards import SPLITS
+from paqa.errors import PaqaError
+from paqa.evaluation import pairs
+from paqa.licensing import compatibility
+from paqa.storage import redact
+from paqa.storage.build_folder import AUDIT, CARD, LICENSES, RECIPE, SHORTCUTS
+from paqa.types import Item
+
+COLUMNS = [name for name in Item.__dataclass_fields__ if name != "scene"]
+CITATION = """\
+```bibtex
+@misc{wang2026listenpausereasonperceptiongrounded,
+  title={Listen, Pause, and Reason: Toward Perception-Grounded Hybrid Reasoning for Audio Understanding},
+  author={Jieyi Wang and Yazhe Niu and Dexuan Xu and Zhongyu Wei},
+  year={2026},
+  eprint={2604.14806},
+  archivePrefix={arXiv},
+  primaryClass={cs.SD}
+}
+```"""
+
+
+@dataclass(frozen=True)
+class Shards:
+    """What the shards hold, without audio, words and rationales."""
+
+    items: tuple[Item, ...]
+    languages: tuple[str, ...]
+    files: dict[str, list[Path]]  # by split
+    rows: dict[str, int]
+    unpacked: dict[str, int]  # bytes
+
+
+def read(folder: Path) -> Shards:
+    """Read the shards of a build, row group by row group; PaqaError where one is damaged or of another format."""
+    items: list[Item] = []
+    languages: set[str] = set()
+    files: dict[str, list[Path]] = {}
+    rows: dict[str, int] = {}
+    unpacked: dict[str, int] = {}
+    for path in shards.built(folder):
+        file = shards.open_shard(path)
+        split = path.name.partition("-")[0]
+        if split not in SPLITS:
+            raise PaqaError(f"{path}: found the split {split!r}, expected one of {', '.join(SPLITS)} before the dash")
+        files.setdefault(split, []).append(path)
+        rows[split] = rows.get(split, 0) + file.metadata.num_rows
+        for group in range(file.num_row_groups):
+            unpacked[split] = unpacked.get(split, 0) + file.metadata.row_group(group).total_byte_size
+            for row in file.read_row_group(group, columns=[*COLUMNS, "scene.language"]).to_pylist():
+                languages.update(filter(None, [row["scene"]["language"]]))
+                bare = {"clip_id": row["clip_id"], "duration_ms": 0}
+                items.append(shards.item({**row, "scene": bare, "rationale": ""}))
+    order = [split for split in SPLITS if split in files]
+    return Shards(tuple(items), tuple(sorted(languages)), {s: files[s] for s in order}, rows, unpacked)
+
+
+def render(folder: Path) -> dict[str, str]:
+    """The texts of a release by name: the card and LICENSE.md, which it links to.
+
+    PaqaError where the folder holds no finished build, or rows that do not permit what the recipe wants, or that tell
+    of this machine's folders.
+    """
+    from huggingface_hub import DatasetCardData
+
+    recipe, _, clips = pairs.opened(folder)
+    found = read(folder)
+    permitted(folder, found.items, recipe.license)
+    about = {item.clip_id for item in found.items}
+    done = replace(summary.load(folder), **summary.counted(found.items))
+    done = replace(done, license=compatibility.of_dataset(found.items, recipe.license))
+    known = [clip for clip in clips if clip.id in about]
+    done = replace(done, clips=len(known), audio_s=round(sum(c.duration_ms for c in known) / 1000, 1))
+    if len(known) < len(about):
+        missing = sorted(about - {c.id for c in known})[0]
+        raise PaqaError(f"{folder}: clips.parquet lacks {missing!r}, which the shards hold; run: paqa build again")
+    header, body = split(card.render(recipe, done, known, found.items))
+    data = DatasetCardData(**{**header, **_header(found)}, ignore_metadata_errors=False)
+    _features(found).to_dataset_card_data(data)
+    sections = [*_recipe(folder), *_quality(folder), *_limits(found), "## Citation", "", CITATION, ""]
+    text = f"---\n{data.to_yaml(line_break=chr(10))}\n---\n\n{body.strip()}\n\n" + "\n".join(sections)
+    return {CARD: text, LICENSES: card.licenses(recipe, done, known, found.items)}
+
+
+def permitted(folder: Path, items: Sequence[Item], wanted: str | None) -> None:
+    """PaqaError where material does not permit a dataset under `wanted`, or a row names a path of this machine."""
+    refused = {
+        item.id: why
+        for item in items
+        if wanted
+        for t in compatibility.texts(item)
+        if (why := compatibility.refusal(t, wanted))
+    }
+    if refused:
+        name, why = next(iter(refused.items()))
+        raise PaqaError(
+            f"{folder}: {len(refused)} of {len(items)} rows may not be published under {wanted}, which the recipe "
+            f"names, e.g. {name} ({why}); see all with: paqa check {folder}; then build again, which leaves them out"
+        )
+    for item in items:
+        named = (item.id, item.clip_id, item.source, *item.groups, *(o.uri for o in item.origins))
+        if path := next(filter(redact.is_local, named), None):
+            raise PaqaError(
+                f"{folder}: {item.id} names a path of this machine, {path}; expected one relative to its source; "
+                "build again (a list's absolute paths are cut below its folder since), or correct the list"
+            )
+
+
+def split(text: str) -> tuple[dict[str, Any], str]:
+    """The YAML header of a card as a dict ({} where it has none), and what follows."""
+    import yaml
+
+    _, *parts = text.split("---\n", 2) if text.startswith("---\n") else ["", text]
+    if len(parts) != 2:
+        return {}, text
+    header = yaml.safe_load(parts[0])
+    return (header if isinstance(header, dict) else {}), parts[1]
+
+
+def _header(found: Shards) -> dict[str, Any]:
+    """What replaces or adds to the header of the build's card."""
+    listed = [{"split": s, "path": [f"data/{p.name}" for p in paths]} for s, paths in found.files.items()]
+    more: dict[str, Any] = {"configs": [{"config_name": "default", "data_files": listed}]}
+    return more | ({"language": list(found.languages)} if found.languages else {})
+
+
+def _features(found: Shards) -> Any:
+    """The features, rows and bytes of the splits, as `datasets` writes them into a header."""
+    from datasets import DatasetInfo, Features, SplitDict, SplitInfo
+    from datasets.info import DatasetInfosDict
+
+    first = next(iter(found.files.values()))[0]
+    splits = SplitDict({s: SplitInfo(s, found.unpacked[s], found.rows[s]) for s in found.files})
+    size = sum(path.stat().st_size for paths in found.files.values() for path in paths)
+    info = DatasetInfo(
+        features=Features.from_arrow_schema(pq.read_schema(first)),
+        splits=splits,
+        download_size=size,
+        dataset_size=sum(found.unpacked.values()),
+    )
+    return DatasetInfosDict({"default": info})
+
+
+def _recipe(folder: Path) -> list[str]:
+    """The recipe that made it, without this machine's paths."""
+    recipe = json.loads((folder / RECIPE).read_bytes())
+    recipe.pop("folder", None)
+    shown = json.dumps(redact.value(recipe), indent=1, ensure_ascii=False)
+    return [
+        "## Recipe",
+        "",
+        "<details><summary>recipe.json</summary>",
+        "",
+        "```json",
+        shown,
+        "```",
+        "",
+        "</details>",
+        "",
+    ]
+
+
+def _quality(folder: Path) -> Iterator[str]:
+    """The audit, where there is one, and how far the text alone gets."""
+    yield from ("## Audit", "")
+    path = folder / AUDIT
+    if path.exists():
+        from paqa.evaluation import audit, tables
+
+        report = msgspec.convert(json.loads(path.read_bytes()), audit.Report)
+        yield from ("What the engines heard against the truth, where there is truth:", "", "```")
+        yield from (tables.table(report).rstrip(), "```", "")
+    else:
+        yield from ("Perception was not audited against truth for this release.", "")
+    if (folder / SHORTCUTS).exists():
+        report_ = shortcuts.load(folder)
+        yield from (f"What the text alone answers, of {report_.rows} questions with choices:", "")
+        yield from ("| guesser | right | chance |", "|---|---|---|")
+        yield from (f"| {name} | {g.accuracy:.1%} | {g.chance:.1%} |" for name, g in report_.guessers.items())
+        yield ""
+
+
+def _limits(found: Shards) -> Iterator[str]:
+    items = found.items
+    heard = sum(item.answers_from == "heard" for item in items)
+    typed = sum((item.reflection or "").startswith("typed:") for item in items)
+    unknown = sum(item.audio_dependence is None for item in items)
+    yield from ("## Known limits", "", "- Questions, answers and rationales are written by templates, not by people.")
+    if heard:
+        yield f"- {heard} of {len(items)} answers rest on what the engines heard and are as good as these engines."
+    if typed:
+        yield f"- {typed} wrong first responses are made up after known types of mishearing, not misheard by an engine."
+    if unknown:
+        yield f"- {unknown} of {len(items)} rows have no `audio_dependence`."
+    yield f"- Speech is in {', '.join(found.languages) or 'no known language'}, as stated or recognised."
+    yield ""

@@ -1,0 +1,183 @@
+"""Questions whose every answer follows from the scene: a registry of templates, and `generate`.
+
+A template drafts what can be asked safely; here the drafts of a clip are chosen so that families and levels balance,
+and turned into questions whose answers stand at each position equally often.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice, zip_longest
+from typing import TypeVar
+
+from paqa.config.recipe import QuestionsConfig
+from paqa.questions import (
+    counting,
+    dialogue,
+    dialogue_flow,
+    durations,
+    emotion,
+    sequence,
+    sound_order,
+    sounds,
+    speakers,
+    speech_and_sound,
+    timing,
+    translation,
+    voice_prosody,
+)
+from paqa.questions.context import Context, context
+from paqa.questions.english import normal, rng_for, tidy
+from paqa.questions.none_of_these import with_none
+from paqa.questions.template import ALONE, NONE, Draft, Elsewhere, Level, Template
+from paqa.types import Question, Scene
+
+__all__ = ["ALONE", "TEMPLATES", "Draft", "Elsewhere", "Level", "Template", "generate"]
+
+FAMILIES = (
+    *(sounds, sound_order, counting, timing, durations, sequence),
+    *(speakers, dialogue, dialogue_flow, voice_prosody, speech_and_sound, emotion, translation),
+)
+TEMPLATES: dict[str, Template] = {t.name: t for family in FAMILIES for t in family.TEMPLATES}
+DRAFTS = 3  # at most so many questions of one template on one clip
+MOST = 2 * DRAFTS  # drafts of them
+
+T = TypeVar("T")
+
+
+def generate(scene: Scene, config: QuestionsConfig, seed: int, elsewhere: Elsewhere = ALONE) -> list[Question]:
+    """Up to `config.per_clip` questions about a scene, the same ones on every machine; [] where nothing is safe to ask.
+
+    Families take turns in an order seeded by the clip, environment and speaker alternating. `elsewhere` holds wrong
+    choices from other clips. Families that ask for labels leave a clip without any as it is.
+    """
+    groups: dict[tuple[Level, str], list[list[Question]]] = {}
+    whole = context(scene, config, seed, "", elsewhere)
+    for template in TEMPLATES.values():
+        if template.name not in config.skip:
+            asked = _ask(whole, seed, template)
+            if asked or not template.labelled:
+                groups.setdefault((template.level, template.task), []).append(asked)
+    rng = rng_for(seed, scene.clip_id, "choice of questions")
+    queues: dict[Level, list[list[Question]]] = {"environment": [], "speaker": []}
+    for (level, _), family in groups.items():
+        rng.shuffle(family)
+        queues[level].append(list(_in_turns(family)))
+    levels = [queues["environment"], queues["speaker"]]
+    rng.shuffle(levels)
+    for queue in levels:
+        rng.shuffle(queue)
+    chosen = islice(_in_turns([list(_in_turns(queue)) for queue in levels]), config.per_clip)
+    return list(balanced(chosen, scene.clip_id, seed))
+
+
+def answers(scene: Scene, config: QuestionsConfig, seed: int) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """What `Elsewhere.answers` counts: template, choices in order of text, and answer of what a scene can be asked."""
+    whole = context(scene, config, seed, "", ALONE)
+    for template in TEMPLATES.values():
+        if template.closed and template.name not in config.skip:
+            ctx = whole.reseeded(rng_for(seed, scene.clip_id, template.name))
+            for draft in islice(template.drafts(ctx), MOST):
+                wrong = _wrong(draft, config)
+                if wrong is not None:
+                    yield template.name, tuple(sorted((draft.answer, *wrong))), draft.answer
+
+
+def balanced(questions: Iterable[Question], clip_id: str, seed: int) -> Iterator[Question]:
+    """The questions of a clip with their answers at positions as even as can be among equal numbers of choices.
+
+    The n-th question with k choices takes the n-th place of a chain of permutations of k positions, drawn for the clip:
+    every k questions use each position once, whatever they ask, and no clip depends on another.
+    """
+    ranks: Counter[int] = Counter()
+    for question in questions:
+        size = len(question.choices)
+        if question.answer_index is None:
+            yield question
+            continue
+        turn, place = divmod(ranks[size], size)
+        ranks[size] += 1
+        at = rng_for(seed, "positions", clip_id, size, turn).sample(range(size), size)[place]
+        wrong = [c for i, c in enumerate(question.choices) if i != question.answer_index]
+        yield replace(question, choices=(*wrong[:at], question.answer, *wrong[at:]), answer_index=at)
+
+
+def _in_turns(lists: Iterable[list[T]]) -> Iterator[T]:
+    """The first of each list, then the second of each, and so on."""
+    for row in zip_longest(*lists):
+        yield from (x for x in row if x is not None)
+
+
+def _ask(whole: Context, seed: int, template: Template) -> list[Question]:
+    """Up to DRAFTS questions of one template."""
+    ctx = whole.reseeded(rng_for(seed, whole.scene.clip_id, template.name))
+    drafts = list(islice(template.drafts(ctx), MOST))  # all before the first is argued for, which draws as well
+    asked = (_question(ctx, seed, template, n, draft) for n, draft in enumerate(drafts))
+    return list(islice((q for q in asked if q), DRAFTS))
+
+
+def _question(ctx: Context, seed: int, template: Template, n: int, draft: Draft) -> Question | None:
+    """A draft with its choices drawn, the answer first; None where too few of them differ, or it is asked too often."""
+    config = ctx.config
+    name = question_id(ctx.scene.clip_id, template.name, n)
+    wrong = _wrong(draft, config)
+    if wrong is None:
+        return None
+    odds = ctx.elsewhere.odds(template.name, (draft.answer, *wrong), draft.answer) if template.closed else 1.0
+    if rng_for(seed, name, "odds").random() >= odds:
+        return None
+    rng = rng_for(seed, name)
+    rng.shuffle(wrong)
+    wordings = rng_for(seed, ctx.scene.clip_id, template.name, "wording").sample(draft.texts, len(draft.texts))
+    question = Question(
+        id=name,
+        clip_id=ctx.scene.clip_id,
+        task=template.task,
+        template=template.name,
+        text=tidy(wordings[n % len(wordings)]),
+        choices=(draft.answer, *wrong),
+        answer_index=0,
+        evidence=draft.evidence,
+        plan=draft.plan,
+        reasoning=tidy(draft.reasoning),
+        margin=draft.margin,
+    )
+    if template.open and rng_for(seed, "form", name).random() < config.open_rate:
+        text = f"{question.text} {template.open}"
+        return replace(question, text=text, choices=(), answer_index=None, open_answer=draft.answer)
+    return with_none(ctx, question, draft, rng_for(seed, NONE, name).random() if template.none else 1.0)
+
+
+def _wrong(draft: Draft, config: QuestionsConfig) -> list[str] | None:
+    """The first decoys that differ from the answer and from one another; None where these are too few."""
+    seen = {normal(draft.answer)}
+    found: list[str] = []
+    for decoy in draft.decoys:
+        if normal(decoy) not in seen and len(found) < config.choices - 1:
+            seen.add(normal(decoy))
+            found.append(decoy)
+    enough = len(found) + 1 >= min(draft.fewest, config.choices) and bool(draft.evidence)
+    return found if enough else None
+
+
+def level(question: Question) -> Level:
+    """Whether a question is about the background or about speech; one that a source brings along by its evidence."""
+    if question.template in TEMPLATES:
+        return TEMPLATES[question.template].level
+    return "environment" if all(e.kind == "event" for e in question.evidence) else "speaker"
+
+
+def question_id(clip_id: str, template: str, n: int) -> str:
+    """`clip:template:n`, at most 200 characters; a long clip id is cut and marked with its digest."""
+    if len(clip_id) > 150:
+        digest = hashlib.sha256(clip_id.encode("utf-8", "surrogatepass")).hexdigest()
+        clip_id = f"{clip_id[:137]}~{digest[:12]}"
+    return f"{clip_id}:{template}:{n}"
+
+
+def position(question_id: str, seed: int, choices: int) -> int:
+    """Where the answer of a question that a source brings along stands: uniform over a build, whatever it asks."""
+    return rng_for(seed, "position", question_id).randrange(choices)

@@ -1,0 +1,130 @@
+"""What templates are made of: drafts of questions, and the sounds and lines that they ask about."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from paqa.questions.english import spoken, upper
+from paqa.spans import Interval
+from paqa.types import Evidence
+
+if TYPE_CHECKING:
+    from paqa.questions.context import Context
+
+Level = Literal["environment", "speaker"]
+NONE = "None of these"  # as a choice: right where none of the others holds
+A_NUMBER = "Answer with a number in words."
+A_SPEAKER = "Answer with the number of the speaker, as in: Speaker 2."
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One question before its choices are drawn. Of `decoys`, best first, as many are used as the recipe wants.
+
+    `plan` completes "I need to ..."; `weigh` says why the decoys drawn are wrong.
+    """
+
+    texts: tuple[str, ...]
+    answer: str
+    decoys: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
+    plan: str
+    reasoning: str
+    weigh: Callable[[Sequence[str]], str]
+    margin: float
+    fewest: int = 3
+
+
+@dataclass(frozen=True)
+class Template:
+    """A kind of question: its name, its family (`task`), its level, and the function that drafts it.
+
+    `labelled` ones ask for what only a source's labels tell. The choices of `closed` ones do not depend on which of
+    them is right, as those of counts, speakers and parts of a clip: `Elsewhere.odds` evens their answers. `none` says
+    that "None of these" may be a choice: nothing in the wording says that one of the choices holds. `open` says how to
+    answer where no choices are given ("Answer with a number."), empty where an answer without choices could not be
+    compared word by word.
+    """
+
+    name: str
+    task: str
+    level: Level
+    drafts: Callable[[Context], Iterator[Draft]]
+    labelled: bool = False
+    closed: bool = False
+    none: bool = False
+    open: str = ""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What a build holds beside the clip that is asked about.
+
+    `foreign` are translations of what is said in other clips of the same source, as wrong choices; `sounds` are all
+    kinds of background sound, as AudioSet's machine id and label, with the number of clips that hold them; `answers`
+    says for a template and a set of choices, in order of text, how often each of them is right. `digest` is one of
+    both: equal digests, equal contents.
+    """
+
+    foreign: tuple[str, ...] = ()
+    sounds: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    answers: Mapping[tuple[str, tuple[str, ...]], Mapping[str, int]] = field(default_factory=dict)
+    digest: str = ""
+
+    def odds(self, template: str, choices: Iterable[str], answer: str) -> float:
+        """The share of questions with this answer that are asked, so that each of the choices is right equally often.
+
+        The rarest answer sets the measure; a few more are asked, since where answers are few their numbers say little.
+        """
+        offered = tuple(sorted(choices))
+        found = self.answers.get((template, offered), {})
+        rarest = min((found.get(choice, 0) for choice in offered), default=0)
+        return min(1.0, (rarest + math.sqrt(rarest) / 2 + 1) / max(1, found.get(answer, 0)))
+
+
+ALONE = Elsewhere()  # where there is but one clip
+
+
+@dataclass(frozen=True)
+class Background:
+    """One kind of background sound: the events it rests on and the separate occasions on which it is heard."""
+
+    label: str
+    mid: str
+    events: tuple[int, ...]
+    occasions: tuple[Interval, ...]
+    safe: bool
+
+    @property
+    def start_ms(self) -> int:
+        return self.occasions[0][0]
+
+    @property
+    def end_ms(self) -> int:
+        return self.occasions[-1][1]
+
+    @property
+    def name(self) -> str:
+        return spoken(self.label)
+
+    @property
+    def choice(self) -> str:
+        return upper(self.name)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Something a question can quote: the text of a turn, or the first sentences of a long one (`whole` is False)."""
+
+    turn: int
+    speaker: int
+    text: str
+    span: Interval
+    whole: bool
+
+    @property
+    def choice(self) -> str:
+        return f'"{self.text}"'

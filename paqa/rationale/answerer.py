@@ -1,0 +1,110 @@
+"""What a listener makes of a question to whom the scene is like this: the argument of its own template, asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from paqa.config.recipe import QuestionsConfig
+from paqa.questions import source_questions, text_matching
+from paqa.questions.context import Context, alike, same
+from paqa.questions.english import NUMBERS, lower, normal, rng_for, tidy
+from paqa.questions.generate import TEMPLATES
+from paqa.questions.template import ALONE, NONE, Draft, Elsewhere
+from paqa.rationale import synthetic_errors
+from paqa.types import Question, Scene
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What a listener makes of a question: a choice, by its index, and the argument for it, or for guessing."""
+
+    index: int
+    reasoning: str
+    guessed: bool = False
+
+
+class Careless(Context):
+    """The context of somebody who takes the nearest of the choices."""
+
+    careless = True
+
+
+def believe(
+    scene: Scene, question: Question, config: QuestionsConfig, seed: int, elsewhere: Elsewhere = ALONE
+) -> Belief | None:
+    """What a listener to whom the scene is like this makes of a question; None where none of the choices follows."""
+    if question.template == source_questions.NAME:
+        return _given(scene, question, config, seed)
+    if question.template == "absent_sound":
+        return _absent(scene, question)
+    ctx = Careless(scene, config, rng_for(seed, scene.clip_id, question.template), elsewhere)
+    found = [d for d in TEMPLATES[question.template].drafts(ctx) if _asks(d.texts, question.text)]
+    named = {at: d for d in found if (at := _choice(question.choices, d)) is not None}
+    if found and NONE in question.choices and not named:
+        return Belief(question.choices.index(NONE), tidy(found[0].reasoning))
+    index = question.answer_index if question.answer_index in named else min(named, default=None)
+    return None if index is None else Belief(index, tidy(named[index].reasoning))
+
+
+def _choice(choices: Sequence[str], draft: Draft) -> int | None:
+    """Which of the choices an answer is; of numbers the one nearest to it, if that is clear and nothing contradicts."""
+    if draft.answer in choices or NONE in choices:
+        return choices.index(draft.answer) if draft.answer in choices else None
+    told = normal(draft.answer.removeprefix("About "))
+    return None if f" {told} " in f" {normal(draft.reasoning)} " else nearest(choices, draft.answer)
+
+
+def nearest(choices: Sequence[str], answer: str) -> int | None:
+    """Of choices that are amounts, the one nearest to an amount; None where two are, or any is none."""
+    value, offered = amount(answer), [amount(c) for c in choices]
+    far = [abs(n - value) for n in offered if n is not None and value is not None]
+    return far.index(min(far)) if len(far) == len(choices) and far.count(min(far)) == 1 else None
+
+
+def amount(text: str) -> int | None:
+    """The one number that a choice names, None where it names none."""
+    return text_matching.number_in(text, NUMBERS)
+
+
+def _asks(texts: Iterable[str], asked: str) -> bool:
+    """Whether one of the wordings is this question: but for how it explains numbers, and for words heard otherwise."""
+    wanted_ = _pieces(asked)
+    for text in texts:
+        pieces = _pieces(text)
+        if len(pieces) == len(wanted_) and pieces[::2] == wanted_[::2]:
+            quotes = zip(pieces[1::2], wanted_[1::2], strict=True)
+            if all(a == b or same(normal(a), normal(b)) for a, b in quotes):
+                return True
+    return False
+
+
+@lru_cache(maxsize=16384)
+def _pieces(text: str) -> list[str]:
+    """A wording cut at its quotation marks, without a remark in brackets at its end."""
+    text = tidy(text)
+    return (text[: text.rindex(" (")] if text.endswith(")") and " (" in text else text).split('"')
+
+
+def _given(scene: Scene, question: Question, config: QuestionsConfig, seed: int) -> Belief | None:
+    """The choice of a question that a source brought along which something in the scene supports."""
+    ctx = Context(scene, config, rng_for(seed, scene.clip_id, question.id))
+    for index, choice in enumerate(question.choices):
+        wrong = [c for c in question.choices if c != choice]
+        if found := source_questions.support(ctx, question.text, choice, wrong):
+            return Belief(index, tidy(found.because))
+    return None
+
+
+def _absent(scene: Scene, question: Question) -> Belief | None:
+    """The choice that is not among the sounds of the scene, a wrong one where there is more than one."""
+    missing = [i for i, c in enumerate(question.choices) if c != NONE and not offered_sound(scene, c)]
+    index = min(missing, key=lambda i: i == question.answer_index, default=None)
+    return None if index is None else Belief(index, f"At no point can {lower(question.choices[index])} be heard.")
+
+
+def offered_sound(scene: Scene, choice: str) -> bool:
+    """Whether a choice names a sound that the scene has, or one that may be taken for it."""
+    known = synthetic_errors.sound(scene, choice)
+    return known is not None and any(alike(*known, e.mid, e.label) for e in scene.events)

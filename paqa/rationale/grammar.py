@@ -1,0 +1,275 @@
+"""The rationale grammar, both ways: `render` writes it, `parse` reads it back, `perceive` is what must survive.
+
+    <THINK><PLANNING>..</PLANNING>
+    <CAPTION><ENV>..</ENV><SPEAKER>..</SPEAKER><ASR>..</ASR><DESCRIPTION>..</DESCRIPTION></CAPTION>
+    <REASONING>..</REASONING><SUMMARY>..</SUMMARY></THINK>
+    <RESPONSE>(B) exact choice text</RESPONSE>, or <RESPONSE>answer</RESPONSE> where the question has no choices
+    [<REFLECT>..</REFLECT><FINAL_ANSWER>(C) exact choice text</FINAL_ANSWER>]
+
+ENV has one line per event, `Rooster [1.20-3.40 s]`; SPEAKER one per turn, `Speaker 1 [0.20-2.15 s]: "Hello."`, the text
+being a JSON string. Times have two decimals, three off the 10 ms grid. Labels, transcript and choices are plain text,
+save that angle brackets, backslashes and invisible characters become JSON escapes: no text can forge a tag.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paqa.errors import PaqaError
+from paqa.rationale import narration
+from paqa.types import Question, Quote, Response, Scene, Sound, Trace
+
+NO_SOUND = "No background sound stands out."
+NO_SPEECH = "Nobody speaks."
+NO_WORDS = "No words can be made out."
+UNCLEAR = "(words not made out)"
+
+LEAVES = (
+    "PLANNING",
+    "ENV",
+    "SPEAKER",
+    "ASR",
+    "DESCRIPTION",
+    "REASONING",
+    "SUMMARY",
+    "RESPONSE",
+    "REFLECT",
+    "FINAL_ANSWER",
+)
+SKELETON = (
+    *(
+        "<THINK>",
+        "<PLANNING>",
+        "</PLANNING>",
+        "<CAPTION>",
+        "<ENV>",
+        "</ENV>",
+        "<SPEAKER>",
+        "</SPEAKER>",
+        "<ASR>",
+        "</ASR>",
+    ),
+    *(
+        "<DESCRIPTION>",
+        "</DESCRIPTION>",
+        "</CAPTION>",
+        "<REASONING>",
+        "</REASONING>",
+        "<SUMMARY>",
+        "</SUMMARY>",
+        "</THINK>",
+    ),
+    *("<RESPONSE>", "</RESPONSE>"),
+)
+REFLECTED = (*SKELETON, "<REFLECT>", "</REFLECT>", "<FINAL_ANSWER>", "</FINAL_ANSWER>")
+
+_TAG = re.compile(rf"</?(?:THINK|CAPTION|BGM|{'|'.join(LEAVES)})>")
+_TIME = r"([0-9]{1,9})\.([0-9]{2,3})"
+_SOUND = re.compile(rf"(?:(.*) )?\[{_TIME}-{_TIME} s\]")
+_QUOTE = re.compile(rf"Speaker ([1-9][0-9]{{0,8}}) \[{_TIME}-{_TIME} s\]: (.*)")
+_RESPONSE = re.compile(r"\(([A-Z])\) (.+)")
+_ESCAPED = re.compile(r"\\\\|(?:\\u[0-9a-f]{4})+|\\[bfnrt]")
+
+
+@dataclass(frozen=True)
+class Reflection:
+    """A wrong first response, with the argument and summary that lead to it, and the text of REFLECT that corrects it.
+
+    `origin` is what `Item.reflection` says of it.
+    """
+
+    origin: str
+    index: int
+    reasoning: str
+    summary: str
+    text: str
+
+
+class GrammarError(PaqaError):
+    """A rationale that does not keep to the grammar; the message names the tag."""
+
+
+def perceive(scene: Scene) -> tuple[tuple[Sound, ...], tuple[Quote, ...], str]:
+    """What a rationale says was heard: the sounds, who said what, and the transcript."""
+    sounds = tuple(Sound(e.start_ms, e.end_ms, e.label) for e in scene.events)
+    quotes = tuple(Quote(t.start_ms, t.end_ms, t.speaker, t.text) for t in scene.turns)
+    return sounds, quotes, scene.transcript
+
+
+def render(scene: Scene, question: Question, variant: int = 0, reflection: Reflection | None = None) -> str:
+    """The rationale of a question; `variant`, its number within the clip, decides how it begins.
+
+    With a reflection, its wrong choice is argued for and given first, then corrected.
+    """
+    sounds, quotes, transcript = perceive(scene)
+    leaf = {
+        "PLANNING": _tagless(narration.planning(scene, question, variant)),
+        "ENV": "\n".join(f"{escape(s.label)} {_stamp(s.start_ms, s.end_ms)}".strip() for s in sounds) or NO_SOUND,
+        "SPEAKER": "\n".join(_say(q) for q in quotes) or NO_SPEECH,
+        "ASR": escape(transcript, NO_WORDS) or NO_WORDS,
+        "DESCRIPTION": _tagless(narration.description(scene, question)),
+        "REASONING": _tagless(reflection.reasoning if reflection else narration.reasoning(question)),
+        "SUMMARY": _tagless(reflection.summary if reflection else narration.summary(scene, question)),
+        "RESPONSE": response(question.answer_index, question.answer),
+    }
+    if reflection:
+        final, leaf["RESPONSE"] = leaf["RESPONSE"], response(reflection.index, question.choices[reflection.index])
+        leaf |= {"REFLECT": _tagless(reflection.text), "FINAL_ANSWER": final}
+    t = {tag: f"<{tag}>{text}</{tag}>" for tag, text in leaf.items()}
+    return (
+        f"<THINK>{t['PLANNING']}\n<CAPTION>{t['ENV']}\n{t['SPEAKER']}\n{t['ASR']}\n{t['DESCRIPTION']}</CAPTION>\n"
+        f"{t['REASONING']}\n{t['SUMMARY']}</THINK>\n{t['RESPONSE']}"
+        + (f"\n{t['REFLECT']}\n{t['FINAL_ANSWER']}" if reflection else "")
+    )
+
+
+def parse(text: str, open_ended: bool = False) -> Trace:
+    """Read a rationale. Strict: every tag once, in order, closed, not empty, and nothing outside of the tags.
+
+    `open_ended` says that the question has no choices, so that answers have no letter. Raises GrammarError; a letter is
+    never guessed from prose.
+    """
+    leaf = _leaves(text)
+    reflected = "REFLECT" in leaf
+    return Trace(
+        planning=leaf["PLANNING"],
+        env=() if leaf["ENV"] == NO_SOUND else tuple(_sound(line) for line in _lines(leaf["ENV"])),
+        speakers=() if leaf["SPEAKER"] == NO_SPEECH else tuple(_quote(line) for line in _lines(leaf["SPEAKER"])),
+        asr="" if leaf["ASR"] == NO_WORDS else unescape(leaf["ASR"]),
+        description=leaf["DESCRIPTION"],
+        reasoning=leaf["REASONING"],
+        summary=leaf["SUMMARY"],
+        response=parse_response(leaf["RESPONSE"], open_ended),
+        reflect=leaf["REFLECT"] if reflected else None,
+        final=parse_response(leaf["FINAL_ANSWER"], open_ended) if reflected else None,
+    )
+
+
+def response(index: int | None, text: str) -> str:
+    """`(B) exact choice text`, or an open-ended answer as it is."""
+    return escape(text) if index is None else f"{letter(index)} {escape(text)}"
+
+
+def parse_response(text: str, open_ended: bool = False) -> Response:
+    """Read `(B) exact choice text`, or any text where the question has no choices. Raises GrammarError on all else."""
+    if open_ended and text.strip():
+        return Response(None, unescape(text.strip()))
+    match = _RESPONSE.fullmatch(text.strip())
+    if not match:
+        raise GrammarError(f"expected '(B) text of the choice', found {text.strip()[:60]!r}")
+    return Response(ord(match[1]) - ord("A"), unescape(match[2]))
+
+
+def letter(index: int) -> str:
+    """`(A)` for 0."""
+    return f"({chr(ord('A') + index)})"
+
+
+def escape(text: str, reserved: str = "") -> str:
+    """The text on one line, without tags and free of leading or trailing space, so that `unescape` gives it back.
+
+    A text that happens to be the `reserved` sentence has its first letter escaped.
+    """
+    body = "".join(c if c.isprintable() and c not in "<>\\" else _code(c) for c in text)
+    head, tail = len(body) - len(body.lstrip(" ")), len(body.rstrip(" "))
+    body = "\\u0020" * head + body[head : max(head, tail)] + "\\u0020" * (len(body) - max(head, tail))
+    return f"\\u{ord(body[0]):04x}{body[1:]}" if reserved and body == reserved else body
+
+
+def unescape(text: str) -> str:
+    """The inverse of `escape`; a backslash that begins no escape stays as it is."""
+    return _ESCAPED.sub(lambda m: str(json.loads(f'"{m[0]}"')), text)
+
+
+def _code(c: str) -> str:
+    return f"\\u{ord(c):04x}" if c in "<>" else json.dumps(c)[1:-1]
+
+
+def _tagless(text: str) -> str:
+    return text.replace("<", "‹").replace(">", "›")
+
+
+def _say(quote: Quote) -> str:
+    said = f'"{escape(quote.text).replace(chr(34), chr(92) + chr(34))}"' if quote.text else UNCLEAR
+    return f"Speaker {quote.speaker} {_stamp(quote.start_ms, quote.end_ms)}: {said}"
+
+
+def _stamp(start_ms: int, end_ms: int) -> str:
+    return f"[{_time(start_ms)}-{_time(end_ms)} s]"
+
+
+def _time(ms: int) -> str:
+    fraction = f"{ms % 1000:03d}"
+    return f"{ms // 1000}.{fraction.removesuffix('0') if ms % 10 == 0 else fraction}"
+
+
+def _ms(whole: str, fraction: str) -> int:
+    return int(whole) * 1000 + int(fraction.ljust(3, "0"))
+
+
+def _lines(block: str) -> list[str]:
+    return [line.strip() for line in block.split("\n") if line.strip()]
+
+
+def _sound(line: str) -> Sound:
+    match = _SOUND.fullmatch(line)
+    if not match:
+        raise GrammarError(f"<ENV>: expected 'Label [1.20-3.40 s]', found {line[:60]!r}")
+    return Sound(_ms(match[2], match[3]), _ms(match[4], match[5]), unescape(match[1] or ""))
+
+
+def _quote(line: str) -> Quote:
+    match = _QUOTE.fullmatch(line)
+    if not match:
+        raise GrammarError(f"<SPEAKER>: expected 'Speaker 1 [1.20-3.40 s]: \"text\"', found {line[:60]!r}")
+    return Quote(_ms(match[2], match[3]), _ms(match[4], match[5]), int(match[1]), _said(match[6]))
+
+
+def _said(text: str) -> str:
+    if text == UNCLEAR:
+        return ""
+    try:
+        said = json.loads(text) if text.startswith('"') else None
+    except ValueError:
+        said = None
+    if not isinstance(said, str):
+        raise GrammarError(f"<SPEAKER>: expected the words as one JSON string, found {text[:60]!r}")
+    return said
+
+
+def _leaves(text: str) -> dict[str, str]:
+    """The contents of the innermost tags, after checking the structure."""
+    tags = list(_TAG.finditer(text))
+    names = _names([m[0] for m in tags])
+    expected = REFLECTED if any(name in names for name in REFLECTED[len(SKELETON) :]) else SKELETON
+    if tuple(names) != expected:
+        raise GrammarError(_complaint(names, expected))
+    leaves = {}
+    bounds = [0, *(m.end() for m in tags)]
+    for i, name in enumerate([*names, "the end"]):
+        content = text[bounds[i] : tags[i].start() if i < len(tags) else len(text)].strip()
+        if name[2:-1] in LEAVES and name.startswith("</"):
+            leaves[name[2:-1]] = content
+            if not content:
+                raise GrammarError(f"<{name[2:-1]}> is empty")
+        elif content:
+            raise GrammarError(f"text outside of the tags, before {name}: {content[:60]!r}")
+    return leaves
+
+
+def _names(tags: list[str]) -> list[str]:
+    """The tags with the alias <BGM> ... </BGM> read as <ENV>."""
+    if tags.count("<BGM>") == tags.count("</BGM>"):
+        return [t.replace("BGM>", "ENV>") for t in tags]
+    return tags
+
+
+def _complaint(names: Sequence[str], expected: Sequence[str]) -> str:
+    for tag in expected:
+        if names.count(tag) != 1:
+            return f"{tag} is missing" if tag not in names else f"{tag} occurs {names.count(tag)} times"
+    wrong = next((found for found, tag in zip(names, expected, strict=False) if found != tag), names[-1])
+    return f"{wrong} is misplaced"

@@ -1,0 +1,55 @@
+"""What a model is asked about a row: the question, then its choices by letter, one a line; nothing of the answer.
+
+`prompt` and `answer` are what exported lists hold. `question` is what `paqa-train` asks, in training and evaluation
+alike: the same lines, in which no text can forge a token of the model, and how to answer them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from paqa.rationale import grammar
+from paqa.types import Item
+
+PLACEHOLDER = re.compile(r"<(/?(?:audio|image|video|bbox|ref-object)[^<>]*)>", re.IGNORECASE)
+OUTLINE = (
+    "<THINK><PLANNING></PLANNING><CAPTION><ENV></ENV><SPEAKER></SPEAKER><ASR></ASR><DESCRIPTION></DESCRIPTION></CAPTION>"
+    "<REASONING></REASONING><SUMMARY></SUMMARY></THINK><RESPONSE></RESPONSE>"
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question as the model meets it; open-ended where there are no choices."""
+
+    id: str
+    question: str
+    choices: tuple[str, ...] = ()
+
+
+def question(asked: Asked) -> str:
+    """The text beside the sound. Choices look as RESPONSE must repeat them."""
+    how = "with the letter and words of one choice" if asked.choices else "with a few words"
+    told = f"Listen, fill in these tags, and answer in RESPONSE {how}: {OUTLINE}"
+    return "\n".join([*_lines(grammar.escape(asked.question), map(grammar.escape, asked.choices)), told])
+
+
+def prompt(item: Item) -> str:
+    """The question and its choices; an open-ended question stands alone."""
+    return literal("\n".join(_lines(item.question, item.choices)))
+
+
+def answer(item: Item) -> str:
+    """What RESPONSE (of a reflected row: FINAL_ANSWER) has to say, `(B) exact choice text`."""
+    return literal(grammar.response(item.answer_index, item.answer))
+
+
+def literal(text: str) -> str:
+    """The text with what trainers take for a place to put media, `<audio>`, in other brackets."""
+    return PLACEHOLDER.sub(r"‹\1›", text)
+
+
+def _lines(asked: str, choices: Iterable[str]) -> list[str]:
+    return [asked, *(f"{grammar.letter(i)} {choice}" for i, choice in enumerate(choices))]

@@ -1,0 +1,252 @@
+"""Rewards of a completion against the row it answers: plain functions for any trainer.
+
+The completion is only ever compared with the row (its choices and its scene), never with itself, so that a consistent
+hallucination earns nothing. What cannot be parsed is wrong; a letter is never guessed from prose.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from rapidfuzz.distance import Levenshtein
+
+from paqa.questions.english import normal, spoken
+from paqa.questions.sound_names import UNASKED
+from paqa.rationale import grammar
+from paqa.types import Evidence, Quote, Response, Scene, Trace, Turn
+
+_BLOCK = re.compile(r"<(RESPONSE|FINAL_ANSWER)>(.*?)</\1>", re.DOTALL)
+_QUOTED = re.compile(r'"[^"]*"')
+_LETTER = re.compile(r"\(([A-Z])\)")
+_ANSWER_TAG = re.compile(r"</?(?:RESPONSE|FINAL_ANSWER)>")
+
+
+@dataclass(frozen=True)
+class RewardWeights:
+    """The share of each term; an honest rationale with the right answer earns their sum.
+
+    Length counts in sampled tokens: a right answer earns its share up to `full_length`, then less in a straight line.
+    """
+
+    accuracy: Annotated[float, "share of the right answer"] = 1.0
+    format: Annotated[float, "share of the tags, all there and in order"] = 0.2
+    perception: Annotated[float, "share of what was perceived, against the row's scene"] = 0.3
+    alignment: Annotated[float, "share of a right answer that its own argument leads to"] = 0.1
+    length: Annotated[float, "share of a right answer that is not overlong"] = 0.1
+    full_length: Annotated[int, "tokens up to which a right answer is not overlong"] = 512
+    no_length: Annotated[int, "tokens from which it earns nothing for its length"] = 1024
+
+
+WEIGHTS = RewardWeights()
+
+
+def reward(
+    completion: str,
+    choices: Sequence[str],
+    answer_index: int | None,
+    scene: Scene,
+    weights: RewardWeights = WEIGHTS,
+    answer: str = "",
+    evidence: Sequence[Evidence] = (),
+    tokens: int | None = None,
+    question: str = "",
+) -> float:
+    """The weighted sum of all `terms`; 0 for anything that goes on after its last answer."""
+    return terms(completion, choices, answer_index, scene, weights, answer, evidence, tokens, question)["reward"]
+
+
+def terms(
+    completion: str,
+    choices: Sequence[str],
+    answer_index: int | None,
+    scene: Scene,
+    weights: RewardWeights = WEIGHTS,
+    answer: str = "",
+    evidence: Sequence[Evidence] = (),
+    tokens: int | None = None,
+    question: str = "",
+) -> dict[str, float]:
+    """Every term in [0, 1] by name, and their weighted sum as `reward`.
+
+    An open-ended row has no choices and no `answer_index`; its `answer` counts. `evidence` is what the row's question
+    rests on; `tokens` is the completion's length, and None leaves the length out. Words that `question` quotes were
+    read, not heard, and earn nothing.
+    """
+    form = answer_index is None
+    right = accuracy(completion, choices, answer_index, answer)
+    found = {
+        "accuracy": right,
+        "format": format_score(completion, form),
+        "perception": perception(completion, scene, form, evidence, question),
+        "alignment": right and alignment(completion, form),
+        "length": 0.0 if tokens is None else right * length(tokens, weights),
+    }
+    total = sum(getattr(weights, name) * value for name, value in found.items())
+    return found | {"reward": 0.0 if _goes_on(completion) else total}
+
+
+def accuracy(completion: str, choices: Sequence[str], answer_index: int | None, answer: str = "") -> float:
+    """1.0 if the completion gives exactly the right choice, letter and text, as its one answer; else 0.0.
+
+    An open-ended answer (`answer_index` None) must be `answer` but for case, punctuation and spacing. FINAL_ANSWER
+    counts where there is one. The rest of the completion may be malformed: `format_score` sees to that.
+    """
+    given = answer_of(completion, open_ended=answer_index is None)
+    if given is None or given.index != answer_index:
+        return 0.0
+    if answer_index is None:
+        return float(normal(answer) != "" and normal(given.text) == normal(answer))
+    if not 0 <= answer_index < len(choices):
+        return 0.0
+    return float(given.text == choices[answer_index])
+
+
+def answer_of(completion: str, open_ended: bool = False) -> Response | None:
+    """The one answer of a completion: a single RESPONSE, or the single FINAL_ANSWER after it; None where unclear."""
+    tags = _ANSWER_TAG.findall(completion)
+    if len(tags) not in (2, 4):  # also keeps the search below, for each opening tag to the end, from going on and on
+        return None
+    blocks = _BLOCK.findall(completion)
+    names = [name for name, _ in blocks]
+    if names not in (["RESPONSE"], ["RESPONSE", "FINAL_ANSWER"]) or len(tags) != 2 * len(names):
+        return None
+    try:
+        return grammar.parse_response(blocks[-1][1], open_ended)
+    except grammar.GrammarError:
+        return None
+
+
+def format_score(completion: str, open_ended: bool = False) -> float:
+    """1.0 for a rationale that parses; else up to 0.5, by the share of the tags that stand once and in order.
+
+    Answers have a letter exactly where the question has choices.
+    """
+    if _trace(completion, open_ended):
+        return 1.0
+    places = [completion.find(tag) if completion.count(tag) == 1 else -1 for tag in grammar.SKELETON]
+    kept, last = 0, -1
+    for place in places:
+        if place > last:
+            kept, last = kept + 1, place
+    return 0.5 * kept / len(places) if _has_content(completion) else 0.0
+
+
+def perception(
+    completion: str, scene: Scene, open_ended: bool = False, evidence: Sequence[Evidence] = (), question: str = ""
+) -> float:
+    """How much of the scene the completion perceived: the mean of sounds, voices and words; 0.0 if it does not parse.
+
+    Sounds: F1 of the sets of labels. Voices: half for the number of speakers, half for who said what. Words:
+    1 - min(1, WER). What neither the scene nor the completion has is left out of the mean, and what `question` quotes
+    out of the words: nothing is earned by saying nothing, or by an echo. All is lost where a question that rests on
+    speech alone is argued from the background.
+    """
+    trace = _trace(completion, open_ended)
+    if trace is None or not robust(trace, scene, evidence):
+        return 0.0
+    read = [normal(quote) for quote in _QUOTED.findall(question)]
+    sounds = f1({normal(s.label) for s in trace.env}, {normal(e.label) for e in scene.events})
+    count = float(len({q.speaker for q in trace.speakers}) == scene.speakers)
+    voices = (count + attribution(trace.speakers, scene.turns, read)) / 2
+    expected, found = _unread(scene.transcript, read), _unread(trace.asr, read)
+    words = 1.0 - min(1.0, word_error_rate(expected, found))
+    told = ((sounds, scene.events or trace.env), (voices, scene.turns or trace.speakers), (words, expected or found))
+    shares = [share for share, there in told if there]
+    return sum(shares) / len(shares) if shares else 1.0
+
+
+def attribution(quotes: Sequence[Quote], turns: Sequence[Turn], read: Sequence[str] = ()) -> float:
+    """1 - min(1, WER) of the words given to each speaker, pooled over the speakers by number; 1.0 where nobody speaks.
+
+    The numbers are part of the claim (order of first appearance), so voices are never matched afterwards. Phrases that
+    were `read` do not count.
+    """
+    expected, found = _by_speaker(turns, read), _by_speaker(quotes, read)
+    edits = sum(Levenshtein.distance(expected[k], found[k]) for k in expected.keys() | found.keys())
+    return 1.0 - min(1.0, edits / max(1, sum(map(len, expected.values()))))
+
+
+def robust(trace: Trace, scene: Scene, evidence: Sequence[Evidence]) -> bool:
+    """False where the question rests on speech alone and yet the argument names a background sound outside of quotes.
+
+    Without evidence nothing is known of the question, and every argument is allowed.
+    """
+    if not evidence or any(e.kind == "event" for e in evidence):
+        return True
+    argument = f" {normal(_QUOTED.sub(' ', f'{trace.reasoning} {trace.summary}'))} "
+    sounds = {e.label for e in scene.events} - UNASKED  # "speech" and the like are words of any argument
+    return not any(f" {normal(spoken(label))} " in argument for label in sounds)
+
+
+def alignment(completion: str, open_ended: bool = False) -> float:
+    """1.0 if the argument before the last answer leads to that answer: its letter, or an open-ended one's words.
+
+    The argument is REASONING, or REFLECT before a FINAL_ANSWER. Worth something for a right answer only (see `terms`):
+    a completion is never paid for agreeing with itself.
+    """
+    trace = _trace(completion, open_ended)
+    if trace is None:
+        return 0.0
+    final = trace.final if trace.reflect else None
+    given, argument = (final, trace.reflect or "") if final else (trace.response, trace.reasoning)
+    if given.index is None:
+        return float(f" {normal(given.text)} " in f" {normal(f'{argument} {trace.summary}')} ")
+    named = [ord(letter) - ord("A") for letter in _LETTER.findall(_QUOTED.sub(" ", argument))]
+    if final:  # "hence (D), and not (A)": the first response is named to be taken back
+        return float(set(named) - {trace.response.index} <= {given.index} and given.index in named)
+    return float(named[-1:] == [given.index])
+
+
+def length(tokens: int, weights: RewardWeights = WEIGHTS) -> float:
+    """1.0 up to `full_length` tokens, 0.0 from `no_length`, a straight line in between: no cliff to fall off."""
+    over = (tokens - weights.full_length) / max(1, weights.no_length - weights.full_length)
+    return min(1.0, max(0.0, 1.0 - over))
+
+
+def f1(found: set[str], expected: set[str]) -> float:
+    """The harmonic mean of precision and recall; 1.0 where both are empty."""
+    return 2 * len(found & expected) / (len(found) + len(expected)) if found or expected else 1.0
+
+
+def word_error_rate(reference: str, hypothesis: str) -> float:
+    """Word edits per word of the reference, without case and punctuation; an empty reference counts as one word."""
+    expected, found = normal(reference).split(), normal(hypothesis).split()
+    return Levenshtein.distance(expected, found) / max(1, len(expected))
+
+
+def _by_speaker(said: Sequence[Quote] | Sequence[Turn], read: Sequence[str]) -> dict[int, list[str]]:
+    words: dict[int, list[str]] = defaultdict(list)
+    for one in said:
+        words[one.speaker] += _unread(one.text, read).split()
+    return words
+
+
+def _unread(text: str, read: Sequence[str]) -> str:
+    """A text's words without phrases that were read."""
+    words = f" {normal(text)} "
+    for phrase in read:
+        words = words.replace(f" {phrase} ", " ")
+    return words.strip()
+
+
+def _trace(completion: str, open_ended: bool) -> Trace | None:
+    try:
+        return grammar.parse(completion, open_ended)
+    except grammar.GrammarError:
+        return None
+
+
+def _goes_on(completion: str) -> bool:
+    """Whether anything follows the answer: text after FINAL_ANSWER, or after RESPONSE where no reflection follows."""
+    end = max(completion.rfind("</RESPONSE>") + 11, completion.rfind("</FINAL_ANSWER>") + 15)
+    closed = "</RESPONSE>" in completion or "</FINAL_ANSWER>" in completion
+    return closed and bool(completion[end:].strip())
+
+
+def _has_content(completion: str) -> bool:
+    """Whether there is more than bare tags: an empty skeleton earns no format."""
+    return bool(normal(re.sub(r"</?[A-Z_]+>", " ", completion)))

