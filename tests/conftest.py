@@ -131,16 +131,21 @@ class SharedServer:
             self._server.stop()
 
 
+LONGEST = ("test_faults", "test_cluster", "test_walk", "test_server", "test_doctor", "test_places", "test_listener")
 SERVER = SharedServer()
 RUNNING = []  # the test that runs
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by markers
 def pytest_collection_modifyitems(items):
-    """Mark what launches a build through the fixture `built`; what does so otherwise is marked where it is."""
+    """Mark what launches a build through the fixture `built`; what does so otherwise is marked where it is.
+
+    The longest files go first: at the end, one of them would run alone on its worker.
+    """
     for item in items:
         if "built" in item.fixturenames and not hasattr(item.module, "built"):  # not a module's own
             item.add_marker(pytest.mark.build)
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 def pytest_runtest_setup(item):

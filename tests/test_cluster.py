@@ -131,6 +131,7 @@ def refuse():
     raise Rejected("silent", "x.wav is silent")
 
 
+@pytest.mark.slow
 def test_a_dead_actor_fails_its_own_call_only(cluster):
     with RayWorkers(cluster) as workers, ThreadPoolExecutor(2) as threads:
         assert workers.count == 2
@@ -160,6 +161,7 @@ def exhaust():
     raise MemoryError("12 GiB")
 
 
+@pytest.mark.slow
 def test_an_actor_that_hangs_or_is_of_no_use_any_more_is_replaced(cluster):
     with RayWorkers(cluster, 1) as workers:
         pids = [workers.run_within(60, os.getpid)]
@@ -174,6 +176,7 @@ def test_an_actor_that_hangs_or_is_of_no_use_any_more_is_replaced(cluster):
         assert len(set(pids)) == 4
 
 
+@pytest.mark.slow
 def test_shares_of_gpus(cluster):
     """The nodes say that they have a GPU each; nothing here uses one."""
     with RayWorkers(cluster, 1, gpus={"tag": 0.25, "separate": 0.5}) as workers:
@@ -212,6 +215,7 @@ def _ours(process, address):
     return any(address.rpartition(":")[2] in part for p in process.parents() for part in p.cmdline())
 
 
+@pytest.mark.slow
 def test_an_actor_that_is_not_fit_is_named(cluster, corpus, bucket):
     recipe = recipes.load(corpus / "small.toml")
     unshared = same(recipe, Store("memory://mine"))
