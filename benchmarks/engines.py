@@ -1,13 +1,14 @@
-"""What an engine of the paper profile costs over its library called bare, on the same audio: one command, one table.
+"""What an engine of the paper profile costs over its library called bare, on the same audio: one command, one
+table.
 
     PYTHONPATH=benchmarks python -m localmodels DIR
     python benchmarks/engines.py --models DIR [--device cuda] [--json FILE]
 
-Both sides hear the same clips of the packaged telephone call with the same model file, device, threads and settings, in
-turns in one process; the table has medians. `ratio` is paqa over bare, in wall time and, on a CPU, in CPU time, which
-says more where other work runs beside. Peak memory is that of a process of its own for
-each side, libraries and model included. Weights may be random: they decide nothing about the time of a forward pass,
-but the words of whisper do, and so its row counts only with real ones.
+Both sides hear the same clips of the packaged telephone call with the same model file, device, threads and
+settings, in turns in one process; the table has medians. `ratio` is paqa over bare, in wall time and, on a
+CPU, in CPU time, which says more where other work runs beside. Peak memory is that of a process of its own
+for each side, libraries and model included. Weights may be random: they decide nothing about the time of a
+forward pass, but the words of whisper do, and so its row counts only with real ones.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ def call(start_s: float = 0.0, end_s: float = 30.0) -> Audio:
     """A part of the telephone call that pyannote.audio ships, its 30 s repeated without end."""
     import soundfile
 
-    packaged = importlib.metadata.distribution("pyannote.audio").locate_file("pyannote/audio/sample/sample.wav")
+    packaged = importlib.metadata.distribution("pyannote.audio").locate_file(
+        "pyannote/audio/sample/sample.wav"
+    )
     samples, rate = soundfile.read(str(packaged), dtype="float32")
     assert rate == RATE
     whole = np.tile(samples, 1 + int(end_s / 30))
@@ -91,7 +94,9 @@ def model_path(name: str) -> Path:
 
 
 def bare_demucs(batch: Sequence[Audio], setting: Setting) -> Listen:
-    """`demucs.api`'s way: each clip to 44.1 kHz stereo, normalised, through `apply_model`, without random shifts."""
+    """`demucs.api`'s way: each clip to 44.1 kHz stereo, normalised, through `apply_model`, without random
+    shifts.
+    """
     import torch
     from demucs.apply import BagOfModels, apply_model
     from demucs.audio import convert_audio
@@ -103,7 +108,9 @@ def bare_demucs(batch: Sequence[Audio], setting: Setting) -> Listen:
     def listen() -> object:
         torch.set_num_threads(setting.threads)
         for audio in batch:
-            mix = convert_audio(torch.from_numpy(audio.samples), audio.rate, model.samplerate, model.audio_channels)
+            mix = convert_audio(
+                torch.from_numpy(audio.samples), audio.rate, model.samplerate, model.audio_channels
+            )
             reference = mix.mean(0)
             mix = (mix - reference.mean()) / (reference.std() + 1e-8)
             apply_model(model, mix[None], shifts=0, device=setting.device)
@@ -113,7 +120,9 @@ def bare_demucs(batch: Sequence[Audio], setting: Setting) -> Listen:
 
 
 def bare_pyannote(batch: Sequence[Audio], setting: Setting) -> Listen:
-    """The stock pipeline, file by file in memory, embeddings one by one on a CPU, where that is its fastest."""
+    """The stock pipeline, file by file in memory, embeddings one by one on a CPU, where that is its
+    fastest.
+    """
     import torch
     from pyannote.audio import Pipeline
 
@@ -134,7 +143,11 @@ def bare_panns(batch: Sequence[Audio], setting: Setting) -> Listen:
     """The library's model on the stacked clips at 32 kHz, as its `SoundEventDetection.inference` calls it."""
     import torch
 
-    from paqa.engines._panns import CLASSES, FRONT_END, networks  # the package itself would run wget when imported
+    from paqa.engines._panns import (
+        CLASSES,
+        FRONT_END,
+        networks,
+    )  # the package itself would run wget when imported
 
     model = networks().Cnn14_DecisionLevelMax(**FRONT_END, classes_num=CLASSES)
     model.load_state_dict(torch.load(model_path("panns"), map_location="cpu", weights_only=True)["model"])
@@ -158,11 +171,19 @@ def bare_whisper(batch: Sequence[Audio], setting: Setting) -> Listen:
     model = whisper.load_model(str(path), device=setting.device)
     if heads := whisper._ALIGNMENT_HEADS.get(path.stem):
         model.set_alignment_heads(heads)
-    options = {"temperature": 0.0, "beam_size": 5, "word_timestamps": True, "condition_on_previous_text": False}
+    options = {
+        "temperature": 0.0,
+        "beam_size": 5,
+        "word_timestamps": True,
+        "condition_on_previous_text": False,
+    }
 
     def listen() -> object:
         torch.set_num_threads(setting.threads)
-        return [model.transcribe(mono(audio, RATE), fp16=setting.device != "cpu", **options)["text"] for audio in batch]
+        return [
+            model.transcribe(mono(audio, RATE), fp16=setting.device != "cpu", **options)["text"]
+            for audio in batch
+        ]
 
     return listen
 
@@ -204,7 +225,9 @@ def timed(listen: Listen, device: str) -> tuple[float, float]:
 
 
 def compare(name: str, setting: Setting, repeats: int) -> Row:
-    """Both sides in turns, after one call each to warm up; then each in a process of its own for its memory."""
+    """Both sides in turns, after one call each to warm up; then each in a process of its own for its
+    memory.
+    """
     audio, bare, paqa = CASES[name]
     batch = audio()
     sides = [bare(batch, setting), paqa(batch=batch, setting=setting)]
@@ -217,14 +240,22 @@ def compare(name: str, setting: Setting, repeats: int) -> Row:
     )
     gib = [memory(name, side, setting) for side in ("bare", "paqa")]
     per_second = (before / audio_s, after / audio_s)
-    return Row(name, len(batch), audio_s, *per_second, after / before, cpu_after / cpu_before, audio_s / after, *gib)
+    return Row(
+        name, len(batch), audio_s, *per_second, after / before, cpu_after / cpu_before, audio_s / after, *gib
+    )
 
 
 def memory(name: str, side: str, setting: Setting) -> float:
-    """Peak GiB of a process that does one side only: of the device where it is a GPU, else its resident set."""
+    """Peak GiB of a process that does one side only: of the device where it is a GPU, else its resident
+    set.
+    """
     command = [sys.executable, __file__, "--peak", name, side, "--device", setting.device]
     done = subprocess.run(
-        [*command, "--threads", str(setting.threads)], check=True, capture_output=True, text=True, env=os.environ
+        [*command, "--threads", str(setting.threads)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ,
     )
     return float(done.stdout.split()[-1])
 
@@ -237,22 +268,39 @@ def peak(name: str, side: str, setting: Setting) -> float:
         import torch
 
         return torch.cuda.max_memory_allocated() / 2**30
-    status = Path("/proc/self/status").read_text()  # getrusage would count what the parent held when it forked
+    status = Path(
+        "/proc/self/status"
+    ).read_text()  # getrusage would count what the parent held when it forked
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**20
 
 
 def table(rows: Sequence[Row]) -> str:
     """The figures as Markdown."""
-    head = ("", "clips", "audio s", "bare s/s", "paqa s/s", "ratio", "CPU", "times real time", "bare GiB", "paqa GiB")
+    head = (
+        "",
+        "clips",
+        "audio s",
+        "bare s/s",
+        "paqa s/s",
+        "ratio",
+        "CPU",
+        "times real time",
+        "bare GiB",
+        "paqa GiB",
+    )
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for r in rows:
         speed = f"{r.bare:.4f} | {r.paqa:.4f} | {r.ratio:.2f} | {r.cpu_ratio:.2f} | {r.hours:.1f}"
-        lines.append(f"| {r.name} | {r.clips} | {r.audio_s:.0f} | {speed} | {r.bare_gib:.2f} | {r.paqa_gib:.2f} |")
+        lines.append(
+            f"| {r.name} | {r.clips} | {r.audio_s:.0f} | {speed} | {r.bare_gib:.2f} | {r.paqa_gib:.2f} |"
+        )
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", type=Path, help="a models folder (default: PAQA_MODELS)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)

@@ -1,8 +1,9 @@
 """What a build survives: one command, one table (`python benchmarks/faults.py`).
 
-Each fault is put into a real build with the real embedded engines (benchmarks/faulty.py), then the same command is run
-again where the build did not end well. Survived: it ended as it should, then well. Equal: the shards have the bytes of
-an undisturbed build. Twice: objects that were complete in the store and were computed again.
+Each fault is put into a real build with the real embedded engines (benchmarks/faulty.py), then the same
+command is run again where the build did not end well. Survived: it ended as it should, then well. Equal: the
+shards have the bytes of an undisturbed build. Twice: objects that were complete in the store and were
+computed again.
 """
 
 from __future__ import annotations
@@ -103,7 +104,9 @@ class Lab:
     def _corpus(self, name: str, more: list[str]) -> Path:
         recordings = self.folder / name / "recordings"
         recordings.mkdir(parents=True)
-        files = [f"speech/{one}" for one in RECORDINGS[0]] + [f"sounds/{one}" for one in [*RECORDINGS[1], *more]]
+        files = [f"speech/{one}" for one in RECORDINGS[0]] + [
+            f"sounds/{one}" for one in [*RECORDINGS[1], *more]
+        ]
         for file in files:
             (recordings / f"{Path(file).name}.flac").write_bytes((DEMO / f"{file}.flac").read_bytes())
         return recordings
@@ -134,12 +137,20 @@ class Lab:
         return Case(folder, recipe or self.recipe, Faults(str(folder / "log"), **faults), self.api)
 
     def outcome(
-        self, case: Case, fault: str, injected: int, survived: bool, said: str, whole: dict[str, bytes] | None = None
+        self,
+        case: Case,
+        fault: str,
+        injected: int,
+        survived: bool,
+        said: str,
+        whole: dict[str, bytes] | None = None,
     ) -> Outcome:
         """Compare a finished case with the undisturbed build, or with other shards that it should have."""
         equal = bool(case.shards) and case.shards == (whole or self.whole)
         problems = check(case.out).problems if equal else []
-        return Outcome(fault, injected, survived and not problems, equal, case.twice(), f"{said}{problems or ''}")
+        return Outcome(
+            fault, injected, survived and not problems, equal, case.twice(), f"{said}{problems or ''}"
+        )
 
 
 class Case:
@@ -169,9 +180,20 @@ class Case:
         """Start the build, in a session of its own as in a terminal of its own."""
         # without the faults that were for the first try, but with the log
         faults = self.faults if armed else Faults(self.faults.log)
-        variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"HF_HUB_OFFLINE": "1"}
-        variables |= {"FAULTS": json.dumps(asdict(faults))} | ({"PREFECT_API_URL": self.api} if self.api else {})
-        command = [sys.executable, Path(__file__).with_name("faulty.py"), "build", self.recipe, "--out", self.out]
+        variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {
+            "HF_HUB_OFFLINE": "1"
+        }
+        variables |= {"FAULTS": json.dumps(asdict(faults))} | (
+            {"PREFECT_API_URL": self.api} if self.api else {}
+        )
+        command = [
+            sys.executable,
+            Path(__file__).with_name("faulty.py"),
+            "build",
+            self.recipe,
+            "--out",
+            self.out,
+        ]
         command += ["--store", self.store, "--workers", self.workers, "--quiet"]
         return subprocess.Popen(
             [str(part) for part in command],
@@ -183,7 +205,9 @@ class Case:
             start_new_session=True,
         )
 
-    def run(self, armed: bool = True, meanwhile: Callable[[subprocess.Popen[str]], None] | None = None) -> Ran:
+    def run(
+        self, armed: bool = True, meanwhile: Callable[[subprocess.Popen[str]], None] | None = None
+    ) -> Ran:
         """Run the build to its end; `meanwhile` runs beside it."""
         with self.start(armed) as process:
             beside = threading.Thread(target=meanwhile or (lambda _: None), args=(process,))
@@ -214,7 +238,8 @@ def worker_processes(parent: int) -> list[psutil.Process]:
     return found
 
 
-# --- the faults -------------------------------------------------------------------------------------------------------
+# --- the faults
+# -------------------------------------------------------------------------------------------------------
 
 
 def workers_killed(lab: Lab, seed: int) -> Outcome:
@@ -265,7 +290,9 @@ def commit_killed(lab: Lab, seed: int) -> Outcome:
 
 
 def writers_killed(lab: Lab, seed: int) -> Outcome:
-    """SIGKILL to workers between writing an object and renaming it; their temporary files are swept a day later."""
+    """SIGKILL to workers between writing an object and renaming it; their temporary files are swept a day
+    later.
+    """
     case = lab.case(unrenamed=2, seed=seed)
     done = case.run()
     left = list(Path(case.store, TEMPORARY).iterdir())
@@ -280,14 +307,20 @@ def writers_killed(lab: Lab, seed: int) -> Outcome:
 
 @contextmanager
 def small_disk(folder: Path, megabytes: float) -> Iterator[Callable[[int], None]]:
-    """A tmpfs mounted over a folder; yields what makes it larger. PermissionError where mounting is not permitted."""
+    """A tmpfs mounted over a folder; yields what makes it larger. PermissionError where mounting is not
+    permitted.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     options = f"size={int(megabytes * 1024)}k"
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True
+    )
     if mounted.returncode:
         raise PermissionError(mounted.stderr.strip())
     try:
-        yield lambda size: subprocess.run(["mount", "-o", f"remount,size={size}m", folder], check=True) and None
+        yield (
+            lambda size: subprocess.run(["mount", "-o", f"remount,size={size}m", folder], check=True) and None
+        )
     finally:
         subprocess.run(["umount", "-l", folder], check=True)
 
@@ -374,7 +407,9 @@ def interrupted(lab: Lab, seed: int) -> Outcome:
         os.killpg(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=120)
     seconds = time.monotonic() - began
-    told = process.returncode == 130 and "stopped; what was finished is kept" in said and "Traceback" not in said
+    told = (
+        process.returncode == 130 and "stopped; what was finished is kept" in said and "Traceback" not in said
+    )
     fine = told and _gone(case) and seconds < 30
     done = case.run()
     return lab.outcome(
@@ -387,7 +422,8 @@ def interrupted(lab: Lab, seed: int) -> Outcome:
 
 
 def poison(lab: Lab, seed: int) -> Outcome:
-    """One clip that crashes its engine, one that gets it killed, one beyond its memory, and one that crashes decoding.
+    """One clip that crashes its engine, one that gets it killed, one beyond its memory, and one that crashes
+    decoding.
 
     They are quarantined; what is left is as it is without them.
     """
@@ -398,15 +434,21 @@ def poison(lab: Lab, seed: int) -> Outcome:
     case = lab.case(recipe, decoder=f"{DECODER}.flac")
     first = case.run()
     rows = quarantine(case.out) if first.code == 0 else {}
-    wanted = {name: ("engine_crashed" if way == "segfault" else "out_of_memory") for way, name in POISON.items()}
+    wanted = {
+        name: ("engine_crashed" if way == "segfault" else "out_of_memory") for way, name in POISON.items()
+    }
     wanted[DECODER] = "decoder_crashed"
-    found = {name: reason for name, (reason, _) in rows.items() if reason.endswith(("crashed", "failed", "memory"))}
+    found = {
+        name: reason for name, (reason, _) in rows.items() if reason.endswith(("crashed", "failed", "memory"))
+    }
     named = all(f"{name}.flac" in rows[name][1] for name in found)
     shards = case.shards
     for name in wanted:
         (recordings / f"{name}.flac").unlink()
     without = case.run(armed=False)
-    injected = len({*case.noted("segfault"), *case.noted("killed"), *case.noted("exhausted"), *case.noted("decoder")})
+    injected = len(
+        {*case.noted("segfault"), *case.noted("killed"), *case.noted("exhausted"), *case.noted("decoder")}
+    )
     fine = first.code == without.code == 0 and found == {f"{k}": v for k, v in wanted.items()} and named
     return lab.outcome(case, "poison", injected, fine, f"{first.said}{rows}", whole=shards)
 
@@ -415,7 +457,9 @@ def quarantine(out: Path) -> dict[str, tuple[str, str]]:
     """Reason and detail of what fell out before there were questions, by the name of its recording."""
     from paqa.dataset import shards
 
-    return {Path(row.id).stem: (row.reason, row.detail) for row in shards.quarantined(out) if row.stage != "gates"}
+    return {
+        Path(row.id).stem: (row.reason, row.detail) for row in shards.quarantined(out) if row.stage != "gates"
+    }
 
 
 def _digest(path: Path) -> str:
@@ -427,14 +471,20 @@ def _digest(path: Path) -> str:
     config = AudioConfig()
     audio = decode(path, config)
     ((start_ms, end_ms),) = windows(audio, config.max_clip_ms)
-    return digest(Audio(audio.samples[:, start_ms * config.rate // 1000 : end_ms * config.rate // 1000], config.rate))
+    return digest(
+        Audio(audio.samples[:, start_ms * config.rate // 1000 : end_ms * config.rate // 1000], config.rate)
+    )
 
 
 def _gone(case: Case, seconds: float = 20) -> bool:
     """Whether no process is left that names the case's folder, within some seconds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if not [p for p in psutil.process_iter(["cmdline"]) if str(case.folder) in " ".join(p.info["cmdline"] or ())]:
+        if not [
+            p
+            for p in psutil.process_iter(["cmdline"])
+            if str(case.folder) in " ".join(p.info["cmdline"] or ())
+        ]:
             return True
         time.sleep(0.1)
     return False
@@ -460,13 +510,19 @@ FAULTS: dict[str, Callable[[Lab, int], Outcome]] = {
 
 def main() -> None:
     """Print the table."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("faults", nargs="*", help=f"of {', '.join(FAULTS)} (default: all)")
-    arguments.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="one run of each fault per seed")
+    arguments.add_argument(
+        "--seeds", type=int, nargs="+", default=[1, 2, 3], help="one run of each fault per seed"
+    )
     arguments.add_argument("--save", action="store_true", help=f"write {RESULTS.name} as well")
     chosen = arguments.parse_args()
     rows: list[dict[str, Any]] = []
-    print(f"{'fault':<24} {'seed':>4} {'injected':>9} {'survived':>9} {'bytes equal':>12} {'computed twice':>15}")
+    print(
+        f"{'fault':<24} {'seed':>4} {'injected':>9} {'survived':>9} {'bytes equal':>12} {'computed twice':>15}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder))
         for name in chosen.faults or FAULTS:
@@ -479,7 +535,8 @@ def main() -> None:
                 rows.append({"seed": seed} | {k: v for k, v in asdict(one).items() if k != "said"})
                 yes = ["yes" if fine else "NO" for fine in (one.survived, one.equal)]
                 print(
-                    f"{one.fault:<24} {seed:>4} {one.injected:>9} {yes[0]:>9} {yes[1]:>12} {one.twice:>15}", flush=True
+                    f"{one.fault:<24} {seed:>4} {one.injected:>9} {yes[0]:>9} {yes[1]:>12} {one.twice:>15}",
+                    flush=True,
                 )
                 if not (one.injected and one.survived and one.equal) or one.twice:
                     print(one.said, file=sys.stderr)

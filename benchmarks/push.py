@@ -1,4 +1,6 @@
-"""Time and memory of `paqa push` of a large build to the tests' Hub on loopback: python benchmarks/push.py [--gb 1]"""
+"""Time and memory of `paqa push` of a large build to the tests' Hub on loopback: python benchmarks/push.py
+[--gb 1]
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,10 @@ def main() -> None:
             for name, build in {"small": small, "large": large, "large again": large}.items():
                 command = [sys.executable, "-m", "paqa", "push", str(build), f"me/{build.name}", "--yes"]
                 size = sum(path.stat().st_size for path in (build / "data").iterdir())
-                found[name] = {"mb": round(size / 1e6, 1), **measured(command, os.environ | server.environment())}
+                found[name] = {
+                    "mb": round(size / 1e6, 1),
+                    **measured(command, os.environ | server.environment()),
+                }
                 print(f"{name:<12} {found[name]}", flush=True)
         finally:
             server.stop()

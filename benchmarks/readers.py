@@ -2,8 +2,8 @@
 
     python benchmarks/readers.py DIR [VERSION ...]        # by default 2.19, 3.6 and 5.2
 
-Each version is installed in an environment of its own (by uv, from PyPI), and loads DIR as one dataset by its card, and
-its files as Parquet.
+Each version is installed in an environment of its own (by uv, from PyPI), and loads DIR as one dataset by its
+card, and its files as Parquet.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def main(folder: Path, versions: Sequence[str]) -> None:
         home = Path(name)
         with (home / "expected.jsonl").open("w", encoding="utf-8") as file:
             for row in shards.rows(folder):
-                file.write(json.dumps({**row, "audio": hashlib.sha256(row["audio"]["bytes"]).hexdigest()}) + "\n")
+                file.write(
+                    json.dumps({**row, "audio": hashlib.sha256(row["audio"]["bytes"]).hexdigest()}) + "\n"
+                )
         for version in versions:
             python = home / version / "bin" / "python"
             for command in (

@@ -1,8 +1,10 @@
-"""How fast a report is written, opens and filters: `python benchmarks/report.py`, in the Chromium of this machine.
+"""How fast a report is written, opens and filters: `python benchmarks/report.py`, in the Chromium of this
+machine.
 
-The build is composed as in `compose.py`, no engine involved, and written as shards with a store beside them. Opening is
-from the start of navigation to the overview on the page, and to the index of all questions loaded; filtering is from
-the change to the next frame painted, list and counts of all facets included. Every figure is the worst of some tries.
+The build is composed as in `compose.py`, no engine involved, and written as shards with a store beside them.
+Opening is from the start of navigation to the overview on the page, and to the index of all questions loaded;
+filtering is from the change to the next frame painted, list and counts of all facets included. Every figure
+is the worst of some tries.
 """
 
 from __future__ import annotations
@@ -21,10 +23,9 @@ from pathlib import Path
 from compose import composed, listen
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
-from paqa.config import recipe
 from paqa.config.recipe import Recipe
 from paqa.dataset import shards, summary
-from paqa.pipeline import steps
+from paqa.pipeline import recipes, steps
 from paqa.pipeline.rows import compose
 from paqa.storage import build_folder
 from paqa.storage.store import Store
@@ -77,7 +78,7 @@ MARK = "name => performance.getEntriesByName(name)[0].startTime"
 
 def small(items: int) -> Recipe:
     """The demo's recipe with as many scenes as it takes for so many items."""
-    base = recipe.load(ROOT / "manifests" / "demo.toml")
+    base = recipes.load(ROOT / "manifests" / "demo.toml")
     scenes = max(4, -(-items // 7))
     mixes = (replace(base.mix[0], scenes=scenes * 3 // 4), replace(base.mix[2], scenes=scenes // 4))
     return replace(base, mix=mixes)
@@ -96,7 +97,9 @@ def made(config: Recipe, out: Path, store: Store, clips: list[Clip]) -> int:
 
 
 def opened(browser: Browser, page: str) -> tuple[float, float]:
-    """Milliseconds from the start of navigation to the overview, and to the index, in a browser that knows nothing."""
+    """Milliseconds from the start of navigation to the overview, and to the index, in a browser that knows
+    nothing.
+    """
     context = browser.new_context(viewport=SCREEN)
     tab = context.new_page()
     tab.goto(page)
@@ -127,7 +130,9 @@ def measure(page: str) -> None:
         first = tab.evaluate(TYPE, "t")
         spent = {query: filtered(tab, query) for query in QUERIES}
         slowest = max(spent, key=lambda query: spent[query])
-        print(f"filter      {statistics.median(spent.values()):.0f} ms, at most {spent[slowest]:.0f} ms (?{slowest})")
+        print(
+            f"filter      {statistics.median(spent.values()):.0f} ms, at most {spent[slowest]:.0f} ms (?{slowest})"
+        )
         tab.evaluate(SETTLE, "page=2")
         typed = [float(tab.evaluate(TYPE, TYPED[:n])) for n in range(1, len(TYPED) + 1)]
         middle, most = statistics.median(typed), max(typed)

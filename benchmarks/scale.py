@@ -1,18 +1,18 @@
-"""What a build costs beside its bare models, a plain script, and itself on more workers: one command (`make bench`).
+"""What a build costs beside its bare models, a plain script, and itself on more workers: one command (`make
+bench`).
 
     python benchmarks/scale.py [--files 60] [--repeats 1] [--only bare,local,ray,plain] [--json FILE]
 
-Every row hears the same folder of recordings in the same seven ways, with one thread an engine, in a process of its own
-that is timed from its start to its end, imports and models included:
+Every row hears the same folder of recordings in the same seven ways, with one thread an engine, in a process
+of its own that is timed from its start to its end, imports and models included:
 
-bare models   paqa's engines called file by file on decoded audio, nothing kept
-1 worker      `paqa build --audio FOLDER --workers 1` into an empty store: questions, gates and shards included
-2 workers     `paqa build --workers 2`, likewise
-2 on ray      `paqa build --runner ray --workers 2`, likewise: Ray is started and stopped inside the time
-plain script  benchmarks/plain.py: each library's own API, one file after the other
+bare models   paqa's engines called file by file on decoded audio, nothing kept 1 worker      `paqa build
+--audio FOLDER --workers 1` into an empty store: questions, gates and shards included 2 workers     `paqa
+build --workers 2`, likewise 2 on ray      `paqa build --runner ray --workers 2`, likewise: Ray is started and
+stopped inside the time plain script  benchmarks/plain.py: each library's own API, one file after the other
 
-With --repeats the rows take turns, and the median counts. Memory is the peak of the largest process of a row. The
-recordings are dialogues of the demo corpus over backgrounds, composed beforehand.
+With --repeats the rows take turns, and the median counts. Memory is the peak of the largest process of a row.
+The recordings are dialogues of the demo corpus over backgrounds, composed beforehand.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ import psutil
 from compose import composed
 
 from paqa.audio import read_flac
-from paqa.config import recipe
 from paqa.engines.base import engine_class
-from paqa.perception import inference
+from paqa.perception import engine_runs
+from paqa.perception.engine_runs import engine_params
+from paqa.pipeline import recipes
 from paqa.storage.store import Store
 from paqa.types import Audio
 
@@ -63,7 +64,7 @@ class Row:
 
 def corpus(folder: Path, files: int) -> float:
     """Write dialogues of the demo's voices over its sounds as FLAC; returns their seconds."""
-    demo = recipe.load(ROOT / "manifests" / "demo-large.toml")
+    demo = recipes.load(ROOT / "manifests" / "demo-large.toml")
     chosen = replace(demo, mix=(replace(demo.mix[0], scenes=files),))
     with tempfile.TemporaryDirectory() as temporary:
         store = Store(Path(temporary) / "store")
@@ -75,9 +76,12 @@ def corpus(folder: Path, files: int) -> float:
 
 def bare(folder: Path) -> None:
     """All hearings of every file in a plain loop over loaded engines; what they hear is thrown away."""
-    chosen = recipe.for_folder(folder)
-    separation, *nodes = inference.hearings(chosen)
-    engines = {n.stage: engine_class(n.engine)(chosen.parameters(n.stage), threads=1) for n in (separation, *nodes)}
+    chosen = recipes.for_folder(folder)
+    separation, *nodes = engine_runs.engine_runs(chosen)
+    engines = {
+        n.stage: engine_class(n.engine)(engine_params(chosen, n.stage), threads=1)
+        for n in (separation, *nodes)
+    }
     for path in sorted(folder.iterdir()):
         mix = read_flac(path.read_bytes())
         speech = engines["separate"]([mix])[0].stems["speech"]
@@ -157,7 +161,9 @@ def table(rows: Sequence[Row], audio_s: float) -> str:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--files", type=int, default=60, help="recordings, about 17 s each (default: 60)")
     parser.add_argument("--repeats", type=int, default=1, help="of all rows, in turns (default: 1)")
     parser.add_argument("--only", default=",".join(KINDS), help=f"kinds of rows (default: {','.join(KINDS)})")
@@ -171,7 +177,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         audio_s = corpus(Path(temporary), args.files)
         rows = medians([run(name, Path(temporary)) for _ in range(args.repeats) for name in names])
-    print(f"{args.files} recordings, {audio_s:.0f} s of audio, {psutil.cpu_count()} cores, one thread an engine\n")
+    print(
+        f"{args.files} recordings, {audio_s:.0f} s of audio, {psutil.cpu_count()} cores, one thread an engine\n"
+    )
     print(table(rows, audio_s))
     if args.json:
         machine = {"cores": psutil.cpu_count(), "python": platform.python_version(), "repeats": args.repeats}

@@ -1,12 +1,14 @@
-"""What training costs, phase by phase, against floors measured on the same machine: `python benchmarks/train.py`.
+"""What training costs, phase by phase, against floors measured on the same machine: `python
+benchmarks/train.py`.
 
     python benchmarks/train.py --base DIR                          # the embedded base (made by paqa-train base)
     python benchmarks/train.py --base DIR --shape 7b --device cuda --prompts 8 --group 8 --seconds 30 --new 512
 
-Completions never end early, so that every figure is about the same tokens. The floor of a decoding step is what must
-be read once (weights, each prompt's and each completion's keys and values) over the speed of a plain copy; that of a
-training pass is its multiplications over the speed of a large one. `generate` is transformers' own, from embeddings, on
-the same prompts; TRL has no audio path and scores Qwen2-Audio without hearing, so there is nothing to compare with.
+Completions never end early, so that every figure is about the same tokens. The floor of a decoding step is
+what must be read once (weights, each prompt's and each completion's keys and values) over the speed of a
+plain copy; that of a training pass is its multiplications over the speed of a large one. `generate` is
+transformers' own, from embeddings, on the same prompts; TRL has no audio path and scores Qwen2-Audio without
+hearing, so there is nothing to compare with.
 """
 
 from __future__ import annotations
@@ -35,7 +37,12 @@ from paqa.train.rollout import rollout
 
 AUDIO_7B = {"d_model": 1280, "encoder_layers": 32, "encoder_attention_heads": 20, "encoder_ffn_dim": 5120}
 TEXT_7B = {"model_type": "qwen2", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32}
-TEXT_7B |= {"num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 8192, "vocab_size": 156032}
+TEXT_7B |= {
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 8192,
+    "vocab_size": 156032,
+}
 
 
 def shaped(base: str, device: str) -> Policy:
@@ -130,8 +137,12 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
     bandwidth, speed = floors(policy.device, dtype, clock)
     policy.forbidden[policy.stop_ids] = -torch.inf  # type: ignore[operator,index]
     rng = np.random.default_rng(0)
-    clips = [(0.1 * rng.standard_normal(16000 * args.seconds)).astype(np.float32) for _ in range(args.prompts)]
-    asked = Asked("q", "Who speaks first, and what is heard in the background while they do?", ("A dog", "A bell"))
+    clips = [
+        (0.1 * rng.standard_normal(16000 * args.seconds)).astype(np.float32) for _ in range(args.prompts)
+    ]
+    asked = Asked(
+        "q", "Who speaks first, and what is heard in the background while they do?", ("A dog", "A bell")
+    )
     found: dict[str, float] = {"copy_gb_per_s": bandwidth / 1e9, "product_tflop_per_s": speed / 1e12}
     found["encode"] = clock(lambda: [policy.hear(c) for c in clips])
     prompts = [policy.prompt(asked, policy.hear(c)) for c in clips]
@@ -156,7 +167,13 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
     weights += policy.inner.lm_head.weight.nbytes
     text = policy.text.config
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    token = 2 * text.num_hidden_layers * text.num_key_value_heads * width * policy.inner.lm_head.weight.element_size()
+    token = (
+        2
+        * text.num_hidden_layers
+        * text.num_key_value_heads
+        * width
+        * policy.inner.lm_head.weight.element_size()
+    )
     read = weights + token * (sum(len(p.ids) for p in prompts) + rows * new / 2)
     found["floor/step"] = read / bandwidth
     found["floor/step_share"] = found["floor/step"] / found["rollout_off/step"]
@@ -171,7 +188,9 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
     found["score/apart"], found["learn/apart"] = each(policy, apart, clock)
     tokens = sum(t.length for t in shared)
     parameters = weights / policy.inner.lm_head.weight.element_size()
-    flops = 4 * parameters * tokens  # forward, and backward to the activations: frozen weights have no gradient
+    flops = (
+        4 * parameters * tokens
+    )  # forward, and backward to the activations: frozen weights have no gradient
     found |= {"learn/tokens": tokens, "learn/tokens_per_s": tokens / found["learn/shared"]}
     found["learn/share_of_product"] = flops / found["learn/shared"] / speed
     config = GrpoConfig(group=args.group, max_new=new, pause=OFF)
@@ -215,15 +234,25 @@ def main() -> None:
     flags.add_argument("--json", type=Path)
     args = flags.parse_args()
     torch.manual_seed(0)
-    policy = shaped(args.base, args.device) if args.shape == "7b" else model.load(args.base, args.device, args.dtype)
-    name = torch.cuda.get_device_name() if policy.device.type == "cuda" else platform.processor() or platform.machine()
+    policy = (
+        shaped(args.base, args.device)
+        if args.shape == "7b"
+        else model.load(args.base, args.device, args.dtype)
+    )
+    name = (
+        torch.cuda.get_device_name()
+        if policy.device.type == "cuda"
+        else platform.processor() or platform.machine()
+    )
     about = {k: v for k, v in vars(args).items() if k not in ("json", "base")} | {"machine": name}
     about |= {"torch": torch.__version__, "threads": torch.get_num_threads(), "dtype": str(policy.net.dtype)}
     found = measure(policy, copy.copy(args))
     for key, value in found.items():
         print(f"{key:<28} {value:12.4f}")
     if args.json:
-        args.json.write_text(json.dumps({"about": about, "figures": found}, indent=1) + "\n", encoding="utf-8")
+        args.json.write_text(
+            json.dumps({"about": about, "figures": found}, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

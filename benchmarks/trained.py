@@ -1,9 +1,10 @@
-"""What training changes on held-out clips, and what did not help: `python benchmarks/trained.py --out data/trained`.
+"""What training changes on held-out clips, and what did not help: `python benchmarks/trained.py --out
+data/trained`.
 
-Makes what is not in --out yet - the embedded base, the short scenes of manifests/demo-short.toml, SFT on their train
-split, GRPO on that twice (PAUSE never, PAUSE by confidence), the answers of all to the same test rows - and prints one
-table. Stopped and started again it goes on where it was. The size `cpu` fits a
-busy CPU core: it shows that every stage runs and what it does to the figures, not how good the model could become.
+Makes what is not in --out yet - the embedded base, the short scenes of manifests/demo-short.toml, SFT on
+their train split, GRPO on that twice (PAUSE never, PAUSE by confidence), the answers of all to the same test
+rows - and prints one table. Stopped and started again it goes on where it was. The size `cpu` fits a busy CPU
+core: it shows that every stage runs and what it does to the figures, not how good the model could become.
 """
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ def answers(out: Path, data: Path, size: Size) -> Iterator[tuple[str, Path]]:
     yield from ask("sft", learnt, out, size, same, hearing=("silence", "shuffled"))
 
 
-def ask(name: str, model: Path, out: Path, size: Size, same: dict[str, str], **how: Any) -> Iterator[tuple[str, Path]]:
+def ask(
+    name: str, model: Path, out: Path, size: Size, same: dict[str, str], **how: Any
+) -> Iterator[tuple[str, Path]]:
     """A model's answers under every condition, `how` being fields of EvalConfig."""
     config = replace(size.eval, model=str(model), **same, **how)
     folder = out / f"eval-{name}-{'-'.join(config.hearing)}"
@@ -140,7 +143,9 @@ def interval(asked: Sequence[Asking], given: Sequence[Said]) -> dict[str, tuple[
 
 
 def without_hearing(asked: Sequence[Asking], data: Path) -> dict[str, float]:
-    """What guessing gives: a choice by lot, the train split's commonest number of speakers, no words at all."""
+    """What guessing gives: a choice by lot, the train split's commonest number of speakers, no words at
+    all.
+    """
     counts = [row.item.scene.speakers for row in Rows(data).split("train")]
     common = max(set(counts), key=counts.count)
     lot = sum(1 / len(a.asked.choices) if a.asked.choices else 0.0 for a in asked) / len(asked)
@@ -152,7 +157,9 @@ def main() -> None:
     """Make, ask, print, and keep as JSON."""
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--out", type=Path, default=Path("data/trained"))
-    flags.add_argument("--data", type=Path, help="a finished build (default: made in --out from the short scenes)")
+    flags.add_argument(
+        "--data", type=Path, help="a finished build (default: made in --out from the short scenes)"
+    )
     flags.add_argument("--json", type=Path)
     flags.add_argument("--size", choices=SIZES, default="cpu", help="how much is trained and asked")
     args = flags.parse_args()
@@ -169,10 +176,15 @@ def main() -> None:
     for name, path in answers(args.out, data, size):
         given = said(path, asked, size.eval.max_new)
         figures = evaluate.figures(asked, given)
-        table[name] = {"figures": {k: figures[k] for k in KEYS if k in figures}, "interval": interval(asked, given)}
+        table[name] = {
+            "figures": {k: figures[k] for k in KEYS if k in figures},
+            "interval": interval(asked, given),
+        }
         print(line(name, table[name]), flush=True)
         if args.json:
-            args.json.write_text(json.dumps({"about": about, "table": table}, indent=1) + "\n", encoding="utf-8")
+            args.json.write_text(
+                json.dumps({"about": about, "table": table}, indent=1) + "\n", encoding="utf-8"
+            )
 
 
 def _chosen(config: ModelConfig) -> dict[str, Any]:

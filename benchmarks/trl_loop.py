@@ -1,8 +1,9 @@
 """TRL's GRPO loop beside ours, as far as it goes: `PYTHONPATH=. python benchmarks/trl_loop.py --base DIR`.
 
-TRL has no audio path. What is shown here, by running it: its trainer with Qwen2-Audio's processor (the error is kept),
-and with the tokenizer alone, on text of as many tokens as our prompts have, counting how often the encoder runs. So
-the two step times are of equal work but for the sound: TRL's is that of a policy that hears nothing.
+TRL has no audio path. What is shown here, by running it: its trainer with Qwen2-Audio's processor (the error
+is kept), and with the tokenizer alone, on text of as many tokens as our prompts have, counting how often the
+encoder runs. So the two step times are of equal work but for the sound: TRL's is that of a policy that hears
+nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def ours(policy: Policy, clips: list[np.ndarray], group: int, new: int, steps: i
     times = []
     for _ in range(steps):
         began = time.perf_counter()
-        prompts = [policy.prompt(Asked("q", "What is heard?", ("A dog", "A bell")), policy.hear(c)) for c in clips]
+        prompts = [
+            policy.prompt(Asked("q", "What is heard?", ("A dog", "A bell")), policy.hear(c)) for c in clips
+        ]
         done = rollout(policy, prompts, group, range(rows), new, pause=OFF)
         for b in range(len(clips)):
             one = part(done, prompts, b, factor, config, group)
@@ -48,7 +51,9 @@ def ours(policy: Policy, clips: list[np.ndarray], group: int, new: int, steps: i
     return min(times)
 
 
-def theirs(base: str, device: str, tokens: int, prompts: int, group: int, new: int, steps: int) -> dict[str, Any]:
+def theirs(
+    base: str, device: str, tokens: int, prompts: int, group: int, new: int, steps: int
+) -> dict[str, Any]:
     """TRL with the processor, and with the tokenizer: an error, seconds of a step, runs of the encoder."""
     import trl
     from datasets import Dataset
@@ -108,10 +113,17 @@ def main() -> None:
     flags.add_argument("--json", type=Path)
     args = flags.parse_args()
     rng = np.random.default_rng(0)
-    clips = [(0.1 * rng.standard_normal(int(16_000 * args.seconds))).astype(np.float32) for _ in range(args.prompts)]
+    clips = [
+        (0.1 * rng.standard_normal(int(16_000 * args.seconds))).astype(np.float32)
+        for _ in range(args.prompts)
+    ]
     policy = model.load(args.base, args.device, "float32")
     length = len(policy.prompt(Asked("q", "What is heard?", ("A dog", "A bell")), policy.hear(clips[0])).ids)
-    told: dict[str, Any] = {"prompt_tokens": length, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    told: dict[str, Any] = {
+        "prompt_tokens": length,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
     told |= {k: getattr(args, k) for k in ("device", "prompts", "group", "seconds", "new", "steps")}
     told["ours"] = {"step": ours(policy, clips, args.group, args.new, args.steps)}
     told |= theirs(args.base, args.device, length, args.prompts, args.group, args.new, args.steps)

@@ -1,10 +1,10 @@
 """What the thresholds of the embedded engines are worth: `python benchmarks/tune.py`.
 
-Scenes are composed from the demo corpus with several seeds, always from the material of one side: the train side's
-voices and sounds are for development, the test side's are held out. The networks hear every scene once and the store
-keeps what they say; what is decided after them is tried again and again. One parameter after the other takes the value
-that is best on the development side, until none moves. Then both sides are measured, before and after. The real
-telephone call of the corpus is measured on its own and never tuned on.
+Scenes are composed from the demo corpus with several seeds, always from the material of one side: the train
+side's voices and sounds are for development, the test side's are held out. The networks hear every scene once
+and the store keeps what they say; what is decided after them is tried again and again. One parameter after
+the other takes the value that is best on the development side, until none moves. Then both sides are
+measured, before and after. The real telephone call of the corpus is measured on its own and never tuned on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from paqa.config import recipe
 from paqa.config.recipe import Recipe
 from paqa.engines import silero_dvector, yamnet
 from paqa.engines._events import Classes, events
@@ -27,8 +26,9 @@ from paqa.engines._signal import mono
 from paqa.engines.base import engine_class
 from paqa.errors import PaqaError
 from paqa.evaluation import bootstrap, metrics
-from paqa.perception import inference
-from paqa.pipeline import steps
+from paqa.perception import engine_runs, inference
+from paqa.perception.engine_runs import engine_params
+from paqa.pipeline import recipes, steps
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Scene, Stage, Turn
 
@@ -37,13 +37,17 @@ ROUNDS = 3  # through all parameters
 SAID = 1  # raise when what is kept of a network changes
 
 Arrays = dict[str, np.ndarray]
-Terms = dict[str, tuple[float, float]]  # of one clip, by figure: the figure is the sum of the first over the second
+Terms = dict[
+    str, tuple[float, float]
+]  # of one clip, by figure: the figure is the sum of the first over the second
 Figures = dict[str, tuple[float, tuple[float, float] | None]]
 
 
 @dataclass(frozen=True)
 class Glue:
-    """What an engine decides after its networks: how to hear them, to decide, to judge, and which values to try."""
+    """What an engine decides after its networks: how to hear them, to decide, to judge, and which values to
+    try.
+    """
 
     stage: Stage
     network: Callable[[Any, Audio], Arrays]
@@ -121,7 +125,10 @@ def classes(engine: Any, audio: Audio) -> Arrays:
     """Class probabilities every 80 ms and the level every 10 ms."""
     signal = mono(audio, yamnet.RATE)
     if not np.any(signal):
-        return {"probability": np.zeros((1, len(engine.classes.mids)), np.float32), "level": np.full(1, -100.0)}
+        return {
+            "probability": np.zeros((1, len(engine.classes.mids)), np.float32),
+            "level": np.full(1, -100.0),
+        }
     probability, level = engine.listen(signal, audio.duration_ms)
     return {"probability": probability, "level": level}
 
@@ -203,19 +210,25 @@ def voices_of(clips: Sequence[Clip]) -> set[str]:
 def said(clip: Clip, engine: Any, glue: Glue, config: Recipe, store: Store) -> Said:
     """What the networks say about the stem of a clip with truth, heard at most once."""
     assert clip.truth is not None
-    separation, node = inference.node(config, "separate"), inference.node(config, glue.stage)
-    if inference.missing([clip], separation, separation, store):
-        _, lost = inference.listen([clip], separation, separation, store)
+    separation, node = engine_runs.engine_run(config, "separate"), engine_runs.engine_run(config, glue.stage)
+    if engine_runs.without_output([clip], separation, separation, store):
+        _, lost = inference.run_engine([clip], separation, separation, store)
         if lost:
             raise PaqaError(lost[0].detail)
-    stem = inference.heard_key(clip, separation, separation)
+    stem = engine_runs.output_key(clip, separation, separation)
     fixed = {name: value for name, value in vars(engine.params).items() if name not in glue.grid}
     where = key(
-        "tune", SAID, glue.network.__name__, inference.weights(node.engine, node.params), node.stem, stem, fixed
+        "tune",
+        SAID,
+        glue.network.__name__,
+        engine_runs.weights(node.engine, node.params),
+        node.stem,
+        stem,
+        fixed,
     )
     if not store.has(where, ".npz"):
         buffer = io.BytesIO()
-        arrays = glue.network(engine, inference.stem(clip, node.stem, separation, store))
+        arrays = glue.network(engine, engine_runs.stem(clip, node.stem, separation, store))
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         store.put(where, ".npz", buffer.getvalue())
     with np.load(io.BytesIO(store.get(where, ".npz"))) as arrays:
@@ -247,7 +260,10 @@ def climb(glue: Glue, score: Callable[[Any], float], params: Any) -> Any:
             for value in (v for v in values if v != getattr(params, name)):
                 tried = replace(params, **{name: value})
                 found = score(tried)
-                print(f"  {name} {value}: {found:.2%}{' *' if (found - best) * glue.better > 0 else ''}", flush=True)
+                print(
+                    f"  {name} {value}: {found:.2%}{' *' if (found - best) * glue.better > 0 else ''}",
+                    flush=True,
+                )
                 if (found - best) * glue.better > 0:
                     best, params = found, tried
         if params == before:
@@ -268,14 +284,21 @@ def show(side: str, before: Figures, after: Figures) -> None:
 def tune(name: str, sides: dict[str, list[Clip]], config: Recipe, store: Store, sweep: bool) -> None:
     """Sweep one glue on the development side and print all sides before and after."""
     glue = GLUES[name]
-    start = config.parameters(glue.stage)
-    engine = engine_class(config.hearing(glue.stage).engine)(start, threads=1)
-    known = {side: [said(clip, engine, glue, config, store) for clip in clips] for side, clips in sides.items()}
+    start = engine_params(config, glue.stage)
+    engine = engine_class(config.stage_config(glue.stage).engine)(start, threads=1)
+    known = {
+        side: [said(clip, engine, glue, config, store) for clip in clips] for side, clips in sides.items()
+    }
     print(f"\n{name}: {glue.aim}", flush=True)
     score = lambda params: figures(glue, engine, params, known["development"])[glue.aim][0]  # noqa: E731
     best = climb(glue, score, start) if sweep else start
-    changed = {k: (getattr(start, k), getattr(best, k)) for k in glue.grid if getattr(start, k) != getattr(best, k)}
-    print("best on development: " + (", ".join(f"{k} {a} -> {b}" for k, (a, b) in changed.items()) or "as it is"))
+    changed = {
+        k: (getattr(start, k), getattr(best, k)) for k in glue.grid if getattr(start, k) != getattr(best, k)
+    }
+    print(
+        "best on development: "
+        + (", ".join(f"{k} {a} -> {b}" for k, (a, b) in changed.items()) or "as it is")
+    )
     for side, heard in known.items():
         measured = partial(figures, glue, engine, heard=heard, sure=True)
         show(f"{side}, {len(heard)} clips: before, after", measured(start), measured(best))
@@ -284,15 +307,17 @@ def tune(name: str, sides: dict[str, list[Clip]], config: Recipe, store: Store, 
 def main() -> None:
     """Compose, hear, sweep, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--store", type=Path, default=Path(".paqa/store"), help="what has been heard is kept here")
+    parser.add_argument(
+        "--store", type=Path, default=Path(".paqa/store"), help="what has been heard is kept here"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the scenes")
     parser.add_argument("--scenes", type=int, default=60, help="of each mix and seed, at most")
     parser.add_argument("--only", choices=GLUES, nargs="+", default=list(GLUES))
     parser.add_argument("--no-sweep", dest="sweep", action="store_false", help="measure only")
     args = parser.parse_args()
-    config, store = recipe.load(ROOT / "manifests" / "demo-large.toml"), Store(args.store)
+    config, store = recipes.load(ROOT / "manifests" / "demo-large.toml"), Store(args.store)
     clips = list(composed(config, args.seeds, args.scenes, store))
-    call = recorded(recipe.load(ROOT / "manifests" / "demo.toml"), "call", store)
+    call = recorded(recipes.load(ROOT / "manifests" / "demo.toml"), "call", store)
     development, held_out = ([c for c in clips if c.split == split] for split in ("train", "test"))
     for side, own in (("development", development), ("held out", held_out)):
         sounding = len(names(own, "sound"))

@@ -1,6 +1,7 @@
 """Write docs/api.md from the docstrings, without importing anything: `make docs`.
 
-Public names of public modules, in the order of the source; a module without a docstring of its own is left out.
+Public names of public modules, in the order of the source; a module without a docstring of its own is left
+out.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ underscore are left out. What a function raises on wrong input is `paqa.errors.P
 
 def text() -> str:
     """The whole page."""
-    modules = [module for package in PACKAGES for module in _modules(griffe.load(package, search_paths=[ROOT]))]
+    modules = [
+        module for package in PACKAGES for module in _modules(griffe.load(package, search_paths=[ROOT]))
+    ]
     contents = [f"- [`{m.path}`](#{_anchor(m.path)}): {_first(m)}" for m in modules]
     page = "\n".join([HEAD, *contents, *(line for m in modules for line in _module(m))])
     return re.sub(r"\n{3,}", "\n\n", page).rstrip() + "\n"
@@ -66,7 +69,12 @@ def _class(found: griffe.Class) -> Iterator[str]:
         if member.is_function:
             yield from ("", f"#### {found.name}.{member.name}", "", *_code(_signature(member)), _doc(member))
         elif "property" in member.labels:
-            yield from ("", f"#### {found.name}.{member.name}", "", *_code(f"{member.name}: {member.annotation}"))
+            yield from (
+                "",
+                f"#### {found.name}.{member.name}",
+                "",
+                *_code(f"{member.name}: {member.annotation}"),
+            )
             yield _doc(member)
 
 

@@ -1,4 +1,6 @@
-"""Prefect's artifacts as what they are to a build: decoration. A server that does not answer costs them, no more."""
+"""Prefect's artifacts as what they are to a build: decoration. A server that does not answer costs them, no
+more.
+"""
 
 from __future__ import annotations
 

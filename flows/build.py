@@ -42,8 +42,8 @@ from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.evaluation import build_audit, tables
 from paqa.execution.placement import Places, Wanted
 from paqa.execution.progress import Progress
-from paqa.perception import inference
-from paqa.perception.inference import Hearing
+from paqa.perception import engine_runs, inference
+from paqa.perception.engine_runs import EngineRun
 from paqa.pipeline import fault_isolation, increment
 from paqa.pipeline import steps as walk
 from paqa.pipeline.rows import sketch
@@ -81,7 +81,7 @@ class Run:
     earlier: increment.Earlier | None = None  # the build that this one goes on with
     survey: Survey = field(default_factory=Survey)
 
-    def spent(self, stage: str, cost: inference.Spent) -> None:
+    def spent(self, stage: str, cost: inference.Cost) -> None:
         """Add what a batch cost."""
         self.stages[stage] = self.stages.get(stage, summary.Stage(stage)) + cost
 
@@ -91,14 +91,24 @@ def transient(_task: Any, _run: Any, state: Any) -> bool:
     return passing(state.result(raise_on_failure=False))
 
 
-@task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=2, retry_condition_fn=transient)
+@task(
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=2,
+    retry_condition_fn=transient,
+)
 def step(call: Callable[[], R]) -> R:
     """One stage over one batch."""
     return call()
 
 
-def submit(run: Run, stage: str, calls: Sequence[Callable[[], R]], after: Sequence[Any] = ()) -> list[PrefectFuture[R]]:
-    """One named task per call, which goes to the workers itself; call i starts when the future `after[i]` is done."""
+def submit(
+    run: Run, stage: str, calls: Sequence[Callable[[], R]], after: Sequence[Any] = ()
+) -> list[PrefectFuture[R]]:
+    """One named task per call, which goes to the workers itself; call i starts when the future `after[i]` is
+    done.
+    """
     futures: list[PrefectFuture[R]] = []
     for i, call in enumerate(calls):
         named: Any = step.with_options(name=stage, task_run_name=f"{stage} {i + 1}/{len(calls)}")
@@ -115,7 +125,9 @@ def collect(
     unit: str,
     each: Callable[[int], None] | None = None,
 ) -> list[R]:
-    """All results in the order of submission, with progress as they come; the first failure ends the build."""
+    """All results in the order of submission, with progress as they come; the first failure ends the
+    build.
+    """
     if not futures:
         return []
     run.progress.open(stage, sum(sizes), unit)
@@ -139,7 +151,10 @@ def work(
 ) -> list[R]:
     """Have the workers do all calls, each in at most its limit of seconds where there are any; collect."""
     runners = [partial(run.places.runner(stage), seconds) for seconds in limits or [None] * len(calls)]
-    away = [partial(fault_isolation.again, runner, stage, call) for runner, call in zip(runners, calls, strict=True)]
+    away = [
+        partial(fault_isolation.again, runner, stage, call)
+        for runner, call in zip(runners, calls, strict=True)
+    ]
     return collect(run, stage, submit(run, stage, away), sizes, unit)
 
 
@@ -165,7 +180,8 @@ def ingest(run: Run) -> tuple[list[Clip], dict[str, list[Clip]]]:
 
 
 def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple[list[Clip], dict[str, str]]:
-    """Quarantine what would be on two sides of the split or is a benchmark's; returns what is asked about, and copies.
+    """Quarantine what would be on two sides of the split or is a benchmark's; returns what is asked about,
+    and copies.
 
     Clips are taken out of `material` in place.
     """
@@ -204,15 +220,23 @@ def _overheard(run: Run, prints: list[np.ndarray], files: list[Path]) -> list[fi
     """Clips that share sound with the files of benchmarks; these are numbered after the clips."""
     parts = batches(files, lambda _: 1, FILES_A_TASK)
     calls = [partial(walk.file_prints, part, run.recipe.audio, run.store) for part in parts]
-    limits = [run.ward.limits.reading([path.stat().st_size for path in part], run.recipe.audio) for part in parts]
-    read = [one for part in work(run, "benchmarks", calls, [len(p) for p in parts], "files", limits) for one in part]
+    limits = [
+        run.ward.limits.reading([path.stat().st_size for path in part], run.recipe.audio) for part in parts
+    ]
+    read = [
+        one
+        for part in work(run, "benchmarks", calls, [len(p) for p in parts], "files", limits)
+        for one in part
+    ]
     run.warnings += contamination.not_compared(files, [why for _, why in read])
     theirs = [words for words, _ in read]
     return fingerprint.across([*prints, *theirs], [1] * len(prints) + [0] * len(theirs)) if theirs else []
 
 
 def scenes_apart(run: Run, clips: list[Clip]) -> list[Clip]:
-    """Finished scenes, and recordings beside them, without those that sound like something of another side."""
+    """Finished scenes, and recordings beside them, without those that sound like something of another
+    side.
+    """
     if not run.recipe.gates.near_duplicates or not any(clip.uri.startswith("mix:") for clip in clips):
         return clips
     earlier_clips = run.earlier.clips if run.earlier else {}
@@ -225,10 +249,14 @@ def scenes_apart(run: Run, clips: list[Clip]) -> list[Clip]:
 def mix(run: Run, material: dict[str, list[Clip]]) -> list[Clip]:
     """Compose the recipe's scenes from material."""
     planned = walk.mixtures(run.recipe, material, run.lost)
-    clips = {c.id: c for source in material.values() for c in source}  # ids of material carry their source's name
+    clips = {
+        c.id: c for source in material.values() for c in source
+    }  # ids of material carry their source's name
     jobs = batches(planned, lambda _: 1, MIXTURES_A_TASK)
     used = [{p.clip_id: clips[p.clip_id] for m in batch for p in m.placements} for batch in jobs]
-    calls = [partial(walk.render_mixtures, b, u, run.recipe, run.store) for b, u in zip(jobs, used, strict=True)]
+    calls = [
+        partial(walk.render_mixtures, b, u, run.recipe, run.store) for b, u in zip(jobs, used, strict=True)
+    ]
     results = work(run, "mix", calls, [len(b) for b in jobs], "scenes")
     for result in results:
         run.spent("mix", result.spent)
@@ -237,23 +265,33 @@ def mix(run: Run, material: dict[str, list[Clip]]) -> list[Clip]:
 
 def listen(run: Run, clips: list[Clip]) -> list[Clip]:
     """Have every clip heard by every engine that has not heard it yet; returns the clips that were."""
-    nodes = inference.hearings(run.recipe)
-    missing = {node: {c.id for c in inference.missing(clips, node, nodes[0], run.store)} for node in nodes}
+    nodes = engine_runs.engine_runs(run.recipe)
+    missing = {
+        node: {c.id for c in engine_runs.without_output(clips, node, nodes[0], run.store)} for node in nodes
+    }
     unheard = [c for c in clips if any(c.id in ids for ids in missing.values())]
-    if kind := inference.heard_on(unheard[:LOOKED_AT], run.recipe, run.store):
+    if kind := engine_runs.device_of_outputs(unheard[:LOOKED_AT], run.recipe, run.store):
         run.progress.note(
             f"the store has clips as {kind} heard them, which differs in details: they are heard anew here"
         )
-    units = sorted(inference.together(unheard, nodes[0]), key=_seconds)
+    units = sorted(engine_runs.context_groups(unheard, nodes[0]), key=_seconds)
     groups = batches(units, _seconds, _batch_seconds(unheard, run.places.workers.count))
     parts = [[c for unit in group for c in unit] for group in groups]
-    futures: dict[Hearing, list[PrefectFuture[Any]]] = {}
-    sizes: dict[Hearing, list[int]] = {}
+    futures: dict[EngineRun, list[PrefectFuture[Any]]] = {}
+    sizes: dict[EngineRun, list[int]] = {}
     separated: dict[int, PrefectFuture[Any]] = {}  # by number of the batch
     for node in sorted(nodes, key=lambda n: (n.stage != "separate", n.stem != "mix")):
         jobs = [(i, [c for c in batch if c.id in missing[node]]) for i, batch in enumerate(parts)]
         jobs = [(i, todo) for i, todo in jobs if todo]
-        by = (node, nodes[0], run.store, run.places.device_of(node.stage), run.places.workers.threads, run.ward, clips)
+        by = (
+            node,
+            nodes[0],
+            run.store,
+            run.places.device_of(node.stage),
+            run.places.workers.threads,
+            run.ward,
+            clips,
+        )
         calls = [fault_isolation.Listening(run.places.runner(node.stage), todo, *by) for _, todo in jobs]
         after = [separated.get(i) if node.stem != "mix" else None for i, _ in jobs]
         futures[node] = submit(run, node.name, calls, after)
@@ -262,24 +300,28 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
         sizes[node] = [len(todo) for _, todo in jobs]
     failed: set[str] = set()
     report = _ui_progress(sum(map(sum, sizes.values())))
-    spare = inference.spare(run.recipe)
+    spare = engine_runs.optional_runs(run.recipe)
     for node in futures:
         for cost, lost in collect(run, node.name, futures[node], sizes[node], "clips", report):
             run.spent(node.name, cost)
-            run.lost += inference.not_misheard(lost) if node in spare else lost
+            run.lost += inference.raw_mix_failures(lost) if node in spare else lost
             failed |= set() if node in spare else {q.id for q in lost}
-    if raw := {q.id for q in run.lost if q.reason == inference.NOT_MISHEARD} - failed:
+    if raw := {q.id for q in run.lost if q.reason == inference.RAW_MIX_FAILED} - failed:
         run.warnings.append(
-            f"engines failed on the raw mix of {len(raw)} clips: see {inference.NOT_MISHEARD} in quarantine"
+            f"engines failed on the raw mix of {len(raw)} clips: see {inference.RAW_MIX_FAILED} in quarantine"
         )
     return [c for c in clips if c.id not in failed]
 
 
 def _ui_progress(total: int) -> Callable[[int], None] | None:
-    """A progress artifact in the Prefect UI; call what this returns with each further number of hearings done."""
+    """A progress artifact in the Prefect UI; call what this returns with each further number of hearings
+    done.
+    """
     if not total:
         return None
-    artifact: Any = create_progress_artifact(0.0, key="heard", description=f"{total} hearings (clips times engines)")
+    artifact: Any = create_progress_artifact(
+        0.0, key="heard", description=f"{total} hearings (clips times engines)"
+    )
     if artifact is None:
         return None
     done = 0
@@ -307,10 +349,14 @@ def compose(run: Run, clips: list[Clip]) -> list[Item]:
     if run.earlier:
         run.survey = run.earlier.survey
     else:
-        surveys = work(run, "survey", [partial(survey, batch, run.recipe, run.store) for batch in jobs], sizes)
+        surveys = work(
+            run, "survey", [partial(survey, batch, run.recipe, run.store) for batch in jobs], sizes
+        )
         run.survey = sum(surveys, Survey())
     others = elsewhere(clips, run.survey, run.earlier.generations if run.earlier else ())
-    calls = [partial(sketch, batch, run.recipe, run.store, {c.id: others[c.id] for c in batch}) for batch in jobs]
+    calls = [
+        partial(sketch, batch, run.recipe, run.store, {c.id: others[c.id] for c in batch}) for batch in jobs
+    ]
     items: list[Item] = []
     for result in work(run, "compose", calls, sizes):
         items += result.items
@@ -321,7 +367,9 @@ def compose(run: Run, clips: list[Clip]) -> list[Item]:
 
 
 def gate(run: Run, items: list[Item]) -> list[Item]:
-    """Try what the text alone answers: rows get their dependence on the audio, a build that can be guessed fails."""
+    """Try what the text alone answers: rows get their dependence on the audio, a build that can be guessed
+    fails.
+    """
     gates = run.recipe.gates
     if gates.benchmarks:
         known = [k for b in gates.benchmarks for k in contamination.questions(b, Path(run.recipe.folder))]
@@ -346,7 +394,9 @@ def gate(run: Run, items: list[Item]) -> list[Item]:
 
 
 def write(run: Run, items: list[Item], clips: list[Clip]) -> summary.Summary:
-    """Write shards and tables aside, unchanged shards taken over from the earlier build; then all take its place."""
+    """Write shards and tables aside, unchanged shards taken over from the earlier build; then all take its
+    place.
+    """
     plans = shard_files.plan(items, clips, run.recipe.shard)
     folder, earlier = build_folder.pending(run.out) / build_folder.DATA, run.out / build_folder.DATA
     digests = summary.digests(run.out)
@@ -359,7 +409,9 @@ def write(run: Run, items: list[Item], clips: list[Clip]) -> summary.Summary:
     shards = {plan.name: sha256 for plan, sha256 in zip(plans, written, strict=True)}
     increment.save(build_folder.pending(run.out), run.survey, run.lost, clips, run.earlier)
     stages = list(run.stages.values())
-    return summary.finish(run.recipe, run.out, run.store.url, clips, items, run.lost, stages, shards, run.warnings)
+    return summary.finish(
+        run.recipe, run.out, run.store.url, clips, items, run.lost, stages, shards, run.warnings
+    )
 
 
 def look_back(run: Run, clips: list[Clip]) -> None:
@@ -369,7 +421,9 @@ def look_back(run: Run, clips: list[Clip]) -> None:
         run.progress.log("audit: no clip has truth")
         return
     found = work(run, "audit", [partial(build_audit.beside, run.out)], [known])[0]
-    create_markdown_artifact(key="audit", markdown=tables.markdown(*found), description=f"{known} clips have truth")
+    create_markdown_artifact(
+        key="audit", markdown=tables.markdown(*found), description=f"{known} clips have truth"
+    )
 
 
 def show(run: Run, clips: list[Clip], link: str) -> None:
@@ -406,21 +460,27 @@ def build(
     report: str = "",
     growing: bool = False,
 ) -> summary.Summary:
-    """The whole walk: recipe to shards in `out`, then an audit if wanted, and a report that opens at `report`.
+    """The whole walk: recipe to shards in `out`, then an audit if wanted, and a report that opens at
+    `report`.
 
-    `workers` is their number in `places`, for Prefect's pages. `growing`, the rows of the build that `out` holds stay
-    as they are (`paqa.pipeline.increment`). Raises PaqaError past the recipe's limit of quarantined rows.
+    `workers` is their number in `places`, for Prefect's pages. `growing`, the rows of the build that `out`
+    holds stay as they are (`paqa.pipeline.increment`). Raises PaqaError past the recipe's limit of
+    quarantined rows.
     """
     with places, ExitStack() as last:
         earlier = increment.load(out, recipe) if growing else None
         build_folder.begin(out)
         ward = fault_isolation.Ward(places.wanted.limits)
-        run = Run(recipe, out, Store(store), places, Progress(quiet, get_run_logger().info), ward, earlier=earlier)
+        run = Run(
+            recipe, out, Store(store), places, Progress(quiet, get_run_logger().info), ward, earlier=earlier
+        )
         last.callback(tell, run)
         try:
             asked, material = ingest(run)
             asked, copies = apart(run, asked, material)
-            clips, twins = walk.unique([*asked, *mix(run, material)], copies, earlier.clips if earlier else None)
+            clips, twins = walk.unique(
+                [*asked, *mix(run, material)], copies, earlier.clips if earlier else None
+            )
             run.lost += twins
             clips = listen(run, scenes_apart(run, clips))
             items = gate(run, compose(run, clips))
@@ -465,15 +525,17 @@ def launch(
         link = report_link(out, server.folder, server.external) if report else ""
         objects = Store(store)
         objects.sweep()
-        walk_once = partial(named, recipe, out, store, places.workers.count, places, quiet, audit, link, growing)
+        walk_once = partial(
+            named, recipe, out, store, places.workers.count, places, quiet, audit, link, growing
+        )
         return healed(walk_once, objects)
 
 
 def healed(walk_once: Callable[[], summary.Summary], store: Store) -> summary.Summary:
     """Go over the walk again where the store turns out to have lost or damaged an object: it is made anew.
 
-    Where one is damaged, all objects of a local store are looked at. PaqaError where that does not help, or where the
-    Prefect server is lost.
+    Where one is damaged, all objects of a local store are looked at. PaqaError where that does not help, or
+    where the Prefect server is lost.
     """
     found: list[str] = []
     while True:
@@ -487,7 +549,9 @@ def healed(walk_once: Callable[[], summary.Summary], store: Store) -> summary.Su
                     "then run the same command again"
                 ) from None
             print(f"{error}; it is made again", file=sys.stderr, flush=True)
-            if store.local and isinstance(error, DamagedObject):  # one is seldom alone, and reading is cheap here
+            if store.local and isinstance(
+                error, DamagedObject
+            ):  # one is seldom alone, and reading is cheap here
                 for path in [path for path, whole in store.verified() if not whole]:
                     print(f"{path} was damaged, too, and has been removed", file=sys.stderr, flush=True)
         except httpx.HTTPError as error:

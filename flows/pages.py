@@ -1,8 +1,10 @@
-"""What the server of a build shows to whom: Prefect's API and pages, and reports, to pages of its own address only.
+"""What the server of a build shows to whom: Prefect's API and pages, and reports, to pages of its own address
+only.
 
-It has no login, and any web page that is open in a browser on this machine can send it requests. So it answers what
-was sent to one of its own names (a page of another name that leads here, "DNS rebinding", is refused) by a page of
-that same name or by no page at all (Prefect's clients, curl). Reports lie below a random token besides.
+It has no login, and any web page that is open in a browser on this machine can send it requests. So it
+answers what was sent to one of its own names (a page of another name that leads here, "DNS rebinding", is
+refused) by a page of that same name or by no page at all (Prefect's clients, curl). Reports lie below a
+random token besides.
 """
 
 from __future__ import annotations
@@ -17,17 +19,20 @@ from typing import Any
 
 from paqa.errors import PaqaError
 
-REPORTS = "/reports"  # of the builds beside the home, at the UI's own address: its pages cannot link to files on disk
+# of the builds beside the home, at the UI's own address: its pages cannot link to files on disk
+REPORTS = "/reports"
 TOKEN = "reports.token"
 HOSTS = "PAQA_ALLOWED_HOSTS"  # further names of the server, as behind a tunnel, with commas between
 HEADERS = [(b"cross-origin-resource-policy", b"same-origin"), (b"x-frame-options", b"SAMEORIGIN")]
 
 
-# --- reports ----------------------------------------------------------------------------------------------------------
+# --- reports
+# ----------------------------------------------------------------------------------------------------------
 
 
 def token(folder: Path) -> str:
-    """The secret in the addresses of reports, which the server's folder keeps: a link of an earlier build stays good.
+    """The secret in the addresses of reports, which the server's folder keeps: a link of an earlier build
+    stays good.
 
     The first call makes it; hold start.lock there.
     """
@@ -66,7 +71,8 @@ def reports(builds: Path, secret: str) -> Any:
     return Mount(f"{REPORTS}/{secret}", Reports(directory=builds, html=True), name="reports")
 
 
-# --- who is answered --------------------------------------------------------------------------------------------------
+# --- who is answered
+# --------------------------------------------------------------------------------------------------
 
 
 def named_hosts() -> list[str]:
@@ -75,10 +81,11 @@ def named_hosts() -> list[str]:
 
 
 def hosts(port: int, named: Iterable[str]) -> frozenset[str]:
-    """The names that a server at `port` answers to: this machine's with that port, and `named` ones as they are.
+    """The names that a server at `port` answers to: this machine's with that port, and `named` ones as they
+    are.
 
-    A named host without a port stands for the one of its scheme, which browsers leave out (80, 443). PaqaError where
-    one is no host.
+    A named host without a port stands for the one of its scheme, which browsers leave out (80, 443).
+    PaqaError where one is no host.
     """
     for name in named:
         if not re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?", name):
@@ -90,8 +97,9 @@ def hosts(port: int, named: Iterable[str]) -> frozenset[str]:
 def refusal(method: str, headers: Mapping[str, str], known: frozenset[str]) -> tuple[int, str] | None:
     """Status and reason where a request is to be refused; `headers` by lower-case name, values in lower case.
 
-    Browsers send Origin with every request of a page that could change anything or be read by it, and Sec-Fetch-* with
-    all others, e.g. those of a script element. A link from elsewhere may open a page here, but not in a frame.
+    Browsers send Origin with every request of a page that could change anything or be read by it, and
+    Sec-Fetch-* with all others, e.g. those of a script element. A link from elsewhere may open a page here,
+    but not in a frame.
     """
     host = headers.get("host", "")
     if host not in known:
@@ -102,7 +110,11 @@ def refusal(method: str, headers: Mapping[str, str], known: frozenset[str]) -> t
     origin = headers.get("origin")
     if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
         return 403, "pages of other addresses are not answered"
-    opened = (method, headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == ("GET", "navigate", "document")
+    opened = (method, headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == (
+        "GET",
+        "navigate",
+        "document",
+    )
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not opened:
         return 403, "pages of other addresses are not answered"
     return None
@@ -121,7 +133,9 @@ class OwnPages:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1").lower() for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1").lower() for name, value in scope["headers"]
+        }
         refused = refusal(scope.get("method", "GET"), headers, self.known)
         if refused is None:
             await self.app(scope, receive, self._marked(send))
@@ -151,8 +165,8 @@ async def _refuse(send: Any, status: int, reason: str) -> None:
 def settings(pages: Any) -> Any:
     """A route to the settings of Prefect's pages, with the API at the name by which the page was opened.
 
-    Prefect names one address, which is another origin to a page that was opened as localhost or through a tunnel.
-    `pages` is Prefect's application with the pages.
+    Prefect names one address, which is another origin to a page that was opened as localhost or through a
+    tunnel. `pages` is Prefect's application with the pages.
     """
     import httpx
     from starlette.requests import Request

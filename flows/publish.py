@@ -1,4 +1,5 @@
-"""The Prefect flow behind a push: one task per commit, so that the UI shows how far it is. No logic lives here.
+"""The Prefect flow behind a push: one task per commit, so that the UI shows how far it is. No logic lives
+here.
 
     python -m flows.publish DIR ORG/NAME [--public] [--prune] [--tag NAME]
 
@@ -27,7 +28,13 @@ from paqa.publish import hub
 R = TypeVar("R")
 
 
-@task(cache_policy=NO_CACHE, persist_result=False, retries=3, retry_delay_seconds=5, retry_condition_fn=transient)
+@task(
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=3,
+    retry_delay_seconds=5,
+    retry_condition_fn=transient,
+)
 def step(call: Callable[[], R]) -> R:
     """One conversation with the Hub."""
     return call()
@@ -40,11 +47,17 @@ def _named(name: str, call: Callable[[], R]) -> R:
 
 
 @flow(name="paqa push", flow_run_name="{folder} -> {repo}", persist_result=False, validate_parameters=False)
-def publish(folder: Path, repo: str, public: bool = False, prune: bool = False, tag: str | None = None) -> str | None:
-    """Push a build; returns the release's commit, verified and tagged, or None where there was nothing to do."""
+def publish(
+    folder: Path, repo: str, public: bool = False, prune: bool = False, tag: str | None = None
+) -> str | None:
+    """Push a build; returns the release's commit, verified and tagged, or None where there was nothing to
+    do.
+    """
     api = hub.connect()
     plan = _named("plan", partial(hub.plan, folder, repo, api, public, prune, tag))
-    create_markdown_artifact(key="push", markdown=f"```diff\n{hub.text(plan)}\n```", description=f"paqa push {repo}")
+    create_markdown_artifact(
+        key="push", markdown=f"```diff\n{hub.text(plan)}\n```", description=f"paqa push {repo}"
+    )
     if not plan.changes:
         return None
     _named("prepare", partial(hub.prepare, plan, api))

@@ -1,16 +1,16 @@
 """The Prefect server of a build: one per home folder, alive for exactly as long as somebody uses it.
 
-Prefect's own "ephemeral" server loses most of a flow's history when the process ends, so a build gets a real one.
-Three files in `home/prefect` decide who starts and who stops it; the kernel drops every lock when its process dies,
-however it dies:
+Prefect's own "ephemeral" server loses most of a flow's history when the process ends, so a build gets a real
+one. Three files in `home/prefect` decide who starts and who stops it; the kernel drops every lock when its
+process dies, however it dies:
 
 - `users.lock`: every process that uses the server holds it shared. The server looks twice a second whether it can have
   it alone; if so nobody is left, and it goes.
 - `server.json`: pid and port of the server, locked by the server for its whole life. Not locked means stale.
 - `start.lock`: held while a process looks for a server and starts or ends one, so that two builds start only one.
 
-Call order in a process: `flows.settings.apply(home)`, then import `prefect`: it reads its settings and reports its
-first import (unless told not to) at that moment.
+Call order in a process: `flows.settings.apply(home)`, then import `prefect`: it reads its settings and
+reports its first import (unless told not to) at that moment.
 """
 
 import fcntl
@@ -34,24 +34,31 @@ from flows import pages, settings
 from paqa.errors import PaqaError
 from paqa.storage import locks
 
-START_SECONDS = 90  # a first start creates the database: 8 s alone on two cores, several times that on a busy machine
+START_SECONDS = (
+    90  # a first start creates the database: 8 s alone on two cores, several times that on a busy machine
+)
 EXTERNAL_SECONDS = 5
 FLUSH_SECONDS = 10
 HIGHEST_PORT = 65_535
 OPEN = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
 
 
-# --- this process -----------------------------------------------------------------------------------------------------
+# --- this process
+# -----------------------------------------------------------------------------------------------------
 
 
 def tag() -> str:
-    """A tag for this process's flow runs, `host:pid:start`, by which `mark_crashed` knows whether it still lives."""
+    """A tag for this process's flow runs, `host:pid:start`, by which `mark_crashed` knows whether it still
+    lives.
+    """
     return _process(os.getpid())
 
 
 @contextmanager
 def connected(home: Path, url: str) -> Iterator[None]:
-    """Point this process, its children and `prefect` (imported or not) at the API at `url`, and tag its runs."""
+    """Point this process, its children and `prefect` (imported or not) at the API at `url`, and tag its
+    runs.
+    """
     before = dict(os.environ)
     settings.apply(home)
     os.environ["PREFECT_API_URL"] = url
@@ -81,7 +88,9 @@ def _refresh() -> None:
 
 
 def _drain() -> None:
-    """Send what Prefect's client still holds in this process: events (task runs travel as events) and log lines."""
+    """Send what Prefect's client still holds in this process: events (task runs travel as events) and log
+    lines.
+    """
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
@@ -89,14 +98,15 @@ def _drain() -> None:
     APILogWorker.drain_all(timeout=FLUSH_SECONDS)
 
 
-# --- using a server ---------------------------------------------------------------------------------------------------
+# --- using a server
+# ---------------------------------------------------------------------------------------------------
 
 
 class Server:
     """This process's use of the Prefect server over `home`: `start` is quick, `wait` blocks until it answers.
 
-    With PREFECT_API_URL set that server is used and nothing is started. One `Server` per home in a process: the locks
-    are POSIX locks, which belong to the process (and are not inherited by forked workers).
+    With PREFECT_API_URL set that server is used and nothing is started. One `Server` per home in a process:
+    the locks are POSIX locks, which belong to the process (and are not inherited by forked workers).
     """
 
     def __init__(self, home: Path, port: int = 0):
@@ -126,14 +136,18 @@ class Server:
         with (self.folder / "start.lock").open("a") as alone:
             _need_lock(alone)
             self._users = (self.folder / "users.lock").open("a+")
-            fcntl.lockf(self._users, fcntl.LOCK_SH)  # a server that is just going holds it: this waits until it is gone
+            fcntl.lockf(
+                self._users, fcntl.LOCK_SH
+            )  # a server that is just going holds it: this waits until it is gone
             pages.token(self.folder)
             self.port = _port(self.folder) or self._first(self._users)
         self.url = f"http://127.0.0.1:{self.port}/api"
         return self
 
     def _first(self, users: IO[str]) -> int:
-        """Start the server, at the port of one that was killed while others use it still; returns its port."""
+        """Start the server, at the port of one that was killed while others use it still; returns its
+        port.
+        """
         if _alone(users):
             self._spawned = datetime.now(UTC)
         else:
@@ -142,17 +156,22 @@ class Server:
         return self._spawn()
 
     def _spawn(self) -> int:
-        """Start the server process on a socket that is bound here, so that nobody can take its port meanwhile."""
+        """Start the server process on a socket that is bound here, so that nobody can take its port
+        meanwhile.
+        """
         given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
         path = [str(Path(__file__).parents[1]), *map(os.path.abspath, given)]
         with _bind(self.port) as listener, (self.folder / "server.log").open("w") as log:
             port = int(listener.getsockname()[1])
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "flows.server", str(self.folder), str(listener.fileno())],
-                cwd=self.folder,  # a .env or prefect.toml of the folder that a build is called in is not meant for it
+                # a .env or prefect.toml of the folder that a build is called in is not meant for it
+                cwd=self.folder,
                 env={key: value for key, value in self.environment.items() if key != "PYTHONWARNINGS"}
                 | {"PYTHONPATH": os.pathsep.join(path)}
-                | {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}"},  # any, unless it is set
+                | {
+                    "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}"
+                },  # any, unless it is set
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -174,7 +193,9 @@ class Server:
             if _port(self.folder) != self.port:
                 raise PaqaError(self._died())
             if time.monotonic() > deadline:
-                raise PaqaError(f"Prefect server did not answer in {START_SECONDS} s: see {self.folder / 'server.log'}")
+                raise PaqaError(
+                    f"Prefect server did not answer in {START_SECONDS} s: see {self.folder / 'server.log'}"
+                )
             time.sleep(0.05)
         mark_crashed(self.url, self._spawned)
         return self.url
@@ -199,7 +220,9 @@ class Server:
         return f"Prefect server ended before it answered ({reason or 'no output'}): see {log}"
 
     def keep(self, done: threading.Event) -> None:
-        """Start the server again, at its port, whenever it has been killed, until `done`; says so on stderr."""
+        """Start the server again, at its port, whenever it has been killed, until `done`; says so on
+        stderr.
+        """
         while not done.wait(0.5):
             if _port(self.folder) == self.port:
                 continue
@@ -248,9 +271,11 @@ class Server:
 
 @contextmanager
 def running(home: Path, server: Server | None = None) -> Iterator[str]:
-    """Yield the API URL of a server over `home`, with this process connected to it; its end is clean in every case.
+    """Yield the API URL of a server over `home`, with this process connected to it; its end is clean in every
+    case.
 
-    Hand over a `server` that was started earlier to have it come up behind other work (importing Prefect: 1.5 s).
+    Hand over a `server` that was started earlier to have it come up behind other work (importing Prefect: 1.5
+    s).
     """
     server = server or Server(home)
     done = threading.Event()
@@ -271,8 +296,13 @@ def running(home: Path, server: Server | None = None) -> Iterator[str]:
 
 @contextmanager
 def _sigterm_unwinds() -> Iterator[None]:
-    """Let SIGTERM end this process as SystemExit does, so that `finally` blocks run: Prefect would just die."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    """Let SIGTERM end this process as SystemExit does, so that `finally` blocks run: Prefect would just
+    die.
+    """
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    )
     if not ours:
         yield
         return
@@ -313,19 +343,22 @@ def _need_hosts(server: Server) -> None:
         )
 
 
-# --- asking the server ------------------------------------------------------------------------------------------------
+# --- asking the server
+# ------------------------------------------------------------------------------------------------
 
 
 def mark_crashed(api: str, before: datetime | None = None) -> int:
     """Set what killed processes left open to Crashed; returns how many flow runs that were.
 
-    A build that was killed cannot say so itself, and Prefect would show it as running for ever. Dead are the runs whose
-    tag names a process of this machine that has gone and, where the server was started at `before`, all older ones:
-    nobody used the database then.
+    A build that was killed cannot say so itself, and Prefect would show it as running for ever. Dead are the
+    runs whose tag names a process of this machine that has gone and, where the server was started at
+    `before`, all older ones: nobody used the database then.
     """
     listed = f"{api}/flow_runs/filter"
     runs = {run["id"]: run for open_ in ("flow_runs", "task_runs") for run in _call(listed, {open_: OPEN})}
-    dead = [run for run in runs.values() if any(map(_is_dead, run["tags"])) or (before and _created(run) < before)]
+    dead = [
+        run for run in runs.values() if any(map(_is_dead, run["tags"])) or (before and _created(run) < before)
+    ]
     body = {"state": {"type": "CRASHED", "message": "The process that ran this was killed."}, "force": True}
     for run in dead:
         open_tasks = {"flow_runs": {"id": {"any_": [run["id"]]}}, "task_runs": OPEN}
@@ -343,14 +376,17 @@ def _created(run: dict[str, Any]) -> datetime:
 def _settle(api: str) -> None:
     """Wait until every task run that the server knows of is in the database, for `FLUSH_SECONDS` at most.
 
-    Task runs arrive through a queue in the server, in order. Settled means that the numbers of all and of open task
-    runs have not moved for a little longer than the interval at which the server writes them (1 s). The last hundred
-    or fewer it would also write on SIGTERM.
+    Task runs arrive through a queue in the server, in order. Settled means that the numbers of all and of
+    open task runs have not moved for a little longer than the interval at which the server writes them (1 s).
+    The last hundred or fewer it would also write on SIGTERM.
     """
     seen, since, deadline = (-1, -1), time.monotonic(), time.monotonic() + FLUSH_SECONDS
     while time.monotonic() < deadline and time.monotonic() - since < 1.3:
         try:
-            counted = _call(f"{api}/task_runs/count", {}), _call(f"{api}/task_runs/count", {"task_runs": OPEN})
+            counted = (
+                _call(f"{api}/task_runs/count", {}),
+                _call(f"{api}/task_runs/count", {"task_runs": OPEN}),
+            )
         except OSError:  # the server has gone: there is nothing left to wait for
             return
         if counted != seen:
@@ -374,7 +410,8 @@ def _healthy(api: str, seconds: float) -> bool:
         return False
 
 
-# --- processes, files, sockets ----------------------------------------------------------------------------------------
+# --- processes, files, sockets
+# ----------------------------------------------------------------------------------------
 
 
 def _process(pid: int) -> str:
@@ -388,7 +425,9 @@ def _started(pid: int) -> str:
         if not Path("/proc/self/stat").exists():
             os.kill(pid, 0)
             return "0"
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # the name before may hold blanks
+        fields = (
+            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        )  # the name before may hold blanks
     except OSError:
         return ""
     return "" if fields[0] in "ZX" else fields[19]
@@ -418,7 +457,9 @@ def _bind(port: int) -> socket.socket:
 
 
 def _need_lock(alone: IO[str]) -> None:
-    """Lock start.lock; PaqaError where the file system has no locks, by which alone a server knows who uses it."""
+    """Lock start.lock; PaqaError where the file system has no locks, by which alone a server knows who uses
+    it.
+    """
     try:
         fcntl.lockf(alone, fcntl.LOCK_EX)
     except OSError as error:
@@ -466,7 +507,8 @@ def _port(folder: Path) -> int | None:
     return _record(folder).get("port")
 
 
-# --- the server process -----------------------------------------------------------------------------------------------
+# --- the server process
+# -----------------------------------------------------------------------------------------------
 
 
 def _serve(folder: Path, listener: socket.socket) -> None:

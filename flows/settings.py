@@ -9,7 +9,8 @@ from pathlib import Path
 
 from paqa.errors import PaqaError
 
-# What only deployments, schedules and automations need. The event persister and the task run recorder stay on, and so
+# What only deployments, schedules and automations need. The event persister and the task run recorder stay
+# on, and so
 # does what takes a GPU's slot (paqa/execution/placement.py) back from a build that was killed.
 IDLE_SERVICES = (
     "SCHEDULER",
@@ -20,7 +21,9 @@ IDLE_SERVICES = (
     "CANCELLATION_CLEANUP",
     "TRIGGERS",
 )
-ELSEWHERE = tuple(f"PREFECT_{name}_" for name in ("API", "CLIENT", "CLOUD", "MESSAGING", "PROFILES", "SERVER", "UI"))
+ELSEWHERE = tuple(
+    f"PREFECT_{name}_" for name in ("API", "CLIENT", "CLOUD", "MESSAGING", "PROFILES", "SERVER", "UI")
+)
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
@@ -32,10 +35,11 @@ def folder(home: Path) -> Path:
 def environment(home: Path) -> dict[str, str]:
     """Prefect's environment variables for everything over `home`; set them before `prefect` is imported.
 
-    All state lies in `home/prefect`, nothing is reported to anybody, and the console stays ours: Prefect's own lines
-    and those of `get_run_logger()` go to the UI and not to stderr (paqa prints errors itself). What the user has set
-    of these wins, except PREFECT_HOME; that stays theirs (it may hold an API key) where PREFECT_API_URL names another
-    server. Proxies that Prefect's client cannot use are emptied: it would die of them on its way to this machine.
+    All state lies in `home/prefect`, nothing is reported to anybody, and the console stays ours: Prefect's
+    own lines and those of `get_run_logger()` go to the UI and not to stderr (paqa prints errors itself). What
+    the user has set of these wins, except PREFECT_HOME; that stays theirs (it may hold an API key) where
+    PREFECT_API_URL names another server. Proxies that Prefect's client cannot use are emptied: it would die
+    of them on its way to this machine.
     """
     defaults = {
         "DO_NOT_TRACK": "1",
@@ -47,12 +51,15 @@ def environment(home: Path) -> dict[str, str]:
         "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",  # it tells of a server that is away, at length
-        "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",  # a flow logs its stages, not each of their tasks
+        # a flow logs its stages, not each of their tasks
+        "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # 1 by default: 75 task runs a second
+        # 1 by default: 75 task runs a second
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-        "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "0.5",  # 30 by default: a GPU would idle
+        # 30 by default: a GPU would idle
+        "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "0.5",
     } | {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in IDLE_SERVICES}
     here = {key: os.environ.get(key, value) for key, value in defaults.items()}
     here |= dict.fromkeys(("no_proxy", "NO_PROXY"), _no_proxy()) | dict.fromkeys(unusable_proxies(), "")
@@ -60,10 +67,11 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def applied(home: Path) -> dict[str, str]:
-    """The environment of this process with `environment`, and without what another installation of Prefect has set.
+    """The environment of this process with `environment`, and without what another installation of Prefect
+    has set.
 
-    That is how its server is configured and reached: authentication, its database, its path. All of it stays where
-    PREFECT_API_URL says that this server is to be used.
+    That is how its server is configured and reached: authentication, its database, its path. All of it stays
+    where PREFECT_API_URL says that this server is to be used.
     """
     here = environment(home)
     theirs = () if os.environ.get("PREFECT_API_URL") else (*ELSEWHERE, "PREFECT_PROFILE")
@@ -79,7 +87,9 @@ def apply(home: Path) -> None:
         print(f"{name} is left out, connections go without it: {why}", file=sys.stderr, flush=True)
     certificates = os.environ.get("SSL_CERT_FILE")
     if certificates and not os.access(certificates, os.R_OK):
-        raise PaqaError(f"SSL_CERT_FILE is {certificates}, which cannot be read: correct the variable, or unset it")
+        raise PaqaError(
+            f"SSL_CERT_FILE is {certificates}, which cannot be read: correct the variable, or unset it"
+        )
     target = applied(home)
     for key in set(os.environ) - set(target):
         del os.environ[key]
@@ -92,7 +102,9 @@ def changed(before: dict[str, str]) -> list[str]:
 
 
 def unusable_proxies() -> dict[str, str]:
-    """Variables that name proxies which httpx (Prefect's client) cannot use, and why: no such scheme, no package."""
+    """Variables that name proxies which httpx (Prefect's client) cannot use, and why: no such scheme, no
+    package.
+    """
     given = {name: os.environ.get(name) for base in PROXIES for name in (base, base.upper())}
     return {name: why for name, address in given.items() if address and (why := _unusable(address))}
 
@@ -109,9 +121,12 @@ def _unusable(address: str) -> str:
 
 
 def _no_proxy() -> str:
-    """NO_PROXY with this machine in it: Prefect's clients would otherwise look for the server behind the proxy.
+    """NO_PROXY with this machine in it: Prefect's clients would otherwise look for the server behind the
+    proxy.
 
     Some libraries read the name in small letters alone, or rather than the other, so both are to be this.
     """
-    given = [host.strip() for name in ("no_proxy", "NO_PROXY") for host in os.environ.get(name, "").split(",")]
+    given = [
+        host.strip() for name in ("no_proxy", "NO_PROXY") for host in os.environ.get(name, "").split(",")
+    ]
     return "*" if "*" in given else ",".join(dict.fromkeys([*filter(None, given), "127.0.0.1", "localhost"]))

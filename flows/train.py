@@ -1,6 +1,7 @@
 """The Prefect flow behind `paqa-train all`: SFT, GRPO and evaluation in a row. No training logic lives here.
 
-Every stage goes on from its own checkpoints, so running the flow again after anything went wrong repeats nothing.
+Every stage goes on from its own checkpoints, so running the flow again after anything went wrong repeats
+nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ Figures = dict[str, dict[str, float]]
 
 def shared(config: AllConfig, out: str, model: str) -> dict[str, Any]:
     """What the flow decides for a stage."""
-    same = {name: getattr(config, name) for name in ModelConfig.__dataclass_fields__ if name not in ("model", "out")}
+    same = {
+        name: getattr(config, name)
+        for name in ModelConfig.__dataclass_fields__
+        if name not in ("model", "out")
+    }
     return same | {"model": model, "out": str(Path(config.out) / out)}
 
 
@@ -58,7 +63,9 @@ def train(config: AllConfig) -> Figures:
     found: Figures = {}
     for name, model in models.items():
         asked = replace(config.eval, **shared(config, f"eval-{name}", model))
-        paused = config.grpo.pause if asked.pause == OFF else asked.pause  # as it was trained, unless told otherwise
+        paused = (
+            config.grpo.pause if asked.pause == OFF else asked.pause
+        )  # as it was trained, unless told otherwise
         asked = replace(asked, pause=paused if name == "grpo" else OFF)
         told = run(f"eval-{name}", partial(evaluate.run, asked))
         found |= {f"{name} {condition}": column for condition, column in told.items()}
@@ -71,7 +78,10 @@ def train(config: AllConfig) -> Figures:
 def side_by_side(found: Figures) -> list[dict[str, Any]]:
     """The figures as rows, a column for each model; the UI hides a column without a name."""
     keys = dict.fromkeys(key for column in found.values() for key in column)
-    return [{"figure": key} | {n: round(c[key], 4) if key in c else None for n, c in found.items()} for key in keys]
+    return [
+        {"figure": key} | {n: round(c[key], 4) if key in c else None for n, c in found.items()}
+        for key in keys
+    ]
 
 
 def launch(config: AllConfig) -> Figures:

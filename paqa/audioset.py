@@ -1,8 +1,8 @@
 """The AudioSet ontology: which sound is a kind of which.
 
 Gemmeke et al., "Audio Set: An ontology and human-labeled dataset for audio events" (ICASSP 2017); the table
-`data/audioset.tsv` (632 sounds, 527 of them classes of the dataset, 521 of those YAMNet's) is under CC BY-SA 4.0.
-Sounds are named by machine id (`mid`, e.g. "/m/0bt9lr"); an unknown one raises PaqaError.
+`data/audioset.tsv` (632 sounds, 527 of them classes of the dataset, 521 of those YAMNet's) is under CC BY-SA
+4.0. Sounds are named by machine id (`mid`, e.g. "/m/0bt9lr"); an unknown one raises PaqaError.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from paqa.errors import PaqaError
 
 @dataclass(frozen=True)
 class Node:
-    """One sound; `is_class` is False for what only groups others ("Human voice") or was not kept in the dataset."""
+    """One sound; `is_class` is False for what only groups others ("Human voice") or was not kept in the
+    dataset.
+    """
 
     mid: str
     label: str
@@ -32,7 +34,8 @@ def _nodes() -> dict[str, Node]:
     lines = (line for line in text.splitlines() if not line.startswith("#"))
     rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     nodes = (
-        Node(r["mid"], r["label"], tuple(filter(None, r["parents"].split("|"))), r["is_class"] == "1") for r in rows
+        Node(r["mid"], r["label"], tuple(filter(None, r["parents"].split("|"))), r["is_class"] == "1")
+        for r in rows
     )
     return {node.mid: node for node in nodes}
 
@@ -67,7 +70,9 @@ def mid(label: str) -> str:
     if found is None:
         wanted = label.strip().lower()
         near = [
-            name for name in (n.label for n in _nodes().values()) if wanted in name.lower() or name.lower() in wanted
+            name
+            for name in (n.label for n in _nodes().values())
+            if wanted in name.lower() or name.lower() in wanted
         ]
         hint = f"did you mean {', '.join(near[:5])}?" if near else "paqa/data/audioset.tsv lists all labels"
         raise PaqaError(f"no AudioSet sound is called {label!r}; {hint}")
@@ -75,7 +80,9 @@ def mid(label: str) -> str:
 
 
 def parents(mid: str) -> tuple[str, ...]:
-    """The sounds directly above; several for some ("Growling": Dog, Cat and more), none for the seven roots."""
+    """The sounds directly above; several for some ("Growling": Dog, Cat and more), none for the seven
+    roots.
+    """
     return _node(mid).parents
 
 

@@ -1,12 +1,17 @@
 """Words and sentences of a text, also where a script has no spaces between its words.
 
-Chinese, Japanese, Thai, Lao, Khmer and Burmese are written without them. Their texts are compared, counted and cut by
-characters, each with its marks, as a character error rate does: what a word is there, only a dictionary knows.
+Chinese, Japanese, Thai, Lao, Khmer and Burmese are written without them. Their texts are compared, counted
+and cut by characters, each with its marks, as a character error rate does: what a word is there, only a
+dictionary knows.
 """
 
 from __future__ import annotations
 
+import hashlib
+import random
 import re
+import unicodedata
+from functools import lru_cache
 from itertools import zip_longest
 
 # Thai, Lao, Burmese, Khmer, kana and Han, with what is stacked on or under their letters
@@ -76,8 +81,8 @@ def sentence_ends(text: str) -> list[int]:
 def ends_sentence(word: str, following: str = "") -> bool:
     """Whether a sentence ends with this word, given the next one.
 
-    None does with an abbreviation ("Mr."), initials ("J. R.", "U.S.") or between digits ("3. 5"), nor with an ellipsis
-    or a quotation before a small letter ("well... no").
+    None does with an abbreviation ("Mr."), initials ("J. R.", "U.S.") or between digits ("3. 5"), nor with an
+    ellipsis or a quotation before a small letter ("well... no").
     """
     bare, after = word.rstrip(_CLOSING), following.lstrip(_OPENING)[:1]
     if bare.endswith(_ENDS_ALWAYS):
@@ -89,3 +94,29 @@ def ends_sentence(word: str, following: str = "") -> bool:
         return True
     numbered = after.isdigit() and (stem[-1:].isdigit() or stem == "no")
     return not (numbered or stem in _ABBREVIATED or _INITIALS.fullmatch(stem))
+
+
+def rng_for(*parts: object) -> random.Random:
+    """A generator seeded by the SHA-256 of its arguments: the same on every machine, in every order of
+    work.
+    """
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")).digest()
+    return random.Random(int.from_bytes(digest[:8], "big"))
+
+
+@lru_cache(maxsize=16384)
+def clean(text: str) -> str:
+    """One line without double quotes or angle brackets, ready to stand between double quotes."""
+    text = re.sub(r'["“”„«»]', "'", text).replace("<", "‹").replace(">", "›")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+@lru_cache(maxsize=16384)
+def normal(text: str) -> str:
+    """What two texts are compared by, never what is shown: case, punctuation and spacing removed.
+
+    Characters of scripts without spaces between words stand alone, like words.
+    """
+    text = unicodedata.normalize("NFKC", text).casefold()
+    kept = (c if c.isalnum() or unicodedata.category(c)[0] == "M" else "" if c in "'’" else " " for c in text)
+    return " ".join(apart("".join(kept)).split())

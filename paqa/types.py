@@ -54,8 +54,8 @@ class Audio:
 class Turn:
     """One stretch of speech by one speaker; turns of different speakers may overlap.
 
-    `emotion` ("joy") and `translation` (the text in `Scene.translated_to`) are labels that a source gave. `level_db`
-    (RMS in dBFS) and `pitch_hz` (median F0) are measured on the speech without the background.
+    `emotion` ("joy") and `translation` (the text in `Scene.translated_to`) are labels that a source gave.
+    `level_db` (RMS in dBFS) and `pitch_hz` (median F0) are measured on the speech without the background.
     """
 
     start_ms: Ms
@@ -81,7 +81,8 @@ class Word:
 
 @dataclass(frozen=True)
 class Event:
-    """One occurrence of a sound; `mid` is the AudioSet machine id, `score` the tagger's probability (1 in truth).
+    """One occurrence of a sound; `mid` is the AudioSet machine id, `score` the tagger's probability (1 in
+    truth).
 
     `level_db` (RMS in dBFS) is measured on the background without the speech.
     """
@@ -106,8 +107,8 @@ class Tag:
 class HeardBy:
     """Which engine, at which revision, did a stage; `weights` are the SHA-256s of the files of its networks.
 
-    What it computed on is part of the revision where that was no CPU: `2/0f1e2d3c@cuda/float16`.
-    Weights that are a folder count as one: the digest of the list of their files, as `checkpoints.digest` makes it.
+    What it computed on is part of the revision where that was no CPU: `2/0f1e2d3c@cuda/float16`. Weights that
+    are a folder count as one: the digest of the list of their files, as `checkpoints.digest` makes it.
     """
 
     stage: Stage
@@ -131,8 +132,8 @@ class Disagreement:
 class Scene:
     """Everything known about one clip: who said what when, and what sounded. Lists are in order of start.
 
-    `snr_db` is speech RMS over background RMS in dB, None where one of the two is absent or unknown. `language` is that
-    of the speech, `translated_to` that of the turns' translations, both as codes ("en").
+    `snr_db` is speech RMS over background RMS in dB, None where one of the two is absent or unknown.
+    `language` is that of the speech, `translated_to` that of the turns' translations, both as codes ("en").
     """
 
     clip_id: Identifier
@@ -169,9 +170,10 @@ class Evidence:
 class Question:
     """A question about one clip, with what it rests on.
 
-    An open-ended one has no choices, no `answer_index`, and its answer as `open_answer`.
-    `plan` (an infinitive phrase: what has to be listened for) and `reasoning` (the argument from the cited evidence to
-    the answer) are the template's own words about this clip. `margin` in [0, 1] says how safe the perception is.
+    An open-ended one has no choices, no `answer_index`, and its answer as `open_answer`. `plan` (an
+    infinitive phrase: what has to be listened for) and `reasoning` (the argument from the cited evidence to
+    the answer) are the template's own words about this clip. `margin` in [0, 1] says how safe the perception
+    is.
     """
 
     id: Identifier
@@ -207,10 +209,10 @@ class GivenQuestion:
 class Recording:
     """What a source yields: one file to listen to, before it has been opened.
 
-    `uri` is a path or `package:NAME/FILE` (a file inside an installed Python package). `groups` name what must never
-    be split between train and test (the recording, the speakers); the first decides the side. `voice` names the
-    speaker of an utterance, for mixing, and `author` whom the licence wants named. Truth and given questions, where
-    the source has them, are about the whole file.
+    `uri` is a path or `package:NAME/FILE` (a file inside an installed Python package). `groups` name what
+    must never be split between train and test (the recording, the speakers); the first decides the side.
+    `voice` names the speaker of an utterance, for mixing, and `author` whom the licence wants named. Truth
+    and given questions, where the source has them, are about the whole file.
     """
 
     id: Identifier
@@ -229,9 +231,10 @@ class Recording:
 class Origin:
     """A piece of a recording that is heard in a row: where it is from, and under which licence.
 
-    `role` is "recording" where the row's audio is this piece, else what it was mixed in as. `recording` and `uri` are
-    its id and place in the recipe's source `corpus` (recipe.json, beside the build, says where that lies). `sha256` is
-    the digest of the decoded samples from `offset_ms` on: who has the file can find the piece again and prove it.
+    `role` is "recording" where the row's audio is this piece, else what it was mixed in as. `recording` and
+    `uri` are its id and place in the recipe's source `corpus` (recipe.json, beside the build, says where that
+    lies). `sha256` is the digest of the decoded samples from `offset_ms` on: who has the file can find the
+    piece again and prove it.
     """
 
     role: Literal["recording", "voice", "sound"]
@@ -250,11 +253,11 @@ class Origin:
 class Clip:
     """A decoded clip of at most the recipe's length: the unit of all later work.
 
-    `corpus` is the recipe's name of the source or mix it belongs to. `sha256` is the digest of its 16-bit samples and
-    rate, the root of every store key; `offset_ms` is where it starts in `uri`; `reference_sha256` names the clean
-    speech of a mixed clip (for SI-SDR). `context` holds the digests of the neighbouring clips of the same recording,
-    in order and this one among them at index `place`, where the separator wants to hear more than the clip. `origins`
-    lists every recording that is heard in it.
+    `corpus` is the recipe's name of the source or mix it belongs to. `sha256` is the digest of its 16-bit
+    samples and rate, the root of every store key; `offset_ms` is where it starts in `uri`; `reference_sha256`
+    names the clean speech of a mixed clip (for SI-SDR). `context` holds the digests of the neighbouring clips
+    of the same recording, in order and this one among them at index `place`, where the separator wants to
+    hear more than the clip. `origins` lists every recording that is heard in it.
     """
 
     id: Identifier
@@ -295,11 +298,12 @@ class Item:
 
     `reflection` says where the wrong first response of a reflected row comes from and what went wrong:
     "heard:missed_event" really was misheard by an engine, "typed:missed_event" is made up after that type. An
-    open-ended row has no choices and no `answer_index`. `difficulty` grows with the voices, the noise, the overlap, the
-    sounds and the distance of the evidence; `subsets` are the named ones ("MSQA-hard") that the row belongs to.
-    `origins` lists every recording that is heard, with its licence; `source` and `license` sum them up. `key` is a
-    digest of the audio and of all other columns but two: a row that another `paqa_version` or another `seed` of the
-    recipe makes again, word for word, is the same row. (A shard's name follows its bytes, and so those two as well.)
+    open-ended row has no choices and no `answer_index`. `difficulty` grows with the voices, the noise, the
+    overlap, the sounds and the distance of the evidence; `subsets` are the named ones ("MSQA-hard") that the
+    row belongs to. `origins` lists every recording that is heard, with its licence; `source` and `license`
+    sum them up. `key` is a digest of the audio and of all other columns but two: a row that another
+    `paqa_version` or another `seed` of the recipe makes again, word for word, is the same row. (A shard's
+    name follows its bytes, and so those two as well.)
     """
 
     id: Identifier
@@ -351,7 +355,9 @@ class Sound:
 
 @dataclass(frozen=True)
 class Response:
-    """A chosen option: its letter as an index, and its text as written; an open-ended answer has no letter."""
+    """A chosen option: its letter as an index, and its text as written; an open-ended answer has no
+    letter.
+    """
 
     index: int | None
     text: str

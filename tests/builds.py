@@ -1,4 +1,6 @@
-"""Finished builds without engines: scenes made up here, real questions, rationales, reflections, shards and tables."""
+"""Finished builds without engines: scenes made up here, real questions, rationales, reflections, shards and
+tables.
+"""
 
 import random
 from dataclasses import replace
@@ -48,7 +50,9 @@ def scene(name, seconds=10.0):
 
 
 def noise(name, seconds=10.0):
-    samples = np.random.default_rng(random.Random(name).randrange(2**32)).normal(0, 0.1, (1, int(seconds * RATE)))
+    samples = np.random.default_rng(random.Random(name).randrange(2**32)).normal(
+        0, 0.1, (1, int(seconds * RATE))
+    )
     return Audio(quantize(samples.astype(np.float32)), RATE)
 
 

@@ -1,8 +1,10 @@
-"""How far apart two ways to compute the same numbers end, in steps of their type's precision at their own size.
+"""How far apart two ways to compute the same numbers end, in steps of their type's precision at their own
+size.
 
-Other instructions, another number of threads or another order of additions round otherwise in the last digits. How much
-that comes to grows with the numbers and with how many of them are added up, so a limit is a number of steps: ten times
-what was seen over the settings of benchmarks/isa.py. With PAQA_STEPS=FILE every comparison adds a line to that file.
+Other instructions, another number of threads or another order of additions round otherwise in the last
+digits. How much that comes to grows with the numbers and with how many of them are added up, so a limit is a
+number of steps: ten times what was seen over the settings of benchmarks/isa.py. With PAQA_STEPS=FILE every
+comparison adds a line to that file.
 """
 
 import math
@@ -17,8 +19,8 @@ LOG = "PAQA_STEPS"  # the variable that names a file of lines "test <tab> steps"
 def steps(actual: Any, expected: Any, size: float | None = None) -> float:
     """The largest difference of two arrays or tensors of one shape, in steps.
 
-    A step is the precision of the coarser type (2^-23 of float32) times `size`, by default the largest absolute value
-    that was expected. NaN, and so below no limit, where one of the numbers is.
+    A step is the precision of the coarser type (2^-23 of float32) times `size`, by default the largest
+    absolute value that was expected. NaN, and so below no limit, where one of the numbers is.
     """
     one, other = array(actual), array(expected)
     assert one.shape == other.shape, f"found the shape {one.shape}, expected {other.shape}"
@@ -40,4 +42,9 @@ def record(found: float) -> None:
     """Add what was seen to the file that PAQA_STEPS names."""
     if path := os.environ.get(LOG):
         with open(path, "a") as file:
-            print(os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0], f"{found:.4g}", sep="\t", file=file)
+            print(
+                os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0],
+                f"{found:.4g}",
+                sep="\t",
+                file=file,
+            )

@@ -1,4 +1,6 @@
-"""What several tests share: the demo corpus, builds through the real command line, a poisoned engine runtime."""
+"""What several tests share: the demo corpus, builds through the real command line, a poisoned engine
+runtime.
+"""
 
 import fcntl
 import json
@@ -18,7 +20,9 @@ from paqa.dataset.check import check
 pytest.register_assert_rewrite("contract")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # inherited from a shell that started this with `&`
     signal.signal(signal.SIGINT, signal.default_int_handler)
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: more threads than that wait for one another
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # as many processes as cores: more threads than that wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
@@ -108,7 +112,7 @@ def paqa(*args, cwd=ROOT, check=True, **variables):
 
 
 class SharedServer:
-    """The Prefect server of all builds of a run of the suite: one of its own costs each 8 to 17 s of CPU time."""
+    """The Prefect server of all builds of a run of the suite: one each would cost 8 to 17 s of CPU time."""
 
     def __init__(self):
         self.home = None
@@ -131,7 +135,15 @@ class SharedServer:
             self._server.stop()
 
 
-LONGEST = ("test_faults", "test_cluster", "test_walk", "test_server", "test_doctor", "test_places", "test_listener")
+LONGEST = (
+    "test_faults",
+    "test_cluster",
+    "test_walk",
+    "test_server",
+    "test_doctor",
+    "test_places",
+    "test_listener",
+)
 SERVER = SharedServer()
 RUNNING = []  # the test that runs
 
@@ -153,8 +165,10 @@ def pytest_runtest_setup(item):
 
 
 def build(recipe, out, *args, own_server=False, **options):
-    """A build, which `paqa check` has nothing to say about; with a server that it starts and stops where it is so."""
-    assert RUNNING[0].get_closest_marker("build"), "this test launches a build: mark it with pytest.mark.build"
+    """A build, which `paqa check` has nothing to say about; it starts a server only with `own_server`."""
+    assert RUNNING[0].get_closest_marker("build"), (
+        "this test launches a build: mark it with pytest.mark.build"
+    )
     variables = {} if own_server else SERVER.variables()
     done = paqa("build", recipe, "--out", out, *args, **variables, **options)
     assert check(Path(out)).problems == []
@@ -170,7 +184,9 @@ def everyones(tmp_path_factory):
 
 @contextmanager
 def made_once(folder):
-    """True for the first process of the suite that comes for `folder`; the others wait until it has filled it."""
+    """True for the first process of the suite that comes for `folder`; the others wait until it has filled
+    it.
+    """
     with folder.with_suffix(".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ready = folder.with_suffix(".ready")
@@ -223,7 +239,9 @@ def no_engines(tmp_path):
 @pytest.fixture(scope="module")
 def browser():
     """Chromium; skipped where there is none."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv pip install playwright")
+    api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: uv pip install playwright"
+    )
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")

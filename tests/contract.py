@@ -34,18 +34,38 @@ SELDOM = 0.02  # share of events whose spans may differ between settings
 WORD_MS = 20  # a step of Whisper's clock
 RATES = (8_000, 16_000, 44_100, 48_000)
 HEAVY = (
-    *("torch", "torchaudio", "onnxruntime", "onnx", "ctranslate2", "faster_whisper", "whisper", "demucs", "soxr"),
-    *("panns_inference", "torchlibrosa", "pyannote.audio", "scipy", "sklearn", "librosa", "matplotlib", "numba"),
+    *(
+        "torch",
+        "torchaudio",
+        "onnxruntime",
+        "onnx",
+        "ctranslate2",
+        "faster_whisper",
+        "whisper",
+        "demucs",
+        "soxr",
+    ),
+    *(
+        "panns_inference",
+        "torchlibrosa",
+        "pyannote.audio",
+        "scipy",
+        "sklearn",
+        "librosa",
+        "matplotlib",
+        "numba",
+    ),
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """An engine under the contract: its name, its parameters, and how far its numbers may differ between settings.
+    """An engine under the contract: its name, its parameters, and how far its numbers may differ between
+    settings.
 
-    `tolerance` (in steps, see closeness.py) is allowed where another number of threads, or two equal channels in place
-    of one, may round otherwise: 0 for engines whose runtimes compute the same in any case. A batch always equals its
-    clips bit for bit.
+    `tolerance` (in steps, see closeness.py) is allowed where another number of threads, or two equal channels
+    in place of one, may round otherwise: 0 for engines whose runtimes compute the same in any case. A batch
+    always equals its clips bit for bit.
     """
 
     name: str
@@ -73,8 +93,12 @@ class Subject:
 
 
 def sample(name: str) -> Path:
-    """A file of the telephone call that pyannote.audio ships: 30 s, 16 kHz, two speakers; without importing torch."""
-    return Path(importlib.metadata.distribution("pyannote.audio").locate_file(f"pyannote/audio/sample/{name}"))
+    """A file of the telephone call that pyannote.audio ships: 30 s, 16 kHz, two speakers; without importing
+    torch.
+    """
+    return Path(
+        importlib.metadata.distribution("pyannote.audio").locate_file(f"pyannote/audio/sample/{name}")
+    )
 
 
 @cache
@@ -100,15 +124,17 @@ def silence(samples: int, rate: int = 16_000) -> Audio:
 
 def plain(heard: Heard) -> Any:
     """Everything that was heard, comparable bit for bit."""
-    stems = {name: (stem.rate, stem.samples.shape, stem.samples.tobytes()) for name, stem in heard.stems.items()}
+    stems = {
+        name: (stem.rate, stem.samples.shape, stem.samples.tobytes()) for name, stem in heard.stems.items()
+    }
     return stems, *(getattr(heard, f.name) for f in fields(Heard) if f.name != "stems")
 
 
 def alike(one: Heard, other: Heard, tolerance: float) -> bool:
     """Whether both heard the same: names and spans, and numbers that are at most `tolerance` steps apart.
 
-    A number that lies on a threshold may fall to either side of it: a few events may have other spans, and a word may
-    begin or end a step of Whisper's clock earlier.
+    A number that lies on a threshold may fall to either side of it: a few events may have other spans, and a
+    word may begin or end a step of Whisper's clock earlier.
     """
     if tolerance == 0.0:
         return plain(one) == plain(other)
@@ -128,7 +154,9 @@ def names(heard: Heard) -> Any:
 
 
 def numbers(one: Heard, other: Heard) -> Iterator[tuple[Any, Any, float]]:
-    """What the engine is not sure of: probabilities as single precision has them, samples; and the size of these."""
+    """What the engine is not sure of: probabilities as single precision has them, samples; and the size of
+    these.
+    """
     scores = {tag.mid: tag.score for tag in other.tags}
     both = [(tag.score, scores[tag.mid]) for tag in one.tags if tag.mid in scores]
     both += [(a.confidence, b.confidence) for a, b in zip(one.words, other.words, strict=True)]
@@ -141,11 +169,17 @@ def numbers(one: Heard, other: Heard) -> Iterator[tuple[Any, Any, float]]:
 def check(heard: Heard, audio: Audio) -> None:
     """What holds for any engine's answer about any audio."""
     for stem in heard.stems.values():
-        assert (stem.rate, stem.samples.shape, stem.samples.dtype) == (audio.rate, audio.samples.shape, np.float32)
+        assert (stem.rate, stem.samples.shape, stem.samples.dtype) == (
+            audio.rate,
+            audio.samples.shape,
+            np.float32,
+        )
         assert np.isfinite(stem.samples).all()
     if heard.stems:
         assert set(heard.stems) == {"speech", "background"}
-        assert np.array_equal(heard.stems["background"].samples, audio.samples - heard.stems["speech"].samples)
+        assert np.array_equal(
+            heard.stems["background"].samples, audio.samples - heard.stems["speech"].samples
+        )
     for spans in (heard.turns, heard.exclusive, heard.events, heard.words):
         assert [s.start_ms for s in spans] == sorted(s.start_ms for s in spans)
         for span in spans:
@@ -156,7 +190,9 @@ def check(heard: Heard, audio: Audio) -> None:
     speakers = list(dict.fromkeys(turn.speaker for turn in heard.turns))
     assert speakers == list(range(1, len(speakers) + 1))
     assert {turn.speaker for turn in heard.exclusive} <= set(speakers)
-    assert all(w.text == w.text.strip() != "" and w.speaker is None and 0 <= w.confidence <= 1 for w in heard.words)
+    assert all(
+        w.text == w.text.strip() != "" and w.speaker is None and 0 <= w.confidence <= 1 for w in heard.words
+    )
     assert all(0 <= e.score <= 1 for e in (*heard.events, *heard.tags))
 
 
@@ -168,7 +204,9 @@ def output(code: str, **variables: str) -> str:
 
 
 def altered(path: Path, folder: Path) -> Path:
-    """A copy of a model's file or folder with the same names, in which one byte of its largest file differs."""
+    """A copy of a model's file or folder with the same names, in which one byte of its largest file
+    differs.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / path.name
     (shutil.copytree if path.is_dir() else shutil.copyfile)(path, copy)
@@ -182,7 +220,9 @@ def altered(path: Path, folder: Path) -> Path:
 
 
 class Contract:
-    """Shape, rate, alignment, determinism, silence, very short input, stereo, batches, revisions, light imports."""
+    """Shape, rate, alignment, determinism, silence, very short input, stereo, batches, revisions, light
+    imports.
+    """
 
     @pytest.mark.parametrize("rate", RATES)
     def test_any_rate(self, subject: Subject, rate: int) -> None:

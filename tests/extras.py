@@ -2,8 +2,9 @@
 
     python tests/extras.py EXTRA BUILD [--hide]
 
-BUILD is the folder of a finished build. `--hide` makes an environment with everything look like one with EXTRA alone;
-without it, this environment is tried as it is (`.ci/extras`). Exits 1 where a command is not as it should be.
+BUILD is the folder of a finished build. `--hide` makes an environment with everything look like one with
+EXTRA alone; without it, this environment is tried as it is (`.ci/extras`). Exits 1 where a command is not as
+it should be.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 EXTRAS = ("none", "audio", "embedded", "audit", "hub", "cluster")
 ONE_LINE = re.compile(r"paqa(-train)? \S+: .*run: uv pip install 'paqa\[[a-z0-9,]+\]'\n")
-# Words of a command, in which BUILD and OUT stand for folders; the extras with which it has to work, "" for all; the
+# Words of a command, in which BUILD and OUT stand for folders; the extras with which it has to work, "" for
+# all; the
 # statuses with which it does.
 COMMANDS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("--help", "", (0,)),
@@ -83,12 +85,16 @@ def applies(requirement: str, extra: str) -> bool:
 
 
 class Hidden(importlib.abc.MetaPathFinder):
-    """Makes the modules of distributions that an extra does not bring impossible to import, and unknown to metadata."""
+    """Makes the modules of distributions that an extra does not bring impossible to import, and unknown to
+    metadata.
+    """
 
     def __init__(self, extra: str):
         kept = packages(extra) | {"paqa"}
         owners = importlib.metadata.packages_distributions()
-        self.modules = {m for m, names in owners.items() if not any(normal(n) in kept for n in names)} - {"flows"}
+        self.modules = {m for m, names in owners.items() if not any(normal(n) in kept for n in names)} - {
+            "flows"
+        }
         self.kept = kept
         self.find = importlib.metadata.Distribution.from_name
 
@@ -136,17 +142,24 @@ def wrong(extra: str, build: Path) -> list[str]:
             words = text.replace("BUILD", str(build)).replace("OUT", out).split()
             status, said = call(words)
             works = not works_with or extra in works_with.split()
-            lines = [line for line in said.splitlines(True) if not line.startswith(("ALL_PROXY", "all_proxy"))]
+            lines = [
+                line for line in said.splitlines(True) if not line.startswith(("ALL_PROXY", "all_proxy"))
+            ]
             named = status == 2 and ONE_LINE.fullmatch("".join(lines)) is not None
             fine = status in statuses and not named if works else named
-            print(f"{'ok' if fine else 'WRONG':<6} {text:<60} {status} {''.join(lines)[:300].strip()}", flush=True)
+            print(
+                f"{'ok' if fine else 'WRONG':<6} {text:<60} {status} {''.join(lines)[:300].strip()}",
+                flush=True,
+            )
             found += [] if fine else [text]
     return found
 
 
 if __name__ == "__main__":
     os.environ.update({"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "HF_ENDPOINT": "http://127.0.0.1:9"})
-    os.environ["SSL_CERT_FILE"] = "/nonexistent"  # ends a build that has all its packages before it starts a server
+    os.environ["SSL_CERT_FILE"] = (
+        "/nonexistent"  # ends a build that has all its packages before it starts a server
+    )
     if "--hide" in sys.argv:
         Hidden(sys.argv[1]).install()
     sys.exit(1 if wrong(sys.argv[1], Path(sys.argv[2]).resolve()) else 0)

@@ -1,8 +1,10 @@
-"""A Hugging Face Hub for dataset repositories on loopback, enough of one for `huggingface_hub` and `datasets`.
+"""A Hugging Face Hub for dataset repositories on loopback, enough of one for `huggingface_hub` and
+`datasets`.
 
-Repositories, commits, tags, visibility, tokens, the legacy LFS protocol. Everything lies on disk, so that the process
-can be killed and started again; every request is a line of `log.jsonl`. The Xet protocol is not spoken: clients need
-HF_HUB_DISABLE_XET=1. `--die-after N` ends the process in the middle of the N+1st file that is sent.
+Repositories, commits, tags, visibility, tokens, the legacy LFS protocol. Everything lies on disk, so that the
+process can be killed and started again; every request is a line of `log.jsonl`. The Xet protocol is not
+spoken: clients need HF_HUB_DISABLE_XET=1. `--die-after N` ends the process in the middle of the N+1st file
+that is sent.
 """
 
 import argparse
@@ -21,7 +23,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlparse
 
-TOKENS = {"hf_writesecret123": "write", "hf_readonlysecret": "read"}  # both belong to "me", who is in "paqa-lab"
+TOKENS = {
+    "hf_writesecret123": "write",
+    "hf_readonlysecret": "read",
+}  # both belong to "me", who is in "paqa-lab"
 NAMESPACES = ("me", "paqa-lab")
 BLOCK = 1 << 16
 LOCK = threading.RLock()
@@ -32,7 +37,9 @@ def git_oid(data):
 
 
 class Repos:
-    """Repositories as `repos/ORG--NAME.json`, bytes as `blobs/OID` (SHA-256 for LFS, git's SHA-1 otherwise)."""
+    """Repositories as `repos/ORG--NAME.json`, bytes as `blobs/OID` (SHA-256 for LFS, git's SHA-1
+    otherwise).
+    """
 
     def __init__(self, root):
         self.root = root
@@ -95,7 +102,11 @@ class Handler(BaseHTTPRequestHandler):
     def reply(self, value=None, status=200, data=None, **headers):
         data = json.dumps(value).encode() if data is None else data
         self.send_response(status)
-        for key, value in {"Content-Type": "application/json", "Content-Length": len(data), **headers}.items():
+        for key, value in {
+            "Content-Type": "application/json",
+            "Content-Length": len(data),
+            **headers,
+        }.items():
             self.send_header(key.replace("_", "-"), str(value))
         self.end_headers()
         if self.command != "HEAD":
@@ -160,7 +171,9 @@ class Handler(BaseHTTPRequestHandler):
         text = json.loads(self.content)["content"]
         header = yaml.safe_load(text.split("---\n")[1]) if text.startswith("---\n") else {}
         errors = []
-        if not re.fullmatch(r"n<1K|1K<n<10K|10K<n<100K|100K<n<1M|1M<n<10M", (header.get("size_categories") or [""])[0]):
+        if not re.fullmatch(
+            r"n<1K|1K<n<10K|10K<n<100K|100K<n<1M|1M<n<10M", (header.get("size_categories") or [""])[0]
+        ):
             errors.append({"message": '"size_categories" must be one of n<1K, 1K<n<10K, ...'})
         if header.get("license") == "other" and not header.get("license_name"):
             errors.append({"message": '"license_name" is required'})
@@ -173,7 +186,9 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.content)
         name = f"{asked.get('organization') or 'me'}/{asked['name']}"
         if self.role != "write" or name.partition("/")[0] not in NAMESPACES:
-            return self.refuse(403, f"You don't have the rights to create a dataset under the namespace {name}")
+            return self.refuse(
+                403, f"You don't have the rights to create a dataset under the namespace {name}"
+            )
         with LOCK:
             known = self.repos.load(name) is not None
             if not known:
@@ -204,8 +219,22 @@ class Handler(BaseHTTPRequestHandler):
         if files is None:
             return None
         when = "2026-01-01T00:00:00.000Z"
-        known = {"_id": "1", "id": name, "author": "me", "sha": oid, "private": repo["private"], "gated": False}
-        more = {"disabled": False, "tags": [], "downloads": 0, "likes": 0, "lastModified": when, "createdAt": when}
+        known = {
+            "_id": "1",
+            "id": name,
+            "author": "me",
+            "sha": oid,
+            "private": repo["private"],
+            "gated": False,
+        }
+        more = {
+            "disabled": False,
+            "tags": [],
+            "downloads": 0,
+            "likes": 0,
+            "lastModified": when,
+            "createdAt": when,
+        }
         return self.reply({**known, **more, "siblings": [{"rfilename": f} for f in files]})
 
     def refs(self, name):
@@ -237,9 +266,15 @@ class Handler(BaseHTTPRequestHandler):
         if files is None:
             return None
         json_ = "json" in self.headers.get("Content-Type", "")
-        asked = json.loads(self.content)["paths"] if json_ else parse_qs(self.content.decode()).get("paths", [])
+        asked = (
+            json.loads(self.content)["paths"] if json_ else parse_qs(self.content.decode()).get("paths", [])
+        )
         found = [_file(p, files[p]) for p in asked if p in files]
-        found += [_folder(p) for p in asked if p not in files and any(f.startswith(p.rstrip("/") + "/") for f in files)]
+        found += [
+            _folder(p)
+            for p in asked
+            if p not in files and any(f.startswith(p.rstrip("/") + "/") for f in files)
+        ]
         return self.reply(found)
 
     # --- writing ---
@@ -349,7 +384,13 @@ def _file(path, entry):
     size, oid = entry["size"], entry["oid"]
     lfs = {"lfs": {"oid": oid, "size": size, "pointerSize": 130}} if entry["lfs"] else {}
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n".encode()
-    return {"type": "file", "path": path, "size": size, "oid": git_oid(pointer) if entry["lfs"] else oid, **lfs}
+    return {
+        "type": "file",
+        "path": path,
+        "size": size,
+        "oid": git_oid(pointer) if entry["lfs"] else oid,
+        **lfs,
+    }
 
 
 def _folder(path):
@@ -389,7 +430,11 @@ class Hub:
 
     def environment(self, token="hf_writesecret123"):
         """For clients: this Hub, its token, no Xet, caches of its own."""
-        home = {"HF_HOME": str(self.root / "home"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+        home = {
+            "HF_HOME": str(self.root / "home"),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
         offline = {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0"}
         return {**home, **offline, "HF_ENDPOINT": self.url, "HF_TOKEN": token, "NO_PROXY": "127.0.0.1"}
 

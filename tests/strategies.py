@@ -1,4 +1,6 @@
-"""Hypothesis strategies for scenes: plausible ones to ask questions about, and nasty ones to break the grammar."""
+"""Hypothesis strategies for scenes: plausible ones to ask questions about, and nasty ones to break the
+grammar.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ NASTY = st.text(max_size=40) | st.sampled_from(
 
 @st.composite
 def scenes(draw: st.DrawFn, speakers: int = 6, turns: int = 8, sounds: int = 7) -> Scene:
-    """A plausible scene of 4 to 30 seconds: overlapping turns and sounds from a fixed set of words and labels."""
+    """A plausible scene of 4 to 30 seconds: overlapping turns and sounds from a fixed set of words and
+    labels.
+    """
     duration = draw(st.integers(400, 3000)) * 10
     spans = draw(st.lists(_span(duration), max_size=turns, unique=True))
     voices = draw(st.lists(st.integers(1, speakers), min_size=len(spans), max_size=len(spans)))
@@ -45,7 +49,10 @@ def scenes(draw: st.DrawFn, speakers: int = 6, turns: int = 8, sounds: int = 7) 
         for i, ((start, end), voice) in enumerate(zip(sorted(spans), voices, strict=True))
     )
     heard = draw(
-        st.lists(st.tuples(_span(duration), st.sampled_from(LABELS), st.sampled_from((1.0, 1.0, 0.6))), max_size=sounds)
+        st.lists(
+            st.tuples(_span(duration), st.sampled_from(LABELS), st.sampled_from((1.0, 1.0, 0.6))),
+            max_size=sounds,
+        )
     )
     events = tuple(Event(s, e, label, audioset.mid(label), score) for (s, e), label, score in sorted(heard))
     disputed = draw(st.lists(_span(duration), max_size=2))
@@ -61,7 +68,9 @@ def scenes(draw: st.DrawFn, speakers: int = 6, turns: int = 8, sounds: int = 7) 
 
 @st.composite
 def nasty_scenes(draw: st.DrawFn) -> Scene:
-    """Any scene at all: texts and labels that look like the grammar, times off the grid, empty or inverted spans."""
+    """Any scene at all: texts and labels that look like the grammar, times off the grid, empty or inverted
+    spans.
+    """
     at = st.integers(0, 10**6)
     turns = draw(st.lists(st.builds(Turn, at, at, st.integers(1, 99), NASTY), max_size=4))
     events = draw(st.lists(st.builds(Event, at, at, NASTY, st.just("/m/0"), st.just(1.0)), max_size=4))

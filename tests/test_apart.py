@@ -1,4 +1,6 @@
-"""No sound is on two sides, however many clips have it. Fingerprints are made up: what is tested is who is compared."""
+"""No sound is on two sides, however many clips have it. Fingerprints are made up: what is tested is who is
+compared.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def test_a_clip_whose_partner_falls_out_meets_the_next_one() -> None:
 
 
 def test_a_frame_of_all_clips_hides_no_part() -> None:
-    """One steady frame in 400 clips. Two of them share more, but of that no other frame is the same to the last bit."""
+    """One steady frame in 400 clips. Two of them share more, but of that no other frame is the same to the
+    last bit.
+    """
     hum, part = sound(1, 0), sound(120, 1)
     noisy = part ^ np.uint32(1)
     part[60] = noisy[60] = hum[0]
@@ -87,7 +91,9 @@ def test_what_a_growing_build_has_stays_and_what_is_new_goes() -> None:
 
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two clips match at any offset at which they have a frame in common, frame by frame as in the paper."""
+    """Whether two clips match at any offset at which they have a frame in common, frame by frame as in the
+    paper.
+    """
     sizes = sorted((np.count_nonzero(a), np.count_nonzero(b)))
     for offset in {i - k for i in range(len(a)) for k in np.flatnonzero(b == a[i])}:
         one, other = a[max(0, offset) :], b[max(0, -offset) :]
@@ -107,7 +113,9 @@ def collections(draw: st.DrawFn) -> tuple[list[Clip], list[np.ndarray]]:
     count = draw(st.integers(2, 12))
     clips = [on(draw(st.sampled_from(PROTECTED)), i) for i in range(count)]
     chosen = [draw(st.lists(st.integers(0, 4), min_size=1, max_size=3, unique=True)) for _ in range(count)]
-    return clips, [np.concatenate([*(pieces[k] for k in own), sound(30, 100 + i)]) for i, own in enumerate(chosen)]
+    return clips, [
+        np.concatenate([*(pieces[k] for k in own), sound(30, 100 + i)]) for i, own in enumerate(chosen)
+    ]
 
 
 @settings(max_examples=25, deadline=None)
@@ -120,7 +128,9 @@ def test_no_two_clips_that_are_kept_match_across_sides(drawn: tuple[list[Clip], 
         assert not [pair for pair in pairs if same(prints[pair[0]], prints[pair[1]])]
         assert all(clips[i].split != "test" for i in lost)
     for i in sound_alike(clips, prints):  # and nothing falls out for nothing
-        others = [k for k, c in enumerate(clips) if PROTECTED.index(c.split) < PROTECTED.index(clips[i].split)]
+        others = [
+            k for k, c in enumerate(clips) if PROTECTED.index(c.split) < PROTECTED.index(clips[i].split)
+        ]
         assert any(same(prints[i], prints[k]) for k in others)
 
 
@@ -136,7 +146,9 @@ def test_what_is_compared_grows_with_the_clips_alone(monkeypatch: pytest.MonkeyP
     """Of a jingle in all clips each clip is compared once, whatever the number of the others."""
     compared = []
     whole = fingerprint._Frames.compared
-    monkeypatch.setattr(fingerprint._Frames, "compared", lambda self, p: compared.append(len(p)) or whole(self, p))
+    monkeypatch.setattr(
+        fingerprint._Frames, "compared", lambda self, p: compared.append(len(p)) or whole(self, p)
+    )
     for count in (100, 400):
         prints = [around(sound(156, 0), 20, i) for i in range(count)]
         fingerprint.across(prints, [i % 10 > 0 for i in range(count)])

@@ -126,7 +126,10 @@ def test_missing(tmp_path: Path) -> None:
 
 
 def test_folder_is_unreadable(tmp_path: Path) -> None:
-    assert reason(tmp_path) == ("unreadable", f"{tmp_path} is a folder; expected a readable file, check `ls -l`")
+    assert reason(tmp_path) == (
+        "unreadable",
+        f"{tmp_path} is a folder; expected a readable file, check `ls -l`",
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -265,7 +268,12 @@ def test_damaged_flac_bytes() -> None:
 
 def test_digest_tells_apart() -> None:
     mono = noise(1)[None]
-    different = [Audio(mono, 16000), Audio(mono, 8000), Audio(mono[:, 1:], 16000), Audio(np.tile(mono, (2, 1)), 16000)]
+    different = [
+        Audio(mono, 16000),
+        Audio(mono, 8000),
+        Audio(mono[:, 1:], 16000),
+        Audio(np.tile(mono, (2, 1)), 16000),
+    ]
     assert len({audio.digest(made) for made in different}) == 4
 
 
@@ -290,7 +298,11 @@ def test_cuts_lie_in_silence() -> None:
     for start in (21, 26, 46):
         samples[start * 16000 : start * 16000 + 8000] = 0
     pieces = audio.windows(Audio(samples[None], 16000), 30_000)
-    assert [end for _, end in pieces] == [pytest.approx(21250, abs=250), pytest.approx(46250, abs=250), 70_000]
+    assert [end for _, end in pieces] == [
+        pytest.approx(21250, abs=250),
+        pytest.approx(46250, abs=250),
+        70_000,
+    ]
     for _, end in pieces[:-1]:
         assert not samples[end * 16 - 1600 : end * 16 + 1600].any()
 

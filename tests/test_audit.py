@@ -1,4 +1,6 @@
-"""Every metric against a case worked out by hand, an independent computation, or a property that must hold."""
+"""Every metric against a case worked out by hand, an independent computation, or a property that must
+hold.
+"""
 
 import json
 import math
@@ -33,7 +35,9 @@ def related(a: str, b: str) -> bool:
 
 
 def scene(turns=(), words=(), events=(), ms=10_000, **more) -> Scene:
-    """Turns `(start, end, speaker, text?)`, words as one string or `(text, speaker)`, events `(start, end, mid)`."""
+    """Turns `(start, end, speaker, text?)`, words as one string or `(text, speaker)`, events `(start, end,
+    mid)`.
+    """
     if isinstance(words, str):
         words = [(text, None) for text in words.split()]
     return Scene(
@@ -47,7 +51,9 @@ def scene(turns=(), words=(), events=(), ms=10_000, **more) -> Scene:
 
 
 def shifted(rows, by_ms: int) -> Scene:
-    return scene([(start + by_ms, start + length + by_ms, speaker) for start, length, speaker in rows], ms=35_000)
+    return scene(
+        [(start + by_ms, start + length + by_ms, speaker) for start, length, speaker in rows], ms=35_000
+    )
 
 
 def pair(truth: Scene, heard: Scene, **more) -> Pair:
@@ -55,11 +61,17 @@ def pair(truth: Scene, heard: Scene, **more) -> Pair:
 
 
 def der_by_hand(truth: Scene, heard: Scene, collar_ms: int, step: int) -> tuple[float, float, float, float]:
-    """Total, missed, false alarm, confusion in seconds, on a grid of `step` ms, over all speaker assignments."""
+    """Total, missed, false alarm, confusion in seconds, on a grid of `step` ms, over all speaker
+    assignments.
+    """
     scored = [
         t
         for t in range(0, truth.duration_ms, step)
-        if not any(-collar_ms <= t - edge < collar_ms for turn in truth.turns for edge in (turn.start_ms, turn.end_ms))
+        if not any(
+            -collar_ms <= t - edge < collar_ms
+            for turn in truth.turns
+            for edge in (turn.start_ms, turn.end_ms)
+        )
     ]
 
     def active(turns, t):
@@ -89,23 +101,30 @@ def parts(c: metrics.Diarized) -> tuple[float, float, float, float]:
 
 def test_der_parts_by_hand():
     truth = scene([(0, 4000, 1), (5000, 9000, 2)])
-    heard = scene([(0, 3000, 7), (5000, 8000, 8), (8000, 9500, 7)])  # 1 s missed, 1 s confused, 0.5 s too much
+    heard = scene(
+        [(0, 3000, 7), (5000, 8000, 8), (8000, 9500, 7)]
+    )  # 1 s missed, 1 s confused, 0.5 s too much
     assert parts(metrics.diarized(truth, heard, 0)) == pytest.approx((8, 1, 0.5, 1))
     figures = measure([pair(truth, heard)], related).overall.diarization_no_collar
     assert (figures.der, figures.missed) == (pytest.approx(2.5 / 8), pytest.approx(1 / 8))
-    # collar: 1 s of scored speech goes at each end of 2 turns but 0 (outside), heard 0.25 s shorter at inner edges
+    # collar: 1 s of scored speech goes at each end of 2 turns but 0 (outside), heard 0.25 s shorter at inner
+    # edges
     assert parts(metrics.diarized(truth, heard)) == pytest.approx((7, 0.75, 0.25, 0.75))
 
 
 def test_the_collar_is_250_ms_on_each_side():
     truth = shifted(SAMPLE, 0)
     for shift in (-250, 250):
-        assert parts(metrics.diarized(truth, shifted(SAMPLE, shift)))[1:] == pytest.approx((0, 0, 0), abs=1e-6)
+        assert parts(metrics.diarized(truth, shifted(SAMPLE, shift)))[1:] == pytest.approx(
+            (0, 0, 0), abs=1e-6
+        )
     for shift in (-300, 300):
         assert sum(parts(metrics.diarized(truth, shifted(SAMPLE, shift)))[1:]) > 0.1
 
 
-@pytest.mark.parametrize(("shift", "collar"), [(0, 0), (100, 0), (-300, 0), (1000, 0), (500, 250), (-1000, 250)])
+@pytest.mark.parametrize(
+    ("shift", "collar"), [(0, 0), (100, 0), (-300, 0), (1000, 0), (500, 250), (-1000, 250)]
+)
 def test_der_of_the_shifted_sample(shift, collar):
     truth, heard = shifted(SAMPLE, 0), shifted(SAMPLE, shift)
     found = parts(metrics.diarized(truth, heard, collar))
@@ -162,7 +181,13 @@ def merged(turns):
 
 def test_speaker_count():
     one, two = scene([(0, 1000, 1)]), scene([(0, 1000, 1), (1000, 2000, 2)])
-    pairs = [pair(one, one), pair(two, one), pair(two, one), pair(two, two), pair(two, two, turns_known=False)]
+    pairs = [
+        pair(one, one),
+        pair(two, one),
+        pair(two, one),
+        pair(two, two),
+        pair(two, two, turns_known=False),
+    ]
     speakers = measure(pairs, related).overall.speakers
     assert (speakers.clips, speakers.accuracy) == (4, 0.5)
     assert [(c.truth, c.heard, c.clips) for c in speakers.table] == [(1, 1, 1), (2, 1, 2), (2, 2, 1)]
@@ -194,8 +219,12 @@ def test_wer_takes_turns_and_words_in_order_of_start():
 def test_wer_of_another_language_is_not_normalised_as_english():
     french = scene([(0, 900, 1, "Où est l'œuf ?")], language="fr")
     assert metrics.misheard(french, scene(words="où est l œuf")).deletions == 0
-    assert metrics.misheard(scene([(0, 9, 1, "um")], language="de"), scene(words="um")) == Misheard(1, 0, 0, 0)
-    assert metrics.misheard(scene([(0, 9, 1, "um a")], language="en-GB"), scene(words="a")) == Misheard(1, 0, 0, 0)
+    assert metrics.misheard(scene([(0, 9, 1, "um")], language="de"), scene(words="um")) == Misheard(
+        1, 0, 0, 0
+    )
+    assert metrics.misheard(scene([(0, 9, 1, "um a")], language="en-GB"), scene(words="a")) == Misheard(
+        1, 0, 0, 0
+    )
 
 
 def test_wer_only_where_all_turns_have_text_and_pooled_over_words():
@@ -211,7 +240,10 @@ def test_wer_only_where_all_turns_have_text_and_pooled_over_words():
 
 
 def test_words_invented_where_nobody_speaks():
-    pairs = [pair(scene(ms=30_000), scene(words="thanks for watching", ms=30_000)), pair(scene(ms=30_000), scene())]
+    pairs = [
+        pair(scene(ms=30_000), scene(words="thanks for watching", ms=30_000)),
+        pair(scene(ms=30_000), scene()),
+    ]
     invented = measure(pairs, related).overall.invented
     assert (invented.clips, invented.minutes, invented.words_per_minute) == (2, 1.0, 3.0)
     assert measure(pairs, related).overall.transcription.wer is None
@@ -221,7 +253,9 @@ def test_cpwer_by_hand():
     truth = scene([(0, 900, 1, "a b"), (900, 1800, 2, "c d e")])
     swapped = scene(words=[("c", 1), ("d", 1), ("e", 1), ("a", 2), ("b", 2)])
     assert metrics.misheard_by_speaker(truth, swapped) == Misheard(5, 0, 0, 0)
-    one_voice = scene(words=[(w, 1) for w in "abcde"])  # best partner is speaker 2: a, b inserted there, missing at 1
+    one_voice = scene(
+        words=[(w, 1) for w in "abcde"]
+    )  # best partner is speaker 2: a, b inserted there, missing at 1
     assert metrics.misheard_by_speaker(truth, one_voice) == Misheard(5, 0, 2, 2)
     unowned = scene(words=[("a", 1), ("b", 1), ("c", None), ("d", 2), ("e", 2)])
     assert metrics.misheard_by_speaker(truth, unowned) == Misheard(5, 0, 1, 1)
@@ -241,7 +275,10 @@ def test_cpwer_agrees_with_meeteval(said, heard):
     truth = scene([(100 * i, 100 * i + 90, s, w) for i, (s, w) in enumerate(said)])
     found = metrics.misheard_by_speaker(truth, scene(words=[(w, s) for s, w in heard]))
     expected = wer.cp_word_error_rate(rows(said), rows(heard))
-    assert (found.words, found.substitutions + found.deletions + found.insertions) == (expected.length, expected.errors)
+    assert (found.words, found.substitutions + found.deletions + found.insertions) == (
+        expected.length,
+        expected.errors,
+    )
 
 
 # --- events
@@ -346,7 +383,10 @@ def test_map_of_nothing_to_rank():
     assert metrics.mean_average_precision(everywhere, [[], []]) == (None, 0)
     assert metrics.mean_average_precision([], []) == (None, 0)
     unseen = [scene(events=[(0, 1, BARK)]), scene(), scene(), scene()]
-    assert metrics.mean_average_precision(unseen, [[]] * 4) == (pytest.approx(0.25), 1)  # all tied: the base rate
+    assert metrics.mean_average_precision(unseen, [[]] * 4) == (
+        pytest.approx(0.25),
+        1,
+    )  # all tied: the base rate
 
 
 # --- SI-SDR
@@ -354,7 +394,10 @@ def test_map_of_nothing_to_rank():
 
 def test_si_sdr_analytic():
     t = np.arange(16_000) / 16_000
-    speech, noise = np.sin(2 * np.pi * 440 * t), np.sin(2 * np.pi * 1000 * t)  # orthogonal over a whole second
+    speech, noise = (
+        np.sin(2 * np.pi * 440 * t),
+        np.sin(2 * np.pi * 1000 * t),
+    )  # orthogonal over a whole second
     for gain in (1.0, 0.1, 0.01):
         assert si_sdr(speech, speech + gain * noise) == pytest.approx(-20 * math.log10(gain), abs=1e-6)
     assert si_sdr(speech, -3.0 * (speech + 0.1 * noise) + 0.5) == pytest.approx(20, abs=1e-6)
@@ -385,7 +428,10 @@ def test_si_sdr_ignores_scale_and_offset(seed, scale, offset):
 def test_separation_is_of_clips_with_speech_and_background():
     mixed = scene([(0, 900, 1, "a")], snr_db=5.0)
     pairs = [pair(mixed, mixed, si_sdr_mix=5.0, si_sdr_speech=speech) for speech in (8.0, 9.0, 16.0)]
-    pairs += [pair(scene([(0, 900, 1, "a")]), mixed, si_sdr_mix=100.0, si_sdr_speech=20.0), pair(mixed, mixed)]
+    pairs += [
+        pair(scene([(0, 900, 1, "a")]), mixed, si_sdr_mix=100.0, si_sdr_speech=20.0),
+        pair(mixed, mixed),
+    ]
     s = measure(pairs, related).overall.separation
     assert (s.clips, s.mix_db, s.speech_db) == (3, 5.0, 11.0)
     assert (s.improvement_mean_db, s.improvement_median_db) == (6.0, 4.0)
@@ -417,7 +463,10 @@ def corpus(n: int) -> list[Pair]:
     pairs = []
     for i in range(n):
         rng = np.random.default_rng(i)
-        texts = [" ".join(rng.choice(["the", "uh", "boat", "twenty", "won't", "sees", "Mr."], 12)) for _ in range(6)]
+        texts = [
+            " ".join(rng.choice(["the", "uh", "boat", "twenty", "won't", "sees", "Mr."], 12))
+            for _ in range(6)
+        ]
         turns = [(4000 * k, 4000 * k + 3500, k % (1 + i % 3) + 1, text) for k, text in enumerate(texts)]
         heard_turns = [(a + 120, b + 300, 1 + (s - 1) % 2) for a, b, s, _ in turns]
         words = [(w, s) for _, _, s, text in turns for w in text.split() if rng.random() > 0.1]
@@ -533,7 +582,9 @@ def test_cer_by_hand():
     found = metrics.misheard_letters(scene([(0, 900, 1, "a cat sat")]), scene(words="a bat sat on"))
     assert (found.words, found.substitutions, found.insertions, found.deletions) == (9, 1, 3, 0)
     assert (
-        measure([pair(scene([(0, 900, 1, "a cat sat")]), scene(words="a bat sat"))], related).overall.transcription.cer
+        measure(
+            [pair(scene([(0, 900, 1, "a cat sat")]), scene(words="a bat sat"))], related
+        ).overall.transcription.cer
         == 1 / 9
     )
 

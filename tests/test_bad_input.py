@@ -64,7 +64,9 @@ def messy(mess, tmp_path_factory):
 @pytest.mark.build
 def test_every_bad_file_has_its_row_and_reason(messy):
     out, _ = messy
-    lost = {q.id.split("@")[0]: q for q in shards.quarantined(out) if q.stage in ("source", "ingest", "split")}
+    lost = {
+        q.id.split("@")[0]: q for q in shards.quarantined(out) if q.stage in ("source", "ingest", "split")
+    }
     expected = {
         "zero.wav": "empty_file",
         "cut.flac": "truncated",

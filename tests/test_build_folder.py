@@ -1,4 +1,6 @@
-"""The folder of a build is always one whole build: whatever is cut, readers see the one before or the one after."""
+"""The folder of a build is always one whole build: whatever is cut, readers see the one before or the one
+after.
+"""
 
 import fcntl
 import json
@@ -34,14 +36,18 @@ def fill(folder, shards, said, tables=TABLES):
 
 
 def begun(out):
-    """An old build with its audit, and a new one that only has to be committed, without figures on shortcuts."""
+    """An old build with its audit, and a new one that only has to be committed, without figures on
+    shortcuts.
+    """
     fill(out, OLD, "old")
     fill(build_folder.begin(out), NEW, "new", [name for name in TABLES if name not in NOT_ANEW])
     return out
 
 
 def seen(out):
-    """What a reader that knows nothing of paqa finds: the rows in `data/*.parquet`, [] where there are no files."""
+    """What a reader that knows nothing of paqa finds: the rows in `data/*.parquet`, [] where there are no
+    files.
+    """
     return sorted(i for path in (out / "data").glob("*.parquet") for i in path.read_text().split())
 
 
@@ -61,7 +67,9 @@ class Steps:
         for place, name in ((os, "rename"), (os, "replace"), (os, "link"), (Path, "unlink"), (Path, "rmdir")):
             patch.setattr(place, name, self._step(getattr(place, name)))
         patch.setattr(shutil, "rmtree", self._step(self._half(shutil.rmtree)))
-        patch.setattr(build_folder, "_swapped", self._step(build_folder._swapped) if exchange else lambda *_: False)
+        patch.setattr(
+            build_folder, "_swapped", self._step(build_folder._swapped) if exchange else lambda *_: False
+        )
 
     def kill_after(self, steps):
         self.left, self.done = steps, 0
@@ -97,7 +105,9 @@ class Steps:
 
 @pytest.mark.parametrize("exchange", [True, False])
 def test_killed_at_any_step_readers_see_the_old_or_the_new_build(tmp_path, exchange):
-    allowed = [IN_OLD, IN_NEW] if exchange else [IN_OLD, IN_NEW, []]  # for a moment, where nothing can be exchanged
+    allowed = (
+        [IN_OLD, IN_NEW] if exchange else [IN_OLD, IN_NEW, []]
+    )  # for a moment, where nothing can be exchanged
     finished = False
     for n in range(99):
         out = begun(tmp_path / str(n))
@@ -188,7 +198,9 @@ def test_files_of_others_in_data_stay_and_leftovers_of_writers_go(tmp_path):
 
 def test_a_build_that_fails_leaves_the_one_before_and_says_why_beside_it(tmp_path):
     out = begun(tmp_path)
-    before = {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file() and PENDING not in p.parts}
+    before = {
+        p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file() and PENDING not in p.parts
+    }
     build_folder.abandon(out)
     after = {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()}
     kept = {Path(FAILED, name): b"new" for name in (build_folder.QUARANTINE, build_folder.RECIPE)}
@@ -244,7 +256,15 @@ def cut(out):
     return out
 
 
-READERS = (shards.files, shards.quarantined, summary.load, summary.digests, pairs.opened, shortcuts.load, check.check)
+READERS = (
+    shards.files,
+    shards.quarantined,
+    summary.load,
+    summary.digests,
+    pairs.opened,
+    shortcuts.load,
+    check.check,
+)
 
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: f"{read.__module__}.{read.__name__}")
@@ -254,7 +274,9 @@ def test_whoever_opens_the_folder_finishes_the_commit(tmp_path, builds, read):
     shutil.copytree(builds[1], out / COMMITTED)
     (out / COMMITTED / "data" / build_folder.NEW).touch()
     (out / COMMITTED / build_folder.MANIFEST).write_text(json.dumps(TABLES))
-    with suppress(PaqaError) if read is shortcuts.load else nullcontext():  # they have no figures on shortcuts
+    with (
+        suppress(PaqaError) if read is shortcuts.load else nullcontext()
+    ):  # they have no figures on shortcuts
         read(out)
     assert not (out / COMMITTED).exists()
     assert list(summary.mismatches(out)) == []

@@ -94,7 +94,8 @@ def test_figures_of_other_rows_are_noticed(out):
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("question", "Who else?"), ("difficulty", 0.9), ("audio_dependence", 0.5), ("key", "f" * 64)]
+    ("column", "value"),
+    [("question", "Who else?"), ("difficulty", 0.9), ("audio_dependence", 0.5), ("key", "f" * 64)],
 )
 def test_keys_are_those_of_the_rows(out, column, value):
     path = shards.files(out)[0]

@@ -23,6 +23,7 @@ from paqa.engines.weights import (
     torch_load,
 )
 from paqa.errors import PaqaError
+from paqa.perception.engine_runs import engine_params
 
 FILE = Remote("toy/weights.bin", "toy", "MIT", "a page")
 FOLDER = Remote("toy/net", "toy", "MIT", "a page", files=("*.yaml", "*/*.bin"), repo="somebody/net")
@@ -53,7 +54,9 @@ def test_the_models_folder_is_the_variables_else_in_the_users_cache(monkeypatch,
 
 
 def test_missing_weights_say_where_and_what_to_run():
-    with pytest.raises(MissingWeights, match=r"toy: no weights at .*net; run: paqa doctor --fetch; or copy a folder"):
+    with pytest.raises(
+        MissingWeights, match=r"toy: no weights at .*net; run: paqa doctor --fetch; or copy a folder"
+    ):
         locate(FOLDER)
     gated = Remote("toy/net", "toy", "MIT", "a page", files=("*.yaml",), repo="somebody/net", gated=True)
     with pytest.raises(MissingWeights, match=r"with a token \(hf auth login\) of somebody who accepted"):
@@ -92,7 +95,9 @@ def test_what_a_recipe_may_call_a_model(models, model, path, repo):
 
 
 def test_an_unknown_model_is_named_with_what_was_expected():
-    with pytest.raises(PaqaError, match=r"engine toy: no model is called 'nope'; expected one of known, or a path"):
+    with pytest.raises(
+        PaqaError, match=r"engine toy: no model is called 'nope'; expected one of known, or a path"
+    ):
         named("nope", "toy", {"known": FILE})
 
 
@@ -157,9 +162,11 @@ def test_the_models_folder_chooses_for_engines_and_the_recipe_chooses_after_it(m
     assert chosen("whisper") == {"model": "whisper/mine.pt", "sha256": "ab"}
     assert chosen("demucs") == {}
     recipe = Recipe("x", (SourceConfig("a", "folder", "."),), profile="paper")
-    assert recipe.parameters("transcribe").model == "whisper/mine.pt"
+    assert engine_params(recipe, "transcribe").model == "whisper/mine.pt"
     (models / "models.toml").write_text("[whisper]\nbeam_size = 9\n")
-    with pytest.raises(PaqaError, match=r"models.toml: \[whisper\] holds .*; expected a table with keys allow_pickle"):
+    with pytest.raises(
+        PaqaError, match=r"models.toml: \[whisper\] holds .*; expected a table with keys allow_pickle"
+    ):
         chosen("whisper")
     (models / "models.toml").write_text("[")
     with pytest.raises(PaqaError, match="cannot be read as TOML"):

@@ -11,7 +11,9 @@ from paqa.cli.main import COMMANDS, parser
 
 def imported(code):
     script = f"import sys; {code}; print(' '.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     return set(done.stdout.split())
 
 
@@ -25,7 +27,17 @@ def test_the_light_core_needs_no_torch_prefect_or_engine():
         "import paqa.types, paqa.rationale.grammar, paqa.config.schema, paqa.dataset.shards, paqa.rationale.rewards, "
         "paqa.dataset.check"
     )
-    assert not found & {"torch", "prefect", "onnxruntime", "ctranslate2", "datasets", "soxr", "av", "scipy", "sklearn"}
+    assert not found & {
+        "torch",
+        "prefect",
+        "onnxruntime",
+        "ctranslate2",
+        "datasets",
+        "soxr",
+        "av",
+        "scipy",
+        "sklearn",
+    }
 
 
 def test_the_walk_itself_needs_no_prefect_and_loads_no_engine():

@@ -1,4 +1,6 @@
-"""The measure of other tests: a difference of one step is one, at any size and precision, and NaN passes no limit."""
+"""The measure of other tests: a difference of one step is one, at any size and precision, and NaN passes no
+limit.
+"""
 
 import math
 

@@ -1,4 +1,6 @@
-"""A real Ray cluster of two nodes and an S3 server, both on this machine: same bytes as a build on local workers."""
+"""A real Ray cluster of two nodes and an S3 server, both on this machine: same bytes as a build on local
+workers.
+"""
 
 import importlib.util
 import os
@@ -28,7 +30,12 @@ from paqa.storage.store import Store  # noqa: E402
 if importlib.util.find_spec("ray") is None:  # not imported yet: it takes the token when it is
     pytest.skip("ray is not installed", allow_module_level=True)
 
-RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5" * 64}
+RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "5" * 64,
+}
 
 
 def free_port():
@@ -59,9 +66,18 @@ def bucket():
 
 
 def node(*flags, log):
-    """`ray start` in the foreground and in a process group of its own: no other Ray of this machine is touched."""
+    """`ray start` in the foreground and in a process group of its own: no other Ray of this machine is
+    touched.
+    """
     command = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
-    sizes = ["--num-cpus", "1", "--num-gpus", "1", "--object-store-memory", "100000000"]  # no GPU is looked for
+    sizes = [
+        "--num-cpus",
+        "1",
+        "--num-gpus",
+        "1",
+        "--object-store-memory",
+        "100000000",
+    ]  # no GPU is looked for
     variables = os.environ | RAY | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "HF_HUB_OFFLINE": "1"}
     return subprocess.Popen(
         [*command, *sizes, *flags],
@@ -94,7 +110,9 @@ def cluster(bucket, tmp_path_factory):
             head = [f"--port={port}", "--head", "--include-dashboard=false", f"--temp-dir={session}"]
             nodes.append(node(*head, f"--ray-client-server-port={free_port()}", log=logs / "head"))
             wait_for(logs / "head", "Ray runtime started", nodes[0])
-            nodes.append(node(f"--address=127.0.0.1:{port}", "--node-ip-address=127.0.0.2", log=logs / "second"))
+            nodes.append(
+                node(f"--address=127.0.0.1:{port}", "--node-ip-address=127.0.0.2", log=logs / "second")
+            )
             wait_for(logs / "second", "Ray runtime started", nodes[1])
             yield f"127.0.0.1:{port}"
         finally:
@@ -109,12 +127,16 @@ def hosts(output):
 
 
 def test_same_bytes_as_local_workers(cluster, built, corpus, tmp_path):
-    first = build(corpus / "small.toml", tmp_path / "first", "--runner", f"ray:{cluster}", "--store", "s3://paqa/one")
+    first = build(
+        corpus / "small.toml", tmp_path / "first", "--runner", f"ray:{cluster}", "--store", "s3://paqa/one"
+    )
     assert first.shards == built.shards
     assert first.heard == dict.fromkeys(first.heard, built.summary["clips"])
     assert len(first.heard) == 7
     assert len(hosts(first.output)) == 2  # both nodes worked
-    again = build(corpus / "small.toml", tmp_path / "again", "--runner", f"ray:{cluster}", "--store", "s3://paqa/one")
+    again = build(
+        corpus / "small.toml", tmp_path / "again", "--runner", f"ray:{cluster}", "--store", "s3://paqa/one"
+    )
     assert again.shards == built.shards
     assert not again.heard  # no engine was loaded
     for command in ("audit", "report"):  # both read the store; `build` has checked the rest
@@ -196,13 +218,19 @@ def test_a_killed_actor_does_not_end_a_build(cluster, built, corpus, tmp_path):
         str(tmp_path / "killed"),
     ]
     flags = ["--runner", f"ray:{cluster}", "--store", "s3://paqa/killed"]
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"HF_HUB_OFFLINE": "1"}
-    with subprocess.Popen([*command, *flags], cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True) as process:
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {
+        "HF_HUB_OFFLINE": "1"
+    }
+    with subprocess.Popen(
+        [*command, *flags], cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True
+    ) as process:
         said = ""
         while not said.startswith("mix "):
             said = process.stderr.readline()
             assert said, "the build ended"
-        victim = next(p for p in psutil.process_iter() if p.name().startswith("ray::Actor") and _ours(p, cluster))
+        victim = next(
+            p for p in psutil.process_iter() if p.name().startswith("ray::Actor") and _ours(p, cluster)
+        )
         time.sleep(3)
         victim.kill()
         said = process.stderr.read()
@@ -221,7 +249,9 @@ def test_an_actor_that_is_not_fit_is_named(cluster, corpus, bucket):
     unshared = same(recipe, Store("memory://mine"))
     with (
         RayWorkers(cluster, first=unshared) as workers,
-        pytest.raises(PaqaError, match=r"node \S+ \(\S+\): store memory://mine is not there; name one that all"),
+        pytest.raises(
+            PaqaError, match=r"node \S+ \(\S+\): store memory://mine is not there; name one that all"
+        ),
     ):
         workers.run(os.getpid)
     shared = same(recipe, Store("s3://paqa/fit"))
@@ -245,7 +275,9 @@ def test_an_actor_that_is_not_fit_is_named(cluster, corpus, bucket):
 
 def test_a_wrong_address_is_one_line_and_quick(corpus, tmp_path):
     began = time.monotonic()
-    done = paqa("build", corpus / "small.toml", "--out", tmp_path / "x", "--runner", "ray:127.0.0.1:9", check=False)
+    done = paqa(
+        "build", corpus / "small.toml", "--out", tmp_path / "x", "--runner", "ray:127.0.0.1:9", check=False
+    )
     assert done.returncode == 2
     assert re.fullmatch(
         r"paqa build: --runner ray:127\.0\.0\.1:9: nobody answers at .*ray start --head.*\n", done.stderr

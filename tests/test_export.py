@@ -1,4 +1,6 @@
-"""What holds for every export format: whole or not at all, audio once, bounded memory, the same bytes again."""
+"""What holds for every export format: whole or not at all, audio once, bounded memory, the same bytes
+again.
+"""
 
 import io
 import tracemalloc
@@ -46,7 +48,9 @@ def test_splits_are_chosen(name, built, tmp_path):
 @pytest.mark.parametrize("name", sorted(set(FORMATS) - {"webdataset"}))
 def test_audio_lies_beside_once_a_clip(name, built, tmp_path):
     job = export(name, built, tmp_path / "out", splits=SPLITS)
-    stored = {r["clip_id"]: digest(read_flac(r["audio"]["bytes"])) for r in shards.rows(built, ["clip_id", "audio"])}
+    stored = {
+        r["clip_id"]: digest(read_flac(r["audio"]["bytes"])) for r in shards.rows(built, ["clip_id", "audio"])
+    }
     files = sorted((tmp_path / "out" / "audio").iterdir())
     assert len(files) == len(stored) == len(job.names)
     for clip_id, sha in stored.items():
@@ -59,7 +63,9 @@ def test_audio_lies_beside_once_a_clip(name, built, tmp_path):
 
 
 def _flac(folder, clip_id):
-    return next(r["audio"]["bytes"] for r in shards.rows(folder, ["clip_id", "audio"]) if r["clip_id"] == clip_id)
+    return next(
+        r["audio"]["bytes"] for r in shards.rows(folder, ["clip_id", "audio"]) if r["clip_id"] == clip_id
+    )
 
 
 def test_wav_holds_the_samples(built):

@@ -78,7 +78,9 @@ def test_rows_keep_to_the_layout(built, items, tmp_path, name, file, schema, aud
 
 @pytest.mark.parametrize(("name", "file"), [("mmau", "mmau-test.json"), ("mmar", "MMAR-meta.test.jsonl")])
 def test_their_rule_tells_right_from_wrong_in_every_row(built, tmp_path, name, file):
-    """Right: every word of the answer, and no word that wrong choices alone have (our words for their rule)."""
+    """Right: every word of the answer, and no word that wrong choices alone have (our words for their
+    rule).
+    """
     export(name, built, tmp_path / "out")
     for row in rows(tmp_path / "out", file):
         right = words(row["answer"])
@@ -90,7 +92,10 @@ def test_their_rule_tells_right_from_wrong_in_every_row(built, tmp_path, name, f
 def test_rows_that_they_cannot_judge(items):
     item = next(i for i in items.values() if i.choices)
     order = replace(
-        item, choices=("Rain, then a dog", "A dog, then rain", "Rain"), answer="Rain, then a dog", answer_index=0
+        item,
+        choices=("Rain, then a dog", "A dog, then rain", "Rain"),
+        answer="Rain, then a dog",
+        answer_index=0,
     )
     assert unfit(order) == "choices_of_the_same_words"
     assert unfit(replace(order, answer="Rain", answer_index=2)) is None

@@ -1,4 +1,6 @@
-"""Lists for trainers: ms-swift and LLaMA-Factory against the layouts they document, TRL with the library itself."""
+"""Lists for trainers: ms-swift and LLaMA-Factory against the layouts they document, TRL with the library
+itself.
+"""
 
 import json
 from pathlib import Path
@@ -39,7 +41,9 @@ INFO = {  # hiyouga/LLaMA-Factory, data/README.md: the keys it knows of a local 
             "columns": {"const": {"messages": "messages", "audios": "audios"}},
             "tags": {
                 "type": "object",
-                "properties": {k: {"type": "string"} for k in ("role_tag", "content_tag", "user_tag", "assistant_tag")},
+                "properties": {
+                    k: {"type": "string"} for k in ("role_tag", "content_tag", "user_tag", "assistant_tag")
+                },
                 "additionalProperties": False,
             },
         },
@@ -129,7 +133,8 @@ def test_trl_takes_the_rows_for_conversations_and_rewards_them(built, items, tmp
         assert item.scene.transcript not in text["text"]
     batch = rows[:]
     columns = {
-        n: batch[n] for n in ("choices", "answer", "answer_index", "scene", "evidence", "question", "id", "task")
+        n: batch[n]
+        for n in ("choices", "answer", "answer_index", "scene", "evidence", "question", "id", "task")
     }
     full = reward(completions=batch["completion"], prompts=batch["prompt"], **columns)
     assert full == pytest.approx([1.6] * len(rows))
@@ -155,7 +160,9 @@ def test_the_library_normalises_the_prompts(built, tmp_path):
 
 
 def test_an_audio_processor_hears_the_clips_of_the_prompts(built, tmp_path):
-    """Qwen2-Audio's own template and processor, over a small vocabulary: one token for each 40 ms of sound."""
+    """Qwen2-Audio's own template and processor, over a small vocabulary: one token for each 40 ms of
+    sound.
+    """
     transformers = pytest.importorskip("transformers")
     tokenizers = pytest.importorskip("tokenizers")
     export("trl", built, tmp_path / "out")
@@ -168,7 +175,9 @@ def test_an_audio_processor_hears_the_clips_of_the_prompts(built, tmp_path):
         pad_token="<unk>",
         additional_special_tokens=special,
     )
-    processor = transformers.Qwen2AudioProcessor(transformers.WhisperFeatureExtractor(feature_size=128), tokenizer)
+    processor = transformers.Qwen2AudioProcessor(
+        transformers.WhisperFeatureExtractor(feature_size=128), tokenizer
+    )
     template = processor.default_chat_template
     read = processor.apply_chat_template(
         prompts, chat_template=template, tokenize=True, return_dict=True, processor_kwargs={"padding": True}

@@ -29,7 +29,9 @@ def test_meeteval_reads_all_three(made, scenes, tmp_path, split):
     job = export("references", made, tmp_path / "out")
     own = {job.names[clip]: scene for (side, clip), scene in scenes.items() if side == split}
     assert job.written[split] == len(own)
-    lines = {kind: meeteval.io.load(tmp_path / "out" / f"{split}.{kind}").lines for kind in ("rttm", "stm", "ctm")}
+    lines = {
+        kind: meeteval.io.load(tmp_path / "out" / f"{split}.{kind}").lines for kind in ("rttm", "stm", "ctm")
+    }
     assert {line.filename for found in lines.values() for line in found} == set(own)
     for name, scene in own.items():
         turns = [x for x in lines["rttm"] if x.filename == name]
@@ -64,7 +66,9 @@ def test_our_own_source_reads_them_back(made, scenes, tmp_path):
 
 
 def test_lines_of_odd_scenes():
-    scene = Scene("c", 2000, (Turn(0, 500, 1, ""), Turn(250, 1001, 2, " two\nlines ")), (Word(10, 50, "New York", 1),))
+    scene = Scene(
+        "c", 2000, (Turn(0, 500, 1, ""), Turn(250, 1001, 2, " two\nlines ")), (Word(10, 50, "New York", 1),)
+    )
     assert list(rttm(scene, "c"))[1] == "SPEAKER c 1 0.250 0.751 <NA> <NA> c-speaker2 <NA> <NA>"
     assert list(stm(scene, "c")) == ["c 1 c-speaker2 0.250 1.001 two lines"]
     assert list(ctm(scene, "c")) == ["c 1 0.010 0.020 New 1.00", "c 1 0.030 0.020 York 1.00"]
@@ -73,7 +77,10 @@ def test_lines_of_odd_scenes():
 
 def test_truth_and_what_was_heard_of_a_real_build(built, tmp_path):
     """Truth is exact, hearing is not, and neither is taken for the other."""
-    jobs = {kind: export("references", built.out, tmp_path / kind, scenes=kind) for kind in ("truth", "heard", "rows")}
+    jobs = {
+        kind: export("references", built.out, tmp_path / kind, scenes=kind)
+        for kind in ("truth", "heard", "rows")
+    }
     text = {kind: (tmp_path / kind / "train.rttm").read_text() for kind in jobs}
     assert text["truth"] != text["heard"]
     assert jobs["truth"].skipped["no_truth"] == 2  # the two recordings
@@ -94,7 +101,11 @@ def test_lhotse_validates_and_loads_everything(made, scenes, tmp_path):
     export("lhotse", made, tmp_path / "out")
     read = {
         kind: getattr(lhotse, name).from_file(tmp_path / "out" / f"{kind}.jsonl.gz").to_eager()
-        for kind, name in (("recordings", "RecordingSet"), ("supervisions", "SupervisionSet"), ("cuts", "CutSet"))
+        for kind, name in (
+            ("recordings", "RecordingSet"),
+            ("supervisions", "SupervisionSet"),
+            ("cuts", "CutSet"),
+        )
     }
     validate_recordings_and_supervisions(read["recordings"], read["supervisions"], read_data=True)
     validate(read["cuts"], read_data=True)
@@ -106,7 +117,9 @@ def test_lhotse_validates_and_loads_everything(made, scenes, tmp_path):
         assert cut.custom["choices"] == list(item.choices)
         assert cut.custom["answer_index"] == item.answer_index
         assert [s.text for s in cut.supervisions] == [t.text for t in item.scene.turns]
-        assert [w.symbol for s in cut.supervisions for w in s.alignment["word"]] == [w.text for w in item.scene.words]
+        assert [w.symbol for s in cut.supervisions for w in s.alignment["word"]] == [
+            w.text for w in item.scene.words
+        ]
         assert cut.load_audio().shape == (1, cut.num_samples)
     made = lhotse.CutSet.from_manifests(read["recordings"], read["supervisions"])
     assert sum(len(c.supervisions) for c in made) == sum(len(s.turns) for s in scenes.values())

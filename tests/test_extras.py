@@ -19,7 +19,9 @@ def folder(tmp_path_factory):
 def test_commands_work_or_name_an_extra(extra, folder):
     """`.ci/extras` does the same with the wheel in environments of their own."""
     command = [sys.executable, "tests/extras.py", extra, str(folder), "--hide"]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"PYTHONPATH": str(ROOT)}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {
+        "PYTHONPATH": str(ROOT)
+    }
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "WRONG" not in done.stdout

@@ -1,4 +1,5 @@
-"""Faults in real builds: what was injected was injected, the build survives it, to the same bytes, doing nothing twice.
+"""Faults in real builds: what was injected was injected, the build survives it, to the same bytes, doing
+nothing twice.
 
 The faults themselves are in benchmarks/faults.py, which runs them more often and with any seeds.
 """

@@ -52,7 +52,11 @@ def mp3(audio: Audio, tmp_path: Path) -> Audio:
         frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
         frame.sample_rate = audio.rate
         for part in (frame, None):
-            converted = [None] if part is None else av.AudioResampler(stream.format, "mono", audio.rate).resample(part)
+            converted = (
+                [None]
+                if part is None
+                else av.AudioResampler(stream.format, "mono", audio.rate).resample(part)
+            )
             for one in converted:
                 file.mux(stream.encode(one))
     return decode(path, CONFIG)
@@ -116,7 +120,10 @@ def test_many_copies_hang_together(corpus: dict[str, Audio]) -> None:
     reached = {0}
     for _ in range(40):
         reached |= {
-            k for m in fingerprint.matches(prints) if {m.first, m.second} & reached for k in (m.first, m.second)
+            k
+            for m in fingerprint.matches(prints)
+            if {m.first, m.second} & reached
+            for k in (m.first, m.second)
         }
         if len(reached) == 40:
             break
@@ -158,7 +165,9 @@ def test_what_two_clips_share_is_told_to_the_frame() -> None:
     expected = fingerprint.Match(0, 1, 100 * fingerprint.HOP_MS, 1.0, 0.5)
     for prints in ([longer, part], [part, longer]):  # whichever begins first
         (match,) = fingerprint.matches(prints)
-        assert abs(match.shared_ms - expected.shared_ms) <= 8 * fingerprint.HOP_MS  # runs may reach over the edges
+        assert (
+            abs(match.shared_ms - expected.shared_ms) <= 8 * fingerprint.HOP_MS
+        )  # runs may reach over the edges
         assert match.within == pytest.approx(1, abs=0.08)
         assert match.cover == pytest.approx(0.5, abs=0.04)
     (match,) = fingerprint.matches([part, part])

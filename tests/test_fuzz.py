@@ -1,7 +1,9 @@
-"""Bounded fuzzing of everything that reads what a stranger wrote: a value, a row with a reason, or one clear error.
+"""Bounded fuzzing of everything that reads what a stranger wrote: a value, a row with a reason, or one clear
+error.
 
-The suite spends about a minute of CPU here. `PAQA_FUZZ=20 pytest tests/test_fuzz.py` goes on twenty times as long, and
-draws other inputs each time. Real defects that were found are kept as tests with their least input, in test_safety.py.
+The suite spends about a minute of CPU here. `PAQA_FUZZ=20 pytest tests/test_fuzz.py` goes on twenty times as
+long, and draws other inputs each time. Real defects that were found are kept as tests with their least input,
+in test_safety.py.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from paqa.config import recipe
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.dataset import import_hyper
 from paqa.errors import PaqaError, Rejected
-from paqa.perception.inference import Perception
+from paqa.perception.engine_runs import StoredOutput
+from paqa.pipeline import recipes
 from paqa.rationale import grammar
 from paqa.rationale.rewards import RewardWeights, accuracy, format_score, perception, reward
 from paqa.sources.choices import given as question
@@ -44,7 +47,11 @@ CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck
 def few(count: int) -> Any:
     """So many examples in the suite, the same each time, and many more of others on demand."""
     return settings(
-        max_examples=3 * count * MORE, deadline=None, suppress_health_check=CHECKS, derandomize=MORE == 1, database=None
+        max_examples=3 * count * MORE,
+        deadline=None,
+        suppress_health_check=CHECKS,
+        derandomize=MORE == 1,
+        database=None,
     )
 
 
@@ -113,7 +120,9 @@ def encoded(path: Path, codec: str, rate: int, channels: int) -> None:
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=rate)
         stream.layout = layout
-        frame = av.AudioFrame.from_ndarray(np.repeat(wave[None], channels, axis=0), format="fltp", layout=layout)
+        frame = av.AudioFrame.from_ndarray(
+            np.repeat(wave[None], channels, axis=0), format="fltp", layout=layout
+        )
         frame.sample_rate = rate
         size = stream.codec_context.frame_size
         resampler = av.AudioResampler(format=stream.format, layout=layout, rate=rate, frame_size=size)
@@ -153,7 +162,9 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_damaged_files_decode_or_are_rejected(seeds: Path, tmp_path: Path) -> None:
-    """Both decoders over bit flips, cuts, holes, repeats and lies in headers; the limit holds whatever these say."""
+    """Both decoders over bit flips, cuts, holes, repeats and lies in headers; the limit holds whatever these
+    say.
+    """
     first = 0 if MORE == 1 else random.randrange(10**9)
     arguments = [str(first), str(4000 * MORE), "20000", str(tmp_path), str(seeds)]
     done = subprocess.run(
@@ -172,7 +183,9 @@ WORDS = st.sampled_from(
     ["", "x", "..", "/", "~", "a" * 5000, "nan", "\0", "\n", "folder", "jsonl", "hub", "truth", "whisper", "mix",
      "\ud800", "{0.__class__}", "%s", "hf_abcdefghijklmnop", "CC-BY-4.0"]
 )  # fmt: skip
-NUMBERS = st.integers() | st.floats() | st.sampled_from([0, -1, 1, 2**31, 2**53, 2**63, 2**64, 10**30, HUGE, 1e308])
+NUMBERS = (
+    st.integers() | st.floats() | st.sampled_from([0, -1, 1, 2**31, 2**53, 2**63, 2**64, 10**30, HUGE, 1e308])
+)
 LEAVES = st.none() | st.booleans() | NUMBERS | WORDS | st.text(max_size=20)
 VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS | st.text(max_size=8), inner, max_size=4),
@@ -194,10 +207,12 @@ def toml(value: Any) -> str:
 
 
 @st.composite
-def recipes(draw: st.DrawFn) -> str:
+def recipe_files(draw: st.DrawFn) -> str:
     """A whole recipe of which a few keys, at any depth, hold anything at all."""
     sound = {"name": "x", "sources": [{"name": "a", "type": "folder", "path": ".", "use": "material"}]}
-    base = msgspec.to_builtins(recipe.Recipe("x", (SourceConfig("a", "folder", ".", "material"),)), str_keys=True)
+    base = msgspec.to_builtins(
+        recipe.Recipe("x", (SourceConfig("a", "folder", ".", "material"),)), str_keys=True
+    )
     base = {key: value for key, value in base.items() if value is not None and key != "folder"} | sound
     base["mix"] = [{"name": "m", "scenes": 2, "background": "a"}]
     for _ in range(draw(st.integers(1, 3))):
@@ -217,7 +232,7 @@ def recipes(draw: st.DrawFn) -> str:
 def load(folder: Path, text: str) -> None:
     (folder / "recipe.toml").write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
-        found = recipe.load(folder / "recipe.toml")
+        found = recipes.load(folder / "recipe.toml")
     except PaqaError:
         return
     assert isinstance(found, Recipe)
@@ -226,7 +241,7 @@ def load(folder: Path, text: str) -> None:
 
 
 @few(120)
-@given(text=recipes())
+@given(text=recipe_files())
 def test_recipes_of_any_structure(tmp_path: Path, text: str) -> None:
     load(tmp_path, text)
 
@@ -240,13 +255,39 @@ def test_recipes_of_any_text(tmp_path: Path, text: str) -> None:
 
 
 @few(60)
-@given(changes=st.lists(st.tuples(st.sampled_from(
-    ["name", "seed", "audio.rate", "hear.tag.params.hop_ms", "sources", "mix", "questions", "gates.benchmarks",
-     "folder", "split.test", ".", "", "a.b.c", "hear.tag.engine", "hear.diarize.params.x"]) | st.text(max_size=10),
-    VALUES.map(toml) | st.text(max_size=20)).map("=".join) | st.text(max_size=10), min_size=1, max_size=2))  # fmt: skip
+@given(
+    changes=st.lists(
+        st.tuples(
+            st.sampled_from(
+                [
+                    "name",
+                    "seed",
+                    "audio.rate",
+                    "hear.tag.params.hop_ms",
+                    "sources",
+                    "mix",
+                    "questions",
+                    "gates.benchmarks",
+                    "folder",
+                    "split.test",
+                    ".",
+                    "",
+                    "a.b.c",
+                    "hear.tag.engine",
+                    "hear.diarize.params.x",
+                ]
+            )
+            | st.text(max_size=10),
+            VALUES.map(toml) | st.text(max_size=20),
+        ).map("=".join)
+        | st.text(max_size=10),
+        min_size=1,
+        max_size=2,
+    )
+)
 def test_changes_on_the_command_line(changes: list[str]) -> None:
     with contextlib.suppress(PaqaError):
-        recipe.change(Recipe("x", (SourceConfig("a", "folder", "."),)), changes)
+        recipes.change(Recipe("x", (SourceConfig("a", "folder", "."),)), changes)
 
 
 # --- lists and tables of every kind of source
@@ -272,16 +313,24 @@ ROW: dict[str, dict[str, Any]] = {
 
 @st.composite
 def json_rows(draw: st.DrawFn, kind: str) -> bytes:
-    """A line of a list with a few values, at any depth, replaced by anything; sometimes with damaged bytes."""
+    """A line of a list with a few values, at any depth, replaced by anything; sometimes with damaged
+    bytes.
+    """
     row: Any = json.loads(json.dumps(ROW[kind]))
     for _ in range(draw(st.integers(0, 2))):
         place: Any = row
         for _ in range(draw(st.integers(0, 4))):
             inner = [
-                v for v in (place.values() if isinstance(place, dict) else place) if isinstance(v, dict | list) and v
+                v
+                for v in (place.values() if isinstance(place, dict) else place)
+                if isinstance(v, dict | list) and v
             ]
             place = draw(st.sampled_from(inner)) if inner else place
-        key = draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place)))) if place else None
+        key = (
+            draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+            if place
+            else None
+        )
         if key is not None:
             place[key] = draw(ANY)
     data = written_out(row)
@@ -312,7 +361,9 @@ def check(found: list[Recording | Quarantined], folder: Path) -> None:
                 closed = close_truth(row.truth, 5000)
             except Rejected:  # far beyond the file
                 continue
-            assert all(0 <= t.start_ms < t.end_ms <= 5000 for t in (*closed.turns, *closed.events, *closed.words))
+            assert all(
+                0 <= t.start_ms < t.end_ms <= 5000 for t in (*closed.turns, *closed.events, *closed.words)
+            )
 
 
 def sources(folder: Path, kind: str, path: str, **params: Any) -> None:
@@ -362,9 +413,15 @@ def test_annotations_of_any_lines(corpus: Path, text: str, kind: str, both: str)
 
 TABLES = {
     "meld": ("train_sent_emo.csv", "Utterance,Speaker,Emotion,Dialogue_ID,Utterance_ID\nHi,Ross,joy,0,0\n"),
-    "covost2": ("covost_v2.de_en.tsv", "path\ttranslation\tsplit\tsentence\tclient_id\na.wav\tHi\ttrain\tHallo\tx\n"),
+    "covost2": (
+        "covost_v2.de_en.tsv",
+        "path\ttranslation\tsplit\tsentence\tclient_id\na.wav\tHi\ttrain\tHallo\tx\n",
+    ),
     "fsd50k": ("FSD50K.ground_truth/dev.csv", 'fname,labels,mids\na,"Bark,Dog","/m/05tny_,/m/0bt9lr"\n'),
-    "musan": ("noise/free-sound/LICENSE", "noise-free-sound-0000\ncreativecommons.org/licenses/by/3.0\n=====\n"),
+    "musan": (
+        "noise/free-sound/LICENSE",
+        "noise-free-sound-0000\ncreativecommons.org/licenses/by/3.0\n=====\n",
+    ),
 }
 
 
@@ -378,7 +435,9 @@ def test_tables_of_any_text(tmp_path_factory: pytest.TempPathFactory, kind: str,
         (folder / uri).parent.mkdir(parents=True, exist_ok=True)
         (folder / uri).write_bytes(b"x")
     at = data.draw(st.integers(0, len(text)))
-    more = data.draw(st.text(max_size=30) | FIELDS | st.sampled_from(['"', "\t", ",", "../../a", "\r", '"' * 3, "\\"]))
+    more = data.draw(
+        st.text(max_size=30) | FIELDS | st.sampled_from(['"', "\t", ",", "../../a", "\r", '"' * 3, "\\"])
+    )
     changed = text[:at] + more + text[at + data.draw(st.integers(0, 5)) :]
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(changed.encode("utf-8", "replace"))
@@ -438,7 +497,11 @@ def written(draw: st.DrawFn) -> str:
     text = RATIONALE
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(text)))
-        text = text[:at] + draw(TAGS | PIECES | st.text(max_size=8)) + text[at + draw(st.sampled_from((0, 1, 5, 40))) :]
+        text = (
+            text[:at]
+            + draw(TAGS | PIECES | st.text(max_size=8))
+            + text[at + draw(st.sampled_from((0, 1, 5, 40))) :]
+        )
     return text
 
 
@@ -498,7 +561,7 @@ def test_objects_of_any_bytes(tmp_path: Path, data: bytes) -> None:
     with contextlib.suppress(Rejected):
         audio.read_flac(store.get(name, ".flac"))
     try:
-        found = store.get_json(name, Perception)
+        found = store.get_json(name, StoredOutput)
     except (msgspec.DecodeError, UnicodeDecodeError, PaqaError, RecursionError):
         return
-    assert isinstance(found, Perception)
+    assert isinstance(found, StoredOutput)

@@ -31,7 +31,9 @@ def reason(
     config: GatesConfig = CONFIG,
     earlier: tuple[Question, ...] = (),
 ) -> str | None:
-    found = judge(question, render(scene, question) if text is None else text, scene, snippets, config, earlier)
+    found = judge(
+        question, render(scene, question) if text is None else text, scene, snippets, config, earlier
+    )
     assert found is None or found.detail.startswith(question.id)
     return found.reason if found else None
 
@@ -106,7 +108,11 @@ def test_what_a_question_refers_to_is_there_once() -> None:
     assert reason(q, scene=twice, config=replace(CONFIG, unique_answer=False)) is None
     count = QUESTIONS["sound_occasions"]
     named = next(e for e in DIALOGUE.events if spoken(e.label) in count.text)
-    near = {"Bark": "Dog", "Telephone bell ringing": "Telephone", "Water tap, faucet": "Sink (filling or washing)"}
+    near = {
+        "Bark": "Dog",
+        "Telephone bell ringing": "Telephone",
+        "Water tap, faucet": "Sink (filling or washing)",
+    }
     more = replace(DIALOGUE, events=(*DIALOGUE.events, event(13_100, 14_000, near[named.label])))
     assert reason(count, scene=more) == "answer_not_unique"
     present = swap(QUESTIONS["background_sound"], "A dog barking")
@@ -120,7 +126,9 @@ def test_a_question_is_asked_once() -> None:
     other = replace(q, id="other", text="How many people can be heard speaking and talking?")
     assert reason(q, earlier=(replace(q, id="x", text=q.text.upper()),)) == "duplicate_question"
     assert reason(again, earlier=(other,)) == "duplicate_question"
-    assert reason(again, earlier=(replace(other, choices=("Nine",), answer_index=0),)) is None  # another answer
+    assert (
+        reason(again, earlier=(replace(other, choices=("Nine",), answer_index=0),)) is None
+    )  # another answer
     assert reason(q, earlier=(q,), config=replace(CONFIG, near_duplicate=0.0)) is None
 
 
@@ -253,7 +261,9 @@ def test_evidence_is_compared_with_the_loudest_of_all() -> None:
     events = [replace(e, level_db=None) for e in DIALOGUE.events]
     events[at] = replace(events[at], level_db=-60.0)
     config = replace(CONFIG, max_below_db=30.0)
-    assert reason(q, scene=replace(DIALOGUE, events=tuple(events)), config=config) is None  # it is the only one
+    assert (
+        reason(q, scene=replace(DIALOGUE, events=tuple(events)), config=config) is None
+    )  # it is the only one
     other = next(i for i in range(len(events)) if i not in {e.index for e in q.evidence})
     events[other] = replace(events[other], level_db=-20.0)
     assert reason(q, scene=replace(DIALOGUE, events=tuple(events)), config=config) == "quiet_evidence"

@@ -1,4 +1,6 @@
-"""The paper profile's engines on a CUDA device hear what they hear on the CPU. Skipped where there is none."""
+"""The paper profile's engines on a CUDA device hear what they hear on the CPU. Skipped where there is
+none.
+"""
 
 import pytest
 from closeness import steps

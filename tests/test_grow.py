@@ -1,4 +1,6 @@
-"""Builds that grow: earlier rows stay byte for byte, what is new is asked about, and nothing is composed twice."""
+"""Builds that grow: earlier rows stay byte for byte, what is new is asked about, and nothing is composed
+twice.
+"""
 
 import json
 import shutil
@@ -78,7 +80,10 @@ def recipe(earlier):
             {"questions": QuestionsConfig(4, open_rate=0.3, reflect=0.5, none_rate=0.2)},
             "questions.none_rate is 0.2, was 0.1",
         ),
-        ({"sources": (SourceConfig("voices", "jsonl", "there"),)}, "sources.voices.type is jsonl, was folder"),
+        (
+            {"sources": (SourceConfig("voices", "jsonl", "there"),)},
+            "sources.voices.type is jsonl, was folder",
+        ),
         ({"sources": ()}, "sources.voices.name is not there, was voices"),
         ({"profile": "paper"}, "profile is paper, was embedded"),
     ],
@@ -97,7 +102,13 @@ def test_a_recipe_may_grow_too(earlier, recipe):
     sources = (replace(voices, path="elsewhere", limit=9), SourceConfig("more.of_them", "folder", "more"))
     gates = replace(recipe.gates, max_quarantined=0.9)
     grown = replace(
-        recipe, name="grown", description="x", folder="y", sources=sources, gates=gates, mix=(MixConfig("mix", 3),)
+        recipe,
+        name="grown",
+        description="x",
+        folder="y",
+        sources=sources,
+        gates=gates,
+        mix=(MixConfig("mix", 3),),
     )
     assert increment.load(earlier, grown).clips == {c.id: c.sha256 for c in pairs.opened(earlier)[2]}
     assert list(increment.changed(grown, replace(grown, mix=(MixConfig("mix", 9),)))) == []
@@ -111,7 +122,9 @@ def test_a_row_that_would_be_lost_or_changed_ends_the_build(earlier, recipe):
     known.stays([*items, added], [], earlier)
     last = max(items, key=lambda item: item.id)
     rest = [item for item in items if item is not last]
-    with pytest.raises(PaqaError, match=rf"1 of {len(items)} rows .* e\.g\. {last.id} \(no source has its clip"):
+    with pytest.raises(
+        PaqaError, match=rf"1 of {len(items)} rows .* e\.g\. {last.id} \(no source has its clip"
+    ):
         known.stays(rest, [], earlier)
     with pytest.raises(PaqaError, match=rf"{last.id} \(what is heard or asked about its clip has changed"):
         known.stays([*rest, replace(last, key="0" * 64)], [], earlier)
@@ -145,7 +158,9 @@ def test_wrong_translations_stay_however_often_a_build_grows(tmp_path):
         told = {name: one.foreign for name, one in others.items()}
         increment.save(tmp_path, Survey(), [], own, earlier)
         counts = json.loads((tmp_path / "survey.json").read_text())
-        earlier = increment.Earlier(Survey(), {}, {}, {c.id: c.sha256 for c in own}, added=tuple(counts["added"]))
+        earlier = increment.Earlier(
+            Survey(), {}, {}, {c.id: c.sha256 for c in own}, added=tuple(counts["added"])
+        )
     assert [len(ids) for ids in counts["added"]] == [20, 20]
     counted_anew = elsewhere(clips, Survey())
     assert any(counted_anew[name].foreign != texts for name, texts in told.items())

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from paqa import audioset
-from paqa.config.recipe import QuestionsConfig, for_folder
+from paqa.config.recipe import QuestionsConfig
 from paqa.evaluation import answer_accuracy
 from paqa.evaluation.answer_accuracy import Row
+from paqa.pipeline.recipes import for_folder
 from paqa.questions.generate import TEMPLATES, generate
 from paqa.types import Event, Question, Scene, Turn
 
@@ -38,7 +39,14 @@ TRUTH = Scene(
 def row(question: Question) -> Row:
     answer = question.answer
     return Row(
-        question.id, "c", question.template, question.text, question.choices, answer, question.answer_index, "truth"
+        question.id,
+        "c",
+        question.template,
+        question.text,
+        question.choices,
+        answer,
+        question.answer_index,
+        "truth",
     )
 
 
@@ -55,7 +63,9 @@ def accuracy(rows: list[Row], heard: Scene) -> answer_accuracy.Heard:
 def test_what_is_heard_as_it_is_answers_everything(rows: list[Row]) -> None:
     found = accuracy(rows, TRUTH)
     assert found.rows == len(rows) > 20
-    wrong = [r.question for r in rows if not all(answer_accuracy.answered(r, TEMPLATES[r.template], TRUTH, RECIPE))]
+    wrong = [
+        r.question for r in rows if not all(answer_accuracy.answered(r, TEMPLATES[r.template], TRUTH, RECIPE))
+    ]
     assert found.asked == found.rows, wrong
     assert found.right >= 0.9 * found.rows, wrong
 
@@ -78,7 +88,9 @@ def test_a_sound_heard_as_its_kind_is_the_same_sound(rows: list[Row]) -> None:
     heard = replace(TRUTH, events=(event(2000, 3500, BARK), *TRUTH.events[1:]))
     asked = [r for r in rows if r.template == "first_sound" and r.choices]
     assert asked
-    assert all(answer_accuracy.answered(r, TEMPLATES[r.template], heard, RECIPE) == (True, True) for r in asked)
+    assert all(
+        answer_accuracy.answered(r, TEMPLATES[r.template], heard, RECIPE) == (True, True) for r in asked
+    )
 
 
 def test_a_quotation_may_be_misheard(rows: list[Row]) -> None:
@@ -92,11 +104,15 @@ def test_a_quotation_may_be_misheard(rows: list[Row]) -> None:
     )
     asked = [r for r in rows if r.template in ("last_words", "who_says") and r.choices]
     assert asked
-    assert all(answer_accuracy.answered(r, TEMPLATES[r.template], heard, RECIPE) == (True, True) for r in asked)
+    assert all(
+        answer_accuracy.answered(r, TEMPLATES[r.template], heard, RECIPE) == (True, True) for r in asked
+    )
 
 
 def test_swapped_speakers_are_another_answer(rows: list[Row]) -> None:
     heard = replace(TRUTH, turns=(*TRUTH.turns[:2], replace(TRUTH.turns[2], speaker=2)))
     asked = [r for r in rows if r.template == "last_speaker" and r.choices]
     assert asked
-    assert all(answer_accuracy.answered(r, TEMPLATES[r.template], heard, RECIPE) == (True, False) for r in asked)
+    assert all(
+        answer_accuracy.answered(r, TEMPLATES[r.template], heard, RECIPE) == (True, False) for r in asked
+    )

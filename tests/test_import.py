@@ -160,7 +160,11 @@ def test_perceptual_tags_are_kept_where_there_are_any(tmp_path):
 def test_a_reflected_row_keeps_both_answers(tmp_path):
     end = "<REFLECT>I missed a voice.</REFLECT><FINAL_ANSWER>(c) four</FINAL_ANSWER>"
     read = one(tmp_path, GOOD + end)
-    assert (read["answer"], read["final_answer"], read["reflect"]) == ("four", "(c) four", "I missed a voice.")
+    assert (read["answer"], read["final_answer"], read["reflect"]) == (
+        "four",
+        "(c) four",
+        "I missed a voice.",
+    )
     assert "<RESPONSE>(B) three</RESPONSE>" in read["rationale"]
     assert read["rationale"].endswith("<FINAL_ANSWER>(C) four</FINAL_ANSWER>")
     assert accuracy(read["rationale"], read["choices"], read["answer_index"]) == 1.0
@@ -194,7 +198,9 @@ def test_answers_in_prose(text, index):
     assert import_hyper.chosen(text, ["A cat", "A dog", "Two cows"]) == index
 
 
-@pytest.mark.parametrize("text", ["", "A family, as heard.", "(a) or (b)", "A cat, a dog", "It may be B or C."])
+@pytest.mark.parametrize(
+    "text", ["", "A family, as heard.", "(a) or (b)", "A cat, a dog", "It may be B or C."]
+)
 def test_letters_are_not_read_out_of_words(text):
     with pytest.raises(Rejected):
         import_hyper.chosen(text, ["A cat", "A dog", "Two cows"])
@@ -226,7 +232,9 @@ def test_datasets_loads_it(tmp_path):
     (tmp_path / "clip_0.wav").write_bytes(flac(noise("zero", 1.0)))
     (tmp_path / "clip_1.wav").write_bytes(flac(noise("one", 1.0)))
     imported(tmp_path, row(number=0), row(GOOD.replace("B.", "B"), number=1), audio=tmp_path)
-    loaded = datasets.load_dataset(str(tmp_path / "out"), "released", cache_dir=str(tmp_path / "cache"))["train"]
+    loaded = datasets.load_dataset(str(tmp_path / "out"), "released", cache_dir=str(tmp_path / "cache"))[
+        "train"
+    ]
     assert isinstance(loaded.features["audio"], datasets.Audio)
     assert [len(c) for c in loaded["choices"]] == [4, 4]
 

@@ -1,4 +1,6 @@
-"""Poison is found by halving: every other unit is done once and in order, and one dies alone before it is blamed."""
+"""Poison is found by halving: every other unit is done once and in order, and one dies alone before it is
+blamed.
+"""
 
 import threading
 from collections import Counter
@@ -17,7 +19,9 @@ class Place:
     def __init__(self, poison=(), bad_luck=0, one_by_one=False):
         self.poison = set(poison)
         self.bad_luck = bad_luck  # calls that die though nothing is wrong with their units
-        self.one_by_one = one_by_one  # whether units before the poison are kept, or the batch is lost as a whole
+        self.one_by_one = (
+            one_by_one  # whether units before the poison are kept, or the batch is lost as a whole
+        )
         self.kept = []
         self.calls = []
 
@@ -109,7 +113,9 @@ def test_crashes_in_a_row_end_the_build_whatever_was_done_before():
     place, ward = Place(range(1, 100)), Ward()
     ward.fine("separate")  # and so does a GPU that dies in the middle
     batch = Batch(range(1, 100), place, place.left, "separate", ward)
-    with pytest.raises(PaqaError, match=f"separate: {IN_A_ROW} inputs in a row failed.*SIGSEGV.*paqa doctor") as raised:
+    with pytest.raises(
+        PaqaError, match=f"separate: {IN_A_ROW} inputs in a row failed.*SIGSEGV.*paqa doctor"
+    ) as raised:
         batch.run()
     assert not isinstance(raised.value, WorkerDied)
     assert len(place.calls) < 4 * IN_A_ROW
@@ -140,7 +146,9 @@ def test_work_that_nobody_can_be_blamed_for_has_two_tries():
     place = Place(bad_luck=1)
     assert again(lambda call: place(call()), "mix", lambda: [1]) == [1]
     place = Place(bad_luck=2)
-    with pytest.raises(PaqaError, match=r"mix: a worker process died: .*SIGKILL.*run the same command again") as raised:
+    with pytest.raises(
+        PaqaError, match=r"mix: a worker process died: .*SIGKILL.*run the same command again"
+    ) as raised:
         again(lambda call: place(call()), "mix", lambda: [1])
     assert not isinstance(raised.value, WorkerDied)
     assert len(place.calls) == 2

@@ -45,7 +45,9 @@ def test_labels_go_between_turns_that_share_half_of_either() -> None:
 
 
 def test_sentences_of_one_voice_are_one_turn_together() -> None:
-    truth = replace(WHOLE, turns=(Turn(0, 5000, 1, SAID, "joy", "Wo sind sie?"), Turn(5200, 9000, 2, "b", "fear")))
+    truth = replace(
+        WHOLE, turns=(Turn(0, 5000, 1, SAID, "joy", "Wo sind sie?"), Turn(5200, 9000, 2, "b", "fear"))
+    )
     truth = replace(truth, translated_to="de", duration_ms=9000)
     later = (Turn(5300, 8000, 2, "something else"),)
     heard = replace(HEARD, duration_ms=9000, turns=(*HEARD.turns, *later))
@@ -60,7 +62,9 @@ def test_sentences_of_one_voice_are_one_turn_together() -> None:
 
 
 def test_a_translation_is_of_the_words_that_were_heard() -> None:
-    truth = replace(WHOLE, turns=(replace(WHOLE.turns[0], translation="Wo sind die Schlüssel?"),), translated_to="de")
+    truth = replace(
+        WHOLE, turns=(replace(WHOLE.turns[0], translation="Wo sind die Schlüssel?"),), translated_to="de"
+    )
     found = carry(HEARD, truth)
     assert [(t.start_ms, t.end_ms, t.text, t.translation) for t in found.turns] == [
         (300, 4800, SAID, "Wo sind die Schlüssel?")
@@ -74,7 +78,9 @@ def test_a_translation_is_of_the_words_that_were_heard() -> None:
 
 
 def test_without_a_text_the_languages_must_agree() -> None:
-    truth = Scene("c", 5000, turns=(Turn(0, 5000, 1, "", None, "Где ключи?"),), language="en-GB", translated_to="ru")
+    truth = Scene(
+        "c", 5000, turns=(Turn(0, 5000, 1, "", None, "Где ключи?"),), language="en-GB", translated_to="ru"
+    )
     assert carry(HEARD, truth).translated_to == "ru"
     assert carry(replace(HEARD, language="de"), truth).translated_to is None
     assert carry(HEARD, replace(truth, language=None)).translated_to is None
@@ -88,9 +94,13 @@ def test_half_of_the_words_has_no_translation() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(scenes(), scenes(), st.sampled_from(["joy", None]), st.sampled_from(["Ja, natürlich.", None]))
-def test_nothing_but_labels_is_carried(heard: Scene, truth: Scene, mood: str | None, meaning: str | None) -> None:
+def test_nothing_but_labels_is_carried(
+    heard: Scene, truth: Scene, mood: str | None, meaning: str | None
+) -> None:
     truth = replace(
-        truth, turns=tuple(replace(t, emotion=mood, translation=meaning) for t in truth.turns), translated_to="de"
+        truth,
+        turns=tuple(replace(t, emotion=mood, translation=meaning) for t in truth.turns),
+        translated_to="de",
     )
     found = carry(heard, truth)
     if mood is None and meaning is None:
@@ -108,11 +118,17 @@ def clip(n: int, corpus: str = "s", meaning: str | None = "") -> Clip:
     text = f"meaning {n}" if meaning == "" else meaning
     truth = Scene(f"c{n}", 900, turns=(Turn(0, 900, 1, "x", None, text),), translated_to="en")
     split = "test" if n % 4 == 0 else "train"
-    return Clip(f"c{n}", "u", f"{n:064x}", 900, 16000, corpus, corpus, "CC0-1.0", (f"g{n}",), split, truth=truth)
+    return Clip(
+        f"c{n}", "u", f"{n:064x}", 900, 16000, corpus, corpus, "CC0-1.0", (f"g{n}",), split, truth=truth
+    )
 
 
 def test_translations_come_from_other_clips_of_the_same_source_and_side() -> None:
-    clips = [*(clip(n) for n in range(80)), *(clip(n, "other") for n in range(80, 90)), clip(99, meaning=None)]
+    clips = [
+        *(clip(n) for n in range(80)),
+        *(clip(n, "other") for n in range(80, 90)),
+        clip(99, meaning=None),
+    ]
     found = translations(clips)
     by_text = {c.truth.turns[0].translation: c for c in clips if c.truth}
     for c in clips:

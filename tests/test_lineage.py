@@ -1,4 +1,6 @@
-"""Where every row comes from: followed back to the file, and held against the licence that the recipe wants."""
+"""Where every row comes from: followed back to the file, and held against the licence that the recipe
+wants.
+"""
 
 import hashlib
 import json
@@ -17,15 +19,16 @@ from test_walk import rows  # noqa: F401
 
 import paqa as package
 from paqa.audio import decode, digest, read_flac
-from paqa.config.recipe import Recipe, SourceConfig, change, for_folder, load
+from paqa.config.recipe import Recipe, SourceConfig
 from paqa.dataset import check, shards
 from paqa.engines.base import engine_class, package_file
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
 from paqa.mixing.plan import render
-from paqa.perception import inference, scenes
+from paqa.perception import engine_runs, inference, scenes
 from paqa.pipeline import rows as composing
 from paqa.pipeline import steps as walk
+from paqa.pipeline.recipes import change, for_folder, load
 from paqa.pipeline.rows import compose_clip
 from paqa.sources.registry import locate, root
 from paqa.storage.store import Store
@@ -48,7 +51,9 @@ def piece(origin, recipe):
     """The samples that an origin names, from the file alone."""
     source = next(s for s in recipe.sources if s.name == origin.corpus)
     audio = decode(locate(origin.uri, root(source, Path(recipe.folder))), recipe.audio)
-    first, last = (ms * audio.rate // 1000 for ms in (origin.offset_ms, origin.offset_ms + origin.duration_ms))
+    first, last = (
+        ms * audio.rate // 1000 for ms in (origin.offset_ms, origin.offset_ms + origin.duration_ms)
+    )
     return Audio(audio.samples[:, first:last], audio.rate)
 
 
@@ -87,7 +92,9 @@ def test_a_composed_scene_lists_all_that_is_heard_in_it(items, rows, recipe):  #
         if mixture.id in by_clip:
             item, row = by_clip[mixture.id]
             named = {o.sha256: piece(o, recipe) for o in item.origins}
-            audio, _, _ = render(mixture, named.__getitem__, clips)  # KeyError for a placement that no origin names
+            audio, _, _ = render(
+                mixture, named.__getitem__, clips
+            )  # KeyError for a placement that no origin names
             assert digest(audio) == digest(read_flac(row["audio"]["bytes"]))
             kinds = {p.sha256: "voice" if p.kind == "speech" else "sound" for p in mixture.placements}
             assert {o.sha256: o.role for o in item.origins} == kinds
@@ -108,7 +115,9 @@ def test_the_weights_are_those_of_the_installed_files(items):
 
 
 def test_a_key_is_of_what_a_row_says(tmp_path, monkeypatch):
-    """Another version or seed that makes the same rows leaves their keys alone; shards are named after all bytes."""
+    """Another version or seed that makes the same rows leaves their keys alone; shards are named after all
+    bytes.
+    """
     recipe, store = for_folder(tmp_path), Store(tmp_path / "store")
     clip = heard(recipe, store)
     before, _ = compose_clip(clip, recipe, store)
@@ -158,7 +167,9 @@ def test_the_card_rolls_licences_up(built, items, recipe):
     clips = [check.msgspec.convert(r, Clip) for r in pq.read_table(built.out / "clips.parquet").to_pylist()]
     for share in compatibility.roll_up(items, clips):
         mine = [
-            i for i in items if share.license in {one.id for o in i.origins for one in compatibility.parts(o.license)}
+            i
+            for i in items
+            if share.license in {one.id for o in i.origins for one in compatibility.parts(o.license)}
         ]
         assert (share.rows, share.clips) == (len(mine), len({i.clip_id for i in mine}))
         assert f"| {share.license} | {share.rows} | {share.clips} | {share.minutes:.1f} |" in card.text
@@ -205,7 +216,9 @@ def test_without_a_target_everything_may_go_in(licensed):
 def test_what_the_target_does_not_permit_is_quarantined_before_anything_is_decoded(licensed, target, kept):
     found, lost = walk.gather(change(licensed, [f"license={target}"]))
     assert [r.id for r in found["own"]] == kept
-    assert {(q.id, q.stage, q.reason) for q in lost} == {(n, "source", "license") for n in TONES if n not in kept}
+    assert {(q.id, q.stage, q.reason) for q in lost} == {
+        (n, "source", "license") for n in TONES if n not in kept
+    }
     assert all(f"{q.id} may not go into a dataset under {target}: " in q.detail for q in lost)
     assert any("say which licence it is (`license` of the row or of its source)" in q.detail for q in lost)
 
@@ -218,9 +231,13 @@ def test_what_the_source_states_of_its_rows_counts(licensed):
 
 
 def test_a_source_of_which_nothing_may_go_in_ends_the_build_at_its_start(licensed, no_engines):
-    lines = [line for line in (Path(licensed.folder) / "list.jsonl").read_text().splitlines() if "nc.wav" in line]
+    lines = [
+        line for line in (Path(licensed.folder) / "list.jsonl").read_text().splitlines() if "nc.wav" in line
+    ]
     (Path(licensed.folder) / "list.jsonl").write_text("\n".join(lines))
-    with pytest.raises(PaqaError, match=r"'own': none of its 1 recordings .* CC-BY-4.0, e.g. nc.wav \(CC-BY-NC-4.0:"):
+    with pytest.raises(
+        PaqaError, match=r"'own': none of its 1 recordings .* CC-BY-4.0, e.g. nc.wav \(CC-BY-NC-4.0:"
+    ):
         walk.gather(change(licensed, ["license=CC-BY-4.0"]))
     out = Path(licensed.folder) / "out"
     recipe = Path(licensed.folder) / "r.toml"
@@ -236,9 +253,13 @@ def test_an_unknown_target_is_refused_with_the_recipe(licensed):
 
 
 def test_a_build_under_a_target(corpus, built, tmp_path):
-    """Of the corpus that `built` is made of, what the target does not permit is out, and the rest is a dataset."""
+    """Of the corpus that `built` is made of, what the target does not permit is out, and the rest is a
+    dataset.
+    """
     path = 'path = "recordings"\n'
-    (corpus / "target.toml").write_text(f'license = "GPL-3.0-only"\n{RECIPE}'.replace(path, f'{path}license = "MIT"\n'))
+    (corpus / "target.toml").write_text(
+        f'license = "GPL-3.0-only"\n{RECIPE}'.replace(path, f'{path}license = "MIT"\n')
+    )
     hub = pytest.importorskip("huggingface_hub")
     done = build(corpus / "target.toml", tmp_path / "target", "--store", built.store)
     found = [shards.item(row) for row in shards.rows(done.out)]
@@ -260,9 +281,9 @@ def test_a_raw_mix_that_cannot_be_heard_loses_its_mishearing_only(tmp_path):
     clip = heard(recipe, store)
     everything, _ = compose_clip(clip, recipe, store)
     assert scenes.misheard(clip, recipe, store)
-    separation = inference.node(recipe, "separate")
-    (gone, *_) = inference.spare(recipe)
-    Path(store._path(inference.heard_key(clip, gone, separation), ".json")).unlink()
+    separation = engine_runs.engine_run(recipe, "separate")
+    (gone, *_) = engine_runs.optional_runs(recipe)
+    Path(store._path(engine_runs.output_key(clip, gone, separation), ".json")).unlink()
     assert scenes.misheard(clip, recipe, store) == []
     left, lost = compose_clip(clip, recipe, store)
     assert lost == []
@@ -271,9 +292,14 @@ def test_a_raw_mix_that_cannot_be_heard_loses_its_mishearing_only(tmp_path):
 
 def test_spare_hearings_are_those_for_mishearing_alone(tmp_path):
     recipe = for_folder(tmp_path)
-    assert [(n.stage, n.stem) for n in inference.spare(recipe)] == [("diarize", "mix"), ("tag", "mix")]
-    assert [(n.stage, n.stem) for n in inference.spare(change(recipe, ["hear.tag.stem=mix"]))] == [("diarize", "mix")]
-    assert inference.spare(change(recipe, ["questions.mishear=false"])) == []
+    assert [(n.stage, n.stem) for n in engine_runs.optional_runs(recipe)] == [
+        ("diarize", "mix"),
+        ("tag", "mix"),
+    ]
+    assert [(n.stage, n.stem) for n in engine_runs.optional_runs(change(recipe, ["hear.tag.stem=mix"]))] == [
+        ("diarize", "mix")
+    ]
+    assert engine_runs.optional_runs(change(recipe, ["questions.mishear=false"])) == []
 
 
 PICKY = """
@@ -305,7 +331,7 @@ def test_an_engine_that_fails_on_a_raw_mix_leaves_the_clip_its_questions(tmp_pat
     python = {"PYTHONPATH": os.pathsep.join(map(str, (tmp_path, ROOT))), "PAQA_TEST_RAW": raw}
     done = build(tmp_path / "raw.toml", tmp_path / "out", "--workers", "1", **python)
     out = [q for q in shards.quarantined(done.out) if q.id == "dog-01.flac"]
-    assert [(q.stage, q.reason) for q in out] == [("tag", inference.NOT_MISHEARD)]
+    assert [(q.stage, q.reason) for q in out] == [("tag", inference.RAW_MIX_FAILED)]
     assert "this mix is too much" in out[0].detail
     assert "the clip is asked about all the same" in out[0].detail
     assert {row["clip_id"] for row in shards.rows(done.out)} == {"dog-01.flac", "rooster-01.flac"}

@@ -59,7 +59,9 @@ def test_a_recipe_names_the_listener(packaged: str) -> None:
 
 def test_a_listener_that_is_sure_and_wrong_takes_no_dependence_away() -> None:
     told = {row.id: [0.97 if k == (row.answer_index + 1) % 4 else 0.01 for k in range(4)] for row in rows(50)}
-    assert shortcuts.measure(rows(50), 3.0, told=told).dependence == shortcuts.measure(rows(50), 3.0).dependence
+    assert (
+        shortcuts.measure(rows(50), 3.0, told=told).dependence == shortcuts.measure(rows(50), 3.0).dependence
+    )
 
 
 @pytest.mark.parametrize("model", ["/nowhere/at/all", "nobody/nothing"])

@@ -29,7 +29,17 @@ RATE = 16000
 def clip(name: str, duration_ms: int, group: str, split: Split, truth: Scene) -> Clip:
     sha = hashlib.sha256(name.encode()).hexdigest()
     return Clip(
-        name, name, sha, duration_ms, RATE, "corpus", "src " + group[0], "CC0-1.0", (group,), split, truth=truth
+        name,
+        name,
+        sha,
+        duration_ms,
+        RATE,
+        "corpus",
+        "src " + group[0],
+        "CC0-1.0",
+        (group,),
+        split,
+        truth=truth,
     )
 
 
@@ -47,7 +57,10 @@ def corpus(voices: int = 6, each: int = 5, sounds: int = 8) -> tuple[list[Clip],
     said, heard = [], []
     for split in SPLITS:
         for v in range(voices):
-            said += [utterance(f"u{split}{v}.{i}", 900 + 317 * i + 50 * v, f"v{split}{v}", split) for i in range(each)]
+            said += [
+                utterance(f"u{split}{v}.{i}", 900 + 317 * i + 50 * v, f"v{split}{v}", split)
+                for i in range(each)
+            ]
         heard += [sound(f"s{split}{i}", 700 + 413 * i, f"label{i % 6}", split) for i in range(sounds)]
     return said, heard
 
@@ -77,7 +90,9 @@ configs = st.builds(
 def test_any_plan(
     config: MixConfig, said: list[int], heard: list[int], seed: int, voices: int, talk: bool, noise: bool
 ) -> None:
-    config = replace(config, speech="voices" if talk else None, background="noises" if noise or not talk else None)
+    config = replace(
+        config, speech="voices" if talk else None, background="noises" if noise or not talk else None
+    )
     config = config if talk or config.sounds[1] else replace(config, sounds=(1, 3))
     if not talk and config.sounds[0] == 0:
         config = replace(config, sounds=(1, config.sounds[1]))
@@ -98,7 +113,9 @@ def test_any_plan(
     assert more[: config.scenes] == planned or not more
 
 
-def plan_if_enough(config: MixConfig, speech: list[Clip], sounds: list[Clip], seed: int) -> list[mixing.Mixture]:
+def plan_if_enough(
+    config: MixConfig, speech: list[Clip], sounds: list[Clip], seed: int
+) -> list[mixing.Mixture]:
     try:
         return plan(config, speech, sounds, seed)
     except PaqaError as error:
@@ -120,7 +137,9 @@ def check_scene(mixture: mixing.Mixture, config: MixConfig, clips: dict[str, Cli
     assert len({p.clip_id for p in turns}) == len(turns) <= max(config.turns[1], config.speakers[1])
     assert len({clips[p.clip_id].groups for p in turns}) <= config.speakers[1]
     for a, b in combinations(turns, 2):
-        assert spans.overlap(span[a], span[b]) <= 0.6 * min(clips[a.clip_id].duration_ms, clips[b.clip_id].duration_ms)
+        assert spans.overlap(span[a], span[b]) <= 0.6 * min(
+            clips[a.clip_id].duration_ms, clips[b.clip_id].duration_ms
+        )
     for a, b in zip(turns, turns[2:], strict=False):
         assert span[a][1] <= span[b][0]
     assert len(sounds) <= config.sounds[1]
@@ -261,7 +280,9 @@ def check_truth(scene: Scene, mixture: mixing.Mixture, clips: dict[str, Clip]) -
 
 def test_a_name_is_one_person_in_its_own_source_alone() -> None:
     """LibriSpeech has a reader "1", VCTK has another one."""
-    readers = [utterance(f"{corpus}{i}", 1000 + i, "1", "train") for corpus in ("libri", "vctk") for i in range(3)]
+    readers = [
+        utterance(f"{corpus}{i}", 1000 + i, "1", "train") for corpus in ("libri", "vctk") for i in range(3)
+    ]
     for voice in ("1", None):
         clips = {c.id: replace(c, corpus=c.id[:-1], voice=voice) for c in readers}
         store = {c.sha256: audible(c) for c in clips.values()}
@@ -286,7 +307,11 @@ def test_render_sounds_alone_and_speech_alone() -> None:
 
 
 def test_render_merges_a_sounds_own_events() -> None:
-    near = (Event(104, 500, "Bark", "/m/b"), Event(550, 900, "Bark", "/m/b"), Event(1200, 1304, "Bark", "/m/b"))
+    near = (
+        Event(104, 500, "Bark", "/m/b"),
+        Event(550, 900, "Bark", "/m/b"),
+        Event(1200, 1304, "Bark", "/m/b"),
+    )
     barks = clip("barks", 2000, "g", "train", Scene("barks", 2000, events=near))
     (mixture,) = plan(MixConfig("m", 1, background="noises", sounds=(1, 1), repeat=0), [], [barks])
     at = mixture.placements[0].start_ms
@@ -302,7 +327,9 @@ def test_nothing_begins_or_ends_with_a_click() -> None:
     samples = mixing.render(mixture, lambda _: loud, {"cut": cut})[0].samples[0]
     start, fade = mixture.placements[0].start_ms * RATE // 1000, mixing.FADE_MS * RATE // 1000
     whole = samples[start + RATE // 2]
-    edges = np.stack([samples[start : start + fade], samples[start + RATE - fade : start + RATE][::-1]]) / whole
+    edges = (
+        np.stack([samples[start : start + fade], samples[start + RATE - fade : start + RATE][::-1]]) / whole
+    )
     assert np.allclose(edges, (np.arange(fade) + 1) / (fade + 1), atol=1e-3)
     assert np.allclose(samples[start + fade : start + RATE - fade], whole)
 
@@ -347,7 +374,9 @@ def test_beds_last_as_long_as_the_dialogue() -> None:
                 assert (placement.start_ms, placement.length_ms) == (0, mixture.length_ms)
                 assert 0 <= placement.from_ms <= 30_000 - mixture.length_ms
     from_truth = plan(replace(BED, answers="truth", bed=1.0), speech, [*sounds, *beds])
-    assert {p.clip_id for m in from_truth for p in m.placements if p.length_ms} <= {b.id for b in beds if b.truth}
+    assert {p.clip_id for m in from_truth for p in m.placements if p.length_ms} <= {
+        b.id for b in beds if b.truth
+    }
 
 
 def test_no_beds_no_change() -> None:
@@ -368,7 +397,9 @@ def test_render_a_bed(labelled: bool) -> None:
     by_sha = {digest(a): a for a in audios}
     whole, speech, scene = mixing.render(mixture, by_sha.__getitem__, {c.id: c for c in clips})
     assert whole.duration_ms == scene.duration_ms == mixture.length_ms
-    assert [(e.start_ms, e.end_ms, e.label) for e in scene.events] == [(0, mixture.length_ms, "Music")] * labelled
+    assert [(e.start_ms, e.end_ms, e.label) for e in scene.events] == [
+        (0, mixture.length_ms, "Music")
+    ] * labelled
     (turn,) = scene.turns
     spoken = speech.samples[:, turn.start_ms * RATE // 1000 : turn.end_ms * RATE // 1000]
     assert 20 * np.log10(rms(spoken) / rms(whole.samples - speech.samples)) == pytest.approx(6.0, abs=0.1)
@@ -396,7 +427,9 @@ def labelled(name: str, voice: str, target: str | None, *turns: tuple[str, str |
 def rendered(*clips: Clip) -> Scene:
     config = MixConfig("m", 1, "voices", speakers=(len(clips), len(clips)), turns=(len(clips), len(clips)))
     (mixture,) = plan(config, list(clips), [])
-    return mixing.render(mixture, {c.sha256: audible(c) for c in clips}.__getitem__, {c.id: c for c in clips})[2]
+    return mixing.render(
+        mixture, {c.sha256: audible(c) for c in clips}.__getitem__, {c.id: c for c in clips}
+    )[2]
 
 
 def test_translations_survive_where_all_utterances_agree_on_the_language() -> None:
@@ -475,7 +508,9 @@ def test_all_material_comes_to_one_level_before_its_gain() -> None:
         item = sound("s", 3000, "l", "train")
         mask = np.zeros(3 * RATE, np.float32)
         mask[100 * 16 : 2900 * 16] = loudness
-        noisy = Audio((np.random.default_rng(1).uniform(-1, 1, (1, 3 * RATE)) * mask).astype(np.float32), RATE)
+        noisy = Audio(
+            (np.random.default_rng(1).uniform(-1, 1, (1, 3 * RATE)) * mask).astype(np.float32), RATE
+        )
         (mixture,) = plan(MixConfig("m", 1, background="noises", sounds=(1, 1), repeat=0), [], [item])
         mixed, _, scene = mixing.render(mixture, lambda _, noisy=noisy: noisy, {"s": item})
         (event,) = scene.events
@@ -487,7 +522,8 @@ def test_an_utterance_begins_where_it_is_near_its_loudest() -> None:
     """At most 40 dB below its loudest 10 ms; breath and room before and after it are not speech."""
     said = utterance("u", 2000, "v", "train")
     levels = np.repeat(
-        [0.5 * 10 ** (db / 20) for db in (-45, -38, 0, -60, -20, -38, -43)], [300, 200, 400, 300, 400, 200, 200]
+        [0.5 * 10 ** (db / 20) for db in (-45, -38, 0, -60, -20, -38, -43)],
+        [300, 200, 400, 300, 400, 200, 200],
     )
     wave = np.repeat(levels, 16) * np.tile([1.0, -1.0], RATE)
     config = replace(CONFIG, scenes=1, background=None, speakers=(1, 1), turns=(1, 1))
@@ -511,7 +547,9 @@ def test_an_utterance_lies_within_its_own_turns() -> None:
 
 def test_what_says_nothing_is_no_utterance() -> None:
     silent = clip("u", 2000, "v", "train", Scene("u", 2000, turns=(Turn(0, 2000, 1, ""),), language="en"))
-    two = clip("w", 2000, "v", "train", Scene("w", 2000, turns=(Turn(0, 900, 1, "a"), Turn(950, 2000, 2, "b"))))
+    two = clip(
+        "w", 2000, "v", "train", Scene("w", 2000, turns=(Turn(0, 900, 1, "a"), Turn(950, 2000, 2, "b")))
+    )
     for item in (silent, two):
         with pytest.raises(PaqaError, match="has no material"):
             plan(replace(CONFIG, scenes=1, background=None), [item], [])

@@ -77,7 +77,9 @@ def test_an_mp3_file_without_a_count_is_decoded_to_its_end(tmp_path: Path) -> No
     assert abs(audio.decode(path, CONFIG).duration_ms - 10_000) < 150
 
 
-def riff(data: bytes, length: int, form: bytes = b"RIFF", wide: int | None = None, after: bytes = b"") -> bytes:
+def riff(
+    data: bytes, length: int, form: bytes = b"RIFF", wide: int | None = None, after: bytes = b""
+) -> bytes:
     """A WAV file whose header says that it holds `length` bytes of samples."""
     sizes = b"" if wide is None else b"ds64" + struct.pack("<IQQQI", 28, 0, wide, 0, 0)
     chunks = b"WAVE" + sizes + b"fmt " + struct.pack("<I", 16) + FORMAT + b"data" + struct.pack("<I", length)
@@ -88,7 +90,9 @@ def riff(data: bytes, length: int, form: bytes = b"RIFF", wide: int | None = Non
     (0, b"RIFF", None), (RATE, b"RIFF", None), (2**32 - 1, b"RIFF", None), (2**32 - 1, b"RF64", 0),
     (2**32 - 1, b"RF64", RATE), (2**32 - 1, b"BW64", 2 * RATE),
 ])  # fmt: skip
-def test_a_recording_that_was_not_closed_is_whole(tmp_path: Path, length: int, form: bytes, wide: int | None) -> None:
+def test_a_recording_that_was_not_closed_is_whole(
+    tmp_path: Path, length: int, form: bytes, wide: int | None
+) -> None:
     pcm = np.random.default_rng(0).integers(-9000, 9000, 5 * RATE).astype("<i2")
     path = tmp_path / "a.wav"
     path.write_bytes(riff(pcm.tobytes(), length, form, wide))
@@ -113,7 +117,9 @@ def test_what_follows_the_samples_is_no_noise(tmp_path: Path, after: bytes) -> N
 
 @pytest.mark.parametrize("closed", [True, False])
 def test_a_length_that_passed_four_gigabytes(tmp_path: Path, closed: bool) -> None:
-    """A sparse file, of which the header alone is read; a chunk behind the samples tells their true length."""
+    """A sparse file, of which the header alone is read; a chunk behind the samples tells their true
+    length.
+    """
     path, present = tmp_path / "a.wav", 2**32 + 4 * RATE
     with path.open("wb") as file:
         file.write(riff(b"\1" * 5 * RATE, 4 * RATE))
@@ -208,7 +214,11 @@ def test_jitter_is_no_gap(tmp_path: Path) -> None:
     sound = noise(4)
     shake = np.random.default_rng(0).integers(-320, 320, 1 << 16)
     path = encode(
-        tmp_path / "a.mkv", "pcm_s16le", [Piece(sound)], block=1600, stamp=lambda at: at + int(shake[at % 999])
+        tmp_path / "a.mkv",
+        "pcm_s16le",
+        [Piece(sound)],
+        block=1600,
+        stamp=lambda at: at + int(shake[at % 999]),
     )
     assert np.abs(samples(path) - sound).max() < 2 / 32768
 
@@ -362,7 +372,9 @@ def test_a_folder_source_takes_what_the_decoder_opens(tmp_path: Path, name: str,
         soundfile.write(tmp_path / name, noise(2), 16_000, format="NIST")
     else:
         form = "ogg" if name == "a.spx" else None
-        encode(tmp_path / name, codec, [Piece(noise(2))], rate=48_000 if codec == "ac3" else 16_000, form=form)
+        encode(
+            tmp_path / name, codec, [Piece(noise(2))], rate=48_000 if codec == "ac3" else 16_000, form=form
+        )
     (found,) = recordings(SourceConfig("here", "folder", "."), tmp_path)
     assert isinstance(found, Recording)
     assert audio.decode(tmp_path / found.uri, CONFIG).duration_ms > 600

@@ -154,7 +154,9 @@ def test_a_bag_weighs_its_models_as_the_library_does(tmp_path):
 def test_known_names_are_where_demucs_looks_for_them():
     from demucs.hf import DEFAULT_NAMESPACE, hf_repo_name
 
-    assert {n: r.repo for n, r in KNOWN.items()} == {n: f"{DEFAULT_NAMESPACE}/{hf_repo_name(n)}" for n in KNOWN}
+    assert {n: r.repo for n, r in KNOWN.items()} == {
+        n: f"{DEFAULT_NAMESPACE}/{hf_repo_name(n)}" for n in KNOWN
+    }
 
 
 @pytest.mark.parametrize("metadata", [{"klass": "os.system"}, {"structure": '{"_class": "os.system"}'}, None])
@@ -164,7 +166,9 @@ def test_safetensors_that_name_other_classes_are_refused(tiny, tmp_path, metadat
     path = tmp_path / "evil.safetensors"
     tensors = load_file(tiny / "955717e8.safetensors")
     save_file(
-        tensors, path, metadata and {"klass": "demucs.htdemucs.HTDemucs", "args": "[]", "kwargs": "{}"} | metadata
+        tensors,
+        path,
+        metadata and {"klass": "demucs.htdemucs.HTDemucs", "args": "[]", "kwargs": "{}"} | metadata,
     )
     with pytest.raises(PaqaError, match=r"expected one of demucs\.htdemucs\.HTDemucs"):
         opened(path)

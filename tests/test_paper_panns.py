@@ -111,7 +111,9 @@ def test_single_classes_may_have_thresholds_of_their_own(checkpoint, subject):
 
 
 def test_the_classes_are_audiosets_under_its_names():
-    lines = Path(audioset.__file__).with_name("data").joinpath("audioset_classes.tsv").read_text().splitlines()
+    lines = (
+        Path(audioset.__file__).with_name("data").joinpath("audioset_classes.tsv").read_text().splitlines()
+    )
     rows = [line.split("\t") for line in lines if not line.startswith("#")][1:]
     assert [int(index) for index, _, _ in rows] == list(range(527))
     assert all(audioset.label(mid) == label for _, mid, label in rows)
@@ -147,7 +149,9 @@ def test_checkpoints_with_the_state_of_a_sampler_are_opened_without_running_code
         "pointer": np.int64(2),
         "black": np.array(["a"]),
     }
-    torch.save({"model": {"w": torch.ones(2)}, "sampler": sampler}, path, _use_new_zipfile_serialization=zipped)
+    torch.save(
+        {"model": {"w": torch.ones(2)}, "sampler": sampler}, path, _use_new_zipfile_serialization=zipped
+    )
     found = torch_load(path, numpy_classes(), vouched=False)
     assert found["sampler"]["indexes"].tolist() == [0, 1, 2, 3, 4]
     torch.save({"model": {}, "sampler": Path("x")}, path)
@@ -167,7 +171,9 @@ def test_what_is_no_checkpoint_of_the_network_is_refused(tmp_path):
 
 def test_known_names_are_files_of_the_models_folder(models, monkeypatch):
     monkeypatch.setenv("PAQA_MODELS", str(models.parent))
-    assert {remote.path for remote in KNOWN.values()} == {f"panns/{file}" for file in make_panns.FILES.values()}
+    assert {remote.path for remote in KNOWN.values()} == {
+        f"panns/{file}" for file in make_panns.FILES.values()
+    }
     revision = engine_class("panns").identify(PannsParams(clipwise="Cnn14"))
     assert revision.count("Cnn14") == 2
     with pytest.raises(PaqaError, match="expected ffff"):

@@ -1,7 +1,7 @@
 """pyannote.audio: the contract of engines, the stock pipeline's own turns, and files that must not run.
 
-Locally made weights hear nothing in particular; with the reference in place of the segmentation network, the rest of
-the engine's path has to give the reference back.
+Locally made weights hear nothing in particular; with the reference in place of the segmentation network, the
+rest of the engine's path has to give the reference back.
 """
 
 import os
@@ -107,7 +107,9 @@ def test_the_vectors_are_those_of_the_stock_pipeline(stock, subject, exclude_ove
 
 
 def test_passes_only_where_somebody_speaks(stock, engine):
-    """Four windows: a blink too short for the pooling; 1 s of two speakers; 0.1 s of one; all three all the time."""
+    """Four windows: a blink too short for the pooling; 1 s of two speakers; 0.1 s of one; all three all the
+    time.
+    """
     active = stock.get_segmentations(asked(part(0, 13)))
     active.data[:] = 0
     active.data[0, 300, 0] = 1
@@ -145,10 +147,15 @@ def oracle(engine, reference) -> Pyannote:
 
     class Known(OracleClustering):
         def __call__(self, segmentations, frames, file, **_):
-            return super().__call__(segmentations=segmentations, frames=frames, file={**file, "annotation": reference})
+            return super().__call__(
+                segmentations=segmentations, frames=frames, file={**file, "annotation": reference}
+            )
 
     def known(file, hook=None):
-        windows, frames = SlidingWindow(duration=10, step=1), engine.pipeline._segmentation.model.receptive_field
+        windows, frames = (
+            SlidingWindow(duration=10, step=1),
+            engine.pipeline._segmentation.model.receptive_field,
+        )
         return oracle_segmentation({**file, "annotation": reference}, windows, frames, num_speakers=3)
 
     engine.pipeline.get_segmentations = known
@@ -263,7 +270,10 @@ def test_neighbours_become_one_where_the_pause_is_short():
 
 
 def test_what_lies_in_the_padding_is_gone():
-    assert grid([(0.004, 0.996, "a"), (0.5, 1.3, "b"), (1.27, 9.0, "a")], 1_276) == [(0, 1_000, "a"), (500, 1_270, "b")]
+    assert grid([(0.004, 0.996, "a"), (0.5, 1.3, "b"), (1.27, 9.0, "a")], 1_276) == [
+        (0, 1_000, "a"),
+        (500, 1_270, "b"),
+    ]
 
 
 def test_speakers_are_numbered_by_their_first_turn():
@@ -335,11 +345,15 @@ def test_a_pickle_among_the_arrays_is_refused(copy, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "named", [("subprocess", "Popen"), ("pyannote.audio.models.segmentation.SSeRiouSS", "SSeRiouSS"), ("", "")], ids=str
+    "named",
+    [("subprocess", "Popen"), ("pyannote.audio.models.segmentation.SSeRiouSS", "SSeRiouSS"), ("", "")],
+    ids=str,
 )
 def test_other_architectures_are_refused(copy, named):
     place = dict(zip(("module", "class"), named, strict=True))
-    rewrite(copy / "segmentation" / "pytorch_model.bin", lambda c: c["pyannote.audio"].update(architecture=place))
+    rewrite(
+        copy / "segmentation" / "pytorch_model.bin", lambda c: c["pyannote.audio"].update(architecture=place)
+    )
     with pytest.raises(PaqaError, match=r"pytorch_model.bin: found the architecture .*expected"):
         Pyannote(PyannoteParams(model=str(copy)))
 
@@ -348,7 +362,8 @@ def test_what_hyper_parameters_name_is_not_called(copy, tmp_path):
     """Lightning imports and calls what stands there."""
     (tmp_path / "evil.py").write_text("def build(kind, given): raise SystemExit('called')")
     rewrite(
-        copy / "segmentation" / "pytorch_model.bin", lambda c: c["hyper_parameters"].update(_instantiator="evil.build")
+        copy / "segmentation" / "pytorch_model.bin",
+        lambda c: c["hyper_parameters"].update(_instantiator="evil.build"),
     )
     assert Pyannote(PyannoteParams(model=str(copy)))([part(14, 15)])
 
@@ -441,7 +456,8 @@ def test_a_gated_model_without_a_token_says_what_to_accept(tmp_path):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         said = output(
-            MISSING, **alone(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{server.server_port}", HF_HUB_OFFLINE="0")
+            MISSING,
+            **alone(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{server.server_port}", HF_HUB_OFFLINE="0"),
         )
     finally:
         server.shutdown()
@@ -450,7 +466,9 @@ def test_a_gated_model_without_a_token_says_what_to_accept(tmp_path):
 
 
 def test_nothing_is_reported_to_anybody(tiny, tmp_path):
-    """No name is looked up and no connection made in a process that hears a clip; the library reports by default."""
+    """No name is looked up and no connection made in a process that hears a clip; the library reports by
+    default.
+    """
     code = (
         "import sys, time, numpy as np\n"
         "from paqa.engines.pyannote import Pyannote, PyannoteParams\n"

@@ -59,7 +59,9 @@ def test_the_call_has_the_words_and_times_of_faster_whisper(subject):
 def test_words_are_those_of_the_librarys_transcribe(subject, stock, beam_size):
     """Three clips decoded together against one call of the library each; its beam 1 is its greedy search."""
     clips = [part(6, 14), part(14, 21), part(20, 30)]
-    engine = with_params(subject, beam_size=beam_size, compression_ratio_threshold=99.0, no_speech_threshold=1.0)
+    engine = with_params(
+        subject, beam_size=beam_size, compression_ratio_threshold=99.0, no_speech_threshold=1.0
+    )
     beams = {"beam_size": beam_size} if beam_size > 1 else {}
     for clip, heard in zip(clips, engine(clips), strict=True):
         told = stock.transcribe(
@@ -121,7 +123,9 @@ def test_unsure_words_stay_and_are_doubted(subject):
     assert rounded(heard.words) == rounded(subject.engine([part(14, 20)])[0].words)
     (doubt,) = heard.doubts
     assert doubt.second.startswith("unsure")
-    assert (doubt.start_ms, doubt.end_ms) == pytest.approx((heard.words[0].start_ms, heard.words[-1].end_ms), abs=70)
+    assert (doubt.start_ms, doubt.end_ms) == pytest.approx(
+        (heard.words[0].start_ms, heard.words[-1].end_ms), abs=70
+    )
 
 
 def test_fallback_temperatures_are_reproducible(subject):

@@ -1,4 +1,6 @@
-"""Where calls of a build run: what the flags may say, how GPUs are shared out, and the named limit on a real server."""
+"""Where calls of a build run: what the flags may say, how GPUs are shared out, and the named limit on a real
+server.
+"""
 
 import os
 import subprocess
@@ -32,7 +34,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("flags", "said"), WRONG, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+@pytest.mark.parametrize(
+    ("flags", "said"), WRONG, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
 def test_wrong_flags_are_one_line(flags, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     args = main.parser().parse_args(["build", str(ROOT / "manifests" / "demo.toml"), *flags])
@@ -120,7 +124,9 @@ def run(home, slots, hearings, seconds):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """One home with a server that lives as long as the tests: what a build leaves there, the next one finds."""
+    """One home with a server that lives as long as the tests: what a build leaves there, the next one
+    finds.
+    """
     folder = tmp_path_factory.mktemp("home")
     server = Server(folder)
     try:

@@ -10,7 +10,10 @@ from paqa.storage import redact
     [
         ("/home/a/build.toml: no such file", "build.toml: no such file"),
         ("look into /srv/x/out.", "look into out."),
-        ("'/data/set one/a.wav' leads out", "'set one/a.wav' leads out"),  # a blank ends a path that nobody named
+        (
+            "'/data/set one/a.wav' leads out",
+            "'set one/a.wav' leads out",
+        ),  # a blank ends a path that nobody named
         ("see ~/models and C:\\Users\\me\\a.wav", "see models and a.wav"),
         ("and/or, 1/2, a / b, s3://bucket/x, demo/a.wav", "and/or, 1/2, a / b, s3://bucket/x, demo/a.wav"),
         ("(/tmp/x)", "(x)"),
@@ -21,7 +24,9 @@ def test_prose(text, left):
 
 
 def test_known_paths_may_hold_blanks():
-    assert redact.prose("in /data/set one/a.wav, /data/set one", "/data/set one") == "in set one/a.wav, set one"
+    assert (
+        redact.prose("in /data/set one/a.wav, /data/set one", "/data/set one") == "in set one/a.wav, set one"
+    )
 
 
 def test_values():

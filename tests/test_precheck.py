@@ -117,7 +117,9 @@ def test_a_commit_that_was_cut_is_finished_before_it_is_looked_at(tmp_path, monk
     out = make(tmp_path / "made", clips=1)
     recipe = replace(pairs.opened(out)[0], mix=())
     settled = []
-    monkeypatch.setattr(build_folder, "settle", lambda folder: settled.append(increment.save(folder, Survey(), [])))
+    monkeypatch.setattr(
+        build_folder, "settle", lambda folder: settled.append(increment.save(folder, Survey(), []))
+    )
     monkeypatch.setattr(increment, "_need_whole", lambda out: None)
     increment.check(out, recipe)
     assert settled

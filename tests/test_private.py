@@ -44,7 +44,9 @@ def used(builds):
 
 
 def ask(used, path, method="GET", body=None, **headers):
-    """Status, headers and text of an answer; a header is named in Python's way, `Host` is the server's unless given."""
+    """Status, headers and text of an answer; a header is named in Python's way, `Host` is the server's unless
+    given.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", used.port, timeout=10)
     connection.putrequest(method, path, skip_host=True)
     sent = {"Host": f"127.0.0.1:{used.port}", "Content-Length": str(len(body or ""))}
@@ -52,7 +54,11 @@ def ask(used, path, method="GET", body=None, **headers):
         connection.putheader(name, value)
     connection.endheaders((body or "").encode())
     answer = connection.getresponse()
-    return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode(errors="replace")
+    return (
+        answer.status,
+        {k.lower(): v for k, v in answer.getheaders()},
+        answer.read().decode(errors="replace"),
+    )
 
 
 def report(used, builds):
@@ -93,7 +99,9 @@ def test_a_preflight_is_refused(used):
     status, answered, _ = ask(used, "/api/flow_runs/filter", "OPTIONS", Origin=EVIL, **headers)
     assert status == 403
     assert not [name for name in answered if name.startswith("access-control")]
-    status, answered, _ = ask(used, "/api/flow_runs/filter", "OPTIONS", Access_Control_Request_Private_Network="true")
+    status, answered, _ = ask(
+        used, "/api/flow_runs/filter", "OPTIONS", Access_Control_Request_Private_Network="true"
+    )
     assert not [name for name in answered if name.startswith("access-control")]
 
 
@@ -119,7 +127,9 @@ def test_a_web_socket_of_another_page_is_refused(used, headers):
         assert own.recv(12) == b"HTTP/1.1 101"
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:PORT", "localhost:PORT", "LOCALHOST:PORT", "[::1]:PORT", "tunnel.example"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:PORT", "localhost:PORT", "LOCALHOST:PORT", "[::1]:PORT", "tunnel.example"]
+)
 def test_the_servers_names_are_let_in(used, host):
     host = host.replace("PORT", str(used.port))
     status, answered, text = ask(used, "/ui-settings", Host=host, Origin=f"http://{host}")
@@ -143,7 +153,12 @@ def test_a_report_is_found_by_its_link_alone(used, builds):
     assert ask(used, link)[0] == 200
     token = link.split("/")[2]
     assert len(token) >= 22
-    for guess in ("/reports/calls/", f"/reports/{'x' * len(token)}/calls/", "/reports/", f"/reports/{token}/.paqa/"):
+    for guess in (
+        "/reports/calls/",
+        f"/reports/{'x' * len(token)}/calls/",
+        "/reports/",
+        f"/reports/{token}/.paqa/",
+    ):
         assert ask(used, guess)[0] == 404
     assert (used.folder / pages.TOKEN).stat().st_mode & 0o077 == 0
     assert pages.report_link(builds / "calls", used.folder, external=False) == link

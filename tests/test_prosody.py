@@ -1,4 +1,6 @@
-"""Levels and pitches are measured right on sounds of known level and pitch, and asked about only where they differ."""
+"""Levels and pitches are measured right on sounds of known level and pitch, and asked about only where they
+differ.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def test_levels(level: float) -> None:
 
 def test_voices_of_the_demo_keep_their_pitch() -> None:
     """Every utterance of a voice lies near the voice's median, and women's voices lie above men's."""
-    found = {v: [pitch_hz(read_flac(p.read_bytes())) for p in sorted(CORPUS.glob(f"{v}-0*.flac"))] for v in VOICES}
+    found = {
+        v: [pitch_hz(read_flac(p.read_bytes())) for p in sorted(CORPUS.glob(f"{v}-0*.flac"))] for v in VOICES
+    }
     middle = {voice: float(np.median(pitches)) for voice, pitches in found.items()}
     assert all(abs(hz / middle[voice] - 1) < 0.15 for voice, pitches in found.items() for hz in pitches)
     assert max(middle["kal"], middle["rms"], middle["m8"]) < 130 < 150 < min(middle["slt"], middle["allison"])
@@ -127,7 +131,9 @@ def voices(**values: tuple[float | None, float | None, float | None]) -> Scene:
 
 def answers(scene: Scene, template: str) -> set[tuple[str, bool]]:
     """The answers over several seeds, each with whether the least is asked for."""
-    found: list[Question] = [q for s in range(12) for q in generate(scene, PLAIN, s) if q.template == template]
+    found: list[Question] = [
+        q for s in range(12) for q in generate(scene, PLAIN, s) if q.template == template
+    ]
     for n, q in enumerate(found):
         trace = parse(render(scene, q, n))
         assert (trace.env, trace.speakers, trace.asr) == perceive(scene)
@@ -155,12 +161,19 @@ def test_who_is_faster() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.floats(80, 300), min_size=3, max_size=3), st.lists(st.floats(-40, -10), min_size=3, max_size=3))
+@given(
+    st.lists(st.floats(80, 300), min_size=3, max_size=3),
+    st.lists(st.floats(-40, -10), min_size=3, max_size=3),
+)
 def test_only_safe_differences_are_asked_about(pitches: list[float], levels: list[float]) -> None:
-    turns = tuple(replace(t, pitch_hz=pitches[t.speaker - 1], level_db=levels[t.speaker - 1]) for t in DIALOGUE.turns)
+    turns = tuple(
+        replace(t, pitch_hz=pitches[t.speaker - 1], level_db=levels[t.speaker - 1]) for t in DIALOGUE.turns
+    )
     for q in generate(replace(DIALOGUE, turns=turns), PLAIN, 0):
         who = int(q.answer.split()[-1]) - 1 if q.answer.startswith("Speaker ") else 0
         if q.template == "highest_voice":
-            assert all(i == who or max(p / pitches[who], pitches[who] / p) > 1.2 for i, p in enumerate(pitches))
+            assert all(
+                i == who or max(p / pitches[who], pitches[who] / p) > 1.2 for i, p in enumerate(pitches)
+            )
         if q.template == "loudest_speaker":
             assert all(i == who or abs(x - levels[who]) > 3 for i, x in enumerate(levels))

@@ -103,7 +103,9 @@ def test_a_fresh_push_is_private_complete_and_tagged(server, built):
     assert repo["tags"] == {"v1": repo["head"]}
     files = remote_files(server)
     assert set(files) == names(built) | TEXTS
-    assert {files[f"data/{p.name}"]["oid"] for p in shards.files(built)} == {hub.digest(p) for p in shards.files(built)}
+    assert {files[f"data/{p.name}"]["oid"] for p in shards.files(built)} == {
+        hub.digest(p) for p in shards.files(built)
+    }
     assert sorted(server.sent()) == sorted(hub.digest(p) for p in shards.files(built))
     assert "verified 5 shards and README.md and LICENSE.md" in done.stdout
 
@@ -121,7 +123,14 @@ def test_nothing_beside_the_release_is_sent(server, built, tmp_path):
     """Neither what is for this machine's eyes, nor its paths in what is sent."""
     folder = tmp_path / "made"
     shutil.copytree(built, folder)
-    said = {"report/index.html", "report/media/0.js", "data/notes.txt", "data/.part", "audit.json.bak", ".lock"}
+    said = {
+        "report/index.html",
+        "report/media/0.js",
+        "data/notes.txt",
+        "data/.part",
+        "audit.json.bak",
+        ".lock",
+    }
     for name in said:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("/home/somebody/secret")
@@ -142,7 +151,9 @@ def test_the_card_links_to_a_licence_file_that_is_there(server, tmp_path):
     folder = make(tmp_path / "made", clips=3, license="CC0-1.0; LAL-1.2")
     push(server, folder, "--yes")
     files = remote_files(server)
-    card, licences = ((server.root / "blobs" / files[n]["oid"]).read_text() for n in ("README.md", "LICENSE.md"))
+    card, licences = (
+        (server.root / "blobs" / files[n]["oid"]).read_text() for n in ("README.md", "LICENSE.md")
+    )
     assert release.split(card)[0]["license_link"] == "LICENSE.md"
     assert "LAL-1.2" in licences
     assert "nothing to do" in push(server, folder, "--yes").stdout
@@ -535,7 +546,10 @@ def no_path():
 
 @pytest.mark.parametrize("call", [closed_client, no_server, failed_upload])
 def test_a_connection_that_breaks_is_worth_another_try(call):
-    with pytest.raises(ConnectionError, match="the connection to the Hub broke") as caught, hub.understood(REPO):
+    with (
+        pytest.raises(ConnectionError, match="the connection to the Hub broke") as caught,
+        hub.understood(REPO),
+    ):
         call()
     assert passing(caught.value)
 
@@ -547,7 +561,10 @@ def test_what_the_hubs_client_refuses_is_one_line():
 
 @pytest.mark.parametrize("call", [lambda: [][0].x, lambda: None.x, lambda: int("x"), lambda: next(raising())])
 def test_a_defect_of_our_own_is_no_failure_of_the_network(call):
-    with pytest.raises((IndexError, AttributeError, ValueError, RuntimeError)) as caught, hub.understood(REPO):
+    with (
+        pytest.raises((IndexError, AttributeError, ValueError, RuntimeError)) as caught,
+        hub.understood(REPO),
+    ):
         call()
     assert not passing(caught.value)
     assert "the Hub" not in str(caught.value)

@@ -15,10 +15,11 @@ from paqa import audioset
 from paqa.config.recipe import QuestionsConfig
 from paqa.dataset import shards
 from paqa.questions.context import alike, context
-from paqa.questions.english import NUMBERS, normal, opening, spoken, tidy, times, upper
+from paqa.questions.english import NUMBERS, opening, spoken, tidy, times, upper
 from paqa.questions.generate import TEMPLATES, generate, position, question_id
 from paqa.questions.sound_names import EVERYDAY, SPOKEN, UNASKED
 from paqa.questions.template import NONE
+from paqa.text import normal
 from paqa.types import Event, Item, Question, Scene, Turn
 
 ALL = QuestionsConfig(per_clip=200)
@@ -96,7 +97,9 @@ def asked_turn(scene: Scene, text: str) -> Turn:
 
 
 def right(scene: Scene, q: Question) -> bool:
-    """Whether the answer holds and no other choice does; NONE holds where nothing else that is offered does."""
+    """Whether the answer holds and no other choice does; NONE holds where nothing else that is offered
+    does.
+    """
     found = oracle(scene, q)
     if isinstance(found, bool):
         return found
@@ -154,7 +157,11 @@ def oracle(scene: Scene, q: Question) -> str | bool:
                 return "Before anyone has spoken"
             if not any(speech[first:]):
                 return "After the last word has been spoken"
-            return "While someone is speaking" if both(heard, speech) else "In a pause between two stretches of speech"
+            return (
+                "While someone is speaking"
+                if both(heard, speech)
+                else "In a pause between two stretches of speech"
+            )
         case "sound_duration":
             length = sum(active(scene, asked_sound(scene, q.text))) / 100
             return min(q.choices, key=lambda c: abs(int(c.split()[1]) - length))
@@ -181,7 +188,9 @@ def speech_oracle(scene: Scene, q: Question) -> str | bool:
         case "turn_count":
             order = [t.speaker for t in turns]
             who = asked_speaker(q.text)
-            return upper(NUMBERS[sum(s == who and (i == 0 or order[i - 1] != who) for i, s in enumerate(order))])
+            return upper(
+                NUMBERS[sum(s == who and (i == 0 or order[i - 1] != who) for i, s in enumerate(order))]
+            )
         case "last_speaker":
             return f"Speaker {max(turns, key=lambda t: t.end_ms).speaker}"
         case "longest_speaker":
@@ -191,7 +200,11 @@ def speech_oracle(scene: Scene, q: Question) -> str | bool:
             pairs = {(a, b): both(voice(scene, a), voice(scene, b)) for a in known for b in known if a < b}
             return "Speakers {} and {}".format(*max(pairs, key=lambda p: pairs[p]))
         case "two_at_once":
-            return "Yes, their speech overlaps" if both(voice(scene, 1), voice(scene, 2)) else "No, they never overlap"
+            return (
+                "Yes, their speech overlaps"
+                if both(voice(scene, 1), voice(scene, 2))
+                else "No, they never overlap"
+            )
         case "who_says":
             return f"Speaker {asked_turn(scene, q.text).speaker}"
         case "first_words":
@@ -222,7 +235,11 @@ def speech_oracle(scene: Scene, q: Question) -> str | bool:
         case "sound_after":
             earlier = min(s for s, _ in asked_sound(scene, q.text))
             own = asked_label(scene, q.text)
-            later = {c: min((s for s in onset[c] if s > earlier), default=10**9) for c in labels(scene, q) if c != own}
+            later = {
+                c: min((s for s in onset[c] if s > earlier), default=10**9)
+                for c in labels(scene, q)
+                if c != own
+            }
             return min(later, key=lambda c: later[c])
     return talk_oracle(scene, q)
 
@@ -235,16 +252,22 @@ def talk_oracle(scene: Scene, q: Question) -> str | bool:
             who = asked_speaker(q.text) if len({t.speaker for t in turns}) > 1 else 1
             return min(q.choices, key=lambda c: abs(int(c.split()[1]) - sum(voice(scene, who)) / 100))
         case "longest_pause":
-            speech = "".join("x" if f else "." for f in active(scene, [(t.start_ms, t.end_ms) for t in turns]))
+            speech = "".join(
+                "x" if f else "." for f in active(scene, [(t.start_ms, t.end_ms) for t in turns])
+            )
             pause = max(re.finditer(r"(?<=x)\.+(?=x)", speech), key=lambda m: len(m[0]))
             (before,) = [t for t in turns if t.end_ms // 10 == pause.start()]
             return f'"{opening(before.text)[0]}"'
         case "said_before_sound":
             onset = min(s for s, _ in asked_sound(scene, q.text))
-            return f'"{opening(max((t for t in turns if t.end_ms <= onset), key=lambda t: t.end_ms).text)[0]}"'
+            return (
+                f'"{opening(max((t for t in turns if t.end_ms <= onset), key=lambda t: t.end_ms).text)[0]}"'
+            )
         case "who_after_sound":
             onset = min(s for s, _ in asked_sound(scene, q.text))
-            return f"Speaker {min((t for t in turns if t.start_ms > onset), key=lambda t: t.start_ms).speaker}"
+            return (
+                f"Speaker {min((t for t in turns if t.start_ms > onset), key=lambda t: t.start_ms).speaker}"
+            )
         case "said_before":
             after = asked_turn(scene, q.text)
             return f'"{opening(turns[turns.index(after) - 1].text)[0]}"'
@@ -259,7 +282,9 @@ def talk_oracle(scene: Scene, q: Question) -> str | bool:
             said = Counter[int]()
             for t in turns:
                 said[t.speaker] += len(t.text.split())
-            rates = {s: n / sum(t.end_ms - t.start_ms for t in turns if t.speaker == s) for s, n in said.items()}
+            rates = {
+                s: n / sum(t.end_ms - t.start_ms for t in turns if t.speaker == s) for s, n in said.items()
+            }
             slow = re.search("slow|least|fewest", q.text)
             return f"Speaker {(min if slow else max)(rates, key=lambda s: rates[s])}"
         case "highest_voice" | "loudest_speaker":
@@ -268,18 +293,24 @@ def talk_oracle(scene: Scene, q: Question) -> str | bool:
             measured = {s: _measured(scene, s, field) for s in {t.speaker for t in turns}}
             return f"Speaker {(min if lowest else max)(measured, key=lambda s: measured[s])}"
         case "interrupter":
-            pairs = [(a, b) for a in turns for b in turns if a.speaker != b.speaker and a.start_ms < b.start_ms]
+            pairs = [
+                (a, b) for a in turns for b in turns if a.speaker != b.speaker and a.start_ms < b.start_ms
+            ]
             (who,) = {b.speaker for a, b in pairs if a.end_ms - b.start_ms >= 100}
             return f"Speaker {who}"
     raise AssertionError(f"no oracle for {q.template}")
 
 
 def _measured(scene: Scene, speaker: int, field: str) -> float:
-    """The mean over the time in which a voice was measured; turns that others cover by more than half do not count."""
+    """The mean over the time in which a voice was measured; turns that others cover by more than half do not
+    count.
+    """
     values = []
     for t in scene.turns:
         ms = range(t.start_ms, t.end_ms)
-        others = sum(any(o.start_ms <= x < o.end_ms for o in scene.turns if o.speaker != t.speaker) for x in ms)
+        others = sum(
+            any(o.start_ms <= x < o.end_ms for o in scene.turns if o.speaker != t.speaker) for x in ms
+        )
         if t.speaker == speaker and others <= len(ms) / 2 and getattr(t, field) is not None:
             values += [getattr(t, field)] * len(ms)
     return sum(values) / len(values)
@@ -356,7 +387,10 @@ def test_every_template_has_four_wordings(scene: Scene) -> None:
 
 
 def test_two_speakers_overlap_or_not() -> None:
-    turns = (Turn(0, 2000, 1, "Where did you leave the keys?"), Turn(2500, 4000, 2, "On the table next to the lamp."))
+    turns = (
+        Turn(0, 2000, 1, "Where did you leave the keys?"),
+        Turn(2500, 4000, 2, "On the table next to the lamp."),
+    )
     apart, over = Scene("t", 5000, turns), Scene("t", 5000, (turns[0], replace(turns[1], start_ms=1400)))
     assert {q.answer[:3] for q in ask(apart, "two_at_once")} == {"No,"}
     assert {q.answer[:3] for q in ask(over, "two_at_once")} == {"Yes"}
@@ -396,7 +430,9 @@ def test_pauses_and_interruptions() -> None:
     assert {q.answer for q in ask(scene, "interrupter")} == {"Speaker 2"}
     tied = replace(scene, turns=(turns[0], replace(turns[1], start_ms=3900, end_ms=4100), *turns[2:]))
     assert not ask(tied, "longest_pause")
-    mutual = replace(scene, turns=(turns[0], replace(turns[1], start_ms=1000), turns[2], replace(turns[3], speaker=3)))
+    mutual = replace(
+        scene, turns=(turns[0], replace(turns[1], start_ms=1000), turns[2], replace(turns[3], speaker=3))
+    )
     assert not ask(mutual, "interrupter")
 
 
@@ -412,9 +448,13 @@ def test_unclear_cases_are_not_asked() -> None:
     assert not ask(
         Scene("kinds", 9000, events=(event(1000, 2000, "Dog"), event(3000, 4000, "Bark"))), "different_sounds"
     )
-    tie = Scene("tie", 9000, turns=(Turn(0, 2000, 1, "One two three."), Turn(2500, 4600, 2, "Four five six.")))
+    tie = Scene(
+        "tie", 9000, turns=(Turn(0, 2000, 1, "One two three."), Turn(2500, 4600, 2, "Four five six."))
+    )
     assert not ask(tie, "longest_speaker")
-    twice = Scene("twice", 9000, turns=(Turn(0, 2000, 1, "One two three."), Turn(2500, 4600, 2, "One two, three!")))
+    twice = Scene(
+        "twice", 9000, turns=(Turn(0, 2000, 1, "One two three."), Turn(2500, 4600, 2, "One two, three!"))
+    )
     assert not ask(twice, "who_says")
     blips = Scene("blips", 9000, events=(event(1000, 2000, "Bark"), event(2400, 3000, "Bark")))
     assert not ask(blips, "sound_occasions")
@@ -423,7 +463,9 @@ def test_unclear_cases_are_not_asked() -> None:
 def test_margins_fall_with_doubt() -> None:
     sure = {q.id: q.margin for q in generate(DIALOGUE, ALL, 0)}
     doubtful = replace(DIALOGUE, events=tuple(replace(e, score=0.4) for e in DIALOGUE.events))
-    unsure = {q.id: q.margin for q in generate(doubtful, ALL, 0) if any(e.kind == "event" for e in q.evidence)}
+    unsure = {
+        q.id: q.margin for q in generate(doubtful, ALL, 0) if any(e.kind == "event" for e in q.evidence)
+    }
     assert unsure
     assert all(m <= 0.4 and m <= sure[i] for i, m in unsure.items())
 
@@ -441,7 +483,9 @@ def build(clips: int) -> list[Question]:
         turned = texts[n % 5 :] + texts[: n % 5]
         turns = tuple(replace(t, text=x) for t, x in zip(DIALOGUE.turns, turned, strict=True))
         sounds = [LABELS[(n * k) % len(LABELS)] for k in (1, 3, 7, 1)]
-        events = tuple(event(e.start_ms, e.end_ms, label) for e, label in zip(DIALOGUE.events, sounds, strict=True))
+        events = tuple(
+            event(e.start_ms, e.end_ms, label) for e, label in zip(DIALOGUE.events, sounds, strict=True)
+        )
         asked += generate(Scene(f"clip-{n}", 14_200, turns, events=events), QuestionsConfig(), 0)
     return asked
 

@@ -1,4 +1,6 @@
-"""The forms of questions: "None of these", without choices, positions of answers, difficulty and named subsets."""
+"""The forms of questions: "None of these", without choices, positions of answers, difficulty and named
+subsets.
+"""
 
 from __future__ import annotations
 

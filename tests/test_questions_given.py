@@ -23,7 +23,9 @@ from paqa.types import GivenQuestion, Question, Scene, Turn
 
 RELAXED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CONFIG = QuestionsConfig()
-QUIET = Scene("yard", 9000, events=(event(500, 2500, "Dog"), event(4000, 7000, "Rain"), event(3000, 3600, "Dog")))
+QUIET = Scene(
+    "yard", 9000, events=(event(500, 2500, "Dog"), event(4000, 7000, "Rain"), event(3000, 3600, "Dog"))
+)
 
 
 def brought(text: str, *choices: str, task: str = "avqa", answer: int = 0) -> GivenQuestion:
@@ -129,7 +131,13 @@ def test_texts_stay_and_answers_move_by_the_id_alone() -> None:
 @pytest.mark.parametrize("last", ["None of the above", "Both A and B", "(d) horse", "d. horse"])
 def test_choices_that_speak_of_their_order_keep_it(last: str) -> None:
     for n in range(20):
-        q = ask(QUIET, brought("What is the animal?", "bird", "cat", "dog", last, answer=2), f"c{n}:given:0", CONFIG, 0)
+        q = ask(
+            QUIET,
+            brought("What is the animal?", "bird", "cat", "dog", last, answer=2),
+            f"c{n}:given:0",
+            CONFIG,
+            0,
+        )
         assert isinstance(q, Question)
         assert (q.choices, q.answer_index) == (("bird", "cat", "dog", last), 2)
 
@@ -155,15 +163,25 @@ def test_margins_say_how_well_the_words_fit() -> None:
     assert doubtful.margin == 0.4
 
 
-CHOICES = st.sampled_from((*map(spoken, LABELS), *LABELS, *SENTENCES, "Yes", "No", "Two", "three people", "Speaker 1"))
+CHOICES = st.sampled_from(
+    (*map(spoken, LABELS), *LABELS, *SENTENCES, "Yes", "No", "Two", "three people", "Speaker 1")
+)
 TEXTS = st.sampled_from(
-    ("What is heard?", "How many people speak?", "Is there a dog?", "What do they say?", "How often does it ring?")
+    (
+        "What is heard?",
+        "How many people speak?",
+        "Is there a dog?",
+        "What do they say?",
+        "How often does it ring?",
+    )
 )
 
 
 @RELAXED
 @given(scenes(), TEXTS, st.lists(CHOICES, min_size=2, max_size=5, unique=True), st.integers(0, 3))
-def test_what_is_kept_has_evidence_and_is_well_told(scene: Scene, text: str, choices: list[str], seed: int) -> None:
+def test_what_is_kept_has_evidence_and_is_well_told(
+    scene: Scene, text: str, choices: list[str], seed: int
+) -> None:
     question = GivenQuestion("q", "t", text, tuple(choices), seed % len(choices))
     q = ask(scene, question, question_id(scene.clip_id, "given", 0), CONFIG, seed)
     assert str(q) == str(ask(scene, question, question_id(scene.clip_id, "given", 0), CONFIG, seed))
@@ -174,7 +192,9 @@ def test_what_is_kept_has_evidence_and_is_well_told(scene: Scene, text: str, cho
     assert all(e.index < len(rows[e.kind]) for e in q.evidence)
     assert sorted(q.choices) == sorted(c.strip() for c in choices)
     assert q.answer == choices[question.answer_index].strip()
-    found = judge(replace(q, margin=1.0), render(scene, q), scene, [t.text for t in scene.turns], GatesConfig())
+    found = judge(
+        replace(q, margin=1.0), render(scene, q), scene, [t.text for t in scene.turns], GatesConfig()
+    )
     assert found is None or found.reason in ("ambiguous_choices", "duplicate_choices", "empty")
     assert q.reasoning == q.reasoning.strip()
     assert "  " not in q.reasoning
@@ -196,7 +216,10 @@ def test_an_exact_label_alone_is_always_supported(scene: Scene) -> None:
     for e in (e for e in scene.events if e.label != "Speech"):
         q = asked(scene, "What can be heard?", spoken(e.label), "Zyzzyva")
         assert isinstance(q, Question)
-        assert e in [scene.events[i.index] for i in q.evidence] or spoken(e.label) in ("a dog", "a dog barking")
+        assert e in [scene.events[i.index] for i in q.evidence] or spoken(e.label) in (
+            "a dog",
+            "a dog barking",
+        )
 
 
 def test_templated_questions_do_not_change() -> None:

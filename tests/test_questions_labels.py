@@ -1,4 +1,6 @@
-"""Emotion and translation: every answer is the label of the turn that is asked about, derived a second time."""
+"""Emotion and translation: every answer is the label of the turn that is asked about, derived a second
+time.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,10 @@ from test_questions import ALL, DIALOGUE, PLAIN, asked_speaker, asked_turn
 from paqa.config.recipe import GatesConfig, QuestionsConfig
 from paqa.curation.gates import judge
 from paqa.questions import emotion, translation
-from paqa.questions.english import normal
 from paqa.questions.generate import TEMPLATES, generate
 from paqa.questions.template import NONE, Elsewhere
 from paqa.rationale.grammar import render
+from paqa.text import normal
 from paqa.types import Question, Scene, Turn
 
 RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -38,11 +40,15 @@ def labelled_scenes(draw: st.DrawFn) -> Scene:
     sparse = draw(st.booleans())
     turns = tuple(
         replace(
-            t, emotion=moods[i] or (None if sparse else "joy"), translation=meanings[i] if i % 3 or not sparse else None
+            t,
+            emotion=moods[i] or (None if sparse else "joy"),
+            translation=meanings[i] if i % 3 or not sparse else None,
         )
         for i, t in enumerate(scene.turns)
     )
-    languages = draw(st.sampled_from((("de", "en"), ("en", "zh-CN"), (None, "fr"), ("xx", "en"), ("fr", None))))
+    languages = draw(
+        st.sampled_from((("de", "en"), ("en", "zh-CN"), (None, "fr"), ("xx", "en"), ("fr", None)))
+    )
     return replace(scene, turns=turns, language=languages[0], translated_to=languages[1])
 
 
@@ -78,7 +84,9 @@ def test_answers_are_the_labels(scene: Scene, choices: int, foreign: list[str]) 
                 assert prose == prose.strip() != ""
                 assert "  " not in prose
                 assert "None" not in prose.replace("None of the", "")
-                assert not re.search(r"\ba [aeio]|\ban [bcdfgjkmpqtvw]", re.sub(r'"[^"]*"', '""', prose)), prose
+                assert not re.search(r"\ba [aeio]|\ban [bcdfgjkmpqtvw]", re.sub(r'"[^"]*"', '""', prose)), (
+                    prose
+                )
             assert q.reasoning[0] in f'"{q.reasoning[0].upper()}'
 
 
@@ -104,7 +112,12 @@ def labelled(*moods: str | None) -> Scene:
 
 def ask(scene: Scene, template: str, foreign: tuple[str, ...] = ()) -> list[Question]:
     """All questions of a template over several seeds, answerable and with choices."""
-    return [q for seed in range(12) for q in generate(scene, PLAIN, seed, Elsewhere(foreign)) if q.template == template]
+    return [
+        q
+        for seed in range(12)
+        for q in generate(scene, PLAIN, seed, Elsewhere(foreign))
+        if q.template == template
+    ]
 
 
 def test_emotions_of_a_dialogue() -> None:
@@ -151,7 +164,9 @@ def test_a_single_line_needs_translations_of_other_clips() -> None:
     assert {q.answer for q in asked} == {f'"{MEANINGS[0]}"'}
     assert all(set(q.choices) <= {f'"{m}"' for m in MEANINGS} for q in asked)
     assert len({q.text for q in asked}) == 4
-    assert not any("Wasser" in q.text for q in asked)  # the words themselves would make it a question about a text
+    assert not any(
+        "Wasser" in q.text for q in asked
+    )  # the words themselves would make it a question about a text
     assert all("English" in q.text for q in asked)
 
 
@@ -165,9 +180,14 @@ def test_choices_that_may_say_the_same_are_left_out() -> None:
 
 def test_wrong_choices_are_as_long_as_the_answer() -> None:
     pool = tuple(
-        f"{word} {'and so on ' * (n * 4)}in the end." for n, word in enumerate(("Rain", "Snow", "Wind", "Fog"))
+        f"{word} {'and so on ' * (n * 4)}in the end."
+        for n, word in enumerate(("Rain", "Snow", "Wind", "Fog"))
     )
-    short = ("Everybody left the house at nine.", "Nobody has seen my keys.", "Give me back the book, please.")
+    short = (
+        "Everybody left the house at nine.",
+        "Nobody has seen my keys.",
+        "Give me back the book, please.",
+    )
     for q in ask(ONE, "translation_of_line", (*pool, *short)):
         assert max(map(len, q.choices)) < 2 * min(map(len, q.choices))
 
@@ -183,7 +203,12 @@ def test_other_lines_of_the_scene_come_first() -> None:
 
 def test_a_language_without_a_name_is_not_asked_about() -> None:
     assert not ask(replace(ONE, translated_to="xx"), "translation_of_line", MEANINGS)
-    assert [translation.language(c) for c in ("zh-CN", "sv_SE", "EN", None)] == ["Chinese", "Swedish", "English", None]
+    assert [translation.language(c) for c in ("zh-CN", "sv_SE", "EN", None)] == [
+        "Chinese",
+        "Swedish",
+        "English",
+        None,
+    ]
 
 
 def test_the_language_that_is_spoken() -> None:

@@ -36,7 +36,9 @@ def test_the_structure() -> None:
 @example(Scene("c", 9, (Turn(0, 1, 1, "Nobody speaks."),), (), ()), ["a", "b"], "x", 0)
 def test_any_scene_and_any_text_survive(scene: Scene, choices: list[str], prose: str, variant: int) -> None:
     evidence = tuple(Evidence("turn", i) for i in range(len(scene.turns)))
-    question = Question("id", "nasty", "t", "t", "?", tuple(choices), 1, evidence, f"plan {prose}", f"so {prose}")
+    question = Question(
+        "id", "nasty", "t", "t", "?", tuple(choices), 1, evidence, f"plan {prose}", f"so {prose}"
+    )
     trace = parse(render(scene, question, variant))
     assert (trace.env, trace.speakers, trace.asr) == perceive(scene)
     assert trace.response == Response(1, choices[1])
@@ -131,7 +133,9 @@ def test_reflection_and_alias() -> None:
         (GOOD + GOOD, "<THINK> occurs 2 times"),
         (GOOD.replace("<ENV>", "<ENV><BGM>"), "<BGM>|<ENV>"),
         (
-            GOOD.replace("<SUMMARY>", "<X>").replace("<REASONING>", "<SUMMARY>").replace("<X>", "<REASONING>"),
+            GOOD.replace("<SUMMARY>", "<X>")
+            .replace("<REASONING>", "<SUMMARY>")
+            .replace("<X>", "<REASONING>"),
             "misplaced",
         ),
         (GOOD + " and more", "text outside of the tags, before the end"),

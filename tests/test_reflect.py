@@ -1,4 +1,6 @@
-"""A wrong first response is wrong for a stated reason, and the reflection corrects it from what is in the scene."""
+"""A wrong first response is wrong for a stated reason, and the reflection corrects it from what is in the
+scene.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,13 @@ from hypothesis import strategies as st
 from strategies import NASTY, nasty_scenes, scenes
 from test_questions import DIALOGUE, event
 
-from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig, change
+from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig
 from paqa.config.schema import problems
 from paqa.curation.gates import judge
 from paqa.dataset import shards
-from paqa.perception import inference
-from paqa.questions.english import rng_for, span
+from paqa.perception import engine_runs
+from paqa.pipeline.recipes import change
+from paqa.questions.english import span
 from paqa.questions.generate import generate
 from paqa.rationale import grammar, perturbations
 from paqa.rationale.answerer import believe
@@ -29,11 +32,14 @@ from paqa.rationale.reflection import cites, compare, reflect, wanted
 from paqa.rationale.rewards import WEIGHTS, accuracy, reward
 from paqa.rationale.synthetic_errors import mistakes
 from paqa.spans import interval
+from paqa.text import rng_for
 from paqa.types import Evidence, Question, Response, Scene, Turn, Word
 
 ALL = QuestionsConfig(per_clip=200, reflect=1.0)
 RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-FULL = WEIGHTS.accuracy + WEIGHTS.format + WEIGHTS.perception + WEIGHTS.alignment  # where no tokens are counted
+FULL = (
+    WEIGHTS.accuracy + WEIGHTS.format + WEIGHTS.perception + WEIGHTS.alignment
+)  # where no tokens are counted
 QUESTIONS = [q for q in generate(DIALOGUE, ALL, 0) if q.choices]
 
 
@@ -75,7 +81,9 @@ def test_first_wrong_final_right_and_full_marks(scene: Scene, other: Scene | Non
         assert re.fullmatch(rf"(heard|typed):({'|'.join(CAUSES)})", found.origin)
         for prose in (trace.reasoning, trace.summary, trace.reflect):
             bare = re.sub(r'"[^"]*"', '""', prose)
-            assert not re.search(r"  |[{}]|\.\.(?!\.)(?<!\.\.\.)|,,| ,| \.(?!\.)|\ba [aeio]|\ban [bcdfgjkmpqtvw]", bare)
+            assert not re.search(
+                r"  |[{}]|\.\.(?!\.)(?<!\.\.\.)|,,| ,| \.(?!\.)|\ba [aeio]|\ban [bcdfgjkmpqtvw]", bare
+            )
             assert prose[-1] in '.?!"'
 
 
@@ -84,12 +92,17 @@ def test_first_wrong_final_right_and_full_marks(scene: Scene, other: Scene | Non
 @example(Scene("c", 9, (Turn(0, 1, 1, "x"),)), ["</REFLECT>", "<FINAL_ANSWER>(A) x"], "{at} </RESPONSE>")
 def test_any_text_survives(scene: Scene, choices: list[str], prose: str) -> None:
     evidence = tuple(Evidence("turn", i) for i in range(len(scene.turns)))
-    question = Question("id", "nasty", "t", "first_words", "?", tuple(choices), 1, evidence, f"plan {prose}", prose)
+    question = Question(
+        "id", "nasty", "t", "first_words", "?", tuple(choices), 1, evidence, f"plan {prose}", prose
+    )
     found = reflect(scene, question, compare(scene, [replace(scene, turns=())]), ALL, 0)
     assert (found is None) == (not evidence)
     if found:
         trace = parse(render(scene, question, 0, found))
-        assert (trace.response, trace.final) == (Response(0, choices[0]), Response(1, choices[1])) or found.index > 1
+        assert (trace.response, trace.final) == (
+            Response(0, choices[0]),
+            Response(1, choices[1]),
+        ) or found.index > 1
         assert trace.final == Response(1, choices[1])
 
 
@@ -206,7 +219,10 @@ def test_the_gate(text: str, reason: str | None) -> None:
     found = judge(GOOD, text, DIALOGUE, [t.text for t in DIALOGUE.turns], GatesConfig())
     assert (found.reason if found else None) == reason
     if reason == "reflection":
-        assert judge(GOOD, text, DIALOGUE, [t.text for t in DIALOGUE.turns], GatesConfig(reflection=False)) is None
+        assert (
+            judge(GOOD, text, DIALOGUE, [t.text for t in DIALOGUE.turns], GatesConfig(reflection=False))
+            is None
+        )
 
 
 def test_only_the_final_answer_is_rewarded() -> None:
@@ -216,7 +232,11 @@ def test_only_the_final_answer_is_rewarded() -> None:
         f"<FINAL_ANSWER>{RIGHT}", f"<FINAL_ANSWER>{WRONG}"
     )
     assert full == pytest.approx(FULL)
-    assert accuracy(spoilt, GOOD.choices, GOOD.answer_index) == accuracy(hedged, GOOD.choices, GOOD.answer_index) == 0.0
+    assert (
+        accuracy(spoilt, GOOD.choices, GOOD.answer_index)
+        == accuracy(hedged, GOOD.choices, GOOD.answer_index)
+        == 0.0
+    )
     assert accuracy(f"{TEXT}<FINAL_ANSWER>{RIGHT}</FINAL_ANSWER>", GOOD.choices, GOOD.answer_index) == 0.0
 
 
@@ -225,23 +245,28 @@ def test_the_raw_mix_is_heard_where_the_recipe_wants_it() -> None:
     for profile in ("embedded", "paper"):
         recipe = replace(plain, profile=profile)
         with_raw, without = (
-            [(n.stage, n.stem) for n in inference.hearings(change(recipe, changes))]
+            [(n.stage, n.stem) for n in engine_runs.engine_runs(change(recipe, changes))]
             for changes in ([], ["questions.reflect=0"])
         )
         assert with_raw == [*without, ("diarize", "mix"), ("tag", "mix")]
-        assert inference.hearings(change(recipe, ["questions.mishear=false"])) == inference.hearings(recipe)[:-2]
-        assert [inference.node(recipe, s).stem for s in ("diarize", "tag", "transcribe")] == [
+        assert (
+            engine_runs.engine_runs(change(recipe, ["questions.mishear=false"]))
+            == engine_runs.engine_runs(recipe)[:-2]
+        )
+        assert [engine_runs.engine_run(recipe, s).stem for s in ("diarize", "tag", "transcribe")] == [
             "speech",
             "background",
             "mix",
         ]
-        assert inference.node(recipe, "tag", "mix").stem == "mix"
+        assert engine_runs.engine_run(recipe, "tag", "mix").stem == "mix"
     on_mix = change(plain, ["hear.tag.stem=mix"])
-    assert [(n.stage, n.stem) for n in inference.hearings(on_mix)].count(("tag", "mix")) == 1
+    assert [(n.stage, n.stem) for n in engine_runs.engine_runs(on_mix)].count(("tag", "mix")) == 1
 
 
 def test_rows_of_a_real_build(built) -> None:
-    """With the embedded engines over the small corpus: about half of the rows, and some after a real mishearing."""
+    """With the embedded engines over the small corpus: about half of the rows, and some after a real
+    mishearing.
+    """
     items = [shards.item(row) for row in shards.rows(built.out)]
     chosen = [i for i in items if len(i.choices) > 1]
     found = [i for i in chosen if i.reflected]

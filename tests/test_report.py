@@ -16,7 +16,7 @@ from report import made, small
 
 from paqa.dataset import shards
 from paqa.errors import PaqaError
-from paqa.perception import inference, scenes
+from paqa.perception import engine_runs, inference, scenes
 from paqa.rationale import grammar
 from paqa.report import cite
 from paqa.report.collect import opened
@@ -31,11 +31,15 @@ HOSTILE = '<script>window.hacked = 1</script><img src=x onerror="window.hacked =
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    """A finished build without engines; in one clip somebody says HOSTILE, and its licence and source say it too."""
+    """A finished build without engines; in one clip somebody says HOSTILE, and its licence and source say it
+    too.
+    """
     folder = tmp_path_factory.mktemp("report")
     config = replace(small(40), description=HOSTILE)
     store = Store(folder / "store")
-    clips = [replace(clip, source=HOSTILE) if i == 1 else clip for i, clip in enumerate(composed(config, store))]
+    clips = [
+        replace(clip, source=HOSTILE) if i == 1 else clip for i, clip in enumerate(composed(config, store))
+    ]
     turns = clips[1].truth.turns
     said = (replace(turns[0], text=HOSTILE), *turns[1:])
     clips[1] = replace(clips[1], license=HOSTILE, truth=replace(clips[1].truth, turns=said))
@@ -50,7 +54,10 @@ def written(base):
 
 @pytest.fixture(scope="module")
 def items(base):
-    return [shards.item(row) for row in shards.rows(base, [f for f in shards.item_schema(16000).names if f != "audio"])]
+    return [
+        shards.item(row)
+        for row in shards.rows(base, [f for f in shards.item_schema(16000).names if f != "audio"])
+    ]
 
 
 def value(path):
@@ -94,8 +101,14 @@ def test_sections_say_what_the_rationale_says(items):
     for item in items:
         trace = grammar.parse(item.rationale, open_ended=not item.choices)
         found = {s["tag"]: s for s in cite.sections(item)}
-        for tag, text in [("PLANNING", trace.planning), ("REASONING", trace.reasoning), ("REFLECT", trace.reflect)]:
-            assert ("".join(p if isinstance(p, str) else p[0] for p in found[tag]["parts"]) if text else None) == text
+        for tag, text in [
+            ("PLANNING", trace.planning),
+            ("REASONING", trace.reasoning),
+            ("REFLECT", trace.reflect),
+        ]:
+            assert (
+                "".join(p if isinstance(p, str) else p[0] for p in found[tag]["parts"]) if text else None
+            ) == text
         assert [(line["label"], *line["span"]) for line in found["ENV"]["lines"]] == [
             (e.label, e.start_ms, e.end_ms) for e in item.scene.events
         ]
@@ -137,7 +150,9 @@ def test_a_script_cannot_be_left():
     assert json.loads(f"[{data.decode()[10:-3]}]") == ["chunk", text, [text]]
 
 
-@pytest.mark.parametrize("values", [[0.0], [1.0] * 5, [0.0, 0.05, 0.1, 0.3], list(range(1000)), [-3.2, 20.0, 7.7]])
+@pytest.mark.parametrize(
+    "values", [[0.0], [1.0] * 5, [0.0, 0.05, 0.1, 0.3], list(range(1000)), [-3.2, 20.0, 7.7]]
+)
 def test_a_histogram_counts_every_value(values):
     for step in (None, 0.05):
         bins = histogram(values, step)
@@ -247,7 +262,7 @@ def test_a_lost_stem_is_counted(base, tmp_path):
     build = opened(base)
     clip = build.clips[next(iter(build.items))]
     shutil.copytree(build.store.url, tmp_path / "store")
-    lost = inference.heard_key(clip, build.separation, build.separation)
+    lost = engine_runs.output_key(clip, build.separation, build.separation)
     os.unlink(Store(tmp_path / "store")._path(lost, ".flac"))
     done = write(base, tmp_path / "out", store=str(tmp_path / "store"))
     assert done.stems == done.clips - 1
@@ -299,7 +314,10 @@ def visit(browser, written):
         tab = contexts[-1].new_page()
         tab.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
         tab.on("pageerror", lambda e: wrong.append(str(e)))
-        tab.on("request", lambda r: wrong.append(r.url) if not r.url.startswith(("file:", "blob:", "data:")) else None)
+        tab.on(
+            "request",
+            lambda r: wrong.append(r.url) if not r.url.startswith(("file:", "blob:", "data:")) else None,
+        )
         tab.goto(page.as_uri() + address)
         until(tab, "performance.getEntriesByName('paqa-shown').length")
         return tab
@@ -319,7 +337,9 @@ def until(tab, expression, seconds=10):
 
 
 def an_item(items, **wanted):
-    return next(i for i in items if all(getattr(i, k) == v for k, v in wanted.items()) and len(i.scene.turns) > 1)
+    return next(
+        i for i in items if all(getattr(i, k) == v for k, v in wanted.items()) and len(i.scene.turns) > 1
+    )
 
 
 def item_page(visit, item, **options):
@@ -448,7 +468,7 @@ def test_stems_are_those_of_the_store(visit, base, written, items):
                 " return [all.length, Array.from(all.filter((_, i) => i % 31 === 0))]; }",
                 [index["clips"]["media"][n], name],
             )
-            expected = inference.stem(clip, name, build.separation, build.store).samples[0]
+            expected = engine_runs.stem(clip, name, build.separation, build.store).samples[0]
             assert size == len(expected)
             # Chromium scales positive samples by 1/32767: one step of 16 bits
             assert np.max(np.abs(np.asarray(found) - expected[::31])) <= 1 / 32768
@@ -521,7 +541,9 @@ def test_whoever_hurries_sees_where_they_are(visit, items):
             await new Promise(done => addEventListener('hashchange', done, {once: true}));
         }
     }"""
-    tab.evaluate(one_after_another, [slow[0].id, slow[-1].id, last.id])  # the last one's sound is loaded already
+    tab.evaluate(
+        one_after_another, [slow[0].id, slow[-1].id, last.id]
+    )  # the last one's sound is loaded already
     tab.wait_for_selector(".timeline")
     tab.wait_for_timeout(1000)
     assert tab.locator(".meta").inner_text().find(last.id) > 0
@@ -532,7 +554,9 @@ def test_whoever_hurries_sees_where_they_are(visit, items):
 
 def test_light_and_dark(visit, items):
     def ground(tab):
-        return sum(map(int, re.findall(r"\d+", tab.evaluate("getComputedStyle(document.body).backgroundColor"))[:3]))
+        return sum(
+            map(int, re.findall(r"\d+", tab.evaluate("getComputedStyle(document.body).backgroundColor"))[:3])
+        )
 
     assert ground(visit(color_scheme="light")) > 600
     tab = item_page(visit, items[0], color_scheme="dark")

@@ -12,7 +12,7 @@ from strategies import nasty_scenes, scenes
 from test_questions import DIALOGUE
 
 from paqa.config.recipe import QuestionsConfig
-from paqa.questions.english import normal, spoken
+from paqa.questions.english import spoken
 from paqa.questions.generate import generate
 from paqa.rationale.grammar import SKELETON, letter, parse, render
 from paqa.rationale.rewards import (
@@ -30,6 +30,7 @@ from paqa.rationale.rewards import (
     terms,
     word_error_rate,
 )
+from paqa.text import normal
 from paqa.types import Event, Evidence, Question, Scene, Turn
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -41,7 +42,11 @@ WRONG = replace(Q, answer_index=(Q.answer_index + 1) % 4)
 GOOD = render(DIALOGUE, Q)
 HONEST = render(DIALOGUE, WRONG)
 LIAR = Scene(
-    "liar", 9000, (Turn(0, 9000, 1, "Buy my wonderful encyclopaedia today."),), (), (Event(0, 9000, "Whale", "/m/0"),)
+    "liar",
+    9000,
+    (Turn(0, 9000, 1, "Buy my wonderful encyclopaedia today."),),
+    (),
+    (Event(0, 9000, "Whale", "/m/0"),),
 )
 
 
@@ -52,10 +57,15 @@ def test_every_rationale_earns_everything(scene: Scene) -> None:
         text = render(scene, q, v)
         form = q.answer_index is None
         assert accuracy(text, q.choices, q.answer_index, q.answer) == 1.0
-        assert format_score(text, form) == perception(text, scene, form, q.evidence) == alignment(text, form) == 1.0
-        assert reward(text, q.choices, q.answer_index, scene, answer=q.answer, evidence=q.evidence) == pytest.approx(
-            FULL
+        assert (
+            format_score(text, form)
+            == perception(text, scene, form, q.evidence)
+            == alignment(text, form)
+            == 1.0
         )
+        assert reward(
+            text, q.choices, q.answer_index, scene, answer=q.answer, evidence=q.evidence
+        ) == pytest.approx(FULL)
         assert not form or format_score(text) < 1.0  # no letter where there are choices
 
 
@@ -86,7 +96,9 @@ ATTACKS = {
     "prose": f"The answer is {RIGHT}.",
     "lower case letter": re.sub(r"<RESPONSE>.*", f"<RESPONSE>{RIGHT.lower()}</RESPONSE>", HONEST),
     "letter alone": re.sub(r"<RESPONSE>.*", f"<RESPONSE>{RIGHT[:3]}</RESPONSE>", HONEST),
-    "right letter, wrong text": re.sub(r"<RESPONSE>.*", f"<RESPONSE>{RIGHT[:3]} {WRONG.answer}</RESPONSE>", HONEST),
+    "right letter, wrong text": re.sub(
+        r"<RESPONSE>.*", f"<RESPONSE>{RIGHT[:3]} {WRONG.answer}</RESPONSE>", HONEST
+    ),
     "right text, wrong letter": re.sub(
         r"<RESPONSE>.*", f"<RESPONSE>{letter(WRONG.answer_index)} {Q.answer}</RESPONSE>", HONEST
     ),
@@ -99,7 +111,9 @@ ATTACKS = {
 
 @pytest.mark.parametrize("name", [n for n in ATTACKS if n != "all labels"])
 def test_attacks_do_not_pay(name: str) -> None:
-    """Nothing beats an honest wrong answer; what was honestly perceived left out, nothing beats its format's share."""
+    """Nothing beats an honest wrong answer; what was honestly perceived left out, nothing beats its format's
+    share.
+    """
     assert reward(ATTACKS[name], Q.choices, Q.answer_index, DIALOGUE) <= reward(
         HONEST, Q.choices, Q.answer_index, DIALOGUE
     )
@@ -130,7 +144,9 @@ def test_an_echo_of_the_question_earns_nothing() -> None:
     said = DIALOGUE.turns[0].text
     asked = f'Who says "{said}"?'
     turns = (Turn(0, 900, 1, said),)
-    echo = blank(DIALOGUE).split("<CAPTION>")[0] + render(Scene("e", 900, turns), BLIND).split("</PLANNING>")[1]
+    echo = (
+        blank(DIALOGUE).split("<CAPTION>")[0] + render(Scene("e", 900, turns), BLIND).split("</PLANNING>")[1]
+    )
     told = [perception(echo, DIALOGUE, question=q) for q in (asked, "Who speaks?")]
     nobody = render(Scene("e", 900, (replace(turns[0], text="x"),)), BLIND)
     assert told[0] <= perception(nobody, DIALOGUE) + 0.05 < told[1]
@@ -218,7 +234,9 @@ def test_the_argument_leads_to_the_answer() -> None:
     assert accuracy(astray, Q.choices, Q.answer_index) == 1.0
     assert alignment(astray) == 0.0
     assert alignment(HONEST) == 1.0
-    assert terms(HONEST, Q.choices, Q.answer_index, DIALOGUE)["alignment"] == 0.0  # agreeing with itself pays nothing
+    assert (
+        terms(HONEST, Q.choices, Q.answer_index, DIALOGUE)["alignment"] == 0.0
+    )  # agreeing with itself pays nothing
     taken_back = f"{HONEST}\n<REFLECT>Hence {RIGHT}, and not {letter(WRONG.answer_index)}.</REFLECT>"
     assert alignment(f"{taken_back}<FINAL_ANSWER>{RIGHT}</FINAL_ANSWER>") == 1.0
     other = 3 - Q.answer_index

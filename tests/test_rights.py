@@ -5,10 +5,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paqa.errors import PaqaError
-from paqa.licensing.compatibility import APART, KNOWN, ONWARD, RANK, TARGETS, common, hub, parts, read, refusal, target
+from paqa.licensing.compatibility import (
+    APART,
+    KNOWN,
+    ONWARD,
+    RANK,
+    TARGETS,
+    common,
+    hub,
+    parts,
+    read,
+    refusal,
+    target,
+)
 
-CC = [f"CC-BY{kind}-{v}" for kind in ("", "-SA", "-NC", "-NC-SA", "-ND", "-NC-ND") for v in ("2.0", "3.0", "4.0")]
-MATERIAL = st.sampled_from([*KNOWN, *CC, "unknown", "CC-BY", "CC-BY-SA", "all rights reserved", "LicenseRef-Mine"])
+CC = [
+    f"CC-BY{kind}-{v}"
+    for kind in ("", "-SA", "-NC", "-NC-SA", "-ND", "-NC-ND")
+    for v in ("2.0", "3.0", "4.0")
+]
+MATERIAL = st.sampled_from(
+    [*KNOWN, *CC, "unknown", "CC-BY", "CC-BY-SA", "all rights reserved", "LicenseRef-Mine"]
+)
 GOALS = [name for name in (*KNOWN, *CC, "LicenseRef-Mine") if read(name).kind != "sampling"]
 SOME = st.lists(MATERIAL, min_size=1, max_size=6)
 
@@ -70,7 +88,12 @@ def test_the_table(material, wanted, word):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("free for all", "SPDX"), ("CC-BY", "CC-BY-4.0"), ("CC-BY-SA", "CC-BY-SA-4.0"), ("unknown", "LicenseRef-NAME")],
+    [
+        ("free for all", "SPDX"),
+        ("CC-BY", "CC-BY-4.0"),
+        ("CC-BY-SA", "CC-BY-SA-4.0"),
+        ("unknown", "LicenseRef-NAME"),
+    ],
 )
 def test_a_target_that_says_too_little_is_refused(text, words):
     with pytest.raises(PaqaError, match=words):
@@ -86,7 +109,9 @@ def test_what_permits_adaptations_may_stay_under_its_own_licence(text):
 
 @given(st.sampled_from([*KNOWN, *CC]), st.sampled_from(GOALS), st.sampled_from(GOALS))
 def test_what_may_be_adapted_twice_may_be_adapted_once(material, middle, last):
-    """Except on from the two copyleft licences that declare others compatible, and but for Apache's patent clause."""
+    """Except on from the two copyleft licences that declare others compatible, and but for Apache's patent
+    clause.
+    """
     if refusal(material, middle) is None and refusal(middle, last) is None:
         declared = middle in ("CC-BY-SA-4.0", "LAL-1.3") and last in ONWARD[middle]
         assert refusal(material, last) is None or declared or (material, last) in APART

@@ -1,4 +1,6 @@
-"""Files, lists and recipes from strangers: nothing else is opened, run or asked, and nothing grows without end."""
+"""Files, lists and recipes from strangers: nothing else is opened, run or asked, and nothing grows without
+end.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +29,7 @@ from paqa.config.recipe import AudioConfig, SourceConfig
 from paqa.dataset import import_hyper
 from paqa.engines.base import ENGINES, engine_class
 from paqa.errors import PaqaError, Rejected
+from paqa.pipeline import recipes
 from paqa.rationale import grammar
 from paqa.rationale.rewards import answer_of
 from paqa.sources import choices, json_lines, rttm_stm_ctm
@@ -70,7 +73,9 @@ def asked() -> Iterator[tuple[str, list[str]]]:
 
 
 def dref(kind: bytes, target: str) -> bytes:
-    """A QuickTime sound track of 16-bit samples whose data lies in another file, as its data reference says."""
+    """A QuickTime sound track of 16-bit samples whose data lies in another file, as its data reference
+    says.
+    """
 
     def box(name: bytes, *parts: bytes) -> bytes:
         content = b"".join(parts)
@@ -128,10 +133,16 @@ def pointing(secret: Path, address: str) -> dict[str, bytes]:
         "stream.rtsp.wav": "rtsp://127.0.0.1:5/x\n",
     }
     tracks = {f"{kind.decode().strip()}.mov": dref(kind, str(secret)) for kind in (b"url ", b"alis")}
-    return {name: text.encode() for name, text in texts.items()} | tracks | {"w.mov": dref(b"url ", f"{address}/a")}
+    return (
+        {name: text.encode() for name, text in texts.items()}
+        | tracks
+        | {"w.mov": dref(b"url ", f"{address}/a")}
+    )
 
 
-def test_files_that_name_other_files_or_addresses_are_no_audio(tmp_path: Path, asked: tuple[str, list[str]]) -> None:
+def test_files_that_name_other_files_or_addresses_are_no_audio(
+    tmp_path: Path, asked: tuple[str, list[str]]
+) -> None:
     address, paths = asked
     secret = tone(tmp_path / "secret.wav")
     for name, content in pointing(secret, address).items():
@@ -150,7 +161,9 @@ def test_the_same_concatenation_is_played_by_ffmpeg_itself(tmp_path: Path) -> No
     assert reason(tmp_path / "good.mp3")[0] == "not_audio"
 
 
-@pytest.mark.parametrize("name", ["-", "http:/x.wav", "concat:secret.wav|secret.wav", "subfile,,start,0,end,9,,:a.wav"])
+@pytest.mark.parametrize(
+    "name", ["-", "http:/x.wav", "concat:secret.wav|secret.wav", "subfile,,start,0,end,9,,:a.wav"]
+)
 def test_names_of_files_are_no_options_and_no_addresses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -185,7 +198,9 @@ def wav(path: Path, rate: int, channels: int, frames: int) -> Path:
     (2_000_000_000, 1, 1000, "bad_rate"), (RATE, 65, 9000, "too_many_channels"), (RATE, 1024, 900, "too_many_channels"),
     (RATE, 1, 0, "too_short"), (768_000, 1, 0, "too_short"), (0, 1, 9000, "truncated"),
 ])  # fmt: skip
-def test_forms_that_no_recording_has(tmp_path: Path, rate: int, channels: int, frames: int, expected: str) -> None:
+def test_forms_that_no_recording_has(
+    tmp_path: Path, rate: int, channels: int, frames: int, expected: str
+) -> None:
     found, detail = reason(wav(tmp_path / "a.wav", rate, channels, frames))
     assert found in (expected, "not_audio", "truncated") if rate == 0 else found == expected, detail
 
@@ -204,11 +219,15 @@ def test_a_sound_that_changes_its_channels_is_cut_there(tmp_path: Path) -> None:
             stream.layout = "mono" if channels == 1 else "stereo"
             for i in range(50):
                 wave = 0.3 * np.sin(np.arange(i * 1024, (i + 1) * 1024) / 20).astype(np.float32)
-                frame = av.AudioFrame.from_ndarray(np.repeat(wave[None], channels, 0), "fltp", stream.layout.name)
+                frame = av.AudioFrame.from_ndarray(
+                    np.repeat(wave[None], channels, 0), "fltp", stream.layout.name
+                )
                 frame.sample_rate, frame.pts = 48_000, i * 1024
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
-    (tmp_path / "both.aac").write_bytes((tmp_path / "stereo.aac").read_bytes() + (tmp_path / "mono.aac").read_bytes())
+    (tmp_path / "both.aac").write_bytes(
+        (tmp_path / "stereo.aac").read_bytes() + (tmp_path / "mono.aac").read_bytes()
+    )
     assert audio.decode(tmp_path / "stereo.aac", CONFIG).duration_ms > 1000
     found, detail = reason(tmp_path / "both.aac")
     assert found == "truncated"
@@ -326,7 +345,9 @@ def test_no_uri_leads_out_of_the_root(tmp_path: Path, uri: str) -> None:
     assert not found.is_file()
 
 
-def test_a_folder_of_the_working_directory_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_the_working_directory_is_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "private").mkdir()
     tone(tmp_path / "private" / "x.wav")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -345,12 +366,22 @@ def why(found: Recording | Quarantined) -> str:
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "questions", "lhotse"])
-def test_lines_without_end_and_nests_without_ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_lines_without_end_and_nests_without_ground(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     monkeypatch.setattr(json_lines, "LONGEST_LINE", 200_000)
     deep = b'{"id": "a", "path": "a.wav", "custom": ' + b"[" * 90_000
-    rows = [deep, b'{"id": "' + b"a" * 300_000 + b'"}', b"{" * 1000, b'{"id": ' + b"9" * 10_000 + b"}", b"\xff\xfe"]
+    rows = [
+        deep,
+        b'{"id": "' + b"a" * 300_000 + b'"}',
+        b"{" * 1000,
+        b'{"id": ' + b"9" * 10_000 + b"}",
+        b"\xff\xfe",
+    ]
     (tmp_path / "list.jsonl").write_bytes(b"\n".join(rows))
-    assert [why(found) in ("broken_json", "bad_row") for found in listed(tmp_path / "list.jsonl", kind)] == [True] * 5
+    assert [why(found) in ("broken_json", "bad_row") for found in listed(tmp_path / "list.jsonl", kind)] == [
+        True
+    ] * 5
 
 
 def test_a_list_is_read_line_by_line(tmp_path: Path) -> None:
@@ -381,7 +412,14 @@ def test_a_manifest_that_unpacks_without_end(tmp_path: Path) -> None:
 
 def test_times_that_are_none(tmp_path: Path) -> None:
     tone(tmp_path / "a.wav")
-    for start, length in (("nan", "1"), ("inf", "1"), ("0", "inf"), ("1e300", "1"), ("2", "-1"), ("0", "nan")):
+    for start, length in (
+        ("nan", "1"),
+        ("inf", "1"),
+        ("0", "inf"),
+        ("1e300", "1"),
+        ("2", "-1"),
+        ("0", "nan"),
+    ):
         (tmp_path / "a.rttm").write_text(f"SPEAKER a 1 {start} {length} <NA> <NA> x <NA> <NA>\n")
         found = list(recordings(SourceConfig("list", "references", "."), tmp_path))
         assert "bad_truth" in [f.reason for f in found if isinstance(f, Quarantined)]
@@ -434,7 +472,9 @@ def test_a_parquet_row_cannot_name_a_file_of_this_machine(tmp_path: Path) -> Non
     tone(corpus / "own.wav")
     named = [str(secret), "../secret.wav", "/etc/passwd", str(corpus / "own.wav"), "a\0b"]
     features = datasets.Features({"audio": datasets.Audio()})
-    table = pa.table({"audio": [{"bytes": None, "path": name} for name in named]}, schema=features.arrow_schema)
+    table = pa.table(
+        {"audio": [{"bytes": None, "path": name} for name in named]}, schema=features.arrow_schema
+    )
     pq.write_table(table, corpus / "data" / "train.parquet")
     found = list(recordings(SourceConfig("list", "hub", "corpus", params={"dataset": "data"}), tmp_path))
     assert [f.uri if isinstance(f, Recording) else f.reason for f in found] == [
@@ -467,9 +507,13 @@ def test_a_shard_of_somebody_cannot_name_the_files_of_an_export(tmp_path: Path) 
     folder = make(tmp_path / "made", clips=2)
     for path in (folder / "data").glob("*.parquet"):
         table = pq.read_table(path)
-        rows = [{**row, "path": f"../../../{n}/evil.flac"} for n, row in enumerate(table["audio"].to_pylist())]
+        rows = [
+            {**row, "path": f"../../../{n}/evil.flac"} for n, row in enumerate(table["audio"].to_pylist())
+        ]
         place = table.schema.get_field_index("audio")
-        pq.write_table(table.set_column(place, table.schema.field("audio"), pa.array(rows, table["audio"].type)), path)
+        pq.write_table(
+            table.set_column(place, table.schema.field("audio"), pa.array(rows, table["audio"].type)), path
+        )
     export("swift", folder, tmp_path / "a" / "b" / "out")
     found = [p.relative_to(tmp_path).parts[:3] for p in tmp_path.rglob("*evil*")]
     assert len(found) == 2
@@ -516,7 +560,9 @@ def rationale_with(**leaves: str) -> str:
     {"SPEAKER": f'Speaker {"9" * 5000} [0.00-1.00 s]: "a"'},
     {"SPEAKER": "Speaker 1 [0.00-1.00 s]: " + "[" * 100_000},
 ])  # fmt: skip
-def test_numbers_of_thousands_of_digits_and_deep_json_are_errors_of_the_grammar(leaves: dict[str, str]) -> None:
+def test_numbers_of_thousands_of_digits_and_deep_json_are_errors_of_the_grammar(
+    leaves: dict[str, str],
+) -> None:
     assert grammar.parse(rationale_with()).env == ()
     with pytest.raises(grammar.GrammarError):
         grammar.parse(rationale_with(**leaves))
@@ -544,7 +590,7 @@ RECIPE = 'name = "x"\n[[sources]]\nname = "a"\ntype = "folder"\npath = "."\n'
 def loaded(folder: Path, text: str) -> str:
     (folder / "recipe.toml").write_text(text)
     with pytest.raises(PaqaError) as caught:
-        recipe.load(folder / "recipe.toml")
+        recipes.load(folder / "recipe.toml")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
     return str(caught.value)
@@ -574,10 +620,12 @@ def test_recipes_that_ask_for_too_much(tmp_path: Path, more: str, words: str) ->
     assert re.search(words, loaded(tmp_path, f"{RECIPE}{more}\n"))
 
 
-@pytest.mark.parametrize("text", ["seed=" + "9" * 5000, "seed=" + "[" * 3000, "seed=1e999", "seed=nan", "name=\ud800"])
+@pytest.mark.parametrize(
+    "text", ["seed=" + "9" * 5000, "seed=" + "[" * 3000, "seed=1e999", "seed=nan", "name=\ud800"]
+)
 def test_changes_that_ask_for_too_much(text: str) -> None:
     with pytest.raises(PaqaError, match="--set"):
-        recipe.change(recipe.Recipe("x", (SourceConfig("a", "folder", "."),)), [text])
+        recipes.change(recipe.Recipe("x", (SourceConfig("a", "folder", "."),)), [text])
 
 
 def test_a_name_has_no_end_of_line(tmp_path: Path) -> None:
@@ -623,7 +671,12 @@ def test_secrets_in_recipes_are_refused_and_not_repeated(tmp_path: Path, value: 
 
 
 def test_addresses_without_secrets_are_none() -> None:
-    for text in ("s3://bucket/prefix", "abfs://container-of-recordings@account.dfs.core/x", "https://a/b?c=d", "a:b@c"):
+    for text in (
+        "s3://bucket/prefix",
+        "abfs://container-of-recordings@account.dfs.core/x",
+        "https://a/b?c=d",
+        "a:b@c",
+    ):
         assert redact.scrubbed(text) == text
 
 
@@ -656,7 +709,9 @@ def test_a_build_keeps_no_secret_of_its_environment(tmp_path: Path) -> None:
     flags = ["--report", "--workers", "1"]
     made = build(tmp_path / "small.toml", tmp_path / "out" / "small", *flags, own_server=True, **SECRETS)
     assert list((tmp_path / "out" / ".paqa").rglob("prefect.db"))
-    assert files_with(tmp_path / "out", {"known": "small.toml"} | {"name": "rooster-01"})  # the search does find things
+    assert files_with(
+        tmp_path / "out", {"known": "small.toml"} | {"name": "rooster-01"}
+    )  # the search does find things
     assert files_with(tmp_path / "out", SECRETS) == []
     assert not [value for value in SECRETS.values() if value in made.output]
 
@@ -666,7 +721,9 @@ def test_a_store_with_a_password_is_refused_before_anything_keeps_it(tmp_path: P
 
     secret = "wJalrXUtnFEMIK7MDENGbPxRfiCY"
     store = f"s3://AKIAABCDEFGHIJKLMNOP:{secret}@bucket/prefix"
-    done = paqa("build", "--audio", CORPUS / "sounds", "--out", tmp_path / "out" / "a", "--store", store, check=False)
+    done = paqa(
+        "build", "--audio", CORPUS / "sounds", "--out", tmp_path / "out" / "a", "--store", store, check=False
+    )
     assert done.returncode == 2
     assert "--store: holds a token or password" in done.stderr
     assert secret not in done.stderr + done.stdout

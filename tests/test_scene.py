@@ -20,7 +20,9 @@ def test_speakers_are_numbered_by_first_appearance():
 
 def test_words_go_to_the_turn_that_covers_most_of_them():
     turns = [Turn(0, 1000, 1), Turn(1000, 2000, 2)]
-    said = attribute([word(0, 400, "a"), word(900, 1300, "b"), word(2100, 2300, "c"), word(9000, 9100, "d")], turns)
+    said = attribute(
+        [word(0, 400, "a"), word(900, 1300, "b"), word(2100, 2300, "c"), word(9000, 9100, "d")], turns
+    )
     assert [w.speaker for w in said] == [1, 2, 2, None]
 
 
@@ -82,7 +84,10 @@ def test_a_lost_sentence_is_recorded():
 
 
 def test_a_turn_without_words_is_no_turn_but_a_disagreement():
-    turns, words = [Turn(0, 500, 3), Turn(600, 900, 4), Turn(1000, 1400, 5)], [word(0, 300, "a"), word(9000, 9500, "z")]
+    turns, words = (
+        [Turn(0, 500, 3), Turn(600, 900, 4), Turn(1000, 1400, 5)],
+        [word(0, 300, "a"), word(9000, 9500, "z")],
+    )
     scene = compose("c", 20_000, turns, [*words, word(1000, 1300, "b")], None, [], "en")
     assert [(t.speaker, t.text) for t in scene.turns] == [(1, "a"), (2, "b")]
     assert {(d.start_ms, d.first, d.second) for d in scene.disagreements} == {
@@ -114,7 +119,9 @@ def test_a_voice_that_others_drown_stays_a_turn_without_words():
         (1000, 2, ""),
         (5000, 2, "then"),
     ]
-    assert [(d.start_ms, d.second) for d in scene.disagreements] == [(7000, "no words")]  # nobody talks over this one
+    assert [(d.start_ms, d.second) for d in scene.disagreements] == [
+        (7000, "no words")
+    ]  # nobody talks over this one
     unknown = compose("c", 9000, turns[:2], words[:2], None, [], "en", exclusive=exclusive[:1])
     assert [t.speaker for t in unknown.turns] == [1]  # of this voice nobody has understood a word
 
@@ -144,7 +151,9 @@ def test_sentences_of_overlapping_turns_are_in_order_of_start():
 
 spans = st.tuples(st.integers(0, 30_000), st.integers(1, 4_000))
 turns = st.lists(st.builds(lambda s, k: Turn(s[0], s[0] + s[1], k), spans, st.integers(1, 5)), max_size=8)
-words = st.lists(st.builds(lambda s, t: Word(s[0], s[0] + s[1], t), spans, st.sampled_from("abcde")), max_size=12)
+words = st.lists(
+    st.builds(lambda s, t: Word(s[0], s[0] + s[1], t), spans, st.sampled_from("abcde")), max_size=12
+)
 events = st.lists(st.builds(lambda s: Event(s[0], s[0] + s[1], "Dog", "/m/0bt9lr"), spans), max_size=5)
 
 
@@ -178,7 +187,9 @@ def test_with_any_exclusive_turns_no_word_and_no_speaker_is_lost(turns, exclusiv
     claimed = [w for w in scene.words if w.speaker is not None]
     assert sum(len(t.text.split()) for t in scene.turns) == len(claimed)
     assert {w.speaker for w in claimed} == {t.speaker for t in scene.turns}
-    said, heard = ([snap(x, 30_000) for x in own] for own in (words, (*turns, *exclusive)))  # as scenes hold them
+    said, heard = (
+        [snap(x, 30_000) for x in own] for own in (words, (*turns, *exclusive))
+    )  # as scenes hold them
     near = [w for w in said if any(t.start_ms < w.end_ms and w.start_ms < t.end_ms for t in heard)]
     assert len(claimed) >= len(near)
     seen = [t.speaker for t in scene.turns]
@@ -186,7 +197,11 @@ def test_with_any_exclusive_turns_no_word_and_no_speaker_is_lost(turns, exclusiv
     assert [t.start_ms for t in scene.turns] == sorted(t.start_ms for t in scene.turns)
 
 
-@given(st.lists(st.tuples(st.integers(0, 900), st.integers(20, 3000), st.integers(1, 4)), max_size=9), words, words)
+@given(
+    st.lists(st.tuples(st.integers(0, 900), st.integers(20, 3000), st.integers(1, 4)), max_size=9),
+    words,
+    words,
+)
 def test_exclusive_turns_that_are_the_turns_change_nothing(steps, first, second):
     at, turns = 0, []
     for pause, length, speaker in steps:
@@ -200,7 +215,9 @@ def test_exclusive_turns_that_are_the_turns_change_nothing(steps, first, second)
 def test_a_drowned_voice_is_heard_to_overlap():
     turns = [Turn(0, 4000, 1), Turn(1000, 2000, 2), Turn(5000, 6000, 2)]
     exclusive = [turns[0], turns[2]]
-    words = [word(i * 500, i * 500 + 400, text) for i, text in enumerate(["so", "it", "goes", "on", "and", "on"])]
+    words = [
+        word(i * 500, i * 500 + 400, text) for i, text in enumerate(["so", "it", "goes", "on", "and", "on"])
+    ]
     words += [word(5100 + i * 200, 5250 + i * 200, text) for i, text in enumerate(["yes", "it", "does"])]
     answers = []
     for given_turns in (exclusive, ()):
@@ -212,7 +229,10 @@ def test_a_drowned_voice_is_heard_to_overlap():
 
 
 def test_times_are_brought_onto_the_grid_and_into_the_clip():
-    found = {at: snap(Turn(*at, 1), 1004) for at in ((14, 26), (16, 17), (-5, 400), (990, 1004), (2000, 3000), (0, 0))}
+    found = {
+        at: snap(Turn(*at, 1), 1004)
+        for at in ((14, 26), (16, 17), (-5, 400), (990, 1004), (2000, 3000), (0, 0))
+    }
     assert {at: (t.start_ms, t.end_ms) for at, t in found.items()} == {
         (14, 26): (10, 30),
         (16, 17): (20, 30),  # at least one step long
@@ -239,7 +259,12 @@ def test_of_two_turns_as_near_the_speaker_before_goes_on():
 
 def test_a_word_between_two_turns_of_its_speaker_goes_to_the_nearer():
     turns = [Turn(0, 1000, 1), Turn(2000, 3000, 1)]
-    words = [word(1100, 1200, "a", 1), word(1700, 1800, "b", 1), word(900, 1100, "c", 1), word(5000, 5100, "d", 2)]
+    words = [
+        word(1100, 1200, "a", 1),
+        word(1700, 1800, "b", 1),
+        word(900, 1100, "c", 1),
+        word(5000, 5100, "d", 2),
+    ]
     assert [[w.text for w in own] for own in by_turn(turns, words)] == [["a", "c"], ["b"]]
 
 
@@ -255,7 +280,9 @@ def test_a_short_pause_between_sentences_belongs_to_the_first():
 
 
 def test_short_sentences_stay_with_their_neighbours():
-    words = [word(i * 100, i * 100 + 100, text) for i, text in enumerate(["No.", "It", "is", "so.", "Is", "it?"])]
+    words = [
+        word(i * 100, i * 100 + 100, text) for i, text in enumerate(["No.", "It", "is", "so.", "Is", "it?"])
+    ]
     assert [t.text for t in lines(Turn(0, 700, 1), words)] == ["No. It is so. Is it?"]
     words += [word(600, 700, "Yes.")]
     assert [t.text for t in lines(Turn(0, 800, 1), words)] == ["No. It is so.", "Is it? Yes."]
@@ -280,7 +307,11 @@ def test_long_transcripts_are_aligned_word_by_word():
 def test_aligned_words_never_go_back():
     first = [word(0, 100, "a"), word(100, 200, "b"), word(200, 300, "c")]
     words, _ = align(first, [word(500, 600, "a"), word(900, 950, "c")])
-    assert [(w.text, w.start_ms, w.end_ms) for w in words] == [("a", 500, 600), ("b", 500, 500), ("c", 900, 950)]
+    assert [(w.text, w.start_ms, w.end_ms) for w in words] == [
+        ("a", 500, 600),
+        ("b", 500, 500),
+        ("c", 900, 950),
+    ]
 
 
 def test_hearings_that_differ_say_when_and_how():

@@ -1,4 +1,5 @@
-"""A real Prefect server: history is complete, nothing stays behind, and a killed build is not shown as running.
+"""A real Prefect server: history is complete, nothing stays behind, and a killed build is not shown as
+running.
 
 The tests build on each other in this order: a server takes five seconds to start.
 """
@@ -63,7 +64,9 @@ def runs(home: Path, name: str) -> tuple[list[str], list[str]]:
         flow_runs = "select id, state_type from flow_run where name = ?"
         task_runs = "select state_type from task_run where flow_run_id = ?"
         found = database.execute(flow_runs, [name]).fetchall()
-        return [state for _, state in found], [row[0] for key, _ in found for row in database.execute(task_runs, [key])]
+        return [state for _, state in found], [
+            row[0] for key, _ in found for row in database.execute(task_runs, [key])
+        ]
 
 
 def become(home: Path, name: str, states: tuple[list[str], list[str]]) -> bool:
@@ -165,7 +168,9 @@ def test_ctrl_c(home: Path, used: server.Server) -> None:
     assert server._healthy(used.url, seconds=2)
 
 
-def test_prefect_api_url_is_used(used: server.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefect_api_url_is_used(
+    used: server.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PREFECT_API_URL", used.url + "/")
     with server.running(tmp_path) as url:
         assert url == used.url == os.environ["PREFECT_API_URL"]
@@ -173,7 +178,9 @@ def test_prefect_api_url_is_used(used: server.Server, tmp_path: Path, monkeypatc
     assert not (tmp_path / "prefect").exists()
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     monkeypatch.setattr(server, "EXTERNAL_SECONDS", 0.5)
-    with pytest.raises(PaqaError, match=r"PREFECT_API_URL is http://127\.0\.0\.1:9/api, and no Prefect server answers"):
+    with pytest.raises(
+        PaqaError, match=r"PREFECT_API_URL is http://127\.0\.0\.1:9/api, and no Prefect server answers"
+    ):
         server.Server(tmp_path).start().wait()
 
 
@@ -201,7 +208,12 @@ def test_a_killed_server_is_started_again_at_its_port(home: Path, used: server.S
 
 
 def test_the_ui_says_where_it_is(home: Path, used: server.Server) -> None:
-    command = [sys.executable, "-c", "import sys, flows.server as s, pathlib; s.ui(pathlib.Path(sys.argv[1]))", home]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys, flows.server as s, pathlib; s.ui(pathlib.Path(sys.argv[1]))",
+        home,
+    ]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=30, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )

@@ -2,8 +2,9 @@
 
 import pytest
 
-from paqa.config.recipe import MixConfig, Recipe, SourceConfig, change
+from paqa.config.recipe import MixConfig, Recipe, SourceConfig
 from paqa.errors import PaqaError
+from paqa.pipeline.recipes import change
 
 RECIPE = Recipe(
     "x",
@@ -24,7 +25,10 @@ def test_sources_and_mixes_are_reached_by_name():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("sources.voice.path=x", "--set sources.voice.path=x: found no 'voice' there, expected one of voices, v1.2"),
+        (
+            "sources.voice.path=x",
+            "--set sources.voice.path=x: found no 'voice' there, expected one of voices, v1.2",
+        ),
         ("mix.other.scenes=3", "found no 'other' there, expected one of dialogue"),
         ("gates.benchmarks.MMAU.audio=x", "found no 'MMAU' there, expected one of none"),
         ("sources.voices.pth=x", "pth"),

@@ -27,12 +27,18 @@ def sound(seed, seconds=2.0):
 
 
 def clip(name, audio, split="train"):
-    return Clip(name, f"{name}.wav", digest(audio), audio.duration_ms, RATE, "c", "src", "CC0-1.0", (name,), split)
+    return Clip(
+        name, f"{name}.wav", digest(audio), audio.duration_ms, RATE, "c", "src", "CC0-1.0", (name,), split
+    )
 
 
 def item(clip, n):
     scene = Scene(
-        clip.id, clip.duration_ms, (Turn(0, 500, 1, "Hello <there>"),), (), (Event(0, 900, "Dog", "/m/0bt9lr", 0.5),)
+        clip.id,
+        clip.duration_ms,
+        (Turn(0, 500, 1, "Hello <there>"),),
+        (),
+        (Event(0, 900, "Dog", "/m/0bt9lr", 0.5),),
     )
     row = Item(
         f"{clip.id}:t:{n}", clip.id, "What?", ("a", "b"), "b", 1, "sounds", "t", "<THINK>", scene,
@@ -83,8 +89,12 @@ def test_features_name_audio_and_every_column(tmp_path, made):
 
 def kinds(feature):
     """All names of feature types."""
-    inner = feature if isinstance(feature, list) else [v for v in feature.values() if isinstance(v, dict | list)]
-    named = {feature["_type"]} if isinstance(feature, dict) and isinstance(feature.get("_type"), str) else set()
+    inner = (
+        feature if isinstance(feature, list) else [v for v in feature.values() if isinstance(v, dict | list)]
+    )
+    named = (
+        {feature["_type"]} if isinstance(feature, dict) and isinstance(feature.get("_type"), str) else set()
+    )
     return named.union(*map(kinds, inner))
 
 
@@ -93,7 +103,9 @@ def test_datasets_loads_every_value(tmp_path, made):
     datasets = pytest.importorskip("datasets")
     write(tmp_path, made)
     files = [str(path) for path in shards.files(tmp_path)]
-    loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
+    loaded = datasets.load_dataset(
+        "parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache")
+    )
     rows = {row["id"]: row for row in loaded.cast_column("audio", datasets.Audio(decode=False))}
     assert rows == {row["id"]: row for row in shards.rows(tmp_path)}
 
@@ -116,7 +128,9 @@ def test_same_items_same_names_and_bytes(tmp_path, made):
     first, again = write(tmp_path / "a", made), write(tmp_path / "b", made)
     assert [p.name for p in first] == [p.name for p in again]
     for plan in first:
-        assert (tmp_path / "a/data" / plan.name).read_bytes() == (tmp_path / "b/data" / plan.name).read_bytes()
+        assert (tmp_path / "a/data" / plan.name).read_bytes() == (
+            tmp_path / "b/data" / plan.name
+        ).read_bytes()
 
 
 def test_a_new_clip_leaves_most_files_alone():
@@ -145,7 +159,9 @@ def test_shards_on_the_disk_keep_to_the_limit(tmp_path):
     sounds = [sound(seed, 8.0) for seed in range(24)]
     clips = [clip(f"clip-{i:03d}", audio) for i, audio in enumerate(sounds)]
     store = {digest(audio): flac(audio) for audio in sounds}
-    plans = write(tmp_path, (clips, [item(c, 0) for c in clips], store), ShardConfig(max_mb=1, row_group_mb=1))
+    plans = write(
+        tmp_path, (clips, [item(c, 0) for c in clips], store), ShardConfig(max_mb=1, row_group_mb=1)
+    )
     assert len(plans) > 3
     assert max(p.stat().st_size for p in shards.files(tmp_path)) <= 1_000_000
 
@@ -250,7 +266,9 @@ def test_light_rows_are_filled_before_they_are_written(tmp_path, made):
     clips, items, store = made
     (plan, *_) = shards.plan([replace(i, rationale="") for i in items], clips, DEFAULT)
     known = {i.id: i for i in items}
-    shards.write(plan, tmp_path / "data", DEFAULT, store.__getitem__, RATE, lambda rows: (known[r.id] for r in rows))
+    shards.write(
+        plan, tmp_path / "data", DEFAULT, store.__getitem__, RATE, lambda rows: (known[r.id] for r in rows)
+    )
     assert {row["rationale"] for row in shards.rows(tmp_path)} == {"<THINK>"}
 
 

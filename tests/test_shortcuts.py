@@ -17,7 +17,18 @@ from paqa.errors import PaqaError
 from paqa.storage import build_folder
 from paqa.types import Item, Scene
 
-SOUNDS = ["Dog", "Siren", "A bell", "Rain", "Footsteps", "A cat", "Thunder", "Applause", "A car horn", "Knocking"]
+SOUNDS = [
+    "Dog",
+    "Siren",
+    "A bell",
+    "Rain",
+    "Footsteps",
+    "A cat",
+    "Thunder",
+    "Applause",
+    "A car horn",
+    "Knocking",
+]
 SPEAKERS = ["Speaker 1", "Speaker 2", "Speaker 3", "Speaker 4"]
 
 
@@ -65,7 +76,10 @@ def leaking(n: int, how: str) -> list[Text]:
             answer, wrong = rng.choice(SOUNDS[:3]), rng.sample(SOUNDS[3:], 3)
         elif how == "median":
             value = rng.randint(3, 9)
-            answer, wrong = f"{value} times", [f"{value - 1} times", f"{value + 1} times", f"{value + 2} times"]
+            answer, wrong = (
+                f"{value} times",
+                [f"{value - 1} times", f"{value + 1} times", f"{value + 2} times"],
+            )
         elif how == "question":
             question = f"The one that is heard is not a dog but like {answer.lower()}; what is heard?"
         rows.append(row(i, "leak", question, answer, wrong, at))
@@ -92,7 +106,9 @@ def test_a_template_that_gives_itself_away_is_blamed(how: str, guesser: str) -> 
     report = shortcuts.measure(leaking(300, how), 3.0).report
     assert guesser in report.failing
     assert report.templates[0].name == "leak"
-    with pytest.raises(PaqaError, match=r"most to blame: leak .*paqa shortcuts /x; .*gates.shortcuts = \"warn\""):
+    with pytest.raises(
+        PaqaError, match=r"most to blame: leak .*paqa shortcuts /x; .*gates.shortcuts = \"warn\""
+    ):
         raise PaqaError(shortcuts.verdict(report, Path("/x")) or "")
 
 
@@ -128,7 +144,9 @@ def test_no_group_is_on_both_sides_of_a_fold() -> None:
 
 
 def scenes(rows: list[text_classifiers.Text], pool: int) -> list[text_classifiers.Text]:
-    """The rows as if of scenes: each clip shares a voice with the clip before it, within pools of so many clips."""
+    """The rows as if of scenes: each clip shares a voice with the clip before it, within pools of so many
+    clips.
+    """
     number = {name: i for i, name in enumerate(dict.fromkeys(row.clip_id for row in rows))}
     at = [(number[row.clip_id] // pool, number[row.clip_id]) for row in rows]
     groups = [(f"sound {n}", f"voice {p}+{n // 2}", f"voice {p}+{(n + 1) // 2}") for p, n in at]
@@ -164,7 +182,8 @@ def test_a_memorised_clip_does_not_help() -> None:
     for clip in range(150):
         answer, *wrong = (f"{word} {clip}" for word in rng.sample(SOUNDS, 4))
         rows += [
-            row(4 * clip + k, "sound", f"What is heard in {clip}?", answer, wrong, rng.randrange(4)) for k in range(4)
+            row(4 * clip + k, "sound", f"What is heard in {clip}?", answer, wrong, rng.randrange(4))
+            for k in range(4)
         ]
     assert shortcuts.measure(rows, 3.0).report.failing == []
 
@@ -172,7 +191,9 @@ def test_a_memorised_clip_does_not_help() -> None:
 @settings(max_examples=20, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.text(max_size=8), st.lists(st.text(max_size=6), min_size=2, max_size=5), st.integers(0, 9)),
+        st.tuples(
+            st.text(max_size=8), st.lists(st.text(max_size=6), min_size=2, max_size=5), st.integers(0, 9)
+        ),
         max_size=9,
     )
 )
@@ -251,7 +272,9 @@ def test_rows_that_depend_too_little_on_the_audio_are_not_measured() -> None:
 
 def test_fail_warn_and_load(tmp_path: Path) -> None:
     bad = shortcuts.measure(leaking(300, "longest"), 3.0).report
-    with pytest.raises(PaqaError, match=r"most to blame: leak [^,]*; look with: paqa shortcuts \S+/failed; then"):
+    with pytest.raises(
+        PaqaError, match=r"most to blame: leak [^,]*; look with: paqa shortcuts \S+/failed; then"
+    ):
         shortcuts.enforce(bad, GatesConfig(), tmp_path)
     assert shortcuts.load(build_folder.pending(tmp_path)) == bad  # written before the build fails
     warning = shortcuts.enforce(bad, GatesConfig(shortcuts="warn"), tmp_path)
@@ -263,7 +286,9 @@ def test_fail_warn_and_load(tmp_path: Path) -> None:
     shown = shortcuts.text(bad, "leak")
     assert "the text is" in shown
     assert "  * " in shown
-    with pytest.raises(PaqaError, match="no row of this build is of template 'other'; known: leak, sound, who"):
+    with pytest.raises(
+        PaqaError, match="no row of this build is of template 'other'; known: leak, sound, who"
+    ):
         shortcuts.text(bad, "other")
     with pytest.raises(PaqaError, match=r"has no shortcuts\.json"):
         shortcuts.load(tmp_path / "nowhere")

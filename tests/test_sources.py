@@ -47,7 +47,9 @@ def lost(found: Recording | Quarantined) -> tuple[str, str]:
 
 
 def test_folder_is_recursive_and_sorted(tmp_path: Path) -> None:
-    found = folder_of(tmp_path, "b.wav", "a.mp3", "a.wav", "deep/er/c.FLAC", "notes.txt", ".hidden.wav", ".git/d.wav")
+    found = folder_of(
+        tmp_path, "b.wav", "a.mp3", "a.wav", "deep/er/c.FLAC", "notes.txt", ".hidden.wav", ".git/d.wav"
+    )
     assert [r.id for r in found] == ["a.mp3", "a.wav", "b.wav", "deep/er/c.FLAC"]
     first = found[0]
     assert isinstance(first, Recording)
@@ -78,7 +80,9 @@ def test_a_folder_may_be_a_group(tmp_path: Path) -> None:
     config = SourceConfig("here", "folder", ".", group="folder")
     found = [row for row in recordings(config, tmp_path) if isinstance(row, Recording)]
     assert [r.groups for r in found] == [("a.wav",), ("anna",), ("anna",), ("ben",)]
-    with pytest.raises(PaqaError, match=r'source \'s\': group = "folder" is for type "folder", found "jsonl"'):
+    with pytest.raises(
+        PaqaError, match=r'source \'s\': group = "folder" is for type "folder", found "jsonl"'
+    ):
         check(SourceConfig("s", "jsonl", "l.jsonl", group="folder"))
 
 
@@ -192,13 +196,26 @@ def test_root(tmp_path: Path) -> None:
 
 
 def test_groups_are_one_name_or_a_list(tmp_path: Path) -> None:
-    given = [("t+01:00", ("t+01:00",)), (["g", "h", "g"], ("g", "h")), ([], ("r",)), ("", ("r",)), (None, ("r",))]
+    given = [
+        ("t+01:00", ("t+01:00",)),
+        (["g", "h", "g"], ("g", "h")),
+        ([], ("r",)),
+        ("", ("r",)),
+        (None, ("r",)),
+    ]
     assert [row(tmp_path, group=one).groups for one, _ in given] == [groups for _, groups in given]
 
 
 def test_whole_file_turn(tmp_path: Path) -> None:
-    found = row(tmp_path, text="Good morning.", speaker="anna", language="en", topic="t", synthetic=True, source="S")
-    assert (found.groups, found.voice, found.source, found.license) == (("anna",), "anna", "S (synthetic)", "unknown")
+    found = row(
+        tmp_path, text="Good morning.", speaker="anna", language="en", topic="t", synthetic=True, source="S"
+    )
+    assert (found.groups, found.voice, found.source, found.license) == (
+        ("anna",),
+        "anna",
+        "S (synthetic)",
+        "unknown",
+    )
     assert found.truth is not None
     closed = close_truth(found.truth, 2340)
     assert closed.turns == (Turn(0, 2340, 1, "Good morning."),)
@@ -240,7 +257,9 @@ def test_no_truth_and_no_sounds_differ(tmp_path: Path) -> None:
     ({"id": "ok", "path": "a.wav"}, "duplicate_id", "line 1"),
 ])  # fmt: skip
 def test_bad_lines_do_not_stop_the_rest(tmp_path: Path, line: Any, reason: str, detail: str) -> None:
-    first, bad, last = rows(tmp_path, {"id": "ok", "path": "a.wav"}, line, "", {"id": "after", "path": "b.wav"})
+    first, bad, last = rows(
+        tmp_path, {"id": "ok", "path": "a.wav"}, line, "", {"id": "after", "path": "b.wav"}
+    )
     assert (first.id, last.id) == ("ok", "after")
     found, text = lost(bad)
     assert found == reason
@@ -285,14 +304,18 @@ def test_stm_alone(tmp_path: Path) -> None:
 
 
 def test_rttm_of_a_corpus_and_texts_without_turn(tmp_path: Path) -> None:
-    rttm = "SPKR-INFO a 1 <NA>\nSPEAKER b 1 0 9 <NA> <NA> q <NA> <NA>\nSPEAKER a 1 0 1 <NA> <NA> s1 <NA> <NA>\n"
+    rttm = (
+        "SPKR-INFO a 1 <NA>\nSPEAKER b 1 0 9 <NA> <NA> q <NA> <NA>\nSPEAKER a 1 0 1 <NA> <NA> s1 <NA> <NA>\n"
+    )
     stm = "a 1 ann 0.1 0.9 one\na 1 ann 5 6 two\na 1 new 7 8 three\n"
     assert annotated(tmp_path, rttm, stm) == (
         Turn(0, 1000, 1, "one"), Turn(5000, 6000, 1, "two"), Turn(7000, 8000, 2, "three"),
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("rttm", ["SPEAKER a 1 zero 1 <NA> <NA> s <NA>", "SPEAKER a 1 2", "", "SPEAKER a 1 1 -1 x x s"])
+@pytest.mark.parametrize(
+    "rttm", ["SPEAKER a 1 zero 1 <NA> <NA> s <NA>", "SPEAKER a 1 2", "", "SPEAKER a 1 1 -1 x x s"]
+)
 def test_bad_rttm(tmp_path: Path, rttm: str) -> None:
     (tmp_path / "x.rttm").write_text(rttm)
     (found,) = rows(tmp_path, {"id": "r", "path": "a.wav", "rttm": "x.rttm"})

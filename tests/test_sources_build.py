@@ -15,10 +15,11 @@ from conftest import CORPUS, ROOT, build
 from sounds import tone
 
 from paqa import audioset
-from paqa.config.recipe import AudioConfig, Recipe, SourceConfig, load
+from paqa.config.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.dataset import shards
 from paqa.pipeline import fault_isolation
 from paqa.pipeline import steps as walk
+from paqa.pipeline.recipes import load
 from paqa.storage.store import Store
 from paqa.types import GivenQuestion, Recording
 
@@ -111,7 +112,11 @@ def test_build_from_native_layouts(corpora: Path) -> None:
     assert all(0 <= scene["snr_db"] <= 20 for scene in scenes)
     assert Counter(item["task"] for item in items)["emotion"] >= 2
     (given,) = (item for item in items if item["template"] == "given")
-    assert (given["source"], given["answer"], given["choices"][given["answer_index"]]) == ("asked", "one", "one")
+    assert (given["source"], given["answer"], given["choices"][given["answer_index"]]) == (
+        "asked",
+        "one",
+        "one",
+    )
     assert built.summary["quarantined"] == {"broken_json": 1}
 
 

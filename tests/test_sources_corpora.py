@@ -161,7 +161,9 @@ def musan(tmp_path: Path) -> Path:
         "music-fma-0000\nTitle: One\nArtist: Ann\nCreative Commons Attribution-NonCommercial-ShareAlike 3.0\n"
         "==========\nmusic-fma-0001\nTitle: Two\nlicensed under http://creativecommons.org/licenses/by/4.0/\n=====\n"
     )
-    (tmp_path / "music/fma/ANNOTATIONS").write_text("music-fma-0000 blues,folk Y Ann\nmusic-fma-0001 pop N Bob\n")
+    (tmp_path / "music/fma/ANNOTATIONS").write_text(
+        "music-fma-0000 blues,folk Y Ann\nmusic-fma-0001 pop N Bob\n"
+    )
     (tmp_path / "music/rfm/LICENSE").write_text("All of this is in the public domain.\n")
     (tmp_path / "noise/sound-bible/LICENSE").write_text(
         "noise-sound-bible-0001\nTitle: Crickets Chirping\nAttribution 3.0\n======\n"
@@ -192,7 +194,9 @@ def test_musan(musan: Path) -> None:
 
 
 def test_musan_parts(musan: Path) -> None:
-    found, lost = read(musan, "musan", license="CC-BY-4.0", params={"parts": ["noise", "music"], "vocals": False})
+    found, lost = read(
+        musan, "musan", license="CC-BY-4.0", params={"parts": ["noise", "music"], "vocals": False}
+    )
     assert [r.id for r in found] == [
         "noise-free-sound-0000", "noise-sound-bible-0000", "noise-sound-bible-0001", "music-fma-0001",
     ]  # fmt: skip
@@ -284,7 +288,9 @@ def test_recordings_with_a_speaker_in_common_are_one_group() -> None:
     ("fsd50k", {"splits": "dev"}, ["params", "array"]),
     ("covost", {}, ["'covost'", "covost2"]),
 ])  # fmt: skip
-def test_params_are_checked_before_anything_is_read(kind: str, params: dict[str, Any], words: list[str]) -> None:
+def test_params_are_checked_before_anything_is_read(
+    kind: str, params: dict[str, Any], words: list[str]
+) -> None:
     with pytest.raises(PaqaError) as error:
         check(SourceConfig("s", kind, "nowhere", params=params))
     assert all(word in str(error.value) for word in words), str(error.value)

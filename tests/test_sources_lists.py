@@ -59,8 +59,12 @@ def test_cota_rows(tmp_path: Path) -> None:
            "instruction": "<audio>How many people talk?\nChoose the correct option from the following options: "
                           "(a) one (b) two (c) three (d) four",
            "output": "<THINK>(a) no ...</THINK> <RESPONSE>(B) two</RESPONSE>"}  # fmt: skip
-    late = {**row, "id": "m2", "instruction": "<audio>Who? (a) Ann (b) Bob",
-            "output": "<RESPONSE>(a)</RESPONSE><REFLECT>no</REFLECT><FINAL_ANSWER>(b) Bob</FINAL_ANSWER>"}  # fmt: skip
+    late = {
+        **row,
+        "id": "m2",
+        "instruction": "<audio>Who? (a) Ann (b) Bob",
+        "output": "<RESPONSE>(a)</RESPONSE><REFLECT>no</REFLECT><FINAL_ANSWER>(b) Bob</FINAL_ANSWER>",
+    }
     nested = {**row, "id": "m3", "instruction": "<audio>When? A. now B. later",
               "output": "<RESPONSE><LETTER>B</LETTER><TEXT>later</TEXT></RESPONSE>"}  # fmt: skip
     wrong = {**row, "id": "m4", "output": "<RESPONSE>(B) seven</RESPONSE>"}
@@ -86,7 +90,14 @@ def test_cota_rows(tmp_path: Path) -> None:
 
 def test_paqa_rows_and_broken_ones(tmp_path: Path) -> None:
     tone(tmp_path / "a.wav")
-    row = {"id": "q", "audio_path": "a.wav", "question": "Which?", "choices": ["C", "D", "E"], "answer": 2, "asr": "x"}
+    row = {
+        "id": "q",
+        "audio_path": "a.wav",
+        "question": "Which?",
+        "choices": ["C", "D", "E"],
+        "answer": 2,
+        "asr": "x",
+    }
     found, lost = asked(tmp_path, [
         row, '{"id": ', "[1]", {**row, "audio_path": None}, {**row, "answer": "C"}, {**row, "choices": ["C"]},
         {**row, "choices": ["C", "c "]}, {**row, "question": ""}, {**row, "answer": 3}, {**row, "answer": True},
@@ -141,7 +152,9 @@ RTTM = "SPEAKER {0} 1 0.00 0.50 <NA> <NA> {1} <NA> <NA>\nSPEAKER {0} 1 0.60 0.40
 
 
 def test_references(tmp_path: Path) -> None:
-    for n, name in enumerate(("wav/a.wav", "wav/b.wav", "wav/c.wav", "wav/d.wav", "wav/e.flac", "wav/alone.wav")):
+    for n, name in enumerate(
+        ("wav/a.wav", "wav/b.wav", "wav/c.wav", "wav/d.wav", "wav/e.flac", "wav/alone.wav")
+    ):
         tone(tmp_path / name, 1100 + n)
     (tmp_path / "ref").mkdir()
     (tmp_path / "ref/all.rttm").write_text(RTTM.format("a", "ann", "bob") + RTTM.format("gone", "x", "y"))
@@ -195,8 +208,11 @@ def lhotse(tmp_path: Path) -> Path:
     first = library.SupervisionSegment(
         "s1", "a", 0.5, 1.0, text="Hello there.", language="en", speaker="ann", custom={"emotion": "joy"}
     ).with_alignment("word", words)
-    said = [first, library.SupervisionSegment("s2", "a", 1.6, 0.3, text="Hi.", language="en", speaker="bob"),
-            library.SupervisionSegment("s3", "b", 0.1, 0.5, text="Me.", language="de", speaker="bob")]  # fmt: skip
+    said = [
+        first,
+        library.SupervisionSegment("s2", "a", 1.6, 0.3, text="Hi.", language="en", speaker="bob"),
+        library.SupervisionSegment("s3", "b", 0.1, 0.5, text="Me.", language="de", speaker="bob"),
+    ]
     library.RecordingSet.from_recordings(files).to_file("recordings.jsonl.gz")
     library.SupervisionSet.from_segments(said).to_file("supervisions.jsonl.gz")
     cuts = library.CutSet.from_manifests(
@@ -204,7 +220,12 @@ def lhotse(tmp_path: Path) -> Path:
     )
     cuts.to_file("whole.jsonl")
     (a, b, _) = cuts
-    parts = [a.truncate(offset=0.4, duration=1.2), a.truncate(offset=1.0, duration=0.9), b.resample(8000), b.pad(3.0)]
+    parts = [
+        a.truncate(offset=0.4, duration=1.2),
+        a.truncate(offset=1.0, duration=0.9),
+        b.resample(8000),
+        b.pad(3.0),
+    ]
     library.CutSet.from_cuts(parts).to_file("parts.jsonl.gz")
     os.chdir(home)
     return tmp_path
@@ -222,7 +243,11 @@ def test_lhotse_recordings_and_supervisions(lhotse: Path) -> None:
     assert truth.words == (Word(600, 800, "hello", 1), Word(900, 1200, "there", 1, 0.5))
     assert truth.language == "en"
     assert found[2].truth is None
-    whole = [r for r in recordings(SourceConfig("set", "lhotse", "whole.jsonl"), lhotse) if isinstance(r, Recording)]
+    whole = [
+        r
+        for r in recordings(SourceConfig("set", "lhotse", "whole.jsonl"), lhotse)
+        if isinstance(r, Recording)
+    ]
     assert whole == found
 
 
@@ -231,7 +256,10 @@ def test_lhotse_cuts_are_put_back_together(lhotse: Path) -> None:
     one = next(row for row in rows if isinstance(row, Recording))
     assert one.truth is not None
     closed = close_truth(one.truth, 2000)
-    assert [(t.start_ms, t.end_ms, t.text) for t in closed.turns] == [(500, 1500, "Hello there."), (1600, 1900, "Hi.")]
+    assert [(t.start_ms, t.end_ms, t.text) for t in closed.turns] == [
+        (500, 1500, "Hello there."),
+        (1600, 1900, "Hi."),
+    ]
     assert [w.start_ms for w in closed.words] == [600, 900]
     lost = {row.id: (row.reason, row.detail) for row in rows if isinstance(row, Quarantined)}
     assert lost["parts.jsonl.gz:4"][0] == "unsupported_cut"
@@ -258,7 +286,9 @@ def test_lhotse_broken_rows(lhotse: Path) -> None:
 
 @pytest.fixture
 def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A Parquet dataset with an Audio feature, written by `datasets`; nothing is decoded and nothing is online."""
+    """A Parquet dataset with an Audio feature, written by `datasets`; nothing is decoded and nothing is
+    online.
+    """
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
@@ -303,7 +333,9 @@ def test_hub_dataset_of_speech(dataset: Path, changes: dict[str, Any]) -> None:
     assert found[0].truth is not None
     assert found[0].truth.turns == (Turn(0, 0, 1, "Eins.", "anger", "One."),)
     assert (found[0].truth.language, found[0].truth.translated_to) == ("de", "en")
-    assert [(r.id, r.reason) for r in rows if isinstance(r, Quarantined)] == [("train-0000002", "missing_audio")]
+    assert [(r.id, r.reason) for r in rows if isinstance(r, Quarantined)] == [
+        ("train-0000002", "missing_audio")
+    ]
     files = sorted(p.relative_to(dataset / "here").as_posix() for p in (dataset / "here").rglob("*.*"))
     assert files == sorted({r.uri for r in found})
     assert (dataset / "here" / found[0].uri).read_bytes() == (dataset / "source/0.wav").read_bytes()

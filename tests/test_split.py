@@ -45,7 +45,9 @@ def test_a_larger_test_share_keeps_what_is_in_it(group: str, seed: int) -> None:
 @pytest.mark.parametrize("known", ["train", "validation", "test"])
 def test_clips_of_the_build_that_grows_stay_whatever_is_added(known: str) -> None:
     clips = [clip(f"known {known}", group_on(known))]
-    clips += [clip(f"new {side}", group_on(side, besides="new"), sha=clips[0].sha256) for side in assign.PROTECTED]
+    clips += [
+        clip(f"new {side}", group_on(side, besides="new"), sha=clips[0].sha256) for side in assign.PROTECTED
+    ]
     lost = assign.leaks(clips, [], SHARES, staying={0})
     assert {clips[i].id for i in lost} == {f"new {side}" for side in assign.PROTECTED if side != known}
     assert all(f"clip {clips[0].id}" in row.detail for row in lost.values())
@@ -82,7 +84,12 @@ def test_extremes() -> None:
 
 
 def clip(
-    name: str, groups: str | tuple[str, ...], uri: str = "", voice: str | None = None, sha: str = "", corpus: str = "s"
+    name: str,
+    groups: str | tuple[str, ...],
+    uri: str = "",
+    voice: str | None = None,
+    sha: str = "",
+    corpus: str = "s",
 ) -> Clip:
     groups = (groups,) if isinstance(groups, str) else groups
     return Clip(
@@ -105,7 +112,12 @@ def gone(clips: list[Clip], *matches: Match, config: SplitConfig = SHARES) -> li
 
 
 def test_a_file_under_two_groups_stays_with_the_test() -> None:
-    clips = [clip("a", TEST, "x.wav"), clip("b", TRAIN, "x.wav"), clip("c", TRAIN), clip("d", VALIDATION, "x.wav")]
+    clips = [
+        clip("a", TEST, "x.wav"),
+        clip("b", TRAIN, "x.wav"),
+        clip("c", TRAIN),
+        clip("d", VALIDATION, "x.wav"),
+    ]
     assert gone(clips) == ["b", "d"]
     lost = assign.leaks(clips, [], SHARES)[1]
     assert lost.detail == (
@@ -140,11 +152,20 @@ def test_a_group_is_never_cut_at_a_plus() -> None:
 
 def test_a_copy_ties_its_whole_recording_and_speaker() -> None:
     """The copy says that both groups are one recording: the rest of the recording must not stay in train."""
-    clips = [clip("a", TEST), clip("b", TRAIN), clip("rest of b", TRAIN), clip("c", group_on("train", besides="x"))]
+    clips = [
+        clip("a", TEST),
+        clip("b", TRAIN),
+        clip("rest of b", TRAIN),
+        clip("c", group_on("train", besides="x")),
+    ]
     assert gone(clips, Match(0, 1, 900, 0.9, 0.5)) == ["b", "rest of b"]
     same = [replace(clips[0], sha256="x"), replace(clips[1], sha256="x"), *clips[2:]]
     assert gone(same) == ["b", "rest of b"]
-    voices = [clip("a", TEST, voice="anna"), clip("b", TRAIN, voice="ann"), clip("c", VALIDATION, voice="ann")]
+    voices = [
+        clip("a", TEST, voice="anna"),
+        clip("b", TRAIN, voice="ann"),
+        clip("c", VALIDATION, voice="ann"),
+    ]
     assert gone(voices, Match(0, 1, 900, 0.9, 0.9)) == ["b", "c"]
 
 
@@ -255,14 +276,20 @@ def test_growth_and_order_move_nothing(drawn: tuple[list[Clip], list[Match]], se
     assert {clips[order[i]].id for i in assign.leaks([clips[i] for i in order], mixed, SHARES)} == lost
     few = [m for m in matches if max(m.first, m.second) < first]
     before = {c.id: c.split for c in clips[:first]}
-    kept_before = {c.id for i, c in enumerate(clips[:first]) if i not in assign.leaks(clips[:first], few, SHARES)}
+    kept_before = {
+        c.id for i, c in enumerate(clips[:first]) if i not in assign.leaks(clips[:first], few, SHARES)
+    }
     after = {c.id: c.split for c in clips if c.id not in lost}
     assert all(before[name] == after[name] for name in before.keys() & after.keys())
-    assert all(before[name] != "test" for name in kept_before - after.keys())  # growth takes from train or validation
+    assert all(
+        before[name] != "test" for name in kept_before - after.keys()
+    )  # growth takes from train or validation
 
 
 def test_a_copy_in_disguise_is_kept_off_the_other_side() -> None:
-    """Real fingerprints: a quieter, resampled part of a training recording turns up under another name in test."""
+    """Real fingerprints: a quieter, resampled part of a training recording turns up under another name in
+    test.
+    """
     from paqa.audio import resample
 
     rng = np.random.default_rng(4)

@@ -29,7 +29,11 @@ class Thing:
 @pytest.fixture(params=["folder", "memory", "file"])
 def store(request, tmp_path):
     """On a disk, on what has whole puts as S3 has, and on what is written to by renaming."""
-    urls = {"folder": str(tmp_path / "store"), "memory": f"memory://{tmp_path.name}", "file": f"file://{tmp_path}/far"}
+    urls = {
+        "folder": str(tmp_path / "store"),
+        "memory": f"memory://{tmp_path.name}",
+        "file": f"file://{tmp_path}/far",
+    }
     return Store(urls[request.param])
 
 
@@ -128,7 +132,9 @@ def test_verifying_reads_everything(store):
         Path(path).write_bytes(b"")
     else:
         store.fs.pipe_file(path, b"")
-    assert {Path(name).name: whole for name, whole in store.verified()} == {f"{key(i)}.bin": i != 3 for i in range(5)}
+    assert {Path(name).name: whole for name, whole in store.verified()} == {
+        f"{key(i)}.bin": i != 3 for i in range(5)
+    }
     assert all(whole for _, whole in store.verified())
 
 
@@ -179,7 +185,10 @@ def test_a_short_read_is_no_damage(store, quick, monkeypatch):
 
 
 def test_errors_that_stay_are_raised_as_what_they_are(store, quick, monkeypatch):
-    for error in (PermissionError(errno.EACCES, "Permission denied"), OSError(errno.EROFS, "Read-only file system")):
+    for error in (
+        PermissionError(errno.EACCES, "Permission denied"),
+        OSError(errno.EROFS, "Read-only file system"),
+    ):
         failing = Failing(store._put, error)
         monkeypatch.setattr(store, "_put", failing)
         with pytest.raises(type(error)) as raised:
@@ -202,7 +211,9 @@ def test_no_room_is_one_clear_line_and_nothing_torn(store, monkeypatch):
         monkeypatch.setattr(Path, "write_bytes", full)
     else:
         monkeypatch.setattr(store.fs, "pipe_file", full)
-    with pytest.raises(DiskFull, match=r"No space left on device.*; make room there .* run the same command again"):
+    with pytest.raises(
+        DiskFull, match=r"No space left on device.*; make room there .* run the same command again"
+    ):
         store.put(key("x"), ".bin", b"1")
     monkeypatch.undo()
     assert full.times == 1

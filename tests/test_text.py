@@ -12,12 +12,17 @@ from paqa.evaluation import metrics
 from paqa.perception.fusion import lines
 from paqa.questions.context import context
 from paqa.questions.dialogue_flow import who_mentions
-from paqa.questions.english import excerpt, normal, opening
+from paqa.questions.english import excerpt, opening
 from paqa.questions.generate import generate
-from paqa.text import beginning, length, sentence_ends, without_gaps
+from paqa.text import beginning, length, normal, sentence_ends, without_gaps
 from paqa.types import Scene, Turn, Word
 
-CHINESE = ("我们明天早上去火车站。", "你为什么不坐公共汽车？", "因为公共汽车总是太慢了。", "那么我给你买一张票吧。")
+CHINESE = (
+    "我们明天早上去火车站。",
+    "你为什么不坐公共汽车？",
+    "因为公共汽车总是太慢了。",
+    "那么我给你买一张票吧。",
+)
 JAPANESE = (
     "明日の朝、駅に行きましょう。",
     "どうしてバスに乗らないのですか？",
@@ -73,16 +78,18 @@ def test_turns_are_not_cut_after_a_title() -> None:
 
 
 def test_words_are_quoted_as_they_are_written() -> None:
-    scene = talk(("Somebody's dog mustn’t bark.", "NASA's rocket exploded yesterday.", "It couldn't wait."), "en")
+    scene = talk(
+        ("Somebody's dog mustn’t bark.", "NASA's rocket exploded yesterday.", "It couldn't wait."), "en"
+    )
     quoted = {
         re.findall(r'"([^"]*)"', draft.texts[0])[0]
         for seed in range(40)
         for draft in who_mentions(context(scene, QuestionsConfig(), seed, "who_mentions"))
     }
     assert quoted >= {"somebody's", "mustn’t", "couldn't"}
-    assert quoted <= {word for t in scene.turns for word in re.split(r"[\s.]+", t.text[:1].lower() + t.text[1:])} | {
-        "NASA's"
-    }
+    assert quoted <= {
+        word for t in scene.turns for word in re.split(r"[\s.]+", t.text[:1].lower() + t.text[1:])
+    } | {"NASA's"}
 
 
 @pytest.mark.parametrize("language", TALKS)
@@ -125,14 +132,19 @@ def test_comparing_goes_by_characters() -> None:
 
 
 def test_pieces_of_a_transcriber_are_put_together() -> None:
-    words = [Word(100 * i, 100 * i + 90, w, 1) for i, w in enumerate(("我", "们", "明天", "早上", "去", "OK", "吗？"))]
+    words = [
+        Word(100 * i, 100 * i + 90, w, 1)
+        for i, w in enumerate(("我", "们", "明天", "早上", "去", "OK", "吗？"))
+    ]
     (turn,) = lines(Turn(0, 700, 1), words)
     assert turn.text == "我们明天早上去 OK 吗？"
 
 
 def test_error_rates_go_by_characters() -> None:
     truth = talk(CHINESE[:1], "zh")
-    heard = Scene("clip", 3000, words=tuple(Word(9 * i, 9 * i + 9, c) for i, c in enumerate("我们明天早上去飞机场")))
+    heard = Scene(
+        "clip", 3000, words=tuple(Word(9 * i, 9 * i + 9, c) for i, c in enumerate("我们明天早上去飞机场"))
+    )
     wrong = metrics.misheard(truth, heard)
     assert (wrong.errors, wrong.words) == (3, 10)
     letters = metrics.misheard_letters(truth, heard)

@@ -1,20 +1,23 @@
-"""Text files of every kind with a byte-order mark, CRLF, blank last lines, and in UTF-16: read, or refused by name."""
+"""Text files of every kind with a byte-order mark, CRLF, blank last lines, and in UTF-16: read, or refused by
+name.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from paqa.cli.train import completions
-from paqa.config import recipe
 from paqa.config.recipe import BenchmarkConfig, SourceConfig
 from paqa.curation import contamination
 from paqa.dataset import import_hyper
 from paqa.engines import weights
 from paqa.errors import PaqaError
+from paqa.pipeline import recipes
 from paqa.sources import tables
 from paqa.sources.registry import recordings
 from paqa.train.benchmarks import read
@@ -22,7 +25,13 @@ from paqa.train.config import EvalConfig
 from paqa.types import Quarantined, Recording
 
 RECIPE = 'name = "n"\n\n[[sources]]\nname = "a"\ntype = "folder"\npath = "."\n'
-ASKED = {"id": "q", "audio_path": "a.wav", "question": "Which\u2028one?", "choices": ["x", "y"], "answer": "x"}
+ASKED = {
+    "id": "q",
+    "audio_path": "a.wav",
+    "question": "Which\u2028one?",
+    "choices": ["x", "y"],
+    "answer": "x",
+}
 SEPARATORS = "a\u2028b\u2029c\x85d"
 
 
@@ -60,7 +69,7 @@ def rationale(answer: str) -> str:
 
 
 FILES: dict[str, tuple[str, str, Any]] = {
-    "recipe": ("r.toml", RECIPE, recipe.load),
+    "recipe": ("r.toml", RECIPE, recipes.load),
     "jsonl": ("l.jsonl", json.dumps({"id": "r", "path": "a.wav", "text": SEPARATORS, "speaker": "s"},
               ensure_ascii=False) + "\n", lambda path: _of_source("jsonl", path)),
     "questions": ("q.jsonl", json.dumps(ASKED, ensure_ascii=False) + "\n", lambda p: _of_source("questions", p)),
@@ -102,7 +111,7 @@ def test_marks_line_ends_and_blank_lines_change_nothing(folder: Any, kind: str) 
         path = folder() / name
         path.write_bytes(data)
         found = reader(path)
-        return recipe.replace(found, folder="") if kind == "recipe" else found
+        return replace(found, folder="") if kind == "recipe" else found
 
     plain = from_bytes(text.encode())
     assert plain

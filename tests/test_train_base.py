@@ -22,7 +22,9 @@ from paqa.train import small_base_model  # noqa: E402
 
 
 def test_the_ears_are_whispers():
-    """The encoder's states are those of CTranslate2 on the same file, before pooling, which Whisper has not."""
+    """The encoder's states are those of CTranslate2 on the same file, before pooling, which Whisper has
+    not.
+    """
     import ctranslate2
     from transformers import Qwen2AudioEncoderConfig, WhisperFeatureExtractor
     from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncoder
@@ -32,7 +34,9 @@ def test_the_ears_are_whispers():
     tower = Qwen2AudioEncoder(Qwen2AudioEncoderConfig(**small_base_model.audio_config(state))).eval()
     assert tower.load_state_dict(state, strict=False) == ([], [])
     noise = tiny.sounds(3.0)[0]
-    mel = WhisperFeatureExtractor(feature_size=80)(noise, sampling_rate=16000, return_tensors="pt")["input_features"]
+    mel = WhisperFeatureExtractor(feature_size=80)(noise, sampling_rate=16000, return_tensors="pt")[
+        "input_features"
+    ]
     whisper = ctranslate2.models.Whisper(str(path.parent), compute_type="float32", intra_threads=1)
     theirs = np.array(whisper.encode(ctranslate2.StorageView.from_array(mel.numpy())))
     tower.avg_pooler = torch.nn.Identity()

@@ -9,7 +9,16 @@ import pytest
 
 from paqa.cli.train import main, parser
 from paqa.errors import PaqaError
-from paqa.train.config import AllConfig, EvalConfig, GrpoConfig, PauseConfig, SftConfig, add_flags, from_flags, remember
+from paqa.train.config import (
+    AllConfig,
+    EvalConfig,
+    GrpoConfig,
+    PauseConfig,
+    SftConfig,
+    add_flags,
+    from_flags,
+    remember,
+)
 
 
 def parsed(kind, *words):
@@ -26,14 +35,21 @@ def test_no_flags_are_the_defaults(kind):
 def test_flags_reach_their_fields():
     words = "--model m --mix sounds=2.5 talk=0 --pause never --pause-tokens 64 --no-projector --tokens 100"
     found = parsed(SftConfig, *words.split())
-    assert (found.model, found.mix, found.projector, found.tokens) == ("m", {"sounds": 2.5, "talk": 0.0}, False, 100)
+    assert (found.model, found.mix, found.projector, found.tokens) == (
+        "m",
+        {"sounds": 2.5, "talk": 0.0},
+        False,
+        100,
+    )
     assert found.pause == PauseConfig(mode="never", tokens=64)
     found = parsed(GrpoConfig, "--reward-length", "0.5", "--no-confidence-weights", "--loss", "grpo")
     assert (found.reward.length, found.confidence_weights, found.loss) == (0.5, False, "grpo")
     assert parsed(EvalConfig, "--hearing", "audio", "silence").hearing == ("audio", "silence")
     assert parsed(EvalConfig, "--pause-runs", "2").pause == PauseConfig(mode="off", runs=2)
 
-    found = parsed(AllConfig, "--model", "m", "--grpo-pause-tokens", "4", "--sft-steps", "7", "--eval-pause", "on")
+    found = parsed(
+        AllConfig, "--model", "m", "--grpo-pause-tokens", "4", "--sft-steps", "7", "--eval-pause", "on"
+    )
     assert (found.model, found.grpo.pause.tokens, found.sft.steps, found.eval.pause.mode) == ("m", 4, 7, "on")
     with pytest.raises(SystemExit):
         parsed(AllConfig, "--sft-model", "m")
@@ -41,7 +57,12 @@ def test_flags_reach_their_fields():
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [("--group 1", ">= 2"), ("--temperature 0", "> 0.0"), ("--beta -1", ">= 0.0"), ("--pause-quantile 2", "<= 1.0")],
+    [
+        ("--group 1", ">= 2"),
+        ("--temperature 0", "> 0.0"),
+        ("--beta -1", ">= 0.0"),
+        ("--pause-quantile 2", "<= 1.0"),
+    ],
 )
 def test_values_out_of_range_are_refused(words, message):
     with pytest.raises(PaqaError, match=message):

@@ -106,7 +106,9 @@ def test_an_epoch_is_every_row_once_and_another_order_each_time(folder):
 
 def test_tasks_are_mixed_by_weight(folder):
     rows = Rows(folder).split("train")
-    seen = Counter(rows[i].item.task for e in range(50) for i in order(rows, 0, e, {"Bark": 2.5, "Rain": 0.0}))
+    seen = Counter(
+        rows[i].item.task for e in range(50) for i in order(rows, 0, e, {"Bark": 2.5, "Rain": 0.0})
+    )
     assert seen["Rain"] == 0
     assert seen["Meow"] == seen["Bell"] == 300
     assert 700 < seen["Bark"] < 800
@@ -119,7 +121,9 @@ def test_packs_hold_every_row_once_within_the_budget(lengths, budget):
     packs = pack(range(len(lengths)), lengths, budget)
     assert sorted(i for p in packs for i in p) == list(range(len(lengths)))
     assert all(sum(lengths[i] for i in p) <= budget for p in packs)
-    assert sum(2 * sum(lengths[i] for i in p) <= budget for p in packs) <= 2  # first fit leaves hardly any half empty
+    assert (
+        sum(2 * sum(lengths[i] for i in p) <= budget for p in packs) <= 2
+    )  # first fit leaves hardly any half empty
 
 
 def test_a_position_is_a_number(folder):

@@ -1,4 +1,6 @@
-"""Evaluation counts every question, tells hearing from guessing, and writes what the official scorers read."""
+"""Evaluation counts every question, tells hearing from guessing, and writes what the official scorers
+read.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,25 @@ def there(tmp_path_factory):
     folder = tmp_path_factory.mktemp("eval")
     tiny.folder(folder / "base", head=4.0)
     items = [tiny.item(label, split, n) for label in tiny.HEARD for n, split in enumerate(("train", "test"))]
-    items = [replace(i, subsets=("ENVQA-hard",)) if "bark" in i.id and i.split == "test" else i for i in items]
+    items = [
+        replace(i, subsets=("ENVQA-hard",)) if "bark" in i.id and i.split == "test" else i for i in items
+    ]
     tiny.build(folder / "build", items)
     flags = ["--model", folder / "base", "--data", folder / "build", "--out", folder / "run", "--steps", 80]
-    flags += ["--learning-rate", 0.01, "--rank", 16, "--alpha", 32, "--batch", 1, "--tokens", 2000, "--warmup", 2]
+    flags += [
+        "--learning-rate",
+        0.01,
+        "--rank",
+        16,
+        "--alpha",
+        32,
+        "--batch",
+        1,
+        "--tokens",
+        2000,
+        "--warmup",
+        2,
+    ]
     flags += ["--validation", 0, "--device", "cpu", "--quiet", "--pause-share", 0, "--no-tensorboard"]
     assert main(["sft", *map(str, flags)]) == 0
     return folder
@@ -65,7 +82,16 @@ def test_it_tells_hearing_from_guessing(there, tmp_path):
 
 
 def test_answers_are_scored_alike_by_score(there, tmp_path, capsys):
-    flags = ["--model", there / "run" / "last", "--data", there / "build", "--out", tmp_path, "--device", "cpu"]
+    flags = [
+        "--model",
+        there / "run" / "last",
+        "--data",
+        there / "build",
+        "--out",
+        tmp_path,
+        "--device",
+        "cpu",
+    ]
     assert main(["eval", *map(str, flags), "--quiet", "--max-new", "200"]) == 0
     assert "accuracy " in capsys.readouterr().out
     assert main(["score", str(there / "build"), str(tmp_path / "answers-audio.jsonl")]) == 0
@@ -93,7 +119,14 @@ def test_it_pauses_as_the_model_was_trained_to(there, tmp_path):
     assert (again.waits, again.bounds) == (trained, Bounds(0.5))
     many = replace(trained, tau_pause=900.0)  # said explicitly, against what the model knows
     found = evaluate.run(
-        config(there, tmp_path / "out", model=str(tmp_path / "saved"), hearing=("audio",), pause=many, labels=False)
+        config(
+            there,
+            tmp_path / "out",
+            model=str(tmp_path / "saved"),
+            hearing=("audio",),
+            pause=many,
+            labels=False,
+        )
     )
     assert found["audio+pause"]["pauses"] == 1.0
 
@@ -256,7 +289,9 @@ def test_rows_that_cannot_be_asked_are_reported_and_the_rest_is_answered(there, 
 def test_nothing_is_loaded_or_written_before_the_questions_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(model, "load", lambda *_: pytest.fail("the model was loaded"))
     good = questions(tmp_path, "mmau")
-    run = EvalConfig(model="m", out=str(tmp_path / "out"), benchmark="mmau", questions=str(good), device="cpu")
+    run = EvalConfig(
+        model="m", out=str(tmp_path / "out"), benchmark="mmau", questions=str(good), device="cpu"
+    )
     rows = json.loads(good.read_text())
     good.write_text(json.dumps([{**row, "audio_id": "none.wav"} for row in rows]))
     with pytest.raises(PaqaError, match=r"none of 2 rows can be, e\.g\. a: .*none\.wav"):
@@ -269,7 +304,18 @@ def test_nothing_is_loaded_or_written_before_the_questions_are_read(tmp_path, mo
 def test_a_refused_run_can_be_put_right(there, tmp_path):
     """A run that ended before it made anything does not hold the next one to its settings."""
     flags = ["--model", there / "base", "--data", there / "build", "--out", tmp_path / "run", "--steps", 1]
-    flags += ["--validation", 0, "--device", "cpu", "--quiet", "--pause-share", 0, "--no-tensorboard", "--tokens", 2000]
+    flags += [
+        "--validation",
+        0,
+        "--device",
+        "cpu",
+        "--quiet",
+        "--pause-share",
+        0,
+        "--no-tensorboard",
+        "--tokens",
+        2000,
+    ]
     assert main(["sft", *map(str, flags), "--mix", "nosuch=2"]) == 2
     assert not (tmp_path / "run").exists()
     assert main(["sft", *map(str, flags), "--learning-rate", "1e30", "--steps", "5"]) == 2  # no longer finite

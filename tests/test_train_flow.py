@@ -34,7 +34,9 @@ def test_all_stages_in_a_row(tmp_path, capsys):
     table = capsys.readouterr().out.splitlines()
     assert table[0].split() == ["base", "audio", "sft", "audio", "grpo", "audio", "grpo", "audio+pause"]
     made = {
-        p: p.stat().st_mtime_ns for stage in ("sft", "grpo") for p in (tmp_path / "runs/all" / stage).glob("check*/*")
+        p: p.stat().st_mtime_ns
+        for stage in ("sft", "grpo")
+        for p in (tmp_path / "runs/all" / stage).glob("check*/*")
     }
     assert len(made) == 8
     assert main(["all", *map(str, flags)]) == 0

@@ -1,4 +1,6 @@
-"""Training on a CUDA device: what a CPU says and learns is said and learnt there. Skipped where there is none."""
+"""Training on a CUDA device: what a CPU says and learns is said and learnt there. Skipped where there is
+none.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def at(device: str, dtype=torch.float32):
 
 
 def write(policy, prompts, pause=OFF, bounds=UNBOUND, **options):
-    return rollout(policy, prompts, GROUP, range(len(prompts) * GROUP), NEW, pause=pause, bounds=bounds, **options)
+    return rollout(
+        policy, prompts, GROUP, range(len(prompts) * GROUP), NEW, pause=pause, bounds=bounds, **options
+    )
 
 
 def halfway(policy, prompts) -> Bounds:
@@ -101,16 +105,32 @@ def test_it_learns_what_a_cpu_learns(device):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_both_stages_run_and_go_on(device, there, tmp_path, dtype, monkeypatch):
-    same = {"data": str(there / "build"), "device": device, "dtype": dtype, "quiet": True, "rank": 8, "alpha": 16}
+    same = {
+        "data": str(there / "build"),
+        "device": device,
+        "dtype": dtype,
+        "quiet": True,
+        "rank": 8,
+        "alpha": 16,
+    }
     same |= {"validation": 0.0, "warmup": 1, "tensorboard": False, "save_every": 4, "pause": PAUSE}
     learnt = SftConfig(
-        model=str(there / "base"), out=str(tmp_path / "sft"), learning_rate=1e-2, steps=20, tokens=2000, batch=1, **same
+        model=str(there / "base"),
+        out=str(tmp_path / "sft"),
+        learning_rate=1e-2,
+        steps=20,
+        tokens=2000,
+        batch=1,
+        **same,
     )
     with monkeypatch.context() as patch:
         patch.setattr(trainer.Trainer, "_log", stopped_at(10))
         with pytest.raises(KeyboardInterrupt):
             sft.train(learnt)
-    assert [p.name for p in trainer.checkpoints(tmp_path / "sft")] == ["checkpoint-000004", "checkpoint-000008"]
+    assert [p.name for p in trainer.checkpoints(tmp_path / "sft")] == [
+        "checkpoint-000004",
+        "checkpoint-000008",
+    ]
     sft.train(learnt)
     told = [json.loads(line) for line in (tmp_path / "sft" / "metrics.jsonl").read_text().splitlines()]
     assert [m["step"] for m in told] == list(range(1, 21))

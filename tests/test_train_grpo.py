@@ -20,7 +20,9 @@ from paqa.train.config import OFF, GrpoConfig, PauseConfig  # noqa: E402
 from paqa.train.pause import UNBOUND, Bounds  # noqa: E402
 from paqa.train.rollout import rollout  # noqa: E402
 
-PAUSE = PauseConfig(tokens=2, runs=2, window=4, top=8, warmup=3, cooldown=4, quantile=0.4, abort_quantile=0.02)
+PAUSE = PauseConfig(
+    tokens=2, runs=2, window=4, top=8, warmup=3, cooldown=4, quantile=0.4, abort_quantile=0.02
+)
 CLOSE = 150  # steps; seen: 12 of gradients
 GROUP = 4
 
@@ -31,7 +33,11 @@ def there(tmp_path_factory):
     tiny.folder(folder / "base", head=2.0)
     tiny.build(
         folder / "build",
-        [tiny.item(label, split, n) for label in tiny.HEARD for n, split in enumerate(("train", "validation"))],
+        [
+            tiny.item(label, split, n)
+            for label in tiny.HEARD
+            for n, split in enumerate(("train", "validation"))
+        ],
     )
     return folder
 
@@ -51,7 +57,9 @@ def metrics(out):
 
 @pytest.mark.parametrize("loss", ["dr_grpo", "grpo"])
 def test_it_raises_what_is_rewarded(there, tmp_path, loss):
-    run = config(there, tmp_path, steps=40, loss=loss, learning_rate=5e-3, group=8, validate_every=0, pause=OFF)
+    run = config(
+        there, tmp_path, steps=40, loss=loss, learning_rate=5e-3, group=8, validate_every=0, pause=OFF
+    )
     grpo.train(run, tiny.early)
     told = [m["reward"] for m in metrics(tmp_path)]
     assert sum(told[:3]) / 3 < 0.6
@@ -89,7 +97,9 @@ def test_it_resumes_to_the_bit_with_its_bounds(there, tmp_path):
 
 def test_state_is_json_for_everybody(there, tmp_path):
     """JSON knows no infinity: a bound that is not there yet is null."""
-    grpo.train(config(there, tmp_path, steps=1, save_every=1, pause=replace(PAUSE, abort_quantile=0.0)), tiny.early)
+    grpo.train(
+        config(there, tmp_path, steps=1, save_every=1, pause=replace(PAUSE, abort_quantile=0.0)), tiny.early
+    )
 
     def refuse(word):
         raise AssertionError(word)
@@ -140,7 +150,9 @@ def test_the_gradient_is_that_of_sampled_tokens_alone(lora, updates):
     logp, _ = lora.score([p.tree for p in parts])
     reward = torch.linspace(0, 1, 8).view(2, GROUP)
     advantage = (reward - reward.mean(1, keepdim=True)).flatten()
-    by_hand = -(logp * torch.cat([advantage[i].expand(int(done.lengths[i])) for i in range(8)])).sum() / (8 * 16)
+    by_hand = -(logp * torch.cat([advantage[i].expand(int(done.lengths[i])) for i in range(8)])).sum() / (
+        8 * 16
+    )
     by_hand.backward()
     for name, p in lora.named_parameters():
         assert (p.grad is not None) == (name in found), name
@@ -248,7 +260,9 @@ def test_real_rewards_go_in_by_name(there, tmp_path):
 
 
 def test_bfloat16_learns_from_what_it_sampled():
-    """The base in bfloat16, what is trained in float32: scores stay near the rollout's, gradients are finite."""
+    """The base in bfloat16, what is trained in float32: scores stay near the rollout's, gradients are
+    finite.
+    """
     policy = tiny.policy(head=2.0)
     policy.net.to(torch.bfloat16)
     policy.train_lora(4, 8, projector=True, checkpointing=False)

@@ -1,4 +1,6 @@
-"""The policy scores what transformers scores: prompts shared, logits in chunks, PAUSE outside of the vocabulary."""
+"""The policy scores what transformers scores: prompts shared, logits in chunks, PAUSE outside of the
+vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def random_trees(policy, seed=0, members=3, pauses=True):
 
 
 def one_by_one(policy, trees):
-    """Log-probabilities of learnt tokens, each completion behind its prompt in a forward pass of transformers' own."""
+    """Log-probabilities of learnt tokens, each completion behind its prompt in a forward pass of
+    transformers' own.
+    """
     found = []
     for tree in trees:
         for c, learn in zip(tree.completions, tree.learn, strict=True):
@@ -84,9 +88,12 @@ def test_prompt_and_sound_are_what_transformers_makes_of_them():
     policy = tiny.policy()
     texts, noises = ["who speaks?", "how many?"], tiny.sounds(1.6, 0.7)
     chats = [
-        [{"role": "user", "content": [{"type": "audio", "audio_url": "x"}, {"type": "text", "text": t}]}] for t in texts
+        [{"role": "user", "content": [{"type": "audio", "audio_url": "x"}, {"type": "text", "text": t}]}]
+        for t in texts
     ]
-    written = [policy.processor.apply_chat_template(c, add_generation_prompt=True, tokenize=False) for c in chats]
+    written = [
+        policy.processor.apply_chat_template(c, add_generation_prompt=True, tokenize=False) for c in chats
+    ]
     for text, noise in zip(written, noises, strict=True):
         batch = policy.processor(text=[text], audio=[noise], sampling_rate=16000, return_tensors="pt")
         sound = policy.hear(noise)
@@ -164,7 +171,11 @@ def test_the_reference_is_the_base():
             p.add_(0.1 * torch.randn_like(p))
     trees = random_trees(base)
     stripped = [
-        Tree(t.prompt, tuple(c[k] for c, k in zip(t.completions, t.learn, strict=True)), tuple(k[k] for k in t.learn))
+        Tree(
+            t.prompt,
+            tuple(c[k] for c, k in zip(t.completions, t.learn, strict=True)),
+            tuple(k[k] for k in t.learn),
+        )
         for t in trees
     ]
     expected = base.score(stripped)[0].detach()

@@ -23,7 +23,15 @@ from paqa.train.config import OFF, GrpoConfig, PauseConfig, SftConfig  # noqa: E
 HERE = Path(__file__).parent
 
 
-COMMON = {"device": "cpu", "quiet": True, "rank": 4, "alpha": 8, "steps": 3, "warmup": 0, "tensorboard": False}
+COMMON = {
+    "device": "cpu",
+    "quiet": True,
+    "rank": 4,
+    "alpha": 8,
+    "steps": 3,
+    "warmup": 0,
+    "tensorboard": False,
+}
 COMMON |= {"learning_rate": 1e-2, "validation": 0.0}
 PAUSE = PauseConfig(tokens=2, runs=2, window=4, top=8, warmup=3, cooldown=4, quantile=0.4)
 STAGES = {  # alone, and each of two processes
@@ -42,11 +50,15 @@ STAGES = {  # alone, and each of two processes
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_two_processes_are_one_with_twice_the_batch(tmp_path, stage):
-    """Also of GRPO: the same completions, since a row's randomness is its own, and the same bounds of confidence."""
+    """Also of GRPO: the same completions, since a row's randomness is its own, and the same bounds of
+    confidence.
+    """
     tiny.folder(tmp_path / "base", head=2.0)
     tiny.build(tmp_path / "build", [tiny.item(label, "train", n) for label in tiny.HEARD for n in range(3)])
     plain, halved, counts = STAGES[stage]
-    one = replace(plain, model=str(tmp_path / "base"), data=str(tmp_path / "build"), out=str(tmp_path / "one"))
+    one = replace(
+        plain, model=str(tmp_path / "base"), data=str(tmp_path / "build"), out=str(tmp_path / "one")
+    )
     two = replace(one, out=str(tmp_path / "two"), **halved)
     env = os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}", "OMP_NUM_THREADS": "1"}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -55,7 +67,8 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path, stage):
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
     told = [
-        [json.loads(line) for line in (tmp_path / n / "metrics.jsonl").read_text().splitlines()] for n in ("one", "two")
+        [json.loads(line) for line in (tmp_path / n / "metrics.jsonl").read_text().splitlines()]
+        for n in ("one", "two")
     ]
     for a, b in zip(*told, strict=True):
         assert {k: a[k] for k in counts} == {k: b[k] for k in counts}

@@ -1,4 +1,6 @@
-"""What was sampled is scored with the probability it was sampled with; PAUSE comes where and only where it may."""
+"""What was sampled is scored with the probability it was sampled with; PAUSE comes where and only where it
+may.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def prompts(policy):
 
 
 def write(policy, prompts, pause=OFF, bounds=UNBOUND, max_new=30, **options):
-    return rollout(policy, prompts, GROUP, range(len(prompts) * GROUP), max_new, pause=pause, bounds=bounds, **options)
+    return rollout(
+        policy, prompts, GROUP, range(len(prompts) * GROUP), max_new, pause=pause, bounds=bounds, **options
+    )
 
 
 def median(policy, prompts):
@@ -90,7 +94,10 @@ def test_a_row_does_not_depend_on_the_others(policy, prompts):
 
 
 def test_never_is_off_to_the_bit(policy, prompts):
-    off, never = write(policy, prompts), write(policy, prompts, PauseConfig(mode="never", window=4), Bounds(99.0, 98.0))
+    off, never = (
+        write(policy, prompts),
+        write(policy, prompts, PauseConfig(mode="never", window=4), Bounds(99.0, 98.0)),
+    )
     for name in ("ids", "real", "sampled", "logp"):
         assert torch.equal(getattr(off, name), getattr(never, name)), name
     assert not never.pauses.any()
@@ -103,7 +110,9 @@ def test_before_the_first_pause_nothing_changes(policy, prompts):
     waits = paused.ids == policy.pause_id
     assert waits.any()
     for i in range(len(plain.ids)):
-        first = int(waits[i].int().argmax()) if waits[i].any() else min(plain.ids.shape[1], paused.ids.shape[1])
+        first = (
+            int(waits[i].int().argmax()) if waits[i].any() else min(plain.ids.shape[1], paused.ids.shape[1])
+        )
         assert torch.equal(plain.ids[i, :first], paused.ids[i, :first])
 
 
@@ -178,10 +187,16 @@ def test_bounds_are_calibrated_and_follow():
 
 
 def test_keywords_make_it_pause_more_readily(policy):
-    config = PauseConfig(tokens=1, window=1, top=2, warmup=0, cooldown=0, keywords=("noise",), keyword_bonus=10.0)
+    config = PauseConfig(
+        tokens=1, window=1, top=2, warmup=0, cooldown=0, keywords=("noise",), keyword_bonus=10.0
+    )
     rows = keyword_rows(config.keywords, lambda t: policy.tokenizer(t)["input_ids"], torch.device("cpu"))
     watch = Watch(config, Bounds(0.5), 2, 99, rows)
-    logp, alive, both = torch.full((2, 4), -1.4), torch.ones(2, dtype=torch.bool), torch.ones(2, dtype=torch.bool)
+    logp, alive, both = (
+        torch.full((2, 4), -1.4),
+        torch.ones(2, dtype=torch.bool),
+        torch.ones(2, dtype=torch.bool),
+    )
     assert not watch.decide(logp, alive)[0].any()
     for token in policy.tokenizer(" noise")["input_ids"]:
         watch.heard(torch.tensor([token, 7]), both)
@@ -193,8 +208,12 @@ def test_one_graph_serves_all_lengths(policy, prompts, monkeypatch):
     from torch._dynamo.testing import CompileCounterWithBackend
 
     counter = CompileCounterWithBackend("aot_eager")
-    monkeypatch.setattr(rollouts, "compiled", lambda: torch.compile(rollouts.decode, dynamic=True, backend=counter))
-    monkeypatch.setattr(rollouts, "BUCKET", 20)  # equal to no width of the model: equal sizes are compiled as one
+    monkeypatch.setattr(
+        rollouts, "compiled", lambda: torch.compile(rollouts.decode, dynamic=True, backend=counter)
+    )
+    monkeypatch.setattr(
+        rollouts, "BUCKET", 20
+    )  # equal to no width of the model: equal sizes are compiled as one
     plain, compiled = (write(policy, prompts + prompts[:1], max_new=43, compile=c) for c in (False, True))
     assert torch.equal(plain.ids, compiled.ids)
     plain, compiled = (write(policy, prompts[:1] * 5, max_new=21, compile=c) for c in (False, True))

@@ -27,7 +27,9 @@ def there(tmp_path_factory):
     """A base and a build: four sounds, each with rows to train on and to validate with."""
     folder = tmp_path_factory.mktemp("sft")
     tiny.folder(folder / "base", head=4.0)
-    items = [tiny.item(label, split, n) for label in tiny.HEARD for n, split in enumerate(("train", "validation"))]
+    items = [
+        tiny.item(label, split, n) for label in tiny.HEARD for n, split in enumerate(("train", "validation"))
+    ]
     tiny.build(folder / "build", items)
     return folder
 
@@ -87,7 +89,9 @@ def test_it_resumes_to_the_bit(there, tmp_path):
     one, other = (torch.load(d / "checkpoint-000006" / "optimizer.pt") for d in (whole, parts))
     assert all(torch.equal(one["state"][k]["exp_avg"], other["state"][k]["exp_avg"]) for k in one["state"])
     kept = [{k: v for k, v in m.items() if "second" not in k and k != "tokens_per_s"} for m in metrics(parts)]
-    assert kept == [{k: v for k, v in m.items() if "second" not in k and k != "tokens_per_s"} for m in metrics(whole)]
+    assert kept == [
+        {k: v for k, v in m.items() if "second" not in k and k != "tokens_per_s"} for m in metrics(whole)
+    ]
     assert [p.name for p in trainer.checkpoints(parts)] == ["checkpoint-000004", "checkpoint-000006"]
     assert list((parts / "tensorboard").iterdir())
 
@@ -102,7 +106,9 @@ def test_metrics_are_told_in_a_log_and_on_tensorboard(there, tmp_path, capfd):
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     for name in ("loss", "validation/loss", "seconds/backward"):
         shown = {e.step: e.value for e in events.Scalars(name)}
-        assert shown == pytest.approx({m["step"]: m[name] for m in metrics(tmp_path) if name in m}, rel=1e-4, abs=1e-5)
+        assert shown == pytest.approx(
+            {m["step"]: m[name] for m in metrics(tmp_path) if name in m}, rel=1e-4, abs=1e-5
+        )
 
 
 def test_the_best_is_kept(there, tmp_path, monkeypatch):
@@ -111,7 +117,9 @@ def test_the_best_is_kept(there, tmp_path, monkeypatch):
     sft.train(config(there, tmp_path, validate_every=2))
     state = json.loads((tmp_path / "checkpoint-000006" / "state.json").read_text())
     assert (state["best"], state["best_step"]) == (-1.0, 4)
-    best, last = (load_file(tmp_path / n / "adapter-0" / "adapter_model.safetensors") for n in ("best", "last"))
+    best, last = (
+        load_file(tmp_path / n / "adapter-0" / "adapter_model.safetensors") for n in ("best", "last")
+    )
     assert any(not torch.equal(best[k], last[k]) for k in best)
 
 
@@ -132,7 +140,9 @@ def test_pause_is_in_the_context_and_out_of_the_loss(there):
     assert sft.paused(policy, trees, rows.all[:4], 0, replace(always, pause_share=0.0)) == trees
     never = replace(always, pause=replace(PAUSE, mode="never"))
     assert sft.paused(policy, trees, rows.all[:4], 0, never) == trees
-    assert sft.lengths(policy, rows.all, never) == sft.lengths(policy, rows.all, replace(always, pause_share=0.0))
+    assert sft.lengths(policy, rows.all, never) == sft.lengths(
+        policy, rows.all, replace(always, pause_share=0.0)
+    )
     policy.requires_grad_(True)
     policy.score(paused)[0].sum().backward()
     assert policy.pause.grad.abs().max() > 0
@@ -166,7 +176,9 @@ def test_a_damaged_checkpoint_is_named(there, tmp_path):
         whole = (last / name).read_bytes()
         for damaged in (whole[: len(whole) // 2], b""):
             (last / name).write_bytes(damaged)
-            with pytest.raises(PaqaError, match=r"checkpoint-000002: not a whole checkpoint .* remove this folder"):
+            with pytest.raises(
+                PaqaError, match=r"checkpoint-000002: not a whole checkpoint .* remove this folder"
+            ):
                 sft.train(config(there, tmp_path, steps=2, validate_every=0))
         (last / name).write_bytes(whole)
     state = json.loads((last / "state.json").read_text())
@@ -193,17 +205,20 @@ def test_a_damaged_model_is_named(there, tmp_path):
         model.load(str(tmp_path / "first"), "cpu")
 
 
-@pytest.mark.parametrize(("wish", "message"), [("gpu", "expected auto, cpu, cuda"), ("cuda:99", "try --device auto")])
+@pytest.mark.parametrize(
+    ("wish", "message"), [("gpu", "expected auto, cpu, cuda"), ("cuda:99", "try --device auto")]
+)
 def test_a_device_that_is_not_there_is_named(there, wish, message):
     with pytest.raises(PaqaError, match=message):
         model.load(str(there / "base"), wish)
 
 
 def test_what_only_pauses_can_learn():
-    """With all but the PAUSE row frozen, a target can be reached where pauses stand before it, and nowhere else.
+    """With all but the PAUSE row frozen, a target can be reached where pauses stand before it, and nowhere
+    else.
 
-    PAUSE adds positions, not depth: a task that needs their computation, and not just their row, is none for a random
-    model of two layers in the seconds of a test.
+    PAUSE adds positions, not depth: a task that needs their computation, and not just their row, is none for
+    a random model of two layers in the seconds of a test.
     """
     policy = tiny.policy(head=4.0)
     policy.net.requires_grad_(False)

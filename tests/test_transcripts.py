@@ -86,7 +86,9 @@ def test_old_mac_line_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", ["rttm", "stm"])
 def test_a_line_of_no_time_costs_that_line_only(tmp_path: Path, ending: str) -> None:
     lines = {
-        "rttm": ["SPEAKER r 1 {} {} <NA> <NA> x <NA> <NA>".format(*t) for t in ((1, 1), (3, 0), (4, 1), (-3, 2))],
+        "rttm": [
+            "SPEAKER r 1 {} {} <NA> <NA> x <NA> <NA>".format(*t) for t in ((1, 1), (3, 0), (4, 1), (-3, 2))
+        ],
         "stm": ["r 1 x {} {} words".format(*t) for t in ((1, 2), (3, 3), (4, 5), (-3, -1))],
     }
     recording, lost = annotated(tmp_path, **{ending: "\n".join(lines[ending])})
@@ -98,7 +100,9 @@ def test_a_line_of_no_time_costs_that_line_only(tmp_path: Path, ending: str) -> 
 
 
 def test_a_list_of_recordings_reports_such_lines_once(tmp_path: Path) -> None:
-    lines = ["SPEAKER {} 1 {} {} <NA> <NA> x <NA> <NA>".format(*t) for t in (("a", 0, 1), ("b", 0, 1), ("a", 2, 0))]
+    lines = [
+        "SPEAKER {} 1 {} {} <NA> <NA> x <NA> <NA>".format(*t) for t in (("a", 0, 1), ("b", 0, 1), ("a", 2, 0))
+    ]
     (tmp_path / "all.rttm").write_text("\n".join(lines))
     rows = [f'{{"id": "{name}", "path": "{name}.wav", "rttm": "all.rttm"}}' for name in "ab"]
     (tmp_path / "list.jsonl").write_text("\n".join(rows))
@@ -153,5 +157,7 @@ def test_milliseconds_given_as_seconds_lose_the_recording_by_name(tmp_path: Path
     ingested = ingest(rows, source, recipe, Store(tmp_path / "store"))
     (lost,) = ingested.quarantined
     assert (lost.id, lost.stage, lost.reason) == ("a.wav", "ingest", "bad_truth")
-    assert "a.wav lasts 1 s, but its annotation reaches to 700 s (milliseconds given as seconds?)" in lost.detail
+    assert (
+        "a.wav lasts 1 s, but its annotation reaches to 700 s (milliseconds given as seconds?)" in lost.detail
+    )
     assert [clip.id for clip in ingested.clips] == ["b.wav"]

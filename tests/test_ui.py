@@ -1,4 +1,6 @@
-"""What the Prefect UI has to show of a build: its stages, its artifacts, and reports at the UI's own address."""
+"""What the Prefect UI has to show of a build: its stages, its artifacts, and reports at the UI's own
+address.
+"""
 
 import json
 import os
@@ -64,9 +66,12 @@ def test_nothing_but_reports_is_served(client, path):
 
 def test_what_fell_out_is_counted_with_examples():
     lost = [
-        Quarantined(f"f{i}.wav", "ingest", "silent", f"f{i}.wav: no *sound*, <b>\nnone", "0" * 64) for i in range(9)
+        Quarantined(f"f{i}.wav", "ingest", "silent", f"f{i}.wav: no *sound*, <b>\nnone", "0" * 64)
+        for i in range(9)
     ]
-    text = summary.quarantine_markdown([*lost, lost[0], Quarantined("q", "gates", "guessable", "why", "0" * 64)])
+    text = summary.quarantine_markdown(
+        [*lost, lost[0], Quarantined("q", "gates", "guessable", "why", "0" * 64)]
+    )
     assert text.index("| ingest | silent | 9 |") < text.index("| gates | guessable | 1 |")
     assert "- `f0.wav`: no \\*sound\\*, \\<b\\> none" in text
     assert text.count("- `") == summary.EXAMPLES + 1
@@ -99,7 +104,9 @@ def test_a_run_has_its_artifacts(corpus, built, tmp_path):
         tasks = database.execute("select count(*) from log where task_run_id is not null").fetchone()[0]
     assert set(found) >= {"summary", "stages", "audit", "report"}
     assert f"{again.summary['items']} (" in found["summary"]
-    assert {"ingest", "compose", "shard", "audit", "report"} <= {row["stage"] for row in table(found["stages"])}
+    assert {"ingest", "compose", "shard", "audit", "report"} <= {
+        row["stage"] for row in table(found["stages"])
+    }
     assert "DER %" in found["audit"]
     assert re.search(r"\(/reports/[\w-]{40,}/shown/\)", found["report"])
     assert any(line.startswith("compose: ") for line in lines)

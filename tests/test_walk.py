@@ -59,7 +59,9 @@ def test_no_material_is_on_two_sides(built):
 def test_no_two_rationales_of_a_clip_start_alike(rows):
     openings = {}
     for row in rows:
-        opening = " ".join(grammar.parse(row["rationale"], open_ended=not row["choices"]).planning.split()[:6])
+        opening = " ".join(
+            grammar.parse(row["rationale"], open_ended=not row["choices"]).planning.split()[:6]
+        )
         assert openings.setdefault((row["clip_id"], opening), row["id"]) == row["id"]
 
 
@@ -84,7 +86,9 @@ def test_datasets_decodes_the_audio(built):
     except (ImportError, RuntimeError, OSError):
         pytest.skip("torchcodec finds no FFmpeg libraries: apt-get install ffmpeg")
     files = [str(p) for p in shards.files(built.out)]
-    split = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(built.out.parent / "hf"))
+    split = datasets.load_dataset(
+        "parquet", data_files=files, split="train", cache_dir=str(built.out.parent / "hf")
+    )
     row = split[0]
     samples = row["audio"].get_all_samples()
     assert samples.sample_rate == 16000
@@ -115,7 +119,11 @@ def test_a_rebuild_that_fails_leaves_the_build_as_it_was(built, corpus, tmp_path
     failed = tmp_path / "small" / "failed"
     assert done.returncode == 2
     assert f"look into {failed / 'quarantine.parquet'}" in done.stderr
-    left = {p.relative_to(tmp_path / "small"): p.read_bytes() for p in (tmp_path / "small").rglob("*") if p.is_file()}
+    left = {
+        p.relative_to(tmp_path / "small"): p.read_bytes()
+        for p in (tmp_path / "small").rglob("*")
+        if p.is_file()
+    }
     kept = {path: data for path, data in left.items() if path.parts[0] != "failed"}
     assert kept == {p.relative_to(built.out): p.read_bytes() for p in built.out.rglob("*") if p.is_file()}
     assert {q.reason for q in shards.quarantined(failed)} >= {"truncated"}
@@ -145,7 +153,9 @@ def test_another_template_wording_loads_no_engine(built, corpus, tmp_path, no_en
 def test_one_more_clip_is_all_that_is_heard(built, corpus, tmp_path):
     grown = tmp_path / "corpus"
     shutil.copytree(corpus, grown, symlinks=True)
-    (grown / "recordings" / "sheep.flac").write_bytes((grown / "demo" / "sounds" / "sheep-01.flac").read_bytes())
+    (grown / "recordings" / "sheep.flac").write_bytes(
+        (grown / "demo" / "sounds" / "sheep-01.flac").read_bytes()
+    )
     more = build(grown / "small.toml", tmp_path / "small", "--store", built.store)
     assert more.heard == dict.fromkeys(more.heard, 1)
     assert len(more.heard) == 7  # five, and the raw mix heard twice more for the sake of reflection
@@ -161,7 +171,16 @@ def test_a_killed_build_goes_on_to_the_same_bytes(built, corpus, tmp_path, seed)
     """
     moments = random.Random(seed)
     out = tmp_path / "small"
-    command = [sys.executable, "-m", "paqa", "build", str(corpus / "small.toml"), "--out", str(out), "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "paqa",
+        "build",
+        str(corpus / "small.toml"),
+        "--out",
+        str(out),
+        "--quiet",
+    ]
     variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     variables |= {} if seed == 1 else SERVER.variables()
     killed = 0

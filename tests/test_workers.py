@@ -1,4 +1,6 @@
-"""Worker processes: results, errors, thread limits, a death that is one call's alone, and death with the parent."""
+"""Worker processes: results, errors, thread limits, a death that is one call's alone, and death with the
+parent.
+"""
 
 import contextlib
 import ctypes
@@ -85,7 +87,12 @@ def test_results_errors_and_thread_limits():
 
 @pytest.mark.parametrize(
     ("step", "how"),
-    [(kill, r"SIGKILL \(often out of memory\)"), (segfault, "SIGSEGV"), (leave, "exit code 3"), (fork_and_die, "KILL")],
+    [
+        (kill, r"SIGKILL \(often out of memory\)"),
+        (segfault, "SIGSEGV"),
+        (leave, "exit code 3"),
+        (fork_and_die, "KILL"),
+    ],
 )
 def test_a_death_is_said_and_the_next_call_has_a_fresh_process(step, how):
     with Workers(1) as workers:

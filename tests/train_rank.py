@@ -1,4 +1,6 @@
-"""Run under torchrun by test_train_ranks.py: sft or grpo (first argument), its config as JSON in the second."""
+"""Run under torchrun by test_train_ranks.py: sft or grpo (first argument), its config as JSON in the
+second.
+"""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""A tiny random Qwen2-Audio with a tokenizer of its own, and rows to train it on: real classes, seconds on a CPU."""
+"""A tiny random Qwen2-Audio with a tokenizer of its own, and rows to train it on: real classes, seconds on a
+CPU.
+"""
 
 from __future__ import annotations
 
@@ -47,11 +49,30 @@ def item(label: str, split: str = "train", number: int = 0, task: str = "sounds"
         f"{clip}:0", clip, task, "what", "What is heard?", choices, answer, evidence, "to listen", reasoning
     )
     text = render(scene, asked)
-    fields = {"reflected": False, "reflection": None, "audio_dependence": 1.0, "source": "tiny", "license": "CC0-1.0"}
+    fields = {
+        "reflected": False,
+        "reflection": None,
+        "audio_dependence": 1.0,
+        "source": "tiny",
+        "license": "CC0-1.0",
+    }
     fields |= {"groups": (clip,), "split": split, "answers_from": "truth", "heard_by": (), "key": "0" * 64}
-    told = {"question": asked.text, "choices": choices, "answer": asked.answer, "answer_index": answer, "task": task}
+    told = {
+        "question": asked.text,
+        "choices": choices,
+        "answer": asked.answer,
+        "answer_index": answer,
+        "task": task,
+    }
     return Item(
-        id=asked.id, clip_id=clip, template="what", rationale=text, scene=scene, evidence=evidence, **told, **fields
+        id=asked.id,
+        clip_id=clip,
+        template="what",
+        rationale=text,
+        scene=scene,
+        evidence=evidence,
+        **told,
+        **fields,
     )
 
 
@@ -86,7 +107,9 @@ TEXTS += [item(label).rationale for label in HEARD]
 
 
 def processor(seconds: int = 2, mels: int = 16) -> Qwen2AudioProcessor:
-    """Byte-level BPE with the special tokens of Qwen2-Audio, and Whisper's mel front end of so many seconds."""
+    """Byte-level BPE with the special tokens of Qwen2-Audio, and Whisper's mel front end of so many
+    seconds.
+    """
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -100,10 +123,17 @@ def processor(seconds: int = 2, mels: int = 16) -> Qwen2AudioProcessor:
 
 
 def network(
-    vocabulary: int, kind: str = "qwen2", seconds: int = 2, mels: int = 16, spread: float = 3.0, head: float = 1.0
+    vocabulary: int,
+    kind: str = "qwen2",
+    seconds: int = 2,
+    mels: int = 16,
+    spread: float = 3.0,
+    head: float = 1.0,
 ):
     """Two layers of 64, half as many KV heads; `spread` and `head` make what it says less uniform."""
-    torch.set_num_threads(1)  # of the whole process: an engine's test may have changed it, and this model wants no more
+    torch.set_num_threads(
+        1
+    )  # of the whole process: an engine's test may have changed it, and this model wants no more
     tokens = processor(seconds, mels).tokenizer
     text = {"model_type": kind, "vocab_size": vocabulary, "hidden_size": 64, "intermediate_size": 96}
     text |= {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
@@ -156,5 +186,6 @@ def asked(policy: Policy, *seconds: float) -> list[Prompt]:
     texts = ["who speaks?", "what sound is in the background?", "how many?"]
     choices = ("a dog", "a car")
     return [
-        policy.prompt(Asked(f"q{i}", texts[i % 3], choices), policy.hear(s)) for i, s in enumerate(sounds(*seconds))
+        policy.prompt(Asked(f"q{i}", texts[i % 3], choices), policy.hear(s))
+        for i, s in enumerate(sounds(*seconds))
     ]

@@ -20,7 +20,9 @@ def main() -> None:
     make_panns.make(args.folder)
     text = f'[whisper]\nmodel = "{made.relative_to(args.folder).as_posix()}"\n'
     (args.folder / LIST).write_text(text, encoding="utf-8")
-    print(f"{args.folder}: demucs, pyannote and panns with random weights, whisper tiny.en with the real ones")
+    print(
+        f"{args.folder}: demucs, pyannote and panns with random weights, whisper tiny.en with the real ones"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""An htdemucs with random weights, as its authors publish it on the Hub: a yaml that names the bag, and safetensors.
+"""An htdemucs with random weights, as its authors publish it on the Hub: a yaml that names the bag, and
+safetensors.
 
-Rouard et al., "Hybrid Transformers for Music Source Separation" (ICASSP 2023). The arguments are those of the published
-model (41,984,456 parameters; weights in half precision, as published), as far as its paper and the code tell them.
+Rouard et al., "Hybrid Transformers for Music Source Separation" (ICASSP 2023). The arguments are those of the
+published model (41,984,456 parameters; weights in half precision, as published), as far as its paper and the
+code tell them.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ TINY = FULL | {
 
 
 def make(folder: Path, tiny: bool = False, name: str = "htdemucs", seed: int = 0) -> Path:
-    """Write `folder/demucs/NAME/{NAME.yaml,SIGNATURE.safetensors}` and return that folder; `tiny` is for tests."""
+    """Write `folder/demucs/NAME/{NAME.yaml,SIGNATURE.safetensors}` and return that folder; `tiny` is for
+    tests.
+    """
     import torch
     from demucs.htdemucs import HTDemucs
 

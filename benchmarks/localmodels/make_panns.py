@@ -1,4 +1,5 @@
-"""Both networks of PANNs with random weights, as their authors publish them: `torch.save({"model": state, ...})`.
+"""Both networks of PANNs with random weights, as their authors publish them: `torch.save({"model": state,
+...})`.
 
 Kong et al., "PANNs" (2020): Cnn14_DecisionLevelMax and Cnn14, about 81 million parameters, 327 MB each.
 """
@@ -13,7 +14,9 @@ SPREAD, OFFSET = 60.0, -4.0  # of the last layer: freshly drawn, it says 0.5 to 
 
 
 def make(folder: Path, seed: int = 0) -> Path:
-    """Write `folder/panns/*.pth`, both networks, and return that folder; some outputs are sure of themselves."""
+    """Write `folder/panns/*.pth`, both networks, and return that folder; some outputs are sure of
+    themselves.
+    """
     target = folder / "panns"
     target.mkdir(parents=True, exist_ok=True)
     for name, file in FILES.items():

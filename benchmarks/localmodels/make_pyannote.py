@@ -1,9 +1,11 @@
-"""A diarization pipeline in the layout of pyannote/speaker-diarization-community-1, with locally made weights.
+"""A diarization pipeline in the layout of pyannote/speaker-diarization-community-1, with locally made
+weights.
 
-The architectures and sizes are the published ones: PyanNet (Bredin 2023; powerset of Plaquet & Bredin 2023; 1,473,265
-parameters) and WeSpeaker ResNet34 (Wang et al. 2023; 6,634,336 parameters), and a PLDA for VBx (Landini et al. 2022).
-The weights are drawn, not trained: what comes out has the form of turns, and nothing more. `calibrate` only sees to it
-that the drawn networks answer differently to different sounds, so that every branch of the pipeline is walked.
+The architectures and sizes are the published ones: PyanNet (Bredin 2023; powerset of Plaquet & Bredin 2023;
+1,473,265 parameters) and WeSpeaker ResNet34 (Wang et al. 2023; 6,634,336 parameters), and a PLDA for VBx
+(Landini et al. 2022). The weights are drawn, not trained: what comes out has the form of turns, and nothing
+more. `calibrate` only sees to it that the drawn networks answer differently to different sounds, so that
+every branch of the pipeline is walked.
 """
 
 from __future__ import annotations
@@ -57,7 +59,10 @@ def make(folder: Path, tiny: bool = False, seed: int = 0) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         sounds = rumble(seed)
-        save(calibrated_segmentation(segmentation(8 if tiny else 128, 1 if tiny else 4), sounds), home / "segmentation")
+        save(
+            calibrated_segmentation(segmentation(8 if tiny else 128, 1 if tiny else 4), sounds),
+            home / "segmentation",
+        )
         save(calibrated_embedding(embedding(8 if tiny else 80), sounds), home / "embedding")
     plda(home / "plda", np.random.default_rng(seed))
     (home / "config.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))
@@ -91,7 +96,9 @@ def embedding(bands: int) -> WeSpeakerResNet34:
 
 
 def rumble(seed: int) -> torch.Tensor:
-    """Sounds to calibrate on: noise of four colours whose loudness comes and goes, float32 `(8, 1, 160000)`."""
+    """Sounds to calibrate on: noise of four colours whose loudness comes and goes, float32 `(8, 1,
+    160000)`.
+    """
     drawn = np.random.default_rng(seed)
     n = 10 * RATE
     colour = np.linspace(0.0, 1.5, 8)[:, None]
@@ -103,7 +110,9 @@ def rumble(seed: int) -> torch.Tensor:
 
 @torch.no_grad()
 def calibrated_segmentation(model: PyanNet, sounds: torch.Tensor) -> PyanNet:
-    """Scores of every class with mean 0 and spread 1 over the sounds, less for two at a time, as in conversations."""
+    """Scores of every class with mean 0 and spread 1 over the sounds, less for two at a time, as in
+    conversations.
+    """
     scores: list[torch.Tensor] = []
     hook = model.classifier.register_forward_hook(lambda _module, _given, scored: scores.append(scored))
     model(sounds)

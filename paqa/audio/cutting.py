@@ -13,8 +13,8 @@ from paqa.types import Audio
 def windows(audio: Audio, max_ms: int) -> list[Interval]:
     """Pieces of at most `max_ms` that cover `[0, duration)`: as even as quiet places to cut allow.
 
-    Pieces are planned at no more than 90 % of `max_ms`, so that each cut may move by up to a fifth of a piece to the
-    middle of the quietest 200 ms there.
+    Pieces are planned at no more than 90 % of `max_ms`, so that each cut may move by up to a fifth of a piece
+    to the middle of the quietest 200 ms there.
     """
     duration = audio.duration_ms
     if duration <= max_ms:

@@ -1,7 +1,8 @@
 """A file's sound, whole, in the form that everything after it expects.
 
-What cannot be used raises `Rejected`; its reason is one of `missing_file`, `unreadable`, `empty_file`, `not_audio`,
-`truncated`, `not_finite`, `bad_rate`, `too_many_channels`, `too_short`, `too_long`, `silent`, `clipped`.
+What cannot be used raises `Rejected`; its reason is one of `missing_file`, `unreadable`, `empty_file`,
+`not_audio`, `truncated`, `not_finite`, `bad_rate`, `too_many_channels`, `too_short`, `too_long`, `silent`,
+`clipped`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from paqa.config.recipe import AudioConfig
 from paqa.errors import Rejected
 from paqa.types import Audio
 
-LOUDEST = 1e10  # times full scale: resampling what float32 cannot hold gives NaN; 32-bit integers as floats are below
+# times full scale: resampling what float32 cannot hold gives NaN; 32-bit integers as floats are below
+LOUDEST = 1e10
 MOST_CHANNELS = 64  # 7th order ambisonics; libsndfile reads up to 1024
 RATES = (1000, 768_000)  # Hz that recordings have; at 1 Hz, a file of 20 kB would be hours
 FULL_SCALE = 0.999
@@ -66,7 +68,9 @@ class Decoded:
 
 @dataclass(frozen=True)
 class _Choice:
-    """What of a file is taken: which of its tracks, the mean of the channels or one, and what its full scale is."""
+    """What of a file is taken: which of its tracks, the mean of the channels or one, and what its full scale
+    is.
+    """
 
     track: int = 0
     channel: int | None = None
@@ -86,7 +90,9 @@ class _Gathered:
     whole_numbers: bool = True  # whether all samples of overdriven blocks are
     mean_power: float = 0.0  # of the mean of the channels
     unrelated_power: float = 0.0  # that it would have were the channels unrelated
-    opposed_powers: np.ndarray = field(default_factory=lambda: np.zeros(MOST_CHANNELS))  # where they cancel out
+    opposed_powers: np.ndarray = field(
+        default_factory=lambda: np.zeros(MOST_CHANNELS)
+    )  # where they cancel out
     track: int = 0
     tracks: int = 1
     notes: list[str] = field(default_factory=list)
@@ -99,12 +105,11 @@ class _Gathered:
 def decode(path: Path, config: AudioConfig) -> Audio:
     """The whole file as float32 `(config.channels, n)` at `config.rate`, on the 16-bit grid.
 
-    Reads block-wise; a long file needs at most its result as int16 on top of the result, and is given up as soon as it
-    is longer than `config.max_file_ms`, whatever its header says. More channels than wanted are averaged, mono is
-    doubled for stereo.
-    Raises `Rejected` with the reasons of this module; `clipped` means that at least 1 % of the file's samples lie
-    in runs of three or more at full scale (|x| >= 0.999) that are flat to one 16-bit step, which a full-scale tone
-    is not.
+    Reads block-wise; a long file needs at most its result as int16 on top of the result, and is given up as
+    soon as it is longer than `config.max_file_ms`, whatever its header says. More channels than wanted are
+    averaged, mono is doubled for stereo. Raises `Rejected` with the reasons of this module; `clipped` means
+    that at least 1 % of the file's samples lie in runs of three or more at full scale (|x| >= 0.999) that are
+    flat to one 16-bit step, which a full-scale tone is not.
     """
     return decode_noted(path, config).audio
 
@@ -112,9 +117,9 @@ def decode(path: Path, config: AudioConfig) -> Audio:
 def decode_noted(path: Path, config: AudioConfig) -> Decoded:
     """The same as `decode`, and notes where the file is not taken as it states itself.
 
-    Sound that the header does not count is decoded all the same; the first track that sounds is taken, the default one
-    before others; of channels that cancel each other out the loudest (for stereo, too: what listens takes their mean);
-    integers written as float are scaled.
+    Sound that the header does not count is decoded all the same; the first track that sounds is taken, the
+    default one before others; of channels that cancel each other out the loudest (for stereo, too: what
+    listens takes their mean); integers written as float are scaled.
     """
     with opened(path) as file:
         whole = Part(path, file, 0, path.stat().st_size)
@@ -174,7 +179,9 @@ def _notes(choice: _Choice, gathered: _Gathered) -> list[str]:
     if choice.scale != 1:
         notes.append(f"float samples are integers: they were divided by {choice.scale:.0f}")
     if choice.channel is not None:
-        notes.append(f"the channels cancel each other out: channel {choice.channel + 1} is used, not their mean")
+        notes.append(
+            f"the channels cancel each other out: channel {choice.channel + 1} is used, not their mean"
+        )
     return notes
 
 
@@ -182,10 +189,14 @@ def _admit(part: Part, source: Reader, gathered: _Gathered, config: AudioConfig)
     """Refuse before decoding what no recording is, or what says that it is too long."""
     if not RATES[0] <= source.rate <= RATES[1]:
         wanted = f"expected {RATES[0]} to {RATES[1]} Hz"
-        raise Rejected("bad_rate", f"{part.path} says that it has {source.rate} Hz; {wanted}, resample or repair it")
+        raise Rejected(
+            "bad_rate", f"{part.path} says that it has {source.rate} Hz; {wanted}, resample or repair it"
+        )
     if source.channels > MOST_CHANNELS:
         wanted = f"expected at most {MOST_CHANNELS}"
-        raise Rejected("too_many_channels", f"{part.path} has {source.channels} channels; {wanted}, mix it down first")
+        raise Rejected(
+            "too_many_channels", f"{part.path} has {source.channels} channels; {wanted}, mix it down first"
+        )
     if source.coming and source.coming > _most(source, gathered, config):
         raise too_long(part, f"declares {gathered.ms + source.coming * 1000 // source.rate} ms", config)
 
@@ -215,7 +226,9 @@ def _not_opened(part: Part) -> Rejected:
 
 
 def _gather(part: Part, source: Reader, gathered: _Gathered, choice: _Choice, config: AudioConfig) -> None:
-    """All blocks, downmixed, resampled and quantized; raises `not_finite`, `too_long` and `truncated` on the way."""
+    """All blocks, downmixed, resampled and quantized; raises `not_finite`, `too_long` and `truncated` on the
+    way.
+    """
     stream, stopped, frames = None, "", 0
     limit = _most(source, gathered, config)
     gathered.track, gathered.tracks = source.track, source.tracks
@@ -238,12 +251,15 @@ def _gather(part: Part, source: Reader, gathered: _Gathered, choice: _Choice, co
         promised = f"the header declares {declared * 1000 // source.rate} ms" if declared else "more follows"
         where = f" from byte {part.start} on" if part.start else ""
         raise Rejected(
-            "truncated", f"{part.path} is cut or damaged{where}: {found}, {promised}; copy or download it again"
+            "truncated",
+            f"{part.path} is cut or damaged{where}: {found}, {promised}; copy or download it again",
         )
     gathered.ms += frames * 1000 // source.rate
 
 
-def _kept(part: Part, block: np.ndarray, gathered: _Gathered, choice: _Choice, config: AudioConfig) -> np.ndarray:
+def _kept(
+    part: Part, block: np.ndarray, gathered: _Gathered, choice: _Choice, config: AudioConfig
+) -> np.ndarray:
     """A block in the channels that are kept, counted; raises `not_finite`."""
     loudest = float(np.abs(block).max())
     if not loudest < LOUDEST:  # NaN is not smaller
@@ -328,12 +344,16 @@ def _check(path: Path, gathered: _Gathered, config: AudioConfig) -> None:
     """Refuse what is too short, silent or clipped."""
     if gathered.ms < config.min_clip_ms or not gathered.blocks:
         wanted = f"expected at least min_clip_ms = {config.min_clip_ms} ms"
-        raise Rejected("too_short", f"{path} has {gathered.ms} ms of audio; {wanted}, join it with others or lower it")
+        raise Rejected(
+            "too_short", f"{path} has {gathered.ms} ms of audio; {wanted}, join it with others or lower it"
+        )
     if gathered.is_silent:
         peak = gathered.peak * STEP
         found = f"peak {20 * math.log10(peak):.0f} dBFS" if peak else "every sample is 0"
         found += f" in each of its {gathered.tracks} audio tracks" if gathered.tracks > 1 else ""
-        raise Rejected("silent", f"{path} is silent: {found}; expected a peak above -60 dBFS, check the recording")
+        raise Rejected(
+            "silent", f"{path} is silent: {found}; expected a peak above -60 dBFS, check the recording"
+        )
     share = gathered.flat / gathered.seen
     if share >= CLIPPED_SHARE:
         found = f"{share:.1%} of its samples stay flat at full scale"

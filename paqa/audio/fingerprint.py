@@ -1,9 +1,10 @@
 """Is this the same sound again, louder, resampled, encoded as MP3 or cut out of a longer file?
 
-The robust hash of Haitsma and Kalker (ISMIR 2002): energies of 33 bands from 300 Hz to 3.4 kHz in frames of 0.38 s,
-and per frame 32 bits, each the sign of how the difference of two neighbouring bands changes from one frame to the next.
-A gain cancels out, and so does most of what a codec does; another pitch or speed is another sound. Two clips are
-compared where a frame of one has the same 32 bits as a frame of the other, at the offset which that gives.
+The robust hash of Haitsma and Kalker (ISMIR 2002): energies of 33 bands from 300 Hz to 3.4 kHz in frames of
+0.38 s, and per frame 32 bits, each the sign of how the difference of two neighbouring bands changes from one
+frame to the next. A gain cancels out, and so does most of what a codec does; another pitch or speed is
+another sound. Two clips are compared where a frame of one has the same 32 bits as a frame of the other, at
+the offset which that gives.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ MOST_UNLIKE = int((0.5 - SAME_BITS / 2 + 0.25) * 32 * (2 * AROUND + 1))  # and a
 class Match:
     """Two clips, by number, with the same sound in them: `shared_ms` of it.
 
-    `within` is the share of the shorter clip's sound that this is: near 1, it is a part of the other. `cover` is that
-    of the longer one: near 1, the clips are the same.
+    `within` is the share of the shorter clip's sound that this is: near 1, it is a part of the other. `cover`
+    is that of the longer one: near 1, the clips are the same.
     """
 
     first: int
@@ -81,8 +82,8 @@ def _bands() -> np.ndarray:
 def matches(prints: Sequence[np.ndarray]) -> list[Match]:
     """Pairs of clips that share sound, first < second, in order.
 
-    Of many copies of one sound not every pair is listed, but enough that following the pairs finds them all. Of many
-    clips with a common part not even that holds: `across` finds those where it matters.
+    Of many copies of one sound not every pair is listed, but enough that following the pairs finds them all.
+    Of many clips with a common part not even that holds: `across` finds those where it matters.
     """
     frames = _Frames.of(prints, np.zeros(len(prints), int))
     pairs = []
@@ -93,13 +94,15 @@ def matches(prints: Sequence[np.ndarray]) -> list[Match]:
     return _longest(frames.compared(_unique(pairs)))
 
 
-def across(prints: Sequence[np.ndarray], sides: Sequence[int], ranks: Sequence[int] | None = None) -> list[Match]:
+def across(
+    prints: Sequence[np.ndarray], sides: Sequence[int], ranks: Sequence[int] | None = None
+) -> list[Match]:
     """For every clip that shares sound with one of another side and a lower rank, one such pair at least.
 
-    Ranks are the sides where they are not given; pairs have first < second, in order. Nothing that two clips share is
-    overlooked, however many others have it too: whether they match depends on these two alone. A clip that has its
-    match is not compared any further, so that a jingle in all clips costs one comparison each; what a clip shares too
-    little of is compared with every clip of a lower rank that has it.
+    Ranks are the sides where they are not given; pairs have first < second, in order. Nothing that two clips
+    share is overlooked, however many others have it too: whether they match depends on these two alone. A
+    clip that has its match is not compared any further, so that a jingle in all clips costs one comparison
+    each; what a clip shares too little of is compared with every clip of a lower rank that has it.
     """
     side, rank = np.asarray(sides, int), np.asarray(sides if ranks is None else ranks, int)
     frames = _Frames.of(prints, rank)
@@ -137,8 +140,9 @@ def _longest(matches: Iterable[Match]) -> list[Match]:
 class _Frames:
     """All frames of all clips in one row, with silence between clips, and an index of them.
 
-    `at` are the places of frames in `words`, one for each clip and word (a steady tone has the same frame all the time:
-    the first one will do), by word, then by the rank of their clip; `owner` is the number of the clip of each.
+    `at` are the places of frames in `words`, one for each clip and word (a steady tone has the same frame all
+    the time: the first one will do), by word, then by the rank of their clip; `owner` is the number of the
+    clip of each.
     """
 
     words: np.ndarray
@@ -164,7 +168,9 @@ class _Frames:
         return cls(words, starts, lengths, sounding, at[once], owner[once])
 
     def stronger(self, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For each entry of the index, where its word begins there, and how many entries of lower rank it has."""
+        """For each entry of the index, where its word begins there, and how many entries of lower rank it
+        has.
+        """
         numbers = np.arange(len(self.at))
         word, own = self.words[self.at], rank[self.owner]
         new_word = np.concatenate([[True], word[1:] != word[:-1]])[: len(word)]
@@ -173,7 +179,8 @@ class _Frames:
         return first, np.maximum.accumulate(np.where(new_rank, numbers, 0)) - first
 
     def alike(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Those pairs of entries with one word whose surroundings have clearly more than half of their bits in common.
+        """Those pairs of entries with one word whose surroundings have clearly more than half of their bits
+        in common.
 
         Rows of: a clip, another clip, and the offset (frames of the first before the second begins).
         """
@@ -215,7 +222,9 @@ class _Frames:
         if len(pair) < RUN:
             return np.zeros(len(both), int)
         sums = np.concatenate([[0], np.cumsum(_different(a, b), dtype=int)])
-        run = ((sums[RUN:] - sums[:-RUN] <= MOST_DIFFERENT) & (pair[RUN - 1 :] == pair[: -RUN + 1])).astype(int)
+        run = ((sums[RUN:] - sums[:-RUN] <= MOST_DIFFERENT) & (pair[RUN - 1 :] == pair[: -RUN + 1])).astype(
+            int
+        )
         cover = np.concatenate([run, np.zeros(RUN, int)])
         cover[RUN:] -= run
         return np.bincount(pair[np.cumsum(cover)[:-1] > 0], minlength=len(both))
@@ -239,4 +248,8 @@ def _different(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 @cache
 def _bits() -> np.ndarray:
     """How many bits are set in each 16-bit number."""
-    return np.unpackbits(np.arange(1 << 16, dtype=">u2").view(np.uint8)).reshape(-1, 16).sum(axis=1, dtype=np.uint8)
+    return (
+        np.unpackbits(np.arange(1 << 16, dtype=">u2").view(np.uint8))
+        .reshape(-1, 16)
+        .sum(axis=1, dtype=np.uint8)
+    )

@@ -69,7 +69,9 @@ def _found(whole: Part, magic: bytes, at: int) -> int:
 
 
 def _flacs(whole: Part) -> Iterator[Part]:
-    """FLAC files one after the other; libsndfile stops where the first one ends, and there the next is looked for."""
+    """FLAC files one after the other; libsndfile stops where the first one ends, and there the next is looked
+    for.
+    """
     start = 0
     while start < whole.size:
         part = whole.cut(start, whole.size, note=JOINED if start else "")

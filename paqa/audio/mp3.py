@@ -1,7 +1,7 @@
 """MP3 files: which recordings follow each other in them, and how long each really is.
 
-A Xing header counts the frames of the recording that it begins, not those of others that were joined to it; without
-one, decoders guess the length from the first bit rate, and stop there.
+A Xing header counts the frames of the recording that it begins, not those of others that were joined to it;
+without one, decoders guess the length from the first bit rate, and stop there.
 """
 
 from __future__ import annotations
@@ -86,7 +86,9 @@ def tag_size(head: bytes) -> int:
 
 
 def parts(whole: Part) -> Iterator[Part]:
-    """The recordings of an MP3 file: mostly one, with a Xing header that counts all of it, which costs one look."""
+    """The recordings of an MP3 file: mostly one, with a Xing header that counts all of it, which costs one
+    look.
+    """
     at = tag_size(whole.peek(0, 10))
     data = whole.peek(at, LONGEST)
     frame = _frame(data[:4])
@@ -107,7 +109,9 @@ def parts(whole: Part) -> Iterator[Part]:
 
 @dataclass
 class _Run:
-    """Frames that belong together: where the first begins, whether a Xing header counts them, and sample frames."""
+    """Frames that belong together: where the first begins, whether a Xing header counts them, and sample
+    frames.
+    """
 
     start: int
     rate: int
@@ -118,7 +122,9 @@ class _Run:
 
 
 def _runs(whole: Part, at: int) -> Iterator[_Run]:
-    """The file cut where a Xing header or another form begins, where a tag lies, and where a header's count ends."""
+    """The file cut where a Xing header or another form begins, where a tag lies, and where a header's count
+    ends.
+    """
     run: _Run | None = None
     for place, frame, xing, after_tag in _frames(whole, at):
         changed = run and (run.rate, run.mono) != (frame.rate, frame.mono)
@@ -126,7 +132,9 @@ def _runs(whole: Part, at: int) -> Iterator[_Run]:
             if run:
                 yield run
             count = xing.frames if xing and xing.frames else None
-            run = _Run(place, frame.rate, frame.mono, xing is not None, float("inf") if count is None else count + 1)
+            run = _Run(
+                place, frame.rate, frame.mono, xing is not None, float("inf") if count is None else count + 1
+            )
         run.left -= 1
         run.samples += frame.samples
     if run:

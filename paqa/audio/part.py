@@ -1,4 +1,6 @@
-"""An opened file, or a stretch of one, as decoders read it: by position, and with no way to anything beside it."""
+"""An opened file, or a stretch of one, as decoders read it: by position, and with no way to anything beside
+it.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,11 @@ JOINED = "several recordings follow each other in the file: all are used"
 
 
 class Part:
-    """A stretch of a file that is decoded as a file of its own; `patches` are bytes that stand for those there.
+    """A stretch of a file that is decoded as a file of its own; `patches` are bytes that stand for those
+    there.
 
-    `least` frames are known to be in it, whatever its header says. `note` tells a person why it is read like this.
+    `least` frames are known to be in it, whatever its header says. `note` tells a person why it is read like
+    this.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Samples on the 16-bit grid: resampling, FLAC, digest, loudness.
 
-Everything that leaves the decoder lies on that grid (float32 multiples of 1/32768), so a FLAC round trip is exact and
-`digest` is stable.
+Everything that leaves the decoder lies on that grid (float32 multiples of 1/32768), so a FLAC round trip is
+exact and `digest` is stable.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def quantize(samples: np.ndarray) -> np.ndarray:
 
 
 def resample(audio: Audio, rate: int) -> Audio:
-    """The same sound at another rate, float32 and not snapped to the grid; the same object where rates agree."""
+    """The same sound at another rate, float32 and not snapped to the grid; the same object where rates
+    agree.
+    """
     if audio.rate == rate:
         return audio
     import soxr

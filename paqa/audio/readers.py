@@ -1,8 +1,8 @@
 """Blocks of samples out of a file: libsndfile first, PyAV (with its own FFmpeg libraries) for the rest.
 
-Files are data from strangers: a decoder is given the one opened file and nothing else. Containers that only point
-elsewhere (playlists, ffconcat, DASH, SDP, QuickTime's external tracks) are no audio here, and no protocol but this file
-is spoken, so nothing beside the file is read and nothing is asked of a network.
+Files are data from strangers: a decoder is given the one opened file and nothing else. Containers that only
+point elsewhere (playlists, ffconcat, DASH, SDP, QuickTime's external tracks) are no audio here, and no
+protocol but this file is spoken, so nothing beside the file is read and nothing is asked of a network.
 """
 
 from __future__ import annotations
@@ -25,8 +25,23 @@ from paqa.errors import Rejected
 WIDE = 8  # blocks of more channels have fewer frames
 UNKNOWN_FRAMES = 1 << 48  # libsndfile reports about 2**63 frames where a header does not tell
 UNCOUNTED_S = 0.2  # frames of an MP3 file that libsndfile does not play: the encoder's delay
-TIMED_CONTAINERS = ("mp4", "matroska", "asf", "wav", "flac", "aiff", "caf")  # demuxers whose duration is no estimate
-STAMPED_CONTAINERS = ("mp4", "matroska", "mpegts", "mpeg", "asf", "flv")  # demuxers whose stamps are the recorder's
+TIMED_CONTAINERS = (
+    "mp4",
+    "matroska",
+    "asf",
+    "wav",
+    "flac",
+    "aiff",
+    "caf",
+)  # demuxers whose duration is no estimate
+STAMPED_CONTAINERS = (
+    "mp4",
+    "matroska",
+    "mpegts",
+    "mpeg",
+    "asf",
+    "flv",
+)  # demuxers whose stamps are the recorder's
 SILENCE = "its time stamps leave gaps: they are silence"
 CONTAINERS = (  # FFmpeg's demuxers of one file; what is not here cannot be opened, however a file is called
     "aac,ac3,eac3,aiff,amr,ape,asf,au,avi,caf,dts,dtshd,flac,flv,loas,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,oma,"
@@ -35,7 +50,9 @@ CONTAINERS = (  # FFmpeg's demuxers of one file; what is not here cannot be open
 
 
 class StoppedError(Exception):
-    """The decoder gave up in the middle of a file: the library's message, and frames decoded since the last block."""
+    """The decoder gave up in the middle of a file: the library's message, and frames decoded since the last
+    block.
+    """
 
     def __init__(self, message: str, frames: int = 0):
         super().__init__(message)
@@ -44,10 +61,11 @@ class StoppedError(Exception):
 
 @dataclass
 class Reader:
-    """An opened file: float32 blocks `(frames, channels)` at `rate`; `declared` frames where the header tells.
+    """An opened file: float32 blocks `(frames, channels)` at `rate`; `declared` frames where the header
+    tells.
 
-    `coming` frames are those that the library means to decode: fewer than declared where it sees that a file was cut.
-    Of `tracks`, the one read is at index `track` of the file. `notes` tell a person what was done.
+    `coming` frames are those that the library means to decode: fewer than declared where it sees that a file
+    was cut. Of `tracks`, the one read is at index `track` of the file. `notes` tell a person what was done.
     """
 
     rate: int
@@ -67,7 +85,9 @@ def reader(part: Part, track: int, config: AudioConfig, stack: ExitStack) -> Rea
 
 def too_long(part: Part, found: str, config: AudioConfig) -> Rejected:
     wanted = f"expected at most audio.max_file_ms = {config.max_file_ms} ms"
-    return Rejected("too_long", f"{part.path} {found}; {wanted}, cut it first or raise that key in the recipe")
+    return Rejected(
+        "too_long", f"{part.path} {found}; {wanted}, cut it first or raise that key in the recipe"
+    )
 
 
 def _block_size(channels: int) -> int:
@@ -105,7 +125,9 @@ def _by_soundfile(part: Part, stack: ExitStack) -> Reader | None:
 
 
 def _counts_frames(part: Part) -> bool:
-    """Whether an MP3 file has a Xing or VBRI header; without one its length is an estimate from the bit rate."""
+    """Whether an MP3 file has a Xing or VBRI header; without one its length is an estimate from the bit
+    rate.
+    """
     frame = part.peek(tag_size(part.peek(0, 10)), 512)
     return any(magic in frame for magic in (b"Xing", b"Info", b"VBRI"))
 
@@ -125,7 +147,9 @@ def _by_av(part: Part, track: int, config: AudioConfig, stack: ExitStack) -> Rea
     part.seek(0)
     alone = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none"}
     try:
-        container = av.open(part, "r", metadata_errors="replace", container_options=alone, buffer_size=1 << 18)
+        container = av.open(
+            part, "r", metadata_errors="replace", container_options=alone, buffer_size=1 << 18
+        )
         streams = [s for s in stack.enter_context(container).streams.audio if s.codec_context and s.rate]
     except (av.FFmpegError, OSError, ValueError):
         return None
@@ -143,7 +167,9 @@ def _by_av(part: Part, track: int, config: AudioConfig, stack: ExitStack) -> Rea
     notes: list[str] = []
     blocks = _av_blocks(part, container, stream, ahead, config, notes)
     place = streams.index(stream)
-    return Reader(stream.rate, stream.layout.nb_channels, declared, declared, blocks, place, len(streams), notes)
+    return Reader(
+        stream.rate, stream.layout.nb_channels, declared, declared, blocks, place, len(streams), notes
+    )
 
 
 def _is_default(stream: Any) -> bool:
@@ -177,7 +203,9 @@ def _av_blocks(
 def _av_pieces(
     part: Part, container: Any, stream: Any, ahead: int, config: AudioConfig, notes: list[str]
 ) -> Iterator[np.ndarray]:
-    """What each frame holds, and silence where the stamps leave some; ValueError where the sound changes its form."""
+    """What each frame holds, and silence where the stamps leave some; ValueError where the sound changes its
+    form.
+    """
     import av
 
     rate, channels = stream.rate, stream.layout.nb_channels

@@ -1,7 +1,7 @@
 """RIFF files (WAV, RF64, BW64): how much sound they hold, whatever the header says.
 
-Recorders that pass 4 GB or are switched off leave headers that declare less than the file holds, or nothing. What
-follows the declared end is sound, too, unless it is more chunks, a tag, or padding.
+Recorders that pass 4 GB or are switched off leave headers that declare less than the file holds, or nothing.
+What follows the declared end is sound, too, unless it is more chunks, a tag, or padding.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ TAGS = (b"TAG", b"ID3", b"APETAGEX")
 
 @dataclass(frozen=True)
 class Data:
-    """The data chunk: its samples' place and the length that the header declares, in bytes; bytes of a second."""
+    """The data chunk: its samples' place and the length that the header declares, in bytes; bytes of a
+    second.
+    """
 
     begin: int
     length: int
@@ -64,7 +66,9 @@ def parts(whole: Part) -> Iterator[Part]:
     while rest and (data := data_chunk(rest)):
         declared = data.begin + data.length
         ends = range(declared, rest.size, WRAP)
-        end, after = next(((e, a) for e in ends if (a := _after(rest, e, data.order))), (rest.size, rest.size))
+        end, after = next(
+            ((e, a) for e in ends if (a := _after(rest, e, data.order))), (rest.size, rest.size)
+        )
         if end - declared > SLACK_S * data.second and not _is_padding(rest, declared):
             yield _unclosed(rest, data, end)
         else:
@@ -73,7 +77,9 @@ def parts(whole: Part) -> Iterator[Part]:
 
 
 def _after(part: Part, at: int, order: Literal["little", "big"]) -> int | None:
-    """Where the chunks that begin here end: with the file, or with another RIFF file. None: these are no chunks."""
+    """Where the chunks that begin here end: with the file, or with another RIFF file. None: these are no
+    chunks.
+    """
     for _ in range(MOST_CHUNKS):
         chunk = part.peek(at, 12)
         if len(chunk) < 8:
@@ -96,7 +102,9 @@ def _is_padding(part: Part, at: int) -> bool:
 
 
 def _unclosed(part: Part, data: Data, end: int) -> Part:
-    """The part up to `end`, with the header of a recording that was not closed: decoders then read all there is."""
+    """The part up to `end`, with the header of a recording that was not closed: decoders then read all there
+    is.
+    """
     form = b"RIFX" if data.order == "big" else b"RIFF"
     patches = [(0, form + (8).to_bytes(4, data.order)), (data.begin - 4, bytes(4))]
     note = "the header declares less sound than the file holds: all of it is used"

@@ -1,7 +1,7 @@
 """Where decoded frames belong in time: silence for what a recorder left out.
 
-Containers of films and of browsers' recorders stamp each frame. A pause, or sound that begins after the picture, is
-there in the stamps alone: without it all that follows would be early.
+Containers of films and of browsers' recorders stamp each frame. A pause, or sound that begins after the
+picture, is there in the stamps alone: without it all that follows would be early.
 """
 
 from __future__ import annotations

@@ -42,10 +42,14 @@ def paqa(
     flags |= {"gpus": gpus, "timeout": timeout, "profile": profile, "models": models}
     given = [f"--{name}={value}" for name, value in flags.items() if value is not None]
     given += [f"--set={change}" for change in changes or []]
-    given += [f"--{name}" for name, wanted in (("grow", grow), ("audit", audit), ("report", report)) if wanted]
+    given += [
+        f"--{name}" for name, wanted in (("grow", grow), ("audit", audit), ("report", report)) if wanted
+    ]
     parser = main.parser()
     try:
         arguments = parser.parse_args(["build", recipe, f"--out={out}", *given])
     except (SystemExit, argparse.ArgumentError):
-        raise PaqaError(f"paqa build does not take {' '.join(given)}; `paqa build --help` says what it takes") from None
+        raise PaqaError(
+            f"paqa build does not take {' '.join(given)}; `paqa build --help` says what it takes"
+        ) from None
     main.run_build(arguments)

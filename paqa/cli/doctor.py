@@ -1,4 +1,6 @@
-"""`paqa doctor`: what is installed, where each model's weights come from and under which licence, what to do next."""
+"""`paqa doctor`: what is installed, where each model's weights come from and under which licence, what to do
+next.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from paqa.config import recipe as recipes
-from paqa.engines.base import ENGINES, Weights, engine_class, extra_of, missing_packages, package_file, package_revision
+from paqa.config.recipe import PROFILES, converted
+from paqa.engines.base import (
+    ENGINES,
+    Weights,
+    engine_class,
+    extra_of,
+    missing_packages,
+    package_file,
+    package_revision,
+)
 from paqa.engines.weights import LIST, Remote, chosen, fetch_missing, locate, models_folder
 from paqa.errors import PaqaError
+from paqa.perception.engine_runs import engine_params
+from paqa.pipeline import recipes
 
 
 @dataclass(frozen=True)
@@ -39,15 +51,19 @@ class Wanted:
 
 
 def wanted(path: Path | None = None, profile: str | None = None) -> list[Wanted]:
-    """The engines of a recipe or of a profile; where neither is named, all engines, the embedded profile's needed."""
+    """The engines of a recipe or of a profile; where neither is named, all engines, the embedded profile's
+    needed.
+    """
     if path is not None:
         recipe = recipes.load(path)
         recipe = recipes.change(recipe, [f"profile={profile}"]) if profile else recipe
-        stages = recipes.PROFILES[recipe.profile]
-        return [Wanted(recipe.hearing(stage).engine, recipe.parameters(stage), True) for stage in stages]
-    if profile not in (None, *recipes.PROFILES):
-        raise PaqaError(f"--profile {profile}: expected one of {', '.join(recipes.PROFILES)}")
-    needed = {listening.engine for listening in recipes.PROFILES[profile or "embedded"].values()}
+        stages = PROFILES[recipe.profile]
+        return [
+            Wanted(recipe.stage_config(stage).engine, engine_params(recipe, stage), True) for stage in stages
+        ]
+    if profile not in (None, *PROFILES):
+        raise PaqaError(f"--profile {profile}: expected one of {', '.join(PROFILES)}")
+    needed = {listening.engine for listening in PROFILES[profile or "embedded"].values()}
     names = [name for name in ENGINES if profile is None or name in needed]
     return [_default(name, name in needed) for name in names]
 
@@ -56,13 +72,15 @@ def _default(name: str, needed: bool) -> Wanted:
     """An engine with its parameters where no recipe changes them."""
     kind = engine_class(name).Params
     try:
-        return Wanted(name, recipes.converted(kind, chosen(name), f"{models_folder() / LIST}: engine {name}"), needed)
+        return Wanted(name, converted(kind, chosen(name), f"{models_folder() / LIST}: engine {name}"), needed)
     except PaqaError as error:
         return Wanted(name, None, needed, str(error))
 
 
 def examine(engines: Sequence[Wanted], download: bool = False) -> list[Finding]:
-    """Everything worth knowing about this installation; loads no model. `download` fetches weights that are missing."""
+    """Everything worth knowing about this installation; loads no model. `download` fetches weights that are
+    missing.
+    """
     remote = any(extra_of(engine_class(w.engine)) == "paper" for w in engines)
     listening = [finding for w in engines for finding in _engine(w, download)]
     return [*_python(), *listening, *(_torch() if remote else ()), *_packages(), *_decoding()]
@@ -119,7 +137,9 @@ def _remote(remote: Remote, of: Wanted, download: bool) -> Finding:
         return Finding(f"  {remote.model}", False, missing, f"{error}{_token(remote)}", of.needed)
     found = [path, *(f for pattern in remote.files for f in path.glob(pattern))]
     size = sum(f.stat().st_size for f in found if f.is_file()) / 1e6
-    return Finding(f"  {remote.model}", True, f"{path} ({size:.1f} MB); {remote.origin}; licence: {remote.license}")
+    return Finding(
+        f"  {remote.model}", True, f"{path} ({size:.1f} MB); {remote.origin}; licence: {remote.license}"
+    )
 
 
 def _token(remote: Remote) -> str:
@@ -135,7 +155,9 @@ def _token(remote: Remote) -> str:
 
 
 def _torch() -> Iterator[Finding]:
-    """What engines on torch run on, and whether torch and torchaudio fit together: some pairs do not even import."""
+    """What engines on torch run on, and whether torch and torchaudio fit together: some pairs do not even
+    import.
+    """
     versions = f"torch {_version('torch')}, torchaudio {_version('torchaudio')}"
     try:
         torch = importlib.import_module("torch")
@@ -145,7 +167,9 @@ def _torch() -> Iterator[Finding]:
         yield Finding("torch", False, f"{versions}: {why}", "uv pip install torch==2.13.0 torchaudio==2.11.0")
         return
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    where = f"{', '.join(devices)}: build with --device cuda" if devices else "no CUDA device: runs on the CPU"
+    where = (
+        f"{', '.join(devices)}: build with --device cuda" if devices else "no CUDA device: runs on the CPU"
+    )
     yield Finding("torch", True, f"{versions}; {where}")
 
 
@@ -160,7 +184,9 @@ def _packages() -> Iterator[Finding]:
         yield Finding(package, found is not None, found or f"missing ({why})", remedy)
     fastapi = _version("fastapi")
     if fastapi and tuple(map(int, fastapi.split(".")[:2])) >= (0, 155):
-        yield Finding("fastapi", False, fastapi, "Prefect 3.8 does not start with it: uv pip install 'fastapi<0.155'")
+        yield Finding(
+            "fastapi", False, fastapi, "Prefect 3.8 does not start with it: uv pip install 'fastapi<0.155'"
+        )
 
 
 def _version(package: str) -> str | None:
@@ -180,7 +206,11 @@ def _decoding() -> Iterator[Finding]:
         yield Finding(module, found, reads, "" if found else "uv pip install 'paqa[audio]'")
     if _version("torchcodec") is None:
         yield Finding(
-            "torchcodec", False, "missing: datasets gives audio undecoded", "uv pip install 'paqa[hub]'", False
+            "torchcodec",
+            False,
+            "missing: datasets gives audio undecoded",
+            "uv pip install 'paqa[hub]'",
+            False,
         )
         return
     try:

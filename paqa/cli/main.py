@@ -36,24 +36,40 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     init = commands.add_parser("init", help="write a recipe with every key, its default and what it means")
-    init.add_argument("given", nargs="?", type=Path, metavar="FOLDER|FILE.toml", help="recordings, or what to write")
-    init.add_argument("--out", type=Path, metavar="FILE.toml", help="what to write (default: NAME.toml, recipe.toml)")
+    init.add_argument(
+        "given", nargs="?", type=Path, metavar="FOLDER|FILE.toml", help="recordings, or what to write"
+    )
+    init.add_argument(
+        "--out", type=Path, metavar="FILE.toml", help="what to write (default: NAME.toml, recipe.toml)"
+    )
 
     build = commands.add_parser("build", help="from recordings to PAQA Parquet shards")
     build.add_argument("recipe", nargs="?", type=Path, help="a recipe.toml")
-    build.add_argument("--audio", type=Path, metavar="FOLDER", help="a folder of recordings, instead of a recipe")
+    build.add_argument(
+        "--audio", type=Path, metavar="FOLDER", help="a folder of recordings, instead of a recipe"
+    )
     build.add_argument("--out", type=Path, metavar="DIR", help="where to (default: data/NAME)")
-    build.add_argument("--store", metavar="URL", help="where heard things are kept (default: DIR/../.paqa/store)")
-    build.add_argument("--runner", default="local", metavar="local|ray[:ADDRESS]", help="where: see docs/scale.md")
+    build.add_argument(
+        "--store", metavar="URL", help="where heard things are kept (default: DIR/../.paqa/store)"
+    )
+    build.add_argument(
+        "--runner", default="local", metavar="local|ray[:ADDRESS]", help="where: see docs/scale.md"
+    )
     build.add_argument(
         "--workers", type=int, metavar="N", help="processes (default: all cores, or what is free on Ray)"
     )
     build.add_argument("--threads", type=int, default=1, help="threads of each worker's engines (default: 1)")
-    build.add_argument("--profile", metavar="NAME", help="the engines: embedded, or paper (the mission's stack)")
+    build.add_argument(
+        "--profile", metavar="NAME", help="the engines: embedded, or paper (the mission's stack)"
+    )
     build.add_argument("--models", type=Path, metavar="DIR", help="where weights lie that no package ships")
     build.add_argument("--device", default="cpu", help="of engines on torch: cpu (default), cuda, cuda:1")
-    build.add_argument("--gpus", metavar="STAGE=SHARE,...", help="on Ray, the share of a GPU of each stage's actors")
-    build.add_argument("--gpu-slots", type=int, metavar="N", help="hearings at once on the GPU here (default: 1)")
+    build.add_argument(
+        "--gpus", metavar="STAGE=SHARE,...", help="on Ray, the share of a GPU of each stage's actors"
+    )
+    build.add_argument(
+        "--gpu-slots", type=int, metavar="N", help="hearings at once on the GPU here (default: 1)"
+    )
     build.add_argument(
         "--timeout",
         type=float,
@@ -61,15 +77,25 @@ def parser() -> argparse.ArgumentParser:
         metavar="FACTOR",
         help="wait longer for what hangs; 0: for ever (default: 1)",
     )
-    build.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe")
-    build.add_argument("--grow", action="store_true", help="keep all rows of the build in --out, add new ones")
+    build.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe"
+    )
+    build.add_argument(
+        "--grow", action="store_true", help="keep all rows of the build in --out, add new ones"
+    )
     build.add_argument("--audit", action="store_true", help="then measure what was heard against the truth")
-    build.add_argument("--report", action="store_true", help="then write DIR/report, to be looked at in a browser")
+    build.add_argument(
+        "--report", action="store_true", help="then write DIR/report, to be looked at in a browser"
+    )
     build.add_argument("--quiet", action="store_true", help="no progress")
 
-    check = commands.add_parser("check", help="validate shards: schema, audio, lineage, rationale round trip, balance")
+    check = commands.add_parser(
+        "check", help="validate shards: schema, audio, lineage, rationale round trip, balance"
+    )
     check.add_argument("dir", type=Path)
-    check.add_argument("--license", metavar="ID", help="may it be published under this one? (default: the recipe's)")
+    check.add_argument(
+        "--license", metavar="ID", help="may it be published under this one? (default: the recipe's)"
+    )
     check.add_argument(
         "--store", action="store_true", help="also read every object in the store that it was built from"
     )
@@ -79,15 +105,23 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
     audit.add_argument("--plots", type=Path, metavar="DIR", help="draw them into a folder, as PNG and SVG")
 
-    shortcuts = commands.add_parser("shortcuts", help="how far the text of a build gets without listening, by template")
+    shortcuts = commands.add_parser(
+        "shortcuts", help="how far the text of a build gets without listening, by template"
+    )
     shortcuts.add_argument("dir", type=Path)
-    shortcuts.add_argument("--template", metavar="NAME", help="one template, with the rows the text is surest of")
+    shortcuts.add_argument(
+        "--template", metavar="NAME", help="one template, with the rows the text is surest of"
+    )
 
-    report = commands.add_parser("report", help="write a folder to look at and listen to a build in a browser")
+    report = commands.add_parser(
+        "report", help="write a folder to look at and listen to a build in a browser"
+    )
     report.add_argument("dir", type=Path)
     report.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: DIR/report)")
     report.add_argument("--store", metavar="URL", help="where the build's store lies now, if it was moved")
-    report.add_argument("--clips", type=int, metavar="N", help="of a large build, have only N clips to look at")
+    report.add_argument(
+        "--clips", type=int, metavar="N", help="of a large build, have only N clips to look at"
+    )
 
     show = commands.add_parser("show", help="print one item readably")
     show.add_argument("dir", type=Path)
@@ -99,23 +133,37 @@ def parser() -> argparse.ArgumentParser:
     push.add_argument("repo", metavar="ORG/NAME")
     push.add_argument("--yes", action="store_true", help="do it (default: show what would change)")
     push.add_argument("--public", action="store_true", help="for everybody to see (default: private)")
-    push.add_argument("--prune", action="store_true", help="remove shards that this build replaces (tags keep them)")
+    push.add_argument(
+        "--prune", action="store_true", help="remove shards that this build replaces (tags keep them)"
+    )
     push.add_argument("--tag", metavar="NAME", help="name of the release (default: v1, v2, ...)")
 
-    export = commands.add_parser("export", help="a build in the form that other trainers, scorers and toolkits read")
-    export.add_argument("format", help="swift, llamafactory, trl, mmau, mmar, references, lhotse or webdataset")
+    export = commands.add_parser(
+        "export", help="a build in the form that other trainers, scorers and toolkits read"
+    )
+    export.add_argument(
+        "format", help="swift, llamafactory, trl, mmau, mmar, references, lhotse or webdataset"
+    )
     export.add_argument("dir", type=Path)
     export.add_argument("out", type=Path, help="a new folder")
-    export.add_argument("--split", action="append", metavar="NAME", help="train, validation or test, repeatable")
-    export.add_argument("--audio", choices=("flac", "wav"), help="encoding of the audio files (default: the format's)")
-    export.add_argument("--scenes", choices=("rows", "truth", "heard"), default="rows", help="whose turns and words")
+    export.add_argument(
+        "--split", action="append", metavar="NAME", help="train, validation or test, repeatable"
+    )
+    export.add_argument(
+        "--audio", choices=("flac", "wav"), help="encoding of the audio files (default: the format's)"
+    )
+    export.add_argument(
+        "--scenes", choices=("rows", "truth", "heard"), default="rows", help="whose turns and words"
+    )
 
     released = commands.add_parser("import", help="clean the PAQA rows that the authors of HyPeR released")
     released.add_argument("file", type=Path, metavar="FILE.jsonl")
     released.add_argument("--out", type=Path, metavar="DIR", required=True, help="a new folder")
     released.add_argument("--audio", type=Path, metavar="FOLDER", help="embed the recordings that lie here")
 
-    doctor = commands.add_parser("doctor", help="what is installed, where weights come from, what to run next")
+    doctor = commands.add_parser(
+        "doctor", help="what is installed, where weights come from, what to run next"
+    )
     doctor.add_argument("recipe", nargs="?", type=Path, help="look at the engines of this recipe only")
     doctor.add_argument("--profile", metavar="NAME", help="look at the engines of this profile only")
     doctor.add_argument("--models", type=Path, metavar="DIR", help="where weights lie that no package ships")
@@ -125,7 +173,11 @@ def parser() -> argparse.ArgumentParser:
     ui.add_argument("--out", type=Path, metavar="DIR", default=Path("data/demo"), help="a build's folder")
     ui.add_argument("--port", type=int, default=4200)
     ui.add_argument(
-        "--allowed-host", action="append", default=[], metavar="HOST[:PORT]", help="as which a tunnel reaches it"
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="as which a tunnel reaches it",
     )
     return top
 
@@ -173,11 +225,13 @@ def where(args: argparse.Namespace) -> Wanted:
 
 
 def check_installed(recipe: Recipe, on_ray: bool) -> None:
-    """PaqaError that names all packages that a build wants and that are missing, and the extras that bring them."""
+    """PaqaError that names all packages that a build wants and that are missing, and the extras that bring
+    them.
+    """
     from paqa.config.recipe import PROFILES
     from paqa.engines.base import engine_class, extra_of, installed, missing_packages
 
-    kinds = [engine_class(recipe.hearing(stage).engine) for stage in PROFILES[recipe.profile]]
+    kinds = [engine_class(recipe.stage_config(stage).engine) for stage in PROFILES[recipe.profile]]
     missing = {name: extra_of(kind) for kind in kinds for name in missing_packages(kind)}
     missing |= {name: extra_of(kinds[0]) for name in ("prefect", "av") if not installed(name)}
     if on_ray and not installed("ray"):
@@ -197,9 +251,8 @@ def run_init(args: argparse.Namespace) -> int:
 
 def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
-    from paqa.config import recipe as recipes
-    from paqa.perception.inference import heard_by
-    from paqa.pipeline import precheck
+    from paqa.perception.engine_runs import engines_used
+    from paqa.pipeline import precheck, recipes
     from paqa.storage.redact import without_secrets
 
     if (args.recipe is None) == (args.audio is None):
@@ -210,7 +263,7 @@ def run_build(args: argparse.Namespace) -> int:
     recipe = recipes.for_folder(args.audio) if args.audio else recipes.load(args.recipe)
     recipe = recipes.change(recipe, [*profile, *args.set])
     check_installed(recipe, wanted.on_ray)
-    heard_by(recipe)  # weights that are missing are missed now, not after hours of decoding
+    engines_used(recipe)  # weights that are missing are missed now, not after hours of decoding
     out = args.out or Path("data") / recipe.name
     precheck.check(recipe, out, args.grow)
     store = args.store or str(home(out) / "store")
@@ -234,7 +287,9 @@ def run_build(args: argparse.Namespace) -> int:
     if args.report:
         print(f"report:       {out / 'report' / 'index.html'}")
     print(f"look at one:  paqa show {shown}\nvalidate:     paqa check {shown}")
-    print(f"in Python:    datasets.load_dataset({str(out)!r})  (decoding there wants FFmpeg: apt-get install ffmpeg)")
+    print(
+        f"in Python:    datasets.load_dataset({str(out)!r})  (decoding there wants FFmpeg: apt-get install ffmpeg)"
+    )
     return 0
 
 
@@ -322,7 +377,9 @@ def run_export(args: argparse.Namespace) -> int:
 
     splits = tuple(args.split) if args.split else None
     done = export(args.format, args.dir, args.out, splits, args.audio, args.scenes)
-    print(f"written      {', '.join(f'{name} {n}' for name, n in sorted(done.written.items()))} -> {args.out}")
+    print(
+        f"written      {', '.join(f'{name} {n}' for name, n in sorted(done.written.items()))} -> {args.out}"
+    )
     for reason, n in sorted(done.skipped.items()):
         print(f"skipped      {reason} {n}")
     return 0
@@ -375,12 +432,19 @@ COMMANDS = {
 }
 
 
-EXTRAS = {"build": "embedded", "audit": "audit", "push": "hub", "ui": "flow"}  # what is wanted beside the light core
+EXTRAS = {
+    "build": "embedded",
+    "audit": "audit",
+    "push": "hub",
+    "ui": "flow",
+}  # what is wanted beside the light core
 GO_ON = "stopped; what was finished is kept, run the same command again to go on"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; errors are one line on stderr and exit 2, Ctrl-C exits 130 (see paqa/cli/exit_status.py)."""
+    """Run a command; errors are one line on stderr and exit 2, Ctrl-C exits 130 (see
+    paqa/cli/exit_status.py).
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     return exit_status.run(parser(), argv, lambda args: COMMANDS[args.command](args), GO_ON, EXTRAS)

@@ -27,16 +27,28 @@ TERMS = ("accuracy", "format", "perception", "alignment", "reward")
 STAGES: dict[str, tuple[type[Any], str, str]] = {
     "sft": (SftConfig, "paqa.train.sft:train", "stage I: learn to write the rows' rationales"),
     "grpo": (GrpoConfig, "paqa.train.grpo:train", "stage II: reinforce what rewards favour"),
-    "all": (AllConfig, "flows.train:launch", "sft, grpo and eval as a Prefect flow, each into its own folder of --out"),
-    "eval": (EvalConfig, "paqa.train.evaluate:run", "accuracy and perception on a build's split or a benchmark"),
+    "all": (
+        AllConfig,
+        "flows.train:launch",
+        "sft, grpo and eval as a Prefect flow, each into its own folder of --out",
+    ),
+    "eval": (
+        EvalConfig,
+        "paqa.train.evaluate:run",
+        "accuracy and perception on a build's split or a benchmark",
+    ),
 }
 
 
 def parser() -> argparse.ArgumentParser:
     """All commands and flags; those of the stages come from their config dataclasses."""
-    top = argparse.ArgumentParser("paqa-train", description="Train and test an audio language model on PAQA shards.")
+    top = argparse.ArgumentParser(
+        "paqa-train", description="Train and test an audio language model on PAQA shards."
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    base = commands.add_parser("base", help="make the embedded base: Whisper tiny.en's ears, SmolLM2-135M's tongue")
+    base = commands.add_parser(
+        "base", help="make the embedded base: Whisper tiny.en's ears, SmolLM2-135M's tongue"
+    )
     base.add_argument("--out", type=Path, required=True, metavar="DIR")
     base.add_argument("--seed", type=int, default=0, help="of the projector (default: 0)")
     for name, (kind, _, text) in STAGES.items():
@@ -44,7 +56,10 @@ def parser() -> argparse.ArgumentParser:
     score = commands.add_parser("score", help="accuracy, format and perception of given completions")
     score.add_argument("dir", type=Path, help="a build's folder")
     score.add_argument(
-        "completions", nargs="?", type=Path, help="JSONL with id and completion (default: the rows' own rationales)"
+        "completions",
+        nargs="?",
+        type=Path,
+        help="JSONL with id and completion (default: the rows' own rationales)",
     )
     return top
 
@@ -59,15 +74,25 @@ def completions(path: Path) -> dict[str, str]:
             row = json.loads(line)
             found[row["id"]] = str(row["completion"])
         except (ValueError, TypeError, KeyError, RecursionError, Rejected) as error:
-            raise PaqaError(f"{path}:{number}: {error!r}; expected an object with id and completion") from None
+            raise PaqaError(
+                f"{path}:{number}: {error!r}; expected an object with id and completion"
+            ) from None
     return found
 
 
 def score(item: Item, completion: str) -> tuple[float, ...]:
-    """The terms of one completion, and their weighted sum; its length, which only a tokenizer knows, left out."""
+    """The terms of one completion, and their weighted sum; its length, which only a tokenizer knows, left
+    out.
+    """
     i = item
     found = rewards.terms(
-        completion, i.choices, i.answer_index, i.scene, answer=i.answer, evidence=i.evidence, question=i.question
+        completion,
+        i.choices,
+        i.answer_index,
+        i.scene,
+        answer=i.answer,
+        evidence=i.evidence,
+        question=i.question,
     )
     return tuple(found[term] for term in TERMS)
 
@@ -136,7 +161,9 @@ def run_stage(args: argparse.Namespace) -> int:
 
 def quiet_libraries() -> None:
     """Bars of loading weights, and what libraries say to one another, are noise beside our own progress."""
-    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft asks transformers by an old name
+    warnings.filterwarnings(
+        "ignore", message=".*is_gradient_checkpointing.*"
+    )  # peft asks transformers by an old name
     from transformers.utils import logging
 
     library: Any = logging

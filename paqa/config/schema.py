@@ -1,4 +1,6 @@
-"""JSON Schemas (draft 2020-12) of what paqa reads and writes, made from the types and checked in under schemas/."""
+"""JSON Schemas (draft 2020-12) of what paqa reads and writes, made from the types and checked in under
+schemas/.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,8 @@ def problems(kind: str, value: Any) -> Iterator[str]:
         if error.validator == "additionalProperties":
             known = sorted(error.schema.get("properties", ()))
             yield from (
-                f"{where}: unknown key {name!r}{_nearest(name, known)}" for name in set(error.instance) - set(known)
+                f"{where}: unknown key {name!r}{_nearest(name, known)}"
+                for name in set(error.instance) - set(known)
             )
         elif error.validator == "required":
             yield f"{where}: {error.message}"

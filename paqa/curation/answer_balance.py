@@ -1,7 +1,8 @@
-"""What a build holds beside the clip that is asked about: wrong choices, and how often each answer would be right.
+"""What a build holds beside the clip that is asked about: wrong choices, and how often each answer would be
+right.
 
-A survey of all scenes before the first question is asked: what no single clip can tell, and a reader of many questions
-could learn without listening.
+A survey of all scenes before the first question is asked: what no single clip can tell, and a reader of many
+questions could learn without listening.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from paqa.config.recipe import QuestionsConfig, Recipe
 from paqa.perception import scenes, source_labels
 from paqa.questions import generate
-from paqa.questions.generate import Elsewhere
+from paqa.questions.generate import Elsewhere, config_for
 from paqa.questions.sound_names import UNASKED
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Scene
@@ -36,7 +37,7 @@ def survey(clips: Iterable[Clip], recipe: Recipe, store: Store) -> Survey:
     for clip in clips:
         known = clip.truth if clip.answers == "truth" else None
         scene = scenes.asked(clip, known or scenes.heard(clip, recipe, store), recipe, store)
-        found += count(scene, recipe.asking(clip.corpus), recipe.seed)
+        found += count(scene, config_for(recipe, clip.corpus), recipe.seed)
     return found
 
 
@@ -55,11 +56,13 @@ def told(known: Survey, foreign: Sequence[str] = ()) -> Elsewhere:
     return Elsewhere(tuple(foreign), sounds, dict(answers), key(list(sounds.items()), list(answers.items())))
 
 
-def elsewhere(clips: Sequence[Clip], known: Survey, generations: Iterable[Container[str]] = ()) -> dict[str, Elsewhere]:
+def elsewhere(
+    clips: Sequence[Clip], known: Survey, generations: Iterable[Container[str]] = ()
+) -> dict[str, Elsewhere]:
     """For each clip, by id, what `generate` is told of the others.
 
-    Of a build that grows, `generations` are the ids of the clips that it had at each time, the latest first: a clip is
-    told of those that were there when it came.
+    Of a build that grows, `generations` are the ids of the clips that it had at each time, the latest first:
+    a clip is told of those that were there when it came.
     """
     foreign = source_labels.translations(clips)
     for ids in generations:

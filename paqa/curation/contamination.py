@@ -1,8 +1,8 @@
 """Is anything of a benchmark in the build? Its questions against ours, its recordings against our clips.
 
-A question is a copy where its wording is nearly that of a benchmark's (rapidfuzz's ratio of the two, without case and
-punctuation) and at least half of its choices are offered there too: "How many people speak?" alone is nobody's.
-Recordings are compared by `paqa.audio.fingerprint`.
+A question is a copy where its wording is nearly that of a benchmark's (rapidfuzz's ratio of the two, without
+case and punctuation) and at least half of its choices are offered there too: "How many people speak?" alone
+is nobody's. Recordings are compared by `paqa.audio.fingerprint`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 from paqa.audio.fingerprint import Match
 from paqa.config.recipe import BenchmarkConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.questions.english import normal
 from paqa.sources import json_lines
 from paqa.sources.folder import files_below, is_audio
+from paqa.text import normal
 from paqa.types import Clip, Item, Quarantined
 
 SHARED_CHOICES = 0.5
@@ -54,7 +54,9 @@ def _rows(path: Path, label: str) -> Iterator[dict[str, Any]]:
     wanted = "expected a JSON list, or one JSON object a line; paths are relative to the recipe"
     for where, row in json_lines.objects(path, label, wanted, json.loads):
         if isinstance(row, Rejected):
-            raise PaqaError(f"{label}: {where}: {row.detail}; else a copy of that question would go unnoticed")
+            raise PaqaError(
+                f"{label}: {where}: {row.detail}; else a copy of that question would go unnoticed"
+            )
         yield row
 
 
@@ -62,13 +64,21 @@ def _known(row: dict[str, Any], benchmark: str) -> Iterator[Known]:
     asked = row.get("question") or row.get("question_text")
     if not isinstance(asked, str):
         return
-    given = row.get("choices") or row.get("multi_choice") or [row[k] for k in sorted(row) if k.startswith("choice_")]
+    given = (
+        row.get("choices")
+        or row.get("multi_choice")
+        or [row[k] for k in sorted(row) if k.startswith("choice_")]
+    )
     choices = [given] if isinstance(given, str) else given
     yield Known(benchmark, normal(asked), frozenset(normal(str(choice)) for choice in choices))
 
 
-def copied(items: Sequence[Item], known: Iterable[Known], similarity: Mapping[str, float]) -> list[Quarantined]:
-    """Rows whose question and choices are a benchmark's; `similarity` is the least ratio by benchmark, in [0, 1]."""
+def copied(
+    items: Sequence[Item], known: Iterable[Known], similarity: Mapping[str, float]
+) -> list[Quarantined]:
+    """Rows whose question and choices are a benchmark's; `similarity` is the least ratio by benchmark, in [0,
+    1].
+    """
     by_question: dict[str, list[Known]] = defaultdict(list)
     for one in known:
         by_question[one.question].append(one)
@@ -76,7 +86,9 @@ def copied(items: Sequence[Item], known: Iterable[Known], similarity: Mapping[st
     for item in items:
         ours[normal(item.question)].append(item)
     lost = []
-    for mine, theirs, ratio in _near(sorted(ours), sorted(by_question), min(similarity.values(), default=1.0)):
+    for mine, theirs, ratio in _near(
+        sorted(ours), sorted(by_question), min(similarity.values(), default=1.0)
+    ):
         for item in ours[mine]:
             match = next((k for k in by_question[theirs] if _same_choices(item, k)), None)
             if match and ratio >= similarity[match.benchmark]:
@@ -102,9 +114,7 @@ def _same_choices(item: Item, known: Known) -> bool:
 
 
 def _copy(item: Item, known: Known, ratio: float) -> Quarantined:
-    detail = (
-        f"{item.id}: {item.question!r} is {ratio:.0%} a question of benchmark {known.benchmark!r}, choices included"
-    )
+    detail = f"{item.id}: {item.question!r} is {ratio:.0%} a question of benchmark {known.benchmark!r}, choices included"
     return Quarantined(item.id, "gates", "contaminated", detail, item.key)
 
 
@@ -115,21 +125,30 @@ def recordings(config: BenchmarkConfig, folder: Path) -> list[Path]:
     where = folder / config.audio
     found = [where / name for name in files_below(where) if is_audio(name)]
     if not found:
-        raise PaqaError(f"gates.benchmarks {config.name!r}: {where} holds no audio; expected files like .wav or .mp3")
+        raise PaqaError(
+            f"gates.benchmarks {config.name!r}: {where} holds no audio; expected files like .wav or .mp3"
+        )
     return found
 
 
 def not_compared(files: Sequence[Path], reasons: Sequence[str]) -> list[str]:
-    """A warning where a benchmark's files have no fingerprint for the `reasons`, which are empty where one has."""
+    """A warning where a benchmark's files have no fingerprint for the `reasons`, which are empty where one
+    has.
+    """
     lost = [reason for reason in reasons if reason]
     if not lost:
         return []
     more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
-    return [f"{len(lost)} of {len(files)} recordings of benchmarks were not compared with the clips: {lost[0]}{more}"]
+    return [
+        f"{len(lost)} of {len(files)} recordings of benchmarks were not compared with the clips: {lost[0]}{more}"
+    ]
 
 
-def overheard(clips: Sequence[Clip], matches: Iterable[Match], files: Sequence[Path]) -> dict[int, Quarantined]:
-    """By number, the clips that hold sound of a benchmark's files, and the other clips of the same recordings.
+def overheard(
+    clips: Sequence[Clip], matches: Iterable[Match], files: Sequence[Path]
+) -> dict[int, Quarantined]:
+    """By number, the clips that hold sound of a benchmark's files, and the other clips of the same
+    recordings.
 
     Numbers of `matches` from `len(clips)` on are those of `files`.
     """

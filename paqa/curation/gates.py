@@ -15,9 +15,10 @@ from paqa.curation import text_filters
 from paqa.errors import Rejected
 from paqa.questions import text_matching
 from paqa.questions.context import alike
-from paqa.questions.english import normal, spoken, upper
+from paqa.questions.english import spoken, upper
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import grammar, reflection
+from paqa.text import normal
 from paqa.types import Event, Question, Response, Scene, Trace, Turn
 
 CANDIDATES = 3  # snippets compared in full, after a pre-selection by shared words
@@ -33,10 +34,11 @@ def judge(
     config: GatesConfig,
     earlier: Sequence[Question] = (),
 ) -> Rejected | None:
-    """The first reason, in a fixed order, why a question with the rationale `text` cannot be kept; None if it can.
+    """The first reason, in a fixed order, why a question with the rationale `text` cannot be kept; None if it
+    can.
 
-    `snippets` are the texts of the turns as they were heard: what the rationale quotes must be found in them. `earlier`
-    are the questions kept for the same clip.
+    `snippets` are the texts of the turns as they were heard: what the rationale quotes must be found in them.
+    `earlier` are the questions kept for the same clip.
     """
     trace = _parsed(text, question.answer_index is None)
     details: dict[str, Callable[[], str | None]] = {
@@ -46,7 +48,9 @@ def judge(
         "low_margin": lambda: _low_margin(question, config),
         "duplicate_question": lambda: _duplicate(question, earlier, config),
         "duplicate_choices": lambda: _duplicate_choices(question) if config.duplicate_choices else None,
-        "ambiguous_choices": lambda: _ambiguous_choices(question, scene) if config.ambiguous_choices else None,
+        "ambiguous_choices": lambda: (
+            _ambiguous_choices(question, scene) if config.ambiguous_choices else None
+        ),
         "answer_not_unique": lambda: _not_unique(question, scene) if config.unique_answer else None,
         "profanity": lambda: _profane(question, scene) if config.profanity else None,
         "personal_data": lambda: _personal(question, scene) if config.personal_data else None,
@@ -63,11 +67,13 @@ def judge(
 
 
 def quote_presence(quotes: Sequence[str], snippets: Sequence[str]) -> float:
-    """The Quote-Presence Test of the PAQA paper: the mean over quotes of the best match among transcript snippets.
+    """The Quote-Presence Test of the PAQA paper: the mean over quotes of the best match among transcript
+    snippets.
 
-    A match is difflib's SequenceMatcher ratio of the texts without case, punctuation and extra space. Snippets are the
-    turns as given and, so that another segmentation does no harm, windows of the whole transcript about as long as
-    the quote; of each only the three that share most words with it are compared in full. 1.0 where nothing is quoted.
+    A match is difflib's SequenceMatcher ratio of the texts without case, punctuation and extra space.
+    Snippets are the turns as given and, so that another segmentation does no harm, windows of the whole
+    transcript about as long as the quote; of each only the three that share most words with it are compared
+    in full. 1.0 where nothing is quoted.
     """
     return _presence(tuple(quotes), tuple(snippets))
 
@@ -87,7 +93,10 @@ def _best_match(quote: list[str], turns: Sequence[list[str]], transcript: list[s
     windows = [transcript[i : i + size] for size in sizes for i in range(max(1, len(transcript) - size + 1))]
     near = [*_nearest(quote, turns), *_nearest(quote, windows)]
     target = " ".join(quote)
-    return max((difflib.SequenceMatcher(None, " ".join(n), target, autojunk=False).ratio() for n in near), default=0.0)
+    return max(
+        (difflib.SequenceMatcher(None, " ".join(n), target, autojunk=False).ratio() for n in near),
+        default=0.0,
+    )
 
 
 def _nearest(quote: list[str], snippets: Sequence[list[str]]) -> list[list[str]]:
@@ -120,7 +129,9 @@ def _duplicate_choices(question: Question) -> str | None:
 
 
 def _ambiguous_choices(question: Question, scene: Scene) -> str | None:
-    """Choices of which one contains the answer or is contained in it, and sounds that may be taken for one another."""
+    """Choices of which one contains the answer or is contained in it, and sounds that may be taken for one
+    another.
+    """
     known = _sounds(scene)
     for wrong in (c for i, c in enumerate(question.choices) if i != question.answer_index):
         if question.answer.startswith('"') and _contains(question.answer, wrong):
@@ -148,14 +159,22 @@ def _not_unique(question: Question, scene: Scene) -> str | None:
     for e in (scene.events[e.index] for e in question.evidence if e.kind == "event"):
         if re.search(rf"\b{re.escape(spoken(e.label))}\b", asked):
             for other in scene.events:
-                if other.mid != e.mid and other.label not in UNASKED and alike(e.mid, e.label, other.mid, other.label):
-                    return f"the question names {spoken(e.label)}, for which {spoken(other.label)} may be taken"
+                if (
+                    other.mid != e.mid
+                    and other.label not in UNASKED
+                    and alike(e.mid, e.label, other.mid, other.label)
+                ):
+                    return (
+                        f"the question names {spoken(e.label)}, for which {spoken(other.label)} may be taken"
+                    )
     return None
 
 
 def _low_score(question: Question, scene: Scene, config: GatesConfig) -> str | None:
     scores = [
-        (scene.events[e.index].score, scene.events[e.index].label) for e in question.evidence if e.kind == "event"
+        (scene.events[e.index].score, scene.events[e.index].label)
+        for e in question.evidence
+        if e.kind == "event"
     ]
     score, label = min(scores, default=(1.0, ""))
     if score < config.min_score:
@@ -164,7 +183,9 @@ def _low_score(question: Question, scene: Scene, config: GatesConfig) -> str | N
 
 
 def _quiet(question: Question, scene: Scene, config: GatesConfig) -> str | None:
-    """Evidence that is far quieter than the loudest voice or sound of the scene; what was not measured passes."""
+    """Evidence that is far quieter than the loudest voice or sound of the scene; what was not measured
+    passes.
+    """
     rows: dict[str, Sequence[Turn | Event]] = {"turn": scene.turns, "event": scene.events}
     everything: list[Turn | Event] = [*scene.turns, *scene.events]
     known = [x.level_db for x in everything if x.level_db is not None]
@@ -177,7 +198,9 @@ def _quiet(question: Question, scene: Scene, config: GatesConfig) -> str | None:
 
 
 def _duplicate(question: Question, earlier: Sequence[Question], config: GatesConfig) -> str | None:
-    """A question of the same text, or of nearly the same words and the same answer, that the clip has already."""
+    """A question of the same text, or of nearly the same words and the same answer, that the clip has
+    already.
+    """
     own = _asked_words(question.text)
     for other in earlier if config.near_duplicate else ():
         if normal(other.text) == normal(question.text):
@@ -207,7 +230,9 @@ def _personal(question: Question, scene: Scene) -> str | None:
 
 
 def _texts(question: Question, scene: Scene) -> Iterator[str]:
-    """All that a row says in words of people: its question, choices and answer, what is said, and translations."""
+    """All that a row says in words of people: its question, choices and answer, what is said, and
+    translations.
+    """
     yield from (question.text, *question.choices, question.answer)
     yield from (text for t in scene.turns for text in (t.text, t.translation) if text)
 
@@ -238,7 +263,12 @@ def _parsed(text: str, open_ended: bool) -> Trace | str:
 def _round_trip(trace: Trace | str, scene: Scene) -> str | None:
     if isinstance(trace, str):
         return f"the rationale cannot be read: {trace}"
-    pairs = zip(("ENV", "SPEAKER", "ASR"), (trace.env, trace.speakers, trace.asr), grammar.perceive(scene), strict=True)
+    pairs = zip(
+        ("ENV", "SPEAKER", "ASR"),
+        (trace.env, trace.speakers, trace.asr),
+        grammar.perceive(scene),
+        strict=True,
+    )
     differing = [name for name, found, expected in pairs if found != expected]
     return f"the rationale does not say what the scene holds: {', '.join(differing)}" if differing else None
 

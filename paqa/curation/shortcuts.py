@@ -1,8 +1,9 @@
-"""Can a build be answered without listening? The gate over the whole build, and each row's dependence on the audio.
+"""Can a build be answered without listening? The gate over the whole build, and each row's dependence on the
+audio.
 
-`paqa.curation.text_classifiers` guesses every answer from the text alone. Over the whole build no guesser may be right
-more often than chance, plus the recipe's points, plus a binomial tolerance; otherwise the build fails and names the
-templates that the guesser gains most from. `DIR/shortcuts.json` holds all figures, in
+`paqa.curation.text_classifiers` guesses every answer from the text alone. Over the whole build no guesser may
+be right more often than chance, plus the recipe's points, plus a binomial tolerance; otherwise the build
+fails and names the templates that the guesser gains most from. `DIR/shortcuts.json` holds all figures, in
 `DIR/failed` those of a build that failed.
 """
 
@@ -21,10 +22,10 @@ from paqa.config.recipe import GatesConfig
 from paqa.curation.text_classifiers import Features, Text, guess, related
 from paqa.curation.text_lm import listen
 from paqa.errors import PaqaError
-from paqa.questions.english import rng_for
 from paqa.storage import build_folder
 from paqa.storage.build_folder import SHORTCUTS
 from paqa.storage.store import key, write_atomically
+from paqa.text import rng_for
 from paqa.types import Item, Quarantined
 
 DEVIATIONS = 2.0  # of the binomial distribution, allowed on top of the points
@@ -84,10 +85,11 @@ class Template:
 
 @dataclass(frozen=True)
 class Report:
-    """The whole build and each template, the one that adds most right guesses first. `points` is the allowed excess.
+    """The whole build and each template, the one that adds most right guesses first. `points` is the allowed
+    excess.
 
-    `related` rows share recordings or speakers with rows that their guessers saw: of what is larger than a fold,
-    clips are told apart.
+    `related` rows share recordings or speakers with rows that their guessers saw: of what is larger than a
+    fold, clips are told apart.
     """
 
     rows: int
@@ -125,8 +127,8 @@ def texts(items: Iterable[Item]) -> list[Text]:
 class Thinned:
     """What is left of a build, as `measure` finds it, and what is not, by id.
 
-    `left_out` are rows of guessable templates, with how surely they were guessed; `below` depend less on the audio than
-    the recipe wants.
+    `left_out` are rows of guessable templates, with how surely they were guessed; `below` depend less on the
+    audio than the recipe wants.
     """
 
     scored: Scored
@@ -137,10 +139,10 @@ class Thinned:
 def thin(rows: Sequence[Text], config: GatesConfig, settled: Mapping[str, float] | None = None) -> Thinned:
     """Leave rows out until no template can be guessed, at most the recipe's share of them (`gates.thin`).
 
-    In a template that some guesser beats, a row that the text answers with a probability p above chance is kept with
-    the odds chance / p, drawn by its id: among the rows that read alike, each answer is then about as frequent. What
-    is left is measured with other folds than those by which rows were left out. `settled` rows, by id, stay and keep
-    their dependence: those of a build that grows.
+    In a template that some guesser beats, a row that the text answers with a probability p above chance is
+    kept with the odds chance / p, drawn by its id: among the rows that read alike, each answer is then about
+    as frequent. What is left is measured with other folds than those by which rows were left out. `settled`
+    rows, by id, stay and keep their dependence: those of a build that grows.
     """
     settled = settled or {}
     left_out: dict[str, float] = {}
@@ -152,7 +154,9 @@ def thin(rows: Sequence[Text], config: GatesConfig, settled: Mapping[str, float]
         easy = {t.name for t in found.report.templates if not all(g.passes for g in t.guessers.values())}
         tried = [row for row in rest if row.template in easy and row.id not in settled]
         sure = {row.id: _sure(found.dependence[row.id], row) for row in tried}
-        given = {row.id for row in rest if row.id in sure and _drawn(row, n) * sure[row.id] >= 1 / len(row.choices)}
+        given = {
+            row.id for row in rest if row.id in sure and _drawn(row, n) * sure[row.id] >= 1 / len(row.choices)
+        }
         if not given or len(left_out) + len(given) > config.thin * len(rows):
             break
         left_out |= {name: sure[name] for name in given}
@@ -183,11 +187,12 @@ def measure(
 ) -> Scored:
     """All guessers on all rows; `points` (percent) above chance are allowed; `folds` draws other folds.
 
-    `told` is what a language model makes of the rows, by id, where the recipe names one (`gates.listener`); `features`
-    are those of these rows and others.
+    `told` is what a language model makes of the rows, by id, where the recipe names one (`gates.listener`);
+    `features` are those of these rows and others.
 
-    Dependence is 1 where the text gives the right answer at most its chance, 0 where the text alone is sure of it:
-    `1 - (p - chance) / (1 - chance)` with p the probability that the `both` classifier gives the right answer.
+    Dependence is 1 where the text gives the right answer at most its chance, 0 where the text alone is sure
+    of it: `1 - (p - chance) / (1 - chance)` with p the probability that the `both` classifier gives the right
+    answer.
     """
     rows = sorted(rows, key=lambda row: row.id)
     guesses = guess(rows, folds, told, features)
@@ -197,7 +202,9 @@ def measure(
         _Tried(row, p, {name: hits[i] for name, hits in guesses.right.items()})
         for i, (row, p) in enumerate(zip(rows, guesses.sure, strict=True))
     ]
-    return Scored(_report(tried, points), {row.id: round(1 - g, 2) for row, g in zip(rows, gained, strict=True)})
+    return Scored(
+        _report(tried, points), {row.id: round(1 - g, 2) for row, g in zip(rows, gained, strict=True)}
+    )
 
 
 @dataclass(frozen=True)
@@ -214,7 +221,8 @@ def _report(tried: Sequence[_Tried], points: float) -> Report:
     for one in tried:
         by_template[one.row.template].append(one)
     templates = [
-        Template(name, len(own), _guessers(own, points), _examples(own)) for name, own in sorted(by_template.items())
+        Template(name, len(own), _guessers(own, points), _examples(own))
+        for name, own in sorted(by_template.items())
     ]
     templates.sort(key=lambda t: -t.rows * t.guessers[t.worst].excess)
     places = Counter(one.row.answer_index for one in tried)
@@ -237,7 +245,9 @@ def _guessers(tried: Sequence[_Tried], points: float) -> dict[str, Guessed]:
 def _examples(tried: Sequence[_Tried]) -> tuple[Example, ...]:
     surest = sorted(tried, key=lambda one: (-one.sure, one.row.id))[:EXAMPLES]
     return tuple(
-        Example(r.id, r.question, r.choices, r.answer_index, round(one.sure, 3)) for one in surest for r in [one.row]
+        Example(r.id, r.question, r.choices, r.answer_index, round(one.sure, 3))
+        for one in surest
+        for r in [one.row]
     )
 
 
@@ -247,9 +257,13 @@ def mark(items: Iterable[Item], thinned: Thinned) -> tuple[list[Item], list[Quar
     for item in items:
         found = thinned.scored.dependence.get(item.id)
         if item.id in thinned.left_out:
-            lost.append(Quarantined(item.id, "gates", GUESSABLE, _alike(item, thinned.left_out[item.id]), item.key))
+            lost.append(
+                Quarantined(item.id, "gates", GUESSABLE, _alike(item, thinned.left_out[item.id]), item.key)
+            )
         elif item.id in thinned.below:
-            detail = f"{item.id}: audio dependence {thinned.below[item.id]} is below gates.min_audio_dependence"
+            detail = (
+                f"{item.id}: audio dependence {thinned.below[item.id]} is below gates.min_audio_dependence"
+            )
             detail = f"{detail}: the text alone answers it"
             lost.append(Quarantined(item.id, "gates", UNHEARD, detail, item.key))
         elif found is None:
@@ -272,7 +286,9 @@ def _alike(item: Item, sure: float) -> str:
 
 
 def verdict(report: Report, out: Path) -> str | None:
-    """What is wrong with a build, in one line with the templates to blame and what to run; None where nothing is."""
+    """What is wrong with a build, in one line with the templates to blame and what to run; None where nothing
+    is.
+    """
     if report.rows < FEWEST or not report.failing:
         return None
     name = max(report.failing, key=lambda g: report.guessers[g].excess)
@@ -290,7 +306,9 @@ def verdict(report: Report, out: Path) -> str | None:
 
 
 def enforce(report: Report, config: GatesConfig, out: Path) -> str | None:
-    """Write the report beside pending shards; returns a warning, or raises PaqaError where the recipe wants that."""
+    """Write the report beside pending shards; returns a warning, or raises PaqaError where the recipe wants
+    that.
+    """
     fails = config.shortcuts == "fail"
     write_atomically(build_folder.pending(out) / SHORTCUTS, msgspec.json.format(msgspec.json.encode(report)))
     wrong = verdict(report, build_folder.failed(out) if fails else out)
@@ -305,14 +323,20 @@ def load(out: Path) -> Report:
     try:
         found: Report = msgspec.json.decode((out / SHORTCUTS).read_bytes(), type=Report)
     except FileNotFoundError:
-        raise PaqaError(f'{out}: has no {SHORTCUTS}; build it with gates.shortcuts = "fail" or "warn"') from None
+        raise PaqaError(
+            f'{out}: has no {SHORTCUTS}; build it with gates.shortcuts = "fail" or "warn"'
+        ) from None
     except msgspec.ValidationError as error:
-        raise PaqaError(f"{out / SHORTCUTS}: made by another version of paqa ({error}); run the build again") from None
+        raise PaqaError(
+            f"{out / SHORTCUTS}: made by another version of paqa ({error}); run the build again"
+        ) from None
     return found
 
 
 def text(report: Report, template: str | None = None) -> str:
-    """Accuracies in percent by template, `!` where they are beyond the limit; with `template`, its easiest rows."""
+    """Accuracies in percent by template, `!` where they are beyond the limit; with `template`, its easiest
+    rows.
+    """
     chosen = [t for t in report.templates if template in (None, t.name)]
     if not chosen and template:
         known = ", ".join(sorted(t.name for t in report.templates))

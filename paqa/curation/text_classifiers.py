@@ -1,12 +1,12 @@
 """Guessers that read only the text of a question and its choices, tried on rows that they never saw.
 
-A guesser sees all wordings and choices of the build but one fold, and guesses the answers of that fold. Folds are by
-what shares recordings or speakers (groups) where that is possible, else by clip: no clip is on both sides. Rules: the
-commonest answer position, the longest and the shortest choice, the choice that is most often right where it is offered.
-Classifiers: logistic regressions over hashed features of one choice beside its rivals, turned into one probability per
-choice by a softmax (a conditional logit, McFadden 1974): from the question and the text of the choice (`question`),
-from the choices and how they compare (`choices`), and from both. They are told the template, as a reader who
-understands every wording would be.
+A guesser sees all wordings and choices of the build but one fold, and guesses the answers of that fold. Folds
+are by what shares recordings or speakers (groups) where that is possible, else by clip: no clip is on both
+sides. Rules: the commonest answer position, the longest and the shortest choice, the choice that is most
+often right where it is offered. Classifiers: logistic regressions over hashed features of one choice beside
+its rivals, turned into one probability per choice by a softmax (a conditional logit, McFadden 1974): from the
+question and the text of the choice (`question`), from the choices and how they compare (`choices`), and from
+both. They are told the template, as a reader who understands every wording would be.
 
 Everything depends on the rows alone, not on their order or on workers: folds and samples are by digest.
 """
@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from paqa.questions.english import NUMBERS, normal
+from paqa.questions.english import NUMBERS
+from paqa.text import normal
 from paqa.union_find import connected
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ def guess(
     told: Mapping[str, Sequence[float]] | None = None,
     features: Features | None = None,
 ) -> Guesses:
-    """What every guesser makes of every row, in the given order; give rows in order of id; `draw` names the folds.
+    """What every guesser makes of every row, in the given order; give rows in order of id; `draw` names the
+    folds.
 
     `told` is what a language model makes of the rows (`paqa.curation.text_lm`): one more guesser, `listener`.
     """
@@ -92,11 +94,15 @@ def guess(
 
 
 def _shrunk(rows: Sequence[Text], heard: Sequence[np.ndarray], hits: Sequence[float]) -> list[float]:
-    """The probabilities of the right answers, drawn towards chance by as much as the listener is surer than right."""
+    """The probabilities of the right answers, drawn towards chance by as much as the listener is surer than
+    right.
+    """
     chances = [1 / len(row.choices) for row in rows]
     gained, claimed = sum(hits) - sum(chances), sum(float(p.max()) for p in heard) - sum(chances)
     skill = min(1.0, max(0.0, gained / claimed)) if claimed > 0 else 0.0
-    return [c + skill * (float(p[row.answer_index]) - c) for row, p, c in zip(rows, heard, chances, strict=True)]
+    return [
+        c + skill * (float(p[row.answer_index]) - c) for row, p, c in zip(rows, heard, chances, strict=True)
+    ]
 
 
 def _folds(rows: Sequence[Text], draw: str = "") -> np.ndarray:
@@ -114,10 +120,10 @@ def related(rows: Sequence[Text]) -> int:
 def _together(rows: Sequence[Text]) -> tuple[list[str], int]:
     """For each row the name of what stays in one fold, and how many rows are told apart by clip.
 
-    Rows that have a group in common, directly or by others, stay together. Where that is more than a fold (scenes mixed
-    from one pool) it is those about one clip. Without the rows that share something with a fold, little would be left
-    to learn from; and since answers are evened over the whole build, what is right in a large fold is right less often
-    elsewhere. Either way guessers would look worse than they are.
+    Rows that have a group in common, directly or by others, stay together. Where that is more than a fold
+    (scenes mixed from one pool) it is those about one clip. Without the rows that share something with a
+    fold, little would be left to learn from; and since answers are evened over the whole build, what is right
+    in a large fold is right less often elsewhere. Either way guessers would look worse than they are.
     """
     lists = list(dict.fromkeys(row.groups for row in rows))
     names = dict(zip(lists, connected(lists), strict=True))
@@ -186,11 +192,14 @@ def _frequency(rows: Sequence[Text], folds: np.ndarray) -> list[float]:
 
 def _hits(rows: Sequence[Text], sure: Sequence[np.ndarray]) -> list[float]:
     """Whether the likeliest choice is right, shared among equally likely ones."""
-    return [_shared((p >= p.max() - 1e-9).tolist(), row.answer_index) for row, p in zip(rows, sure, strict=True)]
+    return [
+        _shared((p >= p.max() - 1e-9).tolist(), row.answer_index) for row, p in zip(rows, sure, strict=True)
+    ]
 
 
 class Features:
-    """What classifiers see of rows, made once however often the rows are guessed: for each view a sparse matrix.
+    """What classifiers see of rows, made once however often the rows are guessed: for each view a sparse
+    matrix.
 
     A matrix is float64 `(choices of all these rows, FEATURES)`.
     """
@@ -216,12 +225,16 @@ class Features:
 
 def _pool(rows: Sequence[Text]) -> list[Text]:
     """The rows that classifiers learn from, in their order."""
-    chosen = {row.id for row in sorted(rows, key=lambda row: _digest(row.id))[:POOL]} if len(rows) > POOL else None
+    chosen = (
+        {row.id for row in sorted(rows, key=lambda row: _digest(row.id))[:POOL]} if len(rows) > POOL else None
+    )
     return [row for row in rows if chosen is None or row.id in chosen]
 
 
 def _classified(rows: Sequence[Text], folds: np.ndarray, features: Features) -> list[list[np.ndarray]]:
-    """For each view and each row, probabilities of its choices from a classifier that did not see its fold."""
+    """For each view and each row, probabilities of its choices from a classifier that did not see its
+    fold.
+    """
     import numpy as np
 
     found = [[np.full(len(row.choices), 1 / len(row.choices)) for row in rows] for _ in VIEWS]
@@ -324,7 +337,9 @@ def _among_numbers(values: Sequence[float | None], k: int) -> list[str]:
 
 
 def _of_template(row: Text) -> Iterator[list[str]]:
-    """The features of the choices once more for this template alone, and the words that each has from the question."""
+    """The features of the choices once more for this template alone, and the words that each has from the
+    question.
+    """
     asked = set(normal(row.question).split())
     for choices in _of_choices(row):
         own = [f"{row.template}|{feature}" for feature in choices]

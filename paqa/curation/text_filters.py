@@ -6,7 +6,7 @@ import re
 from functools import cache
 from importlib import resources
 
-from paqa.questions.english import normal
+from paqa.text import normal
 
 ENDINGS = ("", "s", "es", "ed", "er", "ers", "ing", "y")
 DIGITS = "zero|oh|one|two|three|four|five|six|seven|eight|nine|double|triple"

@@ -1,8 +1,10 @@
-"""A listener that is deaf: a small language model guesses every answer from the text of a question and its choices.
+"""A listener that is deaf: a small language model guesses every answer from the text of a question and its
+choices.
 
-Of each choice it is asked how much likelier the question makes it: the log-probability of the choice after the
-question, less that of the choice alone, a token (pointwise mutual information; Holtzman et al., 2021). A softmax over
-the choices is what it makes of a row. It has never seen the build, so what it knows is the language, not the dataset.
+Of each choice it is asked how much likelier the question makes it: the log-probability of the choice after
+the question, less that of the choice alone, a token (pointwise mutual information; Holtzman et al., 2021). A
+softmax over the choices is what it makes of a row. It has never seen the build, so what it knows is the
+language, not the dataset.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ def listen(rows: Sequence[Text], model: str) -> dict[str, list[float]]:
 
 
 def _load(model: str) -> tuple[Any, Any]:
-    """A tokenizer and a causal language model on the CPU; PaqaError with what to install where something is missing."""
+    """A tokenizer and a causal language model on the CPU; PaqaError with what to install where something is
+    missing.
+    """
     try:
         import torch
         import transformers
@@ -54,7 +58,9 @@ def _load(model: str) -> tuple[Any, Any]:
         where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     try:
         tokenizer = library.AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
-        network = library.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, trust_remote_code=False)
+        network = library.AutoModelForCausalLM.from_pretrained(
+            **where, dtype=torch.float32, trust_remote_code=False
+        )
     except (OSError, ValueError, ImportError) as error:
         said = scrubbed(str(error).partition("\n")[0])
         raise PaqaError(
@@ -73,7 +79,9 @@ def packaged() -> Path:
 
 
 def _scores(pairs: Sequence[tuple[str, str]], tokenizer: Any, network: Any) -> list[float]:
-    """The mean log-probability of the tokens of each choice after its text, batches of similar length together."""
+    """The mean log-probability of the tokens of each choice after its text, batches of similar length
+    together.
+    """
     import torch
 
     coded = [(tokenizer(text)["input_ids"], tokenizer(f" {choice}")["input_ids"]) for text, choice in pairs]
@@ -90,7 +98,9 @@ def _scores(pairs: Sequence[tuple[str, str]], tokenizer: Any, network: Any) -> l
 
 
 def _batch(coded: Sequence[tuple[list[int], list[int]]], network: Any) -> list[float]:
-    """Scores of token ids, text and choice of each; padded on the right, where causal attention does not look."""
+    """Scores of token ids, text and choice of each; padded on the right, where causal attention does not
+    look.
+    """
     import torch
 
     longest = max(len(text) + len(choice) for text, choice in coded)

@@ -1,4 +1,6 @@
-"""The dataset card (README.md of a build): what the Hub and `load_dataset(DIR)` need, and what a person asks first."""
+"""The dataset card (README.md of a build): what the Hub and `load_dataset(DIR)` need, and what a person asks
+first.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,12 @@ SIZES = (
 
 def render(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> str:
     """Markdown with the YAML header that names the splits' files."""
-    parts = [_header(recipe, done), _body(recipe, done, clips, items), _speakers(done), _licenses(done, clips, items)]
+    parts = [
+        _header(recipe, done),
+        _body(recipe, done, clips, items),
+        _speakers(done),
+        _licenses(done, clips, items),
+    ]
     return "\n".join(line for part in parts for line in part) + "\n"
 
 
@@ -35,7 +42,9 @@ def licenses(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequen
 
 
 def unknown(clips: Mapping[str, int]) -> Iterator[str]:
-    """What a build whose sources do not say who speaks in several files has to tell, if it has; `clips` by source."""
+    """What a build whose sources do not say who speaks in several files has to tell, if it has; `clips` by
+    source.
+    """
     if clips:
         listed = ", ".join(f"{n} clips of the source {source!r}" for source, n in clips.items())
         yield (
@@ -70,17 +79,27 @@ def _header(recipe: Recipe, done: Summary) -> list[str]:
 
 def _body(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> list[str]:
     truth = sum(i.answers_from == "truth" for i in items)
-    lines = [f"# {recipe.name}", "", recipe.description or "Perception-aware question answering, made with paqa.", ""]
+    lines = [
+        f"# {recipe.name}",
+        "",
+        recipe.description or "Perception-aware question answering, made with paqa.",
+        "",
+    ]
     lines += ["| | |", "|---|---|"]
     lines += [f"| {split} | {n} questions |" for split, n in done.by_split.items()]
     lines += [f"| {name} | {n} questions |" for name, n in done.by_subset.items()]
     lines += [f"| open-ended | {done.by_answer.get('open', 0)} questions without choices |"]
     lines += [f"| difficulty | {done.difficulty:.2f} on average, from 0 to 1 |"]
     heard = sum(i.reflection.startswith("heard:") for i in items if i.reflection)
-    lines += [f"| reflected | {sum(i.reflected for i in items)} questions, {heard} of them after a real mishearing |"]
+    lines += [
+        f"| reflected | {sum(i.reflected for i in items)} questions, {heard} of them after a real mishearing |"
+    ]
     lines += [f"| clips | {done.clips}, {done.audio_s:,.0f} s, {recipe.audio.rate} Hz |"]
     lines += [f"| answers | {truth} from truth, {len(items) - truth} from what was heard |"]
-    lines += [f"| {h.stage} | {h.engine} ({h.revision}) |" for h in dict.fromkeys(h for i in items for h in i.heard_by)]
+    lines += [
+        f"| {h.stage} | {h.engine} ({h.revision}) |"
+        for h in dict.fromkeys(h for i in items for h in i.heard_by)
+    ]
     return lines
 
 
@@ -88,7 +107,15 @@ def _licenses(done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> li
     credits = compatibility.attributions(o for item in items for o in item.origins)
     more = f"LICENSE.md names {len(credits) - NAMED} more; " if len(credits) > NAMED else ""
     each = f"{more}each row lists its recordings with their licences in `origins`."
-    return ["", "## Licences", *_covered(done, clips, items, NAMED), "", *_attributions(credits[:NAMED]), "", each]
+    return [
+        "",
+        "## Licences",
+        *_covered(done, clips, items, NAMED),
+        "",
+        *_attributions(credits[:NAMED]),
+        "",
+        each,
+    ]
 
 
 def _covered(done: Summary, clips: Sequence[Clip], items: Sequence[Item], most: int | None) -> list[str]:
@@ -98,19 +125,27 @@ def _covered(done: Summary, clips: Sequence[Clip], items: Sequence[Item], most: 
     else:
         torn = sum(compatibility.common(texts) is None for texts in map(compatibility.texts, items))
         lines = ["", "No one licence covers all of the dataset; each row comes under those of its material."]
-        lines[1] += f" For {torn} rows no one licence does that either: ask before you pass them on." * bool(torn)
+        lines[1] += f" For {torn} rows no one licence does that either: ask before you pass them on." * bool(
+            torn
+        )
     if out := done.quarantined.get("license"):
         lines += ["", f"{out} recordings were left out because theirs does not permit that."]
     lines += ["", "| licence | rows | clips | minutes | recordings |", "|---|---|---|---|---|"]
     shares = compatibility.roll_up(items, clips)
-    lines += [f"| {s.license} | {s.rows} | {s.clips} | {s.minutes:.1f} | {s.recordings} |" for s in shares[:most]]
+    lines += [
+        f"| {s.license} | {s.rows} | {s.clips} | {s.minutes:.1f} | {s.recordings} |" for s in shares[:most]
+    ]
     if others := shares[len(shares[:most]) :]:
         lines += ["", f"{len(others)} licences of fewer rows are in LICENSE.md."]
     return [*lines, "", "A row with several recordings counts under the licence of each."]
 
 
 def _attributions(credits: Sequence[tuple[str, str, str]]) -> list[str]:
-    return ["| licence | source | recording |", "|---|---|---|", *(f"| {' | '.join(map(_cell, c))} |" for c in credits)]
+    return [
+        "| licence | source | recording |",
+        "|---|---|---|",
+        *(f"| {' | '.join(map(_cell, c))} |" for c in credits),
+    ]
 
 
 def _cell(text: str) -> str:

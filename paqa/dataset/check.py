@@ -1,4 +1,6 @@
-"""`paqa check DIR`: are the shards what they claim to be? Schema, audio, lineage, rationale, splits, balance."""
+"""`paqa check DIR`: are the shards what they claim to be? Schema, audio, lineage, rationale, splits,
+balance.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +49,14 @@ class Checked:
     )  # number of choices, index of the answer
     reflected: Counter[str] = field(default_factory=Counter)
     sides: dict[str, set[Split]] = field(default_factory=lambda: defaultdict(set))
-    heard: dict[str, str] = field(default_factory=dict)  # digest of the audio bytes -> what was wrong with them, or ""
+    heard: dict[str, str] = field(
+        default_factory=dict
+    )  # digest of the audio bytes -> what was wrong with them, or ""
     prints: dict[str, np.ndarray] = field(default_factory=dict)  # the audio's fingerprint, by the same digest
     license: str | None = None  # that the rows have to permit
-    samples: dict[str, str] = field(default_factory=dict)  # the digest of the decoded samples, by the audio's digest
+    samples: dict[str, str] = field(
+        default_factory=dict
+    )  # the digest of the decoded samples, by the audio's digest
     problems: list[str] = field(default_factory=list)
 
 
@@ -84,10 +90,14 @@ def check(folder: Path, license: str | None = None) -> Checked:
 
 
 def check_store(folder: Path) -> tuple[int, list[str]]:
-    """Read every object in a build's store: their number, and one line for each that was damaged and so removed."""
+    """Read every object in a build's store: their number, and one line for each that was damaged and so
+    removed.
+    """
     store = Store(summary.load(folder).store)
     read = list(store.verified())
-    return len(read), [f"{path} was damaged, and removed; run: paqa build again" for path, whole in read if not whole]
+    return len(read), [
+        f"{path} was damaged, and removed; run: paqa build again" for path, whole in read if not whole
+    ]
 
 
 def _recipe(folder: Path) -> Recipe | None:
@@ -122,7 +132,9 @@ def _copies(found: Checked) -> Iterator[str]:
 
     digests = sorted(found.prints)
     sides = [found.sides[f"audio {d[:16]}"] for d in digests]
-    for match in across([found.prints[d] for d in digests], [min(map(PROTECTED.index, own)) for own in sides]):
+    for match in across(
+        [found.prints[d] for d in digests], [min(map(PROTECTED.index, own)) for own in sides]
+    ):
         one, other = digests[match.first], digests[match.second]
         where = " and ".join(sorted(sides[match.first] | sides[match.second]))
         yield f"audio {one[:16]} and {other[:16]} share {match.shared_ms} ms and are in {where}"
@@ -162,14 +174,18 @@ def _row(row: dict[str, Any], found: Checked) -> Iterator[str]:
 
 
 def _lineage(item: Item, samples: str | None, wanted: str | None) -> Iterator[str]:
-    """Where the audio is from, and whether its licences permit the dataset's; `samples` is the audio's own digest."""
+    """Where the audio is from, and whether its licences permit the dataset's; `samples` is the audio's own
+    digest.
+    """
     if not item.origins or not item.paqa_version:
         yield "no origins or no paqa_version: made by an early paqa; run: paqa build again"
     whole = [origin for origin in item.origins if origin.role == "recording"]
     if whole and (len(item.origins) > 1 or samples not in (None, whole[0].sha256)):
         yield f"the audio is not that of {whole[0].uri}: its samples have another digest than the origin"
     stated = {one.id for one in compatibility.parts(item.license)}
-    if item.origins and stated != {one.id for origin in item.origins for one in compatibility.parts(origin.license)}:
+    if item.origins and stated != {
+        one.id for origin in item.origins for one in compatibility.parts(origin.license)
+    }:
         yield f"license {item.license!r} is not what its origins are under"
     for text in compatibility.texts(item) if wanted else ():
         if why := compatibility.refusal(text, wanted or ""):
@@ -177,7 +193,9 @@ def _lineage(item: Item, samples: str | None, wanted: str | None) -> Iterator[st
 
 
 def _key(item: Item, samples: str | None) -> Iterator[str]:
-    """Whether the key is that of the row and of its samples' digest; another version of paqa may make other keys."""
+    """Whether the key is that of the row and of its samples' digest; another version of paqa may make other
+    keys.
+    """
     if samples is None or item.paqa_version != __version__:
         return
     expected = replace(item, key=rows.item_key(item, samples))

@@ -1,12 +1,13 @@
-"""`paqa import`: the PAQA rows that the authors of HyPeR released (JSONL), cleaned, as Parquet shards of their own.
+"""`paqa import`: the PAQA rows that the authors of HyPeR released (JSONL), cleaned, as Parquet shards of
+their own.
 
-They cannot become `Item`s: they hold no scene (nothing says when anything is heard), their rationales were written from
-descriptions, and the released multi-speaker file has no ENV, SPEAKER, ASR or DESCRIPTION in any row. So they have a
-table of their own, `Released`, in which what is missing is named row by row. To ask the same questions of what is
-really heard, build them instead: `type = "questions"` in a recipe.
+They cannot become `Item`s: they hold no scene (nothing says when anything is heard), their rationales were
+written from descriptions, and the released multi-speaker file has no ENV, SPEAKER, ASR or DESCRIPTION in any
+row. So they have a table of their own, `Released`, in which what is missing is named row by row. To ask the
+same questions of what is really heard, build them instead: `type = "questions"` in a recipe.
 
-Mended: code fences, escaped line breaks, THINK tags out of place, residue of JSON around the text, answers in prose.
-What cannot be mended without guessing is quarantined with a reason.
+Mended: code fences, escaped line breaks, THINK tags out of place, residue of JSON around the text, answers in
+prose. What cannot be mended without guessing is quarantined with a reason.
 """
 
 from __future__ import annotations
@@ -37,19 +38,41 @@ from paqa.types import Quarantined
 CONFIG = ShardConfig()
 LETTERS = "ABCDEFGH"
 PERCEPTION = ("ENV", "SPEAKER", "ASR", "DESCRIPTION")
-GIVEN = {"ENV": ("bgm", "env_tag"), "ASR": ("asr",), "SPEAKER": ("speaker_analysis",)}  # keys of other rows of theirs
+GIVEN = {
+    "ENV": ("bgm", "env_tag"),
+    "ASR": ("asr",),
+    "SPEAKER": ("speaker_analysis",),
+}  # keys of other rows of theirs
 ORDER = ("PLANNING", "CAPTION", "REASONING", "SUMMARY", "RESPONSE")
 REFLECTED = (*ORDER, "REFLECT", "FINAL_ANSWER")
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+DIGITS = (
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
 NUMBERS = {word: str(n) for n, word in enumerate(DIGITS)}
 TAG = re.compile(rf"<(/?)(THINK|BGM|{'|'.join((*REFLECTED, *PERCEPTION))})>")
 FENCE = re.compile(r"^[ \t]*```[ \t]*(?:\w+[ \t]*)?$\n?|```(?:\w+\n)?", re.MULTILINE)
 ESCAPE = re.compile(r"(?<!\\)\\+([nt\"'])")
-RESIDUE = re.compile(r"[\s`\"'{}\[\],:;.*#-]*(?:json|xml|html|output|markdown)?[\s`\"'{}\[\],:;.*#-]*", re.IGNORECASE)
+RESIDUE = re.compile(
+    r"[\s`\"'{}\[\],:;.*#-]*(?:json|xml|html|output|markdown)?[\s`\"'{}\[\],:;.*#-]*", re.IGNORECASE
+)
 LONGEST_RESIDUE = 200  # characters
 LONGEST = 1_000_000  # characters of a written out answer
 START = shards.FORMAT.to_bytes(4)  # of the digests that name files
-LETTER = r"""\**(?:\(([a-h])\)|([b-h])(?=$|[\s.,;:!?"'*)])|(a)(?=\s*$|[.,;:!?"'*)]))"""  # "a dog" has no letter
+LETTER = (
+    r"""\**(?:\(([a-h])\)|([b-h])(?=$|[\s.,;:!?"'*)])|(a)(?=\s*$|[.,;:!?"'*)]))"""  # "a dog" has no letter
+)
 DECLARED = re.compile(
     rf"\b(?:answer|option|choice)(?: is| would be| should be| must be)?\s*(?::\s*)?{LETTER}", re.IGNORECASE
 )
@@ -71,7 +94,8 @@ DOUBT = re.compile(
 class Released:
     """One released row, cleaned. `rationale` has its answer in our form, `response` as it was written.
 
-    `missing` names the perceptual tags that the row lacks (their columns are null), `repairs` what was mended.
+    `missing` names the perceptual tags that the row lacks (their columns are null), `repairs` what was
+    mended.
     """
 
     id: str
@@ -112,8 +136,9 @@ class Imported:
 def load(path: Path, out: Path, audio: Path | None = None) -> Imported:
     """Clean a JSONL file into `out`: `data/train-*.parquet`, `quarantine.parquet` and a card.
 
-    With a folder `audio`, each row's file is looked up there by the longest end of its path that fits, decoded as a
-    build decodes it and embedded; rows whose file is missing or broken are quarantined. PaqaError where none is left.
+    With a folder `audio`, each row's file is looked up there by the longest end of its path that fits,
+    decoded as a build decodes it and embedded; rows whose file is missing or broken are quarantined.
+    PaqaError where none is left.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PaqaError(f"{out}: is not empty; name a new folder")
@@ -181,7 +206,9 @@ def clean(row: Mapping[str, Any], unnamed: str, source: str) -> Released:
     text = _value(row, TEXT)
     if not isinstance(text, str) or not PLACEHOLDER.sub(" ", text[:LONGEST]).strip():
         found = repr(text)[:80]
-        raise Rejected("bad_row", f"the question is {found}; expected its text under one of {', '.join(TEXT)}")
+        raise Rejected(
+            "bad_row", f"the question is {found}; expected its text under one of {', '.join(TEXT)}"
+        )
     question, choices = asked(text, _value(row, CHOICES))
     if not 2 <= len(choices) <= len(LETTERS) or len({_plain(c) for c in choices}) < len(choices):
         wanted = f"expected two to {len(LETTERS)} different ones"
@@ -240,7 +267,9 @@ def _audio_path(row: Mapping[str, Any]) -> str:
 
 
 def mended(text: str) -> tuple[dict[str, str], list[str]]:
-    """What stands in the tags of a written out answer, by tag, and what was mended; Rejected where it is unclear."""
+    """What stands in the tags of a written out answer, by tag, and what was mended; Rejected where it is
+    unclear.
+    """
     repairs = []
     steps: tuple[tuple[str, Callable[[str], str]], ...] = (
         ("escapes", partial(ESCAPE.sub, lambda m: {"n": "\n", "t": "\t"}.get(m[1], m[1]))),
@@ -259,7 +288,9 @@ def mended(text: str) -> tuple[dict[str, str], list[str]]:
     leaves, outside = _leaves(re.sub(r"</?THINK>", lambda m: " " * len(m[0]), text), tags)
     if outside.strip():
         if len(outside.strip()) > LONGEST_RESIDUE or not RESIDUE.fullmatch(outside.strip()):
-            raise Rejected("text_outside_tags", f"found {outside.strip()[:80]!r} outside of the tags; expected nothing")
+            raise Rejected(
+                "text_outside_tags", f"found {outside.strip()[:80]!r} outside of the tags; expected nothing"
+            )
         repairs.append("residue")
     return leaves, repairs
 
@@ -273,10 +304,16 @@ def _leaves(text: str, tags: Sequence[tuple[str, int, int]]) -> tuple[dict[str, 
         if names == [slash + tag for tag in order for slash in ("", "/")]:
             break
     else:
-        raise Rejected("bad_structure", f"found the tags {' '.join(names)[:160]}; expected {' '.join(ORDER)} once each")
+        raise Rejected(
+            "bad_structure", f"found the tags {' '.join(names)[:160]}; expected {' '.join(ORDER)} once each"
+        )
     spans = {top[i][0]: (top[i][2], top[i + 1][1]) for i in range(0, len(top), 2)}
     for opened, closed in zip(inner[::2], inner[1::2], strict=False):
-        if f"/{opened[0]}" != closed[0] or opened[0] in spans or not _inside(opened, closed, spans["CAPTION"]):
+        if (
+            f"/{opened[0]}" != closed[0]
+            or opened[0] in spans
+            or not _inside(opened, closed, spans["CAPTION"])
+        ):
             raise Rejected("bad_structure", f"<{opened[0]}> is not closed, stands twice or is not in CAPTION")
         spans[opened[0]] = (opened[2], closed[1])
     if len(inner) % 2:
@@ -307,7 +344,9 @@ def _near(text: str, match: re.Match[str]) -> str:
 
 
 def _answer(leaves: Mapping[str, str], choices: Sequence[str], stated: Any) -> int:
-    """Which choice is given in the end; where letter, text and a stated answer differ, nobody knows which is right."""
+    """Which choice is given in the end; where letter, text and a stated answer differ, nobody knows which is
+    right.
+    """
     said = chosen(leaves.get("FINAL_ANSWER") or leaves["RESPONSE"], choices)
     if stated is None:
         return said
@@ -318,13 +357,16 @@ def _answer(leaves: Mapping[str, str], choices: Sequence[str], stated: Any) -> i
 
 
 def chosen(text: str, choices: Sequence[str]) -> int:
-    """The choice that an answer in prose gives, from 0; Rejected where it names none, several, or contradicts itself.
+    """The choice that an answer in prose gives, from 0; Rejected where it names none, several, or contradicts
+    itself.
 
     >>> chosen("They speak of a dog. The answer is B.", ["A cat", "A dog"])
     1
     """
     letters = (
-        ["".join(groups) for groups in DECLARED.findall(text)] or CONCLUDED.findall(text) or BRACKETED.findall(text)
+        ["".join(groups) for groups in DECLARED.findall(text)]
+        or CONCLUDED.findall(text)
+        or BRACKETED.findall(text)
     )
     letters = letters or ([text.strip(" .()*")] if re.fullmatch(r"[\s(*]*[A-Ha-h][\s).*]*", text) else [])
     named = {ord(letter.lower()) - ord("a") for letter in letters}
@@ -332,18 +374,24 @@ def chosen(text: str, choices: Sequence[str]) -> int:
     if not named and len(cited) == 1:
         return cited.pop()
     if len(named) != 1:
-        raise Rejected("no_answer" if not named else "several_answers", f"found {text[-120:]!r}; expected one choice")
+        raise Rejected(
+            "no_answer" if not named else "several_answers", f"found {text[-120:]!r}; expected one choice"
+        )
     index = named.pop()
     if index >= len(choices):
         raise Rejected("no_answer", f"there is no choice {grammar.letter(index)} among {len(choices)}")
     if len(cited) == 1 and index not in cited:
         other = choices[cited.pop()]
-        raise Rejected("contradiction", f"gives {grammar.letter(index)} {choices[index]!r}, but says {other!r}")
+        raise Rejected(
+            "contradiction", f"gives {grammar.letter(index)} {choices[index]!r}, but says {other!r}"
+        )
     return index
 
 
 def _cited(text: str, choices: Sequence[str]) -> set[int]:
-    """The choices whose words stand in the text, numbers as digits; not those within a longer one that does too."""
+    """The choices whose words stand in the text, numbers as digits; not those within a longer one that does
+    too.
+    """
     there = _plain(text)
     found = {i for i, choice in enumerate(choices) if f" {_plain(choice)} " in f" {there} "}
     return {i for i in found if not any(j != i and _plain(choices[i]) in _plain(choices[j]) for j in found)}
@@ -354,7 +402,9 @@ def _plain(text: str) -> str:
 
 
 def _render(leaves: Mapping[str, str], index: int, choices: Sequence[str]) -> str:
-    """The rationale in our tags, its answer as `(B) exact choice text`; of a reflected row the first response stays."""
+    """The rationale in our tags, its answer as `(B) exact choice text`; of a reflected row the first response
+    stays.
+    """
     final = shown = grammar.response(index, choices[index])
     more = ""
     if "REFLECT" in leaves:
@@ -366,14 +416,18 @@ def _render(leaves: Mapping[str, str], index: int, choices: Sequence[str]) -> st
 
 
 def embedded(named: str, folder: Path) -> bytes:
-    """The named audio as FLAC, as a build decodes it; Rejected where it is not in the folder or does not decode."""
+    """The named audio as FLAC, as a build decodes it; Rejected where it is not in the folder or does not
+    decode.
+    """
     from paqa.audio import decode, flac
 
     parts = [part for part in PurePosixPath(named).parts if part not in ("/", "..")]
     for first in range(len(parts)):
         if folder.joinpath(*parts[first:]).is_file():
             return flac(decode(registry.locate("/".join(parts[first:]), folder), AudioConfig()))
-    raise Rejected("missing_file", f"{named!r} is not below {folder}; put it there, or import without --audio")
+    raise Rejected(
+        "missing_file", f"{named!r} is not below {folder}; put it there, or import without --audio"
+    )
 
 
 def _print(row: Released) -> str:
@@ -392,7 +446,10 @@ class _Writer:
         self.file: pq.ParquetWriter | None = None
 
     def add(self, row: Released, data: bytes | None) -> None:
-        audio = {"bytes": data, "path": f"{PurePosixPath(row.audio_path).stem}.flac" if data else row.audio_path}
+        audio = {
+            "bytes": data,
+            "path": f"{PurePosixPath(row.audio_path).stem}.flac" if data else row.audio_path,
+        }
         self.rows.append({**msgspec.to_builtins(row), "audio": audio})
         self.digest.update(msgspec.json.encode([row, hashlib.sha256(data or b"").hexdigest()]))
         self.waiting += len(data or b"") + 3 * len(row.rationale)

@@ -1,7 +1,8 @@
 """Items to Parquet that the Hub viewer and `datasets` read, and back.
 
-The columns are the fields of `Item`, with `audio {bytes (FLAC), path}` after the id. Rows are ordered by id, a file is
-named after its content, and a clip asked about n times is stored once a row group (dictionary encoding).
+The columns are the fields of `Item`, with `audio {bytes (FLAC), path}` after the id. Rows are ordered by id,
+a file is named after its content, and a clip asked about n times is stored once a row group (dictionary
+encoding).
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def _column(hint: Any) -> tuple[pa.DataType, Any]:
         return _column(next(a for a in arguments if a is not type(None)))
     if origin is tuple:
         arrow, feature = _column(arguments[0])
-        return pa.list_(arrow), [feature]  # "List" is what datasets calls it since version 4, earlier ones know it not
+        return pa.list_(arrow), [
+            feature
+        ]  # "List" is what datasets calls it since version 4, earlier ones know it not
     if dataclasses.is_dataclass(hint):
         columns = {name: _column(h) for name, h in _hints(hint).items()}
         return pa.struct([(n, a) for n, (a, _) in columns.items()]), {n: f for n, (_, f) in columns.items()}
@@ -67,7 +70,8 @@ def item_schema(rate: int) -> pa.Schema:
 
 
 def row_schema(kind: type, rate: int) -> pa.Schema:
-    """The schema of a dataclass with an `id`, and audio after that; its metadata holds the Hugging Face features.
+    """The schema of a dataclass with an `id`, and audio after that; its metadata holds the Hugging Face
+    features.
 
     `rate` in Hz is that of all audio.
     """
@@ -98,8 +102,8 @@ class ShardPlan:
 def plan(items: Sequence[Item], clips: Sequence[Clip], config: ShardConfig) -> list[ShardPlan]:
     """Cut each split's items, in order of id, into files.
 
-    Cuts fall after clips whose own digest says so, or where a file is full, so that adding a clip changes the file it
-    falls into and leaves the others, and their names, alone.
+    Cuts fall after clips whose own digest says so, or where a file is full, so that adding a clip changes the
+    file it falls into and leaves the others, and their names, alone.
     """
     audio = {c.id: c for c in clips}
     plans = []
@@ -161,7 +165,9 @@ def write(
 
 
 def take_over(earlier: Path, folder: Path, sha256: str) -> bool:
-    """Link a shard of an earlier build into `folder`; False where its bytes are not those of that digest any more."""
+    """Link a shard of an earlier build into `folder`; False where its bytes are not those of that digest any
+    more.
+    """
     try:
         if digest(earlier) != sha256:
             return False
@@ -214,7 +220,9 @@ def _safe(name: str) -> str:
 
 
 def parquet_options(schema: pa.Schema, dictionary_bytes: int) -> dict[str, Any]:
-    """Audio uncompressed (FLAC does not shrink, and the Hub's deduplication sees through it), the rest zstd."""
+    """Audio uncompressed (FLAC does not shrink, and the Hub's deduplication sees through it), the rest
+    zstd.
+    """
     return {
         "compression": {leaf: "NONE" if leaf == "audio.bytes" else "ZSTD" for leaf in _leaves(schema)},
         "use_dictionary": True,
@@ -235,7 +243,9 @@ def write_table(path: Path, kind: type, rows: Sequence[Any]) -> None:
     """Write dataclass rows (quarantine, clips) as one Parquet file, whole or not at all."""
     sink = io.BytesIO()
     pq.write_table(
-        pa.Table.from_pylist(msgspec.to_builtins(list(rows)), schema=table_schema(kind)), sink, compression="zstd"
+        pa.Table.from_pylist(msgspec.to_builtins(list(rows)), schema=table_schema(kind)),
+        sink,
+        compression="zstd",
     )
     write_atomically(path, sink.getvalue())
 
@@ -247,7 +257,9 @@ def quarantined(folder: Path) -> list[Quarantined]:
 
 
 def files(folder: Path) -> list[Path]:
-    """The shards of a build, by name; PaqaError where there are none. A commit that was cut is finished before."""
+    """The shards of a build, by name; PaqaError where there are none. A commit that was cut is finished
+    before.
+    """
     settle(folder)
     found = sorted((folder / "data").glob("*.parquet"))
     if not found:
@@ -268,12 +280,16 @@ def built(folder: Path) -> list[Path]:
             "recipe) and run: paqa build RECIPE.toml"
         )
     if "groups" not in columns:
-        raise PaqaError(f"{folder}: has no column `groups`, so an earlier paqa made it; run: paqa build again")
+        raise PaqaError(
+            f"{folder}: has no column `groups`, so an earlier paqa made it; run: paqa build again"
+        )
     return found
 
 
 def rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """All rows of a build as dicts, row group by row group; leave `audio` out of `columns` to read no audio."""
+    """All rows of a build as dicts, row group by row group; leave `audio` out of `columns` to read no
+    audio.
+    """
     for path in files(folder):
         yield from rows_of(path, columns)
 
@@ -290,9 +306,13 @@ def open_shard(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except FileNotFoundError:
-        raise PaqaError(f"{path}: is gone: a build has replaced it meanwhile; run the same command again") from None
+        raise PaqaError(
+            f"{path}: is gone: a build has replaced it meanwhile; run the same command again"
+        ) from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise PaqaError(f"{path}: not a readable Parquet file ({error}); delete it and run: paqa build again") from None
+        raise PaqaError(
+            f"{path}: not a readable Parquet file ({error}); delete it and run: paqa build again"
+        ) from None
 
 
 def item(row: dict[str, Any]) -> Item:
@@ -300,4 +320,6 @@ def item(row: dict[str, Any]) -> Item:
     try:
         return msgspec.convert({k: v for k, v in row.items() if k != "audio"}, Item)
     except msgspec.ValidationError as error:
-        raise PaqaError(f"row {row.get('id')!r}: {error}; expected the columns of schemas/item.schema.json") from None
+        raise PaqaError(
+            f"row {row.get('id')!r}: {error}; expected the columns of schemas/item.schema.json"
+        ) from None

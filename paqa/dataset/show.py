@@ -24,7 +24,8 @@ def find(folder: Path, name: str | None) -> dict[str, Any]:
                 if name and name in row["id"]:
                     near.append(row["id"])
     raise PaqaError(
-        f"{folder}: no item {name!r}; " + (f"did you mean {near[0]}?" if near else "ids: paqa check, or column id")
+        f"{folder}: no item {name!r}; "
+        + (f"did you mean {near[0]}?" if near else "ids: paqa check, or column id")
     )
 
 

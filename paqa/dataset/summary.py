@@ -15,15 +15,31 @@ import msgspec
 from paqa.config.recipe import Recipe
 from paqa.dataset import card, shards
 from paqa.licensing import compatibility
-from paqa.perception.inference import Spent
+from paqa.perception.inference import Cost
 from paqa.splits.assign import speakers_unknown
 from paqa.storage import build_folder
-from paqa.storage.build_folder import BUILD, CARD, CLIPS, DATA, LICENSES, QUARANTINE, RECIPE, SHORTCUTS, SURVEY
+from paqa.storage.build_folder import (
+    BUILD,
+    CARD,
+    CLIPS,
+    DATA,
+    LICENSES,
+    QUARANTINE,
+    RECIPE,
+    SHORTCUTS,
+    SURVEY,
+)
 from paqa.storage.store import digest, write_atomically
 from paqa.types import Clip, Item, Quarantined
 
 EXAMPLES = 3  # of what fell out for a reason, in the UI
-SEALED = (QUARANTINE, CLIPS, SURVEY, SHORTCUTS, RECIPE)  # tables whose digests build.json has; texts may be edited
+SEALED = (
+    QUARANTINE,
+    CLIPS,
+    SURVEY,
+    SHORTCUTS,
+    RECIPE,
+)  # tables whose digests build.json has; texts may be edited
 
 
 @dataclass(frozen=True)
@@ -36,7 +52,7 @@ class Stage:
     model_s: float = 0.0  # inside engines, over all workers
     total_s: float = 0.0  # with reading and writing, over all workers
 
-    def __add__(self, spent: Spent) -> Stage:
+    def __add__(self, spent: Cost) -> Stage:
         return dataclasses.replace(
             self,
             clips=self.clips + spent.clips,
@@ -75,7 +91,9 @@ class Summary:
     warnings: tuple[str, ...] = ()
     license: str | None = None  # that all of it comes under; None where no one licence covers all
     by_license: dict[str, int] = dataclasses.field(default_factory=dict)  # rows by their material's
-    files: dict[str, str] = dataclasses.field(default_factory=dict)  # SHA-256 by path: shards, and tables beside them
+    files: dict[str, str] = dataclasses.field(
+        default_factory=dict
+    )  # SHA-256 by path: shards, and tables beside them
     speakers_unknown: dict[str, int] = dataclasses.field(default_factory=dict)  # clips by source, see split
 
 
@@ -87,7 +105,9 @@ def write_quarantine(folder: Path, recipe: Recipe, lost: Sequence[Quarantined]) 
 
 
 def abandon(recipe: Recipe, out: Path, lost: Sequence[Quarantined]) -> None:
-    """Keep what fell out of a build that failed, and its recipe, in the folder `failed` of the earlier build."""
+    """Keep what fell out of a build that failed, and its recipe, in the folder `failed` of the earlier
+    build.
+    """
     if build_folder.pending(out).is_dir():  # else it failed after its commit
         write_quarantine(build_folder.pending(out), recipe, lost)
         build_folder.abandon(out)
@@ -104,7 +124,8 @@ def finish(
     shard_digests: Mapping[str, str],
     warnings: Sequence[str] = (),
 ) -> Summary:
-    """Write the tables beside the shards, which lie in the build's pending folder, and commit; returns the summary.
+    """Write the tables beside the shards, which lie in the build's pending folder, and commit; returns the
+    summary.
 
     `shard_digests` are SHA-256s by name of the shard.
     """
@@ -187,7 +208,10 @@ def mismatches(out: Path) -> Iterator[str]:
     except msgspec.DecodeError as error:
         yield f"{BUILD} cannot be read ({error}); {again}"
         return
-    expected, present = ({f"{DATA}/{n}" for n in done.shards}, {f"{DATA}/{p.name}" for p in shards.files(out)})
+    expected, present = (
+        {f"{DATA}/{n}" for n in done.shards},
+        {f"{DATA}/{p.name}" for p in shards.files(out)},
+    )
     foreign = sorted(present - expected)
     yield from (f"{name} is not of this build: {BUILD} does not list it; remove it" for name in foreign)
     missing = sorted(name for name in expected | set(done.files) if not (out / name).exists())
@@ -202,8 +226,12 @@ def mismatches(out: Path) -> Iterator[str]:
             yield f"{DATA} has {rows} rows, {BUILD} counts {done.items}; {again}"
 
 
-def stage_rows(stages: Mapping[str, Stage], walked: Sequence[tuple[str, int, str, float]]) -> list[dict[str, Any]]:
-    """One dict per stage in order, for tables; `walked` has name, number and unit of what was done, and seconds."""
+def stage_rows(
+    stages: Mapping[str, Stage], walked: Sequence[tuple[str, int, str, float]]
+) -> list[dict[str, Any]]:
+    """One dict per stage in order, for tables; `walked` has name, number and unit of what was done, and
+    seconds.
+    """
     return [_stage_row(stages.get(name, Stage(name)), n, unit, seconds) for name, n, unit, seconds in walked]
 
 
@@ -220,7 +248,9 @@ def _stage_row(stage: Stage, done: int, unit: str, seconds: float) -> dict[str, 
 
 
 def quarantine_markdown(lost: Sequence[Quarantined]) -> str:
-    """What fell out as a Prefect artifact: counts by stage and reason, the most frequent first, then some examples."""
+    """What fell out as a Prefect artifact: counts by stage and reason, the most frequent first, then some
+    examples.
+    """
     table: dict[tuple[str, str], list[Quarantined]] = defaultdict(list)
     for row in sorted(dict.fromkeys(lost), key=lambda q: q.id):
         table[row.stage, row.reason].append(row)
@@ -241,13 +271,18 @@ def _plain(text: str) -> str:
 def facts(done: Summary) -> list[tuple[str, str]]:
     """The figures worth reading first, label and value."""
     total = done.items + sum(done.quarantined.values())
-    reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(done.quarantined.items(), key=lambda r: -r[1]))
+    reasons = ", ".join(
+        f"{reason} {n}" for reason, n in sorted(done.quarantined.items(), key=lambda r: -r[1])
+    )
     return [
         ("clips", f"{done.clips} ({done.composed} composed scenes), {done.audio_s:,.0f} s of audio"),
         ("questions", f"{done.items} ({_listed(done.by_split)})"),
         ("tasks", _listed(done.by_task)),
         ("answers", _listed(done.by_answer)),
-        ("difficulty", ", ".join(filter(None, (f"{done.difficulty:.2f} on average", _listed(done.by_subset))))),
+        (
+            "difficulty",
+            ", ".join(filter(None, (f"{done.difficulty:.2f} on average", _listed(done.by_subset)))),
+        ),
         ("reflected", _reflected(done)),
         ("licence", done.license or f"no one covers all ({', '.join(done.by_license)})"),
         ("quarantined", f"{total - done.items} of {total}" + (f": {reasons}" if reasons else "")),
@@ -256,7 +291,9 @@ def facts(done: Summary) -> list[tuple[str, str]]:
 
 
 def _reflected(done: Summary) -> str:
-    """How many questions are answered wrong at first, and how many of these answers come from a real mishearing."""
+    """How many questions are answered wrong at first, and how many of these answers come from a real
+    mishearing.
+    """
     heard = sum(n for name, n in done.by_reflection.items() if name.startswith("heard:"))
     return f"{sum(done.by_reflection.values())} of {done.items}, {heard} of them after a real mishearing"
 
@@ -276,7 +313,9 @@ def text(done: Summary) -> str:
             for s in heard
         ]
         factor = sum(s.real_time_factor or 0 for s in heard)
-        lines += [f"{'all engines':<22} {'':>6} {'':>9} {sum(s.model_s for s in heard):>9.1f} {factor:>17.4f}"]
+        lines += [
+            f"{'all engines':<22} {'':>6} {'':>9} {sum(s.model_s for s in heard):>9.1f} {factor:>17.4f}"
+        ]
     else:
         lines += ["", "heard        everything was in the store already: no engine was loaded"]
     lines += [f"\nwarning      {warning}" for warning in done.warnings]

@@ -1,10 +1,11 @@
 """Clustering of unit vectors with an estimated number of clusters; deterministic.
 
-Average linkage over cosine distances (as in Sell and Garcia-Romero, "Speaker diarization with PLDA i-vector scoring and
-unsupervised calibration", SLT 2014) finds clusters and their number. Ng, Jordan and Weiss (NIPS 2001), with the pruned
-affinities of Park et al., "Auto-Tuning Spectral Clustering for Speaker Diarization Using Normalized Maximum Eigengap"
-(IEEE SPL 2020), divides where the number is known, or where linkage sees one cluster in what may be two. The eigengap
-was no help for counting here: it said 1, 5 and 8 for a call of two.
+Average linkage over cosine distances (as in Sell and Garcia-Romero, "Speaker diarization with PLDA i-vector
+scoring and unsupervised calibration", SLT 2014) finds clusters and their number. Ng, Jordan and Weiss (NIPS
+2001), with the pruned affinities of Park et al., "Auto-Tuning Spectral Clustering for Speaker Diarization
+Using Normalized Maximum Eigengap" (IEEE SPL 2020), divides where the number is known, or where linkage sees
+one cluster in what may be two. The eigengap was no help for counting here: it said 1, 5 and 8 for a call of
+two.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def linked(points: np.ndarray, apart: float) -> np.ndarray:
-    """Numbers `(n,)` from 0: average linkage of unit vectors `(n, d)`, as far as clusters are nearer than `apart`."""
+    """Numbers `(n,)` from 0: average linkage of unit vectors `(n, d)`, as far as clusters are nearer than
+    `apart`.
+    """
     from scipy.cluster.hierarchy import fcluster, linkage
 
     if len(points) < 2:
@@ -89,7 +92,9 @@ def kmeans(points: np.ndarray, count: int, rounds: int = 50) -> np.ndarray:
     centre, labels = np.stack(centres), np.zeros(len(points), dtype=int)
     for _ in range(rounds):
         labels = ((points[:, None] - centre[None]) ** 2).sum(axis=2).argmin(axis=1)
-        moved = np.stack([points[labels == k].mean(axis=0) if (labels == k).any() else centre[k] for k in range(count)])
+        moved = np.stack(
+            [points[labels == k].mean(axis=0) if (labels == k).any() else centre[k] for k in range(count)]
+        )
         if np.array_equal(moved, centre):
             break
         centre = moved
@@ -104,8 +109,8 @@ def centroids(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def cluster(fine: np.ndarray, coarse: np.ndarray, keep_share: float, belief: Belief) -> np.ndarray:
     """Numbers `(n,)` from 0, of as many clusters as are believed.
 
-    `fine` and `coarse` are the same points `(n, d)` as unit vectors, averaged over little time and over more: linkage
-    needs little noise, edges need little blur.
+    `fine` and `coarse` are the same points `(n, d)` as unit vectors, averaged over little time and over more:
+    linkage needs little noise, edges need little blur.
     """
     labels = absorbed(fine, linked(coarse, belief.apart), belief.least, belief.most)
     if labels.max() > 0 or belief.most < 2:

@@ -1,6 +1,7 @@
 """Opening Demucs models from files without running what is in them, and which audio each model call gets.
 
-demucs' own `get_model` asks the Hub, then silently another address, and unpickles whatever it gets; it is not used.
+demucs' own `get_model` asks the Hub, then silently another address, and unpickles whatever it gets; it is not
+used.
 """
 
 from __future__ import annotations
@@ -31,60 +32,86 @@ class Member:
 
 
 def open_bag(path: Path, vouched: bool) -> list[Member]:
-    """The models in a folder (a yaml names them) or file, in eval mode; those without a say in the vocals left out."""
+    """The models in a folder (a yaml names them) or file, in eval mode; those without a say in the vocals
+    left out.
+    """
     if not path.is_dir():
         return shares([open_model(path, vouched)], None, path)
     found = sorted(path.glob("*.yaml"))
     if len(found) != 1:
         names = ", ".join(f.name for f in found) or "no .yaml"
-        raise PaqaError(f"{path}: found {names}, expected one .yaml that lists the models; give its folder as `model`")
+        raise PaqaError(
+            f"{path}: found {names}, expected one .yaml that lists the models; give its folder as `model`"
+        )
     bag = read_bag(found[0])
     models = [open_model(model_file(path, signature), vouched) for signature in bag["models"]]
     limit = bag.get("segment")
-    for model in models:  # as in demucs.apply.BagOfModels: a transformer cannot hear more than it was trained on
+    for (
+        model
+    ) in models:  # as in demucs.apply.BagOfModels: a transformer cannot hear more than it was trained on
         if limit is not None and not (is_transformer(model) and limit > model.segment):
             model.segment = limit
     return shares(models, bag.get("weights"), found[0])
 
 
 def read_bag(path: Path) -> dict[str, Any]:
-    """The definition of a bag: `models` (signatures), perhaps `weights` (one per source each) and `segment` in s."""
+    """The definition of a bag: `models` (signatures), perhaps `weights` (one per source each) and `segment`
+    in s.
+    """
     import yaml
 
     bag = yaml.safe_load(path.read_text(encoding="utf-8"))
     signatures = bag.get("models") if isinstance(bag, dict) else None
     if not signatures or not all(SIGNATURE.fullmatch(str(s)) for s in signatures):
-        raise PaqaError(f"{path}: found models {signatures!r}, expected a list of signatures; fetch the file again")
+        raise PaqaError(
+            f"{path}: found models {signatures!r}, expected a list of signatures; fetch the file again"
+        )
     return bag | {"models": [str(s) for s in signatures]}
 
 
 def shares(models: list[Any], weights: list[list[float]] | None, path: Path) -> list[Member]:
-    """Each model's share in the vocals; PaqaError where there are no vocals, or the models do not fit together."""
+    """Each model's share in the vocals; PaqaError where there are no vocals, or the models do not fit
+    together.
+    """
     first = models[0]
     for model in models:
-        if list(model.sources) != list(first.sources) or "vocals" not in model.sources or model.audio_channels != 2:
+        if (
+            list(model.sources) != list(first.sources)
+            or "vocals" not in model.sources
+            or model.audio_channels != 2
+        ):
             found = f"sources {list(model.sources)} in {model.audio_channels} channels"
             raise PaqaError(f"{path}: found {found}, expected the same stereo sources in all, with vocals")
     vocals = list(first.sources).index("vocals")
     given = [1.0] * len(models) if weights is None else [float(w[vocals]) for w in weights]
     if len(given) != len(models) or sum(given) <= 0:
-        raise PaqaError(f"{path}: found vocals weights {given} for {len(models)} models; fetch the file again")
+        raise PaqaError(
+            f"{path}: found vocals weights {given} for {len(models)} models; fetch the file again"
+        )
     return [Member(m.eval(), w / sum(given)) for m, w in zip(models, given, strict=True) if w]
 
 
 def model_file(folder: Path, signature: str) -> Path:
     """The file of one model: `SIG.safetensors`, `SIG.th`, or `SIG-HASH.th`, whose hash is checked."""
-    found = [folder / f"{signature}.safetensors", folder / f"{signature}.th", *sorted(folder.glob(f"{signature}-*.th"))]
+    found = [
+        folder / f"{signature}.safetensors",
+        folder / f"{signature}.th",
+        *sorted(folder.glob(f"{signature}-*.th")),
+    ]
     present = [path for path in found if path.is_file()]
     if not present:
-        raise PaqaError(f"{folder}: found no {signature}.safetensors and no {signature}.th; copy the whole model there")
+        raise PaqaError(
+            f"{folder}: found no {signature}.safetensors and no {signature}.th; copy the whole model there"
+        )
     begun = present[0].stem.partition("-")[2]
     check_pin(digest(present[0])[: len(begun)], begun, str(present[0]))
     return present[0]
 
 
 def open_model(path: Path, vouched: bool) -> Any:
-    """One model from safetensors, or from what `torch.save` wrote; PaqaError for classes that are not demucs' own."""
+    """One model from safetensors, or from what `torch.save` wrote; PaqaError for classes that are not demucs'
+    own.
+    """
     return from_safetensors(path) if path.suffix == ".safetensors" else from_pickle(path, vouched)
 
 
@@ -100,7 +127,9 @@ def from_safetensors(path: Path) -> Any:
         raise PaqaError(f"{path}: is no safetensors file ({error}); fetch it again") from None
     named = {metadata.get("klass"), *classes_in(json.loads(metadata.get("structure", "null")))}
     if strangers := sorted(str(name) for name in named - set(ARCHITECTURES)):
-        raise PaqaError(f"{path}: found class {', '.join(strangers)}, expected one of {', '.join(ARCHITECTURES)}")
+        raise PaqaError(
+            f"{path}: found class {', '.join(strangers)}, expected one of {', '.join(ARCHITECTURES)}"
+        )
     return load_safetensors_model(path)
 
 
@@ -126,9 +155,13 @@ def from_pickle(path: Path, vouched: bool) -> Any:
     package = torch_load(path, (*kinds, Fraction), vouched)
     kind = package.get("klass") if isinstance(package, dict) else None
     if kind not in kinds or not {"args", "kwargs", "state"} <= package.keys():
-        raise PaqaError(f"{path}: found class {kind}, expected one of {', '.join(ARCHITECTURES)}, as demucs saves it")
+        raise PaqaError(
+            f"{path}: found class {kind}, expected one of {', '.join(ARCHITECTURES)}, as demucs saves it"
+        )
     if package["state"].get("__quantized"):
-        raise PaqaError(f"{path}: is quantised, which needs the package diffq; use a model that is not, e.g. htdemucs")
+        raise PaqaError(
+            f"{path}: is quantised, which needs the package diffq; use a model that is not, e.g. htdemucs"
+        )
     return load_model(package)
 
 
@@ -139,7 +172,9 @@ def is_transformer(model: Any) -> bool:
 
 @dataclass(eq=False)
 class Track:
-    """One or two channels of a clip on their way: `target` `(channels, n)` at `rate` Hz takes the speech in the end."""
+    """One or two channels of a clip on their way: `target` `(channels, n)` at `rate` Hz takes the speech in
+    the end.
+    """
 
     target: np.ndarray
     rate: int
@@ -163,8 +198,8 @@ class Track:
 class Pass:
     """One model over one signal: `chunk`, a `demucs.apply.TensorChunk` of `(2, n)`, in overlapping windows.
 
-    The vocals are summed up under triangles, as `demucs.apply.apply_model` does for all sources; `cut` samples at the
-    start are not wanted. `share` is the weight of this pass in the vocals of the track.
+    The vocals are summed up under triangles, as `demucs.apply.apply_model` does for all sources; `cut`
+    samples at the start are not wanted. `share` is the weight of this pass in the vocals of the track.
     """
 
     track: Track
@@ -196,7 +231,9 @@ class Pass:
             yield Window(self, offset, chunk, size if given else needed)
 
     def add(self, window: Window, vocals: Any) -> None:
-        """Put what the model gave for a window, `(2, samples)`, into its place; the last one settles the pass."""
+        """Put what the model gave for a window, `(2, samples)`, into its place; the last one settles the
+        pass.
+        """
         from demucs.apply import center_trim
 
         length = window.chunk.shape[-1]

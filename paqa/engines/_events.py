@@ -1,4 +1,6 @@
-"""From the probabilities of a tagger to events: hysteresis, edges at the signal's level, one name for one sound."""
+"""From the probabilities of a tagger to events: hysteresis, edges at the signal's level, one name for one
+sound.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,8 @@ class Hops:
 class Classes:
     """The ids of a network's outputs, and the probability `(classes,)` that each must reach to be an event.
 
-    inf: never an event. A class whose own threshold was given lasts down to the same share of it as the others.
+    inf: never an event. A class whose own threshold was given lasts down to the same share of it as the
+    others.
     """
 
     mids: tuple[str, ...]
@@ -77,11 +80,17 @@ class Classes:
 
     @classmethod
     def listed(
-        cls, mids: Iterable[str], rules: Rules, excluded: Iterable[str], own: Mapping[str, float] | None = None
+        cls,
+        mids: Iterable[str],
+        rules: Rules,
+        excluded: Iterable[str],
+        own: Mapping[str, float] | None = None,
     ) -> Classes:
         """`own` gives thresholds by machine id or label; PaqaError for one that names no sound."""
         mids = tuple(mids)
-        given = {name if name.startswith("/") else audioset.mid(name): value for name, value in (own or {}).items()}
+        given = {
+            name if name.startswith("/") else audioset.mid(name): value for name, value in (own or {}).items()
+        }
         on = np.array([given.get(mid, rules.on_threshold) for mid in mids])
         off = np.minimum(on, on * (rules.off_threshold / rules.on_threshold))
         on[np.isin(mids, list(excluded))] = np.inf
@@ -94,7 +103,9 @@ def events(
     """Events from `(rows, classes)` probabilities and the level in dB every 10 ms, in order of start."""
     found = []
     for k in np.flatnonzero(probabilities.max(axis=0) >= classes.on.astype(probabilities.dtype)):
-        sounding = class_spans(probabilities[:, k], float(classes.on[k]), float(classes.off[k]), hops, rules.max_gap_ms)
+        sounding = class_spans(
+            probabilities[:, k], float(classes.on[k]), float(classes.off[k]), hops, rules.max_gap_ms
+        )
         spans = [snapped(span, level, rules) for span in sounding]
         for start, end in merge([(a, min(b, duration_ms // 10 * 10)) for a, b in spans], rules.max_gap_ms):
             score = float(probabilities[start // hops.length_ms : -(-end // hops.length_ms) + 1, k].max())
@@ -109,11 +120,17 @@ def tags(peaks: np.ndarray, mids: tuple[str, ...], floor: float) -> tuple[Tag, .
     return tuple(Tag(mids[k], float(peaks[k])) for k in order)
 
 
-def class_spans(probability: np.ndarray, on: float, off: float, hops: Hops, max_gap_ms: int) -> list[Interval]:
-    """Spans in ms where one class of probability `(rows,)` sounds: at least `off` throughout and `on` somewhere."""
+def class_spans(
+    probability: np.ndarray, on: float, off: float, hops: Hops, max_gap_ms: int
+) -> list[Interval]:
+    """Spans in ms where one class of probability `(rows,)` sounds: at least `off` throughout and `on`
+    somewhere.
+    """
     runs = from_frames((probability >= off).tolist(), 1)
     loud = [(a, b) for a, b in runs if probability[a:b].max() >= on]
-    spans = [(max(0, a * hops.length_ms - hops.early_ms), b * hops.length_ms - hops.early_ms) for a, b in loud]
+    spans = [
+        (max(0, a * hops.length_ms - hops.early_ms), b * hops.length_ms - hops.early_ms) for a, b in loud
+    ]
     return merge(spans, max_gap_ms)
 
 
@@ -124,7 +141,9 @@ def smoothed(level: np.ndarray, duration_ms: int) -> np.ndarray:
 
 
 def snapped(span: Interval, level: np.ndarray, rules: Rules) -> Interval:
-    """The span with its edges where the level rises and falls, if that is near; else as it was, inside the clip."""
+    """The span with its edges where the level rises and falls, if that is near; else as it was, inside the
+    clip.
+    """
     start, end = span[0] // 10, min(-(-span[1] // 10), len(level))
     start, reach = min(start, end - 1), rules.snap_ms // 10
     floor, peak = np.percentile(level, 10), level[start:end].max()
@@ -134,7 +153,9 @@ def snapped(span: Interval, level: np.ndarray, rules: Rules) -> Interval:
 
 
 def nearest_edge(active: np.ndarray, start: int, reach: int) -> int:
-    """Where the sound at `start`, or the next one, begins; `start` if that is more than `reach` frames away."""
+    """Where the sound at `start`, or the next one, begins; `start` if that is more than `reach` frames
+    away.
+    """
     edge = start
     if active[start]:
         while edge > 0 and active[edge - 1]:
@@ -147,7 +168,9 @@ def nearest_edge(active: np.ndarray, start: int, reach: int) -> int:
 
 def distinct(events: list[Event], rules: Rules) -> list[Event]:
     """Without events that others of the same time make redundant: a kind and its genus, and weaker rivals."""
-    return [event for event in events if not covered(event, [o for o in events if displaces(o, event, rules)])]
+    return [
+        event for event in events if not covered(event, [o for o in events if displaces(o, event, rules)])
+    ]
 
 
 def displaces(other: Event, event: Event, rules: Rules) -> bool:

@@ -10,7 +10,8 @@ CUDA = "CUDAExecutionProvider"
 
 
 def open_session(path: str, device: str, threads: int) -> Any:
-    """An `onnxruntime.InferenceSession` on `device` ("cpu" or "cuda") with `threads` threads, one node at a time.
+    """An `onnxruntime.InferenceSession` on `device` ("cpu" or "cuda") with `threads` threads, one node at a
+    time.
 
     PaqaError where it would run on the CPU although `device` is "cuda": store keys name the device.
     """

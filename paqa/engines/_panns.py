@@ -1,6 +1,7 @@
 """PANNs' networks without what their package does on import, and made ready for inference.
 
-`import panns_inference` runs wget, writes into the home folder, and imports matplotlib, which writes there as well.
+`import panns_inference` runs wget, writes into the home folder, and imports matplotlib, which writes there as
+well.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ from paqa.errors import PaqaError
 RATE = 32_000  # Hz
 PACKAGE, PLOTTING = "panns_inference", ("matplotlib", "matplotlib.pyplot")
 CLASSES = 527
-FRONT_END = {"sample_rate": RATE, "window_size": 1024, "hop_size": 320, "mel_bins": 64, "fmin": 50, "fmax": 14_000}
+FRONT_END = {
+    "sample_rate": RATE,
+    "window_size": 1024,
+    "hop_size": 320,
+    "mel_bins": 64,
+    "fmin": 50,
+    "fmax": 14_000,
+}
 
 
 @cache
@@ -38,7 +46,8 @@ def class_mids() -> tuple[str, ...]:
 
 @cache
 def networks() -> ModuleType:
-    """The module `panns_inference.models`, imported under a shell of its package; sys.modules stays as it was.
+    """The module `panns_inference.models`, imported under a shell of its package; sys.modules stays as it
+    was.
 
     Raises PaqaError with the next command where the package is missing.
     """
@@ -73,7 +82,9 @@ def open_network(architecture: str, path: Path, vouched: bool) -> Any:
     checkpoint = torch_load(path, numpy_classes(), vouched)
     state = checkpoint.get("model") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict):
-        raise PaqaError(f"{path}: found {type(checkpoint).__name__}, expected a dict with the weights under 'model'")
+        raise PaqaError(
+            f"{path}: found {type(checkpoint).__name__}, expected a dict with the weights under 'model'"
+        )
     network = getattr(networks(), architecture)(**FRONT_END, classes_num=CLASSES)
     try:
         network.load_state_dict(state)
@@ -89,15 +100,17 @@ def open_network(architecture: str, path: Path, vouched: bool) -> Any:
 def prepared(network: Any) -> Any:
     """The same network, faster: batch norms folded into the convolutions, channels last in memory.
 
-    Its linear layers hear one window at a time: on a CPU their sums depend on how many rows there are, those of the
-    convolutions seldom do.
+    Its linear layers hear one window at a time: on a CPU their sums depend on how many rows there are, those
+    of the convolutions seldom do.
     """
     import torch
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
     for block in (getattr(network, f"conv_block{i}") for i in range(1, 7)):
         for i in (1, 2):
-            setattr(block, f"conv{i}", fuse_conv_bn_eval(getattr(block, f"conv{i}"), getattr(block, f"bn{i}")))
+            setattr(
+                block, f"conv{i}", fuse_conv_bn_eval(getattr(block, f"conv{i}"), getattr(block, f"bn{i}"))
+            )
             setattr(block, f"bn{i}", torch.nn.Identity())
     for layer in (network.fc1, network.fc_audioset):
         layer.forward = one_by_one(layer.forward)
@@ -112,10 +125,14 @@ def one_by_one(forward: Any) -> Any:
 
 
 def numpy_classes() -> list[Any]:
-    """What the state of a data sampler needs: arrays and scalars of numpy, under the names of both of its versions."""
+    """What the state of a data sampler needs: arrays and scalars of numpy, under the names of both of its
+    versions.
+    """
     import _codecs
 
-    core = importlib.import_module("numpy._core.multiarray" if hasattr(np, "_core") else "numpy.core.multiarray")
+    core = importlib.import_module(
+        "numpy._core.multiarray" if hasattr(np, "_core") else "numpy.core.multiarray"
+    )
     makers = [
         (getattr(core, name), f"numpy.{package}.multiarray.{name}")
         for name in ("_reconstruct", "scalar")

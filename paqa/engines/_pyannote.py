@@ -1,8 +1,10 @@
-"""pyannote.audio's diarization pipeline, opened without running anything from its files, without its wasted passes.
+"""pyannote.audio's diarization pipeline, opened without running anything from its files, without its wasted
+passes.
 
-`pyannote.audio` opens checkpoints with a full unpickler, imports the modules that they and `config.yaml` name, and
-calls what their hyper-parameters name. Here the files are read by `checkpoints.torch_load`, and only the two published
-architectures are built. This module imports torch; `paqa.engines.pyannote` imports it when an engine is made.
+`pyannote.audio` opens checkpoints with a full unpickler, imports the modules that they and `config.yaml`
+name, and calls what their hyper-parameters name. Here the files are read by `checkpoints.torch_load`, and
+only the two published architectures are built. This module imports torch; `paqa.engines.pyannote` imports it
+when an engine is made.
 """
 
 from __future__ import annotations
@@ -30,7 +32,12 @@ from torch.torch_version import TorchVersion
 from paqa.engines.weights import torch_load
 from paqa.errors import PaqaError
 
-PLAIN = (Problem, Resolution, Specifications, TorchVersion)  # all that the published checkpoints hold beside tensors
+PLAIN = (
+    Problem,
+    Resolution,
+    Specifications,
+    TorchVersion,
+)  # all that the published checkpoints hold beside tensors
 SEGMENTATION = "pyannote.audio.models.segmentation.PyanNet"
 EMBEDDING = "pyannote.audio.models.embedding.wespeaker"
 
@@ -38,10 +45,11 @@ EMBEDDING = "pyannote.audio.models.embedding.wespeaker"
 class Diarization(SpeakerDiarization):
     """The stock pipeline with the embeddings of all local speakers of a window from one pass of the network.
 
-    The stock one runs the same window through the ResNet once per local speaker, silent ones included, and always all
-    of its 10 s. Here a window takes one pass, over the frames that the pooling weighs and as far around them as the
-    network sees; a window in which nobody speaks takes none. Vectors differ from the stock ones by 1e-6, where windows
-    are batched by 4e-6. (Folded batch norms and channels last in memory would save 15 % more, at 2e-5.)
+    The stock one runs the same window through the ResNet once per local speaker, silent ones included, and
+    always all of its 10 s. Here a window takes one pass, over the frames that the pooling weighs and as far
+    around them as the network sees; a window in which nobody speaks takes none. Vectors differ from the stock
+    ones by 1e-6, where windows are batched by 4e-6. (Folded batch norms and channels last in memory would
+    save 15 % more, at 2e-5.)
     """
 
     def __init__(self, segmentation: Model, embedding: Model, plda: PLDA, **params: Any):
@@ -52,7 +60,8 @@ class Diarization(SpeakerDiarization):
     def get_embeddings(
         self, file: Any, binary_segmentations: Any, exclude_overlap: bool = False, hook: Any = None
     ) -> np.ndarray:
-        """One vector per window and local speaker, float32 `(windows, speakers, 256)`; what the stock method returns.
+        """One vector per window and local speaker, float32 `(windows, speakers, 256)`; what the stock method
+        returns.
 
         `binary_segmentations.data` is `(windows, frames, speakers)`. Memory is that of one batch of windows.
         """
@@ -73,10 +82,14 @@ class Diarization(SpeakerDiarization):
 
     def _least(self, frames: int, seconds: float) -> int:
         """Frames of a window that are too few to embed alone."""
-        return int(np.ceil(frames * self._embedding.min_num_samples / (seconds * self._embedding.sample_rate)))
+        return int(
+            np.ceil(frames * self._embedding.min_num_samples / (seconds * self._embedding.sample_rate))
+        )
 
     def _embed(self, sound: torch.Tensor, weights: torch.Tensor) -> np.ndarray:
-        """Windows `(n, 1, samples)` and weights `(n, speakers, pooled frames)` to vectors `(n, speakers, 256)`."""
+        """Windows `(n, 1, samples)` and weights `(n, speakers, pooled frames)` to vectors `(n, speakers,
+        256)`.
+        """
         model, device = self._embedding.model_, self._embedding.device
         used = torch.nonzero(weights.any(dim=1).any(dim=0)).flatten()
         stride, around = self._reach
@@ -90,7 +103,9 @@ class Diarization(SpeakerDiarization):
 
 
 class Bounded(VBxClustering):
-    """VBx that never asks k-means for more speakers than there are vectors, which raises, and prints nothing."""
+    """VBx that never asks k-means for more speakers than there are vectors, which raises, and prints
+    nothing.
+    """
 
     def __call__(
         self,
@@ -109,9 +124,11 @@ class Bounded(VBxClustering):
 
 
 def masks(active: np.ndarray, exclude_overlap: bool, least: int) -> np.ndarray:
-    """Which frames speak for whom: activities `(windows, frames, speakers)` to float32 `(windows, speakers, frames)`.
+    """Which frames speak for whom: activities `(windows, frames, speakers)` to float32 `(windows, speakers,
+    frames)`.
 
-    With `exclude_overlap`, frames of two speakers speak for neither, unless a speaker would keep at most `least`.
+    With `exclude_overlap`, frames of two speakers speak for neither, unless a speaker would keep at most
+    `least`.
     """
     active = np.nan_to_num(active).astype(np.float32)
     if exclude_overlap:
@@ -121,7 +138,9 @@ def masks(active: np.ndarray, exclude_overlap: bool, least: int) -> np.ndarray:
 
 
 def reach(resnet: Any) -> tuple[int, int]:
-    """Input frames per output frame of a ResNet, and how many output frames to either side one output frame sees."""
+    """Input frames per output frame of a ResNet, and how many output frames to either side one output frame
+    sees.
+    """
     stride, seen = 1, 0
     for name, layer in resnet.named_modules():
         if isinstance(layer, torch.nn.Conv2d) and "shortcut" not in name:
@@ -130,13 +149,20 @@ def reach(resnet: Any) -> tuple[int, int]:
     return stride, -(-seen // stride)
 
 
-def open_pipeline(folder: Path, config: dict[str, Any], step: float | None, vouched: bool, pin: str) -> Diarization:
-    """The pipeline of a folder whose `config.yaml` was read and checked; PaqaError names the file that is not right.
+def open_pipeline(
+    folder: Path, config: dict[str, Any], step: float | None, vouched: bool, pin: str
+) -> Diarization:
+    """The pipeline of a folder whose `config.yaml` was read and checked; PaqaError names the file that is not
+    right.
 
-    `step` is the share of a window between windows, None for the config's own; `pin` is the hash of the folder.
+    `step` is the share of a window between windows, None for the config's own; `pin` is the hash of the
+    folder.
     """
     params = dict(config["pipeline"]["params"])
-    parts = {name: folder / params.pop(name).removeprefix("$model/") for name in ("segmentation", "embedding", "plda")}
+    parts = {
+        name: folder / params.pop(name).removeprefix("$model/")
+        for name in ("segmentation", "embedding", "plda")
+    }
     if step is not None:
         params["segmentation_step"] = step
     try:
@@ -156,34 +182,48 @@ def open_pipeline(folder: Path, config: dict[str, Any], step: float | None, vouc
 
 
 def open_model(path: Path, module: str, vouched: bool, pin: str) -> Any:
-    """The network of a checkpoint, in eval mode; only of a class of `module`, a module of pyannote.audio itself.
+    """The network of a checkpoint, in eval mode; only of a class of `module`, a module of pyannote.audio
+    itself.
 
-    Built here and not by `Model.from_pretrained`, which unpickles all and calls what the hyper-parameters name.
+    Built here and not by `Model.from_pretrained`, which unpickles all and calls what the hyper-parameters
+    name.
     """
     if not path.is_file():
-        raise PaqaError(f"{path}: no such file; expected a checkpoint of {module}; fetch the whole model again")
+        raise PaqaError(
+            f"{path}: no such file; expected a checkpoint of {module}; fetch the whole model again"
+        )
     try:
         checkpoint = torch_load(path, PLAIN, vouched, pin)
         described = checkpoint["pyannote.audio"]
         kind = _architecture(path, described["architecture"], module)
         check_dependencies({"pyannote.audio": described["versions"]["pyannote.audio"]}, str(path))
         known = inspect.signature(kind).parameters
-        model = kind(**{k: v for k, v in checkpoint["hyper_parameters"].items() if k in known and k != "task"})
+        model = kind(
+            **{k: v for k, v in checkpoint["hyper_parameters"].items() if k in known and k != "task"}
+        )
         model.on_load_checkpoint(checkpoint)
-        model.load_state_dict({k: v for k, v in checkpoint["state_dict"].items() if not k.startswith("loss_func.")})
+        model.load_state_dict(
+            {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith("loss_func.")}
+        )
     except PaqaError:
         raise
     except Exception as error:  # as in open_pipeline
-        raise PaqaError(f"{path}: expected a checkpoint of pyannote.audio; {type(error).__name__}: {error}") from error
+        raise PaqaError(
+            f"{path}: expected a checkpoint of pyannote.audio; {type(error).__name__}: {error}"
+        ) from error
     return model.eval()
 
 
 def _architecture(path: Path, named: dict[str, str], module: str) -> Any:
     """The class that a checkpoint names, of the one module that it may be of."""
     found = f"{named['module']}.{named['class']}"
-    kind = getattr(importlib.import_module(module), named["class"], None) if named["module"] == module else None
+    kind = (
+        getattr(importlib.import_module(module), named["class"], None) if named["module"] == module else None
+    )
     if not (isinstance(kind, type) and issubclass(kind, Model)):
-        raise PaqaError(f"{path}: found the architecture {found}, expected a network of {module}; nothing was imported")
+        raise PaqaError(
+            f"{path}: found the architecture {found}, expected a network of {module}; nothing was imported"
+        )
     return kind
 
 
@@ -193,4 +233,6 @@ def open_plda(folder: Path) -> PLDA:
         return PLDA(folder / "xvec_transform.npz", folder / "plda.npz")
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, np.linalg.LinAlgError) as error:
         what = "xvec_transform.npz (mean1, mean2, lda) and plda.npz (mu, tr, psi)"
-        raise PaqaError(f"{folder}: expected {what}, plain arrays; {type(error).__name__}: {error}") from error
+        raise PaqaError(
+            f"{folder}: expected {what}, plain arrays; {type(error).__name__}: {error}"
+        ) from error

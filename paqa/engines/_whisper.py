@@ -1,6 +1,7 @@
 """openai-whisper's decoder for several windows with several beams each.
 
-The library's beam search takes one window at a time, and works keys and values of the audio out anew for every beam.
+The library's beam search takes one window at a time, and works keys and values of the audio out anew for
+every beam.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class Aligner(NamedTuple):
 def folded() -> type[Any]:
     """A module around cross-attention that takes the beams of a window for further positions of one query.
 
-    All beams attend to the same audio, so its keys and values are worked out once a window and not once a beam.
+    All beams attend to the same audio, so its keys and values are worked out once a window and not once a
+    beam.
     """
     from torch import nn
 
@@ -46,8 +48,8 @@ def folded() -> type[Any]:
 def batched() -> type[Any]:
     """The library's decoding task, for several windows with several beams each.
 
-    The library pairs every beam with its window's audio only where there is one window; the folded attention wants
-    one row of audio a window, the rest of the task one a beam.
+    The library pairs every beam with its window's audio only where there is one window; the folded attention
+    wants one row of audio a window, the rest of the task one a beam.
     """
     from whisper.decoding import DecodingTask
 

@@ -15,10 +15,12 @@ LONGEST_NGRAM = 6  # words; longer loops compress well enough to be found by the
 
 
 def on_grid(timed: Iterable[Any], duration_ms: int, shortest_ms: int) -> tuple[Word, ...]:
-    """Whisper's words (`start`, `end` in seconds) on the 10 ms grid: in order, disjoint, not empty, inside the clip.
+    """Whisper's words (`start`, `end` in seconds) on the 10 ms grid: in order, disjoint, not empty, inside
+    the clip.
 
-    Whisper gives many words no width; they take `shortest_ms` from the pause before them where there is one. It cuts
-    "28.8" before the point: what begins with punctuation and without a space belongs to the word before.
+    Whisper gives many words no width; they take `shortest_ms` from the pause before them where there is one.
+    It cuts "28.8" before the point: what begins with punctuation and without a space belongs to the word
+    before.
     """
     words: list[Word] = []
     for word in _whole(timed):
@@ -37,7 +39,12 @@ def _whole(timed: Iterable[Any]) -> list[Any]:
     found: list[Any] = []
     for word in timed:
         before = found[-1] if found else None
-        if before and before.word[-1:].isalnum() and word.word[:1] in string.punctuation and word.word.strip():
+        if (
+            before
+            and before.word[-1:].isalnum()
+            and word.word[:1] in string.punctuation
+            and word.word.strip()
+        ):
             probability = min(before.probability, word.probability)
             found[-1] = SimpleNamespace(
                 word=before.word + word.word, start=before.start, end=word.end, probability=probability
@@ -48,7 +55,8 @@ def _whole(timed: Iterable[Any]) -> list[Any]:
 
 
 def is_loop(text: str, compression_ratio: float, most_ratio: float, most_repeats: int) -> bool:
-    """Whether a window's text is a decoder's loop rather than speech: it compresses too well, or words come too often.
+    """Whether a window's text is a decoder's loop rather than speech: it compresses too well, or words come
+    too often.
 
     `compression_ratio` is that of the text, as Whisper's libraries measure it.
     """

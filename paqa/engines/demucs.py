@@ -1,8 +1,8 @@
 """Separate with Demucs: speech = vocals, and background = mix - speech.
 
-Rouard et al., "Hybrid Transformers for Music Source Separation" (ICASSP 2023); Défossez, "Hybrid Spectrogram and
-Waveform Source Separation" (2021). The models are those of the package `demucs`; which audio goes into which model call
-is decided here, so that the windows of many clips share calls and only the vocals are kept.
+Rouard et al., "Hybrid Transformers for Music Source Separation" (ICASSP 2023); Défossez, "Hybrid Spectrogram
+and Waveform Source Separation" (2021). The models are those of the package `demucs`; which audio goes into
+which model call is decided here, so that the windows of many clips share calls and only the vocals are kept.
 """
 
 from __future__ import annotations
@@ -35,14 +35,20 @@ GPU_BATCH = 8  # windows per call
 class DemucsParams:
     """Which model, and how it goes over a clip; the defaults are the library's but for `shifts`."""
 
-    model: str = aside("htdemucs")  # a known name, a Hub id, or the path of a folder or of a .safetensors or .th file
+    model: str = aside(
+        "htdemucs"
+    )  # a known name, a Hub id, or the path of a folder or of a .safetensors or .th file
     sha256: str | None = aside(None)  # refuse other weights than these
     allow_pickle: bool = aside(False)  # open a .th file that could run code
     shifts: Passes = 0  # passes with the clip shifted by up to 0.5 s, averaged; 0: one pass, as it is
     overlap: Annotated[float, Meta(ge=0, lt=1)] = 0.25  # of neighbouring windows, as a share of a window
-    segment: Annotated[float, Meta(ge=0.1)] | None = None  # seconds of a window; None: as the model was trained
+    segment: Annotated[float, Meta(ge=0.1)] | None = (
+        None  # seconds of a window; None: as the model was trained
+    )
     context_s: Annotated[int, Meta(ge=1, le=3600)] = aside(300)  # most seconds of a recording heard as one
-    batch_size: Annotated[int, Meta(ge=1)] | None = aside(None)  # windows a call; None: 1 on a CPU, 8 on a GPU
+    batch_size: Annotated[int, Meta(ge=1)] | None = aside(
+        None
+    )  # windows a call; None: 1 on a CPU, 8 on a GPU
 
 
 def published(name: str) -> Remote:
@@ -54,7 +60,8 @@ def published(name: str) -> Remote:
 
 
 KNOWN = {
-    name: published(name) for name in ("htdemucs", "htdemucs_ft", "htdemucs_6s", "hdemucs_mmi", "mdx", "mdx_extra")
+    name: published(name)
+    for name in ("htdemucs", "htdemucs_ft", "htdemucs_6s", "hdemucs_mmi", "mdx", "mdx_extra")
 }
 
 
@@ -85,7 +92,9 @@ class Demucs:
         return revision(BEHAVIOUR, cls.package, cls.remotes(params)[0], params.sha256)
 
     def __init__(self, params: DemucsParams = DemucsParams(), device: str = "cpu", threads: int = 1):
-        """Opens the model; MissingWeights where there is none, PaqaError for parameters that do not fit it."""
+        """Opens the model; MissingWeights where there is none, PaqaError for parameters that do not fit
+        it.
+        """
         self.params, self.device, self.threads = params, device, threads
         self.revision = self.identify(params)
         self._bag = open_bag(locate(self.remotes(params)[0]), trusted(params))
@@ -97,7 +106,9 @@ class Demucs:
         self._batch = params.batch_size or (1 if device == "cpu" else GPU_BATCH)
 
     def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
-        """Separate clips; windows of several share model calls, and what a clip needs is freed when it is through."""
+        """Separate clips; windows of several share model calls, and what a clip needs is freed when it is
+        through.
+        """
         import torch
 
         torch.set_num_threads(self.threads)
@@ -114,7 +125,9 @@ class Demucs:
         """The windows of all clips, each made when it is asked for; their speech ends up in `stems`."""
         for audio, stem in zip(batch, stems, strict=True):
             for first in range(0, len(stem), 2):
-                for one in self._passes(audio.samples[first : first + 2], audio.rate, stem[first : first + 2]):
+                for one in self._passes(
+                    audio.samples[first : first + 2], audio.rate, stem[first : first + 2]
+                ):
                     yield from one.windows()
 
     def _passes(self, samples: np.ndarray, rate: int, target: np.ndarray) -> list[Pass]:
@@ -142,7 +155,8 @@ class Demucs:
 
 
 def level(mix: torch.Tensor) -> tuple[float, float]:
-    """Mean and deviation of a mix `(2, n)`, of the mean of its channels as in `demucs.api.Separator`; 0 for silence.
+    """Mean and deviation of a mix `(2, n)`, of the mean of its channels as in `demucs.api.Separator`; 0 for
+    silence.
 
     Where two channels cancel each other out, the deviation is that of both.
     """
@@ -162,7 +176,9 @@ def check_fits(params: DemucsParams, model: Any) -> None:
     """PaqaError for parameters under which a model cannot run."""
     if not 0.0 <= params.overlap < 1.0 or params.shifts < 0 or params.context_s < 1:
         found = f"overlap {params.overlap}, shifts {params.shifts}, context_s {params.context_s}"
-        raise PaqaError(f"engine demucs: found {found}; expected overlap in [0, 1), shifts >= 0 and context_s >= 1")
+        raise PaqaError(
+            f"engine demucs: found {found}; expected overlap in [0, 1), shifts >= 0 and context_s >= 1"
+        )
     trained = float(model.segment) if is_transformer(model) else float("inf")
     if params.segment is not None and not 0.1 <= params.segment <= trained:
         raise PaqaError(

@@ -1,6 +1,7 @@
 """Transcribe with faster-whisper: whisper tiny.en, int8, with word timestamps.
 
-Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022); CTranslate2 is the runtime.
+Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022); CTranslate2 is the
+runtime.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ import numpy as np
 
 from paqa.engines._signal import mono
 from paqa.engines._words import is_loop, on_grid
-from paqa.engines.base import Amount, AtLeastOne, Heard, LogProb, Millis, Weights, Width, package_file, package_revision
+from paqa.engines.base import (
+    Amount,
+    AtLeastOne,
+    Heard,
+    LogProb,
+    Millis,
+    Weights,
+    Width,
+    package_file,
+    package_revision,
+)
 from paqa.engines.weights import Remote
 from paqa.spans import Interval
 from paqa.types import Audio, Disagreement, Stage, Unit
@@ -34,15 +45,20 @@ class FasterWhisperParams:
     vad_threshold: Unit = 0.5  # speech probability from which VAD keeps a frame
     vad_pad_ms: Millis = 400  # kept on both sides of speech
     vad_min_silence_ms: Millis = 2000  # shorter pauses are kept, so that whisper hears them
-    no_speech_threshold: Unit = 0.6  # windows with a higher no-speech probability and a low log-probability are silent
+    no_speech_threshold: Unit = (
+        0.6  # windows with a higher no-speech probability and a low log-probability are silent
+    )
     log_prob_threshold: LogProb = -1.0  # mean log-probability of tokens under which the line above applies
-    compression_ratio_threshold: Amount = 2.4  # gzip ratio of a window's text above which it is taken for a loop
+    compression_ratio_threshold: Amount = (
+        2.4  # gzip ratio of a window's text above which it is taken for a loop
+    )
     most_repeats: AtLeastOne = 5  # the same words so often in a row are taken for a loop
     shortest_word_ms: Width = 60  # whisper leaves many words without width
 
 
 class FasterWhisper:
-    """Words in English with start, end (10 ms grid, in order, not empty) and probability; `speaker` stays None.
+    """Words in English with start, end (10 ms grid, in order, not empty) and probability; `speaker` stays
+    None.
 
     A window whose text is a loop is left out and reported in `doubts` with its text.
     """
@@ -86,14 +102,20 @@ class FasterWhisper:
         """Revision from the recorded hashes of the model, its tokenizer and the VAD model."""
         return package_revision(BEHAVIOUR, *cls.weights)
 
-    def __init__(self, params: FasterWhisperParams = FasterWhisperParams(), device: str = "cpu", threads: int = 1):
+    def __init__(
+        self, params: FasterWhisperParams = FasterWhisperParams(), device: str = "cpu", threads: int = 1
+    ):
         from faster_whisper import WhisperModel
 
         self.params = params
         self.revision = self.identify(params)
         folder = os.path.dirname(package_file(self.weights[0]))
         self._model = WhisperModel(
-            folder, device=device, compute_type=params.compute_type, cpu_threads=threads, local_files_only=True
+            folder,
+            device=device,
+            compute_type=params.compute_type,
+            cpu_threads=threads,
+            local_files_only=True,
         )
 
     def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
@@ -127,7 +149,9 @@ class FasterWhisper:
             text, ratio = "".join(part.text for part in parts).strip(), parts[0].compression_ratio
             if is_loop(text, ratio, p.compression_ratio_threshold, p.most_repeats):
                 span = _on_grid(parts[0].start, parts[-1].end, audio.duration_ms)
-                doubts.append(Disagreement("transcribe", *span, text, f"a loop (compression ratio {ratio:.1f})"))
+                doubts.append(
+                    Disagreement("transcribe", *span, text, f"a loop (compression ratio {ratio:.1f})")
+                )
             else:
                 timed += (word for part in parts for word in part.words or ())
         words = on_grid(timed, audio.duration_ms, p.shortest_word_ms)

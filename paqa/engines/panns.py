@@ -1,8 +1,8 @@
 """Tag with PANNs: 527 AudioSet classes, every 320 ms.
 
-Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition" (IEEE/ACM TASLP 2020).
-The networks are those of the package `panns_inference`; Cnn14_DecisionLevelMax says what sounds when, and Cnn14, if it
-is asked for, what sounds at all.
+Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition" (IEEE/ACM
+TASLP 2020). The networks are those of the package `panns_inference`; Cnn14_DecisionLevelMax says what sounds
+when, and Cnn14, if it is asked for, what sounds at all.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ FRAMEWISE, CLIPWISE = "Cnn14_DecisionLevelMax", "Cnn14"
 HOP_MS = 320  # five poolings by two of frames of 10 ms; what the network gives every 10 ms are repetitions
 HOP = HOP_MS * RATE // 1000  # samples
 REPEATED = HOP_MS // 10  # rows of the network's output that are equal
-WINDOW, OVERLAP = 96, 12  # hops: 30.72 s, and 3.84 s, of which 1.92 s count: the network sees 1.6 s around each hop
+WINDOW, OVERLAP = (
+    96,
+    12,
+)  # hops: 30.72 s, and 3.84 s, of which 1.92 s count: the network sees 1.6 s around each hop
 CLIP_WINDOW = 31  # hops: 9.92 s; Cnn14 averages over what it hears, and was trained on 10 s
 CALL_S = 90  # seconds of audio in a call
 
@@ -45,24 +48,36 @@ KNOWN = {name: published(name, score) for name, score in ((FRAMEWISE, "0.385"), 
 
 @dataclass(frozen=True)
 class PannsParams:
-    """Thresholds and scores are probabilities; times are ms. The thresholds are usual ones, not tuned on a corpus."""
+    """Thresholds and scores are probabilities; times are ms. The thresholds are usual ones, not tuned on a
+    corpus.
+    """
 
     model: str = aside(FRAMEWISE)  # a checkpoint of Cnn14_DecisionLevelMax: this name, or a path
     sha256: str | None = aside(None)  # refuse other weights than these
     allow_pickle: bool = aside(False)  # open checkpoints that could run code
     clipwise: str | None = None  # a checkpoint of Cnn14 that decides the tags: "Cnn14", or a path
     clipwise_sha256: str | None = aside(None)  # as sha256, for that one
-    batch_size: Annotated[int, Meta(ge=1)] | None = aside(None)  # windows of one length per call; None: 90 s of audio
+    batch_size: Annotated[int, Meta(ge=1)] | None = aside(
+        None
+    )  # windows of one length per call; None: 90 s of audio
     on_threshold: Unit = 0.4  # a span must reach this probability
     off_threshold: Unit = 0.1  # and lasts while the probability is at least this
-    class_thresholds: dict[str, Amount] = field(default_factory=dict)  # on_threshold of single classes, by id or label
+    class_thresholds: dict[str, Amount] = field(
+        default_factory=dict
+    )  # on_threshold of single classes, by id or label
     max_gap_ms: Millis = 640  # spans of one class at most this far apart become one
     min_duration_ms: Millis = 100  # shorter events are dropped
-    snap_ms: Millis = 700  # an edge moves at most this far to where the signal's level rises or falls; 0: edges stay
+    snap_ms: Millis = (
+        700  # an edge moves at most this far to where the signal's level rises or falls; 0: edges stay
+    )
     rise_db: Decibels = 4.0  # level above the clip's floor that counts as sound
     range_db: Decibels = 40.0  # level below an event's loudest moment that no longer counts as sound
-    specific_margin: Amount = 0.2  # a kind of sound replaces what it is a kind of unless its score is lower by more
-    rival_margin: Amount = 0.3  # an event goes where an unrelated one at the same time has a score higher by more
+    specific_margin: Amount = (
+        0.2  # a kind of sound replaces what it is a kind of unless its score is lower by more
+    )
+    rival_margin: Amount = (
+        0.3  # an event goes where an unrelated one at the same time has a score higher by more
+    )
     tag_floor: Unit = 0.01  # classes with a lower clip-level probability are not listed in tags
     excluded: tuple[str, ...] = EXCLUDED  # machine ids that are never events (they stay in tags)
 
@@ -105,7 +120,9 @@ class Panns:
         self.params, self.device, self.threads = params, device, threads
         self.revision = self.identify(params)
         self.classes = Classes.listed(class_mids(), params, params.excluded, params.class_thresholds)
-        self._shared: dict[tuple[int, ...], bool] = {}  # by shape: whether windows hear the same together as alone
+        self._shared: dict[
+            tuple[int, ...], bool
+        ] = {}  # by shape: whether windows hear the same together as alone
         self._networks = [
             open_network(kind, locate(remote), params.allow_pickle).to(device)
             for kind, remote in zip((FRAMEWISE, CLIPWISE), self.remotes(params), strict=False)
@@ -115,7 +132,11 @@ class Panns:
         """Tag clips; windows of one length share calls, whichever clips they are from."""
         signals = [mono(audio, RATE) for audio in batch]
         rows = self.probabilities(signals)
-        peaks = self.clip_probabilities(signals) if self.params.clipwise else [found.max(axis=0) for found in rows]
+        peaks = (
+            self.clip_probabilities(signals)
+            if self.params.clipwise
+            else [found.max(axis=0) for found in rows]
+        )
         return [
             self._heard(audio, signal, *found) if np.any(signal) else Heard()
             for audio, signal, *found in zip(batch, signals, rows, peaks, strict=True)
@@ -129,7 +150,9 @@ class Panns:
         )
 
     def probabilities(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Of signals `(n,)` at 32 kHz, the class probabilities `(hops, 527)` of every 320 ms; 0 for silence."""
+        """Of signals `(n,)` at 32 kHz, the class probabilities `(hops, 527)` of every 320 ms; 0 for
+        silence.
+        """
         found = [np.zeros((hops_of(signal), len(self.classes.mids)), np.float32) for signal in signals]
         for window, rows in self._hear(0, signals, WINDOW, OVERLAP, "framewise_output"):
             rows = rows[: window.hops * REPEATED : REPEATED]
@@ -152,15 +175,18 @@ class Panns:
 
         torch.set_num_threads(self.threads)
         audible = [i for i, signal in enumerate(signals) if np.any(signal)]
-        for group in self._groups([w for i in audible for w in windows(i, hops_of(signals[i]), longest, overlap)]):
+        for group in self._groups(
+            [w for i in audible for w in windows(i, hops_of(signals[i]), longest, overlap)]
+        ):
             heard = np.stack([part(signals[w.clip], w) for w in group])
             yield from zip(group, self._answers(network, heard, output), strict=True)
 
     def _answers(self, network: int, heard: np.ndarray, output: str) -> np.ndarray:
         """What a network gives for windows `(count, samples)`: each what it gives for that window alone.
 
-        How a CPU adds up depends on the shape of a call, for short windows above all. So the first and the last window
-        of the first call of each shape are heard alone, too, and where a bit differs, all of that shape always are.
+        How a CPU adds up depends on the shape of a call, for short windows above all. So the first and the
+        last window of the first call of each shape are heard alone, too, and where a bit differs, all of that
+        shape always are.
         """
         shape = network, *heard.shape
         if self._shared.get(shape, True):
@@ -205,7 +231,8 @@ def windows(clip: int, hops: int, longest: int, overlap: int) -> list[Window]:
     starts = [*range(0, hops - size, max(1, longest - overlap)), hops - size]
     edges = [0, *((b + a + size) // 2 for a, b in pairwise(starts)), hops]
     return [
-        Window(clip, start, size, keep, until) for start, (keep, until) in zip(starts, pairwise(edges), strict=True)
+        Window(clip, start, size, keep, until)
+        for start, (keep, until) in zip(starts, pairwise(edges), strict=True)
     ]
 
 

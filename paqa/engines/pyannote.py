@@ -1,12 +1,12 @@
 """Diarize with pyannote.audio 4: who speaks when, also where several speak at once.
 
-Bredin, "pyannote.audio 2.1 speaker diarization pipeline" (Interspeech 2023): a network marks the speakers of every
-window of 10 s (powerset: Plaquet & Bredin, "Powerset multi-class cross entropy loss for neural speaker diarization",
-Interspeech 2023), each gets a vector (Wang et al., "WeSpeaker", ICASSP 2023), and vectors of all windows are clustered
-into speakers (VBx: Landini et al., Computer Speech & Language 71, 2022).
+Bredin, "pyannote.audio 2.1 speaker diarization pipeline" (Interspeech 2023): a network marks the speakers of
+every window of 10 s (powerset: Plaquet & Bredin, "Powerset multi-class cross entropy loss for neural speaker
+diarization", Interspeech 2023), each gets a vector (Wang et al., "WeSpeaker", ICASSP 2023), and vectors of
+all windows are clustered into speakers (VBx: Landini et al., Computer Speech & Language 71, 2022).
 
-pyannote.audio reports every use to its makers unless `PYANNOTE_METRICS_ENABLED` is false; it is set so here, before
-the library is imported, unless the environment already has a value.
+pyannote.audio reports every use to its makers unless `PYANNOTE_METRICS_ENABLED` is false; it is set so here,
+before the library is imported, unless the environment already has a value.
 """
 
 from __future__ import annotations
@@ -68,14 +68,22 @@ class PyannoteParams:
     num_speakers: AtLeastOne | None = None  # fewer are heard where fewer voices can be told apart
     min_speakers: AtLeastOne | None = None
     max_speakers: AtLeastOne | None = None
-    join_ms: Millis | None = None  # turns of one speaker less than this apart become one; None: as config.yaml says
+    join_ms: Millis | None = (
+        None  # turns of one speaker less than this apart become one; None: as config.yaml says
+    )
     segmentation_step: Part | None = None  # of a window, between windows; None: 0.1; time is inverse to it
-    segmentation_batch_size: Annotated[int, Meta(ge=1)] | None = aside(None)  # None: 8 on the CPU, 32 elsewhere
-    embedding_batch_size: Annotated[int, Meta(ge=1)] | None = aside(None)  # windows; None: 1 on the CPU, 32 elsewhere
+    segmentation_batch_size: Annotated[int, Meta(ge=1)] | None = aside(
+        None
+    )  # None: 8 on the CPU, 32 elsewhere
+    embedding_batch_size: Annotated[int, Meta(ge=1)] | None = aside(
+        None
+    )  # windows; None: 1 on the CPU, 32 elsewhere
 
 
 class Pyannote:
-    """Turns without text on the 10 ms grid, overlapping ones and exclusive ones with the same speaker numbers."""
+    """Turns without text on the 10 ms grid, overlapping ones and exclusive ones with the same speaker
+    numbers.
+    """
 
     name: ClassVar[str] = "pyannote"
     stage: ClassVar[Stage] = "diarize"
@@ -104,7 +112,9 @@ class Pyannote:
         self.join_s = pause_s if params.join_ms is None else params.join_ms / 1000
         os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "false")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # e.g. that torchcodec cannot decode files, which nobody asks it to
+            warnings.simplefilter(
+                "ignore"
+            )  # e.g. that torchcodec cannot decode files, which nobody asks it to
             import torch
 
             from paqa.engines._pyannote import open_pipeline
@@ -132,8 +142,13 @@ class Pyannote:
             found: Any = self.pipeline(
                 file, num_speakers=p.num_speakers, min_speakers=p.min_speakers, max_speakers=p.max_speakers
             )
-        regular, exclusive = stretches(found.speaker_diarization), stretches(found.exclusive_speaker_diarization)
-        by_speaker = [bridged((s for s in regular if s[2] == who), self.join_s) for who in {s[2] for s in regular}]
+        regular, exclusive = (
+            stretches(found.speaker_diarization),
+            stretches(found.exclusive_speaker_diarization),
+        )
+        by_speaker = [
+            bridged((s for s in regular if s[2] == who), self.join_s) for who in {s[2] for s in regular}
+        ]
         return numbered(
             grid((s for one in by_speaker for s in one), audio.duration_ms),
             grid(bridged(exclusive, self.join_s), audio.duration_ms),
@@ -143,22 +158,34 @@ class Pyannote:
 def check_params(params: PyannoteParams) -> None:
     """PaqaError about parameters that the pipeline would fail on later, or misread."""
     p = params
-    for name in ("num_speakers", "min_speakers", "max_speakers", "segmentation_batch_size", "embedding_batch_size"):
+    for name in (
+        "num_speakers",
+        "min_speakers",
+        "max_speakers",
+        "segmentation_batch_size",
+        "embedding_batch_size",
+    ):
         value = getattr(p, name)
         if value is not None and value < 1:
             raise PaqaError(f"engine pyannote: {name} is {value}; expected 1 or more, or none")
     if p.num_speakers is None and (p.min_speakers or 1) > (p.max_speakers or np.inf):
-        raise PaqaError(f"engine pyannote: min_speakers {p.min_speakers} is above max_speakers {p.max_speakers}")
+        raise PaqaError(
+            f"engine pyannote: min_speakers {p.min_speakers} is above max_speakers {p.max_speakers}"
+        )
     if p.segmentation_step is not None and not 0 < p.segmentation_step <= 1:
-        raise PaqaError(f"engine pyannote: segmentation_step is {p.segmentation_step}; expected a share in (0, 1]")
+        raise PaqaError(
+            f"engine pyannote: segmentation_step is {p.segmentation_step}; expected a share in (0, 1]"
+        )
     if p.join_ms is not None and p.join_ms < 0:
         raise PaqaError(f"engine pyannote: join_ms is {p.join_ms}; expected 0 or more")
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A pipeline's `config.yaml` in which nothing names code to import but pyannote.audio's own pipeline; or PaqaError.
+    """A pipeline's `config.yaml` in which nothing names code to import but pyannote.audio's own pipeline; or
+    PaqaError.
 
-    `pipeline.name`, `preprocessors` and paths to other models are how a config would run or fetch something else.
+    `pipeline.name`, `preprocessors` and paths to other models are how a config would run or fetch something
+    else.
     """
     import yaml
 
@@ -202,7 +229,9 @@ def _other(where: str, value: Any, pattern: str, expected: str) -> str | None:
 
 
 def pop_pause(config: dict[str, Any]) -> float:
-    """The config's `min_duration_off` in s, with 0 in its place: the engine bridges pauses, sparing turns of others."""
+    """The config's `min_duration_off` in s, with 0 in its place: the engine bridges pauses, sparing turns of
+    others.
+    """
     settings = config["params"]["segmentation"]
     pause, settings["min_duration_off"] = settings.get("min_duration_off", 0.0), 0.0
     return float(pause)
@@ -210,7 +239,9 @@ def pop_pause(config: dict[str, Any]) -> float:
 
 def stretches(annotation: Any) -> list[Stretch]:
     """A pyannote annotation in order of time."""
-    return sorted((span.start, span.end, str(who)) for span, _, who in annotation.itertracks(yield_label=True))
+    return sorted(
+        (span.start, span.end, str(who)) for span, _, who in annotation.itertracks(yield_label=True)
+    )
 
 
 def bridged(ordered: Iterable[Stretch], pause_s: float) -> list[Stretch]:

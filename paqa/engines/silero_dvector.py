@@ -1,8 +1,9 @@
 """Diarize with Silero VAD, d-vectors and clustering.
 
-Wang et al., "Speaker Diarization with LSTM" (ICASSP 2018): windows of speech become d-vectors (Wan et al., "Generalized
-End-to-End Loss for Speaker Verification", ICASSP 2018), clusters of d-vectors are speakers. The turns come from a
-second look: the most likely path through the speakers' centroids, window by window (Viterbi).
+Wang et al., "Speaker Diarization with LSTM" (ICASSP 2018): windows of speech become d-vectors (Wan et al.,
+"Generalized End-to-End Loss for Speaker Verification", ICASSP 2018), clusters of d-vectors are speakers. The
+turns come from a second look: the most likely path through the speakers' centroids, window by window
+(Viterbi).
 """
 
 from __future__ import annotations
@@ -53,14 +54,22 @@ class SileroDVectorParams:
     min_speech_ms: Millis = 100  # shorter speech is dropped
     min_silence_ms: Millis = 200  # shorter silence inside speech is bridged
     pad_ms: Millis = 40  # added on both sides of speech
-    level: Part = 0.02  # RMS that speech is brought to before it is embedded: the network is sensitive to level
+    level: Part = (
+        0.02  # RMS that speech is brought to before it is embedded: the network is sensitive to level
+    )
     hop_ms: Hop = 100  # between d-vectors
     context_ms: Millis = 400  # d-vectors this far before and after are averaged
-    cluster_context_ms: Millis = 900  # the same to tell speakers apart; longer means differ less within one voice
-    apart: Distance = 0.34  # clusters whose d-vectors have a larger mean distance (1 - cosine) are different speakers
+    cluster_context_ms: Millis = (
+        900  # the same to tell speakers apart; longer means differ less within one voice
+    )
+    apart: Distance = (
+        0.34  # clusters whose d-vectors have a larger mean distance (1 - cosine) are different speakers
+    )
     min_speaker_ms: Millis = 1200  # whoever speaks for less is taken for one of the others
     keep_share: Part = 0.2  # of all windows, the nearest that stay connected in the similarity graph
-    two_limit: Cosine = 0.86  # where one speaker was found, two halves with a smaller cosine between them are two,
+    two_limit: Cosine = (
+        0.86  # where one speaker was found, two halves with a smaller cosine between them are two,
+    )
     two_least_ms: Millis = 7000  # if each speaks for so long: two voices on one telephone line are that near
     switch_cost: Amount = 0.2  # cosine that a change of speaker has to earn
     pause_discount: Unit = 0.5  # of the switch cost, at a pause
@@ -68,7 +77,9 @@ class SileroDVectorParams:
 
 
 class SileroDVector:
-    """Turns without text on the 10 ms grid, one voice at a time: speech of two at once goes to one of them."""
+    """Turns without text on the 10 ms grid, one voice at a time: speech of two at once goes to one of
+    them.
+    """
 
     name: ClassVar[str] = "silero_dvector"
     stage: ClassVar[Stage] = "diarize"
@@ -102,7 +113,9 @@ class SileroDVector:
         """Revision from the recorded hashes of both networks."""
         return package_revision(BEHAVIOUR, *cls.weights)
 
-    def __init__(self, params: SileroDVectorParams = SileroDVectorParams(), device: str = "cpu", threads: int = 1):
+    def __init__(
+        self, params: SileroDVectorParams = SileroDVectorParams(), device: str = "cpu", threads: int = 1
+    ):
         self.params = params
         self.revision = self.identify(params)
         self._vad = open_session(package_file(self.weights[0]), device, threads)
@@ -140,7 +153,9 @@ class SileroDVector:
         return np.log10(power @ self._mel + np.float32(MEL_FLOOR))
 
     def embed(self, signal: np.ndarray, speech: list[Interval]) -> tuple[np.ndarray, np.ndarray]:
-        """One d-vector per `hop_ms` of speech, `(n, 256)` of length 1, and the times `(n,)` in ms of their centres."""
+        """One d-vector per `hop_ms` of speech, `(n, 256)` of length 1, and the times `(n,)` in ms of their
+        centres.
+        """
         p = self.params
         inside = np.concatenate([signal[a * 16 : b * 16] for a, b in speech])
         scaled = signal * np.float32(p.level / max(float(np.sqrt(np.mean(inside**2))), 1e-5))
@@ -158,14 +173,18 @@ def stretches(probability: np.ndarray, duration_ms: int, params: SileroDVectorPa
     p = params
     active = hysteresis(probability, p.vad_on, p.vad_off)
     spans = merge(from_frames(active.tolist(), VAD_FRAME * 1000 / RATE), p.min_silence_ms)
-    padded = [(max(0, a - p.pad_ms), min(duration_ms, b + p.pad_ms)) for a, b in spans if b - a >= p.min_speech_ms]
+    padded = [
+        (max(0, a - p.pad_ms), min(duration_ms, b + p.pad_ms)) for a, b in spans if b - a >= p.min_speech_ms
+    ]
     return merge((round_10(a), min(duration_ms, round_10(b))) for a, b in padded)
 
 
 def assign(
     vectors: np.ndarray, where: np.ndarray, speech: list[Interval], params: SileroDVectorParams
 ) -> tuple[Turn, ...]:
-    """The turns from stretches of speech and their d-vectors `(n, d)` at `(n,)` ms: all that no network decides."""
+    """The turns from stretches of speech and their d-vectors `(n, d)` at `(n,)` ms: all that no network
+    decides.
+    """
     p = params
     points = smoothed(vectors, where, speech, p.context_ms)
     if p.num_speakers:
@@ -179,7 +198,9 @@ def assign(
 
 
 def window_times(stretch: Interval, hop_ms: int) -> tuple[np.ndarray, np.ndarray]:
-    """Times in ms, one a hop, of a stretch of speech, and centres of their windows: inside, if it is long enough."""
+    """Times in ms, one a hop, of a stretch of speech, and centres of their windows: inside, if it is long
+    enough.
+    """
     start, end = stretch
     where = np.arange(start + hop_ms // 2, max(end, start + hop_ms), hop_ms)
     half = min(SPAN * 5, (end - start) // 2)
@@ -187,7 +208,9 @@ def window_times(stretch: Interval, hop_ms: int) -> tuple[np.ndarray, np.ndarray
 
 
 def smoothed(vectors: np.ndarray, where: np.ndarray, speech: list[Interval], context_ms: int) -> np.ndarray:
-    """Unit means of the vectors `(n, d)` at most `context_ms` before and after in the same stretch of speech."""
+    """Unit means of the vectors `(n, d)` at most `context_ms` before and after in the same stretch of
+    speech.
+    """
     stretch = np.searchsorted([start for start, _ in speech], where, side="right")
     near = (np.abs(where[:, None] - where[None]) <= context_ms) & (stretch[:, None] == stretch[None])
     return unit(near.astype(np.float32) @ vectors)
@@ -207,7 +230,9 @@ def hysteresis(probability: np.ndarray, on: float, off: float) -> np.ndarray:
 
 
 def best_path(similarity: np.ndarray, where: np.ndarray, params: SileroDVectorParams) -> np.ndarray:
-    """The speaker of every window `(n,)`: the path of highest summed similarity `(n, speakers)` minus switch costs."""
+    """The speaker of every window `(n,)`: the path of highest summed similarity `(n, speakers)` minus switch
+    costs.
+    """
     score, came_from = similarity[0], np.zeros(similarity.shape, dtype=int)
     for i in range(1, len(similarity)):
         pause = where[i] - where[i - 1] > params.hop_ms * 1.5

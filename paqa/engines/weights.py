@@ -1,8 +1,10 @@
-"""Weights that no package ships: where they lie, what they hash to, and how they are opened without running code.
+"""Weights that no package ships: where they lie, what they hash to, and how they are opened without running
+code.
 
-A model is looked for at the path that the recipe gives, else in the models folder (`PAQA_MODELS`, or --models), else in
-the cache of the Hugging Face Hub, else on the Hub itself unless `HF_HUB_OFFLINE` is set. What is published elsewhere is
-only ever fetched by `paqa doctor --fetch`, from the one address that it prints.
+A model is looked for at the path that the recipe gives, else in the models folder (`PAQA_MODELS`, or
+--models), else in the cache of the Hugging Face Hub, else on the Hub itself unless `HF_HUB_OFFLINE` is set.
+What is published elsewhere is only ever fetched by `paqa doctor --fetch`, from the one address that it
+prints.
 """
 
 from __future__ import annotations
@@ -36,8 +38,9 @@ class MissingWeights(PaqaError):
 class Remote:
     """Weights of one model: a file or a folder below the models folder, and where it is published.
 
-    `files` are patterns of the files of a folder that decide what is heard. One of `repo` (on the Hub, then `path` is a
-    folder) and `url` (then it is a file) says where to fetch; neither does where a recipe names a local path.
+    `files` are patterns of the files of a folder that decide what is heard. One of `repo` (on the Hub, then
+    `path` is a folder) and `url` (then it is a file) says where to fetch; neither does where a recipe names a
+    local path.
     """
 
     path: str
@@ -65,12 +68,16 @@ class Trusted(Protocol):
 def models_folder() -> Path:
     """`PAQA_MODELS`, else `paqa/models` in the user's cache folder."""
     given = os.environ.get("PAQA_MODELS")
-    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # an account may have no home
+    cache_home = Path(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    )  # an account may have no home
     return Path(given).expanduser() if given else cache_home / "paqa" / "models"
 
 
 def stamp() -> tuple[str, int]:
-    """What `chosen` depends on: the models folder, and when its `models.toml` was written (0 where there is none)."""
+    """What `chosen` depends on: the models folder, and when its `models.toml` was written (0 where there is
+    none).
+    """
     path = models_folder() / LIST
     try:
         return str(path), path.stat().st_mtime_ns
@@ -88,21 +95,29 @@ def chosen(engine: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise PaqaError(f"{path}: cannot be read as TOML ({error}); correct or remove it") from None
     if not isinstance(found, dict) or set(found) - CHOICES:
-        raise PaqaError(f"{path}: [{engine}] holds {found}; expected a table with keys {', '.join(sorted(CHOICES))}")
+        raise PaqaError(
+            f"{path}: [{engine}] holds {found}; expected a table with keys {', '.join(sorted(CHOICES))}"
+        )
     return found
 
 
 def named(model: str, engine: str, known: Mapping[str, Remote], files: tuple[str, ...] = ()) -> Remote:
-    """What the recipe's `model` means: a known name, a path (relative: to the models folder), or a Hub id ORG/NAME."""
+    """What the recipe's `model` means: a known name, a path (relative: to the models folder), or a Hub id
+    ORG/NAME.
+    """
     if model in known:
         return known[model]
     path = Path(model).expanduser()
     local = path if path.is_absolute() else models_folder() / path
     if local.exists() or path.is_absolute() or path.suffix or model.startswith("."):
-        return Remote(str(local), path.name, "as given", "a local path in the recipe", files if local.is_dir() else ())
+        return Remote(
+            str(local), path.name, "as given", "a local path in the recipe", files if local.is_dir() else ()
+        )
     if files and model.count("/") == 1:
         name = model.rpartition("/")[2]
-        return Remote(f"{engine}/{name}", name, "see its page", f"{model} on the Hugging Face Hub", files, repo=model)
+        return Remote(
+            f"{engine}/{name}", name, "see its page", f"{model} on the Hugging Face Hub", files, repo=model
+        )
     hub = ", a Hub id ORG/NAME" if files else ""
     raise PaqaError(
         f"engine {engine}: no model is called {model!r}; expected one of {', '.join(known)}{hub}, or a path"
@@ -162,7 +177,9 @@ def _what_to_do(remote: Remote, local: Path) -> str:
 
 
 def fetch_missing(remote: Remote) -> Path:
-    """The file or folder of a model, downloaded where it is missing: into the Hub's cache, or from its one address."""
+    """The file or folder of a model, downloaded where it is missing: into the Hub's cache, or from its one
+    address.
+    """
     try:
         return locate(remote)
     except MissingWeights:
@@ -178,14 +195,18 @@ def fetch_missing(remote: Remote) -> Path:
         check_pin(digest(temporary), remote.sha256, remote.url)
         os.replace(temporary, target)
     except OSError as error:
-        raise MissingWeights(f"{remote.model}: {remote.url} cannot be fetched: {error}; try again later") from None
+        raise MissingWeights(
+            f"{remote.model}: {remote.url} cannot be fetched: {error}; try again later"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
     return target
 
 
 def digest(path: Path, files: Sequence[str] = ()) -> str:
-    """SHA-256 of a file, or of the list of names and SHA-256s of those files of a folder that match `files`."""
+    """SHA-256 of a file, or of the list of names and SHA-256s of those files of a folder that match
+    `files`.
+    """
     if not files:
         state = path.stat()
         return _file_digest(str(path), state.st_size, state.st_mtime_ns)
@@ -220,7 +241,9 @@ def revision(behaviour: int, package: str, remote: Remote, pinned: str | None = 
 
 
 def trusted(params: Trusted) -> bool:
-    """Whether somebody on this machine vouches for the weights; a pinned hash says which file, not that it is good."""
+    """Whether somebody on this machine vouches for the weights; a pinned hash says which file, not that it is
+    good.
+    """
     return params.allow_pickle
 
 
@@ -228,7 +251,8 @@ def torch_load(path: Path, allowed: Sequence[Any], vouched: bool, pin: str | Non
     """What `torch.save` wrote, on the CPU; only tensors, plain values and the `allowed` classes are built.
 
     A file that wants more is code. It is opened only where somebody here vouches for it, which no recipe can;
-    else PaqaError names what it wants and how to vouch. `pin` is the hash to name where the model is a whole folder.
+    else PaqaError names what it wants and how to vouch. `pin` is the hash to name where the model is a whole
+    folder.
     """
     import torch
 
@@ -239,7 +263,9 @@ def torch_load(path: Path, allowed: Sequence[Any], vouched: bool, pin: str | Non
         if vouched:
             return torch.load(path, map_location="cpu", weights_only=False)
         why = str(error).strip().splitlines()
-        wanted = next((line.strip() for line in why if "GLOBAL" in line or "global" in line), why[-1] if why else "")
+        wanted = next(
+            (line.strip() for line in why if "GLOBAL" in line or "global" in line), why[-1] if why else ""
+        )
         raise PaqaError(
             f"{path}: is no plain checkpoint ({wanted[:200]}); opening it could run code. If you trust where it comes "
             f'from, say in models.toml of the models folder: allow_pickle = true and sha256 = "{pin or digest(path)}"'

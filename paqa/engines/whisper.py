@@ -1,9 +1,9 @@
 """Transcribe with openai-whisper: any of its models, with word timestamps, many clips at a time.
 
-Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022). The library's `transcribe` hears
-one file after another and encodes every window twice, for the words and for their times. Here each window is encoded
-once and windows of several clips are decoded together; the words are the same. Batches always have the same shape, so
-a clip's words do not depend on what it is heard with.
+Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022). The library's
+`transcribe` hears one file after another and encodes every window twice, for the words and for their times.
+Here each window is encoded once and windows of several clips are decoded together; the words are the same.
+Batches always have the same shape, so a clip's words do not depend on what it is heard with.
 """
 
 from __future__ import annotations
@@ -39,18 +39,28 @@ CPU_BATCH, GPU_BATCH = 4, 16  # windows decoded together
 
 @dataclass(frozen=True)
 class WhisperParams:
-    """Decoding is at temperature 0 and without the previous text: reproducible, and no loop feeds on itself."""
+    """Decoding is at temperature 0 and without the previous text: reproducible, and no loop feeds on
+    itself.
+    """
 
     model: str = aside("large-v3-turbo")  # a name of the library's, or a path to its kind of checkpoint
     sha256: str | None = aside(None)  # refuse other weights
     allow_pickle: bool = aside(False)  # open checkpoints that hold more than tensors
-    batch_size: Annotated[int, Meta(ge=1)] | None = aside(None)  # windows at once; None: 4 on a CPU, 16 on a GPU
+    batch_size: Annotated[int, Meta(ge=1)] | None = aside(
+        None
+    )  # windows at once; None: 4 on a CPU, 16 on a GPU
     language: str | None = None  # "en"; None: detected clip by clip
     beam_size: AtLeastOne = 5  # hypotheses kept; 1 is greedy
-    fallback: tuple[Temperature, ...] = ()  # temperatures tried where the limits below are passed, seeded by the clip
-    no_speech_threshold: Unit = 0.6  # windows with a higher no-speech probability and a low log-probability are silent
+    fallback: tuple[
+        Temperature, ...
+    ] = ()  # temperatures tried where the limits below are passed, seeded by the clip
+    no_speech_threshold: Unit = (
+        0.6  # windows with a higher no-speech probability and a low log-probability are silent
+    )
     log_prob_threshold: LogProb = -1.0  # mean log-probability of tokens below which words are in doubt
-    compression_ratio_threshold: Amount = 2.4  # gzip ratio of a window's text above which it is taken for a loop
+    compression_ratio_threshold: Amount = (
+        2.4  # gzip ratio of a window's text above which it is taken for a loop
+    )
     most_repeats: AtLeastOne = 5  # the same words so often in a row are taken for a loop
     shortest_word_ms: Width = 60  # whisper leaves many words without width
 
@@ -93,8 +103,8 @@ class _Clip:
 class Whisper:
     """Words with start, end (10 ms grid, in order, not empty) and probability; `speaker` stays None.
 
-    What looks like a hallucination is left out and reported in `doubts` with its text; so are unsure words, but they
-    stay.
+    What looks like a hallucination is left out and reported in `doubts` with its text; so are unsure words,
+    but they stay.
     """
 
     name: ClassVar[str] = "whisper"
@@ -158,7 +168,9 @@ class Whisper:
         return str(max(probabilities, key=probabilities.get))
 
     def _encode(self, clip: _Clip) -> Any:
-        """Features `(1, 1500, d)` of the current window; one clip at a time, so they never depend on a batch."""
+        """Features `(1, 1500, d)` of the current window; one clip at a time, so they never depend on a
+        batch.
+        """
         from whisper.audio import pad_or_trim
 
         window = pad_or_trim(clip.mel[:, clip.seek : clip.seek + clip.size], WINDOW).to(self._model.device)
@@ -167,16 +179,22 @@ class Whisper:
     def _hear(self, clips: list[_Clip]) -> None:
         """The next window of each clip."""
         features = [self._encode(clip) for clip in clips]
-        for clip, feature, result in zip(clips, features, self._decode(features, clips[0].language), strict=False):
+        for clip, feature, result in zip(
+            clips, features, self._decode(features, clips[0].language), strict=False
+        ):
             self._take(clip, feature, self._again(clip, feature, result))
 
     def _decode(self, features: list[Any], language: str | None, temperature: float = 0.0) -> list[Any]:
-        """One `whisper.DecodingResult` a window, and some for the copies of the last one that fill the batch up."""
+        """One `whisper.DecodingResult` a window, and some for the copies of the last one that fill the batch
+        up.
+        """
         import torch
         from whisper.decoding import DecodingOptions
 
         beams = self.params.beam_size if self.params.beam_size > 1 and temperature == 0 else None
-        options = DecodingOptions(language=language, beam_size=beams, temperature=temperature, fp16=self._half)
+        options = DecodingOptions(
+            language=language, beam_size=beams, temperature=temperature, fp16=self._half
+        )
         filled = [*features, *[features[-1]] * (self._batch - len(features))]
         return list(batched()(self._model, options).run(torch.cat(filled)))
 
@@ -199,7 +217,9 @@ class Whisper:
 
     def _repeats(self, result: Any) -> bool:
         p = self.params
-        return is_loop(result.text, float(result.compression_ratio), p.compression_ratio_threshold, p.most_repeats)
+        return is_loop(
+            result.text, float(result.compression_ratio), p.compression_ratio_threshold, p.most_repeats
+        )
 
     def _take(self, clip: _Clip, feature: Any, result: Any) -> None:
         """Add the words of a window to its clip, or the reason why they are left out, and move on."""
@@ -231,7 +251,9 @@ class Whisper:
         return get_tokenizer(model.is_multilingual, num_languages=model.num_languages, language=language)
 
     def _align(self, clip: _Clip, feature: Any, tokenizer: Any, segments: list[Segment]) -> list[Any]:
-        """The words of the segments with their times in seconds, by the library's alignment of cross-attention."""
+        """The words of the segments with their times in seconds, by the library's alignment of
+        cross-attention.
+        """
         from whisper.timing import add_word_timestamps
 
         model = self._model
@@ -259,8 +281,9 @@ class Whisper:
 def cut(tokens: Sequence[int], first: int, start: float, end: float) -> tuple[list[Segment], bool]:
     """The segments of a window `[start, end)`, and whether it has been heard to its end.
 
-    Timestamp tokens count from `first` in steps of 20 ms. Two in a row end a segment and begin the next; what follows
-    the last pair is unfinished and is left to the next window, unless the window ends with a single timestamp.
+    Timestamp tokens count from `first` in steps of 20 ms. Two in a row end a segment and begin the next; what
+    follows the last pair is unfinished and is left to the next window, unless the window ends with a single
+    timestamp.
     """
     stamps = [token >= first for token in tokens]
     pairs = [i for i in range(1, len(tokens)) if stamps[i - 1] and stamps[i]]
@@ -283,7 +306,9 @@ def _library() -> dict[str, Any]:
     try:
         source = importlib.metadata.distribution("openai-whisper").locate_file("whisper/__init__.py")
     except importlib.metadata.PackageNotFoundError:
-        raise PaqaError("package 'openai-whisper' is not installed; run: uv pip install 'paqa[paper]'") from None
+        raise PaqaError(
+            "package 'openai-whisper' is not installed; run: uv pip install 'paqa[paper]'"
+        ) from None
     tree = ast.parse(Path(str(source)).read_text(encoding="utf-8"))
     tables = [n for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)]
     wanted = ("_MODELS", "_ALIGNMENT_HEADS")
@@ -301,7 +326,9 @@ def published() -> dict[str, Remote]:
 
 
 def load(path: Path, device: str, vouched: bool) -> Any:
-    """The model of a checkpoint `{dims, model_state_dict}`, its cross-attention made to share what beams share."""
+    """The model of a checkpoint `{dims, model_state_dict}`, its cross-attention made to share what beams
+    share.
+    """
     from whisper.model import ModelDimensions
     from whisper.model import Whisper as Model
 

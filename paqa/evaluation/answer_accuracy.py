@@ -1,10 +1,11 @@
 """Heard-answer accuracy: would the answer of a question have been the same, had it come from what was heard?
 
-Of rows answered from truth, the same template is tried on the heard scene. A row counts as asked where one of its
-drafts asks the same thing: the same words, and quotations that are alike (they may be misheard). The draft's answer is
-looked up among the row's choices: as it stands, a quotation by its likeness, an amount by its distance, a sound by its
-kind ("Bark" is a "Dog"), else "None of these". Where any absent sound would do, the choice is the one that was not
-heard. Right is the share of all rows in which that leads to the row's own answer: what could not be asked is not right.
+Of rows answered from truth, the same template is tried on the heard scene. A row counts as asked where one of
+its drafts asks the same thing: the same words, and quotations that are alike (they may be misheard). The
+draft's answer is looked up among the row's choices: as it stands, a quotation by its likeness, an amount by
+its distance, a sound by its kind ("Bark" is a "Dog"), else "None of these". Where any absent sound would do,
+the choice is the one that was not heard. Right is the share of all rows in which that leads to the row's own
+answer: what could not be asked is not right.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from paqa import audioset
 from paqa.config.recipe import Recipe
 from paqa.dataset import shards
 from paqa.evaluation.bootstrap import of_ratio
-from paqa.questions.english import normal, rng_for, spoken, tidy, upper
+from paqa.questions.english import spoken, tidy, upper
 from paqa.questions.generate import TEMPLATES, Draft, Template
 from paqa.questions.template import NONE
 from paqa.rationale.answerer import Careless, nearest
+from paqa.text import normal, rng_for
 from paqa.types import Scene
 
 LIKE = 60.0  # rapidfuzz ratio of two quotations, in percent, from which one may be the other misheard
@@ -51,7 +53,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Heard:
-    """Of one template ("all" for the whole build): rows, those asked of what was heard too, those with the same answer.
+    """Of one template ("all" for the whole build): rows, those asked of what was heard too, those with the
+    same answer.
 
     `interval` is the 95 % interval of right / rows.
     """
@@ -74,19 +77,26 @@ def rows(folder: Path) -> list[Row]:
 
 
 def measure(rows: Iterable[Row], heard: Mapping[str, Scene], recipe: Recipe) -> list[Heard]:
-    """All rows whose clip is in `heard` (scenes by id of the clip), first over all, then by template, worst first."""
+    """All rows whose clip is in `heard` (scenes by id of the clip), first over all, then by template, worst
+    first.
+    """
     tried: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
     for row in rows:
         template = TEMPLATES[row.template]
         if row.clip_id in heard and not template.labelled:
             tried[row.template].append(answered(row, template, heard[row.clip_id], recipe))
     whole = _heard("all", [pair for own in tried.values() for pair in own])
-    return [whole, *sorted((_heard(n, own) for n, own in tried.items()), key=lambda h: (h.accuracy, h.template))]
+    return [
+        whole,
+        *sorted((_heard(n, own) for n, own in tried.items()), key=lambda h: (h.accuracy, h.template)),
+    ]
 
 
 def _heard(name: str, tried: Sequence[tuple[bool, bool]]) -> Heard:
     interval = of_ratio([(right, 1) for _, right in tried])
-    return Heard(name, len(tried), sum(asked for asked, _ in tried), sum(right for _, right in tried), interval)
+    return Heard(
+        name, len(tried), sum(asked for asked, _ in tried), sum(right for _, right in tried), interval
+    )
 
 
 def answered(row: Row, template: Template, heard: Scene, recipe: Recipe) -> tuple[bool, bool]:
@@ -121,7 +131,9 @@ def _alike(one: str, other: str) -> float:
 
 
 def _unheard(choices: Sequence[str], draft: Draft) -> list[int]:
-    """The choices that are no kind of what a draft about an absent sound holds against it: the sounds heard."""
+    """The choices that are no kind of what a draft about an absent sound holds against it: the sounds
+    heard.
+    """
     known = {normal(choice) for choice in draft.decoys}
     return [
         k

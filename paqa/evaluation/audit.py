@@ -1,7 +1,7 @@
 """Perception against truth: how well was a set of clips heard? Figures over all of them and over slices.
 
-Everything is pooled: errors of all clips over the size of all truths. Every figure comes with what it rests on, and is
-None where there is nothing to measure. The metrics themselves are in `paqa.evaluation.metrics`.
+Everything is pooled: errors of all clips over the size of all truths. Every figure comes with what it rests
+on, and is None where there is nothing to measure. The metrics themselves are in `paqa.evaluation.metrics`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from paqa.evaluation.metrics import Diarized, Hits, Jaccard, Misheard, Related, 
 from paqa.types import Scene, Split, Tag
 
 SliceBy = Literal["all", "group", "background", "speakers"]
-TRANSCRIBED = 0.9  # a reference with text for this share of its turns' time is complete but for short backchannels
+TRANSCRIBED = (
+    0.9  # a reference with text for this share of its turns' time is complete but for short backchannels
+)
 BANDS_DB = (0.0, 5.0, 10.0, 20.0)
 BACKGROUNDS = (
     "SNR below 0 dB", "SNR 0-5 dB", "SNR 5-10 dB", "SNR 10-20 dB", "SNR above 20 dB",
@@ -31,9 +33,10 @@ BACKGROUNDS = (
 class Pair:
     """One clip: what is true, and what was heard.
 
-    `group` names its kind, e.g. "dialogue". `turns_known`: truth says who speaks when in the whole clip (no turns = no
-    speech). `events_known`: likewise for sounds. `tags`: clip-level class probabilities. `si_sdr_mix` and
-    `si_sdr_speech`: of the mix and of the speech stem against the clean speech, dB (`metrics.si_sdr`).
+    `group` names its kind, e.g. "dialogue". `turns_known`: truth says who speaks when in the whole clip (no
+    turns = no speech). `events_known`: likewise for sounds. `tags`: clip-level class probabilities.
+    `si_sdr_mix` and `si_sdr_speech`: of the mix and of the speech stem against the clean speech, dB
+    (`metrics.si_sdr`).
     """
 
     clip_id: str
@@ -52,7 +55,8 @@ class Pair:
 class Diarization:
     """DER and its parts, as shares of `speech_s` seconds of true speaker time; may exceed 1.
 
-    `jer` is the Jaccard error rate, a mean over true speakers in which each counts as much; always without a collar.
+    `jer` is the Jaccard error rate, a mean over true speakers in which each counts as much; always without a
+    collar.
     """
 
     clips: int
@@ -75,7 +79,9 @@ class SpeakerCount:
 
 @dataclass(frozen=True)
 class Speakers:
-    """Share of clips with the right number of speakers, and the confusion table (cells that are not empty)."""
+    """Share of clips with the right number of speakers, and the confusion table (cells that are not
+    empty).
+    """
 
     clips: int
     accuracy: float | None
@@ -111,7 +117,9 @@ class Invented:
 
 @dataclass(frozen=True)
 class Detection:
-    """Precision, recall and F1, micro over classes, of `heard` against `truth` things (events, segments, classes)."""
+    """Precision, recall and F1, micro over classes, of `heard` against `truth` things (events, segments,
+    classes).
+    """
 
     clips: int
     truth: int
@@ -132,7 +140,9 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Separation:
-    """SI-SDR in dB, of clips with speech and background: mean of mix and speech stem, and of the improvement."""
+    """SI-SDR in dB, of clips with speech and background: mean of mix and speech stem, and of the
+    improvement.
+    """
 
     clips: int
     mix_db: float | None
@@ -175,7 +185,9 @@ class Report:
 
 @dataclass(frozen=True)
 class _Counted:
-    """A pair and its counts, None where truth does not say; counted once, then pooled for every slice it is in."""
+    """A pair and its counts, None where truth does not say; counted once, then pooled for every slice it is
+    in.
+    """
 
     pair: Pair
     collar: Diarized | None
@@ -193,8 +205,8 @@ class _Counted:
 def measure(pairs: Iterable[Pair], related: Related | None = None) -> Report:
     """All figures over `pairs` and over their slices.
 
-    `related(mid, mid)` says whether two AudioSet classes are the same or one an ancestor of the other; by default
-    `paqa.audioset.related`. Raises PaqaError where the audit extra is not installed.
+    `related(mid, mid)` says whether two AudioSet classes are the same or one an ancestor of the other; by
+    default `paqa.audioset.related`. Raises PaqaError where the audit extra is not installed.
     """
     _require("jiwer", "pyannote.metrics", "scipy", "sklearn", "whisper_normalizer")
     if related is None:
@@ -240,7 +252,9 @@ def _transcribed(truth: Scene) -> bool:
 
 
 def _slices(counted: Sequence[_Counted]) -> Iterator[tuple[SliceBy, str, list[_Counted]]]:
-    """All clips, then what is in each group, background band and number of speakers; empty slices are left out."""
+    """All clips, then what is in each group, background band and number of speakers; empty slices are left
+    out.
+    """
     yield "all", "all", list(counted)
     for name in sorted({c.pair.group for c in counted} - {""}):
         yield "group", name, [c for c in counted if c.pair.group == name]
@@ -288,7 +302,9 @@ def _slice(by: SliceBy, name: str, counted: Sequence[_Counted]) -> Slice:
 def _diarization(counts: Sequence[Diarized | None], jaccards: Sequence[Jaccard | None]) -> Diarization:
     clips = [c for c in counts if c is not None]
     c = pooled(Diarized, clips)
-    der, missed, alarm, confused = (ratio(x, c.speech) for x in (c.errors, c.missed, c.false_alarm, c.confusion))
+    der, missed, alarm, confused = (
+        ratio(x, c.speech) for x in (c.errors, c.missed, c.false_alarm, c.confusion)
+    )
     each = pooled(Jaccard, [j for j in jaccards if j is not None])
     jer = ratio(each.error, each.speakers)
     return Diarization(len(clips), c.speech, der, missed, alarm, confused, jer)
@@ -338,7 +354,9 @@ def _separation(pairs: Sequence[Pair]) -> Separation:
     if not db:
         return Separation(0, None, None, None, None)
     gains = [speech - mix for mix, speech in db]
-    return Separation(len(db), fmean(mix for mix, _ in db), fmean(s for _, s in db), fmean(gains), median(gains))
+    return Separation(
+        len(db), fmean(mix for mix, _ in db), fmean(s for _, s in db), fmean(gains), median(gains)
+    )
 
 
 def _levels(pairs: Sequence[Pair]) -> list[tuple[float, float]]:
@@ -351,15 +369,21 @@ def _levels(pairs: Sequence[Pair]) -> list[tuple[float, float]]:
 
 
 def _intervals(counted: Sequence[_Counted]) -> dict[str, tuple[float, float]]:
-    """Of every figure that is a sum over clips over another such sum, from the two terms of each clip; and of mAP."""
+    """Of every figure that is a sum over clips over another such sum, from the two terms of each clip; and of
+    mAP.
+    """
     terms: dict[str, list[tuple[float, float]]] = {
         "DER": [(c.collar.errors, c.collar.speech) for c in counted if c.collar],
         "JER": [(c.jaccard.error, c.jaccard.speakers) for c in counted if c.jaccard],
         "count": [(c.pair.truth.speakers == c.pair.heard.speakers, 1) for c in counted if c.pair.turns_known],
         "WER": [(c.words.errors, c.words.words) for c in counted if c.words],
         "CER": [(c.letters.errors, c.letters.words) for c in counted if c.letters],
-        "cpWER": [(c.words_by_speaker.errors, c.words_by_speaker.words) for c in counted if c.words_by_speaker],
-        "segment F1": [(2 * c.segments.found, c.segments.truth + c.segments.heard) for c in counted if c.segments],
+        "cpWER": [
+            (c.words_by_speaker.errors, c.words_by_speaker.words) for c in counted if c.words_by_speaker
+        ],
+        "segment F1": [
+            (2 * c.segments.found, c.segments.truth + c.segments.heard) for c in counted if c.segments
+        ],
         "event F1": [(2 * c.events.found, c.events.truth + c.events.heard) for c in counted if c.events],
         "gain": [(after - before, 1) for before, after in _levels([c.pair for c in counted])],
     }

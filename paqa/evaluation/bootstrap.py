@@ -1,8 +1,8 @@
 """Bootstrap intervals: how far a figure would move had other clips of the same kind been measured.
 
-As many clips as there are are drawn with replacement, `DRAWS` times, and the figure computed from each draw; the
-interval holds the middle 95 % (the percentile method; Efron and Tibshirani 1993). Seeded, and independent of the order
-of the clips.
+As many clips as there are are drawn with replacement, `DRAWS` times, and the figure computed from each draw;
+the interval holds the middle 95 % (the percentile method; Efron and Tibshirani 1993). Seeded, and independent
+of the order of the clips.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def _middle(values: np.ndarray) -> Interval | None:
 
 
 def of_ratio(parts: Sequence[tuple[float, float]]) -> Interval | None:
-    """Of the sum of the first numbers over the sum of the second, one pair a clip; None of fewer than two clips."""
+    """Of the sum of the first numbers over the sum of the second, one pair a clip; None of fewer than two
+    clips.
+    """
     import numpy as np
 
     if len(parts) < 2:
@@ -68,7 +70,9 @@ def of_mean_ap(sounding: np.ndarray, scores: np.ndarray) -> Interval | None:
 
 
 def _average_precision(sounding: np.ndarray, scores: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Average precision of one class in each draw, `(DRAWS,)`, equal scores taken together as scikit-learn does."""
+    """Average precision of one class in each draw, `(DRAWS,)`, equal scores taken together as scikit-learn
+    does.
+    """
     import numpy as np
 
     order = np.argsort(-scores, kind="stable")

@@ -1,4 +1,6 @@
-"""The audit of a finished build: what the engines heard against its truth, and its figures beside the shards."""
+"""The audit of a finished build: what the engines heard against its truth, and its figures beside the
+shards.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Single metrics, one function each: truth and what was heard in, counts out.
 
-Counts of clips add up (`pooled`), so a figure over many clips is one division at the end and long clips weigh more.
-Nothing here divides by a clip. `paqa.evaluation.audit` divides, per slice of the data.
+Counts of clips add up (`pooled`), so a figure over many clips is one division at the end and long clips weigh
+more. Nothing here divides by a clip. `paqa.evaluation.audit` divides, per slice of the data.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ COLLAR_MS = 250  # DER: not scored on either side of every boundary of the truth
 SEGMENT_MS = 1000  # segment-based event F1
 ONSET_MS = 200  # event-based F1: an onset may be this far off, in either direction
 OFFSET_SHARE = 0.2  # and an offset that far, or this share of the true event's length if that is more
-SI_SDR_LIMIT_DB = 100.0  # a perfect estimate is finite, so that means and JSON work; 16-bit rounding is about 96 dB
+SI_SDR_LIMIT_DB = (
+    100.0  # a perfect estimate is finite, so that means and JSON work; 16-bit rounding is about 96 dB
+)
 
 Related = Callable[[str, str], bool]
 Counts = TypeVar("Counts")
@@ -68,7 +70,9 @@ class Misheard:
 
 @dataclass(frozen=True)
 class Hits:
-    """`found` of `truth` things were heard, `right` of `heard` things are true; one to one, `found` equals `right`."""
+    """`found` of `truth` things were heard, `right` of `heard` things are true; one to one, `found` equals
+    `right`.
+    """
 
     found: int = 0
     truth: int = 0
@@ -99,11 +103,13 @@ def f1(hits: Hits) -> float | None:
 
 
 def diarized(truth: Scene, heard: Scene, collar_ms: int = COLLAR_MS) -> Diarized:
-    """The parts of the diarization error rate (NIST RT; Fiscus et al. 2006), overlap included, over the whole clip.
+    """The parts of the diarization error rate (NIST RT; Fiscus et al. 2006), overlap included, over the whole
+    clip.
 
-    `collar_ms` is left out on *each* side of a boundary of the truth. pyannote.metrics centres a window of `collar`
-    seconds on the boundary, so md-eval's `-c 0.25` (+-0.25 s) is its `collar=0.5`. Speakers are matched one to one so
-    that they agree for longest. Turns of one speaker that touch or overlap are one turn: nobody speaks twice at once.
+    `collar_ms` is left out on *each* side of a boundary of the truth. pyannote.metrics centres a window of
+    `collar` seconds on the boundary, so md-eval's `-c 0.25` (+-0.25 s) is its `collar=0.5`. Speakers are
+    matched one to one so that they agree for longest. Turns of one speaker that touch or overlap are one
+    turn: nobody speaks twice at once.
     """
     from pyannote.core import Segment, Timeline
     from pyannote.metrics.diarization import DiarizationErrorRate
@@ -115,7 +121,8 @@ def diarized(truth: Scene, heard: Scene, collar_ms: int = COLLAR_MS) -> Diarized
 
 
 def jaccard(truth: Scene, heard: Scene) -> Jaccard:
-    """The parts of the Jaccard error rate (DIHARD II; Ryant et al. 2019), overlap included, over the whole clip.
+    """The parts of the Jaccard error rate (DIHARD II; Ryant et al. 2019), overlap included, over the whole
+    clip.
 
     Of each true speaker, 1 - intersection / union with the heard speaker that it is matched to; no collar.
     """
@@ -129,7 +136,9 @@ def jaccard(truth: Scene, heard: Scene) -> Jaccard:
 
 
 def _annotation(turns: Iterable[Turn]) -> Any:
-    """Turns as a pyannote Annotation; every turn is a track of its own, so equal spans of two speakers both stay."""
+    """Turns as a pyannote Annotation; every turn is a track of its own, so equal spans of two speakers both
+    stay.
+    """
     from pyannote.core import Annotation, Segment
 
     annotation = Annotation()
@@ -144,7 +153,8 @@ def _annotation(turns: Iterable[Turn]) -> Any:
 
 @cache
 def _normalizer(language: str | None) -> Callable[[str], str]:
-    """Whisper's text normalisation (Radford et al. 2022, appendix C): the English one, or the one for the rest.
+    """Whisper's text normalisation (Radford et al. 2022, appendix C): the English one, or the one for the
+    rest.
 
     As there, characters count as words where a script has no spaces between words.
     """
@@ -161,13 +171,17 @@ def _edits(truth: str, heard: str) -> Misheard:
     import jiwer
 
     out = jiwer.process_words([truth], [heard])
-    return Misheard(out.hits + out.substitutions + out.deletions, out.substitutions, out.deletions, out.insertions)
+    return Misheard(
+        out.hits + out.substitutions + out.deletions, out.substitutions, out.deletions, out.insertions
+    )
 
 
 def misheard(truth: Scene, heard: Scene) -> Misheard:
-    """The parts of the word error rate: texts of the true turns against the heard words, both in order of start.
+    """The parts of the word error rate: texts of the true turns against the heard words, both in order of
+    start.
 
-    Where speakers overlap, the order of the words is a matter of taste and this counts it: see `misheard_by_speaker`.
+    Where speakers overlap, the order of the words is a matter of taste and this counts it: see
+    `misheard_by_speaker`.
     """
     return _edits(*_texts(truth, heard))
 
@@ -189,13 +203,17 @@ def misheard_letters(truth: Scene, heard: Scene) -> Misheard:
 
     said, words = map(without_gaps, _texts(truth, heard))
     out = jiwer.process_characters([said], [words])
-    return Misheard(out.hits + out.substitutions + out.deletions, out.substitutions, out.deletions, out.insertions)
+    return Misheard(
+        out.hits + out.substitutions + out.deletions, out.substitutions, out.deletions, out.insertions
+    )
 
 
 def misheard_by_speaker(truth: Scene, heard: Scene) -> Misheard:
-    """The parts of cpWER (Watanabe et al. 2020): each speaker's words in one row, speakers matched for fewest errors.
+    """The parts of cpWER (Watanabe et al. 2020): each speaker's words in one row, speakers matched for fewest
+    errors.
 
-    Words that no speaker has are a row of their own, and rows without a partner are all deletions or insertions.
+    Words that no speaker has are a row of their own, and rows without a partner are all deletions or
+    insertions.
     """
     import numpy as np
     from scipy.optimize import linear_sum_assignment
@@ -221,7 +239,9 @@ def _rows(normal: Callable[[str], str], parts: Iterable[tuple[int, int | None, s
 
 
 def segment_hits(truth: Scene, heard: Scene) -> Hits:
-    """Segment-based (Mesaros et al. 2016, as sed_eval): pairs of class and 1 s segment in which it sounds at all."""
+    """Segment-based (Mesaros et al. 2016, as sed_eval): pairs of class and 1 s segment in which it sounds at
+    all.
+    """
     sounds, reported = _segments(truth.events, truth.duration_ms), _segments(heard.events, truth.duration_ms)
     return _exact(sounds, reported)
 
@@ -237,7 +257,9 @@ def _segments(events: Iterable[Event], duration_ms: int) -> set[tuple[str, int]]
 
 
 def event_hits(truth: Scene, heard: Scene) -> Hits:
-    """Event-based (Mesaros et al. 2016): one to one, same class, onset within 200 ms, offset within 200 ms or 20 %."""
+    """Event-based (Mesaros et al. 2016): one to one, same class, onset within 200 ms, offset within 200 ms or
+    20 %.
+    """
     found = sum(
         _matched([e for e in truth.events if e.mid == mid], [e for e in heard.events if e.mid == mid])
         for mid in {event.mid for event in truth.events}
@@ -250,7 +272,9 @@ def _matched(truth: Sequence[Event], heard: Sequence[Event]) -> int:
     import numpy as np
     from scipy.optimize import linear_sum_assignment
 
-    close = np.array([[_close(t, h) for h in heard] for t in truth], dtype=int).reshape(len(truth), len(heard))
+    close = np.array([[_close(t, h) for h in heard] for t in truth], dtype=int).reshape(
+        len(truth), len(heard)
+    )
     rows, columns = linear_sum_assignment(close, maximize=True)
     return int(close[rows, columns].sum())
 
@@ -267,7 +291,8 @@ def class_hits(truth: Scene, heard: Scene) -> Hits:
 
 
 def related_hits(truth: Scene, heard: Scene, related: Related) -> Hits:
-    """Clip-level, and 'Dog' or 'Animal' for 'Bark' is right too: a class counts if any class of the other is related.
+    """Clip-level, and 'Dog' or 'Animal' for 'Bark' is right too: a class counts if any class of the other is
+    related.
 
     Many to one on purpose: a tagger that reports a class together with its parents said one thing, not three.
     """
@@ -286,8 +311,8 @@ def _exact(truth: set[Any], heard: set[Any]) -> Hits:
 def ranked(truths: Sequence[Scene], tags: Sequence[Sequence[Tag]]) -> tuple[np.ndarray, np.ndarray]:
     """Which class sounds in which clip, and its tag's score, both `(clips, classes)`.
 
-    Classes are those of the true events that are absent from at least one clip: what sounds everywhere ranks nothing
-    and would score 1 for free. A class without a tag has score 0.
+    Classes are those of the true events that are absent from at least one clip: what sounds everywhere ranks
+    nothing and would score 1 for free. A class without a tag has score 0.
     """
     import numpy as np
 
@@ -299,8 +324,12 @@ def ranked(truths: Sequence[Scene], tags: Sequence[Sequence[Tag]]) -> tuple[np.n
     return sounding.reshape(len(truths), len(classes)), scored.reshape(len(truths), len(classes))
 
 
-def mean_average_precision(truths: Sequence[Scene], tags: Sequence[Sequence[Tag]]) -> tuple[float | None, int]:
-    """Macro mean over classes of average precision of the clips ranked by tag score, and the number of classes."""
+def mean_average_precision(
+    truths: Sequence[Scene], tags: Sequence[Sequence[Tag]]
+) -> tuple[float | None, int]:
+    """Macro mean over classes of average precision of the clips ranked by tag score, and the number of
+    classes.
+    """
     from sklearn.metrics import average_precision_score
 
     sounding, scored = ranked(truths, tags)
@@ -310,10 +339,11 @@ def mean_average_precision(truths: Sequence[Scene], tags: Sequence[Sequence[Tag]
 
 
 def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), means removed, computed in float64.
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), means removed, computed in
+    float64.
 
-    Samples are `(n,)` or `(channels, n)`, channels averaged. Clipped to +-100 dB. Raises PaqaError where the lengths
-    differ or the reference is silent (constant); a silent estimate is -100 dB.
+    Samples are `(n,)` or `(channels, n)`, channels averaged. Clipped to +-100 dB. Raises PaqaError where the
+    lengths differ or the reference is silent (constant); a silent estimate is -100 dB.
     """
     import numpy as np
 

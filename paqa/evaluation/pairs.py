@@ -14,7 +14,7 @@ from paqa.dataset import summary
 from paqa.errors import PaqaError
 from paqa.evaluation.audit import Pair
 from paqa.evaluation.metrics import si_sdr
-from paqa.perception import inference, scenes
+from paqa.perception import engine_runs, scenes
 from paqa.storage import build_folder
 from paqa.storage.store import Store
 from paqa.types import Clip
@@ -50,14 +50,14 @@ def pairs(folder: Path) -> Iterator[Pair]:
 
 def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
     assert clip.truth is not None
-    separation, tagging = inference.node(recipe, "separate"), inference.node(recipe, "tag")
+    separation, tagging = engine_runs.engine_run(recipe, "separate"), engine_runs.engine_run(recipe, "tag")
     mixed, cleaned = _separation(clip, separation, store)
     return Pair(
         clip_id=clip.id,
         split=clip.split,
         truth=clip.truth,
         heard=scenes.measured(clip, scenes.heard(clip, recipe, store), recipe, store),
-        tags=inference.perception(clip, tagging, separation, store).tags,
+        tags=engine_runs.stored_output(clip, tagging, separation, store).tags,
         group=clip.corpus,
         turns_known=clip.uri.startswith("mix:") or bool(clip.truth.turns),
         events_known=bool(clip.truth.events) or (clip.uri.startswith("mix:") and clip.answers == "truth"),
@@ -66,11 +66,13 @@ def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
     )
 
 
-def _separation(clip: Clip, separation: inference.Hearing, store: Store) -> tuple[float | None, float | None]:
+def _separation(
+    clip: Clip, separation: engine_runs.EngineRun, store: Store
+) -> tuple[float | None, float | None]:
     """SI-SDR in dB of the mix and of the speech stem against the clean speech of a composed scene."""
     if clip.reference_sha256 is None or clip.truth is None or clip.truth.snr_db is None:
         return None, None
     reference = read_flac(store.get(clip.reference_sha256, ".flac")).samples
-    speech = inference.stem(clip, "speech", separation, store).samples
-    mix = inference.stem(clip, "mix", separation, store).samples
+    speech = engine_runs.stem(clip, "speech", separation, store).samples
+    mix = engine_runs.stem(clip, "mix", separation, store).samples
     return si_sdr(reference, mix), si_sdr(reference, speech)

@@ -1,4 +1,6 @@
-"""The audit as pictures: errors, sounds and separation by background and number of speakers, and the confusion."""
+"""The audit as pictures: errors, sounds and separation by background and number of speakers, and the
+confusion.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ FIGURES: dict[str, tuple[str, ...]] = {
 
 
 def save(report: Report, folder: Path) -> list[Path]:
-    """Write each figure as PNG and SVG; returns the files. Raises PaqaError where matplotlib is not installed."""
+    """Write each figure as PNG and SVG; returns the files. Raises PaqaError where matplotlib is not
+    installed.
+    """
     try:
         import matplotlib
     except ModuleNotFoundError:
@@ -28,11 +32,15 @@ def save(report: Report, folder: Path) -> list[Path]:
     with matplotlib.rc_context({"svg.hashsalt": "paqa", "font.size": 9}):
         figures = {name: _bars(report.slices, figures) for name, figures in FIGURES.items()}
         figures["speakers"] = _confusion(report.overall)
-        return [_write(figure, folder / f"{name}.{form}") for name, figure in figures.items() for form in FORMS]
+        return [
+            _write(figure, folder / f"{name}.{form}") for name, figure in figures.items() for form in FORMS
+        ]
 
 
 def _write(figure: Any, path: Path) -> Path:
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=120, bbox_inches="tight")
+    figure.savefig(
+        path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=120, bbox_inches="tight"
+    )
     return path
 
 
@@ -49,7 +57,9 @@ def _bars(slices: Sequence[Slice], names: Sequence[str]) -> Any:
             if value is None:
                 continue
             low, high = slice_.intervals.get(name, (value, value))
-            axes.plot([scale * low, scale * high], [y, y], color="#8aa4c8", linewidth=4, solid_capstyle="butt")
+            axes.plot(
+                [scale * low, scale * high], [y, y], color="#8aa4c8", linewidth=4, solid_capstyle="butt"
+            )
             axes.plot(scale * value, y, "o", color="#1f4e8c", markersize=4)
         axes.set_yticks(range(len(slices)), [f"{s.name} ({s.clips})" for s in slices] if n == 0 else [])
         axes.set_ylim(len(slices) - 0.5, -0.5)
@@ -85,7 +95,14 @@ def _confusion(overall: Slice) -> Any:
     axes = figure.add_subplot()
     axes.imshow(counts, cmap="Blues")
     for (t, h), n in cells.items():
-        axes.text(h, t, str(n), ha="center", va="center", color="white" if n > 0.6 * max(cells.values()) else "black")
+        axes.text(
+            h,
+            t,
+            str(n),
+            ha="center",
+            va="center",
+            color="white" if n > 0.6 * max(cells.values()) else "black",
+        )
     axes.set_xlabel("speakers heard")
     axes.set_ylabel("speakers in truth")
     axes.set_xticks(range(most + 1))

@@ -84,7 +84,9 @@ def markdown(report: Report, found: Sequence[Heard]) -> str:
         lines = [["", *(head for head, _, _ in columns)], *(_line(s, columns) for s in report.slices)]
         parts.append(f"## {title.partition('. ')[0]}\n\n{title.partition('. ')[2]}\n\n{_piped(lines)}")
     heads = ["", "rows", "asked %", "right %", "95 %"]
-    parts.append(f"## Answers, had they come from what was heard\n\n{_piped([heads, *answer_accuracy.table(found)])}")
+    parts.append(
+        f"## Answers, had they come from what was heard\n\n{_piped([heads, *answer_accuracy.table(found)])}"
+    )
     return "\n\n".join(parts) + "\n"
 
 
@@ -125,7 +127,9 @@ def _confusion(speakers: Speakers) -> str:
     """Clips by true (rows) and heard (columns) number of speakers."""
     cells = {(c.truth, c.heard): c.clips for c in speakers.table}
     columns = sorted({heard for _, heard in cells})
-    rows = [[f"{t} true", *(str(cells.get((t, h), 0)) for h in columns)] for t in sorted({t for t, _ in cells})]
+    rows = [
+        [f"{t} true", *(str(cells.get((t, h), 0)) for h in columns)] for t in sorted({t for t, _ in cells})
+    ]
     return _grid("Number of speakers, clips", ["", *(f"{h} heard" for h in columns)], rows)
 
 

@@ -1,4 +1,6 @@
-"""Where the calls of a build run: in worker processes here, in Ray actors, or one at a time on a GPU that is shared."""
+"""Where the calls of a build run: in worker processes here, in Ray actors, or one at a time on a GPU that is
+shared.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from paqa.errors import PaqaError
 from paqa.execution.processes import Workers, cores
 from paqa.execution.ray_actor import forget, reach, same
 from paqa.execution.ray_pool import RayWorkers, reachable
-from paqa.perception.inference import STAGES
+from paqa.perception.engine_runs import STAGES
 from paqa.pipeline import steps as walk
 from paqa.pipeline.time_limits import Limits
 from paqa.storage.store import Store, key
@@ -24,7 +26,14 @@ from paqa.types import Device, Stage
 R = TypeVar("R")
 LOCAL = "local"
 RAY = "ray"
-NEAR = {"ingest", "benchmarks", "shortcuts", "shard", "audit", "report"}  # they read the user's files or write `out`
+NEAR = {
+    "ingest",
+    "benchmarks",
+    "shortcuts",
+    "shard",
+    "audit",
+    "report",
+}  # they read the user's files or write `out`
 LIMIT = "paqa-gpu"  # the name under which the Prefect UI shows the GPU's slots (Concurrency)
 LEASE_SECONDS = 60  # after which the slot of a build that was killed is free again
 
@@ -49,7 +58,11 @@ class Wanted:
             raise PaqaError(
                 f"--runner {self.runner}: expected local, ray or ray:ADDRESS (auto, HOST:6379, ray://HOST:10001)"
             )
-        for flag, number in (("--workers", self.workers), ("--threads", self.threads), ("--gpu-slots", self.gpu_slots)):
+        for flag, number in (
+            ("--workers", self.workers),
+            ("--threads", self.threads),
+            ("--gpu-slots", self.gpu_slots),
+        ):
             if number is not None and number < 1:
                 raise PaqaError(f"{flag} {number}: expected at least 1")
         if not 0 <= self.limits.factor < float("inf"):
@@ -62,7 +75,9 @@ class Wanted:
             )
 
     def check(self) -> None:
-        """PaqaError where nobody answers at the cluster's address: known at once, before anything is started."""
+        """PaqaError where nobody answers at the cluster's address: known at once, before anything is
+        started.
+        """
         if self.address:
             reachable(self.address)
 
@@ -96,7 +111,9 @@ def shares(text: str) -> dict[str, float]:
         try:
             found[stage.strip()] = float(share)
         except ValueError:
-            raise PaqaError(f"--gpus {text}: {part!r} is not STAGE=SHARE, e.g. separate=0.5,tag=0.1") from None
+            raise PaqaError(
+                f"--gpus {text}: {part!r} is not STAGE=SHARE, e.g. separate=0.5,tag=0.1"
+            ) from None
         if stage.strip() not in STAGES:
             raise PaqaError(f"--gpus {text}: no stage {stage.strip()!r}; expected {', '.join(STAGES)}")
         if not 0.0001 <= found[stage.strip()] <= 1:
@@ -113,7 +130,9 @@ class Places:
     __slots__ = ("_around", "_limited", "_made", "_recipe", "_store", "near", "wanted", "workers")
 
     def __init__(self, wanted: Wanted, recipe: Recipe, store: Store):
-        """Nothing is started or connected to before the object is entered, which may be done again after its end."""
+        """Nothing is started or connected to before the object is entered, which may be done again after its
+        end.
+        """
         self.wanted = wanted
         self._recipe = recipe
         self._store = store
@@ -121,7 +140,9 @@ class Places:
         self._limited = wanted.device != "cpu" and not wanted.on_ray
 
     def _make(self) -> None:
-        """Connect to the cluster where one is wanted; PaqaError where that cannot be or its nodes are not fit."""
+        """Connect to the cluster where one is wanted; PaqaError where that cannot be or its nodes are not
+        fit.
+        """
         wanted, store = self.wanted, self._store
         self._around = ExitStack()
         if not store.local:
@@ -144,8 +165,8 @@ class Places:
     def runner(self, stage: str) -> Callable[..., Any]:
         """What runs a call of a stage where it belongs, and waits for it.
 
-        It takes the seconds that the call may run (None: any), not counting the wait for a free worker or a slot of the
-        GPU; the function; and its arguments.
+        It takes the seconds that the call may run (None: any), not counting the wait for a free worker or a
+        slot of the GPU; the function; and its arguments.
         """
         if stage in NEAR:
             return self.near.run_within
@@ -164,7 +185,11 @@ class Places:
     @property
     def at_once(self) -> int:
         """How many calls may run at once, over all places."""
-        more = [pool.count for pool in self.workers.pools.values()] if isinstance(self.workers, RayWorkers) else []
+        more = (
+            [pool.count for pool in self.workers.pools.values()]
+            if isinstance(self.workers, RayWorkers)
+            else []
+        )
         return max(self.near.count, self.workers.count + sum(more))
 
     def told(self) -> list[str]:
@@ -197,7 +222,8 @@ def _within(name: str, run: Callable[..., R], *args: Any, **kwargs: Any) -> R:
 
 
 def limit(name: str, slots: int | None) -> int:
-    """Create the named limit on the Prefect server (one slot by default), or change it to `slots`; returns its slots.
+    """Create the named limit on the Prefect server (one slot by default), or change it to `slots`; returns
+    its slots.
 
     One that is there already stays as somebody set it in the UI, where `slots` is None.
     """

@@ -1,4 +1,5 @@
-"""Worker processes that keep their engines loaded. Imports nothing heavy: threads are limited before numpy loads.
+"""Worker processes that keep their engines loaded. Imports nothing heavy: threads are limited before numpy
+loads.
 
 Each process has a pipe of its own, so that one that dies takes only the call along that ran in it.
 """
@@ -32,14 +33,16 @@ END_SECONDS = 5  # for a process that is asked to end, before it is killed
 class Workers:
     """N processes, started when first needed; `run` may be called from any number of threads.
 
-    A process that dies is replaced, and only the call in it fails. Nothing survives the process that made them, even
-    where it is killed.
+    A process that dies is replaced, and only the call in it fails. Nothing survives the process that made
+    them, even where it is killed.
     """
 
     def __init__(self, count: int, threads: int = 1):
         self.count = count
         self.threads = threads
-        self._free: queue.LifoQueue[_Worker | None] = queue.LifoQueue()  # slots; None is one without a process yet
+        self._free: queue.LifoQueue[_Worker | None] = (
+            queue.LifoQueue()
+        )  # slots; None is one without a process yet
         for _ in range(count):
             self._free.put(None)
         self._living: set[_Worker] = set()
@@ -48,11 +51,15 @@ class Workers:
         self._before: Any = None  # what a Ctrl-C did before
 
     def run(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call `step` in a worker and wait for what it returns or raises; WorkerDied where its process dies."""
+        """Call `step` in a worker and wait for what it returns or raises; WorkerDied where its process
+        dies.
+        """
         return self.run_within(None, step, *args, **kwargs)
 
     def run_within(self, seconds: float | None, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """As `run`; TimedOut, and the process ended, where the call runs longer than `seconds` in its worker."""
+        """As `run`; TimedOut, and the process ended, where the call runs longer than `seconds` in its
+        worker.
+        """
         worker = self._free.get()
         try:
             worker = self._ready(worker)
@@ -68,7 +75,9 @@ class Workers:
         return answer
 
     def warm(self, step: Callable[[], object]) -> None:
-        """Start all processes now and have each call `step`, which may import what later calls need; does not wait."""
+        """Start all processes now and have each call `step`, which may import what later calls need; does not
+        wait.
+        """
         for _ in range(self.count):
             threading.Thread(target=self._warmed, args=(step,), daemon=True).start()
 
@@ -112,7 +121,9 @@ class Workers:
         return self
 
     def _interrupted(self, number: int, frame: Any) -> None:
-        """Ctrl-C: Python drops a KeyboardInterrupt that falls into a callback of its own, but no call outlives this."""
+        """Ctrl-C: Python drops a KeyboardInterrupt that falls into a callback of its own, but no call
+        outlives this.
+        """
         self._closed = True
         for worker in list(self._living):
             worker.process.kill()
@@ -121,7 +132,9 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End all processes: at once after an error (the store knows no half objects), else once they are idle."""
+        """End all processes: at once after an error (the store knows no half objects), else once they are
+        idle.
+        """
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
         with self._lock:
@@ -145,7 +158,9 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, threads, os.getpid()))
-        masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C is the parent's
+        masked = signal.pthread_sigmask(
+            signal.SIG_BLOCK, {signal.SIGINT}
+        )  # inherited: Ctrl-C is the parent's
         try:
             self.process.start()
         finally:
@@ -153,7 +168,8 @@ class _Worker:
         theirs.close()
 
     def call(self, step: Callable[..., Any], args: Any, kwargs: Any, seconds: float | None) -> Any:
-        """What the call returns or raises; _Gone where the process ends before it answers, TimedOut after `seconds`.
+        """What the call returns or raises; _Gone where the process ends before it answers, TimedOut after
+        `seconds`.
 
         WorkerDied of any kind means that the process is of no use any more.
         """
@@ -162,7 +178,9 @@ class _Worker:
         try:
             self.pipe.send_bytes(data)
             while not self.pipe.poll(max(0.0, min(1.0, latest - time.monotonic()))):
-                if not self.process.is_alive() and not self.pipe.poll(0):  # its children may hold the pipe open
+                if not self.process.is_alive() and not self.pipe.poll(
+                    0
+                ):  # its children may hold the pipe open
                     raise _Gone
                 if time.monotonic() >= latest:
                     raise TimedOut(f"a worker process was ended: no answer in {seconds:.0f} s")
@@ -172,7 +190,11 @@ class _Worker:
         fine, value = pickle.loads(reply)
         if fine:
             return value
-        raise OutOfMemory(f"a worker process ran out of memory: {value}") if isinstance(value, MemoryError) else value
+        raise (
+            OutOfMemory(f"a worker process ran out of memory: {value}")
+            if isinstance(value, MemoryError)
+            else value
+        )
 
     def leave(self, at_once: bool) -> None:
         """Have the process end: at once, or after the call that it is in."""
@@ -192,7 +214,9 @@ class _Worker:
 
 
 def _count_quietly() -> None:
-    """Start the process in which Python counts semaphores such that it does not complain of what killed workers had."""
+    """Start the process in which Python counts semaphores such that it does not complain of what killed
+    workers had.
+    """
     before = os.environ.get("PYTHONWARNINGS")
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (before, "ignore:resource_tracker:UserWarning")))
     try:
@@ -204,14 +228,17 @@ def _count_quietly() -> None:
 
 
 def cores() -> int:
-    """How many CPUs this process may use: those of its affinity, or fewer where its control group has a quota."""
+    """How many CPUs this process may use: those of its affinity, or fewer where its control group has a
+    quota.
+    """
     affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, min(count, int(quota(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")))))
 
 
 def quota(root: Path, own: Path) -> float:
-    """CPUs that the control groups of a process allow: of the files below `root`, for the groups that `own` lists.
+    """CPUs that the control groups of a process allow: of the files below `root`, for the groups that `own`
+    lists.
 
     1024 where there is no limit. Both versions of control groups; a group's limit holds for all groups in it.
     """

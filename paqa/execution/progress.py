@@ -9,12 +9,16 @@ from typing import Any
 
 
 class Progress:
-    """One bar or line per stage; `unit` counts whatever the stage works on. `log` gets the lines in any case."""
+    """One bar or line per stage; `unit` counts whatever the stage works on. `log` gets the lines in any
+    case.
+    """
 
     def __init__(self, quiet: bool = False, log: Callable[[str], None] = lambda line: None):
         self.quiet = quiet
         self.log = log
-        self.walked: list[tuple[str, int, str, float]] = []  # stages that are done: name, units, unit, seconds
+        self.walked: list[
+            tuple[str, int, str, float]
+        ] = []  # stages that are done: name, units, unit, seconds
         self.terminal = sys.stderr.isatty() and not quiet
         self.began: dict[str, float] = {}
         self.done: dict[str, int] = {}
@@ -49,4 +53,6 @@ class Progress:
         if stage in self.bars:
             self.bars.pop(stage).close()
         elif not self.quiet:
-            print(f"{stage:<22} {self.done[stage]:>6} {unit:<10} {seconds:7.1f} s", file=sys.stderr, flush=True)
+            print(
+                f"{stage:<22} {self.done[stage]:>6} {unit:<10} {seconds:7.1f} s", file=sys.stderr, flush=True
+            )

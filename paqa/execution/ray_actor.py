@@ -1,4 +1,6 @@
-"""What runs in a Ray actor: calls that come and go as bytes, and a look at whether it can do the driver's work."""
+"""What runs in a Ray actor: calls that come and go as bytes, and a look at whether it can do the driver's
+work.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +54,11 @@ def arrive(first: Callable[[], None] | None) -> Home:
 
 @dataclass(frozen=True)
 class Same:
-    """What an actor must share with the process that calls it; called in the actor, raises PaqaError where it does not.
+    """What an actor must share with the process that calls it; called in the actor, raises PaqaError where it
+    does not.
 
-    `engines` are name, parameters and revision of each; `probe` is an object of the store and `says` its content.
+    `engines` are name, parameters and revision of each; `probe` is an object of the store and `says` its
+    content.
     """
 
     version: str
@@ -72,7 +76,7 @@ class Same:
         self._store()
 
     def _engines(self) -> None:
-        from paqa.perception.inference import identity
+        from paqa.perception.engine_runs import identity
 
         for name, params, revision in self.engines:
             try:
@@ -86,7 +90,10 @@ class Same:
                 )
 
     def _store(self) -> None:
-        url, again = self.store.url, "name one that all nodes share with --store (s3://BUCKET/PREFIX, a network folder)"
+        url, again = (
+            self.store.url,
+            "name one that all nodes share with --store (s3://BUCKET/PREFIX, a network folder)",
+        )
         try:
             if self.store.get(self.probe, ".probe") != self.says:
                 raise PaqaError(f"another store lies at {url} there; {again}")
@@ -100,10 +107,12 @@ class Same:
 
 
 def same(recipe: Recipe, store: Store) -> Same:
-    """What actors are to share for this recipe and store; puts the probe into the store (`forget` removes it)."""
-    from paqa.perception.inference import hearings, identity
+    """What actors are to share for this recipe and store; puts the probe into the store (`forget` removes
+    it).
+    """
+    from paqa.perception.engine_runs import engine_runs, identity
 
-    used = dict.fromkeys((node.engine, node.params) for node in hearings(recipe))
+    used = dict.fromkeys((node.engine, node.params) for node in engine_runs(recipe))
     engines = tuple((*one, identity(*one)[0]) for one in used)
     says = secrets.token_hex(16).encode()
     probe = key("probe", says.decode())

@@ -1,7 +1,9 @@
-"""Ray as the place where calls run: actors here or on a cluster, each a process of its own that keeps its engines.
+"""Ray as the place where calls run: actors here or on a cluster, each a process of its own that keeps its
+engines.
 
-Why Ray: docs/scale.md. Ray is imported only where it is wanted. A call goes to a free actor as bytes and comes back as
-bytes, so nothing stays in Ray's object store, and whatever an actor has loaded (`hear._engine`) it has for the next.
+Why Ray: docs/scale.md. Ray is imported only where it is wanted. A call goes to a free actor as bytes and
+comes back as bytes, so nothing stays in Ray's object store, and whatever an actor has loaded (`hear._engine`)
+it has for the next.
 """
 
 from __future__ import annotations
@@ -32,26 +34,36 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 REACH_SECONDS = 5  # to open a connection to a cluster
-START_SECONDS = 180  # until the first actor is up: on a machine that is busy, importing Ray alone takes its time
+START_SECONDS = (
+    180  # until the first actor is up: on a machine that is busy, importing Ray alone takes its time
+)
 STOP_SECONDS = 10
 STOPPED = "stopped: the work that this belongs to has ended"
 OBJECT_STORE = 256 * 2**20  # bytes, of a Ray of our own: calls and results pass through, nothing stays
-HANDED_ON = ("PAQA_MODELS", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK")
+HANDED_ON = (
+    "PAQA_MODELS",
+    "HF_HUB_OFFLINE",
+    "HF_DATASETS_OFFLINE",
+    "HF_HUB_DISABLE_TELEMETRY",
+    "DO_NOT_TRACK",
+)
 SETTINGS = {  # read by Ray when it is imported or started
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_ENABLE_AUTO_CONNECT": "0",  # else a late call would start a second Ray
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what a raylet has to say is in its log; a dead actor is said by WorkerDied
+    # what a raylet has to say is in its log; a dead actor is said by WorkerDied
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
     "RAY_worker_niceness": "0",  # else 15: local workers have none, and machines are shared
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning for every actor without a GPU
 }
 
 
 class RayWorkers:
-    """Actors on Ray with the interface of `processes.Workers`; `run` may be called from any number of threads.
+    """Actors on Ray with the interface of `processes.Workers`; `run` may be called from any number of
+    threads.
 
-    `pools` are further actors with a share of a GPU each, by stage. An actor that dies takes its own call with it
-    (WorkerDied) and nothing else, and a fresh one comes in its place.
+    `pools` are further actors with a share of a GPU each, by stage. An actor that dies takes its own call
+    with it (WorkerDied) and nothing else, and a fresh one comes in its place.
     """
 
     def __init__(
@@ -62,10 +74,11 @@ class RayWorkers:
         gpus: Mapping[str, float] | None = None,
         first: Callable[[], None] | None = None,
     ):
-        """Connect, and start `count` actors (default: as many as there are free CPUs for), which come up by and by.
+        """Connect, and start `count` actors (default: as many as there are free CPUs for), which come up by
+        and by.
 
-        `address` is that of a cluster (`auto`, `HOST:6379`, `ray://HOST:10001`); "" starts a Ray on this machine, for
-        as long as this object is open. Every actor calls `first` before anything else.
+        `address` is that of a cluster (`auto`, `HOST:6379`, `ray://HOST:10001`); "" starts a Ray on this
+        machine, for as long as this object is open. Every actor calls `first` before anything else.
         """
         self.threads = threads
         self.pools: dict[str, Pool] = {}
@@ -80,7 +93,9 @@ class RayWorkers:
             self._all = Pool(ray, self.count, threads, variables, first)
             shares = dict(sorted((gpus or {}).items(), key=lambda one: -one[1]))
             n = sets(int(ray.cluster_resources().get("GPU", 0)), list(shares.values())) if shares else 0
-            self.pools |= {stage: Pool(ray, n, threads, variables, first, share) for stage, share in shares.items()}
+            self.pools |= {
+                stage: Pool(ray, n, threads, variables, first, share) for stage, share in shares.items()
+            }
         except BaseException:
             self._leave()
             raise
@@ -97,7 +112,9 @@ class RayWorkers:
         """A line for each process that ran calls: where it is or was, and how many."""
         ran = sum((pool.ran for pool in (self._all, *self.pools.values())), Counter())
         lines = sorted((home.node, home.pid, home.gpus, n) for home, n in ran.items())
-        return [f"{node} process {pid}{' GPU ' + gpus if gpus else ''}: {n} calls" for node, pid, gpus, n in lines]
+        return [
+            f"{node} process {pid}{' GPU ' + gpus if gpus else ''}: {n} calls" for node, pid, gpus, n in lines
+        ]
 
     def _connect(self, address: str, count: int | None) -> Any:
         wanted = dict(SETTINGS)
@@ -107,13 +124,18 @@ class RayWorkers:
             reachable(address)
         self._environment = {name: os.environ.get(name) for name in wanted}
         os.environ.update(
-            {name: os.environ.get(name, value) if name in SETTINGS else value for name, value in wanted.items()}
+            {
+                name: os.environ.get(name, value) if name in SETTINGS else value
+                for name, value in wanted.items()
+            }
         )
         try:
             import ray
         except ModuleNotFoundError:
             self._restore()
-            raise PaqaError("--runner ray: ray is not installed; run: uv pip install 'paqa[cluster]'") from None
+            raise PaqaError(
+                "--runner ray: ray is not installed; run: uv pip install 'paqa[cluster]'"
+            ) from None
         options: dict[str, Any] = {"logging_level": "critical", "log_to_driver": False, "namespace": "paqa"}
         if self._local:
             self._session = _session()
@@ -270,7 +292,9 @@ class Pool:
         self._free.put(actor)
 
     def _once_more(self, actor: Any) -> bool:
-        """Have another actor started for one that died on its way, as with its node; False after some of these."""
+        """Have another actor started for one that died on its way, as with its node; False after some of
+        these.
+        """
         with self._lock:
             self._chances -= 1
             if self._closed or self._chances < 0:
@@ -338,7 +362,8 @@ class Pool:
         return kind(f"{where} has died: {_cause(error)}")
 
 
-# --- the cluster ------------------------------------------------------------------------------------------------------
+# --- the cluster
+# ------------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -356,7 +381,9 @@ def _session() -> str:
 
 
 def _handed_on(local: bool) -> dict[str, str]:
-    """Environment variables that actors get from this process; on this machine also where paqa is imported from."""
+    """Environment variables that actors get from this process; on this machine also where paqa is imported
+    from.
+    """
     found = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
     if local:
         paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -378,7 +405,8 @@ def _room(ray: Any, threads: int) -> int:
 
 
 def sets(gpus: int, shares: Sequence[float]) -> int:
-    """How many times actors with these shares of a GPU (each at most 1) fit on so many GPUs; PaqaError where not once.
+    """How many times actors with these shares of a GPU (each at most 1) fit on so many GPUs; PaqaError where
+    not once.
 
     No actor is on two GPUs, so shares are packed: first fit, the largest first.
     """
@@ -398,7 +426,9 @@ def sets(gpus: int, shares: Sequence[float]) -> int:
 
 
 def reachable(address: str) -> None:
-    """PaqaError where nobody listens at the address: Ray itself would try for a minute and then end the process."""
+    """PaqaError where nobody listens at the address: Ray itself would try for a minute and then end the
+    process.
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if address == "auto":
         return
@@ -422,7 +452,9 @@ def _refused(address: str, error: Exception) -> str:
     if "different versions" in text or "Version mismatch" in text:
         return f"{named}: Ray or Python there is of another version ({' '.join(text.split())[:200]})"
     if "authent" in text.lower() or "token" in text.lower():
-        return f"{named}: the cluster wants another token; set RAY_AUTH_MODE=token and its nodes' RAY_AUTH_TOKEN"
+        return (
+            f"{named}: the cluster wants another token; set RAY_AUTH_MODE=token and its nodes' RAY_AUTH_TOKEN"
+        )
     if address == "auto":
         return f"{named}: no Ray runs on this machine ({line(error)}); name its address, or start one: ray start --head"
     if "raylet" in text or "node_ip_address" in text or "Can't find" in text:
@@ -449,7 +481,9 @@ def _cause(error: Exception) -> str:
         return "Ray ended it because its node ran out of memory; fewer --workers need less"
     if "its node has died" in text or "unavailable" in text:
         return "its node has gone, or does not answer"
-    detail = text.partition("Worker exit detail: ")[2] or text.partition("The actor is dead because ")[2] or text
+    detail = (
+        text.partition("Worker exit detail: ")[2] or text.partition("The actor is dead because ")[2] or text
+    )
     return f"killed, often out of memory, or crashed ({detail.split('. ')[0]})"
 
 

@@ -1,8 +1,10 @@
-"""What may be made of recordings under which licence: a table with its reasons, and what a whole dataset comes under.
+"""What may be made of recordings under which licence: a table with its reasons, and what a whole dataset
+comes under.
 
-A row is an adaptation of its recordings: they were cut, mixed and written about. So the question is always whether
-adaptations of material under one licence may be passed on under another. The table reads the licences' texts and their
-publishers' lists of compatible ones (that of Creative Commons for BY-SA); it is no legal advice.
+A row is an adaptation of its recordings: they were cut, mixed and written about. So the question is always
+whether adaptations of material under one licence may be passed on under another. The table reads the
+licences' texts and their publishers' lists of compatible ones (that of Creative Commons for BY-SA); it is no
+legal advice.
 """
 
 from __future__ import annotations
@@ -57,10 +59,14 @@ WHY: dict[Kind, str] = {
 KNOWN: dict[str, Kind] = {
     **dict.fromkeys(("CC0-1.0", "PDM-1.0", "PDDL-1.0", "Unlicense", "0BSD", "MIT-0"), "public"),
     "LicenseRef-Public-Domain": "public",
-    **dict.fromkeys(("MIT", "MIT-Festival", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC"), "attribution"),
+    **dict.fromkeys(
+        ("MIT", "MIT-Festival", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC"), "attribution"
+    ),
     **dict.fromkeys(("Zlib", "ODC-By-1.0", "CDLA-Permissive-1.0", "CDLA-Permissive-2.0"), "attribution"),
     **dict.fromkeys(("GPL-2.0-only", "GPL-2.0-or-later", "GPL-3.0-only", "GPL-3.0-or-later"), "share-alike"),
-    **dict.fromkeys(("LGPL-2.1-only", "LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later"), "share-alike"),
+    **dict.fromkeys(
+        ("LGPL-2.1-only", "LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later"), "share-alike"
+    ),
     **dict.fromkeys(("AGPL-3.0-only", "AGPL-3.0-or-later", "LAL-1.2", "LAL-1.3"), "share-alike"),
     **dict.fromkeys(("ODbL-1.0", "CDLA-Sharing-1.0"), "share-alike"),
     "LicenseRef-CC-Sampling-Plus-1.0": "sampling",
@@ -79,7 +85,9 @@ ALIASES = {
 }
 CC = re.compile(r"CC-(BY(?:-NC)?(?:-SA|-ND)?)(?:-([1-4]\.[05]))?(?:-IGO|-[A-Z]{2,3})?")
 VERSIONS = ("2.0", "2.5", "3.0", "4.0")  # of share-alike licences that name later versions; 1.0 does not
-ONWARD: dict[str, frozenset[str]] = {  # where else than under itself adaptations of share-alike material may go
+ONWARD: dict[
+    str, frozenset[str]
+] = {  # where else than under itself adaptations of share-alike material may go
     **{f"CC-BY-SA-{v}": frozenset(f"CC-BY-SA-{w}" for w in VERSIONS if w > v) for v in VERSIONS[:-1]},
     **{f"CC-BY-NC-SA-{v}": frozenset(f"CC-BY-NC-SA-{w}" for w in VERSIONS if w > v) for v in VERSIONS[:-1]},
     "CC-BY-SA-4.0": frozenset({"LAL-1.3", "GPL-3.0-only"}),  # as Creative Commons has declared
@@ -124,7 +132,8 @@ class License:
 
 
 def read(text: str) -> License:
-    """The licence that a text names: an SPDX identifier in any case, a Creative Commons address, else own terms.
+    """The licence that a text names: an SPDX identifier in any case, a Creative Commons address, else own
+    terms.
 
     A remark in brackets at the end is left out. Whole sentences are not interpreted.
 
@@ -193,7 +202,8 @@ def _refusal(material: License, goal: License) -> str | None:
 
 
 def common(licenses: Iterable[str]) -> str | None:
-    """The freest licence that all of the material permits: one of its own where there is one; None where there is none.
+    """The freest licence that all of the material permits: one of its own where there is one; None where
+    there is none.
 
     Whatever is added, the licences that are left can only become fewer.
     """
@@ -215,11 +225,18 @@ def _versioned(one: License) -> bool:
 def _preference(one: License, own: set[str]) -> tuple[int, bool, bool, float, str]:
     """Freest first; then the material's own; of these Creative Commons', later versions first."""
     version = re.search(r"\d\.\d", one.id)
-    return RANK[one.kind], one.id not in own, not one.id.startswith("CC-"), -float(version[0] if version else 0), one.id
+    return (
+        RANK[one.kind],
+        one.id not in own,
+        not one.id.startswith("CC-"),
+        -float(version[0] if version else 0),
+        one.id,
+    )
 
 
 def hub(license: str | None) -> list[str]:
-    """The lines of a card's YAML header that say the dataset's licence in the Hub's words; None is a mix without one.
+    """The lines of a card's YAML header that say the dataset's licence in the Hub's words; None is a mix
+    without one.
 
     What the Hub has no name for is `other`, with a name of its own and a link to LICENSE.md beside the card.
     """
@@ -258,7 +275,13 @@ def roll_up(items: Sequence[Item], clips: Sequence[Clip]) -> list[Share]:
             for one in parts(origin.license):
                 origins[one.id].add((origin.corpus, origin.uri))
     shares = [
-        Share(name, n, len(heard[name]), sum(lengths.get(c, 0) for c in heard[name]) / 60_000, len(origins[name]))
+        Share(
+            name,
+            n,
+            len(heard[name]),
+            sum(lengths.get(c, 0) for c in heard[name]) / 60_000,
+            len(origins[name]),
+        )
         for name, n in rows.items()
     ]
     return sorted(shares, key=lambda share: (-share.rows, share.license))
@@ -270,12 +293,16 @@ def texts(item: Item) -> tuple[str, ...]:
 
 
 def of_dataset(items: Iterable[Item], wanted: str | None) -> str | None:
-    """The licence of a dataset: the recipe's, else the freest that its material has in common; None for a mix."""
+    """The licence of a dataset: the recipe's, else the freest that its material has in common; None for a
+    mix.
+    """
     return target(wanted).id if wanted else common({text for item in items for text in texts(item)})
 
 
 def attributions(origins: Iterable[Origin]) -> list[tuple[str, str, str]]:
-    """Whom to name: licence, source with its author, and which recordings; one for each pair of the first two."""
+    """Whom to name: licence, source with its author, and which recordings; one for each pair of the first
+    two.
+    """
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
     for origin in origins:
         by = f", by {origin.author}" if origin.author else ""

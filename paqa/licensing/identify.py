@@ -6,7 +6,9 @@ import re
 
 ADDRESS = re.compile(r"creativecommons\.org/(?:licenses|publicdomain)/([a-z+-]+)/(\d\.\d)")
 ADDRESSES = {"zero": "CC0", "mark": "PDM", "sampling+": "LicenseRef-CC-Sampling-Plus"}
-VERSION = re.compile(r"(?:attribution|licen[cs]e|\bcc\b|\bby\b|-sa\b|-nc\b|-nd\b)[^0-9\n]{0,60}?([1-4]\.[05])\b")
+VERSION = re.compile(
+    r"(?:attribution|licen[cs]e|\bcc\b|\bby\b|-sa\b|-nc\b|-nd\b)[^0-9\n]{0,60}?([1-4]\.[05])\b"
+)
 WORDS = (
     ("NC", r"non-?\s?commercial|by-nc"),
     ("SA", r"share-?\s?alike|by(?:-nc)?-sa"),
@@ -15,7 +17,8 @@ WORDS = (
 
 
 def spdx(text: str) -> str | None:
-    """E.g. "CC-BY-NC-3.0", without the version where none is named; None where the text names no known licence.
+    """E.g. "CC-BY-NC-3.0", without the version where none is named; None where the text names no known
+    licence.
 
     >>> spdx("http://creativecommons.org/publicdomain/zero/1.0/")
     'CC0-1.0'

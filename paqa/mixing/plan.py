@@ -1,7 +1,8 @@
 """Compose scenes with known truth: dialogue and background sounds at a given SNR.
 
-`plan` decides everything about a scene from clips alone, `render` makes its audio. Every scene has its own random
-numbers, from the seed, the mix's name and its number: asking for more scenes never changes the first ones.
+`plan` decides everything about a scene from clips alone, `render` makes its audio. Every scene has its own
+random numbers, from the seed, the mix's name and its number: asking for more scenes never changes the first
+ones.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ class Placement:
 
 @dataclass(frozen=True)
 class Mixture:
-    """A planned scene. `groups` are those of its material; `snr_db` is None where speech or background is missing."""
+    """A planned scene. `groups` are those of its material; `snr_db` is None where speech or background is
+    missing.
+    """
 
     id: str
     split: Split
@@ -91,7 +94,9 @@ class _Sound:
 
 @dataclass(frozen=True)
 class _Material:
-    """What one split has to offer: utterances by voice, the shortest of each, sounds that fit a scene, and beds."""
+    """What one split has to offer: utterances by voice, the shortest of each, sounds that fit a scene, and
+    beds.
+    """
 
     voices: dict[str, list[Clip]]
     shortest: dict[str, int]
@@ -119,10 +124,10 @@ def plan(
 ) -> list[Mixture]:
     """`config.scenes` different scenes of at most `audio.max_clip_ms`, each from the material of one split.
 
-    An utterance is a clip whose truth has one speaker and a text, a voice is a name in one source; a sound is a clip
-    whose truth has events and no turns. A bed is a sound whose events last nearly all of it or, where answers are
-    heard, a clip without truth (noise that nobody labelled; it must hold no speech). Raises PaqaError where no split
-    has the material, or too little for different scenes.
+    An utterance is a clip whose truth has one speaker and a text, a voice is a name in one source; a sound is
+    a clip whose truth has events and no turns. A bed is a sound whose events last nearly all of it or, where
+    answers are heard, a clip without truth (noise that nobody labelled; it must hold no speech). Raises
+    PaqaError where no split has the material, or too little for different scenes.
     """
     materials = _materials(config, speech, sounds, audio.max_clip_ms)
     offset = _random(seed, config.name, "split").random()
@@ -147,8 +152,12 @@ def _random(*seeds: object) -> random.Random:
 def _materials(
     config: MixConfig, speech: Sequence[Clip], sounds: Sequence[Clip], max_ms: int
 ) -> dict[Split, _Material]:
-    """The splits that can make a scene. Content that several clips share counts once, so no two splits share it."""
-    unique = {clip.sha256: clip for clip in sorted([*speech, *sounds], key=lambda clip: clip.id, reverse=True)}
+    """The splits that can make a scene. Content that several clips share counts once, so no two splits share
+    it.
+    """
+    unique = {
+        clip.sha256: clip for clip in sorted([*speech, *sounds], key=lambda clip: clip.id, reverse=True)
+    }
     room = max_ms - LEAD_MS[1] - TAIL_MS[1]
     clips = sorted((c for c in unique.values() if c.duration_ms >= SHORTEST_MS), key=lambda clip: clip.id)
     splits: dict[Split, _Material] = {}
@@ -198,7 +207,9 @@ def _is_sound(clip: Clip) -> bool:
 def _is_bed(clip: Clip, config: MixConfig) -> bool:
     if clip.truth is None:
         return config.answers == "heard"
-    return _is_sound(clip) and spans.total(map(spans.interval, clip.truth.events)) >= MOSTLY * clip.duration_ms
+    return (
+        _is_sound(clip) and spans.total(map(spans.interval, clip.truth.events)) >= MOSTLY * clip.duration_ms
+    )
 
 
 def _split(point: float, materials: Mapping[Split, _Material], shares: SplitConfig) -> Split:
@@ -216,7 +227,9 @@ def _new(request: _Request, name: str, seed: int, material: _Material, used: set
             continue
         used.update((content, timing))
         return mixture
-    raise PaqaError(f"mix {request.config.name!r}: too little {request.split} material; add some or lower `scenes`")
+    raise PaqaError(
+        f"mix {request.config.name!r}: too little {request.split} material; add some or lower `scenes`"
+    )
 
 
 def _draw(request: _Request, name: str, rng: random.Random, material: _Material) -> Mixture:
@@ -246,7 +259,9 @@ def _draw(request: _Request, name: str, rng: random.Random, material: _Material)
 
 
 def _bed(config: MixConfig, rng: random.Random, beds: Sequence[Clip], end: int) -> Clip | None:
-    """The continuous sound under a dialogue of `end` ms; None where sounds shall be scattered or no bed is as long."""
+    """The continuous sound under a dialogue of `end` ms; None where sounds shall be scattered or no bed is as
+    long.
+    """
     if not beds or not end or rng.random() >= config.bed:
         return None
     able = [clip for clip in beds if clip.duration_ms >= end]
@@ -303,8 +318,12 @@ def _order(rng: random.Random, voices: Sequence[str], turns: int) -> list[str]:
     return order
 
 
-def _utterance(rng: random.Random, clips: Sequence[Clip], said: Sequence[Clip], room: int, needed: bool) -> Clip | None:
-    """One that fits and whose words nobody in the scene has said, unless the voice has no other and is needed."""
+def _utterance(
+    rng: random.Random, clips: Sequence[Clip], said: Sequence[Clip], room: int, needed: bool
+) -> Clip | None:
+    """One that fits and whose words nobody in the scene has said, unless the voice has no other and is
+    needed.
+    """
     texts = {_words(clip) for clip in said}
     fitting = [clip for clip in clips if _length(clip) <= room and clip not in said]
     fresh = [clip for clip in fitting if _words(clip) not in texts]
@@ -316,7 +335,9 @@ def _words(clip: Clip) -> str:
     return clip.truth.transcript.casefold() if clip.truth else ""
 
 
-def _turns(config: MixConfig, rng: random.Random, utterances: Sequence[Clip]) -> tuple[list[tuple[Clip, int]], int]:
+def _turns(
+    config: MixConfig, rng: random.Random, utterances: Sequence[Clip]
+) -> tuple[list[tuple[Clip, int]], int]:
     """Each utterance with its start, and where the dialogue with its last silence ends (0 without one).
 
     An early start never reaches back to the turn before the previous one, so at most two speak at once.
@@ -338,8 +359,12 @@ def _turns(config: MixConfig, rng: random.Random, utterances: Sequence[Clip]) ->
     return placed, ends[-1] + _between(rng, TAIL_MS)
 
 
-def _sounds(config: MixConfig, rng: random.Random, sounds: Sequence[_Sound], end: int, max_ms: int) -> list[Clip]:
-    """Occurrences of sounds with different labels, within the dialogue if enough fit there, else within the limit."""
+def _sounds(
+    config: MixConfig, rng: random.Random, sounds: Sequence[_Sound], end: int, max_ms: int
+) -> list[Clip]:
+    """Occurrences of sounds with different labels, within the dialogue if enough fit there, else within the
+    limit.
+    """
     least, most = config.sounds
     count, times = rng.randint(least, most), 1
     if most >= REPEATS[0] and rng.random() < config.repeat:
@@ -371,7 +396,9 @@ def _fitting(rng: random.Random, sounds: Sequence[_Sound], count: int, times: in
     return chosen
 
 
-def _scatter(rng: random.Random, sounds: Sequence[Clip], end: int, max_ms: int) -> tuple[list[tuple[Clip, int]], int]:
+def _scatter(
+    rng: random.Random, sounds: Sequence[Clip], end: int, max_ms: int
+) -> tuple[list[tuple[Clip, int]], int]:
     """Each sound with its start, in random order with random gaps, and the length of the scene."""
     if not sounds:
         return [], end
@@ -389,7 +416,9 @@ def _scatter(rng: random.Random, sounds: Sequence[Clip], end: int, max_ms: int) 
         length = min(max_ms // GRID_MS * GRID_MS, needed + _between(rng, (0, SLACK_MS * len(order))))
     slack = (length - needed) // GRID_MS
     offsets = sorted(rng.randint(0, slack) * GRID_MS for _ in order)
-    return [(clip, start + offset) for clip, start, offset in zip(order, starts, offsets, strict=True)], length
+    return [
+        (clip, start + offset) for clip, start, offset in zip(order, starts, offsets, strict=True)
+    ], length
 
 
 Load = Callable[[str], Audio]
@@ -410,10 +439,10 @@ class _Track:
 def render(mixture: Mixture, load: Load, clips: Mapping[str, Clip]) -> tuple[Audio, Audio, Scene]:
     """The mix, its clean speech (zeros where nobody speaks) and the truth.
 
-    `load` gives the audio of a sha256; all of one rate and number of channels, else PaqaError. Mix and speech have
-    the same shape, lie on the 16-bit grid, and differ by exactly the background. `clips` holds every placed clip by
-    id. A turn's span is where its utterance is active, an event's that of the sound's own truth; the SNR is the RMS
-    of all speech over its turns against that of the background over its events.
+    `load` gives the audio of a sha256; all of one rate and number of channels, else PaqaError. Mix and speech
+    have the same shape, lie on the 16-bit grid, and differ by exactly the background. `clips` holds every
+    placed clip by id. A turn's span is where its utterance is active, an event's that of the sound's own
+    truth; the SNR is the RMS of all speech over its turns against that of the background over its events.
     """
     audios = {p.sha256: load(p.sha256) for p in mixture.placements}
     forms = {(audio.rate, len(audio.samples)) for audio in audios.values()}
@@ -474,7 +503,9 @@ def _over(samples: np.ndarray, rate: int, active: list[Interval]) -> np.ndarray:
 
 
 def _balance(speech: _Track, background: _Track, snr_db: float | None, rate: int) -> None:
-    """Scale the background to the SNR, k = Ps / (Pn 10^(SNR/20)) in RMS, then both by one factor below the peak."""
+    """Scale the background to the SNR, k = Ps / (Pn 10^(SNR/20)) in RMS, then both by one factor below the
+    peak.
+    """
     noise = background.level(rate)
     if snr_db is not None and noise:
         background.samples *= np.float32(speech.level(rate) / (noise * 10 ** (snr_db / 20)))
@@ -485,10 +516,14 @@ def _balance(speech: _Track, background: _Track, snr_db: float | None, rate: int
 
 
 def _extent(clip: Clip, audio: Audio) -> Interval:
-    """From the first to the last active 10 ms of an utterance, within its turns where its truth has narrower ones."""
+    """From the first to the last active 10 ms of an utterance, within its turns where its truth has narrower
+    ones.
+    """
     hop = audio.rate * GRID_MS // 1000
     count = audio.samples.shape[1] // hop
-    energy = np.square(audio.samples[:, : count * hop]).reshape(len(audio.samples), count, hop).sum(axis=(0, 2))
+    energy = (
+        np.square(audio.samples[:, : count * hop]).reshape(len(audio.samples), count, hop).sum(axis=(0, 2))
+    )
     on = np.flatnonzero(energy >= energy.max() * 10 ** (-ACTIVE_DB / 10))
     scale = hop * 1000 / audio.rate
     start, end = _grid(on[0] * scale), _grid((on[-1] + 1) * scale)
@@ -505,11 +540,17 @@ def _grid(ms: float) -> int:
 
 def _part(audio: Audio, window: Interval) -> Audio:
     start, end = (ms * audio.rate // 1000 for ms in window)
-    return audio if window[0] == 0 and end >= audio.samples.shape[1] else Audio(audio.samples[:, start:end], audio.rate)
+    return (
+        audio
+        if window[0] == 0 and end >= audio.samples.shape[1]
+        else Audio(audio.samples[:, start:end], audio.rate)
+    )
 
 
 def _own_events(clip: Clip, window: Interval) -> list[Event]:
-    """A sound's truth on the grid, from the window's start on; occurrences of one label closer than 100 ms are one."""
+    """A sound's truth on the grid, from the window's start on; occurrences of one label closer than 100 ms
+    are one.
+    """
     kinds: dict[tuple[str, str], list[Interval]] = defaultdict(list)
     for event in clip.truth.events if clip.truth else ():
         start = _grid(event.start_ms)
@@ -523,7 +564,9 @@ def _shifted(event: Event, by: int) -> Event:
 
 
 def _said(clip: Clip, start_ms: int, end_ms: int) -> Said:
-    """An utterance as one turn; it keeps an emotion that all its turns share, and a translation that misses none."""
+    """An utterance as one turn; it keeps an emotion that all its turns share, and a translation that misses
+    none.
+    """
     turns = [turn for turn in clip.truth.turns if turn.text] if clip.truth else []
     translations = [turn.translation for turn in turns if turn.translation]
     return Said(

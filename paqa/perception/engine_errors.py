@@ -1,15 +1,34 @@
-"""What an error of foreign code says about what is to blame for it: memory, the GPU, or else what it was given."""
+"""What an error of foreign code says about what is to blame for it: memory, the GPU, or else what it was
+given.
+"""
 
 from __future__ import annotations
 
 import errno
 
-SHORT = ("out of memory", "bad_alloc", "failed to allocate memory", "can't allocate memory", "cannot allocate memory")
-LOST = ("cuda error", "cuda failure", "cuda failed", "cudnn", "cublas", "cufft", "hip error", "device-side assert")
+SHORT = (
+    "out of memory",
+    "bad_alloc",
+    "failed to allocate memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+)
+LOST = (
+    "cuda error",
+    "cuda failure",
+    "cuda failed",
+    "cudnn",
+    "cublas",
+    "cufft",
+    "hip error",
+    "device-side assert",
+)
 
 
 def short_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of the machine or of its GPU; torch, CTranslate2 and ONNX Runtime say so in words."""
+    """Whether memory ran out, of the machine or of its GPU; torch, CTranslate2 and ONNX Runtime say so in
+    words.
+    """
     number = error.errno if isinstance(error, OSError) else None
     return isinstance(error, MemoryError) or number == errno.ENOMEM or _says(error, SHORT)
 

@@ -1,4 +1,6 @@
-"""Turns, words and events become one scene: who said which word, what sounded, and where two hearings disagree."""
+"""Turns, words and events become one scene: who said which word, what sounded, and where two hearings
+disagree.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,8 @@ def compose(
 ) -> Scene:
     """The scene that was heard. `aligned` is the second hearing of the words, on another stem.
 
-    `exclusive` are the same speakers as in `turns`, one at a time: they say whose a word is where `turns` overlap.
-    `doubts` are what the transcriber does not trust itself with.
+    `exclusive` are the same speakers as in `turns`, one at a time: they say whose a word is where `turns`
+    overlap. `doubts` are what the transcriber does not trust itself with.
     """
     disagreements = list(doubts)
     if aligned is not None:
@@ -43,7 +45,9 @@ def compose(
         disagreements += differing
     said, alone = together([snap(t, duration_ms) for t in turns], [snap(t, duration_ms) for t in exclusive])
     words = attribute([snap(w, duration_ms) for w in words], said, alone)
-    while len(kept := _heard(said, words, overlapping=bool(alone))) < len(said):  # without some, words find other turns
+    while len(kept := _heard(said, words, overlapping=bool(alone))) < len(
+        said
+    ):  # without some, words find other turns
         disagreements += _unclaimed([t for i, t in enumerate(said) if i not in kept], words)
         voices = {said[i].speaker for i in kept}
         said, alone = together([said[i] for i in kept], [t for t in alone if t.speaker in voices])
@@ -72,7 +76,9 @@ def _drowned(index: int, turns: Sequence[Turn], spoken: Sequence[bool]) -> bool:
     A transcriber writes down one voice at a time; where two sound at once, the other one's words are lost.
     """
     turn = turns[index]
-    over = [interval(t) for t, words in zip(turns, spoken, strict=True) if words and t.speaker != turn.speaker]
+    over = [
+        interval(t) for t, words in zip(turns, spoken, strict=True) if words and t.speaker != turn.speaker
+    ]
     known = any(words and t.speaker == turn.speaker for t, words in zip(turns, spoken, strict=True))
     return known and 2 * total(intersect([interval(turn)], over)) > turn.end_ms - turn.start_ms
 
@@ -139,7 +145,9 @@ def align(first: Sequence[Word], second: Sequence[Word]) -> tuple[list[Word], li
 def _differ(first: Sequence[Word], second: Sequence[Word]) -> Disagreement:
     both = [*first, *second]
     start, end = min(w.start_ms for w in both), max(w.end_ms for w in both)
-    return Disagreement("transcribe", start, end, " ".join(w.text for w in first), " ".join(w.text for w in second))
+    return Disagreement(
+        "transcribe", start, end, " ".join(w.text for w in first), " ".join(w.text for w in second)
+    )
 
 
 def _monotone(words: list[Word]) -> list[Word]:
@@ -152,10 +160,11 @@ def _monotone(words: list[Word]) -> list[Word]:
 
 
 def attribute(words: Sequence[Word], turns: Sequence[Turn], exclusive: Sequence[Turn] = ()) -> list[Word]:
-    """Give each word the speaker of the turn that covers most of it; where `exclusive` ones cover it, of these.
+    """Give each word the speaker of the turn that covers most of it; where `exclusive` ones cover it, of
+    these.
 
-    Where turns overlap equally, the speaker of the word before goes on; a word that no turn covers goes to the nearest
-    turn within REACH_MS, else to nobody.
+    Where turns overlap equally, the speaker of the word before goes on; a word that no turn covers goes to
+    the nearest turn within REACH_MS, else to nobody.
     """
     spoken: list[Word] = []
     for word in words:
@@ -172,11 +181,15 @@ def _home(word: Word, turns: Sequence[Turn], before: int | None) -> Turn | None:
     if covering:
         return max(covering, key=lambda t: (overlap(span, interval(t)), t.speaker == before, -t.start_ms))
     near = [t for t in turns if gap(span, interval(t)) <= REACH_MS]
-    return min(near, key=lambda t: (gap(span, interval(t)), t.speaker != before, t.start_ms)) if near else None
+    return (
+        min(near, key=lambda t: (gap(span, interval(t)), t.speaker != before, t.start_ms)) if near else None
+    )
 
 
 def by_turn(turns: Sequence[Turn], words: Sequence[Word]) -> list[list[Word]]:
-    """The words of each turn: a word goes to its speaker's turn that covers most of it, else to the nearest."""
+    """The words of each turn: a word goes to its speaker's turn that covers most of it, else to the
+    nearest.
+    """
     found: list[list[Word]] = [[] for _ in turns]
     for word in words:
         own = [i for i, t in enumerate(turns) if t.speaker == word.speaker]
@@ -190,8 +203,8 @@ def by_turn(turns: Sequence[Turn], words: Sequence[Word]) -> list[list[Word]]:
 def lines(turn: Turn, words: Sequence[Word]) -> list[Turn]:
     """A turn as its sentences, one turn each, so that a quote can be cited where it is said.
 
-    `text.ends_sentence` says where one ends; one of fewer than SENTENCE_WORDS words stays with its neighbour. Where
-    the speaker pauses for less than JOIN_MS, the next sentence begins where the one before ends.
+    `text.ends_sentence` says where one ends; one of fewer than SENTENCE_WORDS words stays with its neighbour.
+    Where the speaker pauses for less than JOIN_MS, the next sentence begins where the one before ends.
     """
     if not words:
         return [turn]

@@ -1,8 +1,9 @@
-"""How loud and how high voices are, and how loud sounds are: measured on the speech and on the background alone.
+"""How loud and how high voices are, and how loud sounds are: measured on the speech and on the background
+alone.
 
-Pitch is the median over voiced frames of the lag at which the normalised autocorrelation peaks (Boersma, "Accurate
-short-term analysis of the fundamental frequency", 1993, without its path search). Where several people talk at once
-nothing can be told of one of them: such stretches are left out.
+Pitch is the median over voiced frames of the lag at which the normalised autocorrelation peaks (Boersma,
+"Accurate short-term analysis of the fundamental frequency", 1993, without its path search). Where several
+people talk at once nothing can be told of one of them: such stretches are left out.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ FRAME_MS, HOP_MS = 40, 30
 LOWEST_HZ, HIGHEST_HZ = 65.0, 400.0
 RATE = 8000  # pitch is looked for at about this rate
 VOICED = 0.55  # autocorrelation from which a frame counts as voiced
-OCTAVE = 0.85  # a peak this near the best one at a shorter lag is the period itself, the best one a multiple of it
+OCTAVE = (
+    0.85  # a peak this near the best one at a shorter lag is the period itself, the best one a multiple of it
+)
 QUIET = 0.1  # frames below this share of the loudest frame's RMS do not count
 FEWEST = 8  # voiced frames
 

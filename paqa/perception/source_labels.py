@@ -1,4 +1,5 @@
-"""What a source says about speech that no engine hears: its emotion and its translation, on the turns that were heard.
+"""What a source says about speech that no engine hears: its emotion and its translation, on the turns that
+were heard.
 
 The words stay those that were heard; only labels are carried over, and only where it is clear whose they are.
 """
@@ -10,22 +11,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from paqa.questions.english import normal
 from paqa.spans import intersect, interval, overlap, total
 from paqa.storage.store import key
+from paqa.text import normal
 from paqa.types import Clip, Scene, Turn
 
 SHARED = 0.5  # what was heard is a turn of the truth where each covers at least this share of the other
-SAME_WORDS = 0.8  # a translation is of these words only where so much of its text was heard; two thirds of it are 0.8
+SAME_WORDS = (
+    0.8  # a translation is of these words only where so much of its text was heard; two thirds of it are 0.8
+)
 FOREIGN = 24  # translations of other clips that a clip's questions may choose from
 
 
 def carry(heard: Scene, truth: Scene | None) -> Scene:
     """The heard scene with the emotions, translations and languages that the truth gives for its turns.
 
-    A label goes to those turns of one voice of which at least half lies in the labelled turn and in no other, where
-    they also make up half of that turn; or where there is one turn and one voice only. A translation needs the words
-    as well, and makes one turn of those that it translates. The scene itself where no label finds its turn.
+    A label goes to those turns of one voice of which at least half lies in the labelled turn and in no other,
+    where they also make up half of that turn; or where there is one turn and one voice only. A translation
+    needs the words as well, and makes one turn of those that it translates. The scene itself where no label
+    finds its turn.
     """
     if truth is None or not any(t.emotion or t.translation for t in truth.turns):
         return heard
@@ -71,11 +75,15 @@ def _makes_up(known: Turn, own: Sequence[Turn]) -> bool:
 
 
 def _joined(turns: Sequence[Turn]) -> Turn:
-    return replace(turns[0], end_ms=max(t.end_ms for t in turns), text=" ".join(t.text for t in turns if t.text))
+    return replace(
+        turns[0], end_ms=max(t.end_ms for t in turns), text=" ".join(t.text for t in turns if t.text)
+    )
 
 
 def _translation(turn: Turn, heard: Scene, known: Turn, truth: Scene) -> str | None:
-    """The known translation where the words heard are those that it translates; without a text, of that language."""
+    """The known translation where the words heard are those that it translates; without a text, of that
+    language.
+    """
     if not (turn.text and known.translation and truth.translated_to):
         return None
     if known.text:
@@ -92,17 +100,22 @@ def _tongue(language: str | None) -> str:
 
 
 def translations(clips: Iterable[Clip]) -> dict[str, tuple[str, ...]]:
-    """For each clip whose speech has a translation, by id, those of other clips, as wrong choices for questions.
+    """For each clip whose speech has a translation, by id, those of other clips, as wrong choices for
+    questions.
 
-    They come from the same source, side and language. Clips and texts lie on one ring of digests, and a clip is given
-    the texts that follow it, so that a new clip changes the choices of few others.
+    They come from the same source, side and language. Clips and texts lie on one ring of digests, and a clip
+    is given the texts that follow it, so that a new clip changes the choices of few others.
     """
     rings: dict[tuple[str, str, str], list[tuple[str, str, str]]] = {}
     for clip in clips:
         if clip.truth and clip.truth.translated_to:
             ring = rings.setdefault((clip.corpus, clip.split, clip.truth.translated_to), [])
             ring.append((key("clip", clip.id), clip.id, ""))
-            ring += [(key("text", t.translation), clip.id, t.translation) for t in clip.truth.turns if t.translation]
+            ring += [
+                (key("text", t.translation), clip.id, t.translation)
+                for t in clip.truth.turns
+                if t.translation
+            ]
     found = {}
     for ring in rings.values():
         ring.sort()

@@ -1,10 +1,11 @@
-"""Poison: a clip or recording that kills, stops or exhausts the process it is given to. It is found by halving.
+"""Poison: a clip or recording that kills, stops or exhausts the process it is given to. It is found by
+halving.
 
-The rest goes on. But where one input after another fails, the audio is not to blame: a GPU is lost, or a package is
-broken. Then the build ends, before all of the audio is blamed for it.
+The rest goes on. But where one input after another fails, the audio is not to blame: a GPU is lost, or a
+package is broken. Then the build ends, before all of the audio is blamed for it.
 
-Rests on nothing but a `run(seconds, step, ...)` that raises WorkerDied where the process under a call has died, here or
-on another machine, or was ended. What is complete in the store is not computed again.
+Rests on nothing but a `run(seconds, step, ...)` that raises WorkerDied where the process under a call has
+died, here or on another machine, or was ended. What is complete in the store is not computed again.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.errors import PaqaError, Rejected, WorkerDied
-from paqa.perception import inference
-from paqa.perception.inference import Hearing, Spent
+from paqa.perception import engine_runs, inference
+from paqa.perception.engine_runs import EngineRun
+from paqa.perception.inference import Cost
 from paqa.pipeline import steps
 from paqa.pipeline.time_limits import Limits
 from paqa.sources import registry
@@ -28,11 +30,15 @@ from paqa.types import Clip, Quarantined, Recording
 
 U = TypeVar("U")
 R = TypeVar("R")
-IN_A_ROW = 8  # inputs of one kind of work that fail, and none that does not between: not the audio is to blame
+IN_A_ROW = (
+    8  # inputs of one kind of work that fail, and none that does not between: not the audio is to blame
+)
 
 
 class Run(Protocol):
-    """Calls a step in some process and waits; WorkerDied where that process dies, TimedOut after so many seconds."""
+    """Calls a step in some process and waits; WorkerDied where that process dies, TimedOut after so many
+    seconds.
+    """
 
     def __call__(self, seconds: float | None, step: Callable[..., R], /, *args: Any, **kwargs: Any) -> R: ...
 
@@ -59,7 +65,8 @@ class Ward:
     def failed(self, work: str, why: str, still_works: Callable[[], bool] = never) -> None:
         """Count an input that failed by itself; PaqaError after many in a row.
 
-        Not where `still_works`, which is asked then: it does the same work on what it has been done on before.
+        Not where `still_works`, which is asked then: it does the same work on what it has been done on
+        before.
         """
         with self._counting:
             self.failures[work] += 1
@@ -77,10 +84,11 @@ class Ward:
 
 
 class Batch(Generic[U, R]):
-    """Units given to `call` together; halved where their process dies, and again, down to the units that kill it.
+    """Units given to `call` together; halved where their process dies, and again, down to the units that kill
+    it.
 
-    A unit that kills it alone is tried once more with no other suspect beside it; then it is in `crashed`. After an
-    error of another kind, call it again: it goes on with what is `left` in the part that failed.
+    A unit that kills it alone is tried once more with no other suspect beside it; then it is in `crashed`.
+    After an error of another kind, call it again: it goes on with what is `left` in the part that failed.
     """
 
     def __init__(
@@ -117,7 +125,9 @@ class Batch(Generic[U, R]):
             self.touched = False
 
     def _halves(self, part: list[U]) -> list[list[U]]:
-        """What to try after a death: what is left of the part, in two; a unit that was alone has its last try here."""
+        """What to try after a death: what is left of the part, in two; a unit that was alone has its last try
+        here.
+        """
         if len(part) > 1:
             units = list(self.left(part))
             half = (len(units) + 1) // 2
@@ -146,45 +156,51 @@ def again(run: Callable[[Callable[[], R]], R], work: str, call: Callable[[], R])
         ) from None
 
 
-def _sum(costs: Sequence[Spent]) -> Spent:
-    return Spent(*(sum(column) for column in zip(*map(astuple, costs), strict=True)))
+def _sum(costs: Sequence[Cost]) -> Cost:
+    return Cost(*(sum(column) for column in zip(*map(astuple, costs), strict=True)))
 
 
 class Listening:
-    """`inference.listen` for a batch of clips, of which some may be poison; units are the clips heard together."""
+    """`inference.run_engine` for a batch of clips, of which some may be poison; units are the clips heard
+    together.
+    """
 
     def __init__(
         self,
         run: Run,
         clips: Sequence[Clip],
-        hearing: Hearing,
-        separation: Hearing,
+        hearing: EngineRun,
+        separation: EngineRun,
         store: Store,
         device: str,
         threads: int,
         ward: Ward,
         earlier: Sequence[Clip] = (),
     ):
-        """`earlier` are clips of which some may have been heard this way: whether they still can be is a test."""
+        """`earlier` are clips of which some may have been heard this way: whether they still can be is a
+        test.
+        """
         self.run = run
         self.hearing = hearing
         self.where = (hearing, separation, store)
         self.engine_on = (device, threads)
         self.ward = ward
         self.earlier = earlier
-        units = inference.together(clips, hearing)
+        units = engine_runs.context_groups(clips, hearing)
         self.batch = Batch(units, self._listen, self._left, hearing.name, ward, self._still_works)
 
-    def __call__(self) -> tuple[Spent, list[Quarantined]]:
+    def __call__(self) -> tuple[Cost, list[Quarantined]]:
         """What listening cost, and the clips that were lost to errors and crashes."""
         self.batch.run()
         spent = _sum([cost for cost, _ in self.batch.done])
         lost = [row for _, rows in self.batch.done for row in rows]
         return spent, lost + [self._row(clip, death) for group, death in self.batch.crashed for clip in group]
 
-    def _listen(self, groups: Sequence[list[Clip]]) -> tuple[Spent, list[Quarantined]]:
+    def _listen(self, groups: Sequence[list[Clip]]) -> tuple[Cost, list[Quarantined]]:
         together = [clip for group in groups for clip in group]
-        spent, lost = self.run(self._seconds(groups), inference.listen, together, *self.where, *self.engine_on)
+        spent, lost = self.run(
+            self._seconds(groups), inference.run_engine, together, *self.where, *self.engine_on
+        )
         failed = {row.id for row in lost}
         if len(failed) < spent.clips:
             self.ward.fine(self.hearing.name)
@@ -195,22 +211,29 @@ class Listening:
         return spent, lost
 
     def _left(self, groups: Sequence[list[Clip]]) -> list[list[Clip]]:
-        unheard = [inference.missing(group, *self.where) for group in groups]
+        unheard = [engine_runs.without_output(group, *self.where) for group in groups]
         return [group for group in unheard if group]
 
     def _seconds(self, groups: Sequence[list[Clip]]) -> float | None:
         """The limit for hearing these; the rest of a clip's context may be heard with it."""
-        around = [self.hearing.context_s if inference.in_context(group[0], self.hearing) else 0 for group in groups]
+        around = [
+            self.hearing.context_s if engine_runs.has_context(group[0], self.hearing) else 0
+            for group in groups
+        ]
         lengths = [sum(clip.duration_ms for clip in group) / 1000 for group in groups]
         return self.ward.limits.listening(list(map(max, around, lengths)), self.engine_on[0])
 
     def _still_works(self) -> bool:
         """Whether clips that were heard this way before still can be; False where there are none."""
-        unheard = {clip.id for clip in inference.missing(self.earlier, *self.where)}
-        groups = inference.together([clip for clip in self.earlier if clip.id not in unheard], self.hearing)[:1]
+        unheard = {clip.id for clip in engine_runs.without_output(self.earlier, *self.where)}
+        groups = engine_runs.context_groups(
+            [clip for clip in self.earlier if clip.id not in unheard], self.hearing
+        )[:1]
         try:
             where = (*self.where, *self.engine_on)
-            return any(self.run(self._seconds(groups), inference.rehear, group, *where) for group in groups)
+            return any(
+                self.run(self._seconds(groups), inference.still_runs, group, *where) for group in groups
+            )
         except WorkerDied:
             return False
 
@@ -241,7 +264,9 @@ class Ingesting:
             ward.fine("ingest")
             return done
 
-        self.batch = Batch(recordings, ingest, lambda part: part, "ingest", ward)  # known files cost a look-up
+        self.batch = Batch(
+            recordings, ingest, lambda part: part, "ingest", ward
+        )  # known files cost a look-up
 
     def __call__(self) -> steps.Ingested:
         """Clips in the order of the recordings, and the recordings that were lost."""
@@ -249,7 +274,10 @@ class Ingesting:
         parts = self.batch.done
         return steps.Ingested(
             tuple(clip for part in parts for clip in part.clips),
-            (*(row for part in parts for row in part.quarantined), *(self._row(*one) for one in self.batch.crashed)),
+            (
+                *(row for part in parts for row in part.quarantined),
+                *(self._row(*one) for one in self.batch.crashed),
+            ),
             _sum([part.spent for part in parts]),
             tuple(note for part in parts for note in part.notes),
         )
@@ -258,7 +286,9 @@ class Ingesting:
     def _row(recording: Recording, death: WorkerDied) -> Quarantined:
         advice = "convert it to plain WAV (ffmpeg -i FILE out.wav) or remove it"
         reason, detail = _blame(death, f"decoding {recording.uri}", "decoder_crashed", advice)
-        return Quarantined(recording.id, "ingest", reason, detail, key("recording", recording.id, recording.uri))
+        return Quarantined(
+            recording.id, "ingest", reason, detail, key("recording", recording.id, recording.uri)
+        )
 
 
 def _size(recording: Recording, root: Path) -> int:

@@ -1,11 +1,11 @@
-"""A build that grows: the rows of the earlier one stay as they are, byte for byte, and only new clips cost anything.
+"""A build that grows: the rows of the earlier one stay as they are, byte for byte, and only new clips cost
+anything.
 
-What is asked about a clip follows from a survey of the whole build (`paqa.curation.answer_balance`), and so do the rows
-that the text alone would give away. A build that counted again with each new clip would change a little everywhere.
-Grown, it keeps the survey that it began with and what it decided about each row; counted anew (without --grow) it
-changes once more.
-A clip that it has goes before a new one wherever one of the two has to give way, and where a row of it would be lost
-or changed all the same, the build fails.
+What is asked about a clip follows from a survey of the whole build (`paqa.curation.answer_balance`), and so
+do the rows that the text alone would give away. A build that counted again with each new clip would change a
+little everywhere. Grown, it keeps the survey that it began with and what it decided about each row; counted
+anew (without --grow) it changes once more. A clip that it has goes before a new one wherever one of the two
+has to give way, and where a row of it would be lost or changed all the same, the build fails.
 """
 
 from __future__ import annotations
@@ -30,16 +30,29 @@ from paqa.storage.store import write_atomically
 from paqa.types import Clip, Item, Origin, Quarantined
 
 PARTS = ("sources", "mix")  # of a recipe: lists of tables with names
-FREE = ("name", "description", "license", "folder", "gates.max_quarantined")  # keys of a recipe that change no row
-FREE_PARTS = ("path", "limit", "scenes")  # likewise of a source or mix; that no row is lost is looked at in the end
+FREE = (
+    "name",
+    "description",
+    "license",
+    "folder",
+    "gates.max_quarantined",
+)  # keys of a recipe that change no row
+FREE_PARTS = (
+    "path",
+    "limit",
+    "scenes",
+)  # likewise of a source or mix; that no row is lost is looked at in the end
 ALLOWED = f"sources and mixes may be added to it, {', '.join(FREE)} may change, and the {', '.join(FREE_PARTS)} of each"
-CHANGED = "what is heard or asked about its clip has changed: its file, the material of its mix, paqa or an engine"
+CHANGED = (
+    "what is heard or asked about its clip has changed: its file, the material of its mix, paqa or an engine"
+)
 GONE = "no source has its clip any more, or its clip is asked about otherwise"
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What is written: the survey (clips by kind of sound; questions by template, choices, answer), rows left out.
+    """What is written: the survey (clips by kind of sound; questions by template, choices, answer), rows left
+    out.
 
     `added` are the ids of clips whose speech has a translation, by the growth that added them.
     """
@@ -63,7 +76,8 @@ class Row:
 class Earlier:
     """What an earlier build settled: its survey, its rows by id, and rows left out by their key.
 
-    `clips` are the digests of its clips by their ids, `pieces` the recordings that are heard in them (see `_piece`).
+    `clips` are the digests of its clips by their ids, `pieces` the recordings that are heard in them (see
+    `_piece`).
     """
 
     survey: Survey
@@ -75,7 +89,9 @@ class Earlier:
 
     @property
     def generations(self) -> list[set[str]]:
-        """The ids of the clips that there were at each time, the latest first, as far as translations depend on it."""
+        """The ids of the clips that there were at each time, the latest first, as far as translations depend
+        on it.
+        """
         found = [set(self.clips)]
         for ids in reversed(self.added):
             found.append(found[-1] - set(ids))
@@ -193,7 +209,9 @@ def _piece(origin: Origin) -> tuple[str, str, int, str]:
 
 
 def changed(before: Recipe, now: Recipe) -> Iterator[str]:
-    """The keys in which a recipe differs from an earlier one so that earlier rows would change, with their values."""
+    """The keys in which a recipe differs from an earlier one so that earlier rows would change, with their
+    values.
+    """
     old, new = _values(before), _values(now)
     named = {at[:2] for at in old if at[0] in PARTS}
     for at in sorted(old.keys() | new.keys()):

@@ -1,6 +1,6 @@
 """What is wrong with a build that can be seen before anything is started: no server, no worker, no engine.
 
-The same errors as the build itself raises, which looks again at all of it: what was there may be gone by then.
+The same errors as the build itself raises, which looks again at all of it: a file may be gone by then.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ REMOTE = {"hub"}  # types of sources whose first row may take a download
 
 
 def check(recipe: Recipe, out: Path, growing: bool = False) -> None:
-    """PaqaError for a folder, an earlier build (where `growing`), a source or a benchmark that cannot be used.
+    """PaqaError for an output folder, an earlier build (where `growing`), a source or a benchmark that cannot
+    be used.
 
-    Cheap: of each source rows are read up to the first recording that may be used, of an earlier build no row.
+    Cheap: of a source rows are read up to the first recording that may be used, of an earlier build no row.
     """
     build_folder.check_contents(out)
     if growing:
@@ -37,7 +38,7 @@ def check(recipe: Recipe, out: Path, growing: bool = False) -> None:
 
 
 def _check_source(source: SourceConfig, recipe: Recipe) -> None:
-    """PaqaError where a source cannot be read, or holds recordings of which the recipe's licence permits none."""
+    """PaqaError where a source cannot be read, or the recipe's licence permits none of its recordings."""
     refused = False
     for row in registry.recordings(replace(source, limit=None), Path(recipe.folder)):
         if not isinstance(row, Recording):

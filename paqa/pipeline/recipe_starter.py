@@ -1,7 +1,9 @@
-"""`paqa init`: a recipe with every key, its default and what it means, read from `paqa/config/recipe.py` itself.
+"""`paqa init`: a recipe with every key, its default and what it means, read from `paqa/config/recipe.py`
+itself.
 
-Comments of fields, their defaults and the schema's bounds are all there is: nothing is written down twice, so nothing
-can go stale. Keys without a default, and whole tables that a recipe may leave out, stand behind a `#` without a blank.
+Comments of fields, their defaults and the schema's bounds are all there is: nothing is written down twice, so
+nothing can go stale. Keys without a default, and whole tables that a recipe may leave out, stand behind a `#`
+without a blank.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from paqa.config import recipe as recipes
 from paqa.config.recipe import PROFILES, BenchmarkConfig, MixConfig, Recipe, SourceConfig
 from paqa.config.schema import HIDDEN, schema
 from paqa.errors import PaqaError
+from paqa.pipeline import recipes
 from paqa.storage.store import write_atomically
 from paqa.types import Stage
 
@@ -51,7 +53,9 @@ def write(given: Path | None, out: Path | None) -> Path:
         raise PaqaError(f"{target}: exists already; remove it, or name another file with --out")
     if not target.parent.is_dir():
         raise PaqaError(f"{target}: there is no folder {target.parent}; make it first")
-    path = Path(os.path.relpath(audio.resolve(), target.parent.resolve())).as_posix() if audio else "recordings"
+    path = (
+        Path(os.path.relpath(audio.resolve(), target.parent.resolve())).as_posix() if audio else "recordings"
+    )
     write_atomically(target, text(recipes.for_folder(Path(name)).name, path).encode())
     return target
 
@@ -61,7 +65,9 @@ def _audio(folder: Path) -> None:
     from paqa.sources.registry import recordings
 
     if not folder.is_dir():
-        raise PaqaError(f"{folder}: no such folder; expected a folder of recordings, or the name of a new FILE.toml")
+        raise PaqaError(
+            f"{folder}: no such folder; expected a folder of recordings, or the name of a new FILE.toml"
+        )
     next(iter(recordings(SourceConfig("audio", "folder", "."), folder)))
 
 
@@ -122,7 +128,9 @@ def _keys(value: Any, kind: str, off: bool = False, others: dict[str, Any] | Non
 
 
 def _toml(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)  # of strings, numbers, lists and the empty table TOML's form is JSON's
+    return json.dumps(
+        value, ensure_ascii=False
+    )  # of strings, numbers, lists and the empty table TOML's form is JSON's
 
 
 def meanings(kind: type) -> dict[str, str]:
@@ -132,7 +140,9 @@ def meanings(kind: type) -> dict[str, str]:
     assert isinstance(tree, ast.ClassDef)
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
-    fields = [node for node in tree.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)]
+    fields = [
+        node for node in tree.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    ]
     return {node.target.id: comments[node.end_lineno or 0] for node in fields if node.end_lineno in comments}  # type: ignore[union-attr]
 
 

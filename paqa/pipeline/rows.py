@@ -1,7 +1,7 @@
 """Clips that have been heard to rows: scene, questions, rationales, reflections and gates, kept in the store.
 
-What a clip came to is an object under the digest of all that decides it, paqa's own code among it: a clip whose rows
-are there is not composed again, and a build holds only what is short about each row (`light`).
+What a clip came to is an object under the digest of all that decides it, paqa's own code among it: a clip
+whose rows are there is not composed again, and a build holds only what is short about each row (`light`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from paqa.config.recipe import Recipe
 from paqa.config.schema import problems
 from paqa.curation import gates
 from paqa.errors import MissingObject, Rejected
-from paqa.perception import inference, scenes
-from paqa.perception.inference import Spent
+from paqa.perception import engine_runs, scenes
+from paqa.perception.inference import Cost
 from paqa.questions import source_questions
 from paqa.questions.difficulty import difficulty, subsets
-from paqa.questions.generate import ALONE, TEMPLATES, Elsewhere, generate, level, question_id
+from paqa.questions.generate import ALONE, TEMPLATES, Elsewhere, config_for, generate, level, question_id
 from paqa.rationale import grammar
 from paqa.rationale import reflection as reflections
 from paqa.storage.store import Store, key
@@ -40,7 +40,7 @@ class Composed:
     items: tuple[Item, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     made: Mapping[str, str] = field(default_factory=dict)
-    spent: Spent = field(default_factory=Spent)
+    spent: Cost = field(default_factory=Cost)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class Composition:
 def compose(
     clips: Sequence[Clip], recipe: Recipe, store: Store, elsewhere: Mapping[str, Elsewhere] | None = None
 ) -> Composed:
-    """Scenes, questions, rationales and gates for a batch of clips that have been heard; known rows are read again.
+    """Scenes, questions, rationales and gates for a batch of clips that have been heard; known rows are read
+    again.
 
     `elsewhere` is what other clips hold, by id of the clip.
     """
@@ -74,10 +75,12 @@ def compose(
             _put(where, kept, dropped, store)
         items += kept
         lost += dropped
-    return Composed(tuple(items), tuple(lost), made, Spent.since(began, clips))
+    return Composed(tuple(items), tuple(lost), made, Cost.since(began, clips))
 
 
-def sketch(clips: Sequence[Clip], recipe: Recipe, store: Store, elsewhere: Mapping[str, Elsewhere]) -> Composed:
+def sketch(
+    clips: Sequence[Clip], recipe: Recipe, store: Store, elsewhere: Mapping[str, Elsewhere]
+) -> Composed:
     """As `compose`, with items that are light enough for one process to hold those of a whole build."""
     done = compose(clips, recipe, store, elsewhere)
     return replace(done, items=tuple(map(light, done.items)))
@@ -89,7 +92,9 @@ def light(item: Item) -> Item:
 
 
 def whole(items: Sequence[Item], made: Mapping[str, str], store: Store) -> Iterator[Item]:
-    """Light items, those of a clip one after the other, as they were, with their later `audio_dependence` and key."""
+    """Light items, those of a clip one after the other, as they were, with their later `audio_dependence` and
+    key.
+    """
     for clip_id, own in groupby(items, key=lambda item: item.clip_id):
         rows = list(own)
         known = {item.id: item for item in _read(made[clip_id], rows[0].origins, store)[0]}
@@ -102,17 +107,23 @@ def code() -> str:
     """A digest of this package's files: another version of any of them composes anew."""
     folder = Path(__file__).parents[1]
     files = sorted(p for p in folder.rglob("*") if p.suffix != ".pyc" and p.is_file())
-    return key([(p.relative_to(folder).as_posix(), hashlib.sha256(p.read_bytes()).hexdigest()) for p in files])
+    return key(
+        [(p.relative_to(folder).as_posix(), hashlib.sha256(p.read_bytes()).hexdigest()) for p in files]
+    )
 
 
 def _where(clip: Clip, recipe: Recipe, store: Store, elsewhere: Elsewhere) -> str:
     """The key of a clip's rows: a digest of all that decides them."""
-    nodes = inference.hearings(recipe)
-    heard = [inference.heard_key(clip, node, nodes[0]) for node in nodes]
-    lacking = [node.name for node in inference.spare(recipe) if inference.missing([clip], node, nodes[0], store)]
+    nodes = engine_runs.engine_runs(recipe)
+    heard = [engine_runs.output_key(clip, node, nodes[0]) for node in nodes]
+    lacking = [
+        node.name
+        for node in engine_runs.optional_runs(recipe)
+        if engine_runs.without_output([clip], node, nodes[0], store)
+    ]
     others = (elsewhere.digest, elsewhere.foreign)
-    wanted = (recipe.asking(clip.corpus), recipe.questions, recipe.gates, recipe.seed)
-    return key("compose", code(), clip, heard, inference.heard_by(recipe), lacking, others, wanted)
+    wanted = (config_for(recipe, clip.corpus), recipe.questions, recipe.gates, recipe.seed)
+    return key("compose", code(), clip, heard, engine_runs.engines_used(recipe), lacking, others, wanted)
 
 
 def _put(where: str, items: Sequence[Item], lost: Sequence[Quarantined], store: Store) -> None:
@@ -137,7 +148,7 @@ def compose_clip(
     if invalid := _invalid("clip", clip) or _invalid("scene", heard):
         return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
     scene = scenes.asked(clip, heard, recipe, store)
-    questions = generate(scene, recipe.asking(clip.corpus), recipe.seed, elsewhere)
+    questions = generate(scene, config_for(recipe, clip.corpus), recipe.seed, elsewhere)
     if not questions and not clip.questions:
         detail = f"{clip.uri}: no question can be asked safely ({len(scene.turns)} turns, {len(scene.events)} events)"
         return [], [Quarantined(clip.id, "questions", "nothing_to_ask", detail, clip.sha256)]
@@ -149,7 +160,9 @@ def compose_clip(
             lost.append(Quarantined(name, "questions", question.reason, question.detail, clip.sha256))
         else:
             questions.append(question)
-    known = [heard] if clip.answers == "truth" and clip.truth else []  # what was misheard even with decoupling
+    known = (
+        [heard] if clip.answers == "truth" and clip.truth else []
+    )  # what was misheard even with decoupling
     misheard = reflections.compare(scene, [*scenes.misheard(clip, recipe, store), *known])
     kept: list[Question] = []
     for variant, question in enumerate(questions):
@@ -221,7 +234,9 @@ def item_key(item: Item, sha256: str) -> str:
 
 
 def _invalid(kind: str, value: Clip | Scene | Item) -> str | None:
-    """The first violation of a checked-in JSON Schema, or None. The types hold the same rules and check faster."""
+    """The first violation of a checked-in JSON Schema, or None. The types hold the same rules and check
+    faster.
+    """
     encoded = msgspec.json.encode(value)
     try:
         msgspec.json.decode(encoded, type=type(value))

@@ -1,6 +1,8 @@
-"""The walk itself, in plain Python: what each step does for a batch. Flows and the CLI call it; workers run it.
+"""The walk itself, in plain Python: what each step does for a batch. Flows and the CLI call it; workers run
+it.
 
-Every step reads and writes the store and returns small results, so a batch can run in any process on any machine.
+Every step reads and writes the store and returns small results, so a batch can run in any process on any
+machine.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from paqa.dataset.shards import ShardPlan
 from paqa.errors import PaqaError, Rejected
 from paqa.licensing import compatibility
 from paqa.mixing import plan
-from paqa.perception import inference
-from paqa.perception.inference import Spent
+from paqa.perception import engine_runs, inference
+from paqa.perception.inference import Cost
 from paqa.pipeline.rows import whole
 from paqa.sources import registry
 from paqa.splits.assign import side
@@ -41,7 +43,7 @@ PASSING = {  # failures of disk, network or machine, not of the file
 }
 SELECTED = {  # reasons that are no fault of what was given: it is usable, or its copy is used
     *("license", "duplicate_audio", "near_duplicate_audio", "would_leak", "contaminated"),
-    *("nothing_to_ask", "answer_not_heard", "bad_line", inference.NOT_MISHEARD),
+    *("nothing_to_ask", "answer_not_heard", "bad_line", inference.RAW_MIX_FAILED),
 }
 NEW_CLIP = 2  # the rank, in `unique`, of a clip that no earlier build has
 MIXING = 1  # raise when rendering a mixture changes what comes out
@@ -76,11 +78,13 @@ class Mixed:
 
 @dataclass(frozen=True)
 class Ingested:
-    """What became of a batch of recordings or mixtures; `notes` are about files that were used, with their uris."""
+    """What became of a batch of recordings or mixtures; `notes` are about files that were used, with their
+    uris.
+    """
 
     clips: tuple[Clip, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
-    spent: Spent = field(default_factory=Spent)
+    spent: Cost = field(default_factory=Cost)
     notes: tuple[tuple[str, str], ...] = ()
 
 
@@ -97,7 +101,9 @@ def gather(recipe: Recipe) -> tuple[dict[str, list[Recording]], list[Quarantined
     lost: list[Quarantined] = []
     for config in recipe.sources:
         rows = list(registry.recordings(config, Path(recipe.folder)))
-        found[config.name], refused = _permitted([r for r in rows if isinstance(r, Recording)], config, recipe)
+        found[config.name], refused = _permitted(
+            [r for r in rows if isinstance(r, Recording)], config, recipe
+        )
         lost += [*(r for r in rows if isinstance(r, Quarantined)), *refused]
     return found, lost
 
@@ -110,7 +116,9 @@ def skipped(recipe: Recipe) -> list[str]:
 def _permitted(
     recordings: list[Recording], source: SourceConfig, recipe: Recipe
 ) -> tuple[list[Recording], list[Quarantined]]:
-    """The recordings of a source that may go into a dataset under the recipe's licence, and the others as rows."""
+    """The recordings of a source that may go into a dataset under the recipe's licence, and the others as
+    rows.
+    """
     wanted = recipe.license
     if wanted is None:
         return recordings, []
@@ -126,13 +134,16 @@ def _permitted(
         )
     detail = "{} may not go into a dataset under {}: {}"
     return kept, [
-        Quarantined(r.id, "source", "license", detail.format(r.uri, wanted, why), key("recording", r.id, r.uri))
+        Quarantined(
+            r.id, "source", "license", detail.format(r.uri, wanted, why), key("recording", r.id, r.uri)
+        )
         for r, why in refused
     ]
 
 
 def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe, store: Store) -> Ingested:
-    """Decode recordings of a source into clips of at most the recipe's length; known files are not decoded again.
+    """Decode recordings of a source into clips of at most the recipe's length; known files are not decoded
+    again.
 
     Raises MemoryError where there is too little for a recording, OSError where a disk fails.
     """
@@ -153,11 +164,13 @@ def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe
         lost += _unasked(recording, len(cut.pieces))
         for clip, piece in zip(clips_of_file, cut.pieces, strict=True):
             if piece.silent:
-                detail = f"{clip.uri} is silent from {piece.start_ms} to {piece.start_ms + piece.duration_ms} ms"
+                detail = (
+                    f"{clip.uri} is silent from {piece.start_ms} to {piece.start_ms + piece.duration_ms} ms"
+                )
                 lost.append(Quarantined(clip.id, "ingest", "silent", detail, clip.sha256))
             else:
                 clips.append(clip)
-    return Ingested(tuple(clips), tuple(lost), Spent.since(began, clips), tuple(notes))
+    return Ingested(tuple(clips), tuple(lost), Cost.since(began, clips), tuple(notes))
 
 
 def noted(notes: Iterable[tuple[str, str]]) -> list[str]:
@@ -174,7 +187,9 @@ def _first(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMES]) + others
 
 
-def _clips(recording: Recording, pieces: Sequence[Piece], source: SourceConfig, recipe: Recipe) -> Iterator[Clip]:
+def _clips(
+    recording: Recording, pieces: Sequence[Piece], source: SourceConfig, recipe: Recipe
+) -> Iterator[Clip]:
     """One clip per piece of a recording; the truth is cut along."""
     whole_ms = pieces[-1].start_ms + pieces[-1].duration_ms
     truth = registry.close_truth(recording.truth, whole_ms, recording.uri) if recording.truth else None
@@ -227,15 +242,19 @@ def _unasked(recording: Recording, pieces: int) -> Iterator[Quarantined]:
 
 
 def contexts(pieces: Sequence[Piece], recipe: Recipe) -> Iterator[tuple[tuple[str, ...], int]]:
-    """For each piece, the pieces that the separator hears with it and its place among them; () where it is alone."""
-    limit_ms = 1000 * inference.hearings(recipe)[0].context_s
+    """For each piece, the pieces that the separator hears with it and its place among them; () where it is
+    alone.
+    """
+    limit_ms = 1000 * engine_runs.engine_runs(recipe)[0].context_s
     for group in batches(pieces, lambda piece: piece.duration_ms, limit_ms):
         names = tuple(piece.sha256 for piece in group)
         yield from ((names, place) if len(names) > 1 else ((), 0) for place in range(len(names)))
 
 
 def clip_id(name: str, source: SourceConfig) -> str:
-    """The id of a clip: of material with its source's name, since ids are unique in one source only; kept short."""
+    """The id of a clip: of material with its source's name, since ids are unique in one source only; kept
+    short.
+    """
     name = f"{source.name}/{name}" if source.use == "material" else name
     return name if len(name) <= LONGEST_ID else f"{name[: LONGEST_ID - 9]}~{key(name)[:8]}"
 
@@ -248,7 +267,9 @@ def _cut(path: Path, config: AudioConfig, store: Store) -> Cut:
     decoded = decode_noted(path, config)
     audio, pieces = decoded.audio, []
     for start_ms, end_ms in windows(audio, config.max_clip_ms):
-        part = Audio(audio.samples[:, start_ms * audio.rate // 1000 : end_ms * audio.rate // 1000], audio.rate)
+        part = Audio(
+            audio.samples[:, start_ms * audio.rate // 1000 : end_ms * audio.rate // 1000], audio.rate
+        )
         pieces.append(Piece(keep(part, store), start_ms, part.duration_ms, is_silent(part)))
     cut = Cut(pieces, decoded.notes)
     if known is None:
@@ -265,7 +286,9 @@ def file_digest(path: Path) -> str:
     except OSError as error:
         if error.errno in PASSING:
             raise
-        raise Rejected("unreadable", f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+        raise Rejected(
+            "unreadable", f"{path}: cannot be read ({error.strerror}); check its permissions"
+        ) from None
 
 
 def keep(audio: Audio, store: Store) -> str:
@@ -276,8 +299,12 @@ def keep(audio: Audio, store: Store) -> str:
     return name
 
 
-def mixtures(recipe: Recipe, material: Mapping[str, Sequence[Clip]], lost: Sequence[Quarantined]) -> list[plan.Mixture]:
-    """All scenes to compose, from the clips of the material sources by source name; `lost` explains a lack of them."""
+def mixtures(
+    recipe: Recipe, material: Mapping[str, Sequence[Clip]], lost: Sequence[Quarantined]
+) -> list[plan.Mixture]:
+    """All scenes to compose, from the clips of the material sources by source name; `lost` explains a lack of
+    them.
+    """
     planned: list[plan.Mixture] = []
     for config in recipe.mix:
         speech = [clip for name in config.sources("speech") for clip in material[name]]
@@ -290,15 +317,20 @@ def mixtures(recipe: Recipe, material: Mapping[str, Sequence[Clip]], lost: Seque
     return planned
 
 
-def render_mixtures(batch: Sequence[plan.Mixture], clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Ingested:
+def render_mixtures(
+    batch: Sequence[plan.Mixture], clips: Mapping[str, Clip], recipe: Recipe, store: Store
+) -> Ingested:
     """Compose scenes into clips with exact truth; known ones are not rendered again."""
     began = time.perf_counter()
     made = [_mixed_clip(mixture, clips, recipe, store) for mixture in batch]
-    return Ingested(tuple(made), (), Spent.since(began, made))
+    return Ingested(tuple(made), (), Cost.since(began, made))
 
 
 def _mixed_clip(mixture: plan.Mixture, clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Clip:
-    used = [(c.sha256, c.truth, c.corpus, c.voice, c.groups) for c in (clips[p.clip_id] for p in mixture.placements)]
+    used = [
+        (c.sha256, c.truth, c.corpus, c.voice, c.groups)
+        for c in (clips[p.clip_id] for p in mixture.placements)
+    ]
     where = key("mix", MIXING, mixture, used)
     known: Mixed | None = store.get_json(where, Mixed) if store.has(where, ".json") else None
     if known and all(store.has(sha, ".flac") for sha in (known.sha256, known.reference_sha256)):
@@ -329,7 +361,11 @@ def _mixed_clip(mixture: plan.Mixture, clips: Mapping[str, Clip], recipe: Recipe
 def _mixed_in(mixture: plan.Mixture, clips: Mapping[str, Clip]) -> tuple[Origin, ...]:
     """Every voice and sound of a mixture, once each, in order of first appearance."""
     placed = ((clips[p.clip_id], p.kind) for p in mixture.placements)
-    used = (replace(o, role="voice" if kind == "speech" else "sound") for clip, kind in placed for o in clip.origins)
+    used = (
+        replace(o, role="voice" if kind == "speech" else "sound")
+        for clip, kind in placed
+        for o in clip.origins
+    )
     return tuple(dict.fromkeys(used))
 
 
@@ -352,7 +388,9 @@ def file_prints(paths: Sequence[Path], config: AudioConfig, store: Store) -> lis
         try:
             where = key("fingerprint of file", fingerprint.VERSION, INGEST, config, file_digest(path))
             if not store.has(where, ".bin"):
-                store.put(where, ".bin", fingerprint.fingerprint(decode(path, config)).astype("<u4").tobytes())
+                store.put(
+                    where, ".bin", fingerprint.fingerprint(decode(path, config)).astype("<u4").tobytes()
+                )
             found.append((np.frombuffer(store.get(where, ".bin"), "<u4"), ""))
         except Rejected as error:
             found.append((np.zeros(0, "<u4"), error.detail))
@@ -362,10 +400,11 @@ def file_prints(paths: Sequence[Path], config: AudioConfig, store: Store) -> lis
 def unique(
     clips: Iterable[Clip], copies: Mapping[str, str] | None = None, earlier: Mapping[str, str] | None = None
 ) -> tuple[list[Clip], list[Quarantined]]:
-    """Clips without a second one of the same samples, in order of id; of two with one id, the second gets another.
+    """Clips without a second one of the same samples, in order of id; of two with one id, the second gets
+    another.
 
-    `copies` are near-duplicates: what they have in common, by digest, as `split.copies` finds it. Clips of the build
-    that grows (`earlier`: id to digest) stay, under their ids.
+    `copies` are near-duplicates: what they have in common, by digest, as `split.copies` finds it. Clips of
+    the build that grows (`earlier`: id to digest) stay, under their ids.
     """
     kept: list[Clip] = []
     lost = []
@@ -377,7 +416,11 @@ def unique(
         twin = contents.get(content)
         if twin is not None and rank == NEW_CLIP:
             same = twin.sha256 == clip.sha256
-            what = "holds the same samples as" if same else "is a copy (louder, resampled, encoded or cut otherwise) of"
+            what = (
+                "holds the same samples as"
+                if same
+                else "is a copy (louder, resampled, encoded or cut otherwise) of"
+            )
             detail = f"{clip.uri} {what} {twin.uri} (clip {twin.id}); remove one of the two"
             reason = "duplicate_audio" if same else "near_duplicate_audio"
             lost.append(Quarantined(clip.id, "ingest", reason, detail, clip.sha256))
@@ -389,7 +432,9 @@ def unique(
 
 
 def _rank(clip: Clip, earlier: Mapping[str, str]) -> int:
-    """Which clips come first: those that a build has under their id, those that it has under another, new ones."""
+    """Which clips come first: those that a build has under their id, those that it has under another, new
+    ones.
+    """
     names = (clip.id, _other_id(clip))
     return next((rank for rank, name in enumerate(names) if earlier.get(name) == clip.sha256), NEW_CLIP)
 
@@ -413,14 +458,18 @@ def write_shard(
     earlier: Path | None = None,
     sha256: str | None = None,
 ) -> str:
-    """Write one Parquet file of light items, whose rows the store has under `made` by id of the clip; its SHA-256.
+    """Write one Parquet file of light items, whose rows the store has under `made` by id of the clip; its
+    SHA-256.
 
-    A file of that name in the folder `earlier` is taken over where its bytes are those that an earlier build wrote.
+    A file of that name in the folder `earlier` is taken over where its bytes are those that an earlier build
+    wrote.
     """
     if earlier and sha256 and shards.take_over(earlier / plan.name, folder, sha256):
         return sha256
     load = partial(store.get, suffix=".flac")
-    return shards.write(plan, folder, recipe.shard, load, recipe.audio.rate, lambda items: whole(items, made, store))
+    return shards.write(
+        plan, folder, recipe.shard, load, recipe.audio.rate, lambda items: whole(items, made, store)
+    )
 
 
 def given(clips: Iterable[Clip]) -> int:
@@ -431,16 +480,19 @@ def given(clips: Iterable[Clip]) -> int:
 def unusable(lost: Iterable[Quarantined]) -> list[Quarantined]:
     """What was given and could not be used: recordings, clips and questions of a source, a row each.
 
-    Left out is what a rule of the recipe takes out of what is usable: gates, copies, leaks, licences, benchmarks.
+    Left out is what a rule of the recipe takes out of what is usable: gates, copies, leaks, licences,
+    benchmarks.
     """
     rows = (q for q in lost if q.stage != "gates" and q.reason not in SELECTED)
     return list({(q.id, q.fingerprint): q for q in rows}.values())
 
 
 def enforce(items: int, kept: int, lost: Sequence[Quarantined], limit: float, failed: Path) -> None:
-    """Fail a build without rows, and one in which more than the recipe's share of what was given was not usable.
+    """Fail a build without rows, and one in which more than the recipe's share of what was given was not
+    usable.
 
-    `kept` are the clips and their questions, as `given` counts them. The error says what to look at in `failed`.
+    `kept` are the clips and their questions, as `given` counts them. The error says what to look at in
+    `failed`.
     """
     if items == 0:
         raise PaqaError(f"no question is left: {_reasons(set(lost))}; look into {failed / QUARANTINE}")
@@ -455,7 +507,9 @@ def enforce(items: int, kept: int, lost: Sequence[Quarantined], limit: float, fa
 
 
 def split_warning(clips: int, lost: Iterable[Quarantined], limit: float) -> str | None:
-    """What to say where more than a share of the clips was left out so that nothing is on two sides of the split."""
+    """What to say where more than a share of the clips was left out so that nothing is on two sides of the
+    split.
+    """
     gone = sum(q.reason == "would_leak" for q in lost)
     if gone <= limit * clips:
         return None

@@ -28,7 +28,9 @@ class Limits:
         return self._limit(audio_s * (CPU_S if device == "cpu" else GPU_S))
 
     def reading(self, sizes: Sequence[int], config: AudioConfig) -> float | None:
-        """For decoding files of so many bytes; none may take longer than the longest file that is accepted sounds."""
+        """For decoding files of so many bytes; none may take longer than the longest file that is accepted
+        sounds.
+        """
         return self._limit(sum(min(size / READ_BYTES, config.max_file_ms / 1000) for size in sizes))
 
     def _limit(self, seconds: float) -> float | None:

@@ -1,9 +1,10 @@
 """`paqa push`: a build to a dataset repository on the Hugging Face Hub, in steps that may stop anywhere.
 
-Shards are only ever added: a name says its content, so what is there already is not sent again. They are committed in
-batches; the card, which names the shards of the release, comes last with LICENSE.md, then a tag. So whatever dies on
-the way, readers see the release before, and the same command goes on. The Hub's state decides what is left to do,
-nothing local. Nothing else of the folder is sent: no report, no quarantine, no audit.
+Shards are only ever added: a name says its content, so what is there already is not sent again. They are
+committed in batches; the card, which names the shards of the release, comes last with LICENSE.md, then a tag.
+So whatever dies on the way, readers see the release before, and the same command goes on. The Hub's state
+decides what is left to do, nothing local. Nothing else of the folder is sent: no report, no quarantine, no
+audit.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile
 
 FILES_A_COMMIT = 50  # the Hub asks for 50 to 100
-BYTES_A_COMMIT = 10_000_000_000  # what is lost, at most, where the Hub forgets files that were sent but not committed
+BYTES_A_COMMIT = (
+    10_000_000_000  # what is lost, at most, where the Hub forgets files that were sent but not committed
+)
 UPLOADS = 2  # files sent at a time
 KIND = "dataset"
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -44,7 +47,9 @@ TOKEN = "make one that may write at (your account) > Settings > Access Tokens, t
 
 @dataclass(frozen=True)
 class Remote:
-    """What a repository holds; `head` is None where there is no repository (or none that the token may see)."""
+    """What a repository holds; `head` is None where there is no repository (or none that the token may
+    see).
+    """
 
     head: str | None = None
     private: bool | None = None
@@ -75,15 +80,21 @@ class Plan:
     def unlike(self, remote: Remote) -> list[str]:
         """The names of texts that a repository lacks or has otherwise."""
         data = {name: text.encode() for name, text in self.texts.items()}
-        return [name for name in data if not (name in remote.files and _holds(data[name], remote.files[name]))]
+        return [
+            name for name in data if not (name in remote.files and _holds(data[name], remote.files[name]))
+        ]
 
 
 def connect(endpoint: str | None = None, token: str | None = None) -> HfApi:
-    """The Hub's client; the token is that of `hf auth login` or HF_TOKEN, never a flag: a shell would remember it."""
+    """The Hub's client; the token is that of `hf auth login` or HF_TOKEN, never a flag: a shell would
+    remember it.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its warnings show addresses signed for this upload
+    logging.getLogger("huggingface_hub").setLevel(
+        logging.ERROR
+    )  # its warnings show addresses signed for this upload
     if not sys.stderr.isatty():
         disable_progress_bars()
     return HfApi(endpoint=endpoint, token=token)
@@ -91,7 +102,8 @@ def connect(endpoint: str | None = None, token: str | None = None) -> HfApi:
 
 @contextmanager
 def understood(repo: str) -> Iterator[None]:
-    """Raise what the Hub says as one line for a person; failures of the network are OSErrors, worth another try.
+    """Raise what the Hub says as one line for a person; failures of the network are OSErrors, worth another
+    try.
 
     Anything else, a defect of our own say, is raised as what it is.
     """
@@ -119,7 +131,9 @@ def _understood(repo: str, error: BaseException) -> BaseException:
         return _explained(repo, error)
     transport = errors.HfHubHTTPError.__bases__[0]  # the HTTPError of httpx or of its successor, as installed
     path = _packages(error)
-    closed = isinstance(error, RuntimeError | AttributeError) and path[-1] in TRANSPORTS  # by another thread's failure
+    closed = (
+        isinstance(error, RuntimeError | AttributeError) and path[-1] in TRANSPORTS
+    )  # by another thread's failure
     sending = isinstance(error, RuntimeError) and path[-1] == CLIENT  # its native code knows no other kind
     if isinstance(error, transport) or closed or sending:
         what = f"the connection to the Hub broke ({type(error).__name__}: {_scrubbed(str(error))})"
@@ -130,7 +144,9 @@ def _understood(repo: str, error: BaseException) -> BaseException:
 
 
 def _packages(error: BaseException) -> list[str]:
-    """The packages whose code an error has come through, the one that raised it last: a defect may be our own."""
+    """The packages whose code an error has come through, the one that raised it last: a defect may be our
+    own.
+    """
     names = [str(frame.f_globals.get("__name__", "")) for frame, _ in walk_tb(error.__traceback__)]
     return [name.partition(".")[0] for name in names] or [""]
 
@@ -150,7 +166,9 @@ def _explained(repo: str, error: Any) -> Exception:
         return PaqaError(f"{repo}: somebody else changed it meanwhile ({said}); run the same command again")
     if 400 <= status < 500 and status != 429:
         return PaqaError(f"{repo}: the Hub rejects this with status {status}: {said}")
-    return ConnectionError(f"{repo}: the Hub answers with status {status} ({said}); run the same command again")
+    return ConnectionError(
+        f"{repo}: the Hub answers with status {status} ({said}); run the same command again"
+    )
 
 
 def _scrubbed(text: str) -> str:
@@ -167,8 +185,8 @@ def plan(
 ) -> Plan:
     """Compare a build with the Hub. PaqaError where a push cannot be right: the message says why.
 
-    `prune` removes superseded shards from the release's files (the tags before keep them); `tag` is its name (default:
-    v1, v2, ...).
+    `prune` removes superseded shards from the release's files (the tags before keep them); `tag` is its name
+    (default: v1, v2, ...).
     """
     if not NAME.fullmatch(repo):
         raise PaqaError(f"{repo!r}: expected the name of a dataset repository, ORG/NAME")
@@ -228,7 +246,9 @@ def _card(repo: str, revision: str | None, api: HfApi) -> str:
 def _refuse(repo: str, remote: Remote, public: bool) -> None:
     """PaqaError where pushing would show something to the world unasked, or run over another dataset."""
     if remote.head and remote.private is False and not public:
-        raise PaqaError(f"{repo}: is public, so all that is pushed is for everybody to see; say so with --public")
+        raise PaqaError(
+            f"{repo}: is public, so all that is pushed is for everybody to see; say so with --public"
+        )
     if remote.card:
         ours = "paqa" in (release.split(remote.card)[0].get("tags") or ())
     else:  # empty, or the first push was cut off
@@ -301,21 +321,29 @@ def prepare(plan: Plan, api: HfApi) -> None:
         if plan.remote.head is None:
             api.create_repo(plan.repo, repo_type=KIND, private=not plan.public, exist_ok=True)
             if not plan.public and api.repo_info(plan.repo, repo_type=KIND).private is False:
-                raise PaqaError(f"{plan.repo}: the Hub made it public; nothing was sent, make it private there first")
+                raise PaqaError(
+                    f"{plan.repo}: the Hub made it public; nothing was sent, make it private there first"
+                )
 
 
 def send(plan: Plan, paths: Sequence[Path], api: HfApi, message: str) -> str:
-    """Send files, and commit them; those that the Hub has got already are only committed. Returns the commit."""
+    """Send files, and commit them; those that the Hub has got already are only committed. Returns the
+    commit.
+    """
     from huggingface_hub import CommitOperationAdd
 
     operations = [CommitOperationAdd(f"data/{p.name}", p) for p in paths]
     with understood(plan.repo):
-        done = api.create_commit(plan.repo, operations, commit_message=message, repo_type=KIND, num_threads=UPLOADS)
+        done = api.create_commit(
+            plan.repo, operations, commit_message=message, repo_type=KIND, num_threads=UPLOADS
+        )
     return str(done.oid)
 
 
 def publish(plan: Plan, api: HfApi, head: str | None) -> str:
-    """The texts (and with them the release) onto the commit `head`, their check, then a tag; returns the commit."""
+    """The texts (and with them the release) onto the commit `head`, their check, then a tag; returns the
+    commit.
+    """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     operations: list[Any] = [CommitOperationAdd(n, plan.texts[n].encode()) for n in plan.unlike(plan.remote)]
@@ -332,7 +360,9 @@ def publish(plan: Plan, api: HfApi, head: str | None) -> str:
 
 
 def verify(plan: Plan, now: Remote) -> None:
-    """PaqaError where the Hub does not hold exactly what the plan says: sizes and hashes of shards and texts."""
+    """PaqaError where the Hub does not hold exactly what the plan says: sizes and hashes of shards and
+    texts.
+    """
     wrong = []
     for path in (*plan.present, *plan.new):
         there = now.files.get(f"data/{path.name}")
@@ -341,7 +371,9 @@ def verify(plan: Plan, now: Remote) -> None:
     wrong += plan.unlike(now)
     if wrong:
         shown = ", ".join(wrong[:3])
-        raise PaqaError(f"{plan.repo}: {len(wrong)} files are not as they were sent ({shown}); run the command again")
+        raise PaqaError(
+            f"{plan.repo}: {len(wrong)} files are not as they were sent ({shown}); run the command again"
+        )
 
 
 def megabytes(size: int) -> str:
@@ -353,7 +385,9 @@ def text(plan: Plan) -> str:
     """What a push would change, for a person."""
     remote, sizes = plan.remote, {p: p.stat().st_size for p in (*plan.new, *plan.present)}
     seen = "public" if (remote.private is False if remote.head else plan.public) else "private"
-    state = f"exists, {seen}" if remote.head else f"does not exist (or is hidden from you): would be made, {seen}"
+    state = (
+        f"exists, {seen}" if remote.head else f"does not exist (or is hidden from you): would be made, {seen}"
+    )
     lines = [f"{plan.repo}  {state}", ""]
     lines += [f"  + data/{p.name}  {megabytes(sizes[p])}" for p in plan.new]
     lines += [f"  {'-' if plan.prune else ' '} {name}  superseded" for name in plan.superseded]
@@ -361,10 +395,16 @@ def text(plan: Plan) -> str:
     lines += [f"shards       {len(plan.new)} new, {megabytes(new)}, in {len(batches(plan.new))} commits"]
     lines += [f"             {len(plan.present)} there already"]
     if plan.superseded:
-        fate = "removed from the release" if plan.prune else "kept, but not part of the release (--prune removes them)"
+        fate = (
+            "removed from the release"
+            if plan.prune
+            else "kept, but not part of the release (--prune removes them)"
+        )
         lines += [f"             {len(plan.superseded)} superseded: {fate}"]
     if plan.foreign:
-        lines += [f"             {len(plan.foreign)} other files in data/ are left alone, e.g. {plan.foreign[0]}"]
+        lines += [
+            f"             {len(plan.foreign)} other files in data/ are left alone, e.g. {plan.foreign[0]}"
+        ]
     lines += [f"tag          {plan.tag or 'none: the last release is this one'}", *_difference(plan)]
     if remote.private and plan.public:
         lines += [
@@ -382,4 +422,7 @@ def _difference(plan: Plan) -> list[str]:
         for name in plan.texts
     ]
     before, after = plan.remote.card.splitlines(), plan.texts[CARD].splitlines()
-    return [*lines, *difflib.unified_diff(before, after, f"{plan.repo}/{CARD}", f"new {CARD}", lineterm="", n=1)]
+    return [
+        *lines,
+        *difflib.unified_diff(before, after, f"{plan.repo}/{CARD}", f"new {CARD}", lineterm="", n=1),
+    ]

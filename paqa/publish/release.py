@@ -1,8 +1,8 @@
 """The card of a published release: the build's card, with what the Hub and a stranger ask for beside it.
 
-Everything is taken from the shards and the files beside them, and nothing from the clock, so that the same build gives
-the same card. The header names every shard: readers see a release whole or not at all, also while the next one is
-being sent, and a shard that a later build replaces can stay where it is.
+Everything is taken from the shards and the files beside them, and nothing from the clock, so that the same
+build gives the same card. The header names every shard: readers see a release whole or not at all, also while
+the next one is being sent, and a shard that a later build replaces can stay where it is.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class Shards:
 
 
 def read(folder: Path) -> Shards:
-    """Read the shards of a build, row group by row group; PaqaError where one is damaged or of another format."""
+    """Read the shards of a build, row group by row group; PaqaError where one is damaged or of another
+    format.
+    """
     items: list[Item] = []
     languages: set[str] = set()
     files: dict[str, list[Path]] = {}
@@ -62,7 +64,9 @@ def read(folder: Path) -> Shards:
         file = shards.open_shard(path)
         split = path.name.partition("-")[0]
         if split not in SPLITS:
-            raise PaqaError(f"{path}: found the split {split!r}, expected one of {', '.join(SPLITS)} before the dash")
+            raise PaqaError(
+                f"{path}: found the split {split!r}, expected one of {', '.join(SPLITS)} before the dash"
+            )
         files.setdefault(split, []).append(path)
         rows[split] = rows.get(split, 0) + file.metadata.num_rows
         for group in range(file.num_row_groups):
@@ -78,8 +82,8 @@ def read(folder: Path) -> Shards:
 def render(folder: Path) -> dict[str, str]:
     """The texts of a release by name: the card and LICENSE.md, which it links to.
 
-    PaqaError where the folder holds no finished build, or rows that do not permit what the recipe wants, or that tell
-    of this machine's folders.
+    PaqaError where the folder holds no finished build, or rows that do not permit what the recipe wants, or
+    that tell of this machine's folders.
     """
     from huggingface_hub import DatasetCardData
 
@@ -93,7 +97,9 @@ def render(folder: Path) -> dict[str, str]:
     done = replace(done, clips=len(known), audio_s=round(sum(c.duration_ms for c in known) / 1000, 1))
     if len(known) < len(about):
         missing = sorted(about - {c.id for c in known})[0]
-        raise PaqaError(f"{folder}: clips.parquet lacks {missing!r}, which the shards hold; run: paqa build again")
+        raise PaqaError(
+            f"{folder}: clips.parquet lacks {missing!r}, which the shards hold; run: paqa build again"
+        )
     header, body = split(card.render(recipe, done, known, found.items))
     data = DatasetCardData(**{**header, **_header(found)}, ignore_metadata_errors=False)
     _features(found).to_dataset_card_data(data)
@@ -103,7 +109,9 @@ def render(folder: Path) -> dict[str, str]:
 
 
 def permitted(folder: Path, items: Sequence[Item], wanted: str | None) -> None:
-    """PaqaError where material does not permit a dataset under `wanted`, or a row names a path of this machine."""
+    """PaqaError where material does not permit a dataset under `wanted`, or a row names a path of this
+    machine.
+    """
     refused = {
         item.id: why
         for item in items
@@ -205,7 +213,11 @@ def _limits(found: Shards) -> Iterator[str]:
     heard = sum(item.answers_from == "heard" for item in items)
     typed = sum((item.reflection or "").startswith("typed:") for item in items)
     unknown = sum(item.audio_dependence is None for item in items)
-    yield from ("## Known limits", "", "- Questions, answers and rationales are written by templates, not by people.")
+    yield from (
+        "## Known limits",
+        "",
+        "- Questions, answers and rationales are written by templates, not by people.",
+    )
     if heard:
         yield f"- {heard} of {len(items)} answers rest on what the engines heard and are as good as these engines."
     if typed:

@@ -1,4 +1,6 @@
-"""What a template works with: one scene, seen as background sounds, voices, runs of speech and quotable lines."""
+"""What a template works with: one scene, seen as background sounds, voices, runs of speech and quotable
+lines.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +15,11 @@ from typing import TypeVar
 from paqa import audioset
 from paqa.config.recipe import QuestionsConfig
 from paqa.errors import PaqaError
-from paqa.questions.english import (
-    clauses,
-    excerpt,
-    listing,
-    lower,
-    normal,
-    number,
-    opening,
-    rng_for,
-    seconds,
-    spoken,
-    upper,
-)
+from paqa.questions.english import clauses, excerpt, listing, lower, number, opening, seconds, spoken, upper
 from paqa.questions.sound_names import CONFUSABLE, EVERYDAY, UNASKED
 from paqa.questions.template import ALONE, Background, Elsewhere, Line
 from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
+from paqa.text import normal, rng_for
 from paqa.types import Evidence, Scene, Turn
 
 MIN_EVENT_MS = 200  # shorter sounds are not asked about
@@ -51,9 +42,13 @@ MISSING = (
 class Context:
     """A scene prepared for questions; `rng` is seeded by the clip and the template."""
 
-    careless = False  # whether amounts may be far from those that are offered, as for a listener who must choose
+    careless = (
+        False  # whether amounts may be far from those that are offered, as for a listener who must choose
+    )
 
-    def __init__(self, scene: Scene, config: QuestionsConfig, rng: random.Random, elsewhere: Elsewhere = ALONE):
+    def __init__(
+        self, scene: Scene, config: QuestionsConfig, rng: random.Random, elsewhere: Elsewhere = ALONE
+    ):
         self.scene = scene
         self.config = config
         self.rng = rng
@@ -100,7 +95,9 @@ class Context:
         return [b for b in self.backgrounds if b.safe]
 
     def alike(self, a: Background, b: Background) -> bool:
-        """Whether one of two sounds may be taken for the other: the same, a kind of it, or easily confused."""
+        """Whether one of two sounds may be taken for the other: the same, a kind of it, or easily
+        confused.
+        """
         return alike(a.mid, a.label, b.mid, b.label)
 
     def others(self, sound: Background) -> list[Background]:
@@ -114,8 +111,9 @@ class Context:
     def absent(self, count: int) -> list[str]:
         """Labels of sounds that are certainly not in the scene, no two alike.
 
-        They are sounds of the build's other clips, the commoner the likelier, so that a sound is offered where it is
-        wrong as readily as where it is right; everyday sounds follow where a build has too few kinds.
+        They are sounds of the build's other clips, the commoner the likelier, so that a sound is offered
+        where it is wrong as readily as where it is right; everyday sounds follow where a build has too few
+        kinds.
         """
         own = sorted(self.elsewhere.sounds.items())
         drawn = sorted(own, key=lambda x: self.rng.random() ** (1 / x[1]), reverse=True)
@@ -142,7 +140,10 @@ class Context:
         return (*(b.choice for b in chosen), *(upper(spoken(label)) for label in absent))
 
     def weigh_sounds(
-        self, verb: str, when: Callable[[Background], str], name: Callable[[Background], str] = lambda b: b.name
+        self,
+        verb: str,
+        when: Callable[[Background], str],
+        name: Callable[[Background], str] = lambda b: b.name,
     ) -> Callable[[Sequence[str]], str]:
         """Why sounds are wrong: those of the scene come at another time, and the rest is not there."""
 
@@ -177,7 +178,9 @@ class Context:
 
     @cached_property
     def numbered(self) -> bool:
-        """Whether "the second speaker" is clear: numbers run from 1 in the order of safely distinct first onsets."""
+        """Whether "the second speaker" is clear: numbers run from 1 in the order of safely distinct first
+        onsets.
+        """
         onsets = [self.voice(s)[0][0] if self.voice(s) else -1 for s in self.speakers]
         ordered = all(b - a >= CLEAR_MS for a, b in pairwise(onsets))
         return ordered and self.speakers == list(range(1, len(onsets) + 1)) and -1 not in onsets
@@ -191,7 +194,8 @@ class Context:
         return lambda decoys: say(sorted(int(d.split()[1]) for d in decoys)) if decoys else ""
 
     def neighbours(self, values: Sequence[T], at: int) -> list[T]:
-        """The other values of the block in which value number `at` lies; blocks are as long as there are choices.
+        """The other values of the block in which value number `at` lies; blocks are as long as there are
+        choices.
 
         Whichever value of a block is right, the same choices are offered: these do not tell which one it is.
         """
@@ -207,7 +211,9 @@ class Context:
     def covered(self, turn: Turn) -> float:
         """The share of a turn during which others talk as well."""
         own = interval(turn)
-        voices = [interval(t) for t in self.scene.turns if t.speaker != turn.speaker and overlap(interval(t), own)]
+        voices = [
+            interval(t) for t in self.scene.turns if t.speaker != turn.speaker and overlap(interval(t), own)
+        ]
         return total(intersect([own], voices)) / max(1, turn.end_ms - turn.start_ms) if voices else 0.0
 
     @cached_property
@@ -215,7 +221,9 @@ class Context:
         """Everything that can be quoted, one per turn, no two that could be taken for one another."""
         found = [line for i, t in enumerate(self.scene.turns) if (line := self._line(i, t))]
         texts = [normal(t.text) for t in self.scene.turns]
-        return [x for x in found if not any(i != x.turn and same(normal(x.text), t) for i, t in enumerate(texts))]
+        return [
+            x for x in found if not any(i != x.turn and same(normal(x.text), t) for i, t in enumerate(texts))
+        ]
 
     def _line(self, index: int, turn: Turn) -> Line | None:
         if turn.end_ms - turn.start_ms < MIN_TURN_MS or self.covered(turn) > 0.5:
@@ -255,7 +263,9 @@ class Context:
         """
         links = [min(1.0, max(0.0, r)) for r in ratios]
         for e in evidence:
-            links.append(self._event_margin(e.index) if e.kind == "event" else self._turn_margin(e.index, words))
+            links.append(
+                self._event_margin(e.index) if e.kind == "event" else self._turn_margin(e.index, words)
+            )
         return round(min(links, default=1.0), 4)
 
     def _event_margin(self, index: int) -> float:
@@ -266,8 +276,12 @@ class Context:
         turn = self.scene.turns[index]
         if not words:
             return self._agreement(interval(turn), ("diarize",))
-        sure = [w.confidence for w in self.scene.words if w.speaker == turn.speaker and _inside(w.start_ms, turn)]
-        return (sum(sure) / len(sure) if sure else 1.0) * self._agreement(interval(turn), ("diarize", "transcribe"))
+        sure = [
+            w.confidence for w in self.scene.words if w.speaker == turn.speaker and _inside(w.start_ms, turn)
+        ]
+        return (sum(sure) / len(sure) if sure else 1.0) * self._agreement(
+            interval(turn), ("diarize", "transcribe")
+        )
 
     def _agreement(self, span: Interval, stages: Sequence[str]) -> float:
         disputed = merge((d.start_ms, d.end_ms) for d in self.scene.disagreements if d.stage in stages)
@@ -300,12 +314,16 @@ def same(line: str, text: str) -> bool:
 
 
 def pause_ratio(occasions: Sequence[Interval]) -> float:
-    """The shortest pause between occasions relative to a safe one; infinite where there is only one occasion."""
+    """The shortest pause between occasions relative to a safe one; infinite where there is only one
+    occasion.
+    """
     pauses = [gap(a, b) for a, b in pairwise(occasions)]
     return min(pauses) / SAFE_MS if pauses else float("inf")
 
 
-def context(scene: Scene, config: QuestionsConfig, seed: int, template: str, elsewhere: Elsewhere = ALONE) -> Context:
+def context(
+    scene: Scene, config: QuestionsConfig, seed: int, template: str, elsewhere: Elsewhere = ALONE
+) -> Context:
     """The context of one template on one scene."""
     return Context(scene, config, rng_for(seed, scene.clip_id, template), elsewhere)
 

@@ -107,7 +107,8 @@ def last_words(ctx: Context) -> Iterator[Draft]:
         decoys=ctx.decoy_lines(line),
         evidence=evidence,
         plan=ctx.pick(
-            "go to the end of the talk and catch the last thing said", "follow the speech through to its last turn"
+            "go to the end of the talk and catch the last thing said",
+            "follow the speech through to its last turn",
         ),
         reasoning=ctx.pick(
             f"The last turn, {span(line.span)}, is {excerpt(line.text)}, and nobody speaks after it.",
@@ -186,16 +187,24 @@ def who_answers(ctx: Context) -> Iterator[Draft]:
 def _elsewhere(ctx: Context, line: Line, present: list[int]) -> str:
     others = [s for s in present if s != line.speaker]
     asked = f"speaker {line.speaker} is the one who has just spoken" if line.speaker in present else ""
-    waits = f"{speakers(others)} {'comes' if len(others) == 1 else 'come'} in at other moments" if others else ""
+    waits = (
+        f"{speakers(others)} {'comes' if len(others) == 1 else 'come'} in at other moments" if others else ""
+    )
     text = ", and ".join(x for x in (waits, asked) if x)
     return text[:1].upper() + text[1:] + "."
 
 
 def exchanges(ctx: Context) -> list[tuple[Line, Line]]:
-    """Pairs of a whole line and the line that safely follows it: no other turn starts near or lies between."""
+    """Pairs of a whole line and the line that safely follows it: no other turn starts near or lies
+    between.
+    """
     by_turn = {x.turn: x for x in ctx.lines}
     pairs = [(by_turn[i], by_turn[i + 1]) for i in by_turn if i + 1 in by_turn]
-    return [(a, b) for a, b in pairs if a.whole and b.span[0] >= a.span[1] - 200 and clear_next(ctx, b) >= CLEAR_MS]
+    return [
+        (a, b)
+        for a, b in pairs
+        if a.whole and b.span[0] >= a.span[1] - 200 and clear_next(ctx, b) >= CLEAR_MS
+    ]
 
 
 def clear_next(ctx: Context, reply: Line) -> int:

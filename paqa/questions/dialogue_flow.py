@@ -1,4 +1,6 @@
-"""The course of the talk: what comes just before, what comes first, who uses a word, who talks over somebody."""
+"""The course of the talk: what comes just before, what comes first, who uses a word, who talks over
+somebody.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,12 @@ from collections.abc import Iterator
 
 from paqa.questions.context import CLEAR_MS, MIN_TURN_MS, SAFE_MS, Context
 from paqa.questions.dialogue import clear_next, exchanges
-from paqa.questions.english import excerpt, listing, normal, quoted, seconds, span, speakers, upper
+from paqa.questions.english import excerpt, listing, quoted, seconds, span, speakers, upper
 from paqa.questions.speakers import NUMBERING
 from paqa.questions.template import A_SPEAKER, Draft, Template
 from paqa.questions.text_matching import EMPTY, stem
 from paqa.spans import Interval, interval, overlap
+from paqa.text import normal
 
 WORD = re.compile(r"\w+(?:['’]\w+)*")
 WORD_LETTERS = 5  # shorter words are too easily misheard
@@ -52,7 +55,9 @@ def said_before(ctx: Context) -> Iterator[Draft]:
 
 
 def earliest_line(ctx: Context) -> Iterator[Draft]:
-    """Which of these lines is said first? The one that opens the talk is left out where there are enough others."""
+    """Which of these lines is said first? The one that opens the talk is left out where there are enough
+    others.
+    """
     lines = ctx.lines[1:] if len(ctx.lines) > ctx.config.choices else ctx.lines
     chosen = sorted(ctx.shuffled(lines)[: ctx.config.choices], key=lambda x: x.span)
     if len(chosen) < 3:
@@ -80,7 +85,9 @@ def earliest_line(ctx: Context) -> Iterator[Draft]:
             f"{excerpt(first.text)} is said by speaker {first.speaker} at {seconds(first.span[0])}.",
             f"Speaker {first.speaker} says {excerpt(first.text)} at {span(first.span)}.",
         ),
-        weigh=ctx.weigh_lines(("The others come later:", "Only after that", "All the rest is said afterwards:")),
+        weigh=ctx.weigh_lines(
+            ("The others come later:", "Only after that", "All the rest is said afterwards:")
+        ),
         margin=ctx.margin(evidence, lead / SAFE_MS, words=True),
     )
 
@@ -127,7 +134,9 @@ def who_mentions(ctx: Context) -> Iterator[Draft]:
 
 
 def _words_of_one_turn(ctx: Context) -> list[tuple[int, str]]:
-    """Words that mean something and come in one turn only, at most one a turn, none that sounds like another turn's."""
+    """Words that mean something and come in one turn only, at most one a turn, none that sounds like another
+    turn's.
+    """
     turns = ctx.scene.turns
     told = [[w for raw in t.text.split() for w in normal(raw).split()] for t in turns]
     homes: dict[str, set[int]] = {}
@@ -139,7 +148,11 @@ def _words_of_one_turn(ctx: Context) -> list[tuple[int, str]]:
         turn = turns[i]
         if turn.end_ms - turn.start_ms < MIN_TURN_MS or ctx.covered(turn) > 0.5:
             continue
-        own = [w for w in words if len(w) >= WORD_LETTERS and w.isalpha() and w not in EMPTY and words.count(w) == 1]
+        own = [
+            w
+            for w in words
+            if len(w) >= WORD_LETTERS and w.isalpha() and w not in EMPTY and words.count(w) == 1
+        ]
         own = [w for w in own if homes[stem(w)] == {i} and not _part_of_another(w, i, told)]
         if own:
             found.append((i, _as_written(ctx.rng.choice(own), turn.text)))
@@ -159,11 +172,17 @@ def _part_of_another(word: str, index: int, told: list[list[str]]) -> bool:
 
 
 def interrupter(ctx: Context) -> Iterator[Draft]:
-    """Who starts to speak while somebody else is still talking? Only where all who do so are one and the same."""
+    """Who starts to speak while somebody else is still talking? Only where all who do so are one and the
+    same.
+    """
     if len(ctx.speakers) < 2 or not ctx.numbered:
         return
     cases = _interruptions(ctx)
-    if not cases or len({ctx.scene.turns[b].speaker for _, b, _ in cases}) != 1 or min(c for *_, c in cases) < CLEAR_MS:
+    if (
+        not cases
+        or len({ctx.scene.turns[b].speaker for _, b, _ in cases}) != 1
+        or min(c for *_, c in cases) < CLEAR_MS
+    ):
         return
     speaker = ctx.scene.turns[cases[0][1]].speaker
     evidence = ctx.turn_evidence(i for a, b, _ in cases for i in (a, b))

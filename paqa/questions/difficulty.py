@@ -10,14 +10,20 @@ from paqa.types import Question, Scene, Spanned
 
 MSQA_HARD = "MSQA-hard"  # more than three speakers, asked about speech: as in the PAQA paper
 ENVQA_HARD = "ENVQA-hard"  # background at 5 dB or less below the voices, asked about the background
-MOST_SPEAKERS, QUIET_DB, MOST_OVERLAP, MOST_EVENTS = 5, 20.0, 0.25, 8  # from which on it does not get any harder
+MOST_SPEAKERS, QUIET_DB, MOST_OVERLAP, MOST_EVENTS = (
+    5,
+    20.0,
+    0.25,
+    8,
+)  # from which on it does not get any harder
 
 
 def difficulty(scene: Scene, question: Question) -> float:
     """The mean of five parts, each in [0, 1], three decimals.
 
-    Voices (one to five), noise (20 dB or an unknown SNR down to 0 dB), the share of the speech during which several
-    talk (up to a quarter), sounds (up to eight events), and the share of the clip that the evidence spans.
+    Voices (one to five), noise (20 dB or an unknown SNR down to 0 dB), the share of the speech during which
+    several talk (up to a quarter), sounds (up to eight events), and the share of the clip that the evidence
+    spans.
     """
     parts = (
         (scene.speakers - 1) / (MOST_SPEAKERS - 1),
@@ -32,7 +38,9 @@ def difficulty(scene: Scene, question: Question) -> float:
 def overlap_share(scene: Scene) -> float:
     """The share of the speech, in [0, 1], during which two or more people talk."""
     spoken = merge(interval(t) for t in scene.turns)
-    voices = [merge(interval(t) for t in scene.turns if t.speaker == s) for s in {t.speaker for t in scene.turns}]
+    voices = [
+        merge(interval(t) for t in scene.turns if t.speaker == s) for s in {t.speaker for t in scene.turns}
+    ]
     several = merge(s for i, a in enumerate(voices) for b in voices[:i] for s in intersect(a, b))
     return total(several) / total(spoken) if spoken else 0.0
 

@@ -12,7 +12,29 @@ from paqa.questions.template import Background, Draft, Line, Template
 from paqa.questions.timing import about
 from paqa.spans import Interval, interval, merge, total
 
-DURATIONS = (2, 4, 6, 8, 11, 14, 18, 23, 29, 37, 47, 60, 76, 97, 123, 156, 198, 251, 319, 405, 514)  # s, to choose from
+DURATIONS = (
+    2,
+    4,
+    6,
+    8,
+    11,
+    14,
+    18,
+    23,
+    29,
+    37,
+    47,
+    60,
+    76,
+    97,
+    123,
+    156,
+    198,
+    251,
+    319,
+    405,
+    514,
+)  # s, to choose from
 NEAR = 0.25  # of the distance to the next duration: how near a sum must come to one of them
 DOMINANCE = 1.3  # what lasts longest must last at least this many times as long as the next
 LEAD_MS = 500
@@ -82,12 +104,18 @@ def speaking_time(ctx: Context) -> Iterator[Draft]:
 
 
 def _about_long(ctx: Context, found: list[Interval], draft: Draft) -> Iterator[Draft]:
-    """A draft completed with the total of some stretches as its answer, where there is room for wrong choices."""
+    """A draft completed with the total of some stretches as its answer, where there is room for wrong
+    choices.
+    """
     at = _nearest(total(found) / 1000, ctx.careless)
     possible = [s for s in DURATIONS if 1000 * s <= ctx.scene.duration_ms]
     if at is None or at >= len(possible) or len(decoys := ctx.neighbours(possible, at)) < 2:
         return
-    told = f"; together that is {seconds(total(found))}." if len(found) > 1 else f", which is {seconds(total(found))}."
+    told = (
+        f"; together that is {seconds(total(found))}."
+        if len(found) > 1
+        else f", which is {seconds(total(found))}."
+    )
     yield replace(
         draft,
         answer=about(DURATIONS[at]),
@@ -135,7 +163,9 @@ def longest_sound(ctx: Context) -> Iterator[Draft]:
             f"At {spans(_heard(ctx, sound))} one hears {sound.name}, which makes {seconds(first)}.",
         ),
         weigh=ctx.weigh_sounds(
-            "comes to", lambda b: f"{seconds(lengths[b])} ({spans(_heard(ctx, b))})", lambda b: the_sound(b.label)
+            "comes to",
+            lambda b: f"{seconds(lengths[b])} ({spans(_heard(ctx, b))})",
+            lambda b: the_sound(b.label),
         ),
         margin=ctx.margin(evidence, (first - second) / SAFE_MS),
     )
@@ -189,7 +219,11 @@ def _before_pauses(ctx: Context) -> list[Line]:
 def _shorter(ctx: Context, decoys: Sequence[str], second: int) -> str:
     """What follows the other lines: a shorter pause at most."""
     told = listing([f"{excerpt(x.text, 4)} ({span(x.span)})" for x in ctx.lines if x.choice in decoys], "or")
-    return f"The pause after {told}, if any, is {seconds(second)} at most." if second else f"No pause follows {told}."
+    return (
+        f"The pause after {told}, if any, is {seconds(second)} at most."
+        if second
+        else f"No pause follows {told}."
+    )
 
 
 TEMPLATES = (

@@ -53,7 +53,9 @@ NEAR = (
 
 
 def emotion_of_line(ctx: Context) -> Iterator[Draft]:
-    """How does the speaker sound when saying these words? A single voice of one mood is asked about as a whole."""
+    """How does the speaker sound when saying these words? A single voice of one mood is asked about as a
+    whole.
+    """
     felt = _felt(ctx)
     turns = ctx.scene.turns
     if turns and len(ctx.speakers) == 1 and len({felt.get(i) for i in range(len(turns))}) == 1:
@@ -137,7 +139,9 @@ def _of_line(ctx: Context, line: Line, felt: dict[int, str]) -> Draft:
 
 
 def _other_moods(ctx: Context, answer: str, felt: dict[int, str]) -> tuple[str, ...]:
-    """Emotions that other turns have, then the rest of those commonly labelled; none like the answer or each other."""
+    """Emotions that other turns have, then the rest of those commonly labelled; none like the answer or each
+    other.
+    """
     chosen: list[str] = []
     for name in [*ctx.shuffled(sorted(set(felt.values()))), *ctx.shuffled(OFFERED)]:
         if not any(alike(name, taken) for taken in (answer, *chosen)):
@@ -211,5 +215,7 @@ def _moods_of(ctx: Context, present: list[int], felt: dict[int, str]) -> str:
 
 TEMPLATES = (
     Template("emotion_of_line", "emotion", "speaker", emotion_of_line, closed=True, labelled=True),
-    Template("who_sounds", "emotion", "speaker", who_sounds, closed=True, labelled=True, none=True, open=A_SPEAKER),
+    Template(
+        "who_sounds", "emotion", "speaker", who_sounds, closed=True, labelled=True, none=True, open=A_SPEAKER
+    ),
 )

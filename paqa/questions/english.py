@@ -1,28 +1,35 @@
-"""Small English: numbers, lists, times, sound names and quotations, so that sentences come out grammatical."""
+"""Small English: numbers, lists, times, sound names and quotations, so that sentences come out
+grammatical.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import random
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 
 from paqa.questions.sound_names import BARE, SPOKEN
 from paqa.spans import Interval
-from paqa.text import apart, beginning, length, sentence_ends
+from paqa.text import beginning, clean, length, sentence_ends
 
 NUMBERS = tuple("zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve".split("|"))  # noqa: SIM905
 PROPER = ("Afrobeat", "Carnatic", "Middle Eastern")
 QUOTE_WORDS = (3, 25)  # shorter texts say too little, longer ones cannot be kept in mind
-ORDINALS = tuple("|first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth".split("|"))  # noqa: SIM905
-
-
-def rng_for(*parts: object) -> random.Random:
-    """A generator seeded by the SHA-256 of its arguments: the same on every machine, in every order of work."""
-    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")).digest()
-    return random.Random(int.from_bytes(digest[:8], "big"))
+ORDINALS = (
+    "",
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+    "twelfth",
+)
 
 
 def number(n: int) -> str:
@@ -86,13 +93,6 @@ def lower(text: str) -> str:
     return text if text.startswith(PROPER) else text[:1].lower() + text[1:]
 
 
-@lru_cache(maxsize=16384)
-def clean(text: str) -> str:
-    """One line without double quotes or angle brackets, ready to stand between double quotes."""
-    text = re.sub(r'["“”„«»]', "'", text).replace("<", "‹").replace(">", "›")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def quoted(text: str) -> str:
     """The text between double quotes, as prose does."""
     return f'"{clean(text)}"'
@@ -128,17 +128,6 @@ def opening(text: str) -> tuple[str, bool]:
             break
         kept = line[:end]
     return (kept, False) if length(kept) >= low else ("", False)
-
-
-@lru_cache(maxsize=16384)
-def normal(text: str) -> str:
-    """What two texts are compared by, never what is shown: case, punctuation and spacing removed.
-
-    Characters of scripts without spaces between words stand alone, like words.
-    """
-    text = unicodedata.normalize("NFKC", text).casefold()
-    kept = (c if c.isalnum() or unicodedata.category(c)[0] == "M" else "" if c in "'’" else " " for c in text)
-    return " ".join(apart("".join(kept)).split())
 
 
 @cache

@@ -1,7 +1,7 @@
 """Questions whose every answer follows from the scene: a registry of templates, and `generate`.
 
-A template drafts what can be asked safely; here the drafts of a clip are chosen so that families and levels balance,
-and turned into questions whose answers stand at each position equally often.
+A template drafts what can be asked safely; here the drafts of a clip are chosen so that families and levels
+balance, and turned into questions whose answers stand at each position equally often.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import islice, zip_longest
 from typing import TypeVar
 
-from paqa.config.recipe import QuestionsConfig
+from paqa.config.recipe import MixConfig, QuestionsConfig, Recipe, SourceConfig
 from paqa.questions import (
     counting,
     dialogue,
@@ -30,12 +30,13 @@ from paqa.questions import (
     voice_prosody,
 )
 from paqa.questions.context import Context, context
-from paqa.questions.english import normal, rng_for, tidy
+from paqa.questions.english import tidy
 from paqa.questions.none_of_these import with_none
 from paqa.questions.template import ALONE, NONE, Draft, Elsewhere, Level, Template
+from paqa.text import normal, rng_for
 from paqa.types import Question, Scene
 
-__all__ = ["ALONE", "TEMPLATES", "Draft", "Elsewhere", "Level", "Template", "generate"]
+__all__ = ["ALONE", "TEMPLATES", "Draft", "Elsewhere", "Level", "Template", "config_for", "generate"]
 
 FAMILIES = (
     *(sounds, sound_order, counting, timing, durations, sequence),
@@ -48,11 +49,22 @@ MOST = 2 * DRAFTS  # drafts of them
 T = TypeVar("T")
 
 
-def generate(scene: Scene, config: QuestionsConfig, seed: int, elsewhere: Elsewhere = ALONE) -> list[Question]:
-    """Up to `config.per_clip` questions about a scene, the same ones on every machine; [] where nothing is safe to ask.
+def config_for(recipe: Recipe, corpus: str) -> QuestionsConfig:
+    """What is asked about the clips of a source or mix: templates of other tasks than its own are skipped."""
+    named: list[SourceConfig | MixConfig] = [*recipe.sources, *recipe.mix]
+    tasks = next((config.tasks for config in named if config.name == corpus), ())
+    others = (t.name for t in TEMPLATES.values() if tasks and t.task not in tasks)
+    return replace(recipe.questions, skip=(*recipe.questions.skip, *others))
 
-    Families take turns in an order seeded by the clip, environment and speaker alternating. `elsewhere` holds wrong
-    choices from other clips. Families that ask for labels leave a clip without any as it is.
+
+def generate(
+    scene: Scene, config: QuestionsConfig, seed: int, elsewhere: Elsewhere = ALONE
+) -> list[Question]:
+    """Up to `config.per_clip` questions about a scene, the same ones on every machine; [] where nothing is
+    safe to ask.
+
+    Families take turns in an order seeded by the clip, environment and speaker alternating. `elsewhere` holds
+    wrong choices from other clips. Families that ask for labels leave a clip without any as it is.
     """
     groups: dict[tuple[Level, str], list[list[Question]]] = {}
     whole = context(scene, config, seed, "", elsewhere)
@@ -75,7 +87,9 @@ def generate(scene: Scene, config: QuestionsConfig, seed: int, elsewhere: Elsewh
 
 
 def answers(scene: Scene, config: QuestionsConfig, seed: int) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """What `Elsewhere.answers` counts: template, choices in order of text, and answer of what a scene can be asked."""
+    """What `Elsewhere.answers` counts: template, choices in order of text, and answer of what a scene can be
+    asked.
+    """
     whole = context(scene, config, seed, "", ALONE)
     for template in TEMPLATES.values():
         if template.closed and template.name not in config.skip:
@@ -87,10 +101,11 @@ def answers(scene: Scene, config: QuestionsConfig, seed: int) -> Iterator[tuple[
 
 
 def balanced(questions: Iterable[Question], clip_id: str, seed: int) -> Iterator[Question]:
-    """The questions of a clip with their answers at positions as even as can be among equal numbers of choices.
+    """The questions of a clip with their answers at positions as even as can be among equal numbers of
+    choices.
 
-    The n-th question with k choices takes the n-th place of a chain of permutations of k positions, drawn for the clip:
-    every k questions use each position once, whatever they ask, and no clip depends on another.
+    The n-th question with k choices takes the n-th place of a chain of permutations of k positions, drawn for
+    the clip: every k questions use each position once, whatever they ask, and no clip depends on another.
     """
     ranks: Counter[int] = Counter()
     for question in questions:
@@ -114,13 +129,17 @@ def _in_turns(lists: Iterable[list[T]]) -> Iterator[T]:
 def _ask(whole: Context, seed: int, template: Template) -> list[Question]:
     """Up to DRAFTS questions of one template."""
     ctx = whole.reseeded(rng_for(seed, whole.scene.clip_id, template.name))
-    drafts = list(islice(template.drafts(ctx), MOST))  # all before the first is argued for, which draws as well
+    drafts = list(
+        islice(template.drafts(ctx), MOST)
+    )  # all before the first is argued for, which draws as well
     asked = (_question(ctx, seed, template, n, draft) for n, draft in enumerate(drafts))
     return list(islice((q for q in asked if q), DRAFTS))
 
 
 def _question(ctx: Context, seed: int, template: Template, n: int, draft: Draft) -> Question | None:
-    """A draft with its choices drawn, the answer first; None where too few of them differ, or it is asked too often."""
+    """A draft with its choices drawn, the answer first; None where too few of them differ, or it is asked too
+    often.
+    """
     config = ctx.config
     name = question_id(ctx.scene.clip_id, template.name, n)
     wrong = _wrong(draft, config)
@@ -131,7 +150,9 @@ def _question(ctx: Context, seed: int, template: Template, n: int, draft: Draft)
         return None
     rng = rng_for(seed, name)
     rng.shuffle(wrong)
-    wordings = rng_for(seed, ctx.scene.clip_id, template.name, "wording").sample(draft.texts, len(draft.texts))
+    wordings = rng_for(seed, ctx.scene.clip_id, template.name, "wording").sample(
+        draft.texts, len(draft.texts)
+    )
     question = Question(
         id=name,
         clip_id=ctx.scene.clip_id,
@@ -164,7 +185,9 @@ def _wrong(draft: Draft, config: QuestionsConfig) -> list[str] | None:
 
 
 def level(question: Question) -> Level:
-    """Whether a question is about the background or about speech; one that a source brings along by its evidence."""
+    """Whether a question is about the background or about speech; one that a source brings along by its
+    evidence.
+    """
     if question.template in TEMPLATES:
         return TEMPLATES[question.template].level
     return "environment" if all(e.kind == "event" for e in question.evidence) else "speaker"
@@ -179,5 +202,7 @@ def question_id(clip_id: str, template: str, n: int) -> str:
 
 
 def position(question_id: str, seed: int, choices: int) -> int:
-    """Where the answer of a question that a source brings along stands: uniform over a build, whatever it asks."""
+    """Where the answer of a question that a source brings along stands: uniform over a build, whatever it
+    asks.
+    """
     return rng_for(seed, "position", question_id).randrange(choices)

@@ -1,4 +1,6 @@
-"""Unanswerable questions: "None of these" among the choices, right as often as any other choice where it stands."""
+"""Unanswerable questions: "None of these" among the choices, right as often as any other choice where it
+stands.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,12 @@ OFFERED = (
 
 
 def with_none(ctx: Context, question: Question, draft: Draft, draw: float) -> Question:
-    """The question with its argument complete, where `draw`, uniform in [0, 1), says so with NONE among its choices.
+    """The question with its argument complete, where `draw`, uniform in [0, 1), says so with NONE among its
+    choices.
 
-    With k choices, NONE takes the place of the answer in a share `none_rate` of questions, and that of the last wrong
-    choice in k - 1 times as many: it is right in one of k questions that offer it, as any choice is. `draw` = 1.0
-    leaves it out. The answer stands first in `question`.
+    With k choices, NONE takes the place of the answer in a share `none_rate` of questions, and that of the
+    last wrong choice in k - 1 times as many: it is right in one of k questions that offer it, as any choice
+    is. `draw` = 1.0 leaves it out. The answer stands first in `question`.
     """
     answer, *wrong = question.choices
     size = len(question.choices)

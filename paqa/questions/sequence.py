@@ -1,4 +1,6 @@
-"""What comes next across the two layers: a line before a sound, a sound after a line, a voice after a sound."""
+"""What comes next across the two layers: a line before a sound, a sound after a line, a voice after a
+sound.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def _lead(ctx: Context, last: int, earlier: list[int]) -> int:
     """By how many ms one turn begins and ends after all the others."""
     turns = ctx.scene.turns
     ends = [turns[last].end_ms - turns[i].end_ms for i in earlier if i != last]
-    return min([*ends, *(turns[last].start_ms - turns[i].start_ms for i in earlier if i != last)], default=SAFE_MS)
+    return min(
+        [*ends, *(turns[last].start_ms - turns[i].start_ms for i in earlier if i != last)], default=SAFE_MS
+    )
 
 
 def sound_after_line(ctx: Context) -> Iterator[Draft]:
@@ -190,6 +194,8 @@ def _during(ctx: Context, sound: Background, other: Background) -> Iterator[Evid
 TEMPLATES = (
     Template("said_before_sound", "sequence", "speaker", said_before_sound, none=True),
     Template("sound_after_line", "sequence", "environment", sound_after_line, none=True),
-    Template("who_after_sound", "sequence", "speaker", who_after_sound, closed=True, none=True, open=A_SPEAKER),
+    Template(
+        "who_after_sound", "sequence", "speaker", who_after_sound, closed=True, none=True, open=A_SPEAKER
+    ),
     Template("sound_at_once", "overlap", "environment", sound_at_once, none=True),
 )

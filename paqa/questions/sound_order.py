@@ -38,7 +38,9 @@ def first_sound(ctx: Context) -> Iterator[Draft]:
             f"At {seconds(sound.start_ms)}, {sound.name} can already be heard, and nothing else in the background"
             " starts earlier.",
         ),
-        weigh=ctx.weigh_sounds("only starts", lambda b: f"at {seconds(b.start_ms)}", lambda b: the_sound(b.label)),
+        weigh=ctx.weigh_sounds(
+            "only starts", lambda b: f"at {seconds(b.start_ms)}", lambda b: the_sound(b.label)
+        ),
         margin=ctx.margin(evidence, lead / SAFE_MS),
     )
 
@@ -73,7 +75,9 @@ def last_sound(ctx: Context) -> Iterator[Draft]:
             " after that.",
         ),
         weigh=ctx.weigh_sounds(
-            "starts for the last time", lambda b: f"at {seconds(_last_onset(b))}", lambda b: the_sound(b.label)
+            "starts for the last time",
+            lambda b: f"at {seconds(_last_onset(b))}",
+            lambda b: the_sound(b.label),
         ),
         margin=ctx.margin(evidence, lag / SAFE_MS),
     )

@@ -1,4 +1,6 @@
-"""Questions that a source brings along: kept where something that was heard supports the answer, argued from that."""
+"""Questions that a source brings along: kept where something that was heard supports the answer, argued from
+that.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,6 @@ from paqa.questions.english import (
     NUMBERS,
     excerpt,
     listing,
-    normal,
     number,
     quoted,
     span,
@@ -28,10 +29,15 @@ from paqa.questions.english import (
 )
 from paqa.questions.generate import position
 from paqa.spans import interval, merge
+from paqa.text import normal
 from paqa.types import Evidence, GivenQuestion, Question, Scene
 
 NAME = "given"  # its template
-SURE = {text_matching.EXACT: 1.0, text_matching.NAMED: 0.9, text_matching.KIND: 0.6}  # how much a match is worth
+SURE = {
+    text_matching.EXACT: 1.0,
+    text_matching.NAMED: 0.9,
+    text_matching.KIND: 0.6,
+}  # how much a match is worth
 ABSENT = 0.8  # that something is not heard is never quite certain
 ASIDE = frozenset(  # what questions about the number of people say besides
     text_matching.stem(word)
@@ -42,7 +48,8 @@ ASIDE = frozenset(  # what questions about the number of people say besides
 REPEATS = frozenset(text_matching.stem(w) for w in "many times time often number total".split())  # noqa: SIM905
 ABOUT_SOUND = re.compile(r"\b(sounds?|noises?|hear|heard|audible|instruments?|music)\b", re.IGNORECASE)
 IN_ORDER = re.compile(
-    r"\b(above|below|former|latter|both|neither|all of|none of|options?|choices?)\b|^\W?[a-h][).:]", re.IGNORECASE
+    r"\b(above|below|former|latter|both|neither|all of|none of|options?|choices?)\b|^\W?[a-h][).:]",
+    re.IGNORECASE,
 )
 
 
@@ -58,11 +65,14 @@ class Support:
     words: bool = False
 
 
-def ask(scene: Scene, given: GivenQuestion, name: str, config: QuestionsConfig, seed: int) -> Question | Rejected:
-    """A given question under the id `name`, with the evidence for its answer; `answer_not_heard` where there is none.
+def ask(
+    scene: Scene, given: GivenQuestion, name: str, config: QuestionsConfig, seed: int
+) -> Question | Rejected:
+    """A given question under the id `name`, with the evidence for its answer; `answer_not_heard` where there
+    is none.
 
-    Texts stay as they are but for the space around them. The answer moves to a position that depends on the id alone,
-    unless the choices speak of their order.
+    Texts stay as they are but for the space around them. The answer moves to a position that depends on the
+    id alone, unless the choices speak of their order.
     """
     choices = tuple(c.strip() for c in given.choices)
     if len(choices) < 2 or not 0 <= given.answer_index < len(choices) or not given.text.strip():
@@ -126,8 +136,12 @@ def _at(ctx: Context, indices: Sequence[int]) -> str:
 
 
 def _present(ctx: Context, subject: text_matching.Words) -> Support | None:
-    """That what a question asks about is there: a sound of which all its words may be said, or somebody speaking."""
-    plan = ctx.pick("find out whether what is asked about can be heard", "listen for what the question asks about")
+    """That what a question asks about is there: a sound of which all its words may be said, or somebody
+    speaking.
+    """
+    plan = ctx.pick(
+        "find out whether what is asked about can be heard", "listen for what the question asks about"
+    )
     others = ctx.pick("So it is there.", "That settles it.")
     if not subject:
         return None
@@ -147,7 +161,9 @@ def _somebody(ctx: Context, plan: str, others: str) -> Support | None:
 
 
 def _absent(ctx: Context, subject: text_matching.Words) -> Support | None:
-    """That a sound is not there: one that has a name, where others are heard that nobody would take for it."""
+    """That a sound is not there: one that has a name, where others are heard that nobody would take for
+    it.
+    """
     heard = [(e.mid, e.label) for e in ctx.scene.events]
     meant = text_matching.meant(subject)
     silent = subject and subject <= text_matching.SPEECH_WORDS and not ctx.scene.turns
@@ -156,9 +172,14 @@ def _absent(ctx: Context, subject: text_matching.Words) -> Support | None:
     told = listing([f"{spoken(label)} ({_at(ctx, events)})" for label, events in _kinds(ctx).items()][:4])
     return Support(
         _events(range(len(heard))),
-        ctx.pick("find out whether what is asked about can be heard", "listen for what the question asks about"),
+        ctx.pick(
+            "find out whether what is asked about can be heard", "listen for what the question asks about"
+        ),
         f"What I hear is {told}.",
-        ctx.pick("Nothing of what the question asks about is among it.", "There is no trace of what is asked about."),
+        ctx.pick(
+            "Nothing of what the question asks about is among it.",
+            "There is no trace of what is asked about.",
+        ),
         ABSENT,
     )
 
@@ -179,7 +200,11 @@ def _counted(ctx: Context, asked: str, count: int | None) -> Support | None:
         return None
     for sound in ctx.safe_backgrounds:
         named = subject - REPEATS
-        if named and named <= text_matching.described(sound.mid, sound.label) and len(sound.occasions) == count:
+        if (
+            named
+            and named <= text_matching.described(sound.mid, sound.label)
+            and len(sound.occasions) == count
+        ):
             because = f"{upper(the_sound(sound.label))} is heard {times(count)}, at {spans(sound.occasions, most=8)}."
             return Support(ctx.sound_evidence(sound), "count how often the sound comes", because, others)
     return None
@@ -188,7 +213,9 @@ def _counted(ctx: Context, asked: str, count: int | None) -> Support | None:
 def _sounding(ctx: Context, answer: str, wrong: Sequence[str]) -> Support | None:
     """Sounds that an answer names, all that it lists, and better than any wrong choice is named by one."""
     if (wanted := text_matching.words(answer)) and wanted <= text_matching.SPEECH_WORDS and ctx.scene.turns:
-        clear = not any(_best(ctx, w)[0] or (text_matching.words(w) & text_matching.SPEECH_WORDS) for w in wrong)
+        clear = not any(
+            _best(ctx, w)[0] or (text_matching.words(w) & text_matching.SPEECH_WORDS) for w in wrong
+        )
         plan, others = "recognise what there is to hear", "Nothing heard fits another choice."
         return _somebody(ctx, plan, others) if clear else None
     level, labels = _best(ctx, answer)
@@ -201,7 +228,9 @@ def _sounding(ctx: Context, answer: str, wrong: Sequence[str]) -> Support | None
         fits = f"which together make {quoted(answer)}"
     return Support(
         _events(sorted(i for label in labels for i in kinds[label])),
-        ctx.pick("recognise the sounds and see which choice they fit", "name the sounds that settle the question"),
+        ctx.pick(
+            "recognise the sounds and see which choice they fit", "name the sounds that settle the question"
+        ),
         f"I hear {told}, {fits}.",
         _rest(ctx, wrong, "Nothing that sounds here fits {} as well.", "For {} there is no such sign."),
         SURE[level],
@@ -209,7 +238,9 @@ def _sounding(ctx: Context, answer: str, wrong: Sequence[str]) -> Support | None
 
 
 def _best(ctx: Context, text: str) -> tuple[int, list[str]]:
-    """How well the sounds of the scene match a text, and which do: each thing that it lists, or a name that lists."""
+    """How well the sounds of the scene match a text, and which do: each thing that it lists, or a name that
+    lists.
+    """
     whole = _match(ctx, [text_matching.words(text)])
     return whole if whole[0] == text_matching.EXACT else _match(ctx, text_matching.parts(text))
 
@@ -219,7 +250,8 @@ def _match(ctx: Context, wanted: Sequence[text_matching.Words]) -> tuple[int, li
     labels: list[str] = []
     for part in wanted:
         known = {
-            label: text_matching.strength(part, ctx.scene.events[e[0]].mid, label) for label, e in _kinds(ctx).items()
+            label: text_matching.strength(part, ctx.scene.events[e[0]].mid, label)
+            for label, e in _kinds(ctx).items()
         }
         levels.append(max(known.values(), default=0))
         labels += [label for label, level in known.items() if level == levels[-1]][:1]
@@ -237,7 +269,9 @@ def _saying(ctx: Context, answer: str, wrong: Sequence[str]) -> Support | None:
     turn = turns[found[0]]
     return Support(
         ctx.turn_evidence(found),
-        ctx.pick("follow the words and find the place that settles the question", "catch the words that decide it"),
+        ctx.pick(
+            "follow the words and find the place that settles the question", "catch the words that decide it"
+        ),
         f"At {span(interval(turn))} speaker {turn.speaker} says {quoted(text_matching.place(answer, turn))}.",
         _rest(ctx, wrong, "Nothing that is said fits {} as well.", "For {} there are no such words."),
         SURE[level],
@@ -254,6 +288,8 @@ def _heard(ctx: Context) -> str:
     kinds = [spoken(label) for label in _kinds(ctx)]
     more = f" and {len(kinds) - 5} more sounds" * (len(kinds) > 5)
     said = (
-        f"{number(len(ctx.speakers))} voices saying {excerpt(ctx.scene.transcript, 12)}" if ctx.speech else "no speech"
+        f"{number(len(ctx.speakers))} voices saying {excerpt(ctx.scene.transcript, 12)}"
+        if ctx.speech
+        else "no speech"
     )
     return f"{', '.join(kinds[:5]) or 'no sounds'}{more}; {said}"

@@ -56,7 +56,8 @@ def last_speaker(ctx: Context) -> Iterator[Draft]:
 
 def _silent_from(ctx: Context, present: list[int]) -> str:
     told = [
-        f"speaker {s} {'is last heard' if i == 0 else ''} at {span(ctx.voice(s)[-1])}" for i, s in enumerate(present)
+        f"speaker {s} {'is last heard' if i == 0 else ''} at {span(ctx.voice(s)[-1])}"
+        for i, s in enumerate(present)
     ]
     return upper(listing([" ".join(t.split()) for t in told])) + "."
 
@@ -93,7 +94,10 @@ def longest_speaker(ctx: Context) -> Iterator[Draft]:
             lambda present: (
                 "By comparison, "
                 + listing(
-                    [f"speaker {s} {'comes to' if s == present[0] else 'to'} {seconds(lengths[s])}" for s in present]
+                    [
+                        f"speaker {s} {'comes to' if s == present[0] else 'to'} {seconds(lengths[s])}"
+                        for s in present
+                    ]
                 )
                 + "."
             )
@@ -112,7 +116,9 @@ def _stretches(ctx: Context, speaker: int) -> str:
 
 
 def overlapping_pair(ctx: Context) -> Iterator[Draft]:
-    """Which two people talk at the same time? Only where exactly one pair clearly does, among three or more."""
+    """Which two people talk at the same time? Only where exactly one pair clearly does, among three or
+    more.
+    """
     pairs = overlaps(ctx)
     clear = [p for p, ms in pairs.items() if ms >= CLEAR_MS]
     if (
@@ -212,7 +218,9 @@ def _pair(pair: tuple[int, int]) -> str:
 
 TEMPLATES = (
     Template("last_speaker", "speakers", "speaker", last_speaker, closed=True, none=True, open=A_SPEAKER),
-    Template("longest_speaker", "speakers", "speaker", longest_speaker, closed=True, none=True, open=A_SPEAKER),
+    Template(
+        "longest_speaker", "speakers", "speaker", longest_speaker, closed=True, none=True, open=A_SPEAKER
+    ),
     Template("overlapping_pair", "overlap", "speaker", overlapping_pair, closed=True, none=True),
     Template("two_at_once", "overlap", "speaker", two_at_once, closed=True),
 )

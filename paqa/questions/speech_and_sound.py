@@ -1,4 +1,6 @@
-"""Speech and background at once: what sounds while someone talks, and who talks and what is said meanwhile."""
+"""Speech and background at once: what sounds while someone talks, and who talks and what is said
+meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,12 @@ def sound_during_line(ctx: Context) -> Iterator[Draft]:
             f"As the words {said} are spoken, which sound goes on in the background?",
             f"Someone says {said}. Which background sound is there at that moment?",
         )
-        plan = f"find the words {excerpt(line.text)} and listen past the voice to the background at that moment"
-        yield from _sound_during(ctx, [line.span], f"someone says {excerpt(line.text)}", texts, plan, [line.turn])
+        plan = (
+            f"find the words {excerpt(line.text)} and listen past the voice to the background at that moment"
+        )
+        yield from _sound_during(
+            ctx, [line.span], f"someone says {excerpt(line.text)}", texts, plan, [line.turn]
+        )
 
 
 def _sound_during(
@@ -143,7 +149,9 @@ def who_during_sound(ctx: Context) -> Iterator[Draft]:
 
 def _silent(ctx: Context, present: list[int]) -> str:
     verb = "is" if len(present) == 1 else "are"
-    told = [f"speaker {s} {'talks' if s == present[0] else ''} at {spans(ctx.voice(s), most=2)}" for s in present]
+    told = [
+        f"speaker {s} {'talks' if s == present[0] else ''} at {spans(ctx.voice(s), most=2)}" for s in present
+    ]
     return ctx.pick(
         f"At that point {speakers(present)} {verb} silent.",
         f"{upper(clauses([' '.join(t.split()) for t in told]))}, that is, at other times.",
@@ -174,5 +182,7 @@ TEMPLATES = (
     Template("sound_during_speaker", "together", "environment", sound_during_speaker, none=True),
     Template("sound_during_line", "together", "environment", sound_during_line, none=True),
     Template("said_during_sound", "together", "speaker", said_during_sound, none=True),
-    Template("who_during_sound", "together", "speaker", who_during_sound, closed=True, none=True, open=A_SPEAKER),
+    Template(
+        "who_during_sound", "together", "speaker", who_during_sound, closed=True, none=True, open=A_SPEAKER
+    ),
 )

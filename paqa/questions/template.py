@@ -22,7 +22,8 @@ A_SPEAKER = "Answer with the number of the speaker, as in: Speaker 2."
 
 @dataclass(frozen=True)
 class Draft:
-    """One question before its choices are drawn. Of `decoys`, best first, as many are used as the recipe wants.
+    """One question before its choices are drawn. Of `decoys`, best first, as many are used as the recipe
+    wants.
 
     `plan` completes "I need to ..."; `weigh` says why the decoys drawn are wrong.
     """
@@ -42,11 +43,11 @@ class Draft:
 class Template:
     """A kind of question: its name, its family (`task`), its level, and the function that drafts it.
 
-    `labelled` ones ask for what only a source's labels tell. The choices of `closed` ones do not depend on which of
-    them is right, as those of counts, speakers and parts of a clip: `Elsewhere.odds` evens their answers. `none` says
-    that "None of these" may be a choice: nothing in the wording says that one of the choices holds. `open` says how to
-    answer where no choices are given ("Answer with a number."), empty where an answer without choices could not be
-    compared word by word.
+    `labelled` ones ask for what only a source's labels tell. The choices of `closed` ones do not depend on
+    which of them is right, as those of counts, speakers and parts of a clip: `Elsewhere.odds` evens their
+    answers. `none` says that "None of these" may be a choice: nothing in the wording says that one of the
+    choices holds. `open` says how to answer where no choices are given ("Answer with a number."), empty where
+    an answer without choices could not be compared word by word.
     """
 
     name: str
@@ -63,10 +64,10 @@ class Template:
 class Elsewhere:
     """What a build holds beside the clip that is asked about.
 
-    `foreign` are translations of what is said in other clips of the same source, as wrong choices; `sounds` are all
-    kinds of background sound, as AudioSet's machine id and label, with the number of clips that hold them; `answers`
-    says for a template and a set of choices, in order of text, how often each of them is right. `digest` is one of
-    both: equal digests, equal contents.
+    `foreign` are translations of what is said in other clips of the same source, as wrong choices; `sounds`
+    are all kinds of background sound, as AudioSet's machine id and label, with the number of clips that hold
+    them; `answers` says for a template and a set of choices, in order of text, how often each of them is
+    right. `digest` is one of both: equal digests, equal contents.
     """
 
     foreign: tuple[str, ...] = ()
@@ -75,9 +76,11 @@ class Elsewhere:
     digest: str = ""
 
     def odds(self, template: str, choices: Iterable[str], answer: str) -> float:
-        """The share of questions with this answer that are asked, so that each of the choices is right equally often.
+        """The share of questions with this answer that are asked, so that each of the choices is right
+        equally often.
 
-        The rarest answer sets the measure; a few more are asked, since where answers are few their numbers say little.
+        The rarest answer sets the measure; a few more are asked, since where answers are few their numbers
+        say little.
         """
         offered = tuple(sorted(choices))
         found = self.answers.get((template, offered), {})
@@ -90,7 +93,9 @@ ALONE = Elsewhere()  # where there is but one clip
 
 @dataclass(frozen=True)
 class Background:
-    """One kind of background sound: the events it rests on and the separate occasions on which it is heard."""
+    """One kind of background sound: the events it rests on and the separate occasions on which it is
+    heard.
+    """
 
     label: str
     mid: str
@@ -117,7 +122,9 @@ class Background:
 
 @dataclass(frozen=True)
 class Line:
-    """Something a question can quote: the text of a turn, or the first sentences of a long one (`whole` is False)."""
+    """Something a question can quote: the text of a turn, or the first sentences of a long one (`whole` is
+    False).
+    """
 
     turn: int
     speaker: int

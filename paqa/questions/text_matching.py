@@ -1,4 +1,6 @@
-"""Whether words name something that was heard: a sound by its label, its kind or its everyday name, or what is said."""
+"""Whether words name something that was heard: a sound by its label, its kind or its everyday name, or what
+is said.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from functools import cache
 
 from paqa import audioset
 from paqa.errors import PaqaError
-from paqa.questions.english import normal, spoken
+from paqa.questions.english import spoken
+from paqa.text import normal
 from paqa.types import Turn
 
 Words = frozenset[str]
@@ -27,11 +30,17 @@ PEOPLE = frozenset(
 )
 TALKING = frozenset("speak speaks speaking spoken speech talk talks talking human humans".split())  # noqa: SIM905
 
-EXACT, NAMED, KIND = 3, 2, 1  # the very name; the name among other words, or what it is a kind of; something related
+EXACT, NAMED, KIND = (
+    3,
+    2,
+    1,
+)  # the very name; the name among other words, or what it is a kind of; something related
 
 
 def stem(word: str) -> str:
-    """A word without the usual English endings: "dogs", "barking" and "bark" meet, whatever else becomes of them."""
+    """A word without the usual English endings: "dogs", "barking" and "bark" meet, whatever else becomes of
+    them.
+    """
     for ending in ("s", "ing", "ed", "e"):
         cut = word.removesuffix(ending)
         if len(cut) >= 3 and not (ending == "s" and cut.endswith(("s", "u", "i"))):
@@ -65,7 +74,9 @@ def above(mid: str) -> tuple[str, ...]:
 
 @cache
 def below(mid: str) -> tuple[str, ...]:
-    """The labels of all kinds of a sound; none for the roots ("Animal"), whose kinds have too little in common."""
+    """The labels of all kinds of a sound; none for the roots ("Animal"), whose kinds have too little in
+    common.
+    """
     try:
         rooted = not audioset.parents(mid)
     except PaqaError:
@@ -109,7 +120,9 @@ def parts(text: str) -> list[Words]:
 
 
 def said_in(text: str, turn: Turn) -> int:
-    """How well a turn says a text: EXACT where it contains it, NAMED where all of its words come in it, else 0."""
+    """How well a turn says a text: EXACT where it contains it, NAMED where all of its words come in it, else
+    0.
+    """
     wanted = words(text)
     if not wanted or not turn.text:
         return 0
@@ -131,7 +144,9 @@ def place(text: str, turn: Turn, reach: int = 3) -> str:
 
 
 def number_in(text: str, known: Sequence[str]) -> int | None:
-    """The one number in a text, in digits or as one of the `known` words; None where there is none or several."""
+    """The one number in a text, in digits or as one of the `known` words; None where there is none or
+    several.
+    """
     found = [w for w in normal(text).split() if w.isdecimal() or w in known]
     if len(found) != 1 or len(found[0]) > 5:
         return None

@@ -1,4 +1,6 @@
-"""When a background sound starts: in which part of the clip, at which second, and how it lies to the speech."""
+"""When a background sound starts: in which part of the clip, at which second, and how it lies to the
+speech.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +102,9 @@ def about(second: int) -> str:
 
 
 def sound_and_speech(ctx: Context) -> Iterator[Draft]:
-    """Does a sound come before, during, between or after the speech? Only sounds that lie clearly on one side."""
+    """Does a sound come before, during, between or after the speech? Only sounds that lie clearly on one
+    side.
+    """
     if not ctx.speech:
         return
     for sound in ctx.shuffled(ctx.safe_backgrounds):
@@ -133,7 +137,9 @@ def sound_and_speech(ctx: Context) -> Iterator[Draft]:
 
 
 def _place(ctx: Context, occasions: Sequence[Interval]) -> tuple[str, int]:
-    """Where a sound lies, with the distance in ms from the nearest other reading; ("", 0) where that is unclear."""
+    """Where a sound lies, with the distance in ms from the nearest other reading; ("", 0) where that is
+    unclear.
+    """
     first, last = ctx.speech[0][0], ctx.speech[-1][1]
     start, end = occasions[0][0], occasions[-1][1]
     shared = sum(overlap(o, s) for o in occasions for s in ctx.speech)
@@ -169,9 +175,7 @@ def _relation(ctx: Context, sound: Background, place: str) -> str:
     if place == DURING:
         told = " and ".join(f"speaker {t.speaker} ({span((t.start_ms, t.end_ms))})" for t in turns[:3])
         return f"{heard}. At the same time one hears {told} talking."
-    return (
-        f"{heard}. Speech stops at {seconds(turns[0].end_ms)} and does not go on before {seconds(turns[-1].start_ms)}."
-    )
+    return f"{heard}. Speech stops at {seconds(turns[0].end_ms)} and does not go on before {seconds(turns[-1].start_ms)}."
 
 
 TEMPLATES = (

@@ -1,14 +1,16 @@
-"""What is said, in another language, and in which language it is said: asked where a source has the translation."""
+"""What is said, in another language, and in which language it is said: asked where a source has the
+translation.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
 from paqa.questions.context import MIN_TURN_MS, Context, same
-from paqa.questions.english import clauses, clean, excerpt, listing, normal, ordinal, seconds, span, spans
+from paqa.questions.english import clauses, excerpt, listing, ordinal, seconds, span, spans
 from paqa.questions.template import Draft, Template
 from paqa.spans import interval, total
-from paqa.text import length
+from paqa.text import clean, length, normal
 from paqa.types import Turn
 
 WORDS = (2, 40)  # shorter translations say too little, longer ones cannot be kept in mind
@@ -32,7 +34,9 @@ NEAR = tuple(
 
 
 def language(code: str | None) -> str | None:
-    """The English name of a language by its code, whatever the region: "zh-CN" is Chinese; None if it is not known."""
+    """The English name of a language by its code, whatever the region: "zh-CN" is Chinese; None if it is not
+    known.
+    """
     return LANGUAGES.get(_tongue(code))
 
 
@@ -41,7 +45,9 @@ def _tongue(code: str | None) -> str:
 
 
 def translation_of_line(ctx: Context) -> Iterator[Draft]:
-    """What does the speaker say, in the language of the translation? Wrong choices are translations of other lines."""
+    """What does the speaker say, in the language of the translation? Wrong choices are translations of other
+    lines.
+    """
     tongue = language(ctx.scene.translated_to)
     if not tongue:
         return
@@ -59,7 +65,9 @@ def _askable(ctx: Context, turn: Turn) -> bool:
 
 
 def _who(ctx: Context, index: int) -> tuple[str, str] | None:
-    """Whose turn it is and which of theirs, without its words: these would give the answer away. None if unclear."""
+    """Whose turn it is and which of theirs, without its words: these would give the answer away. None if
+    unclear.
+    """
     if len(ctx.scene.turns) == 1:
         return "the speaker", ""
     speaker = ctx.scene.turns[index].speaker
@@ -102,7 +110,9 @@ def _draft(ctx: Context, index: int, who: tuple[str, str], tongue: str) -> Draft
 
 
 def _other_meanings(ctx: Context, index: int, meaning: str) -> list[str]:
-    """Translations of other turns, then of other clips, of these the ones nearest in length; none like the answer."""
+    """Translations of other turns, then of other clips, of these the ones nearest in length; none like the
+    answer.
+    """
     here = [clean(t.translation) for i, t in enumerate(ctx.scene.turns) if i != index and t.translation]
     near = sorted(map(clean, ctx.elsewhere.foreign), key=lambda text: (abs(len(text) - len(meaning)), text))
     chosen: list[str] = []
@@ -130,7 +140,9 @@ def _weigh(ctx: Context) -> Callable[[Sequence[str]], str]:
         missing = any(d not in known for d in decoys)
         rest = ctx.pick("Nobody says anything else that is offered.", "The rest is not said at any point.")
         if not told:
-            rest = ctx.pick("None of the other choices is said at any point.", "The other choices say something else.")
+            rest = ctx.pick(
+                "None of the other choices is said at any point.", "The other choices say something else."
+            )
         return " ".join([*[clauses(told) + "."] * bool(told), *[rest] * missing])
 
     return weigh
@@ -149,15 +161,21 @@ def spoken_language(ctx: Context) -> Iterator[Draft]:
     yield Draft(
         texts=(
             "Which language is spoken?",
-            "In which language does the speaker talk?" if len(ctx.speakers) == 1 else "In which language do they talk?",
+            "In which language does the speaker talk?"
+            if len(ctx.speakers) == 1
+            else "In which language do they talk?",
             "What is the language of the speech in this recording?",
             "Which of these languages can be heard?",
         ),
         answer=found,
         decoys=_other_languages(ctx, code, target),
         evidence=evidence,
-        plan=ctx.pick("recognise the language by its words and sounds", "listen for words that tell the language"),
-        reasoning=ctx.pick(f"The words spoken at {at} are {found}.", f"What is said at {at} is said in {found}."),
+        plan=ctx.pick(
+            "recognise the language by its words and sounds", "listen for words that tell the language"
+        ),
+        reasoning=ctx.pick(
+            f"The words spoken at {at} are {found}.", f"What is said at {at} is said in {found}."
+        ),
         weigh=lambda decoys: ctx.pick(
             f"Nothing of it is {listing(decoys, 'or')}.", f"It does not sound like {listing(decoys, 'or')}."
         ),

@@ -1,4 +1,6 @@
-"""How voices differ: who is louder, who talks faster, whose voice is higher. Only where the difference is safe."""
+"""How voices differ: who is louder, who talks faster, whose voice is higher. Only where the difference is
+safe.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,14 @@ def highest_voice(ctx: Context) -> Iterator[Draft]:
     )
     plan = "compare the pitch of the voices"
     yield from _compared(
-        ctx, pitches, higher, deeper, plan, lambda x: f"around {x:.0f} Hz", lambda a, b: a / b - 1, SAFE_RATIO - 1
+        ctx,
+        pitches,
+        higher,
+        deeper,
+        plan,
+        lambda x: f"around {x:.0f} Hz",
+        lambda a, b: a / b - 1,
+        SAFE_RATIO - 1,
     )
 
 
@@ -88,7 +97,9 @@ def _compared(
     lead: Callable[[float, float], float],
     safe: float,
 ) -> Iterator[Draft]:
-    """A draft about the voice with the largest or the smallest value, where it is safely apart from all others."""
+    """A draft about the voice with the largest or the smallest value, where it is safely apart from all
+    others.
+    """
     known = {s: value for s, value in values.items() if value is not None}
     if len(values) < 2 or not ctx.numbered or len(known) < len(values):
         return
@@ -125,7 +136,9 @@ def _mean(ctx: Context, speaker: int, name: str) -> float | None:
 
 
 def _rate(ctx: Context, speaker: int) -> float | None:
-    """A speaker's words per second of talking; None where there is too little of it, or a turn without words."""
+    """A speaker's words per second of talking; None where there is too little of it, or a turn without
+    words.
+    """
     turns = [ctx.scene.turns[i] for i in ctx.turns_of(speaker)]
     words, ms = sum(length(t.text) for t in turns), sum(t.end_ms - t.start_ms for t in turns)
     enough = words >= WORDS and ms >= SHORTEST_MS and all(t.text for t in turns)
@@ -133,7 +146,11 @@ def _rate(ctx: Context, speaker: int) -> float | None:
 
 
 TEMPLATES = (
-    Template("loudest_speaker", "prosody", "speaker", loudest_speaker, closed=True, none=True, open=A_SPEAKER),
-    Template("fastest_speaker", "prosody", "speaker", fastest_speaker, closed=True, none=True, open=A_SPEAKER),
+    Template(
+        "loudest_speaker", "prosody", "speaker", loudest_speaker, closed=True, none=True, open=A_SPEAKER
+    ),
+    Template(
+        "fastest_speaker", "prosody", "speaker", fastest_speaker, closed=True, none=True, open=A_SPEAKER
+    ),
     Template("highest_voice", "prosody", "speaker", highest_voice, closed=True, none=True, open=A_SPEAKER),
 )

@@ -1,4 +1,6 @@
-"""What a listener makes of a question to whom the scene is like this: the argument of its own template, asked again."""
+"""What a listener makes of a question to whom the scene is like this: the argument of its own template, asked
+again.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +11,19 @@ from functools import lru_cache
 from paqa.config.recipe import QuestionsConfig
 from paqa.questions import source_questions, text_matching
 from paqa.questions.context import Context, alike, same
-from paqa.questions.english import NUMBERS, lower, normal, rng_for, tidy
+from paqa.questions.english import NUMBERS, lower, tidy
 from paqa.questions.generate import TEMPLATES
 from paqa.questions.template import ALONE, NONE, Draft, Elsewhere
 from paqa.rationale import synthetic_errors
+from paqa.text import normal, rng_for
 from paqa.types import Question, Scene
 
 
 @dataclass(frozen=True)
 class Belief:
-    """What a listener makes of a question: a choice, by its index, and the argument for it, or for guessing."""
+    """What a listener makes of a question: a choice, by its index, and the argument for it, or for
+    guessing.
+    """
 
     index: int
     reasoning: str
@@ -34,7 +39,9 @@ class Careless(Context):
 def believe(
     scene: Scene, question: Question, config: QuestionsConfig, seed: int, elsewhere: Elsewhere = ALONE
 ) -> Belief | None:
-    """What a listener to whom the scene is like this makes of a question; None where none of the choices follows."""
+    """What a listener to whom the scene is like this makes of a question; None where none of the choices
+    follows.
+    """
     if question.template == source_questions.NAME:
         return _given(scene, question, config, seed)
     if question.template == "absent_sound":
@@ -49,7 +56,9 @@ def believe(
 
 
 def _choice(choices: Sequence[str], draft: Draft) -> int | None:
-    """Which of the choices an answer is; of numbers the one nearest to it, if that is clear and nothing contradicts."""
+    """Which of the choices an answer is; of numbers the one nearest to it, if that is clear and nothing
+    contradicts.
+    """
     if draft.answer in choices or NONE in choices:
         return choices.index(draft.answer) if draft.answer in choices else None
     told = normal(draft.answer.removeprefix("About "))
@@ -69,7 +78,9 @@ def amount(text: str) -> int | None:
 
 
 def _asks(texts: Iterable[str], asked: str) -> bool:
-    """Whether one of the wordings is this question: but for how it explains numbers, and for words heard otherwise."""
+    """Whether one of the wordings is this question: but for how it explains numbers, and for words heard
+    otherwise.
+    """
     wanted_ = _pieces(asked)
     for text in texts:
         pieces = _pieces(text)
@@ -101,7 +112,11 @@ def _absent(scene: Scene, question: Question) -> Belief | None:
     """The choice that is not among the sounds of the scene, a wrong one where there is more than one."""
     missing = [i for i, c in enumerate(question.choices) if c != NONE and not offered_sound(scene, c)]
     index = min(missing, key=lambda i: i == question.answer_index, default=None)
-    return None if index is None else Belief(index, f"At no point can {lower(question.choices[index])} be heard.")
+    return (
+        None
+        if index is None
+        else Belief(index, f"At no point can {lower(question.choices[index])} be heard.")
+    )
 
 
 def offered_sound(scene: Scene, choice: str) -> bool:

@@ -1,4 +1,5 @@
-"""The rationale grammar, both ways: `render` writes it, `parse` reads it back, `perceive` is what must survive.
+"""The rationale grammar, both ways: `render` writes it, `parse` reads it back, `perceive` is what must
+survive.
 
     <THINK><PLANNING>..</PLANNING>
     <CAPTION><ENV>..</ENV><SPEAKER>..</SPEAKER><ASR>..</ASR><DESCRIPTION>..</DESCRIPTION></CAPTION>
@@ -6,9 +7,10 @@
     <RESPONSE>(B) exact choice text</RESPONSE>, or <RESPONSE>answer</RESPONSE> where the question has no choices
     [<REFLECT>..</REFLECT><FINAL_ANSWER>(C) exact choice text</FINAL_ANSWER>]
 
-ENV has one line per event, `Rooster [1.20-3.40 s]`; SPEAKER one per turn, `Speaker 1 [0.20-2.15 s]: "Hello."`, the text
-being a JSON string. Times have two decimals, three off the 10 ms grid. Labels, transcript and choices are plain text,
-save that angle brackets, backslashes and invisible characters become JSON escapes: no text can forge a tag.
+ENV has one line per event, `Rooster [1.20-3.40 s]`; SPEAKER one per turn, `Speaker 1 [0.20-2.15 s]:
+"Hello."`, the text being a JSON string. Times have two decimals, three off the 10 ms grid. Labels, transcript
+and choices are plain text, save that angle brackets, backslashes and invisible characters become JSON
+escapes: no text can forge a tag.
 """
 
 from __future__ import annotations
@@ -76,7 +78,8 @@ _ESCAPED = re.compile(r"\\\\|(?:\\u[0-9a-f]{4})+|\\[bfnrt]")
 
 @dataclass(frozen=True)
 class Reflection:
-    """A wrong first response, with the argument and summary that lead to it, and the text of REFLECT that corrects it.
+    """A wrong first response, with the argument and summary that lead to it, and the text of REFLECT that
+    corrects it.
 
     `origin` is what `Item.reflection` says of it.
     """
@@ -107,7 +110,8 @@ def render(scene: Scene, question: Question, variant: int = 0, reflection: Refle
     sounds, quotes, transcript = perceive(scene)
     leaf = {
         "PLANNING": _tagless(narration.planning(scene, question, variant)),
-        "ENV": "\n".join(f"{escape(s.label)} {_stamp(s.start_ms, s.end_ms)}".strip() for s in sounds) or NO_SOUND,
+        "ENV": "\n".join(f"{escape(s.label)} {_stamp(s.start_ms, s.end_ms)}".strip() for s in sounds)
+        or NO_SOUND,
         "SPEAKER": "\n".join(_say(q) for q in quotes) or NO_SPEECH,
         "ASR": escape(transcript, NO_WORDS) or NO_WORDS,
         "DESCRIPTION": _tagless(narration.description(scene, question)),
@@ -116,7 +120,10 @@ def render(scene: Scene, question: Question, variant: int = 0, reflection: Refle
         "RESPONSE": response(question.answer_index, question.answer),
     }
     if reflection:
-        final, leaf["RESPONSE"] = leaf["RESPONSE"], response(reflection.index, question.choices[reflection.index])
+        final, leaf["RESPONSE"] = (
+            leaf["RESPONSE"],
+            response(reflection.index, question.choices[reflection.index]),
+        )
         leaf |= {"REFLECT": _tagless(reflection.text), "FINAL_ANSWER": final}
     t = {tag: f"<{tag}>{text}</{tag}>" for tag, text in leaf.items()}
     return (
@@ -129,15 +136,17 @@ def render(scene: Scene, question: Question, variant: int = 0, reflection: Refle
 def parse(text: str, open_ended: bool = False) -> Trace:
     """Read a rationale. Strict: every tag once, in order, closed, not empty, and nothing outside of the tags.
 
-    `open_ended` says that the question has no choices, so that answers have no letter. Raises GrammarError; a letter is
-    never guessed from prose.
+    `open_ended` says that the question has no choices, so that answers have no letter. Raises GrammarError; a
+    letter is never guessed from prose.
     """
     leaf = _leaves(text)
     reflected = "REFLECT" in leaf
     return Trace(
         planning=leaf["PLANNING"],
         env=() if leaf["ENV"] == NO_SOUND else tuple(_sound(line) for line in _lines(leaf["ENV"])),
-        speakers=() if leaf["SPEAKER"] == NO_SPEECH else tuple(_quote(line) for line in _lines(leaf["SPEAKER"])),
+        speakers=()
+        if leaf["SPEAKER"] == NO_SPEECH
+        else tuple(_quote(line) for line in _lines(leaf["SPEAKER"])),
         asr="" if leaf["ASR"] == NO_WORDS else unescape(leaf["ASR"]),
         description=leaf["DESCRIPTION"],
         reasoning=leaf["REASONING"],
@@ -154,7 +163,9 @@ def response(index: int | None, text: str) -> str:
 
 
 def parse_response(text: str, open_ended: bool = False) -> Response:
-    """Read `(B) exact choice text`, or any text where the question has no choices. Raises GrammarError on all else."""
+    """Read `(B) exact choice text`, or any text where the question has no choices. Raises GrammarError on all
+    else.
+    """
     if open_ended and text.strip():
         return Response(None, unescape(text.strip()))
     match = _RESPONSE.fullmatch(text.strip())
@@ -169,7 +180,8 @@ def letter(index: int) -> str:
 
 
 def escape(text: str, reserved: str = "") -> str:
-    """The text on one line, without tags and free of leading or trailing space, so that `unescape` gives it back.
+    """The text on one line, without tags and free of leading or trailing space, so that `unescape` gives it
+    back.
 
     A text that happens to be the `reserved` sentence has its first letter escaped.
     """

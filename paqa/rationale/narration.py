@@ -1,4 +1,5 @@
-"""The prose of a rationale: how a careful listener goes about a question, what there is to hear, and what follows.
+"""The prose of a rationale: how a careful listener goes about a question, what there is to hear, and what
+follows.
 
 Every sentence is chosen by the question's id, so that a clip's rationales differ and a build can be repeated.
 """
@@ -9,9 +10,10 @@ import random
 from collections.abc import Sequence
 
 from paqa.questions import english
-from paqa.questions.english import excerpt, listing, lower, number, rng_for, seconds, span, spans, spoken, tidy, upper
+from paqa.questions.english import excerpt, listing, lower, number, seconds, span, spans, spoken, tidy, upper
 from paqa.questions.template import NONE
 from paqa.spans import Interval, intersect, interval, merge, total
+from paqa.text import rng_for
 from paqa.types import Question, Scene, Spanned
 
 # Each completes with an infinitive, and no two begin with the same three words.
@@ -103,7 +105,10 @@ SUMMARIES = {
     "turn_count": ("the number of turns is {}",),
     "last_speaker": ("the last to be heard is {}", "the talk ends with {}"),
     "longest_speaker": ("the one who talks most is {}", "most of the talking is done by {}"),
-    "overlapping_pair": ("the two voices that sound at once are {}", "those who talk over one another are {}"),
+    "overlapping_pair": (
+        "the two voices that sound at once are {}",
+        "those who talk over one another are {}",
+    ),
     "two_at_once": ("the answer is {}",),
     "who_says": ("the words come from {}", "the one who says this is {}"),
     "first_words": ("that voice begins with {}", "the first words are {}"),
@@ -313,6 +318,6 @@ def _doubt(scene: Scene, rng: random.Random) -> str:
     if not unsure:
         return ""
     d = rng.choice(unsure)
-    return rng.choice(("The words at {} are not quite certain.", "At {} the wording is hard to make out.")).format(
-        span(interval(d))
-    )
+    return rng.choice(
+        ("The words at {} are not quite certain.", "At {} the wording is hard to make out.")
+    ).format(span(interval(d)))

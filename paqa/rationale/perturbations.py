@@ -1,7 +1,9 @@
-"""How a scene may be misheard: what differs between two hearings of it, and what is easily taken for something else.
+"""How a scene may be misheard: what differs between two hearings of it, and what is easily taken for
+something else.
 
-Every mishearing is one mistake with its consequences: the scene as somebody believes it to be who makes that mistake
-and no other, and what to say about it. Whether a question is answered wrong because of it, is found by asking again.
+Every mishearing is one mistake with its consequences: the scene as somebody believes it to be who makes that
+mistake and no other, and what to say about it. Whether a question is answered wrong because of it, is found
+by asking again.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from itertools import pairwise
 
 from paqa.perception.fusion import number
 from paqa.questions.context import alike
-from paqa.questions.english import excerpt, normal, span, spans, speakers, spoken
+from paqa.questions.english import excerpt, span, spans, speakers, spoken
 from paqa.questions.sound_names import UNASKED
 from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
+from paqa.text import normal
 from paqa.types import Event, Scene, Turn, Word
 
 NEAR_MS = 300  # the same sound this near is the same occurrence
@@ -27,9 +30,11 @@ SAID = 0.85  # words less alike than this were misheard
 
 @dataclass(frozen=True)
 class Mishearing:
-    """One mistake: its cause (a key of `reflect.CAUSES`), the scene as it was taken, and what the causes' words need.
+    """One mistake: its cause (a key of `reflect.CAUSES`), the scene as it was taken, and what the causes'
+    words need.
 
-    `told` fills the wordings: `at` is where the scene has it, `heard` where it was heard, times being those of rows.
+    `told` fills the wordings: `at` is where the scene has it, `heard` where it was heard, times being those
+    of rows.
     """
 
     cause: str
@@ -105,7 +110,9 @@ def take_for(scene: Scene, events: Sequence[Event], found: Sequence[Event]) -> M
     """Events of one label that were heard as those of another."""
     at, heard = _at(events), _at(found)
     told = {"sound": spoken(events[0].label), "wrong": spoken(found[0].label), "at": at}
-    return Mishearing("misheard_sound", _changed(scene, events, found), {**told, "heard": _elsewhere(heard, at)})
+    return Mishearing(
+        "misheard_sound", _changed(scene, events, found), {**told, "heard": _elsewhere(heard, at)}
+    )
 
 
 def imagine_sound(scene: Scene, found: Sequence[Event]) -> Mishearing:
@@ -116,7 +123,9 @@ def imagine_sound(scene: Scene, found: Sequence[Event]) -> Mishearing:
     best = max(shared, key=lambda i: shared[i], default=None)
     if best is not None and 2 * shared[best] >= sum(f.end_ms - f.start_ms for f in found):
         turn = scene.turns[best]
-        return Mishearing("speech_as_sound", changed, told | {"who": speakers([turn.speaker]), "at": _at([turn])})
+        return Mishearing(
+            "speech_as_sound", changed, told | {"who": speakers([turn.speaker]), "at": _at([turn])}
+        )
     return Mishearing("phantom_sound", changed, told)
 
 
@@ -171,9 +180,15 @@ def _voices_differ(scene: Scene, heard: Scene) -> Iterator[Mishearing]:
 
 
 def _owners(scene: Scene, heard: Scene) -> dict[int, int | None]:
-    """For each voice that was heard, whose it is: speakers and voices paired by what they share, most first."""
-    speaking = {s: [interval(t) for t in scene.turns if t.speaker == s] for s in {t.speaker for t in scene.turns}}
-    voices = {v: [interval(t) for t in heard.turns if t.speaker == v] for v in {t.speaker for t in heard.turns}}
+    """For each voice that was heard, whose it is: speakers and voices paired by what they share, most
+    first.
+    """
+    speaking = {
+        s: [interval(t) for t in scene.turns if t.speaker == s] for s in {t.speaker for t in scene.turns}
+    }
+    voices = {
+        v: [interval(t) for t in heard.turns if t.speaker == v] for v in {t.speaker for t in heard.turns}
+    }
     pairs = {(s, v): total(intersect(a, b)) for s, a in speaking.items() for v, b in voices.items()}
     owners: dict[int, int | None] = {}
     for s, v in sorted(pairs, key=lambda p: (-pairs[p], p)):
@@ -249,12 +264,18 @@ def separate(scene: Scene, a: Turn, b: Turn) -> Mishearing | None:
     """Two turns said at once (`a` starts first) that were heard one after the other."""
     if not a.start_ms < b.start_ms < a.end_ms:
         return None
-    changed = _said(scene, [a, b], [replace(a, end_ms=b.start_ms), replace(b, end_ms=max(a.end_ms, b.end_ms))])
-    return Mishearing("missed_overlap", changed, _both(a, b) | {"shared": span((b.start_ms, min(a.end_ms, b.end_ms)))})
+    changed = _said(
+        scene, [a, b], [replace(a, end_ms=b.start_ms), replace(b, end_ms=max(a.end_ms, b.end_ms))]
+    )
+    return Mishearing(
+        "missed_overlap", changed, _both(a, b) | {"shared": span((b.start_ms, min(a.end_ms, b.end_ms)))}
+    )
 
 
 def join(scene: Scene, a: Turn, b: Turn, by_ms: int = 1000) -> Mishearing | None:
-    """Two turns said one after the other that were heard at once; None where the second is too short for that."""
+    """Two turns said one after the other that were heard at once; None where the second is too short for
+    that.
+    """
     end = min(b.start_ms + by_ms, b.end_ms)
     if end - b.start_ms < TALK_MS or a.end_ms > b.start_ms:
         return None
@@ -273,7 +294,9 @@ def _both(a: Turn, b: Turn) -> dict[str, str]:
 def confuse_lines(scene: Scene, a: Turn, b: Turn) -> Mishearing:
     """Two turns whose words were taken for one another's."""
     told = {"first": excerpt(a.text), "first_at": _at([a]), "second": excerpt(b.text), "second_at": _at([b])}
-    return Mishearing("confused_lines", _said(scene, [a, b], [replace(a, text=b.text), replace(b, text=a.text)]), told)
+    return Mishearing(
+        "confused_lines", _said(scene, [a, b], [replace(a, text=b.text), replace(b, text=a.text)]), told
+    )
 
 
 def _words_differ(scene: Scene, heard: Scene) -> Iterator[Mishearing]:
@@ -291,6 +314,8 @@ def _between(words: Sequence[Word], turn: Turn) -> str:
 
 
 def relabel(scene: Scene, turn: Turn, taken: Turn, cause: str, wrong: str, right: str) -> Mishearing:
-    """A turn whose emotion or translation was judged wrongly, as in `taken`: told as `wrong` in place of `right`."""
+    """A turn whose emotion or translation was judged wrongly, as in `taken`: told as `wrong` in place of
+    `right`.
+    """
     told = {"who": speakers([turn.speaker]), "at": _at([turn]), "wrong": wrong, "right": right}
     return Mishearing(cause, _said(scene, [turn], [taken]), told)

@@ -1,10 +1,10 @@
 """A wrong first response and the reflection that corrects it: from a real mishearing where there is one.
 
-The same question is asked again of the scene with one mistake in it. Where the argument of its own template then leads
-to another of its choices, that is the first response; the reflection names the mistake, cites what is really there and
-argues anew. Mistakes are taken from what the engines heard in the raw mix (and, where the truth is known, after
-decoupling); only where none of these leads astray, a plausible one is made up. One round: more of them make a model
-doubt what is right.
+The same question is asked again of the scene with one mistake in it. Where the argument of its own template
+then leads to another of its choices, that is the first response; the reflection names the mistake, cites what
+is really there and argues anew. Mistakes are taken from what the engines heard in the raw mix (and, where the
+truth is known, after decoupling); only where none of these leads astray, a plausible one is made up. One
+round: more of them make a model doubt what is right.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from itertools import islice
 
 from paqa.config.recipe import QuestionsConfig
 from paqa.questions.context import same
-from paqa.questions.english import excerpt, lower, normal, quoted, rng_for, span, spans, tidy, upper
+from paqa.questions.english import excerpt, lower, quoted, span, spans, tidy, upper
 from paqa.questions.template import ALONE, NONE, Elsewhere
 from paqa.rationale import narration, perturbations, synthetic_errors
 from paqa.rationale.answerer import Belief, amount, believe, offered_sound
@@ -39,10 +39,16 @@ from paqa.rationale.phrases import (
     UNSETTLED,
 )
 from paqa.spans import interval
+from paqa.text import normal, rng_for
 from paqa.types import Event, Question, Scene, Spanned, Turn
 
 TRIES = 14  # mistakes tried, of the real ones and of the invented ones each; then it is a mere slip
-LOSSES = ("missed_event", "misheard_sound", "missed_speech", "missed_overlap")  # they may leave nothing to answer from
+LOSSES = (
+    "missed_event",
+    "misheard_sound",
+    "missed_speech",
+    "missed_overlap",
+)  # they may leave nothing to answer from
 MISMATCH = "option_mismatch"
 
 
@@ -95,7 +101,8 @@ def reflect(
 def _misled(
     question: Question, misheard: Sequence[Misheard], ask: Callable[[Scene], Belief | None]
 ) -> Iterator[tuple[Mishearing, Belief]]:
-    """Real mistakes that lead astray, and to the choice that the whole hearing supports where it supports one.
+    """Real mistakes that lead astray, and to the choice that the whole hearing supports where it supports
+    one.
 
     A hearing that gives the right answer misleads nobody, whatever else is wrong with it.
     """
@@ -114,10 +121,11 @@ def _guessed(
     ask: Callable[[Scene], Belief | None],
     rng: random.Random,
 ) -> Iterator[tuple[Mishearing, Belief]]:
-    """Real mistakes about the evidence itself, without which nothing settles the question: a guess that fits the rest.
+    """Real mistakes about the evidence itself, without which nothing settles the question: a guess that fits
+    the rest.
 
-    Among the wrong choices, those come first that name a sound which was heard, then NONE, then what was heard at all.
-    Amounts are not guessed: what is passed over makes them smaller, not any other.
+    Among the wrong choices, those come first that name a sound which was heard, then NONE, then what was
+    heard at all. Amounts are not guessed: what is passed over makes them smaller, not any other.
     """
     if amount(question.answer) is not None and not question.answer.startswith("Speaker"):
         return
@@ -157,7 +165,9 @@ def _likely(scene: Scene, choice: str) -> int:
         return 2
     if offered_sound(scene, choice):
         return 3
-    return int(any(f"Speaker {t.speaker}" == choice or same(normal(choice), normal(t.text)) for t in scene.turns))
+    return int(
+        any(f"Speaker {t.speaker}" == choice or same(normal(choice), normal(t.text)) for t in scene.turns)
+    )
 
 
 def _astray(
@@ -174,7 +184,11 @@ def _told(
     scene: Scene, question: Question, mistake: Mishearing, belief: Belief, source: str, rng: random.Random
 ) -> Reflection:
     cause = upper(rng.choice(CAUSES[mistake.cause]).format_map(mistake.told))
-    if _renumbered(scene, mistake) and not belief.guessed and re.search(r"\bspeaker|\bperson\b", question.text.lower()):
+    if (
+        _renumbered(scene, mistake)
+        and not belief.guessed
+        and re.search(r"\bspeaker|\bperson\b", question.text.lower())
+    ):
         cause += f" {rng.choice(RENUMBERED)}"
     return _reflection(scene, question, belief, cause, f"{source}:{mistake.cause}", rng)
 
@@ -199,7 +213,9 @@ def _reflection(
     scene: Scene, question: Question, belief: Belief, cause: str, origin: str, rng: random.Random
 ) -> Reflection:
     assert question.answer_index is not None
-    wrong, right = (f"{letter(i)} {_cited(question.choices[i])}" for i in (belief.index, question.answer_index))
+    wrong, right = (
+        f"{letter(i)} {_cited(question.choices[i])}" for i in (belief.index, question.answer_index)
+    )
     argued = f"{cause} {question.reasoning}"
     if not cites(argued, scene):
         argued += f" {rng.choice(PLACES).format(_evidence(scene, question))}"
@@ -223,7 +239,9 @@ def _summary(question: Question, index: int, rng: random.Random) -> str:
     choice = question.choices[index]
     kept = choice.startswith('"') or question.template in narration.AS_WRITTEN
     frames = (
-        narration.NO_CHOICE if choice == NONE else narration.SUMMARIES.get(question.template, ("the answer is {}",))
+        narration.NO_CHOICE
+        if choice == NONE
+        else narration.SUMMARIES.get(question.template, ("the answer is {}",))
     )
     said = rng.choice(frames).format(choice if kept else lower(choice))
     return upper(tidy(rng.choice(SEEMING).format(said)))

@@ -1,7 +1,7 @@
 """Rewards of a completion against the row it answers: plain functions for any trainer.
 
-The completion is only ever compared with the row (its choices and its scene), never with itself, so that a consistent
-hallucination earns nothing. What cannot be parsed is wrong; a letter is never guessed from prose.
+The completion is only ever compared with the row (its choices and its scene), never with itself, so that a
+consistent hallucination earns nothing. What cannot be parsed is wrong; a letter is never guessed from prose.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Annotated
 
 from rapidfuzz.distance import Levenshtein
 
-from paqa.questions.english import normal, spoken
+from paqa.questions.english import spoken
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import grammar
+from paqa.text import normal
 from paqa.types import Evidence, Quote, Response, Scene, Trace, Turn
 
 _BLOCK = re.compile(r"<(RESPONSE|FINAL_ANSWER)>(.*?)</\1>", re.DOTALL)
@@ -29,7 +30,8 @@ _ANSWER_TAG = re.compile(r"</?(?:RESPONSE|FINAL_ANSWER)>")
 class RewardWeights:
     """The share of each term; an honest rationale with the right answer earns their sum.
 
-    Length counts in sampled tokens: a right answer earns its share up to `full_length`, then less in a straight line.
+    Length counts in sampled tokens: a right answer earns its share up to `full_length`, then less in a
+    straight line.
     """
 
     accuracy: Annotated[float, "share of the right answer"] = 1.0
@@ -56,7 +58,9 @@ def reward(
     question: str = "",
 ) -> float:
     """The weighted sum of all `terms`; 0 for anything that goes on after its last answer."""
-    return terms(completion, choices, answer_index, scene, weights, answer, evidence, tokens, question)["reward"]
+    return terms(completion, choices, answer_index, scene, weights, answer, evidence, tokens, question)[
+        "reward"
+    ]
 
 
 def terms(
@@ -72,9 +76,9 @@ def terms(
 ) -> dict[str, float]:
     """Every term in [0, 1] by name, and their weighted sum as `reward`.
 
-    An open-ended row has no choices and no `answer_index`; its `answer` counts. `evidence` is what the row's question
-    rests on; `tokens` is the completion's length, and None leaves the length out. Words that `question` quotes were
-    read, not heard, and earn nothing.
+    An open-ended row has no choices and no `answer_index`; its `answer` counts. `evidence` is what the row's
+    question rests on; `tokens` is the completion's length, and None leaves the length out. Words that
+    `question` quotes were read, not heard, and earn nothing.
     """
     form = answer_index is None
     right = accuracy(completion, choices, answer_index, answer)
@@ -92,8 +96,9 @@ def terms(
 def accuracy(completion: str, choices: Sequence[str], answer_index: int | None, answer: str = "") -> float:
     """1.0 if the completion gives exactly the right choice, letter and text, as its one answer; else 0.0.
 
-    An open-ended answer (`answer_index` None) must be `answer` but for case, punctuation and spacing. FINAL_ANSWER
-    counts where there is one. The rest of the completion may be malformed: `format_score` sees to that.
+    An open-ended answer (`answer_index` None) must be `answer` but for case, punctuation and spacing.
+    FINAL_ANSWER counts where there is one. The rest of the completion may be malformed: `format_score` sees
+    to that.
     """
     given = answer_of(completion, open_ended=answer_index is None)
     if given is None or given.index != answer_index:
@@ -106,9 +111,14 @@ def accuracy(completion: str, choices: Sequence[str], answer_index: int | None, 
 
 
 def answer_of(completion: str, open_ended: bool = False) -> Response | None:
-    """The one answer of a completion: a single RESPONSE, or the single FINAL_ANSWER after it; None where unclear."""
+    """The one answer of a completion: a single RESPONSE, or the single FINAL_ANSWER after it; None where
+    unclear.
+    """
     tags = _ANSWER_TAG.findall(completion)
-    if len(tags) not in (2, 4):  # also keeps the search below, for each opening tag to the end, from going on and on
+    if len(tags) not in (
+        2,
+        4,
+    ):  # also keeps the search below, for each opening tag to the end, from going on and on
         return None
     blocks = _BLOCK.findall(completion)
     names = [name for name, _ in blocks]
@@ -136,14 +146,19 @@ def format_score(completion: str, open_ended: bool = False) -> float:
 
 
 def perception(
-    completion: str, scene: Scene, open_ended: bool = False, evidence: Sequence[Evidence] = (), question: str = ""
+    completion: str,
+    scene: Scene,
+    open_ended: bool = False,
+    evidence: Sequence[Evidence] = (),
+    question: str = "",
 ) -> float:
-    """How much of the scene the completion perceived: the mean of sounds, voices and words; 0.0 if it does not parse.
+    """How much of the scene the completion perceived: the mean of sounds, voices and words; 0.0 if it does
+    not parse.
 
     Sounds: F1 of the sets of labels. Voices: half for the number of speakers, half for who said what. Words:
-    1 - min(1, WER). What neither the scene nor the completion has is left out of the mean, and what `question` quotes
-    out of the words: nothing is earned by saying nothing, or by an echo. All is lost where a question that rests on
-    speech alone is argued from the background.
+    1 - min(1, WER). What neither the scene nor the completion has is left out of the mean, and what
+    `question` quotes out of the words: nothing is earned by saying nothing, or by an echo. All is lost where
+    a question that rests on speech alone is argued from the background.
     """
     trace = _trace(completion, open_ended)
     if trace is None or not robust(trace, scene, evidence):
@@ -154,16 +169,21 @@ def perception(
     voices = (count + attribution(trace.speakers, scene.turns, read)) / 2
     expected, found = _unread(scene.transcript, read), _unread(trace.asr, read)
     words = 1.0 - min(1.0, word_error_rate(expected, found))
-    told = ((sounds, scene.events or trace.env), (voices, scene.turns or trace.speakers), (words, expected or found))
+    told = (
+        (sounds, scene.events or trace.env),
+        (voices, scene.turns or trace.speakers),
+        (words, expected or found),
+    )
     shares = [share for share, there in told if there]
     return sum(shares) / len(shares) if shares else 1.0
 
 
 def attribution(quotes: Sequence[Quote], turns: Sequence[Turn], read: Sequence[str] = ()) -> float:
-    """1 - min(1, WER) of the words given to each speaker, pooled over the speakers by number; 1.0 where nobody speaks.
+    """1 - min(1, WER) of the words given to each speaker, pooled over the speakers by number; 1.0 where
+    nobody speaks.
 
-    The numbers are part of the claim (order of first appearance), so voices are never matched afterwards. Phrases that
-    were `read` do not count.
+    The numbers are part of the claim (order of first appearance), so voices are never matched afterwards.
+    Phrases that were `read` do not count.
     """
     expected, found = _by_speaker(turns, read), _by_speaker(quotes, read)
     edits = sum(Levenshtein.distance(expected[k], found[k]) for k in expected.keys() | found.keys())
@@ -171,7 +191,8 @@ def attribution(quotes: Sequence[Quote], turns: Sequence[Turn], read: Sequence[s
 
 
 def robust(trace: Trace, scene: Scene, evidence: Sequence[Evidence]) -> bool:
-    """False where the question rests on speech alone and yet the argument names a background sound outside of quotes.
+    """False where the question rests on speech alone and yet the argument names a background sound outside of
+    quotes.
 
     Without evidence nothing is known of the question, and every argument is allowed.
     """
@@ -183,10 +204,11 @@ def robust(trace: Trace, scene: Scene, evidence: Sequence[Evidence]) -> bool:
 
 
 def alignment(completion: str, open_ended: bool = False) -> float:
-    """1.0 if the argument before the last answer leads to that answer: its letter, or an open-ended one's words.
+    """1.0 if the argument before the last answer leads to that answer: its letter, or an open-ended one's
+    words.
 
-    The argument is REASONING, or REFLECT before a FINAL_ANSWER. Worth something for a right answer only (see `terms`):
-    a completion is never paid for agreeing with itself.
+    The argument is REASONING, or REFLECT before a FINAL_ANSWER. Worth something for a right answer only (see
+    `terms`): a completion is never paid for agreeing with itself.
     """
     trace = _trace(completion, open_ended)
     if trace is None:
@@ -202,7 +224,9 @@ def alignment(completion: str, open_ended: bool = False) -> float:
 
 
 def length(tokens: int, weights: RewardWeights = WEIGHTS) -> float:
-    """1.0 up to `full_length` tokens, 0.0 from `no_length`, a straight line in between: no cliff to fall off."""
+    """1.0 up to `full_length` tokens, 0.0 from `no_length`, a straight line in between: no cliff to fall
+    off.
+    """
     over = (tokens - weights.full_length) / max(1, weights.no_length - weights.full_length)
     return min(1.0, max(0.0, 1.0 - over))
 
@@ -213,7 +237,9 @@ def f1(found: set[str], expected: set[str]) -> float:
 
 
 def word_error_rate(reference: str, hypothesis: str) -> float:
-    """Word edits per word of the reference, without case and punctuation; an empty reference counts as one word."""
+    """Word edits per word of the reference, without case and punctuation; an empty reference counts as one
+    word.
+    """
     expected, found = normal(reference).split(), normal(hypothesis).split()
     return Levenshtein.distance(expected, found) / max(1, len(expected))
 
@@ -241,7 +267,9 @@ def _trace(completion: str, open_ended: bool) -> Trace | None:
 
 
 def _goes_on(completion: str) -> bool:
-    """Whether anything follows the answer: text after FINAL_ANSWER, or after RESPONSE where no reflection follows."""
+    """Whether anything follows the answer: text after FINAL_ANSWER, or after RESPONSE where no reflection
+    follows.
+    """
     end = max(completion.rfind("</RESPONSE>") + 11, completion.rfind("</FINAL_ANSWER>") + 15)
     closed = "</RESPONSE>" in completion or "</FINAL_ANSWER>" in completion
     return closed and bool(completion[end:].strip())

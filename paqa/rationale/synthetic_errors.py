@@ -1,6 +1,8 @@
-"""Mistakes that a careless listener might make about a question: of the scene, one by one, the likeliest kinds first.
+"""Mistakes that a careless listener might make about a question: of the scene, one by one, the likeliest
+kinds first.
 
-Nothing is heard that is not said to be a mistake: each is one change of the scene around what the question rests on.
+Nothing is heard that is not said to be a mistake: each is one change of the scene around what the question
+rests on.
 """
 
 from __future__ import annotations
@@ -13,18 +15,21 @@ from itertools import zip_longest
 
 from paqa import audioset
 from paqa.questions.emotion import SOUNDS
-from paqa.questions.english import clean, excerpt, lower, normal, spoken, upper
+from paqa.questions.english import excerpt, lower, spoken, upper
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import perturbations
 from paqa.rationale.perturbations import Mishearing
 from paqa.spans import Interval, interval, merge
+from paqa.text import clean, normal
 from paqa.types import Event, Question, Scene, Turn
 
 TRIED = 5  # mistakes tried of each kind
 
 
 def mistakes(scene: Scene, question: Question, rng: random.Random) -> Iterator[Mishearing]:
-    """Plausible mistakes about what a question rests on, kinds of mistake in turns and in an order drawn by `rng`."""
+    """Plausible mistakes about what a question rests on, kinds of mistake in turns and in an order drawn by
+    `rng`.
+    """
     events = [scene.events[i] for i in _cited(question, "event")]
     turns = [scene.turns[i] for i in _cited(question, "turn")]
     sounds = [_mistaken(scene, question, events), _missed(scene, events), _repeated(scene, events)]
@@ -54,7 +59,9 @@ def _by_choice() -> dict[str, tuple[str, str]]:
 
 
 def sound(scene: Scene, choice: str) -> tuple[str, str] | None:
-    """The machine id and label of the sound that a choice names, of the scene's or AudioSet's; None for no sound."""
+    """The machine id and label of the sound that a choice names, of the scene's or AudioSet's; None for no
+    sound.
+    """
     present = {upper(spoken(e.label)): (e.mid, e.label) for e in scene.events}
     return present.get(choice) or _by_choice().get(choice)
 
@@ -65,7 +72,9 @@ def _mistaken(scene: Scene, question: Question, events: Sequence[Event]) -> Iter
     for choice in question.choices:
         if choice in present:
             other = present[choice]
-            yield from (perturbations.confuse_sounds(scene, e, other) for e in events if e.label != other.label)
+            yield from (
+                perturbations.confuse_sounds(scene, e, other) for e in events if e.label != other.label
+            )
         elif choice in _by_choice():
             mid, label = _by_choice()[choice]
             for own in _groups(events):

@@ -1,7 +1,7 @@
 """The rationale as parts that a page can show: running text, and the stretches of time that it cites.
 
-The grammar is `paqa.rationale.grammar`'s; here only times inside prose are found, as `paqa.questions.english` writes
-them.
+The grammar is `paqa.rationale.grammar`'s; here only times inside prose are found, as `paqa.questions.english`
+writes them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def prose(text: str, scene: Scene) -> list[Part]:
 
 
 def _meant(times: Sequence[int], text: str, scene: Scene) -> Interval:
-    """The span behind rounded times: that of a turn, event or word where one fits, else the times themselves."""
+    """The span behind rounded times: that of a turn, event or word where one fits, else the times
+    themselves.
+    """
     things: tuple[Spanned, ...] = (*scene.turns, *scene.events, *scene.words)
     known = [interval(thing) for thing in things]
     if len(times) == 2:
@@ -77,7 +79,9 @@ def _sections(trace: Trace, scene: Scene) -> Iterator[dict[str, Any]]:
     }
     listed = {
         "ENV": [{"label": s.label, "span": [s.start_ms, s.end_ms]} for s in trace.env],
-        "SPEAKER": [{"speaker": q.speaker, "text": q.text, "span": [q.start_ms, q.end_ms]} for q in trace.speakers],
+        "SPEAKER": [
+            {"speaker": q.speaker, "text": q.text, "span": [q.start_ms, q.end_ms]} for q in trace.speakers
+        ],
     }
     for tag in LEAVES:
         if text := given.get(tag):
@@ -91,7 +95,9 @@ def _sections(trace: Trace, scene: Scene) -> Iterator[dict[str, Any]]:
 
 
 def evidence(item: Item) -> list[list[Any]]:
-    """What the question rests on, as `[kind, index, start_ms, end_ms]`; references into nowhere are left out."""
+    """What the question rests on, as `[kind, index, start_ms, end_ms]`; references into nowhere are left
+    out.
+    """
     rows = {"turn": item.scene.turns, "word": item.scene.words, "event": item.scene.events}
     return [_cited(e, rows[e.kind][e.index]) for e in item.evidence if e.index < len(rows[e.kind])]
 

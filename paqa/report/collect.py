@@ -1,6 +1,8 @@
-"""What a report shows, out of a build's folder and, where they can be reached, the store and the engines' names.
+"""What a report shows, out of a build's folder and, where they can be reached, the store and the engines'
+names.
 
-A folder that only has shards (downloaded, moved) is enough; whatever else is missing is said in `Build.notes`.
+A folder that only has shards (downloaded, moved) is enough; whatever else is missing is said in
+`Build.notes`.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from paqa.curation.shortcuts import Report as Shortcuts
 from paqa.dataset import shards, summary
 from paqa.errors import MissingObject, PaqaError
 from paqa.evaluation.audit import Report as Audit
-from paqa.perception import inference, scenes
+from paqa.perception import engine_runs, scenes
 from paqa.storage import redact
 from paqa.storage.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
 from paqa.storage.store import Store
@@ -48,9 +50,9 @@ class Build:
         return self.recipe.name if self.recipe else self.folder.resolve().name
 
     @cached_property
-    def separation(self) -> inference.Hearing | None:
+    def separation(self) -> engine_runs.EngineRun | None:
         """How stems were made, where that is known."""
-        return inference.node(self.recipe, "separate") if self.recipe else None
+        return engine_runs.engine_run(self.recipe, "separate") if self.recipe else None
 
     def speech(self, clip_id: str) -> bytes | None:
         """The FLAC of a clip's speech stem; None where the store does not have it."""
@@ -58,12 +60,14 @@ class Build:
         if clip is None or self.store is None or self.separation is None:
             return None
         try:
-            return self.store.get(inference.heard_key(clip, self.separation, self.separation), ".flac")
+            return self.store.get(engine_runs.output_key(clip, self.separation, self.separation), ".flac")
         except MissingObject:
             return None
 
     def heard(self, clip_id: str) -> Scene | None:
-        """What the engines heard in a clip: its rows' scene where they are answered from it, else from the store."""
+        """What the engines heard in a clip: its rows' scene where they are answered from it, else from the
+        store.
+        """
         row = self.items[clip_id][0]
         clip = self.clips.get(clip_id)
         answers = clip.answers if clip else row.answers_from
@@ -91,7 +95,11 @@ def opened(folder: Path, store: str | None = None) -> Build:
     items = _items(folder)
     done, recipe = _json(folder, BUILD, summary.Summary), _json(folder, RECIPE, Recipe)
     clips = {c.id: c for c in _rows(folder / CLIPS, Clip)}
-    here = [str(folder.resolve()), *([done.out, done.store] if done else []), *([recipe.folder] if recipe else [])]
+    here = [
+        str(folder.resolve()),
+        *([done.out, done.store] if done else []),
+        *([recipe.folder] if recipe else []),
+    ]
     lost = _rows(folder / QUARANTINE, Quarantined)
     notes: list[str] = []
     found = _store(recipe if clips else None, store or (done.store if done else None), notes)
@@ -112,14 +120,18 @@ def opened(folder: Path, store: str | None = None) -> Build:
 def _items(folder: Path) -> dict[str, list[Item]]:
     """All rows by clip; rows of one clip share one scene."""
     items: dict[str, list[Item]] = defaultdict(list)
-    for row in sorted(map(shards.item, shards.rows(folder, [f.name for f in fields(Item)])), key=lambda i: i.id):
+    for row in sorted(
+        map(shards.item, shards.rows(folder, [f.name for f in fields(Item)])), key=lambda i: i.id
+    ):
         first = next(iter(items[row.clip_id]), row)
         items[row.clip_id].append(replace(row, scene=first.scene) if row.scene == first.scene else row)
     return dict(sorted(items.items()))
 
 
 def _json(folder: Path, name: str, kind: type[T]) -> T | None:
-    """A file beside the shards, None where there is none; PaqaError where it is of another version, or damaged."""
+    """A file beside the shards, None where there is none; PaqaError where it is of another version, or
+    damaged.
+    """
     try:
         return msgspec.json.decode((folder / name).read_bytes(), type=kind)
     except FileNotFoundError:
@@ -142,7 +154,9 @@ def _rows(path: Path, kind: type[T]) -> list[T]:
 
 def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | None:
     """The store, if stems can be found in it; a note says why not."""
-    alone = "clips are played without their stems, and what was heard is shown only where it gives the answers"
+    alone = (
+        "clips are played without their stems, and what was heard is shown only where it gives the answers"
+    )
     if recipe is None or url is None:
         notes.append(f"Only the shards are here: {alone}.")
         return None
@@ -150,9 +164,11 @@ def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | 
         notes.append(f"The store of this build is not where it was: {alone}. Name it with --store.")
         return None
     try:
-        inference.heard_by(recipe)
+        engine_runs.engines_used(recipe)
     except (PaqaError, ImportError) as error:
-        notes.append(f"The engines of this build are not installed here ({error}), so the store has no names: {alone}.")
+        notes.append(
+            f"The engines of this build are not installed here ({error}), so the store has no names: {alone}."
+        )
         return None
     return Store(url)
 

@@ -65,14 +65,20 @@ def overview(build: Build) -> dict[str, Any]:
 
 
 def histogram(values: Sequence[float], step: float | None = None) -> dict[str, Any] | None:
-    """Counts in bins of `step`, or of a round width: `{"from", "step", "counts"}`; None where there are no values."""
+    """Counts in bins of `step`, or of a round width: `{"from", "step", "counts"}`; None where there are no
+    values.
+    """
     if not values:
         return None
     bins = min(BINS[1], max(BINS[0], round(2 * len(values) ** 0.5)))
     width = step or _round_step((max(values) - min(values)) / bins)
     first = math.floor(min(values) / width + 1e-9)
     counts = Counter(math.floor(v / width + 1e-9) - first for v in values)
-    return {"from": round(first * width, 6), "step": width, "counts": [counts[i] for i in range(max(counts) + 1)]}
+    return {
+        "from": round(first * width, 6),
+        "step": width,
+        "counts": [counts[i] for i in range(max(counts) + 1)],
+    }
 
 
 def _round_step(least: float) -> float:
@@ -93,9 +99,17 @@ def _facts(rows: Sequence[Item], scenes: Sequence[Scene], build: Build) -> list[
     lost = len(build.quarantined)
     return [
         [f"{len(rows):,}", "questions", ", ".join(f"{n:,} {name}" for name, n in sorted(splits.items()))],
-        [f"{len(scenes):,}", "clips", _composed(build.done) or f"{len(rows) / max(1, len(scenes)):.1f} questions each"],
+        [
+            f"{len(scenes):,}",
+            "clips",
+            _composed(build.done) or f"{len(rows) / max(1, len(scenes)):.1f} questions each",
+        ],
         [_length(seconds), "of audio", f"{seconds / max(1, len(scenes)):.1f} s a clip"],
-        [f"{truth / max(1, len(rows)):.0%}", "answered from truth", f"{len(rows) - truth:,} from what was heard"],
+        [
+            f"{truth / max(1, len(rows)):.0%}",
+            "answered from truth",
+            f"{len(rows) - truth:,} from what was heard",
+        ],
         [f"{reflected / max(1, len(rows)):.0%}", "reflected upon", f"{heard:,} after a real mishearing"],
         [f"{lost:,}", "quarantined", f"{lost / max(1, lost + len(rows)):.1%} of all rows"],
     ]
@@ -180,6 +194,7 @@ def _shortcuts(report: Shortcuts) -> dict[str, Any]:
     """How often each guesser is right from the text alone, over the build, and the best one by template."""
     overall = [[name, g.accuracy, g.chance, g.limit] for name, g in report.guessers.items()]
     templates = [
-        [t.name, t.rows, t.worst, t.guessers[t.worst].accuracy, t.guessers[t.worst].chance] for t in report.templates
+        [t.name, t.rows, t.worst, t.guessers[t.worst].accuracy, t.guessers[t.worst].chance]
+        for t in report.templates
     ]
     return {"overall": overall, "templates": templates, "failing": report.failing}

@@ -1,8 +1,9 @@
 """A build as a folder that a browser opens from disk: `index.html`, assets, and data in script files.
 
-A page opened from disk may not fetch files, but may load scripts: data lies in files that each hand one JSON value to
-`paqa.take`. The index of all rows is loaded at once, scenes and rationales some clips at a time, sound (the FLAC of the
-mix and of the speech stem) clip by clip; waveforms, spectrograms and the background are made from it in the browser.
+A page opened from disk may not fetch files, but may load scripts: data lies in files that each hand one JSON
+value to `paqa.take`. The index of all rows is loaded at once, scenes and rationales some clips at a time,
+sound (the FLAC of the mix and of the speech stem) clip by clip; waveforms, spectrograms and the background
+are made from it in the browser.
 """
 
 from __future__ import annotations
@@ -44,17 +45,23 @@ class Written:
     notes: tuple[str, ...]
 
 
-def write(folder: Path, out: Path | None = None, store: str | None = None, clips: int | None = None) -> Written:
-    """The report of the build in `folder`, by default in `folder/report`; the same build gives the same bytes.
+def write(
+    folder: Path, out: Path | None = None, store: str | None = None, clips: int | None = None
+) -> Written:
+    """The report of the build in `folder`, by default in `folder/report`; the same build gives the same
+    bytes.
 
-    With `clips`, only so many, drawn by the digest of their id, can be looked at; the overview is of the whole build.
+    With `clips`, only so many, drawn by the digest of their id, can be looked at; the overview is of the
+    whole build.
     """
     build = opened(folder, store)
     out = out or folder / "report"
     _claim(out)
     names = _drawn(list(build.items), clips)
     if len(names) < len(build.items):
-        build.notes.append(f"{len(names)} of {len(build.items)} clips can be looked at here; figures are of all clips.")
+        build.notes.append(
+            f"{len(names)} of {len(build.items)} clips can be looked at here; figures are of all clips."
+        )
     media, stems = _sounds(build, set(names), out)
     if build.store and stems < len(media):
         build.notes.append(f"The store lacks the stems of {len(media) - stems} of {len(media)} clips.")
@@ -86,8 +93,12 @@ def text(done: Written) -> str:
 
 def _claim(out: Path) -> None:
     """Nobody else's files are touched."""
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "data" / "index.js").exists())):
-        raise PaqaError(f"{out}: is not empty and holds no report of paqa; name another --out, or an empty folder")
+    if out.exists() and (
+        not out.is_dir() or (any(out.iterdir()) and not (out / "data" / "index.js").exists())
+    ):
+        raise PaqaError(
+            f"{out}: is not empty and holds no report of paqa; name another --out, or an empty folder"
+        )
 
 
 def _drawn(names: list[str], most: int | None) -> list[str]:
@@ -119,7 +130,9 @@ def _keep(path: Path, data: bytes) -> None:
 
 
 def script(kind: str, name: str | int, value: Any) -> bytes:
-    """A script that hands a value over. `<` and line separators are escaped, so it is safe wherever it is pasted."""
+    """A script that hands a value over. `<` and line separators are escaped, so it is safe wherever it is
+    pasted.
+    """
     arguments = b", ".join(msgspec.json.encode(part) for part in (kind, name, value))
     for character in ("<", "\u2028", "\u2029"):  # JSON has them inside of strings only
         arguments = arguments.replace(character.encode(), f"\\u{ord(character):04x}".encode())
@@ -135,7 +148,10 @@ def _media(out: Path, mix: bytes, speech: bytes | None) -> str:
     name = hashlib.sha256(mix + b"|" + (speech or b"")).hexdigest()[:20]
     path = out / "media" / f"{name}.js"
     if not path.exists():
-        sound = {"mix": base64.b64encode(mix).decode(), "speech": base64.b64encode(speech).decode() if speech else None}
+        sound = {
+            "mix": base64.b64encode(mix).decode(),
+            "speech": base64.b64encode(speech).decode() if speech else None,
+        }
         write_atomically(path, script("media", name, sound))
     return name
 
@@ -254,7 +270,9 @@ def _scene(scene: Scene | None) -> dict[str, Any] | None:
 
 
 def compared(truth: str, heard: str) -> list[list[str]]:
-    """Two transcripts as runs `[truth, heard]` of words; equal ones have both sides alike but for case and marks."""
+    """Two transcripts as runs `[truth, heard]` of words; equal ones have both sides alike but for case and
+    marks.
+    """
     a, b = truth.replace("-", " ").split(), heard.replace("-", " ").split()
     matcher = SequenceMatcher(None, [_bare(w) for w in a], [_bare(w) for w in b], autojunk=False)
     return [[op, " ".join(a[i:j]), " ".join(b[k:m])] for op, i, j, k, m in matcher.get_opcodes()]

@@ -1,8 +1,8 @@
 """Multiple-choice questions as other datasets write them, brought into one form.
 
-Choices are a list or stand in the question: "(a) dog (b) cat", "A. dog B. cat", one a line, or "['dog', 'cat']". The
-answer is an index from 0, a letter, the text of a choice, or a letter with its text; where readings contradict each
-other the question cannot be used. Everything raises `Rejected` with `bad_question`.
+Choices are a list or stand in the question: "(a) dog (b) cat", "A. dog B. cat", one a line, or "['dog',
+'cat']". The answer is an index from 0, a letter, the text of a choice, or a letter with its text; where
+readings contradict each other the question cannot be used. Everything raises `Rejected` with `bad_question`.
 """
 
 from __future__ import annotations
@@ -41,11 +41,15 @@ def given(name: str, task: str, text: Any, choices: Any, answer: Any) -> GivenQu
     if len(options) < 2 or same or not all(options):
         found = f"{len(options)} choices, {'twice ' + repr(same[0]) if same else repr(options)[:80]}"
         raise Rejected("bad_question", f"found {found}; expected at least two different ones")
-    return GivenQuestion(name, task, " ".join(question.split()), tuple(options), answer_index(answer, options))
+    return GivenQuestion(
+        name, task, " ".join(question.split()), tuple(options), answer_index(answer, options)
+    )
 
 
 def asked(text: Any, choices: Any) -> tuple[str, list[str]]:
-    """The question without its choices, and these, which may stand in it; Rejected where they are none, or endless."""
+    """The question without its choices, and these, which may stand in it; Rejected where they are none, or
+    endless.
+    """
     if not isinstance(text, str) or not text.strip():
         raise Rejected("bad_question", f"the question is {str(text)[:80]!r}; expected its text")
     if len(text) > LONGEST:
@@ -55,17 +59,25 @@ def asked(text: Any, choices: Any) -> tuple[str, list[str]]:
         raise Rejected("bad_question", f"the question is {text[:80]!r}; expected its text")
     question, options = inline(bare) if choices is None else (bare, listed(choices))
     if len(options) > MOST or any(len(option) > LONGEST for option in options):
-        raise Rejected("bad_question", f"found {len(options)} choices; expected at most {MOST}, each of one line")
+        raise Rejected(
+            "bad_question", f"found {len(options)} choices; expected at most {MOST}, each of one line"
+        )
     return question, options
 
 
 def listed(choices: Any) -> list[str]:
-    """Choices of a list, or of a text that holds one or names them by letters; letters before them are taken off."""
+    """Choices of a list, or of a text that holds one or names them by letters; letters before them are taken
+    off.
+    """
     if isinstance(choices, str):
         if len(choices) > LONGEST:
-            raise Rejected("bad_question", f"the choices have {len(choices)} characters; expected at most {LONGEST}")
+            raise Rejected(
+                "bad_question", f"the choices have {len(choices)} characters; expected at most {LONGEST}"
+            )
         return inline(choices)[1]
-    if not isinstance(choices, Sequence) or not all(isinstance(c, str | int | float) for c in choices[: MOST + 1]):
+    if not isinstance(choices, Sequence) or not all(
+        isinstance(c, str | int | float) for c in choices[: MOST + 1]
+    ):
         raise Rejected("bad_question", f"choices are {repr(choices)[:80]}; expected a list of texts")
     texts = [" ".join(_text(choice).split()) for choice in choices[: MOST + 1]]
     marks = [LETTERED.fullmatch(text) for text in texts]
@@ -109,7 +121,9 @@ def _text(value: Any) -> str:
     try:
         return str(value)
     except ValueError:
-        raise Rejected("bad_question", "a choice is a number of thousands of digits; expected a text") from None
+        raise Rejected(
+            "bad_question", "a choice is a number of thousands of digits; expected a text"
+        ) from None
 
 
 def answer_index(answer: Any, choices: Sequence[str]) -> int:
@@ -117,7 +131,9 @@ def answer_index(answer: Any, choices: Sequence[str]) -> int:
     readings = _readings(answer, choices)
     if len(readings) != 1:
         problem = "names no choice" if not readings else "can be read in two ways"
-        raise Rejected("bad_question", f"answer {str(answer)[:80]!r} {problem}; choices: {' | '.join(choices)[:120]}")
+        raise Rejected(
+            "bad_question", f"answer {str(answer)[:80]!r} {problem}; choices: {' | '.join(choices)[:120]}"
+        )
     return readings.pop()
 
 

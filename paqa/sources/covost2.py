@@ -1,9 +1,9 @@
 """CoVoST 2 (Wang et al., 2020): Common Voice recordings with their sentence and its translation.
 
 `path` is a folder with the published `covost_v2.SRC_TGT.tsv` (path, translation, split) and Common Voice's
-`validated.tsv` (client_id, path, sentence), which it is joined with; or with `covost_v2.SRC_TGT.train.tsv` and the
-like, which CoVoST's own get_covost_splits.py writes (path, sentence, translation, client_id). The recordings lie in
-`clips` below it. The group and the voice are the `client_id`.
+`validated.tsv` (client_id, path, sentence), which it is joined with; or with `covost_v2.SRC_TGT.train.tsv`
+and the like, which CoVoST's own get_covost_splits.py writes (path, sentence, translation, client_id). The
+recordings lie in `clips` below it. The group and the voice are the `client_id`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def _only_pair(config: SourceConfig, folder: Path) -> str:
     found = sorted({path.name.split(".")[1] for path in folder.glob("covost_v2.*.tsv")})
     if len(found) != 1:
         wanted = "expected one covost_v2.SRC_TGT.tsv; name the pair in params.languages"
-        raise PaqaError(f"source {config.name!r}: {folder} holds {', '.join(found) or 'no covost_v2.*.tsv'}; {wanted}")
+        raise PaqaError(
+            f"source {config.name!r}: {folder} holds {', '.join(found) or 'no covost_v2.*.tsv'}; {wanted}"
+        )
     return found[0]
 
 
@@ -64,7 +66,9 @@ def _codes(config: SourceConfig, pair: str) -> tuple[str, str]:
     """Both languages without their regions: "en_zh-CN" is ("en", "zh")."""
     match = re.fullmatch(r"([a-z]{2,3})(?:-\w+)?_([a-z]{2,3})(?:-\w+)?", pair)
     if not match:
-        raise PaqaError(f"source {config.name!r}: params.languages is {pair!r}; expected a pair such as 'de_en'")
+        raise PaqaError(
+            f"source {config.name!r}: params.languages is {pair!r}; expected a pair such as 'de_en'"
+        )
     return match[1], match[2]
 
 
@@ -82,18 +86,26 @@ def _rows(config: SourceConfig, folder: Path, pair: str, splits: tuple[str, ...]
         return
     wanted = {row.fields["path"] for row in read}
     voices = tables.rows(folder / "validated.tsv", config.name, SPOKEN, tabs=True)
-    known = {row.fields["path"]: row.fields for row in voices if not row.problem and row.fields["path"] in wanted}
-    yield from (replace(row, fields={**known.get(row.fields.get("path", ""), {}), **row.fields}) for row in chosen)
+    known = {
+        row.fields["path"]: row.fields for row in voices if not row.problem and row.fields["path"] in wanted
+    }
+    yield from (
+        replace(row, fields={**known.get(row.fields.get("path", ""), {}), **row.fields}) for row in chosen
+    )
 
 
-def _recording(config: SourceConfig, row: tables.Row, folder: Path, params: Params, scene: Scene) -> Recording:
+def _recording(
+    config: SourceConfig, row: tables.Row, folder: Path, params: Params, scene: Scene
+) -> Recording:
     uri = f"{params.clips}/{row['path']}"
     if "client_id" not in row.fields:
         raise Rejected(
             "bad_row", f"{row.where}: {row['path']!r} is not in validated.tsv; take that of the same release"
         )
     if not locate(uri, folder).is_file():
-        raise Rejected("missing_file", f"{row.where}: {uri} does not exist; unpack the Common Voice clips there")
+        raise Rejected(
+            "missing_file", f"{row.where}: {uri} does not exist; unpack the Common Voice clips there"
+        )
     name, speaker = safe_id(row["path"]), row["client_id"]
     turn = Turn(0, WHOLE_FILE, 1, row["sentence"], translation=row["translation"])
     return Recording(

@@ -25,7 +25,14 @@ EXTENSIONS = (  # of everything that paqa.audio opens; names without an ending a
 )  # fmt: skip
 READERS = {  # what may lie beside the audio, and how it gets into a build
     (".rttm", ".stm", ".ctm"): "a source of type references reads them",
-    (".textgrid", ".eaf", ".lab", ".srt", ".vtt", ".txt"): "a list of type jsonl takes their words as turns or text",
+    (
+        ".textgrid",
+        ".eaf",
+        ".lab",
+        ".srt",
+        ".vtt",
+        ".txt",
+    ): "a list of type jsonl takes their words as turns or text",
     (".jsonl",): "a source of type jsonl, questions or lhotse reads such a list",
     (".parquet",): "a source of type hub reads such a table",
 }
@@ -36,13 +43,15 @@ LONGEST_ID = 160
 def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quarantined]:
     """One recording for each audio file at any depth, in order of path; hidden files and folders are skipped.
 
-    The group is the recording itself: a folder does not tell who speaks, so a speaker heard in several files may
-    end up on both sides of the split. With `group = "folder"` it is the sub-folder that a file is in, at any depth
-    (one folder a reader); files in no sub-folder stay alone. Else use a jsonl source with `group`.
+    The group is the recording itself: a folder does not tell who speaks, so a speaker heard in several files
+    may end up on both sides of the split. With `group = "folder"` it is the sub-folder that a file is in, at
+    any depth (one folder a reader); files in no sub-folder stay alone. Else use a jsonl source with `group`.
     Raises PaqaError where the folder is missing or holds no audio file.
     """
     if not folder.is_dir():
-        raise PaqaError(f"source {config.name!r}: {folder} is no folder; create it or correct `path` in the recipe")
+        raise PaqaError(
+            f"source {config.name!r}: {folder} is no folder; create it or correct `path` in the recipe"
+        )
     empty = True
     for path in files_below(folder):
         if is_audio(path) or (folder / path).is_dir():
@@ -118,7 +127,9 @@ def _recording(config: SourceConfig, folder: Path, path: str) -> Recording | Qua
 
 
 def safe_id(path: str) -> str:
-    """An id from a relative path alone: the path itself where it is plain, else cleaned up with a hash of it."""
+    """An id from a relative path alone: the path itself where it is plain, else cleaned up with a hash of
+    it.
+    """
     clean = re.sub(r"[^\w./-]", "_", path)[:LONGEST_ID]
     if clean == path:
         return path

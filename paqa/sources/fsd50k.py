@@ -1,11 +1,13 @@
 """FSD50K (Fonseca et al., 2022): Freesound clips with AudioSet classes.
 
 `path` is a folder with `FSD50K.ground_truth/` (dev.csv, eval.csv, vocabulary.csv), `FSD50K.dev_audio/`,
-`FSD50K.eval_audio/` and, for licences and uploaders, `FSD50K.metadata/` (dev_clips_info_FSD50K.json and that of eval).
+`FSD50K.eval_audio/` and, for licences and uploaders, `FSD50K.metadata/` (dev_clips_info_FSD50K.json and that
+of eval).
 
-Labels say that a class is heard in a clip, not when: each becomes one event over the whole file, and only the most
-specific ones do ("Dog" is dropped beside "Bark"). They are complete in eval only; in dev a clip may hold more. Nothing
-is said about speech but by its classes, so truth alone never answers. The group is the uploader, else the clip.
+Labels say that a class is heard in a clip, not when: each becomes one event over the whole file, and only the
+most specific ones do ("Dog" is dropped beside "Bark"). They are complete in eval only; in dev a clip may hold
+more. Nothing is said about speech but by its classes, so truth alone never answers. The group is the
+uploader, else the clip.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ COLUMNS = ("fname", "labels", "mids")
 
 @dataclass(frozen=True)
 class Params:
-    """`skip` names classes whose clips are left out with those of all their kinds: by default whatever speaks.
+    """`skip` names classes whose clips are left out with those of all their kinds: by default whatever
+    speaks.
 
     As background under a dialogue, speech would be turns that the truth does not know.
     """
@@ -86,9 +89,13 @@ def _mids(row: tables.Row, known: set[str]) -> list[str]:
         try:
             audioset.label(mid)
         except PaqaError:
-            raise Rejected("unknown_class", f"{row.where}: {mid!r} is no AudioSet id; correct the row") from None
+            raise Rejected(
+                "unknown_class", f"{row.where}: {mid!r} is no AudioSet id; correct the row"
+            ) from None
         if known and mid not in known:
-            raise Rejected("unknown_class", f"{row.where}: {mid!r} is not in vocabulary.csv; correct one of the two")
+            raise Rejected(
+                "unknown_class", f"{row.where}: {mid!r} is not in vocabulary.csv; correct one of the two"
+            )
     implied = frozenset[str]().union(*(audioset.ancestors(mid) for mid in mids))
     return [mid for mid in dict.fromkeys(mids) if mid not in implied]
 
@@ -99,7 +106,9 @@ def _recording(
     name = row["fname"]
     uri = f"FSD50K.{split}_audio/{name}.wav"
     if not locate(uri, folder).is_file():
-        raise Rejected("missing_file", f"{row.where}: {uri} does not exist; unpack the audio of {split} there")
+        raise Rejected(
+            "missing_file", f"{row.where}: {uri} does not exist; unpack the audio of {split} there"
+        )
     clip = clips.get(name)
     clip = clip if isinstance(clip, dict) else {}
     license, uploader = str(clip.get("license") or ""), str(clip.get("uploader") or "")

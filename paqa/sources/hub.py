@@ -1,7 +1,9 @@
-"""Any dataset of Hugging Face `datasets` with an Audio column: from the Hub, or from Parquet files or folders here.
+"""Any dataset of Hugging Face `datasets` with an Audio column: from the Hub, or from Parquet files or folders
+here.
 
-Nothing is decoded, so neither torchcodec nor FFmpeg is needed. The bytes of each row are written once, under the name
-of their content, into `audio/` of the source's `path`; a file that already lies below `path` is used as it is.
+Nothing is decoded, so neither torchcodec nor FFmpeg is needed. The bytes of each row are written once, under
+the name of their content, into `audio/` of the source's `path`; a file that already lies below `path` is used
+as it is.
 """
 
 from __future__ import annotations
@@ -30,9 +32,9 @@ MAGIC = ((b"RIFF", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp
 class Params:
     """What to load, and which columns hold what.
 
-    `dataset` is a name on the Hub ("owner/name"), or a folder, Parquet file or `save_to_disk` folder relative to the
-    source's `path`. `rows` are read at most, from the start. `language` and `translated_to` are columns, or else codes
-    for all rows ("en"). `choices` may be left out where the question holds them.
+    `dataset` is a name on the Hub ("owner/name"), or a folder, Parquet file or `save_to_disk` folder relative
+    to the source's `path`. `rows` are read at most, from the start. `language` and `translated_to` are
+    columns, or else codes for all rows ("en"). `choices` may be left out where the question holds them.
     """
 
     dataset: str = "."
@@ -73,7 +75,8 @@ COLUMNS = (
 
 
 def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quarantined]:
-    """One recording a row, in the dataset's order; rows without audio or with an unclear question are quarantined.
+    """One recording a row, in the dataset's order; rows without audio or with an unclear question are
+    quarantined.
 
     Rows with questions about the same audio become one recording, and come last.
     Raises PaqaError where the dataset cannot be loaded or lacks a column that params name.
@@ -101,26 +104,36 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
 
 
 def _load(config: SourceConfig, folder: Path, params: Params) -> tuple[Any, str, dict[str, Any]]:
-    """The rows with undecoded audio, the name of their audio column, and the columns whose numbers stand for names."""
+    """The rows with undecoded audio, the name of their audio column, and the columns whose numbers stand for
+    names.
+    """
     try:
         import datasets
     except ImportError:
-        raise PaqaError(f"source {config.name!r}: needs `datasets`; run: uv pip install 'paqa[hub]'") from None
+        raise PaqaError(
+            f"source {config.name!r}: needs `datasets`; run: uv pip install 'paqa[hub]'"
+        ) from None
     try:
         rows = _open(datasets, folder, params)
     except (OSError, ValueError, PaqaError, datasets.exceptions.DatasetsError) as error:
         reason = redact.scrubbed(" ".join(str(error).split()))[:200]
         wanted = "check params.dataset, config and split, and that the Hub can be reached"
-        raise PaqaError(f"source {config.name!r}: {params.dataset} cannot be loaded ({reason}); {wanted}") from None
+        raise PaqaError(
+            f"source {config.name!r}: {params.dataset} cannot be loaded ({reason}); {wanted}"
+        ) from None
     if rows.features is None:
-        raise PaqaError(f"source {config.name!r}: {params.dataset} names no columns; set params.streaming = false")
+        raise PaqaError(
+            f"source {config.name!r}: {params.dataset} names no columns; set params.streaming = false"
+        )
     of_audio = [name for name, kind in rows.features.items() if isinstance(kind, datasets.Audio)]
     audio = params.audio or next(iter(of_audio), None)
     named = {column: getattr(params, column) for column in COLUMNS}
     for column, name in (named | {"audio": audio}).items():
         if (name or column == "audio") and name not in rows.features:
             found = ", ".join(rows.features)
-            raise PaqaError(f"source {config.name!r}: params.{column} is {name!r}; {params.dataset} has {found}")
+            raise PaqaError(
+                f"source {config.name!r}: params.{column} is {name!r}; {params.dataset} has {found}"
+            )
     classes = {name: kind for name, kind in rows.features.items() if isinstance(kind, datasets.ClassLabel)}
     return rows.cast_column(audio, datasets.Audio(decode=False)), str(audio), classes
 
@@ -129,18 +142,30 @@ def _open(datasets: Any, folder: Path, params: Params) -> Any:
     """The dataset; local Parquet files by themselves, since a folder may hold written audio beside them."""
     local = Path(os.path.normpath(folder / params.dataset))  # the folder itself need not exist
     if not local.exists():
-        if params.dataset.count("/") != 1 or "://" in params.dataset:  # "pandas" is a reader of pickles, no dataset
-            raise PaqaError(f"{params.dataset!r} is neither a name on the Hub (owner/name) nor a path below {folder}")
+        if (
+            params.dataset.count("/") != 1 or "://" in params.dataset
+        ):  # "pandas" is a reader of pickles, no dataset
+            raise PaqaError(
+                f"{params.dataset!r} is neither a name on the Hub (owner/name) nor a path below {folder}"
+            )
         return datasets.load_dataset(
-            params.dataset, params.config, split=params.split, revision=params.revision, streaming=params.streaming
+            params.dataset,
+            params.config,
+            split=params.split,
+            revision=params.revision,
+            streaming=params.streaming,
         )
     if (local / "state.json").is_file() or (local / "dataset_dict.json").is_file():
         found = datasets.load_from_disk(str(local))
         return found[params.split] if isinstance(found, datasets.DatasetDict) else found
     files = [local] if local.is_file() else sorted(local.rglob("*.parquet"))
     if not files:
-        return datasets.load_dataset(str(local), params.config, split=params.split, streaming=params.streaming)
-    of_split = [path for path in files if re.search(rf"(^|[^a-z]){re.escape(params.split)}([^a-z]|$)", path.stem)]
+        return datasets.load_dataset(
+            str(local), params.config, split=params.split, streaming=params.streaming
+        )
+    of_split = [
+        path for path in files if re.search(rf"(^|[^a-z]){re.escape(params.split)}([^a-z]|$)", path.stem)
+    ]
     names = [str(path) for path in of_split or files]
     return datasets.load_dataset("parquet", data_files=names, split="train", streaming=params.streaming)
 
@@ -180,11 +205,17 @@ def _code(row: Mapping[str, Any], given_code: str | None) -> str | None:
 
 def _questions(params: Params, row: Mapping[str, Any], name: str) -> tuple[GivenQuestion, ...]:
     choices = row[params.choices] if params.choices else None
-    return (given(f"{name}:given", params.task, row[params.question or ""], choices, row.get(params.answer or "")),)
+    return (
+        given(
+            f"{name}:given", params.task, row[params.question or ""], choices, row.get(params.answer or "")
+        ),
+    )
 
 
 def _roots(folder: Path, params: Params) -> list[Path]:
-    """Where rows may name files: below the source, the local dataset, or what `datasets` fetched of this one."""
+    """Where rows may name files: below the source, the local dataset, or what `datasets` fetched of this
+    one.
+    """
     import datasets
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
@@ -199,7 +230,8 @@ def _roots(folder: Path, params: Params) -> list[Path]:
 
 
 def _written(audio: Mapping[str, Any] | None, folder: Path, params: Params) -> str:
-    """The uri of a row's audio: a file that lies below the folder, or its bytes, written atomically by content.
+    """The uri of a row's audio: a file that lies below the folder, or its bytes, written atomically by
+    content.
 
     Rejected with `outside_corpus` where a row names a file elsewhere on this machine.
     """
@@ -213,9 +245,13 @@ def _written(audio: Mapping[str, Any] | None, folder: Path, params: Params) -> s
             raise Rejected("outside_corpus", detail)
         content = file.read_bytes()
     if not content:
-        raise Rejected("missing_audio", f"has no audio ({path or 'no path'}); remove the row or complete the dataset")
+        raise Rejected(
+            "missing_audio", f"has no audio ({path or 'no path'}); remove the row or complete the dataset"
+        )
     suffix = Path(path or "").suffix.lower()
-    suffix = suffix if suffix in EXTENSIONS else next((s for start, s in MAGIC if content.startswith(start)), "")
+    suffix = (
+        suffix if suffix in EXTENSIONS else next((s for start, s in MAGIC if content.startswith(start)), "")
+    )
     digest = hashlib.sha256(content).hexdigest()
     target = folder / "audio" / digest[:2] / f"{digest}{suffix}"
     if not target.is_file():

@@ -1,4 +1,6 @@
-"""Lists of JSON: one row a line, of which neither a large file nor an endless line is held in memory, or one list."""
+"""Lists of JSON: one row a line, of which neither a large file nor an endless line is held in memory, or one
+list.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,14 @@ BROKEN = (ValueError, RecursionError)  # what reading JSON may raise; msgspec's 
 
 
 def rows(path: Path, label: str, wanted: str) -> Iterator[tuple[int, bytes | Rejected]]:
-    """Lines that are not blank, with their numbers from 1 and without their ends; `.gz` is unpacked on the way.
+    """Lines that are not blank, with their numbers from 1 and without their ends; `.gz` is unpacked on the
+    way.
 
-    Lines end at line feeds; a byte-order mark before one, as of files that were put together, is no part of it.
+    Lines end at line feeds; a byte-order mark before one, as of files that were put together, is no part of
+    it.
 
-    A line that is too long is `Rejected`. Raises PaqaError, which begins with `label` and says what was `wanted`, where
-    the file cannot be read or becomes far larger than any text.
+    A line that is too long is `Rejected`. Raises PaqaError, which begins with `label` and says what was
+    `wanted`, where the file cannot be read or becomes far larger than any text.
     """
     try:
         packed = path.suffix == ".gz"
@@ -51,7 +55,10 @@ def _rows(file: IO[bytes], label: str, most: int | None) -> Iterator[tuple[int, 
         _check(label, read, most)
         if long:
             wanted = f"expected at most {LONGEST_LINE >> 20} MB"
-            yield number, Rejected("bad_row", f"the line has more than {LONGEST_LINE >> 20} MB; {wanted}, divide it")
+            yield (
+                number,
+                Rejected("bad_row", f"the line has more than {LONGEST_LINE >> 20} MB; {wanted}, divide it"),
+            )
         elif line.strip():
             yield number, line.rstrip(b"\r\n")
 
@@ -63,7 +70,9 @@ def _check(label: str, read: int, most: int | None) -> None:
 
 
 def whole(path: Path, label: str, wanted: str) -> bytes:
-    """All of a file that cannot be read by lines; PaqaError where it cannot be read or is too large for that."""
+    """All of a file that cannot be read by lines; PaqaError where it cannot be read or is too large for
+    that.
+    """
     try:
         with path.open("rb") as file:
             content = text_files.unmarked(file.read(LARGEST_LIST + 1))
@@ -78,10 +87,11 @@ def whole(path: Path, label: str, wanted: str) -> bytes:
 def objects(
     path: Path, label: str, wanted: str, decode: Callable[[bytes], Any] = msgspec.json.decode
 ) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
-    """The objects of a JSON list, or of a file with one a line, each with where it stands: "FILE:LINE", "FILE[INDEX]".
+    """The objects of a JSON list, or of a file with one a line, each with where it stands: "FILE:LINE",
+    "FILE[INDEX]".
 
-    What is no object is `Rejected` with `broken_json` or `bad_row`. Raises PaqaError as `rows` does, and for a list
-    that is no JSON.
+    What is no object is `Rejected` with `broken_json` or `bad_row`. Raises PaqaError as `rows` does, and for
+    a list that is no JSON.
     """
     first = next(rows(path, label, wanted), (0, b""))[1]
     if isinstance(first, Rejected) or not first.lstrip().startswith(b"["):
@@ -104,4 +114,8 @@ def _object(line: bytes, decode: Callable[[bytes], Any]) -> dict[str, Any] | Rej
 
 
 def _checked(value: Any) -> dict[str, Any] | Rejected:
-    return value if isinstance(value, dict) else Rejected("bad_row", f"found {str(value)[:60]!r}, expected an object")
+    return (
+        value
+        if isinstance(value, dict)
+        else Rejected("bad_row", f"found {str(value)[:60]!r}, expected an object")
+    )

@@ -46,12 +46,12 @@ class EventRow(SpanRow, forbid_unknown_fields=True, frozen=True):
 class Row(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """One line. `path` is relative to the list's folder, or `package:NAME/FILE`, as are `rttm` and `stm`.
 
-    Who speaks comes in one form at most: `text` + `speaker` (the whole file is one turn), `turns`, or `rttm` and/or
-    `stm`; `events` may join any of them. `group` is one name or a list of them, of which the first decides the split;
-    by default the speaker beside `text`, else the id. Answers come from truth only where both who speaks and `events`
-    are given (an empty list says that there is none): what a row does not mention may still be heard. `emotion` and
-    `translation` (in the language `translated_to`) belong to `text`. `synthetic` speech or sound is marked in the
-    recording's source: "NAME (synthetic)".
+    Who speaks comes in one form at most: `text` + `speaker` (the whole file is one turn), `turns`, or `rttm`
+    and/or `stm`; `events` may join any of them. `group` is one name or a list of them, of which the first
+    decides the split; by default the speaker beside `text`, else the id. Answers come from truth only where
+    both who speaks and `events` are given (an empty list says that there is none): what a row does not
+    mention may still be heard. `emotion` and `translation` (in the language `translated_to`) belong to
+    `text`. `synthetic` speech or sound is marked in the recording's source: "NAME (synthetic)".
     """
 
     id: Identifier
@@ -77,7 +77,9 @@ KNOWN_KEYS = tuple({*Row.__struct_fields__, *TurnRow.__struct_fields__, *EventRo
 
 
 def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarantined]:
-    """The rows of a list, in its order; blank lines are skipped. Raises PaqaError where the list cannot be read."""
+    """The rows of a list, in its order; blank lines are skipped. Raises PaqaError where the list cannot be
+    read.
+    """
     wanted = "expected a file with one JSON object a line; correct `path` in the recipe"
     seen: dict[str, int] = {}
     for number, line in json_lines.rows(path, f"source {config.name!r}: {path}", wanted):
@@ -87,7 +89,9 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
                 raise line
             row = _row(line)
             if row.id in seen:
-                raise Rejected("duplicate_id", f"id {row.id!r} is already on line {seen[row.id]}; ids must differ")
+                raise Rejected(
+                    "duplicate_id", f"id {row.id!r} is already on line {seen[row.id]}; ids must differ"
+                )
             seen[row.id] = number
             locate(row.path, path.parent)
             said, odd = _said(row, path.parent)
@@ -106,17 +110,23 @@ def _row(line: bytes) -> Row:
     except msgspec.ValidationError as error:
         raise Rejected("bad_row", f"{error}{_hint(str(error))}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Rejected("broken_json", f"no JSON object: {error}; every line must be one, check it with `jq`") from None
+        raise Rejected(
+            "broken_json", f"no JSON object: {error}; every line must be one, check it with `jq`"
+        ) from None
     forms = [name for name in ("text", "turns", "rttm", "stm") if getattr(row, name) is not None]
     if len(forms) > 1 and forms != ["rttm", "stm"]:
-        raise Rejected("bad_row", f"{' and '.join(forms)} both say who speaks; keep one of them, or rttm with stm")
+        raise Rejected(
+            "bad_row", f"{' and '.join(forms)} both say who speaks; keep one of them, or rttm with stm"
+        )
     if (row.text is None) != (row.speaker is None):
         raise Rejected("bad_row", "`text` and `speaker` come together; add the missing one")
     if row.text is None and (row.emotion or row.translation):
         raise Rejected("bad_row", "`emotion` and `translation` belong to `text`; move them into `turns`")
     spanned: tuple[SpanRow, ...] = (*(row.turns or ()), *(row.events or ()))
     if len(spanned) > rttm_stm_ctm.MOST_SPANS:
-        raise Rejected("bad_row", f"found {len(spanned)} spans; expected at most {rttm_stm_ctm.MOST_SPANS}, divide it")
+        raise Rejected(
+            "bad_row", f"found {len(spanned)} spans; expected at most {rttm_stm_ctm.MOST_SPANS}, divide it"
+        )
     for span in spanned:
         if span.end_ms <= span.start_ms:
             found = f"a span from {span.start_ms} to {span.end_ms} ms"
@@ -153,16 +163,25 @@ def _truth(row: Row, said: list[Said] | None) -> Scene | None:
     events = [Event(e.start_ms, e.end_ms, e.label, e.mid) for e in row.events or ()]
     turns = numbered(said or ())
     return Scene(
-        row.id, 0, turns=turns, events=in_order(events), language=row.language, translated_to=row.translated_to
+        row.id,
+        0,
+        turns=turns,
+        events=in_order(events),
+        language=row.language,
+        translated_to=row.translated_to,
     )
 
 
 def _said(row: Row, folder: Path) -> tuple[list[Said] | None, list[Quarantined]]:
-    """Who speaks according to the row, None where it does not tell, and a row for each odd line of its annotations."""
+    """Who speaks according to the row, None where it does not tell, and a row for each odd line of its
+    annotations.
+    """
     if row.text is not None and row.speaker is not None:
         return [Said(0, WHOLE_FILE, row.speaker, row.text, row.emotion, row.translation)], []
     if row.turns is not None:
-        return [Said(t.start_ms, t.end_ms, t.speaker, t.text, t.emotion, t.translation) for t in row.turns], []
+        return [
+            Said(t.start_ms, t.end_ms, t.speaker, t.text, t.emotion, t.translation) for t in row.turns
+        ], []
     turns, odd_turns = _annotated(row.rttm, rttm_line, row.path, folder)
     texts, odd_texts = _annotated(row.stm, stm_line, row.path, folder)
     said = rttm_stm_ctm.attach(turns, texts) if turns and texts else turns or texts

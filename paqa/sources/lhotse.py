@@ -1,12 +1,12 @@
 """Lhotse manifests (lhotse.readthedocs.io), read without lhotse: cuts, or recordings with supervisions.
 
-`path` is a manifest of cuts (`.jsonl` or `.jsonl.gz`), or a folder with files whose names hold "cuts", or else
-"recordings" and "supervisions". Audio paths are relative to that folder.
+`path` is a manifest of cuts (`.jsonl` or `.jsonl.gz`), or a folder with files whose names hold "cuts", or
+else "recordings" and "supervisions". Audio paths are relative to that folder.
 
-One recording for each audio file, with truth from all supervisions of it: a cut's own start and end do not cut the
-file, and stretches that no cut covers count as without speech, so give all cuts of a recording. Custom fields are
-ignored but for `emotion` of supervisions. Mixed and padded cuts, and recordings that lhotse would transform, stream
-or put together from several files, are quarantined.
+One recording for each audio file, with truth from all supervisions of it: a cut's own start and end do not
+cut the file, and stretches that no cut covers count as without speech, so give all cuts of a recording.
+Custom fields are ignored but for `emotion` of supervisions. Mixed and padded cuts, and recordings that lhotse
+would transform, stream or put together from several files, are quarantined.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class Cut(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Params:
-    """`speakers` says whether one name is one person in all of the corpus, or only in its recording ("spk1")."""
+    """`speakers` says whether one name is one person in all of the corpus, or only in its recording
+    ("spk1").
+    """
 
     speakers: Literal["corpus", "recording"] = "corpus"
 
@@ -86,13 +88,16 @@ class _Known:
 
     def add(self, offset: float, supervision: Supervision) -> None:
         """Overlapping cuts hold the same supervision: once is enough."""
-        self.said.setdefault((supervision.id, round((offset + supervision.start) * 1000)), (offset, supervision))
+        self.said.setdefault(
+            (supervision.id, round((offset + supervision.start) * 1000)), (offset, supervision)
+        )
 
 
 def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarantined]:
     """One recording an audio file, in order of the manifest, after the rows that cannot be used.
 
-    The group is that of all recordings with a speaker in common. Raises PaqaError where a manifest cannot be read.
+    The group is that of all recordings with a speaker in common. Raises PaqaError where a manifest cannot be
+    read.
     """
     params = parameters(config, Params)
     known: dict[str, _Known] = {}
@@ -104,11 +109,15 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
         try:
             uri, scene = _uri(about.audio, folder), _scene(name, about)
         except Rejected as error:
-            yield quarantined(name, Rejected(error.reason, f"recording {name!r}: {error.detail}"), repr(about.audio))
+            yield quarantined(
+                name, Rejected(error.reason, f"recording {name!r}: {error.detail}"), repr(about.audio)
+            )
             continue
         voice = next(iter(names[name])) if len(names[name]) == 1 and groups else None
         group = groups.get(name, name)
-        yield Recording(safe_id(name), uri, config.name, config.license, groups=(group,), truth=scene, voice=voice)
+        yield Recording(
+            safe_id(name), uri, config.name, config.license, groups=(group,), truth=scene, voice=voice
+        )
 
 
 def _folder(config: SourceConfig, folder: Path, known: dict[str, _Known]) -> Iterator[Quarantined]:
@@ -120,7 +129,9 @@ def _folder(config: SourceConfig, folder: Path, known: dict[str, _Known]) -> Ite
         return
     audios, said = ([p for p in files if kind in p.name] for kind in ("recordings", "supervisions"))
     if not audios:
-        raise PaqaError(f"source {config.name!r}: {folder} holds no lhotse manifest; expected e.g. cuts.jsonl.gz")
+        raise PaqaError(
+            f"source {config.name!r}: {folder} holds no lhotse manifest; expected e.g. cuts.jsonl.gz"
+        )
     for path in audios:
         for where, audio in _rows(config, path, Audio):
             if isinstance(audio, Rejected):
@@ -132,7 +143,9 @@ def _folder(config: SourceConfig, folder: Path, known: dict[str, _Known]) -> Ite
             if isinstance(supervision, Supervision) and supervision.recording_id in known:
                 known[supervision.recording_id].add(0.0, supervision)
                 continue
-            unknown = Rejected("bad_row", f"{where}: recording_id is in no manifest of recordings; add it there")
+            unknown = Rejected(
+                "bad_row", f"{where}: recording_id is in no manifest of recordings; add it there"
+            )
             yield quarantined(where, supervision if isinstance(supervision, Rejected) else unknown, where)
 
 
@@ -145,13 +158,17 @@ def _cuts(config: SourceConfig, path: Path, known: dict[str, _Known]) -> Iterato
             continue
         if isinstance(cut, Cut):
             found = f"{cut.type} {cut.id!r}" + ("" if cut.recording else " without a recording")
-            cut = Rejected("unsupported_cut", f"{where}: found {found}; expected MonoCut or MultiCut with a recording")
+            cut = Rejected(
+                "unsupported_cut", f"{where}: found {found}; expected MonoCut or MultiCut with a recording"
+            )
         yield quarantined(where, cut, where)
 
 
 def _rows(config: SourceConfig, path: Path, kind: Any) -> Iterator[tuple[str, Any]]:
     """Each row with where it stands, or with why it cannot be read."""
-    for number, line in json_lines.rows(path, f"source {config.name!r}: {path}", "expected a lhotse manifest"):
+    for number, line in json_lines.rows(
+        path, f"source {config.name!r}: {path}", "expected a lhotse manifest"
+    ):
         where = f"{path.name}:{number}"
         if isinstance(line, Rejected):
             yield where, Rejected(line.reason, f"{where}: {line.detail}")
@@ -170,10 +187,14 @@ def _uri(audio: Audio, folder: Path) -> str:
         raise Rejected("unsupported_audio", f"lhotse would transform it ({names}); save the audio first")
     if len(audio.sources) != 1 or audio.sources[0].type != "file" or not audio.sources[0].source:
         kinds = ", ".join(source.type for source in audio.sources) or "none"
-        raise Rejected("unsupported_audio", f"its sources are {kinds}; expected one file, save the audio first")
+        raise Rejected(
+            "unsupported_audio", f"its sources are {kinds}; expected one file, save the audio first"
+        )
     uri = audio.sources[0].source
     if not locate(uri, folder).is_file():
-        raise Rejected("missing_file", f"{uri} does not exist below {folder}; copy it there or correct the manifest")
+        raise Rejected(
+            "missing_file", f"{uri} does not exist below {folder}; copy it there or correct the manifest"
+        )
     return uri
 
 
@@ -199,8 +220,9 @@ def _scene(name: str, about: _Known) -> Scene | None:
 def _words(offset: float, supervision: Supervision) -> Iterator[Word]:
     """Aligned words `[symbol, start, duration, score]`.
 
-    Lhotse moves a supervision with its cut but not its alignment, which so remains in the recording's time; tools that
-    align cut by cut write the cut's. The one of the two that lies within the supervision counts, none if neither does.
+    Lhotse moves a supervision with its cut but not its alignment, which so remains in the recording's time;
+    tools that align cut by cut write the cut's. The one of the two that lies within the supervision counts,
+    none if neither does.
     """
     aligned = (supervision.alignment or {}).get("word", [])
     rows = [row for row in aligned if len(row) >= 3 and row[0] and all(_is_time(x) for x in row[1:3])]

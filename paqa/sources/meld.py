@@ -1,12 +1,12 @@
 """MELD (Poria et al., ACL 2019): utterances of the series Friends, each with speaker, words and emotion.
 
-`path` is the folder of `train_sent_emo.csv`, `dev_sent_emo.csv`, `test_sent_emo.csv` (or some of them) and of the
-clips `diaN_uttM.mp4` (or .wav, .flac) in any folders whose names tell the part: `train_splits`, `dev_splits_complete`,
-`output_repeated_splits_test`. Numbers of dialogues begin anew in each part.
+`path` is the folder of `train_sent_emo.csv`, `dev_sent_emo.csv`, `test_sent_emo.csv` (or some of them) and of
+the clips `diaN_uttM.mp4` (or .wav, .flac) in any folders whose names tell the part: `train_splits`,
+`dev_splits_complete`, `output_repeated_splits_test`. Numbers of dialogues begin anew in each part.
 
-The group is the dialogue. The six leads speak in nearly all of them, so their voices are on every side of the split
-whatever the group is: what does not leak is a dialogue's content and its guests. A clip's own background (laughter,
-music) is not annotated, so truth is about the speech only.
+The group is the dialogue. The six leads speak in nearly all of them, so their voices are on every side of the
+split whatever the group is: what does not leak is a dialogue's content and its guests. A clip's own
+background (laughter, music) is not annotated, so truth is about the speech only.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
     """
     parts = sorted(folder.rglob("*_sent_emo.csv")) or sorted(folder.glob("*.csv"))
     if not parts:
-        raise PaqaError(f"source {config.name!r}: {folder} holds no table; expected train_sent_emo.csv and the like")
+        raise PaqaError(
+            f"source {config.name!r}: {folder} holds no table; expected train_sent_emo.csv and the like"
+        )
     clips = _clips(folder)
     for path in parts:
         part = _part(path.name)
@@ -54,7 +56,9 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
 
 
 def _clips(folder: Path) -> dict[Key, str]:
-    """Paths relative to the folder; the part is what the outermost folder that names one says, "" where none does."""
+    """Paths relative to the folder; the part is what the outermost folder that names one says, "" where none
+    does.
+    """
     found: dict[Key, dict[str, str]] = defaultdict(dict)
     for top, folders, files in os.walk(folder):
         folders.sort()
@@ -76,11 +80,17 @@ def _recording(config: SourceConfig, part: str, row: tables.Row, clips: dict[Key
     dialogue, utterance = _number(row, "Dialogue_ID"), _number(row, "Utterance_ID")
     speaker = mended(row["Speaker"])
     if SEVERAL.search(speaker):
-        raise Rejected("several_speakers", f"{row.where}: said by {speaker!r}; only turns of one person can be used")
+        raise Rejected(
+            "several_speakers", f"{row.where}: said by {speaker!r}; only turns of one person can be used"
+        )
     name = f"dia{dialogue}_utt{utterance}"
     uri = clips.get((part, dialogue, utterance)) or clips.get(("", dialogue, utterance))
     if uri is None:
-        wanted = f"expected {name}.mp4 or .wav in a folder of the part {part!r}" if part else f"expected {name}.mp4"
+        wanted = (
+            f"expected {name}.mp4 or .wav in a folder of the part {part!r}"
+            if part
+            else f"expected {name}.mp4"
+        )
         raise Rejected("missing_file", f"{row.where}: there is no clip of this utterance; {wanted}")
     group = f"{config.name}-{part}-dia{dialogue}" if part else f"{config.name}-dia{dialogue}"
     turn = Turn(0, WHOLE_FILE, 1, mended(row["Utterance"]), emotion=row["Emotion"].lower())
@@ -103,7 +113,9 @@ def _number(row: tables.Row, column: str) -> int:
 
 
 def mended(text: str) -> str:
-    r"""Text whose Windows-1252 characters were read as Latin-1 ("I\x92m") or as UTF-8 bytes ("Iâ€™m"), put right."""
+    r"""Text whose Windows-1252 characters were read as Latin-1 ("I\x92m") or as UTF-8 bytes ("Iâ€™m"), put
+    right.
+    """
     if re.search(r"[ÃâÂ][\u0080-\uffff]", text):
         with contextlib.suppress(UnicodeError):  # it only looked like it
             text = text.encode("cp1252").decode("utf-8")

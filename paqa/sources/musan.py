@@ -1,12 +1,13 @@
 """MUSAN (Snyder, Chen and Povey, 2015): music, speech and noise.
 
-`path` is the corpus: `music/*/`, `noise/*/` and `speech/*/` with .wav files, a `LICENSE` in each folder (blocks divided
-by lines of `=`, each naming its files and their licence, or one statement about all) and `ANNOTATIONS` (of music:
-file, genres, vocals Y/N, artist, composer).
+`path` is the corpus: `music/*/`, `noise/*/` and `speech/*/` with .wav files, a `LICENSE` in each folder
+(blocks divided by lines of `=`, each naming its files and their licence, or one statement about all) and
+`ANNOTATIONS` (of music: file, genres, vocals Y/N, artist, composer).
 
-Music is one whole-file event "Music". Noise has no truth: its files are of many kinds, and the corpus gives titles of
-some but classes of none. As a bed under a dialogue (`bed` of a mix with `answers = "heard"`) it needs none. Speech
-has no truth either: there are no transcripts. The group is the artist of music, else the file.
+Music is one whole-file event "Music". Noise has no truth: its files are of many kinds, and the corpus gives
+titles of some but classes of none. As a bed under a dialogue (`bed` of a mix with `answers = "heard"`) it
+needs none. Speech has no truth either: there are no transcripts. The group is the artist of music, else the
+file.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ FILE = re.compile(r"(?:music|noise|speech)-[\w-]+-\d+")
 
 @dataclass(frozen=True)
 class Params:
-    """`parts` to read; without `vocals`, music in which somebody sings is left out, as is what nobody annotated."""
+    """`parts` to read; without `vocals`, music in which somebody sings is left out, as is what nobody
+    annotated.
+    """
 
     parts: tuple[Part, ...] = ("music", "noise", "speech")
     vocals: bool = True
@@ -40,7 +43,9 @@ class Params:
 
 @dataclass(frozen=True)
 class _Folder:
-    """What the texts beside some files say: licence blocks, the one that is about all files, and annotations."""
+    """What the texts beside some files say: licence blocks, the one that is about all files, and
+    annotations.
+    """
 
     licenses: dict[str, str]
     common: str | None
@@ -50,8 +55,8 @@ class _Folder:
 def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quarantined]:
     """One recording a file, part by part in order of path. Raises PaqaError where a part is missing or empty.
 
-    A file that its LICENSE does not name, or whose licence is not understood, is quarantined unless the recipe says
-    which licence such rows have.
+    A file that its LICENSE does not name, or whose licence is not understood, is quarantined unless the
+    recipe says which licence such rows have.
     """
     params = parameters(config, Params)
     for part in params.parts:
@@ -62,7 +67,11 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
         for inside in folders:
             texts = _texts(inside)
             for path in sorted(inside.glob("*.wav")):
-                if part != "music" or params.vocals or texts.annotations.get(path.stem, ["", "", "Y"])[2:3] == ["N"]:
+                if (
+                    part != "music"
+                    or params.vocals
+                    or texts.annotations.get(path.stem, ["", "", "Y"])[2:3] == ["N"]
+                ):
                     yield _recording(config, part, path, folder, texts)
 
 
@@ -85,7 +94,9 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _recording(config: SourceConfig, part: str, path: Path, folder: Path, texts: _Folder) -> Recording | Quarantined:
+def _recording(
+    config: SourceConfig, part: str, path: Path, folder: Path, texts: _Folder
+) -> Recording | Quarantined:
     uri = path.relative_to(folder).as_posix()
     try:
         license = _license(config, path, texts)
@@ -110,5 +121,9 @@ def _license(config: SourceConfig, path: Path, texts: _Folder) -> str:
     if found or config.license != "unknown":
         return found or config.license
     where = f"{path.parent.name}/LICENSE"
-    problem = f"{where} states no known licence for {path.stem}" if block else f"{where} does not name {path.stem}"
-    raise Rejected("no_license", f"{problem}; set `license` of the source in the recipe to use it all the same")
+    problem = (
+        f"{where} states no known licence for {path.stem}" if block else f"{where} does not name {path.stem}"
+    )
+    raise Rejected(
+        "no_license", f"{problem}; set `license` of the source in the recipe to use it all the same"
+    )

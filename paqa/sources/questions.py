@@ -1,9 +1,11 @@
-"""Lists of audio with multiple-choice questions, as AVQA, CoTA (Audio-Reasoner) and PAQA's own rows have them.
+"""Lists of audio with multiple-choice questions, as AVQA, CoTA (Audio-Reasoner) and PAQA's own rows have
+them.
 
-`path` is a JSON list or a file with one JSON object a line. Keys go by several names (see the constants below):
-AVQA's `video_name, question_text, multi_choice, answer`; CoTA's `<audio>QUESTION (a) .. (b) ..` in `instruction` or
-`query`, with the answer in the `<RESPONSE>` of `output`; PAQA's `audio_path, question, choices, answer`. Of a written
-out answer only the chosen option is taken: such texts were made from descriptions, not from listening.
+`path` is a JSON list or a file with one JSON object a line. Keys go by several names (see the constants
+below): AVQA's `video_name, question_text, multi_choice, answer`; CoTA's `<audio>QUESTION (a) .. (b) ..` in
+`instruction` or `query`, with the answer in the `<RESPONSE>` of `output`; PAQA's `audio_path, question,
+choices, answer`. Of a written out answer only the chosen option is taken: such texts were made from
+descriptions, not from listening.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ LETTER_AND_TEXT = re.compile(r"<LETTER>(.*?)</LETTER>\s*<TEXT>(.*?)</TEXT>", re.
 
 @dataclass(frozen=True)
 class Params:
-    """`audio` is a folder beside the list in which files are looked up by the longest end of their path that fits."""
+    """`audio` is a folder beside the list in which files are looked up by the longest end of their path that
+    fits.
+    """
 
     audio: str = "."
     task: str = "given"  # of rows that state none
@@ -50,10 +54,11 @@ class _Asked:
 
 
 def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarantined]:
-    """One recording a file with all its questions, in order of first appearance, after the rows that have none.
+    """One recording a file with all its questions, in order of first appearance, after the rows that have
+    none.
 
-    A row without an audio file, with a question asked before about the file, or whose choices or answer cannot be
-    made out, is quarantined. Raises PaqaError where the list cannot be read.
+    A row without an audio file, with a question asked before about the file, or whose choices or answer
+    cannot be made out, is quarantined. Raises PaqaError where the list cannot be read.
     """
     params = parameters(config, Params)
     asked: dict[str, _Asked] = {}
@@ -70,7 +75,9 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
                 if (q.text, q.choices) == (question.text, question.choices)
             ]
             if same:
-                raise Rejected("duplicate_question", f"asks what {same[0].id} asks about {uri}; remove one of the two")
+                raise Rejected(
+                    "duplicate_question", f"asks what {same[0].id} asks about {uri}; remove one of the two"
+                )
         except Rejected as error:
             yield quarantined(where, Rejected(error.reason, f"{where}: {error.detail}"), repr(row))
             continue
@@ -78,7 +85,9 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
         asked.setdefault(uri, _Asked(where=where)).questions.append(question)
     for uri, about in asked.items():
         name = safe_id(uri)
-        yield Recording(name, uri, config.name, config.license, groups=(name,), questions=tuple(about.questions))
+        yield Recording(
+            name, uri, config.name, config.license, groups=(name,), questions=tuple(about.questions)
+        )
 
 
 def _rows(config: SourceConfig, path: Path) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
@@ -104,7 +113,9 @@ def _audio(row: Mapping[str, Any], folder: Path, params: Params) -> str:
             uri = PurePosixPath(params.audio, *parts[first:]).as_posix() + suffix
             if locate(uri, folder).is_file():
                 return uri
-    raise Rejected("missing_file", f"{named!r} is not below {params.audio!r}; put it there, or correct params.audio")
+    raise Rejected(
+        "missing_file", f"{named!r} is not below {params.audio!r}; put it there, or correct params.audio"
+    )
 
 
 def _question(row: Mapping[str, Any], where: str, params: Params, names: set[str]) -> GivenQuestion:
@@ -112,10 +123,14 @@ def _question(row: Mapping[str, Any], where: str, params: Params, names: set[str
     answer = _chosen(_value(row, WRITTEN)) if answer is None else answer
     if answer is None:
         keys = ", ".join(ANSWER)
-        raise Rejected("bad_question", f"has no answer; expected one of the keys {keys}, or <RESPONSE> in `output`")
+        raise Rejected(
+            "bad_question", f"has no answer; expected one of the keys {keys}, or <RESPONSE> in `output`"
+        )
     name = str(_value(row, ("id", "question_id")) or where)[:150]
     task = str(_value(row, TASK) or params.task)
-    return given(f"{name}@{where}" if name in names else name, task, _value(row, TEXT), _value(row, CHOICES), answer)
+    return given(
+        f"{name}@{where}" if name in names else name, task, _value(row, TEXT), _value(row, CHOICES), answer
+    )
 
 
 def _chosen(text: Any) -> str | None:

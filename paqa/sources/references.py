@@ -1,8 +1,9 @@
-"""A folder of audio with reference annotations: RTTM (who speaks when), STM (who says what), CTM (single words).
+"""A folder of audio with reference annotations: RTTM (who speaks when), STM (who says what), CTM (single
+words).
 
-The annotations lie anywhere below the folder, one file a recording or one for many; a line is about the audio file
-whose name, without its ending, it states. An annotation about one recording only, called like the audio file, counts
-whatever name it states.
+The annotations lie anywhere below the folder, one file a recording or one for many; a line is about the audio
+file whose name, without its ending, it states. An annotation about one recording only, called like the audio
+file, counts whatever name it states.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
     audio, texts = [f for f in files if is_audio(f)], [f for f in files if f.lower().endswith(KINDS)]
     if not audio or not texts:
         found = f"{len(audio)} audio files and {len(texts)} of {' '.join(KINDS)}"
-        raise PaqaError(f"source {config.name!r}: {folder} holds {found}; expected both, correct `path` in the recipe")
+        raise PaqaError(
+            f"source {config.name!r}: {folder} holds {found}; expected both, correct `path` in the recipe"
+        )
     known = _Annotations()
     for uri in texts:
         try:
@@ -108,7 +111,9 @@ def _read(uri: str, folder: Path, stems: set[str], known: _Annotations) -> list[
 
 
 def _add(all_of: dict[str, list[T]], more: Annotation[T], uri: str, stems: set[str]) -> list[Quarantined]:
-    """An annotation about one recording that has another name counts for that of its own file where audio has it."""
+    """An annotation about one recording that has another name counts for that of its own file where audio has
+    it.
+    """
     stem = PurePosixPath(uri).stem
     renamed = len(more.said) == 1 and stem in stems and stem not in more.said
     for name, values in more.said.items():

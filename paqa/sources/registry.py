@@ -1,11 +1,14 @@
-"""One file per native layout -> recordings. A source is a function `(config, path) -> Found` and a dataclass `Params`.
+"""One file per native layout -> recordings. A source is a function `(config, path) -> Found` and a dataclass
+`Params`.
 
-The recipe's author names roots: a source's `path` (absolute, or a link, if they like). What lists, tables, annotations
-and shards name comes from strangers: it is looked up below the root, links included, and never opened elsewhere.
+The recipe's author names roots: a source's `path` (absolute, or a link, if they like). What lists, tables,
+annotations and shards name comes from strangers: it is looked up below the root, links included, and never
+opened elsewhere.
 
-Uris are relative to the source's `root`: the folder itself, or the folder of the list. Truth is about the whole file,
-whose length nobody knows before decoding: a turn or event over the whole file has `end_ms` 0 (`WHOLE_FILE`) and
-`duration_ms` is 0 until `close_truth` is given the real duration. A source file imports nothing heavy at its top.
+Uris are relative to the source's `root`: the folder itself, or the folder of the list. Truth is about the
+whole file, whose length nobody knows before decoding: a turn or event over the whole file has `end_ms` 0
+(`WHOLE_FILE`) and `duration_ms` is 0 until `close_truth` is given the real duration. A source file imports
+nothing heavy at its top.
 """
 
 from __future__ import annotations
@@ -44,7 +47,10 @@ PACKAGE = "package:"
 WHOLE_FILE = 0  # `end_ms` of a turn or event that lasts as long as its file
 SLIVER_MS = 100  # what a cut leaves of a span counts from this length on
 MOSTLY = 0.8  # a cut turn keeps its text where at least this share of it is inside
-OVERHANG_MS, OVERHANG = 500, 0.01  # the larger of both, of the file, is how far beyond it annotations may reach
+OVERHANG_MS, OVERHANG = (
+    500,
+    0.01,
+)  # the larger of both, of the file, is how far beyond it annotations may reach
 
 Found = Iterator[Recording | Quarantined]
 T = TypeVar("T")
@@ -69,9 +75,9 @@ class NoParams:
 def recordings(config: SourceConfig, folder: Path) -> Found:
     """Everything that a source holds, in a stable order, broken rows included as `Quarantined`.
 
-    `folder` is the recipe's. Of two recordings with one id the second is quarantined. With a `limit`, the rows whose
-    ids have the smallest digests are left, broken ones among them. Raises PaqaError where the whole source is missing
-    or of an unknown type.
+    `folder` is the recipe's. Of two recordings with one id the second is quarantined. With a `limit`, the
+    rows whose ids have the smallest digests are left, broken ones among them. Raises PaqaError where the
+    whole source is missing or of an unknown type.
     """
     module, name = _module(config)
     source: Callable[[SourceConfig, Path], Found] = getattr(module, name)
@@ -80,7 +86,9 @@ def recordings(config: SourceConfig, folder: Path) -> Found:
 
 
 def skipped(config: SourceConfig, folder: Path) -> str:
-    """What lies in a source's folder and is not read, as one line; empty where there is nothing. See `recordings`."""
+    """What lies in a source's folder and is not read, as one line; empty where there is nothing. See
+    `recordings`.
+    """
     module, _ = _module(config)
     line: str = module.skipped(config, folder / config.path) if hasattr(module, "skipped") else ""
     return line
@@ -88,7 +96,9 @@ def skipped(config: SourceConfig, folder: Path) -> str:
 
 def _module(config: SourceConfig) -> tuple[ModuleType, str]:
     if config.type not in SOURCES:
-        raise PaqaError(f"source {config.name!r} has type {config.type!r}; expected one of {', '.join(SOURCES)}")
+        raise PaqaError(
+            f"source {config.name!r} has type {config.type!r}; expected one of {', '.join(SOURCES)}"
+        )
     module, name = SOURCES[config.type].split(":")
     return import_module(module), name
 
@@ -105,7 +115,9 @@ def _unique(config: SourceConfig, rows: Found) -> Found:
 
 
 def _below_root(rows: Found, base: Path) -> Found:
-    """Rows whose list gives absolute paths, with paths below the source's folder: what is published names no other."""
+    """Rows whose list gives absolute paths, with paths below the source's folder: what is published names no
+    other.
+    """
     for found in rows:
         if isinstance(found, Recording) and Path(found.uri).is_absolute():
             found = replace(found, uri=Path(found.uri).resolve().relative_to(base.resolve()).as_posix())
@@ -113,7 +125,9 @@ def _below_root(rows: Found, base: Path) -> Found:
 
 
 def _drawn(rows: list[Recording | Quarantined], limit: int) -> Found:
-    """`limit` rows in their order; which ones depends on each id alone, so that a new row displaces one at most."""
+    """`limit` rows in their order; which ones depends on each id alone, so that a new row displaces one at
+    most.
+    """
     digests = [hashlib.sha256(row.id.encode("utf-8", "surrogateescape")).digest() for row in rows]
     kept = set(sorted(range(len(rows)), key=lambda i: (digests[i], i))[:limit])
     yield from (row for i, row in enumerate(rows) if i in kept)
@@ -137,7 +151,9 @@ def parameters(config: SourceConfig, kind: type[T]) -> T:
 
 
 def root(config: SourceConfig, folder: Path) -> Path:
-    """What a source's uris are relative to: its folder, or the folder of its list. `folder` is the recipe's."""
+    """What a source's uris are relative to: its folder, or the folder of its list. `folder` is the
+    recipe's.
+    """
     path = folder / config.path
     return path if path.is_dir() else path.parent
 
@@ -151,8 +167,9 @@ def quarantined(name: str, error: Rejected, content: str) -> Quarantined:
 def locate(uri: str, folder: Path) -> Path:
     """The file that a uri names: below `folder`, or in an installed package for `package:NAME/FILE`.
 
-    Raises `Rejected`: `outside_corpus` for what `..`, an absolute path or a link leads out of `folder` (or package),
-    `missing_package` and `missing_file` for packages. Whether a plain path exists is for `decode` to say.
+    Raises `Rejected`: `outside_corpus` for what `..`, an absolute path or a link leads out of `folder` (or
+    package), `missing_package` and `missing_file` for packages. Whether a plain path exists is for `decode`
+    to say.
     """
     if uri.startswith(PACKAGE):
         return _in_package(uri)
@@ -170,8 +187,14 @@ def _below(folder: Path, path: str, uri: str) -> Path:
     try:
         mode = target.stat().st_mode
     except OSError as error:
-        if error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP):  # is_file() would raise these as well
-            raise Rejected("missing_file", f"{uri[:80]!r} names no file ({error.strerror}); correct the path") from None
+        if error.errno in (
+            errno.ENAMETOOLONG,
+            errno.EINVAL,
+            errno.ELOOP,
+        ):  # is_file() would raise these as well
+            raise Rejected(
+                "missing_file", f"{uri[:80]!r} names no file ({error.strerror}); correct the path"
+            ) from None
         return target  # whoever opens it says what is wrong
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise Rejected("unreadable", f"{uri!r} is a pipe or device; expected a file, check `ls -l`")
@@ -179,7 +202,9 @@ def _below(folder: Path, path: str, uri: str) -> Path:
 
 
 def beside(path: Path, folder: Path, source: str) -> Path:
-    """A table or list of a corpus, which like its audio must not be a link out of its folder; PaqaError where it is."""
+    """A table or list of a corpus, which like its audio must not be a link out of its folder; PaqaError where
+    it is.
+    """
     try:
         return locate(path.relative_to(folder).as_posix(), folder)
     except Rejected as error:
@@ -197,7 +222,9 @@ def _in_package(uri: str) -> Path:
     targets = [_below(home, path, uri) for home in homes] + (files or [])
     target = next((target for target in targets if target.is_file()), None)
     if target is None:
-        raise Rejected("missing_file", f"{uri!r}: {name!r} is installed without this file; check path and version")
+        raise Rejected(
+            "missing_file", f"{uri!r}: {name!r} is installed without this file; check path and version"
+        )
     return target
 
 
@@ -208,11 +235,15 @@ def _distribution_files(name: str, path: str) -> list[Path] | None:
     except (PackageNotFoundError, ValueError, OSError):
         return None
     same = [file for file in files if f"/{file.as_posix()}".endswith(f"/{path}")]
-    return [Path(str(file.locate())) for file in sorted(same, key=lambda file: (len(file.parts), file.as_posix()))]
+    return [
+        Path(str(file.locate())) for file in sorted(same, key=lambda file: (len(file.parts), file.as_posix()))
+    ]
 
 
 def _module_folders(name: str) -> Iterator[Path]:
-    """Where a dotted module lives. `PathFinder` walks down from `sys.path`; `find_spec` would import the parents."""
+    """Where a dotted module lives. `PathFinder` walks down from `sys.path`; `find_spec` would import the
+    parents.
+    """
     places: list[str] | None = None
     parts = name.split(".")
     for i in range(len(parts)):
@@ -222,25 +253,38 @@ def _module_folders(name: str) -> Iterator[Path]:
             return
         if spec is None or spec.submodule_search_locations is None:
             return
-        if i == len(parts) - 1 and spec.origin is None:  # any folder of the working directory would be a package
+        if (
+            i == len(parts) - 1 and spec.origin is None
+        ):  # any folder of the working directory would be a package
             return
         places = list(spec.submodule_search_locations)
     yield from map(Path, places or ())
 
 
 def close_truth(scene: Scene, duration_ms: int, uri: str = "the recording") -> Scene:
-    """A source's truth once the file is decoded: real duration, whole-file spans ended, all spans cut to the file.
+    """A source's truth once the file is decoded: real duration, whole-file spans ended, all spans cut to the
+    file.
 
     Raises `Rejected` with `bad_truth` where spans reach so far beyond the file that they cannot be about it.
     """
-    ends = [*(t.end_ms for t in scene.turns), *(w.end_ms for w in scene.words), *(e.end_ms for e in scene.events)]
+    ends = [
+        *(t.end_ms for t in scene.turns),
+        *(w.end_ms for w in scene.words),
+        *(e.end_ms for e in scene.events),
+    ]
     last_ms = max(ends, default=0)
     if last_ms > duration_ms + max(OVERHANG_MS, OVERHANG * duration_ms):
         times = f"{uri} lasts {duration_ms / 1000:g} s, but its annotation reaches to {last_ms / 1000:g} s"
         thousandfold = 100 <= last_ms / max(1, duration_ms) <= 1010
-        guess = "milliseconds given as seconds" if thousandfold else "the annotation of another file, or another unit"
+        guess = (
+            "milliseconds given as seconds"
+            if thousandfold
+            else "the annotation of another file, or another unit"
+        )
         raise Rejected("bad_truth", f"{times} ({guess}?); correct the annotation or remove it")
-    turns = tuple(replace(turn, end_ms=duration_ms) if turn.end_ms == WHOLE_FILE else turn for turn in scene.turns)
+    turns = tuple(
+        replace(turn, end_ms=duration_ms) if turn.end_ms == WHOLE_FILE else turn for turn in scene.turns
+    )
     events = tuple(replace(e, end_ms=duration_ms) if e.end_ms == WHOLE_FILE else e for e in scene.events)
     return window_truth(replace(scene, turns=turns, events=events), scene.clip_id, 0, duration_ms)
 
@@ -248,8 +292,9 @@ def close_truth(scene: Scene, duration_ms: int, uri: str = "the recording") -> S
 def window_truth(scene: Scene, clip_id: str, start_ms: int, end_ms: int) -> Scene:
     """What a scene says about its window `[start_ms, end_ms)`, times relative to the window.
 
-    Speakers are numbered anew by first appearance. What the edge leaves of a span is dropped under 100 ms; a cut turn
-    keeps its text and labels only where at least 80 % of it is inside. A word belongs where its middle lies.
+    Speakers are numbered anew by first appearance. What the edge leaves of a span is dropped under 100 ms; a
+    cut turn keeps its text and labels only where at least 80 % of it is inside. A word belongs where its
+    middle lies.
     """
     window = (start_ms, end_ms)
     cut = [(turn, _cut(spans.interval(turn), window)) for turn in scene.turns]
@@ -258,7 +303,9 @@ def window_truth(scene: Scene, clip_id: str, start_ms: int, end_ms: int) -> Scen
     numbers: dict[int, int] = {}
     for turn in turns:
         numbers.setdefault(turn.speaker, len(numbers) + 1)
-    events = [replace(e, start_ms=s[0], end_ms=s[1]) for e in scene.events if (s := _cut(spans.interval(e), window))]
+    events = [
+        replace(e, start_ms=s[0], end_ms=s[1]) for e in scene.events if (s := _cut(spans.interval(e), window))
+    ]
     return replace(
         scene,
         clip_id=clip_id,
@@ -299,11 +346,14 @@ def numbered(said: Sequence[Said]) -> tuple[Turn, ...]:
     numbers: dict[str, int] = {}
     for turn in ordered:
         numbers.setdefault(turn.name, len(numbers) + 1)
-    return tuple(Turn(t.start_ms, t.end_ms, numbers[t.name], t.text, t.emotion, t.translation) for t in ordered)
+    return tuple(
+        Turn(t.start_ms, t.end_ms, numbers[t.name], t.text, t.emotion, t.translation) for t in ordered
+    )
 
 
 def linked(speakers: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """A group for each recording by its speakers' names: those that share one, directly or by others, share a group.
+    """A group for each recording by its speakers' names: those that share one, directly or by others, share a
+    group.
 
     The group is called after the first speaker's name in it, the recording itself where nobody is named.
     """
@@ -312,7 +362,9 @@ def linked(speakers: Mapping[str, Iterable[str]]) -> dict[str, str]:
 
 
 def groups_of(given: object) -> tuple[str, ...]:
-    """The groups that a row names, in order and once each: one value, or a list of them; () where it names none."""
+    """The groups that a row names, in order and once each: one value, or a list of them; () where it names
+    none.
+    """
     several = given if isinstance(given, (list, tuple)) else [given]
     return tuple(dict.fromkeys(str(one) for one in several if one not in (None, "")))
 

@@ -1,7 +1,9 @@
-"""RTTM, STM and CTM: who speaks when, who says what, and single words, one line each. Times are seconds in the files.
+"""RTTM, STM and CTM: who speaks when, who says what, and single words, one line each. Times are seconds in
+the files.
 
-A file may be about many recordings; each line names its own. A line of no length, or about the time before the
-recording, is left out or cut and becomes a quarantine row. Everything else raises `Rejected` with `bad_truth`.
+A file may be about many recordings; each line names its own. A line of no length, or about the time before
+the recording, is left out or cut and becomes a quarantine row. Everything else raises `Rejected` with
+`bad_truth`.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ Line = Callable[[str], Stated[T] | None]  # None for lines that do not count
 
 @dataclass(frozen=True)
 class Annotation(Generic[T]):
-    """What a file says by name of the recording, in the order of its lines; and rows for lines left out or cut."""
+    """What a file says by name of the recording, in the order of its lines; and rows for lines left out or
+    cut.
+    """
 
     said: dict[str, list[T]] = field(default_factory=lambda: defaultdict(list))
     odd: dict[str, list[Quarantined]] = field(default_factory=lambda: defaultdict(list))
@@ -66,7 +70,9 @@ class Annotation(Generic[T]):
 
 
 def _span(start: float, end: float) -> tuple[tuple[int, int] | None, str]:
-    """The milliseconds from `start` to `end` (seconds) that are in the recording, and what is odd about the line."""
+    """The milliseconds from `start` to `end` (seconds) that are in the recording, and what is odd about the
+    line.
+    """
     if not -1e7 < start <= end < 1e7:
         raise ValueError("its times are not a start and a later end in seconds")
     if start == end:
@@ -75,7 +81,10 @@ def _span(start: float, end: float) -> tuple[tuple[int, int] | None, str]:
         return None, "before the recording starts: left out"
     early = start * 1000 < -OVERHANG_MS
     first = max(0, round(start * 1000))
-    return (first, max(round(end * 1000), first + 1)), "before the recording starts: cut there" if early else ""
+    return (
+        first,
+        max(round(end * 1000), first + 1),
+    ), "before the recording starts: cut there" if early else ""
 
 
 def parse(uri: str, folder: Path, line: Line[T]) -> Annotation[T]:
@@ -92,7 +101,9 @@ def parse(uri: str, folder: Path, line: Line[T]) -> Annotation[T]:
                 annotation.add(stated, f"{uri}:{number}", text)
                 if annotation.count(stated.recording) > MOST_SPANS or read > LARGEST:
                     most = f"expected at most {MOST_SPANS} about one recording and {LARGEST >> 20} MB in all"
-                    raise Rejected("bad_truth", f"{uri}, line {number}: found too many lines; {most}, divide it")
+                    raise Rejected(
+                        "bad_truth", f"{uri}, line {number}: found too many lines; {most}, divide it"
+                    )
     except (ValueError, IndexError) as error:
         if not number or isinstance(error, UnicodeDecodeError):
             raise _unreadable(uri, error) from None
@@ -109,20 +120,24 @@ def _unreadable(uri: str, error: Exception) -> Rejected:
 
 
 def about(path: str, annotation: Annotation[Said], uri: str) -> tuple[list[Said], list[Quarantined]]:
-    """What a file says about the recording at `path`: under its name, or all of it where it is about one only.
+    """What a file says about the recording at `path`: under its name, or all of it where it is about one
+    only.
 
     Turns are in order of start; the rows are those of lines left out or cut.
     """
     turns, stem = annotation.said, PurePosixPath(path).stem
     if stem not in turns and len(turns) != 1:
         names = ", ".join(sorted(turns)[:5]) or "nothing"
-        raise Rejected("bad_truth", f"{uri} has no turns of {stem!r}, found {names}; name the recording like its file")
+        raise Rejected(
+            "bad_truth", f"{uri} has no turns of {stem!r}, found {names}; name the recording like its file"
+        )
     name = stem if stem in turns else next(iter(turns))
     return sorted(turns[name]), annotation.odd.get(name, [])
 
 
 def rttm_line(line: str) -> Stated[Said] | None:
-    """`SPEAKER file channel start duration <NA> <NA> name [confidence [<NA>]]`; other types of line do not count.
+    """`SPEAKER file channel start duration <NA> <NA> name [confidence [<NA>]]`; other types of line do not
+    count.
 
     Names that hold blanks are read where `<NA> <NA>` before the speaker's name tells them apart.
     """
@@ -136,7 +151,9 @@ def rttm_line(line: str) -> Stated[Said] | None:
 
 
 def _joined(fields: Sequence[str]) -> list[str]:
-    """The fields of an RTTM line with the parts of both names put together; ValueError where these are not clear."""
+    """The fields of an RTTM line with the parts of both names put together; ValueError where these are not
+    clear.
+    """
     middle = next((i for i in range(5, len(fields) - 2) if fields[i] == fields[i + 1] == "<NA>"), None)
     if middle is None:
         raise ValueError(BLANKS)
@@ -190,8 +207,9 @@ def ctm_line(line: str) -> Stated[Word] | None:
 def attach(turns: Sequence[Said], texts: Sequence[Said]) -> list[Said]:
     """Turns with the texts of another annotation whose speaker names may differ.
 
-    A name stands for the speaker it overlaps most over the whole file. A text goes to that speaker's turn with the
-    largest overlap, several to one turn in order of start; a text that overlaps none becomes a turn of its own.
+    A name stands for the speaker it overlaps most over the whole file. A text goes to that speaker's turn
+    with the largest overlap, several to one turn in order of start; a text that overlaps none becomes a turn
+    of its own.
     """
     shared = _shared([turn[:2] for turn in turns], [text[:2] for text in texts])
     names = _same_speaker(turns, texts, shared)
@@ -199,16 +217,22 @@ def attach(turns: Sequence[Said], texts: Sequence[Said]) -> list[Said]:
     alone = []
     for text, overlaps in sorted(zip(texts, shared, strict=True), key=lambda pair: pair[0]):
         name = names.get(text.name, text.name)
-        best = max((o for o in overlaps if turns[o[1]].name == name), key=lambda o: (o[0], -o[1]), default=None)
+        best = max(
+            (o for o in overlaps if turns[o[1]].name == name), key=lambda o: (o[0], -o[1]), default=None
+        )
         if best:
             said[best[1]].append(text.text)
         else:
             alone.append(text._replace(name=name))
-    joined = [turn._replace(text=" ".join(filter(None, parts))) for turn, parts in zip(turns, said, strict=True)]
+    joined = [
+        turn._replace(text=" ".join(filter(None, parts))) for turn, parts in zip(turns, said, strict=True)
+    ]
     return sorted([*joined, *alone], key=lambda turn: turn[:4])
 
 
-def _same_speaker(turns: Sequence[Said], texts: Sequence[Said], shared: Sequence[list[Overlap]]) -> dict[str, str]:
+def _same_speaker(
+    turns: Sequence[Said], texts: Sequence[Said], shared: Sequence[list[Overlap]]
+) -> dict[str, str]:
     total: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for text, overlaps in zip(texts, shared, strict=True):
         for ms, i in overlaps:
@@ -244,7 +268,8 @@ def _shared(turns: Sequence[spans.Interval], others: Sequence[spans.Interval]) -
 
 
 def spoken(turns: Sequence[Turn], words: Sequence[Word]) -> tuple[tuple[Turn, ...], tuple[Word, ...]]:
-    """Words in order, each with the speaker of the turn it overlaps most; turns without a text get that of theirs.
+    """Words in order, each with the speaker of the turn it overlaps most; turns without a text get that of
+    theirs.
 
     `turns` are in order of start.
     """

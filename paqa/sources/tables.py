@@ -27,7 +27,9 @@ class Row:
             raise Rejected("bad_row", f"{self.where}: {self.problem}")
         value = self.fields.get(column, "").strip()
         if not value:
-            raise Rejected("bad_row", f"{self.where}: column {column!r} is empty; fill it in or remove the row")
+            raise Rejected(
+                "bad_row", f"{self.where}: column {column!r} is empty; fill it in or remove the row"
+            )
         return value
 
     @property
@@ -37,10 +39,11 @@ class Row:
 
 
 def rows(path: Path, source: str, columns: Sequence[str], tabs: bool = False) -> Iterator[Row]:
-    """The rows of a UTF-8 table with a header; blank lines are skipped, a row that is too short has a `problem`.
+    """The rows of a UTF-8 table with a header; blank lines are skipped, a row that is too short has a
+    `problem`.
 
-    With `tabs`, fields are divided by tabs and quotes mean nothing (Common Voice, CoVoST). Raises PaqaError where the
-    file cannot be read or lacks one of `columns`.
+    With `tabs`, fields are divided by tabs and quotes mean nothing (Common Voice, CoVoST). Raises PaqaError
+    where the file cannot be read or lacks one of `columns`.
     """
     csv.field_size_limit(LONGEST)
     form = {"delimiter": "\t", "quoting": csv.QUOTE_NONE, "escapechar": "\\"} if tabs else {}
@@ -51,7 +54,9 @@ def rows(path: Path, source: str, columns: Sequence[str], tabs: bool = False) ->
             if missing := [name for name in columns if name not in header]:
                 found = ", ".join(header[:12]) or "nothing"
                 raise PaqaError(f"source {source!r}: {path} has no column {missing[0]!r}; found {found}")
-            yield from (_row(path, lines.line_num, header, fields) for fields in lines if any(map(str.strip, fields)))
+            yield from (
+                _row(path, lines.line_num, header, fields) for fields in lines if any(map(str.strip, fields))
+            )
     except (OSError, ValueError, csv.Error) as error:
         wanted = f"expected UTF-8 with the columns {', '.join(columns)}"
         raise PaqaError(f"source {source!r}: {path} cannot be read ({error}); {wanted}") from None

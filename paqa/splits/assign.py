@@ -1,9 +1,11 @@
-"""Leak-proof train/validation/test: the side of a group depends on the group alone, so a growing build moves nothing.
+"""Leak-proof train/validation/test: the side of a group depends on the group alone, so a growing build moves
+nothing.
 
-What two sides must not share is named: a clip's groups (recording, speakers), its file, its speaker, its sound. Clips
-of which one is a copy of the other, or a part of it, share all their names. Where a name comes up on two sides, the
-clips that have it on the less protected side are quarantined (`would_leak`): test keeps what it has, train gives way.
-No clip is ever moved, since what would decide that could change with the next clip.
+What two sides must not share is named: a clip's groups (recording, speakers), its file, its speaker, its
+sound. Clips of which one is a copy of the other, or a part of it, share all their names. Where a name comes
+up on two sides, the clips that have it on the less protected side are quarantined (`would_leak`): test keeps
+what it has, train gives way. No clip is ever moved, since what would decide that could change with the next
+clip.
 """
 
 from __future__ import annotations
@@ -65,9 +67,10 @@ def leaks(
 ) -> dict[int, Quarantined]:
     """By number, the clips that must go so that no name is on two sides; `matches` pair clips by number.
 
-    Clips with the same samples are copies without a match. Clips that share a part only share the name of that sound.
-    `gone` are out already: they still tell which names stand for the same thing, but hold no side. `staying` ones, of a
-    build that grows, are not taken out: others go that share a name with one of them on another side.
+    Clips with the same samples are copies without a match. Clips that share a part only share the name of
+    that sound. `gone` are out already: they still tell which names stand for the same thing, but hold no
+    side. `staying` ones, of a build that grows, are not taken out: others go that share a name with one of
+    them on another side.
     """
     held, classes = _classes(clips, matches, config)
     by_name: dict[Name, list[int]] = defaultdict(list)
@@ -122,7 +125,9 @@ def _lost(clip: Clip, name: Name, other: Clip) -> Quarantined:
     what, advice = f"{name[0]} {name[-1]!r}", "give both one group, or remove one"
     if name[0] == "sound":
         what, advice = "sound", "cut out what both have (a jingle), give both one group, or remove one"
-    detail = f"{clip.uri} ({clip.split}) has the {what} of {other.uri} ({other.split}, clip {other.id}); {advice}"
+    detail = (
+        f"{clip.uri} ({clip.split}) has the {what} of {other.uri} ({other.split}, clip {other.id}); {advice}"
+    )
     return Quarantined(clip.id, "split", "would_leak", detail, clip.sha256)
 
 
@@ -132,10 +137,11 @@ def sound_leak(clip: Clip, other: Clip) -> Quarantined:
 
 
 def speakers_unknown(clips: Iterable[Clip]) -> dict[str, int]:
-    """By source, the recordings' clips in which people may speak whom nothing names, where splits could share them.
+    """By source, the recordings' clips in which people may speak whom nothing names, where splits could share
+    them.
 
-    Those without a voice whose only group is their own file, and whose truth does not say that nobody speaks; of
-    sources that have such clips in several splits.
+    Those without a voice whose only group is their own file, and whose truth does not say that nobody speaks;
+    of sources that have such clips in several splits.
     """
     unnamed: dict[str, list[Split]] = defaultdict(list)
     for clip in clips:

@@ -1,4 +1,6 @@
-"""Clips out until no two sides of the split share a sound: `split` knows names, `fingerprint` what sounds alike."""
+"""Clips out until no two sides of the split share a sound: `split` knows names, `fingerprint` what sounds
+alike.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,12 @@ def settled(
     gone: Collection[int] = (),
     staying: Collection[int] = (),
 ) -> tuple[dict[int, Quarantined], list[Match]]:
-    """By number, the clips that must go so that no name and no sound is on two sides; and the matches that say so.
+    """By number, the clips that must go so that no name and no sound is on two sides; and the matches that
+    say so.
 
-    `prints` are the clips' fingerprints, `gone` and `staying` are as in `leaks`. Asked again of what is left until
-    nothing goes: a clip may share its sound with one that falls out itself, and with another that stays.
+    `prints` are the clips' fingerprints, `gone` and `staying` are as in `leaks`. Asked again of what is left
+    until nothing goes: a clip may share its sound with one that falls out itself, and with another that
+    stays.
     """
     matches = [*fingerprint.matches(prints), *_across(clips, prints, gone, staying)]
     lost = leaks(clips, matches, config, gone, staying)
@@ -37,10 +41,12 @@ def settled(
 def sound_alike(
     clips: Sequence[Clip], prints: Sequence[np.ndarray], staying: Collection[int] = ()
 ) -> dict[int, Quarantined]:
-    """By number, the clips that must go so that no sound is on two sides, whatever they are called; not `staying` ones.
+    """By number, the clips that must go so that no sound is on two sides, whatever they are called; not
+    `staying` ones.
 
-    For finished scenes. Their material shares nothing across sides, but what is loud in a scene decides what else of it
-    counts as silence, so that a part too short to matter in a recording may be most of what two scenes sound like.
+    For finished scenes. Their material shares nothing across sides, but what is loud in a scene decides what
+    else of it counts as silence, so that a part too short to matter in a recording may be most of what two
+    scenes sound like.
     """
     lost: dict[int, Quarantined] = {}
     ranks = [_rank(clip, i in staying) for i, clip in enumerate(clips)]
@@ -58,7 +64,9 @@ def _across(
     """Matches between sides among the clips that are not gone, of which one at least may go."""
     kept = [i for i in range(len(clips)) if i not in gone]
     sides = [PROTECTED.index(clips[i].split) for i in kept]
-    pairs = fingerprint.across([prints[i] for i in kept], sides, [_rank(clips[i], i in staying) for i in kept])
+    pairs = fingerprint.across(
+        [prints[i] for i in kept], sides, [_rank(clips[i], i in staying) for i in kept]
+    )
     return [replace(m, first=kept[m.first], second=kept[m.second]) for m in pairs]
 
 

@@ -1,8 +1,9 @@
 """The folder of a build: it always holds one whole build, whatever dies while the next one is written.
 
-A build writes all its files into `.pending`. Renaming that to `.committed` is the commit point: before it nothing of
-the earlier build is touched, after it the new files are moved to their places (rolled forward), by whoever opens the
-folder next where that was cut. The shards change all at once: `data` is exchanged as a whole.
+A build writes all its files into `.pending`. Renaming that to `.committed` is the commit point: before it
+nothing of the earlier build is touched, after it the new files are moved to their places (rolled forward), by
+whoever opens the folder next where that was cut. The shards change all at once: `data` is exchanged as a
+whole.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from paqa.storage.store import write_atomically
 DATA, LOCK = "data", ".lock"
 PENDING, COMMITTED, FAILED = ".pending", ".committed", "failed"
 MANIFEST = "manifest.json"  # in COMMITTED: the names of the tables that the new build has
-NEW = ".new"  # in a `data` that has just been committed: where this file lies says whether it was exchanged already
+# in a `data` that has just been committed: where this file lies says whether it was exchanged already
+NEW = ".new"
 OLD = "old"  # in COMMITTED: the earlier `data`, where two folders cannot be exchanged in one step
 BUILD, RECIPE, CLIPS, QUARANTINE = "build.json", "recipe.json", "clips.parquet", "quarantine.parquet"
 SURVEY, SHORTCUTS, CARD, LICENSES = "survey.json", "shortcuts.json", "README.md", "LICENSE.md"
@@ -68,12 +70,15 @@ def check_contents(out: Path) -> None:
     names = {path.name for path in out.iterdir()} if out.exists() else set()
     ours = RECIPE in names or COMMITTED in names or (LOCK in names and names <= {LOCK, PENDING, FAILED})
     if names and not ours:
-        raise PaqaError(f"{out}: is not empty and holds no build of paqa; name another --out, or an empty folder")
+        raise PaqaError(
+            f"{out}: is not empty and holds no build of paqa; name another --out, or an empty folder"
+        )
 
 
 @contextmanager
 def claimed(out: Path) -> Iterator[None]:
-    """Hold a build's folder: nobody else's files are touched, and no second build writes there at the same time.
+    """Hold a build's folder: nobody else's files are touched, and no second build writes there at the same
+    time.
 
     PaqaError where it holds something else than builds, Busy where another process holds it.
     """
@@ -117,7 +122,9 @@ def commit(out: Path) -> None:
 
 
 def abandon(out: Path) -> None:
-    """Keep the tables in `pending(out)` that say why a build failed, as `failed(out)`; the earlier build stays."""
+    """Keep the tables in `pending(out)` that say why a build failed, as `failed(out)`; the earlier build
+    stays.
+    """
     new, kept = pending(out), failed(out)
     if new.is_dir():
         kept.mkdir(exist_ok=True)
@@ -166,7 +173,9 @@ def _roll_forward(out: Path) -> None:
 
 
 def _exchange(new: Path, place: Path) -> None:
-    """Put a folder in the place of another, which goes to `new`, or to OLD beside it; in one step where Linux can."""
+    """Put a folder in the place of another, which goes to `new`, or to OLD beside it; in one step where Linux
+    can.
+    """
     if os.path.lexists(place) and not _swapped(new, place):
         os.rename(place, new.with_name(OLD))
     if new.is_dir() and not place.exists():

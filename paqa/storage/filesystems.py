@@ -22,7 +22,9 @@ def filesystem(url: str) -> tuple[Any, str]:
             f"store {url}: no installed package opens {protocol}://; run: uv pip install {wanted}"
         ) from None
     except ValueError as error:
-        raise PaqaError(f"store {url}: {error}; expected a folder or an fsspec URL, e.g. s3://BUCKET/PREFIX") from None
+        raise PaqaError(
+            f"store {url}: {error}; expected a folder or an fsspec URL, e.g. s3://BUCKET/PREFIX"
+        ) from None
     return found[0], str(found[1])
 
 

@@ -15,8 +15,8 @@ NONE = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # the file
 def lock(file: IO[Any], how: int, call: Callable[[Any, int], Any] = fcntl.lockf) -> bool:
     """Lock a file; False where another process holds it (with LOCK_NB), True where it is locked.
 
-    On a file system without locks True as well, and a warning on stderr: nothing keeps a second process away there.
-    Raises OSError where anything else is wrong.
+    On a file system without locks True as well, and a warning on stderr: nothing keeps a second process away
+    there. Raises OSError where anything else is wrong.
     """
     try:
         call(file, how)

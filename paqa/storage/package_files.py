@@ -9,7 +9,9 @@ from paqa.errors import PaqaError
 
 
 def shipped(package: str, ending: str, install: str) -> Path:
-    """The one file of an installed package with this ending. Raises PaqaError that names the command `install`."""
+    """The one file of an installed package with this ending. Raises PaqaError that names the command
+    `install`.
+    """
     try:
         files = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:

@@ -1,7 +1,7 @@
 """What leaves this machine says nothing of its folders or secrets.
 
-Absolute paths are cut down to their last part; tokens and passwords are refused where somebody gives them, and taken
-out of what other libraries say.
+Absolute paths are cut down to their last part; tokens and passwords are refused where somebody gives them,
+and taken out of what other libraries say.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 from paqa.errors import PaqaError
 
 _HOME = re.compile(r"~\w*[/\\]")
-_PATH = re.compile(r"(?<![\w.:/~\\])(?:~?/|[A-Za-z]:[\\/])[^\s'\"`<>|;,()\[\]{}]*")  # in prose; an address is none
+_PATH = re.compile(
+    r"(?<![\w.:/~\\])(?:~?/|[A-Za-z]:[\\/])[^\s'\"`<>|;,()\[\]{}]*"
+)  # in prose; an address is none
 
 _PASSWORD = re.compile(r"(?<=://)[^/\s@'\"]*:[^\s@'\"]*(?=@)")  # KEY:SECRET@ in an address
 _TOKEN = re.compile(
@@ -27,7 +29,8 @@ _VARIABLE = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_KEY|ACCESS_KEY|CREDENT
 
 
 def secret_in(given: Any, where: str = "") -> str | None:
-    """The key of the first string in a structure that holds a token or an address with a password; None without one.
+    """The key of the first string in a structure that holds a token or an address with a password; None
+    without one.
 
     >>> secret_in({"sources": [{"path": "s3://AKIA:secret@bucket"}]}), secret_in("s3://bucket/prefix")
     ('sources.0.path', None)
@@ -40,15 +43,21 @@ def secret_in(given: Any, where: str = "") -> str | None:
 
 
 def without_secrets(url: str, what: str) -> str:
-    """The address, if it holds no password; PaqaError, which does not repeat it, otherwise: runs and builds keep it."""
+    """The address, if it holds no password; PaqaError, which does not repeat it, otherwise: runs and builds
+    keep it.
+    """
     if secret_in(url):
         wanted = "give credentials to the storage's own settings or environment variables (AWS_..., FSSPEC_S3_KEY, ...)"
-        raise PaqaError(f"{what}: holds a token or password, which runs and builds would keep; {wanted} instead")
+        raise PaqaError(
+            f"{what}: holds a token or password, which runs and builds would keep; {wanted} instead"
+        )
     return url
 
 
 def scrubbed(text: str) -> str:
-    """The text with tokens, passwords in addresses and the values of secret environment variables taken out."""
+    """The text with tokens, passwords in addresses and the values of secret environment variables taken
+    out.
+    """
     for name, value in os.environ.items():
         if len(value) >= 8 and _VARIABLE.search(name.upper()) and not is_local(value):
             text = text.replace(value, "(secret)")

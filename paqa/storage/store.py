@@ -1,9 +1,10 @@
 """Content-addressed objects, local or on any fsspec URL: the only resume rule.
 
-A key is a digest of everything that decides the content, so an object is never rewritten with other bytes: one that
-exists is complete and right. Writes go to a temporary name and are renamed. An object ends with a line that holds the
-SHA-256 of what is before it: one that was cut or changed on the disk is found when it is read, removed, and made again.
-Decoders of FLAC stop before that line; `head -n -1` shows a JSON object without it.
+A key is a digest of everything that decides the content, so an object is never rewritten with other bytes:
+one that exists is complete and right. Writes go to a temporary name and are renamed. An object ends with a
+line that holds the SHA-256 of what is before it: one that was cut or changed on the disk is found when it is
+read, removed, and made again. Decoders of FLAC stop before that line; `head -n -1` shows a JSON object
+without it.
 """
 
 from __future__ import annotations
@@ -31,22 +32,46 @@ P = ParamSpec("P")
 R = TypeVar("R")
 SEAL = b"\npaqa sha256 "  # and 64 hex digits and a newline, at the end of every object
 SEALED = len(SEAL) + 65  # bytes that an object has more than its data
-READS = 6  # of an object whose seal is wrong, before it counts as damaged: a read may be cut where the object is not
+# of an object whose seal is wrong, before it counts as damaged: a read may be cut where the object is not
+READS = 6
 PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0)  # seconds before another try at a store that answers with an error
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 LASTING = FULL | {
     getattr(errno, name)
-    for name in ("EACCES", "EPERM", "EROFS", "ENOENT", "ENOTDIR", "EISDIR", "EEXIST", "ENAMETOOLONG", "EINVAL", "ELOOP")
+    for name in (
+        "EACCES",
+        "EPERM",
+        "EROFS",
+        "ENOENT",
+        "ENOTDIR",
+        "EISDIR",
+        "EEXIST",
+        "ENAMETOOLONG",
+        "EINVAL",
+        "ELOOP",
+    )
 }
 LASTING_KINDS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
-WHOLE_PUTS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "hf", "memory"}  # an object appears there whole or not
+WHOLE_PUTS = {
+    "s3",
+    "s3a",
+    "gs",
+    "gcs",
+    "abfs",
+    "abfss",
+    "az",
+    "hf",
+    "memory",
+}  # an object appears there whole or not
 TEMPORARY = ".tmp"  # the folder, in the store, of what is being written
 FAR = 16  # objects asked for at once where each answer takes its time
 STALE_SECONDS = 86_400  # after which nobody is writing to a temporary file any more
 
 
 def key(*parts: Any) -> str:
-    """A SHA-256 hex digest of the parts (strings, numbers, lists, dicts, dataclasses), canonically encoded."""
+    """A SHA-256 hex digest of the parts (strings, numbers, lists, dicts, dataclasses), canonically
+    encoded.
+    """
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
 
 
@@ -57,14 +82,17 @@ def digest(path: Path) -> str:
 
 
 def passing(error: BaseException | None) -> bool:
-    """Whether an error is of a kind that may be gone in a moment: disk and network, not a wrong path or no room."""
+    """Whether an error is of a kind that may be gone in a moment: disk and network, not a wrong path or no
+    room.
+    """
     return isinstance(error, OSError) and not isinstance(error, LASTING_KINDS) and error.errno not in LASTING
 
 
 class Store:
     """Objects by key and suffix, e.g. `abc/abcd….flac`; safe for any number of writers.
 
-    An error that may pass is tried again for some seconds; then it is an OSError, of whatever kind the store's own was.
+    An error that may pass is tried again for some seconds; then it is an OSError, of whatever kind the
+    store's own was.
     """
 
     def __init__(self, url: str | Path):
@@ -101,16 +129,22 @@ class Store:
             return list(pool.map(self.has, keys, repeat(suffix)))
 
     def get(self, key: str, suffix: str) -> bytes:
-        """The object's bytes; MissingObject (a KeyError) where there is none, DamagedObject where it was damaged."""
+        """The object's bytes; MissingObject (a KeyError) where there is none, DamagedObject where it was
+        damaged.
+        """
         path = self._path(key, suffix)
         try:
             data = self._whole(path)
         except FileNotFoundError:
             lost = f"no object {key}{suffix} in {self.url}"
-            raise MissingObject(f"{lost}; if somebody pruned the store, build again and it is made anew") from None
+            raise MissingObject(
+                f"{lost}; if somebody pruned the store, build again and it is made anew"
+            ) from None
         if data is None:
             self._remove(path)
-            raise DamagedObject(f"{path} was damaged: its bytes are not those that were written; it has been removed")
+            raise DamagedObject(
+                f"{path} was damaged: its bytes are not those that were written; it has been removed"
+            )
         return data
 
     def put(self, key: str, suffix: str, data: bytes) -> None:
@@ -188,8 +222,12 @@ class Store:
             os.unlink(path) if self.local else self._tried(self.fs.rm_file, path)
 
     def _tried(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What a call on the store returns, tried again after errors that may pass; raises OSError or DiskFull."""
-        caught = OSError if self.local else Exception  # fsspec's backends raise whatever their libraries raise
+        """What a call on the store returns, tried again after errors that may pass; raises OSError or
+        DiskFull.
+        """
+        caught = (
+            OSError if self.local else Exception
+        )  # fsspec's backends raise whatever their libraries raise
         for pause in (*PAUSES, None):
             try:
                 return call(*args, **kwargs)

@@ -44,7 +44,9 @@ class Layout:
 
 
 def layout(trees: Sequence[Tree]) -> Layout:
-    """Prompts once each, all completions behind theirs, positions as if each completion followed its prompt alone."""
+    """Prompts once each, all completions behind theirs, positions as if each completion followed its prompt
+    alone.
+    """
     ids, position, tree, branch, source, target = ([] for _ in range(6))
     at = 0
     for t, one in enumerate(trees):

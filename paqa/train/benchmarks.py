@@ -1,8 +1,9 @@
-"""MMAU, MMAR and MMSU: their own questions in, their own answer keys out, so that their scorers run unchanged.
+"""MMAU, MMAR and MMSU: their own questions in, their own answer keys out, so that their scorers run
+unchanged.
 
-MMAU (Sakshi et al. 2024) and MMAR (Ma et al. 2025) compare words with `answer`; MMSU (Wang et al. 2025) reads a letter.
-A question whose answer cannot be parsed still gets its key, empty, so that no scorer leaves it out of the denominator;
-so does one that could not be asked.
+MMAU (Sakshi et al. 2024) and MMAR (Ma et al. 2025) compare words with `answer`; MMSU (Wang et al. 2025) reads
+a letter. A question whose answer cannot be parsed still gets its key, empty, so that no scorer leaves it out
+of the denominator; so does one that could not be asked.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import numpy as np
 from paqa import audio
 from paqa.config.recipe import AudioConfig
 from paqa.errors import Rejected
-from paqa.questions.english import normal
 from paqa.rationale import rewards
 from paqa.rationale.prompt import Asked
 from paqa.sources import json_lines
 from paqa.storage.store import write_atomically
+from paqa.text import normal
 from paqa.train.config import EvalConfig
 from paqa.train.model import RATE
 from paqa.types import Item
@@ -33,7 +34,9 @@ KEYS = {"mmau": ("model_output", "model_prediction"), "mmar": ("answer_predictio
 
 @dataclass(frozen=True)
 class Asking:
-    """A question with its answer, a way to hear it, and where it comes from: a benchmark's row, or an item."""
+    """A question with its answer, a way to hear it, and where it comes from: a benchmark's row, or an
+    item.
+    """
 
     asked: Asked
     answer_index: int | None
@@ -81,7 +84,9 @@ def read(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
                 raise row
             asked.append(_asking(row, number, root))
         except Rejected as error:
-            unasked.append(Unasked(where, error.reason, error.detail, None if isinstance(row, Rejected) else row))
+            unasked.append(
+                Unasked(where, error.reason, error.detail, None if isinstance(row, Rejected) else row)
+            )
     return asked, unasked
 
 
@@ -105,7 +110,9 @@ def _asking(row: dict[str, Any], number: int, root: Path) -> Asking:
     place = next((str(row[k]) for k in PATHS if row.get(k)), None)
     given = row.get("answer", row.get("answer_gt"))
     if not (isinstance(row.get("question"), str) and place and len(choices) > 1 and given is not None):
-        needs = "question, choices (or choice_a to choice_d), answer (or answer_gt) and audio_path (or audio_id)"
+        needs = (
+            "question, choices (or choice_a to choice_d), answer (or answer_gt) and audio_path (or audio_id)"
+        )
         raise Rejected("bad_row", f"found {', '.join(row)}; expected {needs}")
     asked = Asked(str(row.get("id", number)), row["question"], choices)
     file = root / place
@@ -129,19 +136,31 @@ def _index(given: str, choices: tuple[str, ...]) -> int:
 
 
 def write(
-    config: EvalConfig, path: Path, asked: Sequence[Asking], said: Sequence[str], unasked: Sequence[Unasked] = ()
+    config: EvalConfig,
+    path: Path,
+    asked: Sequence[Asking],
+    said: Sequence[str],
+    unasked: Sequence[Unasked] = (),
 ) -> None:
-    """The benchmark's rows with the answers under its own keys: the choice's exact text, or the letter (MMSU)."""
+    """The benchmark's rows with the answers under its own keys: the choice's exact text, or the letter
+    (MMSU).
+    """
     rows = []
     keys = KEYS[config.benchmark]
     for a, text in zip(asked, said, strict=True):
         given = rewards.answer_of(text)
         ok = given is not None and given.index is not None and given.index < len(a.asked.choices)
         index = given.index if ok and given is not None else None
-        plain = "" if index is None else chr(65 + index) if config.benchmark == "mmsu" else a.asked.choices[index]
+        plain = (
+            "" if index is None else chr(65 + index) if config.benchmark == "mmsu" else a.asked.choices[index]
+        )
         extra = {"thinking_prediction": text} if config.benchmark == "mmar" else {}
         rows.append({**a.raw, **extra, **dict.fromkeys(keys, plain)})
     rows += [{**u.raw, **dict.fromkeys(keys, "")} for u in unasked if u.raw is not None]
     lined = config.benchmark == "mmsu"
-    body = "\n".join(json.dumps(r, ensure_ascii=False) for r in rows) if lined else json.dumps(rows, ensure_ascii=False)
+    body = (
+        "\n".join(json.dumps(r, ensure_ascii=False) for r in rows)
+        if lined
+        else json.dumps(rows, ensure_ascii=False)
+    )
     write_atomically(path.with_suffix(".jsonl") if lined else path, body.encode("utf-8", "replace") + b"\n")

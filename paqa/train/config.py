@@ -1,4 +1,6 @@
-"""One frozen dataclass per stage: its command line flags, its checks and its record beside the run are made from it."""
+"""One frozen dataclass per stage: its command line flags, its checks and its record beside the run are made
+from it.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +37,13 @@ COMPILE = "compile the step of decoding: a wait at the start, then fewer kernels
 
 @dataclass(frozen=True)
 class PauseConfig:
-    """When the environment makes the model wait. Confidence is -mean log-probability of the `top` likeliest tokens."""
+    """When the environment makes the model wait. Confidence is -mean log-probability of the `top` likeliest
+    tokens.
+    """
 
-    mode: Annotated[PauseMode, "never: watched, none inserted; on: by confidence; always: wherever allowed"] = "on"
+    mode: Annotated[
+        PauseMode, "never: watched, none inserted; on: by confidence; always: wherever allowed"
+    ] = "on"
     tokens: Annotated[Positive, "PAUSE tokens a run (the paper's setting is 64)"] = 8
     runs: Annotated[Count, "runs a completion at most"] = 3
     window: Annotated[Positive, "sampled tokens over which confidence is averaged"] = 16
@@ -45,9 +51,13 @@ class PauseConfig:
     warmup: Annotated[Count, "sampled tokens before the first run"] = 16
     cooldown: Annotated[Count, "sampled tokens between two runs"] = 64
     tau_pause: Annotated[Bound | None, "confidence at and below which it pauses (default: calibrated)"] = None
-    tau_abort: Annotated[Bound | None, "confidence at and below which it gives up (default: calibrated)"] = None
+    tau_abort: Annotated[Bound | None, "confidence at and below which it gives up (default: calibrated)"] = (
+        None
+    )
     quantile: Annotated[Share, "share of windows below tau_pause, where it is calibrated"] = 0.05
-    abort_quantile: Annotated[Share, "share of windows below tau_abort, where calibrated; 0: never gives up"] = 0.0
+    abort_quantile: Annotated[
+        Share, "share of windows below tau_abort, where calibrated; 0: never gives up"
+    ] = 0.0
     momentum: Annotated[Share, "of the calibrated bounds, from rollout to rollout"] = 0.9
     keywords: Annotated[tuple[str, ...], "words (tone pitch noise) that raise a bound that is there"] = ()
     keyword_bonus: Annotated[NotNegative, "added to tau_pause after a keyword"] = 0.5
@@ -83,7 +93,9 @@ class TrainConfig(ModelConfig):
     rank: Annotated[Positive, "of the LoRA matrices on the language model"] = 32
     alpha: Annotated[Count, "scale of LoRA, times 1/rank"] = 64
     projector: Annotated[bool, "train the projector between encoder and language model as well"] = True
-    checkpointing: Annotated[bool, "recompute activations backward: a third more time, and 7 B parameters fit"] = True
+    checkpointing: Annotated[
+        bool, "recompute activations backward: a third more time, and 7 B parameters fit"
+    ] = True
     learning_rate: Annotated[NotNegative, "at its highest"] = 1e-4
     projector_rate: Annotated[NotNegative, "factor on the learning rate of the projector"] = 1.0
     warmup: Annotated[Count, "steps until the learning rate is at its highest"] = 10
@@ -92,11 +104,13 @@ class TrainConfig(ModelConfig):
     clip: Annotated[NotNegative, "largest norm of a gradient; 0: no limit"] = 1.0
     steps: Annotated[Count, "steps; 0: as many as the epochs make"] = 0
     epochs: Annotated[NotNegative, "passes over the rows, where no steps are given"] = 1.0
-    mix: Annotated[dict[str, NotNegative], "how often rows of a task are seen each epoch (default: once)"] = field(
-        default_factory=dict
+    mix: Annotated[dict[str, NotNegative], "how often rows of a task are seen each epoch (default: once)"] = (
+        field(default_factory=dict)
     )
     tokens: Annotated[Positive, "tokens in a forward pass; one prompt's completions are never split"] = 8192
-    validation: Annotated[Share, "share of the train groups held out, where a build has no validation split"] = 0.05
+    validation: Annotated[
+        Share, "share of the train groups held out, where a build has no validation split"
+    ] = 0.05
     validation_rows: Annotated[Count, "rows of which loss or reward is validated"] = 64
     validate_every: Annotated[Count, "steps; 0: only at the end"] = 100
     save_every: Annotated[Count, "steps; 0: only at the end"] = 100
@@ -132,7 +146,9 @@ class GrpoConfig(TrainConfig):
     updates: Annotated[Positive, "steps of the optimizer on the same completions"] = 1
     clip_ratio: Annotated[NotNegative, "how far a ratio of probabilities may move, where updates > 1"] = 0.2
     beta: Annotated[NotNegative, "weight of the KL divergence from the model before this stage"] = 0.0
-    confidence_weights: Annotated[bool, "weigh groups by the spread of their lowest confidences, as the paper"] = True
+    confidence_weights: Annotated[
+        bool, "weigh groups by the spread of their lowest confidences, as the paper"
+    ] = True
     weight_low: Annotated[NotNegative, "least weight of a group"] = 0.1
     weight_high: Annotated[NotNegative, "largest weight of a group"] = 1.0
     pause: PauseConfig = field(default_factory=PauseConfig)
@@ -145,15 +161,21 @@ class EvalConfig(ModelConfig):
 
     split: Annotated[Literal["train", "validation", "test"], "rows of the build that are answered"] = "test"
     rows: Annotated[Count, "at most so many rows, drawn by the digests of their ids; 0: all"] = 0
-    hearing: Annotated[tuple[Hearing, ...], "the clip, silence of its length, another row's clip"] = ("audio",)
+    hearing: Annotated[tuple[Hearing, ...], "the clip, silence of its length, another row's clip"] = (
+        "audio",
+    )
     batch: Annotated[Positive, "rows answered together"] = 8
     max_new: Annotated[Positive, "sampled tokens of an answer at most"] = 768
     temperature: Annotated[NotNegative, "of sampling; 0: the likeliest token"] = 0.0
     compile: Annotated[bool, COMPILE] = False
     benchmark: Annotated[Literal["paqa", "mmau", "mmar", "mmsu"], "layout of the questions"] = "paqa"
     questions: Annotated[str, "the benchmark's own JSON or JSONL (not for paqa)"] = ""
-    audio_root: Annotated[str, "folder that a benchmark's audio paths are relative to (default: beside it)"] = ""
-    labels: Annotated[bool, "rank the scenes' sound labels by likelihood as well (mean average precision)"] = False
+    audio_root: Annotated[
+        str, "folder that a benchmark's audio paths are relative to (default: beside it)"
+    ] = ""
+    labels: Annotated[
+        bool, "rank the scenes' sound labels by likelihood as well (mean average precision)"
+    ] = False
     pause: PauseConfig = OFF
 
 
@@ -166,8 +188,12 @@ class AllConfig(ModelConfig):
     eval: EvalConfig = field(default_factory=EvalConfig)
 
 
-def add_flags(parser: argparse.ArgumentParser, kind: type[Any], prefix: str = "", default: Any = None) -> None:
-    """One flag per field; those of a dataclass inside have its name in front, and `mode` is that name alone."""
+def add_flags(
+    parser: argparse.ArgumentParser, kind: type[Any], prefix: str = "", default: Any = None
+) -> None:
+    """One flag per field; those of a dataclass inside have its name in front, and `mode` is that name
+    alone.
+    """
     hints = typing.get_type_hints(kind, include_extras=True)
     default = default or kind()
     for f in dataclasses.fields(kind):
@@ -181,10 +207,16 @@ def add_flags(parser: argparse.ArgumentParser, kind: type[Any], prefix: str = ""
         _add_flag(parser, f"--{name}", prefix + f.name, hint, value, _help(hint))
 
 
-def _add_flag(parser: argparse.ArgumentParser, flag: str, dest: str, hint: Any, value: Any, text: str) -> None:
+def _add_flag(
+    parser: argparse.ArgumentParser, flag: str, dest: str, hint: Any, value: Any, text: str
+) -> None:
     words = " ".join(value) if isinstance(value, tuple) else value
     shown = "" if value in ("", None, (), {}) else f" (default: {words})"
-    common: dict[str, Any] = {"dest": dest, "default": argparse.SUPPRESS, "help": (text + shown).replace("%", "%%")}
+    common: dict[str, Any] = {
+        "dest": dest,
+        "default": argparse.SUPPRESS,
+        "help": (text + shown).replace("%", "%%"),
+    }
     plain = _plain(hint)
     if plain is bool:
         parser.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
@@ -250,19 +282,25 @@ def need(config: ModelConfig, *names: str) -> None:
 
 
 def unchanged(config: ModelConfig, folder: Path) -> None:
-    """Raise PaqaError where the folder holds something of a run with another config: a checkpoint, or answers."""
+    """Raise PaqaError where the folder holds something of a run with another config: a checkpoint, or
+    answers.
+    """
     now = json.loads(msgspec.json.encode(config))
     path = folder / FILE
     if path.exists() and any(next(folder.glob(result), None) for result in RESULTS):
         try:
             then = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise PaqaError(f"{path}: {error}; expected a run's settings as JSON; choose another --out") from None
+            raise PaqaError(
+                f"{path}: {error}; expected a run's settings as JSON; choose another --out"
+            ) from None
         free = ("out", "device", "quiet", "save_every", "keep", "tensorboard", "compile")
         changed = [k for k in now if k not in free and now[k] != then.get(k)]
         if changed:
             listed = ", ".join(f"{k} was {then.get(k)!r} and is {now[k]!r}" for k in changed)
-            raise PaqaError(f"{path}: this run began otherwise ({listed}); choose another --out, or the same settings")
+            raise PaqaError(
+                f"{path}: this run began otherwise ({listed}); choose another --out, or the same settings"
+            )
 
 
 def remember(config: ModelConfig, folder: Path) -> None:

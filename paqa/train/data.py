@@ -1,6 +1,8 @@
-"""PAQA shards as rows to train on: which rows in which order, how they are packed, and what of a clip is heard.
+"""PAQA shards as rows to train on: which rows in which order, how they are packed, and what of a clip is
+heard.
 
-The order of an epoch and its packs follow from the seed alone, so a position in the data is the number of a step.
+The order of an epoch and its packs follow from the seed alone, so a position in the data is the number of a
+step.
 """
 
 from __future__ import annotations
@@ -76,12 +78,12 @@ class Rows:
     def trained_on(self, share: float) -> tuple[list[Row], list[Row], list[Row]]:
         """Rows to train on, rows to validate with, and train rows that are neither.
 
-        Validation is the build's own split, else a share of what hangs together in train: rows with a recording or a
-        speaker (a group) in common, directly or by others, are on one side. Of several such components one at least is
-        held out, unless the share is 0; one with more than a fifth of the rows is trained on. Where all are as large
-        (scenes mixed from one pool) that share of the rows is held out all the same, first those that have least in
-        common with others; what shares something with them is neither trained on nor held out.
-        Raises PaqaError where nothing is left to train on.
+        Validation is the build's own split, else a share of what hangs together in train: rows with a
+        recording or a speaker (a group) in common, directly or by others, are on one side. Of several such
+        components one at least is held out, unless the share is 0; one with more than a fifth of the rows is
+        trained on. Where all are as large (scenes mixed from one pool) that share of the rows is held out all
+        the same, first those that have least in common with others; what shares something with them is
+        neither trained on nor held out. Raises PaqaError where nothing is left to train on.
         """
         train, held, away = self.split("train"), self.split("validation"), []
         if share and not held:
@@ -124,13 +126,17 @@ def _held_out(rows: Sequence[Row], share: float) -> set[tuple[str, ...]]:
 
 
 def _least_shared(counts: Mapping[tuple[str, ...], int], share: float) -> set[tuple[str, ...]]:
-    """A share of rows that all hang together: those whose groups the fewest other rows have. `counts` are of rows."""
+    """A share of rows that all hang together: those whose groups the fewest other rows have. `counts` are of
+    rows.
+    """
     having: Counter[str] = Counter()
     for groups, n in counts.items():
         having.update(dict.fromkeys(groups, n))
     most = share * sum(counts.values())
     out: set[tuple[str, ...]] = set()
-    for groups in sorted(counts, key=lambda own: (sum(having[g] - counts[own] for g in own), draw("validation", *own))):
+    for groups in sorted(
+        counts, key=lambda own: (sum(having[g] - counts[own] for g in own), draw("validation", *own))
+    ):
         if sum(counts[own] for own in out) >= most or len(counts) == 1:
             break
         out.add(groups)
@@ -164,7 +170,8 @@ class Ears:
 
 
 def order(rows: Sequence[Row], seed: int, epoch: int, mix: Mapping[str, float]) -> list[int]:
-    """Numbers of the rows of one epoch. A row whose task weighs 2.5 comes twice, and a third time in half of them.
+    """Numbers of the rows of one epoch. A row whose task weighs 2.5 comes twice, and a third time in half of
+    them.
 
     Shuffled among `GROUPS_OPEN` row groups at a time, so that audio is read in runs.
     """
@@ -180,12 +187,16 @@ def order(rows: Sequence[Row], seed: int, epoch: int, mix: Mapping[str, float]) 
     names = sorted(blocks, key=lambda b: draw(seed, epoch, "block", *b))
     found: list[int] = []
     for start in range(0, len(names), GROUPS_OPEN):
-        found += [i for _, i in sorted(pair for b in names[start : start + GROUPS_OPEN] for pair in blocks[b])]
+        found += [
+            i for _, i in sorted(pair for b in names[start : start + GROUPS_OPEN] for pair in blocks[b])
+        ]
     return found
 
 
 def pack(numbers: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Rows in packs of at most `budget` tokens, first fit among the last open packs; `lengths` is by row number."""
+    """Rows in packs of at most `budget` tokens, first fit among the last open packs; `lengths` is by row
+    number.
+    """
     full: list[list[int]] = []
     packs: list[tuple[int, list[int]]] = []
     for i in numbers:
@@ -209,10 +220,14 @@ def audio_rows(ms: int) -> int:
 class Stream:
     """An endless list of packs, epoch after epoch; item n is the same in every run with the same seed."""
 
-    def __init__(self, rows: Sequence[Row], seed: int, mix: Mapping[str, float], lengths: Sequence[int], budget: int):
+    def __init__(
+        self, rows: Sequence[Row], seed: int, mix: Mapping[str, float], lengths: Sequence[int], budget: int
+    ):
         for row, n in zip(rows, lengths, strict=True):
             if n > budget:
-                raise PaqaError(f"{row.item.id}: has {n} tokens with its prompt; expected at most --tokens {budget}")
+                raise PaqaError(
+                    f"{row.item.id}: has {n} tokens with its prompt; expected at most --tokens {budget}"
+                )
         self.rows, self.seed, self.mix, self.lengths, self.budget = rows, seed, mix, lengths, budget
         self._epochs: dict[int, list[list[int]]] = {}
         self._sizes: dict[int, int] = {}
@@ -247,7 +262,8 @@ class Stream:
 
 
 def waits(logp: Tensor, config: PauseConfig) -> list[int]:
-    """Where a target `[c]` is to wait: before its least likely tokens, as far apart as PAUSE may be in a rollout.
+    """Where a target `[c]` is to wait: before its least likely tokens, as far apart as PAUSE may be in a
+    rollout.
 
     After DIT (arXiv 2506.03616). Never before the end of the turn.
     """

@@ -1,7 +1,9 @@
-"""What a trained model knows: PAQA test rows or a benchmark's questions, with the audio, with silence, with another's.
+"""What a trained model knows: PAQA test rows or a benchmark's questions, with the audio, with silence, with
+another's.
 
-Every question counts: an answer that cannot be parsed, and a clip that is too long to be heard, is wrong. Rows of a
-benchmark that cannot be asked at all are left out of the figures, and counted as `unasked` beside them.
+Every question counts: an answer that cannot be parsed, and a clip that is too long to be heard, is wrong.
+Rows of a benchmark that cannot be asked at all are left out of the figures, and counted as `unasked` beside
+them.
 """
 
 from __future__ import annotations
@@ -23,10 +25,10 @@ from torch import Tensor
 
 from paqa.errors import PaqaError
 from paqa.evaluation import metrics
-from paqa.questions.english import normal
 from paqa.rationale import grammar, rewards
 from paqa.rationale.prompt import Asked
 from paqa.storage.store import write_atomically
+from paqa.text import normal
 from paqa.train import benchmarks, model
 from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.benchmarks import Asking, Unasked
@@ -53,7 +55,9 @@ class Said:
 
 
 def run(config: EvalConfig) -> dict[str, dict[str, float]]:
-    """Answer all questions under every condition; figures by condition, also in out/eval.json beside all answers."""
+    """Answer all questions under every condition; figures by condition, also in out/eval.json beside all
+    answers.
+    """
     need(config, "model", "out")
     need(config, "data" if config.benchmark == "paqa" else "questions")
     out = Path(config.out)
@@ -89,7 +93,8 @@ def waiting(wish: PauseConfig, trained: PauseConfig | None) -> PauseConfig:
 
 
 def questions(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
-    """What is asked, in the order of asking, and rows of a benchmark that cannot be: a bad row, audio that is none.
+    """What is asked, in the order of asking, and rows of a benchmark that cannot be: a bad row, audio that is
+    none.
 
     Raises PaqaError where nothing is left to ask.
     """
@@ -136,7 +141,12 @@ def of_build(config: EvalConfig) -> list[Asking]:
 
 
 def answer(
-    policy: Policy, asked: Sequence[Asking], hearing: str, pause: PauseConfig, bounds: Bounds, config: EvalConfig
+    policy: Policy,
+    asked: Sequence[Asking],
+    hearing: str,
+    pause: PauseConfig,
+    bounds: Bounds,
+    config: EvalConfig,
 ) -> tuple[list[Said], Tensor]:
     """Every question's answer, and all windowed confidences."""
     said: list[Said] = []
@@ -154,7 +164,13 @@ def answer(
             most, heat = config.max_new, config.temperature
             done = rollout(policy, prompts, 1, seeds, most, heat, pause, bounds, config.compile)
             cost = (time.perf_counter() - began) / len(can)
-            rows = zip(done.texts(policy), done.lengths.tolist(), done.pauses.tolist(), done.cut.tolist(), strict=True)
+            rows = zip(
+                done.texts(policy),
+                done.lengths.tolist(),
+                done.pauses.tolist(),
+                done.cut.tolist(),
+                strict=True,
+            )
             for i, (text, tokens, pauses, cut) in zip(can, rows, strict=True):
                 answers[i] = Said(text, tokens, pauses, cut, cost)
             seen.append(done.confidence.flatten().cpu())
@@ -188,9 +204,12 @@ def hear_as(policy: Policy, asked: Sequence[Asking], hearing: str) -> Any:
 
 
 def figures(asked: Sequence[Asking], said: Sequence[Said]) -> dict[str, float]:
-    """Accuracy over all questions, by task and subset; for PAQA rows, what was perceived; what answers cost."""
+    """Accuracy over all questions, by task and subset; for PAQA rows, what was perceived; what answers
+    cost.
+    """
     right = [
-        rewards.accuracy(s.text, a.asked.choices, a.answer_index, a.answer) for a, s in zip(asked, said, strict=True)
+        rewards.accuracy(s.text, a.asked.choices, a.answer_index, a.answer)
+        for a, s in zip(asked, said, strict=True)
     ]
     groups: dict[str, list[float]] = defaultdict(list)
     for a, r in zip(asked, right, strict=True):
@@ -207,26 +226,37 @@ def figures(asked: Sequence[Asking], said: Sequence[Said]) -> dict[str, float]:
         found |= perceived(rows)
     total = sum(s.seconds for s in said)
     found |= {"tokens": sum(s.tokens for s in said) / n, "pauses": sum(s.pauses for s in said) / n}
-    return found | {"seconds": total / n, "tokens_per_s": sum(s.tokens for s in said) / total if total else 0.0}
+    return found | {
+        "seconds": total / n,
+        "tokens_per_s": sum(s.tokens for s in said) / total if total else 0.0,
+    }
 
 
 def perceived(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
-    """The perceptual fields against the scenes, pooled: WER and CER of ASR, F1 of ENV's classes, count of speakers."""
+    """The perceptual fields against the scenes, pooled: WER and CER of ASR, F1 of ENV's classes, count of
+    speakers.
+    """
     scenes = [(_named(item.scene), heard(item.scene, text)) for item, text in rows]
     words = metrics.pooled(metrics.Misheard, (metrics.misheard(t, h) for t, h in scenes))
     letters = metrics.pooled(metrics.Misheard, (metrics.misheard_letters(t, h) for t, h in scenes))
     events = metrics.f1(metrics.pooled(metrics.Hits, (metrics.class_hits(t, h) for t, h in scenes)))
     counted = [_voices(text) == item.scene.speakers for item, text in rows]
     score = [
-        rewards.perception(text, item.scene, not item.choices, item.evidence, item.question) for item, text in rows
+        rewards.perception(text, item.scene, not item.choices, item.evidence, item.question)
+        for item, text in rows
     ]
-    rates = {"wer": metrics.ratio(words.errors, words.words), "cer": metrics.ratio(letters.errors, letters.words)}
+    rates = {
+        "wer": metrics.ratio(words.errors, words.words),
+        "cer": metrics.ratio(letters.errors, letters.words),
+    }
     means = {"speaker_count": sum(counted) / len(rows), "perception": sum(score) / len(rows)}
     return {k: v for k, v in (rates | {"event_f1": events}).items() if v is not None} | means
 
 
 def heard(scene: Scene, text: str) -> Scene:
-    """What a completion's ASR and ENV say, read tag by tag even where the whole does not keep to the grammar."""
+    """What a completion's ASR and ENV say, read tag by tag even where the whole does not keep to the
+    grammar.
+    """
     words = grammar.unescape(_field(text, "ASR"))
     words = "" if words == grammar.NO_WORDS else words
     lines = [line.rsplit(" [", 1)[0].strip() for line in _field(text, "ENV").split("\n")]
@@ -257,12 +287,15 @@ def _voices(text: str) -> int | None:
 def labels(policy: Policy, asked: Sequence[Asking], config: EvalConfig) -> dict[str, float]:
     """Macro mean average precision of sound classes over clips, each class by the likelihood of its label.
 
-    The classes are those of the rows' scenes (a build of FSD50K's evaluation set has its 200). A label is scored as a
-    short answer to one question, by mean log-probability of its tokens; all labels share the clip's prompt.
+    The classes are those of the rows' scenes (a build of FSD50K's evaluation set has its 200). A label is
+    scored as a short answer to one question, by mean log-probability of its tokens; all labels share the
+    clip's prompt.
     """
     clips = {a.clip: a for a in asked}
     names = sorted({e.label for a in clips.values() for e in a.item.scene.events if a.item})  # type: ignore[union-attr]
-    answers = tuple(policy.completion_ids(f"<RESPONSE>{grammar.response(None, name)}</RESPONSE>") for name in names)
+    answers = tuple(
+        policy.completion_ids(f"<RESPONSE>{grammar.response(None, name)}</RESPONSE>") for name in names
+    )
     learn = tuple(torch.ones(len(ids), dtype=torch.bool) for ids in answers)
     scores = []
     for a in clips.values():
@@ -295,7 +328,8 @@ def table(found: dict[str, dict[str, float]]) -> list[str]:
     width = max([len(n) for n in names] + [10])
     head = f"{'':<{width}} " + " ".join(f"{name:>14}" for name in found)
     rows = [
-        f"{n:<{width}} " + " ".join(f"{column[n]:>14.3f}" if n in column else f"{'':>14}" for column in found.values())
+        f"{n:<{width}} "
+        + " ".join(f"{column[n]:>14.3f}" if n in column else f"{'':>14}" for column in found.values())
         for n in names
     ]
     return [head, *rows]

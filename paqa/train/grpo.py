@@ -1,8 +1,8 @@
 """Stage II: several completions a prompt, and more of what was better than the rest of its group.
 
-Group relative policy optimisation (Shao et al. 2024), by default without its divisions by spread and length (Liu et al.
-2025, Dr.GRPO). Strictly on-policy unless `updates` > 1. What the environment forced - PAUSE, the end of what it gave
-up - is context only: it has no advantage, no divergence and no length.
+Group relative policy optimisation (Shao et al. 2024), by default without its divisions by spread and length
+(Liu et al. 2025, Dr.GRPO). Strictly on-policy unless `updates` > 1. What the environment forced - PAUSE, the
+end of what it gave up - is context only: it has no advantage, no divergence and no length.
 """
 
 from __future__ import annotations
@@ -24,12 +24,16 @@ from paqa.train.trainer import Trainer, Values, begin
 
 SAME = 1e-6  # rewards that differ by less are equal
 Terms = dict[str, float]
-Judge = Callable[[Row, str, int], Terms]  # a row, a completion and its length in tokens; `reward` is what counts
+Judge = Callable[
+    [Row, str, int], Terms
+]  # a row, a completion and its length in tokens; `reward` is what counts
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A group to learn from: its tree, and a factor, a norm and the recorded log-probabilities of its tokens `[T]`."""
+    """A group to learn from: its tree, and a factor, a norm and the recorded log-probabilities of its tokens
+    `[T]`.
+    """
 
     tree: Tree
     stripped: Tree
@@ -39,7 +43,9 @@ class Part:
 
 
 def train(config: GrpoConfig, judge: Judge | None = None) -> Values:
-    """Run or go on with a run; returns what the last validation measured. The models are in out/best and out/last."""
+    """Run or go on with a run; returns what the last validation measured. The models are in out/best and
+    out/last.
+    """
     ranks, policy, ears, learnt, held = begin(config)
     stream = Stream(learnt, config.seed, config.mix, [1] * len(learnt), config.prompts)
     total = config.steps or max(1, stream.total(config.epochs) // ranks.world)
@@ -76,7 +82,9 @@ def bounds_of(trainer: Trainer, config: GrpoConfig) -> Bounds:
     return Bounds.of(kept) if kept else Bounds.first(config.pause)
 
 
-def reinforce(trainer: Trainer, config: GrpoConfig, ears: Ears, rows: Sequence[Row], n: int, judge: Judge) -> Values:
+def reinforce(
+    trainer: Trainer, config: GrpoConfig, ears: Ears, rows: Sequence[Row], n: int, judge: Judge
+) -> Values:
     """Step n: completions of these rows, their rewards, and the updates that follow from them."""
     policy, bounds, group = trainer.policy, bounds_of(trainer, config), config.group
     with trainer.timed("data"):
@@ -119,7 +127,8 @@ def advantages(reward: Tensor, loss: str) -> tuple[Tensor, Tensor]:
 
 
 def weights(done: Rollout, shape: torch.Size, config: GrpoConfig, bounds: Bounds) -> Tensor:
-    """The paper's weights `[B, G]`: clip(std of the group's lowest confidences), 0 at and below the bound of giving up.
+    """The paper's weights `[B, G]`: clip(std of the group's lowest confidences), 0 at and below the bound of
+    giving up.
 
     All ones where they are switched off, or where nobody watched the confidence (`--pause off`).
     """
@@ -130,12 +139,16 @@ def weights(done: Rollout, shape: torch.Size, config: GrpoConfig, bounds: Bounds
     return torch.where((low <= bounds.used(config.pause).abort) | done.aborted.cpu().view(shape), 0.0, spread)
 
 
-def part(done: Rollout, prompts: Sequence[Prompt], b: int, factor: Tensor, config: GrpoConfig, group: int) -> Part:
+def part(
+    done: Rollout, prompts: Sequence[Prompt], b: int, factor: Tensor, config: GrpoConfig, group: int
+) -> Part:
     """Group b as something to learn from; `factor` `[B, G]` is its advantages times its weights."""
     (tree,), (stripped,) = done.trees(prompts, [b]), done.trees(prompts, [b], stripped=True)
     rows = range(b * group, (b + 1) * group)
     sizes = done.lengths[list(rows)].cpu()
-    norm = sizes.clamp(min=1).float() if config.loss == "grpo" else torch.full((group,), float(config.max_new))
+    norm = (
+        sizes.clamp(min=1).float() if config.loss == "grpo" else torch.full((group,), float(config.max_new))
+    )
     recorded = torch.cat([done.logp[i][done.sampled[i]] for i in rows]).cpu()
     return Part(tree, stripped, factor[b].repeat_interleave(sizes), norm.repeat_interleave(sizes), recorded)
 
@@ -144,7 +157,9 @@ def learn(trainer: Trainer, config: GrpoConfig, parts: Sequence[Part], rows: flo
     """One update on groups; `rows` counts the completions of all processes, dropped groups included."""
     policy, ranks = trainer.policy, trainer.ranks
     sizes = [p.tree.length for p in parts]
-    packs = pack(range(len(parts)), sizes, max(config.tokens, *sizes)) if len(sizes) > 1 else [[0]] * len(sizes)
+    packs = (
+        pack(range(len(parts)), sizes, max(config.tokens, *sizes)) if len(sizes) > 1 else [[0]] * len(sizes)
+    )
     sums = dict.fromkeys(("loss", "divergence", "entropy", "gap", "clipped", "learnt", "tokens"), 0.0)
     policy.train()
     for chosen in packs:
@@ -164,11 +179,16 @@ def learn(trainer: Trainer, config: GrpoConfig, parts: Sequence[Part], rows: flo
     return values | {"gradient": norm}
 
 
-def objective(policy: Policy, parts: Sequence[Part], config: GrpoConfig, rows: float) -> tuple[Tensor, Values]:
-    """The loss of some groups, as their share of that of all `rows` completions, and sums over their tokens."""
+def objective(
+    policy: Policy, parts: Sequence[Part], config: GrpoConfig, rows: float
+) -> tuple[Tensor, Values]:
+    """The loss of some groups, as their share of that of all `rows` completions, and sums over their
+    tokens.
+    """
     logp, entropy = policy.score([p.tree for p in parts], config.temperature)
     advantage, norm, recorded = (
-        torch.cat([getattr(p, name) for p in parts]).to(logp.device) for name in ("advantage", "norm", "recorded")
+        torch.cat([getattr(p, name) for p in parts]).to(logp.device)
+        for name in ("advantage", "norm", "recorded")
     )
     old = recorded if config.updates > 1 else logp.detach()
     ratio = (logp - old).exp()

@@ -1,8 +1,8 @@
 """Qwen2-Audio as a policy: load it, hear a clip once, lay prompts and completions out, score chosen tokens.
 
-`PAUSE` never enters the embedding or the head: its one trainable row is put in where the token stands, and its logit is
-minus infinity in sampling and in scoring alike. Trained weights are LoRA matrices on the language model, that row, and
-the projector if wanted; everything else is frozen.
+`PAUSE` never enters the embedding or the head: its one trainable row is put in where the token stands, and
+its logit is minus infinity in sampling and in scoring alike. Trained weights are LoRA matrices on the
+language model, that row, and the projector if wanted; everything else is frozen.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class Policy(nn.Module):
         self.end_id: int = tokenizer.convert_tokens_to_ids(TURN_END)
         for name, found in ((AUDIO, self.audio_id), (TURN_END, self.end_id)):
             if name not in tokenizer.get_vocab():
-                raise PaqaError(f"{base}: its tokenizer has no {name} (found id {found}); expected one of Qwen2-Audio")
+                raise PaqaError(
+                    f"{base}: its tokenizer has no {name} (found id {found}); expected one of Qwen2-Audio"
+                )
         stops = {self.end_id, tokenizer.eos_token_id}
         self.stop_ids = sorted(i for i in stops if i is not None)
         self.pad_id: int = self.end_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
@@ -98,8 +100,8 @@ class Policy(nn.Module):
     def hear(self, samples: np.ndarray, name: str = "clip") -> Tensor:
         """The encoder's output `[n, d]` for mono float32 samples at 16 kHz, 25 rows a second.
 
-        A clip is always heard alone, so that its rows do not depend on a batch. Raises PaqaError for clips that are
-        too long: they are never cut silently.
+        A clip is always heard alone, so that its rows do not depend on a batch. Raises PaqaError for clips
+        that are too long: they are never cut silently.
         """
         extractor, tower = self.processor.feature_extractor, self.inner.model.audio_tower
         if len(samples) > extractor.n_samples:
@@ -116,7 +118,9 @@ class Policy(nn.Module):
         mel = found["input_features"].to(self.device, tower.conv1.weight.dtype)
         mask = torch.zeros(1, 1, 1, tower.config.max_source_positions, dtype=mel.dtype, device=mel.device)
         mask[..., frames:] = torch.finfo(mel.dtype).min
-        return tower(mel, attention_mask=mask).last_hidden_state[0, :rows].clone()  # not the padding, which is longer
+        return (
+            tower(mel, attention_mask=mask).last_hidden_state[0, :rows].clone()
+        )  # not the padding, which is longer
 
     def prompt(self, text: prompts.Asked, sound: Tensor) -> Prompt:
         """The chat prompt of a question over a heard clip."""
@@ -129,7 +133,9 @@ class Policy(nn.Module):
         written = self.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
         ids = self.tokenizer(written, add_special_tokens=False)["input_ids"]
         if ids.count(self.audio_id) != 1:
-            raise PaqaError(f"{text.id}: expected one {AUDIO} in the prompt, found {ids.count(self.audio_id)}")
+            raise PaqaError(
+                f"{text.id}: expected one {AUDIO} in the prompt, found {ids.count(self.audio_id)}"
+            )
         at = ids.index(self.audio_id)
         return torch.tensor([*ids[:at], *[self.audio_id] * rows, *ids[at + 1 :]])
 
@@ -137,7 +143,9 @@ class Policy(nn.Module):
         """The tokens of a completion, with the end of the turn."""
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         if any(i in (self.audio_id, self.pause_id, *self.stop_ids) for i in ids):
-            raise PaqaError(f"{name}: its text contains a special token of the model; expected plain text and tags")
+            raise PaqaError(
+                f"{name}: its text contains a special token of the model; expected plain text and tags"
+            )
         return torch.tensor([*ids, self.end_id])
 
     # scoring
@@ -158,7 +166,11 @@ class Policy(nn.Module):
         found = self.inner.model.multi_modal_projector
         if not hasattr(found, "modules_to_save"):
             return found
-        return found.original_module if found.disable_adapters else found.modules_to_save[found.active_adapters[0]]
+        return (
+            found.original_module
+            if found.disable_adapters
+            else found.modules_to_save[found.active_adapters[0]]
+        )
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits of what may be said, float32 `[..., V]`."""
@@ -170,7 +182,9 @@ class Policy(nn.Module):
         if len(x.ids) > self.text.config.max_position_embeddings and int(x.position.max()) >= (
             limit := self.text.config.max_position_embeddings
         ):
-            raise PaqaError(f"a prompt with its completion has {int(x.position.max()) + 1} tokens; at most {limit} fit")
+            raise PaqaError(
+                f"a prompt with its completion has {int(x.position.max()) + 1} tokens; at most {limit} fit"
+            )
         out = self.text(
             inputs_embeds=embedded[None],
             attention_mask=visible(x)[None, None],
@@ -180,14 +194,18 @@ class Policy(nn.Module):
         return out.last_hidden_state[0]
 
     def score(self, trees: Sequence[Tree], temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Log-probabilities `[T]` of all `learn` tokens in order, and entropies (without gradient), of one forward."""
+        """Log-probabilities `[T]` of all `learn` tokens in order, and entropies (without gradient), of one
+        forward.
+        """
         x = layout(trees)
         x = Layout(*(getattr(x, f).to(self.device) for f in Layout.__dataclass_fields__))
         h = self.hidden(trees, x)[x.source]
         if not len(h):
             return h.new_zeros(0, dtype=torch.float32), h.new_zeros(0, dtype=torch.float32)
         chunks = zip(torch.split(h, self.chunk), torch.split(x.target, self.chunk), strict=True)
-        parts = [checkpoint(self._piece, one, target, temperature, use_reentrant=False) for one, target in chunks]
+        parts = [
+            checkpoint(self._piece, one, target, temperature, use_reentrant=False) for one, target in chunks
+        ]
         return torch.cat([p for p, _ in parts]), torch.cat([e for _, e in parts])
 
     def _piece(self, hidden: Tensor, target: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -207,7 +225,9 @@ class Policy(nn.Module):
     # training and saving
 
     def train_lora(self, rank: int, alpha: int, projector: bool, checkpointing: bool) -> None:
-        """Freeze everything but new LoRA matrices, the PAUSE row and, if wanted, the projector. Trained in float32."""
+        """Freeze everything but new LoRA matrices, the PAUSE row and, if wanted, the projector. Trained in
+        float32.
+        """
         from peft import LoraConfig, get_peft_model
 
         self.net.requires_grad_(False)
@@ -222,7 +242,9 @@ class Policy(nn.Module):
             enable({"use_reentrant": False})
 
     def save(self, folder: Path) -> None:
-        """The trained folder: adapter, PAUSE row, processor, and what it is to be put on. Replaces nothing."""
+        """The trained folder: adapter, PAUSE row, processor, and what it is to be put on. Replaces
+        nothing.
+        """
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -257,7 +279,9 @@ def device_of(wish: str) -> torch.device:
     except RuntimeError:
         raise PaqaError(f"--device: found {wish!r}; expected auto, cpu, cuda or cuda:NUMBER") from None
     if found.type == "cuda" and not (found.index or 0) < torch.cuda.device_count():
-        raise PaqaError(f"--device: found {wish!r}, but there are {torch.cuda.device_count()} GPUs; try --device auto")
+        raise PaqaError(
+            f"--device: found {wish!r}, but there are {torch.cuda.device_count()} GPUs; try --device auto"
+        )
     return found
 
 
@@ -269,7 +293,9 @@ def dtype_of(wish: str, device: torch.device) -> torch.dtype:
 
 
 def load(source: str, device: str = "auto", dtype: str = "auto", chunk: int = 1024) -> Policy:
-    """A base by Hub id or folder, or a trained folder: its adapters are merged, once, into the base's weights."""
+    """A base by Hub id or folder, or a trained folder: its adapters are merged, once, into the base's
+    weights.
+    """
     where = device_of(device)
     about_file = Path(source) / TRAINED
     if not about_file.is_file():
@@ -306,7 +332,9 @@ def _whole(folder: str, read: Callable[[], Read]) -> Read:
         return read()
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0][:200]
-        raise PaqaError(f"{folder}: not a whole trained model ({reason}); train it again, or take another") from None
+        raise PaqaError(
+            f"{folder}: not a whole trained model ({reason}); train it again, or take another"
+        ) from None
 
 
 def _base(source: str, processor: str, device: torch.device, dtype: torch.dtype, chunk: int) -> Policy:
@@ -318,12 +346,16 @@ def _base(source: str, processor: str, device: torch.device, dtype: torch.dtype,
         kind = f"{config.model_type} over {getattr(config.get_text_config(), 'model_type', '?')}"
         raise PaqaError(f"{source}: is {kind}; expected qwen2_audio over {' or '.join(TEXT_MODELS)}")
     net = _found(
-        lambda: Qwen2AudioForConditionalGeneration.from_pretrained(source, dtype=dtype, attn_implementation="sdpa"),
+        lambda: Qwen2AudioForConditionalGeneration.from_pretrained(
+            source, dtype=dtype, attn_implementation="sdpa"
+        ),
         source,
     )
     net.requires_grad_(False)
     base = str(Path(source).resolve()) if Path(source).is_dir() else source
-    return Policy(net.to(device), _found(lambda: processors.from_pretrained(processor), processor), base, chunk)
+    return Policy(
+        net.to(device), _found(lambda: processors.from_pretrained(processor), processor), base, chunk
+    )
 
 
 def _found(load: Callable[[], Any], source: str) -> Any:

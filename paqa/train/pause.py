@@ -1,8 +1,9 @@
 """When to wait: the environment puts PAUSE tokens where confidence drops, or ends what has lost its way.
 
-Confidence is DeepConf's (Fu et al. 2025): -mean log-probability of the k likeliest tokens, averaged over a window of
-sampled tokens; high where the model is sure. All state is tensors of one entry a row, on the device: no token is ever
-decoded to decide. Forced tokens are recorded by the rollout and are no part of any loss.
+Confidence is DeepConf's (Fu et al. 2025): -mean log-probability of the k likeliest tokens, averaged over a
+window of sampled tokens; high where the model is sure. All state is tensors of one entry a row, on the
+device: no token is ever decoded to decide. Forced tokens are recorded by the rollout and are no part of any
+loss.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class Bounds:
     abort: float = -math.inf
 
     def after(self, confidence: Tensor, config: PauseConfig) -> Bounds:
-        """The bounds after a rollout's confidences (NaN where there is none): fixed ones stay, others follow slowly."""
+        """The bounds after a rollout's confidences (NaN where there is none): fixed ones stay, others follow
+        slowly.
+        """
         known = confidence[~confidence.isnan()].float().cpu()
         return Bounds(
             _follow(self.pause, known, config.tau_pause, config.quantile, config.momentum),
@@ -75,7 +78,9 @@ UNBOUND = Bounds()
 
 
 class Watch:
-    """The state of N rows while they are being written. Ask `decide` before each token, tell `heard` after it."""
+    """The state of N rows while they are being written. Ask `decide` before each token, tell `heard` after
+    it.
+    """
 
     def __init__(self, config: PauseConfig, bounds: Bounds, rows: int, max_new: int, keywords: Tensor):
         """`keywords` [K, m] are the last m tokens of each keyword, UNSEEN in front of shorter ones."""
@@ -90,10 +95,11 @@ class Watch:
         self.total = torch.zeros(rows, device=device)
 
     def decide(self, logp: Tensor, alive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Which rows wait and which give up now, bool `[N]`, and windowed confidence `[N]` (NaN before it is full).
+        """Which rows wait and which give up now, bool `[N]`, and windowed confidence `[N]` (NaN before it is
+        full).
 
-        `logp` `[N, V]` is the distribution of the next token. A row that waits is forced to `tokens` PAUSE in a row;
-        the place is looked at again afterwards.
+        `logp` `[N, V]` is the distribution of the next token. A row that waits is forced to `tokens` PAUSE in
+        a row; the place is looked at again afterwards.
         """
         c, bounds = self.config, self.bounds
         fresh = alive & (self.left == 0)

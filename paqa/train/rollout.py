@@ -1,7 +1,8 @@
-"""Completions of prompts: prompts are read once and their keys and values shared by the group; PAUSE where told.
+"""Completions of prompts: prompts are read once and their keys and values shared by the group; PAUSE where
+told.
 
-A row's randomness is its own seed's, one number for each sampled token: what is sampled depends neither on the other
-rows nor on how long the row has waited.
+A row's randomness is its own seed's, one number for each sampled token: what is sampled depends neither on
+the other rows nor on how long the row has waited.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ LOOK = 8  # steps between two looks at whether all rows have ended
 class Rollout:
     """N = prompts x group completions of at most C tokens, the group of a prompt in consecutive rows.
 
-    `real` marks tokens that exist, `sampled` those that the model chose; the rest of the real ones the environment
-    forced: PAUSE, or the end of a row that gave up. `logp` is that of sampled tokens, `confidence` the windowed one.
+    `real` marks tokens that exist, `sampled` those that the model chose; the rest of the real ones the
+    environment forced: PAUSE, or the end of a row that gave up. `logp` is that of sampled tokens,
+    `confidence` the windowed one.
     """
 
     ids: Tensor
@@ -57,7 +59,11 @@ class Rollout:
     def trees(self, prompts: Sequence[Prompt], only: Sequence[int], stripped: bool = False) -> list[Tree]:
         """The chosen prompts with their groups; `stripped` leaves out what was forced."""
         group = len(self.ids) // len(prompts)
-        ids, there, learn = self.ids.cpu(), (self.sampled if stripped else self.real).cpu(), self.sampled.cpu()
+        ids, there, learn = (
+            self.ids.cpu(),
+            (self.sampled if stripped else self.real).cpu(),
+            self.sampled.cpu(),
+        )
         found = []
         for b in only:
             rows = range(b * group, (b + 1) * group)
@@ -87,21 +93,27 @@ def rollout(
     bounds: Bounds = UNBOUND,
     compile: bool = False,
 ) -> Rollout:
-    """`group` completions of each prompt, of at most `max_new` sampled tokens; temperature 0 takes the likeliest.
+    """`group` completions of each prompt, of at most `max_new` sampled tokens; temperature 0 takes the
+    likeliest.
 
-    `seeds` holds one number a row. PAUSE comes on top of `max_new`. `compile` makes one graph of a step: slow to begin
-    with, then fewer kernels.
+    `seeds` holds one number a row. PAUSE comes on top of `max_new`. `compile` makes one graph of a step: slow
+    to begin with, then fewer kernels.
     """
     began = time.perf_counter()
     rows, device = len(prompts) * group, policy.device
     slots = max_new + (pause.runs * pause.tokens if pause.inserts else 0)
     hidden, cache, position = _prefill(policy, prompts, group, slots)
     read = time.perf_counter()
-    words = keyword_rows(pause.keywords, lambda t: policy.tokenizer(t, add_special_tokens=False)["input_ids"], device)
+    words = keyword_rows(
+        pause.keywords, lambda t: policy.tokenizer(t, add_special_tokens=False)["input_ids"], device
+    )
     watch = None if pause.mode == "off" else Watch(pause, bounds, rows, max_new, words)
     noise = torch.stack([_uniform(seed, max_new) for seed in seeds]).to(device)
     out = _blank(policy, rows, slots)
-    alive, sampled = torch.ones(rows, dtype=torch.bool, device=device), torch.zeros_like(noise[:, 0], dtype=torch.long)
+    alive, sampled = (
+        torch.ones(rows, dtype=torch.bool, device=device),
+        torch.zeros_like(noise[:, 0], dtype=torch.long),
+    )
     stops = torch.tensor(policy.stop_ids, device=device)
     never = torch.zeros_like(alive)
     step, used = compiled() if compile else decode, slots
@@ -159,7 +171,9 @@ def _uniform(seed: int, n: int) -> Tensor:
 
 
 def _choose(logp: Tensor, noise: Tensor, temperature: float) -> Tensor:
-    """One token a row `[N]`: the likeliest, or where the distribution function passes the row's number in [0, 1)."""
+    """One token a row `[N]`: the likeliest, or where the distribution function passes the row's number in [0,
+    1).
+    """
     if temperature == 0.0:
         return logp.argmax(-1)
     passed = logp.double().exp().cumsum(-1)
@@ -171,7 +185,9 @@ def _lowest(confidence: Tensor, mean: Tensor) -> Tensor:
     return torch.where(low.isinf(), mean, low)
 
 
-def _prefill(policy: Policy, prompts: Sequence[Prompt], group: int, slots: int) -> tuple[Tensor, _Cache, Tensor]:
+def _prefill(
+    policy: Policy, prompts: Sequence[Prompt], group: int, slots: int
+) -> tuple[Tensor, _Cache, Tensor]:
     """The last hidden state `[N, H]`, the cache, and the position `[N, 1]` of the first new token."""
     from transformers import DynamicCache
 
@@ -192,7 +208,10 @@ def _prefill(policy: Policy, prompts: Sequence[Prompt], group: int, slots: int) 
         use_cache=True,
     )
     prefix = [(layer.keys, layer.values) for layer in kept.layers]
-    rows, there = len(prompts) * group, slots + BUCKET  # more than any bucket: all have the same strides to compile
+    rows, there = (
+        len(prompts) * group,
+        slots + BUCKET,
+    )  # more than any bucket: all have the same strides to compile
     suffix = [
         (k.new_zeros(rows, k.shape[1], there, k.shape[3]), v.new_zeros(rows, v.shape[1], there, v.shape[3]))
         for k, v in prefix
@@ -217,8 +236,8 @@ def compiled() -> Callable[..., Tensor]:
 def decode(text: Any, x: Tensor, position: Tensor, slot: Tensor, cache: _Cache, group: int) -> Tensor:
     """One token a row through a Llama or Qwen2 text model: embeddings `[N, 1, H]` to hidden states `[N, H]`.
 
-    Writes its keys and values into the cache at `slot` `[1]`. A group's queries meet their prompt's keys together, so
-    that these are read once.
+    Writes its keys and values into the cache at `slot` `[1]`. A group's queries meet their prompt's keys
+    together, so that these are read once.
     """
     rotate = sys.modules[type(text).__module__].apply_rotary_pos_emb
     turn = text.rotary_emb(x, position)

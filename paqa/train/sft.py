@@ -19,7 +19,9 @@ ANSWERED = 8  # validation rows that are answered together
 
 
 def train(config: SftConfig) -> Values:
-    """Run or go on with a run; returns what the last validation measured. The models are in out/best and out/last."""
+    """Run or go on with a run; returns what the last validation measured. The models are in out/best and
+    out/last.
+    """
     ranks, policy, ears, learnt, held = begin(config)
     stream = Stream(learnt, config.seed, config.mix, lengths(policy, learnt, config), config.tokens)
     together = config.batch * ranks.world
@@ -72,8 +74,12 @@ def learn(trainer: Trainer, packs: Sequence[Sequence[Tree]]) -> Values:
 
 
 @torch.no_grad()
-def paused(policy: Policy, trees: Sequence[Tree], rows: Sequence[Row], epoch: int, config: SftConfig) -> list[Tree]:
-    """The trees, a share of them with PAUSE before the words that the model as it is now finds least likely."""
+def paused(
+    policy: Policy, trees: Sequence[Tree], rows: Sequence[Row], epoch: int, config: SftConfig
+) -> list[Tree]:
+    """The trees, a share of them with PAUSE before the words that the model as it is now finds least
+    likely.
+    """
     if not config.pause_share or not config.pause.inserts:
         return list(trees)
     seed, share = config.seed, config.pause_share
@@ -95,7 +101,8 @@ def validation(policy: Policy, ears: Ears, rows: Sequence[Row], budget: int) -> 
     trees = [ears.tree(row) for row in rows]
     sizes = [t.length for t in trees]
     logp: list[Tensor] = [
-        policy.score([trees[i] for i in part])[0] for part in pack(range(len(rows)), sizes, max(budget, *sizes))
+        policy.score([trees[i] for i in part])[0]
+        for part in pack(range(len(rows)), sizes, max(budget, *sizes))
     ]
     loss = -float(torch.cat(logp).mean())
     return {"loss": loss, "score": -loss}
@@ -103,15 +110,22 @@ def validation(policy: Policy, ears: Ears, rows: Sequence[Row], budget: int) -> 
 
 @torch.no_grad()
 def answers(policy: Policy, ears: Ears, rows: Sequence[Row], max_new: int) -> Values:
-    """How many rows get the right answer in the likeliest completion, and how well these keep to the grammar."""
+    """How many rows get the right answer in the likeliest completion, and how well these keep to the
+    grammar.
+    """
     said: list[str] = []
     for start in range(0, len(rows), ANSWERED):
         part = rows[start : start + ANSWERED]
         prompts = [policy.prompt(row.asked, ears.sound(row)) for row in part]
-        said += rollout(policy, prompts, 1, [0] * len(part), max_new, temperature=0.0, pause=OFF).texts(policy)
+        said += rollout(policy, prompts, 1, [0] * len(part), max_new, temperature=0.0, pause=OFF).texts(
+            policy
+        )
     if not said:
         return {}
     items = [row.item for row in rows]
-    right = [rewards.accuracy(text, i.choices, i.answer_index, i.answer) for text, i in zip(said, items, strict=True)]
+    right = [
+        rewards.accuracy(text, i.choices, i.answer_index, i.answer)
+        for text, i in zip(said, items, strict=True)
+    ]
     form = [rewards.format_score(text, open_ended=not i.choices) for text, i in zip(said, items, strict=True)]
     return {"accuracy": sum(right) / len(said), "format": sum(form) / len(said)}

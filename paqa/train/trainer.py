@@ -1,7 +1,8 @@
-"""What both ways of training do around a step: many processes, the optimizer, metrics, checkpoints that resume exactly.
+"""What both ways of training do around a step: many processes, the optimizer, metrics, checkpoints that
+resume exactly.
 
-A run's folder holds config.json, metrics.jsonl, TensorBoard events, checkpoint-N/ (resume), best/ and last/ (trained
-models). A checkpoint that exists is complete: it was renamed into place.
+A run's folder holds config.json, metrics.jsonl, TensorBoard events, checkpoint-N/ (resume), best/ and last/
+(trained models). A checkpoint that exists is complete: it was renamed into place.
 """
 
 from __future__ import annotations
@@ -34,7 +35,16 @@ from paqa.train.model import Policy
 
 Values = dict[str, float]
 PREFIX = "checkpoint-"
-DAMAGE = (OSError, ValueError, LookupError, TypeError, RuntimeError, EOFError, UnpicklingError, SafetensorError)
+DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    RuntimeError,
+    EOFError,
+    UnpicklingError,
+    SafetensorError,
+)
 LINE = "{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]\n"
 
 
@@ -78,7 +88,9 @@ class Ranks:
 
 
 def begin(config: TrainConfig) -> tuple[Ranks, Policy, Ears, list[Row], list[Row]]:
-    """The processes, the model with what is to be trained, what it hears, rows to train on, and rows held out."""
+    """The processes, the model with what is to be trained, what it hears, rows to train on, and rows held
+    out.
+    """
     need(config, "model", "data", "out")
     ranks = Ranks.join(model.device_of(config.device))
     policy = model.load(config.model, config.device, config.dtype, config.chunk)
@@ -160,7 +172,9 @@ class Trainer:
         return norm
 
     def run(self, step: Callable[[int], Values], validate: Callable[[], Values], measure: str) -> Values:
-        """Take all steps that are left, and validate, save and keep the best (highest `measure`) on the way."""
+        """Take all steps that are left, and validate, save and keep the best (highest `measure`) on the
+        way.
+        """
         config, state = self.config, self.state
         bar = self._bar()
         while state.step < self.total:
@@ -223,7 +237,8 @@ class Trainer:
 
             folder.mkdir()
             save_file(
-                {n: p.detach().cpu().contiguous() for n, p in self.params.items()}, folder / "trained.safetensors"
+                {n: p.detach().cpu().contiguous() for n, p in self.params.items()},
+                folder / "trained.safetensors",
             )
             torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
             torch.save(_randomness(), folder / "rng.pt")
@@ -245,7 +260,9 @@ class Trainer:
         shutil.rmtree(stale, ignore_errors=True)
 
     def _resume(self) -> None:
-        """Go on from the newest checkpoint: weights, optimizer, position, randomness; later metrics are forgotten."""
+        """Go on from the newest checkpoint: weights, optimizer, position, randomness; later metrics are
+        forgotten.
+        """
         metrics = self.out / "metrics.jsonl"
         if found := checkpoints(self.out):
             try:
@@ -253,18 +270,26 @@ class Trainer:
             except DAMAGE as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
                 where = f"{found[-1]}: not a whole checkpoint ({reason})"
-                raise PaqaError(f"{where}; remove this folder to go on from the one before, or from nothing") from None
+                raise PaqaError(
+                    f"{where}; remove this folder to go on from the one before, or from nothing"
+                ) from None
             if self.state.world != self.ranks.world:
                 counts = f"{self.state.world} processes and there are {self.ranks.world}"
-                raise PaqaError(f"{found[-1]}: was written by {counts}; start as many, or choose another --out")
+                raise PaqaError(
+                    f"{found[-1]}: was written by {counts}; start as many, or choose another --out"
+                )
             if not self.config.quiet and self.ranks.rank == 0:
                 print(f"going on after step {self.state.step} of {self.out}", file=sys.stderr)
         steps = self.ranks.total({"step": self.state.step}, self.policy.device)["step"]
         if steps != self.state.step * self.ranks.world:
-            raise PaqaError(f"{self.out}: not all processes see its checkpoints; expected a folder that all share")
+            raise PaqaError(
+                f"{self.out}: not all processes see its checkpoints; expected a folder that all share"
+            )
         if self.ranks.rank == 0 and metrics.exists():
             lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.state.step]
+            kept = [
+                line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.state.step
+            ]
             write_atomically(metrics, "".join(kept).encode())
 
     def _read(self, folder: Path) -> None:
@@ -286,7 +311,9 @@ def checkpoints(out: Path) -> list[Path]:
 
 
 def rate(step: int, total: int, config: TrainConfig) -> float:
-    """The share of the highest learning rate at a step: up in a line, then down in half a cosine, or level."""
+    """The share of the highest learning rate at a step: up in a line, then down in half a cosine, or
+    level.
+    """
     if step < config.warmup:
         return (step + 1) / config.warmup
     if config.decay == "constant":
@@ -304,7 +331,9 @@ def _optimizer(policy: Policy, config: TrainConfig) -> torch.optim.Optimizer:
     groups: dict[float, list[Any]] = defaultdict(list)
     for name, p in policy.trained().items():
         groups[config.projector_rate if "multi_modal_projector" in name else 1.0].append(p)
-    made = [{"params": ps, "lr": 0.0, "highest": config.learning_rate * factor} for factor, ps in groups.items()]
+    made = [
+        {"params": ps, "lr": 0.0, "highest": config.learning_rate * factor} for factor, ps in groups.items()
+    ]
     return torch.optim.AdamW(made, weight_decay=config.weight_decay, fused=policy.device.type == "cuda")
 
 
@@ -314,4 +343,7 @@ def _randomness(restored: dict[str, Any] | None = None) -> dict[str, Any]:
         torch.set_rng_state(restored["cpu"])
         if torch.cuda.is_available() and restored["cuda"] is not None:
             torch.cuda.set_rng_state(restored["cuda"])
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None}
+    return {
+        "cpu": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }

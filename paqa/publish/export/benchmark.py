@@ -1,8 +1,9 @@
-"""What MMAU's and MMAR's layouts share: rows that their scorers can judge, and what kind of sound a row is about.
+"""What MMAU's and MMAR's layouts share: rows that their scorers can judge, and what kind of sound a row is
+about.
 
-Both scorers compare sets of words: right is what holds all words of the answer and no word that only a wrong choice
-has. So an open-ended row, an answer without words, and a choice made of the answer's words in another order ("rain,
-then a dog") cannot be judged by them; such rows are skipped and counted.
+Both scorers compare sets of words: right is what holds all words of the answer and no word that only a wrong
+choice has. So an open-ended row, an answer without words, and a choice made of the answer's words in another
+order ("rain, then a dog") cannot be judged by them; such rows are skipped and counted.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def subject(item: Item) -> str:
     """What the evidence is: "speech", "music" or "sound"; without any, what the scene holds."""
     if any(e.kind != "event" for e in item.evidence):
         return "speech"
-    cited = [item.scene.events[e.index] for e in item.evidence if e.kind == "event"] or list(item.scene.events)
+    cited = [item.scene.events[e.index] for e in item.evidence if e.kind == "event"] or list(
+        item.scene.events
+    )
     if not cited:
         return "speech"
     return "music" if all(_is(event, MUSIC) for event in cited) else "sound"

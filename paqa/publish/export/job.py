@@ -34,7 +34,9 @@ class Row:
 
 @dataclass
 class Job:
-    """One export. `out` is where it will lie in the end, absolute; `part` is where it is written meanwhile."""
+    """One export. `out` is where it will lie in the end, absolute; `part` is where it is written
+    meanwhile.
+    """
 
     folder: Path
     out: Path
@@ -63,14 +65,18 @@ class Job:
     def _name(self, clip_id: str, path: str) -> str:
         """The clip's file name; a second clip whose id differs in odd characters only gets a number."""
         if clip_id not in self.names:
-            stem = re.sub(r"[^\w.@~-]", "_", str(path).rpartition(".")[0])[:200].lstrip(".") or "clip"  # or "../../x"
+            stem = (
+                re.sub(r"[^\w.@~-]", "_", str(path).rpartition(".")[0])[:200].lstrip(".") or "clip"
+            )  # or "../../x"
             free = (f"{stem}~{n}" if n else stem for n in count())
             self.names[clip_id] = next(name for name in free if name not in self.taken)
             self.taken.add(self.names[clip_id])
         return self.names[clip_id]
 
     def save(self, row: Row) -> str:
-        """Write the row's audio beside the lists, once a clip; returns its path below `out`, `audio/NAME.flac`."""
+        """Write the row's audio beside the lists, once a clip; returns its path below `out`,
+        `audio/NAME.flac`.
+        """
         path = f"audio/{row.name}.{self.audio}"
         if row.name not in self.saved:
             self.saved.add(row.name)
@@ -100,7 +106,9 @@ class Job:
                 file.close()
 
     def clips(self) -> Iterator[tuple[Row, Scene]]:
-        """Each clip once, as its first row, with its scene by the job's choice; clips without that are skipped."""
+        """Each clip once, as its first row, with its scene by the job's choice; clips without that are
+        skipped.
+        """
         seen: set[str] = set()
         for row in self.rows():
             if row.item.clip_id in seen:
@@ -114,7 +122,8 @@ class Job:
             yield row, scene
 
     def scene(self, item: Item) -> Scene | None:
-        """The row's scene, or its clip's truth (None where there is none), or what was heard, by the job's choice.
+        """The row's scene, or its clip's truth (None where there is none), or what was heard, by the job's
+        choice.
 
         PaqaError where the build's tables or store are gone.
         """
@@ -130,7 +139,9 @@ class Job:
         recipe, store, clips = self._opened
         clip = clips.get(clip_id)
         if clip is None:
-            raise PaqaError(f"{self.folder}: clips.parquet lacks {clip_id!r}, which the shards hold; build again")
+            raise PaqaError(
+                f"{self.folder}: clips.parquet lacks {clip_id!r}, which the shards hold; build again"
+            )
         return clip.truth if self.scenes == "truth" else scenes.heard(clip, recipe, store)
 
     @cached_property

@@ -1,8 +1,9 @@
-"""lhotse: recordings and supervisions (a turn each, with word times), and cuts with a question each in `custom`.
+"""lhotse: recordings and supervisions (a turn each, with word times), and cuts with a question each in
+`custom`.
 
 Layout: lhotse's manifests as its `to_dict` writes them (lhotse-speech/lhotse, docs: corpus, cuts); audio paths are
-absolute. `CutSet.from_file(OUT/cuts.jsonl.gz)` for questions, `CutSet.from_manifests(recordings, supervisions)` for
-speech. `job.scenes` says whose turns and words these are.
+absolute. `CutSet.from_file(OUT/cuts.jsonl.gz)` for questions, `CutSet.from_manifests(recordings,
+supervisions)` for speech. `job.scenes` says whose turns and words these are.
 """
 
 from __future__ import annotations
@@ -99,11 +100,25 @@ def _within(word: Any, turn: Turn) -> bool:
 
 
 def _cut(row: Row, scene: Scene, recording: dict[str, Any], said: list[dict[str, Any]]) -> dict[str, Any]:
-    """The whole clip; times of supervisions are relative to the cut, which begins where the recording does."""
+    """The whole clip; times of supervisions are relative to the cut, which begins where the recording
+    does.
+    """
     item, channels = row.item, recording["channel_ids"]
-    names = ("question", "choices", "answer", "answer_index", "task", "split", "rationale", "reflected", "license")
+    names = (
+        "question",
+        "choices",
+        "answer",
+        "answer_index",
+        "task",
+        "split",
+        "rationale",
+        "reflected",
+        "license",
+    )
     custom = {name: msgspec.to_builtins(getattr(item, name)) for name in names}
-    custom["events"] = [{"start": e.start_ms / 1000, "end": e.end_ms / 1000, "label": e.label} for e in scene.events]
+    custom["events"] = [
+        {"start": e.start_ms / 1000, "end": e.end_ms / 1000, "label": e.label} for e in scene.events
+    ]
     return {
         "id": item.id,
         "start": 0,

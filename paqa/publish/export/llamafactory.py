@@ -1,4 +1,5 @@
-"""LLaMA-Factory: sharegpt JSONL with an `audios` column, and the `dataset_info.json` that describes each file.
+"""LLaMA-Factory: sharegpt JSONL with an `audios` column, and the `dataset_info.json` that describes each
+file.
 
 Layout: hiyouga/LLaMA-Factory, data/README.md ("Sharegpt Format", "OpenAI Format", "Multimodal Audio Dataset"). Give OUT
 as `dataset_dir` and `media_dir`, and `paqa_train` as `dataset`: paths are relative to it.

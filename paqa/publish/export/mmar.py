@@ -1,8 +1,8 @@
 """MMAR: its JSONL and audio folder, so that its scorer runs on our test split.
 
-Layout and scorer: ddlBoJack/MMAR, MMAR-meta.jsonl and code/evaluation.py (arXiv 2505.13032). The scorer reads the
-predictions from the key `answer_prediction` and knows seven modalities and four layers. `thinking` is the reference
-reasoning; its rubric scorer also wants `cue` and `rubric`, which we do not have.
+Layout and scorer: ddlBoJack/MMAR, MMAR-meta.jsonl and code/evaluation.py (arXiv 2505.13032). The scorer reads
+the predictions from the key `answer_prediction` and knows seven modalities and four layers. `thinking` is the
+reference reasoning; its rubric scorer also wants `cue` and `rubric`, which we do not have.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """MMAU: its JSON list and audio folder, so that its scorer runs on our test split.
 
-Layout and scorer: Sakshi113/MMAU, mmau-test-mini.json and evaluation.py (arXiv 2410.19168). The scorer reads the
-predictions from the key `model_output` (its README says `model_prediction`) and knows the tasks sound, music and
-speech and the difficulties easy, medium and hard.
+Layout and scorer: Sakshi113/MMAU, mmau-test-mini.json and evaluation.py (arXiv 2410.19168). The scorer reads
+the predictions from the key `model_output` (its README says `model_prediction`) and knows the tasks sound,
+music and speech and the difficulties easy, medium and hard.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from paqa.types import Item, Split
 AUDIO = "wav"
 SPLITS: tuple[Split, ...] = ("test",)
 LEVELS = ((0.25, "easy"), (0.5, "medium"))  # of Item.difficulty
-EXTRACTION = ("content", "counting", "emotion", "sounds", "speakers", "translation")  # the other tasks are reasoning
+EXTRACTION = (
+    "content",
+    "counting",
+    "emotion",
+    "sounds",
+    "speakers",
+    "translation",
+)  # the other tasks are reasoning
 
 
 def export(job: Job) -> None:

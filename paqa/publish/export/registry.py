@@ -1,7 +1,7 @@
 """`paqa export FORMAT DIR OUT`: a build in the form that other trainers, scorers and toolkits read.
 
-A format is one module with `export(job)`, a default `AUDIO` encoding and default `SPLITS`. Shards are read row group by
-row group, and what is written appears in OUT whole or not at all.
+A format is one module with `export(job)`, a default `AUDIO` encoding and default `SPLITS`. Shards are read
+row group by row group, and what is written appears in OUT whole or not at all.
 """
 
 from __future__ import annotations
@@ -39,10 +39,12 @@ def export(
     audio: str | None = None,
     scenes: str = "rows",
 ) -> Job:
-    """Write a build as format `name` into the new folder `out`; the job says how many rows were written and skipped.
+    """Write a build as format `name` into the new folder `out`; the job says how many rows were written and
+    skipped.
 
-    `splits` and `audio` (flac or wav) are the format's own by default; `scenes` says whose turns, words and events
-    annotations hold: the rows', the truth's or what was heard. PaqaError says what is wrong with any of them.
+    `splits` and `audio` (flac or wav) are the format's own by default; `scenes` says whose turns, words and
+    events annotations hold: the rows', the truth's or what was heard. PaqaError says what is wrong with any
+    of them.
     """
     if name not in FORMATS:
         raise PaqaError(f"{name!r}: no such format; known: {', '.join(FORMATS)}")
@@ -60,9 +62,14 @@ def export(
     job = Job(folder, out.resolve(), part, splits or module.SPLITS, audio or module.AUDIO, scenes)
     module.export(job)
     if not job.written:
-        why = ", ".join(f"{reason} {n}" for reason, n in job.skipped.items()) or f"none in {', '.join(job.splits)}"
+        why = (
+            ", ".join(f"{reason} {n}" for reason, n in job.skipped.items())
+            or f"none in {', '.join(job.splits)}"
+        )
         shutil.rmtree(part)
-        raise PaqaError(f"{folder}: no row can be exported as {name} ({why}); choose other splits with --split")
+        raise PaqaError(
+            f"{folder}: no row can be exported as {name} ({why}); choose other splits with --split"
+        )
     if out.exists():
         out.rmdir()
     part.replace(out)

@@ -1,8 +1,10 @@
-"""ms-swift: one JSONL file a split in its standard format, with `messages` and `audios`, for `swift sft --dataset`.
+"""ms-swift: one JSONL file a split in its standard format, with `messages` and `audios`, for `swift sft
+--dataset`.
 
 Layout: modelscope/ms-swift, docs/source_en/Customization/Custom-dataset.md ("Multimodal", "PPO/GRPO"). `<audio>` says
-where the clip goes; paths are absolute, as it recommends. Of the other keys SFT takes no notice, and GRPO hands them to
-its reward functions. A reflected row's target holds its wrong response, the reflection and the final answer.
+where the clip goes; paths are absolute, as it recommends. Of the other keys SFT takes no notice, and GRPO
+hands them to its reward functions. A reflected row's target holds its wrong response, the reflection and the
+final answer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """TRL: conversational prompts whose content holds the audio, and the columns that a reward needs.
 
 Layout: huggingface/trl, docs/source/dataset_formats.md ("Prompt-only", "Conversational"); columns beside `prompt` reach
-the reward functions as keyword arguments (docs/source/grpo_trainer.md). `completion` makes the same file one for SFT.
+the reward functions as keyword arguments (docs/source/grpo_trainer.md). `completion` makes the same file one
+for SFT.
 
     rows = load_dataset("json", data_files="train.jsonl")
     GRPOTrainer(..., reward_funcs=paqa.publish.export.trl.reward, train_dataset=rows)
@@ -27,7 +28,9 @@ AUDIO = "flac"
 
 
 def export(job: Job) -> None:
-    """Write `train.jsonl`, ... and `audio/`. `scene` and `evidence` are JSON text: `datasets` would pad their lists."""
+    """Write `train.jsonl`, ... and `audio/`. `scene` and `evidence` are JSON text: `datasets` would pad their
+    lists.
+    """
     with job.lists("{split}.jsonl") as add:
         for row in job.rows():
             item = row.item
@@ -35,7 +38,9 @@ def export(job: Job) -> None:
             asked = [{"role": "user", "content": [audio, {"type": "text", "text": prompt(item)}]}]
             told = [{"role": "assistant", "content": [{"type": "text", "text": item.rationale}]}]
             judged = {"choices": list(item.choices), "answer": item.answer, "answer_index": item.answer_index}
-            known = {name: msgspec.json.encode(getattr(item, name)).decode() for name in ("scene", "evidence")}
+            known = {
+                name: msgspec.json.encode(getattr(item, name)).decode() for name in ("scene", "evidence")
+            }
             about = {"question": item.question, "reflected": item.reflected, "id": item.id, "task": item.task}
             add(item.split, {"prompt": asked, "completion": told, **judged, **known, **about})
 
@@ -50,7 +55,9 @@ def reward(
     question: Sequence[str],
     **_: Any,
 ) -> list[float]:
-    """`paqa.rationale.rewards.reward` as TRL calls a reward function: lists of columns, one value a completion."""
+    """`paqa.rationale.rewards.reward` as TRL calls a reward function: lists of columns, one value a
+    completion.
+    """
     from paqa.rationale import rewards
 
     judged = zip(completions, choices, answer, answer_index, scene, evidence, question, strict=True)

@@ -1,4 +1,5 @@
-"""WebDataset: tars of samples `KEY.flac` (or wav) and `KEY.json`, one sample a clip, with all that is asked about it.
+"""WebDataset: tars of samples `KEY.flac` (or wav) and `KEY.json`, one sample a clip, with all that is asked
+about it.
 
 Layout: webdataset/webdataset, README ("The WebDataset Format"): files of one sample follow each other and share the
 name up to the first dot. A clip whose rows lie in two shards is two samples. Same build, same bytes.
@@ -26,7 +27,9 @@ SHARED = ("clip_id", "scene", "source", "license", "groups", "split", "answers_f
 
 
 def export(job: Job) -> None:
-    """Write `train-000000.tar`, ...; rows in the json are the columns of a shard, what clips share standing once."""
+    """Write `train-000000.tar`, ...; rows in the json are the columns of a shard, what clips share standing
+    once.
+    """
     tars: dict[str, _Tars] = {}
     try:
         for _, group in groupby(job.rows(), key=lambda row: row.item.clip_id):
@@ -34,7 +37,9 @@ def export(job: Job) -> None:
             split = first.item.split
             if split not in tars:
                 tars[split] = _Tars(job, split)
-            value = {name: msgspec.to_builtins(getattr(first.item, name)) for name in SHARED} | {"questions": asked}
+            value = {name: msgspec.to_builtins(getattr(first.item, name)) for name in SHARED} | {
+                "questions": asked
+            }
             audio = first.flac if job.audio == "flac" else wav(first.flac)
             tars[split].add(first.name.replace(".", "_"), {job.audio: audio, "json": _json(value)})
             job.written[split] += len(asked)
@@ -68,7 +73,9 @@ class _Tars:
         self.file = self._open()
 
     def _open(self) -> tarfile.TarFile:
-        return tarfile.open(self.job.part / f"{self.split}-{self.number:06d}.tar", "w", format=tarfile.PAX_FORMAT)
+        return tarfile.open(
+            self.job.part / f"{self.split}-{self.number:06d}.tar", "w", format=tarfile.PAX_FORMAT
+        )
 
     def add(self, key: str, files: dict[str, bytes]) -> None:
         """Add a sample; a key that was used gets a number."""
