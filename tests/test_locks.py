@@ -39,7 +39,7 @@ def test_other_failures_are_what_they_are(tmp_path, monkeypatch):
 def test_a_folder_that_another_process_holds(tmp_path):
     with build_folder.claimed(tmp_path / "out"):
         code = (
-            "import sys; from pathlib import Path; from paqa import build_folder;"
+            "import sys; from pathlib import Path; from paqa.storage import build_folder;"
             "build_folder.claimed(Path(sys.argv[1])).__enter__()"
         )
         done = subprocess.run([sys.executable, "-c", code, tmp_path / "out"], capture_output=True, text=True)
