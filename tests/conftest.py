@@ -157,6 +157,10 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "built" in item.fixturenames and not hasattr(item.module, "built"):  # not a module's own
             item.add_marker(pytest.mark.build)
+        if (
+            "home" in item.fixturenames
+        ):  # of test_server and test_places: a Prefect server, and flows that use it
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 

@@ -136,7 +136,6 @@ def home(tmp_path_factory):
         server.stop()
 
 
-@pytest.mark.slow
 def test_hearings_share_the_named_slots(home):
     with run(home, 0, 6, 0.3) as first:
         assert first.stdout.read().startswith("slots 1\nmost 1 ")
