@@ -1,9 +1,9 @@
 """What each test costs: `python -m pytest -p testcosts`, then `python benchmarks/testcosts.py`.
 
 A plugin of pytest. It counts CPU seconds of the process and of the children that it has waited for, and
-seconds on the clock, over setup, call and teardown. On a machine that does other work as well, only CPU seconds
-can be compared. Servers that outlive a test are not counted; a fixture of a session or module is counted with
-the first test that uses it.
+seconds on the clock, over setup, call and teardown. On a machine that does other work as well, only CPU
+seconds can be compared. Servers that outlive a test are not counted; a fixture of a session or module is
+counted with the first test that uses it.
 """
 
 from __future__ import annotations
