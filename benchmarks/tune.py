@@ -21,7 +21,7 @@ import numpy as np
 
 from paqa.config.recipe import Recipe
 from paqa.engines import silero_dvector, yamnet
-from paqa.engines._events import Classes, events
+from paqa.engines._events import ClassThresholds, events
 from paqa.engines._signal import mono
 from paqa.engines.base import engine_class
 from paqa.errors import PaqaError
@@ -80,7 +80,9 @@ def voices(engine: Any, audio: Audio) -> Arrays:
 def speakers(_: Any, said: Arrays, params: Any, duration_ms: int) -> Scene:
     """Who speaks when."""
     speech = [(int(a), int(b)) for a, b in said["speech"]]
-    turns = silero_dvector.assign(said["vectors"], said["where"], speech, params) if speech else ()
+    turns = (
+        silero_dvector.turns_from_vectors(said["vectors"], said["where"], speech, params) if speech else ()
+    )
     return Scene("", duration_ms, turns=turns)
 
 
@@ -106,7 +108,7 @@ def speech_probability(engine: Any, audio: Audio) -> Arrays:
 
 def anybody(_: Any, said: Arrays, params: Any, duration_ms: int) -> Scene:
     """When anybody speaks, as turns of one speaker."""
-    speech = silero_dvector.stretches(said["probability"], duration_ms, params)
+    speech = silero_dvector.speech_spans(said["probability"], duration_ms, params)
     return Scene("", duration_ms, turns=tuple(Turn(a, b, 1) for a, b in speech))
 
 
@@ -129,13 +131,13 @@ def classes(engine: Any, audio: Audio) -> Arrays:
             "probability": np.zeros((1, len(engine.classes.mids)), np.float32),
             "level": np.full(1, -100.0),
         }
-    probability, level = engine.listen(signal, audio.duration_ms)
+    probability, level = engine.infer(signal, audio.duration_ms)
     return {"probability": probability, "level": level}
 
 
 def sounds(engine: Any, said: Arrays, params: Any, duration_ms: int) -> Scene:
     """What sounds when."""
-    ids = Classes.listed(engine.classes.mids, params, params.excluded)
+    ids = ClassThresholds.from_rules(engine.classes.mids, params, params.excluded)
     found = events(said["probability"], said["level"], duration_ms, ids, engine.hops, params)
     return Scene("", duration_ms, events=found)
 

@@ -36,8 +36,8 @@ from paqa.audio import fingerprint
 from paqa.config.recipe import Recipe
 from paqa.curation import contamination, shortcuts
 from paqa.curation.answer_balance import Survey, elsewhere, survey
+from paqa.dataset import finish, summary
 from paqa.dataset import shards as shard_files
-from paqa.dataset import summary
 from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.evaluation import build_audit, tables
 from paqa.execution.placement import Places, Wanted
@@ -48,11 +48,11 @@ from paqa.pipeline import fault_isolation, increment
 from paqa.pipeline import steps as walk
 from paqa.pipeline.rows import sketch
 from paqa.report import write as reports
-from paqa.splits import assign
-from paqa.splits.leakage import settled, sound_alike
+from paqa.splits import leakage
+from paqa.splits.leakage import find_leaks, scene_leaks
 from paqa.storage import build_folder
 from paqa.storage.batching import batches
-from paqa.storage.store import Store, passing
+from paqa.storage.store import Store, is_transient
 from paqa.types import Clip, Item, Quarantined
 
 R = TypeVar("R")
@@ -88,7 +88,7 @@ class Run:
 
 def transient(_task: Any, _run: Any, state: Any) -> bool:
     """Only failures of disk and network are worth another try; wrong input never is."""
-    return passing(state.result(raise_on_failure=False))
+    return is_transient(state.result(raise_on_failure=False))
 
 
 @task(
@@ -189,13 +189,13 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     recipe, gates = run.recipe, run.recipe.gates
     files = [path for b in gates.benchmarks for path in contamination.recordings(b, Path(recipe.folder))]
     prints = _prints(run, "fingerprint", clips) if gates.near_duplicates or files else []
-    lost = contamination.overheard(clips, _overheard(run, prints, files), files)
+    lost = contamination.holding_recordings(clips, _overheard(run, prints, files), files)
     staying = {i for i, clip in enumerate(clips) if run.earlier and run.earlier.holds(clip)}
     between: list[fingerprint.Match] = []
     if gates.near_duplicates:
-        leaking, between = settled(clips, prints, recipe.split, lost, staying)
+        leaking, between = find_leaks(clips, prints, recipe.split, lost, staying)
     else:
-        leaking = assign.leaks(clips, [], recipe.split, lost, staying)
+        leaking = leakage.leaks(clips, [], recipe.split, lost, staying)
     lost |= leaking
     run.lost += [lost[i] for i in sorted(lost)]
     if warning := walk.split_warning(len(clips), lost.values(), gates.max_quarantined):
@@ -203,7 +203,7 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     gone = {id(clips[i]) for i in lost}
     for name, own in material.items():
         material[name] = [clip for clip in own if id(clip) not in gone]
-    return [clip for clip in asked if id(clip) not in gone], assign.copies(clips, between)
+    return [clip for clip in asked if id(clip) not in gone], leakage.copies(clips, between)
 
 
 def _prints(run: Run, stage: str, clips: list[Clip]) -> list[np.ndarray]:
@@ -230,7 +230,11 @@ def _overheard(run: Run, prints: list[np.ndarray], files: list[Path]) -> list[fi
     ]
     run.warnings += contamination.not_compared(files, [why for _, why in read])
     theirs = [words for words, _ in read]
-    return fingerprint.across([*prints, *theirs], [1] * len(prints) + [0] * len(theirs)) if theirs else []
+    return (
+        fingerprint.matches_between_splits([*prints, *theirs], [1] * len(prints) + [0] * len(theirs))
+        if theirs
+        else []
+    )
 
 
 def scenes_apart(run: Run, clips: list[Clip]) -> list[Clip]:
@@ -241,7 +245,7 @@ def scenes_apart(run: Run, clips: list[Clip]) -> list[Clip]:
         return clips
     earlier_clips = run.earlier.clips if run.earlier else {}
     staying = {i for i, clip in enumerate(clips) if earlier_clips.get(clip.id) == clip.sha256}
-    lost = sound_alike(clips, _prints(run, "fingerprint scenes", clips), staying)
+    lost = scene_leaks(clips, _prints(run, "fingerprint scenes", clips), staying)
     run.lost += [lost[i] for i in sorted(lost)]
     return [clip for i, clip in enumerate(clips) if i not in lost]
 
@@ -409,9 +413,8 @@ def write(run: Run, items: list[Item], clips: list[Clip]) -> summary.Summary:
     shards = {plan.name: sha256 for plan, sha256 in zip(plans, written, strict=True)}
     increment.save(build_folder.pending(run.out), run.survey, run.lost, clips, run.earlier)
     stages = list(run.stages.values())
-    return summary.finish(
-        run.recipe, run.out, run.store.url, clips, items, run.lost, stages, shards, run.warnings
-    )
+    contents = finish.Contents(clips, items, run.lost, stages, shards, run.warnings)
+    return finish.finish(run.recipe, run.out, run.store.url, contents)
 
 
 def look_back(run: Run, clips: list[Clip]) -> None:
@@ -420,7 +423,7 @@ def look_back(run: Run, clips: list[Clip]) -> None:
     if not known:
         run.progress.log("audit: no clip has truth")
         return
-    found = work(run, "audit", [partial(build_audit.beside, run.out)], [known])[0]
+    found = work(run, "audit", [partial(build_audit.measure_and_save, run.out)], [known])[0]
     create_markdown_artifact(
         key="audit", markdown=tables.markdown(*found), description=f"{known} clips have truth"
     )
@@ -490,7 +493,7 @@ def build(
             walk.enforce(len(items), kept, run.lost, recipe.gates.max_quarantined, build_folder.failed(out))
             done = write(run, items, clips)
         except Exception:  # not of Ctrl-C, which is to end it at once
-            summary.abandon(recipe, out, run.lost)  # what fell out is what to look at
+            finish.abandon(recipe, out, run.lost)  # what fell out is what to look at
             raise
         for line in places.told():
             run.progress.note(line)
@@ -518,13 +521,13 @@ def launch(
 ) -> summary.Summary:
     """Run the flow against the Prefect server over `home` (see flows/server.py); returns its summary."""
     recipe = replace(recipe, devices=wanted.devices)
-    with build_folder.claimed(out), Places(wanted, recipe, Store(store)) as places, running(home, server):
+    with build_folder.hold_folder(out), Places(wanted, recipe, Store(store)) as places, running(home, server):
         places.ready()
         runner: Any = ThreadPoolTaskRunner(max_workers=places.at_once + 1)
         named = build.with_options(task_runner=runner)
         link = report_link(out, server.folder, server.external) if report else ""
         objects = Store(store)
-        objects.sweep()
+        objects.remove_stale()
         walk_once = partial(
             named, recipe, out, store, places.workers.count, places, quiet, audit, link, growing
         )

@@ -12,7 +12,7 @@ from test_build import Picky, clip
 
 from paqa.config.recipe import AudioConfig, SourceConfig
 from paqa.engines import base
-from paqa.engines.base import Heard
+from paqa.engines.base import EngineOutput
 from paqa.errors import OutOfMemory, PaqaError, TimedOut, WorkerDied
 from paqa.execution.processes import Workers
 from paqa.perception import engine_runs, inference
@@ -50,7 +50,7 @@ class Troubled(Picky):
             time.sleep(600)
         if any(a.samples[0, 0] == 0.25 for a in batch):
             os.kill(os.getpid(), signal.SIGKILL)
-        return [Heard(stems={"speech": a}) for a in batch]
+        return [EngineOutput(stems={"speech": a}) for a in batch]
 
 
 def enlist():

@@ -13,7 +13,7 @@ from paqa.audio import digest, flac, quantize
 from paqa.config.recipe import HearConfig, HearConfigs, SourceConfig
 from paqa.dataset import summary
 from paqa.engines import base
-from paqa.engines.base import Heard
+from paqa.engines.base import EngineOutput
 from paqa.errors import PaqaError
 from paqa.perception import engine_runs, inference
 from paqa.perception.engine_runs import EngineRun
@@ -51,7 +51,7 @@ class Picky:
     def __call__(self, batch):
         if any(a.samples[0, 0] > 0.9 for a in batch):
             raise RuntimeError("too loud")
-        return [Heard(stems={"speech": a, "background": Audio(a.samples * 0, a.rate)}) for a in batch]
+        return [EngineOutput(stems={"speech": a, "background": Audio(a.samples * 0, a.rate)}) for a in batch]
 
 
 def clip(name, store, seed=0, first=0.0, **changes):
@@ -83,8 +83,8 @@ def test_an_engine_that_fails_on_one_clip_loses_that_clip_only(store, monkeypatc
 
 @dataclass(frozen=True)
 class ContextParams:
-    context_s: int = base.aside(3)
-    model: str = base.aside("a")
+    context_s: int = base.not_in_key(3)
+    model: str = base.not_in_key("a")
     level: int = 1
 
 
@@ -100,7 +100,7 @@ class Averse(Picky):
         speech = [Audio(a.samples - a.samples.mean(), a.rate) for a in batch]
         if any(a.samples.max() > 0.9 for a in batch):
             raise RuntimeError("too loud")
-        return [Heard(stems={"speech": s}) for s in speech]
+        return [EngineOutput(stems={"speech": s}) for s in speech]
 
 
 def pieces(store, count, first=0.0):
@@ -276,7 +276,7 @@ class Thorough(Picky):
         self.inputs.extend(float(a.samples[0, 0]) for a in batch)
         speech = [Audio(quantize(a.samples / 2), a.rate) for a in batch]
         return [
-            Heard(
+            EngineOutput(
                 stems={"speech": s, "background": Audio(a.samples - s.samples, a.rate)},
                 turns=(Turn(0, 500, 1), Turn(300, 900, 2)),
                 exclusive=(Turn(0, 400, 1), Turn(400, 900, 2)),

@@ -89,8 +89,10 @@ def test_weights_that_are_there_are_named_with_their_hash(models, doctor):
 
 def test_fetching_off_line_says_what_is_still_missing(doctor, tmp_path, monkeypatch):
     """HF_HUB_OFFLINE stops the Hub; the one address of whisper and of PANNs is a closed port here."""
-    closed = {name: replace(r, url="http://127.0.0.1:9/x.pt") for name, r in whisper.published().items()}
-    monkeypatch.setattr(whisper, "published", lambda: closed)
+    closed = {
+        name: replace(r, url="http://127.0.0.1:9/x.pt") for name, r in whisper.published_models().items()
+    }
+    monkeypatch.setattr(whisper, "published_models", lambda: closed)
     closed_panns = {name: replace(r, url="http://127.0.0.1:9/y.pth") for name, r in panns.KNOWN.items()}
     monkeypatch.setattr(panns, "KNOWN", closed_panns)
     status, output = doctor("--profile", "paper", "--fetch")

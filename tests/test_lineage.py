@@ -24,13 +24,13 @@ from paqa.dataset import check, shards
 from paqa.engines.base import engine_class, package_file
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
-from paqa.mixing.plan import render
+from paqa.mixing.render import render
 from paqa.perception import engine_runs, inference, scenes
 from paqa.pipeline import rows as composing
 from paqa.pipeline import steps as walk
 from paqa.pipeline.recipes import change, for_folder, load
 from paqa.pipeline.rows import compose_clip
-from paqa.sources.registry import locate, root
+from paqa.sources.paths import locate, root
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Item
 

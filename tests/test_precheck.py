@@ -26,7 +26,7 @@ def message(call, *args):
 
 
 def claim(out):
-    with build_folder.claimed(out):
+    with build_folder.hold_folder(out):
         pass
 
 
@@ -104,7 +104,7 @@ def earlier(tmp_path):
 
 
 def test_a_build_that_cannot_grow(earlier, audio):
-    recipe = replace(pairs.opened(earlier)[0], mix=())
+    recipe = replace(pairs.open_build(earlier)[0], mix=())
     increment.check(earlier, recipe)
     for out, other in ((audio / "none", recipe), (earlier, replace(recipe, seed=1))):
         assert message(precheck.check, other, out, True) == message(increment.load, out, other)
@@ -115,10 +115,10 @@ def test_a_build_that_cannot_grow(earlier, audio):
 def test_a_commit_that_was_cut_is_finished_before_it_is_looked_at(tmp_path, monkeypatch):
     """Until its files are in their places there is no survey."""
     out = make(tmp_path / "made", clips=1)
-    recipe = replace(pairs.opened(out)[0], mix=())
+    recipe = replace(pairs.open_build(out)[0], mix=())
     settled = []
     monkeypatch.setattr(
-        build_folder, "settle", lambda folder: settled.append(increment.save(folder, Survey(), []))
+        build_folder, "finish_commit", lambda folder: settled.append(increment.save(folder, Survey(), []))
     )
     monkeypatch.setattr(increment, "_need_whole", lambda out: None)
     increment.check(out, recipe)

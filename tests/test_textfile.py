@@ -46,7 +46,7 @@ def _of_source(kind: str, path: Path) -> Any:
 
 def _models(path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PAQA_MODELS", str(path.parent))
-    return weights.chosen("whisper")
+    return weights.model_choices("whisper")
 
 
 def _of_benchmark(path: Path) -> Any:

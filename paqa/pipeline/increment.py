@@ -151,7 +151,7 @@ def check(out: Path, recipe: Recipe) -> None:
 
     What only those show is left to `load`.
     """
-    build_folder.settle(out)
+    build_folder.finish_commit(out)
     _survey(out)
     _need_whole(out)
     try:
@@ -168,7 +168,7 @@ def load(out: Path, recipe: Recipe) -> Earlier:
     """
     counts = _survey(out)
     _need_whole(out)
-    before, _, clips = pairs.opened(out)
+    before, _, clips = pairs.open_build(out)
     _need_same(before, recipe, out)
     rows = {r.pop("id"): Row(**r) for r in shards.rows(out, ["id", "clip_id", "key", "audio_dependence"])}
     survey = Survey(Counter(dict(counts.sounds)), Counter(dict(counts.answers)))
