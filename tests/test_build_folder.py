@@ -288,7 +288,10 @@ def test_a_reader_waits_for_the_process_that_is_at_it(tmp_path, monkeypatch):
         with pytest.raises(PaqaError, match="another build is writing there"):
             shards.files(out)
         monkeypatch.setattr(build_folder, "WAIT_S", 60.0)
-        code = f"from paqa.dataset import shards; from pathlib import Path; print(shards.files(Path({str(out)!r})))"
+        code = (
+            "from paqa.dataset import shards; from pathlib import Path; "
+            f"print(shards.files(Path({str(out)!r})))"
+        )
         reader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         build_folder._roll_forward(out)  # as the process that holds the lock, which then goes on
         said, _ = reader.communicate(timeout=60)

@@ -100,6 +100,7 @@ def corpora(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.build
 def test_build_from_native_layouts(corpora: Path) -> None:
     built = build(corpora / "paper.toml", corpora / "out")
     items = list(shards.rows(corpora / "out"))

@@ -138,7 +138,7 @@ def run_init(args: argparse.Namespace) -> int:
 def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
     from paqa.perception.engine_runs import engines_used
-    from paqa.pipeline import recipes
+    from paqa.pipeline import precheck, recipes
     from paqa.storage.redact import refuse_secrets
 
     if (args.recipe is None) == (args.audio is None):
@@ -151,6 +151,7 @@ def run_build(args: argparse.Namespace) -> int:
     check_installed(recipe, placement.on_ray)
     engines_used(recipe)  # weights that are missing are missed now, not after hours of decoding
     out = args.out or Path("data") / recipe.name
+    precheck.check(recipe, out, args.grow)
     store = args.store or str(home(out) / "store")
     store = refuse_secrets(store, "--store") if "://" in store else str(Path(store).resolve())
 

@@ -14,7 +14,7 @@ from paqa.dataset.summary import Summary
 from paqa.errors import PaqaError
 from paqa.execution.placement import Placement, PlacementOptions
 from paqa.execution.progress import Progress
-from paqa.pipeline import driver, recipes
+from paqa.pipeline import driver, precheck, recipes
 from paqa.pipeline.executor import Future as SubmittedCall
 from paqa.pipeline.executor import Submitted
 from paqa.pipeline.fault_isolation import CrashTracker
@@ -104,6 +104,7 @@ def build(
     out = Path(out)
     chosen = options or PlacementOptions(workers=workers)
     recipe = replace(_recipe(recipe), devices=chosen.devices)
+    precheck.check(recipe, out, grow)
     objects = Store(str(store or build_folder.home(out) / "store"))
     with build_folder.hold_folder(out), Placement(chosen, recipe, objects) as placement:
         objects.remove_stale()

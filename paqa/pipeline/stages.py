@@ -131,7 +131,9 @@ def without_leaks(
     everything = [*clips, *(clip for source_clips in material.values() for clip in source_clips)]
     files = [path for b in gates.benchmarks for path in contamination.recordings(b, Path(recipe.folder))]
     prints = _fingerprints(state, "fingerprint", everything) if gates.near_duplicates or files else []
-    rows = contamination.clips_with_recordings(everything, _shared_with_benchmarks(state, prints, files), files)
+    rows = contamination.clips_with_recordings(
+        everything, _shared_with_benchmarks(state, prints, files), files
+    )
     staying = {i for i, clip in enumerate(everything) if state.earlier and state.earlier.holds(clip)}
     matches: list[fingerprint.Match] = []
     if gates.near_duplicates:

@@ -60,19 +60,23 @@ def failed(out: Path) -> Path:
     return out / FAILED
 
 
+def check_contents(out: Path) -> None:
+    """PaqaError where a folder holds something else than builds; it may be empty or missing."""
+    names = {path.name for path in out.iterdir()} if out.exists() else set()
+    ours = RECIPE in names or COMMITTED in names or (LOCK in names and names <= {LOCK, PENDING, FAILED})
+    if names and not ours:
+        raise PaqaError(
+            f"{out}: is not empty and holds no build of paqa; name another --out, or an empty folder"
+        )
+
+
 @contextmanager
 def hold_folder(out: Path) -> Iterator[None]:
     """Hold a build's folder: no second build writes there meanwhile, and no foreign files are touched.
 
     PaqaError where it holds something else than builds, Busy where another process holds it.
     """
-    names = {path.name for path in out.iterdir()} if out.exists() else set()
-    holds_build = RECIPE in names or COMMITTED in names
-    holds_first_attempt = LOCK in names and names <= {LOCK, PENDING, FAILED}
-    if names and not holds_build and not holds_first_attempt:
-        raise PaqaError(
-            f"{out}: is not empty and holds no build of paqa; name another --out, or an empty folder"
-        )
+    check_contents(out)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
         _roll_forward(out)
