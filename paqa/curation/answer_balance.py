@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from paqa.config.recipe import QuestionsConfig, Recipe
 from paqa.perception import scenes, source_labels
 from paqa.questions import generate
-from paqa.questions.generate import Elsewhere
+from paqa.questions.generate import OtherClips
 from paqa.questions.sound_names import UNASKED
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Scene
@@ -47,18 +47,18 @@ def count(scene: Scene, config: QuestionsConfig, seed: int) -> Survey:
     return Survey(sounds, Counter(generate.answers(scene, config, seed)))
 
 
-def told(known: Survey, foreign: Sequence[str] = ()) -> Elsewhere:
+def told(known: Survey, foreign: Sequence[str] = ()) -> OtherClips:
     """What `generate` is told of a build that has been counted."""
     answers: dict[tuple[str, tuple[str, ...]], dict[str, int]] = defaultdict(dict)
     for (template, choices, answer), count in sorted(known.answers.items()):
         answers[template, choices][answer] = count
     sounds = dict(sorted(known.sounds.items()))
-    return Elsewhere(tuple(foreign), sounds, dict(answers), key(list(sounds.items()), list(answers.items())))
+    return OtherClips(tuple(foreign), sounds, dict(answers), key(list(sounds.items()), list(answers.items())))
 
 
 def elsewhere(
     clips: Sequence[Clip], known: Survey, generations: Iterable[Container[str]] = ()
-) -> dict[str, Elsewhere]:
+) -> dict[str, OtherClips]:
     """For each clip, by id, what `generate` is told of the others.
 
     Of a build that grows, `generations` are the ids of the clips that it had at each time, the latest first:

@@ -17,7 +17,7 @@ from paqa.config.recipe import QuestionsConfig
 from paqa.errors import PaqaError
 from paqa.questions.english import clauses, excerpt, listing, lower, number, opening, seconds, spoken, upper
 from paqa.questions.sound_names import CONFUSABLE, EVERYDAY, UNASKED
-from paqa.questions.template import ALONE, Background, Elsewhere, Line
+from paqa.questions.template import NO_OTHER_CLIPS, Background, Line, OtherClips
 from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
 from paqa.text import normal, rng_for
 from paqa.types import Evidence, Scene, Turn
@@ -47,12 +47,16 @@ class Context:
     )
 
     def __init__(
-        self, scene: Scene, config: QuestionsConfig, rng: random.Random, elsewhere: Elsewhere = ALONE
+        self,
+        scene: Scene,
+        config: QuestionsConfig,
+        rng: random.Random,
+        other_clips: OtherClips = NO_OTHER_CLIPS,
     ):
         self.scene = scene
         self.config = config
         self.rng = rng
-        self.elsewhere = elsewhere
+        self.other_clips = other_clips
 
     def reseeded(self, rng: random.Random) -> Context:
         """The same scene for another template; what follows from the scene alone is worked out once."""
@@ -115,7 +119,7 @@ class Context:
         where it is wrong as readily as where it is right; everyday sounds follow where a build has too few
         kinds.
         """
-        own = sorted(self.elsewhere.sounds.items())
+        own = sorted(self.other_clips.sounds.items())
         drawn = sorted(own, key=lambda x: self.rng.random() ** (1 / x[1]), reverse=True)
         found: list[tuple[str, str]] = []
         for mid, label in chain((sound for sound, _ in drawn), self._everyday()):
@@ -322,10 +326,10 @@ def pause_ratio(occasions: Sequence[Interval]) -> float:
 
 
 def context(
-    scene: Scene, config: QuestionsConfig, seed: int, template: str, elsewhere: Elsewhere = ALONE
+    scene: Scene, config: QuestionsConfig, seed: int, template: str, other_clips: OtherClips = NO_OTHER_CLIPS
 ) -> Context:
     """The context of one template on one scene."""
-    return Context(scene, config, rng_for(seed, scene.clip_id, template), elsewhere)
+    return Context(scene, config, rng_for(seed, scene.clip_id, template), other_clips)
 
 
 def _inside(at_ms: int, turn: Turn) -> bool:

@@ -32,11 +32,11 @@ from paqa.questions import (
 from paqa.questions.context import Context, context
 from paqa.questions.english import tidy
 from paqa.questions.none_of_these import with_none
-from paqa.questions.template import ALONE, NONE, Draft, Elsewhere, Level, Template
+from paqa.questions.template import NO_OTHER_CLIPS, NONE, Draft, Level, OtherClips, Template
 from paqa.text import normal, rng_for
 from paqa.types import Question, Scene
 
-__all__ = ["ALONE", "TEMPLATES", "Draft", "Elsewhere", "Level", "Template", "generate"]
+__all__ = ["NO_OTHER_CLIPS", "TEMPLATES", "Draft", "Level", "OtherClips", "Template", "generate"]
 
 FAMILIES = (
     *(sounds, sound_order, counting, timing, durations, sequence),
@@ -50,16 +50,16 @@ T = TypeVar("T")
 
 
 def generate(
-    scene: Scene, config: QuestionsConfig, seed: int, elsewhere: Elsewhere = ALONE
+    scene: Scene, config: QuestionsConfig, seed: int, other_clips: OtherClips = NO_OTHER_CLIPS
 ) -> list[Question]:
     """Up to `config.per_clip` questions about a scene, the same ones on every machine; [] where nothing is
     safe to ask.
 
-    Families take turns in an order seeded by the clip, environment and speaker alternating. `elsewhere` holds
+    Families take turns in an order seeded by the clip, environment and speaker alternating. `other_clips` holds
     wrong choices from other clips. Families that ask for labels leave a clip without any as it is.
     """
     groups: dict[tuple[Level, str], list[list[Question]]] = {}
-    whole = context(scene, config, seed, "", elsewhere)
+    whole = context(scene, config, seed, "", other_clips)
     for template in TEMPLATES.values():
         if template.name not in config.skip:
             asked = _ask(whole, seed, template)
@@ -79,10 +79,10 @@ def generate(
 
 
 def answers(scene: Scene, config: QuestionsConfig, seed: int) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """What `Elsewhere.answers` counts: template, choices in order of text, and answer of what a scene can be
+    """What `OtherClips.answers` counts: template, choices in order of text, and answer of what a scene can be
     asked.
     """
-    whole = context(scene, config, seed, "", ALONE)
+    whole = context(scene, config, seed, "", NO_OTHER_CLIPS)
     for template in TEMPLATES.values():
         if template.closed and template.name not in config.skip:
             ctx = whole.reseeded(rng_for(seed, scene.clip_id, template.name))
@@ -137,7 +137,9 @@ def _question(ctx: Context, seed: int, template: Template, n: int, draft: Draft)
     wrong = _wrong(draft, config)
     if wrong is None:
         return None
-    odds = ctx.elsewhere.odds(template.name, (draft.answer, *wrong), draft.answer) if template.closed else 1.0
+    odds = (
+        ctx.other_clips.odds(template.name, (draft.answer, *wrong), draft.answer) if template.closed else 1.0
+    )
     if rng_for(seed, name, "odds").random() >= odds:
         return None
     rng = rng_for(seed, name)

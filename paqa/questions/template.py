@@ -44,7 +44,7 @@ class Template:
     """A kind of question: its name, its family (`task`), its level, and the function that drafts it.
 
     `labelled` ones ask for what only a source's labels tell. The choices of `closed` ones do not depend on
-    which of them is right, as those of counts, speakers and parts of a clip: `Elsewhere.odds` evens their
+    which of them is right, as those of counts, speakers and parts of a clip: `OtherClips.odds` evens their
     answers. `none` says that "None of these" may be a choice: nothing in the wording says that one of the
     choices holds. `open` says how to answer where no choices are given ("Answer with a number."), empty where
     an answer without choices could not be compared word by word.
@@ -61,7 +61,7 @@ class Template:
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class OtherClips:
     """What a build holds beside the clip that is asked about.
 
     `foreign` are translations of what is said in other clips of the same source, as wrong choices; `sounds`
@@ -88,7 +88,7 @@ class Elsewhere:
         return min(1.0, (rarest + math.sqrt(rarest) / 2 + 1) / max(1, found.get(answer, 0)))
 
 
-ALONE = Elsewhere()  # where there is but one clip
+NO_OTHER_CLIPS = OtherClips()  # where there is but one clip
 
 
 @dataclass(frozen=True)

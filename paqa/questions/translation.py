@@ -114,7 +114,7 @@ def _other_meanings(ctx: Context, index: int, meaning: str) -> list[str]:
     answer.
     """
     here = [clean(t.translation) for i, t in enumerate(ctx.scene.turns) if i != index and t.translation]
-    near = sorted(map(clean, ctx.elsewhere.foreign), key=lambda text: (abs(len(text) - len(meaning)), text))
+    near = sorted(map(clean, ctx.other_clips.foreign), key=lambda text: (abs(len(text) - len(meaning)), text))
     chosen: list[str] = []
     for text in [*ctx.shuffled(here), *near]:
         if normal(text) and not any(_alike(text, other) for other in (meaning, *chosen)):

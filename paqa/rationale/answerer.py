@@ -13,7 +13,7 @@ from paqa.questions import source_questions, text_matching
 from paqa.questions.context import Context, alike, same
 from paqa.questions.english import NUMBERS, lower, tidy
 from paqa.questions.generate import TEMPLATES
-from paqa.questions.template import ALONE, NONE, Draft, Elsewhere
+from paqa.questions.template import NO_OTHER_CLIPS, NONE, Draft, OtherClips
 from paqa.rationale import synthetic_errors
 from paqa.text import normal, rng_for
 from paqa.types import Question, Scene
@@ -37,7 +37,11 @@ class Careless(Context):
 
 
 def believe(
-    scene: Scene, question: Question, config: QuestionsConfig, seed: int, elsewhere: Elsewhere = ALONE
+    scene: Scene,
+    question: Question,
+    config: QuestionsConfig,
+    seed: int,
+    other_clips: OtherClips = NO_OTHER_CLIPS,
 ) -> Belief | None:
     """What a listener to whom the scene is like this makes of a question; None where none of the choices
     follows.
@@ -46,7 +50,7 @@ def believe(
         return _given(scene, question, config, seed)
     if question.template == "absent_sound":
         return _absent(scene, question)
-    ctx = Careless(scene, config, rng_for(seed, scene.clip_id, question.template), elsewhere)
+    ctx = Careless(scene, config, rng_for(seed, scene.clip_id, question.template), other_clips)
     found = [d for d in TEMPLATES[question.template].drafts(ctx) if _asks(d.texts, question.text)]
     named = {at: d for d in found if (at := _choice(question.choices, d)) is not None}
     if found and NONE in question.choices and not named:

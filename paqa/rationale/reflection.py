@@ -19,7 +19,7 @@ from itertools import islice
 from paqa.config.recipe import QuestionsConfig
 from paqa.questions.context import same
 from paqa.questions.english import excerpt, lower, quoted, span, spans, tidy, upper
-from paqa.questions.template import ALONE, NONE, Elsewhere
+from paqa.questions.template import NO_OTHER_CLIPS, NONE, OtherClips
 from paqa.rationale import narration, perturbations, synthetic_errors
 from paqa.rationale.answerer import Belief, amount, believe, offered_sound
 from paqa.rationale.grammar import Reflection, letter
@@ -77,16 +77,16 @@ def reflect(
     misheard: Sequence[Misheard],
     config: QuestionsConfig,
     seed: int,
-    elsewhere: Elsewhere = ALONE,
+    other_clips: OtherClips = NO_OTHER_CLIPS,
 ) -> Reflection | None:
     """A wrong response to a question, with the reflection that corrects it; None where it is not to have one.
 
-    `elsewhere` is what `questions.generate` was given.
+    `other_clips` is what `questions.generate` takes.
     """
     if not wanted(question, config, seed):
         return None
     rng = rng_for(seed, "mistake", question.id)
-    ask = partial(believe, question=question, config=config, seed=seed, elsewhere=elsewhere)
+    ask = partial(believe, question=question, config=config, seed=seed, other_clips=other_clips)
     made_up = islice(synthetic_errors.mistakes(scene, question, rng), TRIES)
     for source, leading in (
         ("heard", _misled(question, misheard, ask)),
