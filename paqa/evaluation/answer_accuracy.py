@@ -24,7 +24,7 @@ from paqa.config.recipe import Recipe
 from paqa.dataset import shards
 from paqa.evaluation.bootstrap import of_ratio
 from paqa.questions.english import spoken, tidy, upper
-from paqa.questions.generate import TEMPLATES, Draft, Template
+from paqa.questions.generate import TEMPLATES, Draft, QuestionTemplate
 from paqa.questions.template import NONE
 from paqa.rationale.answerer import Careless, nearest
 from paqa.text import normal, rng_for
@@ -99,7 +99,7 @@ def _heard(name: str, tried: Sequence[tuple[bool, bool]]) -> Heard:
     )
 
 
-def answered(row: Row, template: Template, heard: Scene, recipe: Recipe) -> tuple[bool, bool]:
+def answered(row: Row, template: QuestionTemplate, heard: Scene, recipe: Recipe) -> tuple[bool, bool]:
     """Whether the question can be asked of what was heard, and whether the answer is the row's own."""
     ctx = Careless(heard, recipe.questions, rng_for(recipe.seed, heard.clip_id, template.name))
     drafts = [d for d in template.drafts(ctx) if any(_same_question(row, template, text) for text in d.texts)]
@@ -113,7 +113,7 @@ def answered(row: Row, template: Template, heard: Scene, recipe: Recipe) -> tupl
     return True, chosen == {row.answer_index}
 
 
-def _same_question(row: Row, template: Template, text: str) -> bool:
+def _same_question(row: Row, template: QuestionTemplate, text: str) -> bool:
     """The same words outside of quotations and of hints in parentheses, and quotations that are alike."""
     one, other = tidy(text), row.question
     if template.open:

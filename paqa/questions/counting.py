@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from paqa.questions.context import APART_MS, MIN_TURN_MS, SAFE_MS, Context, pause_ratio
 from paqa.questions.english import listing, number, ordinal, seconds, spans, speakers, the_sound, times, upper
-from paqa.questions.template import A_NUMBER, Draft, Template
+from paqa.questions.template import A_NUMBER, Draft, QuestionTemplate
 from paqa.spans import Interval, intersect, interval, total
 
 
@@ -183,8 +183,12 @@ def weigh_counts(ctx: Context, count: int, one: str) -> Callable[[Sequence[str]]
 
 
 TEMPLATES = (
-    Template("sound_occasions", "counting", "environment", sound_occasions, closed=True, open=A_NUMBER),
-    Template("different_sounds", "counting", "environment", different_sounds, closed=True, open=A_NUMBER),
-    Template("speaker_count", "speakers", "speaker", speaker_count, closed=True, open=A_NUMBER),
-    Template("turn_count", "speakers", "speaker", turn_count, closed=True, open=A_NUMBER),
+    QuestionTemplate(
+        "sound_occasions", "counting", "environment", sound_occasions, closed=True, open=A_NUMBER
+    ),
+    QuestionTemplate(
+        "different_sounds", "counting", "environment", different_sounds, closed=True, open=A_NUMBER
+    ),
+    QuestionTemplate("speaker_count", "speakers", "speaker", speaker_count, closed=True, open=A_NUMBER),
+    QuestionTemplate("turn_count", "speakers", "speaker", turn_count, closed=True, open=A_NUMBER),
 )

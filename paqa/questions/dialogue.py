@@ -8,7 +8,7 @@ from functools import partial
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import excerpt, ordinal, quoted, seconds, span, speakers
 from paqa.questions.speakers import NUMBERING
-from paqa.questions.template import A_SPEAKER, Draft, Line, Template
+from paqa.questions.template import A_SPEAKER, Draft, Line, QuestionTemplate
 
 
 def who_says(ctx: Context) -> Iterator[Draft]:
@@ -219,9 +219,11 @@ def _share_unspoken_over(ctx: Context, line: Line) -> float:
 
 
 TEMPLATES = (
-    Template("who_says", "dialogue", "speaker", who_says, closed=True, none=True, open=A_SPEAKER),
-    Template("first_words", "dialogue", "speaker", first_words, none=True),
-    Template("last_words", "dialogue", "speaker", last_words, none=True),
-    Template("said_after", "dialogue", "speaker", said_after, none=True),
-    Template("who_answers", "dialogue", "speaker", who_answers, closed=True, none=True, open=A_SPEAKER),
+    QuestionTemplate("who_says", "dialogue", "speaker", who_says, closed=True, none=True, open=A_SPEAKER),
+    QuestionTemplate("first_words", "dialogue", "speaker", first_words, none=True),
+    QuestionTemplate("last_words", "dialogue", "speaker", last_words, none=True),
+    QuestionTemplate("said_after", "dialogue", "speaker", said_after, none=True),
+    QuestionTemplate(
+        "who_answers", "dialogue", "speaker", who_answers, closed=True, none=True, open=A_SPEAKER
+    ),
 )

@@ -11,7 +11,7 @@ from paqa.questions.context import CLEAR_MS, MIN_TURN_MS, SAFE_MS, Context
 from paqa.questions.dialogue import clear_next, exchanges
 from paqa.questions.english import excerpt, listing, quoted, seconds, span, speakers, upper
 from paqa.questions.speakers import NUMBERING
-from paqa.questions.template import A_SPEAKER, Draft, Template
+from paqa.questions.template import A_SPEAKER, Draft, QuestionTemplate
 from paqa.questions.text_matching import EMPTY, stem
 from paqa.spans import Interval, interval, overlap
 from paqa.text import normal
@@ -236,8 +236,12 @@ def _interruptions(ctx: Context) -> list[tuple[int, int, int]]:
 
 
 TEMPLATES = (
-    Template("said_before", "dialogue", "speaker", said_before, none=True),
-    Template("earliest_line", "dialogue", "speaker", earliest_line),
-    Template("who_mentions", "content", "speaker", who_mentions, closed=True, none=True, open=A_SPEAKER),
-    Template("interrupter", "overlap", "speaker", interrupter, closed=True, none=True, open=A_SPEAKER),
+    QuestionTemplate("said_before", "dialogue", "speaker", said_before, none=True),
+    QuestionTemplate("earliest_line", "dialogue", "speaker", earliest_line),
+    QuestionTemplate(
+        "who_mentions", "content", "speaker", who_mentions, closed=True, none=True, open=A_SPEAKER
+    ),
+    QuestionTemplate(
+        "interrupter", "overlap", "speaker", interrupter, closed=True, none=True, open=A_SPEAKER
+    ),
 )

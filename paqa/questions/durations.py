@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from paqa.questions.context import APART_MS, CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import excerpt, listing, ordinal, seconds, span, spans, the_sound, upper
-from paqa.questions.template import Background, Draft, Line, Template
+from paqa.questions.template import Background, Draft, Line, QuestionTemplate
 from paqa.questions.timing import about
 from paqa.spans import Interval, interval, merge, total
 
@@ -227,8 +227,8 @@ def _shorter(ctx: Context, decoys: Sequence[str], second: int) -> str:
 
 
 TEMPLATES = (
-    Template("sound_duration", "duration", "environment", sound_duration, closed=True),
-    Template("longest_sound", "duration", "environment", longest_sound, none=True),
-    Template("speaking_time", "duration", "speaker", speaking_time, closed=True),
-    Template("longest_pause", "duration", "speaker", longest_pause, none=True),
+    QuestionTemplate("sound_duration", "duration", "environment", sound_duration, closed=True),
+    QuestionTemplate("longest_sound", "duration", "environment", longest_sound, none=True),
+    QuestionTemplate("speaking_time", "duration", "speaker", speaking_time, closed=True),
+    QuestionTemplate("longest_pause", "duration", "speaker", longest_pause, none=True),
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from paqa.questions.context import MIN_TURN_MS, Context
 from paqa.questions.english import clauses, excerpt, listing, lower, quoted, span, spans, upper
 from paqa.questions.speakers import NUMBERING
-from paqa.questions.template import A_SPEAKER, Draft, Line, Template
+from paqa.questions.template import A_SPEAKER, Draft, Line, QuestionTemplate
 from paqa.spans import interval, total
 
 LABELLED = 0.8  # how certain a label is that people gave to a voice; they often differ
@@ -214,8 +214,8 @@ def _moods_of(ctx: Context, present: list[int], felt: dict[int, str]) -> str:
 
 
 TEMPLATES = (
-    Template("emotion_of_line", "emotion", "speaker", emotion_of_line, closed=True, labelled=True),
-    Template(
+    QuestionTemplate("emotion_of_line", "emotion", "speaker", emotion_of_line, closed=True, labelled=True),
+    QuestionTemplate(
         "who_sounds", "emotion", "speaker", who_sounds, closed=True, labelled=True, none=True, open=A_SPEAKER
     ),
 )

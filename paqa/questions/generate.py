@@ -32,17 +32,17 @@ from paqa.questions import (
 from paqa.questions.context import Context, context
 from paqa.questions.english import tidy
 from paqa.questions.none_of_these import with_none
-from paqa.questions.template import NO_OTHER_CLIPS, NONE, Draft, Level, OtherClips, Template
+from paqa.questions.template import NO_OTHER_CLIPS, NONE, Draft, Level, OtherClips, QuestionTemplate
 from paqa.text import normal, rng_for
 from paqa.types import Question, Scene
 
-__all__ = ["NO_OTHER_CLIPS", "TEMPLATES", "Draft", "Level", "OtherClips", "Template", "generate"]
+__all__ = ["NO_OTHER_CLIPS", "TEMPLATES", "Draft", "Level", "OtherClips", "QuestionTemplate", "generate"]
 
 FAMILIES = (
     *(sounds, sound_order, counting, timing, durations, sequence),
     *(speakers, dialogue, dialogue_flow, voice_prosody, speech_and_sound, emotion, translation),
 )
-TEMPLATES: dict[str, Template] = {t.name: t for family in FAMILIES for t in family.TEMPLATES}
+TEMPLATES: dict[str, QuestionTemplate] = {t.name: t for family in FAMILIES for t in family.TEMPLATES}
 DRAFTS = 3  # at most so many questions of one template on one clip
 MOST = 2 * DRAFTS  # drafts of them
 
@@ -118,7 +118,7 @@ def _in_turns(lists: Iterable[list[T]]) -> Iterator[T]:
         yield from (x for x in row if x is not None)
 
 
-def _ask(whole: Context, seed: int, template: Template) -> list[Question]:
+def _ask(whole: Context, seed: int, template: QuestionTemplate) -> list[Question]:
     """Up to DRAFTS questions of one template."""
     ctx = whole.reseeded(rng_for(seed, whole.scene.clip_id, template.name))
     drafts = list(
@@ -128,7 +128,7 @@ def _ask(whole: Context, seed: int, template: Template) -> list[Question]:
     return list(islice((q for q in asked if q), DRAFTS))
 
 
-def _question(ctx: Context, seed: int, template: Template, n: int, draft: Draft) -> Question | None:
+def _question(ctx: Context, seed: int, template: QuestionTemplate, n: int, draft: Draft) -> Question | None:
     """A draft with its choices drawn, the answer first; None where too few of them differ, or it is asked too
     often.
     """

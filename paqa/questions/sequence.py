@@ -10,7 +10,7 @@ from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import excerpt, quoted, seconds, span, spans, speakers, the_sound, upper
 from paqa.questions.sound_order import onsets, starts
 from paqa.questions.speakers import NUMBERING
-from paqa.questions.template import A_SPEAKER, Background, Draft, Template
+from paqa.questions.template import A_SPEAKER, Background, Draft, QuestionTemplate
 from paqa.spans import intersect, interval, total
 from paqa.types import Evidence
 
@@ -192,10 +192,10 @@ def _during(ctx: Context, sound: Background, other: Background) -> Iterator[Evid
 
 
 TEMPLATES = (
-    Template("said_before_sound", "sequence", "speaker", said_before_sound, none=True),
-    Template("sound_after_line", "sequence", "environment", sound_after_line, none=True),
-    Template(
+    QuestionTemplate("said_before_sound", "sequence", "speaker", said_before_sound, none=True),
+    QuestionTemplate("sound_after_line", "sequence", "environment", sound_after_line, none=True),
+    QuestionTemplate(
         "who_after_sound", "sequence", "speaker", who_after_sound, closed=True, none=True, open=A_SPEAKER
     ),
-    Template("sound_at_once", "overlap", "environment", sound_at_once, none=True),
+    QuestionTemplate("sound_at_once", "overlap", "environment", sound_at_once, none=True),
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import listing, seconds, the_sound, upper
-from paqa.questions.template import Background, Draft, Template
+from paqa.questions.template import Background, Draft, QuestionTemplate
 
 
 def first_sound(ctx: Context) -> Iterator[Draft]:
@@ -142,7 +142,7 @@ def _last_onset(sound: Background) -> int:
 
 
 TEMPLATES = (
-    Template("first_sound", "sound_order", "environment", first_sound, none=True),
-    Template("last_sound", "sound_order", "environment", last_sound, none=True),
-    Template("sound_after", "sound_order", "environment", sound_after, none=True),
+    QuestionTemplate("first_sound", "sound_order", "environment", first_sound, none=True),
+    QuestionTemplate("last_sound", "sound_order", "environment", last_sound, none=True),
+    QuestionTemplate("sound_after", "sound_order", "environment", sound_after, none=True),
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paqa.questions.context import Context
 from paqa.questions.english import spans, spoken, upper
-from paqa.questions.template import Background, Draft, Template
+from paqa.questions.template import Background, Draft, QuestionTemplate
 from paqa.spans import overlap, total
 
 
@@ -101,6 +101,6 @@ def _where(sound: Background) -> str:
 
 
 TEMPLATES = (
-    Template("background_sound", "sounds", "environment", background_sound, none=True),
-    Template("absent_sound", "sounds", "environment", absent_sound),
+    QuestionTemplate("background_sound", "sounds", "environment", background_sound, none=True),
+    QuestionTemplate("absent_sound", "sounds", "environment", absent_sound),
 )

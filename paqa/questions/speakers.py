@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import listing, seconds, span, upper
-from paqa.questions.template import A_SPEAKER, Draft, Template
+from paqa.questions.template import A_SPEAKER, Draft, QuestionTemplate
 from paqa.spans import intersect, interval, total
 
 NUMBERING = (
@@ -217,10 +217,12 @@ def _pair(pair: tuple[int, int]) -> str:
 
 
 TEMPLATES = (
-    Template("last_speaker", "speakers", "speaker", last_speaker, closed=True, none=True, open=A_SPEAKER),
-    Template(
+    QuestionTemplate(
+        "last_speaker", "speakers", "speaker", last_speaker, closed=True, none=True, open=A_SPEAKER
+    ),
+    QuestionTemplate(
         "longest_speaker", "speakers", "speaker", longest_speaker, closed=True, none=True, open=A_SPEAKER
     ),
-    Template("overlapping_pair", "overlap", "speaker", overlapping_pair, closed=True, none=True),
-    Template("two_at_once", "overlap", "speaker", two_at_once, closed=True),
+    QuestionTemplate("overlapping_pair", "overlap", "speaker", overlapping_pair, closed=True, none=True),
+    QuestionTemplate("two_at_once", "overlap", "speaker", two_at_once, closed=True),
 )

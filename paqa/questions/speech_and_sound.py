@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import clauses, excerpt, ordinal, quoted, span, spans, speakers, the_sound, upper
 from paqa.questions.speakers import NUMBERING
-from paqa.questions.template import A_SPEAKER, Background, Draft, Line, Template
+from paqa.questions.template import A_SPEAKER, Background, Draft, Line, QuestionTemplate
 from paqa.spans import Interval, intersect, interval, overlap, total
 from paqa.types import Evidence
 
@@ -179,10 +179,10 @@ def _at_once(ctx: Context, sound: Background, line: Line) -> tuple[Evidence, ...
 
 
 TEMPLATES = (
-    Template("sound_during_speaker", "together", "environment", sound_during_speaker, none=True),
-    Template("sound_during_line", "together", "environment", sound_during_line, none=True),
-    Template("said_during_sound", "together", "speaker", said_during_sound, none=True),
-    Template(
+    QuestionTemplate("sound_during_speaker", "together", "environment", sound_during_speaker, none=True),
+    QuestionTemplate("sound_during_line", "together", "environment", sound_during_line, none=True),
+    QuestionTemplate("said_during_sound", "together", "speaker", said_during_sound, none=True),
+    QuestionTemplate(
         "who_during_sound", "together", "speaker", who_during_sound, closed=True, none=True, open=A_SPEAKER
     ),
 )

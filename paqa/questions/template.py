@@ -40,7 +40,7 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class Template:
+class QuestionTemplate:
     """A kind of question: its name, its family (`task`), its level, and the function that drafts it.
 
     `labelled` ones ask for what only a source's labels tell. The choices of `closed` ones do not depend on

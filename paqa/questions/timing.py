@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import seconds, span, the_sound, upper
-from paqa.questions.template import Background, Draft, Template
+from paqa.questions.template import Background, Draft, QuestionTemplate
 from paqa.spans import Interval, gap, overlap
 
 PARTS = ("In the first third", "In the middle third", "In the last third")
@@ -179,7 +179,7 @@ def _relation(ctx: Context, sound: Background, place: str) -> str:
 
 
 TEMPLATES = (
-    Template("onset_part", "timing", "environment", onset_part, closed=True),
-    Template("onset_second", "timing", "environment", onset_second, closed=True),
-    Template("sound_and_speech", "timing", "environment", sound_and_speech, closed=True),
+    QuestionTemplate("onset_part", "timing", "environment", onset_part, closed=True),
+    QuestionTemplate("onset_second", "timing", "environment", onset_second, closed=True),
+    QuestionTemplate("sound_and_speech", "timing", "environment", sound_and_speech, closed=True),
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from paqa.questions.context import MIN_TURN_MS, Context, same
 from paqa.questions.english import clauses, excerpt, listing, ordinal, seconds, span, spans
-from paqa.questions.template import Draft, Template
+from paqa.questions.template import Draft, QuestionTemplate
 from paqa.spans import interval, total
 from paqa.text import clean, length, normal
 from paqa.types import Turn
@@ -190,6 +190,10 @@ def _other_languages(ctx: Context, code: str, target: str) -> tuple[str, ...]:
 
 
 TEMPLATES = (
-    Template("translation_of_line", "translation", "speaker", translation_of_line, labelled=True, none=True),
-    Template("spoken_language", "translation", "speaker", spoken_language, closed=True, labelled=True),
+    QuestionTemplate(
+        "translation_of_line", "translation", "speaker", translation_of_line, labelled=True, none=True
+    ),
+    QuestionTemplate(
+        "spoken_language", "translation", "speaker", spoken_language, closed=True, labelled=True
+    ),
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from paqa.questions.context import Context
 from paqa.questions.english import clauses
 from paqa.questions.speakers import NUMBERING
-from paqa.questions.template import A_SPEAKER, Draft, Template
+from paqa.questions.template import A_SPEAKER, Draft, QuestionTemplate
 from paqa.text import length
 
 SAFE_DB = 3.0  # a difference in level from which it is certain who is louder
@@ -146,11 +146,13 @@ def _rate(ctx: Context, speaker: int) -> float | None:
 
 
 TEMPLATES = (
-    Template(
+    QuestionTemplate(
         "loudest_speaker", "prosody", "speaker", loudest_speaker, closed=True, none=True, open=A_SPEAKER
     ),
-    Template(
+    QuestionTemplate(
         "fastest_speaker", "prosody", "speaker", fastest_speaker, closed=True, none=True, open=A_SPEAKER
     ),
-    Template("highest_voice", "prosody", "speaker", highest_voice, closed=True, none=True, open=A_SPEAKER),
+    QuestionTemplate(
+        "highest_voice", "prosody", "speaker", highest_voice, closed=True, none=True, open=A_SPEAKER
+    ),
 )
