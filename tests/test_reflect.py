@@ -24,7 +24,7 @@ from paqa.perception import inference
 from paqa.questions.english import span
 from paqa.questions.generate import generate
 from paqa.rationale import grammar, perturbations
-from paqa.rationale.answerer import believe
+from paqa.rationale.answerer import answer_from_scene
 from paqa.rationale.grammar import Reflection, parse, render
 from paqa.rationale.phrases import CAUSES
 from paqa.rationale.reflection import cites, compare, reflect, wanted
@@ -182,7 +182,7 @@ def test_invented_mistakes_are_single_and_of_known_causes(scene: Scene) -> None:
 
 
 def test_a_scene_as_it_is_leads_to_the_answer() -> None:
-    found = [(q, believe(DIALOGUE, q, ALL, 0)) for q in QUESTIONS]
+    found = [(q, answer_from_scene(DIALOGUE, q, ALL, 0)) for q in QUESTIONS]
     assert all(b is None or b.index == q.answer_index for q, b in found)
     assert sum(b is not None for _, b in found) > 0.9 * len(found)
 

@@ -26,7 +26,7 @@ from paqa.evaluation.bootstrap import of_ratio
 from paqa.questions.english import spoken, tidy, upper
 from paqa.questions.generate import TEMPLATES, Draft, QuestionTemplate
 from paqa.questions.template import NONE
-from paqa.rationale.answerer import Careless, nearest
+from paqa.rationale.answerer import LenientContext, nearest
 from paqa.text import normal, rng_for
 from paqa.types import Scene
 
@@ -101,7 +101,7 @@ def _heard(name: str, tried: Sequence[tuple[bool, bool]]) -> Heard:
 
 def answered(row: Row, template: QuestionTemplate, heard: Scene, recipe: Recipe) -> tuple[bool, bool]:
     """Whether the question can be asked of what was heard, and whether the answer is the row's own."""
-    ctx = Careless(heard, recipe.questions, rng_for(recipe.seed, heard.clip_id, template.name))
+    ctx = LenientContext(heard, recipe.questions, rng_for(recipe.seed, heard.clip_id, template.name))
     drafts = [d for d in template.drafts(ctx) if any(_same_question(row, template, text) for text in d.texts)]
     if not drafts:
         return False, False

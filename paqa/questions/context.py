@@ -42,7 +42,7 @@ MISSING = (
 class Context:
     """A scene prepared for questions; `rng` is seeded by the clip and the template."""
 
-    careless = (
+    lenient = (
         False  # whether amounts may be far from those that are offered, as for a listener who must choose
     )
 

@@ -107,7 +107,7 @@ def _about_long(ctx: Context, found: list[Interval], draft: Draft) -> Iterator[D
     """A draft completed with the total of some stretches as its answer, where there is room for wrong
     choices.
     """
-    at = _nearest(total(found) / 1000, ctx.careless)
+    at = _nearest(total(found) / 1000, ctx.lenient)
     possible = [s for s in DURATIONS if 1000 * s <= ctx.scene.duration_ms]
     if at is None or at >= len(possible) or len(decoys := ctx.neighbours(possible, at)) < 2:
         return
@@ -127,11 +127,11 @@ def _about_long(ctx: Context, found: list[Interval], draft: Draft) -> Iterator[D
     )
 
 
-def _nearest(length_s: float, careless: bool) -> int | None:
+def _nearest(length_s: float, lenient: bool) -> int | None:
     """The number of the duration that a length clearly is; of the nearest one for the careless."""
     at = min(range(len(DURATIONS)), key=lambda i: abs(DURATIONS[i] - length_s))
     apart = min(abs(DURATIONS[at] - DURATIONS[i]) for i in (at - 1, at + 1) if 0 <= i < len(DURATIONS))
-    return at if careless or abs(DURATIONS[at] - length_s) <= NEAR * apart else None
+    return at if lenient or abs(DURATIONS[at] - length_s) <= NEAR * apart else None
 
 
 def longest_sound(ctx: Context) -> Iterator[Draft]:

@@ -20,7 +20,7 @@ from paqa.types import Question, Scene
 
 
 @dataclass(frozen=True)
-class Belief:
+class ChosenAnswer:
     """What a listener makes of a question: a choice, by its index, and the argument for it, or for
     guessing.
     """
@@ -30,19 +30,19 @@ class Belief:
     guessed: bool = False
 
 
-class Careless(Context):
+class LenientContext(Context):
     """The context of somebody who takes the nearest of the choices."""
 
-    careless = True
+    lenient = True
 
 
-def believe(
+def answer_from_scene(
     scene: Scene,
     question: Question,
     config: QuestionsConfig,
     seed: int,
     other_clips: OtherClips = NO_OTHER_CLIPS,
-) -> Belief | None:
+) -> ChosenAnswer | None:
     """What a listener to whom the scene is like this makes of a question; None where none of the choices
     follows.
     """
@@ -50,13 +50,13 @@ def believe(
         return _given(scene, question, config, seed)
     if question.template == "absent_sound":
         return _absent(scene, question)
-    ctx = Careless(scene, config, rng_for(seed, scene.clip_id, question.template), other_clips)
+    ctx = LenientContext(scene, config, rng_for(seed, scene.clip_id, question.template), other_clips)
     found = [d for d in TEMPLATES[question.template].drafts(ctx) if _asks(d.texts, question.text)]
     named = {at: d for d in found if (at := _choice(question.choices, d)) is not None}
     if found and NONE in question.choices and not named:
-        return Belief(question.choices.index(NONE), tidy(found[0].reasoning))
+        return ChosenAnswer(question.choices.index(NONE), tidy(found[0].reasoning))
     index = question.answer_index if question.answer_index in named else min(named, default=None)
-    return None if index is None else Belief(index, tidy(named[index].reasoning))
+    return None if index is None else ChosenAnswer(index, tidy(named[index].reasoning))
 
 
 def _choice(choices: Sequence[str], draft: Draft) -> int | None:
@@ -102,24 +102,24 @@ def _pieces(text: str) -> list[str]:
     return (text[: text.rindex(" (")] if text.endswith(")") and " (" in text else text).split('"')
 
 
-def _given(scene: Scene, question: Question, config: QuestionsConfig, seed: int) -> Belief | None:
+def _given(scene: Scene, question: Question, config: QuestionsConfig, seed: int) -> ChosenAnswer | None:
     """The choice of a question that a source brought along which something in the scene supports."""
     ctx = Context(scene, config, rng_for(seed, scene.clip_id, question.id))
     for index, choice in enumerate(question.choices):
         wrong = [c for c in question.choices if c != choice]
         if found := source_questions.support(ctx, question.text, choice, wrong):
-            return Belief(index, tidy(found.because))
+            return ChosenAnswer(index, tidy(found.because))
     return None
 
 
-def _absent(scene: Scene, question: Question) -> Belief | None:
+def _absent(scene: Scene, question: Question) -> ChosenAnswer | None:
     """The choice that is not among the sounds of the scene, a wrong one where there is more than one."""
     missing = [i for i, c in enumerate(question.choices) if c != NONE and not offered_sound(scene, c)]
     index = min(missing, key=lambda i: i == question.answer_index, default=None)
     return (
         None
         if index is None
-        else Belief(index, f"At no point can {lower(question.choices[index])} be heard.")
+        else ChosenAnswer(index, f"At no point can {lower(question.choices[index])} be heard.")
     )
 
 

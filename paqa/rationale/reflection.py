@@ -21,7 +21,7 @@ from paqa.questions.context import same
 from paqa.questions.english import excerpt, lower, quoted, span, spans, tidy, upper
 from paqa.questions.template import NO_OTHER_CLIPS, NONE, OtherClips
 from paqa.rationale import narration, perturbations, synthetic_errors
-from paqa.rationale.answerer import Belief, amount, believe, offered_sound
+from paqa.rationale.answerer import ChosenAnswer, amount, answer_from_scene, offered_sound
 from paqa.rationale.grammar import Reflection, letter
 from paqa.rationale.perturbations import Mishearing
 from paqa.rationale.phrases import (
@@ -86,7 +86,7 @@ def reflect(
     if not wanted(question, config, seed):
         return None
     rng = rng_for(seed, "mistake", question.id)
-    ask = partial(believe, question=question, config=config, seed=seed, other_clips=other_clips)
+    ask = partial(answer_from_scene, question=question, config=config, seed=seed, other_clips=other_clips)
     made_up = islice(synthetic_errors.mistakes(scene, question, rng), TRIES)
     for source, leading in (
         ("heard", _misled(question, misheard, ask)),
@@ -99,8 +99,8 @@ def reflect(
 
 
 def _misled(
-    question: Question, misheard: Sequence[Misheard], ask: Callable[[Scene], Belief | None]
-) -> Iterator[tuple[Mishearing, Belief]]:
+    question: Question, misheard: Sequence[Misheard], ask: Callable[[Scene], ChosenAnswer | None]
+) -> Iterator[tuple[Mishearing, ChosenAnswer]]:
     """Real mistakes that lead astray, and to the choice that the whole hearing supports where it supports
     one.
 
@@ -109,18 +109,18 @@ def _misled(
     for one in misheard:
         whole = ask(one.scene) if one.differences else None
         if one.differences and (whole is None or whole.index != question.answer_index):
-            for mistake, belief in _astray(question, one.differences[:TRIES], ask):
-                if whole is None or belief.index == whole.index:
-                    yield mistake, belief
+            for mistake, chosen in _astray(question, one.differences[:TRIES], ask):
+                if whole is None or chosen.index == whole.index:
+                    yield mistake, chosen
 
 
 def _guessed(
     scene: Scene,
     question: Question,
     misheard: Sequence[Misheard],
-    ask: Callable[[Scene], Belief | None],
+    ask: Callable[[Scene], ChosenAnswer | None],
     rng: random.Random,
-) -> Iterator[tuple[Mishearing, Belief]]:
+) -> Iterator[tuple[Mishearing, ChosenAnswer]]:
     """Real mistakes about the evidence itself, without which nothing settles the question: a guess that fits
     the rest.
 
@@ -140,14 +140,14 @@ def _guessed(
                 yield mistake, _guess(one.scene, question, rng)
 
 
-def _guess(heard: Scene, question: Question, rng: random.Random) -> Belief:
+def _guess(heard: Scene, question: Question, rng: random.Random) -> ChosenAnswer:
     """A wrong choice that fits what was heard, or at least might."""
     wrong = [i for i in range(len(question.choices)) if i != question.answer_index]
     rng.shuffle(wrong)
     index = max(wrong, key=lambda i: _likely(heard, question.choices[i]))
     choice = question.choices[index]
     frames = NOTHING_FITS if choice == NONE else NOTICED if offered_sound(heard, choice) else UNSETTLED
-    return Belief(index, rng.choice(frames).format(lower(choice)), guessed=True)
+    return ChosenAnswer(index, rng.choice(frames).format(lower(choice)), guessed=True)
 
 
 def _row(row: Turn | Event) -> tuple[int, int, str]:
@@ -171,26 +171,31 @@ def _likely(scene: Scene, choice: str) -> int:
 
 
 def _astray(
-    question: Question, mistakes: Iterable[Mishearing], ask: Callable[[Scene], Belief | None]
-) -> Iterator[tuple[Mishearing, Belief]]:
+    question: Question, mistakes: Iterable[Mishearing], ask: Callable[[Scene], ChosenAnswer | None]
+) -> Iterator[tuple[Mishearing, ChosenAnswer]]:
     """Mistakes that lead to a wrong choice, each alone."""
     for mistake in mistakes:
-        belief = ask(mistake.scene)
-        if belief and belief.index != question.answer_index:
-            yield mistake, belief
+        chosen = ask(mistake.scene)
+        if chosen and chosen.index != question.answer_index:
+            yield mistake, chosen
 
 
 def _told(
-    scene: Scene, question: Question, mistake: Mishearing, belief: Belief, source: str, rng: random.Random
+    scene: Scene,
+    question: Question,
+    mistake: Mishearing,
+    chosen: ChosenAnswer,
+    source: str,
+    rng: random.Random,
 ) -> Reflection:
     cause = upper(rng.choice(CAUSES[mistake.cause]).format_map(mistake.told))
     if (
         _renumbered(scene, mistake)
-        and not belief.guessed
+        and not chosen.guessed
         and re.search(r"\bspeaker|\bperson\b", question.text.lower())
     ):
         cause += f" {rng.choice(RENUMBERED)}"
-    return _reflection(scene, question, belief, cause, f"{source}:{mistake.cause}", rng)
+    return _reflection(scene, question, chosen, cause, f"{source}:{mistake.cause}", rng)
 
 
 def _renumbered(scene: Scene, mistake: Mishearing) -> bool:
@@ -204,32 +209,32 @@ def _renumbered(scene: Scene, mistake: Mishearing) -> bool:
 def _slip(scene: Scene, question: Question, rng: random.Random) -> Reflection:
     """A choice made without holding it against the recording."""
     index = rng.choice([i for i in range(len(question.choices)) if i != question.answer_index])
-    belief = Belief(index, rng.choice(HASTY), guessed=True)
+    chosen = ChosenAnswer(index, rng.choice(HASTY), guessed=True)
     cause = rng.choice(CAUSES[MISMATCH]).format(choice=_cited(question.choices[index]))
-    return _reflection(scene, question, belief, cause, f"typed:{MISMATCH}", rng)
+    return _reflection(scene, question, chosen, cause, f"typed:{MISMATCH}", rng)
 
 
 def _reflection(
-    scene: Scene, question: Question, belief: Belief, cause: str, origin: str, rng: random.Random
+    scene: Scene, question: Question, chosen: ChosenAnswer, cause: str, origin: str, rng: random.Random
 ) -> Reflection:
     assert question.answer_index is not None
     wrong, right = (
-        f"{letter(i)} {_cited(question.choices[i])}" for i in (belief.index, question.answer_index)
+        f"{letter(i)} {_cited(question.choices[i])}" for i in (chosen.index, question.answer_index)
     )
     argued = f"{cause} {question.reasoning}"
     if not cites(argued, scene):
         argued += f" {rng.choice(PLACES).format(_evidence(scene, question))}"
     end = rng.choice(CORRECTIONS).format(wrong=wrong, right=right)
-    if belief.guessed:
-        first = f"{belief.reasoning} {rng.choice(GUESSES).format(wrong)}"
+    if chosen.guessed:
+        first = f"{chosen.reasoning} {rng.choice(GUESSES).format(wrong)}"
     else:
-        argued_ = replace(question, answer_index=belief.index, reasoning=belief.reasoning)
+        argued_ = replace(question, answer_index=chosen.index, reasoning=chosen.reasoning)
         first = f"{rng.choice(FIRST)} {narration.reasoning(argued_)}"
     return Reflection(
         origin=origin,
-        index=belief.index,
+        index=chosen.index,
         reasoning=" ".join(tidy(first).split()),
-        summary=_summary(question, belief.index, rng),
+        summary=_summary(question, chosen.index, rng),
         text=" ".join(tidy(f"{rng.choice(RECONSIDERED)} {argued} {end}").split()),
     )
 
