@@ -22,7 +22,7 @@ OUTLINE = (
 
 
 @dataclass(frozen=True)
-class Asked:
+class PromptQuestion:
     """A question as the model meets it; open-ended where there are no choices."""
 
     id: str
@@ -30,7 +30,7 @@ class Asked:
     choices: tuple[str, ...] = ()
 
 
-def question(asked: Asked) -> str:
+def question(asked: PromptQuestion) -> str:
     """The text beside the sound. Choices look as RESPONSE must repeat them."""
     how = "with the letter and words of one choice" if asked.choices else "with a few words"
     told = f"Listen, fill in these tags, and answer in RESPONSE {how}: {OUTLINE}"

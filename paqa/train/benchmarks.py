@@ -20,7 +20,7 @@ from paqa import audio
 from paqa.config.recipe import AudioConfig
 from paqa.errors import Rejected
 from paqa.rationale import rewards
-from paqa.rationale.prompt import Asked
+from paqa.rationale.prompt import PromptQuestion
 from paqa.sources import json_lines
 from paqa.storage.store import write_atomically
 from paqa.text import normal
@@ -38,7 +38,7 @@ class Asking:
     item.
     """
 
-    asked: Asked
+    asked: PromptQuestion
     answer_index: int | None
     answer: str
     listen: Callable[[], np.ndarray]
@@ -114,7 +114,7 @@ def _asking(row: dict[str, Any], number: int, root: Path) -> Asking:
             "question, choices (or choice_a to choice_d), answer (or answer_gt) and audio_path (or audio_id)"
         )
         raise Rejected("bad_row", f"found {', '.join(row)}; expected {needs}")
-    asked = Asked(str(row.get("id", number)), row["question"], choices)
+    asked = PromptQuestion(str(row.get("id", number)), row["question"], choices)
     file = root / place
 
     def listen() -> np.ndarray:

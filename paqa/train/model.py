@@ -122,11 +122,11 @@ class Policy(nn.Module):
             tower(mel, attention_mask=mask).last_hidden_state[0, :rows].clone()
         )  # not the padding, which is longer
 
-    def prompt(self, text: prompts.Asked, sound: Tensor) -> Prompt:
+    def prompt(self, text: prompts.PromptQuestion, sound: Tensor) -> Prompt:
         """The chat prompt of a question over a heard clip."""
         return Prompt(self.prompt_ids(text, len(sound)), sound)
 
-    def prompt_ids(self, text: prompts.Asked, rows: int) -> Tensor:
+    def prompt_ids(self, text: prompts.PromptQuestion, rows: int) -> Tensor:
         """The tokens of a chat prompt, with as many AUDIO as the sound has rows."""
         content = [{"type": "audio", "audio_url": "clip"}, {"type": "text", "text": prompts.question(text)}]
         chat = [{"role": "user", "content": content}]
