@@ -27,9 +27,9 @@ from paqa.rationale import grammar, perturbations
 from paqa.rationale.answerer import answer_from_scene
 from paqa.rationale.grammar import Reflection, parse, render
 from paqa.rationale.phrases import CAUSES
-from paqa.rationale.reflection import cites, compare, reflect, wanted
+from paqa.rationale.reflection import cites, compare, reflect, selected_for_reflection
 from paqa.rationale.rewards import WEIGHTS, accuracy, reward
-from paqa.rationale.synthetic_errors import mistakes
+from paqa.rationale.synthetic_errors import plausible_perturbations
 from paqa.spans import interval
 from paqa.text import rng_for
 from paqa.types import Evidence, Question, Response, Scene, Turn, Word
@@ -109,11 +109,13 @@ def test_the_share_is_that_of_the_recipe_and_depends_on_the_id_alone() -> None:
     many = [replace(QUESTIONS[0], id=f"c{i}:x:0") for i in range(4000)]
     for share in (0.0, 0.2, 0.5, 1.0):
         config = QuestionsConfig(reflect=share)
-        drawn = [wanted(q, config, 0) for q in many]
+        drawn = [selected_for_reflection(q, config, 0) for q in many]
         assert sum(drawn) / len(many) == pytest.approx(share, abs=0.02)
-        assert drawn[::-1] == [wanted(q, config, 0) for q in many[::-1]]
-    assert not wanted(replace(many[0], choices=(), answer_index=None, open_answer="x"), ALL, 0)
-    assert not wanted(replace(many[0], evidence=()), ALL, 0)
+        assert drawn[::-1] == [selected_for_reflection(q, config, 0) for q in many[::-1]]
+    assert not selected_for_reflection(
+        replace(many[0], choices=(), answer_index=None, open_answer="x"), ALL, 0
+    )
+    assert not selected_for_reflection(replace(many[0], evidence=()), ALL, 0)
 
 
 def test_what_was_misheard_comes_first() -> None:
@@ -159,7 +161,7 @@ def test_differences_are_named(changes: dict, cause: str) -> None:
     assert cause in found
     assert found[cause].scene != DIALOGUE
     for wording in CAUSES[cause]:
-        assert "{" not in wording.format_map(found[cause].told)
+        assert "{" not in wording.format_map(found[cause].slots)
     assert perturbations.differences(DIALOGUE, DIALOGUE) == []
 
 
@@ -175,10 +177,10 @@ def test_each_cause_has_four_wordings_that_use_what_is_told() -> None:
 @given(scenes())
 def test_invented_mistakes_are_single_and_of_known_causes(scene: Scene) -> None:
     for q in generate(scene, ALL, 0)[:8]:
-        for m in mistakes(scene, q, rng_for(q.id)):
+        for m in plausible_perturbations(scene, q, rng_for(q.id)):
             assert m.scene != scene
             assert m.scene.duration_ms == scene.duration_ms
-            assert all(w.format_map(m.told) for w in CAUSES[m.cause])
+            assert all(w.format_map(m.slots) for w in CAUSES[m.cause])
 
 
 def test_a_scene_as_it_is_leads_to_the_answer() -> None:

@@ -47,26 +47,26 @@ def answer_from_scene(
     follows.
     """
     if question.template == source_questions.NAME:
-        return _given(scene, question, config, seed)
+        return _source_answer(scene, question, config, seed)
     if question.template == "absent_sound":
-        return _absent(scene, question)
+        return _absent_answer(scene, question)
     ctx = LenientContext(scene, config, rng_for(seed, scene.clip_id, question.template), other_clips)
-    found = [d for d in TEMPLATES[question.template].drafts(ctx) if _asks(d.texts, question.text)]
-    named = {at: d for d in found if (at := _choice(question.choices, d)) is not None}
-    if found and NONE in question.choices and not named:
-        return ChosenAnswer(question.choices.index(NONE), tidy(found[0].reasoning))
-    index = question.answer_index if question.answer_index in named else min(named, default=None)
-    return None if index is None else ChosenAnswer(index, tidy(named[index].reasoning))
+    drafts = [d for d in TEMPLATES[question.template].drafts(ctx) if _same_question(d.texts, question.text)]
+    by_choice = {index: d for d in drafts if (index := _choice_index(question.choices, d)) is not None}
+    if drafts and NONE in question.choices and not by_choice:
+        return ChosenAnswer(question.choices.index(NONE), tidy(drafts[0].reasoning))
+    index = question.answer_index if question.answer_index in by_choice else min(by_choice, default=None)
+    return None if index is None else ChosenAnswer(index, tidy(by_choice[index].reasoning))
 
 
-def _choice(choices: Sequence[str], draft: Draft) -> int | None:
+def _choice_index(choices: Sequence[str], draft: Draft) -> int | None:
     """Which of the choices an answer is; of numbers the one nearest to it, if that is clear and nothing
     contradicts.
     """
     if draft.answer in choices or NONE in choices:
         return choices.index(draft.answer) if draft.answer in choices else None
-    told = normal(draft.answer.removeprefix("About "))
-    return None if f" {told} " in f" {normal(draft.reasoning)} " else nearest(choices, draft.answer)
+    stated = normal(draft.answer.removeprefix("About "))
+    return None if f" {stated} " in f" {normal(draft.reasoning)} " else nearest(choices, draft.answer)
 
 
 def nearest(choices: Sequence[str], answer: str) -> int | None:
@@ -81,15 +81,15 @@ def amount(text: str) -> int | None:
     return text_matching.number_in(text, NUMBERS)
 
 
-def _asks(texts: Iterable[str], asked: str) -> bool:
+def _same_question(texts: Iterable[str], asked: str) -> bool:
     """Whether one of the wordings is this question: but for how it explains numbers, and for words heard
     otherwise.
     """
-    wanted_ = _pieces(asked)
+    asked_pieces = _pieces(asked)
     for text in texts:
         pieces = _pieces(text)
-        if len(pieces) == len(wanted_) and pieces[::2] == wanted_[::2]:
-            quotes = zip(pieces[1::2], wanted_[1::2], strict=True)
+        if len(pieces) == len(asked_pieces) and pieces[::2] == asked_pieces[::2]:
+            quotes = zip(pieces[1::2], asked_pieces[1::2], strict=True)
             if all(a == b or same(normal(a), normal(b)) for a, b in quotes):
                 return True
     return False
@@ -102,19 +102,21 @@ def _pieces(text: str) -> list[str]:
     return (text[: text.rindex(" (")] if text.endswith(")") and " (" in text else text).split('"')
 
 
-def _given(scene: Scene, question: Question, config: QuestionsConfig, seed: int) -> ChosenAnswer | None:
+def _source_answer(
+    scene: Scene, question: Question, config: QuestionsConfig, seed: int
+) -> ChosenAnswer | None:
     """The choice of a question that a source brought along which something in the scene supports."""
     ctx = Context(scene, config, rng_for(seed, scene.clip_id, question.id))
     for index, choice in enumerate(question.choices):
         wrong = [c for c in question.choices if c != choice]
-        if found := source_questions.support(ctx, question.text, choice, wrong):
-            return ChosenAnswer(index, tidy(found.because))
+        if argument := source_questions.support(ctx, question.text, choice, wrong):
+            return ChosenAnswer(index, tidy(argument.because))
     return None
 
 
-def _absent(scene: Scene, question: Question) -> ChosenAnswer | None:
+def _absent_answer(scene: Scene, question: Question) -> ChosenAnswer | None:
     """The choice that is not among the sounds of the scene, a wrong one where there is more than one."""
-    missing = [i for i, c in enumerate(question.choices) if c != NONE and not offered_sound(scene, c)]
+    missing = [i for i, c in enumerate(question.choices) if c != NONE and not names_present_sound(scene, c)]
     index = min(missing, key=lambda i: i == question.answer_index, default=None)
     return (
         None
@@ -123,7 +125,7 @@ def _absent(scene: Scene, question: Question) -> ChosenAnswer | None:
     )
 
 
-def offered_sound(scene: Scene, choice: str) -> bool:
+def names_present_sound(scene: Scene, choice: str) -> bool:
     """Whether a choice names a sound that the scene has, or one that may be taken for it."""
-    known = synthetic_errors.sound(scene, choice)
-    return known is not None and any(alike(*known, e.mid, e.label) for e in scene.events)
+    named_sound = synthetic_errors.sound_of_choice(scene, choice)
+    return named_sound is not None and any(alike(*named_sound, e.mid, e.label) for e in scene.events)

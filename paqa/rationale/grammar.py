@@ -112,7 +112,7 @@ def render(scene: Scene, question: Question, variant: int = 0, reflection: Refle
         "PLANNING": _tagless(narration.planning(scene, question, variant)),
         "ENV": "\n".join(f"{escape(s.label)} {_stamp(s.start_ms, s.end_ms)}".strip() for s in sounds)
         or NO_SOUND,
-        "SPEAKER": "\n".join(_say(q) for q in quotes) or NO_SPEECH,
+        "SPEAKER": "\n".join(_speaker_line(q) for q in quotes) or NO_SPEECH,
         "ASR": escape(transcript, NO_WORDS) or NO_WORDS,
         "DESCRIPTION": _tagless(narration.description(scene, question)),
         "REASONING": _tagless(reflection.reasoning if reflection else narration.reasoning(question)),
@@ -185,7 +185,7 @@ def escape(text: str, reserved: str = "") -> str:
 
     A text that happens to be the `reserved` sentence has its first letter escaped.
     """
-    body = "".join(c if c.isprintable() and c not in "<>\\" else _code(c) for c in text)
+    body = "".join(c if c.isprintable() and c not in "<>\\" else _escape_code(c) for c in text)
     head, tail = len(body) - len(body.lstrip(" ")), len(body.rstrip(" "))
     body = "\\u0020" * head + body[head : max(head, tail)] + "\\u0020" * (len(body) - max(head, tail))
     return f"\\u{ord(body[0]):04x}{body[1:]}" if reserved and body == reserved else body
@@ -196,7 +196,7 @@ def unescape(text: str) -> str:
     return _ESCAPED.sub(lambda m: str(json.loads(f'"{m[0]}"')), text)
 
 
-def _code(c: str) -> str:
+def _escape_code(c: str) -> str:
     return f"\\u{ord(c):04x}" if c in "<>" else json.dumps(c)[1:-1]
 
 
@@ -204,9 +204,9 @@ def _tagless(text: str) -> str:
     return text.replace("<", "‹").replace(">", "›")
 
 
-def _say(quote: Quote) -> str:
-    said = f'"{escape(quote.text).replace(chr(34), chr(92) + chr(34))}"' if quote.text else UNCLEAR
-    return f"Speaker {quote.speaker} {_stamp(quote.start_ms, quote.end_ms)}: {said}"
+def _speaker_line(quote: Quote) -> str:
+    words = f'"{escape(quote.text).replace(chr(34), chr(92) + chr(34))}"' if quote.text else UNCLEAR
+    return f"Speaker {quote.speaker} {_stamp(quote.start_ms, quote.end_ms)}: {words}"
 
 
 def _stamp(start_ms: int, end_ms: int) -> str:
@@ -237,28 +237,28 @@ def _quote(line: str) -> Quote:
     match = _QUOTE.fullmatch(line)
     if not match:
         raise GrammarError(f"<SPEAKER>: expected 'Speaker 1 [1.20-3.40 s]: \"text\"', found {line[:60]!r}")
-    return Quote(_ms(match[2], match[3]), _ms(match[4], match[5]), int(match[1]), _said(match[6]))
+    return Quote(_ms(match[2], match[3]), _ms(match[4], match[5]), int(match[1]), _spoken_text(match[6]))
 
 
-def _said(text: str) -> str:
+def _spoken_text(text: str) -> str:
     if text == UNCLEAR:
         return ""
     try:
-        said = json.loads(text) if text.startswith('"') else None
+        words = json.loads(text) if text.startswith('"') else None
     except ValueError:
-        said = None
-    if not isinstance(said, str):
+        words = None
+    if not isinstance(words, str):
         raise GrammarError(f"<SPEAKER>: expected the words as one JSON string, found {text[:60]!r}")
-    return said
+    return words
 
 
 def _leaves(text: str) -> dict[str, str]:
     """The contents of the innermost tags, after checking the structure."""
     tags = list(_TAG.finditer(text))
-    names = _names([m[0] for m in tags])
+    names = _without_aliases([m[0] for m in tags])
     expected = REFLECTED if any(name in names for name in REFLECTED[len(SKELETON) :]) else SKELETON
     if tuple(names) != expected:
-        raise GrammarError(_complaint(names, expected))
+        raise GrammarError(_structure_error(names, expected))
     leaves = {}
     bounds = [0, *(m.end() for m in tags)]
     for i, name in enumerate([*names, "the end"]):
@@ -272,16 +272,16 @@ def _leaves(text: str) -> dict[str, str]:
     return leaves
 
 
-def _names(tags: list[str]) -> list[str]:
+def _without_aliases(tags: list[str]) -> list[str]:
     """The tags with the alias <BGM> ... </BGM> read as <ENV>."""
     if tags.count("<BGM>") == tags.count("</BGM>"):
         return [t.replace("BGM>", "ENV>") for t in tags]
     return tags
 
 
-def _complaint(names: Sequence[str], expected: Sequence[str]) -> str:
+def _structure_error(names: Sequence[str], expected: Sequence[str]) -> str:
     for tag in expected:
         if names.count(tag) != 1:
             return f"{tag} is missing" if tag not in names else f"{tag} occurs {names.count(tag)} times"
-    wrong = next((found for found, tag in zip(names, expected, strict=False) if found != tag), names[-1])
+    wrong = next((name for name, tag in zip(names, expected, strict=False) if name != tag), names[-1])
     return f"{wrong} is misplaced"

@@ -33,8 +33,10 @@ class PromptQuestion:
 def question(asked: PromptQuestion) -> str:
     """The text beside the sound. Choices look as RESPONSE must repeat them."""
     how = "with the letter and words of one choice" if asked.choices else "with a few words"
-    told = f"Listen, fill in these tags, and answer in RESPONSE {how}: {OUTLINE}"
-    return "\n".join([*_lines(grammar.escape(asked.question), map(grammar.escape, asked.choices)), told])
+    instruction = f"Listen, fill in these tags, and answer in RESPONSE {how}: {OUTLINE}"
+    return "\n".join(
+        [*_lines(grammar.escape(asked.question), map(grammar.escape, asked.choices)), instruction]
+    )
 
 
 def prompt(item: Item) -> str:
