@@ -17,7 +17,7 @@ from paqa.errors import Rejected
 from paqa.questions.english import spoken
 from paqa.questions.generate import generate, question_id
 from paqa.questions.source_questions import ask
-from paqa.questions.text_matching import EXACT, NAMED, names, said_in, stem, strength, words
+from paqa.questions.text_matching import EXACT, NAMED, match_in_turn, name_match, names, stem, words
 from paqa.rationale.grammar import parse, render
 from paqa.types import GivenQuestion, Question, Scene, Turn
 
@@ -234,9 +234,9 @@ def test_small_words() -> None:
     assert all(stem(a) == stem(b) for a, b in pairs)
     assert words("The sound of a dog, barking!") == {"dog", "bark"}
     assert words("chicken") in names("Chicken, rooster")
-    assert strength(words("a rooster"), "/m/09b5t", "Chicken, rooster") == EXACT
-    assert strength(words("a loud rooster outside"), "/m/09b5t", "Chicken, rooster") == NAMED
-    assert strength(words("theremin"), "/x/1", "Theremin") == EXACT  # not in AudioSet
-    assert said_in("the kettle", DIALOGUE.turns[0]) == EXACT
-    assert said_in("kettle already put", DIALOGUE.turns[0]) == NAMED
-    assert said_in("kettles", Turn(0, 9, 1, "")) == 0
+    assert name_match(words("a rooster"), "/m/09b5t", "Chicken, rooster") == EXACT
+    assert name_match(words("a loud rooster outside"), "/m/09b5t", "Chicken, rooster") == NAMED
+    assert name_match(words("theremin"), "/x/1", "Theremin") == EXACT  # not in AudioSet
+    assert match_in_turn("the kettle", DIALOGUE.turns[0]) == EXACT
+    assert match_in_turn("kettle already put", DIALOGUE.turns[0]) == NAMED
+    assert match_in_turn("kettles", Turn(0, 9, 1, "")) == 0

@@ -74,8 +74,10 @@ def span(interval: Interval) -> str:
 
 def spans(intervals: Iterable[Interval], most: int = 4) -> str:
     """Several stretches: `1.2-3.4 s, 5.0-6.1 s and 8.0-8.4 s`."""
-    found = [span(i) for i in intervals]
-    return listing(found) if len(found) <= most else listing([*found[:most], f"{len(found) - most} more"])
+    stretches = [span(i) for i in intervals]
+    if len(stretches) > most:
+        stretches = [*stretches[:most], f"{len(stretches) - most} more"]
+    return listing(stretches)
 
 
 def speakers(numbers: Sequence[int]) -> str:

@@ -59,22 +59,22 @@ def generate(
     wrong choices from other clips. Families that ask for labels leave a clip without any as it is.
     """
     groups: dict[tuple[Level, str], list[list[Question]]] = {}
-    whole = context(scene, config, seed, "", other_clips)
+    base = context(scene, config, seed, "", other_clips)
     for template in TEMPLATES.values():
         if template.name not in config.skip:
-            asked = _ask(whole, seed, template)
+            asked = _questions_of(base, seed, template)
             if asked or not template.labelled:
                 groups.setdefault((template.level, template.task), []).append(asked)
     rng = rng_for(seed, scene.clip_id, "choice of questions")
     queues: dict[Level, list[list[Question]]] = {"environment": [], "speaker": []}
     for (level, _), family in groups.items():
         rng.shuffle(family)
-        queues[level].append(list(_in_turns(family)))
+        queues[level].append(list(_alternating(family)))
     levels = [queues["environment"], queues["speaker"]]
     rng.shuffle(levels)
     for queue in levels:
         rng.shuffle(queue)
-    chosen = islice(_in_turns([list(_in_turns(queue)) for queue in levels]), config.per_clip)
+    chosen = islice(_alternating([list(_alternating(queue)) for queue in levels]), config.per_clip)
     return list(balanced(chosen, scene.clip_id, seed))
 
 
@@ -82,12 +82,12 @@ def answers(scene: Scene, config: QuestionsConfig, seed: int) -> Iterator[tuple[
     """What `OtherClips.answers` counts: template, choices in order of text, and answer of what a scene can be
     asked.
     """
-    whole = context(scene, config, seed, "", NO_OTHER_CLIPS)
+    base = context(scene, config, seed, "", NO_OTHER_CLIPS)
     for template in TEMPLATES.values():
         if template.closed and template.name not in config.skip:
-            ctx = whole.reseeded(rng_for(seed, scene.clip_id, template.name))
+            ctx = base.reseeded(rng_for(seed, scene.clip_id, template.name))
             for draft in islice(template.drafts(ctx), MOST):
-                wrong = _wrong(draft, config)
+                wrong = _wrong_choices(draft, config)
                 if wrong is not None:
                     yield template.name, tuple(sorted((draft.answer, *wrong))), draft.answer
 
@@ -112,15 +112,15 @@ def balanced(questions: Iterable[Question], clip_id: str, seed: int) -> Iterator
         yield replace(question, choices=(*wrong[:at], question.answer, *wrong[at:]), answer_index=at)
 
 
-def _in_turns(lists: Iterable[list[T]]) -> Iterator[T]:
+def _alternating(lists: Iterable[list[T]]) -> Iterator[T]:
     """The first of each list, then the second of each, and so on."""
     for row in zip_longest(*lists):
-        yield from (x for x in row if x is not None)
+        yield from (item for item in row if item is not None)
 
 
-def _ask(whole: Context, seed: int, template: QuestionTemplate) -> list[Question]:
+def _questions_of(base: Context, seed: int, template: QuestionTemplate) -> list[Question]:
     """Up to DRAFTS questions of one template."""
-    ctx = whole.reseeded(rng_for(seed, whole.scene.clip_id, template.name))
+    ctx = base.reseeded(rng_for(seed, base.scene.clip_id, template.name))
     drafts = list(
         islice(template.drafts(ctx), MOST)
     )  # all before the first is argued for, which draws as well
@@ -134,7 +134,7 @@ def _question(ctx: Context, seed: int, template: QuestionTemplate, n: int, draft
     """
     config = ctx.config
     name = question_id(ctx.scene.clip_id, template.name, n)
-    wrong = _wrong(draft, config)
+    wrong = _wrong_choices(draft, config)
     if wrong is None:
         return None
     odds = (
@@ -166,16 +166,16 @@ def _question(ctx: Context, seed: int, template: QuestionTemplate, n: int, draft
     return with_none(ctx, question, draft, rng_for(seed, NONE, name).random() if template.none else 1.0)
 
 
-def _wrong(draft: Draft, config: QuestionsConfig) -> list[str] | None:
+def _wrong_choices(draft: Draft, config: QuestionsConfig) -> list[str] | None:
     """The first decoys that differ from the answer and from one another; None where these are too few."""
     seen = {normal(draft.answer)}
-    found: list[str] = []
+    wrong: list[str] = []
     for decoy in draft.decoys:
-        if normal(decoy) not in seen and len(found) < config.choices - 1:
+        if normal(decoy) not in seen and len(wrong) < config.choices - 1:
             seen.add(normal(decoy))
-            found.append(decoy)
-    enough = len(found) + 1 >= min(draft.fewest, config.choices) and bool(draft.evidence)
-    return found if enough else None
+            wrong.append(decoy)
+    enough = len(wrong) + 1 >= min(draft.fewest, config.choices) and bool(draft.evidence)
+    return wrong if enough else None
 
 
 def level(question: Question) -> Level:

@@ -50,5 +50,5 @@ def with_none(ctx: Context, question: Question, draft: Draft, draw: float) -> Qu
 
 
 def _argued(draft: Draft, wrong: list[str], end: str = "") -> str:
-    parts = (draft.reasoning, draft.weigh(wrong), end)
+    parts = (draft.reasoning, draft.why_wrong(wrong), end)
     return tidy(" ".join(part.strip() for part in parts if part.strip()))

@@ -34,7 +34,7 @@ class Draft:
     evidence: tuple[Evidence, ...]
     plan: str
     reasoning: str
-    weigh: Callable[[Sequence[str]], str]
+    why_wrong: Callable[[Sequence[str]], str]
     margin: float
     fewest: int = 3
 
@@ -83,9 +83,9 @@ class OtherClips:
         say little.
         """
         offered = tuple(sorted(choices))
-        found = self.answers.get((template, offered), {})
-        rarest = min((found.get(choice, 0) for choice in offered), default=0)
-        return min(1.0, (rarest + math.sqrt(rarest) / 2 + 1) / max(1, found.get(answer, 0)))
+        counts = self.answers.get((template, offered), {})
+        rarest = min((counts.get(choice, 0) for choice in offered), default=0)
+        return min(1.0, (rarest + math.sqrt(rarest) / 2 + 1) / max(1, counts.get(answer, 0)))
 
 
 NO_OTHER_CLIPS = OtherClips()  # where there is but one clip

@@ -101,7 +101,7 @@ def _compared(
     others.
     """
     known = {s: value for s, value in values.items() if value is not None}
-    if len(values) < 2 or not ctx.numbered or len(known) < len(values):
+    if len(values) < 2 or not ctx.clear_numbers or len(known) < len(values):
         return
     ranked = sorted(known, key=lambda s: known[s])
     ways = ctx.shuffled([(most, ranked[-1], lead(known[ranked[-1]], known[ranked[-2]])),
@@ -117,7 +117,7 @@ def _compared(
         evidence=evidence,
         plan=ctx.pick(plan, f"tell the voices apart and {plan}"),
         reasoning=f"Speaker {speaker} can be heard {tell(known[speaker])}.",
-        weigh=ctx.weigh_speakers(lambda present: _others(present, known, tell)),
+        why_wrong=ctx.why_speakers_wrong(lambda present: _others(present, known, tell)),
         margin=ctx.margin(evidence, apart / (2 * safe)),
         fewest=2,
     )
@@ -130,7 +130,7 @@ def _others(present: list[int], known: dict[int, float], tell: Callable[[float],
 def _mean(ctx: Context, speaker: int, name: str) -> float | None:
     """The mean of what was measured of a speaker's turns, by their lengths; None where that is too little."""
     turns = [ctx.scene.turns[i] for i in ctx.turns_of(speaker)]
-    known = [(getattr(t, name), t.end_ms - t.start_ms) for t in turns if ctx.covered(t) <= 0.5]
+    known = [(getattr(t, name), t.end_ms - t.start_ms) for t in turns if ctx.overlapped_share(t) <= 0.5]
     weights = sum(ms for value, ms in known if value is not None)
     return sum(v * ms for v, ms in known if v is not None) / weights if weights >= SHORTEST_MS else None
 

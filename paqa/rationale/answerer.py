@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from paqa.config.recipe import QuestionsConfig
 from paqa.questions import source_questions, text_matching
-from paqa.questions.context import Context, alike, same
+from paqa.questions.context import Context, alike, says_same
 from paqa.questions.english import NUMBERS, lower, tidy
 from paqa.questions.generate import TEMPLATES
 from paqa.questions.template import NO_OTHER_CLIPS, NONE, Draft, OtherClips
@@ -90,7 +90,7 @@ def _same_question(texts: Iterable[str], asked: str) -> bool:
         pieces = _pieces(text)
         if len(pieces) == len(asked_pieces) and pieces[::2] == asked_pieces[::2]:
             quotes = zip(pieces[1::2], asked_pieces[1::2], strict=True)
-            if all(a == b or same(normal(a), normal(b)) for a, b in quotes):
+            if all(a == b or says_same(normal(a), normal(b)) for a, b in quotes):
                 return True
     return False
 

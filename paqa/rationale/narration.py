@@ -244,7 +244,8 @@ def _voices(scene: Scene, rng: random.Random) -> str:
     options = [
         f"{who} can be heard talking, {stretches}, between {_first_and_last(hull)}.",
         f"{upper(_voice_count(count))} can be heard speaking between {_first_and_last(hull)}.",
-        f"The speech lasts from {seconds(hull[0])} to {seconds(hull[1])} and comes from {_voice_count(count)}.",
+        f"The speech lasts from {seconds(hull[0])} to {seconds(hull[1])} and comes from"
+        f" {_voice_count(count)}.",
     ]
     if count > 1:
         first = scene.turns[0]
@@ -252,9 +253,8 @@ def _voices(scene: Scene, rng: random.Random) -> str:
         opens = f"Speaker {first.speaker} opens at {seconds(first.start_ms)}"
         same = first.speaker == last.speaker
         options.append(
-            f"{opens} {'and is' if same else f', and speaker {last.speaker} is'} the last to be heard, {until}".replace(
-                " ,", ","
-            )
+            f"{opens} {'and is' if same else f', and speaker {last.speaker} is'} the last to be heard,"
+            f" {until}".replace(" ,", ",")
         )
     if scene.turns[0].text:
         options.append(f"{who} can be heard; the first words are {excerpt(scene.turns[0].text)}.")

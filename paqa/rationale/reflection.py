@@ -17,7 +17,7 @@ from functools import partial
 from itertools import islice
 
 from paqa.config.recipe import QuestionsConfig
-from paqa.questions.context import same
+from paqa.questions.context import says_same
 from paqa.questions.english import excerpt, lower, quoted, span, spans, tidy, upper
 from paqa.questions.template import NO_OTHER_CLIPS, NONE, OtherClips
 from paqa.rationale import narration, perturbations, synthetic_errors
@@ -177,7 +177,9 @@ def _plausibility(scene: Scene, choice: str) -> int:
     if names_present_sound(scene, choice):
         return 3
     return int(
-        any(f"Speaker {t.speaker}" == choice or same(normal(choice), normal(t.text)) for t in scene.turns)
+        any(
+            f"Speaker {t.speaker}" == choice or says_same(normal(choice), normal(t.text)) for t in scene.turns
+        )
     )
 
 
