@@ -19,14 +19,13 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from paqa.config import recipe
 from paqa.config.recipe import Recipe
 from paqa.curation import shortcuts
 from paqa.curation.answer_balance import elsewhere, survey
 from paqa.dataset import shards
-from paqa.perception import inference
-from paqa.perception.inference import Perception
-from paqa.pipeline import steps
+from paqa.perception import engine_runs
+from paqa.perception.engine_runs import StoredOutput
+from paqa.pipeline import recipes, steps
 from paqa.pipeline.rows import Composed, compose, light
 from paqa.storage.batching import batches
 from paqa.storage.store import Store
@@ -61,19 +60,19 @@ def words(turns: tuple[Turn, ...]) -> tuple[Word, ...]:
 def listen(clip: Clip, config: Recipe, store: Store) -> None:
     """Put what engines would hear into the store."""
     truth: Scene = clip.truth  # type: ignore[assignment]
-    separation, *nodes = inference.hearings(config)
+    separation, *nodes = engine_runs.engine_runs(config)
     store.put(
-        inference.heard_key(clip, separation, separation),
+        engine_runs.output_key(clip, separation, separation),
         ".flac",
         store.get(str(clip.reference_sha256), ".flac"),
     )
     for node in nodes:
-        raw = node.stem == "mix" and node.stage in inference.MISHEARD
+        raw = node.stem == "mix" and node.stage in engine_runs.RAW_MIX_STAGES
         turns, events = truth.turns, truth.events[:-1] if raw else truth.events
         if raw and turns:
             turns = (*turns[:-1], replace(turns[-1], speaker=1))
-        heard = Perception(turns=turns, events=events, words=words(truth.turns), language="en")
-        store.put_json(inference.heard_key(clip, node, separation), heard)
+        heard = StoredOutput(turns=turns, events=events, words=words(truth.turns), language="en")
+        store.put_json(engine_runs.output_key(clip, node, separation), heard)
 
 
 def main() -> None:
@@ -87,7 +86,7 @@ def main() -> None:
     )
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
     args = parser.parse_args()
-    base = recipe.load(ROOT / "manifests" / "demo.toml")
+    base = recipes.load(ROOT / "manifests" / "demo.toml")
     scenes = -(-args.items // 7)
     mixes = (replace(base.mix[0], scenes=scenes * 3 // 4), replace(base.mix[2], scenes=scenes // 4))
     config = replace(base, mix=mixes, questions=replace(base.questions, reflect=args.reflect))

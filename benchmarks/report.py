@@ -23,10 +23,9 @@ from pathlib import Path
 from compose import composed, listen
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
-from paqa.config import recipe
 from paqa.config.recipe import Recipe
-from paqa.dataset import shards, summary
-from paqa.pipeline import steps
+from paqa.dataset import finish, shards
+from paqa.pipeline import recipes, steps
 from paqa.pipeline.rows import compose
 from paqa.storage import build_folder
 from paqa.storage.store import Store
@@ -79,7 +78,7 @@ MARK = "name => performance.getEntriesByName(name)[0].startTime"
 
 def small(items: int) -> Recipe:
     """The demo's recipe with as many scenes as it takes for so many items."""
-    base = recipe.load(ROOT / "manifests" / "demo.toml")
+    base = recipes.load(ROOT / "manifests" / "demo.toml")
     scenes = max(4, -(-items // 7))
     mixes = (replace(base.mix[0], scenes=scenes * 3 // 4), replace(base.mix[2], scenes=scenes // 4))
     return replace(base, mix=mixes)
@@ -93,7 +92,8 @@ def made(config: Recipe, out: Path, store: Store, clips: list[Clip]) -> int:
     data = build_folder.begin(out) / build_folder.DATA
     plans = shards.plan(done.items, clips, config.shard)
     written = {plan.name: steps.write_shard(plan, done.made, data, config, store) for plan in plans}
-    summary.finish(config, out, store.url, clips, done.items, done.quarantined, (), written)
+    contents = finish.Contents(clips, done.items, done.quarantined, (), written)
+    finish.finish(config, out, store.url, contents)
     return len(done.items)
 
 

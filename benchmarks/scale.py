@@ -35,9 +35,10 @@ import psutil
 from compose import composed
 
 from paqa.audio import read_flac
-from paqa.config import recipe
 from paqa.engines.base import engine_class
-from paqa.perception import inference
+from paqa.perception import engine_runs
+from paqa.perception.engine_runs import engine_params
+from paqa.pipeline import recipes
 from paqa.storage.store import Store
 from paqa.types import Audio
 
@@ -63,7 +64,7 @@ class Row:
 
 def corpus(folder: Path, files: int) -> float:
     """Write dialogues of the demo's voices over its sounds as FLAC; returns their seconds."""
-    demo = recipe.load(ROOT / "manifests" / "demo-large.toml")
+    demo = recipes.load(ROOT / "manifests" / "demo-large.toml")
     chosen = replace(demo, mix=(replace(demo.mix[0], scenes=files),))
     with tempfile.TemporaryDirectory() as temporary:
         store = Store(Path(temporary) / "store")
@@ -75,10 +76,11 @@ def corpus(folder: Path, files: int) -> float:
 
 def bare(folder: Path) -> None:
     """All hearings of every file in a plain loop over loaded engines; what they hear is thrown away."""
-    chosen = recipe.for_folder(folder)
-    separation, *nodes = inference.hearings(chosen)
+    chosen = recipes.for_folder(folder)
+    separation, *nodes = engine_runs.engine_runs(chosen)
     engines = {
-        n.stage: engine_class(n.engine)(chosen.parameters(n.stage), threads=1) for n in (separation, *nodes)
+        n.stage: engine_class(n.engine)(engine_params(chosen, n.stage), threads=1)
+        for n in (separation, *nodes)
     }
     for path in sorted(folder.iterdir()):
         mix = read_flac(path.read_bytes())

@@ -19,16 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from paqa.config import recipe
 from paqa.config.recipe import Recipe
 from paqa.engines import silero_dvector, yamnet
-from paqa.engines._events import Classes, events
+from paqa.engines._events import ClassThresholds, events
 from paqa.engines._signal import mono
 from paqa.engines.base import engine_class
 from paqa.errors import PaqaError
 from paqa.evaluation import bootstrap, metrics
-from paqa.perception import inference
-from paqa.pipeline import steps
+from paqa.perception import engine_runs, inference
+from paqa.perception.engine_runs import engine_params
+from paqa.pipeline import recipes, steps
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Scene, Stage, Turn
 
@@ -80,7 +80,9 @@ def voices(engine: Any, audio: Audio) -> Arrays:
 def speakers(_: Any, said: Arrays, params: Any, duration_ms: int) -> Scene:
     """Who speaks when."""
     speech = [(int(a), int(b)) for a, b in said["speech"]]
-    turns = silero_dvector.assign(said["vectors"], said["where"], speech, params) if speech else ()
+    turns = (
+        silero_dvector.turns_from_vectors(said["vectors"], said["where"], speech, params) if speech else ()
+    )
     return Scene("", duration_ms, turns=turns)
 
 
@@ -106,7 +108,7 @@ def speech_probability(engine: Any, audio: Audio) -> Arrays:
 
 def anybody(_: Any, said: Arrays, params: Any, duration_ms: int) -> Scene:
     """When anybody speaks, as turns of one speaker."""
-    speech = silero_dvector.stretches(said["probability"], duration_ms, params)
+    speech = silero_dvector.speech_spans(said["probability"], duration_ms, params)
     return Scene("", duration_ms, turns=tuple(Turn(a, b, 1) for a, b in speech))
 
 
@@ -129,13 +131,13 @@ def classes(engine: Any, audio: Audio) -> Arrays:
             "probability": np.zeros((1, len(engine.classes.mids)), np.float32),
             "level": np.full(1, -100.0),
         }
-    probability, level = engine.listen(signal, audio.duration_ms)
+    probability, level = engine.infer(signal, audio.duration_ms)
     return {"probability": probability, "level": level}
 
 
 def sounds(engine: Any, said: Arrays, params: Any, duration_ms: int) -> Scene:
     """What sounds when."""
-    ids = Classes.listed(engine.classes.mids, params, params.excluded)
+    ids = ClassThresholds.from_rules(engine.classes.mids, params, params.excluded)
     found = events(said["probability"], said["level"], duration_ms, ids, engine.hops, params)
     return Scene("", duration_ms, events=found)
 
@@ -210,25 +212,25 @@ def voices_of(clips: Sequence[Clip]) -> set[str]:
 def said(clip: Clip, engine: Any, glue: Glue, config: Recipe, store: Store) -> Said:
     """What the networks say about the stem of a clip with truth, heard at most once."""
     assert clip.truth is not None
-    separation, node = inference.node(config, "separate"), inference.node(config, glue.stage)
-    if inference.missing([clip], separation, separation, store):
-        _, lost = inference.listen([clip], separation, separation, store)
+    separation, node = engine_runs.engine_run(config, "separate"), engine_runs.engine_run(config, glue.stage)
+    if engine_runs.without_output([clip], separation, separation, store):
+        _, lost = inference.run_engine([clip], separation, separation, store)
         if lost:
             raise PaqaError(lost[0].detail)
-    stem = inference.heard_key(clip, separation, separation)
+    stem = engine_runs.output_key(clip, separation, separation)
     fixed = {name: value for name, value in vars(engine.params).items() if name not in glue.grid}
     where = key(
         "tune",
         SAID,
         glue.network.__name__,
-        inference.weights(node.engine, node.params),
+        engine_runs.weights(node.engine, node.params),
         node.stem,
         stem,
         fixed,
     )
     if not store.has(where, ".npz"):
         buffer = io.BytesIO()
-        arrays = glue.network(engine, inference.stem(clip, node.stem, separation, store))
+        arrays = glue.network(engine, engine_runs.stem(clip, node.stem, separation, store))
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         store.put(where, ".npz", buffer.getvalue())
     with np.load(io.BytesIO(store.get(where, ".npz"))) as arrays:
@@ -284,8 +286,8 @@ def show(side: str, before: Figures, after: Figures) -> None:
 def tune(name: str, sides: dict[str, list[Clip]], config: Recipe, store: Store, sweep: bool) -> None:
     """Sweep one glue on the development side and print all sides before and after."""
     glue = GLUES[name]
-    start = config.parameters(glue.stage)
-    engine = engine_class(config.hearing(glue.stage).engine)(start, threads=1)
+    start = engine_params(config, glue.stage)
+    engine = engine_class(config.stage_config(glue.stage).engine)(start, threads=1)
     known = {
         side: [said(clip, engine, glue, config, store) for clip in clips] for side, clips in sides.items()
     }
@@ -315,9 +317,9 @@ def main() -> None:
     parser.add_argument("--only", choices=GLUES, nargs="+", default=list(GLUES))
     parser.add_argument("--no-sweep", dest="sweep", action="store_false", help="measure only")
     args = parser.parse_args()
-    config, store = recipe.load(ROOT / "manifests" / "demo-large.toml"), Store(args.store)
+    config, store = recipes.load(ROOT / "manifests" / "demo-large.toml"), Store(args.store)
     clips = list(composed(config, args.seeds, args.scenes, store))
-    call = recorded(recipe.load(ROOT / "manifests" / "demo.toml"), "call", store)
+    call = recorded(recipes.load(ROOT / "manifests" / "demo.toml"), "call", store)
     development, held_out = ([c for c in clips if c.split == split] for split in ("train", "test"))
     for side, own in (("development", development), ("held out", held_out)):
         sounding = len(names(own, "sound"))

@@ -36,23 +36,23 @@ from paqa.audio import fingerprint
 from paqa.config.recipe import Recipe
 from paqa.curation import contamination, shortcuts
 from paqa.curation.answer_balance import Survey, elsewhere, survey
+from paqa.dataset import finish, summary
 from paqa.dataset import shards as shard_files
-from paqa.dataset import summary
 from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.evaluation import build_audit, tables
 from paqa.execution.placement import Places, Wanted
 from paqa.execution.progress import Progress
-from paqa.perception import inference
-from paqa.perception.inference import Hearing
+from paqa.perception import engine_runs, inference
+from paqa.perception.engine_runs import EngineRun
 from paqa.pipeline import fault_isolation, increment
 from paqa.pipeline import steps as walk
 from paqa.pipeline.rows import sketch
 from paqa.report import write as reports
-from paqa.splits import assign
-from paqa.splits.leakage import settled, sound_alike
+from paqa.splits import leakage
+from paqa.splits.leakage import find_leaks, scene_leaks
 from paqa.storage import build_folder
 from paqa.storage.batching import batches
-from paqa.storage.store import Store, passing
+from paqa.storage.store import Store, is_transient
 from paqa.types import Clip, Item, Quarantined
 
 R = TypeVar("R")
@@ -81,14 +81,14 @@ class Run:
     earlier: increment.Earlier | None = None  # the build that this one goes on with
     survey: Survey = field(default_factory=Survey)
 
-    def spent(self, stage: str, cost: inference.Spent) -> None:
+    def spent(self, stage: str, cost: inference.Cost) -> None:
         """Add what a batch cost."""
         self.stages[stage] = self.stages.get(stage, summary.Stage(stage)) + cost
 
 
 def transient(_task: Any, _run: Any, state: Any) -> bool:
     """Only failures of disk and network are worth another try; wrong input never is."""
-    return passing(state.result(raise_on_failure=False))
+    return is_transient(state.result(raise_on_failure=False))
 
 
 @task(
@@ -189,13 +189,13 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     recipe, gates = run.recipe, run.recipe.gates
     files = [path for b in gates.benchmarks for path in contamination.recordings(b, Path(recipe.folder))]
     prints = _prints(run, "fingerprint", clips) if gates.near_duplicates or files else []
-    lost = contamination.overheard(clips, _overheard(run, prints, files), files)
+    lost = contamination.holding_recordings(clips, _overheard(run, prints, files), files)
     staying = {i for i, clip in enumerate(clips) if run.earlier and run.earlier.holds(clip)}
     between: list[fingerprint.Match] = []
     if gates.near_duplicates:
-        leaking, between = settled(clips, prints, recipe.split, lost, staying)
+        leaking, between = find_leaks(clips, prints, recipe.split, lost, staying)
     else:
-        leaking = assign.leaks(clips, [], recipe.split, lost, staying)
+        leaking = leakage.leaks(clips, [], recipe.split, lost, staying)
     lost |= leaking
     run.lost += [lost[i] for i in sorted(lost)]
     if warning := walk.split_warning(len(clips), lost.values(), gates.max_quarantined):
@@ -203,7 +203,7 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     gone = {id(clips[i]) for i in lost}
     for name, own in material.items():
         material[name] = [clip for clip in own if id(clip) not in gone]
-    return [clip for clip in asked if id(clip) not in gone], assign.copies(clips, between)
+    return [clip for clip in asked if id(clip) not in gone], leakage.copies(clips, between)
 
 
 def _prints(run: Run, stage: str, clips: list[Clip]) -> list[np.ndarray]:
@@ -230,7 +230,11 @@ def _overheard(run: Run, prints: list[np.ndarray], files: list[Path]) -> list[fi
     ]
     run.warnings += contamination.not_compared(files, [why for _, why in read])
     theirs = [words for words, _ in read]
-    return fingerprint.across([*prints, *theirs], [1] * len(prints) + [0] * len(theirs)) if theirs else []
+    return (
+        fingerprint.matches_between_splits([*prints, *theirs], [1] * len(prints) + [0] * len(theirs))
+        if theirs
+        else []
+    )
 
 
 def scenes_apart(run: Run, clips: list[Clip]) -> list[Clip]:
@@ -241,7 +245,7 @@ def scenes_apart(run: Run, clips: list[Clip]) -> list[Clip]:
         return clips
     earlier_clips = run.earlier.clips if run.earlier else {}
     staying = {i for i, clip in enumerate(clips) if earlier_clips.get(clip.id) == clip.sha256}
-    lost = sound_alike(clips, _prints(run, "fingerprint scenes", clips), staying)
+    lost = scene_leaks(clips, _prints(run, "fingerprint scenes", clips), staying)
     run.lost += [lost[i] for i in sorted(lost)]
     return [clip for i, clip in enumerate(clips) if i not in lost]
 
@@ -265,18 +269,20 @@ def mix(run: Run, material: dict[str, list[Clip]]) -> list[Clip]:
 
 def listen(run: Run, clips: list[Clip]) -> list[Clip]:
     """Have every clip heard by every engine that has not heard it yet; returns the clips that were."""
-    nodes = inference.hearings(run.recipe)
-    missing = {node: {c.id for c in inference.missing(clips, node, nodes[0], run.store)} for node in nodes}
+    nodes = engine_runs.engine_runs(run.recipe)
+    missing = {
+        node: {c.id for c in engine_runs.without_output(clips, node, nodes[0], run.store)} for node in nodes
+    }
     unheard = [c for c in clips if any(c.id in ids for ids in missing.values())]
-    if kind := inference.heard_on(unheard[:LOOKED_AT], run.recipe, run.store):
+    if kind := engine_runs.device_of_outputs(unheard[:LOOKED_AT], run.recipe, run.store):
         run.progress.note(
             f"the store has clips as {kind} heard them, which differs in details: they are heard anew here"
         )
-    units = sorted(inference.together(unheard, nodes[0]), key=_seconds)
+    units = sorted(engine_runs.context_groups(unheard, nodes[0]), key=_seconds)
     groups = batches(units, _seconds, _batch_seconds(unheard, run.places.workers.count))
     parts = [[c for unit in group for c in unit] for group in groups]
-    futures: dict[Hearing, list[PrefectFuture[Any]]] = {}
-    sizes: dict[Hearing, list[int]] = {}
+    futures: dict[EngineRun, list[PrefectFuture[Any]]] = {}
+    sizes: dict[EngineRun, list[int]] = {}
     separated: dict[int, PrefectFuture[Any]] = {}  # by number of the batch
     for node in sorted(nodes, key=lambda n: (n.stage != "separate", n.stem != "mix")):
         jobs = [(i, [c for c in batch if c.id in missing[node]]) for i, batch in enumerate(parts)]
@@ -298,15 +304,15 @@ def listen(run: Run, clips: list[Clip]) -> list[Clip]:
         sizes[node] = [len(todo) for _, todo in jobs]
     failed: set[str] = set()
     report = _ui_progress(sum(map(sum, sizes.values())))
-    spare = inference.spare(run.recipe)
+    spare = engine_runs.optional_runs(run.recipe)
     for node in futures:
         for cost, lost in collect(run, node.name, futures[node], sizes[node], "clips", report):
             run.spent(node.name, cost)
-            run.lost += inference.not_misheard(lost) if node in spare else lost
+            run.lost += inference.raw_mix_failures(lost) if node in spare else lost
             failed |= set() if node in spare else {q.id for q in lost}
-    if raw := {q.id for q in run.lost if q.reason == inference.NOT_MISHEARD} - failed:
+    if raw := {q.id for q in run.lost if q.reason == inference.RAW_MIX_FAILED} - failed:
         run.warnings.append(
-            f"engines failed on the raw mix of {len(raw)} clips: see {inference.NOT_MISHEARD} in quarantine"
+            f"engines failed on the raw mix of {len(raw)} clips: see {inference.RAW_MIX_FAILED} in quarantine"
         )
     return [c for c in clips if c.id not in failed]
 
@@ -407,9 +413,8 @@ def write(run: Run, items: list[Item], clips: list[Clip]) -> summary.Summary:
     shards = {plan.name: sha256 for plan, sha256 in zip(plans, written, strict=True)}
     increment.save(build_folder.pending(run.out), run.survey, run.lost, clips, run.earlier)
     stages = list(run.stages.values())
-    return summary.finish(
-        run.recipe, run.out, run.store.url, clips, items, run.lost, stages, shards, run.warnings
-    )
+    contents = finish.Contents(clips, items, run.lost, stages, shards, run.warnings)
+    return finish.finish(run.recipe, run.out, run.store.url, contents)
 
 
 def look_back(run: Run, clips: list[Clip]) -> None:
@@ -418,7 +423,7 @@ def look_back(run: Run, clips: list[Clip]) -> None:
     if not known:
         run.progress.log("audit: no clip has truth")
         return
-    found = work(run, "audit", [partial(build_audit.beside, run.out)], [known])[0]
+    found = work(run, "audit", [partial(build_audit.measure_and_save, run.out)], [known])[0]
     create_markdown_artifact(
         key="audit", markdown=tables.markdown(*found), description=f"{known} clips have truth"
     )
@@ -488,7 +493,7 @@ def build(
             walk.enforce(len(items), kept, run.lost, recipe.gates.max_quarantined, build_folder.failed(out))
             done = write(run, items, clips)
         except Exception:  # not of Ctrl-C, which is to end it at once
-            summary.abandon(recipe, out, run.lost)  # what fell out is what to look at
+            finish.abandon(recipe, out, run.lost)  # what fell out is what to look at
             raise
         for line in places.told():
             run.progress.note(line)
@@ -516,13 +521,13 @@ def launch(
 ) -> summary.Summary:
     """Run the flow against the Prefect server over `home` (see flows/server.py); returns its summary."""
     recipe = replace(recipe, devices=wanted.devices)
-    with build_folder.claimed(out), Places(wanted, recipe, Store(store)) as places, running(home, server):
+    with build_folder.hold_folder(out), Places(wanted, recipe, Store(store)) as places, running(home, server):
         places.ready()
         runner: Any = ThreadPoolTaskRunner(max_workers=places.at_once + 1)
         named = build.with_options(task_runner=runner)
         link = report_link(out, server.folder, server.external) if report else ""
         objects = Store(store)
-        objects.sweep()
+        objects.remove_stale()
         walk_once = partial(
             named, recipe, out, store, places.workers.count, places, quiet, audit, link, growing
         )

@@ -10,21 +10,22 @@ from typing import ClassVar
 import pytest
 from test_build import Picky, clip
 
-from paqa.config.recipe import AudioConfig, SourceConfig, for_folder
+from paqa.config.recipe import AudioConfig, SourceConfig
 from paqa.engines import base
-from paqa.engines.base import Heard
+from paqa.engines.base import EngineOutput
 from paqa.errors import OutOfMemory, PaqaError, TimedOut, WorkerDied
 from paqa.execution.processes import Workers
-from paqa.perception import inference
+from paqa.perception import engine_runs, inference
 from paqa.perception.engine_errors import device_lost, short_of_memory
-from paqa.perception.inference import Hearing
+from paqa.perception.engine_runs import EngineRun
 from paqa.pipeline import steps
 from paqa.pipeline.fault_isolation import IN_A_ROW, Ingesting, Listening, Ward
+from paqa.pipeline.recipes import for_folder
 from paqa.pipeline.time_limits import Limits
 from paqa.storage.store import Store
 from paqa.types import Recording
 
-SEPARATE = Hearing("separate", "mix", "troubled", "{}")
+SEPARATE = EngineRun("separate", "mix", "troubled", "{}")
 
 
 class Troubled(Picky):
@@ -49,7 +50,7 @@ class Troubled(Picky):
             time.sleep(600)
         if any(a.samples[0, 0] == 0.25 for a in batch):
             os.kill(os.getpid(), signal.SIGKILL)
-        return [Heard(stems={"speech": a}) for a in batch]
+        return [EngineOutput(stems={"speech": a}) for a in batch]
 
 
 def enlist():
@@ -96,7 +97,7 @@ def test_a_clip_that_memory_does_not_hold_alone_is_said_to_be_too_large(store):
     assert (lost.id, lost.reason) == ("0.75 0", "out_of_memory")
     assert "needs more memory than there is" in lost.detail
     assert "--workers" in lost.detail
-    assert not inference.missing(given[:2], SEPARATE, SEPARATE, store)
+    assert not engine_runs.without_output(given[:2], SEPARATE, SEPARATE, store)
 
 
 def test_a_failing_disk_is_no_fault_of_a_clip(store, monkeypatch):
@@ -132,7 +133,7 @@ def test_many_clips_at_once_that_an_engine_raises_on_end_the_build(store, monkey
 def test_a_build_of_nothing_but_known_poison_goes_on_where_the_engine_still_works(store):
     """The second build of a corpus: only the clips are left that the first one could not hear."""
     fine, large = clips(store, 2), clips(store, 2 * IN_A_ROW, first=0.75)
-    inference.listen(fine, SEPARATE, SEPARATE, store)
+    inference.run_engine(fine, SEPARATE, SEPARATE, store)
     _, lost = listening(large, store, heard=[*fine, *large])()
     assert {q.reason for q in lost} == {"out_of_memory"}
     assert len(lost) == 2 * IN_A_ROW
@@ -150,7 +151,7 @@ def test_a_clip_that_an_engine_hangs_on_is_ended_and_the_others_are_heard(store)
     assert (lost.id, lost.reason) == ("0.5 0", "timed_out")
     assert "no answer in" in lost.detail
     assert "--timeout 10" in lost.detail
-    assert [c.id for c in inference.missing(given, SEPARATE, SEPARATE, store)] == ["0.5 0"]
+    assert [c.id for c in engine_runs.without_output(given, SEPARATE, SEPARATE, store)] == ["0.5 0"]
 
 
 def test_the_time_limit_does_not_count_the_wait_for_a_worker():

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from paqa.audio import digest, flac, quantize
-from paqa.config.recipe import HearConfig, HearConfigs, SourceConfig, for_folder
+from paqa.config.recipe import HearConfig, HearConfigs, SourceConfig
 from paqa.dataset import summary
 from paqa.engines import base
-from paqa.engines.base import Heard
+from paqa.engines.base import EngineOutput
 from paqa.errors import PaqaError
-from paqa.perception import inference
-from paqa.perception.inference import Hearing
+from paqa.perception import engine_runs, inference
+from paqa.perception.engine_runs import EngineRun
 from paqa.pipeline import steps
+from paqa.pipeline.recipes import for_folder
 from paqa.sources.jsonl import recordings
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Disagreement, Event, GivenQuestion, Quarantined, Tag, Turn, Word
@@ -50,7 +51,7 @@ class Picky:
     def __call__(self, batch):
         if any(a.samples[0, 0] > 0.9 for a in batch):
             raise RuntimeError("too loud")
-        return [Heard(stems={"speech": a, "background": Audio(a.samples * 0, a.rate)}) for a in batch]
+        return [EngineOutput(stems={"speech": a, "background": Audio(a.samples * 0, a.rate)}) for a in batch]
 
 
 def clip(name, store, seed=0, first=0.0, **changes):
@@ -69,21 +70,21 @@ def store(tmp_path):
 
 def test_an_engine_that_fails_on_one_clip_loses_that_clip_only(store, monkeypatch):
     monkeypatch.setitem(base.ENGINES, "picky", f"{__name__}:Picky")
-    separate, tag = Hearing("separate", "mix", "picky", "{}"), Hearing("tag", "background", "picky", "{}")
+    separate, tag = EngineRun("separate", "mix", "picky", "{}"), EngineRun("tag", "background", "picky", "{}")
     clips = [clip("a", store, 1), clip("loud", store, 2, first=0.95), clip("b", store, 3)]
-    spent, lost = inference.listen(clips, separate, separate, store)
+    spent, lost = inference.run_engine(clips, separate, separate, store)
     assert [(q.id, q.reason) for q in lost] == [("loud", "engine_failed")]
     assert "too loud" in lost[0].detail
     assert spent.clips == 3
-    assert [c.id for c in inference.missing(clips, separate, separate, store)] == ["loud"]
-    again, none = inference.listen(clips, tag, separate, store)
+    assert [c.id for c in engine_runs.without_output(clips, separate, separate, store)] == ["loud"]
+    again, none = inference.run_engine(clips, tag, separate, store)
     assert (again.clips, none) == (2, [])
 
 
 @dataclass(frozen=True)
 class ContextParams:
-    context_s: int = base.aside(3)
-    model: str = base.aside("a")
+    context_s: int = base.not_in_key(3)
+    model: str = base.not_in_key("a")
     level: int = 1
 
 
@@ -99,7 +100,7 @@ class Averse(Picky):
         speech = [Audio(a.samples - a.samples.mean(), a.rate) for a in batch]
         if any(a.samples.max() > 0.9 for a in batch):
             raise RuntimeError("too loud")
-        return [Heard(stems={"speech": s}) for s in speech]
+        return [EngineOutput(stems={"speech": s}) for s in speech]
 
 
 def pieces(store, count, first=0.0):
@@ -117,35 +118,35 @@ def pieces(store, count, first=0.0):
 def averse(monkeypatch):
     monkeypatch.setitem(base.ENGINES, "averse", f"{__name__}:Averse")
     monkeypatch.setattr(Averse, "inputs", [])
-    return Hearing("separate", "mix", "averse", '{"context_s":3,"level":1,"model":"a"}', context_s=3)
+    return EngineRun("separate", "mix", "averse", '{"context_s":3,"level":1,"model":"a"}', context_s=3)
 
 
 def test_clips_of_one_recording_are_separated_together_and_cut_afterwards(store, averse):
     clips = pieces(store, 5)
     assert [(len(c.context), c.place) for c in clips] == [(3, 0), (3, 1), (3, 2), (2, 0), (2, 1)]
-    spent, lost = inference.listen(clips, averse, averse, store)
+    spent, lost = inference.run_engine(clips, averse, averse, store)
     assert (spent.clips, lost) == (5, [])
     assert Averse.inputs == [3 * RATE, 2 * RATE]
-    whole = np.concatenate([inference.stem(c, "mix", averse, store).samples for c in clips[:3]], axis=1)
-    speech = [inference.stem(c, "speech", averse, store).samples for c in clips[:3]]
+    whole = np.concatenate([engine_runs.stem(c, "mix", averse, store).samples for c in clips[:3]], axis=1)
+    speech = [engine_runs.stem(c, "speech", averse, store).samples for c in clips[:3]]
     assert np.abs(np.concatenate(speech, axis=1) - (whole - whole.mean())).max() < 1e-4
     assert np.array_equal(
-        speech[1] + inference.stem(clips[1], "background", averse, store).samples, whole[:, RATE : 2 * RATE]
+        speech[1] + engine_runs.stem(clips[1], "background", averse, store).samples, whole[:, RATE : 2 * RATE]
     )
 
 
 def test_only_the_clips_that_are_missing_are_kept_but_all_their_context_is_heard(store, averse):
     clips = pieces(store, 3)
-    inference.listen(clips[1:2], averse, averse, store)
+    inference.run_engine(clips[1:2], averse, averse, store)
     assert Averse.inputs == [3 * RATE]
-    assert inference.missing(clips, averse, averse, store) == [clips[0], clips[2]]
+    assert engine_runs.without_output(clips, averse, averse, store) == [clips[0], clips[2]]
 
 
 def test_a_recording_that_cannot_be_separated_loses_all_its_clips_and_no_other(store, averse):
     clips = [*pieces(store, 2, first=0.95), clip("alone", store, 9)]
-    _, lost = inference.listen(clips, averse, averse, store)
+    _, lost = inference.run_engine(clips, averse, averse, store)
     assert [q.id for q in lost] == ["r@0", "r@1"]
-    assert inference.missing(clips, averse, averse, store) == clips[:2]
+    assert engine_runs.without_output(clips, averse, averse, store) == clips[:2]
 
 
 def test_a_key_holds_what_decides_what_is_heard(store, averse):
@@ -155,7 +156,7 @@ def test_a_key_holds_what_decides_what_is_heard(store, averse):
 
     def keyed(of, **changes):
         params = msgspec.json.encode(ContextParams(**changes)).decode()
-        return inference.heard_key(of, replace(averse, params=params), averse)
+        return engine_runs.output_key(of, replace(averse, params=params), averse)
 
     assert keyed(alone) != keyed(first)
     assert keyed(first) == keyed(first, model="b") == keyed(first, context_s=9)
@@ -275,7 +276,7 @@ class Thorough(Picky):
         self.inputs.extend(float(a.samples[0, 0]) for a in batch)
         speech = [Audio(quantize(a.samples / 2), a.rate) for a in batch]
         return [
-            Heard(
+            EngineOutput(
                 stems={"speech": s, "background": Audio(a.samples - s.samples, a.rate)},
                 turns=(Turn(0, 500, 1), Turn(300, 900, 2)),
                 exclusive=(Turn(0, 400, 1), Turn(400, 900, 2)),
@@ -296,32 +297,32 @@ def thorough(monkeypatch):
 
 
 def on(stage, stem, engine="thorough", params="{}"):
-    return Hearing(stage, stem, engine, params)
+    return EngineRun(stage, stem, engine, params)
 
 
 def test_all_that_an_engine_hears_is_kept(store, thorough):
     separate, diarize = on("separate", "mix"), on("diarize", "speech")
     a = clip("a", store, 1)
     for node in (separate, diarize):
-        assert inference.listen([a], node, separate, store)[1] == []
-    (heard,) = Thorough(None)([inference.stem(a, "speech", separate, store)])
-    kept = inference.perception(a, diarize, separate, store)
+        assert inference.run_engine([a], node, separate, store)[1] == []
+    (heard,) = Thorough(None)([engine_runs.stem(a, "speech", separate, store)])
+    kept = engine_runs.stored_output(a, diarize, separate, store)
     assert all(
-        getattr(kept, name) == getattr(heard, name) for name in inference.Perception.__dataclass_fields__
+        getattr(kept, name) == getattr(heard, name) for name in engine_runs.StoredOutput.__dataclass_fields__
     )
-    assert all(getattr(kept, name) for name in inference.Perception.__dataclass_fields__)
+    assert all(getattr(kept, name) for name in engine_runs.StoredOutput.__dataclass_fields__)
 
 
 def test_an_engine_is_given_its_stem(store, thorough):
     """The first sample is 0.5 in the mix, a half of it in either stem of this separator."""
     separate = on("separate", "mix")
     a = clip("a", store, 1, first=0.5)
-    inference.listen([a], separate, separate, store)
+    inference.run_engine([a], separate, separate, store)
     for stem in ("mix", "speech"):
-        inference.listen([a], on("tag", stem), separate, store)
+        inference.run_engine([a], on("tag", stem), separate, store)
     assert Thorough.inputs == [0.5, 0.5, 0.25]
     mix, speech, background = (
-        inference.stem(a, name, separate, store).samples for name in ("mix", "speech", "background")
+        engine_runs.stem(a, name, separate, store).samples for name in ("mix", "speech", "background")
     )
     assert np.array_equal(mix, speech + background)
     assert speech[0, 0] == 0.25
@@ -340,11 +341,11 @@ def test_every_hearing_has_a_place_of_its_own(store, thorough, monkeypatch):
         on("diarize", "speech"),
     ]
     nodes += [on("tag", "mix", "averse"), on("tag", "mix", params='{"level":2}')]
-    keys = [inference.heard_key(c, node, separate) for c in (a, b) for node in nodes]
+    keys = [engine_runs.output_key(c, node, separate) for c in (a, b) for node in nodes]
     assert len(set(keys)) == 2 * len(nodes)
-    assert inference.heard_key(replace(a, id="other", license="x"), nodes[2], separate) == keys[2]
+    assert engine_runs.output_key(replace(a, id="other", license="x"), nodes[2], separate) == keys[2]
     moved = on("separate", "mix", params='{"level":2}')
-    after = [inference.heard_key(a, node, moved) for node in nodes]
+    after = [engine_runs.output_key(a, node, moved) for node in nodes]
     assert [now == before for now, before in zip(after, keys, strict=False)] == [
         node.stem == "mix" for node in nodes
     ]  # another separator: what was heard on its stems is heard again, and nothing else
@@ -354,25 +355,25 @@ def test_clips_are_heard_together_where_they_have_a_context_and_else_alone(store
     first, second = pieces(store, 2), [replace(c, id=f"x{c.id}", groups=("x",)) for c in pieces(store, 2)]
     alone = clip("alone", store, 7)
     order = [alone, first[1], second[0], first[0], second[1], replace(alone, id="twin")]
-    whole = inference.together(order, averse)
+    whole = engine_runs.context_groups(order, averse)
     assert [[c.id for c in group] for group in whole] == [["alone"], ["r@1", "xr@0", "r@0", "xr@1"], ["twin"]]
-    assert [[c.id for c in group] for group in inference.together(order, replace(averse, context_s=0))] == [
-        [c.id] for c in order
-    ]
+    assert [
+        [c.id for c in group] for group in engine_runs.context_groups(order, replace(averse, context_s=0))
+    ] == [[c.id] for c in order]
 
 
 def test_no_clip_is_lost_between_the_parts_of_a_batch(store, thorough, monkeypatch):
     monkeypatch.setattr(inference, "PART_MS", 2000)
     separate = on("separate", "mix")
     clips = [clip(f"c{i}", store, i) for i in range(7)]
-    spent, lost = inference.listen(clips, separate, separate, store)
+    spent, lost = inference.run_engine(clips, separate, separate, store)
     assert (spent.clips, spent.audio_s, lost) == (7, 7.0, [])
-    assert inference.missing(clips, separate, separate, store) == []
+    assert engine_runs.without_output(clips, separate, separate, store) == []
     assert len(Thorough.inputs) == 7
     for c in clips:
         assert np.array_equal(
-            inference.stem(c, "speech", separate, store).samples,
-            quantize(inference.stem(c, "mix", separate, store).samples / 2),
+            engine_runs.stem(c, "speech", separate, store).samples,
+            quantize(engine_runs.stem(c, "mix", separate, store).samples / 2),
         )
 
 
@@ -380,8 +381,8 @@ def test_nothing_to_hear_loads_no_engine(store):
     """Clips that the separator failed on are not listened to further."""
     separate = on("separate", "mix", "no such engine")
     with pytest.raises(PaqaError, match="no such engine"):
-        inference.listen([clip("a", store, 1)], separate, separate, store)
-    assert inference.listen([], separate, separate, store) == (inference.Spent(), [])
+        inference.run_engine([clip("a", store, 1)], separate, separate, store)
+    assert inference.run_engine([], separate, separate, store) == (inference.Cost(), [])
 
 
 def test_the_hearings_of_a_recipe():
@@ -389,8 +390,8 @@ def test_the_hearings_of_a_recipe():
     recipe = for_folder(Path("."))
 
     def names(recipe):
-        return [node.name for node in inference.hearings(recipe)], [
-            node.name for node in inference.spare(recipe)
+        return [node.name for node in engine_runs.engine_runs(recipe)], [
+            node.name for node in engine_runs.optional_runs(recipe)
         ]
 
     base = ["separate", "diarize speech", "tag background", "transcribe mix"]
@@ -409,10 +410,10 @@ def test_the_hearings_of_a_recipe():
 
 
 def test_a_mistake_that_could_not_be_heard_loses_no_clip():
-    (row,) = inference.not_misheard(
+    (row,) = inference.raw_mix_failures(
         [Quarantined("a", "tag", "engine_failed", "yamnet failed on a.wav", "0" * 64)]
     )
-    assert (row.id, row.stage, row.reason) == ("a", "tag", inference.NOT_MISHEARD)
+    assert (row.id, row.stage, row.reason) == ("a", "tag", inference.RAW_MIX_FAILED)
     assert row.detail.startswith("yamnet failed on a.wav; ")
     assert "is asked about all the same" in row.detail
 

@@ -12,10 +12,11 @@ import pytest
 
 from paqa import __version__
 from paqa.audio import digest, flac, quantize
-from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, for_folder
-from paqa.perception import inference
-from paqa.perception.inference import Perception
+from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe
+from paqa.perception import engine_runs
+from paqa.perception.engine_runs import StoredOutput
 from paqa.pipeline import rows as composing
+from paqa.pipeline.recipes import for_folder
 from paqa.pipeline.rows import compose, compose_clip, sketch, whole
 from paqa.questions.generate import TEMPLATES, OtherClips
 from paqa.storage.store import Store
@@ -43,16 +44,18 @@ def heard(recipe: Recipe, store: Store, **changes: object) -> Clip:
     store.put(digest(audio), ".flac", flac(audio))
     made = Clip("c", "c.wav", digest(audio), 4000, RATE, "meld", "MELD", "GPL-3.0", ("g",), "train")
     clip = replace(made, **changes)  # type: ignore[arg-type]
-    separation, *nodes = inference.hearings(recipe)
+    separation, *nodes = engine_runs.engine_runs(recipe)
     store.put(
-        inference.heard_key(clip, separation, separation), ".flac", flac(Audio(quantize(samples / 2), RATE))
+        engine_runs.output_key(clip, separation, separation),
+        ".flac",
+        flac(Audio(quantize(samples / 2), RATE)),
     )
     words = tuple(Word(200 + 300 * i, 480 + 300 * i, w) for i, w in enumerate(SAID.split()))
     turns = (Turn(200, 2400, 1),)
     for node in nodes:
         store.put_json(
-            inference.heard_key(clip, node, separation),
-            Perception(turns=turns, events=(DOG,), words=words, language="en"),
+            engine_runs.output_key(clip, node, separation),
+            StoredOutput(turns=turns, events=(DOG,), words=words, language="en"),
         )
     return clip
 
@@ -180,10 +183,10 @@ def test_all_that_decides_the_rows_of_a_clip_moves_them(
     assert len(places) == 1 + len(others)
     assert compose([clip], recipe, store).made == {"c": usual}  # elsewhere is for other clips only
     assert compose([clip], recipe, store, {"d": OtherClips(digest="of another build")}).made == {"c": usual}
-    separation, *nodes = inference.hearings(recipe)
-    (spare, *_) = inference.spare(recipe)
+    separation, *nodes = engine_runs.engine_runs(recipe)
+    (spare, *_) = engine_runs.optional_runs(recipe)
     assert spare in nodes
-    store.remove(inference.heard_key(clip, spare, separation), ".json")
+    store.remove(engine_runs.output_key(clip, spare, separation), ".json")
     assert place(clip, recipe, OtherClips()) not in places  # what nobody has misheard is no first response
 
 

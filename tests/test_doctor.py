@@ -62,9 +62,9 @@ def test_weights_that_are_there_are_named_with_their_hash(models):
 def test_fetching_off_line_says_what_is_still_missing(nowhere, tmp_path):
     """HF_HUB_OFFLINE stops the Hub; whisper's one address is a closed port here."""
     code = (
-        "import sys; from paqa.engines import whisper; from paqa.cli.main import main; found = whisper.published;"
+        "import sys; from paqa.engines import whisper; from paqa.cli.main import main; found = whisper.published_models;"
         "from dataclasses import replace;"
-        "whisper.published = lambda: {n: replace(r, url='http://127.0.0.1:9/x.pt') for n, r in found().items()};"
+        "whisper.published_models = lambda: {n: replace(r, url='http://127.0.0.1:9/x.pt') for n, r in found().items()};"
         "from paqa.engines import panns;"
         "panns.KNOWN = {n: replace(r, url='http://127.0.0.1:9/y.pth') for n, r in panns.KNOWN.items()};"
         "sys.exit(main(['doctor', '--profile', 'paper', '--fetch']))"

@@ -29,13 +29,16 @@ from strategies import scenes
 from paqa import audio
 from paqa.config import recipe
 from paqa.config.recipe import Recipe, SourceConfig
-from paqa.dataset import import_hyper
+from paqa.dataset import hyper_rows
 from paqa.errors import PaqaError, Rejected
-from paqa.perception.inference import Perception
+from paqa.perception.engine_runs import StoredOutput
+from paqa.pipeline import recipes
 from paqa.rationale import grammar
 from paqa.rationale.rewards import RewardWeights, accuracy, format_score, perception, reward
 from paqa.sources.choices import given as question
-from paqa.sources.registry import close_truth, locate, recordings
+from paqa.sources.paths import locate
+from paqa.sources.registry import recordings
+from paqa.sources.truth import close_truth
 from paqa.storage.store import Store
 from paqa.types import Event, GivenQuestion, Quarantined, Question, Recording, Scene, Trace, Turn
 
@@ -206,7 +209,7 @@ def toml(value: Any) -> str:
 
 
 @st.composite
-def recipes(draw: st.DrawFn) -> str:
+def recipe_files(draw: st.DrawFn) -> str:
     """A whole recipe of which a few keys, at any depth, hold anything at all."""
     sound = {"name": "x", "sources": [{"name": "a", "type": "folder", "path": ".", "use": "material"}]}
     base = msgspec.to_builtins(
@@ -231,7 +234,7 @@ def recipes(draw: st.DrawFn) -> str:
 def load(folder: Path, text: str) -> None:
     (folder / "recipe.toml").write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
-        found = recipe.load(folder / "recipe.toml")
+        found = recipes.load(folder / "recipe.toml")
     except PaqaError:
         return
     assert isinstance(found, Recipe)
@@ -240,7 +243,7 @@ def load(folder: Path, text: str) -> None:
 
 
 @few(120)
-@given(text=recipes())
+@given(text=recipe_files())
 def test_recipes_of_any_structure(tmp_path: Path, text: str) -> None:
     load(tmp_path, text)
 
@@ -286,7 +289,7 @@ def test_recipes_of_any_text(tmp_path: Path, text: str) -> None:
 )
 def test_changes_on_the_command_line(changes: list[str]) -> None:
     with contextlib.suppress(PaqaError):
-        recipe.change(Recipe("x", (SourceConfig("a", "folder", "."),)), changes)
+        recipes.change(Recipe("x", (SourceConfig("a", "folder", "."),)), changes)
 
 
 # --- lists and tables of every kind of source
@@ -537,11 +540,11 @@ def test_released_rows_of_any_form(text: str, more: dict[str, Any], wrap: str) -
         "output": wrap.format(text),
     } | more
     try:
-        found = import_hyper.clean(row, "a:1", "a")
+        found = hyper_rows.clean(row, "a:1", "a")
     except Rejected:
         return
     assert found.choices[found.answer_index] == found.answer
-    assert found.answer_index < len(import_hyper.LETTERS)
+    assert found.answer_index < len(hyper_rows.LETTERS)
 
 
 # --- the store
@@ -560,7 +563,7 @@ def test_objects_of_any_bytes(tmp_path: Path, data: bytes) -> None:
     with contextlib.suppress(Rejected):
         audio.read_flac(store.get(name, ".flac"))
     try:
-        found = store.get_json(name, Perception)
+        found = store.get_json(name, StoredOutput)
     except (msgspec.DecodeError, UnicodeDecodeError, PaqaError, RecursionError):
         return
-    assert isinstance(found, Perception)
+    assert isinstance(found, StoredOutput)

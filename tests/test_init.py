@@ -12,7 +12,7 @@ from paqa.cli.main import main
 from paqa.config import recipe
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.config.schema import problems, schema
-from paqa.pipeline import recipe_starter
+from paqa.pipeline import recipe_starter, recipes
 
 
 def uncommented(text):
@@ -23,7 +23,7 @@ def uncommented(text):
 def test_it_loads_and_is_what_is_the_default(tmp_path):
     path = recipe_starter.write(tmp_path / "mine.toml", None)
     plain = Recipe("mine", (SourceConfig("audio", "folder", "recordings"),))
-    assert recipe.load(path) == replace(plain, folder=str(tmp_path))
+    assert recipes.load(path) == replace(plain, folder=str(tmp_path))
 
 
 def test_every_key_is_there_and_explained():
@@ -56,11 +56,11 @@ def test_a_folder_is_wired_in(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path / "work")
     assert main(["init", "../my talks"]) == 0
     assert "paqa build my-talks.toml" in capsys.readouterr().out
-    found = recipe.load(tmp_path / "work" / "my-talks.toml")
+    found = recipes.load(tmp_path / "work" / "my-talks.toml")
     assert found.sources[0].path == "../my talks"
     assert (tmp_path / "work" / found.sources[0].path / "sub" / "a.wav").exists()
     assert main(["init", "../my talks", "--out", "other.toml"]) == 0
-    assert recipe.load(tmp_path / "work" / "other.toml").name == "my-talks"
+    assert recipes.load(tmp_path / "work" / "other.toml").name == "my-talks"
 
 
 @pytest.mark.parametrize(

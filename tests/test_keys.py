@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from test_build import ContextParams, Picky, clip
 
-from paqa.config.recipe import HearConfig, HearConfigs, QuestionsConfig, for_folder
+from paqa.config.recipe import HearConfig, HearConfigs, QuestionsConfig
 from paqa.engines import base
 from paqa.execution.placement import Wanted
-from paqa.perception import inference
+from paqa.perception import engine_runs
+from paqa.pipeline.recipes import for_folder
 from paqa.storage.store import Store
 
 STAGES = {"separate": "mix", "diarize": "speech", "tag": "background", "transcribe": "mix"}
@@ -34,13 +35,12 @@ def engines(monkeypatch):
     made["separate on a CPU"] = engine("separate", gpu_precision=None)
     monkeypatch.setattr(base, "ENGINES", dict.fromkeys(made, ""))
     monkeypatch.setattr(base, "engine_class", made.__getitem__)
-    monkeypatch.setattr(inference, "engine_class", made.__getitem__)
-    monkeypatch.setattr("paqa.config.recipe.engine_class", made.__getitem__)
-    inference.identity.cache_clear()
-    inference._hearings.cache_clear()
+    monkeypatch.setattr(engine_runs, "engine_class", made.__getitem__)
+    engine_runs.identity.cache_clear()
+    engine_runs._engine_runs.cache_clear()
     yield made
-    inference.identity.cache_clear()
-    inference._hearings.cache_clear()
+    engine_runs.identity.cache_clear()
+    engine_runs._engine_runs.cache_clear()
 
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def one(tmp_path):
 
 def keys(of, recipe):
     """The keys of all hearings of a clip, by name of the hearing."""
-    inference.identity.cache_clear()
-    inference._hearings.cache_clear()
-    nodes = inference.hearings(recipe)
-    return {node.name: inference.heard_key(of, node, nodes[0]) for node in nodes}
+    engine_runs.identity.cache_clear()
+    engine_runs._engine_runs.cache_clear()
+    nodes = engine_runs.engine_runs(recipe)
+    return {node.name: engine_runs.output_key(of, node, nodes[0]) for node in nodes}
 
 
 def moved(of, before, after):
@@ -150,19 +150,21 @@ def test_what_a_gpu_hears_is_not_what_a_cpu_hears(recipe, one, engines):
     assert moved(one, recipe, on()) == set()
     alone = changed(recipe, "separate", engine="separate on a CPU")
     assert moved(one, alone, replace(alone, devices={"separate": "cuda"})) == set()
-    revisions = {h.stage: h.revision for h in inference.heard_by(on(runner="ray", gpus={"tag": 0.5}))}
+    revisions = {h.stage: h.revision for h in engine_runs.engines_used(on(runner="ray", gpus={"tag": 0.5}))}
     assert revisions == {"separate": "1", "diarize": "1", "tag": "1@cuda/float16", "transcribe": "1"}
 
 
 def test_a_store_of_another_device_is_said_and_not_used(recipe, one, tmp_path):
     store = Store(tmp_path / "store")
     there = replace(recipe, devices=Wanted(device="cuda").devices)
-    nodes = inference.hearings(there)
-    assert inference.heard_on([one], recipe, store) is None
-    store.put_json(inference.heard_key(one, nodes[-1], nodes[0]), inference.Perception())
-    assert inference.heard_on([one], recipe, store) == "cuda"
-    assert inference.heard_on([one], there, store) is None
-    assert [len(inference.missing([one], n, nodes[0], store)) for n in inference.hearings(recipe)] == [1] * 7
+    nodes = engine_runs.engine_runs(there)
+    assert engine_runs.device_of_outputs([one], recipe, store) is None
+    store.put_json(engine_runs.output_key(one, nodes[-1], nodes[0]), engine_runs.StoredOutput())
+    assert engine_runs.device_of_outputs([one], recipe, store) == "cuda"
+    assert engine_runs.device_of_outputs([one], there, store) is None
+    assert [
+        len(engine_runs.without_output([one], n, nodes[0], store)) for n in engine_runs.engine_runs(recipe)
+    ] == [1] * 7
 
 
 def test_keys_of_cpus_are_those_of_earlier_stores(recipe, one):

@@ -19,17 +19,18 @@ from test_walk import rows  # noqa: F401
 
 import paqa as package
 from paqa.audio import decode, digest, read_flac
-from paqa.config.recipe import Recipe, SourceConfig, change, for_folder, load
+from paqa.config.recipe import Recipe, SourceConfig
 from paqa.dataset import check, shards
 from paqa.engines.base import engine_class, package_file
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
-from paqa.mixing.plan import render
-from paqa.perception import inference, scenes
+from paqa.mixing.render import render
+from paqa.perception import engine_runs, inference, scenes
 from paqa.pipeline import rows as composing
 from paqa.pipeline import steps as walk
+from paqa.pipeline.recipes import change, for_folder, load
 from paqa.pipeline.rows import compose_clip
-from paqa.sources.registry import locate, root
+from paqa.sources.paths import locate, root
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Item
 
@@ -280,9 +281,9 @@ def test_a_raw_mix_that_cannot_be_heard_loses_its_mishearing_only(tmp_path):
     clip = heard(recipe, store)
     everything, _ = compose_clip(clip, recipe, store)
     assert scenes.misheard(clip, recipe, store)
-    separation = inference.node(recipe, "separate")
-    (gone, *_) = inference.spare(recipe)
-    Path(store._path(inference.heard_key(clip, gone, separation), ".json")).unlink()
+    separation = engine_runs.engine_run(recipe, "separate")
+    (gone, *_) = engine_runs.optional_runs(recipe)
+    Path(store._path(engine_runs.output_key(clip, gone, separation), ".json")).unlink()
     assert scenes.misheard(clip, recipe, store) == []
     left, lost = compose_clip(clip, recipe, store)
     assert lost == []
@@ -291,11 +292,14 @@ def test_a_raw_mix_that_cannot_be_heard_loses_its_mishearing_only(tmp_path):
 
 def test_spare_hearings_are_those_for_mishearing_alone(tmp_path):
     recipe = for_folder(tmp_path)
-    assert [(n.stage, n.stem) for n in inference.spare(recipe)] == [("diarize", "mix"), ("tag", "mix")]
-    assert [(n.stage, n.stem) for n in inference.spare(change(recipe, ["hear.tag.stem=mix"]))] == [
+    assert [(n.stage, n.stem) for n in engine_runs.optional_runs(recipe)] == [
+        ("diarize", "mix"),
+        ("tag", "mix"),
+    ]
+    assert [(n.stage, n.stem) for n in engine_runs.optional_runs(change(recipe, ["hear.tag.stem=mix"]))] == [
         ("diarize", "mix")
     ]
-    assert inference.spare(change(recipe, ["questions.mishear=false"])) == []
+    assert engine_runs.optional_runs(change(recipe, ["questions.mishear=false"])) == []
 
 
 PICKY = """
@@ -326,7 +330,7 @@ def test_an_engine_that_fails_on_a_raw_mix_leaves_the_clip_its_questions(tmp_pat
     python = {"PYTHONPATH": os.pathsep.join(map(str, (tmp_path, ROOT))), "PAQA_TEST_RAW": raw}
     done = build(tmp_path / "raw.toml", tmp_path / "out", "--workers", "1", **python)
     out = [q for q in shards.quarantined(done.out) if q.id == "dog-01.flac"]
-    assert [(q.stage, q.reason) for q in out] == [("tag", inference.NOT_MISHEARD)]
+    assert [(q.stage, q.reason) for q in out] == [("tag", inference.RAW_MIX_FAILED)]
     assert "this mix is too much" in out[0].detail
     assert "the clip is asked about all the same" in out[0].detail
     assert {row["clip_id"] for row in shards.rows(done.out)} == {"dog-01.flac", "rooster-01.flac"}

@@ -2,8 +2,9 @@
 
 import pytest
 
-from paqa.config.recipe import change, for_folder, load
 from paqa.errors import PaqaError
+from paqa.pipeline.recipes import change, for_folder, load
+from paqa.questions.generate import config_for
 
 BASE = """
 name = "x"
@@ -23,14 +24,14 @@ def write(tmp_path, text):
 
 def test_defaults_come_from_the_profile(tmp_path):
     recipe = load(write(tmp_path, BASE))
-    assert recipe.hearing("transcribe").align == "speech"
+    assert recipe.stage_config("transcribe").align == "speech"
     assert recipe.folder == str(tmp_path)
 
 
 def test_an_override_keeps_the_rest_of_the_stage(tmp_path):
     recipe = load(write(tmp_path, BASE + '[hear.transcribe]\nstem = "speech"\n'))
-    assert recipe.hearing("transcribe").stem == "speech"
-    assert recipe.hearing("transcribe").engine == "faster_whisper"
+    assert recipe.stage_config("transcribe").stem == "speech"
+    assert recipe.stage_config("transcribe").engine == "faster_whisper"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,11 @@ def test_a_missing_recipe_names_the_next_command(tmp_path):
 
 def test_changes_from_the_command_line(tmp_path):
     recipe = change(for_folder(tmp_path), ["questions.per_clip=3", "hear.transcribe.stem=speech", "seed=7"])
-    assert (recipe.questions.per_clip, recipe.hearing("transcribe").stem, recipe.seed) == (3, "speech", 7)
+    assert (recipe.questions.per_clip, recipe.stage_config("transcribe").stem, recipe.seed) == (
+        3,
+        "speech",
+        7,
+    )
     assert recipe.folder == str(tmp_path)
     for nonsense in ("questions", "name.a=1", "mix.0.scenes=5", "sources.x=1", "seed=1.5"):
         with pytest.raises(PaqaError, match=r"--set"):
@@ -94,7 +99,7 @@ def test_changes_from_the_command_line(tmp_path):
 
 def test_a_corpus_may_be_asked_about_some_things_only(tmp_path):
     recipe = load(write(tmp_path, BASE + 'tasks = ["sounds"]\n[questions]\nskip = ["absent_sound"]'))
-    skipped = recipe.asking("a").skip
+    skipped = config_for(recipe, "a").skip
     assert {"absent_sound", "who_says"} < set(skipped)
     assert "background_sound" not in skipped
-    assert recipe.asking("another") == recipe.questions
+    assert config_for(recipe, "another") == recipe.questions

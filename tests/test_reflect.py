@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from strategies import NASTY, nasty_scenes, scenes
 from test_questions import DIALOGUE, event
 
-from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig, change
+from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe, SourceConfig
 from paqa.config.schema import problems
 from paqa.curation.gates import judge
 from paqa.dataset import shards
-from paqa.perception import inference
+from paqa.perception import engine_runs
+from paqa.pipeline.recipes import change
 from paqa.questions.english import span
 from paqa.questions.generate import generate
 from paqa.rationale import grammar, perturbations
@@ -246,21 +247,22 @@ def test_the_raw_mix_is_heard_where_the_recipe_wants_it() -> None:
     for profile in ("embedded", "paper"):
         recipe = replace(plain, profile=profile)
         with_raw, without = (
-            [(n.stage, n.stem) for n in inference.hearings(change(recipe, changes))]
+            [(n.stage, n.stem) for n in engine_runs.engine_runs(change(recipe, changes))]
             for changes in ([], ["questions.reflect=0"])
         )
         assert with_raw == [*without, ("diarize", "mix"), ("tag", "mix")]
         assert (
-            inference.hearings(change(recipe, ["questions.mishear=false"])) == inference.hearings(recipe)[:-2]
+            engine_runs.engine_runs(change(recipe, ["questions.mishear=false"]))
+            == engine_runs.engine_runs(recipe)[:-2]
         )
-        assert [inference.node(recipe, s).stem for s in ("diarize", "tag", "transcribe")] == [
+        assert [engine_runs.engine_run(recipe, s).stem for s in ("diarize", "tag", "transcribe")] == [
             "speech",
             "background",
             "mix",
         ]
-        assert inference.node(recipe, "tag", "mix").stem == "mix"
+        assert engine_runs.engine_run(recipe, "tag", "mix").stem == "mix"
     on_mix = change(plain, ["hear.tag.stem=mix"])
-    assert [(n.stage, n.stem) for n in inference.hearings(on_mix)].count(("tag", "mix")) == 1
+    assert [(n.stage, n.stem) for n in engine_runs.engine_runs(on_mix)].count(("tag", "mix")) == 1
 
 
 def test_rows_of_a_real_build(built) -> None:

@@ -26,13 +26,15 @@ import soundfile
 from paqa import audio
 from paqa.config import recipe
 from paqa.config.recipe import AudioConfig, SourceConfig
-from paqa.dataset import import_hyper
+from paqa.dataset import hyper_rows
 from paqa.engines.base import ENGINES, engine_class
 from paqa.errors import PaqaError, Rejected
+from paqa.pipeline import recipes
 from paqa.rationale import grammar
 from paqa.rationale.rewards import answer_of
 from paqa.sources import choices, json_lines, rttm_stm_ctm
-from paqa.sources.registry import locate, recordings
+from paqa.sources.paths import locate
+from paqa.sources.registry import recordings
 from paqa.storage import redact
 from paqa.types import Audio, Quarantined, Recording, Turn, Word
 
@@ -529,11 +531,11 @@ def test_a_shard_of_somebody_cannot_name_the_files_of_an_export(tmp_path: Path) 
     (lambda t: choices.given("q", "t", "Which?", [t, "b"], "A"), "a" * 1_000_000),
     (lambda t: choices.given("q", "t", "Which?", ["a"] * 1_000_000, "A"), ""),
     (lambda t: choices.given("q", "t", "['a'," + "[" * 5000 + "'b']", None, "A"), ""),
-    (lambda t: import_hyper.mended(t), "```" + " " * 100_000 + "x y"),
-    (lambda t: import_hyper.mended(t), "\\" * 100_000 + "x"),
-    (lambda t: import_hyper.mended(t), "`" * 100_000 + "x"),
-    (lambda t: import_hyper.mended(t), "<THINK>" * 20_000),
-    (lambda t: import_hyper.chosen(t, ["a", "b"]), "answer" + " " * 100_000 + "x"),
+    (lambda t: hyper_rows.mended(t), "```" + " " * 100_000 + "x y"),
+    (lambda t: hyper_rows.mended(t), "\\" * 100_000 + "x"),
+    (lambda t: hyper_rows.mended(t), "`" * 100_000 + "x"),
+    (lambda t: hyper_rows.mended(t), "<THINK>" * 20_000),
+    (lambda t: hyper_rows.chosen(t, ["a", "b"]), "answer" + " " * 100_000 + "x"),
     (grammar.parse, "<THINK>" * 100_000),
     (grammar.parse, "<" * 100_000),
     (answer_of, "<RESPONSE>" * 100_000),
@@ -589,7 +591,7 @@ RECIPE = 'name = "x"\n[[sources]]\nname = "a"\ntype = "folder"\npath = "."\n'
 def loaded(folder: Path, text: str) -> str:
     (folder / "recipe.toml").write_text(text)
     with pytest.raises(PaqaError) as caught:
-        recipe.load(folder / "recipe.toml")
+        recipes.load(folder / "recipe.toml")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
     return str(caught.value)
@@ -624,7 +626,7 @@ def test_recipes_that_ask_for_too_much(tmp_path: Path, more: str, words: str) ->
 )
 def test_changes_that_ask_for_too_much(text: str) -> None:
     with pytest.raises(PaqaError, match="--set"):
-        recipe.change(recipe.Recipe("x", (SourceConfig("a", "folder", "."),)), [text])
+        recipes.change(recipe.Recipe("x", (SourceConfig("a", "folder", "."),)), [text])
 
 
 def test_a_name_has_no_end_of_line(tmp_path: Path) -> None:
@@ -676,13 +678,13 @@ def test_addresses_without_secrets_are_none() -> None:
         "https://a/b?c=d",
         "a:b@c",
     ):
-        assert redact.scrubbed(text) == text
+        assert redact.mask_secrets(text) == text
 
 
 def test_secrets_of_the_environment_are_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    text = redact.scrubbed(" ".join(SECRETS.values()))
+    text = redact.mask_secrets(" ".join(SECRETS.values()))
     assert text == " ".join(["(secret)"] * len(SECRETS))
 
 

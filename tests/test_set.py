@@ -2,8 +2,9 @@
 
 import pytest
 
-from paqa.config.recipe import MixConfig, Recipe, SourceConfig, change
+from paqa.config.recipe import MixConfig, Recipe, SourceConfig
 from paqa.errors import PaqaError
+from paqa.pipeline.recipes import change
 
 RECIPE = Recipe(
     "x",

@@ -15,10 +15,11 @@ from conftest import CORPUS, ROOT, build
 from sounds import tone
 
 from paqa import audioset
-from paqa.config.recipe import AudioConfig, Recipe, SourceConfig, load
+from paqa.config.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.dataset import shards
 from paqa.pipeline import fault_isolation
 from paqa.pipeline import steps as walk
+from paqa.pipeline.recipes import load
 from paqa.storage.store import Store
 from paqa.types import GivenQuestion, Recording
 

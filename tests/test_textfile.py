@@ -5,18 +5,19 @@ name.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from paqa.cli.train import completions
-from paqa.config import recipe
 from paqa.config.recipe import BenchmarkConfig, SourceConfig
 from paqa.curation import contamination
 from paqa.dataset import import_hyper
 from paqa.engines import weights
 from paqa.errors import PaqaError
+from paqa.pipeline import recipes
 from paqa.sources import tables
 from paqa.sources.registry import recordings
 from paqa.train.benchmarks import read
@@ -45,7 +46,7 @@ def _of_source(kind: str, path: Path) -> Any:
 
 def _models(path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PAQA_MODELS", str(path.parent))
-    return weights.chosen("whisper")
+    return weights.model_choices("whisper")
 
 
 def _of_benchmark(path: Path) -> Any:
@@ -68,7 +69,7 @@ def rationale(answer: str) -> str:
 
 
 FILES: dict[str, tuple[str, str, Any]] = {
-    "recipe": ("r.toml", RECIPE, recipe.load),
+    "recipe": ("r.toml", RECIPE, recipes.load),
     "jsonl": ("l.jsonl", json.dumps({"id": "r", "path": "a.wav", "text": SEPARATORS, "speaker": "s"},
               ensure_ascii=False) + "\n", lambda path: _of_source("jsonl", path)),
     "questions": ("q.jsonl", json.dumps(ASKED, ensure_ascii=False) + "\n", lambda p: _of_source("questions", p)),
@@ -110,7 +111,7 @@ def test_marks_line_ends_and_blank_lines_change_nothing(folder: Any, kind: str) 
         path = folder() / name
         path.write_bytes(data)
         found = reader(path)
-        return recipe.replace(found, folder="") if kind == "recipe" else found
+        return replace(found, folder="") if kind == "recipe" else found
 
     plain = from_bytes(text.encode())
     assert plain

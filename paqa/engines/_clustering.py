@@ -16,7 +16,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Belief:
+class ClusterLimits:
     """What is believed to be a cluster."""
 
     apart: float  # mean cosine distance from which clusters are different
@@ -31,7 +31,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
-def linked(points: np.ndarray, apart: float) -> np.ndarray:
+def average_linkage(points: np.ndarray, apart: float) -> np.ndarray:
     """Numbers `(n,)` from 0: average linkage of unit vectors `(n, d)`, as far as clusters are nearer than
     `apart`.
     """
@@ -40,15 +40,15 @@ def linked(points: np.ndarray, apart: float) -> np.ndarray:
     if len(points) < 2:
         return np.zeros(len(points), dtype=int)
     tree = linkage(points.astype(np.float64), "average", metric="cosine")
-    return compact(fcluster(tree, apart, "distance"))
+    return renumbered(fcluster(tree, apart, "distance"))
 
 
-def compact(labels: np.ndarray) -> np.ndarray:
+def renumbered(labels: np.ndarray) -> np.ndarray:
     """The same clusters, numbered from 0 without gaps."""
     return np.unique(labels, return_inverse=True)[1]
 
 
-def absorbed(points: np.ndarray, labels: np.ndarray, least: int, most: int) -> np.ndarray:
+def without_small_clusters(points: np.ndarray, labels: np.ndarray, least: int, most: int) -> np.ndarray:
     """Without clusters of fewer than `least` points, and at most `most`: the smallest goes first.
 
     Its points go to the nearest centroids of the others.
@@ -57,11 +57,11 @@ def absorbed(points: np.ndarray, labels: np.ndarray, least: int, most: int) -> n
         smallest = sizes.argmin()
         near = points @ centroids(points, labels).T
         near[:, smallest] = -np.inf
-        labels = compact(np.where(labels == smallest, near.argmax(axis=1), labels))
+        labels = renumbered(np.where(labels == smallest, near.argmax(axis=1), labels))
     return labels
 
 
-def pruned(similarity: np.ndarray, keep: int) -> np.ndarray:
+def nearest_neighbour_graph(similarity: np.ndarray, keep: int) -> np.ndarray:
     """Each row's `keep` largest similarities as 1, the rest 0, averaged with the transpose: `(n, n)`."""
     graph = np.zeros_like(similarity)
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :keep]
@@ -69,7 +69,7 @@ def pruned(similarity: np.ndarray, keep: int) -> np.ndarray:
     return (graph + graph.T) / 2
 
 
-def divided(points: np.ndarray, count: int, keep_share: float) -> np.ndarray:
+def spectral_clusters(points: np.ndarray, count: int, keep_share: float) -> np.ndarray:
     """Numbers `(n,)` from 0 for unit vectors `(n, d)`: `count` clusters of their pruned similarity graph.
 
     The clusters of the smoothest eigenvectors of its Laplacian; fewer where there are not as many points.
@@ -78,9 +78,9 @@ def divided(points: np.ndarray, count: int, keep_share: float) -> np.ndarray:
     if count < 2:
         return np.zeros(len(points), dtype=int)
     points = points.astype(np.float64)
-    graph = pruned(points @ points.T, max(2, round(len(points) * keep_share)))
+    graph = nearest_neighbour_graph(points @ points.T, max(2, round(len(points) * keep_share)))
     laplacian = np.diag(graph.sum(axis=1)) - graph
-    return compact(kmeans(np.linalg.eigh(laplacian)[1][:, :count], count))
+    return renumbered(kmeans(np.linalg.eigh(laplacian)[1][:, :count], count))
 
 
 def kmeans(points: np.ndarray, count: int, rounds: int = 50) -> np.ndarray:
@@ -106,16 +106,16 @@ def centroids(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return unit(np.stack([points[labels == k].mean(axis=0) for k in np.unique(labels)]))
 
 
-def cluster(fine: np.ndarray, coarse: np.ndarray, keep_share: float, belief: Belief) -> np.ndarray:
+def cluster(fine: np.ndarray, coarse: np.ndarray, keep_share: float, belief: ClusterLimits) -> np.ndarray:
     """Numbers `(n,)` from 0, of as many clusters as are believed.
 
     `fine` and `coarse` are the same points `(n, d)` as unit vectors, averaged over little time and over more:
     linkage needs little noise, edges need little blur.
     """
-    labels = absorbed(fine, linked(coarse, belief.apart), belief.least, belief.most)
+    labels = without_small_clusters(fine, average_linkage(coarse, belief.apart), belief.least, belief.most)
     if labels.max() > 0 or belief.most < 2:
         return labels
-    halves = divided(fine, 2, keep_share)
+    halves = spectral_clusters(fine, 2, keep_share)
     if np.bincount(halves, minlength=2).min() < belief.two_least:
         return labels
     first, second = centroids(fine, halves)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from paqa.engines._onnx import open_session
-from paqa.engines._signal import fit, frames
+from paqa.engines._signal import fit_length, frames
 
 # [df] in config.ini of the packaged model
 RATE = 48_000  # Hz
@@ -60,7 +60,7 @@ class DeepFilter:
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """The speech in `samples` `(n,)`, float32, on time."""
         whole = -(-len(samples) // HOP) * HOP
-        noisy = spectrum(np.pad(fit(samples, whole), (ORDER * HOP, (1 + LOOKAHEAD) * HOP)))
+        noisy = spectrum(np.pad(fit_length(samples, whole), (ORDER * HOP, (1 + LOOKAHEAD) * HOP)))
         speech = np.concatenate(list(self._enhanced(noisy)))[LOOKAHEAD:]
         return overlap_add(speech)[: len(samples)]
 

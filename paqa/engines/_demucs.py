@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from paqa.engines._signal import fit, resample
+from paqa.engines._signal import fit_length, resample
 from paqa.engines.weights import check_pin, digest, torch_load
 from paqa.errors import PaqaError
 
@@ -36,7 +36,7 @@ def open_bag(path: Path, vouched: bool) -> list[Member]:
     left out.
     """
     if not path.is_dir():
-        return shares([open_model(path, vouched)], None, path)
+        return with_shares([open_model(path, vouched)], None, path)
     found = sorted(path.glob("*.yaml"))
     if len(found) != 1:
         names = ", ".join(f.name for f in found) or "no .yaml"
@@ -51,7 +51,7 @@ def open_bag(path: Path, vouched: bool) -> list[Member]:
     ) in models:  # as in demucs.apply.BagOfModels: a transformer cannot hear more than it was trained on
         if limit is not None and not (is_transformer(model) and limit > model.segment):
             model.segment = limit
-    return shares(models, bag.get("weights"), found[0])
+    return with_shares(models, bag.get("weights"), found[0])
 
 
 def read_bag(path: Path) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def read_bag(path: Path) -> dict[str, Any]:
     return bag | {"models": [str(s) for s in signatures]}
 
 
-def shares(models: list[Any], weights: list[list[float]] | None, path: Path) -> list[Member]:
+def with_shares(models: list[Any], weights: list[list[float]] | None, path: Path) -> list[Member]:
     """Each model's share in the vocals; PaqaError where there are no vocals, or the models do not fit
     together.
     """
@@ -183,14 +183,14 @@ class Track:
     waiting: int = 0  # passes that are not through yet
     vocals: Any = None  # of the passes that are through, by their shares
 
-    def settle(self, vocals: Any, rate: int) -> None:
+    def add_pass(self, vocals: Any, rate: int) -> None:
         """Take the vocals `(2, n)` of one pass at `rate` Hz; after the last one the speech is there."""
         self.vocals = vocals if self.vocals is None else self.vocals + vocals
         self.waiting -= 1
         if not self.waiting:
             speech = (self.vocals * self.std + self.mean).numpy()
             speech = speech.mean(axis=0, keepdims=True) if len(self.target) == 1 else speech
-            self.target[:] = fit(resample(speech, rate, self.rate), self.target.shape[1])
+            self.target[:] = fit_length(resample(speech, rate, self.rate), self.target.shape[1])
             self.vocals = None
 
 
@@ -213,7 +213,7 @@ class Pass:
     def __post_init__(self) -> None:
         self.track.waiting += 1
 
-    def windows(self) -> Iterator[Window]:
+    def windows(self) -> Iterator[ChunkWindow]:
         """All windows, in order; from the first on there is room for their vocals."""
         import torch
         from demucs.apply import TensorChunk
@@ -228,9 +228,9 @@ class Pass:
         for offset in offsets:
             chunk = TensorChunk(self.chunk, offset, size)
             needed = getattr(self.model, "valid_length", int)(chunk.shape[-1])
-            yield Window(self, offset, chunk, size if given else needed)
+            yield ChunkWindow(self, offset, chunk, size if given else needed)
 
-    def add(self, window: Window, vocals: Any) -> None:
+    def add(self, window: ChunkWindow, vocals: Any) -> None:
         """Put what the model gave for a window, `(2, samples)`, into its place; the last one settles the
         pass.
         """
@@ -244,11 +244,11 @@ class Pass:
         if not self._left:
             vocals = self._sums.div_(self._weights)[:, self.cut :].mul_(self.share)
             del self._sums, self._weights
-            self.track.settle(vocals, self.model.samplerate)
+            self.track.add_pass(vocals, self.model.samplerate)
 
 
 @dataclass(frozen=True, eq=False)
-class Window:
+class ChunkWindow:
     """What one model call hears: `samples` around a chunk that begins `offset` samples into its pass."""
 
     owner: Pass
@@ -266,9 +266,9 @@ class Window:
         return self.chunk.padded(self.samples)
 
 
-def groups(windows: Iterator[Window], size: int) -> Iterator[list[Window]]:
+def grouped_by_shape(windows: Iterator[ChunkWindow], size: int) -> Iterator[list[ChunkWindow]]:
     """Runs of windows of one shape, at most `size` long, in order."""
-    held: list[Window] = []
+    held: list[ChunkWindow] = []
     for window in windows:
         if held and window.shape != held[0].shape:
             yield held

@@ -35,7 +35,7 @@ EXCLUDED = (
 )
 
 
-class Rules(Protocol):
+class EventRules(Protocol):
     """What decides which probabilities are events: fields of a tagger's parameters. Times are ms."""
 
     @property
@@ -67,7 +67,7 @@ class Hops:
 
 
 @dataclass(frozen=True, eq=False)
-class Classes:
+class ClassThresholds:
     """The ids of a network's outputs, and the probability `(classes,)` that each must reach to be an event.
 
     inf: never an event. A class whose own threshold was given lasts down to the same share of it as the
@@ -79,13 +79,13 @@ class Classes:
     off: np.ndarray
 
     @classmethod
-    def listed(
+    def from_rules(
         cls,
         mids: Iterable[str],
-        rules: Rules,
+        rules: EventRules,
         excluded: Iterable[str],
         own: Mapping[str, float] | None = None,
-    ) -> Classes:
+    ) -> ClassThresholds:
         """`own` gives thresholds by machine id or label; PaqaError for one that names no sound."""
         mids = tuple(mids)
         given = {
@@ -98,7 +98,12 @@ class Classes:
 
 
 def events(
-    probabilities: np.ndarray, level: np.ndarray, duration_ms: int, classes: Classes, hops: Hops, rules: Rules
+    probabilities: np.ndarray,
+    level: np.ndarray,
+    duration_ms: int,
+    classes: ClassThresholds,
+    hops: Hops,
+    rules: EventRules,
 ) -> tuple[Event, ...]:
     """Events from `(rows, classes)` probabilities and the level in dB every 10 ms, in order of start."""
     found = []
@@ -106,12 +111,14 @@ def events(
         sounding = class_spans(
             probabilities[:, k], float(classes.on[k]), float(classes.off[k]), hops, rules.max_gap_ms
         )
-        spans = [snapped(span, level, rules) for span in sounding]
+        spans = [snapped_to_level(span, level, rules) for span in sounding]
         for start, end in merge([(a, min(b, duration_ms // 10 * 10)) for a, b in spans], rules.max_gap_ms):
             score = float(probabilities[start // hops.length_ms : -(-end // hops.length_ms) + 1, k].max())
             if end - start >= rules.min_duration_ms:
                 found.append(Event(start, end, audioset.label(classes.mids[k]), classes.mids[k], score))
-    return tuple(sorted(distinct(found, rules), key=lambda event: (event.start_ms, event.end_ms, event.mid)))
+    return tuple(
+        sorted(without_redundant(found, rules), key=lambda event: (event.start_ms, event.end_ms, event.mid))
+    )
 
 
 def tags(peaks: np.ndarray, mids: tuple[str, ...], floor: float) -> tuple[Tag, ...]:
@@ -140,7 +147,7 @@ def smoothed(level: np.ndarray, duration_ms: int) -> np.ndarray:
     return smooth[: max(1, -(-duration_ms // 10))]
 
 
-def snapped(span: Interval, level: np.ndarray, rules: Rules) -> Interval:
+def snapped_to_level(span: Interval, level: np.ndarray, rules: EventRules) -> Interval:
     """The span with its edges where the level rises and falls, if that is near; else as it was, inside the
     clip.
     """
@@ -166,14 +173,14 @@ def nearest_edge(active: np.ndarray, start: int, reach: int) -> int:
     return edge if abs(edge - start) <= reach and edge < len(active) else start
 
 
-def distinct(events: list[Event], rules: Rules) -> list[Event]:
+def without_redundant(events: list[Event], rules: EventRules) -> list[Event]:
     """Without events that others of the same time make redundant: a kind and its genus, and weaker rivals."""
     return [
         event for event in events if not covered(event, [o for o in events if displaces(o, event, rules)])
     ]
 
 
-def displaces(other: Event, event: Event, rules: Rules) -> bool:
+def displaces(other: Event, event: Event, rules: EventRules) -> bool:
     """Whether `other` sounds at the same time and is the better name for what is heard."""
     if other.start_ms >= event.end_ms or event.start_ms >= other.end_ms or other.mid == event.mid:
         return False

@@ -57,12 +57,12 @@ def networks() -> ModuleType:
     importlib.import_module("torchlibrosa")  # sees the real modules
     shell = ModuleType(PACKAGE)
     shell.__path__ = list(spec.submodule_search_locations)
-    with replaced({PACKAGE: shell} | {name: ModuleType(name) for name in PLOTTING}):
+    with replaced_modules({PACKAGE: shell} | {name: ModuleType(name) for name in PLOTTING}):
         return importlib.import_module(f"{PACKAGE}.models")
 
 
 @contextmanager
-def replaced(modules: dict[str, ModuleType]) -> Iterator[None]:
+def replaced_modules(modules: dict[str, ModuleType]) -> Iterator[None]:
     """Other modules under these names, and none of theirs, until the end; then what was there before."""
     roots = {name.partition(".")[0] for name in modules}
     before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in roots}
@@ -94,10 +94,10 @@ def open_network(architecture: str, path: Path, vouched: bool) -> Any:
             f"{path}: found other weights than those of {architecture} ({' '.join(why).strip()[:200]}); "
             "give the file that goes with it"
         ) from None
-    return prepared(network.eval())
+    return ready_for_inference(network.eval())
 
 
-def prepared(network: Any) -> Any:
+def ready_for_inference(network: Any) -> Any:
     """The same network, faster: batch norms folded into the convolutions, channels last in memory.
 
     Its linear layers hear one window at a time: on a CPU their sums depend on how many rows there are, those
@@ -113,11 +113,11 @@ def prepared(network: Any) -> Any:
             )
             setattr(block, f"bn{i}", torch.nn.Identity())
     for layer in (network.fc1, network.fc_audioset):
-        layer.forward = one_by_one(layer.forward)
+        layer.forward = window_by_window(layer.forward)
     return network.to(memory_format=torch.channels_last)
 
 
-def one_by_one(forward: Any) -> Any:
+def window_by_window(forward: Any) -> Any:
     """A layer's `forward` for each window of a batch on its own."""
     import torch
 

@@ -42,7 +42,7 @@ SEGMENTATION = "pyannote.audio.models.segmentation.PyanNet"
 EMBEDDING = "pyannote.audio.models.embedding.wespeaker"
 
 
-class Diarization(SpeakerDiarization):
+class SinglePassDiarization(SpeakerDiarization):
     """The stock pipeline with the embeddings of all local speakers of a window from one pass of the network.
 
     The stock one runs the same window through the ResNet once per local speaker, silent ones included, and
@@ -54,8 +54,8 @@ class Diarization(SpeakerDiarization):
 
     def __init__(self, segmentation: Model, embedding: Model, plda: PLDA, **params: Any):
         super().__init__(segmentation=segmentation, embedding=embedding, plda=plda, **params)
-        self.clustering = Bounded(plda, metric=self._embedding.metric)
-        self._reach = reach(embedding.resnet)
+        self.clustering = BoundedVBx(plda, metric=self._embedding.metric)
+        self._reach = receptive_field(embedding.resnet)
 
     def get_embeddings(
         self, file: Any, binary_segmentations: Any, exclude_overlap: bool = False, hook: Any = None
@@ -68,7 +68,7 @@ class Diarization(SpeakerDiarization):
         model, windows = self._embedding.model_, binary_segmentations.sliding_window
         seconds = windows.duration
         least = self._least(binary_segmentations.data.shape[1], seconds) if exclude_overlap else -1
-        chosen = torch.from_numpy(masks(binary_segmentations.data, exclude_overlap, least))
+        chosen = torch.from_numpy(speaker_masks(binary_segmentations.data, exclude_overlap, least))
         pooled = model.num_frames(round(seconds * self._embedding.sample_rate))
         weights = interpolate(chosen, size=pooled, mode="nearest")  # as the pooling would do
         silent = model.resnet.seg_1.bias.detach().cpu().numpy()  # of an empty mask: mean 0, deviation 0
@@ -102,7 +102,7 @@ class Diarization(SpeakerDiarization):
         return vectors_cpu
 
 
-class Bounded(VBxClustering):
+class BoundedVBx(VBxClustering):
     """VBx that never asks k-means for more speakers than there are vectors, which raises, and prints
     nothing.
     """
@@ -123,7 +123,7 @@ class Bounded(VBxClustering):
             return super().__call__(embeddings, segmentations, count, least, most, **more)
 
 
-def masks(active: np.ndarray, exclude_overlap: bool, least: int) -> np.ndarray:
+def speaker_masks(active: np.ndarray, exclude_overlap: bool, least: int) -> np.ndarray:
     """Which frames speak for whom: activities `(windows, frames, speakers)` to float32 `(windows, speakers,
     frames)`.
 
@@ -137,7 +137,7 @@ def masks(active: np.ndarray, exclude_overlap: bool, least: int) -> np.ndarray:
     return np.ascontiguousarray(active.transpose(0, 2, 1))
 
 
-def reach(resnet: Any) -> tuple[int, int]:
+def receptive_field(resnet: Any) -> tuple[int, int]:
     """Input frames per output frame of a ResNet, and how many output frames to either side one output frame
     sees.
     """
@@ -151,7 +151,7 @@ def reach(resnet: Any) -> tuple[int, int]:
 
 def open_pipeline(
     folder: Path, config: dict[str, Any], step: float | None, vouched: bool, pin: str
-) -> Diarization:
+) -> SinglePassDiarization:
     """The pipeline of a folder whose `config.yaml` was read and checked; PaqaError names the file that is not
     right.
 
@@ -167,7 +167,7 @@ def open_pipeline(
         params["segmentation_step"] = step
     try:
         check_dependencies(config.get("dependencies", {}), str(folder / "config.yaml"))
-        pipeline = Diarization(
+        pipeline = SinglePassDiarization(
             segmentation=open_model(parts["segmentation"] / "pytorch_model.bin", SEGMENTATION, vouched, pin),
             embedding=open_model(parts["embedding"] / "pytorch_model.bin", EMBEDDING, vouched, pin),
             plda=open_plda(parts["plda"]),

@@ -19,10 +19,10 @@ def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     import soxr
 
     length = -(-samples.shape[1] * new_rate // rate)
-    return np.stack([fit(soxr.resample(channel, rate, new_rate), length) for channel in samples])
+    return np.stack([fit_length(soxr.resample(channel, rate, new_rate), length) for channel in samples])
 
 
-def fit(samples: np.ndarray, length: int) -> np.ndarray:
+def fit_length(samples: np.ndarray, length: int) -> np.ndarray:
     """Cut or zero-pad the last axis to `length`."""
     samples = samples[..., :length]
     missing = length - samples.shape[-1]

@@ -23,7 +23,7 @@ class Aligner(NamedTuple):
 
 
 @cache
-def folded() -> type[Any]:
+def beam_sharing_attention() -> type[Any]:
     """A module around cross-attention that takes the beams of a window for further positions of one query.
 
     All beams attend to the same audio, so its keys and values are worked out once a window and not once a
@@ -45,7 +45,7 @@ def folded() -> type[Any]:
 
 
 @cache
-def batched() -> type[Any]:
+def batched_decoding_task() -> type[Any]:
     """The library's decoding task, for several windows with several beams each.
 
     The library pairs every beam with its window's audio only where there is one window; the folded attention

@@ -60,10 +60,10 @@ def is_loop(text: str, compression_ratio: float, most_ratio: float, most_repeats
 
     `compression_ratio` is that of the text, as Whisper's libraries measure it.
     """
-    return compression_ratio > most_ratio or loops(text.split(), most_repeats)
+    return compression_ratio > most_ratio or has_loop(text.split(), most_repeats)
 
 
-def loops(words: Sequence[str], times: int) -> bool:
+def has_loop(words: Sequence[str], times: int) -> bool:
     """Whether one to six words come so many times in a row: a decoder's loop rather than speech."""
     said = [word.casefold().strip(".,!?;:") for word in words]
     return any(_in_a_row(said, n, times) for n in range(1, LONGEST_NGRAM + 1))

@@ -15,13 +15,13 @@ from typing import Annotated, Any, ClassVar, Protocol
 
 from msgspec import Meta
 
-from paqa.engines.weights import Remote, digest, locate
+from paqa.engines.weights import RemoteWeights, digest, locate
 from paqa.errors import PaqaError
 from paqa.types import Audio, Disagreement, Event, Stage, Tag, Turn, Word
 
 
 @dataclass(frozen=True)
-class Heard:
+class EngineOutput:
     """What one engine heard in one clip; an engine fills the fields of its stage and leaves the rest empty.
 
     separate: `stems` {"speech", "background"}, at the rate and with exactly the samples of the input.
@@ -46,7 +46,7 @@ Hop = Annotated[int, Meta(ge=10, le=10_000, multiple_of=10)]  # ms
 Decibels = Annotated[float, Meta(ge=0, le=200)]
 Amount = Annotated[float, Meta(ge=0)]
 LogProb = Annotated[float, Meta(ge=-100, le=0)]
-Part = Annotated[float, Meta(gt=0, le=1)]  # of a whole, never none of it
+Share = Annotated[float, Meta(gt=0, le=1)]  # of a whole, never none of it
 Cosine = Annotated[float, Meta(ge=-1, le=1)]
 Distance = Annotated[float, Meta(ge=0, le=2)]  # 1 - cosine
 Passes = Annotated[int, Meta(ge=0, le=100)]
@@ -56,7 +56,7 @@ Width = Annotated[int, Meta(ge=1, le=10_000)]  # ms
 
 @dataclass(frozen=True)
 class Weights:
-    """Where an engine's weights come from, for `paqa doctor` and the README."""
+    """Where an engine's weights come from, for `paqa doctor` and docs/engines.md."""
 
     package: str
     file: str
@@ -82,7 +82,7 @@ class Engine(Protocol):
     ]  # of its numbers on a GPU, "" where Params say; None: it stays on the CPU
 
     @classmethod
-    def remotes(cls, params: Any) -> tuple[Remote, ...]:
+    def remotes(cls, params: Any) -> tuple[RemoteWeights, ...]:
         """The weights that no package ships, under these parameters."""
         ...
 
@@ -91,10 +91,10 @@ class Engine(Protocol):
         """The revision: identifies weights and behaviour, part of every store key. Loads no model."""
         ...
 
-    def __call__(self, batch: Sequence[Audio]) -> Sequence[Heard]: ...
+    def __call__(self, batch: Sequence[Audio]) -> Sequence[EngineOutput]: ...
 
 
-def computed_on(kind: type[Any], device: str) -> str:
+def device_label(kind: type[Any], device: str) -> str:
     """Where an engine computes, as far as it shows in what it hears: "" on a CPU, "cuda/float16" and the like
     on a GPU.
 
@@ -106,12 +106,12 @@ def computed_on(kind: type[Any], device: str) -> str:
     return f"{device}/{precision}" if precision else device
 
 
-def aside(default: Any) -> Any:
+def not_in_key(default: Any) -> Any:
     """A parameter that says how to get or run a model, not what is heard: no part of a store key."""
     return field(default=default, metadata={"aside": True})
 
 
-def decisive(params: Any) -> dict[str, Any]:
+def key_parameters(params: Any) -> dict[str, Any]:
     """The parameters that decide what is heard."""
     return {f.name: getattr(params, f.name) for f in fields(params) if not f.metadata.get("aside")}
 

@@ -17,9 +17,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from paqa.engines._deepfilter import HOP, LOOKAHEAD, RATE, DeepFilter
-from paqa.engines._signal import fit, resample
-from paqa.engines.base import Decibels, Heard, Weights, package_file, package_revision
-from paqa.engines.weights import Remote
+from paqa.engines._signal import fit_length, resample
+from paqa.engines.base import Decibels, EngineOutput, Weights, package_file, package_revision
+from paqa.engines.weights import RemoteWeights
 from paqa.errors import PaqaError
 from paqa.types import Audio, Stage, Unit
 
@@ -63,7 +63,7 @@ class DeepFilterNet:
     )
 
     @classmethod
-    def remotes(cls, params: DeepFilterNetParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: DeepFilterNetParams) -> tuple[RemoteWeights, ...]:
         """None: all weights ship inside packages."""
         return ()
 
@@ -91,7 +91,7 @@ class DeepFilterNet:
         else:
             self._enhance = DeepFilter(model, params.attenuation_db, params.post_filter_beta)
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
         """Separate each clip; every channel starts from a fresh state, so nothing depends on earlier
         calls.
         """
@@ -103,14 +103,16 @@ class DeepFilterNet:
             stem = np.stack([next(speech) for _ in audio.samples])
             mix = audio.samples.astype(np.float32, copy=False)
             heard.append(
-                Heard(stems={"speech": Audio(stem, audio.rate), "background": Audio(mix - stem, audio.rate)})
+                EngineOutput(
+                    stems={"speech": Audio(stem, audio.rate), "background": Audio(mix - stem, audio.rate)}
+                )
             )
         return heard
 
     def _speech(self, channel: np.ndarray, rate: int) -> np.ndarray:
         """The speech of one channel `(n,)` at `rate` Hz, aligned with it to the sample."""
         speech = self._enhance(resample(channel[None], rate, RATE)[0])
-        return fit(resample(speech[None], RATE, rate)[0], len(channel))
+        return fit_length(resample(speech[None], RATE, rate)[0], len(channel))
 
 
 class Library:
@@ -123,7 +125,7 @@ class Library:
         """The speech in `samples` `(n,)`, on time; the library takes and gives frames of 480 samples, `DELAY`
         late.
         """
-        source = np.ascontiguousarray(fit(samples, -(-(len(samples) + DELAY) // HOP) * HOP))
+        source = np.ascontiguousarray(fit_length(samples, -(-(len(samples) + DELAY) // HOP) * HOP))
         output = np.zeros_like(source)
         with self._state() as state:
             for start in range(0, source.nbytes, HOP * source.itemsize):

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from msgspec import Meta
 
-from paqa.engines._demucs import Pass, Track, Window, groups, is_transformer, open_bag
+from paqa.engines._demucs import ChunkWindow, Pass, Track, grouped_by_shape, is_transformer, open_bag
 from paqa.engines._signal import resample
-from paqa.engines.base import Heard, Passes, Weights, aside
-from paqa.engines.weights import Remote, locate, models_folder, named, revision, trusted
+from paqa.engines.base import EngineOutput, Passes, Weights, not_in_key
+from paqa.engines.weights import RemoteWeights, locate, models_folder, resolve_model, revision, trusted
 from paqa.errors import PaqaError
 from paqa.types import Audio, Stage
 
@@ -35,32 +35,34 @@ GPU_BATCH = 8  # windows per call
 class DemucsParams:
     """Which model, and how it goes over a clip; the defaults are the library's but for `shifts`."""
 
-    model: str = aside(
+    model: str = not_in_key(
         "htdemucs"
     )  # a known name, a Hub id, or the path of a folder or of a .safetensors or .th file
-    sha256: str | None = aside(None)  # refuse other weights than these
-    allow_pickle: bool = aside(False)  # open a .th file that could run code
+    sha256: str | None = not_in_key(None)  # refuse other weights than these
+    allow_pickle: bool = not_in_key(False)  # open a .th file that could run code
     shifts: Passes = 0  # passes with the clip shifted by up to 0.5 s, averaged; 0: one pass, as it is
     overlap: Annotated[float, Meta(ge=0, lt=1)] = 0.25  # of neighbouring windows, as a share of a window
     segment: Annotated[float, Meta(ge=0.1)] | None = (
         None  # seconds of a window; None: as the model was trained
     )
-    context_s: Annotated[int, Meta(ge=1, le=3600)] = aside(300)  # most seconds of a recording heard as one
-    batch_size: Annotated[int, Meta(ge=1)] | None = aside(
+    context_s: Annotated[int, Meta(ge=1, le=3600)] = not_in_key(
+        300
+    )  # most seconds of a recording heard as one
+    batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(
         None
     )  # windows a call; None: 1 on a CPU, 8 on a GPU
 
 
-def published(name: str) -> Remote:
+def published_model(name: str) -> RemoteWeights:
     """A model of the authors on the Hub, which `demucs.hf.hf_repo_name` calls so; nowhere else."""
     kind, _, variant = name.partition("_")
     title = f"Demucs-{name}" if kind != "htdemucs" else f"HTDemucs-{variant}" if variant else "HTDemucs"
     repo = f"adefossez/{title}"
-    return Remote(f"demucs/{name}", name, "MIT", f"{repo} on the Hugging Face Hub", FILES, repo=repo)
+    return RemoteWeights(f"demucs/{name}", name, "MIT", f"{repo} on the Hugging Face Hub", FILES, repo=repo)
 
 
 KNOWN = {
-    name: published(name)
+    name: published_model(name)
     for name in ("htdemucs", "htdemucs_ft", "htdemucs_6s", "hdemucs_mmi", "mdx", "mdx_extra")
 }
 
@@ -79,9 +81,9 @@ class Demucs:
     weights: ClassVar[tuple[Weights, ...]] = ()
 
     @classmethod
-    def remotes(cls, params: DemucsParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: DemucsParams) -> tuple[RemoteWeights, ...]:
         """The folder or file of the model."""
-        remote = named(params.model, "demucs", KNOWN, FILES)
+        remote = resolve_model(params.model, "demucs", KNOWN, FILES)
         local = models_folder() / remote.path
         old = local.is_dir() and not any(local.glob("*.safetensors")) and any(local.glob("*.th"))
         return (replace(remote, files=OLD_FILES) if old else remote,)
@@ -105,7 +107,7 @@ class Demucs:
         self._vocals = list(self._bag[0].model.sources).index("vocals")
         self._batch = params.batch_size or (1 if device == "cpu" else GPU_BATCH)
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
         """Separate clips; windows of several share model calls, and what a clip needs is freed when it is
         through.
         """
@@ -114,14 +116,14 @@ class Demucs:
         torch.set_num_threads(self.threads)
         stems = [np.zeros(audio.samples.shape, np.float32) for audio in batch]
         with torch.inference_mode():
-            for group in groups(self._windows(batch, stems), self._batch):
+            for group in grouped_by_shape(self._windows(batch, stems), self._batch):
                 mixes = torch.stack([window.padded() for window in group]).to(self.device)
                 vocals = group[0].owner.model(mixes)[:, self._vocals].cpu()
                 for window, found in zip(group, vocals, strict=True):
                     window.owner.add(window, found)
-        return [heard(audio, stem) for audio, stem in zip(batch, stems, strict=True)]
+        return [stems_of(audio, stem) for audio, stem in zip(batch, stems, strict=True)]
 
-    def _windows(self, batch: Sequence[Audio], stems: list[np.ndarray]) -> Iterator[Window]:
+    def _windows(self, batch: Sequence[Audio], stems: list[np.ndarray]) -> Iterator[ChunkWindow]:
         """The windows of all clips, each made when it is asked for; their speech ends up in `stems`."""
         for audio, stem in zip(batch, stems, strict=True):
             for first in range(0, len(stem), 2):
@@ -166,10 +168,12 @@ def level(mix: torch.Tensor) -> tuple[float, float]:
     return float(reference.mean()), float(reference.std()) or float(mix.std())
 
 
-def heard(audio: Audio, speech: np.ndarray) -> Heard:
+def stems_of(audio: Audio, speech: np.ndarray) -> EngineOutput:
     """Both stems; the background is exactly what the speech leaves of the mix."""
     mix = audio.samples.astype(np.float32, copy=False)
-    return Heard(stems={"speech": Audio(speech, audio.rate), "background": Audio(mix - speech, audio.rate)})
+    return EngineOutput(
+        stems={"speech": Audio(speech, audio.rate), "background": Audio(mix - speech, audio.rate)}
+    )
 
 
 def check_fits(params: DemucsParams, model: Any) -> None:

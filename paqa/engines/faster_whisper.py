@@ -19,7 +19,7 @@ from paqa.engines._words import is_loop, on_grid
 from paqa.engines.base import (
     Amount,
     AtLeastOne,
-    Heard,
+    EngineOutput,
     LogProb,
     Millis,
     Weights,
@@ -27,7 +27,7 @@ from paqa.engines.base import (
     package_file,
     package_revision,
 )
-from paqa.engines.weights import Remote
+from paqa.engines.weights import RemoteWeights
 from paqa.spans import Interval
 from paqa.types import Audio, Disagreement, Stage, Unit
 
@@ -93,7 +93,7 @@ class FasterWhisper:
     )
 
     @classmethod
-    def remotes(cls, params: FasterWhisperParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: FasterWhisperParams) -> tuple[RemoteWeights, ...]:
         """None: all weights ship inside packages."""
         return ()
 
@@ -118,13 +118,13 @@ class FasterWhisper:
             local_files_only=True,
         )
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
-        return [self._hear(audio) for audio in batch]
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
+        return [self._run(audio) for audio in batch]
 
-    def _hear(self, audio: Audio) -> Heard:
+    def _run(self, audio: Audio) -> EngineOutput:
         signal = mono(audio, RATE)
         if not np.any(signal):
-            return Heard(language="en")
+            return EngineOutput(language="en")
         p = self.params
         segments, _ = self._model.transcribe(
             signal,
@@ -155,7 +155,7 @@ class FasterWhisper:
             else:
                 timed += (word for part in parts for word in part.words or ())
         words = on_grid(timed, audio.duration_ms, p.shortest_word_ms)
-        return Heard(words=words, language="en", doubts=tuple(doubts))
+        return EngineOutput(words=words, language="en", doubts=tuple(doubts))
 
 
 def _on_grid(start_s: float, end_s: float, duration_ms: int) -> Interval:

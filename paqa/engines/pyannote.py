@@ -23,8 +23,8 @@ import numpy as np
 from msgspec import Meta
 
 from paqa.engines._signal import mono
-from paqa.engines.base import AtLeastOne, Heard, Millis, Part, Weights, aside
-from paqa.engines.weights import Remote, locate, named, revision, trusted
+from paqa.engines.base import AtLeastOne, EngineOutput, Millis, Share, Weights, not_in_key
+from paqa.engines.weights import RemoteWeights, locate, resolve_model, revision, trusted
 from paqa.errors import PaqaError
 from paqa.types import Audio, Stage, Turn
 
@@ -33,7 +33,7 @@ RATE = 16_000  # Hz
 COMMUNITY = "pyannote/speaker-diarization-community-1"
 FILES = ("config.yaml", "*/pytorch_model.bin", "*/*.npz")
 KNOWN = {
-    COMMUNITY: Remote(
+    COMMUNITY: RemoteWeights(
         path=COMMUNITY,
         model="speaker-diarization-community-1",
         license="CC-BY-4.0",
@@ -62,20 +62,20 @@ Stretch = tuple[float, float, str]  # start and end in seconds, and pyannote's n
 class PyannoteParams:
     """Which pipeline, and what is known about the speakers. None: as the pipeline itself does."""
 
-    model: str = aside(COMMUNITY)  # or another Hub id, or a local folder with config.yaml
-    sha256: str | None = aside(None)  # of the folder, as in the engine's revision
-    allow_pickle: bool = aside(False)  # open checkpoints that could run code
+    model: str = not_in_key(COMMUNITY)  # or another Hub id, or a local folder with config.yaml
+    sha256: str | None = not_in_key(None)  # of the folder, as in the engine's revision
+    allow_pickle: bool = not_in_key(False)  # open checkpoints that could run code
     num_speakers: AtLeastOne | None = None  # fewer are heard where fewer voices can be told apart
     min_speakers: AtLeastOne | None = None
     max_speakers: AtLeastOne | None = None
     join_ms: Millis | None = (
         None  # turns of one speaker less than this apart become one; None: as config.yaml says
     )
-    segmentation_step: Part | None = None  # of a window, between windows; None: 0.1; time is inverse to it
-    segmentation_batch_size: Annotated[int, Meta(ge=1)] | None = aside(
+    segmentation_step: Share | None = None  # of a window, between windows; None: 0.1; time is inverse to it
+    segmentation_batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(
         None
     )  # None: 8 on the CPU, 32 elsewhere
-    embedding_batch_size: Annotated[int, Meta(ge=1)] | None = aside(
+    embedding_batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(
         None
     )  # windows; None: 1 on the CPU, 32 elsewhere
 
@@ -93,9 +93,9 @@ class Pyannote:
     weights: ClassVar[tuple[Weights, ...]] = ()
 
     @classmethod
-    def remotes(cls, params: PyannoteParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: PyannoteParams) -> tuple[RemoteWeights, ...]:
         """The one folder with all networks."""
-        return (named(params.model, cls.name, KNOWN, FILES),)
+        return (resolve_model(params.model, cls.name, KNOWN, FILES),)
 
     @classmethod
     def identify(cls, params: PyannoteParams = PyannoteParams()) -> str:
@@ -127,14 +127,14 @@ class Pyannote:
         self.pipeline.segmentation_batch_size = params.segmentation_batch_size or first
         self.pipeline.embedding_batch_size = params.embedding_batch_size or later
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
         self._torch.set_num_threads(self.threads)
-        return [self._hear(audio) for audio in batch]
+        return [self._run(audio) for audio in batch]
 
-    def _hear(self, audio: Audio) -> Heard:
+    def _run(self, audio: Audio) -> EngineOutput:
         signal = mono(audio, RATE)
         if not np.any(signal):
-            return Heard()
+            return EngineOutput()
         file = {"waveform": self._torch.from_numpy(signal)[None], "sample_rate": RATE, "uri": "clip"}
         p = self.params
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -143,15 +143,16 @@ class Pyannote:
                 file, num_speakers=p.num_speakers, min_speakers=p.min_speakers, max_speakers=p.max_speakers
             )
         regular, exclusive = (
-            stretches(found.speaker_diarization),
-            stretches(found.exclusive_speaker_diarization),
+            sorted_stretches(found.speaker_diarization),
+            sorted_stretches(found.exclusive_speaker_diarization),
         )
         by_speaker = [
-            bridged((s for s in regular if s[2] == who), self.join_s) for who in {s[2] for s in regular}
+            joined_over_pauses((s for s in regular if s[2] == who), self.join_s)
+            for who in {s[2] for s in regular}
         ]
-        return numbered(
-            grid((s for one in by_speaker for s in one), audio.duration_ms),
-            grid(bridged(exclusive, self.join_s), audio.duration_ms),
+        return numbered_turns(
+            on_grid((s for one in by_speaker for s in one), audio.duration_ms),
+            on_grid(joined_over_pauses(exclusive, self.join_s), audio.duration_ms),
         )
 
 
@@ -209,11 +210,11 @@ def _problem(pipeline: dict[str, Any], params: dict[str, Any], config: dict[str,
         or _unknown("pipeline.params.", params, PARAM_KEYS)
         or _unknown("params.", config["params"], {"segmentation", "clustering"})
         or _unknown("params.segmentation.", tuned, {"threshold", "min_duration_off"})
-        or _other("pipeline.name", pipeline["name"], re.escape(PIPELINE), PIPELINE)
-        or _other("pipeline.params.clustering", params.get("clustering"), "VBxClustering", "VBxClustering")
+        or _mismatch("pipeline.name", pipeline["name"], re.escape(PIPELINE), PIPELINE)
+        or _mismatch("pipeline.params.clustering", params.get("clustering"), "VBxClustering", "VBxClustering")
     )
     for part in PARTS:
-        inside = _other(f"pipeline.params.{part}", params.get(part), r"\$model/\w[\w-]*", "$model/FOLDER")
+        inside = _mismatch(f"pipeline.params.{part}", params.get(part), r"\$model/\w[\w-]*", "$model/FOLDER")
         problem = problem or inside
     return problem
 
@@ -223,7 +224,7 @@ def _unknown(where: str, table: dict[str, Any], known: set[str]) -> str | None:
     return f"found {where}{unknown[0]}, expected only {', '.join(sorted(known))}" if unknown else None
 
 
-def _other(where: str, value: Any, pattern: str, expected: str) -> str | None:
+def _mismatch(where: str, value: Any, pattern: str, expected: str) -> str | None:
     right = isinstance(value, str) and re.fullmatch(pattern, value)
     return None if right else f"found {where} {value!r}, expected {expected}"
 
@@ -237,14 +238,14 @@ def pop_pause(config: dict[str, Any]) -> float:
     return float(pause)
 
 
-def stretches(annotation: Any) -> list[Stretch]:
+def sorted_stretches(annotation: Any) -> list[Stretch]:
     """A pyannote annotation in order of time."""
     return sorted(
         (span.start, span.end, str(who)) for span, _, who in annotation.itertracks(yield_label=True)
     )
 
 
-def bridged(ordered: Iterable[Stretch], pause_s: float) -> list[Stretch]:
+def joined_over_pauses(ordered: Iterable[Stretch], pause_s: float) -> list[Stretch]:
     """Stretches in order, in which neighbours of one speaker less than `pause_s` apart are one."""
     joined: list[Stretch] = []
     for start, end, who in ordered:
@@ -255,17 +256,19 @@ def bridged(ordered: Iterable[Stretch], pause_s: float) -> list[Stretch]:
     return joined
 
 
-def grid(found: Iterable[Stretch], duration_ms: int) -> list[tuple[int, int, str]]:
+def on_grid(found: Iterable[Stretch], duration_ms: int) -> list[tuple[int, int, str]]:
     """Stretches on the 10 ms grid inside the clip, in order; what lies in the padding behind it is gone."""
     last = duration_ms // 10 * 10
     rounded = ((min(last, round(a * 100) * 10), min(last, round(b * 100) * 10), who) for a, b, who in found)
     return sorted((a, b, who) for a, b, who in rounded if a < b)
 
 
-def numbered(regular: list[tuple[int, int, str]], exclusive: list[tuple[int, int, str]]) -> Heard:
+def numbered_turns(
+    regular: list[tuple[int, int, str]], exclusive: list[tuple[int, int, str]]
+) -> EngineOutput:
     """Both as turns, with speakers numbered by their first regular turn."""
     number = {who: i for i, who in enumerate(dict.fromkeys(who for _, _, who in regular), start=1)}
-    return Heard(
+    return EngineOutput(
         turns=tuple(Turn(a, b, number[who]) for a, b, who in regular),
         exclusive=tuple(Turn(a, b, number[who]) for a, b, who in exclusive if who in number),
     )

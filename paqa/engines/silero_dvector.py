@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from paqa.engines._clustering import Belief, centroids, cluster, divided, unit
+from paqa.engines._clustering import ClusterLimits, centroids, cluster, spectral_clusters, unit
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_slaney, mono
 from paqa.engines.base import (
@@ -22,15 +22,15 @@ from paqa.engines.base import (
     AtLeastOne,
     Cosine,
     Distance,
-    Heard,
+    EngineOutput,
     Hop,
     Millis,
-    Part,
+    Share,
     Weights,
     package_file,
     package_revision,
 )
-from paqa.engines.weights import Remote
+from paqa.engines.weights import RemoteWeights
 from paqa.spans import Interval, from_frames, gap, merge
 from paqa.types import Audio, Stage, Turn, Unit
 
@@ -54,7 +54,7 @@ class SileroDVectorParams:
     min_speech_ms: Millis = 100  # shorter speech is dropped
     min_silence_ms: Millis = 200  # shorter silence inside speech is bridged
     pad_ms: Millis = 40  # added on both sides of speech
-    level: Part = (
+    level: Share = (
         0.02  # RMS that speech is brought to before it is embedded: the network is sensitive to level
     )
     hop_ms: Hop = 100  # between d-vectors
@@ -66,7 +66,7 @@ class SileroDVectorParams:
         0.34  # clusters whose d-vectors have a larger mean distance (1 - cosine) are different speakers
     )
     min_speaker_ms: Millis = 1200  # whoever speaks for less is taken for one of the others
-    keep_share: Part = 0.2  # of all windows, the nearest that stay connected in the similarity graph
+    keep_share: Share = 0.2  # of all windows, the nearest that stay connected in the similarity graph
     two_limit: Cosine = (
         0.86  # where one speaker was found, two halves with a smaller cosine between them are two,
     )
@@ -104,7 +104,7 @@ class SileroDVector:
     )
 
     @classmethod
-    def remotes(cls, params: SileroDVectorParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: SileroDVectorParams) -> tuple[RemoteWeights, ...]:
         """None: all weights ship inside packages."""
         return ()
 
@@ -124,8 +124,8 @@ class SileroDVector:
         hamming = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
         self._window = np.pad(hamming, (N_FFT - WINDOW) // 2).astype(np.float32)
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
-        return [Heard(turns=self._turns(audio)) for audio in batch]
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
+        return [EngineOutput(turns=self._turns(audio)) for audio in batch]
 
     def _turns(self, audio: Audio) -> tuple[Turn, ...]:
         signal = mono(audio, RATE)
@@ -133,7 +133,7 @@ class SileroDVector:
         if not speech:
             return ()
         vectors, where = self.embed(signal, speech)
-        return assign(vectors, where, speech, self.params)
+        return turns_from_vectors(vectors, where, speech, self.params)
 
     def speech_probability(self, signal: np.ndarray) -> np.ndarray:
         """Silero's probability of speech `(ceil(n / 512),)`, every 32 ms, from a fresh state."""
@@ -145,7 +145,9 @@ class SileroDVector:
 
     def speech(self, signal: np.ndarray, duration_ms: int) -> list[Interval]:
         """Stretches of speech in ms, disjoint and in order."""
-        return stretches(self.speech_probability(signal), duration_ms, self.params) if np.any(signal) else []
+        return (
+            speech_spans(self.speech_probability(signal), duration_ms, self.params) if np.any(signal) else []
+        )
 
     def log_mel(self, signal: np.ndarray) -> np.ndarray:
         """`log10(mel + 1e-6)` of the power spectrum of a signal `(n,)`, n >= 512: float32 `(frames, 40)`."""
@@ -168,7 +170,7 @@ class SileroDVector:
         return unit(vectors), np.concatenate(where)
 
 
-def stretches(probability: np.ndarray, duration_ms: int, params: SileroDVectorParams) -> list[Interval]:
+def speech_spans(probability: np.ndarray, duration_ms: int, params: SileroDVectorParams) -> list[Interval]:
     """Stretches of speech in ms from its probability every 32 ms."""
     p = params
     active = hysteresis(probability, p.vad_on, p.vad_off)
@@ -179,22 +181,24 @@ def stretches(probability: np.ndarray, duration_ms: int, params: SileroDVectorPa
     return merge((round_10(a), min(duration_ms, round_10(b))) for a, b in padded)
 
 
-def assign(
+def turns_from_vectors(
     vectors: np.ndarray, where: np.ndarray, speech: list[Interval], params: SileroDVectorParams
 ) -> tuple[Turn, ...]:
     """The turns from stretches of speech and their d-vectors `(n, d)` at `(n,)` ms: all that no network
     decides.
     """
     p = params
-    points = smoothed(vectors, where, speech, p.context_ms)
+    points = context_means(vectors, where, speech, p.context_ms)
     if p.num_speakers:
-        labels = divided(points, p.num_speakers, p.keep_share)
+        labels = spectral_clusters(points, p.num_speakers, p.keep_share)
     else:
         least, two_least = p.min_speaker_ms // p.hop_ms, p.two_least_ms // p.hop_ms
-        belief = Belief(p.apart, least, p.max_speakers, p.two_limit, two_least)
-        labels = cluster(points, smoothed(vectors, where, speech, p.cluster_context_ms), p.keep_share, belief)
+        belief = ClusterLimits(p.apart, least, p.max_speakers, p.two_limit, two_least)
+        labels = cluster(
+            points, context_means(vectors, where, speech, p.cluster_context_ms), p.keep_share, belief
+        )
     path = best_path(points @ centroids(points, labels).T, where, p)
-    return number(cut(speech, path, where, p), p)
+    return joined_turns(speaker_runs(speech, path, where, p), p)
 
 
 def window_times(stretch: Interval, hop_ms: int) -> tuple[np.ndarray, np.ndarray]:
@@ -207,7 +211,9 @@ def window_times(stretch: Interval, hop_ms: int) -> tuple[np.ndarray, np.ndarray
     return where, np.clip(where, start + half, end - half)
 
 
-def smoothed(vectors: np.ndarray, where: np.ndarray, speech: list[Interval], context_ms: int) -> np.ndarray:
+def context_means(
+    vectors: np.ndarray, where: np.ndarray, speech: list[Interval], context_ms: int
+) -> np.ndarray:
     """Unit means of the vectors `(n, d)` at most `context_ms` before and after in the same stretch of
     speech.
     """
@@ -247,7 +253,7 @@ def best_path(similarity: np.ndarray, where: np.ndarray, params: SileroDVectorPa
     return path
 
 
-def cut(
+def speaker_runs(
     speech: list[Interval], path: np.ndarray, where: np.ndarray, params: SileroDVectorParams
 ) -> list[tuple[int, int, int]]:
     """`(start_ms, end_ms, speaker)` of every run of one speaker inside a stretch of speech."""
@@ -261,7 +267,7 @@ def cut(
     return turns
 
 
-def number(turns: list[tuple[int, int, int]], params: SileroDVectorParams) -> tuple[Turn, ...]:
+def joined_turns(turns: list[tuple[int, int, int]], params: SileroDVectorParams) -> tuple[Turn, ...]:
     """Joined turns with speakers numbered by first appearance."""
     joined: list[tuple[int, int, int]] = []
     for start, end, who in turns:

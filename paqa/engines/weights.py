@@ -25,8 +25,8 @@ from typing import Any, Protocol
 from paqa.errors import PaqaError
 from paqa.storage import store, text_files
 
-LIST = "models.toml"  # in the models folder
-CHOICES = {"model", "sha256", "allow_pickle"}  # what it may say about an engine
+CHOICES_FILE = "models.toml"  # in the models folder
+CHOICE_KEYS = {"model", "sha256", "allow_pickle"}  # what it may say about an engine
 BLOCK = 1 << 20  # bytes read at a time from the network
 
 
@@ -35,7 +35,7 @@ class MissingWeights(PaqaError):
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteWeights:
     """Weights of one model: a file or a folder below the models folder, and where it is published.
 
     `files` are patterns of the files of a folder that decide what is heard. One of `repo` (on the Hub, then
@@ -54,7 +54,7 @@ class Remote:
     gated: bool = False  # wants a token of somebody who accepted its conditions
 
 
-class Trusted(Protocol):
+class CheckpointParams(Protocol):
     """What the parameters of an engine with checkpoints say about them."""
 
     @property
@@ -74,34 +74,36 @@ def models_folder() -> Path:
     return Path(given).expanduser() if given else cache_home / "paqa" / "models"
 
 
-def stamp() -> tuple[str, int]:
+def choices_stamp() -> tuple[str, int]:
     """What `chosen` depends on: the models folder, and when its `models.toml` was written (0 where there is
     none).
     """
-    path = models_folder() / LIST
+    path = models_folder() / CHOICES_FILE
     try:
         return str(path), path.stat().st_mtime_ns
     except OSError:
         return str(path), 0
 
 
-def chosen(engine: str) -> dict[str, Any]:
+def model_choices(engine: str) -> dict[str, Any]:
     """What the models folder's `models.toml` says about an engine: parameters, as in a recipe."""
-    path = models_folder() / LIST
+    path = models_folder() / CHOICES_FILE
     try:
-        found = tomllib.loads(text_files.decoded(path.read_bytes())).get(engine, {})
+        found = tomllib.loads(text_files.decode_text(path.read_bytes())).get(engine, {})
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise PaqaError(f"{path}: cannot be read as TOML ({error}); correct or remove it") from None
-    if not isinstance(found, dict) or set(found) - CHOICES:
+    if not isinstance(found, dict) or set(found) - CHOICE_KEYS:
         raise PaqaError(
-            f"{path}: [{engine}] holds {found}; expected a table with keys {', '.join(sorted(CHOICES))}"
+            f"{path}: [{engine}] holds {found}; expected a table with keys {', '.join(sorted(CHOICE_KEYS))}"
         )
     return found
 
 
-def named(model: str, engine: str, known: Mapping[str, Remote], files: tuple[str, ...] = ()) -> Remote:
+def resolve_model(
+    model: str, engine: str, known: Mapping[str, RemoteWeights], files: tuple[str, ...] = ()
+) -> RemoteWeights:
     """What the recipe's `model` means: a known name, a path (relative: to the models folder), or a Hub id
     ORG/NAME.
     """
@@ -110,12 +112,12 @@ def named(model: str, engine: str, known: Mapping[str, Remote], files: tuple[str
     path = Path(model).expanduser()
     local = path if path.is_absolute() else models_folder() / path
     if local.exists() or path.is_absolute() or path.suffix or model.startswith("."):
-        return Remote(
+        return RemoteWeights(
             str(local), path.name, "as given", "a local path in the recipe", files if local.is_dir() else ()
         )
     if files and model.count("/") == 1:
         name = model.rpartition("/")[2]
-        return Remote(
+        return RemoteWeights(
             f"{engine}/{name}", name, "see its page", f"{model} on the Hugging Face Hub", files, repo=model
         )
     hub = ", a Hub id ORG/NAME" if files else ""
@@ -124,7 +126,7 @@ def named(model: str, engine: str, known: Mapping[str, Remote], files: tuple[str
     )
 
 
-def locate(remote: Remote, download: bool = True) -> Path:
+def locate(remote: RemoteWeights, download: bool = True) -> Path:
     """The file or folder of a model; MissingWeights that names the next command where it cannot be had."""
     local = models_folder() / remote.path  # an absolute path stays as it is
     if _complete(local, remote.files):
@@ -140,7 +142,7 @@ def _complete(path: Path, files: Sequence[str]) -> bool:
     return all(any(path.glob(pattern)) for pattern in files) if files else path.is_file()
 
 
-def _from_hub(remote: Remote, repo: str, offline: bool) -> Path | None:
+def _from_hub(remote: RemoteWeights, repo: str, offline: bool) -> Path | None:
     """The folder in the Hub's cache, filled first unless `offline`; None where it is not to be had.
 
     Raises MissingWeights with the remedy where the Hub refuses.
@@ -165,7 +167,7 @@ def _from_hub(remote: Remote, repo: str, offline: bool) -> Path | None:
         return None
 
 
-def _what_to_do(remote: Remote, local: Path) -> str:
+def _what_to_do(remote: RemoteWeights, local: Path) -> str:
     what = f"a folder with {', '.join(remote.files)}" if remote.files else "a file"
     if remote.repo is None and remote.url is None:
         return f"{local}: no weights there; expected {what}: correct `model` in the recipe, or --models"
@@ -176,7 +178,7 @@ def _what_to_do(remote: Remote, local: Path) -> str:
     )
 
 
-def fetch_missing(remote: Remote) -> Path:
+def fetch_missing(remote: RemoteWeights) -> Path:
     """The file or folder of a model, downloaded where it is missing: into the Hub's cache, or from its one
     address.
     """
@@ -228,7 +230,7 @@ def check_pin(found: str, pinned: str | None, what: str) -> None:
         )
 
 
-def revision(behaviour: int, package: str, remote: Remote, pinned: str | None = None) -> str:
+def revision(behaviour: int, package: str, remote: RemoteWeights, pinned: str | None = None) -> str:
     """E.g. `1/demucs-4.1.0/htdemucs/<sha256>`; refuses weights that differ from a pinned hash."""
     try:
         version = importlib.metadata.version(package)
@@ -240,7 +242,7 @@ def revision(behaviour: int, package: str, remote: Remote, pinned: str | None = 
     return f"{behaviour}/{package}-{version}/{remote.model}/{found}"
 
 
-def trusted(params: Trusted) -> bool:
+def trusted(params: CheckpointParams) -> bool:
     """Whether somebody on this machine vouches for the weights; a pinned hash says which file, not that it is
     good.
     """

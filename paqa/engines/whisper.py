@@ -23,10 +23,19 @@ import numpy as np
 from msgspec import Meta
 
 from paqa.engines._signal import mono
-from paqa.engines._whisper import Aligner, batched, folded
+from paqa.engines._whisper import Aligner, batched_decoding_task, beam_sharing_attention
 from paqa.engines._words import is_loop, on_grid
-from paqa.engines.base import Amount, AtLeastOne, Heard, LogProb, Temperature, Weights, Width, aside
-from paqa.engines.weights import Remote, locate, named, revision, torch_load, trusted
+from paqa.engines.base import (
+    Amount,
+    AtLeastOne,
+    EngineOutput,
+    LogProb,
+    Temperature,
+    Weights,
+    Width,
+    not_in_key,
+)
+from paqa.engines.weights import RemoteWeights, locate, resolve_model, revision, torch_load, trusted
 from paqa.errors import PaqaError
 from paqa.types import Audio, Disagreement, Stage, Unit
 
@@ -43,10 +52,10 @@ class WhisperParams:
     itself.
     """
 
-    model: str = aside("large-v3-turbo")  # a name of the library's, or a path to its kind of checkpoint
-    sha256: str | None = aside(None)  # refuse other weights
-    allow_pickle: bool = aside(False)  # open checkpoints that hold more than tensors
-    batch_size: Annotated[int, Meta(ge=1)] | None = aside(
+    model: str = not_in_key("large-v3-turbo")  # a name of the library's, or a path to its kind of checkpoint
+    sha256: str | None = not_in_key(None)  # refuse other weights
+    allow_pickle: bool = not_in_key(False)  # open checkpoints that hold more than tensors
+    batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(
         None
     )  # windows at once; None: 4 on a CPU, 16 on a GPU
     language: str | None = None  # "en"; None: detected clip by clip
@@ -115,9 +124,9 @@ class Whisper:
     weights: ClassVar[tuple[Weights, ...]] = ()
 
     @classmethod
-    def remotes(cls, params: WhisperParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: WhisperParams) -> tuple[RemoteWeights, ...]:
         """The checkpoint, below the models folder as `whisper/NAME.pt`."""
-        return (named(params.model, cls.name, published()),)
+        return (resolve_model(params.model, cls.name, published_models()),)
 
     @classmethod
     def identify(cls, params: WhisperParams = WhisperParams()) -> str:
@@ -130,11 +139,11 @@ class Whisper:
         self.revision = self.identify(params)
         (remote,) = self.remotes(params)
         path = locate(remote)
-        self._model = load(path, device, trusted(params))
+        self._model = load_model(path, device, trusted(params))
         self._half = device != "cpu"
         self._batch = params.batch_size or (CPU_BATCH if device == "cpu" else GPU_BATCH)
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
         """Hear the clips window by window, several at a time."""
         import torch
 
@@ -145,8 +154,8 @@ class Whisper:
                 for language in sorted({str(clip.language) for clip in waiting}):
                     same = [clip for clip in waiting if str(clip.language) == language]
                     for i in range(0, len(same), self._batch):
-                        self._hear(same[i : i + self._batch])
-        return [self._heard(clip, audio) for clip, audio in zip(clips, batch, strict=True)]
+                        self._run_window(same[i : i + self._batch])
+        return [self._output(clip, audio) for clip, audio in zip(clips, batch, strict=True)]
 
     def _start(self, audio: Audio) -> _Clip | None:
         """The clip's log-mel spectrogram and its language; None where there is nothing to hear."""
@@ -176,13 +185,13 @@ class Whisper:
         window = pad_or_trim(clip.mel[:, clip.seek : clip.seek + clip.size], WINDOW).to(self._model.device)
         return self._model.encoder(window[None].half() if self._half else window[None])
 
-    def _hear(self, clips: list[_Clip]) -> None:
+    def _run_window(self, clips: list[_Clip]) -> None:
         """The next window of each clip."""
         features = [self._encode(clip) for clip in clips]
         for clip, feature, result in zip(
             clips, features, self._decode(features, clips[0].language), strict=False
         ):
-            self._take(clip, feature, self._again(clip, feature, result))
+            self._add_window(clip, feature, self._with_fallback(clip, feature, result))
 
     def _decode(self, features: list[Any], language: str | None, temperature: float = 0.0) -> list[Any]:
         """One `whisper.DecodingResult` a window, and some for the copies of the last one that fill the batch
@@ -196,9 +205,9 @@ class Whisper:
             language=language, beam_size=beams, temperature=temperature, fp16=self._half
         )
         filled = [*features, *[features[-1]] * (self._batch - len(features))]
-        return list(batched()(self._model, options).run(torch.cat(filled)))
+        return list(batched_decoding_task()(self._model, options).run(torch.cat(filled)))
 
-    def _again(self, clip: _Clip, feature: Any, result: Any) -> Any:
+    def _with_fallback(self, clip: _Clip, feature: Any, result: Any) -> Any:
         """The result, or the first one at a higher temperature that keeps the limits."""
         import torch
 
@@ -221,7 +230,7 @@ class Whisper:
             result.text, float(result.compression_ratio), p.compression_ratio_threshold, p.most_repeats
         )
 
-    def _take(self, clip: _Clip, feature: Any, result: Any) -> None:
+    def _add_window(self, clip: _Clip, feature: Any, result: Any) -> None:
         """Add the words of a window to its clip, or the reason why they are left out, and move on."""
         start, end = clip.seek * HOP / RATE, (clip.seek + clip.size) * HOP / RATE
         if self._silent(result):
@@ -230,7 +239,7 @@ class Whisper:
             clip.seek += clip.size
             return
         tokenizer = self._tokenizer(clip.language)
-        segments, whole = cut(result.tokens, tokenizer.timestamp_begin, start, end)
+        segments, whole = split_segments(result.tokens, tokenizer.timestamp_begin, start, end)
         timed = self._align(clip, feature, tokenizer, segments)
         if self._repeats(result):
             clip.doubt(start, end, result.text, f"a loop (compression ratio {result.compression_ratio:.1f})")
@@ -269,16 +278,16 @@ class Whisper:
         )
         return [SimpleNamespace(**word) for segment in found for word in segment.get("words", ())]
 
-    def _heard(self, clip: _Clip | None, audio: Audio) -> Heard:
+    def _output(self, clip: _Clip | None, audio: Audio) -> EngineOutput:
         if clip is None:
-            return Heard(language=self.params.language)
+            return EngineOutput(language=self.params.language)
         words = on_grid(clip.timed, audio.duration_ms, self.params.shortest_word_ms)
         last = audio.duration_ms // 10 * 10
         doubts = tuple(d for d in clip.doubts if d.start_ms < d.end_ms <= last)
-        return Heard(words=words, language=clip.language, doubts=doubts)
+        return EngineOutput(words=words, language=clip.language, doubts=doubts)
 
 
-def cut(tokens: Sequence[int], first: int, start: float, end: float) -> tuple[list[Segment], bool]:
+def split_segments(tokens: Sequence[int], first: int, start: float, end: float) -> tuple[list[Segment], bool]:
     """The segments of a window `[start, end)`, and whether it has been heard to its end.
 
     Timestamp tokens count from `first` in steps of 20 ms. Two in a row end a segment and begin the next; what
@@ -315,17 +324,17 @@ def _library() -> dict[str, Any]:
     return {n.targets[0].id: ast.literal_eval(n.value) for n in tables if n.targets[0].id in wanted}  # type: ignore[attr-defined]
 
 
-def published() -> dict[str, Remote]:
+def published_models() -> dict[str, RemoteWeights]:
     """The library's models by name; each address holds the SHA-256 of its file."""
     found = {}
     for name, url in _library().get("_MODELS", {}).items():
         sha256, file = url.split("/")[-2:]
         page = "https://github.com/openai/whisper"
-        found[name] = Remote(f"whisper/{file}", f"whisper {name}", "MIT", page, url=url, sha256=sha256)
+        found[name] = RemoteWeights(f"whisper/{file}", f"whisper {name}", "MIT", page, url=url, sha256=sha256)
     return found
 
 
-def load(path: Path, device: str, vouched: bool) -> Any:
+def load_model(path: Path, device: str, vouched: bool) -> Any:
     """The model of a checkpoint `{dims, model_state_dict}`, its cross-attention made to share what beams
     share.
     """
@@ -338,5 +347,5 @@ def load(path: Path, device: str, vouched: bool) -> Any:
     if heads := _library()["_ALIGNMENT_HEADS"].get(path.stem):
         model.set_alignment_heads(heads)
     for block in model.decoder.blocks:
-        block.cross_attn = folded()(block.cross_attn)
+        block.cross_attn = beam_sharing_attention()(block.cross_attn)
     return model.to(device).half().eval() if device != "cpu" else model.eval()

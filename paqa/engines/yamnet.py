@@ -17,11 +17,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from paqa.engines._events import EXCLUDED, Classes, Hops, events, smoothed, tags
+from paqa.engines._events import EXCLUDED, ClassThresholds, Hops, events, smoothed, tags
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_htk, mono
-from paqa.engines.base import Amount, Decibels, Heard, Hop, Millis, Weights, package_file, package_revision
-from paqa.engines.weights import Remote
+from paqa.engines.base import (
+    Amount,
+    Decibels,
+    EngineOutput,
+    Hop,
+    Millis,
+    Weights,
+    package_file,
+    package_revision,
+)
+from paqa.engines.weights import RemoteWeights
 from paqa.types import Audio, Stage, Unit
 
 BEHAVIOUR = 2  # raise it when the same weights and parameters would give other events
@@ -79,7 +88,7 @@ class YamNet:
     )
 
     @classmethod
-    def remotes(cls, params: YamNetParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: YamNetParams) -> tuple[RemoteWeights, ...]:
         """None: all weights ship inside packages."""
         return ()
 
@@ -92,25 +101,27 @@ class YamNet:
         self.params = params
         self.revision = self.identify(params)
         self._session = load_zipped(package_file(self.weights[0]), device, threads)
-        self.classes = Classes.listed(read_class_map(package_file(self.weights[1])), params, params.excluded)
+        self.classes = ClassThresholds.from_rules(
+            read_class_map(package_file(self.weights[1])), params, params.excluded
+        )
         self.hops = Hops(params.hop_ms, params.hop_ms // 2)  # a patch is centred at its hop
         self._mel = mel_htk(RATE, N_FFT, 64, 125.0, 7500.0).astype(np.float32)
         self._window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
-        return [self._hear(audio) for audio in batch]
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
+        return [self._run(audio) for audio in batch]
 
-    def _hear(self, audio: Audio) -> Heard:
+    def _run(self, audio: Audio) -> EngineOutput:
         signal = mono(audio, RATE)
         if not np.any(signal):
-            return Heard()
-        probabilities, level = self.listen(signal, audio.duration_ms)
-        return Heard(
+            return EngineOutput()
+        probabilities, level = self.infer(signal, audio.duration_ms)
+        return EngineOutput(
             events=events(probabilities, level, audio.duration_ms, self.classes, self.hops, self.params),
             tags=tags(probabilities.max(axis=0), self.classes.mids, self.params.tag_floor),
         )
 
-    def listen(self, signal: np.ndarray, duration_ms: int) -> tuple[np.ndarray, np.ndarray]:
+    def infer(self, signal: np.ndarray, duration_ms: int) -> tuple[np.ndarray, np.ndarray]:
         """Class probabilities `(patches, 521)` and the level in dB every 10 ms of a signal `(n,)` at 16
         kHz.
         """

@@ -1,4 +1,4 @@
-"""A build's clips with their truth beside what was heard: the input of `paqa audit`."""
+"""A build's clips with truth and prediction: the input of `paqa audit`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from paqa.dataset import summary
 from paqa.errors import PaqaError
 from paqa.evaluation.audit import Pair
 from paqa.evaluation.metrics import si_sdr
-from paqa.perception import inference, scenes
+from paqa.perception import engine_runs, scenes
 from paqa.storage import build_folder
 from paqa.storage.store import Store
 from paqa.types import Clip
 
 
-def opened(folder: Path) -> tuple[Recipe, Store, list[Clip]]:
+def open_build(folder: Path) -> tuple[Recipe, Store, list[Clip]]:
     """The recipe, store and clips of a build; PaqaError where the folder is none."""
-    build_folder.settle(folder)
+    build_folder.finish_commit(folder)
     try:
         recipe = msgspec.json.decode((folder / build_folder.RECIPE).read_bytes(), type=Recipe)
         store = Store(summary.load(folder).store)
@@ -38,26 +38,26 @@ def opened(folder: Path) -> tuple[Recipe, Store, list[Clip]]:
 
 def pairs(folder: Path) -> Iterator[Pair]:
     """One pair per clip that has truth; PaqaError where the folder is no build or its store is gone."""
-    recipe, store, clips = opened(folder)
-    known = [c for c in clips if c.truth is not None]
-    if not known:
+    recipe, store, clips = open_build(folder)
+    with_truth = [c for c in clips if c.truth is not None]
+    if not with_truth:
         raise PaqaError(
             f"{folder}: no clip has truth; give turns, events, rttm or stm in a jsonl source, or mix scenes"
         )
-    for clip in known:
+    for clip in with_truth:
         yield _pair(clip, recipe, store)
 
 
 def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
     assert clip.truth is not None
-    separation, tagging = inference.node(recipe, "separate"), inference.node(recipe, "tag")
+    separation, tagging = engine_runs.engine_run(recipe, "separate"), engine_runs.engine_run(recipe, "tag")
     mixed, cleaned = _separation(clip, separation, store)
     return Pair(
         clip_id=clip.id,
         split=clip.split,
         truth=clip.truth,
         heard=scenes.measured(clip, scenes.heard(clip, recipe, store), recipe, store),
-        tags=inference.perception(clip, tagging, separation, store).tags,
+        tags=engine_runs.stored_output(clip, tagging, separation, store).tags,
         group=clip.corpus,
         turns_known=clip.uri.startswith("mix:") or bool(clip.truth.turns),
         events_known=bool(clip.truth.events) or (clip.uri.startswith("mix:") and clip.answers == "truth"),
@@ -66,11 +66,13 @@ def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
     )
 
 
-def _separation(clip: Clip, separation: inference.Hearing, store: Store) -> tuple[float | None, float | None]:
+def _separation(
+    clip: Clip, separation: engine_runs.EngineRun, store: Store
+) -> tuple[float | None, float | None]:
     """SI-SDR in dB of the mix and of the speech stem against the clean speech of a composed scene."""
     if clip.reference_sha256 is None or clip.truth is None or clip.truth.snr_db is None:
         return None, None
     reference = read_flac(store.get(clip.reference_sha256, ".flac")).samples
-    speech = inference.stem(clip, "speech", separation, store).samples
-    mix = inference.stem(clip, "mix", separation, store).samples
+    speech = engine_runs.stem(clip, "speech", separation, store).samples
+    mix = engine_runs.stem(clip, "mix", separation, store).samples
     return si_sdr(reference, mix), si_sdr(reference, speech)

@@ -17,7 +17,7 @@ from paqa.errors import PaqaError
 from paqa.execution.processes import Workers, cores
 from paqa.execution.ray_actor import forget, reach, same
 from paqa.execution.ray_pool import RayWorkers, reachable
-from paqa.perception.inference import STAGES
+from paqa.perception.engine_runs import STAGES
 from paqa.pipeline import steps as walk
 from paqa.pipeline.time_limits import Limits
 from paqa.storage.store import Store, key

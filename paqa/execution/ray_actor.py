@@ -15,7 +15,7 @@ from paqa import __version__
 from paqa.config.recipe import Recipe
 from paqa.errors import MissingObject, PaqaError
 from paqa.pipeline.rows import code
-from paqa.storage.filesystems import line
+from paqa.storage.filesystems import first_line
 from paqa.storage.store import Store, key
 
 
@@ -76,7 +76,7 @@ class Same:
         self._store()
 
     def _engines(self) -> None:
-        from paqa.perception.inference import identity
+        from paqa.perception.engine_runs import identity
 
         for name, params, revision in self.engines:
             try:
@@ -102,7 +102,7 @@ class Same:
         except PaqaError:
             raise
         except Exception as error:  # noqa: BLE001 - each kind of store has its own
-            raise PaqaError(f"store {url} cannot be read there ({line(error)}); {again}") from None
+            raise PaqaError(f"store {url} cannot be read there ({first_line(error)}); {again}") from None
         reach(self.store, key("probe", self.probe, socket.gethostname(), os.getpid()))
 
 
@@ -110,9 +110,9 @@ def same(recipe: Recipe, store: Store) -> Same:
     """What actors are to share for this recipe and store; puts the probe into the store (`forget` removes
     it).
     """
-    from paqa.perception.inference import hearings, identity
+    from paqa.perception.engine_runs import engine_runs, identity
 
-    used = dict.fromkeys((node.engine, node.params) for node in hearings(recipe))
+    used = dict.fromkeys((node.engine, node.params) for node in engine_runs(recipe))
     engines = tuple((*one, identity(*one)[0]) for one in used)
     says = secrets.token_hex(16).encode()
     probe = key("probe", says.decode())
@@ -134,7 +134,7 @@ def reach(store: Store, name: str) -> None:
         store.remove(name, ".probe")
     except Exception as error:  # noqa: BLE001 - each kind of store has its own
         raise PaqaError(
-            f"store {store.url} cannot be written and read ({line(error)}); "
+            f"store {store.url} cannot be written and read ({first_line(error)}); "
             "check that it exists, its credentials and its endpoint (docs/scale.md)"
         ) from None
     if found != says:

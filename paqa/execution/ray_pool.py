@@ -28,7 +28,7 @@ from typing import Any, ParamSpec, TypeVar
 from paqa.errors import OutOfMemory, PaqaError, TimedOut, WorkerDied
 from paqa.execution.processes import THREAD_VARIABLES, cores
 from paqa.execution.ray_actor import Actor, Home, arrive
-from paqa.storage.filesystems import line
+from paqa.storage.filesystems import first_line
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -438,7 +438,7 @@ def reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise PaqaError(
-            f"--runner ray:{address}: nobody answers at {host} port {port} ({line(error)}); start a cluster there "
+            f"--runner ray:{address}: nobody answers at {host} port {port} ({first_line(error)}); start a cluster there "
             "(ray start --head --port=6379), or correct the address"
         ) from None
 
@@ -446,7 +446,7 @@ def reachable(address: str) -> None:
 def _refused(address: str, error: Exception) -> str:
     """One line for what Ray says when it cannot start or connect."""
     if not address:
-        return f"Ray did not start on this machine ({line(error)})"
+        return f"Ray did not start on this machine ({first_line(error)})"
     text = str(error)
     named = f"--runner ray:{address}"
     if "different versions" in text or "Version mismatch" in text:
@@ -456,13 +456,13 @@ def _refused(address: str, error: Exception) -> str:
             f"{named}: the cluster wants another token; set RAY_AUTH_MODE=token and its nodes' RAY_AUTH_TOKEN"
         )
     if address == "auto":
-        return f"{named}: no Ray runs on this machine ({line(error)}); name its address, or start one: ray start --head"
+        return f"{named}: no Ray runs on this machine ({first_line(error)}); name its address, or start one: ray start --head"
     if "raylet" in text or "node_ip_address" in text or "Can't find" in text:
         return (
-            f"{named}: this machine is no node of that cluster ({line(error)}); run paqa on one of its nodes, join it "
+            f"{named}: this machine is no node of that cluster ({first_line(error)}); run paqa on one of its nodes, join it "
             f"(ray start --address={address}), or use ray:ray://HOST:10001"
         )
-    return f"{named}: {line(error)}; if its nodes have a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here too"
+    return f"{named}: {first_line(error)}; if its nodes have a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here too"
 
 
 def _not_up(error: Exception) -> str:

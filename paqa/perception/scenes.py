@@ -11,9 +11,9 @@ import numpy as np
 
 from paqa.audio import read_flac, rms
 from paqa.config.recipe import Recipe
-from paqa.perception import inference, prosody, source_labels
+from paqa.perception import engine_runs, prosody, source_labels
+from paqa.perception.engine_runs import EngineRun, StoredOutput
 from paqa.perception.fusion import compose as compose_scene
-from paqa.perception.inference import Hearing, Perception
 from paqa.spans import Interval, interval, merge
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Scene, Word
@@ -25,11 +25,13 @@ def heard(clip: Clip, recipe: Recipe, store: Store) -> Scene:
     """What the engines heard in a clip, as one scene; MissingObject where something has not been heard."""
     words = _heard_words(clip, recipe, store)
     voices, sounds = (
-        _heard(clip, inference.node(recipe, stage), recipe, store) for stage in ("diarize", "tag")
+        _heard(clip, engine_runs.engine_run(recipe, stage), recipe, store) for stage in ("diarize", "tag")
     )
     scene = _one_scene(clip, voices, sounds, words[0], words[1].words if len(words) > 1 else None)
-    separation = inference.node(recipe, "separate")
-    return replace(scene, snr_db=_snr(clip, scene, separation, store), heard_by=inference.heard_by(recipe))
+    separation = engine_runs.engine_run(recipe, "separate")
+    return replace(
+        scene, snr_db=_snr(clip, scene, separation, store), heard_by=engine_runs.engines_used(recipe)
+    )
 
 
 def misheard(clip: Clip, recipe: Recipe, store: Store) -> list[Scene]:
@@ -38,34 +40,35 @@ def misheard(clip: Clip, recipe: Recipe, store: Store) -> list[Scene]:
     [] where the recipe does not have the mix listened to (`questions.mishear`), or an engine failed on this
     one.
     """
-    separation = inference.node(recipe, "separate")
-    if not inference.mishears(recipe) or any(
-        inference.missing([clip], n, separation, store) for n in inference.spare(recipe)
+    separation = engine_runs.engine_run(recipe, "separate")
+    if not engine_runs.runs_on_raw_mix(recipe) or any(
+        engine_runs.without_output([clip], n, separation, store) for n in engine_runs.optional_runs(recipe)
     ):
         return []
     voices, sounds = (
-        _heard(clip, inference.node(recipe, stage, "mix"), recipe, store) for stage in inference.MISHEARD
+        _heard(clip, engine_runs.engine_run(recipe, stage, "mix"), recipe, store)
+        for stage in engine_runs.RAW_MIX_STAGES
     )
     texts = {tuple(w.text for w in p.words): p for p in reversed(_heard_words(clip, recipe, store))}
     return [_one_scene(clip, voices, sounds, words) for words in reversed(texts.values())]
 
 
-def _heard(clip: Clip, node: Hearing, recipe: Recipe, store: Store) -> Perception:
-    return inference.perception(clip, node, inference.node(recipe, "separate"), store)
+def _heard(clip: Clip, node: EngineRun, recipe: Recipe, store: Store) -> StoredOutput:
+    return engine_runs.stored_output(clip, node, engine_runs.engine_run(recipe, "separate"), store)
 
 
-def _heard_words(clip: Clip, recipe: Recipe, store: Store) -> list[Perception]:
+def _heard_words(clip: Clip, recipe: Recipe, store: Store) -> list[StoredOutput]:
     """The hearings of the words, the one that they are taken from first."""
-    config = recipe.hearing("transcribe")
+    config = recipe.stage_config("transcribe")
     stems = dict.fromkeys(on for on in (config.stem, config.align) if on)
-    return [_heard(clip, inference.node(recipe, "transcribe", on), recipe, store) for on in stems]
+    return [_heard(clip, engine_runs.engine_run(recipe, "transcribe", on), recipe, store) for on in stems]
 
 
 def _one_scene(
     clip: Clip,
-    voices: Perception,
-    sounds: Perception,
-    words: Perception,
+    voices: StoredOutput,
+    sounds: StoredOutput,
+    words: StoredOutput,
     aligned: Sequence[Word] | None = None,
 ) -> Scene:
     """Hearings of a clip as one scene; `aligned` are the words heard a second time."""
@@ -82,7 +85,7 @@ def _one_scene(
     )
 
 
-def _snr(clip: Clip, scene: Scene, separation: Hearing, store: Store) -> float | None:
+def _snr(clip: Clip, scene: Scene, separation: EngineRun, store: Store) -> float | None:
     """Speech stem over background stem within the turns, in dB, one decimal; None where one of them is
     absent.
 
@@ -91,9 +94,9 @@ def _snr(clip: Clip, scene: Scene, separation: Hearing, store: Store) -> float |
     if not scene.turns or not scene.events:
         return None
     spoken = merge(interval(t) for t in scene.turns)
-    where = key("snr", SNR, clip.sha256, inference.heard_key(clip, separation, separation), spoken)
+    where = key("snr", SNR, clip.sha256, engine_runs.output_key(clip, separation, separation), spoken)
     if not store.has(where, ".json"):
-        whole, speech = (inference.stem(clip, name, separation, store) for name in ("mix", "speech"))
+        whole, speech = (engine_runs.stem(clip, name, separation, store) for name in ("mix", "speech"))
         background = Audio(whole.samples - speech.samples, whole.rate)
         store.put_json(where, _level_difference(speech, background, spoken))
     found: float | None = store.get_json(where, float | None)
@@ -112,11 +115,14 @@ def measured(clip: Clip, scene: Scene, recipe: Recipe, store: Store, clean: str 
     """The scene with levels and pitches, measured on the speech stem or on other stored samples of the speech
     alone.
     """
-    separation = inference.node(recipe, "separate")
-    speech = clean or inference.heard_key(clip, separation, separation)
+    separation = engine_runs.engine_run(recipe, "separate")
+    speech = clean or engine_runs.output_key(clip, separation, separation)
 
     def stems() -> tuple[Audio, Audio]:
-        voices, whole = read_flac(store.get(speech, ".flac")), inference.stem(clip, "mix", separation, store)
+        voices, whole = (
+            read_flac(store.get(speech, ".flac")),
+            engine_runs.stem(clip, "mix", separation, store),
+        )
         return voices, Audio(whole.samples - voices.samples, whole.rate)
 
     return prosody.measured(scene, f"{clip.sha256}:{speech}", stems, store)

@@ -19,11 +19,12 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.errors import PaqaError, Rejected, WorkerDied
-from paqa.perception import inference
-from paqa.perception.inference import Hearing, Spent
+from paqa.perception import engine_runs, inference
+from paqa.perception.engine_runs import EngineRun
+from paqa.perception.inference import Cost
 from paqa.pipeline import steps
 from paqa.pipeline.time_limits import Limits
-from paqa.sources import registry
+from paqa.sources import paths
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Quarantined, Recording
 
@@ -155,12 +156,12 @@ def again(run: Callable[[Callable[[], R]], R], work: str, call: Callable[[], R])
         ) from None
 
 
-def _sum(costs: Sequence[Spent]) -> Spent:
-    return Spent(*(sum(column) for column in zip(*map(astuple, costs), strict=True)))
+def _sum(costs: Sequence[Cost]) -> Cost:
+    return Cost(*(sum(column) for column in zip(*map(astuple, costs), strict=True)))
 
 
 class Listening:
-    """`inference.listen` for a batch of clips, of which some may be poison; units are the clips heard
+    """`inference.run_engine` for a batch of clips, of which some may be poison; units are the clips heard
     together.
     """
 
@@ -168,8 +169,8 @@ class Listening:
         self,
         run: Run,
         clips: Sequence[Clip],
-        hearing: Hearing,
-        separation: Hearing,
+        hearing: EngineRun,
+        separation: EngineRun,
         store: Store,
         device: str,
         threads: int,
@@ -185,20 +186,20 @@ class Listening:
         self.engine_on = (device, threads)
         self.ward = ward
         self.earlier = earlier
-        units = inference.together(clips, hearing)
+        units = engine_runs.context_groups(clips, hearing)
         self.batch = Batch(units, self._listen, self._left, hearing.name, ward, self._still_works)
 
-    def __call__(self) -> tuple[Spent, list[Quarantined]]:
+    def __call__(self) -> tuple[Cost, list[Quarantined]]:
         """What listening cost, and the clips that were lost to errors and crashes."""
         self.batch.run()
         spent = _sum([cost for cost, _ in self.batch.done])
         lost = [row for _, rows in self.batch.done for row in rows]
         return spent, lost + [self._row(clip, death) for group, death in self.batch.crashed for clip in group]
 
-    def _listen(self, groups: Sequence[list[Clip]]) -> tuple[Spent, list[Quarantined]]:
+    def _listen(self, groups: Sequence[list[Clip]]) -> tuple[Cost, list[Quarantined]]:
         together = [clip for group in groups for clip in group]
         spent, lost = self.run(
-            self._seconds(groups), inference.listen, together, *self.where, *self.engine_on
+            self._seconds(groups), inference.run_engine, together, *self.where, *self.engine_on
         )
         failed = {row.id for row in lost}
         if len(failed) < spent.clips:
@@ -210,26 +211,29 @@ class Listening:
         return spent, lost
 
     def _left(self, groups: Sequence[list[Clip]]) -> list[list[Clip]]:
-        unheard = [inference.missing(group, *self.where) for group in groups]
+        unheard = [engine_runs.without_output(group, *self.where) for group in groups]
         return [group for group in unheard if group]
 
     def _seconds(self, groups: Sequence[list[Clip]]) -> float | None:
         """The limit for hearing these; the rest of a clip's context may be heard with it."""
         around = [
-            self.hearing.context_s if inference.in_context(group[0], self.hearing) else 0 for group in groups
+            self.hearing.context_s if engine_runs.has_context(group[0], self.hearing) else 0
+            for group in groups
         ]
         lengths = [sum(clip.duration_ms for clip in group) / 1000 for group in groups]
         return self.ward.limits.listening(list(map(max, around, lengths)), self.engine_on[0])
 
     def _still_works(self) -> bool:
         """Whether clips that were heard this way before still can be; False where there are none."""
-        unheard = {clip.id for clip in inference.missing(self.earlier, *self.where)}
-        groups = inference.together([clip for clip in self.earlier if clip.id not in unheard], self.hearing)[
-            :1
-        ]
+        unheard = {clip.id for clip in engine_runs.without_output(self.earlier, *self.where)}
+        groups = engine_runs.context_groups(
+            [clip for clip in self.earlier if clip.id not in unheard], self.hearing
+        )[:1]
         try:
             where = (*self.where, *self.engine_on)
-            return any(self.run(self._seconds(groups), inference.rehear, group, *where) for group in groups)
+            return any(
+                self.run(self._seconds(groups), inference.still_runs, group, *where) for group in groups
+            )
         except WorkerDied:
             return False
 
@@ -252,7 +256,7 @@ class Ingesting:
         store: Store,
         ward: Ward,
     ):
-        root = registry.root(source, Path(recipe.folder))
+        root = paths.root(source, Path(recipe.folder))
 
         def ingest(part: Sequence[Recording]) -> steps.Ingested:
             seconds = ward.limits.reading([_size(recording, root) for recording in part], recipe.audio)
@@ -290,7 +294,7 @@ class Ingesting:
 def _size(recording: Recording, root: Path) -> int:
     """The bytes of a recording's file; 0 where there is none, which reading it will say."""
     try:
-        return registry.locate(recording.uri, root).stat().st_size
+        return paths.locate(recording.uri, root).stat().st_size
     except (Rejected, OSError):
         return 0
 

@@ -20,10 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from paqa.config import recipe as recipes
 from paqa.config.recipe import PROFILES, BenchmarkConfig, MixConfig, Recipe, SourceConfig
 from paqa.config.schema import HIDDEN, schema
 from paqa.errors import PaqaError
+from paqa.pipeline import recipes
 from paqa.storage.store import write_atomically
 from paqa.types import Stage
 

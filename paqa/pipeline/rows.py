@@ -21,12 +21,21 @@ from paqa import __version__
 from paqa.config.recipe import Recipe
 from paqa.config.schema import problems
 from paqa.curation import gates
+from paqa.dataset.keys import item_key
 from paqa.errors import MissingObject, Rejected
-from paqa.perception import inference, scenes
-from paqa.perception.inference import Spent
+from paqa.perception import engine_runs, scenes
+from paqa.perception.inference import Cost
 from paqa.questions import source_questions
 from paqa.questions.difficulty import difficulty, subsets
-from paqa.questions.generate import NO_OTHER_CLIPS, TEMPLATES, OtherClips, generate, level, question_id
+from paqa.questions.generate import (
+    NO_OTHER_CLIPS,
+    TEMPLATES,
+    OtherClips,
+    config_for,
+    generate,
+    level,
+    question_id,
+)
 from paqa.rationale import grammar
 from paqa.rationale import reflection as reflections
 from paqa.storage.store import Store, key
@@ -40,7 +49,7 @@ class Composed:
     items: tuple[Item, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     made: Mapping[str, str] = field(default_factory=dict)
-    spent: Spent = field(default_factory=Spent)
+    spent: Cost = field(default_factory=Cost)
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ def compose(
             _put(where, kept, dropped, store)
         items += kept
         lost += dropped
-    return Composed(tuple(items), tuple(lost), made, Spent.since(began, clips))
+    return Composed(tuple(items), tuple(lost), made, Cost.since(began, clips))
 
 
 def sketch(
@@ -114,14 +123,16 @@ def code() -> str:
 
 def _where(clip: Clip, recipe: Recipe, store: Store, elsewhere: OtherClips) -> str:
     """The key of a clip's rows: a digest of all that decides them."""
-    nodes = inference.hearings(recipe)
-    heard = [inference.heard_key(clip, node, nodes[0]) for node in nodes]
+    nodes = engine_runs.engine_runs(recipe)
+    heard = [engine_runs.output_key(clip, node, nodes[0]) for node in nodes]
     lacking = [
-        node.name for node in inference.spare(recipe) if inference.missing([clip], node, nodes[0], store)
+        node.name
+        for node in engine_runs.optional_runs(recipe)
+        if engine_runs.without_output([clip], node, nodes[0], store)
     ]
     others = (elsewhere.digest, elsewhere.foreign)
-    wanted = (recipe.asking(clip.corpus), recipe.questions, recipe.gates, recipe.seed)
-    return key("compose", code(), clip, heard, inference.heard_by(recipe), lacking, others, wanted)
+    wanted = (config_for(recipe, clip.corpus), recipe.questions, recipe.gates, recipe.seed)
+    return key("compose", code(), clip, heard, engine_runs.engines_used(recipe), lacking, others, wanted)
 
 
 def _put(where: str, items: Sequence[Item], lost: Sequence[Quarantined], store: Store) -> None:
@@ -146,7 +157,7 @@ def compose_clip(
     if invalid := _invalid("clip", clip) or _invalid("scene", heard):
         return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
     scene = scenes.asked(clip, heard, recipe, store)
-    questions = generate(scene, recipe.asking(clip.corpus), recipe.seed, elsewhere)
+    questions = generate(scene, config_for(recipe, clip.corpus), recipe.seed, elsewhere)
     if not questions and not clip.questions:
         detail = f"{clip.uri}: no question can be asked safely ({len(scene.turns)} turns, {len(scene.events)} events)"
         return [], [Quarantined(clip.id, "questions", "nothing_to_ask", detail, clip.sha256)]
@@ -223,12 +234,6 @@ def _row(
     if invalid := _invalid("item", _bare(row)):
         return Quarantined(row.id, "compose", "schema", invalid, clip.sha256)
     return row
-
-
-def item_key(item: Item, sha256: str) -> str:
-    """The key of a row about a clip of this digest: of what it says, not of what made it (see Item)."""
-    content = replace(item, key="0" * 64, audio_dependence=None, seed=0, paqa_version="")
-    return key("item", sha256, content)
 
 
 def _invalid(kind: str, value: Clip | Scene | Item) -> str | None:

@@ -17,18 +17,20 @@ from pathlib import Path
 
 import numpy as np
 
-from paqa.audio import decode, decode_noted, digest, fingerprint, flac, is_silent, read_flac, windows
+from paqa.audio import decode, decode_with_notes, digest, fingerprint, flac, is_silent, read_flac, windows
 from paqa.config.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.dataset import shards
 from paqa.dataset.shards import ShardPlan
 from paqa.errors import PaqaError, Rejected
 from paqa.licensing import compatibility
 from paqa.mixing import plan
-from paqa.perception import inference
-from paqa.perception.inference import Spent
+from paqa.mixing.render import render
+from paqa.perception import engine_runs, inference
+from paqa.perception.inference import Cost
 from paqa.pipeline.rows import whole
-from paqa.sources import registry
-from paqa.splits.assign import side
+from paqa.sources import paths, registry
+from paqa.sources.truth import close_truth, window_truth
+from paqa.splits.assign import split_of
 from paqa.storage.batching import batches
 from paqa.storage.build_folder import QUARANTINE
 from paqa.storage.store import Store, key
@@ -43,7 +45,7 @@ PASSING = {  # failures of disk, network or machine, not of the file
 }
 SELECTED = {  # reasons that are no fault of what was given: it is usable, or its copy is used
     *("license", "duplicate_audio", "near_duplicate_audio", "would_leak", "contaminated"),
-    *("nothing_to_ask", "answer_not_heard", "bad_line", inference.NOT_MISHEARD),
+    *("nothing_to_ask", "answer_not_heard", "bad_line", inference.RAW_MIX_FAILED),
 }
 NEW_CLIP = 2  # the rank, in `unique`, of a clip that no earlier build has
 MIXING = 1  # raise when rendering a mixture changes what comes out
@@ -84,7 +86,7 @@ class Ingested:
 
     clips: tuple[Clip, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
-    spent: Spent = field(default_factory=Spent)
+    spent: Cost = field(default_factory=Cost)
     notes: tuple[tuple[str, str], ...] = ()
 
 
@@ -151,10 +153,10 @@ def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe
     clips: list[Clip] = []
     lost: list[Quarantined] = []
     notes: list[tuple[str, str]] = []
-    root = registry.root(source, Path(recipe.folder))
+    root = paths.root(source, Path(recipe.folder))
     for recording in recordings:
         try:
-            cut = _cut(registry.locate(recording.uri, root), recipe.audio, store)
+            cut = _cut(paths.locate(recording.uri, root), recipe.audio, store)
             clips_of_file = list(_clips(recording, cut.pieces, source, recipe))
         except Rejected as error:
             fingerprint = key("recording", recording.id, recording.uri)
@@ -170,7 +172,7 @@ def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe
                 lost.append(Quarantined(clip.id, "ingest", "silent", detail, clip.sha256))
             else:
                 clips.append(clip)
-    return Ingested(tuple(clips), tuple(lost), Spent.since(began, clips), tuple(notes))
+    return Ingested(tuple(clips), tuple(lost), Cost.since(began, clips), tuple(notes))
 
 
 def noted(notes: Iterable[tuple[str, str]]) -> list[str]:
@@ -192,7 +194,7 @@ def _clips(
 ) -> Iterator[Clip]:
     """One clip per piece of a recording; the truth is cut along."""
     whole_ms = pieces[-1].start_ms + pieces[-1].duration_ms
-    truth = registry.close_truth(recording.truth, whole_ms, recording.uri) if recording.truth else None
+    truth = close_truth(recording.truth, whole_ms, recording.uri) if recording.truth else None
     for piece, (context, place) in zip(pieces, contexts(pieces, recipe), strict=True):
         name = clip_id(recording.id if len(pieces) == 1 else f"{recording.id}@{piece.start_ms}", source)
         end_ms = piece.start_ms + piece.duration_ms
@@ -206,10 +208,10 @@ def _clips(
             source=recording.source,
             license=recording.license,
             groups=recording.groups,
-            split=side(recording.groups[0], recipe.split, recipe.seed),
+            split=split_of(recording.groups[0], recipe.split, recipe.seed),
             answers=recording.answers if truth else "heard",
             offset_ms=piece.start_ms,
-            truth=registry.window_truth(truth, name, piece.start_ms, end_ms) if truth else None,
+            truth=window_truth(truth, name, piece.start_ms, end_ms) if truth else None,
             voice=recording.voice,
             questions=recording.questions if len(pieces) == 1 else (),
             context=context,
@@ -245,7 +247,7 @@ def contexts(pieces: Sequence[Piece], recipe: Recipe) -> Iterator[tuple[tuple[st
     """For each piece, the pieces that the separator hears with it and its place among them; () where it is
     alone.
     """
-    limit_ms = 1000 * inference.hearings(recipe)[0].context_s
+    limit_ms = 1000 * engine_runs.engine_runs(recipe)[0].context_s
     for group in batches(pieces, lambda piece: piece.duration_ms, limit_ms):
         names = tuple(piece.sha256 for piece in group)
         yield from ((names, place) if len(names) > 1 else ((), 0) for place in range(len(names)))
@@ -264,7 +266,7 @@ def _cut(path: Path, config: AudioConfig, store: Store) -> Cut:
     known: Cut | None = store.get_json(where, Cut) if store.has(where, ".json") else None
     if known is not None and all(store.has(piece.sha256, ".flac") for piece in known.pieces):
         return known
-    decoded = decode_noted(path, config)
+    decoded = decode_with_notes(path, config)
     audio, pieces = decoded.audio, []
     for start_ms, end_ms in windows(audio, config.max_clip_ms):
         part = Audio(
@@ -323,7 +325,7 @@ def render_mixtures(
     """Compose scenes into clips with exact truth; known ones are not rendered again."""
     began = time.perf_counter()
     made = [_mixed_clip(mixture, clips, recipe, store) for mixture in batch]
-    return Ingested(tuple(made), (), Spent.since(began, made))
+    return Ingested(tuple(made), (), Cost.since(began, made))
 
 
 def _mixed_clip(mixture: plan.Mixture, clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Clip:
@@ -336,7 +338,7 @@ def _mixed_clip(mixture: plan.Mixture, clips: Mapping[str, Clip], recipe: Recipe
     if known and all(store.has(sha, ".flac") for sha in (known.sha256, known.reference_sha256)):
         mixed = known
     else:
-        audio, reference, truth = plan.render(mixture, lambda sha: read_flac(store.get(sha, ".flac")), clips)
+        audio, reference, truth = render(mixture, lambda sha: read_flac(store.get(sha, ".flac")), clips)
         mixed = Mixed(keep(audio, store), keep(reference, store), truth)
         if known is None:
             store.put_json(where, mixed)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import islice, zip_longest
 from typing import TypeVar
 
-from paqa.config.recipe import QuestionsConfig
+from paqa.config.recipe import MixConfig, QuestionsConfig, Recipe, SourceConfig
 from paqa.questions import (
     counting,
     dialogue,
@@ -36,7 +36,16 @@ from paqa.questions.template import NO_OTHER_CLIPS, NONE, Draft, Level, OtherCli
 from paqa.text import normal, rng_for
 from paqa.types import Question, Scene
 
-__all__ = ["NO_OTHER_CLIPS", "TEMPLATES", "Draft", "Level", "OtherClips", "QuestionTemplate", "generate"]
+__all__ = [
+    "NO_OTHER_CLIPS",
+    "TEMPLATES",
+    "Draft",
+    "Level",
+    "OtherClips",
+    "QuestionTemplate",
+    "config_for",
+    "generate",
+]
 
 FAMILIES = (
     *(sounds, sound_order, counting, timing, durations, sequence),
@@ -47,6 +56,14 @@ DRAFTS = 3  # at most so many questions of one template on one clip
 MOST = 2 * DRAFTS  # drafts of them
 
 T = TypeVar("T")
+
+
+def config_for(recipe: Recipe, corpus: str) -> QuestionsConfig:
+    """What is asked about the clips of a source or mix: templates of other tasks than its own are skipped."""
+    named: list[SourceConfig | MixConfig] = [*recipe.sources, *recipe.mix]
+    tasks = next((config.tasks for config in named if config.name == corpus), ())
+    others = (t.name for t in TEMPLATES.values() if tasks and t.task not in tasks)
+    return replace(recipe.questions, skip=(*recipe.questions.skip, *others))
 
 
 def generate(

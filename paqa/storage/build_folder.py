@@ -51,7 +51,7 @@ RENAME_EXCHANGE, AT_FDCWD = 2, -100  # of Linux's renameat2
 NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
 
 
-class Busy(PaqaError):
+class FolderBusy(PaqaError):
     """Another process writes into the folder."""
 
 
@@ -66,7 +66,7 @@ def failed(out: Path) -> Path:
 
 
 @contextmanager
-def claimed(out: Path) -> Iterator[None]:
+def hold_folder(out: Path) -> Iterator[None]:
     """Hold a build's folder: nobody else's files are touched, and no second build writes there at the same
     time.
 
@@ -89,7 +89,7 @@ def claimed(out: Path) -> Iterator[None]:
 def _locked(out: Path) -> Iterator[None]:
     with (out / LOCK).open("a") as lock:
         if not locks.lock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.flock):
-            raise Busy(f"{out}: another build is writing there; wait for it, or name another --out")
+            raise FolderBusy(f"{out}: another build is writing there; wait for it, or name another --out")
         yield
 
 
@@ -127,7 +127,7 @@ def abandon(out: Path) -> None:
         shutil.rmtree(new)
 
 
-def settle(out: Path) -> None:
+def finish_commit(out: Path) -> None:
     """Finish a commit that was cut, before a folder is read; nothing happens where there is none.
 
     Waits for a build that is at it. PaqaError where it cannot be finished.
@@ -137,7 +137,7 @@ def settle(out: Path) -> None:
         try:
             with _locked(out):
                 _roll_forward(out)
-        except Busy:
+        except FolderBusy:
             if time.monotonic() > deadline:
                 raise
             time.sleep(PAUSE_S)

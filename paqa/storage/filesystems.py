@@ -28,7 +28,7 @@ def filesystem(url: str) -> tuple[Any, str]:
     return found[0], str(found[1])
 
 
-def line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Kind and first line of an error."""
     said = str(error).strip().splitlines()
     return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__

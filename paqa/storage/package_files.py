@@ -8,7 +8,7 @@ from pathlib import Path
 from paqa.errors import PaqaError
 
 
-def shipped(package: str, ending: str, install: str) -> Path:
+def package_data_file(package: str, ending: str, install: str) -> Path:
     """The one file of an installed package with this ending. Raises PaqaError that names the command
     `install`.
     """

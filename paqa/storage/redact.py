@@ -28,7 +28,7 @@ _TOKEN = re.compile(
 _VARIABLE = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_KEY|ACCESS_KEY|CREDENTIAL|CONNECTION_STRING")
 
 
-def secret_in(given: Any, where: str = "") -> str | None:
+def find_secret(given: Any, where: str = "") -> str | None:
     """The key of the first string in a structure that holds a token or an address with a password; None
     without one.
 
@@ -36,17 +36,19 @@ def secret_in(given: Any, where: str = "") -> str | None:
     ('sources.0.path', None)
     """
     if isinstance(given, Mapping):
-        return next((at for k, v in given.items() if (at := secret_in(v, f"{where}.{k}".lstrip(".")))), None)
+        return next(
+            (at for k, v in given.items() if (at := find_secret(v, f"{where}.{k}".lstrip(".")))), None
+        )
     if isinstance(given, list | tuple):
-        return next((at for i, v in enumerate(given) if (at := secret_in(v, f"{where}.{i}"))), None)
-    return (where or "it") if isinstance(given, str) and scrubbed(given) != given else None
+        return next((at for i, v in enumerate(given) if (at := find_secret(v, f"{where}.{i}"))), None)
+    return (where or "it") if isinstance(given, str) and mask_secrets(given) != given else None
 
 
-def without_secrets(url: str, what: str) -> str:
+def refuse_secrets(url: str, what: str) -> str:
     """The address, if it holds no password; PaqaError, which does not repeat it, otherwise: runs and builds
     keep it.
     """
-    if secret_in(url):
+    if find_secret(url):
         wanted = "give credentials to the storage's own settings or environment variables (AWS_..., FSSPEC_S3_KEY, ...)"
         raise PaqaError(
             f"{what}: holds a token or password, which runs and builds would keep; {wanted} instead"
@@ -54,17 +56,17 @@ def without_secrets(url: str, what: str) -> str:
     return url
 
 
-def scrubbed(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """The text with tokens, passwords in addresses and the values of secret environment variables taken
     out.
     """
     for name, value in os.environ.items():
-        if len(value) >= 8 and _VARIABLE.search(name.upper()) and not is_local(value):
+        if len(value) >= 8 and _VARIABLE.search(name.upper()) and not is_local_path(value):
             text = text.replace(value, "(secret)")
     return _TOKEN.sub("(secret)", _PASSWORD.sub("(secret)", text))
 
 
-def is_local(text: str) -> bool:
+def is_local_path(text: str) -> bool:
     """Whether the whole text is a path that only this machine knows: absolute, or from somebody's home.
 
     >>> is_local("/home/somebody/a.wav"), is_local("demo/a.wav")
@@ -73,22 +75,22 @@ def is_local(text: str) -> bool:
     return bool(_HOME.match(text)) or any(k(text).is_absolute() for k in (PurePosixPath, PureWindowsPath))
 
 
-def value(given: Any) -> Any:
+def shorten_paths(given: Any) -> Any:
     """The value with every string in it that is an absolute path cut down to the path's last part."""
     if isinstance(given, Mapping):
-        return {key: value(v) for key, v in given.items()}
+        return {key: shorten_paths(v) for key, v in given.items()}
     if isinstance(given, list | tuple):
-        return [value(v) for v in given]
-    return _last(given) if isinstance(given, str) and is_local(given) else given
+        return [shorten_paths(v) for v in given]
+    return _last(given) if isinstance(given, str) and is_local_path(given) else given
 
 
-def prose(text: str, *known: str) -> str:
+def shorten_paths_in_text(text: str, *known: str) -> str:
     """The text with absolute paths in it cut down likewise; `known` ones are found with blanks in them too.
 
     >>> prose("look with: paqa shortcuts /home/somebody/build; then mend", "/home/somebody")
     'look with: paqa shortcuts build; then mend'
     """
-    for path in sorted(filter(is_local, known), key=len, reverse=True):
+    for path in sorted(filter(is_local_path, known), key=len, reverse=True):
         text = re.sub(rf"{re.escape(path.rstrip('/'))}(?![\w.-])", lambda m: _last(m[0]), text)
     return _PATH.sub(lambda m: _ended(m[0]), text)
 

@@ -26,7 +26,7 @@ import msgspec
 
 from paqa.errors import DamagedObject, DiskFull, MissingObject
 from paqa.storage.filesystems import filesystem
-from paqa.storage.redact import without_secrets
+from paqa.storage.redact import refuse_secrets
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,7 +81,7 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def passing(error: BaseException | None) -> bool:
+def is_transient(error: BaseException | None) -> bool:
     """Whether an error is of a kind that may be gone in a moment: disk and network, not a wrong path or no
     room.
     """
@@ -97,7 +97,7 @@ class Store:
 
     def __init__(self, url: str | Path):
         """`url` is a local folder, or anything fsspec opens (`s3://bucket/prefix`); workers must reach it."""
-        self.url = without_secrets(str(url), "--store")
+        self.url = refuse_secrets(str(url), "--store")
         self.local = "://" not in self.url
         self.width = 1 if self.local else FAR  # how many objects to ask for at once
         self.root = self.url.rstrip("/")
@@ -121,7 +121,7 @@ class Store:
         except FileNotFoundError:
             return False
 
-    def which(self, keys: Sequence[str], suffix: str) -> list[bool]:
+    def has_each(self, keys: Sequence[str], suffix: str) -> list[bool]:
         """For each key whether the object exists; a store that is far is asked about many at once."""
         if self.local:
             return [self.has(key, suffix) for key in keys]
@@ -175,10 +175,10 @@ class Store:
                 self._remove(path)
             yield path, whole
 
-    def sweep(self) -> None:
+    def remove_stale(self) -> None:
         """Remove what writers that were killed a day ago or earlier have left."""
         if self.local:
-            sweep(Path(self.root, TEMPORARY), STALE_SECONDS)
+            remove_stale(Path(self.root, TEMPORARY), STALE_SECONDS)
         elif not self.whole:
             folder = f"{self.root}/{TEMPORARY}"
             for path in self._tried(self.fs.find, folder) if self._tried(self.fs.exists, folder) else ():
@@ -236,7 +236,7 @@ class Store:
             except caught as error:
                 if isinstance(error, OSError) and error.errno in FULL:
                     raise _full(self.url, error) from None
-                if isinstance(error, OSError) and (pause is None or not passing(error)):
+                if isinstance(error, OSError) and (pause is None or not is_transient(error)):
                     raise
                 if pause is None:
                     raise OSError(errno.EIO, f"{type(error).__name__}: {error}", self.url) from error
@@ -261,12 +261,12 @@ def _seal(data: bytes) -> bytes:
 
 def write_atomically(path: Path, data: bytes, temporary: Path | None = None) -> None:
     """Write a file so that nobody ever sees half of it; DiskFull where there is no room."""
-    with written(path, temporary, len(data)) as unfinished:
+    with atomic_file(path, temporary, len(data)) as unfinished:
         unfinished.write_bytes(data)
 
 
 @contextmanager
-def written(path: Path, temporary: Path | None = None, size: int | None = None) -> Iterator[Path]:
+def atomic_file(path: Path, temporary: Path | None = None, size: int | None = None) -> Iterator[Path]:
     """A temporary file to write to, which becomes `path` at the end; nothing is left of it where that fails.
 
     DiskFull where there is no room for it; `size` in bytes, where it is known, is told.
@@ -299,7 +299,7 @@ def _full(folder: str | Path, error: OSError, wanted: int | None = None) -> Disk
     )
 
 
-def sweep(folder: Path, older: float = 0) -> None:
+def remove_stale(folder: Path, older: float = 0) -> None:
     """Remove a folder's temporary files that have not been written to for so many seconds."""
     for path in folder.iterdir() if folder.is_dir() else ():
         try:

@@ -21,7 +21,7 @@ WIDE = (
 )  # UTF-32 may begin with the first as well
 
 
-def unmarked(start: bytes) -> bytes:
+def without_bom(start: bytes) -> bytes:
     """A file's first bytes without the byte-order mark; ValueError where they are those of UTF-16 or
     UTF-32.
     """
@@ -30,18 +30,18 @@ def unmarked(start: bytes) -> bytes:
     return start.removeprefix(MARK)
 
 
-def decoded(content: bytes) -> str:
+def decode_text(content: bytes) -> str:
     """The text of a whole file; ValueError where it is not UTF-8."""
-    return unmarked(content).decode("utf-8")
+    return without_bom(content).decode("utf-8")
 
 
 @contextmanager
-def opened(path: Path, newline: str | None = None) -> Iterator[TextIO]:
+def open_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
     """A text file to be read line by line, `newline` as in `open`; ValueError or OSError where it cannot
     be.
     """
     with path.open("rb") as file:
-        unmarked(file.peek(4)[:4])
+        without_bom(file.peek(4)[:4])
         with io.TextIOWrapper(file, "utf-8-sig", newline=newline) as text:
             yield text
 
