@@ -29,7 +29,7 @@ from paqa.rationale.answerer import answer_from_scene
 from paqa.rationale.grammar import Reflection, parse, render
 from paqa.rationale.phrases import CAUSES
 from paqa.rationale.reflection import cites, compare, reflect, selected_for_reflection
-from paqa.rationale.rewards import WEIGHTS, accuracy, reward
+from paqa.rationale.rewards import WEIGHTS, Reference, accuracy, reward
 from paqa.rationale.synthetic_errors import plausible_perturbations
 from paqa.spans import interval
 from paqa.text import rng_for
@@ -75,7 +75,7 @@ def test_first_wrong_final_right_and_full_marks(scene: Scene, other: Scene | Non
         assert trace.final == Response(q.answer_index, q.answer)
         assert trace.reflect is not None
         assert cites(trace.reflect, scene)
-        assert reward(text, q.choices, q.answer_index, scene) == pytest.approx(FULL)
+        assert reward(text, Reference(q.choices, q.answer_index, scene)) == pytest.approx(FULL)
         kept = judge(replace(q, margin=1.0), text, scene, [t.text for t in scene.turns], GatesConfig())
         assert kept is None or kept.reason not in ("reflection", "answer_mismatch", "rationale_round_trip")
         assert re.fullmatch(rf"(heard|typed):({'|'.join(CAUSES)})", found.origin)
@@ -228,7 +228,7 @@ def test_the_gate(text: str, reason: str | None) -> None:
 
 
 def test_only_the_final_answer_is_rewarded() -> None:
-    full = reward(TEXT, GOOD.choices, GOOD.answer_index, DIALOGUE)
+    full = reward(TEXT, Reference(GOOD.choices, GOOD.answer_index, DIALOGUE))
     spoilt = TEXT.replace(f"<FINAL_ANSWER>{RIGHT}", f"<FINAL_ANSWER>{WRONG}")
     hedged = TEXT.replace(f"<RESPONSE>{WRONG}", f"<RESPONSE>{RIGHT}").replace(
         f"<FINAL_ANSWER>{RIGHT}", f"<FINAL_ANSWER>{WRONG}"
@@ -280,7 +280,9 @@ def test_rows_of_a_real_build(built) -> None:
         if item.reflected:
             assert trace.response.index != item.answer_index == trace.final.index
             assert cites(trace.reflect, item.scene)
-            assert reward(item.rationale, item.choices, item.answer_index, item.scene) == pytest.approx(FULL)
+            assert reward(
+                item.rationale, Reference(item.choices, item.answer_index, item.scene)
+            ) == pytest.approx(FULL)
     assert f"reflected    {len(found)} rows" in paqa("check", built.out).stdout
     assert f"reflection   {found[0].reflection}" in paqa("show", built.out, found[0].id).stdout
     assert "after a real mishearing" in (built.out / "README.md").read_text()
