@@ -203,9 +203,7 @@ def _why_not_next(ctx: Context, line: Line, present: list[int]) -> str:
 
 
 def exchanges(ctx: Context) -> list[tuple[Line, Line]]:
-    """Pairs of a whole line and the line that safely follows it: no other turn starts near or lies
-    between.
-    """
+    """Pairs of a whole line and the line that safely follows it: no other turn starts in between or near."""
     by_turn = {x.turn: x for x in ctx.lines}
     pairs = [(by_turn[i], by_turn[i + 1]) for i in by_turn if i + 1 in by_turn]
     return [

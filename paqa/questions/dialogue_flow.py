@@ -1,6 +1,4 @@
-"""The course of the talk: what comes just before, what comes first, who uses a word, who talks over
-somebody.
-"""
+"""The course of the talk: what comes just before or first, who uses a word, who interrupts."""
 
 from __future__ import annotations
 
@@ -57,9 +55,7 @@ def said_before(ctx: Context) -> Iterator[Draft]:
 
 
 def earliest_line(ctx: Context) -> Iterator[Draft]:
-    """Which of these lines is said first? The one that opens the talk is left out where there are enough
-    others.
-    """
+    """Which of these lines is said first? The opening line is left out where there are enough others."""
     lines = ctx.lines[1:] if len(ctx.lines) > ctx.config.choices else ctx.lines
     chosen = sorted(ctx.shuffled(lines)[: ctx.config.choices], key=lambda x: x.span)
     if len(chosen) < 3:
@@ -137,9 +133,7 @@ def who_mentions(ctx: Context) -> Iterator[Draft]:
 
 
 def _words_of_one_turn(ctx: Context) -> list[tuple[int, str]]:
-    """Words that mean something and come in one turn only, at most one a turn, none that sounds like another
-    turn's.
-    """
+    """Meaningful words of a single turn, with its index; at most one a turn, none like a word elsewhere."""
     turns = ctx.scene.turns
     words_by_turn = [[w for raw in t.text.split() for w in normal(raw).split()] for t in turns]
     turns_by_stem: dict[str, set[int]] = {}
@@ -179,9 +173,7 @@ def _part_of_another(word: str, index: int, words_by_turn: list[list[str]]) -> b
 
 
 def interrupter(ctx: Context) -> Iterator[Draft]:
-    """Who starts to speak while somebody else is still talking? Only where all who do so are one and the
-    same.
-    """
+    """Who starts to speak while somebody else is still talking? Asked where only one speaker does so."""
     if len(ctx.speakers) < 2 or not ctx.clear_numbers:
         return
     cases = _interruptions(ctx)

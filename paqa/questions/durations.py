@@ -104,9 +104,7 @@ def speaking_time(ctx: Context) -> Iterator[Draft]:
 
 
 def _with_duration(ctx: Context, stretches: list[Interval], draft: Draft) -> Iterator[Draft]:
-    """A draft completed with the total of some stretches as its answer, where there is room for wrong
-    choices.
-    """
+    """The draft with the total of some stretches as its answer, where there are enough wrong choices."""
     index = _nearest_duration(total(stretches) / 1000, ctx.lenient)
     possible = [s for s in DURATIONS if 1000 * s <= ctx.scene.duration_ms]
     if index is None or index >= len(possible) or len(decoys := ctx.neighbours(possible, index)) < 2:
@@ -128,7 +126,7 @@ def _with_duration(ctx: Context, stretches: list[Interval], draft: Draft) -> Ite
 
 
 def _nearest_duration(length_s: float, lenient: bool) -> int | None:
-    """The number of the duration that a length clearly is; of the nearest one for the careless."""
+    """The index of the duration that a length clearly is; the nearest one if `lenient`; None if unclear."""
     index = min(range(len(DURATIONS)), key=lambda i: abs(DURATIONS[i] - length_s))
     apart = min(
         abs(DURATIONS[index] - DURATIONS[i]) for i in (index - 1, index + 1) if 0 <= i < len(DURATIONS)

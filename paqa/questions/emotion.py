@@ -53,9 +53,7 @@ NEAR = (
 
 
 def emotion_of_line(ctx: Context) -> Iterator[Draft]:
-    """How does the speaker sound when saying these words? A single voice of one mood is asked about as a
-    whole.
-    """
+    """How does the speaker sound when saying these words? Of one voice in one mood, asked of the clip."""
     moods = _moods_by_turn(ctx)
     turns = ctx.scene.turns
     if turns and len(ctx.speakers) == 1 and len({moods.get(i) for i in range(len(turns))}) == 1:
@@ -84,7 +82,7 @@ def alike(a: str, b: str) -> bool:
 
 
 def _mood_of_voice(ctx: Context, moods: dict[int, str]) -> Iterator[Draft]:
-    """The one emotion of the only voice."""
+    """The one emotion of the only voice, asked of the whole clip."""
     mood = moods.get(0)
     if not mood or total(ctx.speech) < MIN_TURN_MS:
         return
@@ -143,9 +141,7 @@ def _mood_of_line(ctx: Context, line: Line, moods: dict[int, str]) -> Draft:
 
 
 def _other_moods(ctx: Context, answer: str, moods: dict[int, str]) -> tuple[str, ...]:
-    """Emotions that other turns have, then the rest of those commonly labelled; none like the answer or each
-    other.
-    """
+    """Emotions of other turns, then the rest of those commonly labelled; no two alike."""
     chosen: list[str] = []
     for name in [*ctx.shuffled(sorted(set(moods.values()))), *ctx.shuffled(OFFERED)]:
         if not any(alike(name, taken) for taken in (answer, *chosen)):

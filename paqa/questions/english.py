@@ -1,6 +1,4 @@
-"""Small English: numbers, lists, times, sound names and quotations, so that sentences come out
-grammatical.
-"""
+"""English phrases: numbers, lists, times, sound names and quotations that fit into sentences."""
 
 from __future__ import annotations
 

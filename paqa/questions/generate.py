@@ -69,8 +69,9 @@ def config_for(recipe: Recipe, corpus: str) -> QuestionsConfig:
 def generate(
     scene: Scene, config: QuestionsConfig, seed: int, other_clips: OtherClips = NO_OTHER_CLIPS
 ) -> list[Question]:
-    """Up to `config.per_clip` questions about a scene, the same ones on every machine; [] where nothing is
-    safe to ask.
+    """Up to `config.per_clip` questions about a scene; [] where nothing is safe to ask.
+
+    The same scene, config and seed give the same questions on every machine.
 
     Families take turns in an order seeded by the clip, environment and speaker alternating. `other_clips` holds
     wrong choices from other clips. Families that ask for labels leave a clip without any as it is.
@@ -96,9 +97,7 @@ def generate(
 
 
 def answers(scene: Scene, config: QuestionsConfig, seed: int) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """What `OtherClips.answers` counts: template, choices in order of text, and answer of what a scene can be
-    asked.
-    """
+    """What `OtherClips.answers` counts: for every draft its template, sorted choices and answer."""
     base = context(scene, config, seed, "", NO_OTHER_CLIPS)
     for template in TEMPLATES.values():
         if template.closed and template.name not in config.skip:
@@ -110,8 +109,7 @@ def answers(scene: Scene, config: QuestionsConfig, seed: int) -> Iterator[tuple[
 
 
 def balanced(questions: Iterable[Question], clip_id: str, seed: int) -> Iterator[Question]:
-    """The questions of a clip with their answers at positions as even as can be among equal numbers of
-    choices.
+    """The questions of a clip with their answers spread evenly over the positions.
 
     The n-th question with k choices takes the n-th place of a chain of permutations of k positions, drawn for
     the clip: every k questions use each position once, whatever they ask, and no clip depends on another.
@@ -146,9 +144,7 @@ def _questions_of(base: Context, seed: int, template: QuestionTemplate) -> list[
 
 
 def _question(ctx: Context, seed: int, template: QuestionTemplate, n: int, draft: Draft) -> Question | None:
-    """A draft with its choices drawn, the answer first; None where too few of them differ, or it is asked too
-    often.
-    """
+    """A draft as a question, the answer first; None for too few different choices, or by chance (`odds`)."""
     config = ctx.config
     name = question_id(ctx.scene.clip_id, template.name, n)
     wrong = _wrong_choices(draft, config)
@@ -196,9 +192,7 @@ def _wrong_choices(draft: Draft, config: QuestionsConfig) -> list[str] | None:
 
 
 def level(question: Question) -> Level:
-    """Whether a question is about the background or about speech; one that a source brings along by its
-    evidence.
-    """
+    """Whether a question is about the background or about speech; by its evidence for one of a source."""
     if question.template in TEMPLATES:
         return TEMPLATES[question.template].level
     return "environment" if all(e.kind == "event" for e in question.evidence) else "speaker"
@@ -213,7 +207,5 @@ def question_id(clip_id: str, template: str, n: int) -> str:
 
 
 def position(question_id: str, seed: int, choices: int) -> int:
-    """Where the answer of a question that a source brings along stands: uniform over a build, whatever it
-    asks.
-    """
+    """Where the answer of a question of a source stands: uniform over a build, whatever it asks."""
     return rng_for(seed, "position", question_id).randrange(choices)

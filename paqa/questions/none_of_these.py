@@ -1,6 +1,4 @@
-"""Unanswerable questions: "None of these" among the choices, right as often as any other choice where it
-stands.
-"""
+"""The choice "None of these", right as often as any other choice of the questions that offer it."""
 
 from __future__ import annotations
 
@@ -28,8 +26,7 @@ OFFERED = (
 
 
 def with_none(ctx: Context, question: Question, draft: Draft, draw: float) -> Question:
-    """The question with its argument complete, where `draw`, uniform in [0, 1), says so with NONE among its
-    choices.
+    """The question with its argument complete and, if `draw` says so, with NONE among its choices.
 
     With k choices, NONE takes the place of the answer in a share `none_rate` of questions, and that of the
     last wrong choice in k - 1 times as many: it is right in one of k questions that offer it, as any choice

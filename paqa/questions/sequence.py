@@ -1,6 +1,4 @@
-"""What comes next across the two layers: a line before a sound, a sound after a line, a voice after a
-sound.
-"""
+"""What comes next across speech and background: a line before a sound, a sound or voice after one."""
 
 from __future__ import annotations
 

@@ -35,9 +35,7 @@ def background_sound(ctx: Context) -> Iterator[Draft]:
 
 
 def absent_sound(ctx: Context) -> Iterator[Draft]:
-    """Which of these sounds is not there? Where the scene was heard, not given, absence is a little less
-    certain.
-    """
+    """Which of these sounds is not there? Less certain in a scene that engines predicted."""
     present: list[Background] = []
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         if not any(ctx.alike(sound, p) for p in present):

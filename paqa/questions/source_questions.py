@@ -1,6 +1,4 @@
-"""Questions that a source brings along: kept where something that was heard supports the answer, argued from
-that.
-"""
+"""Questions that come with a source: kept where the scene supports the answer, and argued from that."""
 
 from __future__ import annotations
 
@@ -68,8 +66,10 @@ class Support:
 def ask(
     scene: Scene, source_question: GivenQuestion, name: str, config: QuestionsConfig, seed: int
 ) -> Question | Rejected:
-    """A given question under the id `name`, with the evidence for its answer; `answer_not_heard` where there
-    is none.
+    """A question of a source under the id `name`, with the evidence for its answer.
+
+    Rejected with `empty` where it is incomplete, and with `answer_not_heard` where nothing in the scene
+    supports the answer.
 
     Texts stay as they are but for the space around them. The answer moves to a position that depends on the
     id alone, unless the choices speak of their order.
@@ -149,9 +149,7 @@ def _spans_of(ctx: Context, indices: Sequence[int]) -> str:
 
 
 def _support_present(ctx: Context, subject: text_matching.Words) -> Support | None:
-    """That what a question asks about is there: a sound of which all its words may be said, or somebody
-    speaking.
-    """
+    """That what a question asks about is there: somebody speaking, or a sound that all its words may name."""
     plan = ctx.pick(
         "find out whether what is asked about can be heard", "listen for what the question asks about"
     )
@@ -174,9 +172,7 @@ def _support_speech(ctx: Context, plan: str, others: str) -> Support | None:
 
 
 def _support_absent(ctx: Context, subject: text_matching.Words) -> Support | None:
-    """That a sound is not there: one that has a name, where others are heard that nobody would take for
-    it.
-    """
+    """That a sound is not there: its name is known, and no sound of the scene may be taken for it."""
     present = [(e.mid, e.label) for e in ctx.scene.events]
     meant = text_matching.sounds_named(subject)
     silent = subject and subject <= text_matching.SPEECH_WORDS and not ctx.scene.turns
@@ -262,9 +258,7 @@ def _support_by_sounds(ctx: Context, answer: str, wrong: Sequence[str]) -> Suppo
 
 
 def _best_match(ctx: Context, text: str) -> tuple[int, list[str]]:
-    """How well the sounds of the scene match a text, and which do: each thing that it lists, or a name that
-    lists.
-    """
+    """How well the sounds of the scene match a text, and which: as one name, or part by part of a list."""
     whole = _match_all(ctx, [text_matching.words(text)])
     return whole if whole[0] == text_matching.EXACT else _match_all(ctx, text_matching.listed_words(text))
 
@@ -311,7 +305,7 @@ def _why_others_wrong(ctx: Context, wrong: Sequence[str], *frames: str) -> str:
 
 
 def _audible_summary(ctx: Context) -> str:
-    """What there is to hear, for the quarantine."""
+    """The sounds and the speech of the scene in a few words, for the quarantine."""
     kinds = [spoken(label) for label in _events_by_label(ctx)]
     more = f" and {len(kinds) - 5} more sounds" * (len(kinds) > 5)
     speech = (

@@ -122,9 +122,7 @@ def _stretches(ctx: Context, speaker: int) -> str:
 
 
 def overlapping_pair(ctx: Context) -> Iterator[Draft]:
-    """Which two people talk at the same time? Only where exactly one pair clearly does, among three or
-    more.
-    """
+    """Which two people talk at the same time? Only where exactly one of three or more pairs clearly does."""
     pairs = overlaps(ctx)
     clear = [p for p, ms in pairs.items() if ms >= CLEAR_MS]
     if (

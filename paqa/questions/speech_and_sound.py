@@ -1,6 +1,4 @@
-"""Speech and background at once: what sounds while someone talks, and who talks and what is said
-meanwhile.
-"""
+"""Speech and background at once: which sound while somebody talks, who talks and what is said meanwhile."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""When a background sound starts: in which part of the clip, at which second, and how it lies to the
-speech.
-"""
+"""When a background sound starts: in which part of the clip, at which second, before or after speech."""
 
 from __future__ import annotations
 
@@ -106,9 +104,7 @@ def about(second: int) -> str:
 
 
 def sound_and_speech(ctx: Context) -> Iterator[Draft]:
-    """Does a sound come before, during, between or after the speech? Only sounds that lie clearly on one
-    side.
-    """
+    """Does a sound come before, during, between or after the speech? Only where that is clear."""
     if not ctx.speech:
         return
     for sound in ctx.shuffled(ctx.safe_backgrounds):
@@ -141,9 +137,7 @@ def sound_and_speech(ctx: Context) -> Iterator[Draft]:
 
 
 def _place(ctx: Context, occasions: Sequence[Interval]) -> tuple[str, int]:
-    """Where a sound lies, with the distance in ms from the nearest other reading; ("", 0) where that is
-    unclear.
-    """
+    """Where a sound lies, and the distance in ms from any other reading; ("", 0) where that is unclear."""
     first, last = ctx.speech[0][0], ctx.speech[-1][1]
     start, end = occasions[0][0], occasions[-1][1]
     shared = sum(overlap(o, s) for o in occasions for s in ctx.speech)

@@ -1,6 +1,4 @@
-"""What is said, in another language, and in which language it is said: asked where a source has the
-translation.
-"""
+"""What is said in another language, and which language is spoken: asked where a source has translations."""
 
 from __future__ import annotations
 
@@ -35,9 +33,7 @@ NEAR = tuple(
 
 
 def language(code: str | None) -> str | None:
-    """The English name of a language by its code, whatever the region: "zh-CN" is Chinese; None if it is not
-    known.
-    """
+    """The English name of a language by its code, whatever the region ("zh-CN" is Chinese); None if unknown."""
     return LANGUAGES.get(_language_code(code))
 
 
@@ -46,8 +42,9 @@ def _language_code(code: str | None) -> str:
 
 
 def translation_of_line(ctx: Context) -> Iterator[Draft]:
-    """What does the speaker say, in the language of the translation? Wrong choices are translations of other
-    lines.
+    """What does the speaker say, in the language of the translation?
+
+    Wrong choices are the translations of other lines.
     """
     language_name = language(ctx.scene.translated_to)
     if not language_name:
@@ -66,8 +63,9 @@ def _askable(ctx: Context, turn: Turn) -> bool:
 
 
 def _who(ctx: Context, index: int) -> tuple[str, str] | None:
-    """Whose turn it is and which of theirs, without its words: these would give the answer away. None if
-    unclear.
+    """Whose turn it is and which of theirs, without its words: these would give the answer away.
+
+    None where that is unclear.
     """
     if len(ctx.scene.turns) == 1:
         return "the speaker", ""
@@ -111,9 +109,7 @@ def _draft(ctx: Context, index: int, who: tuple[str, str], language_name: str) -
 
 
 def _other_meanings(ctx: Context, index: int, meaning: str) -> list[str]:
-    """Translations of other turns, then of other clips, of these the ones nearest in length; none like the
-    answer.
-    """
+    """Translations of other turns, then of other clips by likeness in length; none like the answer."""
     here = [clean(t.translation) for i, t in enumerate(ctx.scene.turns) if i != index and t.translation]
     near = sorted(map(clean, ctx.other_clips.foreign), key=lambda text: (abs(len(text) - len(meaning)), text))
     chosen: list[str] = []

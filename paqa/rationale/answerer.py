@@ -1,6 +1,4 @@
-"""What a listener makes of a question to whom the scene is like this: the argument of its own template, asked
-again.
-"""
+"""Answers a question again from another scene, by the argument of its own template."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ from paqa.types import Question, Scene
 
 @dataclass(frozen=True)
 class ChosenAnswer:
-    """What a listener makes of a question: a choice, by its index, and the argument for it, or for
-    guessing.
-    """
+    """The choice that follows from a scene, by its index, with its argument or (`guessed`) that for a guess."""
 
     index: int
     reasoning: str
@@ -31,7 +27,7 @@ class ChosenAnswer:
 
 
 class LenientContext(Context):
-    """The context of somebody who takes the nearest of the choices."""
+    """A context in which an amount is answered with the nearest choice."""
 
     lenient = True
 
@@ -43,9 +39,7 @@ def answer_from_scene(
     seed: int,
     other_clips: OtherClips = NO_OTHER_CLIPS,
 ) -> ChosenAnswer | None:
-    """What a listener to whom the scene is like this makes of a question; None where none of the choices
-    follows.
-    """
+    """The choice that follows from a scene; None where none of the choices does."""
     if question.template == source_questions.NAME:
         return _source_answer(scene, question, config, seed)
     if question.template == "absent_sound":
@@ -60,9 +54,7 @@ def answer_from_scene(
 
 
 def _choice_index(choices: Sequence[str], draft: Draft) -> int | None:
-    """Which of the choices an answer is; of numbers the one nearest to it, if that is clear and nothing
-    contradicts.
-    """
+    """The index of the choice that a draft answers; of amounts the nearest one, where that is clear."""
     if draft.answer in choices or NONE in choices:
         return choices.index(draft.answer) if draft.answer in choices else None
     stated = normal(draft.answer.removeprefix("About "))
@@ -82,9 +74,7 @@ def amount(text: str) -> int | None:
 
 
 def _same_question(texts: Iterable[str], asked: str) -> bool:
-    """Whether one of the wordings is this question: but for how it explains numbers, and for words heard
-    otherwise.
-    """
+    """Whether one of the wordings is this question, but for remarks on numbering and unlike quotations."""
     asked_pieces = _pieces(asked)
     for text in texts:
         pieces = _pieces(text)
@@ -105,7 +95,7 @@ def _pieces(text: str) -> list[str]:
 def _source_answer(
     scene: Scene, question: Question, config: QuestionsConfig, seed: int
 ) -> ChosenAnswer | None:
-    """The choice of a question that a source brought along which something in the scene supports."""
+    """The choice of a question of a source that something in the scene supports."""
     ctx = Context(scene, config, rng_for(seed, scene.clip_id, question.id))
     for index, choice in enumerate(question.choices):
         wrong = [c for c in question.choices if c != choice]
@@ -115,7 +105,7 @@ def _source_answer(
 
 
 def _absent_answer(scene: Scene, question: Question) -> ChosenAnswer | None:
-    """The choice that is not among the sounds of the scene, a wrong one where there is more than one."""
+    """The choice that is not among the sounds of the scene, preferably a wrong one."""
     missing = [i for i, c in enumerate(question.choices) if c != NONE and not names_present_sound(scene, c)]
     index = min(missing, key=lambda i: i == question.answer_index, default=None)
     return (

@@ -1,5 +1,4 @@
-"""The rationale grammar, both ways: `render` writes it, `parse` reads it back, `perceive` is what must
-survive.
+"""The rationale grammar: `render` writes it, `parse` reads it, `perceive` is what both must agree on.
 
     <THINK><PLANNING>..</PLANNING>
     <CAPTION><ENV>..</ENV><SPEAKER>..</SPEAKER><ASR>..</ASR><DESCRIPTION>..</DESCRIPTION></CAPTION>
@@ -78,8 +77,7 @@ _ESCAPED = re.compile(r"\\\\|(?:\\u[0-9a-f]{4})+|\\[bfnrt]")
 
 @dataclass(frozen=True)
 class Reflection:
-    """A wrong first response, with the argument and summary that lead to it, and the text of REFLECT that
-    corrects it.
+    """A wrong first response with its argument and summary, and the text of REFLECT that corrects it.
 
     `origin` is what `Item.reflection` says of it.
     """
@@ -96,7 +94,7 @@ class GrammarError(PaqaError):
 
 
 def perceive(scene: Scene) -> tuple[tuple[Sound, ...], tuple[Quote, ...], str]:
-    """What a rationale says was heard: the sounds, who said what, and the transcript."""
+    """What a rationale has to say about a scene: its sounds, who said what, and the transcript."""
     sounds = tuple(Sound(e.start_ms, e.end_ms, e.label) for e in scene.events)
     quotes = tuple(Quote(t.start_ms, t.end_ms, t.speaker, t.text) for t in scene.turns)
     return sounds, quotes, scene.transcript
@@ -163,8 +161,9 @@ def response(index: int | None, text: str) -> str:
 
 
 def parse_response(text: str, open_ended: bool = False) -> Response:
-    """Read `(B) exact choice text`, or any text where the question has no choices. Raises GrammarError on all
-    else.
+    """Read `(B) exact choice text`, or any text where the question has no choices.
+
+    Raises GrammarError on anything else.
     """
     if open_ended and text.strip():
         return Response(None, unescape(text.strip()))
@@ -180,8 +179,7 @@ def letter(index: int) -> str:
 
 
 def escape(text: str, reserved: str = "") -> str:
-    """The text on one line, without tags and free of leading or trailing space, so that `unescape` gives it
-    back.
+    """The text on one line, without tags or outer spaces; `unescape` gives it back.
 
     A text that happens to be the `reserved` sentence has its first letter escaped.
     """

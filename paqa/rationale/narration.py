@@ -1,5 +1,4 @@
-"""The prose of a rationale: how a careful listener goes about a question, what there is to hear, and what
-follows.
+"""The prose of a rationale: the plan, what there is to hear, the argument and the summary.
 
 Every sentence is chosen by the question's id, so that a clip's rationales differ and a build can be repeated.
 """

@@ -1,9 +1,8 @@
-"""How a scene may be misheard: what differs between two hearings of it, and what is easily taken for
-something else.
+"""How a scene may be misheard: what differs between two scenes of a clip, and changes made on purpose.
 
-Every mishearing is one mistake with its consequences: the scene as somebody believes it to be who makes that
-mistake and no other, and what to say about it. Whether a question is answered wrong because of it, is found
-by asking again.
+A perturbation is one mistake with its consequences: the scene as it would be with that mistake and no other,
+and what to say about it. Whether a question is then answered wrong is found by asking it again
+(`answerer.answer_from_scene`).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 from paqa.perception.fusion import number
 from paqa.questions.context import alike
@@ -21,20 +20,19 @@ from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
 from paqa.text import normal
 from paqa.types import Event, Scene, Turn, Word
 
-NEAR_MS = 300  # the same sound this near is the same occurrence
-SHIFT_MS = 500  # a sound heard this much earlier or later is misplaced
-SLIVER_MS = 100  # an overlap shorter than this is none
-TALK_MS = 300  # an overlap from which two voices are clearly heard at once
+NEAR_MS = 300  # two events of a sound this near are the same occurrence
+SHIFT_MS = 500  # a sound predicted this much earlier or later is misplaced
+SLIVER_MS = 100  # an overlap shorter than this does not count as one
+TALK_MS = 300  # an overlap from which two voices clearly talk at once
 SAME_WORDS_RATIO = 0.85  # words less alike than this were misheard
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One mistake: its cause (a key of `reflect.CAUSES`), the scene as it was taken, and what the causes'
-    words need.
+    """One mistake: its cause (a key of `phrases.CAUSES`) and the scene as it is with that mistake.
 
-    `told` fills the wordings: `at` is where the scene has it, `heard` where it was heard, times being those
-    of rows.
+    `slots` fill the wordings of `phrases`: `at` is where the scene has the sound or turn, `heard` where the
+    mistaken scene has it.
     """
 
     cause: str
@@ -43,7 +41,7 @@ class Perturbation:
 
 
 def differences(scene: Scene, predicted: Scene) -> list[Perturbation]:
-    """Every way in which `heard` differs from `scene`, each alone; both are of the same clip."""
+    """Every way in which `predicted` differs from `scene`, each alone; both are of the same clip."""
     return [
         *_sounds_differ(scene, predicted),
         *_voices_differ(scene, predicted),
@@ -52,19 +50,12 @@ def differences(scene: Scene, predicted: Scene) -> list[Perturbation]:
 
 
 def _sounds_differ(scene: Scene, predicted: Scene) -> Iterator[Perturbation]:
-    missed = by_label(
-        e for e in askable_events(scene) if not any(_same_occurrence(e, h) for h in predicted.events)
-    )
-    extra = by_label(
-        h for h in askable_events(predicted) if not any(_same_occurrence(h, e) for e in scene.events)
-    )
+    missed = by_label(_unmatched(askable_events(scene), predicted.events))
+    extra = by_label(_unmatched(askable_events(predicted), scene.events))
     for label, events in list(missed.items()):
         for predicted_label, predicted_events in list(extra.items()):
-            if any(
-                2 * overlap(interval(e), interval(f)) >= _shorter(e, f)
-                for e in events
-                for f in predicted_events
-            ):
+            pairs = product(events, predicted_events)
+            if any(2 * overlap(interval(e), interval(p)) >= _shorter(e, p) for e, p in pairs):
                 yield replace_sounds(scene, events, predicted_events)
                 missed.pop(label, None)
                 extra.pop(predicted_label)
@@ -84,8 +75,13 @@ def askable_events(scene: Scene) -> list[Event]:
     return [e for e in scene.events if e.label not in UNASKED]
 
 
+def _unmatched(events: Iterable[Event], others: Sequence[Event]) -> list[Event]:
+    """The events that are the same occurrence as none of the others."""
+    return [e for e in events if not any(_same_occurrence(e, other_event) for other_event in others)]
+
+
 def _same_occurrence(a: Event, b: Event) -> bool:
-    """Whether two hearings mean one and the same occurrence."""
+    """Whether an event of one scene and one of the other mean the same occurrence of a sound."""
     return gap(interval(a), interval(b)) <= NEAR_MS and alike(a.mid, a.label, b.mid, b.label)
 
 
@@ -110,18 +106,18 @@ def _at(rows: Iterable[Event | Turn], most: int = 3) -> str:
 
 
 def _where_predicted(predicted_at: str, at: str) -> str:
-    """Where it was heard, as far as that is not where it is."""
+    """Where the mistaken scene has it, empty where that is the same place."""
     return "" if predicted_at == at else f" at {predicted_at}"
 
 
 def remove_sounds(scene: Scene, events: Sequence[Event]) -> Perturbation:
-    """Events of one label that were passed over."""
+    """A scene without some events of one label."""
     slots = {"sound": spoken(events[0].label), "at": _at(events)}
     return Perturbation("missed_event", _with_events(scene, events, ()), slots)
 
 
 def replace_sounds(scene: Scene, events: Sequence[Event], replacements: Sequence[Event]) -> Perturbation:
-    """Events of one label that were heard as those of another."""
+    """Events of one label taken for those of another."""
     at, predicted_at = _at(events), _at(replacements)
     slots = {"sound": spoken(events[0].label), "wrong": spoken(replacements[0].label), "at": at}
     return Perturbation(
@@ -132,7 +128,7 @@ def replace_sounds(scene: Scene, events: Sequence[Event], replacements: Sequence
 
 
 def insert_sound(scene: Scene, inserted: Sequence[Event]) -> Perturbation:
-    """A sound that is not there: a voice taken for it, another sound, or nothing."""
+    """A sound that is not there: a voice taken for it, or nothing."""
     changed = _with_events(scene, (), inserted)
     slots = {"wrong": spoken(inserted[0].label), "heard": _at(inserted)}
     shared = {i: sum(overlap(interval(t), interval(f)) for f in inserted) for i, t in enumerate(scene.turns)}
@@ -146,21 +142,21 @@ def insert_sound(scene: Scene, inserted: Sequence[Event]) -> Perturbation:
 
 
 def move_sounds(scene: Scene, events: Sequence[Event], new_spans: Sequence[Interval]) -> Perturbation:
-    """Events that were heard at other times."""
+    """Events placed at other times."""
     moved = [replace(e, start_ms=a, end_ms=b) for e, (a, b) in zip(events, new_spans, strict=True)]
     slots = {"sound": spoken(events[0].label), "at": _at(events), "heard": _at(moved)}
     return Perturbation("misplaced_sound", _with_events(scene, events, moved), slots)
 
 
 def swap_sounds(scene: Scene, a: Event, b: Event) -> Perturbation:
-    """Two sounds of which each was taken for the other."""
+    """Two sounds, each taken for the other."""
     swapped = (replace(a, label=b.label, mid=b.mid), replace(b, label=a.label, mid=a.mid))
     slots = {"first": spoken(a.label), "first_at": _at([a]), "second": spoken(b.label), "second_at": _at([b])}
     return Perturbation("confused_sounds", _with_events(scene, (a, b), swapped), slots)
 
 
 def split_sound(scene: Scene, event: Event, pause_ms: int = 800) -> Perturbation | None:
-    """One long occasion that was taken for two; None where it is too short for that."""
+    """One long event taken for two with a pause between; None where it is too short for that."""
     middle = (event.start_ms + event.end_ms) // 20 * 10
     halves = (replace(event, end_ms=middle - pause_ms // 2), replace(event, start_ms=middle + pause_ms // 2))
     if event.end_ms - event.start_ms < 2 * pause_ms:
@@ -198,28 +194,28 @@ def _voices_differ(scene: Scene, predicted: Scene) -> Iterator[Perturbation]:
 
 
 def _owners(scene: Scene, predicted: Scene) -> dict[int, int | None]:
-    """For each voice that was heard, whose it is: speakers and voices paired by what they share, most
-    first.
-    """
-    speaking = {
-        s: [interval(t) for t in scene.turns if t.speaker == s] for s in {t.speaker for t in scene.turns}
+    """For each predicted voice the speaker of the scene with whom it shares most time, or None."""
+    speakers_speech, voices_speech = _speech_by_number(scene), _speech_by_number(predicted)
+    pairs = {
+        (s, v): total(intersect(speakers_speech[s], voices_speech[v]))
+        for s, v in product(speakers_speech, voices_speech)
     }
-    voices = {
-        v: [interval(t) for t in predicted.turns if t.speaker == v]
-        for v in {t.speaker for t in predicted.turns}
-    }
-    pairs = {(s, v): total(intersect(a, b)) for s, a in speaking.items() for v, b in voices.items()}
     owners: dict[int, int | None] = {}
     for s, v in sorted(pairs, key=lambda p: (-pairs[p], p)):
         if pairs[s, v] and v not in owners and s not in owners.values():
             owners[v] = s
-    return {v: owners.get(v) for v in voices}
+    return {v: owners.get(v) for v in voices_speech}
+
+
+def _speech_by_number(scene: Scene) -> dict[int, list[Interval]]:
+    numbers = {t.speaker for t in scene.turns}
+    return {s: [interval(t) for t in scene.turns if t.speaker == s] for s in numbers}
 
 
 def _overlaps_differ(
     scene: Scene, voices: dict[int, list[Interval]], owners: dict[int, int | None]
 ) -> Iterator[Perturbation]:
-    """Pairs of turns said at once of which that was not heard, and the other way round."""
+    """Pairs of turns that overlap in the scene and not in the prediction, or the other way round."""
     speech_by_owner = {owner: voices[v] for v, owner in owners.items()}
     for a, b in pairwise(scene.turns):
         if a.speaker == b.speaker or a.speaker not in speech_by_owner or b.speaker not in speech_by_owner:
@@ -252,7 +248,7 @@ def _first_words(turns: Sequence[Turn]) -> str:
 
 
 def reassign_turns(scene: Scene, indices: Sequence[int], speaker: int | None) -> Perturbation:
-    """Turns of one speaker that were taken for another's, or (None) for those of a further voice."""
+    """Turns of one speaker taken for another's, or (None) for those of a further voice."""
     turns = [scene.turns[i] for i in indices]
     new = [replace(t, speaker=speaker or _newcomer(scene)) for t in turns]
     slots = {
@@ -265,7 +261,7 @@ def reassign_turns(scene: Scene, indices: Sequence[int], speaker: int | None) ->
 
 
 def remove_turns(scene: Scene, indices: Sequence[int]) -> Perturbation:
-    """Turns of one speaker that were passed over."""
+    """A scene without some turns of one speaker."""
     turns = [scene.turns[i] for i in indices]
     slots = {"who": speakers([turns[0].speaker]), "at": _at(turns), "words": _first_words(turns)}
     return Perturbation("missed_speech", _with_turns(scene, turns, ()), slots)
@@ -284,7 +280,7 @@ def insert_turn(scene: Scene, turn: Turn, speaker: int | None) -> Perturbation:
 
 
 def remove_overlap(scene: Scene, a: Turn, b: Turn) -> Perturbation | None:
-    """Two turns said at once (`a` starts first) that were heard one after the other."""
+    """Two turns that overlap (`a` starts first) taken as one after the other; None where they do not."""
     if not a.start_ms < b.start_ms < a.end_ms:
         return None
     changed = _with_turns(
@@ -296,9 +292,7 @@ def remove_overlap(scene: Scene, a: Turn, b: Turn) -> Perturbation | None:
 
 
 def add_overlap(scene: Scene, a: Turn, b: Turn, by_ms: int = 1000) -> Perturbation | None:
-    """Two turns said one after the other that were heard at once; None where the second is too short for
-    that.
-    """
+    """Two turns said one after the other, taken as overlapping; None where the second is too short."""
     end = min(b.start_ms + by_ms, b.end_ms)
     if end - b.start_ms < TALK_MS or a.end_ms > b.start_ms:
         return None
@@ -317,7 +311,7 @@ def _pair_slots(a: Turn, b: Turn) -> dict[str, str]:
 
 
 def swap_texts(scene: Scene, a: Turn, b: Turn) -> Perturbation:
-    """Two turns whose words were taken for one another's."""
+    """Two turns whose words have changed places."""
     slots = {"first": excerpt(a.text), "first_at": _at([a]), "second": excerpt(b.text), "second_at": _at([b])}
     return Perturbation(
         "confused_lines",
@@ -346,8 +340,6 @@ def _words_within(words: Sequence[Word], turn: Turn) -> str:
 
 
 def replace_label(scene: Scene, turn: Turn, taken: Turn, cause: str, wrong: str, right: str) -> Perturbation:
-    """A turn whose emotion or translation was judged wrongly, as in `taken`: told as `wrong` in place of
-    `right`.
-    """
+    """A turn with a wrong emotion or translation, as in `taken`: `wrong` in place of `right`."""
     slots = {"who": speakers([turn.speaker]), "at": _at([turn]), "wrong": wrong, "right": right}
     return Perturbation(cause, _with_turns(scene, [turn], [taken]), slots)

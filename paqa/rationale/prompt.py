@@ -1,5 +1,4 @@
-"""What a model is asked about a row: the question, then its choices by letter, one a line; nothing of the
-answer.
+"""What a model is asked about a row: the question and its choices by letter, one a line.
 
 `prompt` and `answer` are what exported lists hold. `question` is what `paqa-train` asks, in training and
 evaluation alike: the same lines, in which no text can forge a token of the model, and how to answer them.

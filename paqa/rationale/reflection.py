@@ -1,4 +1,4 @@
-"""A wrong first response and the reflection that corrects it: from a real mishearing where there is one.
+"""A wrong first response and the reflection that corrects it, from a real mistake where there is one.
 
 The same question is asked again of the scene with one mistake in it. Where the argument of its own template
 then leads to another of its choices, that is the first response; the reflection names the mistake, cites what
@@ -106,8 +106,7 @@ def _misleading_differences(
     predictions: Sequence[RawMixPrediction],
     answer: Callable[[Scene], ChosenAnswer | None],
 ) -> Iterator[tuple[Perturbation, ChosenAnswer]]:
-    """Real mistakes that lead astray, and to the choice that the whole hearing supports where it supports
-    one.
+    """Real mistakes that lead to a wrong choice: to that of the whole prediction, where it supports one.
 
     A hearing that gives the right answer misleads nobody, whatever else is wrong with it.
     """
@@ -128,8 +127,7 @@ def _guesses_without_evidence(
     answer: Callable[[Scene], ChosenAnswer | None],
     rng: random.Random,
 ) -> Iterator[tuple[Perturbation, ChosenAnswer]]:
-    """Real mistakes about the evidence itself, without which nothing settles the question: a guess that fits
-    the rest.
+    """Real mistakes about the evidence without which nothing settles the question, each with a guess.
 
     Among the wrong choices, those come first that name a sound which was heard, then NONE, then what was
     heard at all. Amounts are not guessed: what is passed over makes them smaller, not any other.

@@ -1,5 +1,4 @@
-"""Mistakes that a careless listener might make about a question: of the scene, one by one, the likeliest
-kinds first.
+"""Plausible mistakes about the evidence of a question, one change of the scene each.
 
 Nothing is heard that is not said to be a mistake: each is one change of the scene around what the question
 rests on.
@@ -27,9 +26,7 @@ TRIED_PER_KIND = 5  # mistakes tried of each kind
 
 
 def plausible_perturbations(scene: Scene, question: Question, rng: random.Random) -> Iterator[Perturbation]:
-    """Plausible mistakes about what a question rests on, kinds of mistake in turns and in an order drawn by
-    `rng`.
-    """
+    """Plausible mistakes about the evidence of a question: one of each kind in turn, in an order by `rng`."""
     events = [scene.events[i] for i in _evidence_indices(question, "event")]
     turns = [scene.turns[i] for i in _evidence_indices(question, "turn")]
     sounds = [
@@ -67,9 +64,7 @@ def _sounds_by_choice() -> dict[str, tuple[str, str]]:
 
 
 def sound_of_choice(scene: Scene, choice: str) -> tuple[str, str] | None:
-    """The machine id and label of the sound that a choice names, of the scene's or AudioSet's; None for no
-    sound.
-    """
+    """The machine id and label of the sound that a choice names; None where it names no sound."""
     present = {upper(spoken(e.label)): (e.mid, e.label) for e in scene.events}
     return present.get(choice) or _sounds_by_choice().get(choice)
 
