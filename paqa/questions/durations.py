@@ -12,32 +12,11 @@ from paqa.questions.template import Background, Draft, Line, QuestionTemplate
 from paqa.questions.timing import about
 from paqa.spans import Interval, interval, merge, total
 
-DURATIONS = (
-    2,
-    4,
-    6,
-    8,
-    11,
-    14,
-    18,
-    23,
-    29,
-    37,
-    47,
-    60,
-    76,
-    97,
-    123,
-    156,
-    198,
-    251,
-    319,
-    405,
-    514,
-)  # s, to choose from
-NEAR = 0.25  # of the distance to the next duration: how near a sum must come to one of them
+# The amounts to choose from, in seconds.
+DURATIONS = (2, 4, 6, 8, 11, 14, 18, 23, 29, 37, 47, 60, 76, 97, 123, 156, 198, 251, 319, 405, 514)
+NEAR = 0.25  # how near a total must come to a duration, as a share of the distance to the next one
 DOMINANCE = 1.3  # what lasts longest must last at least this many times as long as the next
-LEAD_MS = 500
+LEAD_MS = 500  # and at least this much longer
 
 
 def sound_duration(ctx: Context) -> Iterator[Draft]:
@@ -173,7 +152,7 @@ def longest_sound(ctx: Context) -> Iterator[Draft]:
 
 
 def _stretches(ctx: Context, sound: Background) -> list[Interval]:
-    """Where a sound is heard, short pauses left out."""
+    """Where a sound is heard, overlapping events merged."""
     return merge(interval(ctx.scene.events[i]) for i in sound.events)
 
 

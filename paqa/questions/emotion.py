@@ -10,7 +10,7 @@ from paqa.questions.speakers import NUMBERING
 from paqa.questions.template import A_SPEAKER, Draft, Line, QuestionTemplate
 from paqa.spans import interval, total
 
-LABELLED = 0.8  # how certain a label is that people gave to a voice; they often differ
+LABELLED = 0.8  # the certainty of an emotion that annotators chose; they often differ
 
 # How a voice with an emotion sounds. The first seven are MELD's labels.
 SOUNDS = {
@@ -29,15 +29,15 @@ SOUNDS = {
 }
 OFFERED = tuple(SOUNDS)[:7]
 
-# Other names that corpora have for them.
+# Other names of emotions in corpora.
 ALSO = {
-    "angry": "anger", "ang": "anger", "disgusted": "disgust", "dis": "disgust", "fearful": "fear", "scared": "fear",
-    "afraid": "fear", "fea": "fear", "happy": "joy", "happiness": "joy", "hap": "joy", "joyful": "joy",
-    "neu": "neutral", "sad": "sadness", "surprised": "surprise", "sur": "surprise", "excited": "excitement",
-    "exc": "excitement", "frustrated": "frustration", "fru": "frustration", "bored": "boredom",
+    "angry": "anger", "ang": "anger", "disgusted": "disgust", "dis": "disgust", "fearful": "fear",
+    "scared": "fear", "afraid": "fear", "fea": "fear", "happy": "joy", "happiness": "joy", "hap": "joy",
+    "joyful": "joy", "neu": "neutral", "sad": "sadness", "surprised": "surprise", "sur": "surprise",
+    "excited": "excitement", "exc": "excitement", "frustrated": "frustration", "fru": "frustration", "bored": "boredom",
 }  # fmt: skip
 
-# What a listener may take for one another.
+# Pairs of emotions that a listener may take for one another.
 NEAR = (
     {"joy", "excitement"},
     {"surprise", "excitement"},
@@ -64,13 +64,13 @@ def emotion_of_line(ctx: Context) -> Iterator[Draft]:
 
 
 def _moods_by_turn(ctx: Context) -> dict[int, str]:
-    """The known emotions, by index of the turn."""
+    """The labelled emotions, as names of SOUNDS, by index of the turn."""
     named = {i: emotion(t.emotion) for i, t in enumerate(ctx.scene.turns)}
     return {i: name for i, name in named.items() if name}
 
 
 def emotion(label: str | None) -> str | None:
-    """A source's label as one of SOUNDS; None for one that is not known."""
+    """The name in SOUNDS of a source's label; None for a label without one."""
     name = (label or "").strip().casefold()
     name = ALSO.get(name, name)
     return name if name in SOUNDS else None

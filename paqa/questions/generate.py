@@ -52,8 +52,8 @@ FAMILIES = (
     *(speakers, dialogue, dialogue_flow, voice_prosody, speech_and_sound, emotion, translation),
 )
 TEMPLATES: dict[str, QuestionTemplate] = {t.name: t for family in FAMILIES for t in family.TEMPLATES}
-DRAFTS = 3  # at most so many questions of one template on one clip
-MOST = 2 * DRAFTS  # drafts of them
+QUESTIONS_PER_TEMPLATE = 3  # on one clip, at most
+DRAFTS_PER_TEMPLATE = 2 * QUESTIONS_PER_TEMPLATE
 
 T = TypeVar("T")
 
@@ -73,8 +73,8 @@ def generate(
 
     The same scene, config and seed give the same questions on every machine.
 
-    Families take turns in an order seeded by the clip, environment and speaker alternating. `other_clips` holds
-    wrong choices from other clips. Families that ask for labels leave a clip without any as it is.
+    Families take turns in an order seeded by the clip, environment and speaker alternating. `other_clips`
+    holds wrong choices from other clips. Families that ask for labels leave a clip without any as it is.
     """
     groups: dict[tuple[Level, str], list[list[Question]]] = {}
     base = context(scene, config, seed, "", other_clips)
@@ -102,7 +102,7 @@ def answers(scene: Scene, config: QuestionsConfig, seed: int) -> Iterator[tuple[
     for template in TEMPLATES.values():
         if template.closed and template.name not in config.skip:
             ctx = base.reseeded(rng_for(seed, scene.clip_id, template.name))
-            for draft in islice(template.drafts(ctx), MOST):
+            for draft in islice(template.drafts(ctx), DRAFTS_PER_TEMPLATE):
                 wrong = _wrong_choices(draft, config)
                 if wrong is not None:
                     yield template.name, tuple(sorted((draft.answer, *wrong))), draft.answer
@@ -134,13 +134,12 @@ def _alternating(lists: Iterable[list[T]]) -> Iterator[T]:
 
 
 def _questions_of(base: Context, seed: int, template: QuestionTemplate) -> list[Question]:
-    """Up to DRAFTS questions of one template."""
+    """Up to QUESTIONS_PER_TEMPLATE questions of one template."""
     ctx = base.reseeded(rng_for(seed, base.scene.clip_id, template.name))
-    drafts = list(
-        islice(template.drafts(ctx), MOST)
-    )  # all before the first is argued for, which draws as well
+    # All drafts are made before the first is argued for, which draws from the same generator.
+    drafts = list(islice(template.drafts(ctx), DRAFTS_PER_TEMPLATE))
     asked = (_question(ctx, seed, template, n, draft) for n, draft in enumerate(drafts))
-    return list(islice((q for q in asked if q), DRAFTS))
+    return list(islice((q for q in asked if q), QUESTIONS_PER_TEMPLATE))
 
 
 def _question(ctx: Context, seed: int, template: QuestionTemplate, n: int, draft: Draft) -> Question | None:

@@ -10,7 +10,7 @@ from paqa.questions.template import NONE, Draft
 from paqa.types import Question
 
 FEWEST = 3  # choices; with fewer there would be one real choice left beside the phrase
-ABSENT = 0.8  # how certain it is that something heard by an engine, not given, does not hold
+ABSENT = 0.8  # how certain it is that a choice does not hold, in a scene that engines predicted
 NOT_OFFERED = (
     "That is not among the choices, and none of them holds.",
     "None of the choices says so.",

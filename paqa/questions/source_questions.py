@@ -31,19 +31,16 @@ from paqa.text import normal
 from paqa.types import Evidence, GivenQuestion, Question, Scene
 
 NAME = "given"  # its template
-SURE = {
-    text_matching.EXACT: 1.0,
-    text_matching.NAMED: 0.9,
-    text_matching.KIND: 0.6,
-}  # how much a match is worth
-ABSENT = 0.8  # that something is not heard is never quite certain
-COUNTING_WORDS = frozenset(  # what questions about the number of people say besides
+# How certain an answer is by how well its words match.
+SURE = {text_matching.EXACT: 1.0, text_matching.NAMED: 0.9, text_matching.KIND: 0.6}
+ABSENT = 0.8  # how certain it is that something is not there
+COUNTING_WORDS = frozenset(  # what else questions about the number of people say
     text_matching.stem(word)
     for word in """many number total different distinct unique various separate conversation dialogue dialog
     discussion involved participate participating take part taking engaged engage group exchange identify
     identified distinguish told tell apart count included include scene all only""".split()  # noqa: SIM905
 )
-REPETITION_WORDS = frozenset(text_matching.stem(w) for w in "many times time often number total".split())  # noqa: SIM905
+REPETITION_WORDS = frozenset(map(text_matching.stem, ("many", "times", "time", "often", "number", "total")))
 ABOUT_SOUND = re.compile(r"\b(sounds?|noises?|hear|heard|audible|instruments?|music)\b", re.IGNORECASE)
 SPEAKS_OF_ORDER = re.compile(
     r"\b(above|below|former|latter|both|neither|all of|none of|options?|choices?)\b|^\W?[a-h][).:]",
@@ -53,7 +50,11 @@ SPEAKS_OF_ORDER = re.compile(
 
 @dataclass(frozen=True)
 class Support:
-    """Why an answer holds: what was heard, and the argument from it. `sure` in [0, 1]."""
+    """Why an answer holds: the evidence and the argument from it, how certain (`sure`, in [0, 1]).
+
+    `because` argues for the answer, `others` against the other choices; `words` says that the very words
+    matter.
+    """
 
     evidence: tuple[Evidence, ...]
     plan: str
@@ -196,7 +197,7 @@ def _support_absent(ctx: Context, subject: text_matching.Words) -> Support | Non
 
 
 def _support_count(ctx: Context, asked: str, count: int | None) -> Support | None:
-    """A number of voices, or of the times that a sound comes, that is the number heard."""
+    """That a number is that of the voices, or of the times that a sound comes."""
     subject = text_matching.words(asked)
     if count is None:
         return None
@@ -225,7 +226,7 @@ def _support_count(ctx: Context, asked: str, count: int | None) -> Support | Non
 
 
 def _support_by_sounds(ctx: Context, answer: str, wrong: Sequence[str]) -> Support | None:
-    """Sounds that an answer names, all that it lists, and better than any wrong choice is named by one."""
+    """Sounds that an answer names, all that it lists, and better than any wrong choice names one."""
     if (
         (answer_words := text_matching.words(answer))
         and answer_words <= text_matching.SPEECH_WORDS

@@ -45,8 +45,8 @@ class QuestionTemplate:
     """A kind of question: its name, its family (`task`), its level, and the function that drafts it.
 
     `labelled` ones ask for what only a source's labels tell. The choices of `closed` ones do not depend on
-    which of them is right, as those of counts, speakers and parts of a clip: `OtherClips.odds` balances
-    their answers. `none` says that "None of these" may be a choice: nothing in the wording says that one of the
+    which of them is right, as those of counts, speakers and parts of a clip: `OtherClips.odds` balances their
+    answers. `none` says that "None of these" may be a choice: nothing in the wording says that one of the
     choices holds. `open` says how to answer where no choices are given ("Answer with a number."), empty where
     an answer without choices could not be compared word by word.
     """

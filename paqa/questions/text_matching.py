@@ -27,7 +27,9 @@ PEOPLE = frozenset(
     """people person persons speaker speakers voice voices somebody someone anybody anyone individual
     individuals participant participants""".split()  # noqa: SIM905
 )
-TALKING = frozenset("speak speaks speaking spoken speech talk talks talking human humans".split())  # noqa: SIM905
+TALKING = frozenset(
+    "speak speaks speaking spoken speech talk talks talking human humans".split()  # noqa: SIM905
+)
 
 EXACT = 3  # the words are the very name
 NAMED = 2  # the name among other words, or what the sound is a kind of

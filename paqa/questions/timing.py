@@ -100,6 +100,7 @@ def onset_second(ctx: Context) -> Iterator[Draft]:
 
 
 def about(second: int) -> str:
+    """`About 1 second`, `About 12 seconds`."""
     return f"About {second} second{'' if second == 1 else 's'}"
 
 

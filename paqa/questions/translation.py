@@ -26,14 +26,14 @@ OFFERED = "ar de en es fa fr hi it ja ko nl pl pt ru sv ta tr zh".split()  # noq
 NEAR = tuple(
     frozenset(group.split())
     for group in (
-        "es ca pt gl it", "da no sv is", "de nl", "ru uk be bg sr", "hr sr sl bg", "cs sk pl", "id ms", "hi ur bn",
-        "lv lt", "et fi", "fa ar", "tr mn", "zh th vi", "ja ko", "ta te", "ga cy", "ro it",
+        "es ca pt gl it", "da no sv is", "de nl", "ru uk be bg sr", "hr sr sl bg", "cs sk pl", "id ms",
+        "hi ur bn", "lv lt", "et fi", "fa ar", "tr mn", "zh th vi", "ja ko", "ta te", "ga cy", "ro it",
     )
 )  # fmt: skip
 
 
 def language(code: str | None) -> str | None:
-    """The English name of a language by its code, whatever the region ("zh-CN" is Chinese); None if unknown."""
+    """The English name of a language by its code, in any region ("zh-CN" is Chinese); None if unknown."""
     return LANGUAGES.get(_language_code(code))
 
 

@@ -138,7 +138,7 @@ def _others(present: list[int], measured: dict[int, float], comparison: Comparis
 
 
 def _mean(ctx: Context, speaker: int, name: str) -> float | None:
-    """The mean of a measure of a speaker's turns, weighted by their lengths; None where that is too little."""
+    """The mean of a measure of a speaker's turns, weighted by length; None for too little speech."""
     turns = [ctx.scene.turns[i] for i in ctx.turns_of(speaker)]
     clear_turns = [t for t in turns if ctx.overlapped_share(t) <= 0.5]
     measured = [

@@ -19,7 +19,7 @@ from paqa.types import Question, Scene
 
 @dataclass(frozen=True)
 class ChosenAnswer:
-    """The choice that follows from a scene, by its index, with its argument or (`guessed`) that for a guess."""
+    """The choice that follows from a scene, by its index, with the argument for it or (`guessed`) a guess."""
 
     index: int
     reasoning: str

@@ -3,7 +3,7 @@
     <THINK><PLANNING>..</PLANNING>
     <CAPTION><ENV>..</ENV><SPEAKER>..</SPEAKER><ASR>..</ASR><DESCRIPTION>..</DESCRIPTION></CAPTION>
     <REASONING>..</REASONING><SUMMARY>..</SUMMARY></THINK>
-    <RESPONSE>(B) exact choice text</RESPONSE>, or <RESPONSE>answer</RESPONSE> where the question has no choices
+    <RESPONSE>(B) exact choice text</RESPONSE>, <RESPONSE>answer</RESPONSE> where there are no choices
     [<REFLECT>..</REFLECT><FINAL_ANSWER>(C) exact choice text</FINAL_ANSWER>]
 
 ENV has one line per event, `Rooster [1.20-3.40 s]`; SPEAKER one per turn, `Speaker 1 [0.20-2.15 s]:
@@ -28,43 +28,17 @@ NO_SPEECH = "Nobody speaks."
 NO_WORDS = "No words can be made out."
 UNCLEAR = "(words not made out)"
 
+# The tags that hold text, in order.
 LEAVES = (
-    "PLANNING",
-    "ENV",
-    "SPEAKER",
-    "ASR",
-    "DESCRIPTION",
-    "REASONING",
-    "SUMMARY",
-    "RESPONSE",
-    "REFLECT",
+    "PLANNING", "ENV", "SPEAKER", "ASR", "DESCRIPTION", "REASONING", "SUMMARY", "RESPONSE", "REFLECT",
     "FINAL_ANSWER",
-)
+)  # fmt: skip
+# All tags in order, without and with a reflection.
 SKELETON = (
-    *(
-        "<THINK>",
-        "<PLANNING>",
-        "</PLANNING>",
-        "<CAPTION>",
-        "<ENV>",
-        "</ENV>",
-        "<SPEAKER>",
-        "</SPEAKER>",
-        "<ASR>",
-        "</ASR>",
-    ),
-    *(
-        "<DESCRIPTION>",
-        "</DESCRIPTION>",
-        "</CAPTION>",
-        "<REASONING>",
-        "</REASONING>",
-        "<SUMMARY>",
-        "</SUMMARY>",
-        "</THINK>",
-    ),
-    *("<RESPONSE>", "</RESPONSE>"),
-)
+    "<THINK>", "<PLANNING>", "</PLANNING>", "<CAPTION>", "<ENV>", "</ENV>", "<SPEAKER>", "</SPEAKER>",
+    "<ASR>", "</ASR>", "<DESCRIPTION>", "</DESCRIPTION>", "</CAPTION>", "<REASONING>", "</REASONING>",
+    "<SUMMARY>", "</SUMMARY>", "</THINK>", "<RESPONSE>", "</RESPONSE>",
+)  # fmt: skip
 REFLECTED = (*SKELETON, "<REFLECT>", "</REFLECT>", "<FINAL_ANSWER>", "</FINAL_ANSWER>")
 
 _TAG = re.compile(rf"</?(?:THINK|CAPTION|BGM|{'|'.join(LEAVES)})>")
@@ -118,17 +92,13 @@ def render(scene: Scene, question: Question, variant: int = 0, reflection: Refle
         "RESPONSE": response(question.answer_index, question.answer),
     }
     if reflection:
-        final, leaf["RESPONSE"] = (
-            leaf["RESPONSE"],
-            response(reflection.index, question.choices[reflection.index]),
-        )
-        leaf |= {"REFLECT": _tagless(reflection.text), "FINAL_ANSWER": final}
+        leaf |= {"REFLECT": _tagless(reflection.text), "FINAL_ANSWER": leaf["RESPONSE"]}
+        leaf["RESPONSE"] = response(reflection.index, question.choices[reflection.index])
     t = {tag: f"<{tag}>{text}</{tag}>" for tag, text in leaf.items()}
-    return (
-        f"<THINK>{t['PLANNING']}\n<CAPTION>{t['ENV']}\n{t['SPEAKER']}\n{t['ASR']}\n{t['DESCRIPTION']}</CAPTION>\n"
-        f"{t['REASONING']}\n{t['SUMMARY']}</THINK>\n{t['RESPONSE']}"
-        + (f"\n{t['REFLECT']}\n{t['FINAL_ANSWER']}" if reflection else "")
-    )
+    caption = f"<CAPTION>{t['ENV']}\n{t['SPEAKER']}\n{t['ASR']}\n{t['DESCRIPTION']}</CAPTION>"
+    think = f"<THINK>{t['PLANNING']}\n{caption}\n{t['REASONING']}\n{t['SUMMARY']}</THINK>"
+    corrected = f"\n{t['REFLECT']}\n{t['FINAL_ANSWER']}" if reflection else ""
+    return f"{think}\n{t['RESPONSE']}{corrected}"
 
 
 def parse(text: str, open_ended: bool = False) -> Trace:

@@ -202,10 +202,14 @@ def summary(scene: Scene, question: Question) -> str:
     rng = rng_for(question.id, "summary")
     unchanged = question.answer.startswith('"') or question.template in AS_WRITTEN
     answer = question.answer if unchanged else lower(question.answer)
-    frames = NO_CHOICE if question.answer == NONE else SUMMARIES.get(question.template, ("the answer is {}",))
-    statement = rng.choice(frames).format(answer)
+    statement = rng.choice(summary_frames(question.template, question.answer)).format(answer)
     where = rng.choice(TAILS).format(_evidence_places(scene, question))
     return upper(tidy(f"{rng.choice(HEADS)}{statement}{where}"))
+
+
+def summary_frames(template: str, answer: str) -> tuple[str, ...]:
+    """The ways in which a summary states an answer to a kind of question."""
+    return NO_CHOICE if answer == NONE else SUMMARIES.get(template, ("the answer is {}",))
 
 
 def _quoted_choice(answer: str) -> str:
@@ -223,10 +227,12 @@ def _evidence_places(scene: Scene, question: Question) -> str:
 
 
 def _hull(intervals: Sequence[Interval]) -> Interval:
+    """From the earliest start to the latest end, in ms."""
     return min(s for s, _ in intervals), max(e for _, e in intervals)
 
 
 def _first_and_last(hull: Interval) -> str:
+    """`1.2 and 3.4 s`, to stand after "between"."""
     return f"{hull[0] / 1000:.1f} and {seconds(hull[1])}"
 
 

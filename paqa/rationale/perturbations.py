@@ -72,6 +72,7 @@ def _sounds_differ(scene: Scene, predicted: Scene) -> Iterator[Perturbation]:
 
 
 def askable_events(scene: Scene) -> list[Event]:
+    """The events that questions may be about."""
     return [e for e in scene.events if e.label not in UNASKED]
 
 
@@ -86,6 +87,7 @@ def _same_occurrence(a: Event, b: Event) -> bool:
 
 
 def by_label(events: Iterable[Event]) -> dict[str, list[Event]]:
+    """The events of each label, in the order in which labels first occur."""
     groups: dict[str, list[Event]] = {}
     for event in events:
         groups.setdefault(event.label, []).append(event)
@@ -194,7 +196,7 @@ def _voices_differ(scene: Scene, predicted: Scene) -> Iterator[Perturbation]:
 
 
 def _owners(scene: Scene, predicted: Scene) -> dict[int, int | None]:
-    """For each predicted voice the speaker of the scene with whom it shares most time, or None."""
+    """For each predicted voice its speaker: paired one to one, most shared time first; None if left over."""
     speakers_speech, voices_speech = _speech_by_number(scene), _speech_by_number(predicted)
     pairs = {
         (s, v): total(intersect(speakers_speech[s], voices_speech[v]))

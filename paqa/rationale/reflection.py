@@ -2,9 +2,9 @@
 
 The same question is asked again of the scene with one mistake in it. Where the argument of its own template
 then leads to another of its choices, that is the first response; the reflection names the mistake, cites what
-is really there and argues anew. Mistakes are taken from what the engines heard in the raw mix (and, where the
-truth is known, after decoupling); only where none of these leads astray, a plausible one is made up. One
-round: more of them make a model doubt what is right.
+is really there and argues anew. Mistakes are differences between the scene and what the engines predicted
+from the raw mix (and, where the truth is known, after decoupling); only where none of these leads to a wrong
+choice, a plausible one is made up. There is one round: more of them make a model doubt what is right.
 """
 
 from __future__ import annotations
@@ -42,26 +42,25 @@ from paqa.spans import interval
 from paqa.text import normal, rng_for
 from paqa.types import Event, Question, Scene, Spanned, Turn
 
-TRIES = 14  # mistakes tried, of the real ones and of the invented ones each; then it is a mere slip
-CAUSES_OF_LOSS = (
-    "missed_event",
-    "misheard_sound",
-    "missed_speech",
-    "missed_overlap",
-)  # they may leave nothing to answer from
+TRIES = 14  # mistakes tried, of the real ones and of the made-up ones each; then an unchecked choice is taken
+# Mistakes that may leave nothing to answer from.
+CAUSES_OF_LOSS = ("missed_event", "misheard_sound", "missed_speech", "missed_overlap")
 MISMATCH = "option_mismatch"
+
+
+AnswerFrom = Callable[[Scene], ChosenAnswer | None]  # the question, asked again of another scene
 
 
 @dataclass(frozen=True)
 class RawMixPrediction:
-    """One hearing of the raw mix, and how it differs from the scene that questions are asked about."""
+    """A scene predicted from the raw mix, and how it differs from the scene that questions are about."""
 
     scene: Scene
     differences: tuple[Perturbation, ...]
 
 
 def compare(scene: Scene, predictions: Sequence[Scene]) -> tuple[RawMixPrediction, ...]:
-    """Hearings of the raw mix with their differences from the scene."""
+    """Scenes predicted from the raw mix with their differences from the scene."""
     return tuple(
         RawMixPrediction(prediction, tuple(perturbations.differences(scene, prediction)))
         for prediction in predictions
@@ -104,33 +103,35 @@ def reflect(
 def _misleading_differences(
     question: Question,
     predictions: Sequence[RawMixPrediction],
-    answer: Callable[[Scene], ChosenAnswer | None],
+    answer: AnswerFrom,
 ) -> Iterator[tuple[Perturbation, ChosenAnswer]]:
     """Real mistakes that lead to a wrong choice: to that of the whole prediction, where it supports one.
 
-    A hearing that gives the right answer misleads nobody, whatever else is wrong with it.
+    A prediction that gives the right answer is no reason for a wrong one, whatever else is wrong with it.
     """
     for prediction in predictions:
-        full_answer = answer(prediction.scene) if prediction.differences else None
-        if prediction.differences and (full_answer is None or full_answer.index != question.answer_index):
-            for perturbation, chosen in _leading_to_wrong_choice(
-                question, prediction.differences[:TRIES], answer
-            ):
-                if full_answer is None or chosen.index == full_answer.index:
-                    yield perturbation, chosen
+        if not prediction.differences:
+            continue
+        full_answer = answer(prediction.scene)
+        if full_answer and full_answer.index == question.answer_index:
+            continue
+        tried = prediction.differences[:TRIES]
+        for perturbation, chosen in _leading_to_wrong_choice(question, tried, answer):
+            if full_answer is None or chosen.index == full_answer.index:
+                yield perturbation, chosen
 
 
 def _guesses_without_evidence(
     scene: Scene,
     question: Question,
     predictions: Sequence[RawMixPrediction],
-    answer: Callable[[Scene], ChosenAnswer | None],
+    answer: AnswerFrom,
     rng: random.Random,
 ) -> Iterator[tuple[Perturbation, ChosenAnswer]]:
     """Real mistakes about the evidence without which nothing settles the question, each with a guess.
 
-    Among the wrong choices, those come first that name a sound which was heard, then NONE, then what was
-    heard at all. Amounts are not guessed: what is passed over makes them smaller, not any other.
+    A wrong choice that names a predicted sound comes first, then NONE, then one that names a predicted
+    speaker or line. Amounts are not guessed: what is missed makes them smaller, not any other.
     """
     if amount(question.answer) is not None and not question.answer.startswith("Speaker"):
         return
@@ -139,23 +140,24 @@ def _guesses_without_evidence(
     for prediction in predictions:
         if answer(prediction.scene):
             continue
-        lost = [
-            d for d in prediction.differences if d.cause in CAUSES_OF_LOSS and not cited <= _rows(d.scene)
-        ]
-        for perturbation in sorted(lost, key=lambda d: names_present_sound(d.scene, question.answer))[:TRIES]:
+        losses = [d for d in prediction.differences if d.cause in CAUSES_OF_LOSS]
+        losses = [d for d in losses if not cited <= _rows(d.scene)]
+        losses.sort(key=lambda d: names_present_sound(d.scene, question.answer))
+        for perturbation in losses[:TRIES]:
             if answer(perturbation.scene) is None:
                 yield perturbation, _guess_for(prediction.scene, question, rng)
 
 
 def _guess_for(predicted: Scene, question: Question, rng: random.Random) -> ChosenAnswer:
-    """A wrong choice that fits what was heard, or at least might."""
+    """A wrong choice that fits a predicted scene, or at least might."""
     wrong = [i for i in range(len(question.choices)) if i != question.answer_index]
     rng.shuffle(wrong)
     index = max(wrong, key=lambda i: _plausibility(predicted, question.choices[i]))
     choice = question.choices[index]
-    frames = (
-        NOTHING_FITS if choice == NONE else NOTICED if names_present_sound(predicted, choice) else UNSETTLED
-    )
+    if choice == NONE:
+        frames = NOTHING_FITS
+    else:
+        frames = NOTICED if names_present_sound(predicted, choice) else UNSETTLED
     return ChosenAnswer(index, rng.choice(frames).format(lower(choice)), guessed=True)
 
 
@@ -169,20 +171,19 @@ def _rows(scene: Scene) -> set[tuple[int, int, str]]:
 
 
 def _plausibility(scene: Scene, choice: str) -> int:
-    """How well a choice fits what was heard, from 0 to 3."""
+    """How well a choice fits a predicted scene, from 0 to 3."""
     if choice == NONE:
         return 2
     if names_present_sound(scene, choice):
         return 3
-    return int(
-        any(
-            f"Speaker {t.speaker}" == choice or says_same(normal(choice), normal(t.text)) for t in scene.turns
-        )
-    )
+    for turn in scene.turns:
+        if choice == f"Speaker {turn.speaker}" or says_same(normal(choice), normal(turn.text)):
+            return 1
+    return 0
 
 
 def _leading_to_wrong_choice(
-    question: Question, candidates: Iterable[Perturbation], answer: Callable[[Scene], ChosenAnswer | None]
+    question: Question, candidates: Iterable[Perturbation], answer: AnswerFrom
 ) -> Iterator[tuple[Perturbation, ChosenAnswer]]:
     """Mistakes that lead to a wrong choice, each alone."""
     for perturbation in candidates:
@@ -200,17 +201,14 @@ def _reflection_on(
     rng: random.Random,
 ) -> Reflection:
     cause = upper(rng.choice(CAUSES[perturbation.cause]).format_map(perturbation.slots))
-    if (
-        _renumbers_voices(scene, perturbation)
-        and not chosen.guessed
-        and re.search(r"\bspeaker|\bperson\b", question.text.lower())
-    ):
+    about_speakers = re.search(r"\bspeaker|\bperson\b", question.text.lower())
+    if about_speakers and not chosen.guessed and _renumbers_voices(scene, perturbation):
         cause += f" {rng.choice(RENUMBERED)}"
     return _reflection(scene, question, chosen, cause, f"{source}:{perturbation.cause}", rng)
 
 
 def _renumbers_voices(scene: Scene, perturbation: Perturbation) -> bool:
-    """Whether voices that the mistake says nothing about got other numbers because of it."""
+    """Whether voices that the mistake does not mention got other numbers because of it."""
     speaker_of_span = {interval(t): t.speaker for t in scene.turns}
     mentioned = " ".join(perturbation.slots.values())
     unmentioned = [t for t in perturbation.scene.turns if span(interval(t)) not in mentioned]
@@ -218,7 +216,7 @@ def _renumbers_voices(scene: Scene, perturbation: Perturbation) -> bool:
 
 
 def _unchecked_choice(scene: Scene, question: Question, rng: random.Random) -> Reflection:
-    """A choice made without holding it against the recording."""
+    """A wrong choice that was not checked against the recording."""
     index = rng.choice([i for i in range(len(question.choices)) if i != question.answer_index])
     chosen = ChosenAnswer(index, rng.choice(HASTY), guessed=True)
     cause = rng.choice(CAUSES[MISMATCH]).format(choice=_quoted_choice(question.choices[index]))
@@ -254,11 +252,7 @@ def _summary(question: Question, index: int, rng: random.Random) -> str:
     """The first impression in one sentence, without any claim to evidence."""
     choice = question.choices[index]
     unchanged = choice.startswith('"') or question.template in narration.AS_WRITTEN
-    frames = (
-        narration.NO_CHOICE
-        if choice == NONE
-        else narration.SUMMARIES.get(question.template, ("the answer is {}",))
-    )
+    frames = narration.summary_frames(question.template, choice)
     statement = rng.choice(frames).format(choice if unchanged else lower(choice))
     return upper(tidy(rng.choice(SEEMING).format(statement)))
 

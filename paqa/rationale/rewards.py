@@ -153,10 +153,10 @@ def perception(
 ) -> float:
     """How much of the scene the completion perceived: the mean of sounds, voices and words.
 
-    0.0 for a completion that does not parse. Sounds: F1 of the sets of labels. Voices: half for the number of speakers, half for who said what. Words:
-    1 - min(1, WER). What neither the scene nor the completion has is left out of the mean, and what
-    `question` quotes out of the words: nothing is earned by saying nothing, or by an echo. The score is 0.0
-    where a question that rests on speech alone is argued from the background.
+    0.0 for a completion that does not parse. Sounds: F1 of the sets of labels. Voices: half for the number of
+    speakers, half for who said what. Words: 1 - min(1, WER). What neither the scene nor the completion has is
+    left out of the mean, and what `question` quotes out of the words: nothing is earned by saying nothing, or
+    by an echo. The score is 0.0 where a question that rests on speech alone is argued from the background.
     """
     trace = _trace(completion, open_ended)
     if trace is None or not robust(trace, scene, evidence):
@@ -180,8 +180,8 @@ def perception(
 def attribution(quotes: Sequence[Quote], turns: Sequence[Turn], read: Sequence[str] = ()) -> float:
     """1 - min(1, WER) of the words given to each speaker, pooled over the speakers by number.
 
-    1.0 where nobody speaks. The numbers are part of the claim (order of first appearance), so voices are never matched afterwards.
-    Phrases that were `read` do not count.
+    1.0 where nobody speaks. The numbers are part of the claim (order of first appearance), so voices are
+    never matched afterwards. Phrases that were `read` do not count.
     """
     reference_words, perceived = _words_by_speaker(turns, read), _words_by_speaker(quotes, read)
     edits = sum(
@@ -194,7 +194,8 @@ def attribution(quotes: Sequence[Quote], turns: Sequence[Turn], read: Sequence[s
 def robust(trace: Trace, scene: Scene, evidence: Sequence[Evidence]) -> bool:
     """False where the question rests on speech alone and yet the argument names a background sound.
 
-    Sounds named in quotations do not count. Without evidence nothing is known of the question, and every argument is allowed.
+    Sounds named in quotations do not count. Without evidence nothing is known of the question, and every
+    argument is allowed.
     """
     if not evidence or any(e.kind == "event" for e in evidence):
         return True

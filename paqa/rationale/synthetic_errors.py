@@ -1,8 +1,4 @@
-"""Plausible mistakes about the evidence of a question, one change of the scene each.
-
-Nothing is heard that is not said to be a mistake: each is one change of the scene around what the question
-rests on.
-"""
+"""Plausible mistakes about the evidence of a question, one change of the scene each."""
 
 from __future__ import annotations
 
@@ -82,29 +78,22 @@ def _replaced_sounds(scene: Scene, question: Question, events: Sequence[Event]) 
             )
         elif choice in _sounds_by_choice():
             mid, label = _sounds_by_choice()[choice]
-            for group in _groups(events):
+            for group in perturbations.by_label(events).values():
                 yield perturbations.replace_sounds(
                     scene, group, [replace(e, mid=mid, label=label) for e in group]
                 )
 
 
-def _groups(events: Sequence[Event]) -> list[list[Event]]:
-    found: dict[str, list[Event]] = {}
-    for event in events:
-        found.setdefault(event.label, []).append(event)
-    return list(found.values())
-
-
 def _missed_sounds(scene: Scene, events: Sequence[Event]) -> Iterator[Perturbation]:
     """A sound passed over, once or altogether."""
-    for group in _groups(events):
+    for group in perturbations.by_label(events).values():
         yield perturbations.remove_sounds(scene, group)
         yield from (perturbations.remove_sounds(scene, [e]) for e in group if len(group) > 1)
 
 
 def _overcounted_sounds(scene: Scene, events: Sequence[Event]) -> Iterator[Perturbation]:
     """A sound counted once too often: another one taken for it, or a long one for two."""
-    for group in _groups(events):
+    for group in perturbations.by_label(events).values():
         others = [e for e in scene.events if e.label != group[0].label and e.label not in UNASKED]
         for other_event in others:
             yield perturbations.replace_sounds(
@@ -117,7 +106,7 @@ def _moved_sounds(scene: Scene, events: Sequence[Event]) -> Iterator[Perturbatio
     """A sound remembered at another time: earlier, later, or on the other side of some speech."""
     step = max(2, round(scene.duration_ms / 8000)) * 1000
     speech = merge(interval(t) for t in scene.turns)
-    for group in _groups(events):
+    for group in perturbations.by_label(events).values():
         event, length = group[0], group[0].end_ms - group[0].start_ms
         starts = [event.start_ms + n * step for n in (-2, -1, 1, 2)]
         starts += [event.start_ms + n * scene.duration_ms // 3 for n in (-1, 1)]
