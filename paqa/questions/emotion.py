@@ -34,7 +34,8 @@ ALSO = {
     "angry": "anger", "ang": "anger", "disgusted": "disgust", "dis": "disgust", "fearful": "fear",
     "scared": "fear", "afraid": "fear", "fea": "fear", "happy": "joy", "happiness": "joy", "hap": "joy",
     "joyful": "joy", "neu": "neutral", "sad": "sadness", "surprised": "surprise", "sur": "surprise",
-    "excited": "excitement", "exc": "excitement", "frustrated": "frustration", "fru": "frustration", "bored": "boredom",
+    "excited": "excitement", "exc": "excitement", "frustrated": "frustration", "fru": "frustration",
+    "bored": "boredom",
 }  # fmt: skip
 
 # Pairs of emotions that a listener may take for one another.
