@@ -71,10 +71,9 @@ def generate(
 ) -> list[Question]:
     """Up to `config.per_clip` questions about a scene; [] where nothing is safe to ask.
 
-    The same scene, config and seed give the same questions on every machine.
-
-    Families take turns in an order seeded by the clip, environment and speaker alternating. `other_clips`
-    holds wrong choices from other clips. Families that ask for labels leave a clip without any as it is.
+    The same scene, config and seed give the same questions on every machine. Families take turns in an order
+    seeded by the clip, environment and speaker alternating. `other_clips` holds wrong choices from other
+    clips. A family that needs labels changes nothing about the questions of a clip without any.
     """
     groups: dict[tuple[Level, str], list[list[Question]]] = {}
     base = context(scene, config, seed, "", other_clips)
@@ -149,16 +148,14 @@ def _question(ctx: Context, seed: int, template: QuestionTemplate, n: int, draft
     wrong = _wrong_choices(draft, config)
     if wrong is None:
         return None
-    odds = (
-        ctx.other_clips.odds(template.name, (draft.answer, *wrong), draft.answer) if template.closed else 1.0
-    )
-    if rng_for(seed, name, "odds").random() >= odds:
-        return None
+    if template.closed:
+        odds = ctx.other_clips.odds(template.name, (draft.answer, *wrong), draft.answer)
+        if rng_for(seed, name, "odds").random() >= odds:
+            return None
     rng = rng_for(seed, name)
     rng.shuffle(wrong)
-    wordings = rng_for(seed, ctx.scene.clip_id, template.name, "wording").sample(
-        draft.texts, len(draft.texts)
-    )
+    wording_rng = rng_for(seed, ctx.scene.clip_id, template.name, "wording")
+    wordings = wording_rng.sample(draft.texts, len(draft.texts))
     question = Question(
         id=name,
         clip_id=ctx.scene.clip_id,

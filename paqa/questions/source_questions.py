@@ -70,33 +70,22 @@ def ask(
     """A question of a source under the id `name`, with the evidence for its answer.
 
     Rejected with `empty` where it is incomplete, and with `answer_not_heard` where nothing in the scene
-    supports the answer.
-
-    Texts stay as they are but for the space around them. The answer moves to a position that depends on the
-    id alone, unless the choices speak of their order.
+    supports the answer. Texts stay as they are but for the space around them. The answer moves to a position
+    that depends on the id alone, unless the choices speak of their order.
     """
     choices = tuple(c.strip() for c in source_question.choices)
-    if (
-        len(choices) < 2
-        or not 0 <= source_question.answer_index < len(choices)
-        or not source_question.text.strip()
-    ):
-        problem = (
-            f"found {len(choices)} choices, answer {source_question.answer_index} and the text"
-            f" {source_question.text[:40]!r}"
-        )
+    index, text = source_question.answer_index, source_question.text
+    if len(choices) < 2 or not 0 <= index < len(choices) or not text.strip():
+        problem = f"found {len(choices)} choices, answer {index} and the text {text[:40]!r}"
         remedy = "expected a text and two choices or more, one of them the answer; correct the source"
         return Rejected("empty", f"{name} ({source_question.id}): {problem}; {remedy}")
     ctx = context(scene, config, seed, name)
-    answer = choices[source_question.answer_index]
-    wrong = [c for i, c in enumerate(choices) if i != source_question.answer_index]
-    argument = support(ctx, source_question.text, answer, wrong)
+    answer = choices[index]
+    wrong = [c for i, c in enumerate(choices) if i != index]
+    argument = support(ctx, text, answer, wrong)
     if argument is None:
         finding = f"found {_audible_summary(ctx)}; expected what {answer!r} alone names"
-        return Rejected(
-            "answer_not_heard", f"{name} ({source_question.id}): {source_question.text.strip()!r}: {finding}"
-        )
-    index = source_question.answer_index
+        return Rejected("answer_not_heard", f"{name} ({source_question.id}): {text.strip()!r}: {finding}")
     if not any(SPEAKS_OF_ORDER.search(c) for c in choices):
         index = position(name, seed, len(choices))
     return Question(
@@ -104,7 +93,7 @@ def ask(
         clip_id=scene.clip_id,
         task=source_question.task,
         template=NAME,
-        text=source_question.text.strip(),
+        text=text.strip(),
         choices=(*wrong[:index], answer, *wrong[index:]),
         answer_index=index,
         evidence=argument.evidence,
@@ -119,11 +108,8 @@ def support(ctx: Context, text: str, answer: str, wrong: Sequence[str]) -> Suppo
     answer_words = normal(answer).split()
     if answer_words and answer_words[0] in ("yes", "no", "true", "false"):
         subject = text_matching.words(f"{text} {' '.join(answer_words[1:])}")
-        return (
-            _support_present(ctx, subject)
-            if answer_words[0] in ("yes", "true")
-            else _support_absent(ctx, subject)
-        )
+        affirmed = answer_words[0] in ("yes", "true")
+        return _support_present(ctx, subject) if affirmed else _support_absent(ctx, subject)
     asked = normal(text)
     if re.search(r"\b(how many|how often|number of)\b", asked):
         return _support_count(ctx, asked, text_matching.number_in(answer, NUMBERS))

@@ -64,8 +64,9 @@ def _choice_index(choices: Sequence[str], draft: Draft) -> int | None:
 def nearest(choices: Sequence[str], answer: str) -> int | None:
     """Of choices that are amounts, the one nearest to an amount; None where two are, or any is none."""
     value, offered = amount(answer), [amount(c) for c in choices]
-    far = [abs(n - value) for n in offered if n is not None and value is not None]
-    return far.index(min(far)) if len(far) == len(choices) and far.count(min(far)) == 1 else None
+    distances = [abs(n - value) for n in offered if n is not None and value is not None]
+    clear = len(distances) == len(choices) and distances.count(min(distances)) == 1
+    return distances.index(min(distances)) if clear else None
 
 
 def amount(text: str) -> int | None:
@@ -74,7 +75,7 @@ def amount(text: str) -> int | None:
 
 
 def _same_question(texts: Iterable[str], asked: str) -> bool:
-    """Whether one of the wordings is this question, but for remarks on numbering and unlike quotations."""
+    """Whether one of the wordings is this question, but for remarks on numbering and near-equal quotations."""
     asked_pieces = _pieces(asked)
     for text in texts:
         pieces = _pieces(text)
@@ -89,7 +90,9 @@ def _same_question(texts: Iterable[str], asked: str) -> bool:
 def _pieces(text: str) -> list[str]:
     """A wording cut at its quotation marks, without a remark in brackets at its end."""
     text = tidy(text)
-    return (text[: text.rindex(" (")] if text.endswith(")") and " (" in text else text).split('"')
+    if text.endswith(")") and " (" in text:
+        text = text[: text.rindex(" (")]
+    return text.split('"')
 
 
 def _source_answer(
@@ -108,11 +111,9 @@ def _absent_answer(scene: Scene, question: Question) -> ChosenAnswer | None:
     """The choice that is not among the sounds of the scene, preferably a wrong one."""
     missing = [i for i, c in enumerate(question.choices) if c != NONE and not names_present_sound(scene, c)]
     index = min(missing, key=lambda i: i == question.answer_index, default=None)
-    return (
-        None
-        if index is None
-        else ChosenAnswer(index, f"At no point can {lower(question.choices[index])} be heard.")
-    )
+    if index is None:
+        return None
+    return ChosenAnswer(index, f"At no point can {lower(question.choices[index])} be heard.")
 
 
 def names_present_sound(scene: Scene, choice: str) -> bool:

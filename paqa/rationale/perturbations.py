@@ -227,12 +227,13 @@ def _overlaps_differ(
             intersect(intersect(speech_by_owner[a.speaker], speech_by_owner[b.speaker]), window)
         )
         scene_ms = overlap(interval(a), interval(b))
-        if (scene_ms >= TALK_MS and predicted_ms < SLIVER_MS) or (
-            scene_ms < SLIVER_MS and predicted_ms >= TALK_MS
-        ):
-            perturbation = remove_overlap(scene, a, b) if scene_ms >= TALK_MS else add_overlap(scene, a, b)
-            if perturbation:
-                yield perturbation
+        perturbation = None
+        if scene_ms >= TALK_MS and predicted_ms < SLIVER_MS:
+            perturbation = remove_overlap(scene, a, b)
+        elif scene_ms < SLIVER_MS and predicted_ms >= TALK_MS:
+            perturbation = add_overlap(scene, a, b)
+        if perturbation:
+            yield perturbation
 
 
 def _with_turns(scene: Scene, gone: Sequence[Turn], new: Sequence[Turn]) -> Scene:
