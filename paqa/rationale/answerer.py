@@ -75,7 +75,7 @@ def amount(text: str) -> int | None:
 
 
 def _same_question(texts: Iterable[str], asked: str) -> bool:
-    """Whether one of the wordings is this question, but for remarks on numbering and near-equal quotations."""
+    """Whether one of the wordings is this question, but for remarks on numbering and near-equal quotes."""
     asked_pieces = _pieces(asked)
     for text in texts:
         pieces = _pieces(text)
