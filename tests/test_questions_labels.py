@@ -26,7 +26,8 @@ LABELLED = tuple(name for name, t in TEMPLATES.items() if t.labelled)
 MELD = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 MEANINGS = (
     "Have you put the water on?", "No, that was your job today.", "Somebody must do it in the end.",
-    "I will do it if you go on arguing.", "How very kind of you, dear Martha.", "The train did not come at all.",
+    "I will do it if you go on arguing.", "How very kind of you, dear Martha.",
+    "The train did not come at all.",
     "We met them again last summer.", "Tomorrow it is supposed to rain all day.",
 )  # fmt: skip
 

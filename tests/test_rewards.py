@@ -104,9 +104,11 @@ ATTACKS = {
     "right text, wrong letter": re.sub(
         r"<RESPONSE>.*", f"<RESPONSE>{letter(WRONG.answer_index)} {Q.answer}</RESPONSE>", HONEST
     ),
-    "prompt echo": f"{Q.text} {all_options()} Answer as {''.join(SKELETON)} <RESPONSE>(B) exact choice text</RESPONSE>",
+    "prompt echo": f"{Q.text} {all_options()} Answer as {''.join(SKELETON)} <RESPONSE>(B) exact choice"
+    " text</RESPONSE>",
     "goes on after the answer": GOOD + " Also, consider:",
-    "goes on after the final answer": f"{GOOD}<REFLECT>x</REFLECT><FINAL_ANSWER>{RIGHT}</FINAL_ANSWER> {GIVEN}",
+    "goes on after the final answer": f"{GOOD}<REFLECT>x</REFLECT><FINAL_ANSWER>{RIGHT}</FINAL_ANSWER>"
+    f" {GIVEN}",
     "all labels": GOOD.replace("Bark [", "Cat, dog and everything ["),
 }
 
@@ -168,7 +170,8 @@ def test_the_order_of_rewards() -> None:
 def test_the_final_answer_counts() -> None:
     corrected = f"{HONEST}\n<REFLECT>No.</REFLECT><FINAL_ANSWER>{RIGHT}</FINAL_ANSWER>"
     assert accuracy(corrected, Q.choices, Q.answer_index) == format_score(corrected) == 1.0
-    spoilt = f"{GOOD}\n<REFLECT>No.</REFLECT><FINAL_ANSWER>{letter(WRONG.answer_index)} {WRONG.answer}</FINAL_ANSWER>"
+    wrong = f"{letter(WRONG.answer_index)} {WRONG.answer}"
+    spoilt = f"{GOOD}\n<REFLECT>No.</REFLECT><FINAL_ANSWER>{wrong}</FINAL_ANSWER>"
     assert accuracy(spoilt, Q.choices, Q.answer_index) == 0.0
     assert answer_of("<FINAL_ANSWER>(A) x</FINAL_ANSWER>") is None
 
