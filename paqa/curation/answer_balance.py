@@ -36,7 +36,9 @@ def survey(clips: Iterable[Clip], recipe: Recipe, store: Store) -> Survey:
     found = Survey()
     for clip in clips:
         known = clip.truth if clip.answers == "truth" else None
-        scene = scenes.asked(clip, known or scenes.heard(clip, recipe, store), recipe, store)
+        scene = scenes.scene_for_questions(
+            clip, known or scenes.predicted_scene(clip, recipe, store), recipe, store
+        )
         found += count(scene, config_for(recipe, clip.corpus), recipe.seed)
     return found
 
@@ -64,8 +66,8 @@ def elsewhere(
     Of a build that grows, `generations` are the ids of the clips that it had at each time, the latest first:
     a clip is told of those that were there when it came.
     """
-    foreign = source_labels.translations(clips)
+    foreign = source_labels.translation_choices(clips)
     for ids in generations:
-        foreign |= source_labels.translations(clip for clip in clips if clip.id in ids)
+        foreign |= source_labels.translation_choices(clip for clip in clips if clip.id in ids)
     common = told(known)
     return {c.id: replace(common, foreign=foreign[c.id]) if c.id in foreign else common for c in clips}

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from paqa.perception.fusion import number
+from paqa.perception.fusion import number_speakers
 from paqa.questions.context import alike
 from paqa.questions.english import excerpt, span, spans, speakers, spoken
 from paqa.questions.sound_names import UNASKED
@@ -215,7 +215,7 @@ def _overlaps_differ(
 
 
 def _said(scene: Scene, gone: Sequence[Turn], new: Sequence[Turn]) -> Scene:
-    return replace(scene, turns=tuple(number([*(t for t in scene.turns if t not in gone), *new])))
+    return replace(scene, turns=tuple(number_speakers([*(t for t in scene.turns if t not in gone), *new])))
 
 
 def _newcomer(scene: Scene) -> int:
