@@ -435,7 +435,7 @@ def show(run: Run, clips: list[Clip], link: str) -> None:
 
 def tell(run: Run) -> None:
     """What each stage did and what fell out, for the UI; also of a build that failed."""
-    if rows := summary.stage_rows(run.stages, run.progress.walked):
+    if rows := summary.stage_rows(run.stages, run.progress.finished):
         create_table_artifact(key="stages", table=rows, description="Counts and seconds by stage")
     if lost := set(run.lost):
         fell = f"{len(lost)} rows fell out; all of them: {build_folder.QUARANTINE}, of a build that failed in failed/"
