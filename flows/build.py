@@ -181,7 +181,7 @@ def build(recipe: Recipe, out: Path, workers: int, session: Session) -> driver.B
 
 def show_stages(state: BuildState, progress: Progress) -> None:
     """What each stage did and what fell out, as artifacts; also of a build that failed."""
-    if rows := summary.stage_rows(state.costs, progress.walked):
+    if rows := summary.stage_rows(state.costs, progress.finished):
         create_table_artifact(key="stages", table=rows, description="Counts and seconds by stage")
     if state.quarantined:
         description = (

@@ -21,10 +21,10 @@ from conftest import ROOT, Built, build, paqa
 pytest.importorskip("prefect")
 server = pytest.importorskip("moto.server")
 
-from paqa.config import recipe as recipes  # noqa: E402
 from paqa.errors import OutOfMemory, PaqaError, Rejected, TimedOut, WorkerDied  # noqa: E402
-from paqa.execution.ray_actor import forget, same  # noqa: E402
+from paqa.execution.ray_actor import node_check, remove_probe  # noqa: E402
 from paqa.execution.ray_pool import RayWorkers  # noqa: E402
+from paqa.pipeline import recipes  # noqa: E402
 from paqa.storage.store import Store  # noqa: E402
 
 if importlib.util.find_spec("ray") is None:  # not imported yet: it takes the token when it is
@@ -172,7 +172,7 @@ def test_a_dead_actor_fails_its_own_call_only(cluster):
         while later <= pids:  # the fresh one comes up
             later |= set(threads.map(lambda _: workers.run(nap, 1), range(2)))
         assert len(later | pids) == 3
-        assert len(hosts("\n".join(workers.told()))) == 2
+        assert len(hosts("\n".join(workers.calls_by_process()))) == 2
 
 
 def lose_device():
@@ -246,30 +246,30 @@ def _ours(process, address):
 @pytest.mark.slow
 def test_an_actor_that_is_not_fit_is_named(cluster, corpus, bucket):
     recipe = recipes.load(corpus / "small.toml")
-    unshared = same(recipe, Store("memory://mine"))
+    unshared = node_check(recipe, Store("memory://mine"))
     with (
-        RayWorkers(cluster, first=unshared) as workers,
+        RayWorkers(cluster, check=unshared) as workers,
         pytest.raises(
             PaqaError, match=r"node \S+ \(\S+\): store memory://mine is not there; name one that all"
         ),
     ):
         workers.run(os.getpid)
-    shared = same(recipe, Store("s3://paqa/fit"))
+    shared = node_check(recipe, Store("s3://paqa/fit"))
     older = replace(shared, version="0.0.1")
     with (
-        RayWorkers(cluster, first=older) as workers,
+        RayWorkers(cluster, check=older) as workers,
         pytest.raises(PaqaError, match=r"node .*: paqa .* is installed there, 0\.0\.1 \(code \w+\) here"),
     ):
         workers.run(os.getpid)
     other = replace(shared, engines=(*shared.engines[:-1], (*shared.engines[-1][:2], "another")))
     with (
-        RayWorkers(cluster, first=other) as workers,
+        RayWorkers(cluster, check=other) as workers,
         pytest.raises(PaqaError, match=r"has revision .* there and another"),
     ):
         workers.run(os.getpid)
-    with RayWorkers(cluster, first=shared) as workers:
+    with RayWorkers(cluster, check=shared) as workers:
         assert workers.run(os.getpid)
-    forget(shared)
+    remove_probe(shared)
     assert not Store("s3://paqa/fit").has(shared.probe, ".probe")
 
 

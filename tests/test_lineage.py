@@ -280,11 +280,11 @@ def test_a_raw_mix_that_cannot_be_heard_loses_its_mishearing_only(tmp_path):
     recipe, store = for_folder(tmp_path), Store(tmp_path / "store")
     clip = heard(recipe, store)
     everything, _ = compose_clip(clip, recipe, store)
-    assert scenes.misheard(clip, recipe, store)
+    assert scenes.raw_mix_scenes(clip, recipe, store)
     separation = engine_runs.engine_run(recipe, "separate")
     (gone, *_) = engine_runs.optional_runs(recipe)
     Path(store._path(engine_runs.output_key(clip, gone, separation), ".json")).unlink()
-    assert scenes.misheard(clip, recipe, store) == []
+    assert scenes.raw_mix_scenes(clip, recipe, store) == []
     left, lost = compose_clip(clip, recipe, store)
     assert lost == []
     assert [(i.id, i.question) for i in left] == [(i.id, i.question) for i in everything]

@@ -15,7 +15,7 @@ from paqa.cli import build_commands, main
 from paqa.errors import PaqaError
 from paqa.execution import placement
 from paqa.execution.placement import PlacementOptions, gpu_shares
-from paqa.execution.ray_pool import sets
+from paqa.execution.ray_pool import actors_per_pool
 
 pytest.importorskip("prefect")
 
@@ -66,12 +66,12 @@ def test_what_the_flags_say():
     ],
 )
 def test_shares_are_packed(gpus, wanted, fits):
-    assert sets(gpus, wanted) == fits
+    assert actors_per_pool(gpus, wanted) == fits
 
 
 def test_shares_that_do_not_fit_once():
     with pytest.raises(PaqaError, match=r"one set of actors wants 1\.2 GPUs, and Ray has 1"):
-        sets(1, [0.6, 0.6])
+        actors_per_pool(1, [0.6, 0.6])
 
 
 FLOW = """

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from test_questions import DIALOGUE, PLAIN, event
 
 from paqa.audio import read_flac
-from paqa.perception.prosody import level_db, measure, measured, pitch_hz
+from paqa.perception.prosody import level_db, measure, pitch_hz, with_prosody
 from paqa.questions.generate import generate
 from paqa.rationale.grammar import parse, perceive, render
 from paqa.storage.store import Store
@@ -104,12 +104,12 @@ def test_what_was_measured_is_read_from_the_store(tmp_path: Path) -> None:
     def never() -> tuple[Audio, Audio]:
         raise AssertionError("measured twice")
 
-    first = measured(two, "a", lambda: (audio, audio), store)
+    first = with_prosody(two, "a", lambda: (audio, audio), store)
     assert first.turns[0].pitch_hz == pytest.approx(150, rel=0.02)
-    assert measured(two, "a", never, store) == first
-    assert measured(first, "a", never, store) == first
+    assert with_prosody(two, "a", never, store) == first
+    assert with_prosody(first, "a", never, store) == first
     with pytest.raises(AssertionError, match="measured twice"):
-        measured(replace(two, turns=two.turns[:1]), "a", never, store)
+        with_prosody(replace(two, turns=two.turns[:1]), "a", never, store)
 
 
 def test_measuring_is_cheap() -> None:

@@ -732,10 +732,10 @@ def test_a_store_with_a_password_is_refused_before_anything_keeps_it(tmp_path: P
 
 
 def test_what_an_engine_says_is_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from paqa.perception.inference import Unit, _hear
+    from paqa.perception.inference import EngineInput, _outputs
 
     def engine(batch: Any) -> Any:
         raise ValueError(f"403 for https://me:{SECRETS['MY_PASSWORD'][:7]}@host/x with {SECRETS['HF_TOKEN']}")
 
-    (failure,) = _hear(engine, [Unit(Audio(np.zeros((1, 10), np.float32), RATE), ())])
+    (failure,) = _outputs(engine, [EngineInput(Audio(np.zeros((1, 10), np.float32), RATE), ())])
     assert failure == "ValueError: 403 for https://(secret)@host/x with (secret)"

@@ -4,8 +4,20 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from paqa.config.recipe import QuestionsConfig
-from paqa.perception.fusion import GRID_MS, align, attribute, by_turn, compose, lines, number, snap, together
+from paqa.perception.fusion import (
+    GRID_MS,
+    Predictions,
+    align,
+    assign_speakers,
+    fuse,
+    number_speakers,
+    number_speakers_alike,
+    sentence_turns,
+    snap,
+    words_by_turn,
+)
 from paqa.questions.generate import generate
+from paqa.spans import interval, overlap
 from paqa.types import Disagreement, Event, Turn, Word
 
 
@@ -13,51 +25,61 @@ def word(start, end, text, speaker=None):
     return Word(start, end, text, speaker)
 
 
+def fused(duration_ms, turns, words, second_words, events, language, **further):
+    """The scene of a clip about which engines predicted this."""
+    predictions = Predictions(turns, words, events, language, second_words, **further)
+    return fuse("c", duration_ms, predictions)
+
+
 def test_speakers_are_numbered_by_first_appearance():
-    turns = number([Turn(500, 900, 1), Turn(0, 400, 7), Turn(1000, 1200, 7)])
+    turns = number_speakers([Turn(500, 900, 1), Turn(0, 400, 7), Turn(1000, 1200, 7)])
     assert [t.speaker for t in turns] == [1, 2, 1]
 
 
 def test_words_go_to_the_turn_that_covers_most_of_them():
     turns = [Turn(0, 1000, 1), Turn(1000, 2000, 2)]
-    said = attribute(
+    assigned = assign_speakers(
         [word(0, 400, "a"), word(900, 1300, "b"), word(2100, 2300, "c"), word(9000, 9100, "d")], turns
     )
-    assert [w.speaker for w in said] == [1, 2, 2, None]
+    assert [w.speaker for w in assigned] == [1, 2, 2, None]
 
 
 def test_where_turns_overlap_the_speaker_goes_on():
     turns = [Turn(0, 2000, 1), Turn(1000, 3000, 2)]
-    said = attribute([word(500, 900, "a"), word(1200, 1500, "b"), word(2200, 2500, "c")], turns)
-    assert [w.speaker for w in said] == [1, 1, 2]
+    assigned = assign_speakers([word(500, 900, "a"), word(1200, 1500, "b"), word(2200, 2500, "c")], turns)
+    assert [w.speaker for w in assigned] == [1, 1, 2]
 
 
 def test_between_two_that_cover_a_word_alike_whoever_spoke_last_goes_on():
     turns = [Turn(0, 1500, 1), Turn(1000, 3000, 2)]
-    said = attribute([word(1400, 1900, "a"), word(1400, 1500, "b")], turns)
-    assert [w.speaker for w in said] == [2, 2]
+    assigned = assign_speakers([word(1400, 1900, "a"), word(1400, 1500, "b")], turns)
+    assert [w.speaker for w in assigned] == [2, 2]
 
 
 def test_between_two_that_are_as_near_to_a_word_whoever_spoke_last_goes_on():
     turns = [Turn(0, 500, 2), Turn(600, 1000, 1), Turn(1400, 2000, 2)]
-    said = attribute([word(0, 400, "a"), word(1150, 1250, "b")], turns)
-    assert [w.speaker for w in said] == [2, 2]
+    assigned = assign_speakers([word(0, 400, "a"), word(1150, 1250, "b")], turns)
+    assert [w.speaker for w in assigned] == [2, 2]
 
 
 def test_turns_hold_their_words_in_order():
     turns = [Turn(0, 1000, 1), Turn(1000, 2000, 2), Turn(2000, 3000, 1)]
-    words = attribute(
+    words = assign_speakers(
         [word(0, 300, "so"), word(400, 800, "yes"), word(1100, 1200, "no"), word(2100, 2500, "why")], turns
     )
-    assert [[w.text for w in own] for own in by_turn(turns, words)] == [["so", "yes"], ["no"], ["why"]]
+    assert [[w.text for w in turn_words] for turn_words in words_by_turn(turns, words)] == [
+        ["so", "yes"],
+        ["no"],
+        ["why"],
+    ]
 
 
 def test_a_long_turn_becomes_its_sentences():
-    said = ["I", "am", "here.", "Yes.", "Where", "are", "you", "now?", "Over", "there."]
-    words = [word(i * 500, i * 500 + 400, text) for i, text in enumerate(said)]
-    found = lines(Turn(0, 5000, 2), words)
-    assert [t.text for t in found] == ["I am here.", "Yes. Where are you now? Over there."]
-    assert [(t.start_ms, t.end_ms) for t in found] == [(0, 1500), (1500, 5000)]
+    texts = ["I", "am", "here.", "Yes.", "Where", "are", "you", "now?", "Over", "there."]
+    words = [word(i * 500, i * 500 + 400, text) for i, text in enumerate(texts)]
+    sentences = sentence_turns(Turn(0, 5000, 2), words)
+    assert [t.text for t in sentences] == ["I am here.", "Yes. Where are you now? Over there."]
+    assert [(t.start_ms, t.end_ms) for t in sentences] == [(0, 1500), (1500, 5000)]
 
 
 def test_a_pause_between_sentences_belongs_to_nobody():
@@ -67,7 +89,10 @@ def test_a_pause_between_sentences_belongs_to_nobody():
         word(200, 300, "here."),
         *(word(2000 + i, 2400, "you") for i in range(3)),
     ]
-    assert [(t.start_ms, t.end_ms) for t in lines(Turn(0, 3000, 1), words)] == [(0, 300), (2000, 3000)]
+    assert [(t.start_ms, t.end_ms) for t in sentence_turns(Turn(0, 3000, 1), words)] == [
+        (0, 300),
+        (2000, 3000),
+    ]
 
 
 def test_alignment_takes_words_from_the_first_and_times_from_the_second_hearing():
@@ -88,7 +113,7 @@ def test_a_turn_without_words_is_no_turn_but_a_disagreement():
         [Turn(0, 500, 3), Turn(600, 900, 4), Turn(1000, 1400, 5)],
         [word(0, 300, "a"), word(9000, 9500, "z")],
     )
-    scene = compose("c", 20_000, turns, [*words, word(1000, 1300, "b")], None, [], "en")
+    scene = fused(20_000, turns, [*words, word(1000, 1300, "b")], None, [], "en")
     assert [(t.speaker, t.text) for t in scene.turns] == [(1, "a"), (2, "b")]
     assert {(d.start_ms, d.first, d.second) for d in scene.disagreements} == {
         (600, "somebody speaks", "no words"),
@@ -100,9 +125,9 @@ def test_where_turns_overlap_the_exclusive_ones_say_whose_a_word_is():
     turns = [Turn(0, 4000, 1), Turn(1000, 3000, 2)]
     exclusive = [Turn(0, 1500, 1), Turn(1500, 3000, 2), Turn(3000, 4000, 1)]
     words = [word(100, 400, "so"), word(1600, 1900, "yes"), word(3100, 3500, "then")]
-    plain = compose("c", 5000, turns, words, None, [], "en")
-    assert [(t.speaker, t.text) for t in plain.turns] == [(1, "so yes then")]
-    scene = compose("c", 5000, turns, words, None, [], "en", exclusive=exclusive)
+    without_exclusive = fused(5000, turns, words, None, [], "en")
+    assert [(t.speaker, t.text) for t in without_exclusive.turns] == [(1, "so yes then")]
+    scene = fused(5000, turns, words, None, [], "en", exclusive=exclusive)
     assert [(t.start_ms, t.end_ms, t.speaker, t.text) for t in scene.turns] == [
         (0, 4000, 1, "so then"),
         (1000, 3000, 2, "yes"),
@@ -113,7 +138,7 @@ def test_a_voice_that_others_drown_stays_a_turn_without_words():
     turns = [Turn(0, 4000, 1), Turn(1000, 2000, 2), Turn(5000, 6000, 2), Turn(7000, 8000, 2)]
     exclusive = [Turn(0, 4000, 1), Turn(5000, 6000, 2), Turn(7000, 8000, 2)]
     words = [word(100, 400, "so"), word(1600, 1900, "yes"), word(5100, 5500, "then")]
-    scene = compose("c", 9000, turns, words, None, [], "en", exclusive=exclusive)
+    scene = fused(9000, turns, words, None, [], "en", exclusive=exclusive)
     assert [(t.start_ms, t.speaker, t.text) for t in scene.turns] == [
         (0, 1, "so yes"),
         (1000, 2, ""),
@@ -122,30 +147,32 @@ def test_a_voice_that_others_drown_stays_a_turn_without_words():
     assert [(d.start_ms, d.second) for d in scene.disagreements] == [
         (7000, "no words")
     ]  # nobody talks over this one
-    unknown = compose("c", 9000, turns[:2], words[:2], None, [], "en", exclusive=exclusive[:1])
+    unknown = fused(9000, turns[:2], words[:2], None, [], "en", exclusive=exclusive[:1])
     assert [t.speaker for t in unknown.turns] == [1]  # of this voice nobody has understood a word
 
 
 def test_speakers_keep_one_number_in_both_lists():
-    turns, exclusive = together([Turn(500, 900, 4), Turn(0, 700, 9)], [Turn(700, 900, 4), Turn(0, 700, 9)])
+    turns, exclusive = number_speakers_alike(
+        [Turn(500, 900, 4), Turn(0, 700, 9)], [Turn(700, 900, 4), Turn(0, 700, 9)]
+    )
     assert [t.speaker for t in turns] == [t.speaker for t in exclusive] == [1, 2]
-    turns, _ = together([Turn(500, 900, 4)], [Turn(0, 400, 7), Turn(500, 900, 4)])
+    turns, _ = number_speakers_alike([Turn(500, 900, 4)], [Turn(0, 400, 7), Turn(500, 900, 4)])
     assert [(t.start_ms, t.speaker) for t in turns] == [(0, 1), (500, 2)]
 
 
 def test_doubts_of_the_transcriber_become_disagreements():
     doubt = Disagreement("transcribe", 300, 700, "Thank you for watching.", "left out: no speech")
-    scene = compose("c", 5000, [Turn(0, 400, 1)], [word(0, 300, "a")], None, [], "en", doubts=[doubt])
+    scene = fused(5000, [Turn(0, 400, 1)], [word(0, 300, "a")], None, [], "en", doubts=[doubt])
     assert scene.disagreements == (doubt,)
 
 
 def test_sentences_of_overlapping_turns_are_in_order_of_start():
-    said = ["I", "am", "here", "now.", "Where", "are", "you", "then?"]
-    words = [word(i * 1000, i * 1000 + 800, text) for i, text in enumerate(said)]
+    texts = ["I", "am", "here", "now.", "Where", "are", "you", "then?"]
+    words = [word(i * 1000, i * 1000 + 800, text) for i, text in enumerate(texts)]
     other = word(2500, 2900, "what")
     turns, exclusive = [Turn(0, 8000, 1), Turn(2500, 2900, 2)], [Turn(0, 2500, 1), Turn(2500, 2900, 2)]
     exclusive.append(Turn(2900, 8000, 1))
-    scene = compose("c", 9000, turns, [*words[:3], other, *words[3:]], None, [], "en", exclusive=exclusive)
+    scene = fused(9000, turns, [*words[:3], other, *words[3:]], None, [], "en", exclusive=exclusive)
     assert [(t.start_ms, t.speaker) for t in scene.turns] == [(0, 1), (2500, 2), (4000, 1)]
 
 
@@ -160,12 +187,12 @@ events = st.lists(st.builds(lambda s: Event(s[0], s[0] + s[1], "Dog", "/m/0bt9lr
 @given(turns, words, words, events)
 def test_any_scene_is_in_order_on_the_grid_and_loses_no_word(turns, first, second, events):
     first, second = sorted(first, key=lambda w: w.start_ms), sorted(second, key=lambda w: w.start_ms)
-    scene = compose("c", 30_000, turns, first, second, events, "en")
-    for things in (scene.turns, scene.events):
-        assert [t.start_ms for t in things] == sorted(t.start_ms for t in things)
-    for thing in (*scene.turns, *scene.words, *scene.events):
-        assert 0 <= thing.start_ms < thing.end_ms <= 30_000
-        assert thing.start_ms % GRID_MS == thing.end_ms % GRID_MS == 0
+    scene = fused(30_000, turns, first, second, events, "en")
+    for spans in (scene.turns, scene.events):
+        assert [t.start_ms for t in spans] == sorted(t.start_ms for t in spans)
+    for span in (*scene.turns, *scene.words, *scene.events):
+        assert 0 <= span.start_ms < span.end_ms <= 30_000
+        assert span.start_ms % GRID_MS == span.end_ms % GRID_MS == 0
     assert [w.text for w in scene.words] == [w.text for w in first]
     claimed = sum(w.speaker is not None for w in scene.words)
     assert sum(len(t.text.split()) for t in scene.turns) == claimed
@@ -182,15 +209,14 @@ def test_any_scene_is_in_order_on_the_grid_and_loses_no_word(turns, first, secon
 )
 def test_with_any_exclusive_turns_no_word_and_no_speaker_is_lost(turns, exclusive, words):
     words = sorted(words, key=lambda w: w.start_ms)
-    scene = compose("c", 30_000, turns, words, None, [], "en", exclusive=exclusive)
+    scene = fused(30_000, turns, words, None, [], "en", exclusive=exclusive)
     assert [w.text for w in scene.words] == [w.text for w in words]
     claimed = [w for w in scene.words if w.speaker is not None]
     assert sum(len(t.text.split()) for t in scene.turns) == len(claimed)
     assert {w.speaker for w in claimed} == {t.speaker for t in scene.turns}
-    said, heard = (
-        [snap(x, 30_000) for x in own] for own in (words, (*turns, *exclusive))
-    )  # as scenes hold them
-    near = [w for w in said if any(t.start_ms < w.end_ms and w.start_ms < t.end_ms for t in heard)]
+    snapped_words = [snap(w, 30_000) for w in words]  # as scenes hold them
+    snapped_turns = [snap(t, 30_000) for t in (*turns, *exclusive)]
+    near = [w for w in snapped_words if any(overlap(interval(w), interval(t)) for t in snapped_turns)]
     assert len(claimed) >= len(near)
     seen = [t.speaker for t in scene.turns]
     assert list(dict.fromkeys(seen)) == list(range(1, len(set(seen)) + 1))
@@ -208,8 +234,8 @@ def test_exclusive_turns_that_are_the_turns_change_nothing(steps, first, second)
         turns.append(Turn(at + pause, at + pause + length, speaker))
         at += pause + length
     first, second = sorted(first, key=lambda w: w.start_ms), sorted(second, key=lambda w: w.start_ms)
-    plain = compose("c", 40_000, turns, first, second, [], "en")
-    assert compose("c", 40_000, turns, first, second, [], "en", exclusive=turns[::-1]) == plain
+    without_exclusive = fused(40_000, turns, first, second, [], "en")
+    assert fused(40_000, turns, first, second, [], "en", exclusive=turns[::-1]) == without_exclusive
 
 
 def test_a_drowned_voice_is_heard_to_overlap():
@@ -221,7 +247,7 @@ def test_a_drowned_voice_is_heard_to_overlap():
     words += [word(5100 + i * 200, 5250 + i * 200, text) for i, text in enumerate(["yes", "it", "does"])]
     answers = []
     for given_turns in (exclusive, ()):
-        scene = compose("c", 7000, turns, words, None, [], "en", exclusive=given_turns)
+        scene = fused(7000, turns, words, None, [], "en", exclusive=given_turns)
         asked = [q for seed in range(8) for q in generate(scene, QuestionsConfig(per_clip=99), seed)]
         answers.append({q.answer[:3] for q in asked if q.template == "two_at_once"})
     assert answers[0] == {"Yes"}
@@ -229,11 +255,11 @@ def test_a_drowned_voice_is_heard_to_overlap():
 
 
 def test_times_are_brought_onto_the_grid_and_into_the_clip():
-    found = {
+    snapped = {
         at: snap(Turn(*at, 1), 1004)
         for at in ((14, 26), (16, 17), (-5, 400), (990, 1004), (2000, 3000), (0, 0))
     }
-    assert {at: (t.start_ms, t.end_ms) for at, t in found.items()} == {
+    assert {at: (t.start_ms, t.end_ms) for at, t in snapped.items()} == {
         (14, 26): (10, 30),
         (16, 17): (20, 30),  # at least one step long
         (-5, 400): (0, 400),
@@ -246,15 +272,18 @@ def test_times_are_brought_onto_the_grid_and_into_the_clip():
 def test_a_word_near_a_turn_belongs_to_it_and_one_far_away_to_nobody():
     turns = [Turn(1000, 2000, 1), Turn(4000, 5000, 2)]
     near = [(100, 300), (100, 290), (2700, 2800), (2710, 2800), (2900, 3310), (5700, 5900), (5710, 5900)]
-    said = attribute([word(*at, "a") for at in near], turns)
-    assert [w.speaker for w in said] == [1, None, 1, None, 2, 2, None]
+    assigned = assign_speakers([word(*at, "a") for at in near], turns)
+    assert [w.speaker for w in assigned] == [1, None, 1, None, 2, 2, None]
 
 
 def test_of_two_turns_as_near_the_speaker_before_goes_on():
     turns = [Turn(0, 1000, 1), Turn(2000, 3000, 2)]
-    assert [w.speaker for w in attribute([word(1400, 1600, "a")], turns)] == [1]
-    assert [w.speaker for w in attribute([word(2000, 2100, "a"), word(1400, 1600, "b")], turns)] == [2, 2]
-    assert [w.speaker for w in attribute([word(1500, 1600, "a")], turns)] == [2]
+    assert [w.speaker for w in assign_speakers([word(1400, 1600, "a")], turns)] == [1]
+    assert [w.speaker for w in assign_speakers([word(2000, 2100, "a"), word(1400, 1600, "b")], turns)] == [
+        2,
+        2,
+    ]
+    assert [w.speaker for w in assign_speakers([word(1500, 1600, "a")], turns)] == [2]
 
 
 def test_a_word_between_two_turns_of_its_speaker_goes_to_the_nearer():
@@ -265,7 +294,7 @@ def test_a_word_between_two_turns_of_its_speaker_goes_to_the_nearer():
         word(900, 1100, "c", 1),
         word(5000, 5100, "d", 2),
     ]
-    assert [[w.text for w in own] for own in by_turn(turns, words)] == [["a", "c"], ["b"]]
+    assert [[w.text for w in turn_words] for turn_words in words_by_turn(turns, words)] == [["a", "c"], ["b"]]
 
 
 def sentence(*starts):
@@ -275,23 +304,25 @@ def sentence(*starts):
 
 def test_a_short_pause_between_sentences_belongs_to_the_first():
     for second, end in ((690, 690), (700, 300), (710, 300)):
-        found = lines(Turn(0, 2000, 1), sentence(0, 100, 200, second, second + 100, second + 200))
-        assert [(t.start_ms, t.end_ms) for t in found] == [(0, end), (second, 2000)]
+        sentences = sentence_turns(
+            Turn(0, 2000, 1), sentence(0, 100, 200, second, second + 100, second + 200)
+        )
+        assert [(t.start_ms, t.end_ms) for t in sentences] == [(0, end), (second, 2000)]
 
 
 def test_short_sentences_stay_with_their_neighbours():
     words = [
         word(i * 100, i * 100 + 100, text) for i, text in enumerate(["No.", "It", "is", "so.", "Is", "it?"])
     ]
-    assert [t.text for t in lines(Turn(0, 700, 1), words)] == ["No. It is so. Is it?"]
+    assert [t.text for t in sentence_turns(Turn(0, 700, 1), words)] == ["No. It is so. Is it?"]
     words += [word(600, 700, "Yes.")]
-    assert [t.text for t in lines(Turn(0, 800, 1), words)] == ["No. It is so.", "Is it? Yes."]
+    assert [t.text for t in sentence_turns(Turn(0, 800, 1), words)] == ["No. It is so.", "Is it? Yes."]
 
 
 def test_a_turn_begins_with_its_first_sentence_and_ends_with_its_last():
     """Words may reach over a turn's edges; its lines do not."""
-    found = lines(Turn(50, 2200, 1), sentence(0, 100, 200, 1000, 1100, 2150))
-    assert [(t.start_ms, t.end_ms) for t in found] == [(50, 300), (1000, 2200)]
+    sentences = sentence_turns(Turn(50, 2200, 1), sentence(0, 100, 200, 1000, 1100, 2150))
+    assert [(t.start_ms, t.end_ms) for t in sentences] == [(50, 300), (1000, 2200)]
 
 
 def test_long_transcripts_are_aligned_word_by_word():
@@ -317,7 +348,7 @@ def test_aligned_words_never_go_back():
 def test_hearings_that_differ_say_when_and_how():
     first = [word(0, 100, "a"), word(200, 300, "b"), word(350, 400, "c")]
     second = [word(0, 100, "a"), word(150, 290, "x"), word(310, 420, "y")]
-    scene = compose("c", 1000, [Turn(0, 500, 1)], first, second, [], "en")
+    scene = fused(1000, [Turn(0, 500, 1)], first, second, [], "en")
     assert scene.disagreements == (Disagreement("transcribe", 150, 420, "b c", "x y"),)
 
 
@@ -328,7 +359,7 @@ def test_everything_in_a_scene_is_in_order():
         Event(100, 300, "Dog", "/m/0bt9lr"),
     ]
     words = [word(8000, 8100, "far"), word(9000, 9100, "away")]
-    scene = compose("c", 10_000, [Turn(500, 900, 1), Turn(0, 400, 2)], words, None, events, None)
+    scene = fused(10_000, [Turn(500, 900, 1), Turn(0, 400, 2)], words, None, events, None)
     assert [(e.end_ms, e.label) for e in scene.events] == [(300, "Dog"), (900, "Cat"), (900, "Dog")]
     assert [(d.start_ms, d.second) for d in scene.disagreements] == [
         (0, "no words"),
@@ -343,11 +374,11 @@ def test_a_voice_is_drowned_where_others_talk_over_more_than_half_of_it():
     words += [word(5100 + i * 200, 5250 + i * 200, "yes") for i in range(4)]
     for end, kept in ((2200, True), (2500, False)):  # the other voice ends at 2000
         turns = [Turn(0, 2000, 1), Turn(1500, end, 2), Turn(5000, 6000, 2)]
-        scene = compose("c", 7000, turns, words, None, [], "en", exclusive=[turns[0], turns[2]])
+        scene = fused(7000, turns, words, None, [], "en", exclusive=[turns[0], turns[2]])
         assert (1500 in [t.start_ms for t in scene.turns]) == kept
 
 
 def test_no_line_is_empty_of_time():
     """Words that lie behind the turn's end: its sentences stay one line."""
-    found = lines(Turn(0, 1000, 1), sentence(0, 100, 200, 1000, 1100, 1200))
-    assert [(t.start_ms, t.end_ms, t.text) for t in found] == [(0, 1000, "so so so. so so so.")]
+    sentences = sentence_turns(Turn(0, 1000, 1), sentence(0, 100, 200, 1000, 1100, 1200))
+    assert [(t.start_ms, t.end_ms, t.text) for t in sentences] == [(0, 1000, "so so so. so so so.")]

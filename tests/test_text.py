@@ -9,7 +9,7 @@ import pytest
 
 from paqa.config.recipe import QuestionsConfig
 from paqa.evaluation import metrics
-from paqa.perception.fusion import lines
+from paqa.perception.fusion import sentence_turns
 from paqa.questions.context import context
 from paqa.questions.dialogue_flow import who_mentions
 from paqa.questions.english import excerpt, opening
@@ -73,7 +73,7 @@ def test_a_long_text_is_not_quoted_up_to_a_title() -> None:
 def test_turns_are_not_cut_after_a_title() -> None:
     said = "Yesterday I met Mr. Smith there. He was very kind."
     words = [Word(300 * i, 300 * i + 250, w, 1) for i, w in enumerate(said.split())]
-    found = lines(Turn(0, 3000, 1, said), words)
+    found = sentence_turns(Turn(0, 3000, 1, said), words)
     assert [t.text for t in found] == ["Yesterday I met Mr. Smith there.", "He was very kind."]
 
 
@@ -136,7 +136,7 @@ def test_pieces_of_a_transcriber_are_put_together() -> None:
         Word(100 * i, 100 * i + 90, w, 1)
         for i, w in enumerate(("我", "们", "明天", "早上", "去", "OK", "吗？"))
     ]
-    (turn,) = lines(Turn(0, 700, 1), words)
+    (turn,) = sentence_turns(Turn(0, 700, 1), words)
     assert turn.text == "我们明天早上去 OK 吗？"
 
 

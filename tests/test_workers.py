@@ -209,12 +209,12 @@ def test_cores_are_those_that_this_process_may_use():
     ],
 )
 def test_a_control_group_limits_the_cores(tmp_path, groups, files, cpus):
-    (tmp_path / "own").write_text(groups + "\n")
+    (tmp_path / "groups").write_text(groups + "\n")
     for name, text in files.items():
         path = tmp_path / "root" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n")
-    assert quota(tmp_path / "root", tmp_path / "own") == cpus
+    assert quota(tmp_path / "root", tmp_path / "groups") == cpus
 
 
 def test_without_control_groups_nothing_limits_the_cores(tmp_path):

@@ -35,7 +35,8 @@ def survey(clips: Iterable[Clip], recipe: Recipe, store: Store) -> Survey:
     counts = Survey()
     for clip in clips:
         truth = clip.truth if clip.answers == "truth" else None
-        scene = scenes.asked(clip, truth or scenes.heard(clip, recipe, store), recipe, store)
+        scene = truth or scenes.predicted_scene(clip, recipe, store)
+        scene = scenes.scene_for_questions(clip, scene, recipe, store)
         counts += count(scene, config_for(recipe, clip.corpus), recipe.seed)
     return counts
 
@@ -63,9 +64,9 @@ def elsewhere(
     Of a build that grows, `generations` are the ids of the clips that it had at each time, the latest first:
     a clip takes from those that were there when it came.
     """
-    foreign = source_labels.translations(clips)
+    foreign = source_labels.translation_choices(clips)
     for ids in generations:
-        foreign |= source_labels.translations(clip for clip in clips if clip.id in ids)
+        foreign |= source_labels.translation_choices(clip for clip in clips if clip.id in ids)
     common = common_elsewhere(counts)
     by_clip = {}
     for clip in clips:

@@ -36,7 +36,7 @@ def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
         clip_id=clip.id,
         split=clip.split,
         truth=clip.truth,
-        heard=scenes.measured(clip, scenes.heard(clip, recipe, store), recipe, store),
+        heard=scenes.with_prosody(clip, scenes.predicted_scene(clip, recipe, store), recipe, store),
         tags=engine_runs.stored_output(clip, tagging, separation, store).tags,
         group=clip.corpus,
         turns_known=clip.uri.startswith("mix:") or bool(clip.truth.turns),

@@ -1,4 +1,4 @@
-"""How a build says where it is: bars on a terminal, one plain line per finished stage otherwise."""
+"""The progress of a build: bars on a terminal, otherwise one plain line per finished stage."""
 
 from __future__ import annotations
 
@@ -9,24 +9,20 @@ from typing import Any
 
 
 class Progress:
-    """One bar or line per stage; `unit` counts whatever the stage works on. `log` gets the lines in any
-    case.
-    """
+    """One bar or line per stage; `unit` names what the stage counts. `log` gets every line."""
 
     def __init__(self, quiet: bool = False, log: Callable[[str], None] = lambda line: None):
         self.quiet = quiet
         self.log = log
-        self.walked: list[
-            tuple[str, int, str, float]
-        ] = []  # stages that are done: name, units, unit, seconds
+        self.finished: list[tuple[str, int, str, float]] = []  # stages: name, units, unit, seconds
         self.terminal = sys.stderr.isatty() and not quiet
-        self.began: dict[str, float] = {}
-        self.done: dict[str, int] = {}
+        self.started_at: dict[str, float] = {}  # by stage, of `time.perf_counter`
+        self.units_done: dict[str, int] = {}  # by stage
         self.bars: dict[str, Any] = {}
 
     def open(self, stage: str, total: int, unit: str) -> None:
-        """A stage begins: `total` units are to be done."""
-        self.began[stage], self.done[stage] = time.perf_counter(), 0
+        """A stage begins, of `total` units."""
+        self.started_at[stage], self.units_done[stage] = time.perf_counter(), 0
         if self.terminal:
             from tqdm import tqdm
 
@@ -34,25 +30,24 @@ class Progress:
             self.bars[stage] = tqdm(desc=stage, total=total, unit=unit, bar_format=layout, leave=True)
 
     def advance(self, stage: str, units: int) -> None:
-        """Some units are done."""
-        self.done[stage] += units
+        """So many more units of a stage are finished."""
+        self.units_done[stage] += units
         if stage in self.bars:
             self.bars[stage].update(units)
 
     def note(self, line: str) -> None:
-        """A line that is no stage."""
+        """Print and log a line that belongs to no stage."""
         self.log(line)
         if not self.quiet:
             print(line, file=sys.stderr, flush=True)
 
     def close(self, stage: str, unit: str) -> None:
-        """A stage is done."""
-        seconds = time.perf_counter() - self.began[stage]
-        self.walked.append((stage, self.done[stage], unit, seconds))
-        self.log(f"{stage}: {self.done[stage]} {unit} in {seconds:.1f} s")
+        """A stage is finished."""
+        seconds = time.perf_counter() - self.started_at[stage]
+        self.finished.append((stage, self.units_done[stage], unit, seconds))
+        self.log(f"{stage}: {self.units_done[stage]} {unit} in {seconds:.1f} s")
         if stage in self.bars:
             self.bars.pop(stage).close()
         elif not self.quiet:
-            print(
-                f"{stage:<22} {self.done[stage]:>6} {unit:<10} {seconds:7.1f} s", file=sys.stderr, flush=True
-            )
+            line = f"{stage:<22} {self.units_done[stage]:>6} {unit:<10} {seconds:7.1f} s"
+            print(line, file=sys.stderr, flush=True)

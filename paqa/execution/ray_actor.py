@@ -1,6 +1,4 @@
-"""What runs in a Ray actor: calls that come and go as bytes, and a look at whether it can do the driver's
-work.
-"""
+"""What runs in a Ray actor: calls, and a check that its node can do the work of the process that calls it."""
 
 from __future__ import annotations
 
@@ -20,45 +18,45 @@ from paqa.storage.store import Store, key
 
 
 class Actor:
-    """A process of the cluster: takes a pickled call, gives back what it returned or raised, pickled."""
+    """A process of the cluster that runs calls."""
 
     def call(self, payload: bytes) -> bytes:
+        """Run a pickled call; (True, what it returned) or (False, the error), pickled."""
         step, args, kwargs = pickle.loads(payload)
         try:
             return pickle.dumps((True, step(*args, **kwargs)))
-        except Exception as error:  # noqa: BLE001 - raised where the call came from
+        except Exception as error:  # noqa: BLE001 - raised again in the process that calls
             return pickle.dumps((False, error))
 
 
 @dataclass(frozen=True)
-class Home:
-    """Where an actor lives."""
+class ActorLocation:
+    """The node and process of an actor."""
 
     node: str
     pid: int
     gpus: str = ""  # CUDA_VISIBLE_DEVICES
 
 
-def arrive(first: Callable[[], None] | None) -> Home:
-    """Called in a fresh actor, before anything else; `first` raises PaqaError where it cannot work."""
-    from ray.util import get_node_ip_address as address
+def probe(check: Callable[[], None] | None) -> ActorLocation:
+    """The first call in a new actor: where it runs; `check` raises PaqaError where it cannot work."""
+    from ray.util import get_node_ip_address
 
-    node = f"{socket.gethostname()} ({address()})"  # type: ignore[no-untyped-call]
-    if first is not None:
+    node = f"{socket.gethostname()} ({get_node_ip_address()})"  # type: ignore[no-untyped-call]
+    if check is not None:
         try:
-            first()
+            check()
         except PaqaError as error:
             raise PaqaError(f"node {node}: {error}") from None
-    return Home(node, os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+    return ActorLocation(node, os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES", ""))
 
 
 @dataclass(frozen=True)
-class Same:
-    """What an actor must share with the process that calls it; called in the actor, raises PaqaError where it
-    does not.
+class NodeCheck:
+    """What an actor must share with the process that calls it; called in the actor.
 
-    `engines` are name, parameters and revision of each; `probe` is an object of the store and `says` its
-    content.
+    Raises PaqaError where something differs there. `engines` are name, parameters and revision of each;
+    `probe` is the key of an object of the store, `says` its content.
     """
 
     version: str
@@ -69,73 +67,76 @@ class Same:
     says: bytes
 
     def __call__(self) -> None:
-        if (found := (__version__, code())) != (self.version, self.code):
-            theirs, ours = f"{found[0]} (code {found[1]})", f"{self.version} (code {self.code})"
+        """Compare paqa, the engines and the store with what is here."""
+        version, code_hash = __version__, code()
+        if (version, code_hash) != (self.version, self.code):
+            theirs, ours = f"{version} (code {code_hash})", f"{self.version} (code {self.code})"
             raise PaqaError(f"paqa {theirs} is installed there, {ours} here; install the same on all nodes")
-        self._engines()
-        self._store()
+        self._check_engines()
+        self._check_store()
 
-    def _engines(self) -> None:
+    def _check_engines(self) -> None:
         from paqa.perception.engine_runs import identity
 
         for name, params, revision in self.engines:
             try:
-                found = identity(name, params)[0]
+                revision_there = identity(name, params)[0]
             except ModuleNotFoundError as error:
                 raise PaqaError(f"engine {name} needs {error.name}, which is not installed there") from None
-            if found != revision:
+            if revision_there != revision:
                 raise PaqaError(
-                    f"engine {name} has revision {found} there and {revision} here: other weights, or another version "
-                    "of a package; install the same on all nodes, and the same weights (PAQA_MODELS)"
+                    f"engine {name} has revision {revision_there} there and {revision} here: other weights, "
+                    "or another version of a package; install the same on all nodes, and the same weights "
+                    "(PAQA_MODELS)"
                 )
 
-    def _store(self) -> None:
-        url, again = (
-            self.store.url,
-            "name one that all nodes share with --store (s3://BUCKET/PREFIX, a network folder)",
-        )
+    def _check_store(self) -> None:
+        url = self.store.url
+        advice = "name one that all nodes share with --store (s3://BUCKET/PREFIX, a network folder)"
         try:
             if self.store.get(self.probe, ".probe") != self.says:
-                raise PaqaError(f"another store lies at {url} there; {again}")
+                raise PaqaError(f"another store lies at {url} there; {advice}")
         except MissingObject:
-            raise PaqaError(f"store {url} is not there; {again}") from None
+            raise PaqaError(f"store {url} is not there; {advice}") from None
         except PaqaError:
             raise
         except Exception as error:  # noqa: BLE001 - each kind of store has its own
-            raise PaqaError(f"store {url} cannot be read there ({first_line(error)}); {again}") from None
-        reach(self.store, key("probe", self.probe, socket.gethostname(), os.getpid()))
+            raise PaqaError(f"store {url} cannot be read there ({first_line(error)}); {advice}") from None
+        check_store(self.store, key("probe", self.probe, socket.gethostname(), os.getpid()))
 
 
-def same(recipe: Recipe, store: Store) -> Same:
-    """What actors are to share for this recipe and store; puts the probe into the store (`forget` removes
-    it).
-    """
+def node_check(recipe: Recipe, store: Store) -> NodeCheck:
+    """The check for this recipe and store; puts its probe into the store, which `remove_probe` removes."""
     from paqa.perception.engine_runs import engine_runs, identity
 
-    used = dict.fromkeys((node.engine, node.params) for node in engine_runs(recipe))
-    engines = tuple((*one, identity(*one)[0]) for one in used)
-    says = secrets.token_hex(16).encode()
-    probe = key("probe", says.decode())
-    store.put(probe, ".probe", says)
-    return Same(__version__, code(), engines, store, probe, says)
+    pairs = dict.fromkeys((run.engine, run.params) for run in engine_runs(recipe))
+    engines = tuple((engine, params, identity(engine, params)[0]) for engine, params in pairs)
+    content = secrets.token_hex(16).encode()
+    probe_key = key("probe", content.decode())
+    store.put(probe_key, ".probe", content)
+    return NodeCheck(__version__, code(), engines, store, probe_key, content)
 
 
-def forget(first: Same) -> None:
-    """Remove the probe."""
-    first.store.remove(first.probe, ".probe")
+def remove_probe(check: NodeCheck) -> None:
+    """Remove the check's probe from the store."""
+    check.store.remove(check.probe, ".probe")
 
 
-def reach(store: Store, name: str) -> None:
+def check_store(store: Store, name: str) -> None:
     """Write, read and remove an object `name`; PaqaError where that cannot be done from this process."""
-    says = secrets.token_hex(16).encode()
+    written = secrets.token_hex(16).encode()
     try:
-        store.put(name, ".probe", says)
-        found = store.get(name, ".probe")
+        store.put(name, ".probe", written)
+        read = store.get(name, ".probe")
         store.remove(name, ".probe")
     except Exception as error:  # noqa: BLE001 - each kind of store has its own
         raise PaqaError(
             f"store {store.url} cannot be written and read ({first_line(error)}); "
             "check that it exists, its credentials and its endpoint (docs/scale.md)"
         ) from None
-    if found != says:
+    if read != written:
         raise PaqaError(f"store {store.url} does not give back what was written")
+
+
+# The names that paqa.execution.placement imports.
+same, forget, reach = node_check, remove_probe, check_store

@@ -1,19 +1,17 @@
-"""What an error of foreign code says about what is to blame for it: memory, the GPU, or else what it was
-given.
-"""
+"""What is to blame for an error of an engine: memory, the GPU, or else its input."""
 
 from __future__ import annotations
 
 import errno
 
-SHORT = (
+OUT_OF_MEMORY_WORDS = (
     "out of memory",
     "bad_alloc",
     "failed to allocate memory",
     "can't allocate memory",
     "cannot allocate memory",
 )
-LOST = (
+DEVICE_LOST_WORDS = (
     "cuda error",
     "cuda failure",
     "cuda failed",
@@ -26,18 +24,19 @@ LOST = (
 
 
 def short_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of the machine or of its GPU; torch, CTranslate2 and ONNX Runtime say so in
-    words.
+    """Whether memory ran out, of the machine or of its GPU.
+
+    torch, CTranslate2 and ONNX Runtime raise other kinds of errors, whose texts say it.
     """
     number = error.errno if isinstance(error, OSError) else None
-    return isinstance(error, MemoryError) or number == errno.ENOMEM or _says(error, SHORT)
+    return isinstance(error, MemoryError) or number == errno.ENOMEM or _mentions(error, OUT_OF_MEMORY_WORDS)
 
 
 def device_lost(error: BaseException) -> bool:
-    """Whether an error is of the GPU: the process can do nothing more on it, whatever it is given."""
-    return _says(error, LOST) and not short_of_memory(error)
+    """Whether the GPU failed: the process cannot use it any more, whatever the input."""
+    return _mentions(error, DEVICE_LOST_WORDS) and not short_of_memory(error)
 
 
-def _says(error: BaseException, words: tuple[str, ...]) -> bool:
+def _mentions(error: BaseException, words: tuple[str, ...]) -> bool:
     text = str(error).lower()
     return any(word in text for word in words)

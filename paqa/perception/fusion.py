@@ -1,13 +1,11 @@
-"""Turns, words and events become one scene: who said which word, what sounded, and where two hearings
-disagree.
-"""
+"""Turns, words and events become one scene: who says which word, what sounds, and where engines disagree."""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from paqa.spans import gap, intersect, interval, overlap, total
@@ -22,65 +20,75 @@ REACH_MS = 700  # a word this near to a turn belongs to it although the turn doe
 Timed = TypeVar("Timed", Turn, Word, Event)
 
 
-def compose(
-    clip_id: str,
-    duration_ms: int,
-    turns: Sequence[Turn],
-    words: Sequence[Word],
-    aligned: Sequence[Word] | None,
-    events: Sequence[Event],
-    language: str | None,
-    *,
-    exclusive: Sequence[Turn] = (),
-    doubts: Sequence[Disagreement] = (),
-) -> Scene:
-    """The scene that was heard. `aligned` is the second hearing of the words, on another stem.
+@dataclass(frozen=True)
+class Predictions:
+    """What the engines predicted about one clip, all times in ms from its start."""
 
-    `exclusive` are the same speakers as in `turns`, one at a time: they say whose a word is where `turns`
-    overlap. `doubts` are what the transcriber does not trust itself with.
+    turns: Sequence[Turn]
+    words: Sequence[Word]
+    events: Sequence[Event]
+    language: str | None = None
+    second_words: Sequence[Word] | None = None  # the words transcribed a second time, on another stem
+    exclusive: Sequence[Turn] = ()  # the speakers of `turns`, one at a time
+    doubts: Sequence[Disagreement] = ()  # what the transcriber itself is not sure of
+
+
+def fuse(clip_id: str, duration_ms: int, predictions: Predictions) -> Scene:
+    """The scene that the engines predicted.
+
+    Where `turns` overlap, `exclusive` says whose a word is. Turns without words leave the scene, and become
+    disagreements: then the words are assigned anew, since some may now belong to other turns.
     """
-    disagreements = list(doubts)
-    if aligned is not None:
-        words, differing = align(words, aligned)
-        disagreements += differing
-    said, alone = together([snap(t, duration_ms) for t in turns], [snap(t, duration_ms) for t in exclusive])
-    words = attribute([snap(w, duration_ms) for w in words], said, alone)
-    while len(kept := _heard(said, words, overlapping=bool(alone))) < len(
-        said
-    ):  # without some, words find other turns
-        disagreements += _unclaimed([t for i, t in enumerate(said) if i not in kept], words)
-        voices = {said[i].speaker for i in kept}
-        said, alone = together([said[i] for i in kept], [t for t in alone if t.speaker in voices])
-        words = attribute(words, said, alone)
-    cited = [line for t, own in zip(said, by_turn(said, words), strict=True) for line in lines(t, own)]
+    words = predictions.words
+    disagreements = list(predictions.doubts)
+    if predictions.second_words is not None:
+        words, differences = align(words, predictions.second_words)
+        disagreements += differences
+    turns, exclusive = number_speakers_alike(
+        [snap(t, duration_ms) for t in predictions.turns],
+        [snap(t, duration_ms) for t in predictions.exclusive],
+    )
+    words = assign_speakers([snap(w, duration_ms) for w in words], turns, exclusive)
+    while len(kept := _turns_to_keep(turns, words, overlapping=bool(exclusive))) < len(turns):
+        disagreements += _unmatched([t for i, t in enumerate(turns) if i not in kept], words)
+        speakers = {turns[i].speaker for i in kept}
+        turns, exclusive = number_speakers_alike(
+            [turns[i] for i in kept], [t for t in exclusive if t.speaker in speakers]
+        )
+        words = assign_speakers(words, turns, exclusive)
+    sentences: list[Turn] = []
+    for turn, turn_words in zip(turns, words_by_turn(turns, words), strict=True):
+        sentences += sentence_turns(turn, turn_words)
+    events = [snap(e, duration_ms) for e in predictions.events]
     return Scene(
         clip_id=clip_id,
         duration_ms=duration_ms,
-        turns=tuple(sorted(cited, key=lambda t: t.start_ms)),
+        turns=tuple(sorted(sentences, key=lambda t: t.start_ms)),
         words=tuple(words),
-        events=tuple(sorted((snap(e, duration_ms) for e in events), key=lambda e: (*interval(e), e.label))),
-        language=language,
+        events=tuple(sorted(events, key=lambda e: (*interval(e), e.label))),
+        language=predictions.language,
         disagreements=tuple(sorted(disagreements, key=lambda d: (d.start_ms, d.end_ms, d.first, d.second))),
     )
 
 
-def _heard(turns: Sequence[Turn], words: Sequence[Word], overlapping: bool) -> list[int]:
-    """The turns in which somebody heard a word, or would have but for others talking over it."""
-    spoken = [bool(own) for own in by_turn(turns, words)]
-    return [i for i in range(len(turns)) if spoken[i] or (overlapping and _drowned(i, turns, spoken))]
+def _turns_to_keep(turns: Sequence[Turn], words: Sequence[Word], overlapping: bool) -> list[int]:
+    """The indices of turns that have words, or lack them only because others talk over them."""
+    has_words = [bool(turn_words) for turn_words in words_by_turn(turns, words)]
+    return [
+        i for i in range(len(turns)) if has_words[i] or (overlapping and _talked_over(i, turns, has_words))
+    ]
 
 
-def _drowned(index: int, turns: Sequence[Turn], spoken: Sequence[bool]) -> bool:
-    """Whether a turn lacks words only because others talk over it: whoever says it is understood elsewhere.
+def _talked_over(index: int, turns: Sequence[Turn], has_words: Sequence[bool]) -> bool:
+    """Whether a turn lacks words only because others talk over it: its speaker has words in another turn.
 
-    A transcriber writes down one voice at a time; where two sound at once, the other one's words are lost.
+    A transcriber writes down one voice at a time; where two sound at once, the words of one are lost.
     """
     turn = turns[index]
-    over = [
-        interval(t) for t, words in zip(turns, spoken, strict=True) if words and t.speaker != turn.speaker
-    ]
-    known = any(words and t.speaker == turn.speaker for t, words in zip(turns, spoken, strict=True))
-    return known and 2 * total(intersect([interval(turn)], over)) > turn.end_ms - turn.start_ms
+    with_words = [t for t, has in zip(turns, has_words, strict=True) if has]
+    others = [interval(t) for t in with_words if t.speaker != turn.speaker]
+    speaks_elsewhere = any(t.speaker == turn.speaker for t in with_words)
+    return speaks_elsewhere and 2 * total(intersect([interval(turn)], others)) > turn.end_ms - turn.start_ms
 
 
 def snap(item: Timed, duration_ms: int) -> Timed:
@@ -91,67 +99,66 @@ def snap(item: Timed, duration_ms: int) -> Timed:
     return replace(item, start_ms=start, end_ms=end)
 
 
-def number(turns: Iterable[Turn]) -> list[Turn]:
+def number_speakers(turns: Iterable[Turn]) -> list[Turn]:
     """Turns in order of start, speakers renumbered by first appearance."""
-    return together(list(turns), ())[0]
+    return number_speakers_alike(list(turns), ())[0]
 
 
-def together(turns: Sequence[Turn], exclusive: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
+def number_speakers_alike(turns: Sequence[Turn], exclusive: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
     """Both lists in order of start, speakers renumbered alike: by first appearance in `turns`.
 
-    A speaker that only `exclusive` knows joins `turns` with those stretches, so that nobody is lost.
+    The turns of a speaker who is in `exclusive` alone join `turns`, so that no speaker is lost.
     """
-    known = {t.speaker for t in turns}
-    ordered = sorted([*turns, *(t for t in exclusive if t.speaker not in known)], key=_appearance)
+    speakers = {t.speaker for t in turns}
+    ordered = sorted([*turns, *(t for t in exclusive if t.speaker not in speakers)], key=_appearance)
     numbers: dict[int, int] = {}
     for turn in ordered:
         numbers.setdefault(turn.speaker, len(numbers) + 1)
-    alone = sorted(exclusive, key=_appearance)
-    first, second = ([replace(t, speaker=numbers[t.speaker]) for t in found] for found in (ordered, alone))
-    return first, second
+    ordered_exclusive = sorted(exclusive, key=_appearance)
+    return (
+        [replace(t, speaker=numbers[t.speaker]) for t in ordered],
+        [replace(t, speaker=numbers[t.speaker]) for t in ordered_exclusive],
+    )
 
 
 def _appearance(turn: Turn) -> tuple[int, int, int]:
     return turn.start_ms, turn.end_ms, turn.speaker
 
 
-def plain(text: str) -> str:
+def _without_case(text: str) -> str:
     """A word without case and punctuation, for comparison."""
     return re.sub(r"[^\w']", "", text.casefold())
 
 
 def align(first: Sequence[Word], second: Sequence[Word]) -> tuple[list[Word], list[Disagreement]]:
-    """The first hearing's words, with the second's times where both agree; and where they do not.
+    """The words of the first transcription, with the second's times where both agree; and where they differ.
 
     The words come from the mix, which loses none; the times from the speech stem, where edges are clean.
     """
-    matcher = difflib.SequenceMatcher(
-        None, [plain(w.text) for w in first], [plain(w.text) for w in second], autojunk=False
-    )
+    first_texts = [_without_case(w.text) for w in first]
+    second_texts = [_without_case(w.text) for w in second]
+    matcher = difflib.SequenceMatcher(None, first_texts, second_texts, autojunk=False)
     words: list[Word] = []
     disagreements = []
     for kind, i1, i2, j1, j2 in matcher.get_opcodes():
         if kind == "equal":
-            words += [
-                replace(a, start_ms=b.start_ms, end_ms=b.end_ms)
-                for a, b in zip(first[i1:i2], second[j1:j2], strict=True)
-            ]
+            for word, timed in zip(first[i1:i2], second[j1:j2], strict=True):
+                words.append(replace(word, start_ms=timed.start_ms, end_ms=timed.end_ms))
         else:
             words += first[i1:i2]
-            disagreements.append(_differ(first[i1:i2], second[j1:j2]))
-    return _monotone(words), disagreements
+            disagreements.append(_difference(first[i1:i2], second[j1:j2]))
+    return _in_order(words), disagreements
 
 
-def _differ(first: Sequence[Word], second: Sequence[Word]) -> Disagreement:
+def _difference(first: Sequence[Word], second: Sequence[Word]) -> Disagreement:
     both = [*first, *second]
     start, end = min(w.start_ms for w in both), max(w.end_ms for w in both)
-    return Disagreement(
-        "transcribe", start, end, " ".join(w.text for w in first), " ".join(w.text for w in second)
-    )
+    first_text, second_text = " ".join(w.text for w in first), " ".join(w.text for w in second)
+    return Disagreement("transcribe", start, end, first_text, second_text)
 
 
-def _monotone(words: list[Word]) -> list[Word]:
-    """Words of two clocks in one order: a start never lies before the start of the word before."""
+def _in_order(words: list[Word]) -> list[Word]:
+    """Words with times of two transcriptions: no word starts before the one that precedes it."""
     ordered: list[Word] = []
     for word in words:
         start = max(word.start_ms, ordered[-1].start_ms if ordered else 0)
@@ -159,49 +166,53 @@ def _monotone(words: list[Word]) -> list[Word]:
     return ordered
 
 
-def attribute(words: Sequence[Word], turns: Sequence[Turn], exclusive: Sequence[Turn] = ()) -> list[Word]:
-    """Give each word the speaker of the turn that covers most of it; where `exclusive` ones cover it, of
-    these.
+def assign_speakers(
+    words: Sequence[Word], turns: Sequence[Turn], exclusive: Sequence[Turn] = ()
+) -> list[Word]:
+    """Give each word the speaker of the turn that covers most of it, an `exclusive` one where any covers it.
 
-    Where turns overlap equally, the speaker of the word before goes on; a word that no turn covers goes to
-    the nearest turn within REACH_MS, else to nobody.
+    Where two turns cover it equally, the speaker of the preceding word goes on. A word that no turn covers
+    goes to the nearest turn within REACH_MS, else its speaker is None.
     """
-    spoken: list[Word] = []
+    assigned: list[Word] = []
     for word in words:
-        before = spoken[-1].speaker if spoken else None
-        alone = any(overlap(interval(word), interval(t)) for t in exclusive)
-        turn = _home(word, exclusive if alone else turns, before)
-        spoken.append(replace(word, speaker=turn.speaker if turn else None))
-    return spoken
+        previous_speaker = assigned[-1].speaker if assigned else None
+        in_exclusive = any(overlap(interval(word), interval(t)) for t in exclusive)
+        turn = _turn_of(word, exclusive if in_exclusive else turns, previous_speaker)
+        assigned.append(replace(word, speaker=turn.speaker if turn else None))
+    return assigned
 
 
-def _home(word: Word, turns: Sequence[Turn], before: int | None) -> Turn | None:
+def _turn_of(word: Word, turns: Sequence[Turn], previous_speaker: int | None) -> Turn | None:
     span = interval(word)
     covering = [t for t in turns if overlap(span, interval(t)) > 0]
     if covering:
-        return max(covering, key=lambda t: (overlap(span, interval(t)), t.speaker == before, -t.start_ms))
+        return max(
+            covering, key=lambda t: (overlap(span, interval(t)), t.speaker == previous_speaker, -t.start_ms)
+        )
     near = [t for t in turns if gap(span, interval(t)) <= REACH_MS]
-    return (
-        min(near, key=lambda t: (gap(span, interval(t)), t.speaker != before, t.start_ms)) if near else None
-    )
+    if not near:
+        return None
+    return min(near, key=lambda t: (gap(span, interval(t)), t.speaker != previous_speaker, t.start_ms))
 
 
-def by_turn(turns: Sequence[Turn], words: Sequence[Word]) -> list[list[Word]]:
-    """The words of each turn: a word goes to its speaker's turn that covers most of it, else to the
-    nearest.
-    """
-    found: list[list[Word]] = [[] for _ in turns]
+def words_by_turn(turns: Sequence[Turn], words: Sequence[Word]) -> list[list[Word]]:
+    """The words of each turn: each goes to its speaker's turn that covers most of it, else to the nearest."""
+    grouped: list[list[Word]] = [[] for _ in turns]
     for word in words:
-        own = [i for i, t in enumerate(turns) if t.speaker == word.speaker]
-        if own:
-            at = interval(word)
-            spans = {i: interval(turns[i]) for i in own}
-            found[max(own, key=lambda i: (overlap(at, spans[i]), -gap(at, spans[i])))].append(word)
-    return found
+        span = interval(word)
+        closeness = {
+            i: (overlap(span, interval(t)), -gap(span, interval(t)))
+            for i, t in enumerate(turns)
+            if t.speaker == word.speaker
+        }
+        if closeness:
+            grouped[max(closeness, key=closeness.__getitem__)].append(word)
+    return grouped
 
 
-def lines(turn: Turn, words: Sequence[Word]) -> list[Turn]:
-    """A turn as its sentences, one turn each, so that a quote can be cited where it is said.
+def sentence_turns(turn: Turn, words: Sequence[Word]) -> list[Turn]:
+    """A turn as its sentences, one turn each, so that a quote has the times of its sentence.
 
     `text.ends_sentence` says where one ends; one of fewer than SENTENCE_WORDS words stays with its neighbour.
     Where the speaker pauses for less than JOIN_MS, the next sentence begins where the one before ends.
@@ -217,24 +228,27 @@ def lines(turn: Turn, words: Sequence[Word]) -> list[Turn]:
         short = groups.pop()
         groups[-1] += short
     cuts = [turn.start_ms, *(max(group[0].start_ms, turn.start_ms) for group in groups[1:]), turn.end_ms]
-    found = []
+    sentences = []
     for group, start, following in zip(groups, cuts, cuts[1:], strict=False):
         last = min(max(group[-1].end_ms, start + GRID_MS), following)
         end = following if following - last < JOIN_MS or following == turn.end_ms else last
-        found.append(_whole(replace(turn, start_ms=start, end_ms=end), group))
-    return found if all(t.end_ms > t.start_ms for t in found) else [_whole(turn, words)]
+        sentences.append(_with_text(replace(turn, start_ms=start, end_ms=end), group))
+    if any(t.end_ms <= t.start_ms for t in sentences):  # words lie behind the end of the turn
+        return [_with_text(turn, words)]
+    return sentences
 
 
-def _whole(turn: Turn, words: Sequence[Word]) -> Turn:
+def _with_text(turn: Turn, words: Sequence[Word]) -> Turn:
     return replace(turn, text=without_gaps(" ".join(" ".join(w.text for w in words).split())))
 
 
-def _unclaimed(silent: Sequence[Turn], words: Sequence[Word]) -> list[Disagreement]:
-    """Speech without words and words without speech: diarization and transcription contradict each other.
+def _unmatched(silent: Sequence[Turn], words: Sequence[Word]) -> list[Disagreement]:
+    """Turns without words and words without turn: diarization and transcription contradict each other.
 
-    Turns in which nobody heard a word do not enter the scene: music and noise are often taken for voices.
+    Turns without words do not enter the scene: music and noise are often taken for voices.
     """
-    wordless = [Disagreement("diarize", *interval(t), "somebody speaks", "no words") for t in silent]
-    return wordless + [
-        Disagreement("diarize", *interval(w), "nobody speaks", w.text) for w in words if w.speaker is None
+    without_words = [Disagreement("diarize", *interval(t), "somebody speaks", "no words") for t in silent]
+    without_turn = [w for w in words if w.speaker is None]
+    return without_words + [
+        Disagreement("diarize", *interval(w), "nobody speaks", w.text) for w in without_turn
     ]

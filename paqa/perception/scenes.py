@@ -1,6 +1,4 @@
-"""The scenes of a clip: what the engines heard, what they made of the raw mix, and what questions are asked
-about.
-"""
+"""The scenes of a clip: as predicted, as predicted on the raw mix, and the one that is asked about."""
 
 from __future__ import annotations
 
@@ -13,126 +11,125 @@ from paqa.audio import read_flac, rms
 from paqa.config.recipe import Recipe
 from paqa.perception import engine_runs, prosody, source_labels
 from paqa.perception.engine_runs import EngineRun, StoredOutput
-from paqa.perception.fusion import compose as compose_scene
+from paqa.perception.fusion import Predictions, fuse
 from paqa.spans import Interval, interval, merge
 from paqa.storage.store import Store, key
-from paqa.types import Audio, Clip, Scene, Word
+from paqa.types import Audio, Clip, Scene
 
-SNR = 1  # raise when the same stems give another ratio
+SNR = 1  # part of the key of stored ratios; raise it when the same stems give another ratio
 
 
-def heard(clip: Clip, recipe: Recipe, store: Store) -> Scene:
-    """What the engines heard in a clip, as one scene; MissingObject where something has not been heard."""
-    words = _heard_words(clip, recipe, store)
-    voices, sounds = (
-        _heard(clip, engine_runs.engine_run(recipe, stage), recipe, store) for stage in ("diarize", "tag")
-    )
-    scene = _one_scene(clip, voices, sounds, words[0], words[1].words if len(words) > 1 else None)
+def predicted_scene(clip: Clip, recipe: Recipe, store: Store) -> Scene:
+    """What the engines predicted for a clip, as one scene; MissingObject where an output is not stored."""
+    transcripts = _transcripts(clip, recipe, store)
+    diarized = _output(clip, engine_runs.engine_run(recipe, "diarize"), recipe, store)
+    tagged = _output(clip, engine_runs.engine_run(recipe, "tag"), recipe, store)
+    scene = _fused(clip, diarized, tagged, transcripts)
     separation = engine_runs.engine_run(recipe, "separate")
-    return replace(
-        scene, snr_db=_snr(clip, scene, separation, store), heard_by=engine_runs.engines_used(recipe)
-    )
+    snr_db = _snr(clip, scene, separation, store)
+    return replace(scene, snr_db=snr_db, heard_by=engine_runs.engines_used(recipe))
 
 
-def misheard(clip: Clip, recipe: Recipe, store: Store) -> list[Scene]:
-    """What the same engines made of the raw mix, without decoupling: one scene for each hearing of the words.
+def raw_mix_scenes(clip: Clip, recipe: Recipe, store: Store) -> list[Scene]:
+    """What the same engines predicted on the raw mix: one scene for each transcript with other words.
 
-    [] where the recipe does not have the mix listened to (`questions.mishear`), or an engine failed on this
-    one.
+    [] where the recipe has no engine run on the mix (`questions.mishear`), or one failed on this clip.
     """
-    separation = engine_runs.engine_run(recipe, "separate")
-    if not engine_runs.runs_on_raw_mix(recipe) or any(
-        engine_runs.without_output([clip], n, separation, store) for n in engine_runs.optional_runs(recipe)
-    ):
+    if not engine_runs.runs_on_raw_mix(recipe):
         return []
-    voices, sounds = (
-        _heard(clip, engine_runs.engine_run(recipe, stage, "mix"), recipe, store)
+    separation = engine_runs.engine_run(recipe, "separate")
+    for run in engine_runs.optional_runs(recipe):
+        if engine_runs.without_output([clip], run, separation, store):
+            return []
+    diarized, tagged = (
+        _output(clip, engine_runs.engine_run(recipe, stage, "mix"), recipe, store)
         for stage in engine_runs.RAW_MIX_STAGES
     )
-    texts = {tuple(w.text for w in p.words): p for p in reversed(_heard_words(clip, recipe, store))}
-    return [_one_scene(clip, voices, sounds, words) for words in reversed(texts.values())]
+    by_words = {tuple(w.text for w in t.words): t for t in reversed(_transcripts(clip, recipe, store))}
+    return [_fused(clip, diarized, tagged, [transcript]) for transcript in reversed(by_words.values())]
 
 
-def _heard(clip: Clip, node: EngineRun, recipe: Recipe, store: Store) -> StoredOutput:
-    return engine_runs.stored_output(clip, node, engine_runs.engine_run(recipe, "separate"), store)
+def _output(clip: Clip, run: EngineRun, recipe: Recipe, store: Store) -> StoredOutput:
+    return engine_runs.stored_output(clip, run, engine_runs.engine_run(recipe, "separate"), store)
 
 
-def _heard_words(clip: Clip, recipe: Recipe, store: Store) -> list[StoredOutput]:
-    """The hearings of the words, the one that they are taken from first."""
+def _transcripts(clip: Clip, recipe: Recipe, store: Store) -> list[StoredOutput]:
+    """The outputs of the transcriber: on the stem that words are taken from, then on that of their times."""
     config = recipe.stage_config("transcribe")
-    stems = dict.fromkeys(on for on in (config.stem, config.align) if on)
-    return [_heard(clip, engine_runs.engine_run(recipe, "transcribe", on), recipe, store) for on in stems]
+    stems = dict.fromkeys(stem for stem in (config.stem, config.align) if stem)
+    runs = [engine_runs.engine_run(recipe, "transcribe", stem) for stem in stems]
+    return [_output(clip, run, recipe, store) for run in runs]
 
 
-def _one_scene(
-    clip: Clip,
-    voices: StoredOutput,
-    sounds: StoredOutput,
-    words: StoredOutput,
-    aligned: Sequence[Word] | None = None,
+def _fused(
+    clip: Clip, diarized: StoredOutput, tagged: StoredOutput, transcripts: Sequence[StoredOutput]
 ) -> Scene:
-    """Hearings of a clip as one scene; `aligned` are the words heard a second time."""
-    return compose_scene(
-        clip.id,
-        clip.duration_ms,
-        voices.turns,
-        words.words,
-        aligned,
-        sounds.events,
-        words.language if words.words else None,
-        exclusive=voices.exclusive,
-        doubts=words.doubts,
+    """Engine outputs of a clip as one scene; a second transcript gives the first one's words their times."""
+    first = transcripts[0]
+    predictions = Predictions(
+        turns=diarized.turns,
+        words=first.words,
+        events=tagged.events,
+        language=first.language if first.words else None,
+        second_words=transcripts[1].words if len(transcripts) > 1 else None,
+        exclusive=diarized.exclusive,
+        doubts=first.doubts,
     )
+    return fuse(clip.id, clip.duration_ms, predictions)
 
 
 def _snr(clip: Clip, scene: Scene, separation: EngineRun, store: Store) -> float | None:
-    """Speech stem over background stem within the turns, in dB, one decimal; None where one of them is
-    absent.
+    """The ratio of speech to background within the turns in dB, one decimal; None where one is absent.
 
     The store keeps it: decoding the stems costs more than all questions about them.
     """
     if not scene.turns or not scene.events:
         return None
     spoken = merge(interval(t) for t in scene.turns)
-    where = key("snr", SNR, clip.sha256, engine_runs.output_key(clip, separation, separation), spoken)
-    if not store.has(where, ".json"):
-        whole, speech = (engine_runs.stem(clip, name, separation, store) for name in ("mix", "speech"))
-        background = Audio(whole.samples - speech.samples, whole.rate)
-        store.put_json(where, _level_difference(speech, background, spoken))
-    found: float | None = store.get_json(where, float | None)
-    return found
+    stem_key = engine_runs.output_key(clip, separation, separation)
+    ratio_key = key("snr", SNR, clip.sha256, stem_key, spoken)
+    if not store.has(ratio_key, ".json"):
+        mix, speech = (engine_runs.stem(clip, name, separation, store) for name in ("mix", "speech"))
+        background = Audio(mix.samples - speech.samples, mix.rate)
+        store.put_json(ratio_key, _level_difference(speech, background, spoken))
+    ratio_db: float | None = store.get_json(ratio_key, float | None)
+    return ratio_db
 
 
 def _level_difference(speech: Audio, background: Audio, spoken: Sequence[Interval]) -> float | None:
+    """The ratio of the two RMS within some spans in dB, one decimal; None where one is silent there."""
     levels = []
     for audio in (speech, background):
-        cuts = [audio.samples[:, a * audio.rate // 1000 : b * audio.rate // 1000] for a, b in spoken]
+        cuts = [
+            audio.samples[:, start * audio.rate // 1000 : end * audio.rate // 1000] for start, end in spoken
+        ]
         levels.append(rms(np.concatenate(cuts, axis=1)))
     return round(20 * float(np.log10(levels[0] / levels[1])), 1) if min(levels) > 0 else None
 
 
-def measured(clip: Clip, scene: Scene, recipe: Recipe, store: Store, clean: str | None = None) -> Scene:
-    """The scene with levels and pitches, measured on the speech stem or on other stored samples of the speech
-    alone.
+def with_prosody(
+    clip: Clip, scene: Scene, recipe: Recipe, store: Store, clean_speech: str | None = None
+) -> Scene:
+    """The scene with levels in dBFS and pitches in Hz, measured on the clip's speech stem.
+
+    `clean_speech` is the SHA-256 of stored samples of the speech alone, to measure on instead.
     """
     separation = engine_runs.engine_run(recipe, "separate")
-    speech = clean or engine_runs.output_key(clip, separation, separation)
+    speech_key = clean_speech or engine_runs.output_key(clip, separation, separation)
 
     def stems() -> tuple[Audio, Audio]:
-        voices, whole = (
-            read_flac(store.get(speech, ".flac")),
-            engine_runs.stem(clip, "mix", separation, store),
-        )
-        return voices, Audio(whole.samples - voices.samples, whole.rate)
+        speech = read_flac(store.get(speech_key, ".flac"))
+        mix = engine_runs.stem(clip, "mix", separation, store)
+        return speech, Audio(mix.samples - speech.samples, mix.rate)
 
-    return prosody.measured(scene, f"{clip.sha256}:{speech}", stems, store)
+    return prosody.with_prosody(scene, f"{clip.sha256}:{speech_key}", stems, store)
 
 
-def asked(clip: Clip, heard: Scene, recipe: Recipe, store: Store) -> Scene:
-    """The scene that questions are asked about: the truth where the recipe trusts it, else what was heard.
+def scene_for_questions(clip: Clip, predicted: Scene, recipe: Recipe, store: Store) -> Scene:
+    """The scene that questions are asked about: the truth where the recipe trusts it, else the predicted one.
 
     Levels and pitches are measured: on the clean speech of a composed clip's truth, else on the speech stem.
     """
     if clip.answers == "truth" and clip.truth:
-        return measured(clip, clip.truth, recipe, store, clip.reference_sha256)
-    return measured(clip, source_labels.carry(heard, clip.truth), recipe, store)
+        return with_prosody(clip, clip.truth, recipe, store, clip.reference_sha256)
+    return with_prosody(clip, source_labels.carry_labels(predicted, clip.truth), recipe, store)

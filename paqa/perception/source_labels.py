@@ -1,7 +1,6 @@
-"""What a source says about speech that no engine hears: its emotion and its translation, on the turns that
-were heard.
+"""Labels of a source that no engine predicts, emotions and translations, on turns of a predicted scene.
 
-The words stay those that were heard; only labels are carried over, and only where it is clear whose they are.
+The words stay the predicted ones. A label is carried over only where it is clear whose it is.
 """
 
 from __future__ import annotations
@@ -16,112 +15,115 @@ from paqa.storage.store import key
 from paqa.text import normal
 from paqa.types import Clip, Scene, Turn
 
-SHARED = 0.5  # what was heard is a turn of the truth where each covers at least this share of the other
-SAME_WORDS = (
-    0.8  # a translation is of these words only where so much of its text was heard; two thirds of it are 0.8
-)
-FOREIGN = 24  # translations of other clips that a clip's questions may choose from
+SHARED = 0.5  # a predicted turn is one of the truth where each covers at least this share of the other
+# A translation is of the predicted words only where they are this similar to the text that it translates:
+# where two thirds of that text were predicted, the similarity is 0.8.
+SAME_WORDS = 0.8
+MAX_CHOICES = 24  # translations of other clips that a clip's questions may choose from
 
 
-def carry(heard: Scene, truth: Scene | None) -> Scene:
-    """The heard scene with the emotions, translations and languages that the truth gives for its turns.
+def carry_labels(predicted: Scene, truth: Scene | None) -> Scene:
+    """The predicted scene with the emotions, translations and language that the truth gives for its turns.
 
-    A label goes to those turns of one voice of which at least half lies in the labelled turn and in no other,
-    where they also make up half of that turn; or where there is one turn and one voice only. A translation
-    needs the words as well, and makes one turn of those that it translates. The scene itself where no label
-    finds its turn.
+    A label goes to those turns of one speaker of which at least half lies in the labelled turn and in no
+    other, where they also cover half of that turn; or where there is one turn and one speaker only. A
+    translation needs the words as well, and makes one turn of those that it translates. The scene itself
+    where no label finds its turn.
     """
     if truth is None or not any(t.emotion or t.translation for t in truth.turns):
-        return heard
-    turns: dict[int, Turn] = dict(enumerate(heard.turns))
-    for known, own in _owned(heard, truth):
-        turns.update({i: replace(turns[i], emotion=known.emotion) for i in own})
-        said = _joined([turns[i] for i in own])
-        translation = _translation(said, heard, known, truth)
-        if translation and own[-1] - own[0] == len(own) - 1:
-            turns[own[0]] = replace(said, translation=translation)
-            for i in own[1:]:
-                del turns[i]
-    found = tuple(turns.values())
-    if not any(t.emotion or t.translation for t in found):
-        return heard
-    target = truth.translated_to if any(t.translation for t in found) else None
-    return replace(heard, turns=found, language=truth.language or heard.language, translated_to=target)
+        return predicted
+    by_index: dict[int, Turn] = dict(enumerate(predicted.turns))
+    for labelled, indices in _matching_turns(predicted, truth):
+        by_index.update({i: replace(by_index[i], emotion=labelled.emotion) for i in indices})
+        joined = _joined([by_index[i] for i in indices])
+        translation = _translation(joined, predicted, labelled, truth)
+        if translation and indices[-1] - indices[0] == len(indices) - 1:
+            by_index[indices[0]] = replace(joined, translation=translation)
+            for i in indices[1:]:
+                del by_index[i]
+    turns = tuple(by_index.values())
+    if not any(t.emotion or t.translation for t in turns):
+        return predicted
+    target = truth.translated_to if any(t.translation for t in turns) else None
+    language = truth.language or predicted.language
+    return replace(predicted, turns=turns, language=language, translated_to=target)
 
 
-def _owned(heard: Scene, truth: Scene) -> Iterator[tuple[Turn, list[int]]]:
-    """Each turn of the truth with the indices of the heard turns that are clearly it, said by one voice."""
-    homes = [_homes(turn, truth.turns) for turn in heard.turns]
-    single = len(truth.turns) == 1 and heard.speakers == 1
-    for n, known in enumerate(truth.turns):
-        voices: dict[int, list[int]] = {}
-        for i, turn in enumerate(heard.turns):
-            if homes[i] == [n]:
-                voices.setdefault(turn.speaker, []).append(i)
-        clear = [own for own in voices.values() if single or _makes_up(known, [heard.turns[i] for i in own])]
-        if len(clear) == 1:
-            yield known, clear[0]
+def _matching_turns(predicted: Scene, truth: Scene) -> Iterator[tuple[Turn, list[int]]]:
+    """Each turn of the truth with the indices of the predicted turns, of one speaker, that are clearly it."""
+    true_turns = [_containing(turn, truth.turns) for turn in predicted.turns]
+    single = len(truth.turns) == 1 and predicted.speakers == 1
+    for n, labelled in enumerate(truth.turns):
+        by_speaker: dict[int, list[int]] = {}
+        for i, turn in enumerate(predicted.turns):
+            if true_turns[i] == [n]:
+                by_speaker.setdefault(turn.speaker, []).append(i)
+        matches = []
+        for indices in by_speaker.values():
+            if single or _cover_enough([predicted.turns[i] for i in indices], labelled):
+                matches.append(indices)
+        if len(matches) == 1:
+            yield labelled, matches[0]
 
 
-def _homes(turn: Turn, known: Sequence[Turn]) -> list[int]:
-    """The turns in which at least half of this one lies."""
+def _containing(turn: Turn, true_turns: Sequence[Turn]) -> list[int]:
+    """The indices of the true turns in which at least the share SHARED of this one lies."""
     enough = SHARED * (turn.end_ms - turn.start_ms)
-    return [i for i, t in enumerate(known) if 0 < enough <= overlap(interval(turn), interval(t))]
+    return [i for i, t in enumerate(true_turns) if 0 < enough <= overlap(interval(turn), interval(t))]
 
 
-def _makes_up(known: Turn, own: Sequence[Turn]) -> bool:
-    shared = total(intersect([interval(known)], [interval(t) for t in own]))
-    return shared >= SHARED * (known.end_ms - known.start_ms)
+def _cover_enough(turns: Sequence[Turn], labelled: Turn) -> bool:
+    """Whether turns cover at least the share SHARED of the labelled one."""
+    covered = total(intersect([interval(labelled)], [interval(t) for t in turns]))
+    return covered >= SHARED * (labelled.end_ms - labelled.start_ms)
 
 
 def _joined(turns: Sequence[Turn]) -> Turn:
-    return replace(
-        turns[0], end_ms=max(t.end_ms for t in turns), text=" ".join(t.text for t in turns if t.text)
-    )
+    """Consecutive turns of one speaker as one."""
+    text = " ".join(t.text for t in turns if t.text)
+    return replace(turns[0], end_ms=max(t.end_ms for t in turns), text=text)
 
 
-def _translation(turn: Turn, heard: Scene, known: Turn, truth: Scene) -> str | None:
-    """The known translation where the words heard are those that it translates; without a text, of that
-    language.
+def _translation(turn: Turn, predicted: Scene, labelled: Turn, truth: Scene) -> str | None:
+    """The translation of the labelled turn where the predicted words are those that it translates.
+
+    Where the source gives no text to compare them with, the languages have to be the same.
     """
-    if not (turn.text and known.translation and truth.translated_to):
+    if not (turn.text and labelled.translation and truth.translated_to):
         return None
-    if known.text:
-        said, wanted = normal(turn.text), normal(known.text)
-        alike = difflib.SequenceMatcher(None, said, wanted, autojunk=False).ratio() >= SAME_WORDS
+    if labelled.text:
+        matcher = difflib.SequenceMatcher(None, normal(turn.text), normal(labelled.text), autojunk=False)
+        alike = matcher.ratio() >= SAME_WORDS
     else:
-        alike = truth.language is not None and _tongue(heard.language) == _tongue(truth.language)
-    return known.translation if alike else None
+        languages = _base_language(predicted.language), _base_language(truth.language)
+        alike = truth.language is not None and languages[0] == languages[1]
+    return labelled.translation if alike else None
 
 
-def _tongue(language: str | None) -> str:
+def _base_language(language: str | None) -> str:
     """The language of a code without region or script: "zh" of "zh-CN"."""
     return (language or "").replace("_", "-").partition("-")[0].casefold()
 
 
-def translations(clips: Iterable[Clip]) -> dict[str, tuple[str, ...]]:
-    """For each clip whose speech has a translation, by id, those of other clips, as wrong choices for
-    questions.
+def translation_choices(clips: Iterable[Clip]) -> dict[str, tuple[str, ...]]:
+    """Translations of other clips, by the id of a clip whose speech has one: wrong choices for questions.
 
-    They come from the same source, side and language. Clips and texts lie on one ring of digests, and a clip
-    is given the texts that follow it, so that a new clip changes the choices of few others.
+    They come from the same source, split and language. Clips and texts lie on one ring of digests, and a
+    clip gets the texts that follow it, so that a new clip changes the choices of few others.
     """
-    rings: dict[tuple[str, str, str], list[tuple[str, str, str]]] = {}
+    rings: dict[tuple[str, str, str], list[tuple[str, str, str]]] = {}  # of (digest, clip id, text or "")
     for clip in clips:
         if clip.truth and clip.truth.translated_to:
             ring = rings.setdefault((clip.corpus, clip.split, clip.truth.translated_to), [])
             ring.append((key("clip", clip.id), clip.id, ""))
-            ring += [
-                (key("text", t.translation), clip.id, t.translation)
-                for t in clip.truth.turns
-                if t.translation
-            ]
-    found = {}
+            texts = [t.translation for t in clip.truth.turns if t.translation]
+            ring += [(key("text", text), clip.id, text) for text in texts]
+    choices = {}
     for ring in rings.values():
         ring.sort()
-        for i, (_, name, text) in enumerate(ring):
+        for i, (_, clip_id, text) in enumerate(ring):
             if not text:
                 following = (ring[(i + n) % len(ring)] for n in range(1, len(ring)))
-                others = (t for _, other, t in following if t and other != name)
-                found[name] = tuple(islice(dict.fromkeys(others), FOREIGN))
-    return found
+                texts_of_others = (t for _, other_id, t in following if t and other_id != clip_id)
+                choices[clip_id] = tuple(islice(dict.fromkeys(texts_of_others), MAX_CHOICES))
+    return choices

@@ -151,10 +151,10 @@ def compose_clip(
     clip: Clip, recipe: Recipe, store: Store, elsewhere: OtherClips = NO_OTHER_CLIPS
 ) -> tuple[list[Item], list[Quarantined]]:
     """The rows of one clip, and what a gate kept out. Given questions come beside the templates' own."""
-    heard = scenes.heard(clip, recipe, store)
+    heard = scenes.predicted_scene(clip, recipe, store)
     if invalid := _invalid("clip", clip) or _invalid("scene", heard):
         return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
-    scene = scenes.asked(clip, heard, recipe, store)
+    scene = scenes.scene_for_questions(clip, heard, recipe, store)
     questions = generate(scene, config_for(recipe, clip.corpus), recipe.seed, elsewhere)
     if not questions and not clip.questions:
         detail = f"{clip.uri}: no question can be asked safely ({len(scene.turns)} turns, {len(scene.events)} events)"
@@ -170,7 +170,7 @@ def compose_clip(
     known = (
         [heard] if clip.answers == "truth" and clip.truth else []
     )  # what was misheard even with decoupling
-    misheard = reflections.compare(scene, [*scenes.misheard(clip, recipe, store), *known])
+    misheard = reflections.compare(scene, [*scenes.raw_mix_scenes(clip, recipe, store), *known])
     kept: list[Question] = []
     for variant, question in enumerate(questions):
         reflection = reflections.reflect(scene, question, misheard, recipe.questions, recipe.seed, elsewhere)

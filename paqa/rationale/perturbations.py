@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
-from paqa.perception.fusion import number
+from paqa.perception.fusion import number_speakers
 from paqa.questions.context import alike
 from paqa.questions.english import excerpt, span, spans, speakers, spoken
 from paqa.questions.sound_names import UNASKED
@@ -237,7 +237,7 @@ def _overlaps_differ(
 
 
 def _with_turns(scene: Scene, gone: Sequence[Turn], new: Sequence[Turn]) -> Scene:
-    return replace(scene, turns=tuple(number([*(t for t in scene.turns if t not in gone), *new])))
+    return replace(scene, turns=tuple(number_speakers([*(t for t in scene.turns if t not in gone), *new])))
 
 
 def _newcomer(scene: Scene) -> int:

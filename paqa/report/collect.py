@@ -73,7 +73,7 @@ class Build:
         if clip is None or self.store is None or self.recipe is None:
             return None
         try:
-            return scenes.heard(clip, self.recipe, self.store)
+            return scenes.predicted_scene(clip, self.recipe, self.store)
         except MissingObject:
             return None
 

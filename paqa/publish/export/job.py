@@ -136,7 +136,7 @@ class Job:
             raise PaqaError(
                 f"{self.folder}: clips.parquet lacks {clip_id!r}, which the shards hold; build again"
             )
-        return clip.truth if self.scenes == "truth" else scenes.heard(clip, recipe, store)
+        return clip.truth if self.scenes == "truth" else scenes.predicted_scene(clip, recipe, store)
 
     @cached_property
     def _opened(self) -> Any:
