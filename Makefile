@@ -16,7 +16,7 @@ export PYANNOTE_METRICS_ENABLED := false
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help paqa test lint schemas docs report ui audit bench benchreport benchpush models engines clean constraints
+.PHONY: help paqa test lint schemas docs report picture ui audit bench benchreport benchpush models engines clean constraints
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -49,6 +49,9 @@ docs: $(VENV)/.all  ## write docs/api.md anew from the docstrings
 
 report: $(VENV)/.all  ## build the demo with its audit and its report, both linked from the Prefect UI
 	@$(VENV)/bin/paqa build $(RECIPE) --out $(OUT) --audit --report
+
+picture: $(VENV)/.all  ## docs/question.png anew, from the build in data/demo (wants Chromium)
+	@$(PY) benchmarks/screenshot.py $(OUT)
 
 ui: $(VENV)/.all  ## open the Prefect UI over past and running builds
 	@$(VENV)/bin/paqa ui --out $(OUT)

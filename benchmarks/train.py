@@ -33,7 +33,7 @@ from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.config import OFF, GrpoConfig, PauseConfig
 from paqa.train.grpo import Part, objective, part
 from paqa.train.model import Policy
-from paqa.train.rollout import rollout
+from paqa.train.rollout import Sampling, rollout
 
 AUDIO_7B = {"d_model": 1280, "encoder_layers": 32, "encoder_attention_heads": 20, "encoder_ffn_dim": 5120}
 TEXT_7B = {"model_type": "qwen2", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32}
@@ -144,8 +144,8 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
         "q", "Who speaks first, and what is heard in the background while they do?", ("A dog", "A bell")
     )
     found: dict[str, float] = {"copy_gb_per_s": bandwidth / 1e9, "product_tflop_per_s": speed / 1e12}
-    found["encode"] = clock(lambda: [policy.hear(c) for c in clips])
-    prompts = [policy.prompt(asked, policy.hear(c)) for c in clips]
+    found["encode"] = clock(lambda: [policy.encode(c) for c in clips])
+    prompts = [policy.prompt(asked, policy.encode(c)) for c in clips]
     rows, new = args.prompts * args.group, args.new
     found["prompt_tokens"] = len(prompts[0].ids)
     seeds = range(rows)
@@ -154,7 +154,9 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
     def rolled(name: str, pause: PauseConfig) -> Any:
         best: Any = None
         for _ in range(args.repeats + bool(args.compile)):
-            done = rollout(policy, prompts, args.group, seeds, new, pause=pause, compile=args.compile)
+            done = rollout(
+                policy, prompts, args.group, seeds, Sampling(new, pause=pause, compile=args.compile)
+            )
             best = done if best is None or done.seconds["decode"] < best.seconds["decode"] else best
         found.update({f"rollout_{name}/{k}": v for k, v in best.seconds.items()})
         found[f"rollout_{name}/step"] = best.seconds["decode"] / best.ids.shape[1]

@@ -36,8 +36,8 @@ from paqa.audio import fingerprint
 from paqa.config.recipe import Recipe
 from paqa.curation import contamination, shortcuts
 from paqa.curation.answer_balance import Survey, elsewhere, survey
+from paqa.dataset import finish, summary
 from paqa.dataset import shards as shard_files
-from paqa.dataset import summary
 from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.evaluation import build_audit, tables
 from paqa.execution.placement import Places, Wanted
@@ -189,7 +189,7 @@ def apart(run: Run, asked: list[Clip], material: dict[str, list[Clip]]) -> tuple
     recipe, gates = run.recipe, run.recipe.gates
     files = [path for b in gates.benchmarks for path in contamination.recordings(b, Path(recipe.folder))]
     prints = _prints(run, "fingerprint", clips) if gates.near_duplicates or files else []
-    lost = contamination.overheard(clips, _overheard(run, prints, files), files)
+    lost = contamination.holding_recordings(clips, _overheard(run, prints, files), files)
     staying = {i for i, clip in enumerate(clips) if run.earlier and run.earlier.holds(clip)}
     between: list[fingerprint.Match] = []
     if gates.near_duplicates:
@@ -413,9 +413,8 @@ def write(run: Run, items: list[Item], clips: list[Clip]) -> summary.Summary:
     shards = {plan.name: sha256 for plan, sha256 in zip(plans, written, strict=True)}
     increment.save(build_folder.pending(run.out), run.survey, run.lost, clips, run.earlier)
     stages = list(run.stages.values())
-    return summary.finish(
-        run.recipe, run.out, run.store.url, clips, items, run.lost, stages, shards, run.warnings
-    )
+    contents = finish.Contents(clips, items, run.lost, stages, shards, run.warnings)
+    return finish.finish(run.recipe, run.out, run.store.url, contents)
 
 
 def look_back(run: Run, clips: list[Clip]) -> None:
@@ -424,7 +423,7 @@ def look_back(run: Run, clips: list[Clip]) -> None:
     if not known:
         run.progress.log("audit: no clip has truth")
         return
-    found = work(run, "audit", [partial(build_audit.beside, run.out)], [known])[0]
+    found = work(run, "audit", [partial(build_audit.measure_and_save, run.out)], [known])[0]
     create_markdown_artifact(
         key="audit", markdown=tables.markdown(*found), description=f"{known} clips have truth"
     )
@@ -494,7 +493,7 @@ def build(
             walk.enforce(len(items), kept, run.lost, recipe.gates.max_quarantined, build_folder.failed(out))
             done = write(run, items, clips)
         except Exception:  # not of Ctrl-C, which is to end it at once
-            summary.abandon(recipe, out, run.lost)  # what fell out is what to look at
+            finish.abandon(recipe, out, run.lost)  # what fell out is what to look at
             raise
         for line in places.told():
             run.progress.note(line)

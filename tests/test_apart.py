@@ -135,10 +135,10 @@ def test_no_two_clips_that_are_kept_match_across_sides(drawn: tuple[list[Clip], 
 
 def test_check_names_every_clip_that_leaks() -> None:
     intro = sound(156, 0)
-    found = Checked(prints={f"{i:016x}": around(intro, 20, i) for i in range(30)})
+    checked = Checked(fingerprints={f"{i:016x}": around(intro, 20, i) for i in range(30)})
     for i in range(30):
-        found.sides[f"audio {i:016x}"].add("test" if i == 11 else "train")
-    assert len(list(_copies(found))) == 29
+        checked.splits_of[f"audio {i:016x}"].add("test" if i == 11 else "train")
+    assert len(list(_copies(checked))) == 29
 
 
 def test_what_is_compared_grows_with_the_clips_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paqa.errors import PaqaError
-from paqa.evaluation import audit, bootstrap, metrics, plots, tables
+from paqa.evaluation import audit, audit_report, bootstrap, metrics, plots, tables
 from paqa.evaluation.audit import Pair, measure
-from paqa.evaluation.metrics import Hits, Misheard, f1, si_sdr
+from paqa.evaluation.metrics import Hits, WordErrors, f1, si_sdr
 from paqa.types import Event, Scene, Tag, Turn, Word
 
 # pyannote.audio's sample.rttm, in ms: an American English telephone call
@@ -199,30 +199,30 @@ def test_speaker_count():
 @pytest.mark.parametrize(
     ("said", "heard", "expected"),
     [
-        ("uh, I don't know Mr. Smith!", "i do not know mister smith", Misheard(6, 0, 0, 0)),
-        ("the cat sat on the mat", "the cat sit on mat", Misheard(6, 1, 1, 0)),
-        ("the cat sat", "the big cat sat", Misheard(3, 0, 0, 1)),
-        ("colour of twenty five", "color of 25", Misheard(3, 0, 0, 0)),
-        ("hello", "", Misheard(1, 0, 1, 0)),
+        ("uh, I don't know Mr. Smith!", "i do not know mister smith", WordErrors(6, 0, 0, 0)),
+        ("the cat sat on the mat", "the cat sit on mat", WordErrors(6, 1, 1, 0)),
+        ("the cat sat", "the big cat sat", WordErrors(3, 0, 0, 1)),
+        ("colour of twenty five", "color of 25", WordErrors(3, 0, 0, 0)),
+        ("hello", "", WordErrors(1, 0, 1, 0)),
     ],
 )
 def test_wer_by_hand(said, heard, expected):
-    assert metrics.misheard(scene([(0, 900, 1, said)]), scene(words=heard)) == expected
+    assert metrics.word_errors(scene([(0, 900, 1, said)]), scene(words=heard)) == expected
 
 
 def test_wer_takes_turns_and_words_in_order_of_start():
     truth = scene([(5000, 6000, 2, "and you"), (0, 900, 1, "I am fine")])
     heard = Scene("c", 9000, words=(Word(900, 990, "you"), Word(0, 500, "I'm fine"), Word(500, 900, "and")))
-    assert metrics.misheard(truth, heard) == Misheard(5, 0, 0, 0)
+    assert metrics.word_errors(truth, heard) == WordErrors(5, 0, 0, 0)
 
 
 def test_wer_of_another_language_is_not_normalised_as_english():
     french = scene([(0, 900, 1, "Où est l'œuf ?")], language="fr")
-    assert metrics.misheard(french, scene(words="où est l œuf")).deletions == 0
-    assert metrics.misheard(scene([(0, 9, 1, "um")], language="de"), scene(words="um")) == Misheard(
+    assert metrics.word_errors(french, scene(words="où est l œuf")).deletions == 0
+    assert metrics.word_errors(scene([(0, 9, 1, "um")], language="de"), scene(words="um")) == WordErrors(
         1, 0, 0, 0
     )
-    assert metrics.misheard(scene([(0, 9, 1, "um a")], language="en-GB"), scene(words="a")) == Misheard(
+    assert metrics.word_errors(scene([(0, 9, 1, "um a")], language="en-GB"), scene(words="a")) == WordErrors(
         1, 0, 0, 0
     )
 
@@ -252,13 +252,13 @@ def test_words_invented_where_nobody_speaks():
 def test_cpwer_by_hand():
     truth = scene([(0, 900, 1, "a b"), (900, 1800, 2, "c d e")])
     swapped = scene(words=[("c", 1), ("d", 1), ("e", 1), ("a", 2), ("b", 2)])
-    assert metrics.misheard_by_speaker(truth, swapped) == Misheard(5, 0, 0, 0)
+    assert metrics.word_errors_by_speaker(truth, swapped) == WordErrors(5, 0, 0, 0)
     one_voice = scene(
         words=[(w, 1) for w in "abcde"]
     )  # best partner is speaker 2: a, b inserted there, missing at 1
-    assert metrics.misheard_by_speaker(truth, one_voice) == Misheard(5, 0, 2, 2)
+    assert metrics.word_errors_by_speaker(truth, one_voice) == WordErrors(5, 0, 2, 2)
     unowned = scene(words=[("a", 1), ("b", 1), ("c", None), ("d", 2), ("e", 2)])
-    assert metrics.misheard_by_speaker(truth, unowned) == Misheard(5, 0, 1, 1)
+    assert metrics.word_errors_by_speaker(truth, unowned) == WordErrors(5, 0, 1, 1)
 
 
 SPOKEN = st.lists(st.tuples(st.integers(1, 3), st.sampled_from("bcdf")), min_size=1, max_size=8)
@@ -273,7 +273,7 @@ def test_cpwer_agrees_with_meeteval(said, heard):
         return {str(n): " ".join(w for s, w in spoken if s == n) for n, _ in spoken}
 
     truth = scene([(100 * i, 100 * i + 90, s, w) for i, (s, w) in enumerate(said)])
-    found = metrics.misheard_by_speaker(truth, scene(words=[(w, s) for s, w in heard]))
+    found = metrics.word_errors_by_speaker(truth, scene(words=[(w, s) for s, w in heard]))
     expected = wer.cp_word_error_rate(rows(said), rows(heard))
     assert (found.words, found.substitutions + found.deletions + found.insertions) == (
         expected.length,
@@ -505,9 +505,9 @@ def test_order_of_clips_does_not_matter():
 def test_nothing_to_measure():
     report = measure([], related)
     assert report.overall.clips == 0
-    figures = json.dumps(audit.to_dict(report))
+    figures = json.dumps(audit_report.to_dict(report))
     assert "NaN" not in figures
-    assert audit.to_dict(report)["slices"][0]["diarization"]["der"] is None
+    assert audit_report.to_dict(report)["slices"][0]["diarization"]["der"] is None
     assert "-" in tables.table(report)
 
 
@@ -528,7 +528,7 @@ def test_table_is_aligned_and_says_what_was_not_measured():
 
 def test_to_dict_is_json():
     report = measure(corpus(12), related)
-    plain = audit.to_dict(report)
+    plain = audit_report.to_dict(report)
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     assert plain["slices"][0]["transcription"]["wer"] == report.overall.transcription.wer
 
@@ -579,7 +579,7 @@ def test_jer_by_hand():
 
 
 def test_cer_by_hand():
-    found = metrics.misheard_letters(scene([(0, 900, 1, "a cat sat")]), scene(words="a bat sat on"))
+    found = metrics.letter_errors(scene([(0, 900, 1, "a cat sat")]), scene(words="a bat sat on"))
     assert (found.words, found.substitutions, found.insertions, found.deletions) == (9, 1, 3, 0)
     assert (
         measure(

@@ -261,7 +261,7 @@ READERS = (
     shards.quarantined,
     summary.load,
     summary.digests,
-    pairs.opened,
+    pairs.open_build,
     shortcuts.load,
     check.check,
 )

@@ -31,7 +31,7 @@ MMAU = [
 CONFIG = BenchmarkConfig("mmau", "mmau.json")
 
 
-def known(tmp_path: Path, rows: list[dict], lines: bool = False) -> list[contamination.Known]:
+def known(tmp_path: Path, rows: list[dict], lines: bool = False) -> list[contamination.BenchmarkQuestion]:
     text = "\n".join(map(json.dumps, rows)) if lines else json.dumps(rows, indent=1)
     (tmp_path / "mmau.json").write_text(text)
     return contamination.questions(CONFIG, tmp_path)
@@ -115,7 +115,7 @@ def test_a_clip_of_a_benchmark_takes_its_whole_file_along() -> None:
     clips = [clip("a@0", "g", "a.wav"), clip("a@30000", "g", "a.wav"), clip("b", "g"), clip("c", "h")]
     files = [Path("x.wav"), Path("y.wav")]
     matches = [Match(0, 5, 3000, 0.3, 0.2), Match(2, 3, 3000, 1, 1), Match(4, 5, 3000, 1, 1)]
-    lost = contamination.overheard(clips, matches, files)
+    lost = contamination.holding_recordings(clips, matches, files)
     assert sorted(lost) == [0, 1]
     assert {q.reason for q in lost.values()} == {"contaminated"}
     assert "y.wav" in lost[0].detail

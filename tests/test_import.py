@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from paqa.audio import flac, read_flac
 from paqa.cli.main import main
-from paqa.dataset import import_hyper, shards
+from paqa.dataset import hyper_rows, import_hyper, shards
 from paqa.errors import PaqaError, Rejected
 from paqa.rationale.rewards import accuracy
 
@@ -100,7 +100,7 @@ def test_what_needs_scenes_says_so_of_imported_rows(tmp_path, command, capsys):
 def test_what_can_be_mended_is(tmp_path, output, repair):
     read = one(tmp_path, output)
     assert read["repairs"] == [repair]
-    clean = import_hyper.clean(row(), "x", "part1")
+    clean = hyper_rows.clean(row(), "x", "part1")
     assert (read["rationale"], read["caption"]) == (clean.rationale, clean.caption)
 
 
@@ -195,7 +195,7 @@ def test_the_other_form_of_their_rows(tmp_path):
     ],
 )  # fmt: skip
 def test_answers_in_prose(text, index):
-    assert import_hyper.chosen(text, ["A cat", "A dog", "Two cows"]) == index
+    assert hyper_rows.chosen(text, ["A cat", "A dog", "Two cows"]) == index
 
 
 @pytest.mark.parametrize(
@@ -203,14 +203,14 @@ def test_answers_in_prose(text, index):
 )
 def test_letters_are_not_read_out_of_words(text):
     with pytest.raises(Rejected):
-        import_hyper.chosen(text, ["A cat", "A dog", "Two cows"])
+        hyper_rows.chosen(text, ["A cat", "A dog", "Two cows"])
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=200) | st.lists(st.sampled_from(GOOD.split()), max_size=30).map(" ".join))
 def test_any_text_is_cleaned_or_rejected(text):
     try:
-        clean = import_hyper.clean(row(text), "x", "part1")
+        clean = hyper_rows.clean(row(text), "x", "part1")
     except Rejected:
         return
     assert accuracy(clean.rationale, clean.choices, clean.answer_index) == 1.0
@@ -241,7 +241,7 @@ def test_datasets_loads_it(tmp_path):
 
 def test_many_rows_go_into_several_groups_and_files_of_the_same_names_again(tmp_path, monkeypatch):
     monkeypatch.setattr(import_hyper, "CONFIG", shards.ShardConfig(max_mb=1, row_group_mb=1))
-    monkeypatch.setattr(import_hyper, "GIVEN", {})
+    monkeypatch.setattr(hyper_rows, "OTHER_KEYS", {})
     long = GOOD.replace("Listen", "Listen " * 40_000)
     names = []
     for again in ("a", "b"):

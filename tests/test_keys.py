@@ -9,7 +9,7 @@ from test_build import ContextParams, Picky, clip
 from paqa.config.recipe import HearConfig, HearConfigs, QuestionsConfig
 from paqa.engines import base
 from paqa.execution.placement import Wanted
-from paqa.perception import engine_runs, inference
+from paqa.perception import engine_runs
 from paqa.pipeline.recipes import for_folder
 from paqa.storage.store import Store
 
@@ -35,12 +35,12 @@ def engines(monkeypatch):
     made["separate on a CPU"] = engine("separate", gpu_precision=None)
     monkeypatch.setattr(base, "ENGINES", dict.fromkeys(made, ""))
     monkeypatch.setattr(base, "engine_class", made.__getitem__)
-    monkeypatch.setattr(inference, "engine_class", made.__getitem__)
+    monkeypatch.setattr(engine_runs, "engine_class", made.__getitem__)
     engine_runs.identity.cache_clear()
-    inference._hearings.cache_clear()
+    engine_runs._engine_runs.cache_clear()
     yield made
     engine_runs.identity.cache_clear()
-    inference._hearings.cache_clear()
+    engine_runs._engine_runs.cache_clear()
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def one(tmp_path):
 def keys(of, recipe):
     """The keys of all hearings of a clip, by name of the hearing."""
     engine_runs.identity.cache_clear()
-    inference._hearings.cache_clear()
+    engine_runs._engine_runs.cache_clear()
     nodes = engine_runs.engine_runs(recipe)
     return {node.name: engine_runs.output_key(of, node, nodes[0]) for node in nodes}
 

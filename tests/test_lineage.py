@@ -30,7 +30,7 @@ from paqa.pipeline import rows as composing
 from paqa.pipeline import steps as walk
 from paqa.pipeline.recipes import change, for_folder, load
 from paqa.pipeline.rows import compose_clip
-from paqa.sources.registry import locate, root
+from paqa.sources.paths import locate, root
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Item
 

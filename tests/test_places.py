@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 from flows.server import Server
-from paqa.cli import main
+from paqa.cli import build_commands, main
 from paqa.errors import PaqaError
 from paqa.execution import placement
 from paqa.execution.placement import Wanted, shares
@@ -41,7 +41,7 @@ def test_wrong_flags_are_one_line(flags, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     args = main.parser().parse_args(["build", str(ROOT / "manifests" / "demo.toml"), *flags])
     with pytest.raises(PaqaError, match=said) as error:
-        main.where(args)
+        build_commands.placement_of(args)
     assert "\n" not in str(error.value)
 
 

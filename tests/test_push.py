@@ -19,6 +19,7 @@ from paqa.dataset import card, shards, summary
 from paqa.errors import PaqaError
 from paqa.evaluation import pairs
 from paqa.publish import hub, release
+from paqa.publish.hub_errors import explained_errors
 from paqa.storage.store import is_transient
 from paqa.types import Origin
 
@@ -199,7 +200,7 @@ def test_the_table_of_licences_stays_short(built):
             for k in range(9)
         )) for n, item in enumerate(found)
     ]  # fmt: skip
-    recipe, _, clips = pairs.opened(built)
+    recipe, _, clips = pairs.open_build(built)
     done = summary.load(built)
     short, whole = card.render(recipe, done, clips, many), card.licenses(recipe, done, clips, many)
     assert len(short.partition("## Licences")[2].splitlines()) < 45
@@ -548,14 +549,14 @@ def no_path():
 def test_a_connection_that_breaks_is_worth_another_try(call):
     with (
         pytest.raises(ConnectionError, match="the connection to the Hub broke") as caught,
-        hub.understood(REPO),
+        explained_errors(REPO),
     ):
         call()
     assert is_transient(caught.value)
 
 
 def test_what_the_hubs_client_refuses_is_one_line():
-    with pytest.raises(PaqaError, match="the Hub rejects this"), hub.understood(REPO):
+    with pytest.raises(PaqaError, match="the Hub rejects this"), explained_errors(REPO):
         no_path()
 
 
@@ -563,7 +564,7 @@ def test_what_the_hubs_client_refuses_is_one_line():
 def test_a_defect_of_our_own_is_no_failure_of_the_network(call):
     with (
         pytest.raises((IndexError, AttributeError, ValueError, RuntimeError)) as caught,
-        hub.understood(REPO),
+        explained_errors(REPO),
     ):
         call()
     assert not is_transient(caught.value)

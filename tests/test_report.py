@@ -19,7 +19,7 @@ from paqa.errors import PaqaError
 from paqa.perception import engine_runs, inference, scenes
 from paqa.rationale import grammar
 from paqa.report import cite
-from paqa.report.collect import opened
+from paqa.report.collect import open_build
 from paqa.report.overview import histogram
 from paqa.report.write import compared, script, write
 from paqa.storage.build_folder import AUDIT
@@ -186,7 +186,7 @@ def test_the_index_lists_every_row(written, items):
 
 
 def test_truth_and_hearing_are_those_of_the_build(base, written, items):
-    build = opened(base)
+    build = open_build(base)
     index = value(written.page.parent / "data" / "index.js")
     for n, name in enumerate(index["clips"]["id"]):
         clip = value(written.page.parent / "data" / f"chunk-{n // index['chunk']:05d}.js")[n % index["chunk"]]
@@ -259,7 +259,7 @@ def test_no_stem_is_decoded_for_levels_that_the_store_has(base, written, tmp_pat
 
 
 def test_a_lost_stem_is_counted(base, tmp_path):
-    build = opened(base)
+    build = open_build(base)
     clip = build.clips[next(iter(build.items))]
     shutil.copytree(build.store.url, tmp_path / "store")
     lost = engine_runs.output_key(clip, build.separation, build.separation)
@@ -457,7 +457,7 @@ def test_stems_switch_where_the_clip_is(visit, items):
 
 
 def test_stems_are_those_of_the_store(visit, base, written, items):
-    build = opened(base)
+    build = open_build(base)
     index = value(written.page.parent / "data" / "index.js")
     tab = visit()
     for n in (0, 1):

@@ -26,14 +26,15 @@ import soundfile
 from paqa import audio
 from paqa.config import recipe
 from paqa.config.recipe import AudioConfig, SourceConfig
-from paqa.dataset import import_hyper
+from paqa.dataset import hyper_rows
 from paqa.engines.base import ENGINES, engine_class
 from paqa.errors import PaqaError, Rejected
 from paqa.pipeline import recipes
 from paqa.rationale import grammar
 from paqa.rationale.rewards import answer_of
 from paqa.sources import choices, json_lines, rttm_stm_ctm
-from paqa.sources.registry import locate, recordings
+from paqa.sources.paths import locate
+from paqa.sources.registry import recordings
 from paqa.storage import redact
 from paqa.types import Audio, Quarantined, Recording, Turn, Word
 
@@ -530,11 +531,11 @@ def test_a_shard_of_somebody_cannot_name_the_files_of_an_export(tmp_path: Path) 
     (lambda t: choices.given("q", "t", "Which?", [t, "b"], "A"), "a" * 1_000_000),
     (lambda t: choices.given("q", "t", "Which?", ["a"] * 1_000_000, "A"), ""),
     (lambda t: choices.given("q", "t", "['a'," + "[" * 5000 + "'b']", None, "A"), ""),
-    (lambda t: import_hyper.mended(t), "```" + " " * 100_000 + "x y"),
-    (lambda t: import_hyper.mended(t), "\\" * 100_000 + "x"),
-    (lambda t: import_hyper.mended(t), "`" * 100_000 + "x"),
-    (lambda t: import_hyper.mended(t), "<THINK>" * 20_000),
-    (lambda t: import_hyper.chosen(t, ["a", "b"]), "answer" + " " * 100_000 + "x"),
+    (lambda t: hyper_rows.mended(t), "```" + " " * 100_000 + "x y"),
+    (lambda t: hyper_rows.mended(t), "\\" * 100_000 + "x"),
+    (lambda t: hyper_rows.mended(t), "`" * 100_000 + "x"),
+    (lambda t: hyper_rows.mended(t), "<THINK>" * 20_000),
+    (lambda t: hyper_rows.chosen(t, ["a", "b"]), "answer" + " " * 100_000 + "x"),
     (grammar.parse, "<THINK>" * 100_000),
     (grammar.parse, "<" * 100_000),
     (answer_of, "<RESPONSE>" * 100_000),

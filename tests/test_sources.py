@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.sources.folder import safe_id
-from paqa.sources.registry import check, close_truth, locate, recordings, root, skipped, window_truth
+from paqa.sources.paths import locate, root
+from paqa.sources.registry import check, recordings, skipped
+from paqa.sources.truth import close_truth, window_truth
 from paqa.types import Event, Quarantined, Recording, Scene, Turn, Word
 
 SAMPLE = "package:pyannote.audio/sample/sample."
@@ -180,9 +182,9 @@ def test_locate_in_package_refuses(tmp_path: Path, uri: str, reason: str) -> Non
 
 def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; import paqa.sources.registry, paqa.sources.jsonl, paqa.sources.folder\n"
-        "try: paqa.sources.registry.locate('package:pyannote.audio/sample/sample.wav', Path('.'))\n"
-        "except paqa.sources.registry.Rejected: pass\n"
+        "import sys; from pathlib import Path; import paqa.sources.paths, paqa.sources.jsonl, paqa.sources.folder\n"
+        "try: paqa.sources.paths.locate('package:pyannote.audio/sample/sample.wav', Path('.'))\n"
+        "except paqa.sources.paths.Rejected: pass\n"
         "print([m for m in ('numpy', 'soundfile', 'av', 'soxr', 'torch', 'pyannote', 'prefect') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -18,7 +18,8 @@ from test_sources_corpora import read
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.sources import choices
-from paqa.sources.registry import close_truth, recordings
+from paqa.sources.registry import recordings
+from paqa.sources.truth import close_truth
 from paqa.types import Quarantined, Recording, Turn, Word
 
 
@@ -129,9 +130,9 @@ def test_written_choices_come_back(options: list[str], data: st.DataObject, form
     at = data.draw(st.integers(0, len(options) - 1))
     texts = [f"What is it? {' '.join(marked)}", "What is it?\n" + "\n".join(marked)]
     for text in texts:
-        question = choices.given("q", "t", f"<audio>{text}", None, marked[at])
+        question = choices.parse_question("q", "t", f"<audio>{text}", None, marked[at])
         assert (question.text, question.choices, question.answer_index) == ("What is it?", tuple(options), at)
-    assert choices.given("q", "t", "What is it?", marked, options[at]).choices == tuple(options)
+    assert choices.parse_question("q", "t", "What is it?", marked, options[at]).choices == tuple(options)
     assert choices.inline(f"What is it? Choose one of the options: {options!r}") == ("What is it?", options)
 
 

@@ -13,12 +13,7 @@ from contextlib import suppress
 from paqa.errors import PaqaError, Stopped
 from paqa.storage.redact import mask_secrets
 
-WRONG, UNEXPECTED, INTERRUPTED, BROKEN_PIPE = (
-    2,
-    70,
-    130,
-    141,
-)  # statuses; 130 and 141 are those that a shell gives
+WRONG, UNEXPECTED, INTERRUPTED, BROKEN_PIPE = 2, 70, 130, 141  # statuses; the last two are a shell's
 TRACEBACK = "PAQA_TRACEBACK"  # set, errors that nobody expected come with their traceback
 
 Command = Callable[[argparse.Namespace], int]
@@ -31,8 +26,7 @@ def run(
     stopped: str,
     extras: Mapping[str, str],
 ) -> int:
-    """Parse `argv`, run `command`, and return its status: 2 for errors, 130 for Ctrl-C, 141 where nobody
-    reads.
+    """Parse `argv`, run `command`, and return its status: 2 for errors, 130 for Ctrl-C, 141 for EPIPE.
 
     `stopped` is what Ctrl-C is answered with; `extras` has the extra of paqa that a command's packages come
     with.
@@ -70,8 +64,7 @@ def run(
 
 
 def open_streams() -> None:
-    """Give a process whose stdin, stdout or stderr is closed an empty one, and let texts be written in any
-    encoding.
+    """Open empty streams for stdin, stdout or stderr that are closed, and let any text be written.
 
     A file that is opened would take the number of a closed stream, and get what libraries write there.
     """
@@ -113,9 +106,7 @@ def _unread() -> bool:
 
 
 def _from_outside(error: BaseException | None) -> bool:
-    """Whether an error goes back to one of the operating system, as those of HTTP clients do that are
-    none.
-    """
+    """Whether an error was caused by one of the operating system, as many errors of HTTP clients are."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error is not None

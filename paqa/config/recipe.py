@@ -32,7 +32,7 @@ class SourceConfig:
     """Where recordings come from. `use = "material"` keeps them for mixing alone."""
 
     name: Name  # what mixes and rows call it
-    type: str  # its layout: folder, jsonl, hub or another of the README's table
+    type: str  # its layout: folder, jsonl, hub or another of docs/sources.md
     path: str  # relative to the recipe's folder
     use: Literal["clips", "material"] = "clips"  # to be asked about, or kept for mixing only
     answers: AnswersFrom = "heard"  # where answers come from when a recording has truth

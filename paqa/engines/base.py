@@ -56,7 +56,7 @@ Width = Annotated[int, Meta(ge=1, le=10_000)]  # ms
 
 @dataclass(frozen=True)
 class Weights:
-    """Where an engine's weights come from, for `paqa doctor` and the README."""
+    """Where an engine's weights come from, for `paqa doctor` and docs/engines.md."""
 
     package: str
     file: str

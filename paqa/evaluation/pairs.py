@@ -1,4 +1,4 @@
-"""A build's clips with their truth beside what was heard: the input of `paqa audit`."""
+"""A build's clips with truth and prediction: the input of `paqa audit`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from paqa.storage.store import Store
 from paqa.types import Clip
 
 
-def opened(folder: Path) -> tuple[Recipe, Store, list[Clip]]:
+def open_build(folder: Path) -> tuple[Recipe, Store, list[Clip]]:
     """The recipe, store and clips of a build; PaqaError where the folder is none."""
     build_folder.finish_commit(folder)
     try:
@@ -38,13 +38,13 @@ def opened(folder: Path) -> tuple[Recipe, Store, list[Clip]]:
 
 def pairs(folder: Path) -> Iterator[Pair]:
     """One pair per clip that has truth; PaqaError where the folder is no build or its store is gone."""
-    recipe, store, clips = opened(folder)
-    known = [c for c in clips if c.truth is not None]
-    if not known:
+    recipe, store, clips = open_build(folder)
+    with_truth = [c for c in clips if c.truth is not None]
+    if not with_truth:
         raise PaqaError(
             f"{folder}: no clip has truth; give turns, events, rttm or stm in a jsonl source, or mix scenes"
         )
-    for clip in known:
+    for clip in with_truth:
         yield _pair(clip, recipe, store)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from paqa import spans
 from paqa.config.recipe import MixConfig
 from paqa.errors import PaqaError
-from paqa.sources.registry import MOSTLY
+from paqa.sources.truth import MOSTLY
 from paqa.types import Clip, Split
 
 GRID_MS = 10

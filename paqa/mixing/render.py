@@ -13,7 +13,7 @@ from paqa.audio import quantize, rms
 from paqa.errors import PaqaError
 from paqa.mixing.material import GRID_MS, SHORTEST_MS, length_on_grid, voice_of
 from paqa.mixing.plan import Mixture, Placement
-from paqa.sources.registry import Said, in_order, numbered
+from paqa.sources.truth import NamedTurn, in_order, numbered
 from paqa.spans import Interval
 from paqa.types import Audio, Clip, Event, Scene
 
@@ -73,7 +73,7 @@ def render(mixture: Mixture, load: Load, clips: Mapping[str, Clip]) -> tuple[Aud
     return Audio(clean + rest, rate), Audio(clean, rate), _scene(mixture, clips, turns, events)
 
 
-def _scene(mixture: Mixture, clips: Mapping[str, Clip], turns: list[Said], events: list[Event]) -> Scene:
+def _scene(mixture: Mixture, clips: Mapping[str, Clip], turns: list[NamedTurn], events: list[Event]) -> Scene:
     """The truth of a scene; translations stay where all utterances are translated into one language."""
     truths = [truth for p in mixture.placements if p.kind == "speech" and (truth := clips[p.clip_id].truth)]
     translated_to = _common(truth.translated_to for truth in truths)
@@ -165,11 +165,11 @@ def _shifted(event: Event, by: int) -> Event:
     return replace(event, start_ms=event.start_ms + by, end_ms=event.end_ms + by)
 
 
-def _turn(clip: Clip, start_ms: int, end_ms: int) -> Said:
+def _turn(clip: Clip, start_ms: int, end_ms: int) -> NamedTurn:
     """An utterance as one turn, with the emotion that all its turns share and a translation of them all."""
     turns = [turn for turn in clip.truth.turns if turn.text] if clip.truth else []
     translations = [turn.translation for turn in turns if turn.translation]
-    return Said(
+    return NamedTurn(
         start_ms,
         end_ms,
         voice_of(clip),

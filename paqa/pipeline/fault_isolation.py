@@ -24,7 +24,7 @@ from paqa.perception.engine_runs import EngineRun
 from paqa.perception.inference import Cost
 from paqa.pipeline import steps
 from paqa.pipeline.time_limits import Limits
-from paqa.sources import registry
+from paqa.sources import paths
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Quarantined, Recording
 
@@ -256,7 +256,7 @@ class Ingesting:
         store: Store,
         ward: Ward,
     ):
-        root = registry.root(source, Path(recipe.folder))
+        root = paths.root(source, Path(recipe.folder))
 
         def ingest(part: Sequence[Recording]) -> steps.Ingested:
             seconds = ward.limits.reading([_size(recording, root) for recording in part], recipe.audio)
@@ -294,7 +294,7 @@ class Ingesting:
 def _size(recording: Recording, root: Path) -> int:
     """The bytes of a recording's file; 0 where there is none, which reading it will say."""
     try:
-        return registry.locate(recording.uri, root).stat().st_size
+        return paths.locate(recording.uri, root).stat().st_size
     except (Rejected, OSError):
         return 0
 

@@ -162,7 +162,7 @@ def load(out: Path, recipe: Recipe) -> Earlier:
         ) from None
     for problem in summary.mismatches(out):
         raise PaqaError(f"--grow: {out}: {problem} (once without --grow)")
-    before, _, clips = pairs.opened(out)
+    before, _, clips = pairs.open_build(out)
     if changes := list(changed(before, recipe)):
         raise PaqaError(
             f"--grow: the recipe is not that of the build in {out}, so its rows would change: {'; '.join(changes)}; "

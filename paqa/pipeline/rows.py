@@ -21,6 +21,7 @@ from paqa import __version__
 from paqa.config.recipe import Recipe
 from paqa.config.schema import problems
 from paqa.curation import gates
+from paqa.dataset.keys import item_key
 from paqa.errors import MissingObject, Rejected
 from paqa.perception import engine_runs, scenes
 from paqa.perception.inference import Cost
@@ -225,12 +226,6 @@ def _row(
     if invalid := _invalid("item", _bare(row)):
         return Quarantined(row.id, "compose", "schema", invalid, clip.sha256)
     return row
-
-
-def item_key(item: Item, sha256: str) -> str:
-    """The key of a row about a clip of this digest: of what it says, not of what made it (see Item)."""
-    content = replace(item, key="0" * 64, audio_dependence=None, seed=0, paqa_version="")
-    return key("item", sha256, content)
 
 
 def _invalid(kind: str, value: Clip | Scene | Item) -> str | None:

@@ -28,7 +28,8 @@ from paqa.mixing.render import render
 from paqa.perception import engine_runs, inference
 from paqa.perception.inference import Cost
 from paqa.pipeline.rows import whole
-from paqa.sources import registry
+from paqa.sources import paths, registry
+from paqa.sources.truth import close_truth, window_truth
 from paqa.splits.assign import split_of
 from paqa.storage.batching import batches
 from paqa.storage.build_folder import QUARANTINE
@@ -152,10 +153,10 @@ def ingest(recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe
     clips: list[Clip] = []
     lost: list[Quarantined] = []
     notes: list[tuple[str, str]] = []
-    root = registry.root(source, Path(recipe.folder))
+    root = paths.root(source, Path(recipe.folder))
     for recording in recordings:
         try:
-            cut = _cut(registry.locate(recording.uri, root), recipe.audio, store)
+            cut = _cut(paths.locate(recording.uri, root), recipe.audio, store)
             clips_of_file = list(_clips(recording, cut.pieces, source, recipe))
         except Rejected as error:
             fingerprint = key("recording", recording.id, recording.uri)
@@ -193,7 +194,7 @@ def _clips(
 ) -> Iterator[Clip]:
     """One clip per piece of a recording; the truth is cut along."""
     whole_ms = pieces[-1].start_ms + pieces[-1].duration_ms
-    truth = registry.close_truth(recording.truth, whole_ms, recording.uri) if recording.truth else None
+    truth = close_truth(recording.truth, whole_ms, recording.uri) if recording.truth else None
     for piece, (context, place) in zip(pieces, contexts(pieces, recipe), strict=True):
         name = clip_id(recording.id if len(pieces) == 1 else f"{recording.id}@{piece.start_ms}", source)
         end_ms = piece.start_ms + piece.duration_ms
@@ -210,7 +211,7 @@ def _clips(
             split=split_of(recording.groups[0], recipe.split, recipe.seed),
             answers=recording.answers if truth else "heard",
             offset_ms=piece.start_ms,
-            truth=registry.window_truth(truth, name, piece.start_ms, end_ms) if truth else None,
+            truth=window_truth(truth, name, piece.start_ms, end_ms) if truth else None,
             voice=recording.voice,
             questions=recording.questions if len(pieces) == 1 else (),
             context=context,

@@ -1,4 +1,4 @@
-"""The card of a published release: the build's card, with what the Hub and a stranger ask for beside it.
+"""The card of a published release: the build's card, with what the Hub and its readers ask for beside it.
 
 Everything is taken from the shards and the files beside them, and nothing from the clock, so that the same
 build gives the same card. The header names every shard: readers see a release whole or not at all, also while
@@ -52,9 +52,7 @@ class Shards:
 
 
 def read(folder: Path) -> Shards:
-    """Read the shards of a build, row group by row group; PaqaError where one is damaged or of another
-    format.
-    """
+    """Read the shards of a build by row group; PaqaError where one is damaged or of another format."""
     items: list[Item] = []
     languages: set[str] = set()
     files: dict[str, list[Path]] = {}
@@ -87,50 +85,52 @@ def render(folder: Path) -> dict[str, str]:
     """
     from huggingface_hub import DatasetCardData
 
-    recipe, _, clips = pairs.opened(folder)
-    found = read(folder)
-    permitted(folder, found.items, recipe.license)
-    about = {item.clip_id for item in found.items}
-    done = replace(summary.load(folder), **summary.counted(found.items))
-    done = replace(done, license=compatibility.of_dataset(found.items, recipe.license))
-    known = [clip for clip in clips if clip.id in about]
-    done = replace(done, clips=len(known), audio_s=round(sum(c.duration_ms for c in known) / 1000, 1))
-    if len(known) < len(about):
-        missing = sorted(about - {c.id for c in known})[0]
+    recipe, _, clips = pairs.open_build(folder)
+    shards_read = read(folder)
+    permitted(folder, shards_read.items, recipe.license)
+    clip_ids = {item.clip_id for item in shards_read.items}
+    summary_of = replace(summary.load(folder), **summary.counted(shards_read.items))
+    summary_of = replace(summary_of, license=compatibility.of_dataset(shards_read.items, recipe.license))
+    known_clips = [clip for clip in clips if clip.id in clip_ids]
+    summary_of = replace(
+        summary_of, clips=len(known_clips), audio_s=round(sum(c.duration_ms for c in known_clips) / 1000, 1)
+    )
+    if len(known_clips) < len(clip_ids):
+        missing = sorted(clip_ids - {c.id for c in known_clips})[0]
         raise PaqaError(
             f"{folder}: clips.parquet lacks {missing!r}, which the shards hold; run: paqa build again"
         )
-    header, body = split(card.render(recipe, done, known, found.items))
-    data = DatasetCardData(**{**header, **_header(found)}, ignore_metadata_errors=False)
-    _features(found).to_dataset_card_data(data)
-    sections = [*_recipe(folder), *_quality(folder), *_limits(found), "## Citation", "", CITATION, ""]
+    header, body = split(card.render(recipe, summary_of, known_clips, shards_read.items))
+    data = DatasetCardData(**{**header, **_header(shards_read)}, ignore_metadata_errors=False)
+    _features(shards_read).to_dataset_card_data(data)
+    sections = [*_recipe(folder), *_quality(folder), *_limits(shards_read), "## Citation", "", CITATION, ""]
     text = f"---\n{data.to_yaml(line_break=chr(10))}\n---\n\n{body.strip()}\n\n" + "\n".join(sections)
-    return {CARD: text, LICENSES: card.licenses(recipe, done, known, found.items)}
+    return {CARD: text, LICENSES: card.licenses(recipe, summary_of, known_clips, shards_read.items)}
 
 
-def permitted(folder: Path, items: Sequence[Item], wanted: str | None) -> None:
-    """PaqaError where material does not permit a dataset under `wanted`, or a row names a path of this
-    machine.
-    """
+def permitted(folder: Path, items: Sequence[Item], license: str | None) -> None:
+    """PaqaError where material does not permit a dataset under `license`, or a row names a local path."""
     refused = {
         item.id: why
         for item in items
-        if wanted
+        if license
         for t in compatibility.texts(item)
-        if (why := compatibility.refusal(t, wanted))
+        if (why := compatibility.refusal(t, license))
     }
     if refused:
         name, why = next(iter(refused.items()))
         raise PaqaError(
-            f"{folder}: {len(refused)} of {len(items)} rows may not be published under {wanted}, which the recipe "
-            f"names, e.g. {name} ({why}); see all with: paqa check {folder}; then build again, which leaves them out"
+            f"{folder}: {len(refused)} of {len(items)} rows may not be published under {license}, which the "
+            f"recipe names, e.g. {name} ({why}); see all with: paqa check {folder}; then build again, "
+            "which leaves them out"
         )
     for item in items:
         named = (item.id, item.clip_id, item.source, *item.groups, *(o.uri for o in item.origins))
         if path := next(filter(redact.is_local_path, named), None):
             raise PaqaError(
-                f"{folder}: {item.id} names a path of this machine, {path}; expected one relative to its source; "
-                "build again (a list's absolute paths are cut below its folder since), or correct the list"
+                f"{folder}: {item.id} names a path of this machine, {path}; expected one relative to its "
+                "source; build again (a list's absolute paths are cut below its folder since), or correct "
+                "the list"
             )
 
 
@@ -145,26 +145,30 @@ def split(text: str) -> tuple[dict[str, Any], str]:
     return (header if isinstance(header, dict) else {}), parts[1]
 
 
-def _header(found: Shards) -> dict[str, Any]:
+def _header(shards_read: Shards) -> dict[str, Any]:
     """What replaces or adds to the header of the build's card."""
-    listed = [{"split": s, "path": [f"data/{p.name}" for p in paths]} for s, paths in found.files.items()]
+    listed = [
+        {"split": s, "path": [f"data/{p.name}" for p in paths]} for s, paths in shards_read.files.items()
+    ]
     more: dict[str, Any] = {"configs": [{"config_name": "default", "data_files": listed}]}
-    return more | ({"language": list(found.languages)} if found.languages else {})
+    return more | ({"language": list(shards_read.languages)} if shards_read.languages else {})
 
 
-def _features(found: Shards) -> Any:
+def _features(shards_read: Shards) -> Any:
     """The features, rows and bytes of the splits, as `datasets` writes them into a header."""
     from datasets import DatasetInfo, Features, SplitDict, SplitInfo
     from datasets.info import DatasetInfosDict
 
-    first = next(iter(found.files.values()))[0]
-    splits = SplitDict({s: SplitInfo(s, found.unpacked[s], found.rows[s]) for s in found.files})
-    size = sum(path.stat().st_size for paths in found.files.values() for path in paths)
+    first = next(iter(shards_read.files.values()))[0]
+    splits = SplitDict(
+        {s: SplitInfo(s, shards_read.unpacked[s], shards_read.rows[s]) for s in shards_read.files}
+    )
+    size = sum(path.stat().st_size for paths in shards_read.files.values() for path in paths)
     info = DatasetInfo(
         features=Features.from_arrow_schema(pq.read_schema(first)),
         splits=splits,
         download_size=size,
-        dataset_size=sum(found.unpacked.values()),
+        dataset_size=sum(shards_read.unpacked.values()),
     )
     return DatasetInfosDict({"default": info})
 
@@ -193,9 +197,9 @@ def _quality(folder: Path) -> Iterator[str]:
     yield from ("## Audit", "")
     path = folder / AUDIT
     if path.exists():
-        from paqa.evaluation import audit, tables
+        from paqa.evaluation import audit_report, tables
 
-        report = msgspec.convert(json.loads(path.read_bytes()), audit.Report)
+        report = msgspec.convert(json.loads(path.read_bytes()), audit_report.AuditReport)
         yield from ("What the engines heard against the truth, where there is truth:", "", "```")
         yield from (tables.table(report).rstrip(), "```", "")
     else:
@@ -208,9 +212,9 @@ def _quality(folder: Path) -> Iterator[str]:
         yield ""
 
 
-def _limits(found: Shards) -> Iterator[str]:
-    items = found.items
-    heard = sum(item.answers_from == "heard" for item in items)
+def _limits(shards_read: Shards) -> Iterator[str]:
+    items = shards_read.items
+    from_engines = sum(item.answers_from == "heard" for item in items)
     typed = sum((item.reflection or "").startswith("typed:") for item in items)
     unknown = sum(item.audio_dependence is None for item in items)
     yield from (
@@ -218,11 +222,14 @@ def _limits(found: Shards) -> Iterator[str]:
         "",
         "- Questions, answers and rationales are written by templates, not by people.",
     )
-    if heard:
-        yield f"- {heard} of {len(items)} answers rest on what the engines heard and are as good as these engines."
+    if from_engines:
+        rest = "rest on what the engines heard and are as good as these engines."
+        yield f"- {from_engines} of {len(items)} answers {rest}"
     if typed:
-        yield f"- {typed} wrong first responses are made up after known types of mishearing, not misheard by an engine."
+        how = "are made up after known types of mishearing, not misheard by an engine."
+        yield f"- {typed} wrong first responses {how}"
     if unknown:
         yield f"- {unknown} of {len(items)} rows have no `audio_dependence`."
-    yield f"- Speech is in {', '.join(found.languages) or 'no known language'}, as stated or recognised."
+    languages = ", ".join(shards_read.languages) or "no known language"
+    yield f"- Speech is in {languages}, as stated or recognised."
     yield ""

@@ -39,12 +39,11 @@ def export(
     audio: str | None = None,
     scenes: str = "rows",
 ) -> Job:
-    """Write a build as format `name` into the new folder `out`; the job says how many rows were written and
-    skipped.
+    """Write a build as format `name` into the new folder `out`; returns the job with its counts of rows.
 
     `splits` and `audio` (flac or wav) are the format's own by default; `scenes` says whose turns, words and
-    events annotations hold: the rows', the truth's or what was heard. PaqaError says what is wrong with any
-    of them.
+    events annotations hold: the rows', the truth's or the predicted ones. PaqaError where any of these is
+    wrong.
     """
     if name not in FORMATS:
         raise PaqaError(f"{name!r}: no such format; known: {', '.join(FORMATS)}")
