@@ -67,9 +67,7 @@ class Steps:
         for place, name in ((os, "rename"), (os, "replace"), (os, "link"), (Path, "unlink"), (Path, "rmdir")):
             patch.setattr(place, name, self._step(getattr(place, name)))
         patch.setattr(shutil, "rmtree", self._step(self._half(shutil.rmtree)))
-        patch.setattr(
-            build_folder, "_swap", self._step(build_folder._swap) if exchange else lambda *_: False
-        )
+        patch.setattr(build_folder, "_swap", self._step(build_folder._swap) if exchange else lambda *_: False)
 
     def kill_after(self, steps):
         self.left, self.done = steps, 0
