@@ -56,11 +56,11 @@ def test_an_intro_of_all_clips_stays_in_one_split(shift: int) -> None:
 
 def test_a_clip_whose_partner_falls_out_meets_the_next_one() -> None:
     """Train matches the first validation clip, which goes itself, since a test clip has its other half."""
-    one, other = sound(120, 0), sound(120, 1)
+    first, second = sound(120, 0), sound(120, 1)
     clips = [on("validation", 0), *(on("validation", i) for i in range(1, 21)), on("test", 0)]
     clips += [*(on("train", i) for i in range(20)), on("validation", 21)]
-    prints = [around(np.concatenate([one, other]), 10, 0), *(around(one, 10, i) for i in range(1, 22))]
-    prints += [around(other, 10, i) for i in range(22, 43)]
+    prints = [around(np.concatenate([first, second]), 10, 0), *(around(first, 10, i) for i in range(1, 22))]
+    prints += [around(second, 10, i) for i in range(22, 43)]
     assert left(clips, prints) == {"test": 1, "validation": 1}
 
 
@@ -95,8 +95,8 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
     """
     sizes = sorted((np.count_nonzero(a), np.count_nonzero(b)))
     for offset in {i - k for i in range(len(a)) for k in np.flatnonzero(b == a[i])}:
-        one, other = a[max(0, offset) :], b[max(0, -offset) :]
-        pairs = list(zip(one.tolist(), other.tolist(), strict=False))
+        first, second = a[max(0, offset) :], b[max(0, -offset) :]
+        pairs = list(zip(first.tolist(), second.tolist(), strict=False))
         alike = np.array([1 - (x ^ y).bit_count() / 32 for x, y in pairs])
         if len(alike) >= RUN:
             means = np.convolve(alike, np.full(RUN, 1 / RUN), "valid")

@@ -127,19 +127,19 @@ def test_the_collar_is_250_ms_on_each_side():
 )
 def test_der_of_the_shifted_sample(shift, collar):
     truth, heard = shifted(SAMPLE, 0), shifted(SAMPLE, shift)
-    found = parts(metrics.diarized(truth, heard, collar))
-    assert found == pytest.approx(der_by_hand(truth, heard, collar, 10), abs=1e-6)
+    components = parts(metrics.diarized(truth, heard, collar))
+    assert components == pytest.approx(der_by_hand(truth, heard, collar, 10), abs=1e-6)
     if not collar:
-        assert found[0] == pytest.approx(24.35)
+        assert components[0] == pytest.approx(24.35)
     if not shift:
-        assert found[1:] == pytest.approx((0, 0, 0), abs=1e-9)
+        assert components[1:] == pytest.approx((0, 0, 0), abs=1e-9)
 
 
 def test_der_counts_overlap_and_does_not_count_one_speaker_twice():
     both = scene([(0, 2000, 1), (0, 2000, 2)])
-    one = scene([(0, 1500, 1), (1000, 2000, 1)])
-    assert parts(metrics.diarized(both, one, 0)) == pytest.approx((4, 2, 0, 0))
-    assert parts(metrics.diarized(one, both, 0)) == pytest.approx((2, 0, 2, 0))
+    single = scene([(0, 1500, 1), (1000, 2000, 1)])
+    assert parts(metrics.diarized(both, single, 0)) == pytest.approx((4, 2, 0, 0))
+    assert parts(metrics.diarized(single, both, 0)) == pytest.approx((2, 0, 2, 0))
 
 
 def test_der_is_over_the_whole_clip_and_no_more():
@@ -166,8 +166,8 @@ def test_der_agrees_with_a_grid(a, b, collar):
     # touching turns of one speaker are one turn to us: write them so for the grid too
     truth = scene(merged(a), ms=6000)
     heard = scene(b, ms=6000)
-    found = parts(metrics.diarized(truth, heard, collar))
-    assert found == pytest.approx(der_by_hand(truth, heard, collar, 250), abs=1e-6)
+    components = parts(metrics.diarized(truth, heard, collar))
+    assert components == pytest.approx(der_by_hand(truth, heard, collar, 250), abs=1e-6)
 
 
 def merged(turns):
@@ -273,9 +273,9 @@ def test_cpwer_agrees_with_meeteval(said, heard):
         return {str(n): " ".join(w for s, w in spoken if s == n) for n, _ in spoken}
 
     truth = scene([(100 * i, 100 * i + 90, s, w) for i, (s, w) in enumerate(said)])
-    found = metrics.word_errors_by_speaker(truth, scene(words=[(w, s) for s, w in heard]))
+    errors = metrics.word_errors_by_speaker(truth, scene(words=[(w, s) for s, w in heard]))
     expected = wer.cp_word_error_rate(rows(said), rows(heard))
-    assert (found.words, found.substitutions + found.deletions + found.insertions) == (
+    assert (errors.words, errors.substitutions + errors.deletions + errors.insertions) == (
         expected.length,
         expected.errors,
     )
@@ -548,7 +548,8 @@ def test_hundred_clips_in_three_seconds():
 
 def test_import_is_light_and_torch_is_never_imported():
     code = (
-        "import sys, paqa.evaluation.audit as a; heavy = {'numpy', 'scipy', 'sklearn', 'jiwer', 'pyannote.metrics'};"
+        "import sys, paqa.evaluation.audit as a;"
+        "heavy = {'numpy', 'scipy', 'sklearn', 'jiwer', 'pyannote.metrics'};"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules);"
         "a.measure([], lambda x, y: x == y); assert 'pyannote.metrics' in sys.modules;"
         "assert 'torch' not in sys.modules"
@@ -570,8 +571,8 @@ def test_jer_by_hand():
     truth = scene([(0, 4000, 1), (5000, 9000, 2)])
     heard = scene([(0, 3000, 7), (5000, 8000, 8), (8000, 9500, 7)])
     # speaker 1 and 7: 3 s of 5.5 s (7 also speaks 1.5 s elsewhere); speaker 2 and 8: 3 s of 4 s
-    found = metrics.jaccard(truth, heard)
-    assert (found.error, found.speakers) == (pytest.approx(1 - 3 / 5.5 + 1 - 3 / 4), 2)
+    errors = metrics.jaccard(truth, heard)
+    assert (errors.error, errors.speakers) == (pytest.approx(1 - 3 / 5.5 + 1 - 3 / 4), 2)
     assert metrics.jaccard(truth, scene()).error == pytest.approx(2)
     assert metrics.jaccard(truth, truth).error == pytest.approx(0)
     figures = measure([pair(truth, heard), pair(truth, truth)], related).overall.diarization
@@ -579,8 +580,8 @@ def test_jer_by_hand():
 
 
 def test_cer_by_hand():
-    found = metrics.letter_errors(scene([(0, 900, 1, "a cat sat")]), scene(words="a bat sat on"))
-    assert (found.words, found.substitutions, found.insertions, found.deletions) == (9, 1, 3, 0)
+    errors = metrics.letter_errors(scene([(0, 900, 1, "a cat sat")]), scene(words="a bat sat on"))
+    assert (errors.words, errors.substitutions, errors.insertions, errors.deletions) == (9, 1, 3, 0)
     assert (
         measure(
             [pair(scene([(0, 900, 1, "a cat sat")]), scene(words="a bat sat"))], related

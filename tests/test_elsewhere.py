@@ -72,12 +72,12 @@ def test_odds(counts: dict[str, int], share: float) -> None:
 @given(st.integers(1, 30), st.integers(2, 6))
 def test_choices_of_counts_do_not_tell_which_is_right(n: int, choices: int) -> None:
     config = QuestionsConfig(per_clip=200, choices=choices, none_rate=0.0, open_rate=0.0)
-    found = {}
+    counts = {}
     for value in (n, n + 1):
         dogs = tuple(event(2000 * i, 2000 * i + 500, "Bark") for i in range(value))
         (q,) = asked([Scene("dogs", 2000 * value + 1, events=dogs)], ALONE, "sound_occasions", config)
-        found[q.answer] = set(q.choices)
-    first, second = found.values()
+        counts[q.answer] = set(q.choices)
+    first, second = counts.values()
     assert first == second or not first & second
 
 
@@ -107,8 +107,8 @@ def test_surveys_of_parts_add_up(one: list[Scene], other: list[Scene]) -> None:
 def test_few_questions_change_when_clips_are_added() -> None:
     grown = [*SKEWED, *(talk(1000 + n, 2 + n % 2) for n in range(4))]
     before, after = (
-        {q.id: q for scene in SKEWED for q in generate(scene, QuestionsConfig(), 0, known)}
-        for known in (common_elsewhere(surveyed(SKEWED)), common_elsewhere(surveyed(grown)))
+        {q.id: q for scene in SKEWED for q in generate(scene, QuestionsConfig(), 0, others)}
+        for others in (common_elsewhere(surveyed(SKEWED)), common_elsewhere(surveyed(grown)))
     )
     changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     assert len(changed) < 0.05 * len(before)

@@ -43,8 +43,8 @@ def row(output=GOOD, number=0, question=QUESTION, **more):
 def imported(tmp_path, *rows, audio=None):
     path = tmp_path / "part1.jsonl"
     path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows), encoding="utf-8")
-    found = import_hyper.load(path, tmp_path / "out", audio)
-    return found, list(shards.rows(tmp_path / "out"))
+    imported = import_hyper.load(path, tmp_path / "out", audio)
+    return imported, list(shards.rows(tmp_path / "out"))
 
 
 def one(tmp_path, output, **more):
@@ -75,10 +75,10 @@ def test_what_needs_scenes_says_so_of_imported_rows(tmp_path, command, capsys):
     arguments = {"push": ["made/up"], "export": [str(tmp_path / "new")]}.get(command, [])
     first = ["export", "trl"] if command == "export" else [command]
     assert main([*first, str(tmp_path / "out"), *arguments]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"paqa {command}: {tmp_path / 'out'}: its rows have no scene")
-    assert "paqa build RECIPE.toml" in said
-    assert len(said.splitlines()) == 1
+    message = capsys.readouterr().err
+    assert message.startswith(f"paqa {command}: {tmp_path / 'out'}: its rows have no scene")
+    assert "paqa build RECIPE.toml" in message
+    assert len(message.splitlines()) == 1
     assert not (tmp_path / "new").exists()
     assert not (tmp_path / "out" / "report").exists()
 

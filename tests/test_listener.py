@@ -40,6 +40,7 @@ def packaged() -> str:
     return text_lm.PACKAGED
 
 
+@pytest.mark.slow
 def test_what_everybody_knows_is_no_question_about_the_audio(packaged: str) -> None:
     probabilities = text_lm.choice_probabilities(rows(), packaged)
     assert all(sum(p) == pytest.approx(1) for p in probabilities.values())
@@ -47,11 +48,12 @@ def test_what_everybody_knows_is_no_question_about_the_audio(packaged: str) -> N
     few = text_lm.choice_probabilities(rows()[1:2], packaged)  # a row's score does not hang on its batch
     both = (np.array(x["r0-1"], np.float32) for x in (few, probabilities))
     assert steps(*both) < 120  # seen: 11
-    found = shortcuts.measure(rows(), 3.0, lm_probabilities=probabilities)
-    assert found.report.guessers["listener"].accuracy == 1.0
-    assert all(dependence < 0.8 for dependence in found.dependence.values())
+    scored = shortcuts.measure(rows(), 3.0, lm_probabilities=probabilities)
+    assert scored.report.guessers["listener"].accuracy == 1.0
+    assert all(dependence < 0.8 for dependence in scored.dependence.values())
 
 
+@pytest.mark.slow
 def test_a_recipe_names_the_listener(packaged: str) -> None:
     thinned = shortcuts.thin(rows(), GatesConfig(listener=packaged, thin=0.0, min_audio_dependence=0.9))
     assert set(thinned.below) == {row.id for row in rows()}

@@ -15,9 +15,8 @@ from conftest import ROOT
 from fakehub import Hub, free_port
 from huggingface_hub import CommitOperationAdd, errors
 
-from paqa.dataset import card, shards, summary
+from paqa.dataset import card, finished_build, shards, summary
 from paqa.errors import PaqaError
-from paqa.evaluation import pairs
 from paqa.publish import hub, release
 from paqa.publish.hub_errors import explained_errors
 from paqa.storage.store import is_transient
@@ -200,7 +199,7 @@ def test_the_table_of_licences_stays_short(built):
             for k in range(9)
         )) for n, item in enumerate(found)
     ]  # fmt: skip
-    recipe, _, clips = pairs.open_build(built)
+    recipe, _, clips = finished_build.open_build(built)
     done = summary.load(built)
     short, whole = card.render(recipe, done, clips, many), card.licenses(recipe, done, clips, many)
     assert len(short.partition("## Licences")[2].splitlines()) < 45
@@ -266,7 +265,7 @@ def test_death_between_two_commits_leaves_the_release_before(server, built, grow
     first = remote_files(server)
     code = f"""
 from pathlib import Path
-from paqa import hub
+from paqa.publish import hub
 hub.FILES_A_COMMIT = 1
 api = hub.connect()
 plan = hub.plan(Path({str(grown)!r}), {REPO!r}, api)
@@ -333,7 +332,7 @@ for name in {THEIRS!r}:
 def test_commits_keep_to_the_limits(server, built):
     code = f"""
 from pathlib import Path
-from paqa import hub
+from paqa.publish import hub
 hub.FILES_A_COMMIT = 2
 api = hub.connect()
 hub.push(hub.plan(Path({str(built)!r}), {REPO!r}, api), api)
@@ -440,7 +439,7 @@ def test_a_push_that_does_not_arrive_is_noticed(server, built, monkeypatch):
     """The Hub loses a shard between commit and check."""
     code = f"""
 from pathlib import Path
-from paqa import hub
+from paqa.publish import hub
 api = hub.connect()
 plan = hub.plan(Path({str(built)!r}), {REPO!r}, api)
 hub.prepare(plan, api)
@@ -457,7 +456,7 @@ hub.publish(plan, api, head)
 def test_somebody_else_pushing_meanwhile(server, built):
     code = f"""
 from pathlib import Path
-from paqa import hub
+from paqa.publish import hub
 api = hub.connect()
 plan = hub.plan(Path({str(built)!r}), {REPO!r}, api)
 hub.prepare(plan, api)

@@ -695,6 +695,7 @@ def files_with(folder: Path, secrets: dict[str, str]) -> list[str]:
     return [str(path) for path in files if any(value in path.read_bytes() for value in values)]
 
 
+@pytest.mark.build
 def test_a_build_keeps_no_secret_of_its_environment(tmp_path: Path) -> None:
     from conftest import CORPUS, build
 
@@ -706,7 +707,8 @@ def test_a_build_keeps_no_secret_of_its_environment(tmp_path: Path) -> None:
         'name = "small"\n[[sources]]\nname = "a"\ntype = "folder"\npath = "audio"\n'
         '[gates]\nmax_quarantined = 1.0\nshortcuts = "off"\n[questions]\nmishear = false\n'
     )
-    made = build(tmp_path / "small.toml", tmp_path / "out" / "small", "--report", "--workers", "1", **SECRETS)
+    flags = ["--report", "--workers", "1"]
+    made = build(tmp_path / "small.toml", tmp_path / "out" / "small", *flags, own_server=True, **SECRETS)
     assert list((tmp_path / "out" / ".paqa").rglob("prefect.db"))
     assert files_with(
         tmp_path / "out", {"known": "small.toml"} | {"name": "rooster-01"}

@@ -2,7 +2,7 @@
 
 A question is a copy where its wording is nearly that of a benchmark's (rapidfuzz's ratio of the two, without
 case and punctuation) and at least half of its choices are offered there too: "How many people speak?" alone
-is nobody's. Recordings are compared by `paqa.audio.fingerprint`.
+is no copy. Recordings are compared by `paqa.audio.fingerprint`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _questions_of(row: dict[str, Any], benchmark: str) -> Iterator[BenchmarkQues
     yield BenchmarkQuestion(benchmark, normal(asked), frozenset(normal(str(choice)) for choice in choices))
 
 
-def copied(
+def copied_questions(
     items: Sequence[Item], questions: Iterable[BenchmarkQuestion], similarity: Mapping[str, float]
 ) -> list[Quarantined]:
     """Rows whose question and choices are a benchmark's.
@@ -142,7 +142,7 @@ def not_compared(files: Sequence[Path], reasons: Sequence[str]) -> list[str]:
     return [f"{missing} were not compared with the clips: {lost[0]}{more}"]
 
 
-def holding_recordings(
+def clips_with_recordings(
     clips: Sequence[Clip], matches: Iterable[Match], files: Sequence[Path]
 ) -> dict[int, Quarantined]:
     """By index, the clips that hold sound of a benchmark's files, and other clips of the same recordings.

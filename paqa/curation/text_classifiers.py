@@ -6,7 +6,7 @@ folds. Rules: the commonest answer position, the longest and the shortest choice
 often right where it is offered. Classifiers: logistic regressions over hashed features of one choice beside
 its rivals, turned into one probability per choice by a softmax (a conditional logit, McFadden 1974): from the
 question and the text of the choice (`question`), from the choices and how they compare (`choices`), and from
-both. They are told the template, as a reader who understands every wording would be.
+both. They see the template, as a reader who understands every wording would.
 
 Everything depends on the rows alone, not on their order or on workers: folds and samples are by digest.
 """
@@ -89,11 +89,15 @@ def guess(
     if lm_probabilities:
         of_rows = [np.array(lm_probabilities[row.id]) for row in rows]
         right["listener"] = _hits(rows, of_rows)
-        sure = [max(pair) for pair in zip(sure, _shrunk(rows, of_rows, right["listener"]), strict=True)]
+        sure = [
+            max(pair) for pair in zip(sure, _towards_chance(rows, of_rows, right["listener"]), strict=True)
+        ]
     return Guesses(right, sure)
 
 
-def _shrunk(rows: Sequence[Text], probabilities: Sequence[np.ndarray], hits: Sequence[float]) -> list[float]:
+def _towards_chance(
+    rows: Sequence[Text], probabilities: Sequence[np.ndarray], hits: Sequence[float]
+) -> list[float]:
     """Probabilities of the right answers, drawn towards chance by how far the model is surer than right."""
     chances = [1 / len(row.choices) for row in rows]
     gained, claimed = sum(hits) - sum(chances), sum(float(p.max()) for p in probabilities) - sum(chances)
@@ -105,19 +109,19 @@ def _shrunk(rows: Sequence[Text], probabilities: Sequence[np.ndarray], hits: Seq
 
 
 def _folds(rows: Sequence[Text], draw: str = "") -> np.ndarray:
-    """The fold of each row, by digest of what it hangs together with (`_together`)."""
+    """The fold of each row, by digest of what it hangs together with (`_fold_groups`)."""
     import numpy as np
 
-    return np.array([_digest(draw + name) % FOLDS for name in _together(rows)[0]], dtype=int)
+    return np.array([_digest(draw + name) % FOLDS for name in _fold_groups(rows)[0]], dtype=int)
 
 
 def related(rows: Sequence[Text]) -> int:
     """How many rows share recordings or speakers with rows of other folds."""
-    return _together(rows)[1]
+    return _fold_groups(rows)[1]
 
 
-def _together(rows: Sequence[Text]) -> tuple[list[str], int]:
-    """For each row the name of what stays in one fold, and how many rows are told apart by clip.
+def _fold_groups(rows: Sequence[Text]) -> tuple[list[str], int]:
+    """For each row the name of its fold group, and how many rows have only their clip as a group.
 
     Rows that have a group in common, directly or by others, stay together. Where that is more than a fold
     (scenes mixed from one pool) it is those about one clip. Without the rows that share something with a
@@ -136,7 +140,7 @@ def _digest(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
 
 
-def _others(folds: np.ndarray) -> Iterator[tuple[list[int], list[int]]]:
+def _held_out(folds: np.ndarray) -> Iterator[tuple[list[int], list[int]]]:
     """Numbers of the rows in each fold, and of those outside it."""
     for fold in range(FOLDS):
         inside = (folds == fold).nonzero()[0].tolist()
@@ -145,7 +149,7 @@ def _others(folds: np.ndarray) -> Iterator[tuple[list[int], list[int]]]:
             yield inside, outside
 
 
-def _shared(best: Sequence[bool], at: int) -> float:
+def _chance_among_best(best: Sequence[bool], at: int) -> float:
     """The chance of being right when drawing among the equally good."""
     return best[at] / sum(best)
 
@@ -153,12 +157,12 @@ def _shared(best: Sequence[bool], at: int) -> float:
 def _position(rows: Sequence[Text], folds: np.ndarray) -> list[float]:
     """Take the position that is most often right elsewhere, among questions of as many choices."""
     chances = [0.0] * len(rows)
-    for inside, outside in _others(folds):
+    for inside, outside in _held_out(folds):
         seen = Counter((len(rows[i].choices), rows[i].answer_index) for i in outside)
         for i in inside:
             n = len(rows[i].choices)
             most = max(seen[n, k] for k in range(n))
-            chances[i] = _shared([seen[n, k] == most for k in range(n)], rows[i].answer_index)
+            chances[i] = _chance_among_best([seen[n, k] == most for k in range(n)], rows[i].answer_index)
     return chances
 
 
@@ -167,14 +171,14 @@ def _longest(rows: Sequence[Text], sign: int) -> list[float]:
     chances = []
     for row in rows:
         lengths = [sign * len(choice) for choice in row.choices]
-        chances.append(_shared([n == max(lengths) for n in lengths], row.answer_index))
+        chances.append(_chance_among_best([n == max(lengths) for n in lengths], row.answer_index))
     return chances
 
 
 def _frequency(rows: Sequence[Text], folds: np.ndarray) -> list[float]:
     """Take the choice that elsewhere is most often right where it is offered, in the same template."""
     chances = [0.0] * len(rows)
-    for inside, outside in _others(folds):
+    for inside, outside in _held_out(folds):
         offered: Counter[tuple[str, str]] = Counter()
         answers: Counter[tuple[str, str]] = Counter()
         for i in outside:
@@ -185,14 +189,15 @@ def _frequency(rows: Sequence[Text], folds: np.ndarray) -> list[float]:
             row, prior = rows[i], 1 / len(rows[i].choices)
             keys = [(row.template, normal(choice)) for choice in row.choices]
             rates = [(answers[k] + 2 * prior) / (offered[k] + 2) for k in keys]
-            chances[i] = _shared([rate == max(rates) for rate in rates], row.answer_index)
+            chances[i] = _chance_among_best([rate == max(rates) for rate in rates], row.answer_index)
     return chances
 
 
 def _hits(rows: Sequence[Text], sure: Sequence[np.ndarray]) -> list[float]:
     """Whether the likeliest choice is right, shared among equally likely ones."""
     return [
-        _shared((p >= p.max() - 1e-9).tolist(), row.answer_index) for row, p in zip(rows, sure, strict=True)
+        _chance_among_best((p >= p.max() - 1e-9).tolist(), row.answer_index)
+        for row, p in zip(rows, sure, strict=True)
     ]
 
 

@@ -31,7 +31,7 @@ def render(recipe: Recipe, summary: Summary, clips: Sequence[Clip], items: Seque
 
 
 def licenses(recipe: Recipe, summary: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> str:
-    """LICENSE.md: what the dataset comes under, and everybody whose recordings are heard in it."""
+    """LICENSE.md: what the dataset comes under, and whose recordings are in it."""
     named = _attributions(compatibility.attributions(o for item in items for o in item.origins))
     return (
         "\n".join([f"# Licences of {recipe.name}", *_covered(summary, clips, items, None), "", *named]) + "\n"

@@ -66,7 +66,7 @@ def check(folder: Path, license: str | None = None) -> Checked:
         compatibility.target(checked.license)
     checked.problems += summary.mismatches(folder)
     ids: set[str] = set()
-    for path in shards.built(folder):
+    for path in shards.with_scenes(folder):
         checked.problems += [f"{path.name}: {p}" for p in _row_groups(path)]
         if recipe:
             checked.problems += [f"{path.name}: {p}" for p in _shard_name(path, recipe)]

@@ -10,7 +10,7 @@ import msgspec
 
 from paqa.config.recipe import Recipe
 from paqa.dataset import card, shards
-from paqa.dataset.summary import Stage, Summary, counted, counts
+from paqa.dataset.summary import Stage, Summary, counts, row_figures
 from paqa.licensing import compatibility
 from paqa.splits.leakage import speakers_unknown
 from paqa.storage import build_folder
@@ -86,7 +86,7 @@ def _summary(recipe: Recipe, out: Path, store: str, contents: Contents) -> Summa
         clips=len(clips),
         composed=sum(c.uri.startswith("mix:") for c in clips),
         audio_s=round(sum(c.duration_ms for c in clips) / 1000, 1),
-        **counted(items),
+        **row_figures(items),
         quarantined=counts(q.reason for q in dict.fromkeys(contents.quarantined)),
         stages=tuple(contents.stages),
         shards=tuple(contents.shard_digests),

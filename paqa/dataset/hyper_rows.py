@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -114,7 +114,10 @@ def parsed(line: bytes) -> dict[str, Any]:
 
 
 def clean(row: Mapping[str, Any], unnamed: str, source: str) -> Released:
-    """One row; Rejected says why it cannot be used. `unnamed` is its id where it has none."""
+    """One row of the file; Rejected says why it cannot be used.
+
+    `unnamed` is the id of a row without one, `source` the prefix of all other ids.
+    """
     text = _value(row, TEXT)
     if not isinstance(text, str) or not PLACEHOLDER.sub(" ", text[:LONGEST]).strip():
         shown = repr(text)[:80]
@@ -171,11 +174,11 @@ def _text(value: Any) -> str | None:
 
 
 def _audio_path(row: Mapping[str, Any]) -> str:
-    named = _value(row, AUDIO)
-    named = named[0] if isinstance(named, list) else named
-    if not isinstance(named, str):
+    path = _value(row, AUDIO)
+    path = path[0] if isinstance(path, list) else path
+    if not isinstance(path, str):
         raise Rejected("bad_row", f"names no audio file; expected one of the keys {', '.join(AUDIO)}")
-    return named
+    return path
 
 
 def mended(text: str) -> tuple[dict[str, str], list[str]]:
@@ -190,11 +193,11 @@ def mended(text: str) -> tuple[dict[str, str], list[str]]:
         if after != text:
             repairs.append(name)
         text = after
-    tags = [(m[1] + m[2].replace("BGM", "ENV"), m.start(), m.end()) for m in TAG.finditer(text)]
-    around = [name for name, _, _ in tags if name in ("THINK", "/THINK", "RESPONSE")]
+    tags = [_Tag(m[1] + m[2].replace("BGM", "ENV"), m.start(), m.end()) for m in TAG.finditer(text)]
+    around = [tag.name for tag in tags if tag.name in ("THINK", "/THINK", "RESPONSE")]
     if around != ["THINK", "/THINK", "RESPONSE"]:
         repairs.append("think_tags")
-    tags = [tag for tag in tags if tag[0] not in ("THINK", "/THINK")]
+    tags = [tag for tag in tags if tag.name not in ("THINK", "/THINK")]
     leaves, outside = _leaves(re.sub(r"</?THINK>", lambda m: " " * len(m[0]), text), tags)
     if outside.strip():
         if len(outside.strip()) > LONGEST_RESIDUE or not RESIDUE.fullmatch(outside.strip()):
@@ -205,11 +208,19 @@ def mended(text: str) -> tuple[dict[str, str], list[str]]:
     return leaves, repairs
 
 
-def _leaves(text: str, tags: Sequence[tuple[str, int, int]]) -> tuple[dict[str, str], str]:
-    """Contents by tag, and what stands outside of all tags. Perceptual tags lie inside of CAPTION."""
-    top = [tag for tag in tags if tag[0].lstrip("/") not in PERCEPTION]
-    inner = [tag for tag in tags if tag[0].lstrip("/") in PERCEPTION]
-    names = [name for name, _, _ in top]
+class _Tag(NamedTuple):
+    """A tag such as `/CAPTION`, and where it stands in the text."""
+
+    name: str
+    start: int
+    end: int
+
+
+def _leaves(text: str, tags: Sequence[_Tag]) -> tuple[dict[str, str], str]:
+    """Contents by tag, and the text outside of all tags. Perceptual tags lie inside of CAPTION."""
+    top = [tag for tag in tags if tag.name.lstrip("/") not in PERCEPTION]
+    inner = [tag for tag in tags if tag.name.lstrip("/") in PERCEPTION]
+    names = [tag.name for tag in top]
     for order in (ORDER, REFLECTED):
         if names == [slash + tag for tag in order for slash in ("", "/")]:
             break
@@ -217,27 +228,27 @@ def _leaves(text: str, tags: Sequence[tuple[str, int, int]]) -> tuple[dict[str, 
         raise Rejected(
             "bad_structure", f"found the tags {' '.join(names)[:160]}; expected {' '.join(ORDER)} once each"
         )
-    spans = {top[i][0]: (top[i][2], top[i + 1][1]) for i in range(0, len(top), 2)}
-    for opened, closed in zip(inner[::2], inner[1::2], strict=False):
-        if (
-            f"/{opened[0]}" != closed[0]
-            or opened[0] in spans
-            or not _inside(opened, closed, spans["CAPTION"])
-        ):
-            raise Rejected("bad_structure", f"<{opened[0]}> is not closed, stands twice or is not in CAPTION")
-        spans[opened[0]] = (opened[2], closed[1])
+    spans = {}
+    outside, at = "", 0
+    for opening, closing in zip(top[::2], top[1::2], strict=True):
+        spans[opening.name] = (opening.end, closing.start)
+        outside += text[at : opening.start]
+        at = closing.end
+    outside += text[at:]
+    first, last = spans["CAPTION"]
+    for opening, closing in zip(inner[::2], inner[1::2], strict=False):
+        inside = first <= opening.start and closing.end <= last
+        if f"/{opening.name}" != closing.name or opening.name in spans or not inside:
+            raise Rejected(
+                "bad_structure", f"<{opening.name}> is not closed, stands twice or is not in CAPTION"
+            )
+        spans[opening.name] = (opening.end, closing.start)
     if len(inner) % 2:
-        raise Rejected("bad_structure", f"<{inner[-1][0]}> has no other half")
+        raise Rejected("bad_structure", f"<{inner[-1].name}> has no other half")
     leaves = {name: text[start:end].strip() for name, (start, end) in spans.items()}
     if empty := [name for name in order if not leaves[name]]:
         raise Rejected("empty_tag", f"<{empty[0]}> is empty; expected text")
-    bounds = [0, *(end for i in range(0, len(top), 2) for end in (top[i][1], top[i + 1][2])), len(text)]
-    outside = "".join(text[a:b] for a, b in zip(bounds[::2], bounds[1::2], strict=True))
     return leaves, outside
-
-
-def _inside(opened: tuple[str, int, int], closed: tuple[str, int, int], span: tuple[int, int]) -> bool:
-    return span[0] <= opened[1] and closed[2] <= span[1]
 
 
 def _doubts(leaves: Mapping[str, str]) -> None:

@@ -1,9 +1,8 @@
-"""`paqa import`: the PAQA rows that the authors of HyPeR released (JSONL), cleaned, as Parquet shards of
-their own.
+"""`paqa import`: the PAQA rows that the authors of HyPeR released (JSONL), cleaned, as Parquet shards.
 
 They cannot become `Item`s: they hold no scene (nothing says when anything is heard), their rationales were
 written from descriptions, and the released multi-speaker file has no ENV, SPEAKER, ASR or DESCRIPTION in any
-row. So they have a table of their own, `Released`, in which each row names what it lacks. To ask the same
+row. So they have their own table, `Released`, in which each row names what it lacks. To ask the same
 questions about the audio itself, build them instead: `type = "questions"` in a recipe.
 
 Rows are cleaned in `paqa.dataset.hyper_rows`; what cannot be mended there is quarantined with a reason.

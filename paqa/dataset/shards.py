@@ -262,7 +262,7 @@ def files(folder: Path) -> list[Path]:
     return paths
 
 
-def built(folder: Path) -> list[Path]:
+def with_scenes(folder: Path) -> list[Path]:
     """The shards of a build; PaqaError also where they hold no scenes, as those of `paqa import` do."""
     paths = files(folder)
     columns = open_shard(paths[0]).schema_arrow.names

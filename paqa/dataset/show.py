@@ -13,7 +13,7 @@ from paqa.types import Origin
 def find(folder: Path, name: str | None) -> dict[str, Any]:
     """The row with this item or clip id, else the first one; PaqaError with near ids where there is none."""
     near: list[str] = []
-    for path in shards.built(folder):
+    for path in shards.with_scenes(folder):
         file = shards.open_shard(path)
         for group in range(file.num_row_groups):
             ids = file.read_row_group(group, columns=["id", "clip_id"]).to_pylist()

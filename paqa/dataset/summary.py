@@ -76,7 +76,7 @@ class Summary:
     speakers_unknown: dict[str, int] = dataclasses.field(default_factory=dict)  # clips by source, see split
 
 
-def counted(items: Sequence[Item]) -> dict[str, Any]:
+def row_figures(items: Sequence[Item]) -> dict[str, Any]:
     """The figures of a Summary that its rows alone decide, by field."""
     return {
         "items": len(items),
@@ -110,9 +110,9 @@ def digests(out: Path) -> dict[str, str]:
 
 
 def mismatches(out: Path) -> Iterator[str]:
-    """Where the files of a build are not those that its build.json tells of, in one line each.
+    """Where the files of a build are not those that its build.json lists, in one line each.
 
-    Nothing is said about shards without a build.json and a recipe beside them: downloaded ones, say.
+    Shards without a build.json and a recipe beside them (downloaded ones, say) are not tested.
     """
     remedy = f"run: paqa build RECIPE.toml --out {out}"
     build_folder.finish_commit(out)

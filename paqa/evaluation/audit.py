@@ -18,7 +18,6 @@ from paqa.evaluation.audit_report import (
     AuditReport,
     Detection,
     DiarizationErrors,
-    Invented,
     Ranking,
     Separation,
     Slice,
@@ -26,6 +25,7 @@ from paqa.evaluation.audit_report import (
     SpeakerCount,
     Speakers,
     Transcription,
+    WordsWithoutSpeech,
 )
 from paqa.evaluation.metrics import Diarized, Hits, Jaccard, Related, WordErrors, f1, pooled, ratio
 from paqa.types import Scene, Split, Tag
@@ -101,7 +101,7 @@ def _require(*modules: str) -> None:
 
 
 def _count(pair: Pair, related: Related) -> _Counted:
-    """Everything that adds up, of one clip."""
+    """The counts of one clip."""
     truth, predicted = pair.truth, pair.heard
     turns, sounds = pair.turns_known, pair.events_known
     text = _transcribed(truth)
@@ -121,7 +121,7 @@ def _count(pair: Pair, related: Related) -> _Counted:
 
 
 def _transcribed(truth: Scene) -> bool:
-    """Whether the true words are known, but for the odd backchannel that nobody wrote down."""
+    """Whether the true words are known, except for a few backchannels without text."""
     spoken = sum(turn.end_ms - turn.start_ms for turn in truth.turns)
     written = sum(turn.end_ms - turn.start_ms for turn in truth.turns if turn.text.strip())
     return spoken > 0 and written >= TRANSCRIBED * spoken
@@ -137,11 +137,8 @@ def _slices(counted: Sequence[_Counted]) -> Iterator[tuple[SliceBy, str, list[_C
             yield "background", name, members
     with_turns = [c for c in counted if c.pair.turns_known]
     for n in sorted({c.pair.truth.speakers for c in with_turns}):
-        yield (
-            "speakers",
-            f"{n} speaker{'s' * (n != 1)}",
-            [c for c in with_turns if c.pair.truth.speakers == n],
-        )
+        members = [c for c in with_turns if c.pair.truth.speakers == n]
+        yield "speakers", f"{n} speaker{'s' * (n != 1)}", members
 
 
 def background(pair: Pair) -> str:
@@ -156,7 +153,7 @@ def background(pair: Pair) -> str:
 
 
 def _slice(by: SliceBy, name: str, counted: Sequence[_Counted]) -> Slice:
-    """Counts to figures."""
+    """The figures of a slice from the counts of its clips."""
     pairs = [c.pair for c in counted]
     return Slice(
         by,
@@ -166,7 +163,7 @@ def _slice(by: SliceBy, name: str, counted: Sequence[_Counted]) -> Slice:
         _diarization([c.no_collar for c in counted], [c.jaccard for c in counted]),
         _speakers(pairs),
         _transcription(counted),
-        _invented(pairs),
+        _words_without_speech(pairs),
         _detection([c.segments for c in counted]),
         _detection([c.events for c in counted]),
         _detection([c.classes for c in counted]),
@@ -178,14 +175,18 @@ def _slice(by: SliceBy, name: str, counted: Sequence[_Counted]) -> Slice:
 
 
 def _diarization(counts: Sequence[Diarized | None], jaccards: Sequence[Jaccard | None]) -> DiarizationErrors:
-    clips = [c for c in counts if c is not None]
-    c = pooled(Diarized, clips)
-    der, missed, alarm, confused = (
-        ratio(x, c.speech) for x in (c.errors, c.missed, c.false_alarm, c.confusion)
+    clips = [count for count in counts if count is not None]
+    total = pooled(Diarized, clips)
+    jaccard = pooled(Jaccard, [count for count in jaccards if count is not None])
+    return DiarizationErrors(
+        clips=len(clips),
+        speech_s=total.speech,
+        der=ratio(total.errors, total.speech),
+        missed=ratio(total.missed, total.speech),
+        false_alarm=ratio(total.false_alarm, total.speech),
+        confusion=ratio(total.confusion, total.speech),
+        jer=ratio(jaccard.error, jaccard.speakers),
     )
-    each = pooled(Jaccard, [j for j in jaccards if j is not None])
-    jer = ratio(each.error, each.speakers)
-    return DiarizationErrors(len(clips), c.speech, der, missed, alarm, confused, jer)
 
 
 def _speakers(pairs: Sequence[Pair]) -> Speakers:
@@ -198,27 +199,32 @@ def _speakers(pairs: Sequence[Pair]) -> Speakers:
 def _transcription(counted: Sequence[_Counted]) -> Transcription:
     clips = [c.words for c in counted if c.words is not None]
     cp_clips = [c.words_by_speaker for c in counted if c.words_by_speaker is not None]
-    c, cp = pooled(WordErrors, clips), pooled(WordErrors, cp_clips)
+    total, by_speaker = pooled(WordErrors, clips), pooled(WordErrors, cp_clips)
     letters = pooled(WordErrors, [c.letters for c in counted if c.letters is not None])
-    errors = c.errors
-    wer, substituted, deleted, inserted = (
-        ratio(part, c.words) for part in (errors, c.substitutions, c.deletions, c.insertions)
+    return Transcription(
+        clips=len(clips),
+        words=total.words,
+        cp_clips=len(cp_clips),
+        wer=ratio(total.errors, total.words),
+        cp_wer=ratio(by_speaker.errors, by_speaker.words),
+        substitutions=ratio(total.substitutions, total.words),
+        deletions=ratio(total.deletions, total.words),
+        insertions=ratio(total.insertions, total.words),
+        cer=ratio(letters.errors, letters.words),
     )
-    cp_wer = ratio(cp.errors, cp.words)
-    cer = ratio(letters.errors, letters.words)
-    return Transcription(len(clips), c.words, len(cp_clips), wer, cp_wer, substituted, deleted, inserted, cer)
 
 
-def _invented(pairs: Sequence[Pair]) -> Invented:
+def _words_without_speech(pairs: Sequence[Pair]) -> WordsWithoutSpeech:
     quiet = [p for p in pairs if p.turns_known and not p.truth.turns]
     minutes = sum(p.truth.duration_ms for p in quiet) / 60_000
-    return Invented(len(quiet), minutes, ratio(sum(len(p.heard.words) for p in quiet), minutes))
+    return WordsWithoutSpeech(len(quiet), minutes, ratio(sum(len(p.heard.words) for p in quiet), minutes))
 
 
 def _detection(counts: Sequence[Hits | None]) -> Detection:
-    clips = [c for c in counts if c is not None]
-    c = pooled(Hits, clips)
-    return Detection(len(clips), c.truth, c.heard, ratio(c.right, c.heard), ratio(c.found, c.truth), f1(c))
+    clips = [hits for hits in counts if hits is not None]
+    total = pooled(Hits, clips)
+    precision, recall = ratio(total.right, total.heard), ratio(total.found, total.truth)
+    return Detection(len(clips), total.truth, total.heard, precision, recall, f1(total))
 
 
 def _ranking(pairs: Sequence[Pair]) -> Ranking:
@@ -234,9 +240,8 @@ def _separation(pairs: Sequence[Pair]) -> Separation:
     if not db:
         return Separation(0, None, None, None, None)
     gains = [speech - mix for mix, speech in db]
-    return Separation(
-        len(db), fmean(mix for mix, _ in db), fmean(s for _, s in db), fmean(gains), median(gains)
-    )
+    mix_db, speech_db = fmean(mix for mix, _ in db), fmean(speech for _, speech in db)
+    return Separation(len(db), mix_db, speech_db, fmean(gains), median(gains))
 
 
 def _levels(pairs: Sequence[Pair]) -> list[tuple[float, float]]:

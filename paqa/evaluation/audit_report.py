@@ -64,7 +64,7 @@ class Transcription:
 
 
 @dataclass(frozen=True)
-class Invented:
+class WordsWithoutSpeech:
     """Predicted words per minute of clips without any speech."""
 
     clips: int
@@ -118,7 +118,7 @@ class Slice:
     diarization_no_collar: DiarizationErrors
     speakers: Speakers
     transcription: Transcription
-    invented: Invented
+    invented: WordsWithoutSpeech
     segments: Detection
     events: Detection
     classes: Detection

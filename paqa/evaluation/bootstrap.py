@@ -27,7 +27,7 @@ def _draws(clips: int) -> np.ndarray:
     return np.random.default_rng(SEED).multinomial(clips, np.full(clips, 1 / clips), DRAWS)
 
 
-def _middle(values: np.ndarray) -> Interval | None:
+def _percentile_interval(values: np.ndarray) -> Interval | None:
     """The interval of a figure's values; draws in which there was nothing to measure are NaN and left out."""
     import numpy as np
 
@@ -49,7 +49,7 @@ def of_ratio(parts: Sequence[tuple[float, float]]) -> Interval | None:
         return None
     sums = _draws(len(parts)) @ np.array(sorted(parts), float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _middle(sums[:, 0] / sums[:, 1])
+        return _percentile_interval(sums[:, 0] / sums[:, 1])
 
 
 def of_mean_ap(sounding: np.ndarray, scores: np.ndarray) -> Interval | None:
@@ -67,7 +67,7 @@ def of_mean_ap(sounding: np.ndarray, scores: np.ndarray) -> Interval | None:
     precision = [_average_precision(sounding[:, k], scores[:, k], draws) for k in range(classes)]
     defined = np.isfinite(precision)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _middle(np.where(defined, precision, 0).sum(axis=0) / defined.sum(axis=0))
+        return _percentile_interval(np.where(defined, precision, 0).sum(axis=0) / defined.sum(axis=0))
 
 
 def _average_precision(sounding: np.ndarray, scores: np.ndarray, draws: np.ndarray) -> np.ndarray:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from paqa.dataset.finished_build import open_build
 from paqa.evaluation import answer_accuracy, audit, audit_report
 from paqa.evaluation.answer_accuracy import TemplateAccuracy
-from paqa.evaluation.pairs import open_build, pairs
+from paqa.evaluation.pairs import pairs
 from paqa.storage.build_folder import AUDIT
 from paqa.storage.store import write_atomically
 

@@ -111,7 +111,7 @@ def diarized(truth: Scene, predicted: Scene, collar_ms: int = COLLAR_MS) -> Diar
     `collar_ms` is left out on *each* side of a boundary of the truth. pyannote.metrics centres a window of
     `collar` seconds on the boundary, so md-eval's `-c 0.25` (+-0.25 s) is its `collar=0.5`. Speakers are
     matched one to one so that they agree for longest. Turns of one speaker that touch or overlap are one
-    turn: nobody speaks twice at once.
+    turn.
     """
     from pyannote.core import Segment, Timeline
     from pyannote.metrics.diarization import DiarizationErrorRate

@@ -100,7 +100,7 @@ def plan(
     """
     if not NAME.fullmatch(repo):
         raise PaqaError(f"{repo!r}: expected the name of a dataset repository, ORG/NAME")
-    paths = shards.built(folder)
+    paths = shards.with_scenes(folder)
     if wrong := list(summary.mismatches(folder)):
         raise PaqaError(f"{folder}: {len(wrong)} files are not those of one build: {wrong[0]}")
     texts = release.render(folder)

@@ -17,10 +17,9 @@ import msgspec
 import pyarrow.parquet as pq
 
 from paqa.curation import shortcuts
-from paqa.dataset import card, shards, summary
+from paqa.dataset import card, finished_build, shards, summary
 from paqa.dataset.shards import SPLITS
 from paqa.errors import PaqaError
-from paqa.evaluation import pairs
 from paqa.licensing import compatibility
 from paqa.storage import redact
 from paqa.storage.build_folder import AUDIT, CARD, LICENSES, RECIPE, SHORTCUTS
@@ -58,7 +57,7 @@ def read(folder: Path) -> Shards:
     files: dict[str, list[Path]] = {}
     rows: dict[str, int] = {}
     unpacked: dict[str, int] = {}
-    for path in shards.built(folder):
+    for path in shards.with_scenes(folder):
         file = shards.open_shard(path)
         split = path.name.partition("-")[0]
         if split not in SPLITS:
@@ -85,11 +84,11 @@ def render(folder: Path) -> dict[str, str]:
     """
     from huggingface_hub import DatasetCardData
 
-    recipe, _, clips = pairs.open_build(folder)
+    recipe, _, clips = finished_build.open_build(folder)
     content = read(folder)
     permitted(folder, content.items, recipe.license)
     clip_ids = {item.clip_id for item in content.items}
-    totals = replace(summary.load(folder), **summary.counted(content.items))
+    totals = replace(summary.load(folder), **summary.row_figures(content.items))
     totals = replace(totals, license=compatibility.of_dataset(content.items, recipe.license))
     known_clips = [clip for clip in clips if clip.id in clip_ids]
     audio_s = round(sum(clip.duration_ms for clip in known_clips) / 1000, 1)

@@ -63,7 +63,7 @@ class Build:
         except MissingObject:
             return None
 
-    def heard(self, clip_id: str) -> Scene | None:
+    def prediction(self, clip_id: str) -> Scene | None:
         """The predicted scene of a clip: that of its rows where it gives the answers, else the store's."""
         row = self.items[clip_id][0]
         clip = self.clips.get(clip_id)
@@ -88,7 +88,7 @@ class Build:
 
 def open_build(folder: Path, store: str | None = None) -> Build:
     """The build in `folder`; `store` says where its store lies now. PaqaError where there are no shards."""
-    shards.built(folder)
+    shards.with_scenes(folder)
     items = _items(folder)
     summary, recipe = _json(folder, BUILD, Summary), _json(folder, RECIPE, Recipe)
     clips = {c.id: c for c in _rows(folder / CLIPS, Clip)}

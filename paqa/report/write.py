@@ -228,7 +228,7 @@ def _clip(build: Build, name: str) -> dict[str, Any]:
     """A clip with its rows, as the page of an item needs them."""
     first = build.items[name][0]
     clip = build.clips.get(name)
-    truth, predicted = build.truth(name), build.heard(name)
+    truth, predicted = build.truth(name), build.prediction(name)
     return {
         "answers": "truth" if truth is first.scene else "heard",
         "truth": _scene(truth),

@@ -54,7 +54,7 @@ def export(
         raise PaqaError(f"--split {unknown[0]}: expected one of {', '.join(SPLITS)}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PaqaError(f"{out}: is not empty; name a new folder")
-    shards.built(folder)
+    shards.with_scenes(folder)
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of an export that was stopped
     part.mkdir(parents=True)
