@@ -35,7 +35,7 @@ from paqa.config.recipe import Recipe
 from paqa.dataset import summary
 from paqa.errors import PaqaError
 from paqa.evaluation import tables
-from paqa.execution.placement import Placement, PlacementOptions
+from paqa.execution.placement import BuildPlacement, PlacementOptions
 from paqa.execution.progress import Progress
 from paqa.perception.engine_runs import STAGES
 from paqa.pipeline import driver
@@ -140,7 +140,7 @@ class Session:
 
     __slots__ = ("after", "grow", "placement", "quiet", "store")
 
-    def __init__(self, placement: Placement, store: str, after: After, grow: bool, quiet: bool):
+    def __init__(self, placement: BuildPlacement, store: str, after: After, grow: bool, quiet: bool):
         self.placement = placement
         self.store = store
         self.after = after
@@ -231,7 +231,7 @@ def launch(
     objects = Store(store)
     with (
         build_folder.hold_folder(out),
-        Placement(options.placement, recipe, objects) as placement,
+        BuildPlacement(options.placement, recipe, objects) as placement,
         running(home, server),
     ):
         if options.placement.shares_gpu:

@@ -199,7 +199,7 @@ def test_a_recording_that_memory_does_not_hold_is_said_to_be_too_large(tmp_path)
     def run(seconds, step, part, *args):
         if any(recording.id == "large" for recording in part):
             raise OutOfMemory("a worker process ran out of memory: 12 GiB")
-        return decoding.Decoded(tuple(clip(recording.id, args[-1]) for recording in part))
+        return decoding.DecodedBatch(tuple(clip(recording.id, args[-1]) for recording in part))
 
     given = [Recording(n, f"{n}.wav", n, "s", "CC0-1.0", n) for n in ("a", "large", "b")]
     source = SourceConfig("s", "folder", ".")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from paqa.config.recipe import Recipe
 from paqa.dataset.summary import Summary
 from paqa.errors import PaqaError
-from paqa.execution.placement import Placement, PlacementOptions
+from paqa.execution.placement import BuildPlacement, PlacementOptions
 from paqa.execution.progress import Progress
 from paqa.pipeline import driver, precheck, recipes
 from paqa.pipeline.executor import Future as SubmittedCall
@@ -106,7 +106,7 @@ def build(
     recipe = replace(_recipe(recipe), devices=chosen.devices)
     precheck.check(recipe, out, grow)
     objects = Store(str(store or build_folder.home(out) / "store"))
-    with build_folder.hold_folder(out), Placement(chosen, recipe, objects) as placement:
+    with build_folder.hold_folder(out), BuildPlacement(chosen, recipe, objects) as placement:
         objects.remove_stale()
         progress = Progress(quiet)
         executor = ThreadExecutor(placement.max_calls + 1, progress)

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from paqa.config.recipe import Recipe
 from paqa.errors import PaqaError
 from paqa.execution.processes import Workers, cores
-from paqa.execution.ray_actor import forget, reach, same
-from paqa.execution.ray_pool import RayWorkers, reachable
+from paqa.execution.ray_actor import check_store, node_check, remove_probe
+from paqa.execution.ray_connection import check_reachable
+from paqa.execution.ray_pool import RayWorkers
 from paqa.perception.engine_runs import STAGES
 from paqa.pipeline import steps
 from paqa.pipeline.time_limits import Limits
@@ -65,7 +66,7 @@ class PlacementOptions:
     def check(self) -> None:
         """PaqaError where nobody answers at the cluster's address: known at once, before anything is started."""
         if self.address:
-            reachable(self.address)
+            check_reachable(self.address)
 
     @property
     def on_ray(self) -> bool:
@@ -114,7 +115,7 @@ def gpu_shares(text: str) -> dict[str, float]:
     return shares
 
 
-class Placement:
+class BuildPlacement:
     """The workers of one build: `local` for what needs this machine's files, `workers` for all else.
 
     `__slots__`, since it is a parameter of a flow, and Prefect would else try to write its inside as JSON.
@@ -137,17 +138,17 @@ class Placement:
         options, store = self.options, self._store
         self._around = ExitStack()
         if not store.local:
-            reach(store, key("probe", secrets.token_hex(8)))
+            check_store(store, key("probe", secrets.token_hex(8)))
         count = options.workers or cores()
         self.local = Workers(cores() if options.address else count, options.threads)
         self.local.warm(steps.ready)
         self.workers: Workers | RayWorkers = self.local
         if options.on_ray:
-            first = same(self._recipe, store)
-            self._around.callback(forget, first)
+            check = node_check(self._recipe, store)
+            self._around.callback(remove_probe, check)
             try:
                 actors = options.workers if options.address else count
-                self.workers = RayWorkers(options.address, actors, options.threads, options.gpu_shares, first)
+                self.workers = RayWorkers(options.address, actors, options.threads, options.gpu_shares, check)
             except BaseException:
                 self._around.close()
                 raise
@@ -200,9 +201,9 @@ class Placement:
 
     def usage(self) -> list[str]:
         """A line for each process of a cluster that ran calls."""
-        return self.workers.told() if isinstance(self.workers, RayWorkers) else []
+        return self.workers.calls_by_process() if isinstance(self.workers, RayWorkers) else []
 
-    def __enter__(self) -> Placement:
+    def __enter__(self) -> BuildPlacement:
         if not self._started:
             self._start()
         return self

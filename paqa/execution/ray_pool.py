@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 from paqa.errors import OutOfMemory, PaqaError, TimedOut, WorkerDied
 from paqa.execution.processes import THREAD_VARIABLES, cores
 from paqa.execution.ray_actor import Actor, ActorLocation, probe
-from paqa.execution.ray_connection import RayConnection, check_reachable
+from paqa.execution.ray_connection import RayConnection
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,8 +29,6 @@ START_SECONDS = 180  # until the first actor is up: on a busy machine importing 
 STOP_SECONDS = 10
 STOPPED = "stopped: the work that this belongs to has ended"
 GPU_UNITS = 10_000  # of one GPU, in which Ray counts shares
-
-reachable = check_reachable  # the name that paqa.execution.placement imports
 
 
 class RayWorkers:
@@ -92,8 +90,6 @@ class RayWorkers:
             gpu = f" GPU {gpus}" if gpus else ""
             lines.append(f"{node} process {pid}{gpu}: {calls} calls")
         return lines
-
-    told = calls_by_process  # the name that paqa.execution.placement calls
 
     def __enter__(self) -> RayWorkers:
         return self

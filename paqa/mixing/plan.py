@@ -45,7 +45,7 @@ Kind = Literal["speech", "sound"]
 
 
 @dataclass(frozen=True)
-class Placement:
+class PlacedClip:
     """One clip in a scene, from `start_ms` on. `gain` multiplies it after it was brought to the common level.
 
     Of a bed, `length_ms` from `from_ms` on are used; 0 stands for all of the clip.
@@ -66,7 +66,7 @@ class Mixture:
 
     id: str
     split: Split
-    placements: tuple[Placement, ...]
+    placements: tuple[PlacedClip, ...]
     snr_db: float | None
     length_ms: int
     source: str
@@ -176,9 +176,9 @@ def _bed(config: MixConfig, rng: random.Random, beds: Sequence[Clip], end: int) 
     return rng.choice(long_enough) if long_enough else None
 
 
-def _place(rng: random.Random, clip: Clip, start_ms: int, kind: Kind) -> Placement:
+def _place(rng: random.Random, clip: Clip, start_ms: int, kind: Kind) -> PlacedClip:
     gain = 10 ** (rng.uniform(-GAIN_DB, GAIN_DB) / 20)
-    return Placement(clip.id, clip.sha256, start_ms, round(gain, 4), kind)
+    return PlacedClip(clip.id, clip.sha256, start_ms, round(gain, 4), kind)
 
 
 def _between(rng: random.Random, limits: tuple[int, int]) -> int:

@@ -12,7 +12,7 @@ from paqa import spans
 from paqa.audio import quantize, rms
 from paqa.errors import PaqaError
 from paqa.mixing.material import GRID_MS, SHORTEST_MS, length_on_grid, voice_of
-from paqa.mixing.plan import Mixture, Placement
+from paqa.mixing.plan import Mixture, PlacedClip
 from paqa.sources.truth import NamedTurn, in_order, numbered
 from paqa.spans import Interval
 from paqa.types import Audio, Clip, Event, Scene
@@ -88,7 +88,7 @@ def _scene(mixture: Mixture, clips: Mapping[str, Clip], turns: list[NamedTurn], 
     )
 
 
-def _add(track: _Track, placement: Placement, audio: Audio, active: list[Interval]) -> None:
+def _add(track: _Track, placement: PlacedClip, audio: Audio, active: list[Interval]) -> None:
     """Put a clip, brought to the common level over its active spans and faded at its ends, on a track."""
     level = rms(_over(audio.samples, audio.rate, active)) or 1.0
     sound = audio.samples * np.float32(placement.gain * 10 ** (LEVEL_DB / 20) / level)

@@ -50,7 +50,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedBatch:
     """What became of a batch of recordings or mixtures; `notes` are about files that were used, with their
     uris.
     """
@@ -112,7 +112,7 @@ def _permitted(
 
 def decode_recordings(
     recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe, store: Store
-) -> Decoded:
+) -> DecodedBatch:
     """Decode recordings of a source into clips of at most the recipe's length; known files are not decoded
     again.
 
@@ -141,7 +141,7 @@ def decode_recordings(
                 lost.append(Quarantined(clip.id, "ingest", "silent", detail, clip.sha256))
             else:
                 clips.append(clip)
-    return Decoded(tuple(clips), tuple(lost), Cost.since(began, clips), tuple(notes))
+    return DecodedBatch(tuple(clips), tuple(lost), Cost.since(began, clips), tuple(notes))
 
 
 def note_warnings(notes: Iterable[tuple[str, str]]) -> list[str]:

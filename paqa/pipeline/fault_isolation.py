@@ -256,7 +256,7 @@ class EngineBatch(Batch[list[Clip], tuple[Cost, list[Quarantined]]]):
         return Quarantined(clip.id, stage, reason, detail, clip.sha256)
 
 
-class DecodeBatch(Batch[Recording, decoding.Decoded]):
+class DecodeBatch(Batch[Recording, decoding.DecodedBatch]):
     """`decoding.decode_recordings` for a batch of recordings, some of which may crash the decoder."""
 
     def __init__(
@@ -279,11 +279,11 @@ class DecodeBatch(Batch[Recording, decoding.Decoded]):
         seconds = self.tracker.limits.for_decoding(sizes, self.audio)
         return seconds, decoding.decode_recordings, units, *self.inputs
 
-    def outcome(self) -> decoding.Decoded:
+    def outcome(self) -> decoding.DecodedBatch:
         """Clips in the order of the recordings, and the recordings that were lost."""
         parts = self.results
         quarantined = [row for part in parts for row in part.quarantined]
-        return decoding.Decoded(
+        return decoding.DecodedBatch(
             tuple(clip for part in parts for clip in part.clips),
             (*quarantined, *(self._row(recording, death) for recording, death in self.crashed)),
             _sum([part.cost for part in parts]),

@@ -21,7 +21,7 @@ from paqa.errors import PaqaError, Rejected
 from paqa.mixing import plan
 from paqa.mixing.render import render
 from paqa.perception.inference import Cost
-from paqa.pipeline.decoding import INGEST, Decoded, file_digest, put_samples
+from paqa.pipeline.decoding import INGEST, DecodedBatch, file_digest, put_samples
 from paqa.pipeline.rows import whole
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Origin, Quarantined, Scene
@@ -62,11 +62,11 @@ def mixtures(
 
 def render_mixtures(
     batch: Sequence[plan.Mixture], clips: Mapping[str, Clip], recipe: Recipe, store: Store
-) -> Decoded:
+) -> DecodedBatch:
     """Compose scenes into clips with exact truth; known ones are not rendered again."""
     began = time.perf_counter()
     made = [_mixed_clip(mixture, clips, recipe, store) for mixture in batch]
-    return Decoded(tuple(made), (), Cost.since(began, made))
+    return DecodedBatch(tuple(made), (), Cost.since(began, made))
 
 
 def _mixed_clip(mixture: plan.Mixture, clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Clip:
