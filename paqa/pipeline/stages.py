@@ -18,7 +18,7 @@ from paqa.dataset import finish, shards, summary
 from paqa.perception import engine_runs, inference
 from paqa.perception.engine_runs import EngineRun
 from paqa.pipeline import decoding, increment, quarantine_limit, steps
-from paqa.pipeline.executor import Executor, Future, PlacedClip, Submitted
+from paqa.pipeline.executor import Executor, Future, Placement, Submitted
 from paqa.pipeline.fault_isolation import CrashTracker, DecodeBatch, EngineBatch, EnginePlace, with_retry
 from paqa.pipeline.rows import sketch
 from paqa.splits import leakage
@@ -44,7 +44,7 @@ class BuildState:
     recipe: Recipe
     out: Path
     store: Store
-    placement: PlacedClip
+    placement: Placement
     executor: Executor
     note: Callable[[str], None]  # a line for the user
     crashes: CrashTracker = field(default_factory=CrashTracker)
