@@ -91,7 +91,7 @@ def made(config: Recipe, out: Path, store: Store, clips: list[Clip]) -> int:
     done = compose(clips, config, store)
     data = build_folder.begin(out) / build_folder.DATA
     plans = shards.plan(done.items, clips, config.shard)
-    written = {plan.name: steps.write_shard(plan, done.made, data, config, store) for plan in plans}
+    written = {plan.name: steps.write_shard(plan, done.row_keys, data, config, store) for plan in plans}
     contents = finish.Contents(clips, done.items, done.quarantined, (), written)
     finish.finish(config, out, store.url, contents)
     return len(done.items)

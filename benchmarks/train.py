@@ -31,7 +31,7 @@ from paqa.rationale.prompt import Asked
 from paqa.train import model
 from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.config import OFF, GrpoConfig, PauseConfig
-from paqa.train.grpo import Part, objective, part
+from paqa.train.grpo import LearningGroup, learning_group, objective
 from paqa.train.model import Policy
 from paqa.train.rollout import Sampling, rollout
 
@@ -197,7 +197,7 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
     found["learn/share_of_product"] = flops / found["learn/shared"] / speed
     config = GrpoConfig(group=args.group, max_new=new, pause=OFF)
     factor = torch.linspace(-1, 1, args.group).expand(args.prompts, args.group)
-    parts = [part(plain, prompts, b, factor, config, args.group) for b in range(args.prompts)]
+    parts = [learning_group(plain, prompts, b, factor, config, args.group) for b in range(args.prompts)]
     for name, beta in (("grpo", 0.0), ("grpo_kl", 0.04)):
         using = replace(config, beta=beta)
         found[f"{name}/objective"] = sum(clock(partial(backward, policy, p, using, rows)) for p in parts)
@@ -205,7 +205,7 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
     return found | {"grpo/step": whole, "grpo/tokens_per_s": rows * new / whole}
 
 
-def backward(policy: Policy, one: Part, config: GrpoConfig, rows: int) -> None:
+def backward(policy: Policy, one: LearningGroup, config: GrpoConfig, rows: int) -> None:
     """A group's share of a step."""
     policy.train()
     objective(policy, [one], config, rows)[0].backward()

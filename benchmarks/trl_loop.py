@@ -21,7 +21,7 @@ import torch
 from paqa.rationale.prompt import Asked
 from paqa.train import model
 from paqa.train.config import OFF, GrpoConfig
-from paqa.train.grpo import objective, part
+from paqa.train.grpo import learning_group, objective
 from paqa.train.model import LORA, Policy
 from paqa.train.rollout import Sampling, rollout
 
@@ -43,7 +43,7 @@ def ours(policy: Policy, clips: list[np.ndarray], group: int, new: int, steps: i
         ]
         done = rollout(policy, prompts, group, range(rows), Sampling(new, pause=OFF))
         for b in range(len(clips)):
-            one = part(done, prompts, b, factor, config, group)
+            one = learning_group(done, prompts, b, factor, config, group)
             objective(policy, [one], config, rows)[0].backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()

@@ -28,7 +28,7 @@ from paqa.errors import PaqaError
 from paqa.evaluation import bootstrap, metrics
 from paqa.perception import engine_runs, inference
 from paqa.perception.engine_runs import engine_params
-from paqa.pipeline import recipes, steps
+from paqa.pipeline import decoding, recipes, steps
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Scene, Stage, Turn
 
@@ -180,8 +180,11 @@ GLUES = {
 
 def composed(config: Recipe, seeds: Sequence[int], scenes: int, store: Store) -> Iterator[Clip]:
     """Scenes of every seed; which side a voice or sound is on is the recipe's own seed's to say."""
-    found, lost = steps.gather(config)
-    material = {s.name: list(steps.ingest(found[s.name], s, config, store).clips) for s in config.sources}
+    found, lost = decoding.gather(config)
+    material = {
+        s.name: list(decoding.decode_recordings(found[s.name], s, config, store).clips)
+        for s in config.sources
+    }
     by_id = {clip.id: clip for clips in material.values() for clip in clips}
     mixes = tuple(replace(m, scenes=min(m.scenes, scenes)) for m in config.mix)
     for seed in seeds:
@@ -192,8 +195,8 @@ def composed(config: Recipe, seeds: Sequence[int], scenes: int, store: Store) ->
 def recorded(config: Recipe, name: str, store: Store) -> list[Clip]:
     """The clips of one source of a recipe."""
     source = next(s for s in config.sources if s.name == name)
-    found, _ = steps.gather(config)
-    return list(steps.ingest(found[name], source, config, store).clips)
+    found, _ = decoding.gather(config)
+    return list(decoding.decode_recordings(found[name], source, config, store).clips)
 
 
 def names(clips: Sequence[Clip], role: str) -> set[str]:

@@ -66,9 +66,7 @@ class Steps:
         for place, name in ((os, "rename"), (os, "replace"), (os, "link"), (Path, "unlink"), (Path, "rmdir")):
             patch.setattr(place, name, self._step(getattr(place, name)))
         patch.setattr(shutil, "rmtree", self._step(self._half(shutil.rmtree)))
-        patch.setattr(
-            build_folder, "_swapped", self._step(build_folder._swapped) if exchange else lambda *_: False
-        )
+        patch.setattr(build_folder, "_swap", self._step(build_folder._swap) if exchange else lambda *_: False)
 
     def kill_after(self, steps):
         self.left, self.done = steps, 0
@@ -290,7 +288,10 @@ def test_a_reader_waits_for_the_process_that_is_at_it(tmp_path, monkeypatch):
         with pytest.raises(PaqaError, match="another build is writing there"):
             shards.files(out)
         monkeypatch.setattr(build_folder, "WAIT_S", 60.0)
-        code = f"from paqa.dataset import shards; from pathlib import Path; print(shards.files(Path({str(out)!r})))"
+        code = (
+            "from paqa.dataset import shards; from pathlib import Path; "
+            f"print(shards.files(Path({str(out)!r})))"
+        )
         reader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         build_folder._roll_forward(out)  # as the process that holds the lock, which then goes on
         said, _ = reader.communicate(timeout=60)

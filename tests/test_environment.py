@@ -209,6 +209,7 @@ with running(home, Server(home).start()):
 """
 
 
+@pytest.mark.slow
 def test_a_flow_runs_amid_all_of_it(tmp_path):
     """The real server and its clients, called where another project has a prefect.toml."""
     (tmp_path / "prefect.toml").write_text('[server.api]\nauth_string = "somebody:secret"\n')

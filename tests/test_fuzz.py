@@ -35,7 +35,7 @@ from paqa.perception.engine_runs import StoredOutput
 from paqa.pipeline import recipes
 from paqa.rationale import grammar
 from paqa.rationale.rewards import RewardWeights, accuracy, format_score, perception, reward
-from paqa.sources.choices import given as question
+from paqa.sources.choices import parse_question as question
 from paqa.sources.paths import locate
 from paqa.sources.registry import recordings
 from paqa.sources.truth import close_truth

@@ -318,6 +318,7 @@ YamNet.__call__ = picky
 """
 
 
+@pytest.mark.build
 def test_an_engine_that_fails_on_a_raw_mix_leaves_the_clip_its_questions(tmp_path):
     """In a real build, YAMNet fails on the raw mix of one recording and hears its background as ever."""
     (tmp_path / "own").mkdir()

@@ -40,6 +40,7 @@ def packaged() -> str:
     return text_lm.PACKAGED
 
 
+@pytest.mark.slow
 def test_what_everybody_knows_is_no_question_about_the_audio(packaged: str) -> None:
     probabilities = text_lm.choice_probabilities(rows(), packaged)
     assert all(sum(p) == pytest.approx(1) for p in probabilities.values())
@@ -52,6 +53,7 @@ def test_what_everybody_knows_is_no_question_about_the_audio(packaged: str) -> N
     assert all(dependence < 0.8 for dependence in scored.dependence.values())
 
 
+@pytest.mark.slow
 def test_a_recipe_names_the_listener(packaged: str) -> None:
     thinned = shortcuts.thin(rows(), GatesConfig(listener=packaged, thin=0.0, min_audio_dependence=0.9))
     assert set(thinned.below) == {row.id for row in rows()}

@@ -14,7 +14,7 @@ from flows.server import Server
 from paqa.cli import build_commands, main
 from paqa.errors import PaqaError
 from paqa.execution import placement
-from paqa.execution.placement import Wanted, shares
+from paqa.execution.placement import PlacementOptions, gpu_shares
 from paqa.execution.ray_pool import sets
 
 pytest.importorskip("prefect")
@@ -46,12 +46,12 @@ def test_wrong_flags_are_one_line(flags, said, tmp_path, monkeypatch):
 
 
 def test_what_the_flags_say():
-    wanted = Wanted("ray:ray://host:10001", gpus=shares("separate=0.5, tag=0.1"))
+    wanted = PlacementOptions("ray:ray://host:10001", gpus=gpu_shares("separate=0.5, tag=0.1"))
     assert (wanted.address, dict(wanted.shares)) == ("ray://host:10001", {"separate": 0.5, "tag": 0.1})
-    assert Wanted("ray://host:10001").address == "ray://host:10001"
-    assert Wanted("ray").address == ""
-    assert Wanted("ray", device="cuda").shares == dict.fromkeys(placement.STAGES, 0.25)
-    assert not Wanted("ray").shares
+    assert PlacementOptions("ray://host:10001").address == "ray://host:10001"
+    assert PlacementOptions("ray").address == ""
+    assert PlacementOptions("ray", device="cuda").gpu_shares == dict.fromkeys(placement.STAGES, 0.25)
+    assert not PlacementOptions("ray").gpu_shares
 
 
 @pytest.mark.parametrize(

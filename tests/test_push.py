@@ -265,7 +265,7 @@ def test_death_between_two_commits_leaves_the_release_before(server, built, grow
     first = remote_files(server)
     code = f"""
 from pathlib import Path
-from paqa import hub
+from paqa.publish import hub
 hub.FILES_A_COMMIT = 1
 api = hub.connect()
 plan = hub.plan(Path({str(grown)!r}), {REPO!r}, api)
@@ -332,7 +332,7 @@ for name in {THEIRS!r}:
 def test_commits_keep_to_the_limits(server, built):
     code = f"""
 from pathlib import Path
-from paqa import hub
+from paqa.publish import hub
 hub.FILES_A_COMMIT = 2
 api = hub.connect()
 hub.push(hub.plan(Path({str(built)!r}), {REPO!r}, api), api)
@@ -340,7 +340,8 @@ hub.push(hub.plan(Path({str(built)!r}), {REPO!r}, api), api)
     run(server, code)
     commits = server.repo(REPO)["commits"].values()
     assert [c["message"].splitlines()[0] for c in commits] == [
-        "initial commit", "Add 2 shards (1 of 3)", "Add 2 shards (2 of 3)", "Add 1 shards (3 of 3)", "Release v1",
+        "initial commit", "Add 2 shards (1 of 3)", "Add 2 shards (2 of 3)", "Add 1 shards (3 of 3)",
+        "Release v1",
     ]  # fmt: skip
 
 
@@ -438,7 +439,7 @@ def test_a_push_that_does_not_arrive_is_noticed(server, built, monkeypatch):
     """The Hub loses a shard between commit and check."""
     code = f"""
 from pathlib import Path
-from paqa import hub
+from paqa.publish import hub
 api = hub.connect()
 plan = hub.plan(Path({str(built)!r}), {REPO!r}, api)
 hub.prepare(plan, api)
@@ -455,7 +456,7 @@ hub.publish(plan, api, head)
 def test_somebody_else_pushing_meanwhile(server, built):
     code = f"""
 from pathlib import Path
-from paqa import hub
+from paqa.publish import hub
 api = hub.connect()
 plan = hub.plan(Path({str(built)!r}), {REPO!r}, api)
 hub.prepare(plan, api)

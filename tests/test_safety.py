@@ -525,12 +525,12 @@ def test_a_shard_of_somebody_cannot_name_the_files_of_an_export(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("call", "text"), [
-    (lambda t: choices.given("q", "t", t, None, "A"), "['a" * 5000),
-    (lambda t: choices.given("q", "t", t, None, "A"), "choose option " * 700 + "(a) x (b) y"),
-    (lambda t: choices.given("q", "t", t, None, "A"), " \n" * 4900 + "(a) x (b) y"),
-    (lambda t: choices.given("q", "t", "Which?", [t, "b"], "A"), "a" * 1_000_000),
-    (lambda t: choices.given("q", "t", "Which?", ["a"] * 1_000_000, "A"), ""),
-    (lambda t: choices.given("q", "t", "['a'," + "[" * 5000 + "'b']", None, "A"), ""),
+    (lambda t: choices.parse_question("q", "t", t, None, "A"), "['a" * 5000),
+    (lambda t: choices.parse_question("q", "t", t, None, "A"), "choose option " * 700 + "(a) x (b) y"),
+    (lambda t: choices.parse_question("q", "t", t, None, "A"), " \n" * 4900 + "(a) x (b) y"),
+    (lambda t: choices.parse_question("q", "t", "Which?", [t, "b"], "A"), "a" * 1_000_000),
+    (lambda t: choices.parse_question("q", "t", "Which?", ["a"] * 1_000_000, "A"), ""),
+    (lambda t: choices.parse_question("q", "t", "['a'," + "[" * 5000 + "'b']", None, "A"), ""),
     (lambda t: hyper_rows.mended(t), "```" + " " * 100_000 + "x y"),
     (lambda t: hyper_rows.mended(t), "\\" * 100_000 + "x"),
     (lambda t: hyper_rows.mended(t), "`" * 100_000 + "x"),
@@ -695,6 +695,7 @@ def files_with(folder: Path, secrets: dict[str, str]) -> list[str]:
     return [str(path) for path in files if any(value in path.read_bytes() for value in values)]
 
 
+@pytest.mark.build
 def test_a_build_keeps_no_secret_of_its_environment(tmp_path: Path) -> None:
     from conftest import CORPUS, build
 
@@ -706,7 +707,8 @@ def test_a_build_keeps_no_secret_of_its_environment(tmp_path: Path) -> None:
         'name = "small"\n[[sources]]\nname = "a"\ntype = "folder"\npath = "audio"\n'
         '[gates]\nmax_quarantined = 1.0\nshortcuts = "off"\n[questions]\nmishear = false\n'
     )
-    made = build(tmp_path / "small.toml", tmp_path / "out" / "small", "--report", "--workers", "1", **SECRETS)
+    flags = ["--report", "--workers", "1"]
+    made = build(tmp_path / "small.toml", tmp_path / "out" / "small", *flags, own_server=True, **SECRETS)
     assert list((tmp_path / "out" / ".paqa").rglob("prefect.db"))
     assert files_with(
         tmp_path / "out", {"known": "small.toml"} | {"name": "rooster-01"}

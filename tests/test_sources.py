@@ -182,10 +182,12 @@ def test_locate_in_package_refuses(tmp_path: Path, uri: str, reason: str) -> Non
 
 def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; import paqa.sources.paths, paqa.sources.jsonl, paqa.sources.folder\n"
+        "import sys; from pathlib import Path\n"
+        "import paqa.sources.paths, paqa.sources.jsonl, paqa.sources.folder\n"
         "try: paqa.sources.paths.locate('package:pyannote.audio/sample/sample.wav', Path('.'))\n"
         "except paqa.sources.paths.Rejected: pass\n"
-        "print([m for m in ('numpy', 'soundfile', 'av', 'soxr', 'torch', 'pyannote', 'prefect') if m in sys.modules])"
+        "heavy = 'numpy', 'soundfile', 'av', 'soxr', 'torch', 'pyannote', 'prefect'\n"
+        "print([m for m in heavy if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
@@ -252,7 +254,10 @@ def test_no_truth_and_no_sounds_differ(tmp_path: Path) -> None:
     ({"id": "", "path": "a.wav"}, "bad_row", "$.id"),
     ({"id": "a", "path": "a.wav", "text": "x"}, "bad_row", "come together"),
     ({"id": "a", "path": "a.wav", "turns": [], "stm": "x"}, "bad_row", "turns and stm"),
-    ({"id": "a", "path": "a.wav", "turns": [{"start_ms": 5, "end_ms": 5, "speaker": "a"}]}, "bad_row", "5 to 5 ms"),
+    (
+        {"id": "a", "path": "a.wav", "turns": [{"start_ms": 5, "end_ms": 5, "speaker": "a"}]},
+        "bad_row", "5 to 5 ms",
+    ),
     ({"id": "a", "path": "../a.wav"}, "outside_corpus", "../a.wav"),
     ({"id": "a", "path": "package:nope/a.wav"}, "missing_package", "uv pip install nope"),
     ({"id": "a", "path": "a.wav", "rttm": "no.rttm"}, "bad_truth", "no.rttm"),

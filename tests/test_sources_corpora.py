@@ -223,7 +223,8 @@ def fsd50k(tmp_path: Path) -> Path:
     metadata.mkdir()
     (truth / "vocabulary.csv").write_text("".join(
         f"{n},Name,{mid}\n"
-        for n, mid in enumerate(("/m/042v_gx", "/m/0fx80y", "/m/04szw", "/m/04rlf", "/m/05tny_", "/m/0bt9lr", "/m/0jbk",
+        for n, mid in enumerate(("/m/042v_gx", "/m/0fx80y", "/m/04szw", "/m/04rlf", "/m/05tny_", "/m/0bt9lr",
+                                 "/m/0jbk",
                                  "/m/068hy", "/m/01jt3m", "/m/09x0r", "/m/05zppz", "/m/09l8g"))))  # fmt: skip
     (truth / "dev.csv").write_text(
         "fname,labels,mids,split\n"

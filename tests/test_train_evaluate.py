@@ -179,8 +179,8 @@ def questions(folder, kind):
         soundfile.write(folder / f"{name}.wav", tiny.sound_of("Meow"), 16000)
     if kind == "mmsu":
         rows = [
-            {"id": n, "question": "?", **dict(zip(("choice_a", "choice_b"), CHOICES, strict=False)), "answer_gt": g,
-             "audio_path": f"{n}.wav", "category": "Perception"}
+            {"id": n, "question": "?", **dict(zip(("choice_a", "choice_b"), CHOICES, strict=False)),
+             "answer_gt": g, "audio_path": f"{n}.wav", "category": "Perception"}
             for n, g in (("a", "a cat"), ("b", "B"))
         ]  # fmt: skip
         (folder / "q.jsonl").write_text("\n".join(map(json.dumps, rows)))

@@ -140,7 +140,8 @@ def test_both_stages_run_and_go_on(device, there, tmp_path, dtype, monkeypatch):
     assert [m["step"] for m in told] == list(range(1, 21))
     assert told[-1]["loss"] < 0.7 * told[0]["loss"]
     reinforced = GrpoConfig(
-        model=str(there / "base"), out=str(tmp_path / "grpo"), learning_rate=1e-3, steps=4, prompts=2, group=GROUP,
+        model=str(there / "base"), out=str(tmp_path / "grpo"), learning_rate=1e-3, steps=4, prompts=2,
+        group=GROUP,
         max_new=16, tokens=4000, **same,
     )  # fmt: skip
     grpo.train(reinforced, tiny.early)

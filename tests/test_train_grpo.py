@@ -44,8 +44,10 @@ def there(tmp_path_factory):
 
 def config(there, out, **changes) -> GrpoConfig:
     plain = GrpoConfig(
-        model=str(there / "base"), data=str(there / "build"), out=str(out), device="cpu", quiet=True, rank=8, alpha=16,
-        steps=4, warmup=1, learning_rate=1e-2, prompts=2, group=GROUP, max_new=16, tokens=4000, validate_every=2,
+        model=str(there / "base"), data=str(there / "build"), out=str(out), device="cpu", quiet=True, rank=8,
+        alpha=16,
+        steps=4, warmup=1, learning_rate=1e-2, prompts=2, group=GROUP, max_new=16, tokens=4000,
+        validate_every=2,
         save_every=2, validation_rows=2, pause=PAUSE,
     )  # fmt: skip
     return replace(plain, **changes)

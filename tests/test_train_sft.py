@@ -36,8 +36,10 @@ def there(tmp_path_factory):
 
 def config(there: Path, out: Path, **changes) -> SftConfig:
     plain = SftConfig(
-        model=str(there / "base"), data=str(there / "build"), out=str(out), device="cpu", quiet=True, rank=16, alpha=32,
-        batch=1, tokens=2000, steps=6, warmup=2, learning_rate=5e-3, validate_every=3, save_every=2, answer_rows=0,
+        model=str(there / "base"), data=str(there / "build"), out=str(out), device="cpu", quiet=True, rank=16,
+        alpha=32,
+        batch=1, tokens=2000, steps=6, warmup=2, learning_rate=5e-3, validate_every=3, save_every=2,
+        answer_rows=0,
         max_new=200, pause=PAUSE, pause_share=0.5,
     )  # fmt: skip
     return replace(plain, **changes)
@@ -163,8 +165,11 @@ def test_clips_that_are_too_long_are_refused(there, tmp_path):
     items = [tiny.item("Bark"), tiny.item("Rain", "validation")]
     long = [replace(i, scene=replace(i.scene, duration_ms=2500)) for i in items[1:]]
     tiny.build(tmp_path / "build", items[:1] + long)
-    said = r"1 rows are .* than the 1 s .* \(rain-validation-0:0 lasts 2.5 s\); .*audio.max_clip_ms = 1000 or less"
-    with pytest.raises(PaqaError, match=said):
+    message = (
+        r"1 rows are .* than the 1 s .* \(rain-validation-0:0 lasts 2.5 s\); "
+        r".*audio.max_clip_ms = 1000 or less"
+    )
+    with pytest.raises(PaqaError, match=message):
         sft.train(config(tmp_path, tmp_path / "run", steps=1))
     assert not (tmp_path / "run").exists()
 

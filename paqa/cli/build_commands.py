@@ -7,12 +7,13 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paqa.cli.environment import Commands, home, use_models
+from paqa.cli.environment import Commands, use_models
 from paqa.errors import PaqaError
+from paqa.storage.build_folder import home
 
 if TYPE_CHECKING:
     from paqa.config.recipe import Recipe
-    from paqa.execution.placement import Wanted
+    from paqa.execution.placement import PlacementOptions
 
 
 def add_parsers(commands: Commands) -> None:
@@ -92,15 +93,17 @@ def check_device(device: str) -> None:
         raise PaqaError(f"--device {device}: torch finds {', '.join(['cpu', *devices])}; name one of these")
 
 
-def placement_of(args: argparse.Namespace) -> Wanted:
+def placement_of(args: argparse.Namespace) -> PlacementOptions:
     """Where calls run, by the flags of `paqa build`; PaqaError where these do not go together."""
-    from paqa.execution.placement import Wanted, shares
+    from paqa.execution.placement import PlacementOptions, gpu_shares
     from paqa.pipeline.time_limits import Limits
     from paqa.storage.filesystems import filesystem
 
-    gpus = shares(args.gpus) if args.gpus else {}
+    gpus = gpu_shares(args.gpus) if args.gpus else {}
     limits = Limits(args.timeout)
-    placement = Wanted(args.runner, args.workers, args.threads, args.device, gpus, args.gpu_slots, limits)
+    placement = PlacementOptions(
+        args.runner, args.workers, args.threads, args.device, gpus, args.gpu_slots, limits
+    )
     placement.check()
     if args.store and "://" in args.store:
         filesystem(args.store)
@@ -135,7 +138,7 @@ def run_init(args: argparse.Namespace) -> int:
 def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
     from paqa.perception.engine_runs import engines_used
-    from paqa.pipeline import recipes
+    from paqa.pipeline import precheck, recipes
     from paqa.storage.redact import refuse_secrets
 
     if (args.recipe is None) == (args.audio is None):
@@ -148,6 +151,7 @@ def run_build(args: argparse.Namespace) -> int:
     check_installed(recipe, placement.on_ray)
     engines_used(recipe)  # weights that are missing are missed now, not after hours of decoding
     out = args.out or Path("data") / recipe.name
+    precheck.check(recipe, out, args.grow)
     store = args.store or str(home(out) / "store")
     store = refuse_secrets(store, "--store") if "://" in store else str(Path(store).resolve())
 
@@ -157,11 +161,11 @@ def run_build(args: argparse.Namespace) -> int:
     settings.apply(home(out))
     server = Server(home(out)).start()  # comes up while Prefect is imported
     try:
-        from flows.build import launch
+        from flows.build import BuildOptions, launch
         from paqa.dataset.summary import text
 
-        after = {"audit": args.audit, "report": args.report, "growing": args.grow}
-        summary = launch(recipe, out, home(out), server, store, placement, args.quiet, **after)
+        options = BuildOptions(placement, args.grow, args.audit, args.report, args.quiet)
+        summary = launch(recipe, out, home(out), server, store, options)
     finally:
         server.stop()
     print(f"\n{text(summary)}\n")

@@ -67,7 +67,7 @@ def engines_to_check(path: Path | None = None, profile: str | None = None) -> li
         ]
     if profile not in (None, *PROFILES):
         raise PaqaError(f"--profile {profile}: expected one of {', '.join(PROFILES)}")
-    needed = {listening.engine for listening in PROFILES[profile or "embedded"].values()}
+    needed = {stage.engine for stage in PROFILES[profile or "embedded"].values()}
     names = [name for name in ENGINES if profile is None or name in needed]
     return [_default(name, name in needed) for name in names]
 
@@ -88,8 +88,8 @@ def _default(name: str, needed: bool) -> EngineCheck:
 def examine(engines: Sequence[EngineCheck], download: bool = False) -> list[Finding]:
     """What is installed and what is missing; loads no model. `download` fetches missing weights."""
     remote = any(extra_of(engine_class(w.engine)) == "paper" for w in engines)
-    listening = [finding for w in engines for finding in _engine(w, download)]
-    return [*_python(), *listening, *(_torch() if remote else ()), *_packages(), *_decoding()]
+    findings = [finding for w in engines for finding in _engine(w, download)]
+    return [*_python(), *findings, *(_torch() if remote else ()), *_packages(), *_decoding()]
 
 
 def _python() -> Iterator[Finding]:
@@ -113,10 +113,8 @@ def _engine(check: EngineCheck, download: bool) -> Iterator[Finding]:
         yield Finding(name, False, f"{kind.stage}; its parameters are wrong", check.problem, check.needed)
         return
     models = [*_packaged(kind.weights), *(_remote(r, check, download) for r in remotes)]
-    description, ok = (
-        f"{kind.stage}; {kind.package} {_version(kind.package)}",
-        all(model.ok for model in models),
-    )
+    description = f"{kind.stage}; {kind.package} {_version(kind.package)}"
+    ok = all(model.ok for model in models)
     try:
         if ok:
             description += f"; revision {kind.identify(check.params)}"
@@ -238,6 +236,7 @@ def text(findings: list[Finding]) -> str:
     """The report."""
     lines = []
     for f in findings:
-        mark = "ok " if f.ok else ("MISSING" if f.needed else "note")
+        mark = "MISSING" if f.needed else "note"
+        mark = "ok " if f.ok else mark
         lines.append(f"{f.name:<28} {mark:<8} {f.detail}" + (f"\n{'':<37} -> {f.remedy}" if f.remedy else ""))
     return "\n".join(lines)

@@ -18,11 +18,6 @@ QUIET = {  # nothing of ours phones anywhere, and no library asks a model hub fo
 }
 
 
-def home(out: Path) -> Path:
-    """Where the builds beside `out` keep their store and their Prefect history."""
-    return out.resolve().parent / ".paqa"
-
-
 def use_models(folder: Path | None) -> None:
     """Have this process and its workers look for weights in `folder`."""
     if folder is None:

@@ -6,8 +6,9 @@ import argparse
 import os
 from pathlib import Path
 
-from paqa.cli.environment import Commands, home, use_models
+from paqa.cli.environment import Commands, use_models
 from paqa.errors import PaqaError
+from paqa.storage.build_folder import home
 
 
 def add_parsers(commands: Commands) -> None:

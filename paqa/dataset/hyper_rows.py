@@ -16,7 +16,7 @@ import msgspec
 
 from paqa.errors import Rejected
 from paqa.rationale import grammar
-from paqa.sources.choices import PLACEHOLDER, answer_index, asked
+from paqa.sources.choices import PLACEHOLDER, answer_index, question_and_choices
 from paqa.sources.questions import ANSWER, AUDIO, CHOICES, TEXT, WRITTEN
 
 LETTERS = "ABCDEFGH"
@@ -124,7 +124,7 @@ def clean(row: Mapping[str, Any], unnamed: str, source: str) -> Released:
         raise Rejected(
             "bad_row", f"the question is {shown}; expected its text under one of {', '.join(TEXT)}"
         )
-    question, choices = asked(text, _value(row, CHOICES))
+    question, choices = question_and_choices(text, _value(row, CHOICES))
     if not 2 <= len(choices) <= len(LETTERS) or len({_plain(c) for c in choices}) < len(choices):
         expected = f"expected two to {len(LETTERS)} different ones"
         raise Rejected("bad_choices", f"found the choices {str(choices)[:200]}; {expected}")

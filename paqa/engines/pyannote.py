@@ -65,25 +65,20 @@ class PyannoteParams:
     model: str = not_in_key(COMMUNITY)  # or another Hub id, or a local folder with config.yaml
     sha256: str | None = not_in_key(None)  # of the folder, as in the engine's revision
     allow_pickle: bool = not_in_key(False)  # open checkpoints that could run code
-    num_speakers: AtLeastOne | None = None  # fewer are heard where fewer voices can be told apart
+    num_speakers: AtLeastOne | None = None  # fewer result where fewer voices can be told apart
     min_speakers: AtLeastOne | None = None
     max_speakers: AtLeastOne | None = None
-    join_ms: Millis | None = (
-        None  # turns of one speaker less than this apart become one; None: as config.yaml says
-    )
+    # turns of one speaker less than this apart become one; None: as config.yaml says
+    join_ms: Millis | None = None
     segmentation_step: Share | None = None  # of a window, between windows; None: 0.1; time is inverse to it
-    segmentation_batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(
-        None
-    )  # None: 8 on the CPU, 32 elsewhere
-    embedding_batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(
-        None
-    )  # windows; None: 1 on the CPU, 32 elsewhere
+    # windows a call; None: 8 on the CPU, 32 elsewhere
+    segmentation_batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(None)
+    # windows a call; None: 1 on the CPU, 32 elsewhere
+    embedding_batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(None)
 
 
 class Pyannote:
-    """Turns without text on the 10 ms grid, overlapping ones and exclusive ones with the same speaker
-    numbers.
-    """
+    """Turns without text on the 10 ms grid: overlapping ones, and exclusive ones of the same speakers."""
 
     name: ClassVar[str] = "pyannote"
     stage: ClassVar[Stage] = "diarize"
@@ -112,9 +107,7 @@ class Pyannote:
         self.join_s = pause_s if params.join_ms is None else params.join_ms / 1000
         os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "false")
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # e.g. that torchcodec cannot decode files, which nobody asks it to
+            warnings.simplefilter("ignore")  # e.g. that torchcodec cannot decode files, which is not needed
             import torch
 
             from paqa.engines._pyannote import open_pipeline
@@ -123,9 +116,9 @@ class Pyannote:
             pin = self.revision.rpartition("/")[2]
             self.pipeline = open_pipeline(folder, config, params.segmentation_step, trusted(params), pin)
             self.pipeline.to(torch.device(device))
-        first, later = (8, 1) if device == "cpu" else (32, 32)
-        self.pipeline.segmentation_batch_size = params.segmentation_batch_size or first
-        self.pipeline.embedding_batch_size = params.embedding_batch_size or later
+        segmentation_default, embedding_default = (8, 1) if device == "cpu" else (32, 32)
+        self.pipeline.segmentation_batch_size = params.segmentation_batch_size or segmentation_default
+        self.pipeline.embedding_batch_size = params.embedding_batch_size or embedding_default
 
     def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
         self._torch.set_num_threads(self.threads)
@@ -139,19 +132,16 @@ class Pyannote:
         p = self.params
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # about means of nothing, in silence and in very short clips
-            found: Any = self.pipeline(
+            diarization: Any = self.pipeline(
                 file, num_speakers=p.num_speakers, min_speakers=p.min_speakers, max_speakers=p.max_speakers
             )
-        regular, exclusive = (
-            sorted_stretches(found.speaker_diarization),
-            sorted_stretches(found.exclusive_speaker_diarization),
-        )
-        by_speaker = [
-            joined_over_pauses((s for s in regular if s[2] == who), self.join_s)
-            for who in {s[2] for s in regular}
-        ]
+        stretches = sorted_stretches(diarization.speaker_diarization)
+        exclusive = sorted_stretches(diarization.exclusive_speaker_diarization)
+        joined: list[Stretch] = []
+        for speaker in {stretch[2] for stretch in stretches}:
+            joined += joined_over_pauses((s for s in stretches if s[2] == speaker), self.join_s)
         return numbered_turns(
-            on_grid((s for one in by_speaker for s in one), audio.duration_ms),
+            on_grid(joined, audio.duration_ms),
             on_grid(joined_over_pauses(exclusive, self.join_s), audio.duration_ms),
         )
 
@@ -159,16 +149,16 @@ class Pyannote:
 def check_params(params: PyannoteParams) -> None:
     """PaqaError about parameters that the pipeline would fail on later, or misread."""
     p = params
-    for name in (
-        "num_speakers",
-        "min_speakers",
-        "max_speakers",
-        "segmentation_batch_size",
-        "embedding_batch_size",
-    ):
-        value = getattr(p, name)
-        if value is not None and value < 1:
-            raise PaqaError(f"engine pyannote: {name} is {value}; expected 1 or more, or none")
+    counts = {
+        "num_speakers": p.num_speakers,
+        "min_speakers": p.min_speakers,
+        "max_speakers": p.max_speakers,
+        "segmentation_batch_size": p.segmentation_batch_size,
+        "embedding_batch_size": p.embedding_batch_size,
+    }
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise PaqaError(f"engine pyannote: {name} is {count}; expected 1 or more, or none")
     if p.num_speakers is None and (p.min_speakers or 1) > (p.max_speakers or np.inf):
         raise PaqaError(
             f"engine pyannote: min_speakers {p.min_speakers} is above max_speakers {p.max_speakers}"
@@ -182,8 +172,7 @@ def check_params(params: PyannoteParams) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A pipeline's `config.yaml` in which nothing names code to import but pyannote.audio's own pipeline; or
-    PaqaError.
+    """A pipeline's `config.yaml`; PaqaError where it names code other than pyannote.audio's own pipeline.
 
     `pipeline.name`, `preprocessors` and paths to other models are how a config would run or fetch something
     else.
@@ -214,25 +203,27 @@ def _problem(pipeline: dict[str, Any], params: dict[str, Any], config: dict[str,
         or _mismatch("pipeline.params.clustering", params.get("clustering"), "VBxClustering", "VBxClustering")
     )
     for part in PARTS:
-        inside = _mismatch(f"pipeline.params.{part}", params.get(part), r"\$model/\w[\w-]*", "$model/FOLDER")
-        problem = problem or inside
+        mismatch = _mismatch(
+            f"pipeline.params.{part}", params.get(part), r"\$model/\w[\w-]*", "$model/FOLDER"
+        )
+        problem = problem or mismatch
     return problem
 
 
-def _unknown(where: str, table: dict[str, Any], known: set[str]) -> str | None:
-    unknown = sorted(str(key) for key in table if key not in known)
-    return f"found {where}{unknown[0]}, expected only {', '.join(sorted(known))}" if unknown else None
+def _unknown(where: str, table: dict[str, Any], expected: set[str]) -> str | None:
+    """A key of a table that is not expected, in words."""
+    unknown = sorted(str(key) for key in table if key not in expected)
+    return f"found {where}{unknown[0]}, expected only {', '.join(sorted(expected))}" if unknown else None
 
 
-def _mismatch(where: str, value: Any, pattern: str, expected: str) -> str | None:
-    right = isinstance(value, str) and re.fullmatch(pattern, value)
-    return None if right else f"found {where} {value!r}, expected {expected}"
+def _mismatch(key: str, setting: Any, pattern: str, expected: str) -> str | None:
+    """A setting that is no text of the pattern, in words."""
+    fits = isinstance(setting, str) and re.fullmatch(pattern, setting)
+    return None if fits else f"found {key} {setting!r}, expected {expected}"
 
 
 def pop_pause(config: dict[str, Any]) -> float:
-    """The config's `min_duration_off` in s, with 0 in its place: the engine bridges pauses, sparing turns of
-    others.
-    """
+    """The config's `min_duration_off` in s, set to 0 there: the engine itself joins turns over pauses."""
     settings = config["params"]["segmentation"]
     pause, settings["min_duration_off"] = settings.get("min_duration_off", 0.0), 0.0
     return float(pause)
@@ -256,11 +247,15 @@ def joined_over_pauses(ordered: Iterable[Stretch], pause_s: float) -> list[Stret
     return joined
 
 
-def on_grid(found: Iterable[Stretch], duration_ms: int) -> list[tuple[int, int, str]]:
-    """Stretches on the 10 ms grid inside the clip, in order; what lies in the padding behind it is gone."""
+def on_grid(stretches: Iterable[Stretch], duration_ms: int) -> list[tuple[int, int, str]]:
+    """Stretches in ms on the 10 ms grid inside the clip, in order; what lies in padding behind it goes."""
     last = duration_ms // 10 * 10
-    rounded = ((min(last, round(a * 100) * 10), min(last, round(b * 100) * 10), who) for a, b, who in found)
-    return sorted((a, b, who) for a, b, who in rounded if a < b)
+    rounded = []
+    for start_s, end_s, who in stretches:
+        start, end = min(last, round(start_s * 100) * 10), min(last, round(end_s * 100) * 10)
+        if start < end:
+            rounded.append((start, end, who))
+    return sorted(rounded)
 
 
 def numbered_turns(

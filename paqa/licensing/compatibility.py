@@ -213,11 +213,9 @@ def _common(materials: frozenset[License]) -> str | None:
     candidates = {licence.id for licence in materials if RANK.get(licence.kind) and _versioned(licence)}
     goals = [read(name) for name in {*TARGETS, *candidates}]
     fitting = [goal for goal in goals if not any(_refusal(licence, goal) for licence in materials)]
-    return (
-        min(fitting, key=lambda licence: _preference(licence, candidates)).id
-        if materials and fitting
-        else None
-    )
+    if not materials or not fitting:
+        return None
+    return min(fitting, key=lambda goal: _preference(goal, candidates)).id
 
 
 def _versioned(licence: License) -> bool:
@@ -295,11 +293,9 @@ def texts(item: Item) -> tuple[str, ...]:
 
 def of_dataset(items: Iterable[Item], recipe_license: str | None) -> str | None:
     """The licence of a dataset: the recipe's, else the freest that its material permits; None for a mix."""
-    return (
-        target(recipe_license).id
-        if recipe_license
-        else common({text for item in items for text in texts(item)})
-    )
+    if recipe_license:
+        return target(recipe_license).id
+    return common({text for item in items for text in texts(item)})
 
 
 def attributions(origins: Iterable[Origin]) -> list[tuple[str, str, str]]:

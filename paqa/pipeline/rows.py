@@ -41,7 +41,7 @@ class Composed:
     items: tuple[Item, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     made: Mapping[str, str] = field(default_factory=dict)
-    spent: Cost = field(default_factory=Cost)
+    cost: Cost = field(default_factory=Cost)
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,13 @@ def light(item: Item) -> Item:
     return replace(_bare(item), rationale="", evidence=())
 
 
-def whole(items: Sequence[Item], made: Mapping[str, str], store: Store) -> Iterator[Item]:
-    """Light items, those of a clip one after the other, as they were, with their later `audio_dependence` and
-    key.
-    """
-    for clip_id, own in groupby(items, key=lambda item: item.clip_id):
-        rows = list(own)
-        known = {item.id: item for item in _read(made[clip_id], rows[0].origins, store)[0]}
+def whole(items: Sequence[Item], row_keys: Mapping[str, str], store: Store) -> Iterator[Item]:
+    """Light items, those of a clip one after the other, as they were, with their later dependence and key."""
+    for clip_id, group in groupby(items, key=lambda item: item.clip_id):
+        rows = list(group)
+        stored = {item.id: item for item in _read(row_keys[clip_id], rows[0].origins, store)[0]}
         for row in rows:
-            yield replace(known[row.id], audio_dependence=row.audio_dependence, key=row.key)
+            yield replace(stored[row.id], audio_dependence=row.audio_dependence, key=row.key)
 
 
 @cache

@@ -85,37 +85,34 @@ def render(folder: Path) -> dict[str, str]:
     from huggingface_hub import DatasetCardData
 
     recipe, _, clips = finished_build.open_build(folder)
-    shards_read = read(folder)
-    permitted(folder, shards_read.items, recipe.license)
-    clip_ids = {item.clip_id for item in shards_read.items}
-    summary_of = replace(summary.load(folder), **summary.row_figures(shards_read.items))
-    summary_of = replace(summary_of, license=compatibility.of_dataset(shards_read.items, recipe.license))
+    content = read(folder)
+    permitted(folder, content.items, recipe.license)
+    clip_ids = {item.clip_id for item in content.items}
+    totals = replace(summary.load(folder), **summary.row_figures(content.items))
+    totals = replace(totals, license=compatibility.of_dataset(content.items, recipe.license))
     known_clips = [clip for clip in clips if clip.id in clip_ids]
-    summary_of = replace(
-        summary_of, clips=len(known_clips), audio_s=round(sum(c.duration_ms for c in known_clips) / 1000, 1)
-    )
+    audio_s = round(sum(clip.duration_ms for clip in known_clips) / 1000, 1)
+    totals = replace(totals, clips=len(known_clips), audio_s=audio_s)
     if len(known_clips) < len(clip_ids):
         missing = sorted(clip_ids - {c.id for c in known_clips})[0]
         raise PaqaError(
             f"{folder}: clips.parquet lacks {missing!r}, which the shards hold; run: paqa build again"
         )
-    header, body = split(card.render(recipe, summary_of, known_clips, shards_read.items))
-    data = DatasetCardData(**{**header, **_header(shards_read)}, ignore_metadata_errors=False)
-    _features(shards_read).to_dataset_card_data(data)
-    sections = [*_recipe(folder), *_quality(folder), *_limits(shards_read), "## Citation", "", CITATION, ""]
+    header, body = split(card.render(recipe, totals, known_clips, content.items))
+    data = DatasetCardData(**{**header, **_header(content)}, ignore_metadata_errors=False)
+    _features(content).to_dataset_card_data(data)
+    sections = [*_recipe(folder), *_quality(folder), *_limits(content), "## Citation", "", CITATION, ""]
     text = f"---\n{data.to_yaml(line_break=chr(10))}\n---\n\n{body.strip()}\n\n" + "\n".join(sections)
-    return {CARD: text, LICENSES: card.licenses(recipe, summary_of, known_clips, shards_read.items)}
+    return {CARD: text, LICENSES: card.licenses(recipe, totals, known_clips, content.items)}
 
 
 def permitted(folder: Path, items: Sequence[Item], license: str | None) -> None:
     """PaqaError where material does not permit a dataset under `license`, or a row names a local path."""
-    refused = {
-        item.id: why
-        for item in items
-        if license
-        for t in compatibility.texts(item)
-        if (why := compatibility.refusal(t, license))
-    }
+    refused: dict[str, str] = {}
+    for item in items if license else ():
+        for text in compatibility.texts(item):
+            if why := compatibility.refusal(text, str(license)):
+                refused[item.id] = why
     if refused:
         name, why = next(iter(refused.items()))
         raise PaqaError(
@@ -144,30 +141,26 @@ def split(text: str) -> tuple[dict[str, Any], str]:
     return (header if isinstance(header, dict) else {}), parts[1]
 
 
-def _header(shards_read: Shards) -> dict[str, Any]:
+def _header(content: Shards) -> dict[str, Any]:
     """What replaces or adds to the header of the build's card."""
-    listed = [
-        {"split": s, "path": [f"data/{p.name}" for p in paths]} for s, paths in shards_read.files.items()
-    ]
+    listed = [{"split": s, "path": [f"data/{p.name}" for p in paths]} for s, paths in content.files.items()]
     more: dict[str, Any] = {"configs": [{"config_name": "default", "data_files": listed}]}
-    return more | ({"language": list(shards_read.languages)} if shards_read.languages else {})
+    return more | ({"language": list(content.languages)} if content.languages else {})
 
 
-def _features(shards_read: Shards) -> Any:
+def _features(content: Shards) -> Any:
     """The features, rows and bytes of the splits, as `datasets` writes them into a header."""
     from datasets import DatasetInfo, Features, SplitDict, SplitInfo
     from datasets.info import DatasetInfosDict
 
-    first = next(iter(shards_read.files.values()))[0]
-    splits = SplitDict(
-        {s: SplitInfo(s, shards_read.unpacked[s], shards_read.rows[s]) for s in shards_read.files}
-    )
-    size = sum(path.stat().st_size for paths in shards_read.files.values() for path in paths)
+    first = next(iter(content.files.values()))[0]
+    splits = SplitDict({s: SplitInfo(s, content.unpacked[s], content.rows[s]) for s in content.files})
+    size = sum(path.stat().st_size for paths in content.files.values() for path in paths)
     info = DatasetInfo(
         features=Features.from_arrow_schema(pq.read_schema(first)),
         splits=splits,
         download_size=size,
-        dataset_size=sum(shards_read.unpacked.values()),
+        dataset_size=sum(content.unpacked.values()),
     )
     return DatasetInfosDict({"default": info})
 
@@ -211,8 +204,8 @@ def _quality(folder: Path) -> Iterator[str]:
         yield ""
 
 
-def _limits(shards_read: Shards) -> Iterator[str]:
-    items = shards_read.items
+def _limits(content: Shards) -> Iterator[str]:
+    items = content.items
     from_engines = sum(item.answers_from == "heard" for item in items)
     typed = sum((item.reflection or "").startswith("typed:") for item in items)
     unknown = sum(item.audio_dependence is None for item in items)
@@ -229,6 +222,6 @@ def _limits(shards_read: Shards) -> Iterator[str]:
         yield f"- {typed} wrong first responses {how}"
     if unknown:
         yield f"- {unknown} of {len(items)} rows have no `audio_dependence`."
-    languages = ", ".join(shards_read.languages) or "no known language"
+    languages = ", ".join(content.languages) or "no known language"
     yield f"- Speech is in {languages}, as stated or recognised."
     yield ""

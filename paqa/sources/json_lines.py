@@ -51,10 +51,8 @@ def _rows(file: IO[bytes], label: str, limit: int | None) -> Iterator[tuple[int,
         _check(label, read, limit)
         if long:
             expected = f"expected at most {LONGEST_LINE >> 20} MB"
-            yield (
-                number,
-                Rejected("bad_row", f"the line has more than {LONGEST_LINE >> 20} MB; {expected}, divide it"),
-            )
+            detail = f"the line has more than {LONGEST_LINE >> 20} MB; {expected}, divide it"
+            yield number, Rejected("bad_row", detail)
         elif line.strip():
             yield number, line.rstrip(b"\r\n")
 
@@ -107,8 +105,6 @@ def _object(line: bytes, decode: Callable[[bytes], Any]) -> dict[str, Any] | Rej
 
 
 def _checked(value: Any) -> dict[str, Any] | Rejected:
-    return (
-        value
-        if isinstance(value, dict)
-        else Rejected("bad_row", f"found {str(value)[:60]!r}, expected an object")
-    )
+    if isinstance(value, dict):
+        return value
+    return Rejected("bad_row", f"found {str(value)[:60]!r}, expected an object")

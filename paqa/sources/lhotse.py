@@ -90,6 +90,15 @@ class _AnnotatedRecording:
     audio: LhotseRecording
     supervisions: dict[tuple[str, int], tuple[float, Supervision]] = field(default_factory=dict)
 
+    def speakers(self) -> set[str]:
+        """The names in its supervisions."""
+        return {s.speaker for _, s in self.supervisions.values() if s.speaker}
+
+    def content(self) -> str:
+        """All of the recording, for a fingerprint, which must not depend on the names of classes."""
+        audio = self.audio
+        return f"Audio(id={audio.id!r}, sources={audio.sources!r}, transforms={audio.transforms!r})"
+
     def add(self, offset: float, supervision: Supervision) -> None:
         """Overlapping cuts hold the same supervision: once is enough."""
         self.supervisions.setdefault(
@@ -107,18 +116,14 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
     annotated: dict[str, _AnnotatedRecording] = {}
     folder = path if path.is_dir() else path.parent
     yield from _cuts(config, path, annotated) if path.is_file() else _folder(config, path, annotated)
-    names = {
-        name: {s.speaker for _, s in recording.supervisions.values() if s.speaker}
-        for name, recording in annotated.items()
-    }
+    names = {name: recording.speakers() for name, recording in annotated.items()}
     groups = groups_by_speaker(names) if params.speakers == "corpus" else {}
     for name, recording in annotated.items():
         try:
             uri, scene = _uri(recording.audio, folder), _scene(name, recording)
         except Rejected as error:
-            yield quarantined(
-                name, Rejected(error.reason, f"recording {name!r}: {error.detail}"), repr(recording.audio)
-            )
+            located = Rejected(error.reason, f"recording {name!r}: {error.detail}")
+            yield quarantined(name, located, recording.content())
             continue
         voice = next(iter(names[name])) if len(names[name]) == 1 and groups else None
         group = groups.get(name, name)
@@ -212,14 +217,14 @@ def _uri(audio: LhotseRecording, folder: Path) -> str:
 
 def _scene(name: str, recording: _AnnotatedRecording) -> Scene | None:
     """The truth; None where nothing is annotated, or several stretches of which one names no speaker."""
-    if not recording.supervisions or (
-        len(recording.supervisions) > 1 and any(s.speaker is None for _, s in recording.supervisions.values())
-    ):
+    supervisions = recording.supervisions.values()
+    nameless = any(supervision.speaker is None for _, supervision in supervisions)
+    if not supervisions or (len(supervisions) > 1 and nameless):
         return None
     named_turns: list[NamedTurn] = []
     words: list[Word] = []
     languages = set()
-    for offset, supervision in recording.supervisions.values():
+    for offset, supervision in supervisions:
         start, end = _ms(offset + supervision.start), _ms(offset + supervision.start + supervision.duration)
         if end > start:
             emotion = (supervision.custom or {}).get("emotion")

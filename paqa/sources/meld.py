@@ -88,11 +88,9 @@ def _recording(config: SourceConfig, part: str, row: tables.TableRow, clips: dic
     name = f"dia{dialogue}_utt{utterance}"
     uri = clips.get((part, dialogue, utterance)) or clips.get(("", dialogue, utterance))
     if uri is None:
-        expected = (
-            f"expected {name}.mp4 or .wav in a folder of the part {part!r}"
-            if part
-            else f"expected {name}.mp4"
-        )
+        expected = f"expected {name}.mp4"
+        if part:
+            expected = f"expected {name}.mp4 or .wav in a folder of the part {part!r}"
         raise Rejected("missing_file", f"{row.where}: there is no clip of this utterance; {expected}")
     group = f"{config.name}-{part}-dia{dialogue}" if part else f"{config.name}-dia{dialogue}"
     turn = Turn(0, WHOLE_FILE, 1, repaired_text(row["Utterance"]), emotion=row["Emotion"].lower())

@@ -110,9 +110,8 @@ def _module_folders(name: str) -> Iterator[Path]:
             return
         if spec is None or spec.submodule_search_locations is None:
             return
-        if (
-            i == len(parts) - 1 and spec.origin is None
-        ):  # any folder of the working directory would be a package
+        # else any folder of the working directory would be a package
+        if i == len(parts) - 1 and spec.origin is None:
             return
         places = list(spec.submodule_search_locations)
     yield from map(Path, places or ())

@@ -17,10 +17,8 @@ from paqa.types import Event, Scene, Turn, Word
 WHOLE_FILE = 0  # `end_ms` of a turn or event that lasts as long as its file
 SLIVER_MS = 100  # what a cut leaves of a span counts from this length on
 MOSTLY = 0.8  # a cut turn keeps its text where at least this share of it is inside
-OVERHANG_MS, OVERHANG = (
-    500,
-    0.01,
-)  # annotations may reach beyond the file by ms or a share, the larger of both
+OVERHANG_MS = 500  # annotations may reach so far beyond the file,
+OVERHANG = 0.01  # or by this share of it, whichever is more
 
 
 class NamedTurn(NamedTuple):
@@ -48,11 +46,8 @@ def close_truth(scene: Scene, duration_ms: int, uri: str = "the recording") -> S
     if last_ms > duration_ms + max(OVERHANG_MS, OVERHANG * duration_ms):
         times = f"{uri} lasts {duration_ms / 1000:g} s, but its annotation reaches to {last_ms / 1000:g} s"
         thousandfold = 100 <= last_ms / max(1, duration_ms) <= 1010
-        guess = (
-            "milliseconds given as seconds"
-            if thousandfold
-            else "the annotation of another file, or another unit"
-        )
+        guess = "the annotation of another file, or another unit"
+        guess = "milliseconds given as seconds" if thousandfold else guess
         raise Rejected("bad_truth", f"{times} ({guess}?); correct the annotation or remove it")
     turns = tuple(
         replace(turn, end_ms=duration_ms) if turn.end_ms == WHOLE_FILE else turn for turn in scene.turns
@@ -75,9 +70,10 @@ def window_truth(scene: Scene, clip_id: str, start_ms: int, end_ms: int) -> Scen
     numbers: dict[int, int] = {}
     for turn in turns:
         numbers.setdefault(turn.speaker, len(numbers) + 1)
-    events = [
-        replace(e, start_ms=s[0], end_ms=s[1]) for e in scene.events if (s := _cut(spans.interval(e), window))
-    ]
+    events = []
+    for event in scene.events:
+        if left := _cut(spans.interval(event), window):
+            events.append(replace(event, start_ms=left[0], end_ms=left[1]))
     return replace(
         scene,
         clip_id=clip_id,

@@ -57,9 +57,8 @@ def layout(trees: Sequence[Tree]) -> Layout:
             branch.append(torch.full((len(part),), b))
         for c, learn, start in zip(tree.completions, tree.learn, starts[1:], strict=False):
             before = torch.arange(start - 1, start - 1 + len(c))
-            before[:1] = (
-                offset + prompt_length - 1
-            )  # the prompt's last token predicts each completion's first
+            # the prompt's last token predicts each completion's first
+            before[:1] = offset + prompt_length - 1
             source.append(before[learn])
             target.append(c[learn])
         tree_of_token.append(torch.full((starts[-1] - offset,), number))

@@ -147,18 +147,16 @@ def write(
         answer = rewards.answer_of(text)
         valid = answer is not None and answer.index is not None and answer.index < len(a.asked.choices)
         index = answer.index if valid and answer is not None else None
-        written = (
-            "" if index is None else chr(65 + index) if config.benchmark == "mmsu" else a.asked.choices[index]
-        )
+        written = ""
+        if index is not None:
+            written = chr(ord("A") + index) if config.benchmark == "mmsu" else a.asked.choices[index]
         extra = {"thinking_prediction": text} if config.benchmark == "mmar" else {}
         rows.append({**a.raw, **extra, **dict.fromkeys(keys, written)})
     rows += [{**u.raw, **dict.fromkeys(keys, "")} for u in unasked if u.raw is not None]
     as_lines = config.benchmark == "mmsu"
-    body = (
-        "\n".join(json.dumps(r, ensure_ascii=False) for r in rows)
-        if as_lines
-        else json.dumps(rows, ensure_ascii=False)
-    )
-    write_atomically(
-        path.with_suffix(".jsonl") if as_lines else path, body.encode("utf-8", "replace") + b"\n"
-    )
+    if as_lines:
+        path = path.with_suffix(".jsonl")
+        body = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    else:
+        body = json.dumps(rows, ensure_ascii=False)
+    write_atomically(path, body.encode("utf-8", "replace") + b"\n")

@@ -32,7 +32,7 @@ from paqa.union_find import connected_components
 GROUPS_OPEN = 4  # row groups whose audio is held, and shuffled among each other
 PACKS_OPEN = 16  # packs that a row may still go into
 SOUND_BYTES = 1 << 30  # of encoded clips that are kept
-LARGEST = 0.2  # share of the train rows that may be held out because they hang together
+LARGEST = 0.2  # share of the train rows that one component which is held out may have
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ class Rows:
 
     @cached_property
     def all(self) -> list[TrainRow]:
-        columns = [number.name for number in fields(Item)]
+        columns = [column.name for column in fields(Item)]
         train_rows = []
-        for number, path in enumerate(self.files):
-            file = shards.open_shard(path)
-            for g in range(file.num_row_groups):
-                rows = file.read_row_group(g, columns=columns).to_pylist()
-                train_rows += [TrainRow(shards.item(row), (number, g, r)) for r, row in enumerate(rows)]
+        for f, path in enumerate(self.files):
+            shard = shards.open_shard(path)
+            for g in range(shard.num_row_groups):
+                rows = shard.read_row_group(g, columns=columns).to_pylist()
+                train_rows += [TrainRow(shards.item(row), (f, g, r)) for r, row in enumerate(rows)]
         return train_rows
 
     def split(self, name: str) -> list[TrainRow]:
@@ -77,12 +77,12 @@ class Rows:
     def trained_on(self, share: float) -> tuple[list[TrainRow], list[TrainRow], list[TrainRow]]:
         """Rows to train on, rows to validate with, and train rows that are neither.
 
-        Validation is the build's own split, else a share of what hangs together in train: rows with a
-        recording or a speaker (a group) in common, directly or by others, are on one side. Of several such
-        components one at least is held out, unless the share is 0; one with more than a fifth of the rows is
-        trained on. Where all are as large (scenes mixed from one pool) that share of the rows is held out all
-        the same, first those that have least in common with others; what shares something with them is
-        neither trained on nor held out. Raises PaqaError where nothing is left to train on.
+        Validation is the build's own split, else a share of the connected components of train: rows with a
+        recording or a speaker (a group) in common, directly or through others, are in one. At least one
+        component is held out, unless the share is 0; one with more than a fifth of the rows is trained on.
+        Where all are that large (scenes mixed from one pool), that share of the rows is held out all the
+        same, first those that share least with others; what shares something with them is neither trained
+        on nor held out. Raises PaqaError where nothing is left to train on.
         """
         train, held, away = self.split("train"), self.split("validation"), []
         if share and not held:
@@ -134,14 +134,13 @@ def _least_shared(counts: Mapping[tuple[str, ...], int], share: float) -> set[tu
         having.update(dict.fromkeys(groups, n))
     most = share * sum(counts.values())
     out: set[tuple[str, ...]] = set()
-    for groups in sorted(
-        counts,
-        key=lambda candidate: (
-            sum(having[g] - counts[candidate] for g in candidate),
-            draw("validation", *candidate),
-        ),
-    ):
-        if sum(counts[candidate] for candidate in out) >= most or len(counts) == 1:
+
+    def order(groups: tuple[str, ...]) -> tuple[int, float]:
+        """How many other rows have these groups; equal ones by chance."""
+        return sum(having[group] - counts[groups] for group in groups), draw("validation", *groups)
+
+    for groups in sorted(counts, key=order):
+        if sum(counts[held] for held in out) >= most or len(counts) == 1:
             break
         out.add(groups)
     return out

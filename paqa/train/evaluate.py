@@ -67,18 +67,17 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     remember(config, out)
     report(out, asked, unasked)
     figures_of: dict[str, dict[str, float]] = {}
-    pause_wish = pause_config_of(config.pause, policy.pause_config)
-    bounds = Bounds.first(pause_wish, policy.bounds)
+    pause_config = pause_config_of(config.pause, policy.pause_config)
+    bounds = Bounds.first(pause_config, policy.bounds)
+    pauses = [OFF]
+    if pause_config.mode != "off":
+        pauses = list(dict.fromkeys((replace(pause_config, mode="never"), pause_config)))
     for hearing in config.hearing:
-        for pause in (
-            (OFF,)
-            if pause_wish.mode == "off"
-            else dict.fromkeys((replace(pause_wish, mode="never"), pause_wish))
-        ):
+        for pause in pauses:
             name = hearing if pause.mode in ("off", "never") else f"{hearing}+pause"
             answers, confidence = answer(policy, asked, hearing, pause, bounds, config)
             if pause.mode == "never":
-                bounds = bounds.filled(bounds.after(confidence, pause_wish))
+                bounds = bounds.filled(bounds.after(confidence, pause_config))
             figures_of[name] = figures(asked, answers) | ({"unasked": float(len(unasked))} if unasked else {})
             write_answers(out, name, asked, answers)
             if hearing == "audio" and config.benchmark != "paqa":
@@ -91,9 +90,10 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     return figures_of
 
 
-def pause_config_of(wish: PauseConfig, trained: PauseConfig | None) -> PauseConfig:
+def pause_config_of(requested: PauseConfig, trained: PauseConfig | None) -> PauseConfig:
     """How to pause: as the model was trained to, unless more than the mode is asked for."""
-    return replace(trained, mode=wish.mode) if trained and replace(wish, mode="off") == OFF else wish
+    only_mode = replace(requested, mode="off") == OFF
+    return replace(trained, mode=requested.mode) if trained and only_mode else requested
 
 
 def questions(config: EvalConfig) -> tuple[list[EvalQuestion], list[Unasked]]:
@@ -136,7 +136,6 @@ def _instead(config: EvalConfig, unasked: Sequence[Unasked]) -> str:
 def build_questions(config: EvalConfig) -> list[EvalQuestion]:
     """The questions of a split of a build."""
     rows = Rows(Path(config.data))
-
     return [
         EvalQuestion(r.asked, r.item.answer_index, r.item.answer, partial(rows.samples, r), {}, r.item)
         for r in rows.split(config.split)
@@ -221,12 +220,10 @@ def figures(asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> dict[st
             groups[name].append(r)
     n = max(1, len(asked))
     values = {"rows": float(len(asked)), "accuracy": sum(right) / n, "cut": sum(s.cut for s in answers) / n}
-    values["format"] = (
-        sum(rewards.format_score(s.text, not a.asked.choices) for a, s in zip(asked, answers, strict=True))
-        / n
-    )
-    values |= {name: sum(values) / len(values) for name, values in sorted(groups.items())}
-    rows = [(a.item, s.text) for a, s in zip(asked, answers, strict=True) if a.item]
+    pairs = list(zip(asked, answers, strict=True))
+    values["format"] = sum(rewards.format_score(s.text, not a.asked.choices) for a, s in pairs) / n
+    values |= {name: sum(scores) / len(scores) for name, scores in sorted(groups.items())}
+    rows = [(a.item, s.text) for a, s in pairs if a.item]
     if rows:
         values |= perception_figures(rows)
     total = sum(s.seconds for s in answers)

@@ -51,14 +51,14 @@ def train(config: GrpoConfig, judge: RewardFunction | None = None) -> Values:
     policy.bounds = Bounds.of(trainer.state.bounds) if trainer.state.bounds else None
     policy.pause_config = config.pause
     held = held[: config.validation_rows]
-    reward_terms = judge or reward_function(config)
+    reward_of = judge or reward_function(config)
 
     def step(n: int) -> Values:
         epoch, mine = stream.at(n * ranks.world + ranks.rank)
-        return reinforce(trainer, config, clips, mine, n, reward_terms) | {"epoch": epoch}
+        return reinforce(trainer, config, clips, mine, n, reward_of) | {"epoch": epoch}
 
     def validate() -> Values:
-        return validation(policy, clips, held, config, bounds_of(trainer, config), reward_terms)
+        return validation(policy, clips, held, config, bounds_of(trainer, config), reward_of)
 
     return trainer.run(step, validate, "reward")
 
@@ -126,13 +126,17 @@ def score(
 
 def advantages(reward: Tensor, loss: str) -> tuple[Tensor, Tensor]:
     """Advantages over the group, shape `(B, G)`, and which groups differ, `(B,)`, of rewards `(B, G)`."""
-    centred = reward - reward.mean(1, keepdim=True)
+    advantage = reward - reward.mean(1, keepdim=True)
     differs = (reward.max(1).values - reward.min(1).values) > SAME
-    return (centred / (reward.std(1, keepdim=True) + 1e-4) if loss == "grpo" else centred), differs
+    if loss == "grpo":
+        advantage = advantage / (reward.std(1, keepdim=True) + 1e-4)
+    return advantage, differs
 
 
 def weights(completions: Rollout, shape: torch.Size, config: GrpoConfig, bounds: Bounds) -> Tensor:
-    """The paper's weights of shape `[B, G]`: clip(std of the group's lowest confidences), 0 where it gave up.
+    """The paper's weights of shape `[B, G]`: clip(std of the group's lowest confidences), or 0.
+
+    0 is for confidences at and below the abort bound.
 
     All ones where they are switched off, or where nobody watched the confidence (`--pause off`).
     """
@@ -140,9 +144,8 @@ def weights(completions: Rollout, shape: torch.Size, config: GrpoConfig, bounds:
         return torch.ones(shape)
     lowest = completions.lowest.cpu().view(shape)
     spread = lowest.std(1, keepdim=True).clamp(config.weight_low, config.weight_high)
-    return torch.where(
-        (lowest <= bounds.used(config.pause).abort) | completions.aborted.cpu().view(shape), 0.0, spread
-    )
+    aborted = completions.aborted.cpu().view(shape) | (lowest <= bounds.used(config.pause).abort)
+    return torch.where(aborted, 0.0, spread)
 
 
 def learning_group(
@@ -152,9 +155,9 @@ def learning_group(
     (tree,), (stripped,) = completions.trees(prompts, [b]), completions.trees(prompts, [b], stripped=True)
     rows = range(b * group, (b + 1) * group)
     sizes = completions.lengths[list(rows)].cpu()
-    norm = (
-        sizes.clamp(min=1).float() if config.loss == "grpo" else torch.full((group,), float(config.max_new))
-    )
+    norm = torch.full((group,), float(config.max_new))
+    if config.loss == "grpo":
+        norm = sizes.clamp(min=1).float()
     recorded = torch.cat([completions.logp[i][completions.sampled[i]] for i in rows]).cpu()
     return LearningGroup(
         tree, stripped, factor[b].repeat_interleave(sizes), norm.repeat_interleave(sizes), recorded
@@ -164,10 +167,10 @@ def learning_group(
 def learn(trainer: Trainer, config: GrpoConfig, groups: Sequence[LearningGroup], rows: float) -> Values:
     """One update on groups; `rows` counts the completions of all processes, dropped groups included."""
     policy, ranks = trainer.policy, trainer.ranks
-    sizes = [p.tree.length for p in groups]
-    packs = (
-        pack(range(len(groups)), sizes, max(config.tokens, *sizes)) if len(sizes) > 1 else [[0]] * len(sizes)
-    )
+    sizes = [group.tree.length for group in groups]
+    packs = [[0]] * len(sizes)
+    if len(sizes) > 1:
+        packs = pack(range(len(groups)), sizes, max(config.tokens, *sizes))
     sums = dict.fromkeys(("loss", "divergence", "entropy", "gap", "clipped", "learnt", "tokens"), 0.0)
     policy.train()
     for chosen in packs:
@@ -191,9 +194,9 @@ def objective(
     policy: Policy, groups: Sequence[LearningGroup], config: GrpoConfig, rows: float
 ) -> tuple[Tensor, Values]:
     """The loss of some groups, their share of that of all `rows` completions, and sums over their tokens."""
-    logp, entropy = policy.score([p.tree for p in groups], config.temperature)
+    logp, entropy = policy.score([group.tree for group in groups], config.temperature)
     advantage, norm, recorded = (
-        torch.cat([getattr(p, name) for p in groups]).to(logp.device)
+        torch.cat([getattr(group, name) for group in groups]).to(logp.device)
         for name in ("advantage", "norm", "recorded")
     )
     old_logp = recorded if config.updates > 1 else logp.detach()
@@ -203,10 +206,9 @@ def objective(
     divergence = torch.zeros_like(logp)
     if config.beta:
         with policy.reference():
-            reference_logp, _ = policy.score([p.stripped for p in groups], config.temperature)
-        divergence = (
-            (reference_logp - logp).exp() - (reference_logp - logp) - 1
-        )  # Schulman's k3: never negative, unbiased
+            reference_logp, _ = policy.score([group.stripped for group in groups], config.temperature)
+        # Schulman's k3: never negative, unbiased
+        divergence = (reference_logp - logp).exp() - (reference_logp - logp) - 1
     loss = ((policy_loss + config.beta * divergence) / norm).sum() / rows
     with torch.no_grad():
         sums = {
@@ -217,7 +219,8 @@ def objective(
             "clipped": (ratio != bounded).sum(),
         }
     values = {name: float(value.detach()) for name, value in sums.items()}
-    return loss, values | {"learnt": float(len(logp)), "tokens": float(sum(p.tree.length for p in groups))}
+    tokens = sum(group.tree.length for group in groups)
+    return loss, values | {"learnt": float(len(logp)), "tokens": float(tokens)}
 
 
 def rollout_figures(

@@ -112,9 +112,8 @@ class Policy(nn.Module):
         features = extractor(
             samples, sampling_rate=RATE, padding="max_length", return_attention_mask=True, return_tensors="pt"
         )
-        frames, rows = (
-            int(n) for n in tower._get_feat_extract_output_lengths(features["attention_mask"].sum())
-        )
+        mel_frames = features["attention_mask"].sum()
+        frames, rows = (int(n) for n in tower._get_feat_extract_output_lengths(mel_frames))
         if rows < 1:
             raise PaqaError(f"{name}: {len(samples)} samples are too few to be heard; expected 30 ms or more")
         mel = features["input_features"].to(self.device, tower.conv1.weight.dtype)
@@ -257,10 +256,8 @@ class Policy(nn.Module):
         save_file({"pause": self.pause.detach().cpu().contiguous()}, folder / "pause.safetensors")
         self.processor.save_pretrained(folder)
         about: dict[str, Any] = {"base": self.base, "adapters": names}
-        about |= {
-            "bounds": self.bounds and self.bounds.plain(),
-            "pause": self.pause_config and asdict(self.pause_config),
-        }
+        about["bounds"] = self.bounds and self.bounds.plain()
+        about["pause"] = self.pause_config and asdict(self.pause_config)
         write_atomically(folder / TRAINED, json.dumps(about, indent=1).encode() + b"\n")
 
 
@@ -354,12 +351,8 @@ def _load_base(source: str, processor: str, device: torch.device, dtype: torch.d
     )
     net.requires_grad_(False)
     base = str(Path(source).resolve()) if Path(source).is_dir() else source
-    return Policy(
-        net.to(device),
-        _from_pretrained(lambda: processors.from_pretrained(processor), processor),
-        base,
-        chunk,
-    )
+    loaded_processor = _from_pretrained(lambda: processors.from_pretrained(processor), processor)
+    return Policy(net.to(device), loaded_processor, base, chunk)
 
 
 def _from_pretrained(load: Callable[[], Any], source: str) -> Any:

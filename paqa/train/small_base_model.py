@@ -36,22 +36,20 @@ def make(out: Path, seed: int = 0) -> int:
     weights: dict[str, Any] = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     tokenizer = transformers_api.AutoTokenizer.from_pretrained(**weights)
     text_model = transformers_api.AutoModelForCausalLM.from_pretrained(**weights, dtype=torch.float32)
-    clips = encoder(package_data_file(ENCODER_PACKAGE, "model.bin", INSTALL))
+    encoder_state = encoder(package_data_file(ENCODER_PACKAGE, "model.bin", INSTALL))
     tokenizer.add_special_tokens({"extra_special_tokens": TOKENS})
-    text_config = {
-        k: v
-        for k, v in text_model.config.to_dict().items()
-        if k not in ("quantization_config", "_name_or_path")
-    }
+    text_config = text_model.config.to_dict()
+    for name in ("quantization_config", "_name_or_path"):
+        text_config.pop(name, None)
     config = transformers_api.Qwen2AudioConfig(
-        audio_config=audio_config(clips),
+        audio_config=audio_config(encoder_state),
         text_config=text_config
         | {"vocab_size": len(tokenizer), "tie_word_embeddings": False},  # the architecture ties none
         audio_token_index=tokenizer.convert_tokens_to_ids(AUDIO),
     )
     torch.manual_seed(seed)
     model = transformers_api.Qwen2AudioForConditionalGeneration(config)
-    missing, unknown = model.model.audio_tower.load_state_dict(clips, strict=False)
+    missing, unknown = model.model.audio_tower.load_state_dict(encoder_state, strict=False)
     if missing or unknown:
         raise PaqaError(
             f"{ENCODER_PACKAGE}: its encoder lacks {missing} and has unknown {unknown}; "
@@ -61,9 +59,8 @@ def make(out: Path, seed: int = 0) -> int:
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(out)
     extractor = transformers_api.WhisperFeatureExtractor(feature_size=config.audio_config.num_mel_bins)
-    transformers_api.Qwen2AudioProcessor(feature_extractor=extractor, tokenizer=tokenizer).save_pretrained(
-        out
-    )
+    processor = transformers_api.Qwen2AudioProcessor(feature_extractor=extractor, tokenizer=tokenizer)
+    processor.save_pretrained(out)
     return sum(p.numel() for p in model.parameters())
 
 

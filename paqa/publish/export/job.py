@@ -58,16 +58,14 @@ class Job:
             for group in range(file.num_row_groups):
                 for row in file.read_row_group(group).to_pylist():
                     item = shards.item(row)
-                    yield ExportRow(
-                        item, row["audio"]["bytes"], self._name(item.clip_id, row["audio"]["path"])
-                    )
+                    name = self._name(item.clip_id, row["audio"]["path"])
+                    yield ExportRow(item, row["audio"]["bytes"], name)
 
     def _name(self, clip_id: str, path: str) -> str:
         """The clip's file name; a second clip whose id differs in odd characters only gets a number."""
         if clip_id not in self.names:
-            stem = (
-                re.sub(r"[^\w.@~-]", "_", str(path).rpartition(".")[0])[:200].lstrip(".") or "clip"
-            )  # or "../../x"
+            plain = re.sub(r"[^\w.@~-]", "_", str(path).rpartition(".")[0])[:200]
+            stem = plain.lstrip(".") or "clip"  # "../../x" may not lead out of the folder
             free = (f"{stem}~{n}" if n else stem for n in count())
             self.names[clip_id] = next(name for name in free if name not in self.taken)
             self.taken.add(self.names[clip_id])
@@ -118,16 +116,15 @@ class Job:
             yield row, scene
 
     def scene(self, item: Item) -> Scene | None:
-        """By the job's choice the row's scene, the clip's truth (None without), or the prediction.
+        """The row's scene, the clip's truth (None without) or its prediction, by the job's choice.
 
         PaqaError where the build's tables or store are gone.
         """
         if self.scenes == "rows":
             return item.scene
         if item.clip_id not in self._scenes:
-            self._scenes = {
-                item.clip_id: self._stored_scene(item.clip_id)
-            }  # rows of a clip follow each other
+            # only this one: rows of a clip follow each other
+            self._scenes = {item.clip_id: self._stored_scene(item.clip_id)}
         return self._scenes[item.clip_id]
 
     def _stored_scene(self, clip_id: str) -> Scene | None:

@@ -38,30 +38,14 @@ def export(job: Job) -> None:
             audio = {"type": "audio", "audio": job.absolute(job.save(row))}
             prompt_messages = [{"role": "user", "content": [audio, {"type": "text", "text": prompt(item)}]}]
             completion = [{"role": "assistant", "content": [{"type": "text", "text": item.rationale}]}]
-            answer_columns = {
-                "choices": list(item.choices),
-                "answer": item.answer,
-                "answer_index": item.answer_index,
-            }
-            encoded = {
-                name: msgspec.json.encode(getattr(item, name)).decode() for name in ("scene", "evidence")
-            }
-            row_columns = {
-                "question": item.question,
-                "reflected": item.reflected,
-                "id": item.id,
-                "task": item.task,
-            }
-            add(
-                item.split,
-                {
-                    "prompt": prompt_messages,
-                    "completion": completion,
-                    **answer_columns,
-                    **encoded,
-                    **row_columns,
-                },
-            )
+            columns: dict[str, Any] = {"prompt": prompt_messages, "completion": completion}
+            for name in ("choices", "answer", "answer_index"):
+                columns[name] = getattr(item, name)
+            for name in ("scene", "evidence"):
+                columns[name] = msgspec.json.encode(getattr(item, name)).decode()
+            for name in ("question", "reflected", "id", "task"):
+                columns[name] = getattr(item, name)
+            add(item.split, columns)
 
 
 def reward(
