@@ -11,8 +11,8 @@ from conftest import paqa
 from paqa.config.recipe import BenchmarkConfig, GatesConfig, Recipe, SourceConfig
 from paqa.curation import contamination
 from paqa.curation.answer_balance import Survey
+from paqa.dataset import finished_build
 from paqa.errors import PaqaError
-from paqa.evaluation import pairs
 from paqa.pipeline import increment, precheck, steps
 from paqa.sources import registry
 from paqa.storage import build_folder
@@ -104,7 +104,7 @@ def earlier(tmp_path):
 
 
 def test_a_build_that_cannot_grow(earlier, audio):
-    recipe = replace(pairs.open_build(earlier)[0], mix=())
+    recipe = replace(finished_build.open_build(earlier)[0], mix=())
     increment.check(earlier, recipe)
     for out, other in ((audio / "none", recipe), (earlier, replace(recipe, seed=1))):
         assert message(precheck.check, other, out, True) == message(increment.load, out, other)
@@ -115,7 +115,7 @@ def test_a_build_that_cannot_grow(earlier, audio):
 def test_a_commit_that_was_cut_is_finished_before_it_is_looked_at(tmp_path, monkeypatch):
     """Until its files are in their places there is no survey."""
     out = make(tmp_path / "made", clips=1)
-    recipe = replace(pairs.open_build(out)[0], mix=())
+    recipe = replace(finished_build.open_build(out)[0], mix=())
     settled = []
     monkeypatch.setattr(
         build_folder, "finish_commit", lambda folder: settled.append(increment.save(folder, Survey(), []))

@@ -16,7 +16,7 @@ from report import made, small
 
 from paqa.dataset import shards
 from paqa.errors import PaqaError
-from paqa.perception import engine_runs, inference, scenes
+from paqa.perception import engine_runs, scenes
 from paqa.rationale import grammar
 from paqa.report import cite
 from paqa.report.collect import open_build
@@ -250,7 +250,7 @@ def test_no_stem_is_decoded_for_levels_that_the_store_has(base, written, tmp_pat
     def decoded(*_):
         raise AssertionError("decoded a stem")
 
-    monkeypatch.setattr(inference, "stem", decoded)
+    monkeypatch.setattr(engine_runs, "stem", decoded)
     done = write(base, tmp_path / "out")
     assert files(done.page.parent) == files(written.page.parent)
     monkeypatch.setattr(scenes, "SNR", -1)  # a version whose levels the store does not have
