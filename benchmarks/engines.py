@@ -32,7 +32,7 @@ import numpy as np
 
 from paqa.engines._signal import mono
 from paqa.engines.base import engine_class
-from paqa.engines.weights import chosen, locate
+from paqa.engines.weights import locate, model_choices
 from paqa.types import Audio
 
 Listen = Callable[[], object]
@@ -84,13 +84,15 @@ def clips(count: int, length_s: float) -> list[Audio]:
 def engine(name: str, setting: Setting, **changes: Any) -> Any:
     """The engine with the model that the models folder chooses for it."""
     kind = engine_class(name)
-    return kind(kind.Params(**{**chosen(name), **changes}), device=setting.device, threads=setting.threads)
+    return kind(
+        kind.Params(**{**model_choices(name), **changes}), device=setting.device, threads=setting.threads
+    )
 
 
 def model_path(name: str) -> Path:
     """The file or folder of the model that the engine takes."""
     kind = engine_class(name)
-    return locate(kind.remotes(kind.Params(**chosen(name)))[0])
+    return locate(kind.remotes(kind.Params(**model_choices(name)))[0])
 
 
 def bare_demucs(batch: Sequence[Audio], setting: Setting) -> Listen:

@@ -299,7 +299,7 @@ def writers_killed(lab: Lab, seed: int) -> Outcome:
     injected = len(case.noted("unrenamed"))
     for path in left:
         os.utime(path, (0, 0))
-    Store(case.store).sweep()  # as each build does at its start
+    Store(case.store).remove_stale()  # as each build does at its start
     swept = not list(Path(case.store, TEMPORARY).iterdir())
     fine = done.code == 0 and len(left) == injected and swept
     return lab.outcome(case, "writers killed", injected, fine, done.said)

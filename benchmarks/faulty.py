@@ -246,7 +246,7 @@ def _arm_moves(n: int) -> None:
 def _arm_decoder(name: str) -> None:
     from paqa.pipeline import steps
 
-    decode = steps.decode_noted
+    decode = steps.decode_with_notes
 
     def crash(path: Path, config: Any) -> Any:
         if path.name == name:
@@ -254,7 +254,7 @@ def _arm_decoder(name: str) -> None:
             ctypes.string_at(0)
         return decode(path, config)
 
-    steps.decode_noted = crash  # type: ignore[attr-defined]
+    steps.decode_with_notes = crash  # type: ignore[attr-defined]
 
 
 if faults := given():

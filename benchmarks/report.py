@@ -24,7 +24,7 @@ from compose import composed, listen
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from paqa.config.recipe import Recipe
-from paqa.dataset import shards, summary
+from paqa.dataset import finish, shards
 from paqa.pipeline import recipes, steps
 from paqa.pipeline.rows import compose
 from paqa.storage import build_folder
@@ -91,8 +91,9 @@ def made(config: Recipe, out: Path, store: Store, clips: list[Clip]) -> int:
     done = compose(clips, config, store)
     data = build_folder.begin(out) / build_folder.DATA
     plans = shards.plan(done.items, clips, config.shard)
-    written = {plan.name: steps.write_shard(plan, done.made, data, config, store) for plan in plans}
-    summary.finish(config, out, store.url, clips, done.items, done.quarantined, (), written)
+    written = {plan.name: steps.write_shard(plan, done.row_keys, data, config, store) for plan in plans}
+    contents = finish.Contents(clips, done.items, done.quarantined, (), written)
+    finish.finish(config, out, store.url, contents)
     return len(done.items)
 
 

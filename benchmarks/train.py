@@ -31,9 +31,9 @@ from paqa.rationale.prompt import Asked
 from paqa.train import model
 from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.config import OFF, GrpoConfig, PauseConfig
-from paqa.train.grpo import Part, objective, part
+from paqa.train.grpo import LearningGroup, learning_group, objective
 from paqa.train.model import Policy
-from paqa.train.rollout import rollout
+from paqa.train.rollout import Sampling, rollout
 
 AUDIO_7B = {"d_model": 1280, "encoder_layers": 32, "encoder_attention_heads": 20, "encoder_ffn_dim": 5120}
 TEXT_7B = {"model_type": "qwen2", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32}
@@ -144,8 +144,8 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
         "q", "Who speaks first, and what is heard in the background while they do?", ("A dog", "A bell")
     )
     found: dict[str, float] = {"copy_gb_per_s": bandwidth / 1e9, "product_tflop_per_s": speed / 1e12}
-    found["encode"] = clock(lambda: [policy.hear(c) for c in clips])
-    prompts = [policy.prompt(asked, policy.hear(c)) for c in clips]
+    found["encode"] = clock(lambda: [policy.encode(c) for c in clips])
+    prompts = [policy.prompt(asked, policy.encode(c)) for c in clips]
     rows, new = args.prompts * args.group, args.new
     found["prompt_tokens"] = len(prompts[0].ids)
     seeds = range(rows)
@@ -154,7 +154,9 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
     def rolled(name: str, pause: PauseConfig) -> Any:
         best: Any = None
         for _ in range(args.repeats + bool(args.compile)):
-            done = rollout(policy, prompts, args.group, seeds, new, pause=pause, compile=args.compile)
+            done = rollout(
+                policy, prompts, args.group, seeds, Sampling(new, pause=pause, compile=args.compile)
+            )
             best = done if best is None or done.seconds["decode"] < best.seconds["decode"] else best
         found.update({f"rollout_{name}/{k}": v for k, v in best.seconds.items()})
         found[f"rollout_{name}/step"] = best.seconds["decode"] / best.ids.shape[1]
@@ -195,7 +197,7 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
     found["learn/share_of_product"] = flops / found["learn/shared"] / speed
     config = GrpoConfig(group=args.group, max_new=new, pause=OFF)
     factor = torch.linspace(-1, 1, args.group).expand(args.prompts, args.group)
-    parts = [part(plain, prompts, b, factor, config, args.group) for b in range(args.prompts)]
+    parts = [learning_group(plain, prompts, b, factor, config, args.group) for b in range(args.prompts)]
     for name, beta in (("grpo", 0.0), ("grpo_kl", 0.04)):
         using = replace(config, beta=beta)
         found[f"{name}/objective"] = sum(clock(partial(backward, policy, p, using, rows)) for p in parts)
@@ -203,7 +205,7 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
     return found | {"grpo/step": whole, "grpo/tokens_per_s": rows * new / whole}
 
 
-def backward(policy: Policy, one: Part, config: GrpoConfig, rows: int) -> None:
+def backward(policy: Policy, one: LearningGroup, config: GrpoConfig, rows: int) -> None:
     """A group's share of a step."""
     policy.train()
     objective(policy, [one], config, rows)[0].backward()

@@ -23,10 +23,10 @@ from typing import Any
 import torch
 
 from paqa.train import evaluate, grpo, sft, small_base_model
-from paqa.train.benchmarks import Asking
+from paqa.train.benchmarks import EvalQuestion
 from paqa.train.config import OFF, EvalConfig, GrpoConfig, ModelConfig, PauseConfig, SftConfig
 from paqa.train.data import Rows, draw
-from paqa.train.evaluate import Said
+from paqa.train.evaluate import Answer
 
 RECIPE = Path("manifests/demo-short.toml")
 PAUSE = PauseConfig(tokens=4, runs=2, warmup=16, cooldown=32, quantile=0.1)
@@ -116,17 +116,17 @@ def ask(
     config = replace(config, out=str(folder))
     once(folder / evaluate.FILE, partial(evaluate.run, config))
     told = json.loads((folder / evaluate.FILE).read_text(encoding="utf-8"))
-    yield from ((f"{name} {heard}", folder / f"answers-{heard}.jsonl") for heard in told)
+    yield from ((f"{name} {condition}", folder / f"answers-{condition}.jsonl") for condition in told)
 
 
-def said(path: Path, asked: Sequence[Asking], most: int) -> list[Said]:
+def said(path: Path, asked: Sequence[EvalQuestion], most: int) -> list[Answer]:
     """The stored answers in the order of the questions."""
     rows = {r["id"]: r for r in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
     found = [rows[a.asked.id] for a in asked]
-    return [Said(r["completion"], r["tokens"], r["pauses"], r["tokens"] >= most) for r in found]
+    return [Answer(r["completion"], r["tokens"], r["pauses"], r["tokens"] >= most) for r in found]
 
 
-def interval(asked: Sequence[Asking], given: Sequence[Said]) -> dict[str, tuple[float, float]]:
+def interval(asked: Sequence[EvalQuestion], given: Sequence[Answer]) -> dict[str, tuple[float, float]]:
     """95 % of bootstrap resamples of whole clips, whose questions are alike."""
     clips: dict[str, list[int]] = {}
     for i, a in enumerate(asked):
@@ -142,7 +142,7 @@ def interval(asked: Sequence[Asking], given: Sequence[Said]) -> dict[str, tuple[
     return found
 
 
-def without_hearing(asked: Sequence[Asking], data: Path) -> dict[str, float]:
+def without_hearing(asked: Sequence[EvalQuestion], data: Path) -> dict[str, float]:
     """What guessing gives: a choice by lot, the train split's commonest number of speakers, no words at
     all.
     """
@@ -166,7 +166,7 @@ def main() -> None:
     size = SIZES[args.size]
     data = args.data or args.out / "short"
     once(data / "build.json", lambda: build(data))
-    asked = evaluate.of_build(replace(size.eval, data=str(data)))
+    asked = evaluate.build_questions(replace(size.eval, data=str(data)))
     asked = sorted(asked, key=lambda a: draw("eval", a.asked.id))[: size.eval.rows or None]
     about = {"rows": len(asked), "clips": len({a.clip for a in asked}), "torch": torch.__version__}
     about |= {name: _chosen(getattr(size, name)) for name in ("sft", "grpo", "eval")}

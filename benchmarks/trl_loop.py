@@ -21,9 +21,9 @@ import torch
 from paqa.rationale.prompt import Asked
 from paqa.train import model
 from paqa.train.config import OFF, GrpoConfig
-from paqa.train.grpo import objective, part
+from paqa.train.grpo import learning_group, objective
 from paqa.train.model import LORA, Policy
-from paqa.train.rollout import rollout
+from paqa.train.rollout import Sampling, rollout
 
 RANK, ALPHA = 32, 64
 
@@ -39,11 +39,11 @@ def ours(policy: Policy, clips: list[np.ndarray], group: int, new: int, steps: i
     for _ in range(steps):
         began = time.perf_counter()
         prompts = [
-            policy.prompt(Asked("q", "What is heard?", ("A dog", "A bell")), policy.hear(c)) for c in clips
+            policy.prompt(Asked("q", "What is heard?", ("A dog", "A bell")), policy.encode(c)) for c in clips
         ]
-        done = rollout(policy, prompts, group, range(rows), new, pause=OFF)
+        done = rollout(policy, prompts, group, range(rows), Sampling(new, pause=OFF))
         for b in range(len(clips)):
-            one = part(done, prompts, b, factor, config, group)
+            one = learning_group(done, prompts, b, factor, config, group)
             objective(policy, [one], config, rows)[0].backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
@@ -118,7 +118,9 @@ def main() -> None:
         for _ in range(args.prompts)
     ]
     policy = model.load(args.base, args.device, "float32")
-    length = len(policy.prompt(Asked("q", "What is heard?", ("A dog", "A bell")), policy.hear(clips[0])).ids)
+    length = len(
+        policy.prompt(Asked("q", "What is heard?", ("A dog", "A bell")), policy.encode(clips[0])).ids
+    )
     told: dict[str, Any] = {
         "prompt_tokens": length,
         "threads": torch.get_num_threads(),

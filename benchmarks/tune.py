@@ -21,14 +21,14 @@ import numpy as np
 
 from paqa.config.recipe import Recipe
 from paqa.engines import silero_dvector, yamnet
-from paqa.engines._events import Classes, events
+from paqa.engines._events import ClassThresholds, events
 from paqa.engines._signal import mono
 from paqa.engines.base import engine_class
 from paqa.errors import PaqaError
 from paqa.evaluation import bootstrap, metrics
 from paqa.perception import engine_runs, inference
 from paqa.perception.engine_runs import engine_params
-from paqa.pipeline import recipes, steps
+from paqa.pipeline import decoding, recipes, steps
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Scene, Stage, Turn
 
@@ -80,7 +80,9 @@ def voices(engine: Any, audio: Audio) -> Arrays:
 def speakers(_: Any, said: Arrays, params: Any, duration_ms: int) -> Scene:
     """Who speaks when."""
     speech = [(int(a), int(b)) for a, b in said["speech"]]
-    turns = silero_dvector.assign(said["vectors"], said["where"], speech, params) if speech else ()
+    turns = (
+        silero_dvector.turns_from_vectors(said["vectors"], said["where"], speech, params) if speech else ()
+    )
     return Scene("", duration_ms, turns=turns)
 
 
@@ -106,7 +108,7 @@ def speech_probability(engine: Any, audio: Audio) -> Arrays:
 
 def anybody(_: Any, said: Arrays, params: Any, duration_ms: int) -> Scene:
     """When anybody speaks, as turns of one speaker."""
-    speech = silero_dvector.stretches(said["probability"], duration_ms, params)
+    speech = silero_dvector.speech_spans(said["probability"], duration_ms, params)
     return Scene("", duration_ms, turns=tuple(Turn(a, b, 1) for a, b in speech))
 
 
@@ -129,13 +131,13 @@ def classes(engine: Any, audio: Audio) -> Arrays:
             "probability": np.zeros((1, len(engine.classes.mids)), np.float32),
             "level": np.full(1, -100.0),
         }
-    probability, level = engine.listen(signal, audio.duration_ms)
+    probability, level = engine.infer(signal, audio.duration_ms)
     return {"probability": probability, "level": level}
 
 
 def sounds(engine: Any, said: Arrays, params: Any, duration_ms: int) -> Scene:
     """What sounds when."""
-    ids = Classes.listed(engine.classes.mids, params, params.excluded)
+    ids = ClassThresholds.from_rules(engine.classes.mids, params, params.excluded)
     found = events(said["probability"], said["level"], duration_ms, ids, engine.hops, params)
     return Scene("", duration_ms, events=found)
 
@@ -178,8 +180,11 @@ GLUES = {
 
 def composed(config: Recipe, seeds: Sequence[int], scenes: int, store: Store) -> Iterator[Clip]:
     """Scenes of every seed; which side a voice or sound is on is the recipe's own seed's to say."""
-    found, lost = steps.gather(config)
-    material = {s.name: list(steps.ingest(found[s.name], s, config, store).clips) for s in config.sources}
+    found, lost = decoding.gather(config)
+    material = {
+        s.name: list(decoding.decode_recordings(found[s.name], s, config, store).clips)
+        for s in config.sources
+    }
     by_id = {clip.id: clip for clips in material.values() for clip in clips}
     mixes = tuple(replace(m, scenes=min(m.scenes, scenes)) for m in config.mix)
     for seed in seeds:
@@ -190,8 +195,8 @@ def composed(config: Recipe, seeds: Sequence[int], scenes: int, store: Store) ->
 def recorded(config: Recipe, name: str, store: Store) -> list[Clip]:
     """The clips of one source of a recipe."""
     source = next(s for s in config.sources if s.name == name)
-    found, _ = steps.gather(config)
-    return list(steps.ingest(found[name], source, config, store).clips)
+    found, _ = decoding.gather(config)
+    return list(decoding.decode_recordings(found[name], source, config, store).clips)
 
 
 def names(clips: Sequence[Clip], role: str) -> set[str]:

@@ -11,7 +11,7 @@ from paqa.errors import PaqaError
 
 # What only deployments, schedules and automations need. The event persister and the task run recorder stay
 # on, and so
-# does what takes a GPU's slot (paqa/execution/placement.py) back from a build that was killed.
+# does what takes a GPU's slot (flows/places.py) back from a build that was killed.
 IDLE_SERVICES = (
     "SCHEDULER",
     "LATE_RUNS",
@@ -56,6 +56,7 @@ def environment(home: Path) -> dict[str, str]:
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         # 1 by default: 75 task runs a second
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",  # 5 by default
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         # 30 by default: a GPU would idle
@@ -90,15 +91,14 @@ def apply(home: Path) -> None:
         raise PaqaError(
             f"SSL_CERT_FILE is {certificates}, which cannot be read: correct the variable, or unset it"
         )
-    target = applied(home)
-    for key in set(os.environ) - set(target):
+    replace_environment(applied(home))
+
+
+def replace_environment(variables: dict[str, str]) -> None:
+    """Make `variables` the environment of this process."""
+    for key in set(os.environ) - set(variables):
         del os.environ[key]
-    os.environ.update(target)
-
-
-def changed(before: dict[str, str]) -> list[str]:
-    """The variables in which the environment differs from `before`."""
-    return [key for key in {**before, **os.environ} if os.environ.get(key) != before.get(key)]
+    os.environ.update(variables)
 
 
 def unusable_proxies() -> dict[str, str]:

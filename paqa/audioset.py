@@ -17,9 +17,7 @@ from paqa.errors import PaqaError
 
 @dataclass(frozen=True)
 class Node:
-    """One sound; `is_class` is False for what only groups others ("Human voice") or was not kept in the
-    dataset.
-    """
+    """One sound; `is_class` is False for a mere group ("Human voice") and for what the dataset left out."""
 
     mid: str
     label: str
@@ -33,11 +31,11 @@ def _nodes() -> dict[str, Node]:
     text = resources.files("paqa").joinpath("data/audioset.tsv").read_text(encoding="utf-8")
     lines = (line for line in text.splitlines() if not line.startswith("#"))
     rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    nodes = (
-        Node(r["mid"], r["label"], tuple(filter(None, r["parents"].split("|"))), r["is_class"] == "1")
-        for r in rows
-    )
-    return {node.mid: node for node in nodes}
+    nodes = {}
+    for row in rows:
+        above = tuple(mid for mid in row["parents"].split("|") if mid)
+        nodes[row["mid"]] = Node(row["mid"], row["label"], above, row["is_class"] == "1")
+    return nodes
 
 
 @cache
@@ -49,7 +47,8 @@ def _mids() -> dict[str, str]:
 def _node(mid: str) -> Node:
     if mid not in _nodes():
         raise PaqaError(
-            f"unknown AudioSet id {mid!r}; paqa/data/audioset.tsv lists all, paqa.audioset.mid finds one by label"
+            f"unknown AudioSet id {mid!r}; paqa/data/audioset.tsv lists all, "
+            "paqa.audioset.mid finds one by label"
         )
     return _nodes()[mid]
 
@@ -66,23 +65,17 @@ def label(mid: str) -> str:
 
 def mid(label: str) -> str:
     """The machine id of a name, in any case; PaqaError with near names where there is none."""
-    found = _mids().get(label.strip().lower())
-    if found is None:
-        wanted = label.strip().lower()
-        near = [
-            name
-            for name in (n.label for n in _nodes().values())
-            if wanted in name.lower() or name.lower() in wanted
-        ]
-        hint = f"did you mean {', '.join(near[:5])}?" if near else "paqa/data/audioset.tsv lists all labels"
-        raise PaqaError(f"no AudioSet sound is called {label!r}; {hint}")
-    return found
+    lower = label.strip().lower()
+    if lower in _mids():
+        return _mids()[lower]
+    labels = [node.label for node in _nodes().values()]
+    near = [name for name in labels if lower in name.lower() or name.lower() in lower]
+    hint = f"did you mean {', '.join(near[:5])}?" if near else "paqa/data/audioset.tsv lists all labels"
+    raise PaqaError(f"no AudioSet sound is called {label!r}; {hint}")
 
 
 def parents(mid: str) -> tuple[str, ...]:
-    """The sounds directly above; several for some ("Growling": Dog, Cat and more), none for the seven
-    roots.
-    """
+    """The sounds directly above: several for some ("Growling": Dog, Cat, ...), none for the seven roots."""
     return _node(mid).parents
 
 

@@ -1,4 +1,4 @@
-"""What hangs together: names that stand for one thing, and lists of names with a name in common."""
+"""Names that stand for one thing (union-find), and lists of names connected by names they share."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Generic, TypeVar
 N = TypeVar("N", bound=Any)  # names of one kind, which can be sorted
 
 
-class Classes(Generic[N]):
-    """Names that stand for the same thing (union-find); a class is called by its smallest name."""
+class UnionFind(Generic[N]):
+    """Disjoint sets of names that stand for the same thing; the root of a set is its smallest name."""
 
     def __init__(self) -> None:
         self.parent: dict[N, N] = {}
 
-    def of(self, name: N) -> N:
-        """The class of a name."""
+    def root(self, name: N) -> N:
+        """The smallest name of the set that a name is in."""
         path = []
         while (above := self.parent.get(name, name)) != name:
             path.append(name)
@@ -24,21 +24,21 @@ class Classes(Generic[N]):
             self.parent[passed] = name
         return name
 
-    def join(self, one: N, other: N) -> None:
-        """From now on the two are the same."""
-        low, high = sorted((self.of(one), self.of(other)))
+    def join(self, first: N, second: N) -> None:
+        """From now on the two are in one set."""
+        low, high = sorted((self.root(first), self.root(second)))
         self.parent[high] = low
 
 
-def connected(lists: Iterable[Sequence[N]]) -> list[N]:
+def connected_components(lists: Iterable[Sequence[N]]) -> list[N]:
     """For each list, the smallest name of all lists that it shares a name with, directly or by others.
 
     Every list has a name at least, else IndexError.
     """
-    classes: Classes[N] = Classes()
+    sets: UnionFind[N] = UnionFind()
     firsts = []
     for names in lists:
         firsts.append(names[0])
         for name in names[1:]:
-            classes.join(names[0], name)
-    return [classes.of(name) for name in firsts]
+            sets.join(names[0], name)
+    return [sets.root(name) for name in firsts]

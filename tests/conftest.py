@@ -111,9 +111,70 @@ def paqa(*args, cwd=ROOT, check=True, **variables):
     return done
 
 
-def build(recipe, out, *args, **options):
-    """A build, which `paqa check` has nothing to say about."""
-    done = paqa("build", recipe, "--out", out, *args, **options)
+class SharedServer:
+    """The Prefect server of all builds of a run of the suite: one each would cost 8 to 17 s of CPU time."""
+
+    def __init__(self):
+        self.home = None
+        self._server = None
+
+    def variables(self):
+        """Environment variables with which a build uses it; the first call starts it."""
+        if self._server is None:
+            servers = pytest.importorskip("flows.server")
+            with pytest.MonkeyPatch.context() as patch:
+                for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+                    patch.delenv(name)
+                server = servers.Server(self.home).start()
+                server.wait()
+            self._server = server
+        return {"PREFECT_API_URL": self._server.url}
+
+    def stop(self):
+        if self._server is not None:
+            self._server.stop()
+
+
+LONGEST = (
+    "test_faults",
+    "test_cluster",
+    "test_walk",
+    "test_server",
+    "test_doctor",
+    "test_places",
+    "test_listener",
+)
+SERVER = SharedServer()
+RUNNING = []  # the test that runs
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by markers
+def pytest_collection_modifyitems(items):
+    """Mark what launches a build through the fixture `built`; what does so otherwise is marked where it is.
+
+    The longest files go first: at the end, one of them would run alone on its worker.
+    """
+    for item in items:
+        if "built" in item.fixturenames and not hasattr(item.module, "built"):  # not a module's own
+            item.add_marker(pytest.mark.build)
+        if (
+            "home" in item.fixturenames
+        ):  # of test_server and test_places: a Prefect server, and flows that use it
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+def pytest_runtest_setup(item):
+    RUNNING[:] = [item]
+
+
+def build(recipe, out, *args, own_server=False, **options):
+    """A build, which `paqa check` has nothing to say about; it starts a server only with `own_server`."""
+    assert RUNNING[0].get_closest_marker("build"), (
+        "this test launches a build: mark it with pytest.mark.build"
+    )
+    variables = {} if own_server else SERVER.variables()
+    done = paqa("build", recipe, "--out", out, *args, **variables, **options)
     assert check(Path(out)).problems == []
     return Built(Path(out), done.stdout + done.stderr)
 
@@ -135,6 +196,13 @@ def made_once(folder):
         ready = folder.with_suffix(".ready")
         yield not ready.exists()
         ready.touch()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _server(everyones):
+    SERVER.home = everyones / "server"
+    yield
+    SERVER.stop()
 
 
 @pytest.fixture(scope="session")

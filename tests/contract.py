@@ -26,7 +26,7 @@ import soundfile
 from closeness import steps
 
 from paqa.engines._signal import resample
-from paqa.engines.base import ENGINES, Heard, engine_class, package_file
+from paqa.engines.base import ENGINES, EngineOutput, engine_class, package_file
 from paqa.engines.weights import digest, locate
 from paqa.types import Audio
 
@@ -122,15 +122,15 @@ def silence(samples: int, rate: int = 16_000) -> Audio:
     return Audio(np.zeros((1, samples), np.float32), rate)
 
 
-def plain(heard: Heard) -> Any:
+def plain(heard: EngineOutput) -> Any:
     """Everything that was heard, comparable bit for bit."""
     stems = {
         name: (stem.rate, stem.samples.shape, stem.samples.tobytes()) for name, stem in heard.stems.items()
     }
-    return stems, *(getattr(heard, f.name) for f in fields(Heard) if f.name != "stems")
+    return stems, *(getattr(heard, f.name) for f in fields(EngineOutput) if f.name != "stems")
 
 
-def alike(one: Heard, other: Heard, tolerance: float) -> bool:
+def alike(one: EngineOutput, other: EngineOutput, tolerance: float) -> bool:
     """Whether both heard the same: names and spans, and numbers that are at most `tolerance` steps apart.
 
     A number that lies on a threshold may fall to either side of it: a few events may have other spans, and a
@@ -148,12 +148,12 @@ def alike(one: Heard, other: Heard, tolerance: float) -> bool:
     )
 
 
-def names(heard: Heard) -> Any:
+def names(heard: EngineOutput) -> Any:
     """What was heard, without when and how sure the engine is."""
     return heard.stems.keys(), heard.turns, heard.exclusive, [w.text for w in heard.words], heard.language
 
 
-def numbers(one: Heard, other: Heard) -> Iterator[tuple[Any, Any, float]]:
+def numbers(one: EngineOutput, other: EngineOutput) -> Iterator[tuple[Any, Any, float]]:
     """What the engine is not sure of: probabilities as single precision has them, samples; and the size of
     these.
     """
@@ -166,7 +166,7 @@ def numbers(one: Heard, other: Heard) -> Iterator[tuple[Any, Any, float]]:
     yield from ((stem.samples, other.stems[name].samples, float(size)) for name, stem in one.stems.items())
 
 
-def check(heard: Heard, audio: Audio) -> None:
+def check(heard: EngineOutput, audio: Audio) -> None:
     """What holds for any engine's answer about any audio."""
     for stem in heard.stems.values():
         assert (stem.rate, stem.samples.shape, stem.samples.dtype) == (

@@ -16,8 +16,7 @@ from test_split import SHARES, clip, group_on
 from paqa.audio import fingerprint
 from paqa.audio.fingerprint import ENOUGH, RUN, SAME_BITS, SHARE
 from paqa.dataset.check import Checked, _copies
-from paqa.splits.assign import PROTECTED
-from paqa.splits.leakage import settled, sound_alike
+from paqa.splits.leakage import PROTECTED, find_leaks, scene_leaks
 from paqa.types import Clip, Split
 
 
@@ -40,7 +39,7 @@ def on(split: Split, number: int) -> Clip:
 
 def left(clips: Sequence[Clip], prints: Sequence[np.ndarray]) -> Counter[str]:
     """How many clips of each side are kept."""
-    lost, _ = settled(clips, prints, SHARES)
+    lost, _ = find_leaks(clips, prints, SHARES)
     return Counter(clip.split for i, clip in enumerate(clips) if i not in lost)
 
 
@@ -57,11 +56,11 @@ def test_an_intro_of_all_clips_stays_in_one_split(shift: int) -> None:
 
 def test_a_clip_whose_partner_falls_out_meets_the_next_one() -> None:
     """Train matches the first validation clip, which goes itself, since a test clip has its other half."""
-    one, other = sound(120, 0), sound(120, 1)
+    first, second = sound(120, 0), sound(120, 1)
     clips = [on("validation", 0), *(on("validation", i) for i in range(1, 21)), on("test", 0)]
     clips += [*(on("train", i) for i in range(20)), on("validation", 21)]
-    prints = [around(np.concatenate([one, other]), 10, 0), *(around(one, 10, i) for i in range(1, 22))]
-    prints += [around(other, 10, i) for i in range(22, 43)]
+    prints = [around(np.concatenate([first, second]), 10, 0), *(around(first, 10, i) for i in range(1, 22))]
+    prints += [around(second, 10, i) for i in range(22, 43)]
     assert left(clips, prints) == {"test": 1, "validation": 1}
 
 
@@ -83,11 +82,11 @@ def test_what_a_growing_build_has_stays_and_what_is_new_goes() -> None:
     clips = [on(split, i) for i in range(20) for split in PROTECTED] + [on("train", 20)]
     prints = [around(intro, 20, i) for i in range(61)]
     kept = {clip.id for clip in clips if clip.split == "train"}
-    for lost in (settled(clips, prints, SHARES, (), {60})[0], sound_alike(clips, prints, {60})):
+    for lost in (find_leaks(clips, prints, SHARES, (), {60})[0], scene_leaks(clips, prints, {60})):
         assert {clip.id for i, clip in enumerate(clips) if i not in lost} == kept
     earlier = range(61)  # a leak of an earlier build: nothing of it goes, and the build comes to an end
-    assert not settled(clips, prints, SHARES, (), earlier)[0]
-    assert not sound_alike(clips, prints, earlier)
+    assert not find_leaks(clips, prints, SHARES, (), earlier)[0]
+    assert not scene_leaks(clips, prints, earlier)
 
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:
@@ -96,8 +95,8 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
     """
     sizes = sorted((np.count_nonzero(a), np.count_nonzero(b)))
     for offset in {i - k for i in range(len(a)) for k in np.flatnonzero(b == a[i])}:
-        one, other = a[max(0, offset) :], b[max(0, -offset) :]
-        pairs = list(zip(one.tolist(), other.tolist(), strict=False))
+        first, second = a[max(0, offset) :], b[max(0, -offset) :]
+        pairs = list(zip(first.tolist(), second.tolist(), strict=False))
         alike = np.array([1 - (x ^ y).bit_count() / 32 for x, y in pairs])
         if len(alike) >= RUN:
             means = np.convolve(alike, np.full(RUN, 1 / RUN), "valid")
@@ -122,12 +121,12 @@ def collections(draw: st.DrawFn) -> tuple[list[Clip], list[np.ndarray]]:
 @given(collections())
 def test_no_two_clips_that_are_kept_match_across_sides(drawn: tuple[list[Clip], list[np.ndarray]]) -> None:
     clips, prints = drawn
-    for lost in (settled(clips, prints, SHARES)[0], sound_alike(clips, prints)):
+    for lost in (find_leaks(clips, prints, SHARES)[0], scene_leaks(clips, prints)):
         kept = [i for i in range(len(clips)) if i not in lost]
         pairs = [(i, k) for i in kept for k in kept if i < k and clips[i].split != clips[k].split]
         assert not [pair for pair in pairs if same(prints[pair[0]], prints[pair[1]])]
         assert all(clips[i].split != "test" for i in lost)
-    for i in sound_alike(clips, prints):  # and nothing falls out for nothing
+    for i in scene_leaks(clips, prints):  # and nothing falls out for nothing
         others = [
             k for k, c in enumerate(clips) if PROTECTED.index(c.split) < PROTECTED.index(clips[i].split)
         ]
@@ -136,20 +135,20 @@ def test_no_two_clips_that_are_kept_match_across_sides(drawn: tuple[list[Clip], 
 
 def test_check_names_every_clip_that_leaks() -> None:
     intro = sound(156, 0)
-    found = Checked(prints={f"{i:016x}": around(intro, 20, i) for i in range(30)})
+    checked = Checked(fingerprints={f"{i:016x}": around(intro, 20, i) for i in range(30)})
     for i in range(30):
-        found.sides[f"audio {i:016x}"].add("test" if i == 11 else "train")
-    assert len(list(_copies(found))) == 29
+        checked.splits_of[f"audio {i:016x}"].add("test" if i == 11 else "train")
+    assert len(list(_copies(checked))) == 29
 
 
 def test_what_is_compared_grows_with_the_clips_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a jingle in all clips each clip is compared once, whatever the number of the others."""
     compared = []
-    whole = fingerprint._Frames.compared
+    whole = fingerprint._FrameIndex.compare
     monkeypatch.setattr(
-        fingerprint._Frames, "compared", lambda self, p: compared.append(len(p)) or whole(self, p)
+        fingerprint._FrameIndex, "compare", lambda self, p: compared.append(len(p)) or whole(self, p)
     )
     for count in (100, 400):
         prints = [around(sound(156, 0), 20, i) for i in range(count)]
-        fingerprint.across(prints, [i % 10 > 0 for i in range(count)])
+        fingerprint.matches_between_splits(prints, [i % 10 > 0 for i in range(count)])
     assert sum(compared) < 1.2 * (90 + 360)

@@ -326,7 +326,8 @@ def test_long_file_needs_little_memory(tmp_path: Path) -> None:
         for _ in range(60):
             file.write(np.stack([tone(10, 48000), noise(10, 48000)], axis=1))
     code = (
-        "import sys, resource; from pathlib import Path; import soundfile, soxr, av; from paqa import audio, recipe\n"
+        "import sys, resource; from pathlib import Path; import soundfile, soxr, av; from paqa import audio\n"
+        "from paqa.config import recipe\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
         "before = peak(); made = audio.decode(Path(sys.argv[1]), recipe.AudioConfig())\n"
         "pieces = audio.windows(made, 30000)\n"

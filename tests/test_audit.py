@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paqa.errors import PaqaError
-from paqa.evaluation import audit, bootstrap, metrics, plots, tables
+from paqa.evaluation import audit, audit_report, bootstrap, metrics, plots, tables
 from paqa.evaluation.audit import Pair, measure
-from paqa.evaluation.metrics import Hits, Misheard, f1, si_sdr
+from paqa.evaluation.metrics import Hits, WordErrors, f1, si_sdr
 from paqa.types import Event, Scene, Tag, Turn, Word
 
 # pyannote.audio's sample.rttm, in ms: an American English telephone call
@@ -127,19 +127,19 @@ def test_the_collar_is_250_ms_on_each_side():
 )
 def test_der_of_the_shifted_sample(shift, collar):
     truth, heard = shifted(SAMPLE, 0), shifted(SAMPLE, shift)
-    found = parts(metrics.diarized(truth, heard, collar))
-    assert found == pytest.approx(der_by_hand(truth, heard, collar, 10), abs=1e-6)
+    components = parts(metrics.diarized(truth, heard, collar))
+    assert components == pytest.approx(der_by_hand(truth, heard, collar, 10), abs=1e-6)
     if not collar:
-        assert found[0] == pytest.approx(24.35)
+        assert components[0] == pytest.approx(24.35)
     if not shift:
-        assert found[1:] == pytest.approx((0, 0, 0), abs=1e-9)
+        assert components[1:] == pytest.approx((0, 0, 0), abs=1e-9)
 
 
 def test_der_counts_overlap_and_does_not_count_one_speaker_twice():
     both = scene([(0, 2000, 1), (0, 2000, 2)])
-    one = scene([(0, 1500, 1), (1000, 2000, 1)])
-    assert parts(metrics.diarized(both, one, 0)) == pytest.approx((4, 2, 0, 0))
-    assert parts(metrics.diarized(one, both, 0)) == pytest.approx((2, 0, 2, 0))
+    single = scene([(0, 1500, 1), (1000, 2000, 1)])
+    assert parts(metrics.diarized(both, single, 0)) == pytest.approx((4, 2, 0, 0))
+    assert parts(metrics.diarized(single, both, 0)) == pytest.approx((2, 0, 2, 0))
 
 
 def test_der_is_over_the_whole_clip_and_no_more():
@@ -166,8 +166,8 @@ def test_der_agrees_with_a_grid(a, b, collar):
     # touching turns of one speaker are one turn to us: write them so for the grid too
     truth = scene(merged(a), ms=6000)
     heard = scene(b, ms=6000)
-    found = parts(metrics.diarized(truth, heard, collar))
-    assert found == pytest.approx(der_by_hand(truth, heard, collar, 250), abs=1e-6)
+    components = parts(metrics.diarized(truth, heard, collar))
+    assert components == pytest.approx(der_by_hand(truth, heard, collar, 250), abs=1e-6)
 
 
 def merged(turns):
@@ -199,30 +199,30 @@ def test_speaker_count():
 @pytest.mark.parametrize(
     ("said", "heard", "expected"),
     [
-        ("uh, I don't know Mr. Smith!", "i do not know mister smith", Misheard(6, 0, 0, 0)),
-        ("the cat sat on the mat", "the cat sit on mat", Misheard(6, 1, 1, 0)),
-        ("the cat sat", "the big cat sat", Misheard(3, 0, 0, 1)),
-        ("colour of twenty five", "color of 25", Misheard(3, 0, 0, 0)),
-        ("hello", "", Misheard(1, 0, 1, 0)),
+        ("uh, I don't know Mr. Smith!", "i do not know mister smith", WordErrors(6, 0, 0, 0)),
+        ("the cat sat on the mat", "the cat sit on mat", WordErrors(6, 1, 1, 0)),
+        ("the cat sat", "the big cat sat", WordErrors(3, 0, 0, 1)),
+        ("colour of twenty five", "color of 25", WordErrors(3, 0, 0, 0)),
+        ("hello", "", WordErrors(1, 0, 1, 0)),
     ],
 )
 def test_wer_by_hand(said, heard, expected):
-    assert metrics.misheard(scene([(0, 900, 1, said)]), scene(words=heard)) == expected
+    assert metrics.word_errors(scene([(0, 900, 1, said)]), scene(words=heard)) == expected
 
 
 def test_wer_takes_turns_and_words_in_order_of_start():
     truth = scene([(5000, 6000, 2, "and you"), (0, 900, 1, "I am fine")])
     heard = Scene("c", 9000, words=(Word(900, 990, "you"), Word(0, 500, "I'm fine"), Word(500, 900, "and")))
-    assert metrics.misheard(truth, heard) == Misheard(5, 0, 0, 0)
+    assert metrics.word_errors(truth, heard) == WordErrors(5, 0, 0, 0)
 
 
 def test_wer_of_another_language_is_not_normalised_as_english():
     french = scene([(0, 900, 1, "Où est l'œuf ?")], language="fr")
-    assert metrics.misheard(french, scene(words="où est l œuf")).deletions == 0
-    assert metrics.misheard(scene([(0, 9, 1, "um")], language="de"), scene(words="um")) == Misheard(
+    assert metrics.word_errors(french, scene(words="où est l œuf")).deletions == 0
+    assert metrics.word_errors(scene([(0, 9, 1, "um")], language="de"), scene(words="um")) == WordErrors(
         1, 0, 0, 0
     )
-    assert metrics.misheard(scene([(0, 9, 1, "um a")], language="en-GB"), scene(words="a")) == Misheard(
+    assert metrics.word_errors(scene([(0, 9, 1, "um a")], language="en-GB"), scene(words="a")) == WordErrors(
         1, 0, 0, 0
     )
 
@@ -252,13 +252,13 @@ def test_words_invented_where_nobody_speaks():
 def test_cpwer_by_hand():
     truth = scene([(0, 900, 1, "a b"), (900, 1800, 2, "c d e")])
     swapped = scene(words=[("c", 1), ("d", 1), ("e", 1), ("a", 2), ("b", 2)])
-    assert metrics.misheard_by_speaker(truth, swapped) == Misheard(5, 0, 0, 0)
+    assert metrics.word_errors_by_speaker(truth, swapped) == WordErrors(5, 0, 0, 0)
     one_voice = scene(
         words=[(w, 1) for w in "abcde"]
     )  # best partner is speaker 2: a, b inserted there, missing at 1
-    assert metrics.misheard_by_speaker(truth, one_voice) == Misheard(5, 0, 2, 2)
+    assert metrics.word_errors_by_speaker(truth, one_voice) == WordErrors(5, 0, 2, 2)
     unowned = scene(words=[("a", 1), ("b", 1), ("c", None), ("d", 2), ("e", 2)])
-    assert metrics.misheard_by_speaker(truth, unowned) == Misheard(5, 0, 1, 1)
+    assert metrics.word_errors_by_speaker(truth, unowned) == WordErrors(5, 0, 1, 1)
 
 
 SPOKEN = st.lists(st.tuples(st.integers(1, 3), st.sampled_from("bcdf")), min_size=1, max_size=8)
@@ -273,9 +273,9 @@ def test_cpwer_agrees_with_meeteval(said, heard):
         return {str(n): " ".join(w for s, w in spoken if s == n) for n, _ in spoken}
 
     truth = scene([(100 * i, 100 * i + 90, s, w) for i, (s, w) in enumerate(said)])
-    found = metrics.misheard_by_speaker(truth, scene(words=[(w, s) for s, w in heard]))
+    errors = metrics.word_errors_by_speaker(truth, scene(words=[(w, s) for s, w in heard]))
     expected = wer.cp_word_error_rate(rows(said), rows(heard))
-    assert (found.words, found.substitutions + found.deletions + found.insertions) == (
+    assert (errors.words, errors.substitutions + errors.deletions + errors.insertions) == (
         expected.length,
         expected.errors,
     )
@@ -505,9 +505,9 @@ def test_order_of_clips_does_not_matter():
 def test_nothing_to_measure():
     report = measure([], related)
     assert report.overall.clips == 0
-    figures = json.dumps(audit.to_dict(report))
+    figures = json.dumps(audit_report.to_dict(report))
     assert "NaN" not in figures
-    assert audit.to_dict(report)["slices"][0]["diarization"]["der"] is None
+    assert audit_report.to_dict(report)["slices"][0]["diarization"]["der"] is None
     assert "-" in tables.table(report)
 
 
@@ -528,7 +528,7 @@ def test_table_is_aligned_and_says_what_was_not_measured():
 
 def test_to_dict_is_json():
     report = measure(corpus(12), related)
-    plain = audit.to_dict(report)
+    plain = audit_report.to_dict(report)
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     assert plain["slices"][0]["transcription"]["wer"] == report.overall.transcription.wer
 
@@ -548,7 +548,8 @@ def test_hundred_clips_in_three_seconds():
 
 def test_import_is_light_and_torch_is_never_imported():
     code = (
-        "import sys, paqa.evaluation.audit as a; heavy = {'numpy', 'scipy', 'sklearn', 'jiwer', 'pyannote.metrics'};"
+        "import sys, paqa.evaluation.audit as a;"
+        "heavy = {'numpy', 'scipy', 'sklearn', 'jiwer', 'pyannote.metrics'};"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules);"
         "a.measure([], lambda x, y: x == y); assert 'pyannote.metrics' in sys.modules;"
         "assert 'torch' not in sys.modules"
@@ -570,8 +571,8 @@ def test_jer_by_hand():
     truth = scene([(0, 4000, 1), (5000, 9000, 2)])
     heard = scene([(0, 3000, 7), (5000, 8000, 8), (8000, 9500, 7)])
     # speaker 1 and 7: 3 s of 5.5 s (7 also speaks 1.5 s elsewhere); speaker 2 and 8: 3 s of 4 s
-    found = metrics.jaccard(truth, heard)
-    assert (found.error, found.speakers) == (pytest.approx(1 - 3 / 5.5 + 1 - 3 / 4), 2)
+    errors = metrics.jaccard(truth, heard)
+    assert (errors.error, errors.speakers) == (pytest.approx(1 - 3 / 5.5 + 1 - 3 / 4), 2)
     assert metrics.jaccard(truth, scene()).error == pytest.approx(2)
     assert metrics.jaccard(truth, truth).error == pytest.approx(0)
     figures = measure([pair(truth, heard), pair(truth, truth)], related).overall.diarization
@@ -579,8 +580,8 @@ def test_jer_by_hand():
 
 
 def test_cer_by_hand():
-    found = metrics.misheard_letters(scene([(0, 900, 1, "a cat sat")]), scene(words="a bat sat on"))
-    assert (found.words, found.substitutions, found.insertions, found.deletions) == (9, 1, 3, 0)
+    errors = metrics.letter_errors(scene([(0, 900, 1, "a cat sat")]), scene(words="a bat sat on"))
+    assert (errors.words, errors.substitutions, errors.insertions, errors.deletions) == (9, 1, 3, 0)
     assert (
         measure(
             [pair(scene([(0, 900, 1, "a cat sat")]), scene(words="a bat sat"))], related

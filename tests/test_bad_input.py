@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
-from conftest import CORPUS, paqa
+from conftest import CORPUS, SERVER, paqa
 
 from paqa.dataset import shards
 
@@ -57,9 +57,11 @@ def messy(mess, tmp_path_factory):
         "gates.max_quarantined=0.99",
         "--set",
         "gates.near_duplicates=false",
+        **SERVER.variables(),
     )
 
 
+@pytest.mark.build
 def test_every_bad_file_has_its_row_and_reason(messy):
     out, _ = messy
     lost = {
@@ -82,6 +84,7 @@ def test_every_bad_file_has_its_row_and_reason(messy):
         assert "\n" not in row.detail
 
 
+@pytest.mark.build
 def test_the_rest_goes_on(messy):
     out, _ = messy
     clips = pq.read_table(out / "clips.parquet").to_pylist()
@@ -94,10 +97,10 @@ def test_the_rest_goes_on(messy):
     assert sum(c["duration_ms"] for c in long) == 70_000
 
 
+@pytest.mark.build
 def test_past_the_limit_the_build_fails_and_says_why(mess, tmp_path):
-    done = paqa(
-        "build", "--audio", mess, "--out", tmp_path / "x", "--set", "gates.max_quarantined=0.1", check=False
-    )
+    flags = ["--out", tmp_path / "x", "--set", "gates.max_quarantined=0.1"]
+    done = paqa("build", "--audio", mess, *flags, check=False, **SERVER.variables())
     assert done.returncode == 2
     assert "quarantined" in done.stderr
     assert "max_quarantined" in done.stderr

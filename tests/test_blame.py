@@ -12,14 +12,14 @@ from test_build import Picky, clip
 
 from paqa.config.recipe import AudioConfig, SourceConfig
 from paqa.engines import base
-from paqa.engines.base import Heard
+from paqa.engines.base import EngineOutput
 from paqa.errors import OutOfMemory, PaqaError, TimedOut, WorkerDied
 from paqa.execution.processes import Workers
 from paqa.perception import engine_runs, inference
 from paqa.perception.engine_errors import device_lost, short_of_memory
 from paqa.perception.engine_runs import EngineRun
-from paqa.pipeline import steps
-from paqa.pipeline.fault_isolation import IN_A_ROW, Ingesting, Listening, Ward
+from paqa.pipeline import decoding
+from paqa.pipeline.fault_isolation import MAX_FAILURES_IN_A_ROW, CrashTracker, DecodeBatch, EngineBatch
 from paqa.pipeline.recipes import for_folder
 from paqa.pipeline.time_limits import Limits
 from paqa.storage.store import Store
@@ -50,7 +50,7 @@ class Troubled(Picky):
             time.sleep(600)
         if any(a.samples[0, 0] == 0.25 for a in batch):
             os.kill(os.getpid(), signal.SIGKILL)
-        return [Heard(stems={"speech": a}) for a in batch]
+        return [EngineOutput(stems={"speech": a}) for a in batch]
 
 
 def enlist():
@@ -75,8 +75,8 @@ def here(seconds, step, *args):
     return step(*args)
 
 
-def listening(clips, store, run=here, ward=None, heard=()):
-    return Listening(run, clips, SEPARATE, SEPARATE, store, "cpu", 1, ward or Ward(), heard)
+def listening(clips, store, run=here, tracker=None, heard=()):
+    return EngineBatch(run, clips, SEPARATE, SEPARATE, store, "cpu", 1, tracker or CrashTracker(), heard)
 
 
 def clips(store, count, first=0.0):
@@ -115,12 +115,12 @@ def test_an_engine_that_fails_on_everything_ends_the_build(store, monkeypatch, w
     """
     monkeypatch.setattr(Troubled, "words", words)
     monkeypatch.setattr(Troubled, "lives", 1)
-    ward = Ward()
-    assert listening(clips(store, 3), store, ward=ward)()[1] == []
-    later = [listening([clip(f"later {n}", store, 50 + n)], store, ward=ward) for n in range(40)]
+    tracker = CrashTracker()
+    assert listening(clips(store, 3), store, tracker=tracker)()[1] == []
+    later = [listening([clip(f"later {n}", store, 50 + n)], store, tracker=tracker) for n in range(40)]
     with pytest.raises(PaqaError, match=rf"separate: \d+ inputs in a row failed.*{words}"):
         [batch() for batch in later]
-    assert len(Troubled.calls) < 5 * IN_A_ROW
+    assert len(Troubled.calls) < 5 * MAX_FAILURES_IN_A_ROW
 
 
 def test_many_clips_at_once_that_an_engine_raises_on_end_the_build(store, monkeypatch):
@@ -132,11 +132,11 @@ def test_many_clips_at_once_that_an_engine_raises_on_end_the_build(store, monkey
 
 def test_a_build_of_nothing_but_known_poison_goes_on_where_the_engine_still_works(store):
     """The second build of a corpus: only the clips are left that the first one could not hear."""
-    fine, large = clips(store, 2), clips(store, 2 * IN_A_ROW, first=0.75)
+    fine, large = clips(store, 2), clips(store, 2 * MAX_FAILURES_IN_A_ROW, first=0.75)
     inference.run_engine(fine, SEPARATE, SEPARATE, store)
     _, lost = listening(large, store, heard=[*fine, *large])()
     assert {q.reason for q in lost} == {"out_of_memory"}
-    assert len(lost) == 2 * IN_A_ROW
+    assert len(lost) == 2 * MAX_FAILURES_IN_A_ROW
 
 
 def test_a_clip_that_an_engine_hangs_on_is_ended_and_the_others_are_heard(store):
@@ -147,7 +147,7 @@ def test_a_clip_that_an_engine_hangs_on_is_ended_and_the_others_are_heard(store)
             workers.run(enlist)
             return workers.run_within(seconds, step, *args)
 
-        _, (lost,) = listening(given, store, run, Ward(Limits(1 / 1000)))()
+        _, (lost,) = listening(given, store, run, CrashTracker(Limits(1 / 1000)))()
     assert (lost.id, lost.reason) == ("0.5 0", "timed_out")
     assert "no answer in" in lost.detail
     assert "--timeout 10" in lost.detail
@@ -199,12 +199,12 @@ def test_a_recording_that_memory_does_not_hold_is_said_to_be_too_large(tmp_path)
     def run(seconds, step, part, *args):
         if any(recording.id == "large" for recording in part):
             raise OutOfMemory("a worker process ran out of memory: 12 GiB")
-        return steps.Ingested(tuple(clip(recording.id, args[-1]) for recording in part))
+        return decoding.Decoded(tuple(clip(recording.id, args[-1]) for recording in part))
 
     given = [Recording(n, f"{n}.wav", n, "s", "CC0-1.0", n) for n in ("a", "large", "b")]
     source = SourceConfig("s", "folder", ".")
     recipe = replace(for_folder(tmp_path), sources=(source,))
-    done = Ingesting(run, given, source, recipe, Store(tmp_path / "store"), Ward())()
+    done = DecodeBatch(run, given, source, recipe, Store(tmp_path / "store"), CrashTracker())()
     assert [c.id for c in done.clips] == ["a", "b"]
     assert [(q.id, q.reason) for q in done.quarantined] == [("large", "out_of_memory")]
     assert "decoding large.wav needs more memory" in done.quarantined[0].detail

@@ -13,11 +13,11 @@ from paqa.audio import digest, flac, quantize
 from paqa.config.recipe import HearConfig, HearConfigs, SourceConfig
 from paqa.dataset import summary
 from paqa.engines import base
-from paqa.engines.base import Heard
+from paqa.engines.base import EngineOutput
 from paqa.errors import PaqaError
 from paqa.perception import engine_runs, inference
 from paqa.perception.engine_runs import EngineRun
-from paqa.pipeline import steps
+from paqa.pipeline import decoding, quarantine_limit, steps
 from paqa.pipeline.recipes import for_folder
 from paqa.sources.jsonl import recordings
 from paqa.storage.store import Store
@@ -51,7 +51,7 @@ class Picky:
     def __call__(self, batch):
         if any(a.samples[0, 0] > 0.9 for a in batch):
             raise RuntimeError("too loud")
-        return [Heard(stems={"speech": a, "background": Audio(a.samples * 0, a.rate)}) for a in batch]
+        return [EngineOutput(stems={"speech": a, "background": Audio(a.samples * 0, a.rate)}) for a in batch]
 
 
 def clip(name, store, seed=0, first=0.0, **changes):
@@ -83,8 +83,8 @@ def test_an_engine_that_fails_on_one_clip_loses_that_clip_only(store, monkeypatc
 
 @dataclass(frozen=True)
 class ContextParams:
-    context_s: int = base.aside(3)
-    model: str = base.aside("a")
+    context_s: int = base.not_in_key(3)
+    model: str = base.not_in_key("a")
     level: int = 1
 
 
@@ -100,7 +100,7 @@ class Averse(Picky):
         speech = [Audio(a.samples - a.samples.mean(), a.rate) for a in batch]
         if any(a.samples.max() > 0.9 for a in batch):
             raise RuntimeError("too loud")
-        return [Heard(stems={"speech": s}) for s in speech]
+        return [EngineOutput(stems={"speech": s}) for s in speech]
 
 
 def pieces(store, count, first=0.0):
@@ -109,8 +109,8 @@ def pieces(store, count, first=0.0):
     """
     cut = [clip(f"r@{i}", store, i, first=first if i == 1 else 0.0) for i in range(count)]
     recipe = replace(for_folder(Path(".")), hear=HearConfigs(separate=HearConfig(engine="averse")))
-    parts = [steps.Piece(c.sha256, 1000 * i, 1000) for i, c in enumerate(cut)]
-    contexts = steps.contexts(parts, recipe)
+    parts = [decoding.Piece(c.sha256, 1000 * i, 1000) for i, c in enumerate(cut)]
+    contexts = decoding.contexts(parts, recipe)
     return [replace(c, context=names, place=place) for c, (names, place) in zip(cut, contexts, strict=True)]
 
 
@@ -166,7 +166,7 @@ def test_a_key_holds_what_decides_what_is_heard(store, averse):
 def test_same_samples_twice_is_quarantined_and_same_id_twice_renamed(store):
     one, twin = clip("001.wav", store, 1), clip("zzz.wav", store, 1)
     other = clip("001.wav", store, 2, corpus="second")
-    kept, lost = steps.unique([one, twin, other])
+    kept, lost = decoding.unique([one, twin, other])
     assert len(kept) == 2
     assert len({c.id for c in kept}) == 2
     assert [(q.id, q.reason) for q in lost] == [("zzz.wav", "duplicate_audio")]
@@ -175,14 +175,16 @@ def test_same_samples_twice_is_quarantined_and_same_id_twice_renamed(store):
 
 def test_a_near_duplicate_is_quarantined_as_such(store):
     one, copy, other = clip("a", store, 1), clip("b", store, 2), clip("c", store, 3)
-    kept, lost = steps.unique([one, copy, other], {one.sha256: "x", copy.sha256: "x"})
+    kept, lost = decoding.unique([one, copy, other], {one.sha256: "x", copy.sha256: "x"})
     assert [c.id for c in kept] == ["a", "c"]
     assert [(q.id, q.reason) for q in lost] == [("b", "near_duplicate_audio")]
 
 
 def test_a_clip_of_the_build_that_grows_goes_before_a_copy_with_a_smaller_id(store):
     known, copy, near = clip("m", store, 1), clip("a", store, 1), clip("b", store, 2)
-    kept, lost = steps.unique([copy, near, known], {known.sha256: "x", near.sha256: "x"}, {"m": known.sha256})
+    kept, lost = decoding.unique(
+        [copy, near, known], {known.sha256: "x", near.sha256: "x"}, {"m": known.sha256}
+    )
     assert [c.id for c in kept] == ["m"]
     assert [(q.id, q.reason) for q in lost] == [("a", "duplicate_audio"), ("b", "near_duplicate_audio")]
 
@@ -190,27 +192,27 @@ def test_a_clip_of_the_build_that_grows_goes_before_a_copy_with_a_smaller_id(sto
 def test_clips_of_the_build_that_grows_keep_their_ids(store):
     """Of three with one id the new one has the smallest digest: it would take the id of another."""
     new, bare, renamed = sorted((clip("001.wav", store, seed) for seed in range(3)), key=lambda c: c.sha256)
-    first, _ = steps.unique([bare, renamed])
+    first, _ = decoding.unique([bare, renamed])
     earlier = {c.id: c.sha256 for c in first}
-    kept, _ = steps.unique([new, bare, renamed], earlier=earlier)
+    kept, _ = decoding.unique([new, bare, renamed], earlier=earlier)
     assert earlier.items() <= {c.id: c.sha256 for c in kept}.items()
     assert len(kept) == 3
-    again, _ = steps.unique([new, bare, renamed], earlier={c.id: c.sha256 for c in kept})
+    again, _ = decoding.unique([new, bare, renamed], earlier={c.id: c.sha256 for c in kept})
     assert again == kept
 
 
 def test_a_new_clip_that_ties_two_known_ones_together_takes_neither_out(store):
     one, other, tie = (clip(name, store, seed) for seed, name in enumerate("ABa"))
     copies = {c.sha256: "x" for c in (one, other, tie)}
-    kept, lost = steps.unique([one, other, tie], copies, {c.id: c.sha256 for c in (one, other)})
+    kept, lost = decoding.unique([one, other, tie], copies, {c.id: c.sha256 for c in (one, other)})
     assert ([c.id for c in kept], [q.id for q in lost]) == (["A", "B"], ["a"])
 
 
 def test_long_ids_are_cut_and_material_carries_its_source():
     asked, material = SourceConfig("s", "folder", "."), SourceConfig("s", "folder", ".", use="material")
-    assert steps.clip_id("a", asked) == "a"
-    assert steps.clip_id("a", material) == "s/a"
-    long = {steps.clip_id("x" * 300 + str(i), asked) for i in range(3)}
+    assert decoding.clip_id("a", asked) == "a"
+    assert decoding.clip_id("a", material) == "s/a"
+    long = {decoding.clip_id("x" * 300 + str(i), asked) for i in range(3)}
     assert len(long) == 3
     assert all(len(name) <= steps.LONGEST_ID for name in long)
 
@@ -228,34 +230,34 @@ def test_partial_truth_does_not_answer(tmp_path):
 
 def test_the_limit_is_about_what_was_given_and_counts_each_once():
     row = Quarantined("a", "tag", "engine_failed", "x", "f")
-    steps.enforce(1, 1, [row, replace(row, stage="transcribe")], 0.5, FAILED)
+    quarantine_limit.enforce(1, 1, [row, replace(row, stage="transcribe")], 0.5, FAILED)
     with pytest.raises(
         PaqaError, match=r"1 of 2 .*engine_failed 1.*out/failed/quarantine\.parquet.*max_quarantined"
     ):
-        steps.enforce(1, 1, [row, row], 0.4, FAILED)
+        quarantine_limit.enforce(1, 1, [row, row], 0.4, FAILED)
     with pytest.raises(PaqaError, match="no question is left: engine_failed 1"):
-        steps.enforce(0, 9, [row], 0.5, FAILED)
+        quarantine_limit.enforce(0, 9, [row], 0.5, FAILED)
     with pytest.raises(PaqaError, match="nothing was found"):
-        steps.enforce(0, 0, [], 0.5, FAILED)
+        quarantine_limit.enforce(0, 0, [], 0.5, FAILED)
 
 
 def test_what_the_recipe_takes_out_is_no_sign_of_a_broken_build(store):
     """Many rows per clip must not hide clips that are lost, nor rows that gates drop end a build."""
     dropped = [Quarantined(f"a-{n}", "gates", "low_margin", "x", "f") for n in range(90)]
     copies = [Quarantined(f"b{n}", "ingest", "duplicate_audio", "x", f"{n}") for n in range(90)]
-    steps.enforce(10, 10, [*dropped, *copies], 0.1, FAILED)
+    quarantine_limit.enforce(10, 10, [*dropped, *copies], 0.1, FAILED)
     crashed = [Quarantined(f"c{n}", "separate", "engine_crashed", "x", f"{n}") for n in range(50)]
     with pytest.raises(PaqaError, match=r"50 of 100 recordings, clips and questions .*engine_crashed 50"):
-        steps.enforce(1000, 50, crashed, 0.1, FAILED)
+        quarantine_limit.enforce(1000, 50, crashed, 0.1, FAILED)
 
 
 def test_questions_that_were_given_are_given_like_clips(store):
     asked = clip("a", store, 1, questions=(GivenQuestion("q", "sounds", "What?", ("x", "y"), 0),))
-    assert steps.given([asked, asked, clip("b", store, 2)]) == 3
+    assert quarantine_limit.given([asked, asked, clip("b", store, 2)]) == 3
     lost = [Quarantined("a-given-0", "questions", "empty", "x", asked.sha256)]
     with pytest.raises(PaqaError, match=r"1 of 3 .*empty 1"):
-        steps.enforce(1, 3, lost, 0.1, FAILED)
-    steps.enforce(1, 3, [replace(lost[0], reason="answer_not_heard")], 0.1, FAILED)
+        quarantine_limit.enforce(1, 3, lost, 0.1, FAILED)
+    quarantine_limit.enforce(1, 3, [replace(lost[0], reason="answer_not_heard")], 0.1, FAILED)
 
 
 # ---------------------------------------------------------------- what is heard, and where it is kept
@@ -276,7 +278,7 @@ class Thorough(Picky):
         self.inputs.extend(float(a.samples[0, 0]) for a in batch)
         speech = [Audio(quantize(a.samples / 2), a.rate) for a in batch]
         return [
-            Heard(
+            EngineOutput(
                 stems={"speech": s, "background": Audio(a.samples - s.samples, a.rate)},
                 turns=(Turn(0, 500, 1), Turn(300, 900, 2)),
                 exclusive=(Turn(0, 400, 1), Turn(400, 900, 2)),
@@ -420,8 +422,8 @@ def test_a_mistake_that_could_not_be_heard_loses_no_clip():
 
 def test_a_large_loss_to_the_split_is_said():
     lost = [Quarantined(f"a{n}", "split", "would_leak", "x", f"{n}") for n in range(11)]
-    assert steps.split_warning(110, lost, 0.1) is None
-    assert "11 of 100 clips were left out" in steps.split_warning(100, lost, 0.1)
+    assert quarantine_limit.split_warning(110, lost, 0.1) is None
+    assert "11 of 100 clips were left out" in quarantine_limit.split_warning(100, lost, 0.1)
 
 
 def test_a_build_says_where_one_voice_may_be_in_two_splits(tmp_path: Path) -> None:

@@ -15,9 +15,8 @@ import pytest
 from builds import make
 
 from paqa.curation import shortcuts
-from paqa.dataset import check, shards, summary
+from paqa.dataset import check, finished_build, shards, summary
 from paqa.errors import PaqaError
-from paqa.evaluation import pairs
 from paqa.storage import build_folder
 from paqa.storage.build_folder import COMMITTED, FAILED, PENDING, TABLES
 
@@ -67,9 +66,7 @@ class Steps:
         for place, name in ((os, "rename"), (os, "replace"), (os, "link"), (Path, "unlink"), (Path, "rmdir")):
             patch.setattr(place, name, self._step(getattr(place, name)))
         patch.setattr(shutil, "rmtree", self._step(self._half(shutil.rmtree)))
-        patch.setattr(
-            build_folder, "_swapped", self._step(build_folder._swapped) if exchange else lambda *_: False
-        )
+        patch.setattr(build_folder, "_swap", self._step(build_folder._swap) if exchange else lambda *_: False)
 
     def kill_after(self, steps):
         self.left, self.done = steps, 0
@@ -120,7 +117,7 @@ def test_killed_at_any_step_readers_see_the_old_or_the_new_build(tmp_path, excha
             for again in range(2):  # who goes on is killed, too
                 steps.kill_after(again)
                 with suppress(Killed):
-                    build_folder.settle(out)
+                    build_folder.finish_commit(out)
             assert [view for view in steps.views if view not in allowed] == []
             assert steps.early == []  # build.json comes last: it says what the others are
         committed = (out / COMMITTED).exists() or seen(out) == IN_NEW
@@ -128,7 +125,7 @@ def test_killed_at_any_step_readers_see_the_old_or_the_new_build(tmp_path, excha
         assert seen(out) == (IN_NEW if committed else IN_OLD)
         names = [name for name in TABLES if not committed or name not in NOT_ANEW]
         assert tables(out) == dict.fromkeys(names, "new" if committed else "old")
-        with build_folder.claimed(out):
+        with build_folder.hold_folder(out):
             assert not (out / PENDING).exists()
         assert sorted(p.name for p in (out / "data").iterdir()) == sorted(
             f"{name}.parquet" for name in (NEW if committed else OLD)
@@ -215,14 +212,14 @@ def test_a_build_that_fails_leaves_the_one_before_and_says_why_beside_it(tmp_pat
 
 def test_a_first_build_that_fails_leaves_a_folder_for_the_next(tmp_path):
     out = tmp_path / "out"
-    with build_folder.claimed(out):
+    with build_folder.hold_folder(out):
         fill(build_folder.begin(out), NEW, "new", [build_folder.QUARANTINE])
         build_folder.abandon(out)
     with pytest.raises(PaqaError, match="no shards"):
         shards.files(out)
-    with build_folder.claimed(out):
+    with build_folder.hold_folder(out):
         build_folder.begin(out)  # killed here
-    with build_folder.claimed(out):
+    with build_folder.hold_folder(out):
         fill(build_folder.begin(out), NEW, "new")
         build_folder.commit(out)
     assert seen(out) == IN_NEW
@@ -232,17 +229,17 @@ def test_a_first_build_that_fails_leaves_a_folder_for_the_next(tmp_path):
 def test_somebody_elses_folder_is_left_alone(tmp_path, names):
     for name in names:
         (tmp_path / name).write_text("mine")
-    with pytest.raises(PaqaError, match="--out"), build_folder.claimed(tmp_path):
+    with pytest.raises(PaqaError, match="--out"), build_folder.hold_folder(tmp_path):
         pass
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == dict.fromkeys(names, "mine")
 
 
 def test_two_builds_do_not_share_a_folder(tmp_path):
     out = tmp_path / "out"
-    mine, theirs = build_folder.claimed(out), build_folder.claimed(out)
+    mine, theirs = build_folder.hold_folder(out), build_folder.hold_folder(out)
     with mine, pytest.raises(PaqaError, match="another build"), theirs:
         pass
-    with build_folder.claimed(out):
+    with build_folder.hold_folder(out):
         pass
 
 
@@ -261,7 +258,7 @@ READERS = (
     shards.quarantined,
     summary.load,
     summary.digests,
-    pairs.opened,
+    finished_build.open_build,
     shortcuts.load,
     check.check,
 )
@@ -291,7 +288,10 @@ def test_a_reader_waits_for_the_process_that_is_at_it(tmp_path, monkeypatch):
         with pytest.raises(PaqaError, match="another build is writing there"):
             shards.files(out)
         monkeypatch.setattr(build_folder, "WAIT_S", 60.0)
-        code = f"from paqa import shard; from pathlib import Path; print(shard.files(Path({str(out)!r})))"
+        code = (
+            "from paqa.dataset import shards; from pathlib import Path; "
+            f"print(shards.files(Path({str(out)!r})))"
+        )
         reader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         build_folder._roll_forward(out)  # as the process that holds the lock, which then goes on
         said, _ = reader.communicate(timeout=60)

@@ -11,22 +11,22 @@ import pytest
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.engines.weights import (
     MissingWeights,
-    Remote,
+    RemoteWeights,
     check_pin,
-    chosen,
     digest,
     fetch_missing,
     locate,
+    model_choices,
     models_folder,
-    named,
+    resolve_model,
     revision,
     torch_load,
 )
 from paqa.errors import PaqaError
 from paqa.perception.engine_runs import engine_params
 
-FILE = Remote("toy/weights.bin", "toy", "MIT", "a page")
-FOLDER = Remote("toy/net", "toy", "MIT", "a page", files=("*.yaml", "*/*.bin"), repo="somebody/net")
+FILE = RemoteWeights("toy/weights.bin", "toy", "MIT", "a page")
+FOLDER = RemoteWeights("toy/net", "toy", "MIT", "a page", files=("*.yaml", "*/*.bin"), repo="somebody/net")
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,9 @@ def test_missing_weights_say_where_and_what_to_run():
         MissingWeights, match=r"toy: no weights at .*net; run: paqa doctor --fetch; or copy a folder"
     ):
         locate(FOLDER)
-    gated = Remote("toy/net", "toy", "MIT", "a page", files=("*.yaml",), repo="somebody/net", gated=True)
+    gated = RemoteWeights(
+        "toy/net", "toy", "MIT", "a page", files=("*.yaml",), repo="somebody/net", gated=True
+    )
     with pytest.raises(MissingWeights, match=r"with a token \(hf auth login\) of somebody who accepted"):
         locate(gated)
 
@@ -90,7 +92,7 @@ def test_the_hubs_cache_is_found_off_line(tmp_path, models):
     ],
 )
 def test_what_a_recipe_may_call_a_model(models, model, path, repo):
-    found = named(model, "toy", {"known": FILE}, ("*.yaml",))
+    found = resolve_model(model, "toy", {"known": FILE}, ("*.yaml",))
     assert (models / found.path, found.repo) == (models / path, repo)
 
 
@@ -98,7 +100,7 @@ def test_an_unknown_model_is_named_with_what_was_expected():
     with pytest.raises(
         PaqaError, match=r"engine toy: no model is called 'nope'; expected one of known, or a path"
     ):
-        named("nope", "toy", {"known": FILE})
+        resolve_model("nope", "toy", {"known": FILE})
 
 
 def test_a_digest_follows_names_and_bytes_of_the_files_that_matter(models):
@@ -159,18 +161,18 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
 
 def test_the_models_folder_chooses_for_engines_and_the_recipe_chooses_after_it(models):
     (models / "models.toml").write_text('[whisper]\nmodel = "whisper/mine.pt"\nsha256 = "ab"\n')
-    assert chosen("whisper") == {"model": "whisper/mine.pt", "sha256": "ab"}
-    assert chosen("demucs") == {}
+    assert model_choices("whisper") == {"model": "whisper/mine.pt", "sha256": "ab"}
+    assert model_choices("demucs") == {}
     recipe = Recipe("x", (SourceConfig("a", "folder", "."),), profile="paper")
     assert engine_params(recipe, "transcribe").model == "whisper/mine.pt"
     (models / "models.toml").write_text("[whisper]\nbeam_size = 9\n")
     with pytest.raises(
         PaqaError, match=r"models.toml: \[whisper\] holds .*; expected a table with keys allow_pickle"
     ):
-        chosen("whisper")
+        model_choices("whisper")
     (models / "models.toml").write_text("[")
     with pytest.raises(PaqaError, match="cannot be read as TOML"):
-        chosen("whisper")
+        model_choices("whisper")
 
 
 @pytest.fixture
@@ -194,13 +196,13 @@ def address():
 
 def test_what_is_fetched_is_checked_and_lies_in_the_models_folder(models, address):
     sha256 = digest(put(models, "other"))
-    good = Remote("toy/weights.bin", "toy", "MIT", "a page", url=f"{address}/w.bin", sha256=sha256)
+    good = RemoteWeights("toy/weights.bin", "toy", "MIT", "a page", url=f"{address}/w.bin", sha256=sha256)
     assert fetch_missing(good) == models / "toy" / "weights.bin"
     assert fetch_missing(good).read_bytes() == b"weights"
-    wrong = Remote("toy/wrong.bin", "toy", "MIT", "a page", url=f"{address}/w.bin", sha256="0" * 64)
+    wrong = RemoteWeights("toy/wrong.bin", "toy", "MIT", "a page", url=f"{address}/w.bin", sha256="0" * 64)
     with pytest.raises(PaqaError, match=r"w\.bin: found SHA-256 .*, expected 0000"):
         fetch_missing(wrong)
-    lost = Remote("toy/lost.bin", "toy", "MIT", "a page", url=f"{address}/nothing")
+    lost = RemoteWeights("toy/lost.bin", "toy", "MIT", "a page", url=f"{address}/nothing")
     with pytest.raises(MissingWeights, match="cannot be fetched: HTTP Error 404"):
         fetch_missing(lost)
     assert [p.name for p in (models / "toy").iterdir()] == ["weights.bin"]

@@ -139,7 +139,7 @@ def test_same_bytes_as_local_workers(cluster, built, corpus, tmp_path):
     )
     assert again.shards == built.shards
     assert not again.heard  # no engine was loaded
-    for command in ("check", "audit", "report"):
+    for command in ("audit", "report"):  # both read the store; `build` has checked the rest
         said = paqa(command, first.out).stdout
     assert re.search(r"holds +53 questions about 9 clips, 9 of them with stems", said)  # from the bucket
 
@@ -153,6 +153,7 @@ def refuse():
     raise Rejected("silent", "x.wav is silent")
 
 
+@pytest.mark.slow
 def test_a_dead_actor_fails_its_own_call_only(cluster):
     with RayWorkers(cluster) as workers, ThreadPoolExecutor(2) as threads:
         assert workers.count == 2
@@ -182,6 +183,7 @@ def exhaust():
     raise MemoryError("12 GiB")
 
 
+@pytest.mark.slow
 def test_an_actor_that_hangs_or_is_of_no_use_any_more_is_replaced(cluster):
     with RayWorkers(cluster, 1) as workers:
         pids = [workers.run_within(60, os.getpid)]
@@ -196,6 +198,7 @@ def test_an_actor_that_hangs_or_is_of_no_use_any_more_is_replaced(cluster):
         assert len(set(pids)) == 4
 
 
+@pytest.mark.slow
 def test_shares_of_gpus(cluster):
     """The nodes say that they have a GPU each; nothing here uses one."""
     with RayWorkers(cluster, 1, gpus={"tag": 0.25, "separate": 0.5}) as workers:
@@ -240,6 +243,7 @@ def _ours(process, address):
     return any(address.rpartition(":")[2] in part for p in process.parents() for part in p.cmdline())
 
 
+@pytest.mark.slow
 def test_an_actor_that_is_not_fit_is_named(cluster, corpus, bucket):
     recipe = recipes.load(corpus / "small.toml")
     unshared = node_check(recipe, Store("memory://mine"))

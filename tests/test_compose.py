@@ -156,7 +156,7 @@ def test_light_items_become_whole_again(recipe: Recipe, store: Store) -> None:
     short = sketch([clip], recipe, store, {})
     assert all(not item.rationale and not item.scene.turns and not item.evidence for item in short.items)
     marked = [replace(item, audio_dependence=0.5, key="1" * 64) for item in short.items]
-    again = list(whole(marked, short.made, store))
+    again = list(whole(marked, short.row_keys, store))
     assert again == [replace(item, audio_dependence=0.5, key="1" * 64) for item in full.items]
 
 
@@ -176,13 +176,15 @@ def test_all_that_decides_the_rows_of_a_clip_moves_them(
     ]
 
     def place(clip: Clip, recipe: Recipe, elsewhere: Elsewhere) -> str:
-        return compose([clip], recipe, store, {clip.id: elsewhere}).made[clip.id]
+        return compose([clip], recipe, store, {clip.id: elsewhere}).row_keys[clip.id]
 
     usual = place(clip, recipe, Elsewhere())
     places = {usual, *(place(*other) for other in others)}
     assert len(places) == 1 + len(others)
-    assert compose([clip], recipe, store).made == {"c": usual}  # elsewhere is for other clips only
-    assert compose([clip], recipe, store, {"d": Elsewhere(digest="of another build")}).made == {"c": usual}
+    assert compose([clip], recipe, store).row_keys == {"c": usual}  # elsewhere is for other clips only
+    assert compose([clip], recipe, store, {"d": Elsewhere(digest="of another build")}).row_keys == {
+        "c": usual
+    }
     separation, *nodes = engine_runs.engine_runs(recipe)
     (spare, *_) = engine_runs.optional_runs(recipe)
     assert spare in nodes
@@ -193,14 +195,16 @@ def test_all_that_decides_the_rows_of_a_clip_moves_them(
 def test_rows_of_several_clips_stay_their_own(recipe: Recipe, store: Store) -> None:
     clips = [heard(recipe, store, id=name, license=name.upper()) for name in ("b", "a", "c")]
     full, short = compose(clips, recipe, store), sketch(clips, recipe, store, {})
-    assert list(full.made) == list(short.made) == ["b", "a", "c"]
+    assert list(full.row_keys) == list(short.row_keys) == ["b", "a", "c"]
     assert list(dict.fromkeys(item.clip_id for item in full.items)) == ["b", "a", "c"]
     assert all(item.license == item.clip_id.upper() for item in full.items)
-    assert list(whole(short.items, short.made, store)) == list(full.items)
+    assert list(whole(short.items, short.row_keys, store)) == list(full.items)
     for few in (short.items[:1], [item for item in short.items if item.clip_id != "a"][1:]):
-        assert list(whole(few, short.made, store)) == [i for i in full.items if i.id in {f.id for f in few}]
-    assert full.spent.clips == 3
-    assert full.spent.audio_s == 12.0
+        assert list(whole(few, short.row_keys, store)) == [
+            i for i in full.items if i.id in {f.id for f in few}
+        ]
+    assert full.cost.clips == 3
+    assert full.cost.audio_s == 12.0
 
 
 def test_what_a_gate_keeps_out_is_told_and_told_again(recipe: Recipe, store: Store) -> None:

@@ -24,14 +24,14 @@ from paqa.storage.store import Store
 from paqa.text import normal
 
 MMAU = [
-    {"id": "1", "audio_id": "./a.wav", "question": "What animal is heard at the end?", "choices": ["Dog", "Cat", "Cow"],
-     "answer": "Dog"},
+    {"id": "1", "audio_id": "./a.wav", "question": "What animal is heard at the end?",
+     "choices": ["Dog", "Cat", "Cow"], "answer": "Dog"},
     {"question": "How many speakers are there?", "choices": ["One", "Two", "Three", "Four"], "answer": "Two"},
 ]  # fmt: skip
 CONFIG = BenchmarkConfig("mmau", "mmau.json")
 
 
-def known(tmp_path: Path, rows: list[dict], lines: bool = False) -> list[contamination.Known]:
+def known(tmp_path: Path, rows: list[dict], lines: bool = False) -> list[contamination.BenchmarkQuestion]:
     text = "\n".join(map(json.dumps, rows)) if lines else json.dumps(rows, indent=1)
     (tmp_path / "mmau.json").write_text(text)
     return contamination.questions(CONFIG, tmp_path)
@@ -39,9 +39,12 @@ def known(tmp_path: Path, rows: list[dict], lines: bool = False) -> list[contami
 
 @pytest.mark.parametrize("lines", [False, True])
 def test_json_and_json_lines(tmp_path: Path, lines: bool) -> None:
-    found = known(tmp_path, MMAU, lines)
-    assert [k.question for k in found] == ["what animal is heard at the end", "how many speakers are there"]
-    assert found[0].choices == {"dog", "cat", "cow"}
+    questions = known(tmp_path, MMAU, lines)
+    assert [k.question for k in questions] == [
+        "what animal is heard at the end",
+        "how many speakers are there",
+    ]
+    assert questions[0].choices == {"dog", "cat", "cow"}
 
 
 def test_the_columns_of_other_benchmarks(tmp_path: Path) -> None:
@@ -62,11 +65,13 @@ def test_a_question_with_its_choices_is_a_copy_and_a_common_wording_is_not(tmp_p
         replace(item("count", ("Five", "Six", "Seven", "Two")), question="How many speakers are there?"),
         replace(item("same count", ("Four", "One", "Three", "Two")), question="How many speakers are there?"),
     ]
-    lost = contamination.copied(rows, known(tmp_path, MMAU), {"mmau": 0.9})
+    lost = contamination.copied_questions(rows, known(tmp_path, MMAU), {"mmau": 0.9})
     assert [(q.id, q.reason) for q in lost] == [("copy", "contaminated"), ("same count", "contaminated")]
     assert "benchmark 'mmau'" in lost[0].detail
-    assert [q.id for q in contamination.copied(rows, known(tmp_path, MMAU), {"mmau": 1.0})] == ["same count"]
-    assert contamination.copied(rows, [], {}) == []
+    assert [q.id for q in contamination.copied_questions(rows, known(tmp_path, MMAU), {"mmau": 1.0})] == [
+        "same count"
+    ]
+    assert contamination.copied_questions(rows, [], {}) == []
 
 
 @pytest.mark.parametrize(
@@ -102,7 +107,7 @@ def test_a_recording_of_a_benchmark_that_cannot_be_read_is_named(tmp_path: Path)
     soundfile.write(tmp_path / "noise.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 32_000), 16_000)
     files = [tmp_path / "noise.wav", tmp_path / "text.wav", tmp_path / "no.wav"]
     prints = walk.file_prints(files, AudioConfig(), Store(tmp_path / "store"))
-    assert [len(found) > 0 for found, _ in prints] == [True, False, False]
+    assert [len(frames) > 0 for frames, _ in prints] == [True, False, False]
     (line,) = contamination.not_compared(files, [why for _, why in prints])
     assert line.startswith(
         f"2 of 3 recordings of benchmarks were not compared with the clips: {tmp_path}/text.wav is no"
@@ -115,7 +120,7 @@ def test_a_clip_of_a_benchmark_takes_its_whole_file_along() -> None:
     clips = [clip("a@0", "g", "a.wav"), clip("a@30000", "g", "a.wav"), clip("b", "g"), clip("c", "h")]
     files = [Path("x.wav"), Path("y.wav")]
     matches = [Match(0, 5, 3000, 0.3, 0.2), Match(2, 3, 3000, 1, 1), Match(4, 5, 3000, 1, 1)]
-    lost = contamination.overheard(clips, matches, files)
+    lost = contamination.clips_with_recordings(clips, matches, files)
     assert sorted(lost) == [0, 1]
     assert {q.reason for q in lost.values()} == {"contaminated"}
     assert "y.wav" in lost[0].detail

@@ -7,7 +7,7 @@ from closeness import steps
 from conftest import CORPUS
 
 from paqa.engines import _deepfilter
-from paqa.engines._signal import fit
+from paqa.engines._signal import fit_length
 from paqa.engines.deepfilternet import DeepFilterNet, DeepFilterNetParams
 from paqa.types import Audio
 
@@ -19,7 +19,7 @@ LEAST_SNR = 80.0  # dB; measured: 95 to 134 on ten kinds of signals, 83 on 20 ms
 def noisy() -> np.ndarray:
     """1.5 s of silence, then 1.5 s of a voice at 10 dB over white noise."""
     voice, rate = soundfile.read(min((CORPUS / "speech").rglob("*.flac")), dtype="float32", frames=RATE * 2)
-    voice = fit(np.repeat(voice, round(RATE / rate)), RATE * 3 // 2)
+    voice = fit_length(np.repeat(voice, round(RATE / rate)), RATE * 3 // 2)
     noise = np.random.default_rng(0).standard_normal(len(voice)) * np.std(voice) * 0.3
     return np.concatenate([np.zeros(RATE * 3 // 2), voice + noise]).astype(np.float32)
 

@@ -14,7 +14,7 @@ from test_questions import DIALOGUE, PLAIN, event
 
 from paqa import audioset
 from paqa.config.recipe import QuestionsConfig
-from paqa.curation.answer_balance import Survey, count, told
+from paqa.curation.answer_balance import Survey, common_elsewhere, count
 from paqa.questions.english import number, spoken, upper
 from paqa.questions.generate import ALONE, TEMPLATES, Elsewhere, generate
 from paqa.types import Question, Scene, Turn
@@ -50,14 +50,14 @@ SKEWED = [
 
 def test_answers_are_evened_over_a_build() -> None:
     before = Counter(q.answer for q in asked(SKEWED, ALONE, "speaker_count"))
-    after = Counter(q.answer for q in asked(SKEWED, told(surveyed(SKEWED)), "speaker_count"))
+    after = Counter(q.answer for q in asked(SKEWED, common_elsewhere(surveyed(SKEWED)), "speaker_count"))
     assert before["Two"] == 10 * before["One"]
     assert set(after) == {"One", "Two", "Three", "Four"}
     assert max(after.values()) < 1.6 * min(after.values())
 
 
 def test_rare_answers_are_all_asked() -> None:
-    after = Counter(q.answer for q in asked(SKEWED, told(surveyed(SKEWED)), "speaker_count"))
+    after = Counter(q.answer for q in asked(SKEWED, common_elsewhere(surveyed(SKEWED)), "speaker_count"))
     assert {name: after[name] for name in ("One", "Three", "Four")} == {"One": 30, "Three": 30, "Four": 30}
 
 
@@ -72,20 +72,20 @@ def test_odds(counts: dict[str, int], share: float) -> None:
 @given(st.integers(1, 30), st.integers(2, 6))
 def test_choices_of_counts_do_not_tell_which_is_right(n: int, choices: int) -> None:
     config = QuestionsConfig(per_clip=200, choices=choices, none_rate=0.0, open_rate=0.0)
-    found = {}
+    counts = {}
     for value in (n, n + 1):
         dogs = tuple(event(2000 * i, 2000 * i + 500, "Bark") for i in range(value))
         (q,) = asked([Scene("dogs", 2000 * value + 1, events=dogs)], ALONE, "sound_occasions", config)
-        found[q.answer] = set(q.choices)
-    first, second = found.values()
+        counts[q.answer] = set(q.choices)
+    first, second = counts.values()
     assert first == second or not first & second
 
 
 def test_wrong_sounds_are_those_of_the_build_in_its_proportions() -> None:
     sounds = {"Rain": 60, "Bark": 25, "Church bell": 10, "Thunder": 5, "Siren": 40}
-    told_ = Elsewhere(sounds={(audioset.mid(label), label): n for label, n in sounds.items()})
+    others = Elsewhere(sounds={(audioset.mid(label), label): n for label, n in sounds.items()})
     clips = [Scene(f"c{n}", 4000, events=(event(500, 3000, "Siren"),)) for n in range(400)]
-    offered = Counter(c for q in asked(clips, told_, "background_sound") for c in q.choices)
+    offered = Counter(c for q in asked(clips, others, "background_sound") for c in q.choices)
     names = {label: upper(spoken(label)) for label in sounds}
     assert set(offered) == set(names.values())
     assert (
@@ -107,8 +107,8 @@ def test_surveys_of_parts_add_up(one: list[Scene], other: list[Scene]) -> None:
 def test_few_questions_change_when_clips_are_added() -> None:
     grown = [*SKEWED, *(talk(1000 + n, 2 + n % 2) for n in range(4))]
     before, after = (
-        {q.id: q for scene in SKEWED for q in generate(scene, QuestionsConfig(), 0, known)}
-        for known in (told(surveyed(SKEWED)), told(surveyed(grown)))
+        {q.id: q for scene in SKEWED for q in generate(scene, QuestionsConfig(), 0, others)}
+        for others in (common_elsewhere(surveyed(SKEWED)), common_elsewhere(surveyed(grown)))
     )
     changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     assert len(changed) < 0.05 * len(before)

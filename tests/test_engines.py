@@ -12,8 +12,15 @@ from contract import Contract, Subject, call, check, output, part, sample
 
 from paqa import audioset
 from paqa.audio import read_flac
-from paqa.engines._clustering import Belief, absorbed, cluster, divided, linked, unit
-from paqa.engines._events import Hops, class_spans, distinct, snapped
+from paqa.engines._clustering import (
+    ClusterLimits,
+    average_linkage,
+    cluster,
+    spectral_clusters,
+    unit,
+    without_small_clusters,
+)
+from paqa.engines._events import Hops, class_spans, snapped_to_level, without_redundant
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_slaney
 from paqa.engines._words import on_grid
@@ -249,9 +256,9 @@ def test_edges_snap_to_the_level_only_where_it_changes_nearby():
     level = np.full(300, -60.0)
     level[100:200] = -20.0  # a sound from 1.0 s to 2.0 s
     params = YamNetParams(snap_ms=400, rise_db=6, range_db=30)
-    assert snapped((1_300, 1_800), level, params) == (1_000, 2_000)
-    assert snapped((700, 2_300), level, params) == (1_000, 2_000)
-    assert snapped((1_450, 1_550), level, params) == (1_450, 1_550)
+    assert snapped_to_level((1_300, 1_800), level, params) == (1_000, 2_000)
+    assert snapped_to_level((700, 2_300), level, params) == (1_000, 2_000)
+    assert snapped_to_level((1_450, 1_550), level, params) == (1_450, 1_550)
 
 
 def test_class_spans_need_a_sure_patch_and_last_while_it_is_likely():
@@ -264,7 +271,7 @@ def test_the_most_specific_of_equals_is_kept_and_weak_rivals_go():
     names = {"Animal": 0.99, "Dog": 0.97, "Bark": 0.6, "Engine": 0.93}
     events = [Event(0, 1_000, label, audioset.mid(label), score) for label, score in names.items()]
     later = Event(2_000, 3_000, "Engine", audioset.mid("Engine"), 0.93)
-    assert [e.label for e in distinct([*events, later], YamNetParams())] == ["Dog", "Engine"]
+    assert [e.label for e in without_redundant([*events, later], YamNetParams())] == ["Dog", "Engine"]
 
 
 def test_words_without_width_take_it_from_the_pause_before():
@@ -300,7 +307,7 @@ def test_words_that_whisper_cuts_at_a_point_are_whole():
     assert words == [("28.8", 0, 900, 0.6), ("www.a", 1_000, 1_400, 1.0), ("b.", 1_500, 2_000, 1.0)]
 
 
-BELIEF = Belief(apart=0.34, least=5, most=8, two_limit=0.86, two_least=30)
+BELIEF = ClusterLimits(apart=0.34, least=5, most=8, two_limit=0.86, two_least=30)
 
 
 def blobs(cosine: float, sizes: tuple[int, ...], noise: float = 0.03) -> np.ndarray:
@@ -325,7 +332,7 @@ def test_clearly_different_clusters_are_counted_whatever_their_sizes(sizes):
 def test_one_cluster_that_is_clearly_two_is_divided_if_there_is_much_of_both():
     """Two voices on one telephone line: nearer than linkage tells apart, and yet two."""
     near = blobs(0.8, (50, 40))
-    assert set(linked(near, BELIEF.apart)) == {0}
+    assert set(average_linkage(near, BELIEF.apart)) == {0}
     labels = cluster(near, near, 0.2, BELIEF)
     assert (len(set(labels[:50])), len(set(labels[50:])), len(set(labels))) == (1, 1, 2)
     assert set(cluster(near, near, 0.2, replace(BELIEF, two_least=41))) == {0}
@@ -336,15 +343,15 @@ def test_one_cluster_that_is_clearly_two_is_divided_if_there_is_much_of_both():
 def test_small_clusters_go_to_the_nearest_and_the_number_has_a_limit():
     points, labels = blobs(0.3, (20, 3, 9)), np.repeat([0, 1, 2], [20, 3, 9])
     points[20:23] = unit(points[20:23] + 2 * points[31])
-    assert absorbed(points, labels, least=4, most=8).tolist() == [0] * 20 + [1] * 12
-    assert absorbed(points, labels, least=1, most=8).tolist() == labels.tolist()
-    assert set(absorbed(points, labels, least=1, most=1)) == {0}
+    assert without_small_clusters(points, labels, least=4, most=8).tolist() == [0] * 20 + [1] * 12
+    assert without_small_clusters(points, labels, least=1, most=8).tolist() == labels.tolist()
+    assert set(without_small_clusters(points, labels, least=1, most=1)) == {0}
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_points_are_divided_into_as_many_clusters_as_asked_for(count):
-    assert len(set(divided(blobs(0.3, (20, 20, 20)), count, 0.2))) == count
-    assert divided(blobs(0.3, (1,)), count, 0.2).tolist() == [0]
+    assert len(set(spectral_clusters(blobs(0.3, (20, 20, 20)), count, 0.2))) == count
+    assert spectral_clusters(blobs(0.3, (1,)), count, 0.2).tolist() == [0]
 
 
 def test_a_change_of_speaker_has_to_earn_its_cost():

@@ -74,7 +74,7 @@ def test_streams(command, line, status, words, folder):
 def test_a_closed_stream_gets_no_other_file(folder, tmp_path):
     """The first file that is opened would be number 2, which libraries in C write to."""
     code = (
-        "import os, sys; from paqa import ending; ending.open_streams(); file = open(sys.argv[1], 'w');"
+        "import os, sys; from paqa.cli import exit_status; exit_status.open_streams(); file = open(sys.argv[1], 'w');"
         "os.write(2, b'noise'); file.close()"
     )
     done = shell('"$@" 2>&-', sys.executable, "-c", code, tmp_path / "file")
@@ -94,7 +94,7 @@ def test_texts_that_the_terminal_cannot_show(folder, variables):
         '"$@"',
         sys.executable,
         "-c",
-        "from paqa import ending; ending.open_streams(); print(chr(0xf9) + 'a')",
+        "from paqa.cli import exit_status; exit_status.open_streams(); print(chr(0xf9) + 'a')",
         **variables,
     )
     assert done.stdout == "\\xf9a\n"
@@ -209,6 +209,7 @@ with running(home, Server(home).start()):
 """
 
 
+@pytest.mark.slow
 def test_a_flow_runs_amid_all_of_it(tmp_path):
     """The real server and its clients, called where another project has a prefect.toml."""
     (tmp_path / "prefect.toml").write_text('[server.api]\nauth_string = "somebody:secret"\n')

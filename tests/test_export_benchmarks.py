@@ -26,7 +26,8 @@ MMAU = {  # the keys of Sakshi113/MMAU, mmau-test-mini.json, and what evaluation
 }  # fmt: skip
 MMAU["required"] = list(MMAU["properties"])
 MODALITIES = (
-    "sound", "music", "speech", "mix-sound-music", "mix-sound-speech", "mix-music-speech", "mix-sound-music-speech",
+    "sound", "music", "speech", "mix-sound-music", "mix-sound-speech", "mix-music-speech",
+    "mix-sound-music-speech",
 )  # fmt: skip
 MMAR = {  # the keys of ddlBoJack/MMAR, MMAR-meta.jsonl, and what code/evaluation.py counts by
     "type": "object",
@@ -34,7 +35,8 @@ MMAR = {  # the keys of ddlBoJack/MMAR, MMAR-meta.jsonl, and what code/evaluatio
         "id": TEXT, "audio_path": {"pattern": r"^\./audio/.+\.wav$"}, "question": TEXT, "choices": CHOICES,
         "answer": TEXT, "modality": {"enum": list(MODALITIES)},
         "category": {"enum": ["Signal Layer", "Perception Layer", "Semantic Layer", "Cultural Layer"]},
-        "sub-category": TEXT, "language": {"type": ["string", "null"]}, "source": TEXT, "url": {"type": "null"},
+        "sub-category": TEXT, "language": {"type": ["string", "null"]}, "source": TEXT,
+        "url": {"type": "null"},
         "timestamp": {"type": "null"}, "thinking": TEXT,
     },
     "additionalProperties": False,

@@ -6,26 +6,16 @@ The faults themselves are in benchmarks/faults.py, which runs them more often an
 
 import faults
 import pytest
-
-from flows.server import Server
+from conftest import SERVER
 
 pytest.importorskip("prefect")
+pytestmark = pytest.mark.build
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """One corpus, one undisturbed build, and one Prefect server for all: each start would cost five
-    seconds.
-    """
-    folder = tmp_path_factory.mktemp("lab")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in faults.os.environ if name.startswith("PREFECT_")]:
-            patch.delenv(name)
-        server = Server(folder)
-        try:
-            yield faults.Lab(folder, server.start().wait())
-        finally:
-            server.stop()
+    """One corpus and one undisturbed build for all."""
+    return faults.Lab(tmp_path_factory.mktemp("lab"), SERVER.variables()["PREFECT_API_URL"])
 
 
 @pytest.mark.parametrize("name", [name for name in faults.FAULTS if name != "file_too_large"])

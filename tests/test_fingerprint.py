@@ -66,7 +66,7 @@ def mp3(audio: Audio, tmp_path: Path) -> Audio:
 def test_a_copy_is_found_and_nothing_else(corpus: dict[str, Audio], change) -> None:
     originals = [fingerprint.fingerprint(audio) for audio in corpus.values()]
     copies = [fingerprint.fingerprint(change(audio)) for audio in corpus.values()]
-    found = fingerprint.matches([*originals, *copies])
+    found = fingerprint.find_matches([*originals, *copies])
     n = len(corpus)
     pairs = {(m.first, m.second) for m in found}
     assert pairs <= {(i, i + n) for i in range(n)}
@@ -82,7 +82,7 @@ def test_an_mp3_is_found(corpus: dict[str, Audio], tmp_path: Path) -> None:
     chosen = dict(list(corpus.items())[::8])
     originals = [fingerprint.fingerprint(audio) for audio in chosen.values()]
     copies = [fingerprint.fingerprint(mp3(audio, tmp_path)) for audio in chosen.values()]
-    found = fingerprint.matches([*originals, *copies])
+    found = fingerprint.find_matches([*originals, *copies])
     assert {(m.first, m.second) for m in found} == {(i, i + len(chosen)) for i in range(len(chosen))}
 
 
@@ -98,17 +98,17 @@ def speech(corpus: dict[str, Audio], n: int) -> list[Audio]:
 def test_a_part_of_a_recording_is_found_in_it(corpus: dict[str, Audio]) -> None:
     one, two, three, four = speech(corpus, 4)
     whole = fingerprint.fingerprint(joined(one, two, three))
-    (match,) = fingerprint.matches([whole, fingerprint.fingerprint(two)])
+    (match,) = fingerprint.find_matches([whole, fingerprint.fingerprint(two)])
     assert match.within > 0.8
     assert match.cover < 0.5
     assert abs(match.shared_ms - two.duration_ms) < 800
-    assert fingerprint.matches([whole, fingerprint.fingerprint(four)]) == []
+    assert fingerprint.find_matches([whole, fingerprint.fingerprint(four)]) == []
 
 
 def test_pieces_of_one_recording_cut_elsewhere_share_sound(corpus: dict[str, Audio]) -> None:
     one, two, three, four, five = speech(corpus, 5)
     pieces = [joined(one, two, three), joined(three, four, five)]
-    found = fingerprint.matches([fingerprint.fingerprint(piece) for piece in pieces])
+    found = fingerprint.find_matches([fingerprint.fingerprint(piece) for piece in pieces])
     assert three.duration_ms > 3200
     assert [m for m in found if m.shared_ms >= 3000 and m.within < 0.8]
 
@@ -121,7 +121,7 @@ def test_many_copies_hang_together(corpus: dict[str, Audio]) -> None:
     for _ in range(40):
         reached |= {
             k
-            for m in fingerprint.matches(prints)
+            for m in fingerprint.find_matches(prints)
             if {m.first, m.second} & reached
             for k in (m.first, m.second)
         }
@@ -138,9 +138,9 @@ def test_silence_tones_and_noise() -> None:
     noises = [Audio((0.1 * rng.standard_normal((1, 48000))).astype(np.float32), 16000) for _ in range(20)]
     prints = [fingerprint.fingerprint(audio) for audio in [silent, silent, *tones, *noises]]
     assert not prints[0].any()
-    assert fingerprint.matches(prints) == []
-    assert fingerprint.matches([]) == []
-    assert fingerprint.matches([np.zeros(0, np.uint32)]) == []
+    assert fingerprint.find_matches(prints) == []
+    assert fingerprint.find_matches([]) == []
+    assert fingerprint.find_matches([np.zeros(0, np.uint32)]) == []
 
 
 def test_shortest_clips() -> None:
@@ -164,22 +164,24 @@ def test_what_two_clips_share_is_told_to_the_frame() -> None:
     longer = np.concatenate([drawn(40, 1), part, drawn(60, 2)])
     expected = fingerprint.Match(0, 1, 100 * fingerprint.HOP_MS, 1.0, 0.5)
     for prints in ([longer, part], [part, longer]):  # whichever begins first
-        (match,) = fingerprint.matches(prints)
+        (match,) = fingerprint.find_matches(prints)
         assert (
             abs(match.shared_ms - expected.shared_ms) <= 8 * fingerprint.HOP_MS
         )  # runs may reach over the edges
         assert match.within == pytest.approx(1, abs=0.08)
         assert match.cover == pytest.approx(0.5, abs=0.04)
-    (match,) = fingerprint.matches([part, part])
+    (match,) = fingerprint.find_matches([part, part])
     assert match == fingerprint.Match(0, 1, 100 * fingerprint.HOP_MS, 1.0, 1.0)
 
 
 def test_silence_in_a_print_says_nothing() -> None:
     """Frames that are 0 in either clip are left out, and do not count as sound of the clip."""
     part, gap = drawn(60, 0), np.zeros(300, np.uint32)
-    (match,) = fingerprint.matches([np.concatenate([part, gap]), np.concatenate([gap, part, gap])])
+    (match,) = fingerprint.find_matches([np.concatenate([part, gap]), np.concatenate([gap, part, gap])])
     assert match == fingerprint.Match(0, 1, 60 * fingerprint.HOP_MS, 1.0, 1.0)
-    assert fingerprint.matches([np.concatenate([part[:23], gap]), np.concatenate([gap, part[:23]])]) == []
+    assert (
+        fingerprint.find_matches([np.concatenate([part[:23], gap]), np.concatenate([gap, part[:23]])]) == []
+    )
 
 
 @pytest.mark.parametrize(("frames", "around", "shared"), [(23, 0, False), (30, 0, True), (70, 200, False)])
@@ -187,13 +189,13 @@ def test_how_much_must_be_the_same(frames: int, around: int, shared: bool) -> No
     """A run of 0.8 s at least, and most of the shorter clip or 3 s."""
     part = drawn(frames, 0)
     prints = [np.concatenate([drawn(around, 2 * i + 1), part, drawn(around, 2 * i + 2)]) for i in range(2)]
-    assert bool(fingerprint.matches(prints)) == shared
+    assert bool(fingerprint.find_matches(prints)) == shared
 
 
 def test_three_seconds_are_enough_whatever_surrounds_them() -> None:
     part = drawn(100, 0)
     prints = [np.concatenate([drawn(2000, 2 * i + 1), part, drawn(2000, 2 * i + 2)]) for i in range(2)]
-    (match,) = fingerprint.matches(prints)
+    (match,) = fingerprint.find_matches(prints)
     assert match.within < 0.05
 
 
@@ -201,23 +203,23 @@ def test_three_seconds_are_enough_whatever_surrounds_them() -> None:
 def test_how_many_bits_may_differ(bits: int, same: bool) -> None:
     """Three of four frames have 6 of 32 bits turned: 0.86 are the same; 11 of 32: 0.74."""
     whole = drawn(200, 0)
-    assert bool(fingerprint.matches([whole, flipped(whole, bits)])) == same
+    assert bool(fingerprint.find_matches([whole, flipped(whole, bits)])) == same
 
 
 def test_bits_count_from_the_first_to_the_last() -> None:
     """The bits of a frame are those of 32 bands, whichever way round the processor keeps them."""
     whole = drawn(200, 0)
     high = np.where(np.arange(200) % 4 == 0, whole, whole ^ np.uint32(0x7FE00000))
-    assert fingerprint.matches([whole, high]) == []
+    assert fingerprint.find_matches([whole, high]) == []
 
 
 def test_how_much_is_looked_up_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     part = drawn(30, 3)
     prints = [np.concatenate([drawn(3000, 1), part]), drawn(3000, 2), part]
-    whole = fingerprint.matches(prints)
+    whole = fingerprint.find_matches(prints)
     assert [(m.first, m.second) for m in whole] == [(0, 2)]
     monkeypatch.setattr(fingerprint, "BLOCK", 7)
-    assert fingerprint.matches(prints) == whole
+    assert fingerprint.find_matches(prints) == whole
 
 
 def test_a_long_recording_has_the_frames_of_its_parts() -> None:

@@ -29,14 +29,16 @@ from strategies import scenes
 from paqa import audio
 from paqa.config import recipe
 from paqa.config.recipe import Recipe, SourceConfig
-from paqa.dataset import import_hyper
+from paqa.dataset import hyper_rows
 from paqa.errors import PaqaError, Rejected
 from paqa.perception.engine_runs import StoredOutput
 from paqa.pipeline import recipes
 from paqa.rationale import grammar
 from paqa.rationale.rewards import RewardWeights, accuracy, format_score, perception, reward
-from paqa.sources.choices import given as question
-from paqa.sources.registry import close_truth, locate, recordings
+from paqa.sources.choices import parse_question as question
+from paqa.sources.paths import locate
+from paqa.sources.registry import recordings
+from paqa.sources.truth import close_truth
 from paqa.storage.store import Store
 from paqa.types import Event, GivenQuestion, Quarantined, Question, Recording, Scene, Trace, Turn
 
@@ -538,11 +540,11 @@ def test_released_rows_of_any_form(text: str, more: dict[str, Any], wrap: str) -
         "output": wrap.format(text),
     } | more
     try:
-        found = import_hyper.clean(row, "a:1", "a")
+        found = hyper_rows.clean(row, "a:1", "a")
     except Rejected:
         return
     assert found.choices[found.answer_index] == found.answer
-    assert found.answer_index < len(import_hyper.LETTERS)
+    assert found.answer_index < len(hyper_rows.LETTERS)
 
 
 # --- the store

@@ -31,11 +31,11 @@ def reason(
     config: GatesConfig = CONFIG,
     earlier: tuple[Question, ...] = (),
 ) -> str | None:
-    found = judge(
+    rejected = judge(
         question, render(scene, question) if text is None else text, scene, snippets, config, earlier
     )
-    assert found is None or found.detail.startswith(question.id)
-    return found.reason if found else None
+    assert rejected is None or rejected.detail.startswith(question.id)
+    return rejected.reason if rejected else None
 
 
 def swap(question: Question, wrong: str) -> Question:
@@ -123,11 +123,11 @@ def test_what_a_question_refers_to_is_there_once() -> None:
 def test_a_question_is_asked_once() -> None:
     q = QUESTIONS["speaker_count"]
     again = replace(q, id="again", text="Just how many people can be heard to speak, and how many talk?")
-    other = replace(q, id="other", text="How many people can be heard speaking and talking?")
+    near_duplicate = replace(q, id="other", text="How many people can be heard speaking and talking?")
     assert reason(q, earlier=(replace(q, id="x", text=q.text.upper()),)) == "duplicate_question"
-    assert reason(again, earlier=(other,)) == "duplicate_question"
+    assert reason(again, earlier=(near_duplicate,)) == "duplicate_question"
     assert (
-        reason(again, earlier=(replace(other, choices=("Nine",), answer_index=0),)) is None
+        reason(again, earlier=(replace(near_duplicate, choices=("Nine",), answer_index=0),)) is None
     )  # another answer
     assert reason(q, earlier=(q,), config=replace(CONFIG, near_duplicate=0.0)) is None
 
@@ -137,9 +137,9 @@ def test_a_question_is_asked_once() -> None:
 def test_no_two_questions_of_a_clip_are_the_same(scene: Scene) -> None:
     questions = generate(scene, QuestionsConfig(), 0)
     for n, q in enumerate(questions):
-        found = reason(replace(q, margin=1.0), scene=scene, snippets=[t.text for t in scene.turns],
+        rejection = reason(replace(q, margin=1.0), scene=scene, snippets=[t.text for t in scene.turns],
                        earlier=tuple(questions[:n]))  # fmt: skip
-        assert found is None, q
+        assert rejection is None, q
 
 
 @pytest.mark.parametrize(
@@ -264,8 +264,8 @@ def test_evidence_is_compared_with_the_loudest_of_all() -> None:
     assert (
         reason(q, scene=replace(DIALOGUE, events=tuple(events)), config=config) is None
     )  # it is the only one
-    other = next(i for i in range(len(events)) if i not in {e.index for e in q.evidence})
-    events[other] = replace(events[other], level_db=-20.0)
+    unrelated = next(i for i in range(len(events)) if i not in {e.index for e in q.evidence})
+    events[unrelated] = replace(events[unrelated], level_db=-20.0)
     assert reason(q, scene=replace(DIALOGUE, events=tuple(events)), config=config) == "quiet_evidence"
     events[at] = replace(events[at], level_db=None)
     assert reason(q, scene=replace(DIALOGUE, events=tuple(events)), config=config) is None
@@ -274,11 +274,11 @@ def test_evidence_is_compared_with_the_loudest_of_all() -> None:
 def test_nearly_the_same_words_are_the_same_question_from_a_share_on() -> None:
     q = QUESTIONS["speaker_count"]
     text = "Which of the red green blue white black horses, dogs, cows, pigs walked home?"
-    one, other = (
+    first, second = (
         replace(q, id=name, text=text.replace("pigs", last)) for name, last in (("a", "pigs"), ("b", "sheep"))
     )
     for share, expected in ((0.5, "duplicate_question"), (1.0, None), (0.0, None)):
-        assert reason(other, earlier=(one,), config=replace(CONFIG, near_duplicate=share)) == expected
+        assert reason(second, earlier=(first,), config=replace(CONFIG, near_duplicate=share)) == expected
 
 
 def test_quotes_that_are_all_there_reach_any_limit() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from paqa.audio import flac, read_flac
 from paqa.cli.main import main
-from paqa.dataset import import_hyper, shards
+from paqa.dataset import hyper_rows, import_hyper, shards
 from paqa.errors import PaqaError, Rejected
 from paqa.rationale.rewards import accuracy
 
@@ -43,8 +43,8 @@ def row(output=GOOD, number=0, question=QUESTION, **more):
 def imported(tmp_path, *rows, audio=None):
     path = tmp_path / "part1.jsonl"
     path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows), encoding="utf-8")
-    found = import_hyper.load(path, tmp_path / "out", audio)
-    return found, list(shards.rows(tmp_path / "out"))
+    imported = import_hyper.load(path, tmp_path / "out", audio)
+    return imported, list(shards.rows(tmp_path / "out"))
 
 
 def one(tmp_path, output, **more):
@@ -75,10 +75,10 @@ def test_what_needs_scenes_says_so_of_imported_rows(tmp_path, command, capsys):
     arguments = {"push": ["made/up"], "export": [str(tmp_path / "new")]}.get(command, [])
     first = ["export", "trl"] if command == "export" else [command]
     assert main([*first, str(tmp_path / "out"), *arguments]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"paqa {command}: {tmp_path / 'out'}: its rows have no scene")
-    assert "paqa build RECIPE.toml" in said
-    assert len(said.splitlines()) == 1
+    message = capsys.readouterr().err
+    assert message.startswith(f"paqa {command}: {tmp_path / 'out'}: its rows have no scene")
+    assert "paqa build RECIPE.toml" in message
+    assert len(message.splitlines()) == 1
     assert not (tmp_path / "new").exists()
     assert not (tmp_path / "out" / "report").exists()
 
@@ -100,7 +100,7 @@ def test_what_needs_scenes_says_so_of_imported_rows(tmp_path, command, capsys):
 def test_what_can_be_mended_is(tmp_path, output, repair):
     read = one(tmp_path, output)
     assert read["repairs"] == [repair]
-    clean = import_hyper.clean(row(), "x", "part1")
+    clean = hyper_rows.clean(row(), "x", "part1")
     assert (read["rationale"], read["caption"]) == (clean.rationale, clean.caption)
 
 
@@ -190,12 +190,13 @@ def test_the_other_form_of_their_rows(tmp_path):
     [
         ("The answer is B.", 1), ("the answer is (b)", 1), ("**Answer: B**", 1), ("(b) A dog", 1), ("B", 1),
         ("(B).", 1), ("The answer is a.", 0), ("Answer: A", 0), ("the answer is B because of the barking", 1),
-        ("It is A dog, as heard.", 1), ("The most likely setting is C.", 2), ("Option C fits. The answer is C.", 2),
+        ("It is A dog, as heard.", 1), ("The most likely setting is C.", 2),
+        ("Option C fits. The answer is C.", 2),
         ("A dog barks, so the answer is B", 1), ("answer is A dog", 1),
     ],
 )  # fmt: skip
 def test_answers_in_prose(text, index):
-    assert import_hyper.chosen(text, ["A cat", "A dog", "Two cows"]) == index
+    assert hyper_rows.chosen(text, ["A cat", "A dog", "Two cows"]) == index
 
 
 @pytest.mark.parametrize(
@@ -203,14 +204,14 @@ def test_answers_in_prose(text, index):
 )
 def test_letters_are_not_read_out_of_words(text):
     with pytest.raises(Rejected):
-        import_hyper.chosen(text, ["A cat", "A dog", "Two cows"])
+        hyper_rows.chosen(text, ["A cat", "A dog", "Two cows"])
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=200) | st.lists(st.sampled_from(GOOD.split()), max_size=30).map(" ".join))
 def test_any_text_is_cleaned_or_rejected(text):
     try:
-        clean = import_hyper.clean(row(text), "x", "part1")
+        clean = hyper_rows.clean(row(text), "x", "part1")
     except Rejected:
         return
     assert accuracy(clean.rationale, clean.choices, clean.answer_index) == 1.0
@@ -241,7 +242,7 @@ def test_datasets_loads_it(tmp_path):
 
 def test_many_rows_go_into_several_groups_and_files_of_the_same_names_again(tmp_path, monkeypatch):
     monkeypatch.setattr(import_hyper, "CONFIG", shards.ShardConfig(max_mb=1, row_group_mb=1))
-    monkeypatch.setattr(import_hyper, "GIVEN", {})
+    monkeypatch.setattr(hyper_rows, "OTHER_KEYS", {})
     long = GOOD.replace("Listen", "Listen " * 40_000)
     names = []
     for again in ("a", "b"):

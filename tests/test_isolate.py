@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paqa.errors import PaqaError, WorkerDied
-from paqa.pipeline.fault_isolation import IN_A_ROW, Batch, Ward, again
+from paqa.pipeline.fault_isolation import MAX_FAILURES_IN_A_ROW, Batch, CrashTracker, with_retry
 
 
 class Place:
@@ -43,8 +43,8 @@ class Place:
 
 @given(st.integers(1, 40), st.sets(st.integers(0, 39), max_size=5), st.booleans())
 def test_only_poison_is_lost_and_nothing_is_done_twice(count, poison, one_by_one):
-    place, ward = Place(poison, one_by_one=one_by_one), Ward()
-    batch = Batch(range(count), place, place.left, "tag", ward)
+    place, tracker = Place(poison, one_by_one=one_by_one), CrashTracker()
+    batch = Batch(range(count), place, place.left, "tag", tracker)
     batch.run()
     assert [unit for unit, _ in batch.crashed] == sorted(poison & set(range(count)))
     assert sorted(place.kept) == sorted(set(range(count)) - poison)
@@ -56,14 +56,14 @@ def test_only_poison_is_lost_and_nothing_is_done_twice(count, poison, one_by_one
 
 def test_results_are_in_order_of_the_units():
     place = Place({3})
-    batch = Batch(range(8), place, lambda part: part, "ingest", Ward())
+    batch = Batch(range(8), place, lambda part: part, "ingest", CrashTracker())
     batch.run()
     assert [unit for part in batch.done for unit in part] == [0, 1, 2, 4, 5, 6, 7]
 
 
 def test_one_bad_moment_costs_no_unit():
     place = Place(bad_luck=1)
-    batch = Batch(["only"], place, place.left, "tag", Ward())
+    batch = Batch(["only"], place, place.left, "tag", CrashTracker())
     batch.run()
     assert (batch.crashed, place.kept) == ([], ["only"])
 
@@ -77,7 +77,7 @@ def test_another_error_is_raised_and_what_is_complete_is_not_tried_again():
             raise errors.pop()
         return place(part)
 
-    batch = Batch(range(5), fails_once, place.left, "tag", Ward())
+    batch = Batch(range(5), fails_once, place.left, "tag", CrashTracker())
     with pytest.raises(OSError, match="away"):
         batch.run()
     batch.run()
@@ -86,11 +86,11 @@ def test_another_error_is_raised_and_what_is_complete_is_not_tried_again():
 
 
 def test_suspects_are_alone():
-    ward, inside, most = Ward(), [0], [0]
+    tracker, inside, most = CrashTracker(), [0], [0]
     lock = threading.Lock()
 
     def dies(part):
-        suspect = ward.alone.locked()
+        suspect = tracker.one_suspect.locked()
         with lock:
             inside[0] += suspect
             most[0] = max(most[0], inside[0])
@@ -99,7 +99,7 @@ def test_suspects_are_alone():
             inside[0] -= suspect
         raise WorkerDied("a worker process died: killed by SIGKILL")
 
-    batches = [Batch([n], dies, lambda part: part, f"work {n}", ward) for n in range(4)]
+    batches = [Batch([n], dies, lambda part: part, f"work {n}", tracker) for n in range(4)]
     threads = [threading.Thread(target=batch._halves, args=([n],)) for n, batch in enumerate(batches)]
     for thread in threads:
         thread.start()
@@ -110,20 +110,20 @@ def test_suspects_are_alone():
 
 
 def test_crashes_in_a_row_end_the_build_whatever_was_done_before():
-    place, ward = Place(range(1, 100)), Ward()
-    ward.fine("separate")  # and so does a GPU that dies in the middle
-    batch = Batch(range(1, 100), place, place.left, "separate", ward)
+    place, tracker = Place(range(1, 100)), CrashTracker()
+    tracker.success("separate")  # and so does a GPU that dies in the middle
+    batch = Batch(range(1, 100), place, place.left, "separate", tracker)
     with pytest.raises(
-        PaqaError, match=f"separate: {IN_A_ROW} inputs in a row failed.*SIGSEGV.*paqa doctor"
+        PaqaError, match=f"separate: {MAX_FAILURES_IN_A_ROW} inputs in a row failed.*SIGSEGV.*paqa doctor"
     ) as raised:
         batch.run()
     assert not isinstance(raised.value, WorkerDied)
-    assert len(place.calls) < 4 * IN_A_ROW
+    assert len(place.calls) < 4 * MAX_FAILURES_IN_A_ROW
 
 
 def test_crashes_with_something_done_between_are_the_audios():
-    ward, place = Ward(), Place(n for n in range(60) if n % 6)
-    batch = Batch(range(60), lambda part: (place(part), ward.fine("tag")), place.left, "tag", ward)
+    tracker, place = CrashTracker(), Place(n for n in range(60) if n % 6)
+    batch = Batch(range(60), lambda part: (place(part), tracker.success("tag")), place.left, "tag", tracker)
     batch.run()
     assert len(batch.crashed) == 50
 
@@ -136,19 +136,19 @@ def test_what_was_heard_before_and_still_is_clears_the_engine():
         return True
 
     place = Place(range(50))
-    batch = Batch(range(50), place, lambda part: part, "tag", Ward(), still_works)
+    batch = Batch(range(50), place, lambda part: part, "tag", CrashTracker(), still_works)
     batch.run()
     assert len(batch.crashed) == 50
-    assert len(tries) == 50 // IN_A_ROW
+    assert len(tries) == 50 // MAX_FAILURES_IN_A_ROW
 
 
 def test_work_that_nobody_can_be_blamed_for_has_two_tries():
     place = Place(bad_luck=1)
-    assert again(lambda call: place(call()), "mix", lambda: [1]) == [1]
+    assert with_retry(lambda call: place(call()), "mix", lambda: [1]) == [1]
     place = Place(bad_luck=2)
     with pytest.raises(
         PaqaError, match=r"mix: a worker process died: .*SIGKILL.*run the same command again"
     ) as raised:
-        again(lambda call: place(call()), "mix", lambda: [1])
+        with_retry(lambda call: place(call()), "mix", lambda: [1])
     assert not isinstance(raised.value, WorkerDied)
     assert len(place.calls) == 2

@@ -8,7 +8,7 @@ from test_build import ContextParams, Picky, clip
 
 from paqa.config.recipe import HearConfig, HearConfigs, QuestionsConfig
 from paqa.engines import base
-from paqa.execution.placement import Wanted
+from paqa.execution.placement import PlacementOptions
 from paqa.perception import engine_runs
 from paqa.pipeline.recipes import for_folder
 from paqa.storage.store import Store
@@ -136,7 +136,7 @@ def test_questions_gates_and_names_move_nothing(recipe, one):
 
 def test_what_a_gpu_hears_is_not_what_a_cpu_hears(recipe, one, engines):
     def on(**flags):
-        return replace(recipe, devices=Wanted(**flags).devices)
+        return replace(recipe, devices=PlacementOptions(**flags).devices)
 
     assert on() == recipe
     assert moved(one, recipe, on(device="cuda:1")) == set(keys(one, recipe))
@@ -156,7 +156,7 @@ def test_what_a_gpu_hears_is_not_what_a_cpu_hears(recipe, one, engines):
 
 def test_a_store_of_another_device_is_said_and_not_used(recipe, one, tmp_path):
     store = Store(tmp_path / "store")
-    there = replace(recipe, devices=Wanted(device="cuda").devices)
+    there = replace(recipe, devices=PlacementOptions(device="cuda").devices)
     nodes = engine_runs.engine_runs(there)
     assert engine_runs.device_of_outputs([one], recipe, store) is None
     store.put_json(engine_runs.output_key(one, nodes[-1], nodes[0]), engine_runs.StoredOutput())

@@ -24,13 +24,13 @@ from paqa.dataset import check, shards
 from paqa.engines.base import engine_class, package_file
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
-from paqa.mixing.plan import render
+from paqa.mixing.render import render
 from paqa.perception import engine_runs, inference, scenes
 from paqa.pipeline import rows as composing
 from paqa.pipeline import steps as walk
 from paqa.pipeline.recipes import change, for_folder, load
 from paqa.pipeline.rows import compose_clip
-from paqa.sources.registry import locate, root
+from paqa.sources.paths import locate, root
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Item
 
@@ -318,6 +318,7 @@ YamNet.__call__ = picky
 """
 
 
+@pytest.mark.build
 def test_an_engine_that_fails_on_a_raw_mix_leaves_the_clip_its_questions(tmp_path):
     """In a real build, YAMNet fails on the raw mix of one recording and hears its background as ever."""
     (tmp_path / "own").mkdir()

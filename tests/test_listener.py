@@ -40,31 +40,36 @@ def packaged() -> str:
     return text_lm.PACKAGED
 
 
+@pytest.mark.slow
 def test_what_everybody_knows_is_no_question_about_the_audio(packaged: str) -> None:
-    told = text_lm.listen(rows(), packaged)
-    assert all(sum(p) == pytest.approx(1) for p in told.values())
-    assert [max(range(4), key=p.__getitem__) for p in told.values()] == [at for *_, at in FACTS]
-    few = text_lm.listen(rows()[1:2], packaged)  # a row's score does not hang on its batch
-    both = (np.array(x["r0-1"], np.float32) for x in (few, told))
+    probabilities = text_lm.choice_probabilities(rows(), packaged)
+    assert all(sum(p) == pytest.approx(1) for p in probabilities.values())
+    assert [max(range(4), key=p.__getitem__) for p in probabilities.values()] == [at for *_, at in FACTS]
+    few = text_lm.choice_probabilities(rows()[1:2], packaged)  # a row's score does not hang on its batch
+    both = (np.array(x["r0-1"], np.float32) for x in (few, probabilities))
     assert steps(*both) < 120  # seen: 11
-    found = shortcuts.measure(rows(), 3.0, told=told)
-    assert found.report.guessers["listener"].accuracy == 1.0
-    assert all(dependence < 0.8 for dependence in found.dependence.values())
+    scored = shortcuts.measure(rows(), 3.0, lm_probabilities=probabilities)
+    assert scored.report.guessers["listener"].accuracy == 1.0
+    assert all(dependence < 0.8 for dependence in scored.dependence.values())
 
 
+@pytest.mark.slow
 def test_a_recipe_names_the_listener(packaged: str) -> None:
     thinned = shortcuts.thin(rows(), GatesConfig(listener=packaged, thin=0.0, min_audio_dependence=0.9))
     assert set(thinned.below) == {row.id for row in rows()}
 
 
 def test_a_listener_that_is_sure_and_wrong_takes_no_dependence_away() -> None:
-    told = {row.id: [0.97 if k == (row.answer_index + 1) % 4 else 0.01 for k in range(4)] for row in rows(50)}
+    probabilities = {
+        row.id: [0.97 if k == (row.answer_index + 1) % 4 else 0.01 for k in range(4)] for row in rows(50)
+    }
     assert (
-        shortcuts.measure(rows(50), 3.0, told=told).dependence == shortcuts.measure(rows(50), 3.0).dependence
+        shortcuts.measure(rows(50), 3.0, lm_probabilities=probabilities).dependence
+        == shortcuts.measure(rows(50), 3.0).dependence
     )
 
 
 @pytest.mark.parametrize("model", ["/nowhere/at/all", "nobody/nothing"])
 def test_a_listener_that_is_not_there(model: str, packaged: str) -> None:
     with pytest.raises(PaqaError, match=r"gates.listener = '.*': no language model .*uv pip install"):
-        text_lm.listen(rows(), model)
+        text_lm.choice_probabilities(rows(), model)

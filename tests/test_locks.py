@@ -25,22 +25,22 @@ def refusing(number):
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS])
 def test_a_build_goes_on_where_there_are_no_locks(number, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fcntl, "flock", refusing(number))
-    with build_folder.claimed(tmp_path / "out"):
+    with build_folder.hold_folder(tmp_path / "out"):
         assert build_folder.begin(tmp_path / "out").is_dir()
     assert "the file system has no locks" in capsys.readouterr().err
 
 
 def test_other_failures_are_what_they_are(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refusing(errno.EIO))
-    with pytest.raises(OSError, match="Input/output"), build_folder.claimed(tmp_path / "out"):
+    with pytest.raises(OSError, match="Input/output"), build_folder.hold_folder(tmp_path / "out"):
         pass
 
 
 def test_a_folder_that_another_process_holds(tmp_path):
-    with build_folder.claimed(tmp_path / "out"):
+    with build_folder.hold_folder(tmp_path / "out"):
         code = (
-            "import sys; from pathlib import Path; from paqa import build_folder;"
-            "build_folder.claimed(Path(sys.argv[1])).__enter__()"
+            "import sys; from pathlib import Path; from paqa.storage import build_folder;"
+            "build_folder.hold_folder(Path(sys.argv[1])).__enter__()"
         )
         done = subprocess.run([sys.executable, "-c", code, tmp_path / "out"], capture_output=True, text=True)
     assert "another build is writing there" in done.stderr

@@ -17,6 +17,7 @@ from paqa.audio import digest, quantize, rms
 from paqa.config.recipe import AudioConfig, MixConfig, SplitConfig
 from paqa.errors import PaqaError
 from paqa.mixing import plan as mixing
+from paqa.mixing.render import FADE_MS, render
 from paqa.types import Audio, Clip, Event, Scene, Split, Turn
 
 AUDIO = AudioConfig()
@@ -240,7 +241,7 @@ def test_render(channels: int) -> None:
     clips = {c.id: c for c in [*speech, *sounds]}
     store = {c.sha256: audible(c, channels) for c in clips.values()}
     for mixture in plan(replace(CONFIG, scenes=15, snr_db=(-5, 25), pause_ms=(150, 400)), speech, sounds):
-        mixed, clean, scene = mixing.render(mixture, store.__getitem__, clips)
+        mixed, clean, scene = render(mixture, store.__getitem__, clips)
         assert mixed.samples.shape == clean.samples.shape == (channels, mixture.length_ms * 16)
         assert (scene.clip_id, scene.duration_ms, scene.language) == (mixture.id, mixture.length_ms, "en")
         assert np.abs(mixed.samples).max() <= 0.981
@@ -256,7 +257,7 @@ def test_render(channels: int) -> None:
         check_energy(clean, turns)
         check_energy(background, events)
         check_truth(scene, mixture, clips)
-        again, _, _ = mixing.render(mixture, store.__getitem__, clips)
+        again, _, _ = render(mixture, store.__getitem__, clips)
         assert digest(again) == digest(mixed)
 
 
@@ -287,7 +288,7 @@ def test_a_name_is_one_person_in_its_own_source_alone() -> None:
         clips = {c.id: replace(c, corpus=c.id[:-1], voice=voice) for c in readers}
         store = {c.sha256: audible(c) for c in clips.values()}
         for mixture in plan(replace(CONFIG, background=None, speakers=(2, 2)), list(clips.values()), []):
-            turns = mixing.render(mixture, store.__getitem__, clips)[2].turns
+            turns = render(mixture, store.__getitem__, clips)[2].turns
             assert {turn.speaker for turn in turns} == {1, 2}
             who = {(turn.speaker, turn.text.removeprefix("words of ")[:-1]) for turn in turns}
             assert len(who) == 2
@@ -299,7 +300,7 @@ def test_render_sounds_alone_and_speech_alone() -> None:
     store = {c.sha256: audible(c) for c in clips.values()}
     for config in (replace(CONFIG, speech=None), replace(CONFIG, background=None)):
         for mixture in plan(config, speech if config.speech else [], sounds if config.background else []):
-            mixed, clean, scene = mixing.render(mixture, store.__getitem__, clips)
+            mixed, clean, scene = render(mixture, store.__getitem__, clips)
             assert scene.snr_db is None
             assert bool(scene.turns) == clean.samples.any() == bool(config.speech)
             assert bool(scene.events) == bool(config.background)
@@ -315,7 +316,7 @@ def test_render_merges_a_sounds_own_events() -> None:
     barks = clip("barks", 2000, "g", "train", Scene("barks", 2000, events=near))
     (mixture,) = plan(MixConfig("m", 1, background="noises", sounds=(1, 1), repeat=0), [], [barks])
     at = mixture.placements[0].start_ms
-    _, _, scene = mixing.render(mixture, lambda _: audible(barks), {"barks": barks})
+    _, _, scene = render(mixture, lambda _: audible(barks), {"barks": barks})
     assert [(e.start_ms - at, e.end_ms - at) for e in scene.events] == [(100, 900), (1200, 1300)]
 
 
@@ -324,8 +325,8 @@ def test_nothing_begins_or_ends_with_a_click() -> None:
     cut = clip("cut", 1000, "g", "train", Scene("cut", 1000, events=(Event(0, 1000, "Hum", "/m/h"),)))
     (mixture,) = plan(MixConfig("m", 1, background="noises", sounds=(1, 1), repeat=0), [], [cut])
     loud = Audio(np.full((1, RATE), 0.5, np.float32), RATE)
-    samples = mixing.render(mixture, lambda _: loud, {"cut": cut})[0].samples[0]
-    start, fade = mixture.placements[0].start_ms * RATE // 1000, mixing.FADE_MS * RATE // 1000
+    samples = render(mixture, lambda _: loud, {"cut": cut})[0].samples[0]
+    start, fade = mixture.placements[0].start_ms * RATE // 1000, FADE_MS * RATE // 1000
     whole = samples[start + RATE // 2]
     edges = (
         np.stack([samples[start : start + fade], samples[start + RATE - fade : start + RATE][::-1]]) / whole
@@ -340,7 +341,7 @@ def test_render_refuses_mixed_rates() -> None:
     (mixture,) = plan(replace(CONFIG, scenes=1), speech, sounds)
     rates = iter([8000, *[RATE] * 20])
     with pytest.raises(PaqaError, match="expected one form"):
-        mixing.render(mixture, lambda _: Audio(np.ones((1, 999), np.float32), next(rates)), clips)
+        render(mixture, lambda _: Audio(np.ones((1, 999), np.float32), next(rates)), clips)
 
 
 BED = replace(CONFIG, scenes=40, bed=0.5, sounds=(1, 2), answers="heard")
@@ -395,7 +396,7 @@ def test_render_a_bed(labelled: bool) -> None:
     config = replace(BED, scenes=1, bed=1.0, speakers=(1, 1), turns=(1, 1), snr_db=(6.0, 6.0))
     (mixture,) = plan(config, clips[:1], clips[1:])
     by_sha = {digest(a): a for a in audios}
-    whole, speech, scene = mixing.render(mixture, by_sha.__getitem__, {c.id: c for c in clips})
+    whole, speech, scene = render(mixture, by_sha.__getitem__, {c.id: c for c in clips})
     assert whole.duration_ms == scene.duration_ms == mixture.length_ms
     assert [(e.start_ms, e.end_ms, e.label) for e in scene.events] == [
         (0, mixture.length_ms, "Music")
@@ -412,7 +413,7 @@ def test_labels_of_utterances_reach_the_scene() -> None:
     said = replace(clip("u", 1000, "v", "train", truth), sha256=digest(audio))
     config = replace(CONFIG, scenes=1, background=None, speakers=(1, 1), turns=(1, 1))
     (mixture,) = plan(config, [said], [])
-    scene = mixing.render(mixture, lambda _: audio, {"u": said})[2]
+    scene = render(mixture, lambda _: audio, {"u": said})[2]
     assert [(t.emotion, t.translation) for t in scene.turns] == [("joy", "Good day.")]
     assert (scene.language, scene.translated_to) == ("de", "en")
 
@@ -427,9 +428,7 @@ def labelled(name: str, voice: str, target: str | None, *turns: tuple[str, str |
 def rendered(*clips: Clip) -> Scene:
     config = MixConfig("m", 1, "voices", speakers=(len(clips), len(clips)), turns=(len(clips), len(clips)))
     (mixture,) = plan(config, list(clips), [])
-    return mixing.render(
-        mixture, {c.sha256: audible(c) for c in clips}.__getitem__, {c.id: c for c in clips}
-    )[2]
+    return render(mixture, {c.sha256: audible(c) for c in clips}.__getitem__, {c.id: c for c in clips})[2]
 
 
 def test_translations_survive_where_all_utterances_agree_on_the_language() -> None:
@@ -512,7 +511,7 @@ def test_all_material_comes_to_one_level_before_its_gain() -> None:
             (np.random.default_rng(1).uniform(-1, 1, (1, 3 * RATE)) * mask).astype(np.float32), RATE
         )
         (mixture,) = plan(MixConfig("m", 1, background="noises", sounds=(1, 1), repeat=0), [], [item])
-        mixed, _, scene = mixing.render(mixture, lambda _, noisy=noisy: noisy, {"s": item})
+        mixed, _, scene = render(mixture, lambda _, noisy=noisy: noisy, {"s": item})
         (event,) = scene.events
         level = 20 * np.log10(rms(over(mixed, [spans.interval(event)])) / mixture.placements[0].gain)
         assert level == pytest.approx(-23, abs=0.05)
@@ -529,7 +528,7 @@ def test_an_utterance_begins_where_it_is_near_its_loudest() -> None:
     config = replace(CONFIG, scenes=1, background=None, speakers=(1, 1), turns=(1, 1))
     (mixture,) = plan(config, [said], [])
     audio = Audio(wave[None].astype(np.float32), RATE)
-    scene = mixing.render(mixture, lambda _: audio, {"u": said})[2]
+    scene = render(mixture, lambda _: audio, {"u": said})[2]
     at = mixture.placements[0].start_ms
     assert [(t.start_ms - at, t.end_ms - at) for t in scene.turns] == [(300, 1800)]
 
@@ -540,7 +539,7 @@ def test_an_utterance_lies_within_its_own_turns() -> None:
     config = replace(CONFIG, scenes=1, background=None, speakers=(1, 1), turns=(1, 1))
     (mixture,) = plan(config, [said], [])
     audio = Audio(np.tile([0.1, -0.1], RATE)[None].astype(np.float32), RATE)
-    scene = mixing.render(mixture, lambda _: audio, {"u": said})[2]
+    scene = render(mixture, lambda _: audio, {"u": said})[2]
     at = mixture.placements[0].start_ms
     assert [(t.start_ms - at, t.end_ms - at) for t in scene.turns] == [(500, 1300)]
 

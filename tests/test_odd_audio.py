@@ -15,7 +15,7 @@ from test_audio import CONFIG, noise, reason, tone, write
 
 from paqa import audio
 from paqa.audio import joined
-from paqa.audio.part import Part
+from paqa.audio.part import FilePart
 from paqa.audio.readers import CONTAINERS
 from paqa.config.recipe import AudioConfig, SourceConfig
 from paqa.sources.folder import EXTENSIONS
@@ -31,7 +31,7 @@ def samples(path: Path) -> np.ndarray:
 
 
 def notes(path: Path) -> str:
-    return " ".join(audio.decode_noted(path, CONFIG).notes)
+    return " ".join(audio.decode_with_notes(path, CONFIG).notes)
 
 
 # --- more sound than the first header counts
@@ -126,7 +126,7 @@ def test_a_length_that_passed_four_gigabytes(tmp_path: Path, closed: bool) -> No
         file.seek(present)
         file.write(b"\1" * 44 + (b"LIST" + struct.pack("<I", 8000) + bytes(8000)) * closed)
     with path.open("rb") as file:
-        (part,) = joined.parts(Part(path, file, 0, path.stat().st_size))
+        (part,) = joined.parts(FilePart(path, file, 0, path.stat().st_size))
         assert part.end == 44 + present
         assert soundfile.SoundFile(part).frames == present // 2
 

@@ -185,7 +185,7 @@ class Touch:
 
 
 def th_package(tiny: Path) -> dict:
-    model = _demucs.open_model(tiny / "955717e8.safetensors", vouched=False)
+    model = _demucs.open_model(tiny / "955717e8.safetensors", allow_pickle=False)
     args, kwargs = model._init_args_kwargs
     return {"klass": type(model), "args": args, "kwargs": kwargs, "state": model.state_dict()}
 

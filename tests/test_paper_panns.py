@@ -86,7 +86,7 @@ def test_windows_of_one_length_share_calls_where_that_changes_no_bit(subject, se
     alone = [plain(subject.engine([clip])[0]) for clip in clips]
     for _ in range(2):
         assert [plain(heard) for heard in subject.engine(clips)] == alone
-    assert (0, 3, -(-seconds * RATE // HOP) * HOP) in subject.engine._shared
+    assert (0, 3, -(-seconds * RATE // HOP) * HOP) in subject.engine._batch_is_exact
 
 
 @pytest.mark.parametrize("hops", [1, 2, WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW, 938])
@@ -152,21 +152,21 @@ def test_checkpoints_with_the_state_of_a_sampler_are_opened_without_running_code
     torch.save(
         {"model": {"w": torch.ones(2)}, "sampler": sampler}, path, _use_new_zipfile_serialization=zipped
     )
-    found = torch_load(path, numpy_classes(), vouched=False)
+    found = torch_load(path, numpy_classes(), allow_pickle=False)
     assert found["sampler"]["indexes"].tolist() == [0, 1, 2, 3, 4]
     torch.save({"model": {}, "sampler": Path("x")}, path)
     with pytest.raises(PaqaError, match="allow_pickle"):
-        open_network("Cnn14", path, vouched=False)
+        open_network("Cnn14", path, allow_pickle=False)
 
 
 def test_what_is_no_checkpoint_of_the_network_is_refused(tmp_path):
     path = tmp_path / "model.pth"
     torch.save(torch.ones(2), path)
     with pytest.raises(PaqaError, match="found Tensor, expected a dict"):
-        open_network("Cnn14", path, vouched=False)
+        open_network("Cnn14", path, allow_pickle=False)
     torch.save({"model": {"w": torch.ones(2)}}, path)
     with pytest.raises(PaqaError, match="found other weights than those of Cnn14"):
-        open_network("Cnn14", path, vouched=False)
+        open_network("Cnn14", path, allow_pickle=False)
 
 
 def test_known_names_are_files_of_the_models_folder(models, monkeypatch):

@@ -20,16 +20,16 @@ import yaml
 from closeness import steps
 from contract import Contract, Subject, altered, call, check, noise, output, part, plain, sample, silence
 
-from paqa.engines.base import Heard, engine_class
+from paqa.engines.base import EngineOutput, engine_class
 from paqa.engines.pyannote import (
     COMMUNITY,
     FILES,
     Pyannote,
     PyannoteParams,
-    bridged,
-    grid,
-    numbered,
-    stretches,
+    joined_over_pauses,
+    numbered_turns,
+    on_grid,
+    sorted_stretches,
 )
 from paqa.errors import PaqaError
 from paqa.types import Audio
@@ -88,9 +88,9 @@ def test_hears_the_turns_of_the_stock_pipeline(stock, subject, span):
     found, heard = stock(asked(clip)), subject.engine([clip])[0]
     assert len(heard.turns) > 10
     assert {turn.speaker for turn in heard.turns} >= {1, 2}
-    assert heard == numbered(
-        grid(stretches(found.speaker_diarization), clip.duration_ms),
-        grid(stretches(found.exclusive_speaker_diarization), clip.duration_ms),
+    assert heard == numbered_turns(
+        on_grid(sorted_stretches(found.speaker_diarization), clip.duration_ms),
+        on_grid(sorted_stretches(found.exclusive_speaker_diarization), clip.duration_ms),
     )
 
 
@@ -255,9 +255,11 @@ def test_wrong_parameters_are_refused(tiny, wrong):
 
 
 def test_how_it_is_run_is_no_part_of_the_key():
-    from paqa.engines.base import decisive
+    from paqa.engines.base import key_parameters
 
-    assert decisive(PyannoteParams()) == decisive(PyannoteParams("other", "00", True, embedding_batch_size=4))
+    assert key_parameters(PyannoteParams()) == key_parameters(
+        PyannoteParams("other", "00", True, embedding_batch_size=4)
+    )
 
 
 # ---------------------------------------------------------------- the parts that decide
@@ -265,19 +267,21 @@ def test_how_it_is_run_is_no_part_of_the_key():
 
 def test_neighbours_become_one_where_the_pause_is_short():
     spans = [(0.0, 1.0, "a"), (1.2, 2.0, "a"), (2.1, 2.3, "b"), (2.4, 3.0, "a")]
-    assert bridged(spans, 0.5) == [(0.0, 2.0, "a"), (2.1, 2.3, "b"), (2.4, 3.0, "a")]
-    assert bridged(spans, 0.0) == spans
+    assert joined_over_pauses(spans, 0.5) == [(0.0, 2.0, "a"), (2.1, 2.3, "b"), (2.4, 3.0, "a")]
+    assert joined_over_pauses(spans, 0.0) == spans
 
 
 def test_what_lies_in_the_padding_is_gone():
-    assert grid([(0.004, 0.996, "a"), (0.5, 1.3, "b"), (1.27, 9.0, "a")], 1_276) == [
+    assert on_grid([(0.004, 0.996, "a"), (0.5, 1.3, "b"), (1.27, 9.0, "a")], 1_276) == [
         (0, 1_000, "a"),
         (500, 1_270, "b"),
     ]
 
 
 def test_speakers_are_numbered_by_their_first_turn():
-    heard = numbered([(0, 50, "B"), (20, 90, "A")], [(0, 30, "B"), (30, 90, "A"), (90, 100, "only here")])
+    heard = numbered_turns(
+        [(0, 50, "B"), (20, 90, "A")], [(0, 30, "B"), (30, 90, "A"), (90, 100, "only here")]
+    )
     assert [t.speaker for t in heard.turns] == [t.speaker for t in heard.exclusive] == [1, 2]
 
 
@@ -489,4 +493,4 @@ def test_nothing_is_reported_to_anybody(tiny, tmp_path):
 
 def test_is_the_registered_engine(engine):
     assert engine_class("pyannote") is Pyannote
-    assert plain(engine([silence(16_000)])[0]) == plain(Heard())
+    assert plain(engine([silence(16_000)])[0]) == plain(EngineOutput())

@@ -5,9 +5,9 @@ import pytest
 from contract import Contract, Subject, call, part, plain
 from localmodels import make_whisper
 
-from paqa.engines._words import loops
+from paqa.engines._words import has_loop
 from paqa.engines.base import engine_class
-from paqa.engines.whisper import Segment, cut, load, published
+from paqa.engines.whisper import Segment, load_model, published_models, split_segments
 from paqa.types import Audio
 
 FIRST = 1000  # stands for the first timestamp token: 0.00 s
@@ -146,12 +146,12 @@ def test_fallback_temperatures_are_reproducible(subject):
     ],
 )
 def test_loops_are_words_that_come_in_a_row(words, times, expected):
-    assert loops(words.split(), times) == expected
+    assert has_loop(words.split(), times) == expected
 
 
 def test_a_window_is_cut_at_pairs_of_timestamps():
     tokens = [FIRST, 1, 2, FIRST + 50, FIRST + 60, 3, FIRST + 100, FIRST + 100, 4]
-    found, whole = cut(tokens, FIRST, 30.0, 60.0)
+    found, whole = split_segments(tokens, FIRST, 30.0, 60.0)
     assert not whole
     assert found == [
         Segment(30.0, 31.0, [FIRST, 1, 2, FIRST + 50]),
@@ -160,14 +160,17 @@ def test_a_window_is_cut_at_pairs_of_timestamps():
 
 
 def test_a_window_that_ends_with_one_timestamp_is_heard_whole():
-    assert cut([FIRST, 1, FIRST + 50], FIRST, 0.0, 7.5) == ([Segment(0.0, 1.0, [FIRST, 1, FIRST + 50])], True)
-    assert cut([FIRST, 1, 2], FIRST, 0.0, 7.5) == ([Segment(0.0, 7.5, [FIRST, 1, 2])], True)
-    assert cut([], FIRST, 0.0, 7.5) == ([], True)
+    assert split_segments([FIRST, 1, FIRST + 50], FIRST, 0.0, 7.5) == (
+        [Segment(0.0, 1.0, [FIRST, 1, FIRST + 50])],
+        True,
+    )
+    assert split_segments([FIRST, 1, 2], FIRST, 0.0, 7.5) == ([Segment(0.0, 7.5, [FIRST, 1, 2])], True)
+    assert split_segments([], FIRST, 0.0, 7.5) == ([], True)
 
 
 def test_the_published_models_are_the_librarys():
     whisper = pytest.importorskip("whisper")
-    found = published()
+    found = published_models()
     assert set(found) == set(whisper.available_models())
     for name, remote in found.items():
         assert remote.url == whisper._MODELS[name]
@@ -175,5 +178,5 @@ def test_the_published_models_are_the_librarys():
 
 
 def test_alignment_heads_follow_the_files_name(checkpoint, stock):
-    heads = load(checkpoint, "cpu", False).alignment_heads
+    heads = load_model(checkpoint, "cpu", False).alignment_heads
     assert heads.to_dense().equal(stock.alignment_heads.to_dense())

@@ -11,10 +11,10 @@ import pytest
 from conftest import ROOT
 
 from flows.server import Server
-from paqa.cli import main
+from paqa.cli import build_commands, main
 from paqa.errors import PaqaError
 from paqa.execution import placement
-from paqa.execution.placement import Wanted, shares
+from paqa.execution.placement import PlacementOptions, gpu_shares
 from paqa.execution.ray_pool import actors_per_pool
 
 pytest.importorskip("prefect")
@@ -41,17 +41,17 @@ def test_wrong_flags_are_one_line(flags, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     args = main.parser().parse_args(["build", str(ROOT / "manifests" / "demo.toml"), *flags])
     with pytest.raises(PaqaError, match=said) as error:
-        main.where(args)
+        build_commands.placement_of(args)
     assert "\n" not in str(error.value)
 
 
 def test_what_the_flags_say():
-    wanted = Wanted("ray:ray://host:10001", gpus=shares("separate=0.5, tag=0.1"))
-    assert (wanted.address, dict(wanted.shares)) == ("ray://host:10001", {"separate": 0.5, "tag": 0.1})
-    assert Wanted("ray://host:10001").address == "ray://host:10001"
-    assert Wanted("ray").address == ""
-    assert Wanted("ray", device="cuda").shares == dict.fromkeys(placement.STAGES, 0.25)
-    assert not Wanted("ray").shares
+    wanted = PlacementOptions("ray:ray://host:10001", gpus=gpu_shares("separate=0.5, tag=0.1"))
+    assert (wanted.address, dict(wanted.gpu_shares)) == ("ray://host:10001", {"separate": 0.5, "tag": 0.1})
+    assert PlacementOptions("ray://host:10001").address == "ray://host:10001"
+    assert PlacementOptions("ray").address == ""
+    assert PlacementOptions("ray", device="cuda").gpu_shares == dict.fromkeys(placement.STAGES, 0.25)
+    assert not PlacementOptions("ray").gpu_shares
 
 
 @pytest.mark.parametrize(

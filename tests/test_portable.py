@@ -20,15 +20,22 @@ from paqa.storage import redact
     ],
 )
 def test_prose(text, left):
-    assert redact.prose(text) == left
+    assert redact.shorten_paths_in_text(text) == left
 
 
 def test_known_paths_may_hold_blanks():
     assert (
-        redact.prose("in /data/set one/a.wav, /data/set one", "/data/set one") == "in set one/a.wav, set one"
+        redact.shorten_paths_in_text("in /data/set one/a.wav, /data/set one", "/data/set one")
+        == "in set one/a.wav, set one"
     )
 
 
 def test_values():
     given = {"path": "/a/b", "list": ["~/c/d", "e/f"], "n": 1, "to": "C:\\x\\y", "said": "at /a/b"}
-    assert redact.value(given) == {"path": "b", "list": ["d", "e/f"], "n": 1, "to": "y", "said": "at /a/b"}
+    assert redact.shorten_paths(given) == {
+        "path": "b",
+        "list": ["d", "e/f"],
+        "n": 1,
+        "to": "y",
+        "said": "at /a/b",
+    }

@@ -221,8 +221,10 @@ def test_a_page_of_another_address_in_chromium(used, builds, browser):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_the_ui_and_a_report_in_chromium(used, builds, browser, host):
+    import httpx
+
     link = {"key": "report", "type": "markdown", "data": f"[Open the report]({report(used, builds)})"}
-    artifact = server._call(f"{used.url}/artifacts/", link)["id"]
+    artifact = httpx.post(f"{used.url}/artifacts/", json=link).json()["id"]
     context = browser.new_context()
     context.set_default_timeout(15_000)
     page = context.new_page()

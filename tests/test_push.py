@@ -15,11 +15,11 @@ from conftest import ROOT
 from fakehub import Hub, free_port
 from huggingface_hub import CommitOperationAdd, errors
 
-from paqa.dataset import card, shards, summary
+from paqa.dataset import card, finished_build, shards, summary
 from paqa.errors import PaqaError
-from paqa.evaluation import pairs
 from paqa.publish import hub, release
-from paqa.storage.store import passing
+from paqa.publish.hub_errors import explained_errors
+from paqa.storage.store import is_transient
 from paqa.types import Origin
 
 REPO = "paqa-lab/made"
@@ -199,7 +199,7 @@ def test_the_table_of_licences_stays_short(built):
             for k in range(9)
         )) for n, item in enumerate(found)
     ]  # fmt: skip
-    recipe, _, clips = pairs.opened(built)
+    recipe, _, clips = finished_build.open_build(built)
     done = summary.load(built)
     short, whole = card.render(recipe, done, clips, many), card.licenses(recipe, done, clips, many)
     assert len(short.partition("## Licences")[2].splitlines()) < 45
@@ -265,7 +265,7 @@ def test_death_between_two_commits_leaves_the_release_before(server, built, grow
     first = remote_files(server)
     code = f"""
 from pathlib import Path
-from paqa import hub
+from paqa.publish import hub
 hub.FILES_A_COMMIT = 1
 api = hub.connect()
 plan = hub.plan(Path({str(grown)!r}), {REPO!r}, api)
@@ -332,7 +332,7 @@ for name in {THEIRS!r}:
 def test_commits_keep_to_the_limits(server, built):
     code = f"""
 from pathlib import Path
-from paqa import hub
+from paqa.publish import hub
 hub.FILES_A_COMMIT = 2
 api = hub.connect()
 hub.push(hub.plan(Path({str(built)!r}), {REPO!r}, api), api)
@@ -340,7 +340,8 @@ hub.push(hub.plan(Path({str(built)!r}), {REPO!r}, api), api)
     run(server, code)
     commits = server.repo(REPO)["commits"].values()
     assert [c["message"].splitlines()[0] for c in commits] == [
-        "initial commit", "Add 2 shards (1 of 3)", "Add 2 shards (2 of 3)", "Add 1 shards (3 of 3)", "Release v1",
+        "initial commit", "Add 2 shards (1 of 3)", "Add 2 shards (2 of 3)", "Add 1 shards (3 of 3)",
+        "Release v1",
     ]  # fmt: skip
 
 
@@ -438,7 +439,7 @@ def test_a_push_that_does_not_arrive_is_noticed(server, built, monkeypatch):
     """The Hub loses a shard between commit and check."""
     code = f"""
 from pathlib import Path
-from paqa import hub
+from paqa.publish import hub
 api = hub.connect()
 plan = hub.plan(Path({str(built)!r}), {REPO!r}, api)
 hub.prepare(plan, api)
@@ -455,7 +456,7 @@ hub.publish(plan, api, head)
 def test_somebody_else_pushing_meanwhile(server, built):
     code = f"""
 from pathlib import Path
-from paqa import hub
+from paqa.publish import hub
 api = hub.connect()
 plan = hub.plan(Path({str(built)!r}), {REPO!r}, api)
 hub.prepare(plan, api)
@@ -548,14 +549,14 @@ def no_path():
 def test_a_connection_that_breaks_is_worth_another_try(call):
     with (
         pytest.raises(ConnectionError, match="the connection to the Hub broke") as caught,
-        hub.understood(REPO),
+        explained_errors(REPO),
     ):
         call()
-    assert passing(caught.value)
+    assert is_transient(caught.value)
 
 
 def test_what_the_hubs_client_refuses_is_one_line():
-    with pytest.raises(PaqaError, match="the Hub rejects this"), hub.understood(REPO):
+    with pytest.raises(PaqaError, match="the Hub rejects this"), explained_errors(REPO):
         no_path()
 
 
@@ -563,10 +564,10 @@ def test_what_the_hubs_client_refuses_is_one_line():
 def test_a_defect_of_our_own_is_no_failure_of_the_network(call):
     with (
         pytest.raises((IndexError, AttributeError, ValueError, RuntimeError)) as caught,
-        hub.understood(REPO),
+        explained_errors(REPO),
     ):
         call()
-    assert not passing(caught.value)
+    assert not is_transient(caught.value)
     assert "the Hub" not in str(caught.value)
 
 

@@ -19,7 +19,7 @@ from paqa.errors import PaqaError
 from paqa.perception import engine_runs, inference, scenes
 from paqa.rationale import grammar
 from paqa.report import cite
-from paqa.report.collect import opened
+from paqa.report.collect import open_build
 from paqa.report.overview import histogram
 from paqa.report.write import compared, script, write
 from paqa.storage.build_folder import AUDIT
@@ -41,8 +41,8 @@ def base(tmp_path_factory):
         replace(clip, source=HOSTILE) if i == 1 else clip for i, clip in enumerate(composed(config, store))
     ]
     turns = clips[1].truth.turns
-    said = (replace(turns[0], text=HOSTILE), *turns[1:])
-    clips[1] = replace(clips[1], license=HOSTILE, truth=replace(clips[1].truth, turns=said))
+    hostile_turns = (replace(turns[0], text=HOSTILE), *turns[1:])
+    clips[1] = replace(clips[1], license=HOSTILE, truth=replace(clips[1].truth, turns=hostile_turns))
     made(config, folder / "build", store, clips)
     return folder / "build"
 
@@ -100,21 +100,21 @@ def test_sections_say_what_the_rationale_says(items):
     cited = 0
     for item in items:
         trace = grammar.parse(item.rationale, open_ended=not item.choices)
-        found = {s["tag"]: s for s in cite.sections(item)}
+        by_tag = {s["tag"]: s for s in cite.sections(item)}
         for tag, text in [
             ("PLANNING", trace.planning),
             ("REASONING", trace.reasoning),
             ("REFLECT", trace.reflect),
         ]:
             assert (
-                "".join(p if isinstance(p, str) else p[0] for p in found[tag]["parts"]) if text else None
+                "".join(p if isinstance(p, str) else p[0] for p in by_tag[tag]["parts"]) if text else None
             ) == text
-        assert [(line["label"], *line["span"]) for line in found["ENV"]["lines"]] == [
+        assert [(line["label"], *line["span"]) for line in by_tag["ENV"]["lines"]] == [
             (e.label, e.start_ms, e.end_ms) for e in item.scene.events
         ]
-        assert found["RESPONSE"]["index"] == trace.response.index
-        assert ("FINAL_ANSWER" in found) == item.reflected
-        spans = [p[1:] for s in found.values() for p in s.get("parts", ()) if not isinstance(p, str)]
+        assert by_tag["RESPONSE"]["index"] == trace.response.index
+        assert ("FINAL_ANSWER" in by_tag) == item.reflected
+        spans = [p[1:] for s in by_tag.values() for p in s.get("parts", ()) if not isinstance(p, str)]
         assert all(0 <= start < end for start, end in spans)
         cited += len(spans)
     assert cited > len(items)
@@ -186,7 +186,7 @@ def test_the_index_lists_every_row(written, items):
 
 
 def test_truth_and_hearing_are_those_of_the_build(base, written, items):
-    build = opened(base)
+    build = open_build(base)
     index = value(written.page.parent / "data" / "index.js")
     for n, name in enumerate(index["clips"]["id"]):
         clip = value(written.page.parent / "data" / f"chunk-{n // index['chunk']:05d}.js")[n % index["chunk"]]
@@ -195,7 +195,7 @@ def test_truth_and_hearing_are_those_of_the_build(base, written, items):
         assert [t[:4] for t in clip["truth"]["turns"]] == [
             [t.start_ms, t.end_ms, t.speaker, t.text] for t in scene.turns
         ]
-        assert len(clip["heard"]["words"]) == len(build.heard(name).words)
+        assert len(clip["heard"]["words"]) == len(build.prediction(name).words)
 
 
 def test_the_same_build_gives_the_same_bytes(base, written, tmp_path):
@@ -236,8 +236,8 @@ def test_a_report_names_no_folder_of_this_machine(base, tmp_path):
     folder = tmp_path / "my build"
     shutil.copytree(base, folder, ignore=shutil.ignore_patterns("report"))
     done = json.loads((folder / "build.json").read_bytes())
-    said = f"look with: paqa shortcuts {folder}; then mend '/home/somebody/a b.toml' or ~/x/y."
-    (folder / "build.json").write_text(json.dumps(done | {"warnings": [said], "out": str(folder)}))
+    message = f"look with: paqa shortcuts {folder}; then mend '/home/somebody/a b.toml' or ~/x/y."
+    (folder / "build.json").write_text(json.dumps(done | {"warnings": [message], "out": str(folder)}))
     lost = Quarantined("a.wav", "decode", "broken_audio", f"{folder}/sub/a.wav: not at 1/2 of it", "0" * 64)
     shards.write_table(folder / "quarantine.parquet", Quarantined, [lost])
     text = (write(folder, tmp_path / "out").page.parent / "data" / "overview.js").read_text()
@@ -259,7 +259,7 @@ def test_no_stem_is_decoded_for_levels_that_the_store_has(base, written, tmp_pat
 
 
 def test_a_lost_stem_is_counted(base, tmp_path):
-    build = opened(base)
+    build = open_build(base)
     clip = build.clips[next(iter(build.items))]
     shutil.copytree(build.store.url, tmp_path / "store")
     lost = engine_runs.output_key(clip, build.separation, build.separation)
@@ -457,14 +457,15 @@ def test_stems_switch_where_the_clip_is(visit, items):
 
 
 def test_stems_are_those_of_the_store(visit, base, written, items):
-    build = opened(base)
+    build = open_build(base)
     index = value(written.page.parent / "data" / "index.js")
     tab = visit()
     for n in (0, 1):
         clip = build.clips[index["clips"]["id"][n]]
         for name in ("mix", "speech", "background"):
             size, found = tab.evaluate(
-                "async ([file, stem]) => { const all = (await sound.stems(await paqa.media(file)))[stem].channels[0];"
+                "async ([file, stem]) => {"
+                " const all = (await sound.stems(await paqa.media(file)))[stem].channels[0];"
                 " return [all.length, Array.from(all.filter((_, i) => i % 31 === 0))]; }",
                 [index["clips"]["media"][n], name],
             )

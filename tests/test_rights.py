@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from paqa.errors import PaqaError
 from paqa.licensing.compatibility import (
-    APART,
+    INCOMPATIBLE,
     KNOWN,
     ONWARD,
     RANK,
@@ -114,7 +114,7 @@ def test_what_may_be_adapted_twice_may_be_adapted_once(material, middle, last):
     """
     if refusal(material, middle) is None and refusal(middle, last) is None:
         declared = middle in ("CC-BY-SA-4.0", "LAL-1.3") and last in ONWARD[middle]
-        assert refusal(material, last) is None or declared or (material, last) in APART
+        assert refusal(material, last) is None or declared or (material, last) in INCOMPATIBLE
 
 
 @given(st.sampled_from([*KNOWN, *CC]), st.sampled_from(GOALS))

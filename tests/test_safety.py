@@ -26,14 +26,15 @@ import soundfile
 from paqa import audio
 from paqa.config import recipe
 from paqa.config.recipe import AudioConfig, SourceConfig
-from paqa.dataset import import_hyper
+from paqa.dataset import hyper_rows
 from paqa.engines.base import ENGINES, engine_class
 from paqa.errors import PaqaError, Rejected
 from paqa.pipeline import recipes
 from paqa.rationale import grammar
 from paqa.rationale.rewards import answer_of
 from paqa.sources import choices, json_lines, rttm_stm_ctm
-from paqa.sources.registry import locate, recordings
+from paqa.sources.paths import locate
+from paqa.sources.registry import recordings
 from paqa.storage import redact
 from paqa.types import Audio, Quarantined, Recording, Turn, Word
 
@@ -524,17 +525,17 @@ def test_a_shard_of_somebody_cannot_name_the_files_of_an_export(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("call", "text"), [
-    (lambda t: choices.given("q", "t", t, None, "A"), "['a" * 5000),
-    (lambda t: choices.given("q", "t", t, None, "A"), "choose option " * 700 + "(a) x (b) y"),
-    (lambda t: choices.given("q", "t", t, None, "A"), " \n" * 4900 + "(a) x (b) y"),
-    (lambda t: choices.given("q", "t", "Which?", [t, "b"], "A"), "a" * 1_000_000),
-    (lambda t: choices.given("q", "t", "Which?", ["a"] * 1_000_000, "A"), ""),
-    (lambda t: choices.given("q", "t", "['a'," + "[" * 5000 + "'b']", None, "A"), ""),
-    (lambda t: import_hyper.mended(t), "```" + " " * 100_000 + "x y"),
-    (lambda t: import_hyper.mended(t), "\\" * 100_000 + "x"),
-    (lambda t: import_hyper.mended(t), "`" * 100_000 + "x"),
-    (lambda t: import_hyper.mended(t), "<THINK>" * 20_000),
-    (lambda t: import_hyper.chosen(t, ["a", "b"]), "answer" + " " * 100_000 + "x"),
+    (lambda t: choices.parse_question("q", "t", t, None, "A"), "['a" * 5000),
+    (lambda t: choices.parse_question("q", "t", t, None, "A"), "choose option " * 700 + "(a) x (b) y"),
+    (lambda t: choices.parse_question("q", "t", t, None, "A"), " \n" * 4900 + "(a) x (b) y"),
+    (lambda t: choices.parse_question("q", "t", "Which?", [t, "b"], "A"), "a" * 1_000_000),
+    (lambda t: choices.parse_question("q", "t", "Which?", ["a"] * 1_000_000, "A"), ""),
+    (lambda t: choices.parse_question("q", "t", "['a'," + "[" * 5000 + "'b']", None, "A"), ""),
+    (lambda t: hyper_rows.mended(t), "```" + " " * 100_000 + "x y"),
+    (lambda t: hyper_rows.mended(t), "\\" * 100_000 + "x"),
+    (lambda t: hyper_rows.mended(t), "`" * 100_000 + "x"),
+    (lambda t: hyper_rows.mended(t), "<THINK>" * 20_000),
+    (lambda t: hyper_rows.chosen(t, ["a", "b"]), "answer" + " " * 100_000 + "x"),
     (grammar.parse, "<THINK>" * 100_000),
     (grammar.parse, "<" * 100_000),
     (answer_of, "<RESPONSE>" * 100_000),
@@ -677,13 +678,13 @@ def test_addresses_without_secrets_are_none() -> None:
         "https://a/b?c=d",
         "a:b@c",
     ):
-        assert redact.scrubbed(text) == text
+        assert redact.mask_secrets(text) == text
 
 
 def test_secrets_of_the_environment_are_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    text = redact.scrubbed(" ".join(SECRETS.values()))
+    text = redact.mask_secrets(" ".join(SECRETS.values()))
     assert text == " ".join(["(secret)"] * len(SECRETS))
 
 
@@ -694,6 +695,7 @@ def files_with(folder: Path, secrets: dict[str, str]) -> list[str]:
     return [str(path) for path in files if any(value in path.read_bytes() for value in values)]
 
 
+@pytest.mark.build
 def test_a_build_keeps_no_secret_of_its_environment(tmp_path: Path) -> None:
     from conftest import CORPUS, build
 
@@ -705,7 +707,8 @@ def test_a_build_keeps_no_secret_of_its_environment(tmp_path: Path) -> None:
         'name = "small"\n[[sources]]\nname = "a"\ntype = "folder"\npath = "audio"\n'
         '[gates]\nmax_quarantined = 1.0\nshortcuts = "off"\n[questions]\nmishear = false\n'
     )
-    made = build(tmp_path / "small.toml", tmp_path / "out" / "small", "--report", "--workers", "1", **SECRETS)
+    flags = ["--report", "--workers", "1"]
+    made = build(tmp_path / "small.toml", tmp_path / "out" / "small", *flags, own_server=True, **SECRETS)
     assert list((tmp_path / "out" / ".paqa").rglob("prefect.db"))
     assert files_with(
         tmp_path / "out", {"known": "small.toml"} | {"name": "rooster-01"}

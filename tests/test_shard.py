@@ -246,8 +246,8 @@ def test_the_name_of_a_file_says_all_that_is_in_its_bytes(made):
     name = {p.split: p.name for p in shards.plan(items, clips, DEFAULT)}["train"]
     train = next(n for n, i in enumerate(items) if i.split == "train")
     for change in ({"key": "1" * 64}, {"paqa_version": "9.9"}, {"seed": 5}):
-        other = [*items[:train], replace(items[train], **change), *items[train + 1 :]]
-        plans = {p.split: p.name for p in shards.plan(other, clips, DEFAULT)}
+        changed = [*items[:train], replace(items[train], **change), *items[train + 1 :]]
+        plans = {p.split: p.name for p in shards.plan(changed, clips, DEFAULT)}
         assert plans["train"] != name
     assert {p.split: p.name for p in shards.plan(items, clips, ShardConfig(row_group_mb=3))}["train"] != name
 
@@ -265,9 +265,9 @@ def test_a_sound_that_is_lost_leaves_no_shard(tmp_path, made):
 def test_light_rows_are_filled_before_they_are_written(tmp_path, made):
     clips, items, store = made
     (plan, *_) = shards.plan([replace(i, rationale="") for i in items], clips, DEFAULT)
-    known = {i.id: i for i in items}
+    by_id = {i.id: i for i in items}
     shards.write(
-        plan, tmp_path / "data", DEFAULT, store.__getitem__, RATE, lambda rows: (known[r.id] for r in rows)
+        plan, tmp_path / "data", DEFAULT, store.__getitem__, RATE, lambda rows: (by_id[r.id] for r in rows)
     )
     assert {row["rationale"] for row in shards.rows(tmp_path)} == {"<THINK>"}
 

@@ -87,19 +87,19 @@ def leaking(n: int, how: str) -> list[Text]:
 
 
 def test_fair_rows_pass() -> None:
-    found = shortcuts.measure(fair(1200), 3.0)
-    assert found.report.failing == []
-    assert shortcuts.verdict(found.report, Path("out")) is None
-    assert found.report.guessers["both"].chance == 0.25
-    assert sum(found.report.positions) == 1200
-    assert sum(found.dependence.values()) / 1200 > 0.85
+    scored = shortcuts.measure(fair(1200), 3.0)
+    assert scored.report.failing == []
+    assert shortcuts.verdict(scored.report, Path("out")) is None
+    assert scored.report.guessers["both"].chance == 0.25
+    assert sum(scored.report.positions) == 1200
+    assert sum(scored.dependence.values()) / 1200 > 0.85
 
 
 @pytest.mark.parametrize(
     ("how", "guesser"),
     [
-        ("position", "position"), ("longest", "longest"), ("frequency", "frequency"), ("frequency", "choices"),
-        ("median", "choices"), ("median", "both"), ("question", "both"),
+        ("position", "position"), ("longest", "longest"), ("frequency", "frequency"),
+        ("frequency", "choices"), ("median", "choices"), ("median", "both"), ("question", "both"),
     ],
 )  # fmt: skip
 def test_a_template_that_gives_itself_away_is_blamed(how: str, guesser: str) -> None:
@@ -114,12 +114,13 @@ def test_a_template_that_gives_itself_away_is_blamed(how: str, guesser: str) -> 
 
 def test_what_the_text_gives_away_depends_less_on_the_audio() -> None:
     rows = leaking(300, "frequency")
-    found = shortcuts.measure(rows, 3.0).dependence
+    dependence = shortcuts.measure(rows, 3.0).dependence
     mean = {
-        name: sum(found[r.id] for r in rows if r.template == name) / sum(r.template == name for r in rows)
+        name: sum(dependence[r.id] for r in rows if r.template == name)
+        / sum(r.template == name for r in rows)
         for name in ("leak", "who")
     }
-    assert all(0 <= d <= 1 for d in found.values())
+    assert all(0 <= d <= 1 for d in dependence.values())
     assert mean["leak"] < 0.5 < mean["who"]
 
 
@@ -134,10 +135,10 @@ def test_no_group_is_on_both_sides_of_a_fold() -> None:
     folds = text_classifiers._folds(rows)
     assert len(set(folds.tolist())) == text_classifiers.FOLDS
     by_group: dict[tuple[str, ...], set[int]] = {}
-    for one, fold in zip(rows, folds.tolist(), strict=True):
-        by_group.setdefault(one.groups, set()).add(fold)
-    assert all(len(found) == 1 for found in by_group.values())
-    one_speaker = [replace(one, groups=("same",)) for one in rows]
+    for row, fold in zip(rows, folds.tolist(), strict=True):
+        by_group.setdefault(row.groups, set()).add(fold)
+    assert all(len(group_folds) == 1 for group_folds in by_group.values())
+    one_speaker = [replace(row, groups=("same",)) for row in rows]
     assert (
         len(set(text_classifiers._folds(one_speaker).tolist())) == text_classifiers.FOLDS
     )  # then clips are kept together
@@ -158,10 +159,10 @@ def test_scenes_that_share_material_are_in_one_fold() -> None:
     folds = text_classifiers._folds(rows)
     assert len(set(folds.tolist())) == text_classifiers.FOLDS
     sides: dict[str, set[int]] = {}
-    for one, fold in zip(rows, folds.tolist(), strict=True):
-        for group in one.groups:
+    for row, fold in zip(rows, folds.tolist(), strict=True):
+        for group in row.groups:
             sides.setdefault(group, set()).add(fold)
-    assert all(len(found) == 1 for found in sides.values())
+    assert all(len(pool_folds) == 1 for pool_folds in sides.values())
     assert shortcuts.measure(rows, 3.0).report.related == 0
 
 
@@ -202,30 +203,30 @@ def test_any_text_can_be_tried(drawn: list[tuple[str, list[str], int]]) -> None:
         Text(f"r{i}", f"c{i}", (f"g{i % 3}",), "t", question, tuple(choices), at % len(choices))
         for i, (question, choices, at) in enumerate(drawn)
     ]
-    found = shortcuts.measure(rows, 3.0)
-    assert set(found.dependence) == {r.id for r in rows}
-    assert shortcuts.verdict(found.report, Path("out")) is None  # so few rows prove nothing
-    assert shortcuts.text(found.report)
+    scored = shortcuts.measure(rows, 3.0)
+    assert set(scored.dependence) == {r.id for r in rows}
+    assert shortcuts.verdict(scored.report, Path("out")) is None  # so few rows prove nothing
+    assert shortcuts.text(scored.report)
 
 
 def test_more_rows_than_the_pool_are_all_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_classifiers, "POOL", 250)
     monkeypatch.setattr(text_classifiers, "CHUNK", 40)
     rows = leaking(300, "median")
-    found = shortcuts.measure(rows, 3.0)
-    assert "both" in found.report.failing
-    assert len(found.dependence) == 600
+    scored = shortcuts.measure(rows, 3.0)
+    assert "both" in scored.report.failing
+    assert len(scored.dependence) == 600
 
 
 def item(name: str, choices: tuple[str, ...] = ("a", "b"), **more: object) -> Item:
-    known = {f: getattr(Item, f, None) for f in Item.__dataclass_fields__}
-    given = {
+    defaults = {f: getattr(Item, f, None) for f in Item.__dataclass_fields__}
+    fields = {
         "id": name, "clip_id": "c", "question": "?", "choices": choices, "answer": "a", "answer_index": 0,
-        "task": "t", "template": "t", "rationale": "r", "scene": Scene("c", 1000), "evidence": (), "reflected": False,
-        "audio_dependence": None, "source": "s", "license": "l", "groups": ["g"], "split": "train",
-        "answers_from": "truth", "heard_by": (), "key": "0" * 64,
+        "task": "t", "template": "t", "rationale": "r", "scene": Scene("c", 1000), "evidence": (),
+        "reflected": False, "audio_dependence": None, "source": "s", "license": "l", "groups": ["g"],
+        "split": "train", "answers_from": "truth", "heard_by": (), "key": "0" * 64,
     }  # fmt: skip
-    return Item(**(known | given | more))
+    return Item(**(defaults | fields | more))
 
 
 def test_rows_are_marked_and_sure_guesses_fall_out() -> None:
@@ -266,7 +267,7 @@ def test_fair_rows_are_all_kept_and_thinning_has_a_limit() -> None:
 def test_rows_that_depend_too_little_on_the_audio_are_not_measured() -> None:
     thinned = shortcuts.thin(leaking(300, "frequency"), GatesConfig(thin=0.0, min_audio_dependence=0.5))
     assert thinned.below
-    assert all(found < 0.5 for found in thinned.below.values())
+    assert all(dependence < 0.5 for dependence in thinned.below.values())
     assert not set(thinned.below) & set(thinned.scored.dependence)
 
 

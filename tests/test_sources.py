@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.sources.folder import safe_id
-from paqa.sources.registry import check, close_truth, locate, recordings, root, skipped, window_truth
+from paqa.sources.paths import locate, root
+from paqa.sources.registry import check, recordings, skipped
+from paqa.sources.truth import close_truth, window_truth
 from paqa.types import Event, Quarantined, Recording, Scene, Turn, Word
 
 SAMPLE = "package:pyannote.audio/sample/sample."
@@ -180,10 +182,12 @@ def test_locate_in_package_refuses(tmp_path: Path, uri: str, reason: str) -> Non
 
 def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; import paqa.sources.registry, paqa.sources.jsonl, paqa.sources.folder\n"
-        "try: paqa.sources.registry.locate('package:pyannote.audio/sample/sample.wav', Path('.'))\n"
-        "except paqa.sources.registry.Rejected: pass\n"
-        "print([m for m in ('numpy', 'soundfile', 'av', 'soxr', 'torch', 'pyannote', 'prefect') if m in sys.modules])"
+        "import sys; from pathlib import Path\n"
+        "import paqa.sources.paths, paqa.sources.jsonl, paqa.sources.folder\n"
+        "try: paqa.sources.paths.locate('package:pyannote.audio/sample/sample.wav', Path('.'))\n"
+        "except paqa.sources.paths.Rejected: pass\n"
+        "heavy = 'numpy', 'soundfile', 'av', 'soxr', 'torch', 'pyannote', 'prefect'\n"
+        "print([m for m in heavy if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
@@ -250,7 +254,10 @@ def test_no_truth_and_no_sounds_differ(tmp_path: Path) -> None:
     ({"id": "", "path": "a.wav"}, "bad_row", "$.id"),
     ({"id": "a", "path": "a.wav", "text": "x"}, "bad_row", "come together"),
     ({"id": "a", "path": "a.wav", "turns": [], "stm": "x"}, "bad_row", "turns and stm"),
-    ({"id": "a", "path": "a.wav", "turns": [{"start_ms": 5, "end_ms": 5, "speaker": "a"}]}, "bad_row", "5 to 5 ms"),
+    (
+        {"id": "a", "path": "a.wav", "turns": [{"start_ms": 5, "end_ms": 5, "speaker": "a"}]},
+        "bad_row", "5 to 5 ms",
+    ),
     ({"id": "a", "path": "../a.wav"}, "outside_corpus", "../a.wav"),
     ({"id": "a", "path": "package:nope/a.wav"}, "missing_package", "uv pip install nope"),
     ({"id": "a", "path": "a.wav", "rttm": "no.rttm"}, "bad_truth", "no.rttm"),

@@ -100,6 +100,7 @@ def corpora(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.build
 def test_build_from_native_layouts(corpora: Path) -> None:
     built = build(corpora / "paper.toml", corpora / "out")
     items = list(shards.rows(corpora / "out"))
@@ -138,7 +139,7 @@ def test_what_was_done_about_a_file_reaches_the_build(tmp_path: Path) -> None:
             recipe,
             Store(tmp_path / ".store"),
         )
-        done = fault_isolation.Ingesting(*arguments, fault_isolation.Ward())()
+        done = fault_isolation.DecodeBatch(*arguments, fault_isolation.CrashTracker())()
         (line,) = walk.noted(done.notes)
         assert line.startswith("a.wav, b.wav, d.wav and 1 other file: the header declares less")
     (line,) = walk.skipped(recipe)

@@ -12,8 +12,11 @@ from sounds import tone
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError
 from paqa.licensing.identify import spdx
-from paqa.sources.meld import mended
-from paqa.sources.registry import check, close_truth, linked, locate, recordings
+from paqa.sources.groups import groups_by_speaker
+from paqa.sources.meld import repaired_text
+from paqa.sources.paths import locate
+from paqa.sources.registry import check, recordings
+from paqa.sources.truth import close_truth
 from paqa.types import Event, Quarantined, Recording, Turn
 
 
@@ -81,7 +84,7 @@ def test_meld(meld: Path) -> None:
     ("Itâ€™s", "It’s"), ("cafÃ©", "café"), ("naïve", "naïve"),
 ])  # fmt: skip
 def test_mended(found: str, meant: str) -> None:
-    assert mended(found) == meant
+    assert repaired_text(found) == meant
 
 
 def test_tables_that_cannot_be_used(tmp_path: Path) -> None:
@@ -220,7 +223,8 @@ def fsd50k(tmp_path: Path) -> Path:
     metadata.mkdir()
     (truth / "vocabulary.csv").write_text("".join(
         f"{n},Name,{mid}\n"
-        for n, mid in enumerate(("/m/042v_gx", "/m/0fx80y", "/m/04szw", "/m/04rlf", "/m/05tny_", "/m/0bt9lr", "/m/0jbk",
+        for n, mid in enumerate(("/m/042v_gx", "/m/0fx80y", "/m/04szw", "/m/04rlf", "/m/05tny_", "/m/0bt9lr",
+                                 "/m/0jbk",
                                  "/m/068hy", "/m/01jt3m", "/m/09x0r", "/m/05zppz", "/m/09l8g"))))  # fmt: skip
     (truth / "dev.csv").write_text(
         "fname,labels,mids,split\n"
@@ -278,7 +282,7 @@ def test_licenses(text: str, name: str | None) -> None:
 
 
 def test_recordings_with_a_speaker_in_common_are_one_group() -> None:
-    groups = linked({"r1": {"b", "a"}, "r2": {"c"}, "r3": {"c", "b"}, "r4": {"d"}, "r5": set()})
+    groups = groups_by_speaker({"r1": {"b", "a"}, "r2": {"c"}, "r3": {"c", "b"}, "r4": {"d"}, "r5": set()})
     assert groups == {"r1": "a", "r2": "a", "r3": "a", "r4": "d", "r5": "r5"}
 
 

@@ -18,7 +18,8 @@ from test_sources_corpora import read
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.sources import choices
-from paqa.sources.registry import close_truth, recordings
+from paqa.sources.registry import recordings
+from paqa.sources.truth import close_truth
 from paqa.types import Quarantined, Recording, Turn, Word
 
 
@@ -38,7 +39,8 @@ def listed(path: Path, **params: Any) -> tuple[list[Recording], dict[str, tuple[
 def test_avqa_rows(tmp_path: Path) -> None:
     tone(tmp_path / "clips/-HG3Omg_89c_000030.wav")
     row = {"id": 183, "video_name": "-HG3Omg_89c_000030", "video_id": 341, "question_text": "What is heard?",
-           "multi_choice": ["motorboat", "yacht", "sailboat", "raft"], "answer": 1, "question_relation": "View",
+           "multi_choice": ["motorboat", "yacht", "sailboat", "raft"], "answer": 1,
+           "question_relation": "View",
            "question_type": "Which"}  # fmt: skip
     second = {**row, "id": 184, "question_text": "What comes first?", "answer": 0}
     (tmp_path / "train_qa.json").write_text(json.dumps([row, second, {**row, "video_name": "gone"}, 7]))
@@ -56,7 +58,8 @@ def test_avqa_rows(tmp_path: Path) -> None:
 def test_cota_rows(tmp_path: Path) -> None:
     tone(tmp_path / "audio/multiSpeaker/a.wav")
     row = {"id": "m1", "audios": ["/mnt/cluster/CoTA/multiSpeaker/a.wav"],
-           "instruction": "<audio>How many people talk?\nChoose the correct option from the following options: "
+           "instruction": "<audio>How many people talk?\n"
+                          "Choose the correct option from the following options: "
                           "(a) one (b) two (c) three (d) four",
            "output": "<THINK>(a) no ...</THINK> <RESPONSE>(B) two</RESPONSE>"}  # fmt: skip
     late = {
@@ -100,14 +103,16 @@ def test_paqa_rows_and_broken_ones(tmp_path: Path) -> None:
     }
     found, lost = asked(tmp_path, [
         row, '{"id": ', "[1]", {**row, "audio_path": None}, {**row, "answer": "C"}, {**row, "choices": ["C"]},
-        {**row, "choices": ["C", "c "]}, {**row, "question": ""}, {**row, "answer": 3}, {**row, "answer": True},
+        {**row, "choices": ["C", "c "]}, {**row, "question": ""}, {**row, "answer": 3},
+        {**row, "answer": True},
         {**row, "audio_path": "../../etc/passwd"}, {**row, "question": "Other?", "task": "key"},
     ])  # fmt: skip
     assert [(q.id, q.task) for q in found[0].questions] == [("q", "given"), ("q@list.jsonl:12", "key")]
     reasons = {name.split(":")[1]: reason for name, (reason, _) in lost.items()}
     assert reasons == {
         "2": "broken_json", "3": "bad_row", "4": "bad_row", "5": "bad_question", "6": "bad_question",
-        "7": "bad_question", "8": "bad_question", "9": "bad_question", "10": "bad_question", "11": "missing_file",
+        "7": "bad_question", "8": "bad_question", "9": "bad_question", "10": "bad_question",
+        "11": "missing_file",
     }  # fmt: skip
     assert "can be read in two ways" in lost["list.jsonl:5"][1]
     assert "twice 'C'" in lost["list.jsonl:7"][1]
@@ -129,15 +134,17 @@ def test_written_choices_come_back(options: list[str], data: st.DataObject, form
     at = data.draw(st.integers(0, len(options) - 1))
     texts = [f"What is it? {' '.join(marked)}", "What is it?\n" + "\n".join(marked)]
     for text in texts:
-        question = choices.given("q", "t", f"<audio>{text}", None, marked[at])
+        question = choices.parse_question("q", "t", f"<audio>{text}", None, marked[at])
         assert (question.text, question.choices, question.answer_index) == ("What is it?", tuple(options), at)
-    assert choices.given("q", "t", "What is it?", marked, options[at]).choices == tuple(options)
+    assert choices.parse_question("q", "t", "What is it?", marked, options[at]).choices == tuple(options)
     assert choices.inline(f"What is it? Choose one of the options: {options!r}") == ("What is it?", options)
 
 
 @pytest.mark.parametrize(("answer", "index"), [
-    (1, 1), ("B", 1), ("(b)", 1), ("b.", 1), ("(B) two", 1), ("two", 1), (" Two. ", 1), ("1", 1), ("(b): two", 1),
-    ("(A) two", None), (4, None), ("E", None), ("seven", None), (None, None), (1.0, None), ("(b) two people", 1),
+    (1, 1), ("B", 1), ("(b)", 1), ("b.", 1), ("(B) two", 1), ("two", 1), (" Two. ", 1), ("1", 1),
+    ("(b): two", 1),
+    ("(A) two", None), (4, None), ("E", None), ("seven", None), (None, None), (1.0, None),
+    ("(b) two people", 1),
 ])  # fmt: skip
 def test_answers(answer: Any, index: int | None) -> None:
     options = ["one", "two", "three"]
@@ -179,7 +186,8 @@ def test_references(tmp_path: Path) -> None:
     assert by_name["wav/e.flac"].truth is not None
     assert by_name["wav/e.flac"].truth.turns == ()
     assert {name: reason for name, (reason, _) in lost.items()} == {
-        "wav/d.rttm": "bad_truth", "wav/d.wav": "no_reference", "wav/alone.wav": "no_reference", "gone": "missing_file",
+        "wav/d.rttm": "bad_truth", "wav/d.wav": "no_reference", "wav/alone.wav": "no_reference",
+        "gone": "missing_file",
     }  # fmt: skip
     assert "wav/d.rttm, line 1" in lost["wav/d.rttm"][1]
     apart, _ = read(tmp_path, "references", params={"speakers": "recording"})
@@ -303,7 +311,8 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
              None, {"bytes": content[0], "path": "y.wav"}]  # fmt: skip
     columns = {
         "clip": audio, "words": ["Eins.", "Zwei.", "Drei.", "Eins."], "who": ["p", "q", "p", "p"],
-        "mood": [1, 0, 0, 1], "english": ["One.", "Two.", "Three.", "One."], "terms": ["CC0-1.0", "CC-BY-4.0", "", ""],
+        "mood": [1, 0, 0, 1], "english": ["One.", "Two.", "Three.", "One."],
+        "terms": ["CC0-1.0", "CC-BY-4.0", "", ""],
         "ask": ["How many?", "How many?", "How many?", "Who is it?"], "gold": ["B", "one", "A", "(a)"],
         "options": [["one", "two"]] * 3 + [["a man", "a woman"]],
     }  # fmt: skip
@@ -370,9 +379,11 @@ def test_hub_says_what_is_wrong(dataset: Path, changes: dict[str, Any], use: Any
 
 def test_no_source_imports_anything_heavy() -> None:
     code = (
-        "import sys; from paqa.sources.registry import SOURCES, check; from paqa.config.recipe import SourceConfig\n"
+        "import sys; from paqa.sources.registry import SOURCES, check\n"
+        "from paqa.config.recipe import SourceConfig\n"
         "for kind in SOURCES: check(SourceConfig('s', kind, '.'))\n"
-        "print([m for m in ('numpy', 'soundfile', 'datasets', 'lhotse', 'pyarrow', 'torch') if m in sys.modules])"
+        "heavy = 'numpy', 'soundfile', 'datasets', 'lhotse', 'pyarrow', 'torch'\n"
+        "print([m for m in heavy if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

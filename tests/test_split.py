@@ -16,40 +16,41 @@ from paqa.audio import fingerprint
 from paqa.audio.fingerprint import Match
 from paqa.config.recipe import SplitConfig
 from paqa.errors import PaqaError
-from paqa.splits import assign
-from paqa.splits.assign import by_share, side
+from paqa.splits import leakage
+from paqa.splits.assign import split_at, split_of
 from paqa.types import Audio, Clip, Origin, Scene, Turn
-from paqa.union_find import connected
+from paqa.union_find import connected_components
 
 SHARES = SplitConfig(0.2, 0.3)
 
 
 def test_shares_are_met() -> None:
-    counts = Counter(side(f"voice {i}", SplitConfig(validation=0.1, test=0.2), 0) for i in range(5000))
+    counts = Counter(split_of(f"voice {i}", SplitConfig(validation=0.1, test=0.2), 0) for i in range(5000))
     assert abs(counts["test"] / 5000 - 0.2) < 0.02
     assert abs(counts["validation"] / 5000 - 0.1) < 0.02
 
 
 def test_known_sides_never_move() -> None:
-    known = [side(f"g{i}", SplitConfig(0.2, 0.3), 7) for i in range(8)]
+    known = [split_of(f"g{i}", SplitConfig(0.2, 0.3), 7) for i in range(8)]
     assert known == ["train", "train", "test", "train", "train", "train", "train", "train"]
-    assert len({side("g0", SplitConfig(0.3, 0.3), seed) for seed in range(30)}) == 3
+    assert len({split_of("g0", SplitConfig(0.3, 0.3), seed) for seed in range(30)}) == 3
 
 
 @given(st.text(), st.integers())
 def test_a_larger_test_share_keeps_what_is_in_it(group: str, seed: int) -> None:
-    if side(group, SplitConfig(0, 0.2), seed) == "test":
-        assert side(group, SplitConfig(0, 0.4), seed) == "test"
+    if split_of(group, SplitConfig(0, 0.2), seed) == "test":
+        assert split_of(group, SplitConfig(0, 0.4), seed) == "test"
 
 
 @pytest.mark.parametrize("known", ["train", "validation", "test"])
 def test_clips_of_the_build_that_grows_stay_whatever_is_added(known: str) -> None:
     clips = [clip(f"known {known}", group_on(known))]
     clips += [
-        clip(f"new {side}", group_on(side, besides="new"), sha=clips[0].sha256) for side in assign.PROTECTED
+        clip(f"new {split_of}", group_on(split_of, besides="new"), sha=clips[0].sha256)
+        for split_of in leakage.PROTECTED
     ]
-    lost = assign.leaks(clips, [], SHARES, staying={0})
-    assert {clips[i].id for i in lost} == {f"new {side}" for side in assign.PROTECTED if side != known}
+    lost = leakage.leaks(clips, [], SHARES, staying={0})
+    assert {clips[i].id for i in lost} == {f"new {side}" for side in leakage.PROTECTED if side != known}
     assert all(f"clip {clips[0].id}" in row.detail for row in lost.values())
 
 
@@ -57,8 +58,8 @@ def test_a_new_clip_that_ties_two_known_ones_together_goes_itself() -> None:
     clips = [clip(f"known {side}", group_on(side)) for side in ("train", "test")]
     clips.append(clip("tie", group_on("test", besides="new")))
     ties = [Match(i, 2, 900, 0.9, 0.9) for i in (0, 1)]
-    assert set(assign.leaks(clips, ties, SHARES)) == {0}
-    assert set(assign.leaks(clips, ties, SHARES, staying={0, 1})) == {2}
+    assert set(leakage.leaks(clips, ties, SHARES)) == {0}
+    assert set(leakage.leaks(clips, ties, SHARES, staying={0, 1})) == {2}
 
 
 @given(st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=3), max_size=9), st.randoms())
@@ -69,15 +70,15 @@ def test_what_is_connected_has_one_name(lists: list[list[int]], rng: random.Rand
         for one in sets:
             one |= set().union(*(other for other in sets if other & one))
     order = rng.sample(range(len(lists)), len(lists))
-    names = connected([rng.sample(lists[i], len(lists[i])) for i in order])
+    names = connected_components([rng.sample(lists[i], len(lists[i])) for i in order])
     assert names == [min(sets[i]) for i in order]
 
 
 def test_extremes() -> None:
-    assert {side(str(i), SplitConfig(0, 0), 0) for i in range(99)} == {"train"}
-    assert {side(str(i), SplitConfig(0, 1), 0) for i in range(99)} == {"test"}
+    assert {split_of(str(i), SplitConfig(0, 0), 0) for i in range(99)} == {"train"}
+    assert {split_of(str(i), SplitConfig(0, 1), 0) for i in range(99)} == {"test"}
     with pytest.raises(PaqaError, match="lower one of them"):
-        by_share(0.5, SplitConfig(0.6, 0.6))
+        split_at(0.5, SplitConfig(0.6, 0.6))
 
 
 # --- leaks
@@ -94,19 +95,19 @@ def clip(
     groups = (groups,) if isinstance(groups, str) else groups
     return Clip(
         name, uri or f"{name}.wav", sha or f"sha of {name}", 1000, 16000, corpus, "", "", groups,
-        side(groups[0], SHARES, 0), voice=voice,
+        split_of(groups[0], SHARES, 0), voice=voice,
     )  # fmt: skip
 
 
 def group_on(wanted: str, *, besides: str = "") -> str:
-    return next(g for i in range(99) if side(g := f"{besides}g{i}", SHARES, 0) == wanted)
+    return next(g for i in range(99) if split_of(g := f"{besides}g{i}", SHARES, 0) == wanted)
 
 
 TEST, TRAIN, VALIDATION = group_on("test"), group_on("train"), group_on("validation")
 
 
 def gone(clips: list[Clip], *matches: Match, config: SplitConfig = SHARES) -> list[str]:
-    lost = assign.leaks(clips, matches, config)
+    lost = leakage.leaks(clips, matches, config)
     assert {q.reason for q in lost.values()} <= {"would_leak"}
     return sorted(clips[i].id for i in lost)
 
@@ -119,7 +120,7 @@ def test_a_file_under_two_groups_stays_with_the_test() -> None:
         clip("d", VALIDATION, "x.wav"),
     ]
     assert gone(clips) == ["b", "d"]
-    lost = assign.leaks(clips, [], SHARES)[1]
+    lost = leakage.leaks(clips, [], SHARES)[1]
     assert lost.detail == (
         "x.wav (train) has the file 'x.wav' of x.wav (test, clip a); give both one group, or remove one"
     )
@@ -146,7 +147,7 @@ def test_a_group_of_several() -> None:
 def test_a_group_is_never_cut_at_a_plus() -> None:
     """Calls named after their time: all of them are in the zone "+01:00", and have nothing in common."""
     calls = [f"2026-11-29T09:{minute:02d}:00+01:00" for minute in range(28)]
-    assert {side(call, SHARES, 0) for call in calls} == {"test", "validation", "train"}
+    assert {split_of(call, SHARES, 0) for call in calls} == {"test", "validation", "train"}
     assert gone([clip(call, call) for call in calls]) == []
 
 
@@ -189,14 +190,14 @@ def test_copies_of_copies_are_followed() -> None:
     clips = [clip(str(i), g) for i, g in enumerate(groups)]
     assert gone(clips, Match(0, 1, 900, 1, 1), Match(1, 2, 900, 1, 1)) == ["0", "1"]
     assert gone(clips, Match(0, 1, 900, 1, 1)) == []
-    names = assign.copies(clips, [Match(0, 1, 900, 1, 1), Match(1, 2, 900, 1, 0.3)])
+    names = leakage.copies(clips, [Match(0, 1, 900, 1, 1), Match(1, 2, 900, 1, 0.3)])
     assert len(set(names.values())) == 1
     assert set(names) == {"sha of 0", "sha of 1"}
 
 
 def test_what_is_out_already_holds_no_side() -> None:
     clips = [clip("a", TEST, "x.wav"), clip("b", TRAIN, "x.wav")]
-    assert assign.leaks(clips, [], SHARES, gone={0}) == {}
+    assert leakage.leaks(clips, [], SHARES, gone={0}) == {}
 
 
 def test_speakers_are_unknown_where_a_source_names_nobody() -> None:
@@ -208,15 +209,15 @@ def test_speakers_are_unknown_where_a_source_names_nobody() -> None:
 
     unnamed = [heard(f"r{i}") for i in range(9)]
     assert {c.split for c in unnamed} == {"train", "test", "validation"}
-    assert assign.speakers_unknown(unnamed) == {"s": 9}
-    assert assign.speakers_unknown([replace(c, split="train") for c in unnamed]) == {}
-    assert assign.speakers_unknown([heard(f"r{i}", voice="anna") for i in range(9)]) == {}
-    assert assign.speakers_unknown([heard(f"r{i}", f"g{i}") for i in range(9)]) == {}
-    assert assign.speakers_unknown([replace(c, uri="mix:1") for c in unnamed]) == {}
+    assert leakage.speakers_unknown(unnamed) == {"s": 9}
+    assert leakage.speakers_unknown([replace(c, split="train") for c in unnamed]) == {}
+    assert leakage.speakers_unknown([heard(f"r{i}", voice="anna") for i in range(9)]) == {}
+    assert leakage.speakers_unknown([heard(f"r{i}", f"g{i}") for i in range(9)]) == {}
+    assert leakage.speakers_unknown([replace(c, uri="mix:1") for c in unnamed]) == {}
     sounds = [replace(c, truth=Scene(c.id, 1000)) for c in unnamed]
-    assert assign.speakers_unknown(sounds) == {}
+    assert leakage.speakers_unknown(sounds) == {}
     talk = [replace(c, truth=Scene(c.id, 1000, (Turn(0, 900, 1),))) for c in unnamed]
-    assert assign.speakers_unknown([*talk, *(replace(c, corpus="t") for c in sounds)]) == {"s": 9}
+    assert leakage.speakers_unknown([*talk, *(replace(c, corpus="t") for c in sounds)]) == {"s": 9}
 
 
 @st.composite
@@ -240,22 +241,22 @@ def collections(draw: st.DrawFn) -> tuple[list[Clip], list[Match]]:
 def test_nothing_that_is_kept_is_on_two_sides(drawn: tuple[list[Clip], list[Match]]) -> None:
     """Checked by brute force: kept clips are tied by any thing in common, however far the copies lead."""
     clips, matches = drawn
-    lost = assign.leaks(clips, matches, SHARES)
+    lost = leakage.leaks(clips, matches, SHARES)
     kept = [i for i in range(len(clips)) if i not in lost]
     ties = defaultdict(set)  # what stands for the same thing, by going round until nothing changes
-    pairs = [(m.first, m.second) for m in matches if m.within >= assign.PART]
+    pairs = [(m.first, m.second) for m in matches if m.within >= leakage.PART]
     pairs += [(i, k) for i in range(len(clips)) for k in range(i) if clips[i].sha256 == clips[k].sha256]
-    same = [{n} for n in {n for c in clips for n in assign.names(c, SHARES)}]
+    same = [{n} for n in {n for c in clips for n in leakage.names(c, SHARES)}]
     for i, k in pairs:
         for kind in ("group", "file", "speaker", "sound"):
-            one = {n for n in assign.names(clips[i], SHARES) if n[0] == kind}
-            other = {n for n in assign.names(clips[k], SHARES) if n[0] == kind}
+            one = {n for n in leakage.names(clips[i], SHARES) if n[0] == kind}
+            other = {n for n in leakage.names(clips[k], SHARES) if n[0] == kind}
             if one and other:
                 touched = [s for s in same if s & (one | other)]
                 same = [s for s in same if s not in touched] + [set().union(*touched)]
     for i in kept:
         for n, group in enumerate(same):
-            if group & set(assign.names(clips[i], SHARES)):
+            if group & set(leakage.names(clips[i], SHARES)):
                 ties[n].add(clips[i].split)
     for m in matches:
         if {m.first, m.second} <= set(kept):
@@ -272,12 +273,12 @@ def test_growth_and_order_move_nothing(drawn: tuple[list[Clip], list[Match]], se
     order = random.Random(seed).sample(range(len(clips)), len(clips))
     at = {old: new for new, old in enumerate(order)}
     mixed = [replace(m, first=at[m.first], second=at[m.second]) for m in matches]
-    lost = {clips[i].id for i in assign.leaks(clips, matches, SHARES)}
-    assert {clips[order[i]].id for i in assign.leaks([clips[i] for i in order], mixed, SHARES)} == lost
+    lost = {clips[i].id for i in leakage.leaks(clips, matches, SHARES)}
+    assert {clips[order[i]].id for i in leakage.leaks([clips[i] for i in order], mixed, SHARES)} == lost
     few = [m for m in matches if max(m.first, m.second) < first]
     before = {c.id: c.split for c in clips[:first]}
     kept_before = {
-        c.id for i, c in enumerate(clips[:first]) if i not in assign.leaks(clips[:first], few, SHARES)
+        c.id for i, c in enumerate(clips[:first]) if i not in leakage.leaks(clips[:first], few, SHARES)
     }
     after = {c.id: c.split for c in clips if c.id not in lost}
     assert all(before[name] == after[name] for name in before.keys() & after.keys())
@@ -298,14 +299,14 @@ def test_a_copy_in_disguise_is_kept_off_the_other_side() -> None:
     part = resample(resample(Audio(0.3 * audio[1].samples[:, 30_011:100_000], 16000), 11025), 16000)
     clips = [clip("a", TEST), clip("b", TRAIN), clip("b2", TRAIN), clip("c", TRAIN), clip("stolen", TEST)]
     prints = [fingerprint.fingerprint(one) for one in [*audio, part]]
-    assert gone(clips, *fingerprint.matches(prints)) == ["b", "b2", "c"]
+    assert gone(clips, *fingerprint.find_matches(prints)) == ["b", "b2", "c"]
 
 
 def test_a_point_on_an_edge_falls_on_the_side_that_begins_there() -> None:
     """Shares are half-open, so a share of 0 gets nothing, not even the point 0."""
-    assert by_share(0.0, SplitConfig(validation=0, test=0)) == "train"
-    assert by_share(0.0, SplitConfig(validation=0.5, test=0)) == "validation"
-    assert [by_share(p, SplitConfig(validation=0.25, test=0.5)) for p in (0, 0.5, 0.75)] == [
+    assert split_at(0.0, SplitConfig(validation=0, test=0)) == "train"
+    assert split_at(0.0, SplitConfig(validation=0.5, test=0)) == "validation"
+    assert [split_at(p, SplitConfig(validation=0.25, test=0.5)) for p in (0, 0.5, 0.75)] == [
         "test",
         "validation",
         "train",
@@ -317,6 +318,6 @@ def test_what_quarantine_says_is_the_same_in_every_run() -> None:
     others = [group_on("train", besides=f"o{i}") for i in range(8)]
     clips = [clip(f"t{i}", TEST, f"x{i}.wav", f"anna{i}", f"sha{i}") for i in range(8)]
     clips += [clip(f"u{i}", g, f"x{i}.wav", f"anna{i}", f"sha{i}") for i, g in enumerate(others)]
-    details = [q.detail for q in assign.leaks(clips, [], SHARES).values()]
+    details = [q.detail for q in leakage.leaks(clips, [], SHARES).values()]
     assert len(details) == 8
     assert all("has the file 'x" in detail for detail in details)

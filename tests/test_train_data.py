@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 from paqa.errors import PaqaError  # noqa: E402
 from paqa.train.batch_layout import Tree  # noqa: E402
 from paqa.train.config import PauseConfig  # noqa: E402
-from paqa.train.data import Ears, Rows, Stream, audio_rows, order, pack, waits, with_pauses  # noqa: E402
+from paqa.train.data import EncodedClips, Rows, Stream, audio_rows, order, pack, pause_places, with_pauses  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -143,23 +143,26 @@ def test_a_position_is_a_number(folder):
 def test_a_clip_is_heard_once(folder, monkeypatch):
     policy, rows = tiny.policy(), Rows(folder)
     heard = []
-    monkeypatch.setattr(policy, "hear", lambda s, name: heard.append(name) or torch.zeros(24, 32))
-    ears = Ears(policy, rows)
+    monkeypatch.setattr(policy, "encode", lambda s, name: heard.append(name) or torch.zeros(24, 32))
+    clips = EncodedClips(policy, rows)
     for row in rows.all[:3] * 2:
-        ears.sound(row)
+        clips.sound(row)
     assert len(heard) == 3
 
 
 def test_audio_rows_are_those_that_are_heard():
     policy = tiny.policy()
     for ms in (330, 500, 1000, 1990):
-        assert audio_rows(ms) == len(policy.hear(tiny.sounds(ms / 1000)[0]))
+        assert audio_rows(ms) == len(policy.encode(tiny.sounds(ms / 1000)[0]))
 
 
 def test_pauses_stand_before_the_least_likely_tokens():
     config = PauseConfig(tokens=2, runs=2, warmup=1, cooldown=3)
     logp = torch.tensor([-9.0, -1.0, -5.0, -8.0, -1.0, -1.0, -6.0, -1.0, -99.0])
-    assert waits(logp, config) == [3, 6]  # not 0 (warm-up), not 2 (too near), not the last (end of the turn)
+    assert pause_places(logp, config) == [
+        3,
+        6,
+    ]  # not 0 (warm-up), not 2 (too near), not the last (end of the turn)
     ids = torch.arange(9)
     tree = Tree(None, (ids,), (torch.ones(9, dtype=torch.bool),))
     paused = with_pauses(tree, [3, 6], 2, 77)

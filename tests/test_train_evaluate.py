@@ -20,9 +20,9 @@ from paqa.publish.export.registry import export  # noqa: E402
 from paqa.rationale import grammar  # noqa: E402
 from paqa.rationale.prompt import Asked  # noqa: E402
 from paqa.train import benchmarks, evaluate, model  # noqa: E402
-from paqa.train.benchmarks import Asking  # noqa: E402
+from paqa.train.benchmarks import EvalQuestion  # noqa: E402
 from paqa.train.config import EvalConfig, PauseConfig  # noqa: E402
-from paqa.train.evaluate import Said, figures, heard, perceived  # noqa: E402
+from paqa.train.evaluate import Answer, figures, perception_figures, predicted_scene  # noqa: E402
 from paqa.train.pause import Bounds  # noqa: E402
 from paqa.types import Event, Scene, Turn  # noqa: E402
 
@@ -109,14 +109,14 @@ def test_with_pause_and_without(there, tmp_path):
 
 def test_it_pauses_as_the_model_was_trained_to(there, tmp_path):
     trained = PauseConfig(tokens=3, runs=1, window=4, warmup=4, tau_pause=0.5)
-    assert evaluate.waiting(PauseConfig(mode="always"), trained) == replace(trained, mode="always")
-    assert evaluate.waiting(PauseConfig(tokens=5), trained) == PauseConfig(tokens=5)
-    assert evaluate.waiting(PauseConfig(), None) == PauseConfig()
+    assert evaluate.pause_config_of(PauseConfig(mode="always"), trained) == replace(trained, mode="always")
+    assert evaluate.pause_config_of(PauseConfig(tokens=5), trained) == PauseConfig(tokens=5)
+    assert evaluate.pause_config_of(PauseConfig(), None) == PauseConfig()
     policy = model.load(str(there / "run" / "last"), "cpu")
-    policy.waits, policy.bounds = trained, Bounds(0.5)
+    policy.pause_config, policy.bounds = trained, Bounds(0.5)
     policy.save(tmp_path / "saved")
     again = model.load(str(tmp_path / "saved"), "cpu")
-    assert (again.waits, again.bounds) == (trained, Bounds(0.5))
+    assert (again.pause_config, again.bounds) == (trained, Bounds(0.5))
     many = replace(trained, tau_pause=900.0)  # said explicitly, against what the model knows
     found = evaluate.run(
         config(
@@ -148,23 +148,25 @@ def test_perceptual_fields_by_hand():
     item = replace(tiny.item("Rain"), scene=scene)
     env = "<ENV>Rain [0.00-1.00 s]\nMoo [0.00-1.00 s]</ENV>"
     text = f'{env}<SPEAKER>Speaker 1 [0.00-0.90 s]: "x"</SPEAKER><ASR>please close the window now</ASR>'
-    assert {e.label for e in heard(scene, text).events} == {"rain", "moo"}
-    found = perceived([(item, text)])
+    assert {e.label for e in predicted_scene(scene, text).events} == {"rain", "moo"}
+    found = perception_figures([(item, text)])
     assert found["wer"] == pytest.approx(2 / 4)
     assert found["event_f1"] == pytest.approx(0.5)
     assert found["speaker_count"] == 0.0
     assert found["perception"] == 0.0  # it does not keep to the grammar
-    empty = perceived([(item, "")])
+    empty = perception_figures([(item, "")])
     assert (empty["wer"], empty["event_f1"], empty["speaker_count"]) == (1.0, 0.0, 0.0)
 
 
 def test_figures_count_every_question():
-    asked = [Asking(Asked(str(i), "?", CHOICES), 1, "a cat", lambda: None, {"task": "t"}) for i in range(4)]
+    asked = [
+        EvalQuestion(Asked(str(i), "?", CHOICES), 1, "a cat", lambda: None, {"task": "t"}) for i in range(4)
+    ]
     said = [
-        Said("<RESPONSE>(B) a cat</RESPONSE>", 5),
-        Said("It is B."),
-        Said(""),
-        Said("<RESPONSE>(A) a dog</RESPONSE>"),
+        Answer("<RESPONSE>(B) a cat</RESPONSE>", 5),
+        Answer("It is B."),
+        Answer(""),
+        Answer("<RESPONSE>(A) a dog</RESPONSE>"),
     ]
     found = figures(asked, said)
     assert found["accuracy"] == found["accuracy/t"] == 0.25
@@ -177,8 +179,8 @@ def questions(folder, kind):
         soundfile.write(folder / f"{name}.wav", tiny.sound_of("Meow"), 16000)
     if kind == "mmsu":
         rows = [
-            {"id": n, "question": "?", **dict(zip(("choice_a", "choice_b"), CHOICES, strict=False)), "answer_gt": g,
-             "audio_path": f"{n}.wav", "category": "Perception"}
+            {"id": n, "question": "?", **dict(zip(("choice_a", "choice_b"), CHOICES, strict=False)),
+             "answer_gt": g, "audio_path": f"{n}.wav", "category": "Perception"}
             for n, g in (("a", "a cat"), ("b", "B"))
         ]  # fmt: skip
         (folder / "q.jsonl").write_text("\n".join(map(json.dumps, rows)))

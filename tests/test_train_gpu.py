@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from paqa.train import grpo, sft, trainer  # noqa: E402
 from paqa.train.config import OFF, GrpoConfig, PauseConfig, SftConfig  # noqa: E402
 from paqa.train.pause import UNBOUND, Bounds  # noqa: E402
-from paqa.train.rollout import rollout  # noqa: E402
+from paqa.train.rollout import Sampling, rollout  # noqa: E402
 
 pytestmark = pytest.mark.gpu
 PAUSE = PauseConfig(tokens=3, runs=2, window=4, top=8, warmup=3, cooldown=5)
@@ -51,7 +51,11 @@ def at(device: str, dtype=torch.float32):
 
 def write(policy, prompts, pause=OFF, bounds=UNBOUND, **options):
     return rollout(
-        policy, prompts, GROUP, range(len(prompts) * GROUP), NEW, pause=pause, bounds=bounds, **options
+        policy,
+        prompts,
+        GROUP,
+        range(len(prompts) * GROUP),
+        Sampling(NEW, pause=pause, bounds=bounds, **options),
     )
 
 
@@ -95,7 +99,7 @@ def test_it_learns_what_a_cpu_learns(device):
     assert done.pauses.any()
     factor = grpo.advantages(torch.linspace(0, 1, 2 * GROUP).view(2, GROUP), settings.loss)[0]
     for policy, asked in zip((cpu, gpu), prompts, strict=True):
-        parts = [grpo.part(done, asked, b, factor, settings, GROUP) for b in range(2)]
+        parts = [grpo.learning_group(done, asked, b, factor, settings, GROUP) for b in range(2)]
         grpo.objective(policy, parts, settings, 2 * GROUP)[0].backward()
     for name, p in cpu.trained().items():
         other = gpu.trained()[name].grad.cpu()
@@ -136,7 +140,8 @@ def test_both_stages_run_and_go_on(device, there, tmp_path, dtype, monkeypatch):
     assert [m["step"] for m in told] == list(range(1, 21))
     assert told[-1]["loss"] < 0.7 * told[0]["loss"]
     reinforced = GrpoConfig(
-        model=str(there / "base"), out=str(tmp_path / "grpo"), learning_rate=1e-3, steps=4, prompts=2, group=GROUP,
+        model=str(there / "base"), out=str(tmp_path / "grpo"), learning_rate=1e-3, steps=4, prompts=2,
+        group=GROUP,
         max_new=16, tokens=4000, **same,
     )  # fmt: skip
     grpo.train(reinforced, tiny.early)

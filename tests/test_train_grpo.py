@@ -18,7 +18,7 @@ from safetensors.torch import load_file  # noqa: E402
 from paqa.train import grpo, model, trainer  # noqa: E402
 from paqa.train.config import OFF, GrpoConfig, PauseConfig  # noqa: E402
 from paqa.train.pause import UNBOUND, Bounds  # noqa: E402
-from paqa.train.rollout import rollout  # noqa: E402
+from paqa.train.rollout import Sampling, rollout  # noqa: E402
 
 PAUSE = PauseConfig(
     tokens=2, runs=2, window=4, top=8, warmup=3, cooldown=4, quantile=0.4, abort_quantile=0.02
@@ -44,8 +44,10 @@ def there(tmp_path_factory):
 
 def config(there, out, **changes) -> GrpoConfig:
     plain = GrpoConfig(
-        model=str(there / "base"), data=str(there / "build"), out=str(out), device="cpu", quiet=True, rank=8, alpha=16,
-        steps=4, warmup=1, learning_rate=1e-2, prompts=2, group=GROUP, max_new=16, tokens=4000, validate_every=2,
+        model=str(there / "base"), data=str(there / "build"), out=str(out), device="cpu", quiet=True, rank=8,
+        alpha=16,
+        steps=4, warmup=1, learning_rate=1e-2, prompts=2, group=GROUP, max_new=16, tokens=4000,
+        validate_every=2,
         save_every=2, validation_rows=2, pause=PAUSE,
     )  # fmt: skip
     return replace(plain, **changes)
@@ -114,13 +116,13 @@ def groups(policy, pause=PAUSE, bounds=None, config=None, reward=None):
     prompts = tiny.asked(policy, 1.6, 0.7)
     if bounds is None:
         seen = rollout(
-            policy, prompts, GROUP, range(8), 16, pause=PauseConfig(mode="never", window=4, top=8)
+            policy, prompts, GROUP, range(8), Sampling(16, pause=PauseConfig(mode="never", window=4, top=8))
         ).confidence
         bounds = Bounds(float(seen[~seen.isnan()].median()))
-    done = rollout(policy, prompts, GROUP, range(8), 16, pause=pause, bounds=bounds)
+    done = rollout(policy, prompts, GROUP, range(8), Sampling(16, pause=pause, bounds=bounds))
     told = torch.linspace(0, 1, 8).view(2, GROUP) if reward is None else reward
     factor = grpo.advantages(told, config.loss)[0]
-    return done, [grpo.part(done, prompts, b, factor, config, GROUP) for b in range(2)]
+    return done, [grpo.learning_group(done, prompts, b, factor, config, GROUP) for b in range(2)]
 
 
 @pytest.fixture
@@ -196,8 +198,8 @@ def test_the_divergence_is_from_the_model_before(lora):
     expected = ((known - now).exp() - (known - now) - 1).sum()
     assert told["divergence"] == pytest.approx(float(expected), rel=1e-3)
     assert told["divergence"] > 0
-    for part, tree in zip(parts, done.trees([p.tree.prompt for p in parts], range(2)), strict=True):
-        for ids, learn, bare in zip(tree.completions, tree.learn, part.stripped.completions, strict=True):
+    for group, tree in zip(parts, done.trees([p.tree.prompt for p in parts], range(2)), strict=True):
+        for ids, learn, bare in zip(tree.completions, tree.learn, group.stripped.completions, strict=True):
             assert torch.equal(ids[learn], bare)
 
 

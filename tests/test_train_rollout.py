@@ -14,8 +14,8 @@ torch = pytest.importorskip("torch")
 
 from paqa.train import rollout as rollouts  # noqa: E402
 from paqa.train.config import OFF, PauseConfig  # noqa: E402
-from paqa.train.pause import UNBOUND, Bounds, Watch, keyword_rows  # noqa: E402
-from paqa.train.rollout import rollout  # noqa: E402
+from paqa.train.pause import UNBOUND, Bounds, PauseState, keyword_rows  # noqa: E402
+from paqa.train.rollout import Sampling, rollout  # noqa: E402
 
 CLOSE = 20  # steps; seen: 2
 GROUP = 4
@@ -34,7 +34,11 @@ def prompts(policy):
 
 def write(policy, prompts, pause=OFF, bounds=UNBOUND, max_new=30, **options):
     return rollout(
-        policy, prompts, GROUP, range(len(prompts) * GROUP), max_new, pause=pause, bounds=bounds, **options
+        policy,
+        prompts,
+        GROUP,
+        range(len(prompts) * GROUP),
+        Sampling(max_new, pause=pause, bounds=bounds, **options),
     )
 
 
@@ -68,7 +72,7 @@ def test_replayed_log_probabilities_are_the_recorded_ones(kind, temperature):
 
 def test_a_step_is_what_transformers_does(policy, prompts):
     """Greedy: the same tokens as `generate`, which reads the prompt anew for each."""
-    done = rollout(policy, prompts, 1, [0, 0], 12, temperature=0.0)
+    done = rollout(policy, prompts, 1, [0, 0], Sampling(12, temperature=0.0))
     for i, prompt in enumerate(prompts):
         x = policy.embed(prompt.ids, [prompt.sound])[None]
         policy.net.generation_config.suppress_tokens = [policy.pause_id, policy.audio_id]
@@ -88,7 +92,7 @@ def test_a_step_is_what_transformers_does(policy, prompts):
 
 def test_a_row_does_not_depend_on_the_others(policy, prompts):
     done = write(policy, prompts)
-    alone = rollout(policy, prompts[1:], 2, [5, 6], 30)
+    alone = rollout(policy, prompts[1:], 2, [5, 6], Sampling(30))
     for i, j in ((0, 5), (1, 6)):
         assert alone.ids[i][alone.real[i]].tolist() == done.ids[j][done.real[j]].tolist()
 
@@ -107,11 +111,13 @@ def test_never_is_off_to_the_bit(policy, prompts):
 
 def test_before_the_first_pause_nothing_changes(policy, prompts):
     plain, paused = write(policy, prompts), write(policy, prompts, PAUSE, median(policy, prompts))
-    waits = paused.ids == policy.pause_id
-    assert waits.any()
+    is_pause = paused.ids == policy.pause_id
+    assert is_pause.any()
     for i in range(len(plain.ids)):
         first = (
-            int(waits[i].int().argmax()) if waits[i].any() else min(plain.ids.shape[1], paused.ids.shape[1])
+            int(is_pause[i].int().argmax())
+            if is_pause[i].any()
+            else min(plain.ids.shape[1], paused.ids.shape[1])
         )
         assert torch.equal(plain.ids[i, :first], paused.ids[i, :first])
 
@@ -120,11 +126,11 @@ def test_before_the_first_pause_nothing_changes(policy, prompts):
 def test_where_pauses_stand(policy, prompts, mode):
     pause = PauseConfig(**{**PAUSE.__dict__, "mode": mode})
     done = write(policy, prompts, pause, median(policy, prompts))
-    waits = done.ids == policy.pause_id
-    assert torch.equal(waits, done.real & ~done.sampled)
+    is_pause = done.ids == policy.pause_id
+    assert torch.equal(is_pause, done.real & ~done.sampled)
     assert (done.lengths <= 30).all()
     assert not done.aborted.any()
-    for i, row in enumerate(waits):
+    for i, row in enumerate(is_pause):
         lengths = runs_of(row)
         assert lengths == [pause.tokens] * int(done.pauses[i])
         assert len(lengths) <= pause.runs
@@ -191,7 +197,7 @@ def test_keywords_make_it_pause_more_readily(policy):
         tokens=1, window=1, top=2, warmup=0, cooldown=0, keywords=("noise",), keyword_bonus=10.0
     )
     rows = keyword_rows(config.keywords, lambda t: policy.tokenizer(t)["input_ids"], torch.device("cpu"))
-    watch = Watch(config, Bounds(0.5), 2, 99, rows)
+    watch = PauseState(config, Bounds(0.5), 2, 99, rows)
     logp, alive, both = (
         torch.full((2, 4), -1.4),
         torch.ones(2, dtype=torch.bool),
@@ -199,7 +205,7 @@ def test_keywords_make_it_pause_more_readily(policy):
     )
     assert not watch.decide(logp, alive)[0].any()
     for token in policy.tokenizer(" noise")["input_ids"]:
-        watch.heard(torch.tensor([token, 7]), both)
+        watch.record(torch.tensor([token, 7]), both)
     assert watch.decide(logp, alive)[0].tolist() == [True, False]
 
 

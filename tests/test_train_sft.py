@@ -17,7 +17,7 @@ from paqa.errors import PaqaError  # noqa: E402
 from paqa.train import model, sft, trainer  # noqa: E402
 from paqa.train.batch_layout import Tree  # noqa: E402
 from paqa.train.config import PauseConfig, SftConfig  # noqa: E402
-from paqa.train.data import Ears, Rows, with_pauses  # noqa: E402
+from paqa.train.data import EncodedClips, Rows, with_pauses  # noqa: E402
 
 PAUSE = PauseConfig(tokens=2, runs=2, warmup=4, cooldown=20)
 
@@ -36,8 +36,10 @@ def there(tmp_path_factory):
 
 def config(there: Path, out: Path, **changes) -> SftConfig:
     plain = SftConfig(
-        model=str(there / "base"), data=str(there / "build"), out=str(out), device="cpu", quiet=True, rank=16, alpha=32,
-        batch=1, tokens=2000, steps=6, warmup=2, learning_rate=5e-3, validate_every=3, save_every=2, answer_rows=0,
+        model=str(there / "base"), data=str(there / "build"), out=str(out), device="cpu", quiet=True, rank=16,
+        alpha=32,
+        batch=1, tokens=2000, steps=6, warmup=2, learning_rate=5e-3, validate_every=3, save_every=2,
+        answer_rows=0,
         max_new=200, pause=PAUSE, pause_share=0.5,
     )  # fmt: skip
     return replace(plain, **changes)
@@ -58,10 +60,10 @@ def test_it_learns_a_handful_of_rows_by_heart_and_listens(there, tmp_path):
     assert done["accuracy"] == done["format"] == 1.0  # of rows with other noise, answered in full
     policy = model.load(str(tmp_path / "last"), "cpu")
     rows = Rows(there / "build")
-    ears, held = Ears(policy, rows), rows.split("validation")
-    silent = dict.fromkeys((r.item.clip_id for r in held), policy.hear(torch.zeros(16000).numpy()))
-    ears._kept.update(silent)
-    assert sft.answers(policy, ears, held, 200)["accuracy"] <= 0.25
+    clips, held = EncodedClips(policy, rows), rows.split("validation")
+    silent = dict.fromkeys((r.item.clip_id for r in held), policy.encode(torch.zeros(16000).numpy()))
+    clips._kept.update(silent)
+    assert sft.answers(policy, clips, held, 200)["accuracy"] <= 0.25
 
 
 def test_it_resumes_to_the_bit(there, tmp_path):
@@ -126,9 +128,9 @@ def test_the_best_is_kept(there, tmp_path, monkeypatch):
 def test_pause_is_in_the_context_and_out_of_the_loss(there):
     policy = model.load(str(there / "base"), "cpu")
     rows = Rows(there / "build")
-    trees = [Ears(policy, rows).tree(row) for row in rows.all[:4]]
+    trees = [EncodedClips(policy, rows).tree(row) for row in rows.all[:4]]
     always = replace(config(there, there), pause_share=1.0)
-    paused = sft.paused(policy, trees, rows.all[:4], 0, always)
+    paused = sft.add_pauses(policy, trees, rows.all[:4], 0, always)
     for before, after in zip(trees, paused, strict=True):
         (ids,), (learn,) = after.completions, after.learn
         assert int((ids == policy.pause_id).sum()) == PAUSE.tokens * PAUSE.runs
@@ -137,9 +139,9 @@ def test_pause_is_in_the_context_and_out_of_the_loss(there):
         logp = policy.score([before])[0]
         first = int((ids == policy.pause_id).int().argmax())
         assert logp[first] <= logp[PAUSE.warmup : -1].kthvalue(PAUSE.runs * 2 * PAUSE.cooldown // 2).values
-    assert sft.paused(policy, trees, rows.all[:4], 0, replace(always, pause_share=0.0)) == trees
+    assert sft.add_pauses(policy, trees, rows.all[:4], 0, replace(always, pause_share=0.0)) == trees
     never = replace(always, pause=replace(PAUSE, mode="never"))
-    assert sft.paused(policy, trees, rows.all[:4], 0, never) == trees
+    assert sft.add_pauses(policy, trees, rows.all[:4], 0, never) == trees
     assert sft.lengths(policy, rows.all, never) == sft.lengths(
         policy, rows.all, replace(always, pause_share=0.0)
     )
@@ -163,8 +165,11 @@ def test_clips_that_are_too_long_are_refused(there, tmp_path):
     items = [tiny.item("Bark"), tiny.item("Rain", "validation")]
     long = [replace(i, scene=replace(i.scene, duration_ms=2500)) for i in items[1:]]
     tiny.build(tmp_path / "build", items[:1] + long)
-    said = r"1 rows are .* than the 1 s .* \(rain-validation-0:0 lasts 2.5 s\); .*audio.max_clip_ms = 1000 or less"
-    with pytest.raises(PaqaError, match=said):
+    message = (
+        r"1 rows are .* than the 1 s .* \(rain-validation-0:0 lasts 2.5 s\); "
+        r".*audio.max_clip_ms = 1000 or less"
+    )
+    with pytest.raises(PaqaError, match=message):
         sft.train(config(tmp_path, tmp_path / "run", steps=1))
     assert not (tmp_path / "run").exists()
 

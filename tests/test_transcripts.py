@@ -9,8 +9,9 @@ from sounds import tone
 
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.errors import Rejected
-from paqa.pipeline.steps import ingest
-from paqa.sources.registry import close_truth, recordings
+from paqa.pipeline.decoding import decode_recordings as ingest
+from paqa.sources.registry import recordings
+from paqa.sources.truth import close_truth
 from paqa.storage.store import Store
 from paqa.types import Event, Quarantined, Recording, Scene, Turn, Word
 

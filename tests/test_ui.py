@@ -86,17 +86,18 @@ def test_stages_have_counts_whether_an_engine_was_needed_or_not():
     assert (plain["done"], plain["engine s"], plain["real-time factor"]) == ("9 rows", "", "")
 
 
-def test_a_run_has_its_artifacts(corpus, built):
+def test_a_run_has_its_artifacts(corpus, built, tmp_path):
     """A second build of what is in the store already, with audit and report."""
-    out = built.out.parent / "shown"
-    again = build(corpus / "small.toml", out, "--audit", "--report", "--set", "gates.shortcuts=off")
+    out = tmp_path / "shown"
+    flags = ["--store", built.store, "--audit", "--report", "--set", "gates.shortcuts=off"]
+    again = build(corpus / "small.toml", out, *flags, own_server=True)
     report, answers = build_audit.measure(out)
     assert json.loads((out / build_folder.AUDIT).read_text())["slices"][0]["clips"] == report.slices[0].clips
     assert answers
     assert (out / "report" / "index.html").exists()
     assert again.heard == {}
     assert "audit" in again.output
-    with sqlite3.connect(built.out.parent / ".paqa" / "prefect" / "prefect.db") as database:
+    with sqlite3.connect(tmp_path / ".paqa" / "prefect" / "prefect.db") as database:
         run = database.execute("select id from flow_run order by start_time desc limit 1").fetchone()[0]
         found = dict(database.execute("select key, data from artifact where flow_run_id = ?", [run]))
         lines = [line for (line,) in database.execute("select message from log where flow_run_id = ?", [run])]

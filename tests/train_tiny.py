@@ -186,6 +186,6 @@ def asked(policy: Policy, *seconds: float) -> list[Prompt]:
     texts = ["who speaks?", "what sound is in the background?", "how many?"]
     choices = ("a dog", "a car")
     return [
-        policy.prompt(Asked(f"q{i}", texts[i % 3], choices), policy.hear(s))
+        policy.prompt(Asked(f"q{i}", texts[i % 3], choices), policy.encode(s))
         for i, s in enumerate(sounds(*seconds))
     ]

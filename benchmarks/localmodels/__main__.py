@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from localmodels import make_demucs, make_panns, make_pyannote, make_whisper
-from paqa.engines.weights import LIST
+from paqa.engines.weights import CHOICES_FILE
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     make_pyannote.make(args.folder, tiny=args.tiny)
     make_panns.make(args.folder)
     text = f'[whisper]\nmodel = "{made.relative_to(args.folder).as_posix()}"\n'
-    (args.folder / LIST).write_text(text, encoding="utf-8")
+    (args.folder / CHOICES_FILE).write_text(text, encoding="utf-8")
     print(
         f"{args.folder}: demucs, pyannote and panns with random weights, whisper tiny.en with the real ones"
     )

@@ -1,10 +1,20 @@
 """Audio files in, samples on the 16-bit grid out; the only package that opens an audio file."""
 
 from paqa.audio.cutting import windows
-from paqa.audio.decoding import Decoded, decode, decode_noted
+from paqa.audio.decoding import Decoded, decode, decode_with_notes
 from paqa.audio.pcm import dbfs, digest, flac, is_silent, quantize, read_flac, resample, rms
 
 __all__ = [
-    "Decoded", "dbfs", "decode", "decode_noted", "digest", "flac", "is_silent", "quantize", "read_flac", "resample",
-    "rms", "windows",
-]  # fmt: skip
+    "Decoded",
+    "dbfs",
+    "decode",
+    "decode_with_notes",
+    "digest",
+    "flac",
+    "is_silent",
+    "quantize",
+    "read_flac",
+    "resample",
+    "rms",
+    "windows",
+]

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from paqa.audio.joined import parts
-from paqa.audio.part import Part, opened
+from paqa.audio.part import FilePart, open_file
 from paqa.audio.pcm import SILENT_PEAK, STEP, pcm
-from paqa.audio.readers import Reader, StoppedError, reader, too_long
+from paqa.audio.readers import Reader, StoppedError, open_reader, too_long
 from paqa.config.recipe import AudioConfig
 from paqa.errors import Rejected
 from paqa.types import Audio
@@ -68,9 +68,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class _Choice:
-    """What of a file is taken: which of its tracks, the mean of the channels or one, and what its full scale
-    is.
-    """
+    """How a file is taken: which of its tracks, the mean of the channels or one, and what full scale is."""
 
     track: int = 0
     channel: int | None = None
@@ -78,7 +76,7 @@ class _Choice:
 
 
 @dataclass
-class _Gathered:
+class _Progress:
     """What decoding accumulates: int16 blocks `(n, kept channels)`, and counts of the input."""
 
     blocks: list[np.ndarray] = field(default_factory=list)
@@ -90,9 +88,8 @@ class _Gathered:
     whole_numbers: bool = True  # whether all samples of overdriven blocks are
     mean_power: float = 0.0  # of the mean of the channels
     unrelated_power: float = 0.0  # that it would have were the channels unrelated
-    opposed_powers: np.ndarray = field(
-        default_factory=lambda: np.zeros(MOST_CHANNELS)
-    )  # where they cancel out
+    # of each channel, over the blocks in which the channels cancel each other out
+    opposed_powers: np.ndarray = field(default_factory=lambda: np.zeros(MOST_CHANNELS))
     track: int = 0
     tracks: int = 1
     notes: list[str] = field(default_factory=list)
@@ -111,71 +108,72 @@ def decode(path: Path, config: AudioConfig) -> Audio:
     that at least 1 % of the file's samples lie in runs of three or more at full scale (|x| >= 0.999) that are
     flat to one 16-bit step, which a full-scale tone is not.
     """
-    return decode_noted(path, config).audio
+    return decode_with_notes(path, config).audio
 
 
-def decode_noted(path: Path, config: AudioConfig) -> Decoded:
+def decode_with_notes(path: Path, config: AudioConfig) -> Decoded:
     """The same as `decode`, and notes where the file is not taken as it states itself.
 
     Sound that the header does not count is decoded all the same; the first track that sounds is taken, the
-    default one before others; of channels that cancel each other out the loudest (for stereo, too: what
-    listens takes their mean); integers written as float are scaled.
+    default one before others; of channels that cancel each other out the loudest (for stereo, too: engines
+    take their mean); integers written as float are scaled.
     """
-    with opened(path) as file:
-        whole = Part(path, file, 0, path.stat().st_size)
+    with open_file(path) as file:
+        whole = FilePart(path, file, 0, path.stat().st_size)
         if not whole.size:
             raise Rejected("empty_file", f"{path} has 0 bytes; expected audio, copy or download it again")
-        choice: _Choice | None = _Choice()
-        while choice:
-            taken, gathered = choice, _decoded(whole, choice, config)
-            choice = _better(gathered, choice, config)
-    _check(path, gathered, config)
-    notes = dict.fromkeys([*gathered.notes, *_notes(taken, gathered)])
-    return Decoded(Audio(_assemble(gathered.blocks, config.channels), config.rate), tuple(notes))
+        next_choice: _Choice | None = _Choice()
+        while next_choice:
+            choice = next_choice
+            progress = _decode_all(whole, choice, config)
+            next_choice = _better_choice(progress, choice)
+    _check(path, progress, config)
+    notes = dict.fromkeys([*progress.notes, *_notes(choice, progress)])
+    return Decoded(Audio(_assemble(progress.blocks, config.channels), config.rate), tuple(notes))
 
 
-def _decoded(whole: Part, choice: _Choice, config: AudioConfig) -> _Gathered:
+def _decode_all(whole: FilePart, choice: _Choice, config: AudioConfig) -> _Progress:
     """All parts of a file, one after the other."""
-    gathered = _Gathered()
+    progress = _Progress()
     for part in parts(whole):
         with ExitStack() as stack:
-            source = reader(part, choice.track, config, stack)
+            source = open_reader(part, choice.track, config, stack)
             if source is None:
                 raise _not_opened(part)
-            _admit(part, source, gathered, config)
-            _gather(part, source, gathered, choice, config)
-        gathered.notes += [part.note, *source.notes] if part.note else source.notes
-    return gathered
+            _check_header(part, source, progress, config)
+            _decode_part(part, source, progress, choice, config)
+        progress.notes += [part.note, *source.notes] if part.note else source.notes
+    return progress
 
 
-def _better(gathered: _Gathered, choice: _Choice, config: AudioConfig) -> _Choice | None:
-    """How else the file has to be taken, now that all of it was heard; None where it is well as it is."""
-    scale = _integer_scale(gathered)
+def _better_choice(progress: _Progress, choice: _Choice) -> _Choice | None:
+    """How else the file has to be taken, now that all of it was decoded; None where this choice was right."""
+    scale = _integer_scale(progress)
     if scale and choice.scale == 1:
         return replace(choice, scale=scale)
-    if choice.channel is None and gathered.mean_power < CANCELLED * gathered.unrelated_power:
-        powers = gathered.opposed_powers
+    if choice.channel is None and progress.mean_power < CANCELLED * progress.unrelated_power:
+        powers = progress.opposed_powers
         return replace(choice, channel=int(np.argmax(powers >= AS_LOUD * powers.max())))
-    if gathered.is_silent and choice.track + 1 < gathered.tracks:
+    if progress.is_silent and choice.track + 1 < progress.tracks:
         return _Choice(choice.track + 1)
     return None
 
 
-def _integer_scale(gathered: _Gathered) -> float | None:
+def _integer_scale(progress: _Progress) -> float | None:
     """The full scale of integers that were written as float."""
-    loudest = gathered.loudest
+    loudest = progress.loudest
     for full in INTEGERS if loudest > OVERDRIVEN else ():
         near = full / 16 < loudest < 1.25 * full  # resampling overshoots
-        if near or (gathered.whole_numbers and full * SILENT_PEAK <= loudest <= full):
+        if near or (progress.whole_numbers and full * SILENT_PEAK <= loudest <= full):
             return full
     return None
 
 
-def _notes(choice: _Choice, gathered: _Gathered) -> list[str]:
+def _notes(choice: _Choice, progress: _Progress) -> list[str]:
     notes = []
-    if gathered.track or choice.track:
+    if progress.track or choice.track:
         why = "the default one is silent" if choice.track else "it is the default one"
-        notes.append(f"audio track {gathered.track + 1} of {gathered.tracks} is used: {why}")
+        notes.append(f"audio track {progress.track + 1} of {progress.tracks} is used: {why}")
     if choice.scale != 1:
         notes.append(f"float samples are integers: they were divided by {choice.scale:.0f}")
     if choice.channel is not None:
@@ -185,29 +183,30 @@ def _notes(choice: _Choice, gathered: _Gathered) -> list[str]:
     return notes
 
 
-def _admit(part: Part, source: Reader, gathered: _Gathered, config: AudioConfig) -> None:
+def _check_header(part: FilePart, source: Reader, progress: _Progress, config: AudioConfig) -> None:
     """Refuse before decoding what no recording is, or what says that it is too long."""
     if not RATES[0] <= source.rate <= RATES[1]:
-        wanted = f"expected {RATES[0]} to {RATES[1]} Hz"
-        raise Rejected(
-            "bad_rate", f"{part.path} says that it has {source.rate} Hz; {wanted}, resample or repair it"
+        detail = (
+            f"{part.path} says that it has {source.rate} Hz; expected {RATES[0]} to {RATES[1]} Hz, "
+            "resample or repair it"
         )
+        raise Rejected("bad_rate", detail)
     if source.channels > MOST_CHANNELS:
-        wanted = f"expected at most {MOST_CHANNELS}"
-        raise Rejected(
-            "too_many_channels", f"{part.path} has {source.channels} channels; {wanted}, mix it down first"
+        detail = (
+            f"{part.path} has {source.channels} channels; expected at most {MOST_CHANNELS}, mix it down first"
         )
-    if source.coming and source.coming > _most(source, gathered, config):
-        raise too_long(part, f"declares {gathered.ms + source.coming * 1000 // source.rate} ms", config)
+        raise Rejected("too_many_channels", detail)
+    if source.coming and source.coming > _most_frames(source, progress, config):
+        raise too_long(part, f"declares {progress.ms + source.coming * 1000 // source.rate} ms", config)
 
 
-def _most(source: Reader, gathered: _Gathered, config: AudioConfig) -> int:
-    """The frames that a part may have after what was gathered."""
-    return (config.max_file_ms - gathered.ms) * source.rate // 1000
+def _most_frames(source: Reader, progress: _Progress, config: AudioConfig) -> int:
+    """The frames that a part may have after what was decoded before it."""
+    return (config.max_file_ms - progress.ms) * source.rate // 1000
 
 
-def _not_opened(part: Part) -> Rejected:
-    """Nobody could open it: damaged audio if it begins like audio, something else otherwise."""
+def _not_opened(part: FilePart) -> Rejected:
+    """No library could open it: damaged audio if it begins like audio, something else otherwise."""
     head = part.peek(0, 64)
     kind = next((name for magic, name in AUDIO_MAGIC.items() if head.startswith(magic)), None)
     kind = "MP4" if head[4:8] == b"ftyp" else kind
@@ -215,70 +214,71 @@ def _not_opened(part: Part) -> Rejected:
         where = f"from byte {part.start} on " if part.start else ""
         what = f"begins like {kind or 'MP3'} but none of its {part.size} bytes decode; copy it again"
         return Rejected("truncated", f"{part.path} {where}{what}")
-    found = next((name for magic, name in OTHER_MAGIC.items() if head.startswith(magic)), None)
-    if found is None:
+    content = next((name for magic, name in OTHER_MAGIC.items() if head.startswith(magic)), None)
+    if content is None:
         text = head[:32].decode("utf-8", "ignore").replace("\n", " ")
         printable = text.isprintable() and len(text) >= min(len(head), 32) // 2
-        found = f"text that begins {text!r}" if printable else f"bytes that begin {head[:8].hex(' ')}"
+        content = f"text that begins {text!r}" if printable else f"bytes that begin {head[:8].hex(' ')}"
     return Rejected(
-        "not_audio", f"{part.path} is no audio: found {found}; expected WAV, FLAC, MP3, Ogg, M4A or the like"
+        "not_audio",
+        f"{part.path} is no audio: found {content}; expected WAV, FLAC, MP3, Ogg, M4A or the like",
     )
 
 
-def _gather(part: Part, source: Reader, gathered: _Gathered, choice: _Choice, config: AudioConfig) -> None:
-    """All blocks, downmixed, resampled and quantized; raises `not_finite`, `too_long` and `truncated` on the
-    way.
-    """
+def _decode_part(
+    part: FilePart, source: Reader, progress: _Progress, choice: _Choice, config: AudioConfig
+) -> None:
+    """All blocks, downmixed, resampled and quantized; raises `not_finite`, `too_long` and `truncated`."""
     stream, stopped, frames = None, "", 0
-    limit = _most(source, gathered, config)
-    gathered.track, gathered.tracks = source.track, source.tracks
+    limit = _most_frames(source, progress, config)
+    progress.track, progress.tracks = source.track, source.tracks
     try:
         for block in source.blocks:
             frames += len(block)
             if frames > limit:
                 raise too_long(part, "goes on", config)
-            kept = _kept(part, block, gathered, choice, config)
-            stream = stream or _Stream(source.rate, config.rate, kept.shape[1])
-            _keep(gathered, stream(kept))
+            kept = _kept_channels(part, block, progress, choice, config)
+            stream = stream or _Resampler(source.rate, config.rate, kept.shape[1])
+            _append(progress, stream(kept))
         if stream:
-            _keep(gathered, stream.end())
+            _append(progress, stream.end())
     except StoppedError as error:
         stopped = f" ({error})"
         frames += error.frames
     declared = source.declared
     if stopped or (declared and frames < declared - DECLARED_SLACK_MS * source.rate // 1000):
-        found = f"{frames * 1000 // source.rate} ms decode{stopped}"
+        decoded = f"{frames * 1000 // source.rate} ms decode{stopped}"
         promised = f"the header declares {declared * 1000 // source.rate} ms" if declared else "more follows"
         where = f" from byte {part.start} on" if part.start else ""
         raise Rejected(
             "truncated",
-            f"{part.path} is cut or damaged{where}: {found}, {promised}; copy or download it again",
+            f"{part.path} is cut or damaged{where}: {decoded}, {promised}; copy or download it again",
         )
-    gathered.ms += frames * 1000 // source.rate
+    progress.ms += frames * 1000 // source.rate
 
 
-def _kept(
-    part: Part, block: np.ndarray, gathered: _Gathered, choice: _Choice, config: AudioConfig
+def _kept_channels(
+    part: FilePart, block: np.ndarray, progress: _Progress, choice: _Choice, config: AudioConfig
 ) -> np.ndarray:
     """A block in the channels that are kept, counted; raises `not_finite`."""
     loudest = float(np.abs(block).max())
     if not loudest < LOUDEST:  # NaN is not smaller
-        found = "NaN, infinite or endlessly loud samples"
-        raise Rejected("not_finite", f"{part.path} has {found}; expected numbers, write it again")
-    gathered.loudest = max(gathered.loudest, loudest)
+        broken = "NaN, infinite or endlessly loud samples"
+        raise Rejected("not_finite", f"{part.path} has {broken}; expected numbers, write it again")
+    progress.loudest = max(progress.loudest, loudest)
     if loudest > OVERDRIVEN:
-        gathered.whole_numbers &= bool((block == np.rint(block)).all())
+        progress.whole_numbers &= bool((block == np.rint(block)).all())
     if choice.scale != 1:
         block = block * np.float32(1 / choice.scale)
-    gathered.flat += _flat(block)
-    gathered.seen += block.size
+    progress.flat += _count_flat(block)
+    progress.seen += block.size
     channels = block.shape[1]
     if channels == 1:
         return block
     if choice.channel is not None:
         return block[:, [min(choice.channel, channels - 1)]]
     mean = _mean(block)
-    _compare(mean, block, gathered)
+    _compare(mean, block, progress)
     return block if config.channels == 2 == channels else mean
 
 
@@ -290,17 +290,17 @@ def _mean(block: np.ndarray) -> np.ndarray:
     return mean
 
 
-def _compare(mean: np.ndarray, block: np.ndarray, gathered: _Gathered) -> None:
+def _compare(mean: np.ndarray, block: np.ndarray, progress: _Progress) -> None:
     """Count how much of the channels is left in their mean."""
     channels = block.shape[1]
     mean_power, unrelated_power = float(np.vdot(mean, mean)), float(np.vdot(block, block)) / channels**2
-    gathered.mean_power += mean_power
-    gathered.unrelated_power += unrelated_power
+    progress.mean_power += mean_power
+    progress.unrelated_power += unrelated_power
     if mean_power < CANCELLED * unrelated_power:
-        gathered.opposed_powers[:channels] += np.einsum("fc,fc->c", block, block)
+        progress.opposed_powers[:channels] += np.einsum("fc,fc->c", block, block)
 
 
-class _Stream:
+class _Resampler:
     """Streaming resampler of `(n, channels)` blocks; passes them through where the rates agree."""
 
     def __init__(self, source: int, target: int, channels: int):
@@ -315,18 +315,19 @@ class _Stream:
         return self.soxr.resample_chunk(np.ascontiguousarray(block)) if self.soxr else block
 
     def end(self) -> np.ndarray:
+        """The last frames `(n, channels)`, which the resampler still holds."""
         empty = np.zeros((0, self.channels), np.float32)
         return self.soxr.resample_chunk(empty, last=True) if self.soxr else empty
 
 
-def _keep(gathered: _Gathered, block: np.ndarray) -> None:
+def _append(progress: _Progress, block: np.ndarray) -> None:
     samples = pcm(block)
     if samples.size:
-        gathered.peak = max(gathered.peak, int(samples.max()), -int(samples.min()))
-        gathered.blocks.append(samples)
+        progress.peak = max(progress.peak, int(samples.max()), -int(samples.min()))
+        progress.blocks.append(samples)
 
 
-def _flat(block: np.ndarray) -> int:
+def _count_flat(block: np.ndarray) -> int:
     """The number of samples in runs of at least three at full scale, flat to one 16-bit step."""
     hot = np.abs(block) >= FULL_SCALE
     if not hot.any():
@@ -340,28 +341,30 @@ def _flat(block: np.ndarray) -> int:
     return int(inside.sum())
 
 
-def _check(path: Path, gathered: _Gathered, config: AudioConfig) -> None:
+def _check(path: Path, progress: _Progress, config: AudioConfig) -> None:
     """Refuse what is too short, silent or clipped."""
-    if gathered.ms < config.min_clip_ms or not gathered.blocks:
-        wanted = f"expected at least min_clip_ms = {config.min_clip_ms} ms"
+    if progress.ms < config.min_clip_ms or not progress.blocks:
+        expected = f"expected at least min_clip_ms = {config.min_clip_ms} ms"
         raise Rejected(
-            "too_short", f"{path} has {gathered.ms} ms of audio; {wanted}, join it with others or lower it"
+            "too_short", f"{path} has {progress.ms} ms of audio; {expected}, join it with others or lower it"
         )
-    if gathered.is_silent:
-        peak = gathered.peak * STEP
-        found = f"peak {20 * math.log10(peak):.0f} dBFS" if peak else "every sample is 0"
-        found += f" in each of its {gathered.tracks} audio tracks" if gathered.tracks > 1 else ""
+    if progress.is_silent:
+        peak = progress.peak * STEP
+        level = f"peak {20 * math.log10(peak):.0f} dBFS" if peak else "every sample is 0"
+        level += f" in each of its {progress.tracks} audio tracks" if progress.tracks > 1 else ""
         raise Rejected(
-            "silent", f"{path} is silent: {found}; expected a peak above -60 dBFS, check the recording"
+            "silent", f"{path} is silent: {level}; expected a peak above -60 dBFS, check the recording"
         )
-    share = gathered.flat / gathered.seen
+    share = progress.flat / progress.seen
     if share >= CLIPPED_SHARE:
-        found = f"{share:.1%} of its samples stay flat at full scale"
+        clipping = f"{share:.1%} of its samples stay flat at full scale"
         advice = "record it again at a lower level"
-        if gathered.loudest > OVERDRIVEN:
-            found += f", float samples go up to {gathered.loudest:g} times it"
+        if progress.loudest > OVERDRIVEN:
+            clipping += f", float samples go up to {progress.loudest:g} times it"
             advice = "write it at a lower level"
-        raise Rejected("clipped", f"{path} is clipped: {found}; expected under {CLIPPED_SHARE:.0%}, {advice}")
+        raise Rejected(
+            "clipped", f"{path} is clipped: {clipping}; expected under {CLIPPED_SHARE:.0%}, {advice}"
+        )
 
 
 def _assemble(blocks: list[np.ndarray], channels: int) -> np.ndarray:

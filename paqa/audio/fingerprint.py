@@ -25,7 +25,7 @@ HOP = 256  # 32 ms, a twelfth of a frame: copies cut elsewhere fall at most half
 HOP_MS = 1000 * HOP // RATE
 BANDS = 33
 BAND_HZ = (300.0, 3400.0)
-QUIET_DB = 45.0  # frames this far below the loudest one say nothing
+QUIET_DB = 45.0  # frames this far below the loudest one count as silence
 SAME_BITS = 0.8  # of the bits in common at least; unrelated audio has half of them, and 0.65 at the very most
 RUN = 24  # frames over which that is averaged: 0.8 s, also the least that can match
 SHARE = 0.8  # of the shorter clip that must match ...
@@ -79,50 +79,52 @@ def _bands() -> np.ndarray:
     return ((bins[:, None] >= edges[:-1]) & (bins[:, None] < edges[1:])).astype(float)
 
 
-def matches(prints: Sequence[np.ndarray]) -> list[Match]:
-    """Pairs of clips that share sound, first < second, in order.
+def find_matches(prints: Sequence[np.ndarray]) -> list[Match]:
+    """Pairs of clips that share sound, first < second, in order; `prints` are fingerprints `(n,)` of clips.
 
     Of many copies of one sound not every pair is listed, but enough that following the pairs finds them all.
-    Of many clips with a common part not even that holds: `across` finds those where it matters.
+    Of many clips with a common part not even that holds: `matches_between_splits` finds all that would leak.
     """
-    frames = _Frames.of(prints, np.zeros(len(prints), int))
+    frames = _FrameIndex.of(prints, np.zeros(len(prints), int))
     pairs = []
     for begin in range(0, len(frames.at), BLOCK):
         for step in range(1, NEIGHBOURS + 1):
-            one = np.arange(begin, min(begin + BLOCK, len(frames.at) - step))
-            pairs.append(frames.alike(one, one + step))
-    return _longest(frames.compared(_unique(pairs)))
+            entries = np.arange(begin, min(begin + BLOCK, len(frames.at) - step))
+            pairs.append(frames.similar(entries, entries + step))
+    return _longest(frames.compare(_unique(pairs)))
 
 
-def across(
-    prints: Sequence[np.ndarray], sides: Sequence[int], ranks: Sequence[int] | None = None
+def matches_between_splits(
+    prints: Sequence[np.ndarray], splits: Sequence[int], ranks: Sequence[int] | None = None
 ) -> list[Match]:
-    """For every clip that shares sound with one of another side and a lower rank, one such pair at least.
+    """For every clip that shares sound with one of another split and a lower rank, one such pair at least.
 
-    Ranks are the sides where they are not given; pairs have first < second, in order. Nothing that two clips
-    share is overlooked, however many others have it too: whether they match depends on these two alone. A
-    clip that has its match is not compared any further, so that a jingle in all clips costs one comparison
-    each; what a clip shares too little of is compared with every clip of a lower rank that has it.
+    `prints` are fingerprints `(n,)` of clips. Ranks are the numbers of the splits unless others are passed;
+    pairs have first < second, in order. Nothing that two clips share is overlooked, however many others have
+    it too: whether they match depends on these two alone. A clip that has its match is not compared any
+    further, so that a jingle in all clips costs one comparison each; what a clip shares too little of is
+    compared with every clip of a lower rank that has it.
     """
-    side, rank = np.asarray(sides, int), np.asarray(sides if ranks is None else ranks, int)
-    frames = _Frames.of(prints, rank)
-    first, stronger = frames.stronger(rank)
-    todo = stronger.nonzero()[0]
+    split, rank = np.asarray(splits, int), np.asarray(splits if ranks is None else ranks, int)
+    frames = _FrameIndex.of(prints, rank)
+    first, lower = frames.lower_ranked(rank)
+    waiting = lower.nonzero()[0]  # entries that have others of a lower rank to be compared with
     matched = np.zeros(len(prints), bool)
     matches: list[Match] = []
-    at, step = 0, 1
-    while len(todo):
-        rounds = np.arange(at, at + step)
-        for part in np.array_split(todo, -(-len(todo) * step // BLOCK)):
-            mine, which = np.repeat(part, step), np.tile(rounds, len(part))
-            mine, other = mine[which < stronger[mine]], (first[mine] + which)[which < stronger[mine]]
-            there = side[frames.owner[mine]] != side[frames.owner[other]]
-            for match in frames.compared(_unique([frames.alike(other[there], mine[there])])):
+    compared, step = 0, 1  # of the others of each entry, how many were compared, and how many come next
+    while len(waiting):
+        rounds = np.arange(compared, compared + step)
+        for batch in np.array_split(waiting, -(-len(waiting) * step // BLOCK)):
+            entries, nth = np.repeat(batch, step), np.tile(rounds, len(batch))
+            exists = nth < lower[entries]
+            entries, others = entries[exists], (first[entries] + nth)[exists]
+            apart = split[frames.owner[entries]] != split[frames.owner[others]]
+            for match in frames.compare(_unique([frames.similar(others[apart], entries[apart])])):
                 matched[max(match.first, match.second, key=rank.item)] = True
                 matches.append(match)
-        at += step
-        todo = todo[(stronger[todo] > at) & ~matched[frames.owner[todo]]]
-        step = max(1, min(2 * step, BLOCK // max(1, len(todo))))
+        compared += step
+        waiting = waiting[(lower[waiting] > compared) & ~matched[frames.owner[waiting]]]
+        step = max(1, min(2 * step, BLOCK // max(1, len(waiting))))
     return _longest(matches)
 
 
@@ -137,12 +139,13 @@ def _longest(matches: Iterable[Match]) -> list[Match]:
 
 
 @dataclass(frozen=True)
-class _Frames:
-    """All frames of all clips in one row, with silence between clips, and an index of them.
+class _FrameIndex:
+    """All frames of all clips in one row of `words` `(n,)`, with silence between clips, and an index of them.
 
-    `at` are the places of frames in `words`, one for each clip and word (a steady tone has the same frame all
-    the time: the first one will do), by word, then by the rank of their clip; `owner` is the number of the
-    clip of each.
+    The entries of the index are `at`, positions in `words`, one for each clip and word (a steady tone has the
+    same frame all the time: the first one will do), by word, then by the rank of their clip; `owner` is the
+    number of the clip of each. Of each clip, `starts`, `lengths` and `sounding` say in frames where it
+    begins, how long it is, and how much of it is no silence.
     """
 
     words: np.ndarray
@@ -153,10 +156,14 @@ class _Frames:
     owner: np.ndarray
 
     @classmethod
-    def of(cls, prints: Sequence[np.ndarray], rank: np.ndarray) -> _Frames:
+    def of(cls, prints: Sequence[np.ndarray], rank: np.ndarray) -> _FrameIndex:
+        """The index of fingerprints, each `(n,)`, of clips with ranks `(clips,)`."""
         gap = np.zeros(AROUND, np.uint32)
-        words = np.concatenate([gap, *(part for one in prints for part in (one, gap))])
-        lengths = np.array([len(one) for one in prints], int)
+        rows = [gap]
+        for clip_print in prints:
+            rows += [clip_print, gap]
+        words = np.concatenate(rows)
+        lengths = np.array([len(clip_print) for clip_print in prints], int)
         starts = AROUND + np.concatenate([[0], np.cumsum(lengths + AROUND)])[:-1]
         at = words.nonzero()[0]
         owner = np.searchsorted(starts, at, side="right") - 1
@@ -164,48 +171,50 @@ class _Frames:
         at, owner = at[order], owner[order]
         once = np.ones(len(at), bool)
         once[1:] = (words[at[1:]] != words[at[:-1]]) | (owner[1:] != owner[:-1])
-        sounding = np.array([np.count_nonzero(one) for one in prints], int)
+        sounding = np.array([np.count_nonzero(clip_print) for clip_print in prints], int)
         return cls(words, starts, lengths, sounding, at[once], owner[once])
 
-    def stronger(self, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For each entry of the index, where its word begins there, and how many entries of lower rank it
-        has.
+    def lower_ranked(self, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For each entry, `(entries,)`: the first entry of its word, and how many of that word rank lower.
+
+        `rank` is that of each clip, `(clips,)`.
         """
         numbers = np.arange(len(self.at))
-        word, own = self.words[self.at], rank[self.owner]
+        word, entry_rank = self.words[self.at], rank[self.owner]
         new_word = np.concatenate([[True], word[1:] != word[:-1]])[: len(word)]
-        new_rank = new_word | np.concatenate([[True], own[1:] != own[:-1]])[: len(word)]
+        new_rank = new_word | np.concatenate([[True], entry_rank[1:] != entry_rank[:-1]])[: len(word)]
         first = np.maximum.accumulate(np.where(new_word, numbers, 0))
         return first, np.maximum.accumulate(np.where(new_rank, numbers, 0)) - first
 
-    def alike(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Those pairs of entries with one word whose surroundings have clearly more than half of their bits
-        in common.
+    def similar(self, firsts: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+        """Pairs of entries `(n,)` with one word, whose surroundings share clearly over half of their bits.
 
-        Rows of: a clip, another clip, and the offset (frames of the first before the second begins).
+        Rows `(m, 3)` of: a clip, another clip, and the offset (frames of the first before the second begins).
         """
-        same = self.words[self.at[one]] == self.words[self.at[other]]
-        one, other = one[same], other[same]
-        a, b = self.at[one], self.at[other]
+        same = self.words[self.at[firsts]] == self.words[self.at[seconds]]
+        firsts, seconds = firsts[same], seconds[same]
+        a, b = self.at[firsts], self.at[seconds]
         unlike = np.zeros(len(a), np.uint16)
         for k in range(-AROUND, AROUND + 1):
             unlike += _different(self.words[a + k], self.words[b + k])
         near = unlike <= MOST_UNLIKE
-        first, second = self.owner[one[near]], self.owner[other[near]]
+        first, second = self.owner[firsts[near]], self.owner[seconds[near]]
         offset = (a[near] - self.starts[first]) - (b[near] - self.starts[second])
         return np.stack([first, second, offset], axis=1)
 
-    def compared(self, pairs: np.ndarray) -> Iterator[Match]:
-        """The matches among pairs of clips at an offset, as rows of `alike`."""
+    def compare(self, pairs: np.ndarray) -> Iterator[Match]:
+        """The matches among pairs of clips at an offset, rows `(n, 3)` as `similar` gives them."""
         frames = np.cumsum(np.minimum(self.lengths[pairs[:, 0]], self.lengths[pairs[:, 1]]))
-        for part in np.split(pairs, np.diff(frames // BLOCK).nonzero()[0] + 1):
-            first, second, _ = part.T
-            shared = self._shared(*part.T)
+        for block in np.split(pairs, np.diff(frames // BLOCK).nonzero()[0] + 1):
+            first, second, _ = block.T
+            shared = self._shared(*block.T)
             sizes = np.sort(np.stack([self.sounding[first], self.sounding[second]]), axis=0)
-            for i in ((shared > 0) & (shared >= np.minimum(SHARE * sizes[0], ENOUGH))).nonzero()[0]:
-                n, one, other = int(shared[i]), int(first[i]), int(second[i])
-                within, cover = n / int(sizes[0, i]), n / int(sizes[1, i])
-                yield Match(min(one, other), max(one, other), n * HOP_MS, within, cover)
+            enough = (shared > 0) & (shared >= np.minimum(SHARE * sizes[0], ENOUGH))
+            for i in enough.nonzero()[0]:
+                count = int(shared[i])
+                low, high = sorted((int(first[i]), int(second[i])))
+                within, cover = count / int(sizes[0, i]), count / int(sizes[1, i])
+                yield Match(low, high, count * HOP_MS, within, cover)
 
     def _shared(self, first: np.ndarray, second: np.ndarray, offset: np.ndarray) -> np.ndarray:
         """How many frames of two clips are the same at an offset: in runs of `RUN` that are so on average."""
@@ -213,18 +222,15 @@ class _Frames:
         both = np.minimum(self.lengths[first] - skip, self.lengths[second] - wait)
         pair = np.repeat(np.arange(len(both)), both)
         step = np.arange(len(pair)) - np.repeat(np.cumsum(both) - both, both)
-        a, b = (
-            self.words[(self.starts[first] + skip)[pair] + step],
-            self.words[(self.starts[second] + wait)[pair] + step],
-        )
+        a = self.words[(self.starts[first] + skip)[pair] + step]
+        b = self.words[(self.starts[second] + wait)[pair] + step]
         sounding = (a != 0) & (b != 0)
         a, b, pair = a[sounding], b[sounding], pair[sounding]
         if len(pair) < RUN:
             return np.zeros(len(both), int)
         sums = np.concatenate([[0], np.cumsum(_different(a, b), dtype=int)])
-        run = ((sums[RUN:] - sums[:-RUN] <= MOST_DIFFERENT) & (pair[RUN - 1 :] == pair[: -RUN + 1])).astype(
-            int
-        )
+        alike = sums[RUN:] - sums[:-RUN] <= MOST_DIFFERENT
+        run = (alike & (pair[RUN - 1 :] == pair[: -RUN + 1])).astype(int)
         cover = np.concatenate([run, np.zeros(RUN, int)])
         cover[RUN:] -= run
         return np.bincount(pair[np.cumsum(cover)[:-1] > 0], minlength=len(both))
@@ -248,8 +254,5 @@ def _different(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 @cache
 def _bits() -> np.ndarray:
     """How many bits are set in each 16-bit number."""
-    return (
-        np.unpackbits(np.arange(1 << 16, dtype=">u2").view(np.uint8))
-        .reshape(-1, 16)
-        .sum(axis=1, dtype=np.uint8)
-    )
+    bits = np.unpackbits(np.arange(1 << 16, dtype=">u2").view(np.uint8)).reshape(-1, 16)
+    return bits.sum(axis=1, dtype=np.uint8)

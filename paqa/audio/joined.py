@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from paqa.audio import mp3, riff
-from paqa.audio.part import JOINED, Part
+from paqa.audio.part import JOINED, FilePart
 
 PAGE = 27  # bytes of an Ogg page before its table of segments
 BEGINS = 2  # the flag of an Ogg page with which a stream begins
@@ -16,7 +16,7 @@ WINDOW = 1 << 16
 READ_AHEAD = 1 << 16  # bytes that libsndfile may have read behind the last frame
 
 
-def parts(whole: Part) -> Iterator[Part]:
+def parts(whole: FilePart) -> Iterator[FilePart]:
     """The parts of a file that each are to be decoded, in order; mostly the file itself.
 
     The next one is looked for when the one before it was decoded.
@@ -34,7 +34,7 @@ def parts(whole: Part) -> Iterator[Part]:
         yield whole
 
 
-def _chained(whole: Part) -> Iterator[Part]:
+def _chained(whole: FilePart) -> Iterator[FilePart]:
     """The links of a chained Ogg file."""
     starts = [0, *_links(whole), whole.size]
     if len(starts) == 2:
@@ -44,12 +44,12 @@ def _chained(whole: Part) -> Iterator[Part]:
         yield whole.cut(start, end, note=JOINED)
 
 
-def _links(whole: Part) -> Iterator[int]:
+def _links(whole: FilePart) -> Iterator[int]:
     """Where streams begin after others have been going on; streams that are multiplexed begin together."""
     at, going_on = 0, False
     while len(page := whole.peek(at, PAGE + 255)) >= PAGE:
         if page[:4] != b"OggS":
-            at = _found(whole, b"OggS", at + 1)
+            at = _next_place(whole, b"OggS", at + 1)
             continue
         begins = bool(page[5] & BEGINS)
         if begins and going_on:
@@ -58,8 +58,8 @@ def _links(whole: Part) -> Iterator[int]:
         at += PAGE + page[26] + sum(page[PAGE : PAGE + page[26]])
 
 
-def _found(whole: Part, magic: bytes, at: int) -> int:
-    """Where these bytes are next, or the end."""
+def _next_place(whole: FilePart, magic: bytes, at: int) -> int:
+    """Where these bytes are next, or the end of the file."""
     while len(data := whole.peek(at, WINDOW)) >= len(magic):
         place = data.find(magic)
         if place >= 0:
@@ -68,13 +68,11 @@ def _found(whole: Part, magic: bytes, at: int) -> int:
     return whole.size
 
 
-def _flacs(whole: Part) -> Iterator[Part]:
-    """FLAC files one after the other; libsndfile stops where the first one ends, and there the next is looked
-    for.
-    """
+def _flacs(whole: FilePart) -> Iterator[FilePart]:
+    """FLAC files one after the other: libsndfile stops at the end of each, where the next is looked for."""
     start = 0
     while start < whole.size:
         part = whole.cut(start, whole.size, note=JOINED if start else "")
         yield part
         stopped = os.lseek(whole.file.fileno(), 0, os.SEEK_CUR) if part.is_file else start + part.at
-        start = _found(whole, FLAC, max(start + len(FLAC), stopped - READ_AHEAD))
+        start = _next_place(whole, FLAC, max(start + len(FLAC), stopped - READ_AHEAD))

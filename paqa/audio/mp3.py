@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from paqa.audio.part import JOINED, Part
+from paqa.audio.part import JOINED, FilePart
 
 WINDOW = 1 << 20  # bytes read at a time
 LONGEST = 4096  # no frame is longer
@@ -32,7 +32,7 @@ SYNC = re.compile(rb"\xff[\xe2-\xff]")
 
 @dataclass(frozen=True)
 class Frame:
-    """What the header of a frame says: bytes, sample frames, Hz, and where a Xing header would be in it."""
+    """What the header of a frame holds: bytes, sample frames, Hz, and where a Xing header would be in it."""
 
     size: int
     samples: int
@@ -59,13 +59,20 @@ def _frame(header: bytes) -> Frame | None:
     if version == 1 or layer == 4 or bits in (0, 15) or rate == 3:
         return None
     first, mono = version == 3, header[3] >> 6 == 3
-    hertz = RATES[rate] >> (0 if first else 1 if version == 2 else 2)
-    samples = 384 if layer == 1 else 576 if layer == 3 and not first else 1152
+    hertz = RATES[rate] >> {3: 0, 2: 1, 0: 2}[version]  # MPEG 1, 2, 2.5: each half of the one before
+    samples = _samples(first, layer)
     slot = 4 if layer == 1 else 1
     padding = header[2] >> 1 & 1
     size = (samples // 8 * 1000 * BIT_RATES[first, layer][bits - 1] // hertz // slot + padding) * slot
-    tag = 4 + ((17 if mono else 32) if first else (9 if mono else 17))
-    return Frame(size, samples, hertz, tag, mono)
+    side_information = {(True, True): 17, (True, False): 32, (False, True): 9, (False, False): 17}
+    return Frame(size, samples, hertz, 4 + side_information[first, mono], mono)
+
+
+def _samples(first: bool, layer: int) -> int:
+    """Sample frames in a frame, `first` for MPEG 1."""
+    if layer == 1:
+        return 384
+    return 576 if layer == 3 and not first else 1152
 
 
 def _xing(data: bytes, at: int, frame: Frame) -> Xing | None:
@@ -85,10 +92,8 @@ def tag_size(head: bytes) -> int:
     return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
 
 
-def parts(whole: Part) -> Iterator[Part]:
-    """The recordings of an MP3 file: mostly one, with a Xing header that counts all of it, which costs one
-    look.
-    """
+def parts(whole: FilePart) -> Iterator[FilePart]:
+    """The recordings of an MP3 file: mostly one; a Xing header that counts all of it settles that at once."""
     at = tag_size(whole.peek(0, 10))
     data = whole.peek(at, LONGEST)
     frame = _frame(data[:4])
@@ -109,9 +114,7 @@ def parts(whole: Part) -> Iterator[Part]:
 
 @dataclass
 class _Run:
-    """Frames that belong together: where the first begins, whether a Xing header counts them, and sample
-    frames.
-    """
+    """Frames that belong together: their first byte, whether a Xing header counts them, and sample frames."""
 
     start: int
     rate: int
@@ -121,10 +124,8 @@ class _Run:
     samples: int = 0
 
 
-def _runs(whole: Part, at: int) -> Iterator[_Run]:
-    """The file cut where a Xing header or another form begins, where a tag lies, and where a header's count
-    ends.
-    """
+def _runs(whole: FilePart, at: int) -> Iterator[_Run]:
+    """The file cut at Xing headers, changes of form and tags, and where a header's count ends."""
     run: _Run | None = None
     for place, frame, xing, after_tag in _frames(whole, at):
         changed = run and (run.rate, run.mono) != (frame.rate, frame.mono)
@@ -141,7 +142,7 @@ def _runs(whole: Part, at: int) -> Iterator[_Run]:
         yield run
 
 
-def _frames(whole: Part, at: int) -> Iterator[tuple[int, Frame, Xing | None, bool]]:
+def _frames(whole: FilePart, at: int) -> Iterator[tuple[int, Frame, Xing | None, bool]]:
     """All frames with their places, and whether a tag lies before them; what is no frame is stepped over."""
     data, base, after_tag = b"", at, False
     while at < whole.size:

@@ -31,9 +31,7 @@ def quantize(samples: np.ndarray) -> np.ndarray:
 
 
 def resample(audio: Audio, rate: int) -> Audio:
-    """The same sound at another rate, float32 and not snapped to the grid; the same object where rates
-    agree.
-    """
+    """The same sound at another rate in Hz, float32, not snapped to the grid; unchanged where rates agree."""
     if audio.rate == rate:
         return audio
     import soxr

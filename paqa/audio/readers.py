@@ -1,6 +1,6 @@
 """Blocks of samples out of a file: libsndfile first, PyAV (with its own FFmpeg libraries) for the rest.
 
-Files are data from strangers: a decoder is given the one opened file and nothing else. Containers that only
+Files are untrusted input: a decoder is given the one opened file and nothing else. Containers that only
 point elsewhere (playlists, ffconcat, DASH, SDP, QuickTime's external tracks) are no audio here, and no
 protocol but this file is spoken, so nothing beside the file is read and nothing is asked of a network.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 from paqa.audio import riff
 from paqa.audio.mp3 import tag_size
-from paqa.audio.part import Part
+from paqa.audio.part import FilePart
 from paqa.audio.pcm import BLOCK
 from paqa.audio.timeline import Timeline, lead
 from paqa.config.recipe import AudioConfig
@@ -25,34 +25,19 @@ from paqa.errors import Rejected
 WIDE = 8  # blocks of more channels have fewer frames
 UNKNOWN_FRAMES = 1 << 48  # libsndfile reports about 2**63 frames where a header does not tell
 UNCOUNTED_S = 0.2  # frames of an MP3 file that libsndfile does not play: the encoder's delay
-TIMED_CONTAINERS = (
-    "mp4",
-    "matroska",
-    "asf",
-    "wav",
-    "flac",
-    "aiff",
-    "caf",
-)  # demuxers whose duration is no estimate
-STAMPED_CONTAINERS = (
-    "mp4",
-    "matroska",
-    "mpegts",
-    "mpeg",
-    "asf",
-    "flv",
-)  # demuxers whose stamps are the recorder's
+# demuxers whose duration is no estimate
+TIMED_CONTAINERS = ("mp4", "matroska", "asf", "wav", "flac", "aiff", "caf")
+# demuxers whose stamps are the recorder's
+STAMPED_CONTAINERS = ("mp4", "matroska", "mpegts", "mpeg", "asf", "flv")
 SILENCE = "its time stamps leave gaps: they are silence"
 CONTAINERS = (  # FFmpeg's demuxers of one file; what is not here cannot be opened, however a file is called
-    "aac,ac3,eac3,aiff,amr,ape,asf,au,avi,caf,dts,dtshd,flac,flv,loas,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,oma,"
-    "rm,shn,tak,truehd,tta,voc,w64,wav,wv"
+    "aac,ac3,eac3,aiff,amr,ape,asf,au,avi,caf,dts,dtshd,flac,flv,loas,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,"
+    "ogg,oma,rm,shn,tak,truehd,tta,voc,w64,wav,wv"
 )
 
 
 class StoppedError(Exception):
-    """The decoder gave up in the middle of a file: the library's message, and frames decoded since the last
-    block.
-    """
+    """The decoder gave up inside a file: the library's message, and frames decoded since the last block."""
 
     def __init__(self, message: str, frames: int = 0):
         super().__init__(message)
@@ -61,8 +46,7 @@ class StoppedError(Exception):
 
 @dataclass
 class Reader:
-    """An opened file: float32 blocks `(frames, channels)` at `rate`; `declared` frames where the header
-    tells.
+    """An opened file: float32 blocks `(frames, channels)` at `rate` Hz; the header says `declared` frames.
 
     `coming` frames are those that the library means to decode: fewer than declared where it sees that a file
     was cut. Of `tracks`, the one read is at index `track` of the file. `notes` tell a person what was done.
@@ -78,15 +62,16 @@ class Reader:
     notes: list[str] = field(default_factory=list)  # complete when all is read
 
 
-def reader(part: Part, track: int, config: AudioConfig, stack: ExitStack) -> Reader | None:
-    """The part, opened; its `track` counts from the default one. None where nobody can open it."""
+def open_reader(part: FilePart, track: int, config: AudioConfig, stack: ExitStack) -> Reader | None:
+    """The part, opened; its `track` counts from the default one. None where no library can open it."""
     return _by_soundfile(part, stack) or _by_av(part, track, config, stack)
 
 
-def too_long(part: Part, found: str, config: AudioConfig) -> Rejected:
-    wanted = f"expected at most audio.max_file_ms = {config.max_file_ms} ms"
+def too_long(part: FilePart, finding: str, config: AudioConfig) -> Rejected:
+    """The error about a file that is longer than the recipe allows; `finding` says what shows it."""
+    expected = f"expected at most audio.max_file_ms = {config.max_file_ms} ms"
     return Rejected(
-        "too_long", f"{part.path} {found}; {wanted}, cut it first or raise that key in the recipe"
+        "too_long", f"{part.path} {finding}; {expected}, cut it first or raise that key in the recipe"
     )
 
 
@@ -94,7 +79,7 @@ def _block_size(channels: int) -> int:
     return BLOCK * WIDE // max(WIDE, channels)
 
 
-def _by_soundfile(part: Part, stack: ExitStack) -> Reader | None:
+def _by_soundfile(part: FilePart, stack: ExitStack) -> Reader | None:
     import soundfile
 
     part.seek(0)
@@ -110,29 +95,30 @@ def _by_soundfile(part: Part, stack: ExitStack) -> Reader | None:
     if file.format == "MP3" and not _counts_frames(part):
         coming = None
     declared = _wav_declared(part, file.frames) if file.format in ("WAV", "WAVEX") else coming
+    return Reader(file.samplerate, file.channels, declared, coming, _soundfile_blocks(file))
+
+
+def _soundfile_blocks(file: Any) -> Iterator[np.ndarray]:
+    """Blocks `(frames, channels)` of an opened `soundfile.SoundFile`; raises StoppedError."""
+    import soundfile
+
     size = _block_size(file.channels)
-
-    def blocks() -> Iterator[np.ndarray]:
-        try:
-            at = 0
-            while len(block := file.read(size, dtype="float32", always_2d=True)):
-                at += len(block)
-                yield block
-        except soundfile.LibsndfileError as error:
-            raise StoppedError(error.error_string.strip("."), file.tell() - at) from None
-
-    return Reader(file.samplerate, file.channels, declared, coming, blocks())
+    try:
+        at = 0
+        while len(block := file.read(size, dtype="float32", always_2d=True)):
+            at += len(block)
+            yield block
+    except soundfile.LibsndfileError as error:
+        raise StoppedError(error.error_string.strip("."), file.tell() - at) from None
 
 
-def _counts_frames(part: Part) -> bool:
-    """Whether an MP3 file has a Xing or VBRI header; without one its length is an estimate from the bit
-    rate.
-    """
+def _counts_frames(part: FilePart) -> bool:
+    """Whether an MP3 file has a Xing or VBRI header; without one its length is guessed from the bit rate."""
     frame = part.peek(tag_size(part.peek(0, 10)), 512)
     return any(magic in frame for magic in (b"Xing", b"Info", b"VBRI"))
 
 
-def _wav_declared(part: Part, frames: int) -> int:
+def _wav_declared(part: FilePart, frames: int) -> int:
     """Frames that a RIFF header promises. libsndfile quietly corrects a data chunk longer than the file."""
     data = riff.data_chunk(part)
     present = part.size - data.begin if data else 0
@@ -141,7 +127,7 @@ def _wav_declared(part: Part, frames: int) -> int:
     return round(frames * data.length / present)
 
 
-def _by_av(part: Part, track: int, config: AudioConfig, stack: ExitStack) -> Reader | None:
+def _by_av(part: FilePart, track: int, config: AudioConfig, stack: ExitStack) -> Reader | None:
     import av
 
     part.seek(0)
@@ -178,7 +164,7 @@ def _is_default(stream: Any) -> bool:
 
 
 def _av_blocks(
-    part: Part, container: Any, stream: Any, ahead: int, config: AudioConfig, notes: list[str]
+    part: FilePart, container: Any, stream: Any, ahead: int, config: AudioConfig, notes: list[str]
 ) -> Iterator[np.ndarray]:
     """Blocks of a stream; interleaved, since PyAV reads beyond memory where more than 8 planes are."""
     import av
@@ -201,11 +187,9 @@ def _av_blocks(
 
 
 def _av_pieces(
-    part: Part, container: Any, stream: Any, ahead: int, config: AudioConfig, notes: list[str]
+    part: FilePart, container: Any, stream: Any, ahead: int, config: AudioConfig, notes: list[str]
 ) -> Iterator[np.ndarray]:
-    """What each frame holds, and silence where the stamps leave some; ValueError where the sound changes its
-    form.
-    """
+    """What each frame holds, and silence where the stamps leave gaps; ValueError where the form changes."""
     import av
 
     rate, channels = stream.rate, stream.layout.nb_channels
@@ -221,8 +205,8 @@ def _av_pieces(
         if form != first:
             raise ValueError(f"the sound changes from {first} to {form}")
         if gap and (timeline.at + gap) * 1000 > config.max_file_ms * rate:
-            found = f"has a time stamp {gap * 1000 // rate} ms after {timeline.at * 1000 // rate} ms of sound"
-            raise too_long(part, found, config)
+            jump = f"has a time stamp {gap * 1000 // rate} ms after {timeline.at * 1000 // rate} ms of sound"
+            raise too_long(part, jump, config)
         if gap and SILENCE not in notes:
             notes.append(SILENCE)
         for start in range(0, gap, size):

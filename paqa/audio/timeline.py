@@ -56,7 +56,7 @@ class Timeline:
         return None if stamp is None else at - stamp
 
     def _late(self, frame: Any, at: int) -> int:
-        """By how many frames the stamp says that this one comes after `at`; 0 where there is none."""
+        """By how many frames the stamp puts this frame after `at`; 0 where it has no stamp."""
         stamp = self._stamp(frame)
         return 0 if stamp is None or self.shift is None else stamp + self.shift - at
 

@@ -9,7 +9,7 @@ import argparse
 
 from prefect import flow
 
-from paqa.cli import main
+from paqa.cli import build_commands, main
 from paqa.errors import PaqaError
 
 
@@ -17,6 +17,7 @@ from paqa.errors import PaqaError
 def paqa(
     recipe: str,
     out: str,
+    *,
     store: str | None = None,
     runner: str = "local",
     workers: int | None = None,
@@ -32,24 +33,17 @@ def paqa(
     report: bool = False,
 ) -> None:
     """Build a recipe; parameters are the flags of `paqa build`, `changes` are those of `--set`."""
-    flags: dict[str, object] = {
-        "store": store,
-        "runner": runner,
-        "workers": workers,
-        "threads": threads,
-        "device": device,
-    }
-    flags |= {"gpus": gpus, "timeout": timeout, "profile": profile, "models": models}
-    given = [f"--{name}={value}" for name, value in flags.items() if value is not None]
-    given += [f"--set={change}" for change in changes or []]
-    given += [
-        f"--{name}" for name, wanted in (("grow", grow), ("audit", audit), ("report", report)) if wanted
-    ]
+    flags: dict[str, object] = {"store": store, "runner": runner, "workers": workers, "threads": threads}
+    flags |= {"device": device, "gpus": gpus, "timeout": timeout, "profile": profile, "models": models}
+    arguments = [f"--{name}={value}" for name, value in flags.items() if value is not None]
+    arguments += [f"--set={change}" for change in changes or []]
+    switches = {"grow": grow, "audit": audit, "report": report}
+    arguments += [f"--{name}" for name, on in switches.items() if on]
     parser = main.parser()
     try:
-        arguments = parser.parse_args(["build", recipe, f"--out={out}", *given])
+        parsed = parser.parse_args(["build", recipe, f"--out={out}", *arguments])
     except (SystemExit, argparse.ArgumentError):
         raise PaqaError(
-            f"paqa build does not take {' '.join(given)}; `paqa build --help` says what it takes"
+            f"paqa build does not take {' '.join(arguments)}; `paqa build --help` says what it takes"
         ) from None
-    main.run_build(arguments)
+    build_commands.run_build(parsed)

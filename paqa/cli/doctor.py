@@ -1,6 +1,4 @@
-"""`paqa doctor`: what is installed, where each model's weights come from and under which licence, what to do
-next.
-"""
+"""`paqa doctor`: what is installed and what is missing, the models' weights and their licences."""
 
 from __future__ import annotations
 
@@ -23,7 +21,14 @@ from paqa.engines.base import (
     package_file,
     package_revision,
 )
-from paqa.engines.weights import LIST, Remote, chosen, fetch_missing, locate, models_folder
+from paqa.engines.weights import (
+    CHOICES_FILE,
+    RemoteWeights,
+    fetch_missing,
+    locate,
+    model_choices,
+    models_folder,
+)
 from paqa.errors import PaqaError
 from paqa.perception.engine_runs import engine_params
 from paqa.pipeline import recipes
@@ -35,13 +40,13 @@ class Finding:
 
     name: str
     ok: bool
-    found: str
+    detail: str
     remedy: str = ""
     needed: bool = True
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EngineCheck:
     """An engine with its parameters; `needed` where a recipe or profile was named that uses it."""
 
     engine: str
@@ -50,40 +55,41 @@ class Wanted:
     problem: str = ""  # with what models.toml says about it; then it has no params
 
 
-def wanted(path: Path | None = None, profile: str | None = None) -> list[Wanted]:
-    """The engines of a recipe or of a profile; where neither is named, all engines, the embedded profile's
-    needed.
-    """
+def engines_to_check(path: Path | None = None, profile: str | None = None) -> list[EngineCheck]:
+    """The engines of a recipe or profile; without either all, of which the embedded profile's are needed."""
     if path is not None:
         recipe = recipes.load(path)
         recipe = recipes.change(recipe, [f"profile={profile}"]) if profile else recipe
         stages = PROFILES[recipe.profile]
         return [
-            Wanted(recipe.stage_config(stage).engine, engine_params(recipe, stage), True) for stage in stages
+            EngineCheck(recipe.stage_config(stage).engine, engine_params(recipe, stage), True)
+            for stage in stages
         ]
     if profile not in (None, *PROFILES):
         raise PaqaError(f"--profile {profile}: expected one of {', '.join(PROFILES)}")
-    needed = {listening.engine for listening in PROFILES[profile or "embedded"].values()}
+    needed = {stage.engine for stage in PROFILES[profile or "embedded"].values()}
     names = [name for name in ENGINES if profile is None or name in needed]
     return [_default(name, name in needed) for name in names]
 
 
-def _default(name: str, needed: bool) -> Wanted:
+def _default(name: str, needed: bool) -> EngineCheck:
     """An engine with its parameters where no recipe changes them."""
     kind = engine_class(name).Params
     try:
-        return Wanted(name, converted(kind, chosen(name), f"{models_folder() / LIST}: engine {name}"), needed)
+        return EngineCheck(
+            name,
+            converted(kind, model_choices(name), f"{models_folder() / CHOICES_FILE}: engine {name}"),
+            needed,
+        )
     except PaqaError as error:
-        return Wanted(name, None, needed, str(error))
+        return EngineCheck(name, None, needed, str(error))
 
 
-def examine(engines: Sequence[Wanted], download: bool = False) -> list[Finding]:
-    """Everything worth knowing about this installation; loads no model. `download` fetches weights that are
-    missing.
-    """
+def examine(engines: Sequence[EngineCheck], download: bool = False) -> list[Finding]:
+    """What is installed and what is missing; loads no model. `download` fetches missing weights."""
     remote = any(extra_of(engine_class(w.engine)) == "paper" for w in engines)
-    listening = [finding for w in engines for finding in _engine(w, download)]
-    return [*_python(), *listening, *(_torch() if remote else ()), *_packages(), *_decoding()]
+    findings = [finding for w in engines for finding in _engine(w, download)]
+    return [*_python(), *findings, *(_torch() if remote else ()), *_packages(), *_decoding()]
 
 
 def _python() -> Iterator[Finding]:
@@ -92,28 +98,29 @@ def _python() -> Iterator[Finding]:
     yield Finding("Python", ok, version, "" if ok else "use Python 3.11, 3.12 or 3.13")
 
 
-def _engine(of: Wanted, download: bool) -> Iterator[Finding]:
+def _engine(check: EngineCheck, download: bool) -> Iterator[Finding]:
     """The engine's package, then each of its models: where its weights are, or how to get them."""
-    kind, name = engine_class(of.engine), f"engine {of.engine}"
+    kind, name = engine_class(check.engine), f"engine {check.engine}"
     if missing := missing_packages(kind):
         what = f"{kind.stage}; not installed: {', '.join(missing)}"
-        yield Finding(name, False, what, f"uv pip install 'paqa[{extra_of(kind)}]'", of.needed)
+        yield Finding(name, False, what, f"uv pip install 'paqa[{extra_of(kind)}]'", check.needed)
         return
     try:
-        remotes = () if of.problem else kind.remotes(of.params)
+        remotes = () if check.problem else kind.remotes(check.params)
     except PaqaError as error:
-        of = replace(of, problem=str(error))
-    if of.problem:
-        yield Finding(name, False, f"{kind.stage}; its parameters are wrong", of.problem, of.needed)
+        check = replace(check, problem=str(error))
+    if check.problem:
+        yield Finding(name, False, f"{kind.stage}; its parameters are wrong", check.problem, check.needed)
         return
-    models = [*_packaged(kind.weights), *(_remote(r, of, download) for r in remotes)]
-    found, ok = f"{kind.stage}; {kind.package} {_version(kind.package)}", all(model.ok for model in models)
+    models = [*_packaged(kind.weights), *(_remote(r, check, download) for r in remotes)]
+    description = f"{kind.stage}; {kind.package} {_version(kind.package)}"
+    ok = all(model.ok for model in models)
     try:
         if ok:
-            found += f"; revision {kind.identify(of.params)}"
+            description += f"; revision {kind.identify(check.params)}"
     except PaqaError as error:
-        models.append(Finding("  weights", False, "refused", str(error), of.needed))
-    yield Finding(name, ok, found, needed=of.needed)
+        models.append(Finding("  weights", False, "refused", str(error), check.needed))
+    yield Finding(name, ok, description, needed=check.needed)
     yield from models
 
 
@@ -125,24 +132,24 @@ def _packaged(weights: Sequence[Weights]) -> Iterator[Finding]:
             yield Finding(f"  {w.model}", False, f"{w.package}: {w.file}", str(error))
             continue
         size = Path(package_file(w)).stat().st_size / 1e6
-        found = f"{w.package}: {w.file} ({size:.1f} MB); {w.origin}; licence: {w.license}"
-        yield Finding(f"  {w.model}", True, found)
+        description = f"{w.package}: {w.file} ({size:.1f} MB); {w.origin}; licence: {w.license}"
+        yield Finding(f"  {w.model}", True, description)
 
 
-def _remote(remote: Remote, of: Wanted, download: bool) -> Finding:
+def _remote(remote: RemoteWeights, check: EngineCheck, download: bool) -> Finding:
     try:
         path = fetch_missing(remote) if download else locate(remote, download=False)
     except (PaqaError, OSError) as error:
         missing = f"{remote.origin}; licence: {remote.license}"
-        return Finding(f"  {remote.model}", False, missing, f"{error}{_token(remote)}", of.needed)
-    found = [path, *(f for pattern in remote.files for f in path.glob(pattern))]
-    size = sum(f.stat().st_size for f in found if f.is_file()) / 1e6
+        return Finding(f"  {remote.model}", False, missing, f"{error}{_token(remote)}", check.needed)
+    files = [path, *(f for pattern in remote.files for f in path.glob(pattern))]
+    size = sum(f.stat().st_size for f in files if f.is_file()) / 1e6
     return Finding(
         f"  {remote.model}", True, f"{path} ({size:.1f} MB); {remote.origin}; licence: {remote.license}"
     )
 
 
-def _token(remote: Remote) -> str:
+def _token(remote: RemoteWeights) -> str:
     """What is missing besides, where a model wants a token and there is none."""
     if not remote.gated:
         return ""
@@ -155,9 +162,7 @@ def _token(remote: Remote) -> str:
 
 
 def _torch() -> Iterator[Finding]:
-    """What engines on torch run on, and whether torch and torchaudio fit together: some pairs do not even
-    import.
-    """
+    """The devices of torch, and whether torch and torchaudio fit together: some pairs do not even import."""
     versions = f"torch {_version('torch')}, torchaudio {_version('torchaudio')}"
     try:
         torch = importlib.import_module("torch")
@@ -179,9 +184,9 @@ def _packages() -> Iterator[Finding]:
         ("datasets", "loading shards, paqa push", "hub"),
         ("jiwer", "paqa audit", "audit"),
     ):
-        found = _version(package)
-        remedy = "" if found else f"uv pip install 'paqa[{extra}]'"
-        yield Finding(package, found is not None, found or f"missing ({why})", remedy)
+        version = _version(package)
+        remedy = "" if version else f"uv pip install 'paqa[{extra}]'"
+        yield Finding(package, version is not None, version or f"missing ({why})", remedy)
     fastapi = _version("fastapi")
     if fastapi and tuple(map(int, fastapi.split(".")[:2])) >= (0, 155):
         yield Finding(
@@ -202,8 +207,8 @@ def _decoding() -> Iterator[Finding]:
         ("soundfile", "wav, flac, ogg, mp3, opus"),
         ("av", "m4a and the rest, with its own libraries"),
     ):
-        found = importlib.util.find_spec(module) is not None
-        yield Finding(module, found, reads, "" if found else "uv pip install 'paqa[audio]'")
+        installed = importlib.util.find_spec(module) is not None
+        yield Finding(module, installed, reads, "" if installed else "uv pip install 'paqa[audio]'")
     if _version("torchcodec") is None:
         yield Finding(
             "torchcodec",
@@ -231,6 +236,7 @@ def text(findings: list[Finding]) -> str:
     """The report."""
     lines = []
     for f in findings:
-        mark = "ok " if f.ok else ("MISSING" if f.needed else "note")
-        lines.append(f"{f.name:<28} {mark:<8} {f.found}" + (f"\n{'':<37} -> {f.remedy}" if f.remedy else ""))
+        mark = "MISSING" if f.needed else "note"
+        mark = "ok " if f.ok else mark
+        lines.append(f"{f.name:<28} {mark:<8} {f.detail}" + (f"\n{'':<37} -> {f.remedy}" if f.remedy else ""))
     return "\n".join(lines)

@@ -11,14 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from paqa.errors import PaqaError, Stopped
-from paqa.storage.redact import scrubbed
+from paqa.storage.redact import mask_secrets
 
-WRONG, UNEXPECTED, INTERRUPTED, BROKEN_PIPE = (
-    2,
-    70,
-    130,
-    141,
-)  # statuses; 130 and 141 are those that a shell gives
+WRONG, UNEXPECTED, INTERRUPTED, BROKEN_PIPE = 2, 70, 130, 141  # statuses; the last two are a shell's
 TRACEBACK = "PAQA_TRACEBACK"  # set, errors that nobody expected come with their traceback
 
 Command = Callable[[argparse.Namespace], int]
@@ -31,8 +26,7 @@ def run(
     stopped: str,
     extras: Mapping[str, str],
 ) -> int:
-    """Parse `argv`, run `command`, and return its status: 2 for errors, 130 for Ctrl-C, 141 where nobody
-    reads.
+    """Parse `argv`, run `command`, and return its status: 2 for errors, 130 for Ctrl-C, 141 for EPIPE.
 
     `stopped` is what Ctrl-C is answered with; `extras` has the extra of paqa that a command's packages come
     with.
@@ -50,7 +44,7 @@ def run(
     except (KeyboardInterrupt, Stopped):
         return _complain(f"\n{stopped}", INTERRUPTED)
     except PaqaError as error:
-        return _complain(f"{name}: {scrubbed(str(error))}", WRONG)
+        return _complain(f"{name}: {mask_secrets(str(error))}", WRONG)
     except ModuleNotFoundError as error:
         extra = extras.get(name.split()[-1], "all")
         return _complain(f"{name}: {error.name} is not installed; run: uv pip install 'paqa[{extra}]'", WRONG)
@@ -58,7 +52,7 @@ def run(
         if isinstance(error, BrokenPipeError) and _unread():
             return _quiet(BROKEN_PIPE)
         where = error.filename or "disk or network"
-        return _complain(f"{name}: {scrubbed(f'{where}: {error.strerror or error}')}", WRONG)
+        return _complain(f"{name}: {mask_secrets(f'{where}: {error.strerror or error}')}", WRONG)
     except ImportError as error:  # also of what a library needs for a variable's value, as for a SOCKS proxy
         return _complain(f"{name}: {_on_one_line(error)}", WRONG)
     except Exception as error:  # noqa: BLE001  # the last place that could say it in a line
@@ -70,8 +64,7 @@ def run(
 
 
 def open_streams() -> None:
-    """Give a process whose stdin, stdout or stderr is closed an empty one, and let texts be written in any
-    encoding.
+    """Open empty streams for stdin, stdout or stderr that are closed, and let any text be written.
 
     A file that is opened would take the number of a closed stream, and get what libraries write there.
     """
@@ -113,16 +106,14 @@ def _unread() -> bool:
 
 
 def _from_outside(error: BaseException | None) -> bool:
-    """Whether an error goes back to one of the operating system, as those of HTTP clients do that are
-    none.
-    """
+    """Whether an error was caused by one of the operating system, as many errors of HTTP clients are."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
 def _on_one_line(error: Exception) -> str:
-    return scrubbed(" ".join(str(error).split())[:500] or "no message")
+    return mask_secrets(" ".join(str(error).split())[:500] or "no message")
 
 
 def _unexpected(error: Exception) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from paqa.cli import exit_status
-from paqa.cli.main import QUIET
+from paqa.cli.environment import QUIET
 from paqa.dataset import shards
 from paqa.errors import PaqaError, Rejected
 from paqa.rationale import rewards
@@ -66,26 +66,24 @@ def parser() -> argparse.ArgumentParser:
 
 def completions(path: Path) -> dict[str, str]:
     """Completions by row id; PaqaError names file and line of what is wrong."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for number, line in json_lines.rows(path, str(path), "expected JSONL with the keys id and completion"):
         try:
             if isinstance(line, Rejected):
                 raise line
             row = json.loads(line)
-            found[row["id"]] = str(row["completion"])
+            texts[row["id"]] = str(row["completion"])
         except (ValueError, TypeError, KeyError, RecursionError, Rejected) as error:
             raise PaqaError(
                 f"{path}:{number}: {error!r}; expected an object with id and completion"
             ) from None
-    return found
+    return texts
 
 
 def score(item: Item, completion: str) -> tuple[float, ...]:
-    """The terms of one completion, and their weighted sum; its length, which only a tokenizer knows, left
-    out.
-    """
+    """The terms of a completion and their weighted sum, but for its length, which only a tokenizer knows."""
     i = item
-    found = rewards.terms(
+    terms = rewards.terms(
         completion,
         i.choices,
         i.answer_index,
@@ -94,7 +92,7 @@ def score(item: Item, completion: str) -> tuple[float, ...]:
         evidence=i.evidence,
         question=i.question,
     )
-    return tuple(found[term] for term in TERMS)
+    return tuple(terms[term] for term in TERMS)
 
 
 def table(scored: Sequence[tuple[str, tuple[float, ...]]]) -> Iterator[str]:
@@ -111,15 +109,15 @@ def table(scored: Sequence[tuple[str, tuple[float, ...]]]) -> Iterator[str]:
 
 def run_score(args: argparse.Namespace) -> None:
     """Print the rewards of completions on a build's rows."""
-    given = completions(args.completions) if args.completions else None
+    completions_by_id = completions(args.completions) if args.completions else None
     columns = list(Item.__dataclass_fields__)
     items = [shards.item(row) for row in shards.rows(args.dir, columns)]
-    if given is not None and not given.keys() & {i.id for i in items}:
+    if completions_by_id is not None and not completions_by_id.keys() & {i.id for i in items}:
         raise PaqaError(f"{args.completions}: no id of {args.dir} is in it; use the column id of its rows")
-    if given is not None:  # answers to one split are not counted as missing in the others
-        asked = {i.split for i in items if i.id in given}
+    if completions_by_id is not None:  # answers to one split are not counted as missing in the others
+        asked = {i.split for i in items if i.id in completions_by_id}
         items = [i for i in items if i.split in asked]
-    texts = {i.id: i.rationale for i in items} if given is None else given
+    texts = {i.id: i.rationale for i in items} if completions_by_id is None else completions_by_id
     print("\n".join(table([(i.task, score(i, texts.get(i.id, ""))) for i in items])))
     if missing := sum(i.id not in texts for i in items):
         print(f"{missing} rows without a completion count as 0")
@@ -130,9 +128,8 @@ def run_base(args: argparse.Namespace) -> None:
     from paqa.train import small_base_model
 
     parameters = small_base_model.make(args.out, args.seed)
-    print(
-        f"{args.out}: {parameters / 1e6:.0f} M parameters; next: paqa-train sft --model {args.out} --data DIR --out RUN"
-    )
+    command = f"paqa-train sft --model {args.out} --data DIR --out RUN"
+    print(f"{args.out}: {parameters / 1e6:.0f} M parameters; next: {command}")
 
 
 def run_stage(args: argparse.Namespace) -> int:
@@ -147,23 +144,22 @@ def run_stage(args: argparse.Namespace) -> int:
     if args.command in ("eval", "all") and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise PaqaError(f"{args.command} is for one process; under torchrun: sft and grpo")
     quiet_libraries()
-    found = getattr(importlib.import_module(module), name)(config)
+    figures = getattr(importlib.import_module(module), name)(config)
     if os.environ.get("RANK", "0") != "0":
         return 0
     if args.command in ("eval", "all"):
-        print("\n".join(importlib.import_module("paqa.train.evaluate").table(found)))
-        return int(any(column.get("unasked") for column in found.values()))
-    print("  ".join(f"{k} {v:.4g}" for k, v in found.items()) or "nothing validated")
-    made = [str(folder) for name in ("best", "last") if (folder := Path(config.out) / name).is_dir()]
-    print(f"trained: {' and '.join(made)}")
+        print("\n".join(importlib.import_module("paqa.train.evaluate").table(figures)))
+        return int(any(column.get("unasked") for column in figures.values()))
+    print("  ".join(f"{k} {v:.4g}" for k, v in figures.items()) or "nothing validated")
+    folders = [str(folder) for name in ("best", "last") if (folder := Path(config.out) / name).is_dir()]
+    print(f"trained: {' and '.join(folders)}")
     return 0
 
 
 def quiet_libraries() -> None:
     """Bars of loading weights, and what libraries say to one another, are noise beside our own progress."""
-    warnings.filterwarnings(
-        "ignore", message=".*is_gradient_checkpointing.*"
-    )  # peft asks transformers by an old name
+    # peft asks transformers by an old name
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
     from transformers.utils import logging
 
     library: Any = logging

@@ -1,8 +1,7 @@
-"""What a build holds beside the clip that is asked about: wrong choices, and how often each answer would be
-right.
+"""What a question may take from the other clips of a build: wrong choices, and answers to balance.
 
-A survey of all scenes before the first question is asked: what no single clip can tell, and a reader of many
-questions could learn without listening.
+All scenes are surveyed before the first question is asked. The survey has what no single clip can tell, and
+what a reader of many questions could learn without listening: how often each answer would be right.
 """
 
 from __future__ import annotations
@@ -27,20 +26,20 @@ class Survey:
     sounds: Counter[tuple[str, str]] = field(default_factory=Counter)
     answers: Counter[tuple[str, tuple[str, ...], str]] = field(default_factory=Counter)
 
-    def __add__(self, other: Survey) -> Survey:
-        return Survey(self.sounds + other.sounds, self.answers + other.answers)
+    def __add__(self, more: Survey) -> Survey:
+        return Survey(self.sounds + more.sounds, self.answers + more.answers)
 
 
 def survey(clips: Iterable[Clip], recipe: Recipe, store: Store) -> Survey:
-    """Count a batch of clips that have been heard."""
-    found = Survey()
+    """Count a batch of clips whose inference is done."""
+    counts = Survey()
     for clip in clips:
-        known = clip.truth if clip.answers == "truth" else None
+        truth = clip.truth if clip.answers == "truth" else None
         scene = scenes.scene_for_questions(
-            clip, known or scenes.predicted_scene(clip, recipe, store), recipe, store
+            clip, truth or scenes.predicted_scene(clip, recipe, store), recipe, store
         )
-        found += count(scene, config_for(recipe, clip.corpus), recipe.seed)
-    return found
+        counts += count(scene, config_for(recipe, clip.corpus), recipe.seed)
+    return counts
 
 
 def count(scene: Scene, config: QuestionsConfig, seed: int) -> Survey:
@@ -49,25 +48,28 @@ def count(scene: Scene, config: QuestionsConfig, seed: int) -> Survey:
     return Survey(sounds, Counter(generate.answers(scene, config, seed)))
 
 
-def told(known: Survey, foreign: Sequence[str] = ()) -> Elsewhere:
-    """What `generate` is told of a build that has been counted."""
+def common_elsewhere(counts: Survey, foreign: Sequence[str] = ()) -> Elsewhere:
+    """The part of `Elsewhere` that all clips of a build share; `foreign` are other clips' translations."""
     answers: dict[tuple[str, tuple[str, ...]], dict[str, int]] = defaultdict(dict)
-    for (template, choices, answer), count in sorted(known.answers.items()):
-        answers[template, choices][answer] = count
-    sounds = dict(sorted(known.sounds.items()))
+    for (template, choices, answer), n in sorted(counts.answers.items()):
+        answers[template, choices][answer] = n
+    sounds = dict(sorted(counts.sounds.items()))
     return Elsewhere(tuple(foreign), sounds, dict(answers), key(list(sounds.items()), list(answers.items())))
 
 
 def elsewhere(
-    clips: Sequence[Clip], known: Survey, generations: Iterable[Container[str]] = ()
+    clips: Sequence[Clip], counts: Survey, generations: Iterable[Container[str]] = ()
 ) -> dict[str, Elsewhere]:
-    """For each clip, by id, what `generate` is told of the others.
+    """For each clip, by id, what its questions may take from the others.
 
     Of a build that grows, `generations` are the ids of the clips that it had at each time, the latest first:
-    a clip is told of those that were there when it came.
+    a clip takes from those that were there when it came.
     """
     foreign = source_labels.translation_choices(clips)
     for ids in generations:
         foreign |= source_labels.translation_choices(clip for clip in clips if clip.id in ids)
-    common = told(known)
-    return {c.id: replace(common, foreign=foreign[c.id]) if c.id in foreign else common for c in clips}
+    common = common_elsewhere(counts)
+    by_clip = {}
+    for clip in clips:
+        by_clip[clip.id] = replace(common, foreign=foreign[clip.id]) if clip.id in foreign else common
+    return by_clip

@@ -1,8 +1,8 @@
-"""Is anything of a benchmark in the build? Its questions against ours, its recordings against our clips.
+"""Contamination: questions and recordings of benchmarks that a build must not hold.
 
 A question is a copy where its wording is nearly that of a benchmark's (rapidfuzz's ratio of the two, without
 case and punctuation) and at least half of its choices are offered there too: "How many people speak?" alone
-is nobody's. Recordings are compared by `paqa.audio.fingerprint`.
+is no copy. Recordings are compared by `paqa.audio.fingerprint`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROWS = 2_000  # of our wordings compared at once
 
 
 @dataclass(frozen=True)
-class Known:
+class BenchmarkQuestion:
     """A question of a benchmark; `choices` are normalised, none where it has none."""
 
     benchmark: str
@@ -35,7 +35,7 @@ class Known:
     choices: frozenset[str]
 
 
-def questions(config: BenchmarkConfig, folder: Path) -> list[Known]:
+def questions(config: BenchmarkConfig, folder: Path) -> list[BenchmarkQuestion]:
     """The questions of a JSON or JSON-lines file as MMAU, MMAR, MMSU and AVQA publish them.
 
     Raises PaqaError where the file is missing, is no JSON, or holds no question.
@@ -44,15 +44,15 @@ def questions(config: BenchmarkConfig, folder: Path) -> list[Known]:
         return []
     path = folder / config.questions
     label = f"gates.benchmarks {config.name!r}: {path}"
-    found = [known for row in _rows(path, label) for known in _known(row, config.name)]
-    if not found:
+    listed = [question for row in _rows(path, label) for question in _questions_of(row, config.name)]
+    if not listed:
         raise PaqaError(f"{label} holds no row with a `question`; name another file")
-    return found
+    return listed
 
 
 def _rows(path: Path, label: str) -> Iterator[dict[str, Any]]:
-    wanted = "expected a JSON list, or one JSON object a line; paths are relative to the recipe"
-    for where, row in json_lines.objects(path, label, wanted, json.loads):
+    expected = "expected a JSON list, or one JSON object a line; paths are relative to the recipe"
+    for where, row in json_lines.objects(path, label, expected, json.loads):
         if isinstance(row, Rejected):
             raise PaqaError(
                 f"{label}: {where}: {row.detail}; else a copy of that question would go unnoticed"
@@ -60,61 +60,62 @@ def _rows(path: Path, label: str) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _known(row: dict[str, Any], benchmark: str) -> Iterator[Known]:
+def _questions_of(row: dict[str, Any], benchmark: str) -> Iterator[BenchmarkQuestion]:
     asked = row.get("question") or row.get("question_text")
     if not isinstance(asked, str):
         return
-    given = (
+    offered = (
         row.get("choices")
         or row.get("multi_choice")
         or [row[k] for k in sorted(row) if k.startswith("choice_")]
     )
-    choices = [given] if isinstance(given, str) else given
-    yield Known(benchmark, normal(asked), frozenset(normal(str(choice)) for choice in choices))
+    choices = [offered] if isinstance(offered, str) else offered
+    yield BenchmarkQuestion(benchmark, normal(asked), frozenset(normal(str(choice)) for choice in choices))
 
 
-def copied(
-    items: Sequence[Item], known: Iterable[Known], similarity: Mapping[str, float]
+def copied_questions(
+    items: Sequence[Item], questions: Iterable[BenchmarkQuestion], similarity: Mapping[str, float]
 ) -> list[Quarantined]:
-    """Rows whose question and choices are a benchmark's; `similarity` is the least ratio by benchmark, in [0,
-    1].
+    """Rows whose question and choices are a benchmark's.
+
+    `similarity` is by benchmark the least ratio of two wordings that makes a copy, in [0, 1].
     """
-    by_question: dict[str, list[Known]] = defaultdict(list)
-    for one in known:
-        by_question[one.question].append(one)
-    ours: dict[str, list[Item]] = defaultdict(list)
+    by_wording: dict[str, list[BenchmarkQuestion]] = defaultdict(list)
+    for question in questions:
+        by_wording[question.question].append(question)
+    items_by_wording: dict[str, list[Item]] = defaultdict(list)
     for item in items:
-        ours[normal(item.question)].append(item)
+        items_by_wording[normal(item.question)].append(item)
+    least = min(similarity.values(), default=1.0)
     lost = []
-    for mine, theirs, ratio in _near(
-        sorted(ours), sorted(by_question), min(similarity.values(), default=1.0)
-    ):
-        for item in ours[mine]:
-            match = next((k for k in by_question[theirs] if _same_choices(item, k)), None)
+    for ours, theirs, ratio in _near(sorted(items_by_wording), sorted(by_wording), least):
+        for item in items_by_wording[ours]:
+            match = next((q for q in by_wording[theirs] if _same_choices(item, q)), None)
             if match and ratio >= similarity[match.benchmark]:
                 lost.append(_copy(item, match, ratio))
     first = {row.id: row for row in reversed(lost)}
     return [first[name] for name in sorted(first)]
 
 
-def _near(mine: Sequence[str], theirs: Sequence[str], least: float) -> Iterator[tuple[str, str, float]]:
-    """Pairs of texts with at least this ratio."""
+def _near(ours: Sequence[str], theirs: Sequence[str], least: float) -> Iterator[tuple[str, str, float]]:
+    """Pairs of a text of `ours` and one of `theirs` with at least this ratio, and the ratio in [0, 1]."""
     from rapidfuzz import fuzz, process
 
-    for begin in range(0, len(mine) if theirs else 0, ROWS):
-        part = mine[begin : begin + ROWS]
+    for begin in range(0, len(ours) if theirs else 0, ROWS):
+        part = ours[begin : begin + ROWS]
         ratios = process.cdist(part, theirs, scorer=fuzz.ratio, score_cutoff=100 * least)
         for i, j in zip(*ratios.nonzero(), strict=True):
             yield part[i], theirs[j], float(ratios[i, j]) / 100
 
 
-def _same_choices(item: Item, known: Known) -> bool:
+def _same_choices(item: Item, question: BenchmarkQuestion) -> bool:
     ours = {normal(choice) for choice in item.choices or (item.answer,)}
-    return not known.choices or len(ours & known.choices) >= SHARED_CHOICES * len(ours)
+    return not question.choices or len(ours & question.choices) >= SHARED_CHOICES * len(ours)
 
 
-def _copy(item: Item, known: Known, ratio: float) -> Quarantined:
-    detail = f"{item.id}: {item.question!r} is {ratio:.0%} a question of benchmark {known.benchmark!r}, choices included"
+def _copy(item: Item, question: BenchmarkQuestion, ratio: float) -> Quarantined:
+    benchmark = f"a question of benchmark {question.benchmark!r}"
+    detail = f"{item.id}: {item.question!r} is {ratio:.0%} {benchmark}, choices included"
     return Quarantined(item.id, "gates", "contaminated", detail, item.key)
 
 
@@ -123,34 +124,30 @@ def recordings(config: BenchmarkConfig, folder: Path) -> list[Path]:
     if config.audio is None:
         return []
     where = folder / config.audio
-    found = [where / name for name in files_below(where) if is_audio(name)]
-    if not found:
+    files = [where / name for name in files_below(where) if is_audio(name)]
+    if not files:
         raise PaqaError(
             f"gates.benchmarks {config.name!r}: {where} holds no audio; expected files like .wav or .mp3"
         )
-    return found
+    return files
 
 
 def not_compared(files: Sequence[Path], reasons: Sequence[str]) -> list[str]:
-    """A warning where a benchmark's files have no fingerprint for the `reasons`, which are empty where one
-    has.
-    """
+    """A warning where files of a benchmark have no fingerprint; `reasons` are "" for files that have one."""
     lost = [reason for reason in reasons if reason]
     if not lost:
         return []
     more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
-    return [
-        f"{len(lost)} of {len(files)} recordings of benchmarks were not compared with the clips: {lost[0]}{more}"
-    ]
+    missing = f"{len(lost)} of {len(files)} recordings of benchmarks"
+    return [f"{missing} were not compared with the clips: {lost[0]}{more}"]
 
 
-def overheard(
+def clips_with_recordings(
     clips: Sequence[Clip], matches: Iterable[Match], files: Sequence[Path]
 ) -> dict[int, Quarantined]:
-    """By number, the clips that hold sound of a benchmark's files, and the other clips of the same
-    recordings.
+    """By index, the clips that hold sound of a benchmark's files, and other clips of the same recordings.
 
-    Numbers of `matches` from `len(clips)` on are those of `files`.
+    Indices in `matches` from `len(clips)` on are those of `files`.
     """
     theirs: dict[tuple[str, str], Path] = {}
     for match in matches:

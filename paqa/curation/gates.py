@@ -1,4 +1,4 @@
-"""Keep or quarantine: what keeps a question and its rationale out of the dataset, always with a reason."""
+"""The gates: each question and its rationale is kept, or quarantined with a reason."""
 
 from __future__ import annotations
 
@@ -34,10 +34,9 @@ def judge(
     config: GatesConfig,
     earlier: Sequence[Question] = (),
 ) -> Rejected | None:
-    """The first reason, in a fixed order, why a question with the rationale `text` cannot be kept; None if it
-    can.
+    """The first reason, in a fixed order, why a question with the rationale `text` cannot be kept, or None.
 
-    `snippets` are the texts of the turns as they were heard: what the rationale quotes must be found in them.
+    `snippets` are the texts of the predicted turns: what the rationale quotes must be found in them.
     `earlier` are the questions kept for the same clip.
     """
     trace = _parsed(text, question.answer_index is None)
@@ -67,8 +66,7 @@ def judge(
 
 
 def quote_presence(quotes: Sequence[str], snippets: Sequence[str]) -> float:
-    """The Quote-Presence Test of the PAQA paper: the mean over quotes of the best match among transcript
-    snippets.
+    """The Quote-Presence Test of the PAQA paper: the mean best match of each quote among snippets.
 
     A match is difflib's SequenceMatcher ratio of the texts without case, punctuation and extra space.
     Snippets are the turns as given and, so that another segmentation does no harm, windows of the whole
@@ -80,10 +78,10 @@ def quote_presence(quotes: Sequence[str], snippets: Sequence[str]) -> float:
 
 @lru_cache(maxsize=64)  # all questions about a clip quote the same
 def _presence(quotes: tuple[str, ...], snippets: tuple[str, ...]) -> float:
-    said = [words for q in quotes if (words := normal(q).split())]
+    quoted = [words for q in quotes if (words := normal(q).split())]
     turns = [words for s in snippets if (words := normal(s).split())]
     transcript = [w for words in turns for w in words]
-    return sum(_best_match(q, turns, transcript) for q in said) / len(said) if said else 1.0
+    return sum(_best_match(q, turns, transcript) for q in quoted) / len(quoted) if quoted else 1.0
 
 
 def _best_match(quote: list[str], turns: Sequence[list[str]], transcript: list[str]) -> float:
@@ -101,8 +99,8 @@ def _best_match(quote: list[str], turns: Sequence[list[str]], transcript: list[s
 
 def _nearest(quote: list[str], snippets: Sequence[list[str]]) -> list[list[str]]:
     """The snippets that share most words with a quote, relative to their lengths."""
-    wanted = Counter(quote)
-    shared = [2 * sum((wanted & Counter(s)).values()) / (len(quote) + len(s)) for s in snippets]
+    counts = Counter(quote)
+    shared = [2 * sum((counts & Counter(s)).values()) / (len(quote) + len(s)) for s in snippets]
     return [snippets[i] for i in sorted(range(len(snippets)), key=lambda i: -shared[i])[:CANDIDATES]]
 
 
@@ -129,15 +127,13 @@ def _duplicate_choices(question: Question) -> str | None:
 
 
 def _ambiguous_choices(question: Question, scene: Scene) -> str | None:
-    """Choices of which one contains the answer or is contained in it, and sounds that may be taken for one
-    another.
-    """
-    known = _sounds(scene)
+    """A choice that contains the answer or is part of it, or two sounds that may be mistaken."""
+    sounds = _sounds(scene)
     for wrong in (c for i, c in enumerate(question.choices) if i != question.answer_index):
         if question.answer.startswith('"') and _contains(question.answer, wrong):
             return f"{wrong} and {question.answer} contain one another"
-    for a, b in combinations((c for c in question.choices if c in known), 2):
-        if alike(*known[a], *known[b]):
+    for a, b in combinations((c for c in question.choices if c in sounds), 2):
+        if alike(*sounds[a], *sounds[b]):
             return f"{a!r} may be taken for {b!r}"
     return None
 
@@ -145,9 +141,9 @@ def _ambiguous_choices(question: Question, scene: Scene) -> str | None:
 def _not_unique(question: Question, scene: Scene) -> str | None:
     """What a question refers to is there twice, or a wrong choice holds as well."""
     if question.template == "background_sound":
-        known = _sounds(scene)
-        for wrong in (c for c in question.choices if c in known and c != question.answer):
-            if any(alike(*known[wrong], e.mid, e.label) for e in scene.events):
+        sounds = _sounds(scene)
+        for wrong in (c for c in question.choices if c in sounds and c != question.answer):
+            if any(alike(*sounds[wrong], event.mid, event.label) for event in scene.events):
                 return f"{wrong!r} may be heard as well"
     if question.template == "given":
         return None
@@ -156,17 +152,16 @@ def _not_unique(question: Question, scene: Scene) -> str | None:
         if len(turns) > 1:
             return f"the question quotes {quote!r}, which {len(turns)} turns contain"
     asked = _QUOTED.sub("", question.text)
-    for e in (scene.events[e.index] for e in question.evidence if e.kind == "event"):
-        if re.search(rf"\b{re.escape(spoken(e.label))}\b", asked):
-            for other in scene.events:
+    for event in (scene.events[r.index] for r in question.evidence if r.kind == "event"):
+        if re.search(rf"\b{re.escape(spoken(event.label))}\b", asked):
+            for rival in scene.events:
                 if (
-                    other.mid != e.mid
-                    and other.label not in UNASKED
-                    and alike(e.mid, e.label, other.mid, other.label)
+                    rival.mid != event.mid
+                    and rival.label not in UNASKED
+                    and alike(event.mid, event.label, rival.mid, rival.label)
                 ):
-                    return (
-                        f"the question names {spoken(e.label)}, for which {spoken(other.label)} may be taken"
-                    )
+                    names = f"{spoken(event.label)}, for which {spoken(rival.label)}"
+                    return f"the question names {names} may be taken"
     return None
 
 
@@ -183,33 +178,30 @@ def _low_score(question: Question, scene: Scene, config: GatesConfig) -> str | N
 
 
 def _quiet(question: Question, scene: Scene, config: GatesConfig) -> str | None:
-    """Evidence that is far quieter than the loudest voice or sound of the scene; what was not measured
-    passes.
-    """
+    """Evidence far quieter than the loudest voice or sound of the scene; unmeasured levels pass."""
     rows: dict[str, Sequence[Turn | Event]] = {"turn": scene.turns, "event": scene.events}
     everything: list[Turn | Event] = [*scene.turns, *scene.events]
-    known = [x.level_db for x in everything if x.level_db is not None]
-    for e in question.evidence if config.max_below_db else ():
-        level = rows[e.kind][e.index].level_db if e.kind in rows else None
-        if level is not None and level < max(known) - config.max_below_db:
-            below = f"{max(known) - level:.0f} dB below the loudest voice or sound"
-            return f"{e.kind} {e.index} is {below}, gates.max_below_db is {config.max_below_db:g}"
+    levels = [sound.level_db for sound in everything if sound.level_db is not None]
+    for reference in question.evidence if config.max_below_db else ():
+        level = rows[reference.kind][reference.index].level_db if reference.kind in rows else None
+        if level is not None and level < max(levels) - config.max_below_db:
+            below = f"{max(levels) - level:.0f} dB below the loudest voice or sound"
+            limit = f"gates.max_below_db is {config.max_below_db:g}"
+            return f"{reference.kind} {reference.index} is {below}, {limit}"
     return None
 
 
 def _duplicate(question: Question, earlier: Sequence[Question], config: GatesConfig) -> str | None:
-    """A question of the same text, or of nearly the same words and the same answer, that the clip has
-    already.
-    """
-    own = _asked_words(question.text)
-    for other in earlier if config.near_duplicate else ():
-        if normal(other.text) == normal(question.text):
-            return f"asks the same as {other.id}"
-        if normal(other.answer) == normal(question.answer):
-            words = _asked_words(other.text)
-            shared = len(own & words) / max(1, len(own | words))
+    """An earlier question of the clip with the same text, or with nearly its words and the same answer."""
+    asked_words = _asked_words(question.text)
+    for kept in earlier if config.near_duplicate else ():
+        if normal(kept.text) == normal(question.text):
+            return f"asks the same as {kept.id}"
+        if normal(kept.answer) == normal(question.answer):
+            kept_words = _asked_words(kept.text)
+            shared = len(asked_words & kept_words) / max(1, len(asked_words | kept_words))
             if shared >= config.near_duplicate:
-                return f"has {shared:.0%} of its words in common with {other.id}, and the same answer"
+                return f"has {shared:.0%} of its words in common with {kept.id}, and the same answer"
     return None
 
 
@@ -220,19 +212,17 @@ def _asked_words(text: str) -> frozenset[str]:
 
 
 def _profane(question: Question, scene: Scene) -> str | None:
-    found = next(filter(None, map(text_filters.profanity, _texts(question, scene))), None)
-    return f"{found!r} is in paqa/data/profanity.txt; gates.profanity is on" if found else None
+    word = next(filter(None, map(text_filters.profanity, _texts(question, scene))), None)
+    return f"{word!r} is in paqa/data/profanity.txt; gates.profanity is on" if word else None
 
 
 def _personal(question: Question, scene: Scene) -> str | None:
-    found = next(filter(None, map(text_filters.personal_data, _texts(question, scene))), None)
-    return f"found the {found}; gates.personal_data is on" if found else None
+    text = next(filter(None, map(text_filters.personal_data, _texts(question, scene))), None)
+    return f"found the {text}; gates.personal_data is on" if text else None
 
 
 def _texts(question: Question, scene: Scene) -> Iterator[str]:
-    """All that a row says in words of people: its question, choices and answer, what is said, and
-    translations.
-    """
+    """The texts that the word filters read: question, choices, answer, transcript and translations."""
     yield from (question.text, *question.choices, question.answer)
     yield from (text for t in scene.turns for text in (t.text, t.translation) if text)
 
@@ -269,19 +259,19 @@ def _round_trip(trace: Trace | str, scene: Scene) -> str | None:
         grammar.perceive(scene),
         strict=True,
     )
-    differing = [name for name, found, expected in pairs if found != expected]
+    differing = [name for name, stated, expected in pairs if stated != expected]
     return f"the rationale does not say what the scene holds: {', '.join(differing)}" if differing else None
 
 
 def _answer_mismatch(trace: Trace | str, question: Question) -> str | None:
     if isinstance(trace, str):
         return trace
-    given = trace.final or trace.response
-    wanted = Response(question.answer_index, question.answer)
-    if given == wanted:
+    answer = trace.final or trace.response
+    right = Response(question.answer_index, question.answer)
+    if answer == right:
         return None
-    found, expected = (grammar.response(x.index, x.text) for x in (given, wanted))
-    return f"the rationale answers {found!r}, expected {expected!r}"
+    stated, expected = (grammar.response(x.index, x.text) for x in (answer, right))
+    return f"the rationale answers {stated!r}, expected {expected!r}"
 
 
 def _reflection(trace: Trace | str, question: Question, scene: Scene) -> str | None:
@@ -289,18 +279,18 @@ def _reflection(trace: Trace | str, question: Question, scene: Scene) -> str | N
     if isinstance(trace, str) or trace.reflect is None:
         return None
     first = trace.response
-    told = grammar.response(first.index, first.text)
+    response = grammar.response(first.index, first.text)
     if first.index is None or question.choices[first.index : first.index + 1] != (first.text,):
-        return f"the first response {told!r} is none of the choices"
+        return f"the first response {response!r} is none of the choices"
     if first.index == question.answer_index:
-        return f"the first response {told!r} is right already, expected a wrong one before REFLECT"
+        return f"the first response {response!r} is right already, expected a wrong one before REFLECT"
     if not reflection.cites(trace.reflect, scene):
         return "REFLECT cites no span of a turn, word or sound of the scene"
     return None
 
 
 def _quote_presence(trace: Trace | str, snippets: Sequence[str], config: GatesConfig) -> str | None:
-    found = quote_presence([] if isinstance(trace, str) else [q.text for q in trace.speakers], snippets)
-    if found < config.quote_presence:
-        return f"quote presence {found:.2f} is below gates.quote_presence {config.quote_presence:.2f}"
+    presence = quote_presence([] if isinstance(trace, str) else [q.text for q in trace.speakers], snippets)
+    if presence < config.quote_presence:
+        return f"quote presence {presence:.2f} is below gates.quote_presence {config.quote_presence:.2f}"
     return None

@@ -1,5 +1,4 @@
-"""Can a build be answered without listening? The gate over the whole build, and each row's dependence on the
-audio.
+"""Text-only shortcuts: the gate over the whole build, and how far each row depends on its audio.
 
 `paqa.curation.text_classifiers` guesses every answer from the text alone. Over the whole build no guesser may
 be right more often than chance, plus the recipe's points, plus a binomial tolerance; otherwise the build
@@ -20,7 +19,7 @@ import msgspec
 
 from paqa.config.recipe import GatesConfig
 from paqa.curation.text_classifiers import Features, Text, guess, related
-from paqa.curation.text_lm import listen
+from paqa.curation.text_lm import choice_probabilities
 from paqa.errors import PaqaError
 from paqa.storage import build_folder
 from paqa.storage.build_folder import SHORTCUTS
@@ -69,7 +68,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Template:
+class TemplateGuesses:
     """One template's rows and guessers; `examples` are its most surely guessed rows."""
 
     name: str
@@ -84,32 +83,31 @@ class Template:
 
 
 @dataclass(frozen=True)
-class Report:
-    """The whole build and each template, the one that adds most right guesses first. `points` is the allowed
-    excess.
+class ShortcutReport:
+    """The whole build and each template, the one that adds most right guesses first.
 
-    `related` rows share recordings or speakers with rows that their guessers saw: of what is larger than a
-    fold, clips are told apart.
+    `points` is the allowed excess. `related` rows share recordings or speakers with rows that their guessers
+    saw: where a group is larger than a fold, folds are by clip.
     """
 
     rows: int
     points: float
     guessers: dict[str, Guessed]
-    templates: tuple[Template, ...]
+    templates: tuple[TemplateGuesses, ...]
     positions: tuple[int, ...]  # rows by position of the answer
     related: int = 0
 
     @property
     def failing(self) -> list[str]:
         """The guessers that are too good over the whole build."""
-        return [name for name, found in self.guessers.items() if not found.passes]
+        return [name for name, guesses in self.guessers.items() if not guesses.passes]
 
 
 @dataclass(frozen=True)
 class Scored:
     """A report, and for each row (by id) how much its answer depends on the audio, in [0, 1]."""
 
-    report: Report
+    report: ShortcutReport
     dependence: dict[str, float]
 
 
@@ -125,7 +123,7 @@ def texts(items: Iterable[Item]) -> list[Text]:
 
 @dataclass(frozen=True)
 class Thinned:
-    """What is left of a build, as `measure` finds it, and what is not, by id.
+    """The scores of the rows that are kept, and by id those that are not.
 
     `left_out` are rows of guessable templates, with how surely they were guessed; `below` depend less on the
     audio than the recipe wants.
@@ -147,25 +145,27 @@ def thin(rows: Sequence[Text], config: GatesConfig, settled: Mapping[str, float]
     settled = settled or {}
     left_out: dict[str, float] = {}
     rest = list(rows)
-    told = listen(rows, config.listener) if config.listener else None
-    tries = partial(measure, points=config.shortcut_points, told=told, features=Features(rows))
-    for n in range((1 if settled else ROUNDS) if config.thin and len(rows) >= FEWEST else 0):
-        found = tries(rest, folds=f"round {n}")
-        easy = {t.name for t in found.report.templates if not all(g.passes for g in t.guessers.values())}
-        tried = [row for row in rest if row.template in easy and row.id not in settled]
-        sure = {row.id: _sure(found.dependence[row.id], row) for row in tried}
-        given = {
-            row.id for row in rest if row.id in sure and _drawn(row, n) * sure[row.id] >= 1 / len(row.choices)
-        }
-        if not given or len(left_out) + len(given) > config.thin * len(rows):
+    lm_probabilities = choice_probabilities(rows, config.listener) if config.listener else None
+    score = partial(
+        measure, points=config.shortcut_points, lm_probabilities=lm_probabilities, features=Features(rows)
+    )
+    thins = config.thin and len(rows) >= FEWEST
+    rounds = 1 if settled else ROUNDS
+    for n in range(rounds if thins else 0):
+        scored = score(rest, folds=f"round {n}")
+        easy = {t.name for t in scored.report.templates if not all(g.passes for g in t.guessers.values())}
+        candidates = [row for row in rest if row.template in easy and row.id not in settled]
+        sure = {row.id: _sure(scored.dependence[row.id], row) for row in candidates}
+        removed = {row.id for row in candidates if _drawn(row, n) * sure[row.id] >= 1 / len(row.choices)}
+        if not removed or len(left_out) + len(removed) > config.thin * len(rows):
             break
-        left_out |= {name: sure[name] for name in given}
-        rest = [row for row in rest if row.id not in given]
-    scored = tries(rest)
-    found_now = ((name, found) for name, found in scored.dependence.items() if name not in settled)
-    below = {name: found for name, found in found_now if found < config.min_audio_dependence}
+        left_out |= {name: sure[name] for name in removed}
+        rest = [row for row in rest if row.id not in removed]
+    scored = score(rest)
+    unsettled = {name: value for name, value in scored.dependence.items() if name not in settled}
+    below = {name: value for name, value in unsettled.items() if value < config.min_audio_dependence}
     if below:
-        scored = tries([row for row in rest if row.id not in below])
+        scored = score([row for row in rest if row.id not in below])
     return Thinned(replace(scored, dependence=scored.dependence | dict(settled)), left_out, below)
 
 
@@ -182,33 +182,31 @@ def measure(
     rows: Sequence[Text],
     points: float,
     folds: str = "",
-    told: Mapping[str, Sequence[float]] | None = None,
+    lm_probabilities: Mapping[str, Sequence[float]] | None = None,
     features: Features | None = None,
 ) -> Scored:
     """All guessers on all rows; `points` (percent) above chance are allowed; `folds` draws other folds.
 
-    `told` is what a language model makes of the rows, by id, where the recipe names one (`gates.listener`);
-    `features` are those of these rows and others.
+    `lm_probabilities` are those of the choices by the language model that the recipe names
+    (`gates.listener`), by id of the row; `features` are those of these rows and others.
 
     Dependence is 1 where the text gives the right answer at most its chance, 0 where the text alone is sure
     of it: `1 - (p - chance) / (1 - chance)` with p the probability that the `both` classifier gives the right
     answer.
     """
     rows = sorted(rows, key=lambda row: row.id)
-    guesses = guess(rows, folds, told, features)
-    chances = [1 / len(row.choices) for row in rows]
-    gained = [max(0.0, (p - c) / (1 - c)) for p, c in zip(guesses.sure, chances, strict=True)]
-    tried = [
-        _Tried(row, p, {name: hits[i] for name, hits in guesses.right.items()})
-        for i, (row, p) in enumerate(zip(rows, guesses.sure, strict=True))
-    ]
-    return Scored(
-        _report(tried, points), {row.id: round(1 - g, 2) for row, g in zip(rows, gained, strict=True)}
-    )
+    guesses = guess(rows, folds, lm_probabilities, features)
+    guessed = []
+    dependence = {}
+    for i, (row, sure) in enumerate(zip(rows, guesses.sure, strict=True)):
+        guessed.append(_GuessedRow(row, sure, {name: hits[i] for name, hits in guesses.right.items()}))
+        chance = 1 / len(row.choices)
+        dependence[row.id] = round(1 - max(0.0, (sure - chance) / (1 - chance)), 2)
+    return Scored(_report(guessed, points), dependence)
 
 
 @dataclass(frozen=True)
-class _Tried:
+class _GuessedRow:
     """A row, the probability that the text gives its answer, and how right each guesser is."""
 
     row: Text
@@ -216,99 +214,94 @@ class _Tried:
     right: dict[str, float]
 
 
-def _report(tried: Sequence[_Tried], points: float) -> Report:
-    by_template: dict[str, list[_Tried]] = defaultdict(list)
-    for one in tried:
-        by_template[one.row.template].append(one)
+def _report(rows: Sequence[_GuessedRow], points: float) -> ShortcutReport:
+    by_template: dict[str, list[_GuessedRow]] = defaultdict(list)
+    for guessed in rows:
+        by_template[guessed.row.template].append(guessed)
     templates = [
-        Template(name, len(own), _guessers(own, points), _examples(own))
-        for name, own in sorted(by_template.items())
+        TemplateGuesses(name, len(guesses), _guessers(guesses, points), _examples(guesses))
+        for name, guesses in sorted(by_template.items())
     ]
     templates.sort(key=lambda t: -t.rows * t.guessers[t.worst].excess)
-    places = Counter(one.row.answer_index for one in tried)
+    places = Counter(guessed.row.answer_index for guessed in rows)
     positions = tuple(places[k] for k in range(max(places, default=-1) + 1))
-    met = related([one.row for one in tried])
-    return Report(len(tried), points, _guessers(tried, points), tuple(templates), positions, met)
+    sharing = related([guessed.row for guessed in rows])
+    return ShortcutReport(len(rows), points, _guessers(rows, points), tuple(templates), positions, sharing)
 
 
-def _guessers(tried: Sequence[_Tried], points: float) -> dict[str, Guessed]:
+def _guessers(rows: Sequence[_GuessedRow], points: float) -> dict[str, Guessed]:
     """The tolerance is that of a guesser that is right with exactly its chance, row by row."""
-    n = len(tried)
-    chances = [1 / len(one.row.choices) for one in tried]
+    n = len(rows)
+    chances = [1 / len(guessed.row.choices) for guessed in rows]
     mean = sum(chances) / n if n else 0.0
     deviation = math.sqrt(sum(c * (1 - c) for c in chances)) / n if n else 0.0
     limit = mean + points / 100 + DEVIATIONS * deviation
-    names = list(tried[0].right) if tried else []
-    return {name: Guessed(sum(one.right[name] for one in tried) / n, mean, limit) for name in names}
+    names = list(rows[0].right) if rows else []
+    return {name: Guessed(sum(guessed.right[name] for guessed in rows) / n, mean, limit) for name in names}
 
 
-def _examples(tried: Sequence[_Tried]) -> tuple[Example, ...]:
-    surest = sorted(tried, key=lambda one: (-one.sure, one.row.id))[:EXAMPLES]
-    return tuple(
-        Example(r.id, r.question, r.choices, r.answer_index, round(one.sure, 3))
-        for one in surest
-        for r in [one.row]
-    )
+def _examples(rows: Sequence[_GuessedRow]) -> tuple[Example, ...]:
+    surest = sorted(rows, key=lambda guessed: (-guessed.sure, guessed.row.id))[:EXAMPLES]
+    examples = []
+    for guessed in surest:
+        row, sure = guessed.row, round(guessed.sure, 3)
+        examples.append(Example(row.id, row.question, row.choices, row.answer_index, sure))
+    return tuple(examples)
 
 
 def mark(items: Iterable[Item], thinned: Thinned) -> tuple[list[Item], list[Quarantined]]:
     """Items with their dependence on the audio (None for open-ended ones), and those that fall out."""
     kept, lost = [], []
     for item in items:
-        found = thinned.scored.dependence.get(item.id)
+        dependence = thinned.scored.dependence.get(item.id)
         if item.id in thinned.left_out:
             lost.append(
                 Quarantined(item.id, "gates", GUESSABLE, _alike(item, thinned.left_out[item.id]), item.key)
             )
         elif item.id in thinned.below:
-            detail = (
-                f"{item.id}: audio dependence {thinned.below[item.id]} is below gates.min_audio_dependence"
-            )
-            detail = f"{detail}: the text alone answers it"
+            below = f"audio dependence {thinned.below[item.id]} is below gates.min_audio_dependence"
+            detail = f"{item.id}: {below}: the text alone answers it"
             lost.append(Quarantined(item.id, "gates", UNHEARD, detail, item.key))
-        elif found is None:
+        elif dependence is None:
             kept.append(item)
         else:
-            kept.append(dependent(item, found))
+            kept.append(dependent(item, dependence))
     return kept, lost
 
 
-def dependent(item: Item, found: float) -> Item:
+def dependent(item: Item, dependence: float) -> Item:
     """The row with its dependence on the audio, which moves its key."""
-    return replace(item, audio_dependence=found, key=key("audio_dependence", item.key, found))
+    return replace(item, audio_dependence=dependence, key=key("audio_dependence", item.key, dependence))
 
 
 def _alike(item: Item, sure: float) -> str:
     return (
-        f"{item.id}: rows of {item.template} that read like this one have mostly this answer (guessed from the text "
-        f"with {sure:.0%}, chance is {1 / len(item.choices):.0%}); some are left out (gates.thin)"
+        f"{item.id}: rows of {item.template} that read like this one have mostly this answer "
+        f"(guessed from the text with {sure:.0%}, chance is {1 / len(item.choices):.0%}); "
+        "some are left out (gates.thin)"
     )
 
 
-def verdict(report: Report, out: Path) -> str | None:
-    """What is wrong with a build, in one line with the templates to blame and what to run; None where nothing
-    is.
-    """
+def verdict(report: ShortcutReport, out: Path) -> str | None:
+    """One line that says why a build fails, the templates to blame and what to run; None where it passes."""
     if report.rows < FEWEST or not report.failing:
         return None
     name = max(report.failing, key=lambda g: report.guessers[g].excess)
-    found = report.guessers[name]
+    guesses = report.guessers[name]
     worst = sorted(report.templates, key=lambda t: -t.rows * t.guessers[name].excess)
     worst = [t for t in worst if not t.guessers[name].passes][:BLAMED] or worst[:1]
     blamed = ", ".join(f"{t.name} ({t.guessers[name].accuracy:.0%} of {t.rows})" for t in worst)
     others = "".join(f", {g}" for g in report.failing if g != name)
     return (
-        f"the text alone answers {found.accuracy:.1%} of {report.rows} questions (guessers that are too good: "
-        f"{name}{others}), chance is {found.chance:.1%}, at most {found.limit:.1%} is allowed; most to blame: "
-        f"{blamed}; look with: paqa shortcuts {out}; then mend or skip these templates (questions.skip), "
-        'or set gates.shortcuts = "warn"'
+        f"the text alone answers {guesses.accuracy:.1%} of {report.rows} questions (guessers that are too "
+        f"good: {name}{others}), chance is {guesses.chance:.1%}, at most {guesses.limit:.1%} is allowed; "
+        f"most to blame: {blamed}; look with: paqa shortcuts {out}; then mend or skip these templates "
+        '(questions.skip), or set gates.shortcuts = "warn"'
     )
 
 
-def enforce(report: Report, config: GatesConfig, out: Path) -> str | None:
-    """Write the report beside pending shards; returns a warning, or raises PaqaError where the recipe wants
-    that.
-    """
+def enforce(report: ShortcutReport, config: GatesConfig, out: Path) -> str | None:
+    """Write the report beside pending shards; a warning, or PaqaError, where a guesser is too good."""
     fails = config.shortcuts == "fail"
     write_atomically(build_folder.pending(out) / SHORTCUTS, msgspec.json.format(msgspec.json.encode(report)))
     wrong = verdict(report, build_folder.failed(out) if fails else out)
@@ -317,11 +310,11 @@ def enforce(report: Report, config: GatesConfig, out: Path) -> str | None:
     return wrong
 
 
-def load(out: Path) -> Report:
+def load(out: Path) -> ShortcutReport:
     """The report of a build; PaqaError where there is none."""
-    build_folder.settle(out)
+    build_folder.finish_commit(out)
     try:
-        found: Report = msgspec.json.decode((out / SHORTCUTS).read_bytes(), type=Report)
+        report: ShortcutReport = msgspec.json.decode((out / SHORTCUTS).read_bytes(), type=ShortcutReport)
     except FileNotFoundError:
         raise PaqaError(
             f'{out}: has no {SHORTCUTS}; build it with gates.shortcuts = "fail" or "warn"'
@@ -330,29 +323,26 @@ def load(out: Path) -> Report:
         raise PaqaError(
             f"{out / SHORTCUTS}: made by another version of paqa ({error}); run the build again"
         ) from None
-    return found
+    return report
 
 
-def text(report: Report, template: str | None = None) -> str:
-    """Accuracies in percent by template, `!` where they are beyond the limit; with `template`, its easiest
-    rows.
-    """
+def text(report: ShortcutReport, template: str | None = None) -> str:
+    """Accuracies in percent by template, `!` beyond the limit; with `template`, its easiest rows."""
     chosen = [t for t in report.templates if template in (None, t.name)]
     if not chosen and template:
-        known = ", ".join(sorted(t.name for t in report.templates))
-        raise PaqaError(f"no row of this build is of template {template!r}; known: {known}")
-    names = list(report.guessers)
-    lines = [f"{'':<24} {'rows':>6} {'chance':>7} {'limit':>7}" + "".join(f" {n:>10}" for n in names)]
+        names = ", ".join(sorted(t.name for t in report.templates))
+        raise PaqaError(f"no row of this build is of template {template!r}; known: {names}")
+    guessers = list(report.guessers)
+    lines = [f"{'':<24} {'rows':>6} {'chance':>7} {'limit':>7}" + "".join(f" {n:>10}" for n in guessers)]
     lines += [_line("the whole build", report.rows, report.guessers)]
     lines += [_line(t.name, t.rows, t.guessers) for t in chosen]
     places = ", ".join(f"{chr(65 + k)} {n / max(1, report.rows):.1%}" for k, n in enumerate(report.positions))
     seen = "; rows never seen by their guesser"
-    seen += f", though {report.related} of them share recordings or speakers with rows that it saw" * bool(
-        report.related
-    )
+    if report.related:
+        seen += f", though {report.related} of them share recordings or speakers with rows that it saw"
     lines += ["", f"answers at {places}; right guesses in %, ! beyond the limit{seen}"]
-    for found in chosen if template else ():
-        lines += ["", *(line for example in found.examples for line in _shown(example))]
+    for guesses in chosen if template else ():
+        lines += ["", *(line for example in guesses.examples for line in _shown(example))]
     return "\n".join(lines)
 
 

@@ -1,12 +1,12 @@
-"""Guessers that read only the text of a question and its choices, tried on rows that they never saw.
+"""Text-only shortcuts: guessers that read a question and its choices, tried on rows that they never saw.
 
 A guesser sees all wordings and choices of the build but one fold, and guesses the answers of that fold. Folds
-are by what shares recordings or speakers (groups) where that is possible, else by clip: no clip is on both
-sides. Rules: the commonest answer position, the longest and the shortest choice, the choice that is most
+are by what shares recordings or speakers (groups) where that is possible, else by clip: no clip is in two
+folds. Rules: the commonest answer position, the longest and the shortest choice, the choice that is most
 often right where it is offered. Classifiers: logistic regressions over hashed features of one choice beside
 its rivals, turned into one probability per choice by a softmax (a conditional logit, McFadden 1974): from the
 question and the text of the choice (`question`), from the choices and how they compare (`choices`), and from
-both. They are told the template, as a reader who understands every wording would be.
+both. They see the template, as a reader who understands every wording would.
 
 Everything depends on the rows alone, not on their order or on workers: folds and samples are by digest.
 """
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from paqa.questions.english import NUMBERS
 from paqa.text import normal
-from paqa.union_find import connected
+from paqa.union_find import connected_components
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,13 +66,13 @@ class Guesses:
 def guess(
     rows: Sequence[Text],
     draw: str = "",
-    told: Mapping[str, Sequence[float]] | None = None,
+    lm_probabilities: Mapping[str, Sequence[float]] | None = None,
     features: Features | None = None,
 ) -> Guesses:
-    """What every guesser makes of every row, in the given order; give rows in order of id; `draw` names the
-    folds.
+    """The guesses of every guesser about every row, in the given order; give rows in order of id.
 
-    `told` is what a language model makes of the rows (`paqa.curation.text_lm`): one more guesser, `listener`.
+    `draw` names the folds. `lm_probabilities` are those of the choices by a language model
+    (`paqa.curation.text_lm`), by id of the row: one more guesser, `listener`.
     """
     import numpy as np
 
@@ -84,41 +84,44 @@ def guess(
         "frequency": _frequency(rows, folds),
     }
     probabilities = dict(zip(VIEWS, _classified(rows, folds, features or Features(rows)), strict=True))
-    right |= {view: _hits(rows, found) for view, found in probabilities.items()}
+    right |= {view: _hits(rows, by_row) for view, by_row in probabilities.items()}
     sure = [float(p[row.answer_index]) for row, p in zip(rows, probabilities["both"], strict=True)]
-    if told:
-        heard = [np.array(told[row.id]) for row in rows]
-        right["listener"] = _hits(rows, heard)
-        sure = [max(pair) for pair in zip(sure, _shrunk(rows, heard, right["listener"]), strict=True)]
+    if lm_probabilities:
+        of_rows = [np.array(lm_probabilities[row.id]) for row in rows]
+        right["listener"] = _hits(rows, of_rows)
+        sure = [
+            max(pair) for pair in zip(sure, _towards_chance(rows, of_rows, right["listener"]), strict=True)
+        ]
     return Guesses(right, sure)
 
 
-def _shrunk(rows: Sequence[Text], heard: Sequence[np.ndarray], hits: Sequence[float]) -> list[float]:
-    """The probabilities of the right answers, drawn towards chance by as much as the listener is surer than
-    right.
-    """
+def _towards_chance(
+    rows: Sequence[Text], probabilities: Sequence[np.ndarray], hits: Sequence[float]
+) -> list[float]:
+    """Probabilities of the right answers, drawn towards chance by how far the model is surer than right."""
     chances = [1 / len(row.choices) for row in rows]
-    gained, claimed = sum(hits) - sum(chances), sum(float(p.max()) for p in heard) - sum(chances)
+    gained, claimed = sum(hits) - sum(chances), sum(float(p.max()) for p in probabilities) - sum(chances)
     skill = min(1.0, max(0.0, gained / claimed)) if claimed > 0 else 0.0
     return [
-        c + skill * (float(p[row.answer_index]) - c) for row, p, c in zip(rows, heard, chances, strict=True)
+        c + skill * (float(p[row.answer_index]) - c)
+        for row, p, c in zip(rows, probabilities, chances, strict=True)
     ]
 
 
 def _folds(rows: Sequence[Text], draw: str = "") -> np.ndarray:
-    """The fold of each row, by digest of what it hangs together with (`_together`)."""
+    """The fold of each row, by digest of what it hangs together with (`_fold_groups`)."""
     import numpy as np
 
-    return np.array([_digest(draw + name) % FOLDS for name in _together(rows)[0]], dtype=int)
+    return np.array([_digest(draw + name) % FOLDS for name in _fold_groups(rows)[0]], dtype=int)
 
 
 def related(rows: Sequence[Text]) -> int:
     """How many rows share recordings or speakers with rows of other folds."""
-    return _together(rows)[1]
+    return _fold_groups(rows)[1]
 
 
-def _together(rows: Sequence[Text]) -> tuple[list[str], int]:
-    """For each row the name of what stays in one fold, and how many rows are told apart by clip.
+def _fold_groups(rows: Sequence[Text]) -> tuple[list[str], int]:
+    """For each row the name of its fold group, and how many rows have only their clip as a group.
 
     Rows that have a group in common, directly or by others, stay together. Where that is more than a fold
     (scenes mixed from one pool) it is those about one clip. Without the rows that share something with a
@@ -126,7 +129,7 @@ def _together(rows: Sequence[Text]) -> tuple[list[str], int]:
     in a large fold is right less often elsewhere. Either way guessers would look worse than they are.
     """
     lists = list(dict.fromkeys(row.groups for row in rows))
-    names = dict(zip(lists, connected(lists), strict=True))
+    names = dict(zip(lists, connected_components(lists), strict=True))
     sizes = Counter(names[row.groups] for row in rows)
     large = {name for name, n in sizes.items() if FOLDS * n > len(rows)}
     apart = [row.clip_id if names[row.groups] in large else names[row.groups] for row in rows]
@@ -137,7 +140,7 @@ def _digest(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
 
 
-def _others(folds: np.ndarray) -> Iterator[tuple[list[int], list[int]]]:
+def _held_out(folds: np.ndarray) -> Iterator[tuple[list[int], list[int]]]:
     """Numbers of the rows in each fold, and of those outside it."""
     for fold in range(FOLDS):
         inside = (folds == fold).nonzero()[0].tolist()
@@ -146,36 +149,36 @@ def _others(folds: np.ndarray) -> Iterator[tuple[list[int], list[int]]]:
             yield inside, outside
 
 
-def _shared(best: Sequence[bool], at: int) -> float:
+def _chance_among_best(best: Sequence[bool], at: int) -> float:
     """The chance of being right when drawing among the equally good."""
     return best[at] / sum(best)
 
 
 def _position(rows: Sequence[Text], folds: np.ndarray) -> list[float]:
     """Take the position that is most often right elsewhere, among questions of as many choices."""
-    found = [0.0] * len(rows)
-    for inside, outside in _others(folds):
+    chances = [0.0] * len(rows)
+    for inside, outside in _held_out(folds):
         seen = Counter((len(rows[i].choices), rows[i].answer_index) for i in outside)
         for i in inside:
             n = len(rows[i].choices)
             most = max(seen[n, k] for k in range(n))
-            found[i] = _shared([seen[n, k] == most for k in range(n)], rows[i].answer_index)
-    return found
+            chances[i] = _chance_among_best([seen[n, k] == most for k in range(n)], rows[i].answer_index)
+    return chances
 
 
 def _longest(rows: Sequence[Text], sign: int) -> list[float]:
     """Take the longest choice in characters (sign 1) or the shortest (sign -1)."""
-    found = []
+    chances = []
     for row in rows:
         lengths = [sign * len(choice) for choice in row.choices]
-        found.append(_shared([n == max(lengths) for n in lengths], row.answer_index))
-    return found
+        chances.append(_chance_among_best([n == max(lengths) for n in lengths], row.answer_index))
+    return chances
 
 
 def _frequency(rows: Sequence[Text], folds: np.ndarray) -> list[float]:
     """Take the choice that elsewhere is most often right where it is offered, in the same template."""
-    found = [0.0] * len(rows)
-    for inside, outside in _others(folds):
+    chances = [0.0] * len(rows)
+    for inside, outside in _held_out(folds):
         offered: Counter[tuple[str, str]] = Counter()
         answers: Counter[tuple[str, str]] = Counter()
         for i in outside:
@@ -186,32 +189,32 @@ def _frequency(rows: Sequence[Text], folds: np.ndarray) -> list[float]:
             row, prior = rows[i], 1 / len(rows[i].choices)
             keys = [(row.template, normal(choice)) for choice in row.choices]
             rates = [(answers[k] + 2 * prior) / (offered[k] + 2) for k in keys]
-            found[i] = _shared([rate == max(rates) for rate in rates], row.answer_index)
-    return found
+            chances[i] = _chance_among_best([rate == max(rates) for rate in rates], row.answer_index)
+    return chances
 
 
 def _hits(rows: Sequence[Text], sure: Sequence[np.ndarray]) -> list[float]:
     """Whether the likeliest choice is right, shared among equally likely ones."""
     return [
-        _shared((p >= p.max() - 1e-9).tolist(), row.answer_index) for row, p in zip(rows, sure, strict=True)
+        _chance_among_best((p >= p.max() - 1e-9).tolist(), row.answer_index)
+        for row, p in zip(rows, sure, strict=True)
     ]
 
 
 class Features:
-    """What classifiers see of rows, made once however often the rows are guessed: for each view a sparse
-    matrix.
+    """What classifiers see of rows, computed once: for each view a sparse matrix.
 
     A matrix is float64 `(choices of all these rows, FEATURES)`.
     """
 
     def __init__(self, rows: Sequence[Text]):
-        """`rows` are those that may be learned from; of others it is made when they are asked for."""
+        """`rows` may be learned from: theirs are kept, those of other rows are computed on demand."""
         self._starts: dict[str, tuple[int, int]] = {}
         at = 0
         for row in _pool(rows):
             self._starts[row.id] = (at, at + len(row.choices))
             at += len(row.choices)
-        self._known = _matrices(_pool(rows)) if rows else []
+        self._matrices = _matrices(_pool(rows)) if rows else []
 
     def of(self, rows: Sequence[Text]) -> list[Any]:
         """The matrices of some rows, by view."""
@@ -220,7 +223,7 @@ class Features:
         if not all(row.id in self._starts for row in rows):
             return _matrices(rows)
         lines = np.concatenate([np.arange(*self._starts[row.id]) for row in rows])
-        return [matrix[lines] for matrix in self._known]
+        return [matrix[lines] for matrix in self._matrices]
 
 
 def _pool(rows: Sequence[Text]) -> list[Text]:
@@ -232,39 +235,44 @@ def _pool(rows: Sequence[Text]) -> list[Text]:
 
 
 def _classified(rows: Sequence[Text], folds: np.ndarray, features: Features) -> list[list[np.ndarray]]:
-    """For each view and each row, probabilities of its choices from a classifier that did not see its
-    fold.
-    """
+    """By view and row, the probabilities of the choices from a classifier that did not see the row's fold."""
     import numpy as np
 
-    found = [[np.full(len(row.choices), 1 / len(row.choices)) for row in rows] for _ in VIEWS]
+    probabilities = [[np.full(len(row.choices), 1 / len(row.choices)) for row in rows] for _ in VIEWS]
     if not rows:
-        return found
-    places = {row.id: i for i, row in enumerate(rows)}
+        return probabilities
+    index_of = {row.id: i for i, row in enumerate(rows)}
     pool = _pool(rows)
-    known = features.of(pool)
-    columns = [np.unique(matrix.indices) for matrix in known]
-    known = [matrix[:, own] for matrix, own in zip(known, columns, strict=True)]
+    matrices = features.of(pool)
+    columns = [np.unique(matrix.indices) for matrix in matrices]
+    matrices = [matrix[:, used] for matrix, used in zip(matrices, columns, strict=True)]
     labels = np.concatenate([_answers(row) for row in pool])
-    fold_of = np.repeat(folds[[places[row.id] for row in pool]], [len(row.choices) for row in pool])
-    learned = {row.id for row in pool}
+    fold_of = np.repeat(folds[[index_of[row.id] for row in pool]], [len(row.choices) for row in pool])
+    pool_ids = {row.id for row in pool}
     for fold in range(FOLDS):
         train = fold_of != fold
-        todo = [row for row, own in zip(rows, folds, strict=True) if own == fold]
-        if not todo or not train.any():
+        tested = [row for row, row_fold in zip(rows, folds, strict=True) if row_fold == fold]
+        if not tested or not train.any():
             continue
-        pooled = [row for row in todo if row.id in learned]
-        others = [row for row in todo if row.id not in learned]
-        models = [_fit(matrix[train], labels[train]) for matrix in known]
-        parts = [(pooled, [matrix[~train] for matrix in known])] if pooled else []
-        chunks = (others[at : at + CHUNK] for at in range(0, len(others), CHUNK))
-        rest = ((c, [m[:, own] for m, own in zip(features.of(c), columns, strict=True)]) for c in chunks)
-        for part, matrices in chain(parts, rest):
+        pooled = [row for row in tested if row.id in pool_ids]
+        unpooled = [row for row in tested if row.id not in pool_ids]
+        models = [_fit(matrix[train], labels[train]) for matrix in matrices]
+        parts = [(pooled, [matrix[~train] for matrix in matrices])] if pooled else []
+        for part, part_matrices in chain(parts, _in_chunks(unpooled, features, columns)):
             ends = np.cumsum([len(row.choices) for row in part])[:-1]
-            for own_found, model, matrix in zip(found, models, matrices, strict=True):
+            for of_view, model, matrix in zip(probabilities, models, part_matrices, strict=True):
                 for row, scores in zip(part, np.split(model.decision_function(matrix), ends), strict=True):
-                    own_found[places[row.id]] = _softmax(scores)
-    return found
+                    of_view[index_of[row.id]] = _softmax(scores)
+    return probabilities
+
+
+def _in_chunks(
+    rows: Sequence[Text], features: Features, columns: Sequence[np.ndarray]
+) -> Iterator[tuple[Sequence[Text], list[Any]]]:
+    """Rows outside the pool, `CHUNK` at a time, with the `columns` of their matrices, by view."""
+    for at in range(0, len(rows), CHUNK):
+        chunk = rows[at : at + CHUNK]
+        yield chunk, [matrix[:, used] for matrix, used in zip(features.of(chunk), columns, strict=True)]
 
 
 def _fit(matrix: Any, labels: np.ndarray) -> Any:
@@ -288,8 +296,8 @@ def _answers(row: Text) -> np.ndarray:
 
 def _matrices(rows: Sequence[Text]) -> list[Any]:
     """The features of rows in each view."""
-    question, choices, own = (_hashed(rows, make) for make in (_of_question, _of_choices, _of_template))
-    return [question, choices, question + choices + own]
+    question, choices, templates = (_hashed(rows, make) for make in (_of_question, _of_choices, _of_template))
+    return [question, choices, question + choices + templates]
 
 
 def _hashed(rows: Sequence[Text], make: Callable[[Text], Iterator[list[str]]]) -> Any:
@@ -309,11 +317,11 @@ def _of_question(row: Text) -> Iterator[list[str]]:
 
 def _of_choices(row: Text) -> Iterator[list[str]]:
     """Features of each choice beside its rivals: its words, position, length, and place among numbers."""
-    said = [normal(choice).split() for choice in row.choices]
+    choice_words = [normal(choice).split() for choice in row.choices]
     n = len(row.choices)
     lengths, values = [len(choice) for choice in row.choices], [_value(choice) for choice in row.choices]
-    common = Counter(word for words in said for word in set(words))
-    for k, words in enumerate(said):
+    common = Counter(word for words in choice_words for word in set(words))
+    for k, words in enumerate(choice_words):
         shared = sum(common[word] > 1 for word in set(words))
         yield [
             f"c:{' '.join(words)}",
@@ -329,22 +337,24 @@ def _of_choices(row: Text) -> Iterator[list[str]]:
 
 def _among_numbers(values: Sequence[float | None], k: int) -> list[str]:
     """Where a number stands among the numbers on offer, and whether its neighbours are there too."""
-    own, known = values[k], [v for v in values if v is not None]
-    if own is None or len(known) < 2:
+    number, numbers = values[k], [v for v in values if v is not None]
+    if number is None or len(numbers) < 2:
         return []
-    near = (own - 1 in known) + (own + 1 in known)
-    return [f"rank:{_rank(known, known.index(own))}/{len(known)}", f"neighbours:{near}", f"value:{own:g}"]
+    near = (number - 1 in numbers) + (number + 1 in numbers)
+    return [
+        f"rank:{_rank(numbers, numbers.index(number))}/{len(numbers)}",
+        f"neighbours:{near}",
+        f"value:{number:g}",
+    ]
 
 
 def _of_template(row: Text) -> Iterator[list[str]]:
-    """The features of the choices once more for this template alone, and the words that each has from the
-    question.
-    """
+    """The features of the choices for this template alone, and how many words each has from the question."""
     asked = set(normal(row.question).split())
-    for choices in _of_choices(row):
-        own = [f"{row.template}|{feature}" for feature in choices]
-        echoes = sum(feature[2:] in asked for feature in choices if feature.startswith("w:"))
-        yield [*own, f"echo:{min(echoes, 5)}", f"{row.template}|echo:{min(echoes, 5)}"]
+    for features in _of_choices(row):
+        of_template = [f"{row.template}|{feature}" for feature in features]
+        echoes = sum(feature[2:] in asked for feature in features if feature.startswith("w:"))
+        yield [*of_template, f"echo:{min(echoes, 5)}", f"{row.template}|echo:{min(echoes, 5)}"]
 
 
 def _rank(values: Sequence[float], k: int) -> str:

@@ -1,4 +1,4 @@
-"""What a text should not hold where a recipe says so: swear words, and data about persons."""
+"""Swear words and personal data, which a recipe may keep out of questions and answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ PERSONAL = {
         re.IGNORECASE,
     ),
     "postal address": re.compile(
-        r"\b\d{1,5}[a-z]?,? (?:[A-Z][\w'.]+ ){1,3}(?:Street|St|Road|Rd|Avenue|Ave|Lane|Drive|Boulevard|Blvd|Court"
+        r"\b\d{1,5}[a-z]?,? (?:[A-Z][\w'.]+ ){1,3}"
+        r"(?:Street|St|Road|Rd|Avenue|Ave|Lane|Drive|Boulevard|Blvd|Court"
         r"|Square|Close|Way|Place)\b"
     ),
 }
@@ -42,5 +43,5 @@ def profanity(text: str) -> str | None:
 
 def personal_data(text: str) -> str | None:
     """What kind of data about a person a text holds and where, or None."""
-    found = ((kind, pattern.search(text)) for kind, pattern in PERSONAL.items())
-    return next((f"{kind} {match[0]!r}" for kind, match in found if match), None)
+    matches = ((kind, pattern.search(text)) for kind, pattern in PERSONAL.items())
+    return next((f"{kind} {match[0]!r}" for kind, match in matches if match), None)

@@ -1,10 +1,9 @@
-"""A listener that is deaf: a small language model guesses every answer from the text of a question and its
-choices.
+"""Text-only baseline: a small language model guesses every answer from a question and its choices.
 
-Of each choice it is asked how much likelier the question makes it: the log-probability of the choice after
-the question, less that of the choice alone, a token (pointwise mutual information; Holtzman et al., 2021). A
-softmax over the choices is what it makes of a row. It has never seen the build, so what it knows is the
-language, not the dataset.
+The score of a choice is how much likelier the question makes it: the log-probability of the choice after the
+question, less that of the choice alone, per token (pointwise mutual information; Holtzman et al., 2021). A
+softmax over the choices gives the probabilities of a row. The model has never seen the build, so it knows the
+language and not the dataset. Recipes and reports call it the `listener`.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from paqa.curation.text_classifiers import Text
 from paqa.errors import PaqaError
-from paqa.storage.package_files import shipped
-from paqa.storage.redact import scrubbed
+from paqa.storage.package_files import package_data_file
+from paqa.storage.redact import mask_secrets
 
 if TYPE_CHECKING:
     import torch
@@ -28,24 +27,26 @@ ALONE = "Answer:"
 TOKENS = 1024  # in a batch, padding counted
 
 
-def listen(rows: Sequence[Text], model: str) -> dict[str, list[float]]:
-    """For each row, by id, the probability of each choice; `model` is PACKAGED, a folder or a Hub id."""
+def choice_probabilities(rows: Sequence[Text], model: str) -> dict[str, list[float]]:
+    """The probability of each choice, by id of the row; `model` is PACKAGED, a folder or a Hub id.
+
+    Raises PaqaError where the model cannot be opened.
+    """
     tokenizer, network = _load(model)
     asked = [(f"Question: {row.question}\n{ALONE}", choice) for row in rows for choice in row.choices]
     alone = list(dict.fromkeys((ALONE, choice) for _, choice in asked))
-    known = dict(zip(alone, _scores(alone, tokenizer, network), strict=True))
-    gains = [s - known[ALONE, c] for (_, c), s in zip(asked, _scores(asked, tokenizer, network), strict=True)]
-    found, at = {}, 0
+    alone_scores = dict(zip(alone, _scores(alone, tokenizer, network), strict=True))
+    after_question = _scores(asked, tokenizer, network)
+    gains = [s - alone_scores[ALONE, choice] for (_, choice), s in zip(asked, after_question, strict=True)]
+    probabilities, at = {}, 0
     for row in rows:
-        found[row.id] = _softmax(gains[at : at + len(row.choices)])
+        probabilities[row.id] = _softmax(gains[at : at + len(row.choices)])
         at += len(row.choices)
-    return found
+    return probabilities
 
 
 def _load(model: str) -> tuple[Any, Any]:
-    """A tokenizer and a causal language model on the CPU; PaqaError with what to install where something is
-    missing.
-    """
+    """A tokenizer and a causal language model on the CPU; PaqaError says what to install."""
     try:
         import torch
         import transformers
@@ -62,9 +63,9 @@ def _load(model: str) -> tuple[Any, Any]:
             **where, dtype=torch.float32, trust_remote_code=False
         )
     except (OSError, ValueError, ImportError) as error:
-        said = scrubbed(str(error).partition("\n")[0])
+        reason = mask_secrets(str(error).partition("\n")[0])
         raise PaqaError(
-            f"gates.listener = {model!r}: no language model could be opened there ({said}); give "
+            f"gates.listener = {model!r}: no language model could be opened there ({reason}); give "
             f'"{PACKAGED}", a folder or a Hub id of a causal language model, and run: {INSTALL}'
         ) from None
     return tokenizer, network.eval()
@@ -73,41 +74,37 @@ def _load(model: str) -> tuple[Any, Any]:
 def packaged() -> Path:
     """The GGUF file of the package that ships the small model; its runtime is not needed."""
     try:
-        return shipped(PACKAGE, ".gguf", INSTALL)
+        return package_data_file(PACKAGE, ".gguf", INSTALL)
     except PaqaError as error:
         raise PaqaError(f"gates.listener: {error}") from None
 
 
 def _scores(pairs: Sequence[tuple[str, str]], tokenizer: Any, network: Any) -> list[float]:
-    """The mean log-probability of the tokens of each choice after its text, batches of similar length
-    together.
-    """
+    """The mean log-probability of the tokens of each choice after its text; batches by length."""
     import torch
 
     coded = [(tokenizer(text)["input_ids"], tokenizer(f" {choice}")["input_ids"]) for text, choice in pairs]
     order = sorted(range(len(coded)), key=lambda i: len(coded[i][0]) + len(coded[i][1]))
-    found = [0.0] * len(coded)
+    scores = [0.0] * len(coded)
     while order:
         longest = sum(map(len, coded[order[-1]]))
         batch = [order.pop() for _ in range(min(len(order), max(1, TOKENS // longest)))]
         with torch.inference_mode():
-            scored = _batch([coded[i] for i in batch], network)
-        for i, score in zip(batch, scored, strict=True):
-            found[i] = score
-    return found
+            batch_scores = _batch([coded[i] for i in batch], network)
+        for i, score in zip(batch, batch_scores, strict=True):
+            scores[i] = score
+    return scores
 
 
 def _batch(coded: Sequence[tuple[list[int], list[int]]], network: Any) -> list[float]:
-    """Scores of token ids, text and choice of each; padded on the right, where causal attention does not
-    look.
-    """
+    """Scores of pairs of token ids, text and choice; padded on the right, where attention does not look."""
     import torch
 
     longest = max(len(text) + len(choice) for text, choice in coded)
     ids = torch.tensor([[*t, *c, *[0] * (longest - len(t) - len(c))] for t, c in coded])
     logits: torch.Tensor = network(ids).logits[:, :-1].log_softmax(-1)
-    told = logits.gather(-1, ids[:, 1:, None])[..., 0]
-    return [float(told[i, len(t) - 1 : len(t) + len(c) - 1].mean()) for i, (t, c) in enumerate(coded)]
+    of_tokens = logits.gather(-1, ids[:, 1:, None])[..., 0]
+    return [float(of_tokens[i, len(t) - 1 : len(t) + len(c) - 1].mean()) for i, (t, c) in enumerate(coded)]
 
 
 def _softmax(values: Sequence[float]) -> list[float]:

@@ -1,18 +1,13 @@
-"""The dataset card (README.md of a build): what the Hub and `load_dataset(DIR)` need, and what a person asks
-first.
-"""
+"""The dataset card (README.md of a build), which the Hub and `load_dataset(DIR)` read, and LICENSE.md."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from paqa.config.recipe import Recipe
+from paqa.dataset.summary import Summary
 from paqa.licensing import compatibility
 from paqa.types import Clip, Item
-
-if TYPE_CHECKING:
-    from paqa.dataset.summary import Summary
 
 NAMED = 12  # licences, and makers, that the card itself names; LICENSE.md names all
 SIZES = (
@@ -24,45 +19,48 @@ SIZES = (
 )
 
 
-def render(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> str:
+def render(recipe: Recipe, summary: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> str:
     """Markdown with the YAML header that names the splits' files."""
     parts = [
-        _header(recipe, done),
-        _body(recipe, done, clips, items),
-        _speakers(done),
-        _licenses(done, clips, items),
+        _header(recipe, summary),
+        _body(recipe, summary, clips, items),
+        _speakers(summary),
+        _licenses(summary, clips, items),
     ]
     return "\n".join(line for part in parts for line in part) + "\n"
 
 
-def licenses(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> str:
-    """LICENSE.md: what the dataset comes under, and everybody whose recordings are heard in it."""
+def licenses(recipe: Recipe, summary: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> str:
+    """LICENSE.md: what the dataset comes under, and whose recordings are in it."""
     named = _attributions(compatibility.attributions(o for item in items for o in item.origins))
-    return "\n".join([f"# Licences of {recipe.name}", *_covered(done, clips, items, None), "", *named]) + "\n"
+    return (
+        "\n".join([f"# Licences of {recipe.name}", *_covered(summary, clips, items, None), "", *named]) + "\n"
+    )
 
 
-def unknown(clips: Mapping[str, int]) -> Iterator[str]:
-    """What a build whose sources do not say who speaks in several files has to tell, if it has; `clips` by
-    source.
-    """
+def unknown_speakers(clips: Mapping[str, int]) -> Iterator[str]:
+    """A warning where sources do not say who speaks in several files; `clips` counts theirs by source."""
     if clips:
         listed = ", ".join(f"{n} clips of the source {source!r}" for source, n in clips.items())
         yield (
-            f"nothing says whether one person speaks in several files of {listed}: the same voice may be in train and "
-            'test; give each recording a `group` (type = "jsonl"), or set group = "folder" in [[sources]] where each '
-            "speaker has a folder"
+            f"nothing says whether one person speaks in several files of {listed}: the same voice may be in "
+            'train and test; give each recording a `group` (type = "jsonl"), or set group = "folder" in '
+            "[[sources]] where each speaker has a folder"
         )
 
 
-def _speakers(done: Summary) -> list[str]:
-    return [line for text in unknown(done.speakers_unknown) for line in ("", f"{text[0].upper()}{text[1:]}.")]
+def _speakers(summary: Summary) -> list[str]:
+    lines = []
+    for text in unknown_speakers(summary.speakers_unknown):
+        lines += ["", f"{text[0].upper()}{text[1:]}."]
+    return lines
 
 
-def _header(recipe: Recipe, done: Summary) -> list[str]:
-    size = next((name for limit, name in SIZES if done.items < limit), "10M<n<100M")
+def _header(recipe: Recipe, summary: Summary) -> list[str]:
+    size = next((name for limit, name in SIZES if summary.items < limit), "10M<n<100M")
     lines = [
         "---",
-        *compatibility.hub(done.license),
+        *compatibility.hub(summary.license),
         "task_categories:",
         "- audio-text-to-text",
         "tags:",
@@ -70,14 +68,14 @@ def _header(recipe: Recipe, done: Summary) -> list[str]:
         "- chain-of-thought",
     ]
     lines += ["- paqa", f"pretty_name: {recipe.name}", "size_categories:", f"- {size}"]
-    if done.by_split:
+    if summary.by_split:
         lines += ["configs:", "- config_name: default", "  data_files:"]
-    for split in done.by_split:
+    for split in summary.by_split:
         lines += [f"  - split: {split}", f"    path: data/{split}-*.parquet"]
     return [*lines, "---", ""]
 
 
-def _body(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> list[str]:
+def _body(recipe: Recipe, summary: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> list[str]:
     truth = sum(i.answers_from == "truth" for i in items)
     lines = [
         f"# {recipe.name}",
@@ -86,31 +84,28 @@ def _body(recipe: Recipe, done: Summary, clips: Sequence[Clip], items: Sequence[
         "",
     ]
     lines += ["| | |", "|---|---|"]
-    lines += [f"| {split} | {n} questions |" for split, n in done.by_split.items()]
-    lines += [f"| {name} | {n} questions |" for name, n in done.by_subset.items()]
-    lines += [f"| open-ended | {done.by_answer.get('open', 0)} questions without choices |"]
-    lines += [f"| difficulty | {done.difficulty:.2f} on average, from 0 to 1 |"]
-    heard = sum(i.reflection.startswith("heard:") for i in items if i.reflection)
-    lines += [
-        f"| reflected | {sum(i.reflected for i in items)} questions, {heard} of them after a real mishearing |"
-    ]
-    lines += [f"| clips | {done.clips}, {done.audio_s:,.0f} s, {recipe.audio.rate} Hz |"]
+    lines += [f"| {split} | {n} questions |" for split, n in summary.by_split.items()]
+    lines += [f"| {name} | {n} questions |" for name, n in summary.by_subset.items()]
+    lines += [f"| open-ended | {summary.by_answer.get('open', 0)} questions without choices |"]
+    lines += [f"| difficulty | {summary.difficulty:.2f} on average, from 0 to 1 |"]
+    reflected = sum(i.reflected for i in items)
+    misheard = sum(i.reflection.startswith("heard:") for i in items if i.reflection)
+    lines += [f"| reflected | {reflected} questions, {misheard} of them after a real mishearing |"]
+    lines += [f"| clips | {summary.clips}, {summary.audio_s:,.0f} s, {recipe.audio.rate} Hz |"]
     lines += [f"| answers | {truth} from truth, {len(items) - truth} from what was heard |"]
-    lines += [
-        f"| {h.stage} | {h.engine} ({h.revision}) |"
-        for h in dict.fromkeys(h for i in items for h in i.heard_by)
-    ]
+    models = dict.fromkeys(model for item in items for model in item.heard_by)
+    lines += [f"| {model.stage} | {model.engine} ({model.revision}) |" for model in models]
     return lines
 
 
-def _licenses(done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> list[str]:
+def _licenses(summary: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> list[str]:
     credits = compatibility.attributions(o for item in items for o in item.origins)
     more = f"LICENSE.md names {len(credits) - NAMED} more; " if len(credits) > NAMED else ""
     each = f"{more}each row lists its recordings with their licences in `origins`."
     return [
         "",
         "## Licences",
-        *_covered(done, clips, items, NAMED),
+        *_covered(summary, clips, items, NAMED),
         "",
         *_attributions(credits[:NAMED]),
         "",
@@ -118,25 +113,25 @@ def _licenses(done: Summary, clips: Sequence[Clip], items: Sequence[Item]) -> li
     ]
 
 
-def _covered(done: Summary, clips: Sequence[Clip], items: Sequence[Item], most: int | None) -> list[str]:
+def _covered(summary: Summary, clips: Sequence[Clip], items: Sequence[Item], most: int | None) -> list[str]:
     """What the dataset comes under, and the roll-up of its material: the `most` frequent licences."""
-    if done.license:
-        lines = ["", f"The dataset comes under {done.license}; what it is made of keeps its own licence:"]
+    if summary.license:
+        lines = ["", f"The dataset comes under {summary.license}; what it is made of keeps its own licence:"]
     else:
-        torn = sum(compatibility.common(texts) is None for texts in map(compatibility.texts, items))
-        lines = ["", "No one licence covers all of the dataset; each row comes under those of its material."]
-        lines[1] += f" For {torn} rows no one licence does that either: ask before you pass them on." * bool(
-            torn
-        )
-    if out := done.quarantined.get("license"):
-        lines += ["", f"{out} recordings were left out because theirs does not permit that."]
+        uncovered = sum(compatibility.common(texts) is None for texts in map(compatibility.texts, items))
+        note = "No one licence covers all of the dataset; each row comes under those of its material."
+        if uncovered:
+            note += f" For {uncovered} rows no one licence does that either: ask before you pass them on."
+        lines = ["", note]
+    if refused := summary.quarantined.get("license"):
+        lines += ["", f"{refused} recordings were left out because theirs does not permit that."]
     lines += ["", "| licence | rows | clips | minutes | recordings |", "|---|---|---|---|---|"]
     shares = compatibility.roll_up(items, clips)
     lines += [
         f"| {s.license} | {s.rows} | {s.clips} | {s.minutes:.1f} | {s.recordings} |" for s in shares[:most]
     ]
-    if others := shares[len(shares[:most]) :]:
-        lines += ["", f"{len(others)} licences of fewer rows are in LICENSE.md."]
+    if rest := shares[len(shares[:most]) :]:
+        lines += ["", f"{len(rest)} licences of fewer rows are in LICENSE.md."]
     return [*lines, "", "A row with several recordings counts under the licence of each."]
 
 

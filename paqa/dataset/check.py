@@ -1,6 +1,4 @@
-"""`paqa check DIR`: are the shards what they claim to be? Schema, audio, lineage, rationale, splits,
-balance.
-"""
+"""`paqa check DIR`: are the shards valid? Schema, audio, lineage, rationale, splits, balance."""
 
 from __future__ import annotations
 
@@ -20,13 +18,13 @@ from paqa.config.recipe import Recipe
 from paqa.config.schema import problems
 from paqa.curation import shortcuts
 from paqa.dataset import shards, summary
+from paqa.dataset.keys import item_key
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
-from paqa.pipeline import rows
 from paqa.rationale import grammar
 from paqa.rationale.rewards import perception
-from paqa.splits.assign import PROTECTED
-from paqa.storage.build_folder import RECIPE, SHARD_NAME, settle
+from paqa.splits.leakage import PROTECTED
+from paqa.storage.build_folder import RECIPE, SHARD_NAME, finish_commit
 from paqa.storage.store import Store
 from paqa.types import Item, Spanned, Split
 
@@ -44,19 +42,15 @@ class Checked:
     clips: set[str] = field(default_factory=set)
     splits: Counter[str] = field(default_factory=Counter)
     tasks: Counter[str] = field(default_factory=Counter)
-    positions: Counter[tuple[int, int | None]] = field(
-        default_factory=Counter
-    )  # number of choices, index of the answer
+    # rows by number of choices and index of the answer
+    positions: Counter[tuple[int, int | None]] = field(default_factory=Counter)
     reflected: Counter[str] = field(default_factory=Counter)
-    sides: dict[str, set[Split]] = field(default_factory=lambda: defaultdict(set))
-    heard: dict[str, str] = field(
-        default_factory=dict
-    )  # digest of the audio bytes -> what was wrong with them, or ""
-    prints: dict[str, np.ndarray] = field(default_factory=dict)  # the audio's fingerprint, by the same digest
+    splits_of: dict[str, set[Split]] = field(default_factory=lambda: defaultdict(set))  # by group or audio
     license: str | None = None  # that the rows have to permit
-    samples: dict[str, str] = field(
-        default_factory=dict
-    )  # the digest of the decoded samples, by the audio's digest
+    # by SHA-256 of the audio's bytes:
+    audio_errors: dict[str, str] = field(default_factory=dict)  # "" where the audio decodes
+    fingerprints: dict[str, np.ndarray] = field(default_factory=dict)
+    samples: dict[str, str] = field(default_factory=dict)  # the digest of the decoded samples
     problems: list[str] = field(default_factory=list)
 
 
@@ -65,39 +59,36 @@ def check(folder: Path, license: str | None = None) -> Checked:
 
     Every row's material must permit a dataset under `license`, by default the recipe's where it names one.
     """
-    settle(folder)
+    finish_commit(folder)
     recipe = _recipe(folder)
-    found = Checked(license=license or (recipe.license if recipe else None))
-    if found.license:
-        compatibility.target(found.license)
-    found.problems += summary.mismatches(folder)
+    checked = Checked(license=license or (recipe.license if recipe else None))
+    if checked.license:
+        compatibility.target(checked.license)
+    checked.problems += summary.mismatches(folder)
     ids: set[str] = set()
-    for path in shards.built(folder):
-        found.problems += [f"{path.name}: {p}" for p in _file(path)]
+    for path in shards.with_scenes(folder):
+        checked.problems += [f"{path.name}: {p}" for p in _row_groups(path)]
         if recipe:
-            found.problems += [f"{path.name}: {p}" for p in _name(path, recipe)]
+            checked.problems += [f"{path.name}: {p}" for p in _shard_name(path, recipe)]
         for row in shards.rows_of(path):
             name = str(row.get("id"))
             if name in ids:
-                found.problems.append(f"{name}: this id occurs twice")
+                checked.problems.append(f"{name}: this id occurs twice")
             ids.add(name)
-            found.problems += [f"{name}: {p}" for p in _row(row, found)]
-    for group, splits in sorted(found.sides.items()):
+            checked.problems += [f"{name}: {p}" for p in _row(row, checked)]
+    for group, splits in sorted(checked.splits_of.items()):
         if len(splits) > 1:
-            found.problems.append(f"{group} is in {' and '.join(sorted(splits))}")
-    found.problems += _copies(found)
-    return found
+            checked.problems.append(f"{group} is in {' and '.join(sorted(splits))}")
+    checked.problems += _copies(checked)
+    return checked
 
 
 def check_store(folder: Path) -> tuple[int, list[str]]:
-    """Read every object in a build's store: their number, and one line for each that was damaged and so
-    removed.
-    """
+    """Read every object in a build's store: their number, and a line for each damaged one, now removed."""
     store = Store(summary.load(folder).store)
-    read = list(store.verified())
-    return len(read), [
-        f"{path} was damaged, and removed; run: paqa build again" for path, whole in read if not whole
-    ]
+    objects = list(store.verified())
+    damaged = [path for path, intact in objects if not intact]
+    return len(objects), [f"{path} was damaged, and removed; {AGAIN}" for path in damaged]
 
 
 def _recipe(folder: Path) -> Recipe | None:
@@ -111,36 +102,38 @@ def _recipe(folder: Path) -> Recipe | None:
     return recipe
 
 
-def _name(path: Path, recipe: Recipe) -> Iterator[str]:
-    """What is wrong about a shard's name, which follows from its rows, and about their order."""
+def _shard_name(path: Path, recipe: Recipe) -> Iterator[str]:
+    """What is wrong with the name of a shard, which follows from its rows, and with their order."""
     rows = list(shards.rows_of(path, ["id", "key", "split", "seed", "paqa_version"]))
     split = path.name.partition("-")[0]
-    if strangers := [row["id"] for row in rows if row["split"] != split]:
-        yield f"{len(strangers)} rows are of another split, e.g. {strangers[0]}; {AGAIN}"
+    if misplaced := [row["id"] for row in rows if row["split"] != split]:
+        yield f"{len(misplaced)} rows are of another split, e.g. {misplaced[0]}; {AGAIN}"
     ids = [row["id"] for row in rows]
     if ids != sorted(ids):
         yield f"its rows are not in order of id; {AGAIN}"
     versions = {(row["paqa_version"], row["seed"]) for row in rows}
     expected = shards.file_name(split, [row["key"] for row in rows], versions, recipe.shard.row_group_mb)
     if SHARD_NAME.fullmatch(path.name) and path.name != expected:
-        yield f"its rows make the name {expected}: rows are missing, or not those that it was written with; {AGAIN}"
+        yield (
+            f"its rows make the name {expected}: rows are missing, or not those that it was written with; "
+            f"{AGAIN}"
+        )
 
 
-def _copies(found: Checked) -> Iterator[str]:
+def _copies(checked: Checked) -> Iterator[str]:
     """Audio of one split that is, or holds a part of, audio of another, by fingerprint."""
-    from paqa.audio.fingerprint import across
+    from paqa.audio.fingerprint import matches_between_splits
 
-    digests = sorted(found.prints)
-    sides = [found.sides[f"audio {d[:16]}"] for d in digests]
-    for match in across(
-        [found.prints[d] for d in digests], [min(map(PROTECTED.index, own)) for own in sides]
-    ):
-        one, other = digests[match.first], digests[match.second]
-        where = " and ".join(sorted(sides[match.first] | sides[match.second]))
-        yield f"audio {one[:16]} and {other[:16]} share {match.shared_ms} ms and are in {where}"
+    digests = sorted(checked.fingerprints)
+    splits = [checked.splits_of[f"audio {digest[:16]}"] for digest in digests]
+    fingerprints = [checked.fingerprints[digest] for digest in digests]
+    for match in matches_between_splits(fingerprints, [min(map(PROTECTED.index, names)) for names in splits]):
+        first, second = digests[match.first], digests[match.second]
+        where = " and ".join(sorted(splits[match.first] | splits[match.second]))
+        yield f"audio {first[:16]} and {second[:16]} share {match.shared_ms} ms and are in {where}"
 
 
-def _file(path: Path) -> Iterator[str]:
+def _row_groups(path: Path) -> Iterator[str]:
     file = shards.open_shard(path)
     if b"huggingface" not in (file.schema_arrow.metadata or {}):
         yield "the schema metadata names no Hugging Face features; write shards with paqa build"
@@ -150,70 +143,66 @@ def _file(path: Path) -> Iterator[str]:
             yield f"row group {i} has {size / 1e6:.0f} MB, expected at most 100; lower shard.row_group_mb"
 
 
-def _row(row: dict[str, Any], found: Checked) -> Iterator[str]:
+def _row(row: dict[str, Any], checked: Checked) -> Iterator[str]:
     audio = row.pop("audio", None) or {}
-    wrong = list(problems("item", row))
-    yield from wrong
-    if wrong:
+    violations = list(problems("item", row))
+    yield from violations
+    if violations:
         return
     item = shards.item(row)
-    found.rows += 1
-    found.clips.add(item.clip_id)
-    found.splits[item.split] += 1
-    found.tasks[item.task] += 1
-    found.positions[len(item.choices), item.answer_index] += 1
-    found.reflected.update([item.reflection.partition(":")[0]] if item.reflection else [])
+    checked.rows += 1
+    checked.clips.add(item.clip_id)
+    checked.splits[item.split] += 1
+    checked.tasks[item.task] += 1
+    checked.positions[len(item.choices), item.answer_index] += 1
+    checked.reflected.update([item.reflection.partition(":")[0]] if item.reflection else [])
     for group in item.groups:
-        found.sides[f"group {group!r}"].add(item.split)
-    yield from _audio(audio.get("bytes"), item, found)
-    samples = found.samples.get(hashlib.sha256(audio.get("bytes") or b"").hexdigest())
-    yield from _lineage(item, samples, found.license)
+        checked.splits_of[f"group {group!r}"].add(item.split)
+    yield from _audio(audio.get("bytes"), item, checked)
+    samples = checked.samples.get(hashlib.sha256(audio.get("bytes") or b"").hexdigest())
+    yield from _lineage(item, samples, checked.license)
     yield from _key(item, samples)
     yield from _answer(item)
     yield from _evidence(item)
 
 
-def _lineage(item: Item, samples: str | None, wanted: str | None) -> Iterator[str]:
-    """Where the audio is from, and whether its licences permit the dataset's; `samples` is the audio's own
-    digest.
-    """
+def _lineage(item: Item, samples: str | None, license: str | None) -> Iterator[str]:
+    """Where the audio is from, and whether its licences permit `license`; `samples` is its digest."""
     if not item.origins or not item.paqa_version:
         yield "no origins or no paqa_version: made by an early paqa; run: paqa build again"
-    whole = [origin for origin in item.origins if origin.role == "recording"]
-    if whole and (len(item.origins) > 1 or samples not in (None, whole[0].sha256)):
-        yield f"the audio is not that of {whole[0].uri}: its samples have another digest than the origin"
-    stated = {one.id for one in compatibility.parts(item.license)}
-    if item.origins and stated != {
-        one.id for origin in item.origins for one in compatibility.parts(origin.license)
-    }:
+    recordings = [origin for origin in item.origins if origin.role == "recording"]
+    if recordings and (len(item.origins) > 1 or samples not in (None, recordings[0].sha256)):
+        yield f"the audio is not that of {recordings[0].uri}: its samples have another digest than the origin"
+    stated = {part.id for part in compatibility.parts(item.license)}
+    of_origins = {part.id for origin in item.origins for part in compatibility.parts(origin.license)}
+    if item.origins and stated != of_origins:
         yield f"license {item.license!r} is not what its origins are under"
-    for text in compatibility.texts(item) if wanted else ():
-        if why := compatibility.refusal(text, wanted or ""):
-            yield f"may not be published under {wanted}: {why}"
+    for text in compatibility.texts(item) if license else ():
+        if why := compatibility.refusal(text, license or ""):
+            yield f"may not be published under {license}: {why}"
 
 
 def _key(item: Item, samples: str | None) -> Iterator[str]:
-    """Whether the key is that of the row and of its samples' digest; another version of paqa may make other
-    keys.
-    """
+    """Whether the key is that of the row and its samples; another version of paqa may make other keys."""
     if samples is None or item.paqa_version != __version__:
         return
-    expected = replace(item, key=rows.item_key(item, samples))
+    expected = replace(item, key=item_key(item, samples))
     if item.audio_dependence is not None:
         expected = shortcuts.dependent(expected, item.audio_dependence)
     if item.key != expected.key:
-        yield f"key {item.key[:16]} is not that of its columns and audio, {expected.key[:16]}: one was changed; {AGAIN}"
+        key = f"key {item.key[:16]} is not that of its columns and audio, {expected.key[:16]}"
+        yield f"{key}: one was changed; {AGAIN}"
 
 
-def _audio(data: bytes | None, item: Item, found: Checked) -> Iterator[str]:
+def _audio(data: bytes | None, item: Item, checked: Checked) -> Iterator[str]:
     digest = hashlib.sha256(data or b"").hexdigest()
-    found.sides[f"audio {digest[:16]}"].add(item.split)
-    if digest not in found.heard:
-        found.heard[digest] = _decoded(data, item)
-        if not found.heard[digest]:
-            found.prints[digest], found.samples[digest] = _measured(data or b"")
-    if found.heard[digest]:
-        yield found.heard[digest]
+    checked.splits_of[f"audio {digest[:16]}"].add(item.split)
+    if digest not in checked.audio_errors:
+        checked.audio_errors[digest] = _decoded(data, item)
+        if not checked.audio_errors[digest]:
+            checked.fingerprints[digest], checked.samples[digest] = _measured(data or b"")
+    if checked.audio_errors[digest]:
+        yield checked.audio_errors[digest]
 
 
 def _measured(data: bytes) -> tuple[np.ndarray, str]:
@@ -238,7 +227,8 @@ def _decoded(data: bytes | None, item: Item) -> str:
 def _answer(item: Item) -> Iterator[str]:
     if item.answer_index is None:
         if item.choices:
-            yield f"found {len(item.choices)} choices and no answer_index, expected none of them in an open-ended row"
+            choices = f"{len(item.choices)} choices and no answer_index"
+            yield f"found {choices}, expected none of them in an open-ended row"
     elif not 0 <= item.answer_index < len(item.choices) or item.choices[item.answer_index] != item.answer:
         yield f"answer {item.answer!r} is not choice {item.answer_index}"
     if len(set(item.choices)) != len(item.choices):
@@ -253,7 +243,8 @@ def _answer(item: Item) -> Iterator[str]:
     if (score := perception(item.rationale, item.scene, item.answer_index is None)) < 1.0:
         yield f"rationale: its perceptual consistency with the scene is {score:.3f}, expected 1"
     if (item.reflected, item.reflected) != (trace.reflect is not None, item.reflection is not None):
-        yield f"reflected is {item.reflected}, reflection {item.reflection!r}, and the rationale says otherwise"
+        columns = f"reflected is {item.reflected}, reflection {item.reflection!r}"
+        yield f"{columns}, and the rationale says otherwise"
     if trace.final and trace.response.index == item.answer_index:
         yield "rationale: the first response is right already, expected a wrong one before REFLECT"
     final = trace.final or trace.response
@@ -263,36 +254,38 @@ def _answer(item: Item) -> Iterator[str]:
 
 def _evidence(item: Item) -> Iterator[str]:
     counts = {"turn": len(item.scene.turns), "word": len(item.scene.words), "event": len(item.scene.events)}
-    for e in item.evidence:
-        if e.index >= counts[e.kind]:
-            yield f"evidence {e.kind} {e.index} does not exist: the scene has {counts[e.kind]}"
+    for reference in item.evidence:
+        if reference.index >= counts[reference.kind]:
+            missing = f"{reference.kind} {reference.index}"
+            yield f"evidence {missing} does not exist: the scene has {counts[reference.kind]}"
     spans: tuple[Spanned, ...] = (*item.scene.turns, *item.scene.words, *item.scene.events)
     for span in spans:
         if not 0 <= span.start_ms < span.end_ms <= item.scene.duration_ms:
-            yield f"a span [{span.start_ms}, {span.end_ms}) ms lies outside the clip of {item.scene.duration_ms} ms"
+            bounds = f"[{span.start_ms}, {span.end_ms}) ms"
+            yield f"a span {bounds} lies outside the clip of {item.scene.duration_ms} ms"
 
 
 def _listed(counts: Counter[str]) -> str:
     return f" ({', '.join(f'{k} {v}' for k, v in sorted(counts.items()))})" if counts else ""
 
 
-def _positions(found: Counter[tuple[int, int | None]]) -> Iterator[str]:
+def _positions(positions: Counter[tuple[int, int | None]]) -> Iterator[str]:
     """Where the answers stand, for each number of choices."""
-    for size in sorted({size for size, _ in found}):
-        rows = sum(n for (k, _), n in found.items() if k == size)
-        shares = ", ".join(f"{chr(65 + i)} {found[size, i] / rows:.1%}" for i in range(size))
+    for size in sorted({size for size, _ in positions}):
+        rows = sum(n for (k, _), n in positions.items() if k == size)
+        shares = ", ".join(f"{chr(65 + i)} {positions[size, i] / rows:.1%}" for i in range(size))
         yield f"{f'{size} choices':<12} {rows} rows{f', answers at {shares}' if size else ', open-ended'}"
 
 
-def text(found: Checked) -> str:
+def text(checked: Checked) -> str:
     """The report a person reads."""
     lines = [
-        f"rows         {found.rows} about {len(found.clips)} clips",
-        f"splits       {', '.join(f'{k} {v}' for k, v in sorted(found.splits.items()))}",
-        f"tasks        {', '.join(f'{k} {v}' for k, v in found.tasks.most_common())}",
-        *_positions(found.positions),
-        f"reflected    {found.reflected.total()} rows{_listed(found.reflected)}",
-        *([f"licence      {found.license} asked of every row"] if found.license else []),
-        f"problems     {len(found.problems) or 'none'}",
+        f"rows         {checked.rows} about {len(checked.clips)} clips",
+        f"splits       {', '.join(f'{k} {v}' for k, v in sorted(checked.splits.items()))}",
+        f"tasks        {', '.join(f'{k} {v}' for k, v in checked.tasks.most_common())}",
+        *_positions(checked.positions),
+        f"reflected    {checked.reflected.total()} rows{_listed(checked.reflected)}",
+        *([f"licence      {checked.license} asked of every row"] if checked.license else []),
+        f"problems     {len(checked.problems) or 'none'}",
     ]
-    return "\n".join([*lines, *(f"  {p}" for p in found.problems[:20])])
+    return "\n".join([*lines, *(f"  {p}" for p in checked.problems[:20])])

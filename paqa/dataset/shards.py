@@ -24,11 +24,11 @@ import pyarrow.parquet as pq
 
 from paqa.config.recipe import ShardConfig
 from paqa.errors import PaqaError
-from paqa.storage.build_folder import QUARANTINE, settle
-from paqa.storage.store import digest, key, write_atomically, written
+from paqa.storage.build_folder import QUARANTINE, finish_commit
+from paqa.storage.store import atomic_file, digest, key, write_atomically
 from paqa.types import Clip, Item, Quarantined, Split
 
-ROW_BYTES = 7_000  # of a row without its audio, about
+ROW_BYTES = 7_000  # roughly, of a row without its audio
 FORMAT = 2  # changes the names of all shards: raise it when the bytes written for the same items change
 PRIMITIVE = {
     str: (pa.string(), "string"),
@@ -50,9 +50,8 @@ def _column(hint: Any) -> tuple[pa.DataType, Any]:
         return _column(next(a for a in arguments if a is not type(None)))
     if origin is tuple:
         arrow, feature = _column(arguments[0])
-        return pa.list_(arrow), [
-            feature
-        ]  # "List" is what datasets calls it since version 4, earlier ones know it not
+        # a list of one feature: datasets before version 4 know no "List"
+        return pa.list_(arrow), [feature]
     if dataclasses.is_dataclass(hint):
         columns = {name: _column(h) for name, h in _hints(hint).items()}
         return pa.struct([(n, a) for n, (a, _) in columns.items()]), {n: f for n, (_, f) in columns.items()}
@@ -70,8 +69,7 @@ def item_schema(rate: int) -> pa.Schema:
 
 
 def row_schema(kind: type, rate: int) -> pa.Schema:
-    """The schema of a dataclass with an `id`, and audio after that; its metadata holds the Hugging Face
-    features.
+    """The schema of a dataclass with an `id`, and audio after that; Hugging Face features as metadata.
 
     `rate` in Hz is that of all audio.
     """
@@ -159,15 +157,13 @@ def write(
     `load` gives a clip's FLAC by sha256; `fill` gives items back what a plan need not hold.
     """
     path = folder / plan.name
-    with written(path) as temporary:
+    with atomic_file(path) as temporary:
         _encode(plan, temporary, config, load, rate, fill)
     return digest(path)
 
 
 def take_over(earlier: Path, folder: Path, sha256: str) -> bool:
-    """Link a shard of an earlier build into `folder`; False where its bytes are not those of that digest any
-    more.
-    """
+    """Link a shard of an earlier build into `folder`; False where its bytes have another digest by now."""
     try:
         if digest(earlier) != sha256:
             return False
@@ -220,9 +216,7 @@ def _safe(name: str) -> str:
 
 
 def parquet_options(schema: pa.Schema, dictionary_bytes: int) -> dict[str, Any]:
-    """Audio uncompressed (FLAC does not shrink, and the Hub's deduplication sees through it), the rest
-    zstd.
-    """
+    """Audio uncompressed (FLAC does not shrink, the Hub deduplicates its bytes), the rest zstd."""
     return {
         "compression": {leaf: "NONE" if leaf == "audio.bytes" else "ZSTD" for leaf in _leaves(schema)},
         "use_dictionary": True,
@@ -252,44 +246,41 @@ def write_table(path: Path, kind: type, rows: Sequence[Any]) -> None:
 
 def quarantined(folder: Path) -> list[Quarantined]:
     """The rows of `quarantine.parquet` of a build."""
-    settle(folder)
+    finish_commit(folder)
     return [msgspec.convert(r, Quarantined) for r in pq.read_table(folder / QUARANTINE).to_pylist()]
 
 
 def files(folder: Path) -> list[Path]:
-    """The shards of a build, by name; PaqaError where there are none. A commit that was cut is finished
-    before.
-    """
-    settle(folder)
-    found = sorted((folder / "data").glob("*.parquet"))
-    if not found:
+    """The shards of a build, by name, once a commit that was cut is finished; PaqaError without any."""
+    finish_commit(folder)
+    paths = sorted((folder / "data").glob("*.parquet"))
+    if not paths:
         raise PaqaError(
-            f"{folder}: no shards (expected {folder}/data/*.parquet); run: paqa build RECIPE.toml --out {folder}"
+            f"{folder}: no shards (expected {folder}/data/*.parquet); "
+            f"run: paqa build RECIPE.toml --out {folder}"
         )
-    return found
+    return paths
 
 
-def built(folder: Path) -> list[Path]:
+def with_scenes(folder: Path) -> list[Path]:
     """The shards of a build; PaqaError also where they hold no scenes, as those of `paqa import` do."""
-    found = files(folder)
-    columns = open_shard(found[0]).schema_arrow.names
+    paths = files(folder)
+    columns = open_shard(paths[0]).schema_arrow.names
     if "scene" not in columns:
         raise PaqaError(
-            f"{folder}: its rows have no scene (paqa import made them), so nothing says when what is heard; to ask "
-            "their questions of what is heard, name the JSONL in a source of type questions (paqa init writes a "
-            "recipe) and run: paqa build RECIPE.toml"
+            f"{folder}: its rows have no scene (paqa import made them), so nothing says when what is heard; "
+            "to ask their questions of what is heard, name the JSONL in a source of type questions "
+            "(paqa init writes a recipe) and run: paqa build RECIPE.toml"
         )
     if "groups" not in columns:
         raise PaqaError(
             f"{folder}: has no column `groups`, so an earlier paqa made it; run: paqa build again"
         )
-    return found
+    return paths
 
 
 def rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """All rows of a build as dicts, row group by row group; leave `audio` out of `columns` to read no
-    audio.
-    """
+    """All rows of a build as dicts, a row group at a time; without `audio` in `columns`, no audio is read."""
     for path in files(folder):
         yield from rows_of(path, columns)
 

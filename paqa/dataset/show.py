@@ -13,36 +13,41 @@ from paqa.types import Origin
 def find(folder: Path, name: str | None) -> dict[str, Any]:
     """The row with this item or clip id, else the first one; PaqaError with near ids where there is none."""
     near: list[str] = []
-    for path in shards.built(folder):
+    for path in shards.with_scenes(folder):
         file = shards.open_shard(path)
         for group in range(file.num_row_groups):
             ids = file.read_row_group(group, columns=["id", "clip_id"]).to_pylist()
             for i, row in enumerate(ids):
                 if name in (None, row["id"], row["clip_id"]):
-                    found: dict[str, Any] = file.read_row_group(group).slice(i, 1).to_pylist()[0]
-                    return found
+                    item: dict[str, Any] = file.read_row_group(group).slice(i, 1).to_pylist()[0]
+                    return item
                 if name and name in row["id"]:
                     near.append(row["id"])
-    raise PaqaError(
-        f"{folder}: no item {name!r}; "
-        + (f"did you mean {near[0]}?" if near else "ids: paqa check, or column id")
-    )
+    hint = f"did you mean {near[0]}?" if near else "ids: paqa check, or column id"
+    raise PaqaError(f"{folder}: no item {name!r}; {hint}")
 
 
 def _origin(origin: Origin) -> str:
-    """One recording that is heard: what as, where it lies, which part of it, and under which licence."""
+    """One recording of the audio: its role, its file, which part of it, and its licence."""
     span = f"{origin.offset_ms / 1000:.2f}-{(origin.offset_ms + origin.duration_ms) / 1000:.2f} s"
     return f"{origin.role:<12} {origin.corpus}: {origin.uri} [{span}], {origin.license}"
 
 
 def text(row: dict[str, Any]) -> str:
-    """The item, its choices with the right one marked, its rationale, and where everything comes from."""
+    """The item, its choices with the right one marked, its rationale and its sources."""
     item = shards.item(row)
-    marks = ["->" if i == item.answer_index else "  " for i in range(len(item.choices))]
+    choices = []
+    for i, choice in enumerate(item.choices):
+        mark = "->" if i == item.answer_index else "  "
+        choices.append(f" {mark} ({chr(65 + i)}) {choice}")
+    if not choices:
+        choices = [f" -> {item.answer}"]
+    flac = f"{len(row['audio']['bytes'])} bytes of FLAC"
     snr = "" if item.scene.snr_db is None else f", SNR {item.scene.snr_db:g} dB"
+    labels = ", ".join((item.split, item.task, *item.subsets))
     lines = [
-        f"{item.id}  ({item.split}, {', '.join((item.task, *item.subsets))}, difficulty {item.difficulty:.2f})",
-        f"audio        {item.scene.duration_ms / 1000:.2f} s, {len(row['audio']['bytes'])} bytes of FLAC{snr}",
+        f"{item.id}  ({labels}, difficulty {item.difficulty:.2f})",
+        f"audio        {item.scene.duration_ms / 1000:.2f} s, {flac}{snr}",
         f"source       {item.source}",
         f"licence      {item.license}",
         f"answers from {item.answers_from}; heard by {', '.join(h.engine for h in item.heard_by)}",
@@ -51,11 +56,7 @@ def text(row: dict[str, Any]) -> str:
         f"made by      paqa {item.paqa_version}, seed {item.seed}; key {item.key}",
         "",
         item.question,
-        *(
-            f" {mark} ({chr(65 + i)}) {choice}"
-            for i, (mark, choice) in enumerate(zip(marks, item.choices, strict=True))
-        ),
-        *([] if item.choices else [f" -> {item.answer}"]),
+        *choices,
         "",
         item.rationale,
     ]

@@ -1,1 +1,1 @@
-"""The models that listen. One file per engine; `base.py` has the protocol and the registry."""
+"""The models that separate, diarize, tag and transcribe: a file each; `base` has protocol and registry."""

@@ -1,5 +1,4 @@
-"""DeepFilterNet3 with onnxruntime: the packaged networks over a second at a time, the signal processing in
-numpy.
+"""DeepFilterNet3 with onnxruntime: the packaged networks a second at a time, signal processing in numpy.
 
 Schröter et al., "DeepFilterNet: Perceptually Motivated Real-Time Speech Enhancement" (Interspeech 2023). A
 network gives gains of 32 ERB bands to the spectrum, and below 4.8 kHz a complex filter over five frames
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from paqa.engines._onnx import open_session
-from paqa.engines._signal import fit, frames
+from paqa.engines._signal import fit_length, frames
 
 # [df] in config.ini of the packaged model
 RATE = 48_000  # Hz
@@ -31,12 +30,8 @@ DECAY = np.float32(0.99)  # exp(-hop / tau) for norm_tau of 1 s, to two decimals
 STATE = 256  # emb_hidden_dim, df_hidden_dim
 
 NETWORKS = ("enc", "erb_dec", "df_dec")
-FEATURE_PAST, FILTER_PAST = (
-    2,
-    4,
-)  # frames before the first that the convolutions of `enc` and of `df_dec` look back
-# frames the networks take at once: bounds memory, stays in the cache; the output does not depend on it
-CHUNK = 100
+FEATURE_PAST, FILTER_PAST = 2, 4  # frames that the convolutions of `enc` and of `df_dec` look back
+CHUNK = 100  # frames at once: bounds memory, and stays in the cache; the output does not depend on it
 NEXT = "/next"  # suffix of an output that is the state to go on with
 
 
@@ -44,9 +39,7 @@ class DeepFilter:
     """Keeps the speech of a signal `(n,)` at 48 kHz; nothing is carried over from one call to the next."""
 
     def __init__(self, model: str, attenuation_db: float = 100.0, post_filter_beta: float = 0.0):
-        """Open the packaged `.tar.gz`. `attenuation_db` of 100 is no limit, `post_filter_beta` of 0 no
-        post-filter.
-        """
+        """Open the packaged `.tar.gz`. At 100 dB attenuation is not limited; at beta 0, no post-filter."""
         self._residue = np.float32(10 ** (-abs(attenuation_db) / 20) if abs(attenuation_db) < 100 else 0)
         self._beta = np.float32(post_filter_beta)
         self._encoder, self._gains, self._filters = networks = open_networks(model)
@@ -60,14 +53,12 @@ class DeepFilter:
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """The speech in `samples` `(n,)`, float32, on time."""
         whole = -(-len(samples) // HOP) * HOP
-        noisy = spectrum(np.pad(fit(samples, whole), (ORDER * HOP, (1 + LOOKAHEAD) * HOP)))
+        noisy = spectrum(np.pad(fit_length(samples, whole), (ORDER * HOP, (1 + LOOKAHEAD) * HOP)))
         speech = np.concatenate(list(self._enhanced(noisy)))[LOOKAHEAD:]
         return overlap_add(speech)[: len(samples)]
 
     def _enhanced(self, noisy: np.ndarray) -> Iterator[np.ndarray]:
-        """Four silent frames and `(t, 481)` noisy ones to `(t, 481)` enhanced ones in chunks, two frames
-        late.
-        """
+        """Chunks of `(t, 481)` enhanced frames, two late, of four silent and then `(t, 481)` noisy ones."""
         bands, bins = self._features(noisy[ORDER - 1 :])
         values = self._start | {"c0": np.zeros((1, 64, FILTER_PAST, FILTERED), np.float32)}
         for start in range(0, len(noisy) - ORDER + 1, CHUNK):
@@ -77,9 +68,7 @@ class DeepFilter:
             yield self._apply(noisy[start : start + CHUNK + ORDER - 1], values["m"][0, 0], values["coefs"][0])
 
     def _infer(self, values: dict[str, np.ndarray]) -> None:
-        """The three networks, from `values` into `values`; `c0` of the chunk before is the past of this
-        one's.
-        """
+        """The three networks, from `values` into `values`, which hold `c0` of the chunk before."""
         past = values["c0"][:, :, -FILTER_PAST:]
         self._encoder(values)
         values["c0"] = np.concatenate([past, values["c0"]], axis=2)
@@ -87,9 +76,7 @@ class DeepFilter:
         self._filters(values)
 
     def _features(self, noisy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For the encoder: levels of the bands `(1, 1, 2 + t, 32)`, and re, im of the low bins `(1, 2, 2 + t,
-        96)`.
-        """
+        """For the encoder: levels of bands `(1, 1, 2 + t, 32)`; re, im of low bins `(1, 2, 2 + t, 96)`."""
         power = noisy.real**2 + noisy.imag**2
         density = np.add.reduceat(power, self._starts, axis=1) / self._sizes
         level = np.float32(10) * np.log10(density + np.float32(1e-10))
@@ -97,14 +84,11 @@ class DeepFilter:
         size = running_mean(np.sqrt(power[:, :FILTERED]), np.linspace(1e-3, 1e-4, FILTERED))
         bins = noisy[:, :FILTERED] / np.sqrt(np.maximum(size, np.float32(1e-30)))
         past = ((FEATURE_PAST, 0), (0, 0))
-        return np.pad(bands, past)[None, None], np.stack([np.pad(bins.real, past), np.pad(bins.imag, past)])[
-            None
-        ]
+        low_bins = np.stack([np.pad(bins.real, past), np.pad(bins.imag, past)])
+        return np.pad(bands, past)[None, None], low_bins[None]
 
     def _apply(self, noisy: np.ndarray, gains: np.ndarray, filters: np.ndarray) -> np.ndarray:
-        """`(4 + t, 481)` noisy frames with gains `(t, 32)` and filters `(t, 96, 5 * 2)`: `(t, 481)` enhanced
-        frames.
-        """
+        """Enhanced frames `(t, 481)`: gains `(t, 32)`, filters `(t, 96, 5 * 2)` on noisy `(4 + t, 481)`."""
         count = len(gains)
         centre = noisy[ORDER - 1 - LOOKAHEAD :][:count]
         enhanced = centre * gains[:, self._band]
@@ -116,26 +100,22 @@ class DeepFilter:
 
 
 class Network:
-    """A network that takes its inputs and states from named arrays, and puts its outputs and next states
-    there.
-    """
+    """A network that takes inputs and states from named arrays, and puts outputs and next states there."""
 
     def __init__(self, path: str):
         self._session = open_session(path, "cpu", 1)
-        self.inputs = [value.name for value in self._session.get_inputs()]
-        self.outputs = [value.name.removesuffix(NEXT) for value in self._session.get_outputs()]
+        self.inputs = [node.name for node in self._session.get_inputs()]
+        self.outputs = [node.name.removesuffix(NEXT) for node in self._session.get_outputs()]
         self.states = [name for name in self.inputs if name in self.outputs]
 
     def __call__(self, values: dict[str, np.ndarray]) -> None:
         """Run over the frames of one chunk."""
-        found = self._session.run(None, {name: values[name] for name in self.inputs})
-        values.update(zip(self.outputs, found, strict=True))
+        outputs = self._session.run(None, {name: values[name] for name in self.inputs})
+        values.update(zip(self.outputs, outputs, strict=True))
 
 
 def open_networks(model: str) -> list[Network]:
-    """The networks of the packaged model, made continuable; the unpacked files live only while they are
-    read.
-    """
+    """The networks of the packaged model, made continuable; unpacked files live only while they are read."""
     import onnx
 
     with tempfile.TemporaryDirectory(prefix="paqa-", ignore_cleanup_errors=True) as folder:
@@ -152,9 +132,7 @@ def open_networks(model: str) -> list[Network]:
 
 
 def make_continuable(graph: Any, name: str) -> None:
-    """Change a graph so that the caller gives the past: no padding in time, the states of the GRUs in and
-    out.
-    """
+    """Change a graph to take the past from outside: no padding in time, the GRUs' states in and out."""
     from onnx import TensorProto, helper
 
     grus = [node for node in graph.node if node.op_type == "GRU"]
@@ -182,9 +160,7 @@ def spectrum(signal: np.ndarray) -> np.ndarray:
 
 
 def overlap_add(bins: np.ndarray) -> np.ndarray:
-    """The signal of an STFT `(k, 481)`: float32 `((k - 1) * 480,)`, from the second half of its first frame
-    on.
-    """
+    """The signal of an STFT `(k, 481)` from the middle of its first frame on: float32 `((k - 1) * 480,)`."""
     windowed = np.fft.irfft(bins, WINDOW).astype(np.float32, copy=False) * (vorbis_window() * WINDOW)
     return (windowed[:-1, HOP:] + windowed[1:, :HOP]).ravel()
 
@@ -193,9 +169,9 @@ def band_starts() -> np.ndarray:
     """The first bin of each ERB band (Glasberg and Moore, 1990), and 481 at the end: `(33,)`."""
     quality, hz_per_bin = 9.265, RATE / WINDOW
     erb = np.linspace(0, quality * np.log1p(RATE / 2 / (24.7 * quality)), BANDS + 1)
-    wanted = np.floor(24.7 * quality * np.expm1(erb / quality) / hz_per_bin + 0.5).astype(int)
+    ideal_starts = np.floor(24.7 * quality * np.expm1(erb / quality) / hz_per_bin + 0.5).astype(int)
     starts = [0]
-    for start in wanted[1:-1]:
+    for start in ideal_starts[1:-1]:
         starts.append(max(int(start), starts[-1] + BAND_BINS))
     return np.array([*starts, BINS])
 
@@ -210,8 +186,9 @@ def running_mean(values: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def post_filtered(enhanced: np.ndarray, noisy: np.ndarray, beta: np.float32) -> np.ndarray:
-    """Attenuate further what is weak (Valin et al., PercepNet, Interspeech 2020); as in libDF, not in the
-    last bin.
+    """Attenuate weak bins `(t, 481)` further (Valin et al., PercepNet, Interspeech 2020), as libDF does.
+
+    `noisy` are the bins before, `(t, 481)`; libDF leaves the last one as it is.
     """
     gain = np.clip(np.abs(enhanced) / (np.abs(noisy) + np.float32(1e-12)), 1e-12, 1).astype(np.float32)
     factor = (1 + beta) / (1 + beta / np.sin(gain * np.float32(np.pi / 2)) ** 2)

@@ -1,7 +1,6 @@
 """Opening Demucs models from files without running what is in them, and which audio each model call gets.
 
-demucs' own `get_model` asks the Hub, then silently another address, and unpickles whatever it gets; it is not
-used.
+demucs' own `get_model` is not used: it asks the Hub, then silently another address, and unpickles the answer.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from paqa.engines._signal import fit, resample
+from paqa.engines._signal import fit_length, resample
 from paqa.engines.weights import check_pin, digest, torch_load
 from paqa.errors import PaqaError
 
@@ -31,33 +30,28 @@ class Member:
     share: float
 
 
-def open_bag(path: Path, vouched: bool) -> list[Member]:
-    """The models in a folder (a yaml names them) or file, in eval mode; those without a say in the vocals
-    left out.
-    """
+def open_bag(path: Path, allow_pickle: bool) -> list[Member]:
+    """The models of a folder (a yaml lists them) or file, in eval mode, without those of no weight."""
     if not path.is_dir():
-        return shares([open_model(path, vouched)], None, path)
-    found = sorted(path.glob("*.yaml"))
-    if len(found) != 1:
-        names = ", ".join(f.name for f in found) or "no .yaml"
+        return with_shares([open_model(path, allow_pickle)], None, path)
+    definitions = sorted(path.glob("*.yaml"))
+    if len(definitions) != 1:
+        names = ", ".join(file.name for file in definitions) or "no .yaml"
         raise PaqaError(
             f"{path}: found {names}, expected one .yaml that lists the models; give its folder as `model`"
         )
-    bag = read_bag(found[0])
-    models = [open_model(model_file(path, signature), vouched) for signature in bag["models"]]
+    bag = read_bag(definitions[0])
+    models = [open_model(model_file(path, signature), allow_pickle) for signature in bag["models"]]
     limit = bag.get("segment")
-    for (
-        model
-    ) in models:  # as in demucs.apply.BagOfModels: a transformer cannot hear more than it was trained on
+    for model in models:
+        # as in demucs.apply.BagOfModels: a transformer takes no longer windows than it was trained on
         if limit is not None and not (is_transformer(model) and limit > model.segment):
             model.segment = limit
-    return shares(models, bag.get("weights"), found[0])
+    return with_shares(models, bag.get("weights"), definitions[0])
 
 
 def read_bag(path: Path) -> dict[str, Any]:
-    """The definition of a bag: `models` (signatures), perhaps `weights` (one per source each) and `segment`
-    in s.
-    """
+    """A bag's definition: `models` (signatures), perhaps `weights` (one per source each), `segment` in s."""
     import yaml
 
     bag = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -69,50 +63,45 @@ def read_bag(path: Path) -> dict[str, Any]:
     return bag | {"models": [str(s) for s in signatures]}
 
 
-def shares(models: list[Any], weights: list[list[float]] | None, path: Path) -> list[Member]:
-    """Each model's share in the vocals; PaqaError where there are no vocals, or the models do not fit
-    together.
-    """
-    first = models[0]
+def with_shares(models: list[Any], weights: list[list[float]] | None, path: Path) -> list[Member]:
+    """Each model with its share in the vocals; PaqaError for models without vocals, or of other sources."""
+    sources = list(models[0].sources)
     for model in models:
-        if (
-            list(model.sources) != list(first.sources)
-            or "vocals" not in model.sources
-            or model.audio_channels != 2
-        ):
-            found = f"sources {list(model.sources)} in {model.audio_channels} channels"
-            raise PaqaError(f"{path}: found {found}, expected the same stereo sources in all, with vocals")
-    vocals = list(first.sources).index("vocals")
-    given = [1.0] * len(models) if weights is None else [float(w[vocals]) for w in weights]
-    if len(given) != len(models) or sum(given) <= 0:
+        if list(model.sources) != sources or "vocals" not in sources or model.audio_channels != 2:
+            raise PaqaError(
+                f"{path}: found sources {list(model.sources)} in {model.audio_channels} channels, "
+                "expected the same stereo sources in all, with vocals"
+            )
+    vocals = sources.index("vocals")
+    vocal_weights = [1.0] * len(models) if weights is None else [float(w[vocals]) for w in weights]
+    if len(vocal_weights) != len(models) or sum(vocal_weights) <= 0:
         raise PaqaError(
-            f"{path}: found vocals weights {given} for {len(models)} models; fetch the file again"
+            f"{path}: found vocals weights {vocal_weights} for {len(models)} models; fetch the file again"
         )
-    return [Member(m.eval(), w / sum(given)) for m, w in zip(models, given, strict=True) if w]
+    total = sum(vocal_weights)
+    return [Member(m.eval(), w / total) for m, w in zip(models, vocal_weights, strict=True) if w]
 
 
 def model_file(folder: Path, signature: str) -> Path:
     """The file of one model: `SIG.safetensors`, `SIG.th`, or `SIG-HASH.th`, whose hash is checked."""
-    found = [
+    candidates = [
         folder / f"{signature}.safetensors",
         folder / f"{signature}.th",
         *sorted(folder.glob(f"{signature}-*.th")),
     ]
-    present = [path for path in found if path.is_file()]
-    if not present:
+    path = next((path for path in candidates if path.is_file()), None)
+    if path is None:
         raise PaqaError(
             f"{folder}: found no {signature}.safetensors and no {signature}.th; copy the whole model there"
         )
-    begun = present[0].stem.partition("-")[2]
-    check_pin(digest(present[0])[: len(begun)], begun, str(present[0]))
-    return present[0]
+    hash_start = path.stem.partition("-")[2]
+    check_pin(digest(path)[: len(hash_start)], hash_start, str(path))
+    return path
 
 
-def open_model(path: Path, vouched: bool) -> Any:
-    """One model from safetensors, or from what `torch.save` wrote; PaqaError for classes that are not demucs'
-    own.
-    """
-    return from_safetensors(path) if path.suffix == ".safetensors" else from_pickle(path, vouched)
+def open_model(path: Path, allow_pickle: bool) -> Any:
+    """One model from safetensors, or from what `torch.save` wrote; PaqaError for classes not of demucs."""
+    return from_safetensors(path) if path.suffix == ".safetensors" else from_pickle(path, allow_pickle)
 
 
 def from_safetensors(path: Path) -> Any:
@@ -125,10 +114,10 @@ def from_safetensors(path: Path) -> Any:
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise PaqaError(f"{path}: is no safetensors file ({error}); fetch it again") from None
-    named = {metadata.get("klass"), *classes_in(json.loads(metadata.get("structure", "null")))}
-    if strangers := sorted(str(name) for name in named - set(ARCHITECTURES)):
+    classes = {metadata.get("klass"), *classes_in(json.loads(metadata.get("structure", "null")))}
+    if foreign := sorted(str(name) for name in classes - set(ARCHITECTURES)):
         raise PaqaError(
-            f"{path}: found class {', '.join(strangers)}, expected one of {', '.join(ARCHITECTURES)}"
+            f"{path}: found class {', '.join(foreign)}, expected one of {', '.join(ARCHITECTURES)}"
         )
     return load_safetensors_model(path)
 
@@ -142,8 +131,8 @@ def classes_in(node: Any) -> Iterator[str]:
         yield from classes_in(item)
 
 
-def from_pickle(path: Path, vouched: bool) -> Any:
-    """A `.th` file: its class must be one of demucs' own, whoever vouches for the rest."""
+def from_pickle(path: Path, allow_pickle: bool) -> Any:
+    """A `.th` file: its class must be one of demucs' own, even where `allow_pickle` opens all others."""
     from fractions import Fraction
 
     from demucs.demucs import Demucs
@@ -152,7 +141,7 @@ def from_pickle(path: Path, vouched: bool) -> Any:
     from demucs.states import load_model
 
     kinds = (HTDemucs, HDemucs, Demucs)
-    package = torch_load(path, (*kinds, Fraction), vouched)
+    package = torch_load(path, (*kinds, Fraction), allow_pickle)
     kind = package.get("klass") if isinstance(package, dict) else None
     if kind not in kinds or not {"args", "kwargs", "state"} <= package.keys():
         raise PaqaError(
@@ -172,25 +161,23 @@ def is_transformer(model: Any) -> bool:
 
 @dataclass(eq=False)
 class Track:
-    """One or two channels of a clip on their way: `target` `(channels, n)` at `rate` Hz takes the speech in
-    the end.
-    """
+    """One or two channels of a clip: `target`, `(channels, n)` at `rate` Hz, takes the speech in the end."""
 
     target: np.ndarray
     rate: int
     mean: float
     std: float
-    waiting: int = 0  # passes that are not through yet
-    vocals: Any = None  # of the passes that are through, by their shares
+    waiting: int = 0  # passes that are not finished yet
+    vocals: Any = None  # sum of the finished passes, each by its share
 
-    def settle(self, vocals: Any, rate: int) -> None:
-        """Take the vocals `(2, n)` of one pass at `rate` Hz; after the last one the speech is there."""
+    def add_pass(self, vocals: Any, rate: int) -> None:
+        """Take the vocals `(2, n)` of one pass at `rate` Hz; after the last pass, write the speech."""
         self.vocals = vocals if self.vocals is None else self.vocals + vocals
         self.waiting -= 1
         if not self.waiting:
             speech = (self.vocals * self.std + self.mean).numpy()
             speech = speech.mean(axis=0, keepdims=True) if len(self.target) == 1 else speech
-            self.target[:] = fit(resample(speech, rate, self.rate), self.target.shape[1])
+            self.target[:] = fit_length(resample(speech, rate, self.rate), self.target.shape[1])
             self.vocals = None
 
 
@@ -213,7 +200,7 @@ class Pass:
     def __post_init__(self) -> None:
         self.track.waiting += 1
 
-    def windows(self) -> Iterator[Window]:
+    def windows(self) -> Iterator[ChunkWindow]:
         """All windows, in order; from the first on there is room for their vocals."""
         import torch
         from demucs.apply import TensorChunk
@@ -224,16 +211,14 @@ class Pass:
         rising, falling = torch.arange(1, size // 2 + 1), torch.arange(size - size // 2, 0, -1)
         self._triangle = torch.cat([rising, falling]) / falling[0]
         self._left, self._sums, self._weights = len(offsets), torch.zeros(2, length), torch.zeros(length)
-        given = is_transformer(self.model) and self.segment is not None
+        of_fixed_size = is_transformer(self.model) and self.segment is not None
         for offset in offsets:
             chunk = TensorChunk(self.chunk, offset, size)
             needed = getattr(self.model, "valid_length", int)(chunk.shape[-1])
-            yield Window(self, offset, chunk, size if given else needed)
+            yield ChunkWindow(self, offset, chunk, size if of_fixed_size else needed)
 
-    def add(self, window: Window, vocals: Any) -> None:
-        """Put what the model gave for a window, `(2, samples)`, into its place; the last one settles the
-        pass.
-        """
+    def add(self, window: ChunkWindow, vocals: Any) -> None:
+        """Put the vocals of a window, `(2, samples)`, into their place; the last one finishes the pass."""
         from demucs.apply import center_trim
 
         length = window.chunk.shape[-1]
@@ -244,12 +229,12 @@ class Pass:
         if not self._left:
             vocals = self._sums.div_(self._weights)[:, self.cut :].mul_(self.share)
             del self._sums, self._weights
-            self.track.settle(vocals, self.model.samplerate)
+            self.track.add_pass(vocals, self.model.samplerate)
 
 
 @dataclass(frozen=True, eq=False)
-class Window:
-    """What one model call hears: `samples` around a chunk that begins `offset` samples into its pass."""
+class ChunkWindow:
+    """The input of a model call: `samples` around a chunk that begins `offset` samples into its pass."""
 
     owner: Pass
     offset: int
@@ -258,7 +243,7 @@ class Window:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Windows of one shape can be heard in one call."""
+        """Windows of one shape can share a model call."""
         return id(self.owner.model), self.samples
 
     def padded(self) -> Any:
@@ -266,9 +251,9 @@ class Window:
         return self.chunk.padded(self.samples)
 
 
-def groups(windows: Iterator[Window], size: int) -> Iterator[list[Window]]:
+def grouped_by_shape(windows: Iterator[ChunkWindow], size: int) -> Iterator[list[ChunkWindow]]:
     """Runs of windows of one shape, at most `size` long, in order."""
-    held: list[Window] = []
+    held: list[ChunkWindow] = []
     for window in windows:
         if held and window.shape != held[0].shape:
             yield held

@@ -1,6 +1,4 @@
-"""From the probabilities of a tagger to events: hysteresis, edges at the signal's level, one name for one
-sound.
-"""
+"""From a tagger's probabilities to events: hysteresis, edges at the signal's level, one name a sound."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ EXCLUDED = (
 )
 
 
-class Rules(Protocol):
+class EventRules(Protocol):
     """What decides which probabilities are events: fields of a tagger's parameters. Times are ms."""
 
     @property
@@ -67,11 +65,10 @@ class Hops:
 
 
 @dataclass(frozen=True, eq=False)
-class Classes:
+class ClassThresholds:
     """The ids of a network's outputs, and the probability `(classes,)` that each must reach to be an event.
 
-    inf: never an event. A class whose own threshold was given lasts down to the same share of it as the
-    others.
+    inf: never an event. A class with a threshold of its own ends at the same share of it as the others.
     """
 
     mids: tuple[str, ...]
@@ -79,43 +76,53 @@ class Classes:
     off: np.ndarray
 
     @classmethod
-    def listed(
+    def from_rules(
         cls,
         mids: Iterable[str],
-        rules: Rules,
+        rules: EventRules,
         excluded: Iterable[str],
-        own: Mapping[str, float] | None = None,
-    ) -> Classes:
-        """`own` gives thresholds by machine id or label; PaqaError for one that names no sound."""
+        class_thresholds: Mapping[str, float] | None = None,
+    ) -> ClassThresholds:
+        """`class_thresholds` are by machine id or label; PaqaError for one that names no sound."""
         mids = tuple(mids)
-        given = {
-            name if name.startswith("/") else audioset.mid(name): value for name, value in (own or {}).items()
-        }
-        on = np.array([given.get(mid, rules.on_threshold) for mid in mids])
+        by_mid = {}
+        for name, threshold in (class_thresholds or {}).items():
+            by_mid[name if name.startswith("/") else audioset.mid(name)] = threshold
+        on = np.array([by_mid.get(mid, rules.on_threshold) for mid in mids])
         off = np.minimum(on, on * (rules.off_threshold / rules.on_threshold))
         on[np.isin(mids, list(excluded))] = np.inf
         return cls(mids, on, off)
 
 
 def events(
-    probabilities: np.ndarray, level: np.ndarray, duration_ms: int, classes: Classes, hops: Hops, rules: Rules
+    probabilities: np.ndarray,
+    level: np.ndarray,
+    duration_ms: int,
+    classes: ClassThresholds,
+    hops: Hops,
+    rules: EventRules,
 ) -> tuple[Event, ...]:
     """Events from `(rows, classes)` probabilities and the level in dB every 10 ms, in order of start."""
-    found = []
+    candidates = []
     for k in np.flatnonzero(probabilities.max(axis=0) >= classes.on.astype(probabilities.dtype)):
         sounding = class_spans(
             probabilities[:, k], float(classes.on[k]), float(classes.off[k]), hops, rules.max_gap_ms
         )
-        spans = [snapped(span, level, rules) for span in sounding]
-        for start, end in merge([(a, min(b, duration_ms // 10 * 10)) for a, b in spans], rules.max_gap_ms):
+        last = duration_ms // 10 * 10
+        spans = [snapped_to_level(span, level, rules) for span in sounding]
+        for start, end in merge([(a, min(b, last)) for a, b in spans], rules.max_gap_ms):
             score = float(probabilities[start // hops.length_ms : -(-end // hops.length_ms) + 1, k].max())
             if end - start >= rules.min_duration_ms:
-                found.append(Event(start, end, audioset.label(classes.mids[k]), classes.mids[k], score))
-    return tuple(sorted(distinct(found, rules), key=lambda event: (event.start_ms, event.end_ms, event.mid)))
+                candidates.append(Event(start, end, audioset.label(classes.mids[k]), classes.mids[k], score))
+    return tuple(
+        sorted(
+            without_redundant(candidates, rules), key=lambda event: (event.start_ms, event.end_ms, event.mid)
+        )
+    )
 
 
 def tags(peaks: np.ndarray, mids: tuple[str, ...], floor: float) -> tuple[Tag, ...]:
-    """The classes whose clip-level probability `(classes,)` is above `floor`, the surest first."""
+    """The classes whose clip-level probability `(classes,)` is above `floor`, the most probable first."""
     order = [k for k in np.argsort(-peaks, kind="stable") if peaks[k] > floor]
     return tuple(Tag(mids[k], float(peaks[k])) for k in order)
 
@@ -123,14 +130,12 @@ def tags(peaks: np.ndarray, mids: tuple[str, ...], floor: float) -> tuple[Tag, .
 def class_spans(
     probability: np.ndarray, on: float, off: float, hops: Hops, max_gap_ms: int
 ) -> list[Interval]:
-    """Spans in ms where one class of probability `(rows,)` sounds: at least `off` throughout and `on`
-    somewhere.
-    """
-    runs = from_frames((probability >= off).tolist(), 1)
-    loud = [(a, b) for a, b in runs if probability[a:b].max() >= on]
-    spans = [
-        (max(0, a * hops.length_ms - hops.early_ms), b * hops.length_ms - hops.early_ms) for a, b in loud
-    ]
+    """Spans in ms where a class of probability `(rows,)` sounds: at least `off` all along, `on` somewhere."""
+    spans = []
+    for first, last in from_frames((probability >= off).tolist(), 1):
+        if probability[first:last].max() >= on:
+            start = first * hops.length_ms - hops.early_ms
+            spans.append((max(0, start), last * hops.length_ms - hops.early_ms))
     return merge(spans, max_gap_ms)
 
 
@@ -140,9 +145,10 @@ def smoothed(level: np.ndarray, duration_ms: int) -> np.ndarray:
     return smooth[: max(1, -(-duration_ms // 10))]
 
 
-def snapped(span: Interval, level: np.ndarray, rules: Rules) -> Interval:
-    """The span with its edges where the level rises and falls, if that is near; else as it was, inside the
-    clip.
+def snapped_to_level(span: Interval, level: np.ndarray, rules: EventRules) -> Interval:
+    """The span in ms with its edges where the level rises and falls, if near; else as it was, in the clip.
+
+    `level` is in dB, one every 10 ms.
     """
     start, end = span[0] // 10, min(-(-span[1] // 10), len(level))
     start, reach = min(start, end - 1), rules.snap_ms // 10
@@ -153,8 +159,9 @@ def snapped(span: Interval, level: np.ndarray, rules: Rules) -> Interval:
 
 
 def nearest_edge(active: np.ndarray, start: int, reach: int) -> int:
-    """Where the sound at `start`, or the next one, begins; `start` if that is more than `reach` frames
-    away.
+    """The frame at which the sound at `start`, or the next one, begins; `start` if over `reach` frames away.
+
+    `active`, `(frames,)`, says in which frames there is sound.
     """
     edge = start
     if active[start]:
@@ -166,25 +173,28 @@ def nearest_edge(active: np.ndarray, start: int, reach: int) -> int:
     return edge if abs(edge - start) <= reach and edge < len(active) else start
 
 
-def distinct(events: list[Event], rules: Rules) -> list[Event]:
+def without_redundant(events: list[Event], rules: EventRules) -> list[Event]:
     """Without events that others of the same time make redundant: a kind and its genus, and weaker rivals."""
-    return [
-        event for event in events if not covered(event, [o for o in events if displaces(o, event, rules)])
-    ]
+    kept = []
+    for event in events:
+        better = [rival for rival in events if displaces(rival, event, rules)]
+        if not covered(event, better):
+            kept.append(event)
+    return kept
 
 
-def displaces(other: Event, event: Event, rules: Rules) -> bool:
-    """Whether `other` sounds at the same time and is the better name for what is heard."""
-    if other.start_ms >= event.end_ms or event.start_ms >= other.end_ms or other.mid == event.mid:
+def displaces(rival: Event, event: Event, rules: EventRules) -> bool:
+    """Whether `rival` sounds at the same time and is the better name for the sound."""
+    if rival.start_ms >= event.end_ms or event.start_ms >= rival.end_ms or rival.mid == event.mid:
         return False
-    if event.mid in audioset.ancestors(other.mid):
-        return other.score >= event.score - rules.specific_margin
-    if other.mid in audioset.ancestors(event.mid):
-        return event.score < other.score - rules.specific_margin
-    return event.score < other.score - rules.rival_margin
+    if event.mid in audioset.ancestors(rival.mid):
+        return rival.score >= event.score - rules.specific_margin
+    if rival.mid in audioset.ancestors(event.mid):
+        return event.score < rival.score - rules.specific_margin
+    return event.score < rival.score - rules.rival_margin
 
 
-def covered(event: Event, others: list[Event]) -> bool:
-    """Whether the others together cover at least half of the event."""
-    shared = intersect([interval(event)], [interval(other) for other in others])
+def covered(event: Event, rivals: list[Event]) -> bool:
+    """Whether the rivals together cover at least half of the event."""
+    shared = intersect([interval(event)], [interval(rival) for rival in rivals])
     return total(shared) * 2 >= event.end_ms - event.start_ms

@@ -10,8 +10,7 @@ CUDA = "CUDAExecutionProvider"
 
 
 def open_session(path: str, device: str, threads: int) -> Any:
-    """An `onnxruntime.InferenceSession` on `device` ("cpu" or "cuda") with `threads` threads, one node at a
-    time.
+    """An `onnxruntime.InferenceSession` on `device` ("cpu", "cuda") with `threads` threads a node.
 
     PaqaError where it would run on the CPU although `device` is "cuda": store keys name the device.
     """
@@ -29,7 +28,7 @@ def open_session(path: str, device: str, threads: int) -> Any:
     if session is None or (on_gpu and CUDA not in session.get_providers()):
         available = ", ".join(onnxruntime.get_available_providers())
         raise PaqaError(
-            f"--device {device}: ONNX Runtime finds no CUDA here (it has {available}); install onnxruntime-gpu in "
-            "place of onnxruntime, or leave --device out"
+            f"--device {device}: ONNX Runtime finds no CUDA here (it has {available}); "
+            "install onnxruntime-gpu in place of onnxruntime, or leave --device out"
         )
     return session

@@ -1,7 +1,6 @@
 """PANNs' networks without what their package does on import, and made ready for inference.
 
-`import panns_inference` runs wget, writes into the home folder, and imports matplotlib, which writes there as
-well.
+`import panns_inference` runs wget, writes into the home folder, and imports matplotlib, which does so too.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ RATE = 32_000  # Hz
 PACKAGE, PLOTTING = "panns_inference", ("matplotlib", "matplotlib.pyplot")
 CLASSES = 527
 FRONT_END = {
-    "sample_rate": RATE,
-    "window_size": 1024,
-    "hop_size": 320,
+    "sample_rate": RATE,  # Hz
+    "window_size": 1024,  # samples
+    "hop_size": 320,  # samples
     "mel_bins": 64,
-    "fmin": 50,
-    "fmax": 14_000,
+    "fmin": 50,  # Hz
+    "fmax": 14_000,  # Hz
 }
 
 
@@ -46,8 +45,7 @@ def class_mids() -> tuple[str, ...]:
 
 @cache
 def networks() -> ModuleType:
-    """The module `panns_inference.models`, imported under a shell of its package; sys.modules stays as it
-    was.
+    """The module `panns_inference.models`, imported under an empty package; sys.modules stays as it was.
 
     Raises PaqaError with the next command where the package is missing.
     """
@@ -57,12 +55,12 @@ def networks() -> ModuleType:
     importlib.import_module("torchlibrosa")  # sees the real modules
     shell = ModuleType(PACKAGE)
     shell.__path__ = list(spec.submodule_search_locations)
-    with replaced({PACKAGE: shell} | {name: ModuleType(name) for name in PLOTTING}):
+    with replaced_modules({PACKAGE: shell} | {name: ModuleType(name) for name in PLOTTING}):
         return importlib.import_module(f"{PACKAGE}.models")
 
 
 @contextmanager
-def replaced(modules: dict[str, ModuleType]) -> Iterator[None]:
+def replaced_modules(modules: dict[str, ModuleType]) -> Iterator[None]:
     """Other modules under these names, and none of theirs, until the end; then what was there before."""
     roots = {name.partition(".")[0] for name in modules}
     before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in roots}
@@ -77,9 +75,9 @@ def replaced(modules: dict[str, ModuleType]) -> Iterator[None]:
         sys.modules.update(before)
 
 
-def open_network(architecture: str, path: Path, vouched: bool) -> Any:
+def open_network(architecture: str, path: Path, allow_pickle: bool) -> Any:
     """A network with the weights of a checkpoint `{"model": state, ...}`, ready for inference on the CPU."""
-    checkpoint = torch_load(path, numpy_classes(), vouched)
+    checkpoint = torch_load(path, numpy_classes(), allow_pickle)
     state = checkpoint.get("model") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict):
         raise PaqaError(
@@ -94,49 +92,45 @@ def open_network(architecture: str, path: Path, vouched: bool) -> Any:
             f"{path}: found other weights than those of {architecture} ({' '.join(why).strip()[:200]}); "
             "give the file that goes with it"
         ) from None
-    return prepared(network.eval())
+    return ready_for_inference(network.eval())
 
 
-def prepared(network: Any) -> Any:
+def ready_for_inference(network: Any) -> Any:
     """The same network, faster: batch norms folded into the convolutions, channels last in memory.
 
-    Its linear layers hear one window at a time: on a CPU their sums depend on how many rows there are, those
+    Its linear layers take one window at a time: on a CPU their sums depend on how many rows there are, those
     of the convolutions seldom do.
     """
     import torch
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-    for block in (getattr(network, f"conv_block{i}") for i in range(1, 7)):
+    for number in range(1, 7):
+        block = getattr(network, f"conv_block{number}")
         for i in (1, 2):
-            setattr(
-                block, f"conv{i}", fuse_conv_bn_eval(getattr(block, f"conv{i}"), getattr(block, f"bn{i}"))
-            )
+            fused = fuse_conv_bn_eval(getattr(block, f"conv{i}"), getattr(block, f"bn{i}"))
+            setattr(block, f"conv{i}", fused)
             setattr(block, f"bn{i}", torch.nn.Identity())
     for layer in (network.fc1, network.fc_audioset):
-        layer.forward = one_by_one(layer.forward)
+        layer.forward = window_by_window(layer.forward)
     return network.to(memory_format=torch.channels_last)
 
 
-def one_by_one(forward: Any) -> Any:
+def window_by_window(forward: Any) -> Any:
     """A layer's `forward` for each window of a batch on its own."""
     import torch
 
-    return lambda batch: torch.stack([forward(one) for one in batch])
+    return lambda batch: torch.stack([forward(window) for window in batch])
 
 
 def numpy_classes() -> list[Any]:
-    """What the state of a data sampler needs: arrays and scalars of numpy, under the names of both of its
-    versions.
-    """
+    """What a pickled data sampler needs: arrays and scalars, under the names of both versions of numpy."""
     import _codecs
 
-    core = importlib.import_module(
-        "numpy._core.multiarray" if hasattr(np, "_core") else "numpy.core.multiarray"
-    )
-    makers = [
-        (getattr(core, name), f"numpy.{package}.multiarray.{name}")
-        for name in ("_reconstruct", "scalar")
-        for package in ("core", "_core")
-    ]
+    core_module = "numpy._core.multiarray" if hasattr(np, "_core") else "numpy.core.multiarray"
+    core = importlib.import_module(core_module)
+    makers = []
+    for name in ("_reconstruct", "scalar"):
+        for package in ("core", "_core"):
+            makers.append((getattr(core, name), f"numpy.{package}.multiarray.{name}"))
     kinds = {type(np.dtype(kind)) for kind in "?bBhHiIlLqQefdSU"}
     return [*makers, np.ndarray, np.dtype, *kinds, _codecs.encode]

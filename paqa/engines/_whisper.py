@@ -1,7 +1,6 @@
 """openai-whisper's decoder for several windows with several beams each.
 
-The library's beam search takes one window at a time, and works keys and values of the audio out anew for
-every beam.
+The library's beam search takes one window at a time, and computes keys and values of its audio for each beam.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Aligner(NamedTuple):
-    """What the library's alignment wants of a model; it is given features where it expects a spectrogram."""
+    """The parts of a model that the library's alignment uses; takes features in place of a spectrogram."""
 
     decoder: Any
     device: Any
@@ -23,15 +22,14 @@ class Aligner(NamedTuple):
 
 
 @cache
-def folded() -> type[Any]:
+def beam_sharing_attention() -> type[Any]:
     """A module around cross-attention that takes the beams of a window for further positions of one query.
 
-    All beams attend to the same audio, so its keys and values are worked out once a window and not once a
-    beam.
+    All beams attend to the same audio, so its keys and values are computed once a window, not once a beam.
     """
     from torch import nn
 
-    class Folded(nn.Module):
+    class BeamSharingAttention(nn.Module):
         def __init__(self, inner: Any):
             super().__init__()
             self.inner = inner
@@ -41,19 +39,19 @@ def folded() -> type[Any]:
             out, qk = self.inner(x.reshape(xa.shape[0], beams * length, -1), xa, mask, kv_cache)
             return out.reshape(x.shape), qk
 
-    return Folded
+    return BeamSharingAttention
 
 
 @cache
-def batched() -> type[Any]:
+def batched_decoding_task() -> type[Any]:
     """The library's decoding task, for several windows with several beams each.
 
-    The library pairs every beam with its window's audio only where there is one window; the folded attention
-    wants one row of audio a window, the rest of the task one a beam.
+    The library pairs every beam with its window's audio only where there is one window; the shared attention
+    takes one row of audio a window, the rest of the task one a beam.
     """
     from whisper.decoding import DecodingTask
 
-    class Batched(DecodingTask):  # type: ignore[misc]
+    class BatchedTask(DecodingTask):  # type: ignore[misc]
         def _get_audio_features(self, mel: Any) -> Any:
             return super()._get_audio_features(mel).repeat_interleave(self.n_group, dim=0)
 
@@ -63,4 +61,4 @@ def batched() -> type[Any]:
         def _main_loop(self, audio_features: Any, tokens: Any) -> Any:
             return super()._main_loop(audio_features[:: self.n_group], tokens)
 
-    return Batched
+    return BatchedTask

@@ -15,15 +15,13 @@ LONGEST_NGRAM = 6  # words; longer loops compress well enough to be found by the
 
 
 def on_grid(timed: Iterable[Any], duration_ms: int, shortest_ms: int) -> tuple[Word, ...]:
-    """Whisper's words (`start`, `end` in seconds) on the 10 ms grid: in order, disjoint, not empty, inside
-    the clip.
+    """Whisper's words (`start`, `end` in s) on the 10 ms grid: in order, disjoint, not empty, in the clip.
 
     Whisper gives many words no width; they take `shortest_ms` from the pause before them where there is one.
-    It cuts "28.8" before the point: what begins with punctuation and without a space belongs to the word
-    before.
+    It cuts "28.8" before the point: a word that begins with punctuation, not a space, ends the one before.
     """
     words: list[Word] = []
-    for word in _whole(timed):
+    for word in _with_pieces_joined(timed):
         text = word.word.strip()
         free = words[-1].end_ms if words else 0
         end = min(round(word.end * 100) * 10, duration_ms // 10 * 10)
@@ -34,44 +32,40 @@ def on_grid(timed: Iterable[Any], duration_ms: int, shortest_ms: int) -> tuple[W
     return tuple(words)
 
 
-def _whole(timed: Iterable[Any]) -> list[Any]:
-    """The words with such pieces joined to them."""
-    found: list[Any] = []
+def _with_pieces_joined(timed: Iterable[Any]) -> list[Any]:
+    """The words, each with the pieces that were cut off it."""
+    words: list[Any] = []
     for word in timed:
-        before = found[-1] if found else None
-        if (
-            before
-            and before.word[-1:].isalnum()
-            and word.word[:1] in string.punctuation
-            and word.word.strip()
-        ):
+        before = words[-1] if words else None
+        is_piece = word.word[:1] in string.punctuation and word.word.strip()
+        if before and before.word[-1:].isalnum() and is_piece:
             probability = min(before.probability, word.probability)
-            found[-1] = SimpleNamespace(
+            words[-1] = SimpleNamespace(
                 word=before.word + word.word, start=before.start, end=word.end, probability=probability
             )
         else:
-            found.append(word)
-    return found
+            words.append(word)
+    return words
 
 
 def is_loop(text: str, compression_ratio: float, most_ratio: float, most_repeats: int) -> bool:
-    """Whether a window's text is a decoder's loop rather than speech: it compresses too well, or words come
-    too often.
+    """Whether a window's text is a decoder's loop, no speech: it compresses too well, or words repeat.
 
     `compression_ratio` is that of the text, as Whisper's libraries measure it.
     """
-    return compression_ratio > most_ratio or loops(text.split(), most_repeats)
+    return compression_ratio > most_ratio or has_loop(text.split(), most_repeats)
 
 
-def loops(words: Sequence[str], times: int) -> bool:
+def has_loop(words: Sequence[str], times: int) -> bool:
     """Whether one to six words come so many times in a row: a decoder's loop rather than speech."""
-    said = [word.casefold().strip(".,!?;:") for word in words]
-    return any(_in_a_row(said, n, times) for n in range(1, LONGEST_NGRAM + 1))
+    plain_words = [word.casefold().strip(".,!?;:") for word in words]
+    return any(_repeats(plain_words, n, times) for n in range(1, LONGEST_NGRAM + 1))
 
 
-def _in_a_row(said: Sequence[str], n: int, times: int) -> bool:
+def _repeats(words: Sequence[str], n: int, times: int) -> bool:
+    """Whether `n` words come `times` times in a row."""
     same = 0
-    for word, later in zip(said, said[n:], strict=False):
+    for word, later in zip(words, words[n:], strict=False):
         same = same + 1 if word == later else 0
         if same >= n * (times - 1):
             return True

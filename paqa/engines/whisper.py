@@ -1,9 +1,9 @@
 """Transcribe with openai-whisper: any of its models, with word timestamps, many clips at a time.
 
 Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022). The library's
-`transcribe` hears one file after another and encodes every window twice, for the words and for their times.
+`transcribe` takes one file after another and encodes every window twice, for the words and for their times.
 Here each window is encoded once and windows of several clips are decoded together; the words are the same.
-Batches always have the same shape, so a clip's words do not depend on what it is heard with.
+Batches always have the same shape, so a clip's words do not depend on the others of its batch.
 """
 
 from __future__ import annotations
@@ -23,15 +23,24 @@ import numpy as np
 from msgspec import Meta
 
 from paqa.engines._signal import mono
-from paqa.engines._whisper import Aligner, batched, folded
+from paqa.engines._whisper import Aligner, batched_decoding_task, beam_sharing_attention
 from paqa.engines._words import is_loop, on_grid
-from paqa.engines.base import Amount, AtLeastOne, Heard, LogProb, Temperature, Weights, Width, aside
-from paqa.engines.weights import Remote, locate, named, revision, torch_load, trusted
+from paqa.engines.base import (
+    Amount,
+    AtLeastOne,
+    EngineOutput,
+    LogProb,
+    Temperature,
+    Weights,
+    Width,
+    not_in_key,
+)
+from paqa.engines.weights import RemoteWeights, locate, resolve_model, revision, torch_load, trusted
 from paqa.errors import PaqaError
 from paqa.types import Audio, Disagreement, Stage, Unit
 
 BEHAVIOUR = 1  # raise it when the same weights and parameters would give other words
-RATE, HOP, WINDOW = 16_000, 160, 3000  # Hz; samples a frame; frames that the model hears at a time (30 s)
+RATE, HOP, WINDOW = 16_000, 160, 3000  # Hz; samples a frame; frames that the model takes at a time (30 s)
 STEP_S = 0.02  # seconds that a timestamp token counts: two frames
 LEAST_STEP = 100  # frames that a window moves on at least
 CPU_BATCH, GPU_BATCH = 4, 16  # windows decoded together
@@ -39,28 +48,22 @@ CPU_BATCH, GPU_BATCH = 4, 16  # windows decoded together
 
 @dataclass(frozen=True)
 class WhisperParams:
-    """Decoding is at temperature 0 and without the previous text: reproducible, and no loop feeds on
-    itself.
-    """
+    """Decoding is at temperature 0 and without the previous text: reproducible, and loops do not go on."""
 
-    model: str = aside("large-v3-turbo")  # a name of the library's, or a path to its kind of checkpoint
-    sha256: str | None = aside(None)  # refuse other weights
-    allow_pickle: bool = aside(False)  # open checkpoints that hold more than tensors
-    batch_size: Annotated[int, Meta(ge=1)] | None = aside(
-        None
-    )  # windows at once; None: 4 on a CPU, 16 on a GPU
+    model: str = not_in_key("large-v3-turbo")  # a name of the library's, or a path to its kind of checkpoint
+    sha256: str | None = not_in_key(None)  # refuse other weights
+    allow_pickle: bool = not_in_key(False)  # open checkpoints that hold more than tensors
+    # windows at once; None: 4 on a CPU, 16 on a GPU
+    batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(None)
     language: str | None = None  # "en"; None: detected clip by clip
     beam_size: AtLeastOne = 5  # hypotheses kept; 1 is greedy
-    fallback: tuple[
-        Temperature, ...
-    ] = ()  # temperatures tried where the limits below are passed, seeded by the clip
-    no_speech_threshold: Unit = (
-        0.6  # windows with a higher no-speech probability and a low log-probability are silent
-    )
+    # temperatures tried where the limits below are passed, seeded by the clip
+    fallback: tuple[Temperature, ...] = ()
+    # windows with a higher no-speech probability and a low log-probability are silent
+    no_speech_threshold: Unit = 0.6
     log_prob_threshold: LogProb = -1.0  # mean log-probability of tokens below which words are in doubt
-    compression_ratio_threshold: Amount = (
-        2.4  # gzip ratio of a window's text above which it is taken for a loop
-    )
+    # gzip ratio of a window's text above which it is taken for a loop
+    compression_ratio_threshold: Amount = 2.4
     most_repeats: AtLeastOne = 5  # the same words so often in a row are taken for a loop
     shortest_word_ms: Width = 60  # whisper leaves many words without width
 
@@ -75,7 +78,7 @@ class Segment(NamedTuple):
 
 @dataclass
 class _Clip:
-    """How far one clip has been heard."""
+    """How far one clip has been transcribed."""
 
     mel: Any  # torch (mels, frames + 3000)
     seed: int
@@ -103,8 +106,8 @@ class _Clip:
 class Whisper:
     """Words with start, end (10 ms grid, in order, not empty) and probability; `speaker` stays None.
 
-    What looks like a hallucination is left out and reported in `doubts` with its text; so are unsure words,
-    but they stay.
+    What looks like a hallucination is left out and reported in `doubts` with its text; unsure words are
+    reported, too, but stay.
     """
 
     name: ClassVar[str] = "whisper"
@@ -115,9 +118,9 @@ class Whisper:
     weights: ClassVar[tuple[Weights, ...]] = ()
 
     @classmethod
-    def remotes(cls, params: WhisperParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: WhisperParams) -> tuple[RemoteWeights, ...]:
         """The checkpoint, below the models folder as `whisper/NAME.pt`."""
-        return (named(params.model, cls.name, published()),)
+        return (resolve_model(params.model, cls.name, published_models()),)
 
     @classmethod
     def identify(cls, params: WhisperParams = WhisperParams()) -> str:
@@ -130,12 +133,12 @@ class Whisper:
         self.revision = self.identify(params)
         (remote,) = self.remotes(params)
         path = locate(remote)
-        self._model = load(path, device, trusted(params))
+        self._model = load_model(path, device, trusted(params))
         self._half = device != "cpu"
         self._batch = params.batch_size or (CPU_BATCH if device == "cpu" else GPU_BATCH)
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
-        """Hear the clips window by window, several at a time."""
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
+        """Transcribe the clips window by window, several at a time."""
         import torch
 
         torch.set_num_threads(self.threads)  # of the whole process: another engine may have changed it
@@ -145,11 +148,11 @@ class Whisper:
                 for language in sorted({str(clip.language) for clip in waiting}):
                     same = [clip for clip in waiting if str(clip.language) == language]
                     for i in range(0, len(same), self._batch):
-                        self._hear(same[i : i + self._batch])
-        return [self._heard(clip, audio) for clip, audio in zip(clips, batch, strict=True)]
+                        self._run_window(same[i : i + self._batch])
+        return [self._output(clip, audio) for clip, audio in zip(clips, batch, strict=True)]
 
     def _start(self, audio: Audio) -> _Clip | None:
-        """The clip's log-mel spectrogram and its language; None where there is nothing to hear."""
+        """The clip's log-mel spectrogram and its language; None for digital silence."""
         from whisper.audio import N_SAMPLES, log_mel_spectrogram
 
         signal = mono(audio, RATE)
@@ -168,26 +171,22 @@ class Whisper:
         return str(max(probabilities, key=probabilities.get))
 
     def _encode(self, clip: _Clip) -> Any:
-        """Features `(1, 1500, d)` of the current window; one clip at a time, so they never depend on a
-        batch.
-        """
+        """Features `(1, 1500, d)` of the current window; one clip at a time: they depend on no batch."""
         from whisper.audio import pad_or_trim
 
         window = pad_or_trim(clip.mel[:, clip.seek : clip.seek + clip.size], WINDOW).to(self._model.device)
         return self._model.encoder(window[None].half() if self._half else window[None])
 
-    def _hear(self, clips: list[_Clip]) -> None:
+    def _run_window(self, clips: list[_Clip]) -> None:
         """The next window of each clip."""
         features = [self._encode(clip) for clip in clips]
         for clip, feature, result in zip(
             clips, features, self._decode(features, clips[0].language), strict=False
         ):
-            self._take(clip, feature, self._again(clip, feature, result))
+            self._add_window(clip, feature, self._with_fallback(clip, feature, result))
 
     def _decode(self, features: list[Any], language: str | None, temperature: float = 0.0) -> list[Any]:
-        """One `whisper.DecodingResult` a window, and some for the copies of the last one that fill the batch
-        up.
-        """
+        """One `whisper.DecodingResult` a window, and more for the copies of the last that fill the batch."""
         import torch
         from whisper.decoding import DecodingOptions
 
@@ -196,9 +195,9 @@ class Whisper:
             language=language, beam_size=beams, temperature=temperature, fp16=self._half
         )
         filled = [*features, *[features[-1]] * (self._batch - len(features))]
-        return list(batched()(self._model, options).run(torch.cat(filled)))
+        return list(batched_decoding_task()(self._model, options).run(torch.cat(filled)))
 
-    def _again(self, clip: _Clip, feature: Any, result: Any) -> Any:
+    def _with_fallback(self, clip: _Clip, feature: Any, result: Any) -> Any:
         """The result, or the first one at a higher temperature that keeps the limits."""
         import torch
 
@@ -221,7 +220,7 @@ class Whisper:
             result.text, float(result.compression_ratio), p.compression_ratio_threshold, p.most_repeats
         )
 
-    def _take(self, clip: _Clip, feature: Any, result: Any) -> None:
+    def _add_window(self, clip: _Clip, feature: Any, result: Any) -> None:
         """Add the words of a window to its clip, or the reason why they are left out, and move on."""
         start, end = clip.seek * HOP / RATE, (clip.seek + clip.size) * HOP / RATE
         if self._silent(result):
@@ -230,7 +229,7 @@ class Whisper:
             clip.seek += clip.size
             return
         tokenizer = self._tokenizer(clip.language)
-        segments, whole = cut(result.tokens, tokenizer.timestamp_begin, start, end)
+        segments, whole = split_segments(result.tokens, tokenizer.timestamp_begin, start, end)
         timed = self._align(clip, feature, tokenizer, segments)
         if self._repeats(result):
             clip.doubt(start, end, result.text, f"a loop (compression ratio {result.compression_ratio:.1f})")
@@ -239,10 +238,10 @@ class Whisper:
             if self._unsure(result) and timed:
                 why = f"unsure (mean log-probability {result.avg_logprob:.2f})"
                 clip.doubt(timed[0].start, timed[-1].end, result.text, why)
-        spoken = timed[-1].end if timed else 0.0
-        heard = round(spoken * RATE / HOP) - clip.seek
-        clip.seek += clip.size if whole or heard < LEAST_STEP else heard
-        clip.last_speech = max(clip.last_speech, spoken)
+        speech_end = timed[-1].end if timed else 0.0
+        step = round(speech_end * RATE / HOP) - clip.seek
+        clip.seek += clip.size if whole or step < LEAST_STEP else step
+        clip.last_speech = max(clip.last_speech, speech_end)
 
     def _tokenizer(self, language: str | None) -> Any:
         from whisper.tokenizer import get_tokenizer
@@ -251,35 +250,33 @@ class Whisper:
         return get_tokenizer(model.is_multilingual, num_languages=model.num_languages, language=language)
 
     def _align(self, clip: _Clip, feature: Any, tokenizer: Any, segments: list[Segment]) -> list[Any]:
-        """The words of the segments with their times in seconds, by the library's alignment of
-        cross-attention.
-        """
+        """The segments' words with their times in seconds, by the library's alignment of cross-attention."""
         from whisper.timing import add_word_timestamps
 
         model = self._model
-        listener = Aligner(model.decoder, model.device, model.dims, model.alignment_heads)
-        found = [{"seek": clip.seek, **segment._asdict()} for segment in segments]
+        aligner = Aligner(model.decoder, model.device, model.dims, model.alignment_heads)
+        aligned = [{"seek": clip.seek, **segment._asdict()} for segment in segments]
         add_word_timestamps(
-            segments=found,
-            model=listener,
+            segments=aligned,
+            model=aligner,
             tokenizer=tokenizer,
             mel=feature[0],
             num_frames=clip.size,
             last_speech_timestamp=clip.last_speech,
         )
-        return [SimpleNamespace(**word) for segment in found for word in segment.get("words", ())]
+        return [SimpleNamespace(**word) for segment in aligned for word in segment.get("words", ())]
 
-    def _heard(self, clip: _Clip | None, audio: Audio) -> Heard:
+    def _output(self, clip: _Clip | None, audio: Audio) -> EngineOutput:
         if clip is None:
-            return Heard(language=self.params.language)
+            return EngineOutput(language=self.params.language)
         words = on_grid(clip.timed, audio.duration_ms, self.params.shortest_word_ms)
         last = audio.duration_ms // 10 * 10
         doubts = tuple(d for d in clip.doubts if d.start_ms < d.end_ms <= last)
-        return Heard(words=words, language=clip.language, doubts=doubts)
+        return EngineOutput(words=words, language=clip.language, doubts=doubts)
 
 
-def cut(tokens: Sequence[int], first: int, start: float, end: float) -> tuple[list[Segment], bool]:
-    """The segments of a window `[start, end)`, and whether it has been heard to its end.
+def split_segments(tokens: Sequence[int], first: int, start: float, end: float) -> tuple[list[Segment], bool]:
+    """The segments of a window `[start, end)` in s, and whether they reach to its end.
 
     Timestamp tokens count from `first` in steps of 20 ms. Two in a row end a segment and begin the next; what
     follows the last pair is unfinished and is left to the next window, unless the window ends with a single
@@ -293,8 +290,10 @@ def cut(tokens: Sequence[int], first: int, start: float, end: float) -> tuple[li
         return start + (token - first) * STEP_S
 
     if not pairs:
-        told = [token for token in tokens if token > first]
-        return [Segment(start, at(told[-1]) if told else end, list(tokens))] if tokens else [], True
+        if not tokens:
+            return [], True
+        timestamps = [token for token in tokens if token > first]
+        return [Segment(start, at(timestamps[-1]) if timestamps else end, list(tokens))], True
     edges = [0, *pairs, *[len(tokens)] * single]
     parts = [tokens[a:b] for a, b in pairwise(edges)]
     return [Segment(at(part[0]), at(part[-1]), list(part)) for part in parts], single
@@ -310,33 +309,37 @@ def _library() -> dict[str, Any]:
             "package 'openai-whisper' is not installed; run: uv pip install 'paqa[paper]'"
         ) from None
     tree = ast.parse(Path(str(source)).read_text(encoding="utf-8"))
-    tables = [n for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)]
-    wanted = ("_MODELS", "_ALIGNMENT_HEADS")
-    return {n.targets[0].id: ast.literal_eval(n.value) for n in tables if n.targets[0].id in wanted}  # type: ignore[attr-defined]
+    tables = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if name in ("_MODELS", "_ALIGNMENT_HEADS"):
+                tables[name] = ast.literal_eval(node.value)
+    return tables
 
 
-def published() -> dict[str, Remote]:
+def published_models() -> dict[str, RemoteWeights]:
     """The library's models by name; each address holds the SHA-256 of its file."""
-    found = {}
+    models = {}
     for name, url in _library().get("_MODELS", {}).items():
         sha256, file = url.split("/")[-2:]
         page = "https://github.com/openai/whisper"
-        found[name] = Remote(f"whisper/{file}", f"whisper {name}", "MIT", page, url=url, sha256=sha256)
-    return found
+        models[name] = RemoteWeights(
+            f"whisper/{file}", f"whisper {name}", "MIT", page, url=url, sha256=sha256
+        )
+    return models
 
 
-def load(path: Path, device: str, vouched: bool) -> Any:
-    """The model of a checkpoint `{dims, model_state_dict}`, its cross-attention made to share what beams
-    share.
-    """
+def load_model(path: Path, device: str, allow_pickle: bool) -> Any:
+    """The model of a checkpoint `{dims, model_state_dict}` whose beams share keys and values of the audio."""
     from whisper.model import ModelDimensions
     from whisper.model import Whisper as Model
 
-    checkpoint = torch_load(path, (), vouched)
+    checkpoint = torch_load(path, (), allow_pickle)
     model = Model(ModelDimensions(**checkpoint["dims"]))
     model.load_state_dict(checkpoint["model_state_dict"])
     if heads := _library()["_ALIGNMENT_HEADS"].get(path.stem):
         model.set_alignment_heads(heads)
     for block in model.decoder.blocks:
-        block.cross_attn = folded()(block.cross_attn)
+        block.cross_attn = beam_sharing_attention()(block.cross_attn)
     return model.to(device).half().eval() if device != "cpu" else model.eval()

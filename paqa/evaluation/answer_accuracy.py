@@ -1,11 +1,11 @@
-"""Heard-answer accuracy: would the answer of a question have been the same, had it come from what was heard?
+"""Answer accuracy: would a question have the same answer if it came from the engines' predictions?
 
-Of rows answered from truth, the same template is tried on the heard scene. A row counts as asked where one of
-its drafts asks the same thing: the same words, and quotations that are alike (they may be misheard). The
-draft's answer is looked up among the row's choices: as it stands, a quotation by its likeness, an amount by
-its distance, a sound by its kind ("Bark" is a "Dog"), else "None of these". Where any absent sound would do,
-the choice is the one that was not heard. Right is the share of all rows in which that leads to the row's own
-answer: what could not be asked is not right.
+Of rows answered from truth, the same template is tried on the predicted scene. A row counts as asked where
+one of its drafts asks the same thing: the same words, and quotations that are alike (they may be
+misrecognised). The draft's answer is looked up among the row's choices: as it stands, a quotation by its
+likeness, an amount by its distance, a sound by its kind ("Bark" is a "Dog"), else "None of these". Where any
+absent sound would do, the choice is the one that is not predicted. Right is the share of all rows in which
+that leads to the row's answer: what could not be asked is not right.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ HINT = re.compile(r"\([^)]*\)")
 
 
 @dataclass(frozen=True)
-class Row:
+class TruthRow:
     """What is needed of a row; `choices` is empty and `answer_index` None where it is open-ended."""
 
     id: str
@@ -52,10 +52,10 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """Of one template ("all" for the whole build): rows, those asked of what was heard too, those with the
-    same answer.
+class TemplateAccuracy:
+    """Of one template ("all" for the whole build): its rows, and how often predictions give the same answer.
 
+    `asked` rows have their question asked of the predicted scene too, `right` ones also have its answer.
     `interval` is the 95 % interval of right / rows.
     """
 
@@ -70,75 +70,72 @@ class Heard:
         return self.right / self.rows if self.rows else 0.0
 
 
-def rows(folder: Path) -> list[Row]:
+def rows(folder: Path) -> list[TruthRow]:
     """The rows of a build that truth answers and a template of ours asks."""
-    found = [msgspec.convert(row, Row) for row in shards.rows(folder, COLUMNS)]
-    return [row for row in found if row.answers_from == "truth" and row.template in TEMPLATES]
+    all_rows = [msgspec.convert(row, TruthRow) for row in shards.rows(folder, COLUMNS)]
+    return [row for row in all_rows if row.answers_from == "truth" and row.template in TEMPLATES]
 
 
-def measure(rows: Iterable[Row], heard: Mapping[str, Scene], recipe: Recipe) -> list[Heard]:
-    """All rows whose clip is in `heard` (scenes by id of the clip), first over all, then by template, worst
-    first.
-    """
-    tried: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
+def measure(
+    rows: Iterable[TruthRow], predicted: Mapping[str, Scene], recipe: Recipe
+) -> list[TemplateAccuracy]:
+    """The accuracy over all rows with a predicted scene, by id of the clip, then by template, worst first."""
+    by_template: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
     for row in rows:
         template = TEMPLATES[row.template]
-        if row.clip_id in heard and not template.labelled:
-            tried[row.template].append(answered(row, template, heard[row.clip_id], recipe))
-    whole = _heard("all", [pair for own in tried.values() for pair in own])
-    return [
-        whole,
-        *sorted((_heard(n, own) for n, own in tried.items()), key=lambda h: (h.accuracy, h.template)),
-    ]
+        if row.clip_id in predicted and not template.labelled:
+            by_template[row.template].append(answered(row, template, predicted[row.clip_id], recipe))
+    whole = _accuracy("all", [pair for outcomes in by_template.values() for pair in outcomes])
+    accuracies = [_accuracy(name, outcomes) for name, outcomes in by_template.items()]
+    return [whole, *sorted(accuracies, key=lambda a: (a.accuracy, a.template))]
 
 
-def _heard(name: str, tried: Sequence[tuple[bool, bool]]) -> Heard:
-    interval = of_ratio([(right, 1) for _, right in tried])
-    return Heard(
-        name, len(tried), sum(asked for asked, _ in tried), sum(right for _, right in tried), interval
-    )
+def _accuracy(name: str, outcomes: Sequence[tuple[bool, bool]]) -> TemplateAccuracy:
+    interval = of_ratio([(right, 1) for _, right in outcomes])
+    asked_rows = sum(asked for asked, _ in outcomes)
+    right_rows = sum(right for _, right in outcomes)
+    return TemplateAccuracy(name, len(outcomes), asked_rows, right_rows, interval)
 
 
-def answered(row: Row, template: Template, heard: Scene, recipe: Recipe) -> tuple[bool, bool]:
-    """Whether the question can be asked of what was heard, and whether the answer is the row's own."""
-    ctx = Careless(heard, recipe.questions, rng_for(recipe.seed, heard.clip_id, template.name))
+def answered(row: TruthRow, template: Template, predicted: Scene, recipe: Recipe) -> tuple[bool, bool]:
+    """Whether the question can be asked of the predicted scene, and whether its answer is that of the row."""
+    ctx = Careless(predicted, recipe.questions, rng_for(recipe.seed, predicted.clip_id, template.name))
     drafts = [d for d in template.drafts(ctx) if any(_same_question(row, template, text) for text in d.texts)]
     if not drafts:
         return False, False
     if not row.choices:
         return True, any(normal(d.answer) == normal(row.answer) for d in drafts)
     if row.template in ABSENT:
-        return True, _unheard(row.choices, drafts[0]) == [row.answer_index]
+        return True, _absent(row.choices, drafts[0]) == [row.answer_index]
     chosen = {k for draft in drafts if (k := _choice(row.choices, draft)) is not None}
     return True, chosen == {row.answer_index}
 
 
-def _same_question(row: Row, template: Template, text: str) -> bool:
+def _same_question(row: TruthRow, template: Template, text: str) -> bool:
     """The same words outside of quotations and of hints in parentheses, and quotations that are alike."""
-    one, other = tidy(text), row.question
+    asked, question = tidy(text), row.question
     if template.open:
-        other = other.removesuffix(f" {template.open}")
-    bare, bare_other = (HINT.sub("", QUOTED.sub('""', x)).strip() for x in (one, other))
-    if bare != bare_other:
+        question = question.removesuffix(f" {template.open}")
+    bare_asked, bare_question = (HINT.sub("", QUOTED.sub('""', x)).strip() for x in (asked, question))
+    if bare_asked != bare_question:
         return False
-    return all(_alike(a, b) >= LIKE for a, b in zip(QUOTED.findall(one), QUOTED.findall(other), strict=True))
+    quotations = zip(QUOTED.findall(asked), QUOTED.findall(question), strict=True)
+    return all(_alike(first, second) >= LIKE for first, second in quotations)
 
 
-def _alike(one: str, other: str) -> float:
+def _alike(first: str, second: str) -> float:
     from rapidfuzz import fuzz
 
-    return fuzz.ratio(normal(one), normal(other))
+    return fuzz.ratio(normal(first), normal(second))
 
 
-def _unheard(choices: Sequence[str], draft: Draft) -> list[int]:
-    """The choices that are no kind of what a draft about an absent sound holds against it: the sounds
-    heard.
-    """
-    known = {normal(choice) for choice in draft.decoys}
+def _absent(choices: Sequence[str], draft: Draft) -> list[int]:
+    """The choices that are no kind of a predicted sound, which are the decoys of an absent-sound draft."""
+    decoys = {normal(choice) for choice in draft.decoys}
     return [
         k
         for k, choice in enumerate(choices)
-        if normal(choice) not in known and not any(_related(choice, other) for other in draft.decoys)
+        if normal(choice) not in decoys and not any(_related(choice, decoy) for decoy in draft.decoys)
     ]
 
 
@@ -148,17 +145,17 @@ def _sounds() -> dict[str, str]:
     return {upper(spoken(audioset.label(mid))): mid for mid in audioset.classes()}
 
 
-def _related(one: str, other: str) -> bool:
+def _related(choice: str, sound: str) -> bool:
     """Whether two choices are sounds of which one is a kind of the other."""
-    a, b = _sounds().get(one), _sounds().get(other)
-    return bool(a and b and audioset.related(a, b))
+    first, second = _sounds().get(choice), _sounds().get(sound)
+    return bool(first and second and audioset.related(first, second))
 
 
 def _choice(choices: Sequence[str], draft: Draft) -> int | None:
     """The number of the choice that a draft's answer is; None where no choice fits."""
-    known = [normal(choice) for choice in choices]
-    if normal(draft.answer) in known:
-        return known.index(normal(draft.answer))
+    normalised = [normal(choice) for choice in choices]
+    if normal(draft.answer) in normalised:
+        return normalised.index(normal(draft.answer))
     quoted = [k for k, choice in enumerate(choices) if QUOTED.fullmatch(choice)]
     if QUOTED.fullmatch(draft.answer) and quoted:
         best = max(quoted, key=lambda k: _alike(choices[k], draft.answer))
@@ -172,15 +169,15 @@ def _choice(choices: Sequence[str], draft: Draft) -> int | None:
     return choices.index(NONE) if NONE in choices else None
 
 
-def table(found: Sequence[Heard]) -> list[list[str]]:
+def table(accuracies: Sequence[TemplateAccuracy]) -> list[list[str]]:
     """The cells of a table: template, rows, and shares in percent."""
-    return [
-        [
-            h.template,
-            str(h.rows),
-            f"{100 * h.asked / h.rows:.1f}" if h.rows else "-",
-            f"{100 * h.accuracy:.1f}" if h.rows else "-",
-            f"{100 * h.interval[0]:.1f} - {100 * h.interval[1]:.1f}" if h.interval else "-",
-        ]
-        for h in found
-    ]
+    rows = []
+    for accuracy in accuracies:
+        cells = [accuracy.template, str(accuracy.rows), "-", "-", "-"]
+        if accuracy.rows:
+            cells[2:4] = [f"{100 * accuracy.asked / accuracy.rows:.1f}", f"{100 * accuracy.accuracy:.1f}"]
+        if accuracy.interval:
+            low, high = accuracy.interval
+            cells[4] = f"{100 * low:.1f} - {100 * high:.1f}"
+        rows.append(cells)
+    return rows

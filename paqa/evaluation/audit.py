@@ -1,4 +1,4 @@
-"""Perception against truth: how well was a set of clips heard? Figures over all of them and over slices.
+"""The audit: predictions against truth over a set of clips. Figures over all of them and over slices.
 
 Everything is pooled: errors of all clips over the size of all truths. Every figure comes with what it rests
 on, and is None where there is nothing to measure. The metrics themselves are in `paqa.evaluation.metrics`.
@@ -11,17 +11,27 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Any, Literal
 
 from paqa.errors import PaqaError
 from paqa.evaluation import bootstrap, metrics
-from paqa.evaluation.metrics import Diarized, Hits, Jaccard, Misheard, Related, f1, pooled, ratio
+from paqa.evaluation.audit_report import (
+    AuditReport,
+    Detection,
+    DiarizationErrors,
+    Ranking,
+    Separation,
+    Slice,
+    SliceBy,
+    SpeakerCount,
+    Speakers,
+    Transcription,
+    WordsWithoutSpeech,
+)
+from paqa.evaluation.metrics import Diarized, Hits, Jaccard, Related, WordErrors, f1, pooled, ratio
 from paqa.types import Scene, Split, Tag
 
-SliceBy = Literal["all", "group", "background", "speakers"]
-TRANSCRIBED = (
-    0.9  # a reference with text for this share of its turns' time is complete but for short backchannels
-)
+# a reference with text for this share of its turns' time is complete but for short backchannels
+TRANSCRIBED = 0.9
 BANDS_DB = (0.0, 5.0, 10.0, 20.0)
 BACKGROUNDS = (
     "SNR below 0 dB", "SNR 0-5 dB", "SNR 5-10 dB", "SNR 10-20 dB", "SNR above 20 dB",
@@ -31,7 +41,7 @@ BACKGROUNDS = (
 
 @dataclass(frozen=True)
 class Pair:
-    """One clip: what is true, and what was heard.
+    """One clip: its truth, and what the engines predict (`heard`).
 
     `group` names its kind, e.g. "dialogue". `turns_known`: truth says who speaks when in the whole clip (no
     turns = no speech). `events_known`: likewise for sounds. `tags`: clip-level class probabilities.
@@ -52,157 +62,23 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Diarization:
-    """DER and its parts, as shares of `speech_s` seconds of true speaker time; may exceed 1.
-
-    `jer` is the Jaccard error rate, a mean over true speakers in which each counts as much; always without a
-    collar.
-    """
-
-    clips: int
-    speech_s: float
-    der: float | None
-    missed: float | None
-    false_alarm: float | None
-    confusion: float | None
-    jer: float | None
-
-
-@dataclass(frozen=True)
-class SpeakerCount:
-    """`clips` clips with `truth` speakers in which `heard` were heard."""
-
-    truth: int
-    heard: int
-    clips: int
-
-
-@dataclass(frozen=True)
-class Speakers:
-    """Share of clips with the right number of speakers, and the confusion table (cells that are not
-    empty).
-    """
-
-    clips: int
-    accuracy: float | None
-    table: tuple[SpeakerCount, ...]
-
-
-@dataclass(frozen=True)
-class Transcription:
-    """WER and its parts as shares of `words` true words; cpWER also wants the right speaker; may exceed 1.
-
-    `cer` is the same of characters, spaces among them.
-    """
-
-    clips: int
-    words: int
-    cp_clips: int
-    wer: float | None
-    cp_wer: float | None
-    substitutions: float | None
-    deletions: float | None
-    insertions: float | None
-    cer: float | None
-
-
-@dataclass(frozen=True)
-class Invented:
-    """Words heard per minute of clips without any speech."""
-
-    clips: int
-    minutes: float
-    words_per_minute: float | None
-
-
-@dataclass(frozen=True)
-class Detection:
-    """Precision, recall and F1, micro over classes, of `heard` against `truth` things (events, segments,
-    classes).
-    """
-
-    clips: int
-    truth: int
-    heard: int
-    precision: float | None
-    recall: float | None
-    f1: float | None
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """Mean average precision of the clip-level tags over `classes` classes."""
-
-    clips: int
-    classes: int
-    mean_ap: float | None
-
-
-@dataclass(frozen=True)
-class Separation:
-    """SI-SDR in dB, of clips with speech and background: mean of mix and speech stem, and of the
-    improvement.
-    """
-
-    clips: int
-    mix_db: float | None
-    speech_db: float | None
-    improvement_mean_db: float | None
-    improvement_median_db: float | None
-
-
-@dataclass(frozen=True)
-class Slice:
-    """All figures of one set of clips, e.g. by "speakers": "2 speakers"."""
-
-    by: SliceBy
-    name: str
-    clips: int
-    diarization: Diarization
-    diarization_no_collar: Diarization
-    speakers: Speakers
-    transcription: Transcription
-    invented: Invented
-    segments: Detection
-    events: Detection
-    classes: Detection
-    classes_related: Detection
-    ranking: Ranking
-    separation: Separation
-    intervals: dict[str, tuple[float, float]]  # 95 %, of the main figures; see paqa.evaluation.bootstrap
-
-
-@dataclass(frozen=True)
-class Report:
-    """The slices: first all clips, then by group, by background and by number of speakers."""
-
-    slices: tuple[Slice, ...]
-
-    @property
-    def overall(self) -> Slice:
-        return self.slices[0]
-
-
-@dataclass(frozen=True)
 class _Counted:
-    """A pair and its counts, None where truth does not say; counted once, then pooled for every slice it is
-    in.
-    """
+    """A pair and its counts, None where truth does not say; pooled for every slice that it is in."""
 
     pair: Pair
     collar: Diarized | None
     no_collar: Diarized | None
     jaccard: Jaccard | None
-    words: Misheard | None
-    letters: Misheard | None
-    words_by_speaker: Misheard | None
+    words: WordErrors | None
+    letters: WordErrors | None
+    words_by_speaker: WordErrors | None
     segments: Hits | None
     events: Hits | None
     classes: Hits | None
     classes_related: Hits | None
 
 
-def measure(pairs: Iterable[Pair], related: Related | None = None) -> Report:
+def measure(pairs: Iterable[Pair], related: Related | None = None) -> AuditReport:
     """All figures over `pairs` and over their slices.
 
     `related(mid, mid)` says whether two AudioSet classes are the same or one an ancestor of the other; by
@@ -212,7 +88,7 @@ def measure(pairs: Iterable[Pair], related: Related | None = None) -> Report:
     if related is None:
         related = importlib.import_module("paqa.audioset").related
     counted = [_count(pair, related) for pair in pairs]
-    return Report(tuple(_slice(by, name, members) for by, name, members in _slices(counted)))
+    return AuditReport(tuple(_slice(by, name, members) for by, name, members in _slices(counted)))
 
 
 def _require(*modules: str) -> None:
@@ -225,45 +101,44 @@ def _require(*modules: str) -> None:
 
 
 def _count(pair: Pair, related: Related) -> _Counted:
-    """Everything that adds up, of one clip."""
-    truth, heard = pair.truth, pair.heard
+    """The counts of one clip."""
+    truth, predicted = pair.truth, pair.heard
     turns, sounds = pair.turns_known, pair.events_known
     text = _transcribed(truth)
     return _Counted(
         pair,
-        metrics.diarized(truth, heard) if turns else None,
-        metrics.diarized(truth, heard, collar_ms=0) if turns else None,
-        metrics.jaccard(truth, heard) if turns else None,
-        metrics.misheard(truth, heard) if text else None,
-        metrics.misheard_letters(truth, heard) if text else None,
-        metrics.misheard_by_speaker(truth, heard) if text and turns else None,
-        metrics.segment_hits(truth, heard) if sounds else None,
-        metrics.event_hits(truth, heard) if sounds else None,
-        metrics.class_hits(truth, heard) if sounds else None,
-        metrics.related_hits(truth, heard, related) if sounds else None,
+        metrics.diarized(truth, predicted) if turns else None,
+        metrics.diarized(truth, predicted, collar_ms=0) if turns else None,
+        metrics.jaccard(truth, predicted) if turns else None,
+        metrics.word_errors(truth, predicted) if text else None,
+        metrics.letter_errors(truth, predicted) if text else None,
+        metrics.word_errors_by_speaker(truth, predicted) if text and turns else None,
+        metrics.segment_hits(truth, predicted) if sounds else None,
+        metrics.event_hits(truth, predicted) if sounds else None,
+        metrics.class_hits(truth, predicted) if sounds else None,
+        metrics.related_hits(truth, predicted, related) if sounds else None,
     )
 
 
 def _transcribed(truth: Scene) -> bool:
-    """Whether the true words are known, but for the odd backchannel that nobody wrote down."""
+    """Whether the true words are known, except for a few backchannels without text."""
     spoken = sum(turn.end_ms - turn.start_ms for turn in truth.turns)
     written = sum(turn.end_ms - turn.start_ms for turn in truth.turns if turn.text.strip())
     return spoken > 0 and written >= TRANSCRIBED * spoken
 
 
 def _slices(counted: Sequence[_Counted]) -> Iterator[tuple[SliceBy, str, list[_Counted]]]:
-    """All clips, then what is in each group, background band and number of speakers; empty slices are left
-    out.
-    """
+    """All clips, then by group, background band and number of speakers, without empty slices."""
     yield "all", "all", list(counted)
     for name in sorted({c.pair.group for c in counted} - {""}):
         yield "group", name, [c for c in counted if c.pair.group == name]
     for name in BACKGROUNDS:
         if members := [c for c in counted if background(c.pair) == name]:
             yield "background", name, members
-    known = [c for c in counted if c.pair.turns_known]
-    for n in sorted({c.pair.truth.speakers for c in known}):
-        yield "speakers", f"{n} speaker{'s' * (n != 1)}", [c for c in known if c.pair.truth.speakers == n]
+    with_turns = [c for c in counted if c.pair.turns_known]
+    for n in sorted({c.pair.truth.speakers for c in with_turns}):
+        members = [c for c in with_turns if c.pair.truth.speakers == n]
+        yield "speakers", f"{n} speaker{'s' * (n != 1)}", members
 
 
 def background(pair: Pair) -> str:
@@ -278,7 +153,7 @@ def background(pair: Pair) -> str:
 
 
 def _slice(by: SliceBy, name: str, counted: Sequence[_Counted]) -> Slice:
-    """Counts to figures."""
+    """The figures of a slice from the counts of its clips."""
     pairs = [c.pair for c in counted]
     return Slice(
         by,
@@ -288,7 +163,7 @@ def _slice(by: SliceBy, name: str, counted: Sequence[_Counted]) -> Slice:
         _diarization([c.no_collar for c in counted], [c.jaccard for c in counted]),
         _speakers(pairs),
         _transcription(counted),
-        _invented(pairs),
+        _words_without_speech(pairs),
         _detection([c.segments for c in counted]),
         _detection([c.events for c in counted]),
         _detection([c.classes for c in counted]),
@@ -299,54 +174,65 @@ def _slice(by: SliceBy, name: str, counted: Sequence[_Counted]) -> Slice:
     )
 
 
-def _diarization(counts: Sequence[Diarized | None], jaccards: Sequence[Jaccard | None]) -> Diarization:
-    clips = [c for c in counts if c is not None]
-    c = pooled(Diarized, clips)
-    der, missed, alarm, confused = (
-        ratio(x, c.speech) for x in (c.errors, c.missed, c.false_alarm, c.confusion)
+def _diarization(counts: Sequence[Diarized | None], jaccards: Sequence[Jaccard | None]) -> DiarizationErrors:
+    clips = [count for count in counts if count is not None]
+    total = pooled(Diarized, clips)
+    jaccard = pooled(Jaccard, [count for count in jaccards if count is not None])
+    return DiarizationErrors(
+        clips=len(clips),
+        speech_s=total.speech,
+        der=ratio(total.errors, total.speech),
+        missed=ratio(total.missed, total.speech),
+        false_alarm=ratio(total.false_alarm, total.speech),
+        confusion=ratio(total.confusion, total.speech),
+        jer=ratio(jaccard.error, jaccard.speakers),
     )
-    each = pooled(Jaccard, [j for j in jaccards if j is not None])
-    jer = ratio(each.error, each.speakers)
-    return Diarization(len(clips), c.speech, der, missed, alarm, confused, jer)
 
 
 def _speakers(pairs: Sequence[Pair]) -> Speakers:
     cells = Counter((p.truth.speakers, p.heard.speakers) for p in pairs if p.turns_known)
-    right = sum(n for (truth, heard), n in cells.items() if truth == heard)
-    table = tuple(SpeakerCount(truth, heard, n) for (truth, heard), n in sorted(cells.items()))
+    right = sum(n for (truth, predicted), n in cells.items() if truth == predicted)
+    table = tuple(SpeakerCount(truth, predicted, n) for (truth, predicted), n in sorted(cells.items()))
     return Speakers(cells.total(), ratio(right, cells.total()), table)
 
 
 def _transcription(counted: Sequence[_Counted]) -> Transcription:
     clips = [c.words for c in counted if c.words is not None]
     cp_clips = [c.words_by_speaker for c in counted if c.words_by_speaker is not None]
-    c, cp = pooled(Misheard, clips), pooled(Misheard, cp_clips)
-    letters = pooled(Misheard, [c.letters for c in counted if c.letters is not None])
-    errors = c.errors
-    wer, substituted, deleted, inserted = (
-        ratio(part, c.words) for part in (errors, c.substitutions, c.deletions, c.insertions)
+    total, by_speaker = pooled(WordErrors, clips), pooled(WordErrors, cp_clips)
+    letters = pooled(WordErrors, [c.letters for c in counted if c.letters is not None])
+    return Transcription(
+        clips=len(clips),
+        words=total.words,
+        cp_clips=len(cp_clips),
+        wer=ratio(total.errors, total.words),
+        cp_wer=ratio(by_speaker.errors, by_speaker.words),
+        substitutions=ratio(total.substitutions, total.words),
+        deletions=ratio(total.deletions, total.words),
+        insertions=ratio(total.insertions, total.words),
+        cer=ratio(letters.errors, letters.words),
     )
-    cp_wer = ratio(cp.errors, cp.words)
-    cer = ratio(letters.errors, letters.words)
-    return Transcription(len(clips), c.words, len(cp_clips), wer, cp_wer, substituted, deleted, inserted, cer)
 
 
-def _invented(pairs: Sequence[Pair]) -> Invented:
+def _words_without_speech(pairs: Sequence[Pair]) -> WordsWithoutSpeech:
     quiet = [p for p in pairs if p.turns_known and not p.truth.turns]
     minutes = sum(p.truth.duration_ms for p in quiet) / 60_000
-    return Invented(len(quiet), minutes, ratio(sum(len(p.heard.words) for p in quiet), minutes))
+    return WordsWithoutSpeech(len(quiet), minutes, ratio(sum(len(p.heard.words) for p in quiet), minutes))
 
 
 def _detection(counts: Sequence[Hits | None]) -> Detection:
-    clips = [c for c in counts if c is not None]
-    c = pooled(Hits, clips)
-    return Detection(len(clips), c.truth, c.heard, ratio(c.right, c.heard), ratio(c.found, c.truth), f1(c))
+    clips = [hits for hits in counts if hits is not None]
+    total = pooled(Hits, clips)
+    precision, recall = ratio(total.right, total.heard), ratio(total.found, total.truth)
+    return Detection(len(clips), total.truth, total.heard, precision, recall, f1(total))
 
 
 def _ranking(pairs: Sequence[Pair]) -> Ranking:
-    known = [p for p in pairs if p.events_known]
-    mean_ap, classes = metrics.mean_average_precision([p.truth for p in known], [p.tags for p in known])
-    return Ranking(len(known), classes, mean_ap)
+    with_events = [pair for pair in pairs if pair.events_known]
+    mean_ap, classes = metrics.mean_average_precision(
+        [pair.truth for pair in with_events], [pair.tags for pair in with_events]
+    )
+    return Ranking(len(with_events), classes, mean_ap)
 
 
 def _separation(pairs: Sequence[Pair]) -> Separation:
@@ -354,9 +240,8 @@ def _separation(pairs: Sequence[Pair]) -> Separation:
     if not db:
         return Separation(0, None, None, None, None)
     gains = [speech - mix for mix, speech in db]
-    return Separation(
-        len(db), fmean(mix for mix, _ in db), fmean(s for _, s in db), fmean(gains), median(gains)
-    )
+    mix_db, speech_db = fmean(mix for mix, _ in db), fmean(speech for _, speech in db)
+    return Separation(len(db), mix_db, speech_db, fmean(gains), median(gains))
 
 
 def _levels(pairs: Sequence[Pair]) -> list[tuple[float, float]]:
@@ -369,9 +254,7 @@ def _levels(pairs: Sequence[Pair]) -> list[tuple[float, float]]:
 
 
 def _intervals(counted: Sequence[_Counted]) -> dict[str, tuple[float, float]]:
-    """Of every figure that is a sum over clips over another such sum, from the two terms of each clip; and of
-    mAP.
-    """
+    """The intervals of every figure that is one sum over clips divided by another, and of mAP."""
     terms: dict[str, list[tuple[float, float]]] = {
         "DER": [(c.collar.errors, c.collar.speech) for c in counted if c.collar],
         "JER": [(c.jaccard.error, c.jaccard.speakers) for c in counted if c.jaccard],
@@ -387,20 +270,9 @@ def _intervals(counted: Sequence[_Counted]) -> dict[str, tuple[float, float]]:
         "event F1": [(2 * c.events.found, c.events.truth + c.events.heard) for c in counted if c.events],
         "gain": [(after - before, 1) for before, after in _levels([c.pair for c in counted])],
     }
-    found = {name: bootstrap.of_ratio(parts) for name, parts in terms.items()}
-    known = [c.pair for c in counted if c.pair.events_known]
-    found["mAP"] = bootstrap.of_mean_ap(*metrics.ranked([p.truth for p in known], [p.tags for p in known]))
-    return {name: interval for name, interval in found.items() if interval}
-
-
-def to_dict(report: Report) -> dict[str, Any]:
-    """Plain dicts, lists and numbers, as they come back from JSON."""
-    found: dict[str, Any] = plain(report)
-    return found
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses as they come back from JSON."""
-    import msgspec
-
-    return msgspec.json.decode(msgspec.json.encode(value))
+    intervals = {name: bootstrap.of_ratio(parts) for name, parts in terms.items()}
+    pairs = [c.pair for c in counted if c.pair.events_known]
+    intervals["mAP"] = bootstrap.of_mean_ap(
+        *metrics.ranked([p.truth for p in pairs], [p.tags for p in pairs])
+    )
+    return {name: interval for name, interval in intervals.items() if interval}

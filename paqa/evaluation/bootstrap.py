@@ -27,20 +27,21 @@ def _draws(clips: int) -> np.ndarray:
     return np.random.default_rng(SEED).multinomial(clips, np.full(clips, 1 / clips), DRAWS)
 
 
-def _middle(values: np.ndarray) -> Interval | None:
+def _percentile_interval(values: np.ndarray) -> Interval | None:
     """The interval of a figure's values; draws in which there was nothing to measure are NaN and left out."""
     import numpy as np
 
-    found = values[np.isfinite(values)]
-    if not len(found):
+    finite = values[np.isfinite(values)]
+    if not len(finite):
         return None
-    low, high = np.percentile(found, LEVELS)
+    low, high = np.percentile(finite, LEVELS)
     return float(low), float(high)
 
 
 def of_ratio(parts: Sequence[tuple[float, float]]) -> Interval | None:
-    """Of the sum of the first numbers over the sum of the second, one pair a clip; None of fewer than two
-    clips.
+    """The interval of the sum of the first numbers over that of the second, one pair a clip.
+
+    None with fewer than two clips.
     """
     import numpy as np
 
@@ -48,11 +49,11 @@ def of_ratio(parts: Sequence[tuple[float, float]]) -> Interval | None:
         return None
     sums = _draws(len(parts)) @ np.array(sorted(parts), float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _middle(sums[:, 0] / sums[:, 1])
+        return _percentile_interval(sums[:, 0] / sums[:, 1])
 
 
 def of_mean_ap(sounding: np.ndarray, scores: np.ndarray) -> Interval | None:
-    """Of the mean average precision, from what sounds and its scores, `(clips, classes)`.
+    """The interval of the mean average precision, from what sounds and its scores, `(clips, classes)`.
 
     A draw without a clip in which a class sounds says nothing about that class.
     """
@@ -64,21 +65,19 @@ def of_mean_ap(sounding: np.ndarray, scores: np.ndarray) -> Interval | None:
     order = np.lexsort(np.concatenate([scores, sounding], axis=1).T)
     sounding, scores, draws = sounding[order], scores[order], _draws(clips)
     precision = [_average_precision(sounding[:, k], scores[:, k], draws) for k in range(classes)]
-    known = np.isfinite(precision)
+    defined = np.isfinite(precision)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _middle(np.where(known, precision, 0).sum(axis=0) / known.sum(axis=0))
+        return _percentile_interval(np.where(defined, precision, 0).sum(axis=0) / defined.sum(axis=0))
 
 
 def _average_precision(sounding: np.ndarray, scores: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Average precision of one class in each draw, `(DRAWS,)`, equal scores taken together as scikit-learn
-    does.
-    """
+    """Average precision of one class in each draw, `(DRAWS,)`; equal scores together, as in scikit-learn."""
     import numpy as np
 
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.diff(scores[order]) != 0, True)  # of those with one score
-    heard = np.cumsum(draws[:, order], axis=1)[:, last]
+    retrieved = np.cumsum(draws[:, order], axis=1)[:, last]
     right = np.cumsum(draws[:, order] * sounding[order], axis=1)[:, last]
     with np.errstate(divide="ignore", invalid="ignore"):
         gained = np.diff(right, axis=1, prepend=0) / right[:, -1:]
-        return (gained * np.where(heard > 0, right / np.maximum(heard, 1), 0)).sum(axis=1)
+        return (gained * np.where(retrieved > 0, right / np.maximum(retrieved, 1), 0)).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Single metrics, one function each: truth and what was heard in, counts out.
+"""Single metrics, one function each: truth and prediction in, counts out.
 
 Counts of clips add up (`pooled`), so a figure over many clips is one division at the end and long clips weigh
 more. Nothing here divides by a clip. `paqa.evaluation.audit` divides, per slice of the data.
@@ -24,9 +24,8 @@ COLLAR_MS = 250  # DER: not scored on either side of every boundary of the truth
 SEGMENT_MS = 1000  # segment-based event F1
 ONSET_MS = 200  # event-based F1: an onset may be this far off, in either direction
 OFFSET_SHARE = 0.2  # and an offset that far, or this share of the true event's length if that is more
-SI_SDR_LIMIT_DB = (
-    100.0  # a perfect estimate is finite, so that means and JSON work; 16-bit rounding is about 96 dB
-)
+# a perfect estimate is finite, so that means and JSON work; 16-bit rounding is about 96 dB
+SI_SDR_LIMIT_DB = 100.0
 
 Related = Callable[[str, str], bool]
 Counts = TypeVar("Counts")
@@ -55,8 +54,8 @@ class Jaccard:
 
 
 @dataclass(frozen=True)
-class Misheard:
-    """Words (or letters) of the truth, and edits that turn them into what was heard."""
+class WordErrors:
+    """Words (or letters) of the truth, and edits that turn them into the prediction."""
 
     words: int = 0
     substitutions: int = 0
@@ -70,8 +69,9 @@ class Misheard:
 
 @dataclass(frozen=True)
 class Hits:
-    """`found` of `truth` things were heard, `right` of `heard` things are true; one to one, `found` equals
-    `right`.
+    """`found` of `truth` true units are predicted, `right` of `heard` predicted ones are true.
+
+    Where units are matched one to one, `found` equals `right`.
     """
 
     found: int = 0
@@ -83,7 +83,10 @@ class Hits:
 def pooled(kind: type[Counts], counts: Iterable[Counts]) -> Counts:
     """The sum of counts, field by field."""
     items = list(counts)
-    sums = {f.name: sum((getattr(c, f.name) for c in items), start=f.default) for f in fields(kind)}  # type: ignore[arg-type]
+    sums: dict[str, Any] = {}
+    for field in fields(kind):  # type: ignore[arg-type]
+        empty: Any = field.default
+        sums[field.name] = sum((getattr(item, field.name) for item in items), start=empty)
     return kind(**sums)
 
 
@@ -93,7 +96,7 @@ def ratio(part: float, whole: float) -> float | None:
 
 
 def f1(hits: Hits) -> float | None:
-    """Harmonic mean of precision and recall, in [0, 1]; None where nothing is true and nothing was heard."""
+    """Harmonic mean of precision and recall, in [0, 1]; None where both truth and prediction are empty."""
     if not hits.truth and not hits.heard:
         return None
     if not hits.found or not hits.right:
@@ -102,43 +105,39 @@ def f1(hits: Hits) -> float | None:
     return 2 * precision * recall / (precision + recall)
 
 
-def diarized(truth: Scene, heard: Scene, collar_ms: int = COLLAR_MS) -> Diarized:
-    """The parts of the diarization error rate (NIST RT; Fiscus et al. 2006), overlap included, over the whole
-    clip.
+def diarized(truth: Scene, predicted: Scene, collar_ms: int = COLLAR_MS) -> Diarized:
+    """The parts of the diarization error rate (NIST RT; Fiscus et al. 2006), overlap included.
 
     `collar_ms` is left out on *each* side of a boundary of the truth. pyannote.metrics centres a window of
     `collar` seconds on the boundary, so md-eval's `-c 0.25` (+-0.25 s) is its `collar=0.5`. Speakers are
     matched one to one so that they agree for longest. Turns of one speaker that touch or overlap are one
-    turn: nobody speaks twice at once.
+    turn.
     """
     from pyannote.core import Segment, Timeline
     from pyannote.metrics.diarization import DiarizationErrorRate
 
     whole = Timeline([Segment(0, truth.duration_ms / 1000)])
     metric = DiarizationErrorRate(collar=2 * collar_ms / 1000)
-    parts = metric.compute_components(_annotation(truth.turns), _annotation(heard.turns), uem=whole)
+    parts = metric.compute_components(_annotation(truth.turns), _annotation(predicted.turns), uem=whole)
     return Diarized(parts["total"], parts["missed detection"], parts["false alarm"], parts["confusion"])
 
 
-def jaccard(truth: Scene, heard: Scene) -> Jaccard:
-    """The parts of the Jaccard error rate (DIHARD II; Ryant et al. 2019), overlap included, over the whole
-    clip.
+def jaccard(truth: Scene, predicted: Scene) -> Jaccard:
+    """The parts of the Jaccard error rate (DIHARD II; Ryant et al. 2019), overlap included.
 
-    Of each true speaker, 1 - intersection / union with the heard speaker that it is matched to; no collar.
+    Of each true speaker, 1 - intersection / union with the predicted speaker matched to it; no collar.
     """
     from pyannote.core import Segment, Timeline
     from pyannote.metrics.diarization import JaccardErrorRate
 
     whole = Timeline([Segment(0, truth.duration_ms / 1000)])
     metric: Any = JaccardErrorRate()  # type: ignore[no-untyped-call]
-    parts = metric.compute_components(_annotation(truth.turns), _annotation(heard.turns), uem=whole)
+    parts = metric.compute_components(_annotation(truth.turns), _annotation(predicted.turns), uem=whole)
     return Jaccard(float(parts["speaker error"]), int(parts["speaker count"]))
 
 
 def _annotation(turns: Iterable[Turn]) -> Any:
-    """Turns as a pyannote Annotation; every turn is a track of its own, so equal spans of two speakers both
-    stay.
-    """
+    """Turns as a pyannote Annotation; each is a track of its own, so equal spans of two speakers stay."""
     from pyannote.core import Annotation, Segment
 
     annotation = Annotation()
@@ -153,8 +152,7 @@ def _annotation(turns: Iterable[Turn]) -> Any:
 
 @cache
 def _normalizer(language: str | None) -> Callable[[str], str]:
-    """Whisper's text normalisation (Radford et al. 2022, appendix C): the English one, or the one for the
-    rest.
+    """Whisper's text normalisation (Radford et al. 2022, appendix C), English or for all languages.
 
     As there, characters count as words where a script has no spaces between words.
     """
@@ -166,51 +164,49 @@ def _normalizer(language: str | None) -> Callable[[str], str]:
     return lambda text: " ".join(apart(normalizer(text)).split())
 
 
-def _edits(truth: str, heard: str) -> Misheard:
+def _edits(truth: str, predicted: str) -> WordErrors:
     """The fewest word edits between two normalised texts."""
     import jiwer
 
-    out = jiwer.process_words([truth], [heard])
-    return Misheard(
+    out = jiwer.process_words([truth], [predicted])
+    return WordErrors(
         out.hits + out.substitutions + out.deletions, out.substitutions, out.deletions, out.insertions
     )
 
 
-def misheard(truth: Scene, heard: Scene) -> Misheard:
-    """The parts of the word error rate: texts of the true turns against the heard words, both in order of
-    start.
+def word_errors(truth: Scene, predicted: Scene) -> WordErrors:
+    """The parts of the word error rate: true turns against predicted words, both in order of start.
 
-    Where speakers overlap, the order of the words is a matter of taste and this counts it: see
-    `misheard_by_speaker`.
+    Where speakers overlap, this counts the order of their words, which is arbitrary there: see
+    `word_errors_by_speaker`.
     """
-    return _edits(*_texts(truth, heard))
+    return _edits(*_texts(truth, predicted))
 
 
-def _texts(truth: Scene, heard: Scene) -> tuple[str, str]:
-    """What was said and what was heard, normalised, in order of start."""
+def _texts(truth: Scene, predicted: Scene) -> tuple[str, str]:
+    """The true and the predicted transcript, normalised, in order of start."""
     normal = _normalizer(truth.language)
-    said = " ".join(turn.text for turn in sorted(truth.turns, key=lambda turn: turn.start_ms))
-    words = " ".join(word.text for word in sorted(heard.words, key=lambda word: word.start_ms))
-    return normal(said), normal(words)
+    true_text = " ".join(turn.text for turn in sorted(truth.turns, key=lambda turn: turn.start_ms))
+    predicted_text = " ".join(word.text for word in sorted(predicted.words, key=lambda word: word.start_ms))
+    return normal(true_text), normal(predicted_text)
 
 
-def misheard_letters(truth: Scene, heard: Scene) -> Misheard:
-    """The parts of the character error rate: as `misheard`, letter by letter, with the spaces between words.
+def letter_errors(truth: Scene, predicted: Scene) -> WordErrors:
+    """The parts of the character error rate: `word_errors` by letter, spaces between words included.
 
     Scripts without spaces between words have none here either.
     """
     import jiwer
 
-    said, words = map(without_gaps, _texts(truth, heard))
-    out = jiwer.process_characters([said], [words])
-    return Misheard(
+    true_text, predicted_text = map(without_gaps, _texts(truth, predicted))
+    out = jiwer.process_characters([true_text], [predicted_text])
+    return WordErrors(
         out.hits + out.substitutions + out.deletions, out.substitutions, out.deletions, out.insertions
     )
 
 
-def misheard_by_speaker(truth: Scene, heard: Scene) -> Misheard:
-    """The parts of cpWER (Watanabe et al. 2020): each speaker's words in one row, speakers matched for fewest
-    errors.
+def word_errors_by_speaker(truth: Scene, predicted: Scene) -> WordErrors:
+    """The parts of cpWER (Watanabe et al. 2020): words by speaker, speakers matched for fewest errors.
 
     Words that no speaker has are a row of their own, and rows without a partner are all deletions or
     insertions.
@@ -219,15 +215,16 @@ def misheard_by_speaker(truth: Scene, heard: Scene) -> Misheard:
     from scipy.optimize import linear_sum_assignment
 
     normal = _normalizer(truth.language)
-    said = _rows(normal, ((turn.start_ms, turn.speaker, turn.text) for turn in truth.turns))
-    words = _rows(normal, ((word.start_ms, word.speaker, word.text) for word in heard.words))
-    size = max(len(said), len(words))
-    said, words = said + [""] * (size - len(said)), words + [""] * (size - len(words))
-    edits = [[_edits(a, b) for b in words] for a in said]
-    cost = np.array([[e.errors for e in row] for row in edits]).reshape(size, size)
+    true_rows = _rows(normal, ((turn.start_ms, turn.speaker, turn.text) for turn in truth.turns))
+    predicted_rows = _rows(normal, ((word.start_ms, word.speaker, word.text) for word in predicted.words))
+    size = max(len(true_rows), len(predicted_rows))
+    true_rows += [""] * (size - len(true_rows))
+    predicted_rows += [""] * (size - len(predicted_rows))
+    edits = [[_edits(true_row, row) for row in predicted_rows] for true_row in true_rows]
+    cost = np.array([[edit.errors for edit in row] for row in edits]).reshape(size, size)
     rows, columns = linear_sum_assignment(cost)
-    matched: list[Misheard] = [edits[i][j] for i, j in zip(rows, columns, strict=True)]
-    return pooled(Misheard, matched)
+    matched: list[WordErrors] = [edits[i][j] for i, j in zip(rows, columns, strict=True)]
+    return pooled(WordErrors, matched)
 
 
 def _rows(normal: Callable[[str], str], parts: Iterable[tuple[int, int | None, str]]) -> list[str]:
@@ -238,12 +235,10 @@ def _rows(normal: Callable[[str], str], parts: Iterable[tuple[int, int | None, s
     return [normal(" ".join(texts)) for texts in rows.values()]
 
 
-def segment_hits(truth: Scene, heard: Scene) -> Hits:
-    """Segment-based (Mesaros et al. 2016, as sed_eval): pairs of class and 1 s segment in which it sounds at
-    all.
-    """
-    sounds, reported = _segments(truth.events, truth.duration_ms), _segments(heard.events, truth.duration_ms)
-    return _exact(sounds, reported)
+def segment_hits(truth: Scene, predicted: Scene) -> Hits:
+    """Segment-based (Mesaros et al. 2016, as sed_eval): pairs of a class and a 1 s segment it sounds in."""
+    true_segments = _segments(truth.events, truth.duration_ms)
+    return _exact(true_segments, _segments(predicted.events, truth.duration_ms))
 
 
 def _segments(events: Iterable[Event], duration_ms: int) -> set[tuple[str, int]]:
@@ -256,56 +251,63 @@ def _segments(events: Iterable[Event], duration_ms: int) -> set[tuple[str, int]]
     return active
 
 
-def event_hits(truth: Scene, heard: Scene) -> Hits:
-    """Event-based (Mesaros et al. 2016): one to one, same class, onset within 200 ms, offset within 200 ms or
-    20 %.
+def event_hits(truth: Scene, predicted: Scene) -> Hits:
+    """Event-based (Mesaros et al. 2016): one to one, same class, onset and offset close.
+
+    An onset may be off by 200 ms, an offset by 200 ms or 20 % of the event.
     """
-    found = sum(
-        _matched([e for e in truth.events if e.mid == mid], [e for e in heard.events if e.mid == mid])
-        for mid in {event.mid for event in truth.events}
-    )
-    return Hits(found, len(truth.events), found, len(heard.events))
+    true_events, predicted_events = _by_class(truth.events), _by_class(predicted.events)
+    matches = sum(_matched(events, predicted_events.get(mid, [])) for mid, events in true_events.items())
+    return Hits(matches, len(truth.events), matches, len(predicted.events))
 
 
-def _matched(truth: Sequence[Event], heard: Sequence[Event]) -> int:
+def _by_class(events: Iterable[Event]) -> dict[str, list[Event]]:
+    by_class: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        by_class[event.mid].append(event)
+    return by_class
+
+
+def _matched(truth: Sequence[Event], predicted: Sequence[Event]) -> int:
     """The largest number of one-to-one matches of events of one class (sed_eval's 'optimal' matching)."""
     import numpy as np
     from scipy.optimize import linear_sum_assignment
 
-    close = np.array([[_close(t, h) for h in heard] for t in truth], dtype=int).reshape(
-        len(truth), len(heard)
-    )
+    close = np.array([[_close(true_event, event) for event in predicted] for true_event in truth], dtype=int)
+    close = close.reshape(len(truth), len(predicted))
     rows, columns = linear_sum_assignment(close, maximize=True)
     return int(close[rows, columns].sum())
 
 
-def _close(truth: Event, heard: Event) -> bool:
+def _close(truth: Event, predicted: Event) -> bool:
     """Onset and offset within the collars."""
     allowed = max(ONSET_MS, OFFSET_SHARE * (truth.end_ms - truth.start_ms))
-    return abs(truth.start_ms - heard.start_ms) <= ONSET_MS and abs(truth.end_ms - heard.end_ms) <= allowed
+    return (
+        abs(truth.start_ms - predicted.start_ms) <= ONSET_MS
+        and abs(truth.end_ms - predicted.end_ms) <= allowed
+    )
 
 
-def class_hits(truth: Scene, heard: Scene) -> Hits:
-    """Clip-level: the set of classes that sound against the set that was heard, whenever that was."""
-    return _exact({event.mid for event in truth.events}, {event.mid for event in heard.events})
+def class_hits(truth: Scene, predicted: Scene) -> Hits:
+    """Clip-level: the set of true classes against the set of predicted ones, at any time."""
+    return _exact({event.mid for event in truth.events}, {event.mid for event in predicted.events})
 
 
-def related_hits(truth: Scene, heard: Scene, related: Related) -> Hits:
-    """Clip-level, and 'Dog' or 'Animal' for 'Bark' is right too: a class counts if any class of the other is
-    related.
+def related_hits(truth: Scene, predicted: Scene, related: Related) -> Hits:
+    """Clip-level; related classes count too: 'Dog' or 'Animal' for 'Bark' is right.
 
-    Many to one on purpose: a tagger that reports a class together with its parents said one thing, not three.
+    Many to one on purpose: a class that is reported together with its parents is one prediction, not three.
     """
-    sounds, reported = {event.mid for event in truth.events}, {event.mid for event in heard.events}
-    found = sum(any(related(mid, other) for other in reported) for mid in sounds)
-    right = sum(any(related(other, mid) for other in sounds) for mid in reported)
-    return Hits(found, len(sounds), right, len(reported))
+    true_mids, mids = {event.mid for event in truth.events}, {event.mid for event in predicted.events}
+    recalled = sum(any(related(true_mid, mid) for mid in mids) for true_mid in true_mids)
+    right = sum(any(related(true_mid, mid) for true_mid in true_mids) for mid in mids)
+    return Hits(recalled, len(true_mids), right, len(mids))
 
 
-def _exact(truth: set[Any], heard: set[Any]) -> Hits:
+def _exact(truth: set[Any], predicted: set[Any]) -> Hits:
     """Hits of two sets."""
-    both = len(truth & heard)
-    return Hits(both, len(truth), both, len(heard))
+    both = len(truth & predicted)
+    return Hits(both, len(truth), both, len(predicted))
 
 
 def ranked(truths: Sequence[Scene], tags: Sequence[Sequence[Tag]]) -> tuple[np.ndarray, np.ndarray]:
@@ -327,9 +329,7 @@ def ranked(truths: Sequence[Scene], tags: Sequence[Sequence[Tag]]) -> tuple[np.n
 def mean_average_precision(
     truths: Sequence[Scene], tags: Sequence[Sequence[Tag]]
 ) -> tuple[float | None, int]:
-    """Macro mean over classes of average precision of the clips ranked by tag score, and the number of
-    classes.
-    """
+    """Mean over classes of the average precision of clips ranked by tag score, and the number of classes."""
     from sklearn.metrics import average_precision_score
 
     sounding, scored = ranked(truths, tags)
@@ -339,21 +339,22 @@ def mean_average_precision(
 
 
 def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), means removed, computed in
-    float64.
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), means removed.
 
-    Samples are `(n,)` or `(channels, n)`, channels averaged. Clipped to +-100 dB. Raises PaqaError where the
-    lengths differ or the reference is silent (constant); a silent estimate is -100 dB.
+    Samples are `(n,)` or `(channels, n)`, channels averaged, computed in float64. Clipped to +-100 dB; a
+    silent estimate is -100 dB. Raises PaqaError where the lengths differ or the reference is silent
+    (constant).
     """
     import numpy as np
 
-    r, e = _centred(reference), _centred(estimate)
-    if r.size != e.size:
-        raise PaqaError(f"SI-SDR of {e.size} samples against {r.size}; align them first")
-    if not r.any():
+    clean, estimated = _centred(reference), _centred(estimate)
+    if clean.size != estimated.size:
+        raise PaqaError(f"SI-SDR of {estimated.size} samples against {clean.size}; align them first")
+    if not clean.any():
         raise PaqaError("SI-SDR against a silent reference is undefined; measure clips with speech only")
-    target = (e @ r) / (r @ r) * r
-    signal, distortion = target @ target, (e - target) @ (e - target)
+    target = (estimated @ clean) / (clean @ clean) * clean
+    residual = estimated - target
+    signal, distortion = target @ target, residual @ residual
     floor = 10 ** (-SI_SDR_LIMIT_DB / 10)
     if signal <= floor * distortion:
         return -SI_SDR_LIMIT_DB

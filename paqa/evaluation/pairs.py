@@ -1,50 +1,30 @@
-"""A build's clips with their truth beside what was heard: the input of `paqa audit`."""
+"""A build's clips with truth and prediction: the input of `paqa audit`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-import pyarrow.parquet as pq
-
 from paqa.audio import read_flac
 from paqa.config.recipe import Recipe
-from paqa.dataset import summary
+from paqa.dataset.finished_build import open_build
 from paqa.errors import PaqaError
 from paqa.evaluation.audit import Pair
 from paqa.evaluation.metrics import si_sdr
 from paqa.perception import engine_runs, scenes
-from paqa.storage import build_folder
 from paqa.storage.store import Store
 from paqa.types import Clip
 
 
-def opened(folder: Path) -> tuple[Recipe, Store, list[Clip]]:
-    """The recipe, store and clips of a build; PaqaError where the folder is none."""
-    build_folder.settle(folder)
-    try:
-        recipe = msgspec.json.decode((folder / build_folder.RECIPE).read_bytes(), type=Recipe)
-        store = Store(summary.load(folder).store)
-        clips = [msgspec.convert(row, Clip) for row in pq.read_table(folder / build_folder.CLIPS).to_pylist()]
-    except FileNotFoundError as error:
-        raise PaqaError(
-            f"{folder}: not a finished build ({error.filename} is missing); run: paqa build --out {folder}"
-        ) from None
-    except msgspec.ValidationError as error:
-        raise PaqaError(f"{folder}: made by another version of paqa ({error}); run the build again") from None
-    return recipe, store, clips
-
-
 def pairs(folder: Path) -> Iterator[Pair]:
     """One pair per clip that has truth; PaqaError where the folder is no build or its store is gone."""
-    recipe, store, clips = opened(folder)
-    known = [c for c in clips if c.truth is not None]
-    if not known:
+    recipe, store, clips = open_build(folder)
+    with_truth = [c for c in clips if c.truth is not None]
+    if not with_truth:
         raise PaqaError(
             f"{folder}: no clip has truth; give turns, events, rttm or stm in a jsonl source, or mix scenes"
         )
-    for clip in known:
+    for clip in with_truth:
         yield _pair(clip, recipe, store)
 
 

@@ -1,6 +1,4 @@
-"""The audit as pictures: errors, sounds and separation by background and number of speakers, and the
-confusion.
-"""
+"""The audit as plots: errors, sounds and separation by slice, and the confusion of speaker counts."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from paqa.errors import PaqaError
-from paqa.evaluation.audit import Report, Slice
+from paqa.evaluation.audit_report import AuditReport, Slice
 
 FORMS = ("png", "svg")
 FIGURES: dict[str, tuple[str, ...]] = {
@@ -19,10 +17,8 @@ FIGURES: dict[str, tuple[str, ...]] = {
 }
 
 
-def save(report: Report, folder: Path) -> list[Path]:
-    """Write each figure as PNG and SVG; returns the files. Raises PaqaError where matplotlib is not
-    installed.
-    """
+def save(report: AuditReport, folder: Path) -> list[Path]:
+    """Write each figure as PNG and SVG; returns the files. PaqaError where matplotlib is not installed."""
     try:
         import matplotlib
     except ModuleNotFoundError:
@@ -85,7 +81,7 @@ def figure_of(slice_: Slice, name: str) -> float | None:
 
 
 def _confusion(overall: Slice) -> Any:
-    """Clips by true (rows) and heard (columns) number of speakers."""
+    """Clips by true (rows) and predicted (columns) number of speakers."""
     from matplotlib.figure import Figure
 
     cells = {(c.truth, c.heard): c.clips for c in overall.speakers.table}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from paqa.evaluation import answer_accuracy
-from paqa.evaluation.answer_accuracy import Heard
-from paqa.evaluation.audit import Report, Slice, Speakers
+from paqa.evaluation.answer_accuracy import TemplateAccuracy
+from paqa.evaluation.audit_report import AuditReport, Slice, Speakers
 
 Column = tuple[str, Callable[[Slice], float | int | None], str]
 PERCENT, COUNT, DB = "{:.1%}", "{}", "{:.1f}"
@@ -68,25 +68,24 @@ SECTIONS: tuple[tuple[str, tuple[Column, ...]], ...] = (
 )
 
 
-def table(report: Report) -> str:
+def table(report: AuditReport) -> str:
     """The report for a terminal: one table a subject, one line a slice, '-' where nothing was measured."""
-    parts = [
-        _grid(title, ["", *(head for head, _, _ in columns)], [_line(s, columns) for s in report.slices])
-        for title, columns in SECTIONS
-    ]
+    parts = []
+    for title, columns in SECTIONS:
+        heads = ["", *(head for head, _, _ in columns)]
+        parts.append(_grid(title, heads, [_line(part, columns) for part in report.slices]))
     return "\n\n".join([*parts, _intervals(report), _confusion(report.overall.speakers)]) + "\n"
 
 
-def markdown(report: Report, found: Sequence[Heard]) -> str:
+def markdown(report: AuditReport, accuracies: Sequence[TemplateAccuracy]) -> str:
     """The same as Markdown tables, without intervals and confusions."""
     parts = ["# What was heard against the truth"]
     for title, columns in SECTIONS:
         lines = [["", *(head for head, _, _ in columns)], *(_line(s, columns) for s in report.slices)]
         parts.append(f"## {title.partition('. ')[0]}\n\n{title.partition('. ')[2]}\n\n{_piped(lines)}")
     heads = ["", "rows", "asked %", "right %", "95 %"]
-    parts.append(
-        f"## Answers, had they come from what was heard\n\n{_piped([heads, *answer_accuracy.table(found)])}"
-    )
+    table_of_answers = _piped([heads, *answer_accuracy.table(accuracies)])
+    parts.append(f"## Answers, had they come from what was heard\n\n{table_of_answers}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -96,13 +95,13 @@ def _piped(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]])
 
 
-def answers(found: Sequence[Heard]) -> str:
-    """How often answers would be right had they come from what was heard."""
+def answers(accuracies: Sequence[TemplateAccuracy]) -> str:
+    """How often answers would be right if they came from predictions."""
     title = "Answers from truth, tried on what was heard: the same question comes up, and has the same answer"
-    return _grid(title, ["", "rows", "asked %", "right %", "95 %"], answer_accuracy.table(found)) + "\n"
+    return _grid(title, ["", "rows", "asked %", "right %", "95 %"], answer_accuracy.table(accuracies)) + "\n"
 
 
-def _intervals(report: Report) -> str:
+def _intervals(report: AuditReport) -> str:
     """The 95 % intervals of the main figures, `-` where a slice has fewer than two clips to draw from."""
     names = {name: None for slice_ in report.slices for name in slice_.intervals}
     rows = [[s.name, *(_span(s.intervals.get(name), name) for name in names)] for s in report.slices]
@@ -110,11 +109,11 @@ def _intervals(report: Report) -> str:
     return _grid(title, ["", *(f"{name} {'dB' if name == 'gain' else '%'}" for name in names)], rows)
 
 
-def _span(found: tuple[float, float] | None, name: str) -> str:
-    if found is None:
+def _span(span: tuple[float, float] | None, name: str) -> str:
+    if span is None:
         return "-"
     scale = 1 if name == "gain" else 100
-    return f"{scale * found[0]:.1f} - {scale * found[1]:.1f}"
+    return f"{scale * span[0]:.1f} - {scale * span[1]:.1f}"
 
 
 def _line(slice_: Slice, columns: Sequence[Column]) -> list[str]:
@@ -124,13 +123,14 @@ def _line(slice_: Slice, columns: Sequence[Column]) -> list[str]:
 
 
 def _confusion(speakers: Speakers) -> str:
-    """Clips by true (rows) and heard (columns) number of speakers."""
+    """Clips by true (rows) and predicted (columns) number of speakers."""
     cells = {(c.truth, c.heard): c.clips for c in speakers.table}
-    columns = sorted({heard for _, heard in cells})
-    rows = [
-        [f"{t} true", *(str(cells.get((t, h), 0)) for h in columns)] for t in sorted({t for t, _ in cells})
-    ]
-    return _grid("Number of speakers, clips", ["", *(f"{h} heard" for h in columns)], rows)
+    columns = sorted({predicted for _, predicted in cells})
+    rows = []
+    for true in sorted({true for true, _ in cells}):
+        counts = [str(cells.get((true, predicted), 0)) for predicted in columns]
+        rows.append([f"{true} true", *counts])
+    return _grid("Number of speakers, clips", ["", *(f"{predicted} heard" for predicted in columns)], rows)
 
 
 def _grid(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,14 +1,12 @@
-"""Where the calls of a build run: in worker processes here, in Ray actors, or one at a time on a GPU that is
-shared.
-"""
+"""Where the calls of a build run: in worker processes here, in Ray actors, or one at a time on a GPU that is shared."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -18,7 +16,7 @@ from paqa.execution.processes import Workers, cores
 from paqa.execution.ray_actor import forget, reach, same
 from paqa.execution.ray_pool import RayWorkers, reachable
 from paqa.perception.engine_runs import STAGES
-from paqa.pipeline import steps as walk
+from paqa.pipeline import steps
 from paqa.pipeline.time_limits import Limits
 from paqa.storage.store import Store, key
 from paqa.types import Device, Stage
@@ -26,35 +24,25 @@ from paqa.types import Device, Stage
 R = TypeVar("R")
 LOCAL = "local"
 RAY = "ray"
-NEAR = {
-    "ingest",
-    "benchmarks",
-    "shortcuts",
-    "shard",
-    "audit",
-    "report",
-}  # they read the user's files or write `out`
-LIMIT = "paqa-gpu"  # the name under which the Prefect UI shows the GPU's slots (Concurrency)
-LEASE_SECONDS = 60  # after which the slot of a build that was killed is free again
+# These read the user's files or write the build's folder.
+STAGES_ON_THIS_MACHINE = {"ingest", "benchmarks", "shortcuts", "shard", "audit", "report"}
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the command line says about where calls run."""
+class PlacementOptions:
+    """What the user says about where calls run."""
 
     runner: str = LOCAL  # local, ray or ray:ADDRESS
     workers: int | None = None  # None: all cores that this process may use here, all free CPUs of a cluster
     threads: int = 1
     device: str = "cpu"
     gpus: Mapping[str, float] = field(default_factory=dict)  # shares of a GPU by stage, on Ray
-    gpu_slots: int | None = (
-        None  # hearings at once on the GPU of this machine; None: as the Prefect server has it, or 1
-    )
+    gpu_slots: int | None = None  # engine calls at once on this machine's GPU; None: as Prefect has it, or 1
     limits: Limits = field(default_factory=Limits)  # of the time that calls may take
 
     def __post_init__(self) -> None:
-        known = self.runner == LOCAL or self.runner.partition(":")[0] == RAY
-        if not known or self.runner.endswith(":"):
+        expected = self.runner == LOCAL or self.runner.partition(":")[0] == RAY
+        if not expected or self.runner.endswith(":"):
             raise PaqaError(
                 f"--runner {self.runner}: expected local, ray or ray:ADDRESS (auto, HOST:6379, ray://HOST:10001)"
             )
@@ -75,9 +63,7 @@ class Wanted:
             )
 
     def check(self) -> None:
-        """PaqaError where nobody answers at the cluster's address: known at once, before anything is
-        started.
-        """
+        """PaqaError where nobody answers at the cluster's address: known at once, before anything is started."""
         if self.address:
             reachable(self.address)
 
@@ -92,160 +78,140 @@ class Wanted:
         return self.runner if self.runner.startswith("ray://") else self.runner.partition(":")[2]
 
     @property
-    def shares(self) -> Mapping[str, float]:
-        """Shares of a GPU by stage on Ray: with no more than --device cuda, a quarter for each hearing."""
+    def shares_gpu(self) -> bool:
+        """Whether workers here share one GPU."""
+        return self.device != "cpu" and not self.on_ray
+
+    @property
+    def gpu_shares(self) -> Mapping[str, float]:
+        """Shares of a GPU by stage on Ray: with no more than --device cuda, a quarter for each engine."""
         return self.gpus or (dict.fromkeys(STAGES, 0.25) if self.device != "cpu" else {})
 
     @property
     def devices(self) -> dict[Stage, Device]:
         """The kind of device of each stage whose engine does not run on CPUs."""
-        stages = self.shares if self.on_ray else STAGES if self.device != "cpu" else ()
+        stages = self.gpu_shares if self.on_ray else STAGES if self.device != "cpu" else ()
         return {stage: "cuda" for stage in STAGES if stage in stages}
 
 
-def shares(text: str) -> dict[str, float]:
+def gpu_shares(text: str) -> dict[str, float]:
     """`separate=0.5,tag=0.1` as a dict; PaqaError where it is none."""
-    found: dict[str, float] = {}
+    shares: dict[str, float] = {}
     for part in text.split(","):
-        stage, _, share = part.partition("=")
+        name, _, number = part.partition("=")
+        stage = name.strip()
         try:
-            found[stage.strip()] = float(share)
+            share = float(number)
         except ValueError:
             raise PaqaError(
                 f"--gpus {text}: {part!r} is not STAGE=SHARE, e.g. separate=0.5,tag=0.1"
             ) from None
-        if stage.strip() not in STAGES:
-            raise PaqaError(f"--gpus {text}: no stage {stage.strip()!r}; expected {', '.join(STAGES)}")
-        if not 0.0001 <= found[stage.strip()] <= 1:
+        if stage not in STAGES:
+            raise PaqaError(f"--gpus {text}: no stage {stage!r}; expected {', '.join(STAGES)}")
+        if not 0.0001 <= share <= 1:
             raise PaqaError(f"--gpus {text}: {part} is no share of one GPU; expected above 0 and at most 1")
-    return found
+        shares[stage] = share
+    return shares
 
 
-class Places:
-    """The workers of one build: `near` for what needs this machine's files, `workers` for all else.
+class Placement:
+    """The workers of one build: `local` for what needs this machine's files, `workers` for all else.
 
-    `__slots__`, since it is a parameter of the flow, and Prefect would else try to write its inside as JSON.
+    `__slots__`, since it is a parameter of a flow, and Prefect would else try to write its inside as JSON.
     """
 
-    __slots__ = ("_around", "_limited", "_made", "_recipe", "_store", "near", "wanted", "workers")
+    __slots__ = ("_around", "_recipe", "_started", "_store", "gpu_slot", "local", "options", "workers")
 
-    def __init__(self, wanted: Wanted, recipe: Recipe, store: Store):
-        """Nothing is started or connected to before the object is entered, which may be done again after its
-        end.
-        """
-        self.wanted = wanted
+    def __init__(self, options: PlacementOptions, recipe: Recipe, store: Store):
+        """Nothing is started or connected to before the object is entered, which may be done again after its end."""
+        self.options = options
         self._recipe = recipe
         self._store = store
-        self._made = False
-        self._limited = wanted.device != "cpu" and not wanted.on_ray
+        self._started = False
+        slots = threading.BoundedSemaphore(options.gpu_slots or 1)
+        # Where workers share a GPU: what a call of an engine holds meanwhile. The Prefect flow puts its own here.
+        self.gpu_slot: Callable[[], AbstractContextManager[Any]] = lambda: slots
 
-    def _make(self) -> None:
-        """Connect to the cluster where one is wanted; PaqaError where that cannot be or its nodes are not
-        fit.
-        """
-        wanted, store = self.wanted, self._store
+    def _start(self) -> None:
+        """Connect to the cluster where one is wanted; PaqaError where that cannot be or its nodes are not fit."""
+        options, store = self.options, self._store
         self._around = ExitStack()
         if not store.local:
             reach(store, key("probe", secrets.token_hex(8)))
-        here = wanted.workers or cores()
-        self.near = Workers(cores() if wanted.address else here, wanted.threads)
-        self.near.warm(walk.ready)
-        self.workers: Workers | RayWorkers = self.near
-        if wanted.on_ray:
+        count = options.workers or cores()
+        self.local = Workers(cores() if options.address else count, options.threads)
+        self.local.warm(steps.ready)
+        self.workers: Workers | RayWorkers = self.local
+        if options.on_ray:
             first = same(self._recipe, store)
             self._around.callback(forget, first)
             try:
-                count = wanted.workers if wanted.address else here
-                self.workers = RayWorkers(wanted.address, count, wanted.threads, wanted.shares, first)
+                actors = options.workers if options.address else count
+                self.workers = RayWorkers(options.address, actors, options.threads, options.gpu_shares, first)
             except BaseException:
                 self._around.close()
                 raise
-        self._made = True
+        self._started = True
+
+    @property
+    def _pools(self) -> dict[str, Any]:
+        """Further workers with a share of a GPU, by stage."""
+        return dict(self.workers.pools) if isinstance(self.workers, RayWorkers) else {}
 
     def runner(self, stage: str) -> Callable[..., Any]:
         """What runs a call of a stage where it belongs, and waits for it.
 
-        It takes the seconds that the call may run (None: any), not counting the wait for a free worker or a
-        slot of the GPU; the function; and its arguments.
+        It takes the seconds that the call may run (None: any), not counting the wait for a free worker or a slot of
+        the GPU; the function; and its arguments.
         """
-        if stage in NEAR:
-            return self.near.run_within
-        kind = stage.partition(" ")[0]
-        if self._limited and kind in STAGES:
-            return partial(_within, LIMIT, self.workers.run_within)
-        pools = self.workers.pools if isinstance(self.workers, RayWorkers) else {}
-        return pools.get(kind, self.workers).run_within
+        if stage in STAGES_ON_THIS_MACHINE:
+            return self.local.run_within
+        engine_stage = stage.partition(" ")[0]
+        if self.options.shares_gpu and engine_stage in STAGES:
+            return self._run_in_gpu_slot
+        runner: Callable[..., Any] = self._pools.get(engine_stage, self.workers).run_within
+        return runner
+
+    def _run_in_gpu_slot(self, seconds: float | None, step: Callable[..., R], *args: Any) -> R:
+        with self.gpu_slot():
+            return self.workers.run_within(seconds, step, *args)
 
     def device_of(self, stage: str) -> str:
         """The device of a stage's engine."""
-        if not isinstance(self.workers, RayWorkers):
-            return self.wanted.device
-        return "cuda" if stage in self.workers.pools else "cpu"
+        if self.options.on_ray:
+            return "cuda" if stage in self._pools else "cpu"
+        return self.options.device
 
     @property
-    def at_once(self) -> int:
-        """How many calls may run at once, over all places."""
-        more = (
-            [pool.count for pool in self.workers.pools.values()]
-            if isinstance(self.workers, RayWorkers)
-            else []
-        )
-        return max(self.near.count, self.workers.count + sum(more))
+    def worker_count(self) -> int:
+        """How many calls `workers` takes at once, those with a GPU not counted."""
+        return self.workers.count
 
-    def told(self) -> list[str]:
+    @property
+    def threads(self) -> int:
+        """Threads of an engine."""
+        return self.workers.threads
+
+    @property
+    def max_calls(self) -> int:
+        """How many calls may run at once, over all places."""
+        on_gpus = sum(pool.count for pool in self._pools.values())
+        return max(self.local.count, self.workers.count + on_gpus)
+
+    def usage(self) -> list[str]:
         """A line for each process of a cluster that ran calls."""
         return self.workers.told() if isinstance(self.workers, RayWorkers) else []
 
-    def ready(self) -> None:
-        """Have the Prefect server know the GPU's slots, where they are wanted; needs a running server."""
-        if self._limited:
-            limit(LIMIT, self.wanted.gpu_slots)
-
-    def __enter__(self) -> Places:
-        if not self._made:
-            self._make()
+    def __enter__(self) -> Placement:
+        if not self._started:
+            self._start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._made:
-            self._made = False
+        if self._started:
+            self._started = False
             self.workers.__exit__(kind, error, trace)
-            self.near.__exit__(kind, error, trace)
+            self.local.__exit__(kind, error, trace)
             self._around.close()
-
-
-def _within(name: str, run: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-    with slot(name):
-        return run(*args, **kwargs)
-
-
-def limit(name: str, slots: int | None) -> int:
-    """Create the named limit on the Prefect server (one slot by default), or change it to `slots`; returns
-    its slots.
-
-    One that is there already stays as somebody set it in the UI, where `slots` is None.
-    """
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
-    from prefect.exceptions import ObjectNotFound
-
-    with get_client(sync_client=True) as client:
-        try:
-            found = client.read_global_concurrency_limit_by_name(name)
-        except ObjectNotFound:
-            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=slots or 1))
-            return slots or 1
-        if slots is not None and found.limit != slots:
-            client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(limit=slots))
-        return slots or found.limit
-
-
-@contextmanager
-def slot(name: str) -> Iterator[None]:
-    """Hold one slot of a named limit of the Prefect server, waiting for it."""
-    from prefect.concurrency.sync import concurrency
-
-    with concurrency(name, strict=True, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False):
-        yield

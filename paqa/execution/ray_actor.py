@@ -13,7 +13,7 @@ from paqa import __version__
 from paqa.config.recipe import Recipe
 from paqa.errors import MissingObject, PaqaError
 from paqa.pipeline.rows import code
-from paqa.storage.filesystems import line
+from paqa.storage.filesystems import first_line
 from paqa.storage.store import Store, key
 
 
@@ -101,7 +101,7 @@ class NodeCheck:
         except PaqaError:
             raise
         except Exception as error:  # noqa: BLE001 - each kind of store has its own
-            raise PaqaError(f"store {url} cannot be read there ({line(error)}); {advice}") from None
+            raise PaqaError(f"store {url} cannot be read there ({first_line(error)}); {advice}") from None
         check_store(self.store, key("probe", self.probe, socket.gethostname(), os.getpid()))
 
 
@@ -131,7 +131,7 @@ def check_store(store: Store, name: str) -> None:
         store.remove(name, ".probe")
     except Exception as error:  # noqa: BLE001 - each kind of store has its own
         raise PaqaError(
-            f"store {store.url} cannot be written and read ({line(error)}); "
+            f"store {store.url} cannot be written and read ({first_line(error)}); "
             "check that it exists, its credentials and its endpoint (docs/scale.md)"
         ) from None
     if read != written:

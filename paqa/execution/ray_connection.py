@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from paqa.errors import PaqaError
-from paqa.storage.filesystems import line
+from paqa.storage.filesystems import first_line
 
 CONNECT_SECONDS = 5  # to open a connection to a cluster
 OBJECT_STORE = 256 * 2**20  # bytes, of a Ray of our own: calls and results pass through, nothing stays
@@ -148,7 +148,7 @@ def check_reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise PaqaError(
-            f"--runner ray:{address}: nobody answers at {host} port {port} ({line(error)}); "
+            f"--runner ray:{address}: nobody answers at {host} port {port} ({first_line(error)}); "
             "start a cluster there (ray start --head --port=6379), or correct the address"
         ) from None
 
@@ -156,7 +156,7 @@ def check_reachable(address: str) -> None:
 def _not_connected(address: str, error: Exception) -> str:
     """One line for an error of Ray when it cannot start or connect."""
     if not address:
-        return f"Ray did not start on this machine ({line(error)})"
+        return f"Ray did not start on this machine ({first_line(error)})"
     text = str(error)
     runner = f"--runner ray:{address}"
     if "different versions" in text or "Version mismatch" in text:
@@ -168,15 +168,15 @@ def _not_connected(address: str, error: Exception) -> str:
         )
     if address == "auto":
         return (
-            f"{runner}: no Ray runs on this machine ({line(error)}); name its address, or start one: "
+            f"{runner}: no Ray runs on this machine ({first_line(error)}); name its address, or start one: "
             "ray start --head"
         )
     if "raylet" in text or "node_ip_address" in text or "Can't find" in text:
         return (
-            f"{runner}: this machine is no node of that cluster ({line(error)}); run paqa on one of its "
-            f"nodes, join it (ray start --address={address}), or use ray:ray://HOST:10001"
+            f"{runner}: this machine is no node of that cluster ({first_line(error)}); run paqa on one of "
+            f"its nodes, join it (ray start --address={address}), or use ray:ray://HOST:10001"
         )
     return (
-        f"{runner}: {line(error)}; if its nodes have a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN "
-        "here too"
+        f"{runner}: {first_line(error)}; if its nodes have a token, set RAY_AUTH_MODE=token and "
+        "RAY_AUTH_TOKEN here too"
     )

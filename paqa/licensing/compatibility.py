@@ -1,5 +1,4 @@
-"""What may be made of recordings under which licence: a table with its reasons, and what a whole dataset
-comes under.
+"""Which licences adaptations of recordings may come under, and the licence of a whole dataset.
 
 A row is an adaptation of its recordings: they were cut, mixed and written about. So the question is always
 whether adaptations of material under one licence may be passed on under another. The table reads the
@@ -54,7 +53,8 @@ WHY: dict[Kind, str] = {
     "noncommercial share-alike": "adaptations of it may be passed on under {onward} only",
     "no derivatives": "it permits no adaptations, and audio that was cut or mixed is one",
     "noncommercial no derivatives": "it permits no adaptations, and audio that was cut or mixed is one",
-    "own terms": "what it permits is not known; say which licence it is (`license` of the row or of its source)",
+    "own terms": "what it permits is not known; "
+    "say which licence it is (`license` of the row or of its source)",
 }
 KNOWN: dict[str, Kind] = {
     **dict.fromkeys(("CC0-1.0", "PDM-1.0", "PDDL-1.0", "Unlicense", "0BSD", "MIT-0"), "public"),
@@ -85,9 +85,8 @@ ALIASES = {
 }
 CC = re.compile(r"CC-(BY(?:-NC)?(?:-SA|-ND)?)(?:-([1-4]\.[05]))?(?:-IGO|-[A-Z]{2,3})?")
 VERSIONS = ("2.0", "2.5", "3.0", "4.0")  # of share-alike licences that name later versions; 1.0 does not
-ONWARD: dict[
-    str, frozenset[str]
-] = {  # where else than under itself adaptations of share-alike material may go
+# Under which licences, besides its own, adaptations of share-alike material may be passed on.
+ONWARD: dict[str, frozenset[str]] = {
     **{f"CC-BY-SA-{v}": frozenset(f"CC-BY-SA-{w}" for w in VERSIONS if w > v) for v in VERSIONS[:-1]},
     **{f"CC-BY-NC-SA-{v}": frozenset(f"CC-BY-NC-SA-{w}" for w in VERSIONS if w > v) for v in VERSIONS[:-1]},
     "CC-BY-SA-4.0": frozenset({"LAL-1.3", "GPL-3.0-only"}),  # as Creative Commons has declared
@@ -104,7 +103,7 @@ ONWARD: dict[
     "LGPL-3.0-or-later": frozenset({"LGPL-3.0-only", "GPL-3.0-only", "GPL-3.0-or-later"}),
     "AGPL-3.0-or-later": frozenset({"AGPL-3.0-only"}),
 }
-APART = {  # its clause about patents is a condition that these do not permit
+INCOMPATIBLE = {  # its clause about patents is a condition that these do not permit
     ("Apache-2.0", f"{name}-{end}") for name in ("GPL-2.0", "LGPL-2.1") for end in ("only", "or-later")
 }
 TARGETS = ("CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0", "GPL-3.0-only", "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0")
@@ -117,7 +116,8 @@ HUB = {  # what the Hub calls them, where that is not the SPDX identifier in sma
 HUB_KNOWS = {
     "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "isc", "zlib", "unlicense", "cc0-1.0", "cc-by-2.0",
     "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0",
-    "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0",
+    "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0",
+    "cc-by-nc-sa-3.0",
     "cc-by-nc-sa-4.0", "cdla-sharing-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "gpl-2.0", "gpl-3.0",
     "lgpl-2.1", "lgpl-3.0", "agpl-3.0", "odc-by", "odbl", "pddl",
 }  # fmt: skip
@@ -132,8 +132,7 @@ class License:
 
 
 def read(text: str) -> License:
-    """The licence that a text names: an SPDX identifier in any case, a Creative Commons address, else own
-    terms.
+    """The licence that a text names: an SPDX identifier, a Creative Commons address, or own terms.
 
     A remark in brackets at the end is left out. Whole sentences are not interpreted.
 
@@ -169,74 +168,74 @@ def parts(text: str) -> tuple[License, ...]:
 
 
 def target(text: str) -> License:
-    """The licence that a recipe wants its dataset under; PaqaError where nobody could say what may go in."""
-    found = read(text)
-    if found.kind == "own terms" and not found.id.startswith("LicenseRef-"):
-        wanted = "an SPDX identifier such as CC-BY-4.0, or LicenseRef-NAME for terms of your own"
-        raise PaqaError(f"license: {text!r} is not known to paqa; expected {wanted}")
-    if found.kind == "sampling":
+    """The licence of a recipe's dataset; PaqaError where paqa cannot decide what may go into it."""
+    licence = read(text)
+    if licence.kind == "own terms" and not licence.id.startswith("LicenseRef-"):
+        expected = "an SPDX identifier such as CC-BY-4.0, or LicenseRef-NAME for terms of your own"
+        raise PaqaError(f"license: {text!r} is not known to paqa; expected {expected}")
+    if licence.kind == "sampling":
         raise PaqaError(f"license: {text!r} is for single recordings; expected e.g. CC-BY-NC-4.0")
-    if not _versioned(found):
-        raise PaqaError(f"license: {text!r} names no version; expected e.g. {found.id}-4.0")
-    return found
+    if not _versioned(licence):
+        raise PaqaError(f"license: {text!r} names no version; expected e.g. {licence.id}-4.0")
+    return licence
 
 
 @cache
-def refusal(license: str, wanted: str) -> str | None:
-    """Why material under `license` may not go into a dataset under `wanted`; None where it may."""
-    goal = target(wanted)
-    return next(filter(None, (_refusal(one, goal) for one in parts(license))), None)
+def refusal(license: str, dataset_license: str) -> str | None:
+    """Why material under `license` may not go into one under `dataset_license`; None where it may."""
+    goal = target(dataset_license)
+    return next(filter(None, (_refusal(material, goal) for material in parts(license))), None)
 
 
 def _refusal(material: License, goal: License) -> str | None:
     same = material.id == goal.id and "no derivatives" not in material.kind
     if same or goal.id in ONWARD.get(material.id, ()):
         return None
-    if goal.kind in INTO[material.kind] and (material.id, goal.id) not in APART:
+    if goal.kind in INTO[material.kind] and (material.id, goal.id) not in INCOMPATIBLE:
         return None
     onward = " or ".join(sorted({material.id, *ONWARD.get(material.id, ())}))
     why = WHY[material.kind].format(target=goal.id, onward=onward)
-    if (material.id, goal.id) in APART:
+    if (material.id, goal.id) in INCOMPATIBLE:
         why = f"its clause about patents is a condition that {goal.id} does not permit"
     return f"{material.id}: {why}"
 
 
 def common(licenses: Iterable[str]) -> str | None:
-    """The freest licence that all of the material permits: one of its own where there is one; None where
-    there is none.
+    """The freest licence that all of the material permits, if possible one of its own; None where none fits.
 
     Whatever is added, the licences that are left can only become fewer.
     """
-    return _common(frozenset(one for text in licenses for one in parts(text)))
+    return _common(frozenset(licence for text in licenses for licence in parts(text)))
 
 
 @cache
-def _common(found: frozenset[License]) -> str | None:
-    able = {one.id for one in found if RANK.get(one.kind) and _versioned(one)}
-    goals = [read(name) for name in {*TARGETS, *able}]
-    fitting = [goal for goal in goals if not any(_refusal(one, goal) for one in found)]
-    return min(fitting, key=lambda one: _preference(one, able)).id if found and fitting else None
+def _common(materials: frozenset[License]) -> str | None:
+    candidates = {licence.id for licence in materials if RANK.get(licence.kind) and _versioned(licence)}
+    goals = [read(name) for name in {*TARGETS, *candidates}]
+    fitting = [goal for goal in goals if not any(_refusal(licence, goal) for licence in materials)]
+    if not materials or not fitting:
+        return None
+    return min(fitting, key=lambda goal: _preference(goal, candidates)).id
 
 
-def _versioned(one: License) -> bool:
-    return not one.id.startswith("CC-") or one.id[-1].isdigit()
+def _versioned(licence: License) -> bool:
+    return not licence.id.startswith("CC-") or licence.id[-1].isdigit()
 
 
-def _preference(one: License, own: set[str]) -> tuple[int, bool, bool, float, str]:
+def _preference(licence: License, material_ids: set[str]) -> tuple[int, bool, bool, float, str]:
     """Freest first; then the material's own; of these Creative Commons', later versions first."""
-    version = re.search(r"\d\.\d", one.id)
+    version = re.search(r"\d\.\d", licence.id)
     return (
-        RANK[one.kind],
-        one.id not in own,
-        not one.id.startswith("CC-"),
+        RANK[licence.kind],
+        licence.id not in material_ids,
+        not licence.id.startswith("CC-"),
         -float(version[0] if version else 0),
-        one.id,
+        licence.id,
     )
 
 
 def hub(license: str | None) -> list[str]:
-    """The lines of a card's YAML header that say the dataset's licence in the Hub's words; None is a mix
-    without one.
+    """The lines of a card's YAML header for the dataset's licence, in the Hub's words; None is a mix.
 
     What the Hub has no name for is `other`, with a name of its own and a link to LICENSE.md beside the card.
     """
@@ -264,50 +263,48 @@ def roll_up(items: Sequence[Item], clips: Sequence[Clip]) -> list[Share]:
     Clips without rows count for nothing: they are not in the dataset.
     """
     lengths = {clip.id: clip.duration_ms for clip in clips}
-    rows: dict[str, int] = defaultdict(int)
-    heard: dict[str, set[str]] = defaultdict(set)
-    origins: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    rows_of: dict[str, int] = defaultdict(int)
+    clips_of: dict[str, set[str]] = defaultdict(set)
+    origins_of: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for item in items:
-        for name in {one.id for text in texts(item) for one in parts(text)}:
-            rows[name] += 1
-            heard[name].add(item.clip_id)
+        for name in {licence.id for text in texts(item) for licence in parts(text)}:
+            rows_of[name] += 1
+            clips_of[name].add(item.clip_id)
         for origin in item.origins:
-            for one in parts(origin.license):
-                origins[one.id].add((origin.corpus, origin.uri))
+            for licence in parts(origin.license):
+                origins_of[licence.id].add((origin.corpus, origin.uri))
     shares = [
         Share(
             name,
             n,
-            len(heard[name]),
-            sum(lengths.get(c, 0) for c in heard[name]) / 60_000,
-            len(origins[name]),
+            len(clips_of[name]),
+            sum(lengths.get(c, 0) for c in clips_of[name]) / 60_000,
+            len(origins_of[name]),
         )
-        for name, n in rows.items()
+        for name, n in rows_of.items()
     ]
     return sorted(shares, key=lambda share: (-share.rows, share.license))
 
 
 def texts(item: Item) -> tuple[str, ...]:
-    """The licences of all that is heard in a row, as their sources state them."""
+    """The licences of all recordings in a row, as their sources state them."""
     return tuple(dict.fromkeys(origin.license for origin in item.origins)) or (item.license,)
 
 
-def of_dataset(items: Iterable[Item], wanted: str | None) -> str | None:
-    """The licence of a dataset: the recipe's, else the freest that its material has in common; None for a
-    mix.
-    """
-    return target(wanted).id if wanted else common({text for item in items for text in texts(item)})
+def of_dataset(items: Iterable[Item], recipe_license: str | None) -> str | None:
+    """The licence of a dataset: the recipe's, else the freest that its material permits; None for a mix."""
+    if recipe_license:
+        return target(recipe_license).id
+    return common({text for item in items for text in texts(item)})
 
 
 def attributions(origins: Iterable[Origin]) -> list[tuple[str, str, str]]:
-    """Whom to name: licence, source with its author, and which recordings; one for each pair of the first
-    two.
-    """
-    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    """Whom to credit: licence, source with its author, and recordings; one for each pair of the first two."""
+    uris_of: dict[tuple[str, str], set[str]] = defaultdict(set)
     for origin in origins:
         by = f", by {origin.author}" if origin.author else ""
-        found[origin.license, f"{origin.source}{by}"].add(origin.uri)
+        uris_of[origin.license, f"{origin.source}{by}"].add(origin.uri)
     return [
         (license, source, uris[0] if len(uris) == 1 else f"{len(uris)} recordings, e.g. {uris[0]}")
-        for (license, source), uris in sorted((names, sorted(uris)) for names, uris in found.items())
+        for (license, source), uris in sorted((names, sorted(uris)) for names, uris in uris_of.items())
     ]

@@ -17,8 +17,7 @@ WORDS = (
 
 
 def spdx(text: str) -> str | None:
-    """E.g. "CC-BY-NC-3.0", without the version where none is named; None where the text names no known
-    licence.
+    """E.g. "CC-BY-NC-3.0", without the version where none is named; None for no known licence.
 
     >>> spdx("http://creativecommons.org/publicdomain/zero/1.0/")
     'CC0-1.0'

@@ -16,7 +16,7 @@ import msgspec
 from paqa.audio import read_flac
 from paqa.config.recipe import HearConfigs, Profile, QuestionsConfig, Recipe, converted
 from paqa.engines import weights as weight_files
-from paqa.engines.base import computed_on, decisive, engine_class, weight_digests
+from paqa.engines.base import device_label, engine_class, key_parameters, weight_digests
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Device, Disagreement, Event, HeardBy, Stage, Stem, Tag, Turn, Word
 
@@ -46,7 +46,7 @@ class EngineRun:
     engine: str
     params: str  # canonical JSON of the engine's Params
     context_s: int = 0  # seconds of the recording around a clip that the engine is given with it
-    device: str = ""  # as `computed_on` says: "" on a CPU
+    device: str = ""  # as `device_label` says: "" on a CPU
 
     @property
     def name(self) -> str:
@@ -62,7 +62,7 @@ class EngineRun:
 def engine_runs(recipe: Recipe) -> tuple[EngineRun, ...]:
     """All engine runs of a recipe, separation first; those of RAW_MIX_STAGES on the raw mix last."""
     decisive_parts = (recipe.profile, recipe.hear, recipe.questions, recipe.devices)
-    return _engine_runs(msgspec.json.encode(decisive_parts), weight_files.stamp())
+    return _engine_runs(msgspec.json.encode(decisive_parts), weight_files.choices_stamp())
 
 
 @lru_cache(maxsize=16)
@@ -76,7 +76,7 @@ def _engine_runs(decisive_parts: bytes, stamp: object) -> tuple[EngineRun, ...]:
         config = recipe.stage_config(stage)
         params = engine_params(recipe, stage)
         encoded = msgspec.json.encode(params, order="deterministic").decode()
-        device = computed_on(engine_class(config.engine), devices.get(stage, "cpu"))
+        device = device_label(engine_class(config.engine), devices.get(stage, "cpu"))
         context_s = getattr(params, "context_s", 0)
         runs.append(EngineRun(stage, config.stem, config.engine, encoded, context_s, device))
         if stage == "transcribe" and config.align not in (None, config.stem):
@@ -108,7 +108,7 @@ def engine_run(recipe: Recipe, stage: Stage, on: Stem | None = None) -> EngineRu
 def engine_params(recipe: Recipe, stage: Stage) -> Any:
     """The engine's own Params, as the models folder and the recipe change them; PaqaError for unknown names."""
     config = recipe.stage_config(stage)
-    changes = weight_files.chosen(config.engine) | config.params
+    changes = weight_files.model_choices(config.engine) | config.params
     where = f"hear.{stage}.params: engine {config.engine}"
     return converted(engine_class(config.engine).Params, changes, where)
 
@@ -118,7 +118,9 @@ def identity(engine: str, params: str) -> tuple[str, str]:
     """The engine's revision, without loading a model, and the canonical JSON of the parameters that matter."""
     kind = engine_class(engine)
     decoded = msgspec.json.decode(params, type=kind.Params)
-    return str(kind.identify(decoded)), msgspec.json.encode(decisive(decoded), order="deterministic").decode()
+    return str(kind.identify(decoded)), msgspec.json.encode(
+        key_parameters(decoded), order="deterministic"
+    ).decode()
 
 
 def revision(run: EngineRun) -> str:
@@ -170,7 +172,7 @@ def output_key(clip: Clip, run: EngineRun, separation: EngineRun) -> str:
 
 def without_output(clips: Sequence[Clip], run: EngineRun, separation: EngineRun, store: Store) -> list[Clip]:
     """The clips of which the store has no output of this run."""
-    stored = store.which([output_key(clip, run, separation) for clip in clips], run.suffix)
+    stored = store.has_each([output_key(clip, run, separation) for clip in clips], run.suffix)
     return [clip for clip, complete in zip(clips, stored, strict=True) if not complete]
 
 

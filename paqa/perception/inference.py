@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from paqa.audio import flac, quantize, read_flac
-from paqa.engines.base import Heard, engine_class
+from paqa.engines.base import EngineOutput, engine_class
 from paqa.errors import OutOfMemory, PaqaError, WorkerDied
 from paqa.perception.engine_errors import device_lost, short_of_memory
 from paqa.perception.engine_runs import (
@@ -25,7 +25,7 @@ from paqa.perception.engine_runs import (
     stem,
 )
 from paqa.storage.batching import batches
-from paqa.storage.redact import scrubbed
+from paqa.storage.redact import mask_secrets
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Quarantined
 
@@ -74,7 +74,7 @@ def run_engine(
     """
     began = time.perf_counter()
     if run.stem != "mix":  # clips on which the separator failed have their quarantine row already
-        separated = store.which([output_key(c, separation, separation) for c in clips], ".flac")
+        separated = store.has_each([output_key(c, separation, separation) for c in clips], ".flac")
         clips = [clip for clip, complete in zip(clips, separated, strict=True) if complete]
     if not clips:
         return Cost(), []
@@ -109,7 +109,7 @@ def still_runs(
 ) -> bool:
     """Whether an engine still runs on clips of one context on which it has run before; keeps nothing."""
     engine = _engine(run.engine, run.params, device, threads)
-    return isinstance(_outputs(engine, [_input(clips, run, separation, store)])[0], Heard)
+    return isinstance(_outputs(engine, [_input(clips, run, separation, store)])[0], EngineOutput)
 
 
 def raw_mix_failures(failures: Sequence[Quarantined]) -> list[Quarantined]:
@@ -153,7 +153,7 @@ def _ahead(begin: Callable[[G], Future[U]], parts: Sequence[Sequence[G]]) -> Ite
         yield loaded
 
 
-def _outputs(engine: Any, inputs: Sequence[EngineInput]) -> list[Heard | str]:
+def _outputs(engine: Any, inputs: Sequence[EngineInput]) -> list[EngineOutput | str]:
     """The engine's output for each input, or how it fails there."""
     try:
         return list(engine([one.audio for one in inputs]))
@@ -162,7 +162,7 @@ def _outputs(engine: Any, inputs: Sequence[EngineInput]) -> list[Heard | str]:
     return _after_failure(engine, inputs, failure)
 
 
-def _after_failure(engine: Any, inputs: Sequence[EngineInput], error: Exception) -> list[Heard | str]:
+def _after_failure(engine: Any, inputs: Sequence[EngineInput], error: Exception) -> list[EngineOutput | str]:
     """As `_outputs`, of inputs on which the engine has just failed together; alone they may be fine.
 
     Where memory is short, fewer are tried together. WorkerDied where this process is of no further use: its GPU is
@@ -184,7 +184,7 @@ def _after_failure(engine: Any, inputs: Sequence[EngineInput], error: Exception)
 
 
 def _message(error: Exception) -> str:
-    return scrubbed(f"{type(error).__name__}: {error}")
+    return mask_secrets(f"{type(error).__name__}: {error}")
 
 
 def _quarantined(given: EngineInput, run: EngineRun, message: str) -> list[Quarantined]:
@@ -195,7 +195,9 @@ def _quarantined(given: EngineInput, run: EngineRun, message: str) -> list[Quara
     return rows
 
 
-def _put(given: EngineInput, run: EngineRun, separation: EngineRun, output: Heard, store: Store) -> None:
+def _put(
+    given: EngineInput, run: EngineRun, separation: EngineRun, output: EngineOutput, store: Store
+) -> None:
     """Put the output into the store for each clip of an input; of a stem, the clip's own samples."""
     for clip, start, end in given.spans:
         where = output_key(clip, run, separation)

@@ -1,11 +1,10 @@
-"""Poison: a clip or recording that kills, stops or exhausts the process it is given to. It is found by
-halving.
+"""Input that crashes, hangs or exhausts the process it is given to: it is found by halving its batch.
 
-The rest goes on. But where one input after another fails, the audio is not to blame: a GPU is lost, or a
-package is broken. Then the build ends, before all of the audio is blamed for it.
+The rest goes on. But where one input after another fails, the audio is not to blame: a GPU is lost, or a package is
+broken. Then the build ends, before all of the audio is blamed for it.
 
-Rests on nothing but a `run(seconds, step, ...)` that raises WorkerDied where the process under a call has
-died, here or on another machine, or was ended. What is complete in the store is not computed again.
+Rests on nothing but a `run(seconds, step, ...)` that raises WorkerDied where the process under a call has died, here or
+on another machine, or was ended. What is complete in the store is not computed again.
 """
 
 from __future__ import annotations
@@ -22,59 +21,49 @@ from paqa.errors import PaqaError, Rejected, WorkerDied
 from paqa.perception import engine_runs, inference
 from paqa.perception.engine_runs import EngineRun
 from paqa.perception.inference import Cost
-from paqa.pipeline import steps
+from paqa.pipeline import decoding
 from paqa.pipeline.time_limits import Limits
-from paqa.sources import registry
+from paqa.sources import paths
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Quarantined, Recording
 
 U = TypeVar("U")
 R = TypeVar("R")
-IN_A_ROW = (
-    8  # inputs of one kind of work that fail, and none that does not between: not the audio is to blame
-)
+MAX_FAILURES_IN_A_ROW = 8  # of one kind of work, with no success between
 
 
-class Run(Protocol):
-    """Calls a step in some process and waits; WorkerDied where that process dies, TimedOut after so many
-    seconds.
-    """
+class RunCall(Protocol):
+    """Calls a step in some process and waits; WorkerDied where that process dies, TimedOut after so many seconds."""
 
     def __call__(self, seconds: float | None, step: Callable[..., R], /, *args: Any, **kwargs: Any) -> R: ...
 
 
-def never() -> bool:
-    """Where nothing is known that the work can be tried on."""
-    return False
-
-
 @dataclass
-class Ward:
-    """What one build has seen fail; suspects are tried one at a time, none beside another."""
+class CrashTracker:
+    """The failures of one build; suspects are tried one at a time, none beside another."""
 
     limits: Limits = field(default_factory=Limits)
-    alone: Lock = field(default_factory=Lock)
+    one_suspect: Lock = field(default_factory=Lock)
     failures: Counter[str] = field(default_factory=Counter)  # in a row, by kind of work
     _counting: Lock = field(default_factory=Lock)
 
-    def fine(self, work: str) -> None:
+    def success(self, work: str) -> None:
         """Something of this kind of work was done."""
         with self._counting:
             self.failures[work] = 0
 
-    def failed(self, work: str, why: str, still_works: Callable[[], bool] = never) -> None:
+    def failure(self, work: str, why: str, still_works: Callable[[], bool] = lambda: False) -> None:
         """Count an input that failed by itself; PaqaError after many in a row.
 
-        Not where `still_works`, which is asked then: it does the same work on what it has been done on
-        before.
+        Not where `still_works`, which is asked then: it does the same work on what it has been done on before.
         """
         with self._counting:
             self.failures[work] += 1
             count = self.failures[work]
-        if count % IN_A_ROW:
+        if count % MAX_FAILURES_IN_A_ROW:
             return
         if still_works():
-            self.fine(work)
+            self.success(work)
             return
         raise PaqaError(
             f"{work}: {count} inputs in a row failed, each tried alone ({why}), so the audio is not to blame; run "
@@ -84,65 +73,79 @@ class Ward:
 
 
 class Batch(Generic[U, R]):
-    """Units given to `call` together; halved where their process dies, and again, down to the units that kill
-    it.
+    """Units given to a step together; halved where their process dies, and again, down to the units that kill it.
 
-    A unit that kills it alone is tried once more with no other suspect beside it; then it is in `crashed`.
-    After an error of another kind, call it again: it goes on with what is `left` in the part that failed.
+    A unit that kills it alone is tried once more with no other suspect beside it; then it is in `crashed`. After an
+    error of another kind, call it again: it goes on with what is `left` in the part that failed.
     """
 
-    def __init__(
-        self,
-        units: Sequence[U],
-        call: Callable[[Sequence[U]], R],
-        left: Callable[[Sequence[U]], Sequence[U]],
-        work: str,
-        ward: Ward,
-        still_works: Callable[[], bool] = never,
-    ):
+    def __init__(self, units: Sequence[U], work: str, run: RunCall, tracker: CrashTracker):
         self.parts = [list(units)]
-        self.call = call
-        self.left = left
         self.work = work
-        self.ward = ward
-        self.still_works = still_works
-        self.touched = False  # whether the first part was tried, and so may be complete in parts
-        self.done: list[R] = []  # in the order of the units
+        self.run = run
+        self.tracker = tracker
+        self.first_was_tried = False  # so the first part may be complete in parts
+        self.results: list[R] = []  # in the order of the units
         self.crashed: list[tuple[U, WorkerDied]] = []
 
-    def run(self) -> None:
-        """Try all parts."""
+    def arguments(self, units: Sequence[U]) -> tuple[Any, ...]:
+        """What `run` is given: the limit in seconds, the step, and its arguments."""
+        raise NotImplementedError
+
+    def left(self, units: Sequence[U]) -> Sequence[U]:
+        """The units that are not complete."""
+        return units
+
+    def succeeded(self, units: Sequence[U], result: R) -> None:
+        """Called after the step has returned."""
+        self.tracker.success(self.work)
+
+    def still_works(self) -> bool:
+        """Whether this work can still be done on what it has been done on before; False where nothing is known."""
+        return False
+
+    def outcome(self) -> Any:
+        """What a call of the batch returns in the end."""
+        return self.results
+
+    def __call__(self) -> Any:
+        """Do all parts."""
         while self.parts:
-            part = list(self.left(self.parts[0])) if self.touched else self.parts[0]
-            self.touched = True
+            part = list(self.left(self.parts[0])) if self.first_was_tried else self.parts[0]
+            self.first_was_tried = True
             halves: list[list[U]] = []
             if part:
                 try:
-                    self.done.append(self.call(part))
+                    result = self.run(*self.arguments(part))
                 except WorkerDied:
-                    halves = self._halves(part)
+                    halves = self._after_crash(part)
+                else:
+                    self.results.append(result)
+                    self.succeeded(part, result)
             self.parts[:1] = halves
-            self.touched = False
+            self.first_was_tried = False
+        return self.outcome()
 
-    def _halves(self, part: list[U]) -> list[list[U]]:
-        """What to try after a death: what is left of the part, in two; a unit that was alone has its last try
-        here.
-        """
+    def _after_crash(self, part: list[U]) -> list[list[U]]:
+        """What to try next: what is left of the part, in two; a unit that was alone has its last try here."""
         if len(part) > 1:
             units = list(self.left(part))
-            half = (len(units) + 1) // 2
-            return [own for own in (units[:half], units[half:]) if own]
-        with self.ward.alone:
+            middle = (len(units) + 1) // 2
+            return [half for half in (units[:middle], units[middle:]) if half]
+        with self.tracker.one_suspect:
             try:
-                self.done.append(self.call(part))
+                result = self.run(*self.arguments(part))
             except WorkerDied as death:
                 self.crashed.append((part[0], death))
-                self.ward.failed(self.work, str(death), self.still_works)
+                self.tracker.failure(self.work, str(death), self.still_works)
+            else:
+                self.results.append(result)
+                self.succeeded(part, result)
         return []
 
 
-def again(run: Callable[[Callable[[], R]], R], work: str, call: Callable[[], R]) -> R:
-    """Work that no single unit can be blamed for: a second try after a death, then PaqaError."""
+def with_retry(run: Callable[[Callable[[], R]], R], work: str, call: Callable[[], R]) -> R:
+    """Work for which no single unit can be blamed: a second try after a death, then PaqaError."""
     try:
         return run(call)
     except WorkerDied:
@@ -160,125 +163,130 @@ def _sum(costs: Sequence[Cost]) -> Cost:
     return Cost(*(sum(column) for column in zip(*map(astuple, costs), strict=True)))
 
 
-class Listening:
-    """`inference.run_engine` for a batch of clips, of which some may be poison; units are the clips heard
-    together.
+@dataclass(frozen=True)
+class EnginePlace:
+    """How an engine is run: what calls it, on which device, with how many threads."""
+
+    run: RunCall
+    device: str = "cpu"
+    threads: int = 1
+
+
+class EngineBatch(Batch[list[Clip], tuple[Cost, list[Quarantined]]]):
+    """`inference.run_engine` for a batch of clips, some of which may crash it.
+
+    Units are the clips that the engine is given as one.
     """
 
     def __init__(
         self,
-        run: Run,
         clips: Sequence[Clip],
-        hearing: EngineRun,
+        engine_run: EngineRun,
         separation: EngineRun,
         store: Store,
-        device: str,
-        threads: int,
-        ward: Ward,
-        earlier: Sequence[Clip] = (),
+        place: EnginePlace,
+        tracker: CrashTracker,
+        *,
+        all_clips: Sequence[Clip] = (),
     ):
-        """`earlier` are clips of which some may have been heard this way: whether they still can be is a
-        test.
-        """
-        self.run = run
-        self.hearing = hearing
-        self.where = (hearing, separation, store)
-        self.engine_on = (device, threads)
-        self.ward = ward
-        self.earlier = earlier
-        units = engine_runs.context_groups(clips, hearing)
-        self.batch = Batch(units, self._listen, self._left, hearing.name, ward, self._still_works)
+        """Some of `all_clips` may have outputs of this run: whether the engine still runs on those is a test."""
+        groups = engine_runs.context_groups(clips, engine_run)
+        super().__init__(groups, engine_run.name, place.run, tracker)
+        self.engine_run = engine_run
+        self.where = (engine_run, separation, store)
+        self.place = place
+        self.all_clips = all_clips
 
-    def __call__(self) -> tuple[Cost, list[Quarantined]]:
-        """What listening cost, and the clips that were lost to errors and crashes."""
-        self.batch.run()
-        spent = _sum([cost for cost, _ in self.batch.done])
-        lost = [row for _, rows in self.batch.done for row in rows]
-        return spent, lost + [self._row(clip, death) for group, death in self.batch.crashed for clip in group]
+    def arguments(self, units: Sequence[list[Clip]]) -> tuple[Any, ...]:
+        """See `Batch`."""
+        clips = [clip for group in units for clip in group]
+        engine = (self.place.device, self.place.threads)
+        return self._seconds(units), inference.run_engine, clips, *self.where, *engine
 
-    def _listen(self, groups: Sequence[list[Clip]]) -> tuple[Cost, list[Quarantined]]:
-        together = [clip for group in groups for clip in group]
-        spent, lost = self.run(
-            self._seconds(groups), inference.run_engine, together, *self.where, *self.engine_on
-        )
-        failed = {row.id for row in lost}
-        if len(failed) < spent.clips:
-            self.ward.fine(self.hearing.name)
-            return spent, lost
-        for group in groups:
+    def left(self, units: Sequence[list[Clip]]) -> list[list[Clip]]:
+        """See `Batch`."""
+        incomplete = [engine_runs.without_output(group, *self.where) for group in units]
+        return [group for group in incomplete if group]
+
+    def succeeded(self, units: Sequence[list[Clip]], result: tuple[Cost, list[Quarantined]]) -> None:
+        """See `Batch`: the process lives, and yet the engine may have failed on all of it."""
+        cost, failures = result
+        failed = {row.id for row in failures}
+        if len(failed) < cost.clips:
+            self.tracker.success(self.work)
+            return
+        for group in units:
             if group[0].id in failed:
-                self.ward.failed(self.hearing.name, lost[-1].detail, self._still_works)
-        return spent, lost
+                self.tracker.failure(self.work, failures[-1].detail, self.still_works)
 
-    def _left(self, groups: Sequence[list[Clip]]) -> list[list[Clip]]:
-        unheard = [engine_runs.without_output(group, *self.where) for group in groups]
-        return [group for group in unheard if group]
+    def outcome(self) -> tuple[Cost, list[Quarantined]]:
+        """What the batch cost, and the clips that were lost to errors and crashes."""
+        cost = _sum([part_cost for part_cost, _ in self.results])
+        failures = [row for _, rows in self.results for row in rows]
+        crashes = [self._row(clip, death) for group, death in self.crashed for clip in group]
+        return cost, failures + crashes
+
+    def still_works(self) -> bool:
+        """Whether the engine still runs on clips of which the store has its output; False where there are none."""
+        incomplete = {clip.id for clip in engine_runs.without_output(self.all_clips, *self.where)}
+        complete = [clip for clip in self.all_clips if clip.id not in incomplete]
+        groups = engine_runs.context_groups(complete, self.engine_run)[:1]
+        engine = (self.place.device, self.place.threads)
+        try:
+            for group in groups:
+                if self.run(self._seconds(groups), inference.still_runs, group, *self.where, *engine):
+                    return True
+        except WorkerDied:
+            pass
+        return False
 
     def _seconds(self, groups: Sequence[list[Clip]]) -> float | None:
-        """The limit for hearing these; the rest of a clip's context may be heard with it."""
-        around = [
-            self.hearing.context_s if engine_runs.has_context(group[0], self.hearing) else 0
-            for group in groups
-        ]
-        lengths = [sum(clip.duration_ms for clip in group) / 1000 for group in groups]
-        return self.ward.limits.listening(list(map(max, around, lengths)), self.engine_on[0])
-
-    def _still_works(self) -> bool:
-        """Whether clips that were heard this way before still can be; False where there are none."""
-        unheard = {clip.id for clip in engine_runs.without_output(self.earlier, *self.where)}
-        groups = engine_runs.context_groups(
-            [clip for clip in self.earlier if clip.id not in unheard], self.hearing
-        )[:1]
-        try:
-            where = (*self.where, *self.engine_on)
-            return any(
-                self.run(self._seconds(groups), inference.still_runs, group, *where) for group in groups
-            )
-        except WorkerDied:
-            return False
+        """The limit for these groups; the rest of a clip's context may be given with it."""
+        lengths_s = []
+        for group in groups:
+            with_context = engine_runs.has_context(group[0], self.engine_run)
+            around_s = self.engine_run.context_s if with_context else 0
+            lengths_s.append(max(around_s, sum(clip.duration_ms for clip in group) / 1000))
+        return self.tracker.limits.for_engine(lengths_s, self.place.device)
 
     def _row(self, clip: Clip, death: WorkerDied) -> Quarantined:
-        stage, engine = self.hearing.stage, self.hearing.engine
+        stage, engine = self.engine_run.stage, self.engine_run.engine
         advice = f"convert or remove the recording, or name another engine at hear.{stage}.engine"
         reason, detail = _blame(death, f"{engine} on {clip.uri}", "engine_crashed", advice)
         return Quarantined(clip.id, stage, reason, detail, clip.sha256)
 
 
-class Ingesting:
-    """`steps.ingest` for a batch of recordings, of which some may be poison to the decoder."""
+class DecodeBatch(Batch[Recording, decoding.Decoded]):
+    """`decoding.decode_recordings` for a batch of recordings, some of which may crash the decoder."""
 
     def __init__(
         self,
-        run: Run,
         recordings: Sequence[Recording],
         source: SourceConfig,
         recipe: Recipe,
         store: Store,
-        ward: Ward,
+        run: RunCall,
+        tracker: CrashTracker,
     ):
-        root = registry.root(source, Path(recipe.folder))
+        super().__init__(recordings, "ingest", run, tracker)
+        self.inputs = (source, recipe, store)
+        self.root = paths.root(source, Path(recipe.folder))
+        self.audio = recipe.audio
 
-        def ingest(part: Sequence[Recording]) -> steps.Ingested:
-            seconds = ward.limits.reading([_size(recording, root) for recording in part], recipe.audio)
-            done = run(seconds, steps.ingest, part, source, recipe, store)
-            ward.fine("ingest")
-            return done
+    def arguments(self, units: Sequence[Recording]) -> tuple[Any, ...]:
+        """See `Batch`."""
+        sizes = [_file_bytes(recording, self.root) for recording in units]
+        seconds = self.tracker.limits.for_decoding(sizes, self.audio)
+        return seconds, decoding.decode_recordings, units, *self.inputs
 
-        self.batch = Batch(
-            recordings, ingest, lambda part: part, "ingest", ward
-        )  # known files cost a look-up
-
-    def __call__(self) -> steps.Ingested:
+    def outcome(self) -> decoding.Decoded:
         """Clips in the order of the recordings, and the recordings that were lost."""
-        self.batch.run()
-        parts = self.batch.done
-        return steps.Ingested(
+        parts = self.results
+        quarantined = [row for part in parts for row in part.quarantined]
+        return decoding.Decoded(
             tuple(clip for part in parts for clip in part.clips),
-            (
-                *(row for part in parts for row in part.quarantined),
-                *(self._row(*one) for one in self.batch.crashed),
-            ),
-            _sum([part.spent for part in parts]),
+            (*quarantined, *(self._row(recording, death) for recording, death in self.crashed)),
+            _sum([part.cost for part in parts]),
             tuple(note for part in parts for note in part.notes),
         )
 
@@ -291,24 +299,25 @@ class Ingesting:
         )
 
 
-def _size(recording: Recording, root: Path) -> int:
-    """The bytes of a recording's file; 0 where there is none, which reading it will say."""
+def _file_bytes(recording: Recording, root: Path) -> int:
+    """The size of a recording's file in bytes; 0 where there is none, which decoding it will say."""
     try:
-        return registry.locate(recording.uri, root).stat().st_size
+        return paths.locate(recording.uri, root).stat().st_size
     except (Rejected, OSError):
         return 0
 
 
-FAILED = {  # what is said of it, and what to do besides the advice of the stage; by reason
+# What happened, and what to do besides the advice of the stage; by reason
+MISHAPS = {
     "out_of_memory": ("needs more memory than there is", "fewer --workers leave it more"),
     "timed_out": ("did not come to an end in its time", "--timeout 10 gives it ten times as long"),
 }
 
 
-def _blame(death: WorkerDied, what: str, crashed: str, advice: str) -> tuple[str, str]:
+def _blame(death: WorkerDied, what: str, crash_reason: str, advice: str) -> tuple[str, str]:
     """Reason and detail for an input that ended its process twice."""
-    reason = death.code or crashed
-    happened, more = FAILED.get(reason, ("crashed", ""))
-    again = "the next build tries it again"
-    detail = f"{what} {happened}, tried twice, the second time alone ({death}); {again}: {more or advice}"
-    return reason, f"{detail}; or {advice}" if more else detail
+    reason = death.code or crash_reason
+    happened, remedy = MISHAPS.get(reason, ("crashed", ""))
+    tries = f"tried twice, the second time alone ({death}); the next build tries it again"
+    detail = f"{what} {happened}, {tries}: {remedy or advice}"
+    return reason, f"{detail}; or {advice}" if remedy else detail

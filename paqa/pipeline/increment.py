@@ -21,9 +21,9 @@ import msgspec
 from paqa.config.recipe import Recipe
 from paqa.curation.answer_balance import Survey
 from paqa.curation.shortcuts import GUESSABLE, UNHEARD, dependent
-from paqa.dataset import shards, summary
+from paqa.dataset import finished_build, shards, summary
 from paqa.errors import PaqaError
-from paqa.evaluation import pairs
+from paqa.storage import build_folder
 from paqa.storage.build_folder import SURVEY
 from paqa.storage.store import write_atomically
 from paqa.types import Clip, Item, Origin, Quarantined
@@ -145,13 +145,41 @@ def save(
     write_atomically(folder / SURVEY, msgspec.json.encode(counts))
 
 
+def check(out: Path, recipe: Recipe) -> None:
+    """PaqaError where the build in a folder cannot grow by this recipe, without reading its rows and clips.
+
+    What only those show is left to `load`.
+    """
+    build_folder.finish_commit(out)
+    _survey(out)
+    _need_whole(out)
+    try:
+        before = msgspec.json.decode((out / build_folder.RECIPE).read_bytes(), type=Recipe)
+    except (FileNotFoundError, msgspec.ValidationError):
+        return  # `load` says what is missing, or that another version made it
+    _need_same(before, recipe, out)
+
+
 def load(out: Path, recipe: Recipe) -> Earlier:
     """What the build in a folder settled.
 
     PaqaError where there is none, or one of another version, or of a recipe that would change its rows.
     """
+    counts = _survey(out)
+    _need_whole(out)
+    before, _, clips = finished_build.open_build(out)
+    _need_same(before, recipe, out)
+    rows = {r.pop("id"): Row(**r) for r in shards.rows(out, ["id", "clip_id", "key", "audio_dependence"])}
+    survey = Survey(Counter(dict(counts.sounds)), Counter(dict(counts.answers)))
+    left_out = {q.fingerprint: q for q in counts.left_out}
+    pieces = frozenset(_piece(origin) for clip in clips for origin in clip.origins)
+    ids = {clip.id: clip.sha256 for clip in clips}
+    return Earlier(survey, rows, left_out, ids, pieces, tuple(counts.added))
+
+
+def _survey(out: Path) -> Counts:
     try:
-        counts = msgspec.json.decode((out / SURVEY).read_bytes(), type=Counts)
+        return msgspec.json.decode((out / SURVEY).read_bytes(), type=Counts)
     except FileNotFoundError:
         raise PaqaError(
             f"--grow: {out} holds no finished build with a {SURVEY}; build it once without --grow, then add clips"
@@ -160,20 +188,19 @@ def load(out: Path, recipe: Recipe) -> Earlier:
         raise PaqaError(
             f"{out / SURVEY}: made by another version of paqa ({error}); run once more without --grow"
         ) from None
+
+
+def _need_whole(out: Path) -> None:
     for problem in summary.mismatches(out):
         raise PaqaError(f"--grow: {out}: {problem} (once without --grow)")
-    before, _, clips = pairs.opened(out)
+
+
+def _need_same(before: Recipe, recipe: Recipe, out: Path) -> None:
     if changes := list(changed(before, recipe)):
         raise PaqaError(
             f"--grow: the recipe is not that of the build in {out}, so its rows would change: {'; '.join(changes)}; "
             f"{ALLOWED}; grow it with its own recipe, or run once more without --grow"
         )
-    rows = {r.pop("id"): Row(**r) for r in shards.rows(out, ["id", "clip_id", "key", "audio_dependence"])}
-    survey = Survey(Counter(dict(counts.sounds)), Counter(dict(counts.answers)))
-    left_out = {q.fingerprint: q for q in counts.left_out}
-    pieces = frozenset(_piece(origin) for clip in clips for origin in clip.origins)
-    ids = {clip.id: clip.sha256 for clip in clips}
-    return Earlier(survey, rows, left_out, ids, pieces, tuple(counts.added))
 
 
 def _piece(origin: Origin) -> tuple[str, str, int, str]:

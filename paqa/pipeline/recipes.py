@@ -34,7 +34,7 @@ def load(path: Path) -> Recipe:
             raise PaqaError(
                 f"{path}: is no recipe: found over {MAX_FILE_BYTES // 10**6} MB, expected a page of TOML"
             )
-        data = tomllib.loads(text_files.decoded(content))
+        data = tomllib.loads(text_files.decode_text(content))
     except IsADirectoryError:
         raise PaqaError(
             f"{path}: is a folder; for a folder of recordings run: paqa build --audio {path}"
@@ -177,7 +177,7 @@ def check(recipe: Recipe) -> None:
 
 
 def _check_secrets(recipe: Recipe) -> None:
-    if secret := redact.secret_in(msgspec.to_builtins(recipe, str_keys=True)):
+    if secret := redact.find_secret(msgspec.to_builtins(recipe, str_keys=True)):
         raise PaqaError(
             f"{secret}: holds a token or password; recipes are published with what they make: take it out, and log in "
             "with `hf auth login` or environment variables"

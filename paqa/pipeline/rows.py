@@ -21,6 +21,7 @@ from paqa import __version__
 from paqa.config.recipe import Recipe
 from paqa.config.schema import problems
 from paqa.curation import gates
+from paqa.dataset.keys import item_key
 from paqa.errors import MissingObject, Rejected
 from paqa.perception import engine_runs, scenes
 from paqa.perception.inference import Cost
@@ -40,7 +41,7 @@ class Composed:
     items: tuple[Item, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     made: Mapping[str, str] = field(default_factory=dict)
-    spent: Cost = field(default_factory=Cost)
+    cost: Cost = field(default_factory=Cost)
 
 
 @dataclass(frozen=True)
@@ -91,15 +92,13 @@ def light(item: Item) -> Item:
     return replace(_bare(item), rationale="", evidence=())
 
 
-def whole(items: Sequence[Item], made: Mapping[str, str], store: Store) -> Iterator[Item]:
-    """Light items, those of a clip one after the other, as they were, with their later `audio_dependence` and
-    key.
-    """
-    for clip_id, own in groupby(items, key=lambda item: item.clip_id):
-        rows = list(own)
-        known = {item.id: item for item in _read(made[clip_id], rows[0].origins, store)[0]}
+def whole(items: Sequence[Item], row_keys: Mapping[str, str], store: Store) -> Iterator[Item]:
+    """Light items, those of a clip one after the other, as they were, with their later dependence and key."""
+    for clip_id, group in groupby(items, key=lambda item: item.clip_id):
+        rows = list(group)
+        stored = {item.id: item for item in _read(row_keys[clip_id], rows[0].origins, store)[0]}
         for row in rows:
-            yield replace(known[row.id], audio_dependence=row.audio_dependence, key=row.key)
+            yield replace(stored[row.id], audio_dependence=row.audio_dependence, key=row.key)
 
 
 @cache
@@ -225,12 +224,6 @@ def _row(
     if invalid := _invalid("item", _bare(row)):
         return Quarantined(row.id, "compose", "schema", invalid, clip.sha256)
     return row
-
-
-def item_key(item: Item, sha256: str) -> str:
-    """The key of a row about a clip of this digest: of what it says, not of what made it (see Item)."""
-    content = replace(item, key="0" * 64, audio_dependence=None, seed=0, paqa_version="")
-    return key("item", sha256, content)
 
 
 def _invalid(kind: str, value: Clip | Scene | Item) -> str | None:

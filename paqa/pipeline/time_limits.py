@@ -22,12 +22,12 @@ class Limits:
 
     factor: float = 1.0
 
-    def listening(self, lengths_s: Sequence[float], device: str) -> float | None:
-        """For an engine that hears inputs of these lengths in seconds."""
+    def for_engine(self, lengths_s: Sequence[float], device: str) -> float | None:
+        """For an engine that is given inputs of these lengths in seconds."""
         audio_s = sum(max(SHORTEST_S, length) for length in lengths_s)
         return self._limit(audio_s * (CPU_S if device == "cpu" else GPU_S))
 
-    def reading(self, sizes: Sequence[int], config: AudioConfig) -> float | None:
+    def for_decoding(self, sizes: Sequence[int], config: AudioConfig) -> float | None:
         """For decoding files of so many bytes; none may take longer than the longest file that is accepted
         sounds.
         """

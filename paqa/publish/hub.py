@@ -12,19 +12,17 @@ from __future__ import annotations
 import difflib
 import hashlib
 import logging
-import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 from paqa.dataset import shards, summary
 from paqa.errors import PaqaError
 from paqa.publish import release
+from paqa.publish.hub_errors import TOKEN, explained_errors
 from paqa.storage.build_folder import CARD, SHARD_NAME
 from paqa.storage.store import digest
 
@@ -33,23 +31,16 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile
 
 FILES_A_COMMIT = 50  # the Hub asks for 50 to 100
-BYTES_A_COMMIT = (
-    10_000_000_000  # what is lost, at most, where the Hub forgets files that were sent but not committed
-)
+BYTES_A_COMMIT = 10_000_000_000  # lost, at most, where the Hub forgets files sent but not committed
 UPLOADS = 2  # files sent at a time
 KIND = "dataset"
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
 VERSION = re.compile(r"v([0-9]+)")
-CLIENT = "huggingface_hub"
-TRANSPORTS = ("httpx", "httpcore", "httpx2", "httpcore2")  # of the client, by its version
-TOKEN = "make one that may write at (your account) > Settings > Access Tokens, then run: hf auth login"
 
 
 @dataclass(frozen=True)
-class Remote:
-    """What a repository holds; `head` is None where there is no repository (or none that the token may
-    see).
-    """
+class RemoteRepository:
+    """What a repository holds; `head` is None where there is none, or none that the token may see."""
 
     head: str | None = None
     private: bool | None = None
@@ -64,7 +55,7 @@ class Plan:
 
     repo: str
     public: bool
-    remote: Remote
+    remote: RemoteRepository
     new: tuple[Path, ...]
     present: tuple[Path, ...]
     superseded: tuple[str, ...]  # shards there that this build does not have
@@ -77,107 +68,26 @@ class Plan:
     def changes(self) -> bool:
         return bool(self.new or self.unlike(self.remote) or self.tag or (self.prune and self.superseded))
 
-    def unlike(self, remote: Remote) -> list[str]:
+    def unlike(self, remote: RemoteRepository) -> list[str]:
         """The names of texts that a repository lacks or has otherwise."""
-        data = {name: text.encode() for name, text in self.texts.items()}
-        return [
-            name for name in data if not (name in remote.files and _holds(data[name], remote.files[name]))
-        ]
+        unlike = []
+        for name, text in self.texts.items():
+            file = remote.files.get(name)
+            if file is None or not _holds(text.encode(), file):
+                unlike.append(name)
+        return unlike
 
 
 def connect(endpoint: str | None = None, token: str | None = None) -> HfApi:
-    """The Hub's client; the token is that of `hf auth login` or HF_TOKEN, never a flag: a shell would
-    remember it.
-    """
+    """The Hub's client, with the token of `hf auth login` or HF_TOKEN: a shell would remember a flag."""
     from huggingface_hub import HfApi
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    logging.getLogger("huggingface_hub").setLevel(
-        logging.ERROR
-    )  # its warnings show addresses signed for this upload
+    # its warnings show addresses that are signed for this upload
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     if not sys.stderr.isatty():
         disable_progress_bars()
     return HfApi(endpoint=endpoint, token=token)
-
-
-@contextmanager
-def understood(repo: str) -> Iterator[None]:
-    """Raise what the Hub says as one line for a person; failures of the network are OSErrors, worth another
-    try.
-
-    Anything else, a defect of our own say, is raised as what it is.
-    """
-    try:
-        yield
-    except Exception as error:  # errors of the transport have no base of their own but this
-        explained = _understood(repo, error)
-        if explained is error:
-            raise
-        raise explained from None
-
-
-def _understood(repo: str, error: BaseException) -> BaseException:
-    from huggingface_hub import errors
-
-    if isinstance(error, RuntimeError) and error.__cause__:  # sending a file: what went wrong is its cause
-        return _understood(repo, error.__cause__)
-    if isinstance(error, errors.HFValidationError):
-        return PaqaError(f"{repo}: no name that the Hub takes ({error}); expected ORG/NAME")
-    if isinstance(error, errors.LocalTokenNotFoundError):
-        return PaqaError(f"{repo}: there is no token of the Hub; {TOKEN}")
-    if isinstance(error, errors.OfflineModeIsEnabled):
-        return PaqaError(f"{repo}: HF_HUB_OFFLINE is set, so the Hub cannot be asked; unset it to push")
-    if isinstance(error, errors.HfHubHTTPError):
-        return _explained(repo, error)
-    transport = errors.HfHubHTTPError.__bases__[0]  # the HTTPError of httpx or of its successor, as installed
-    path = _packages(error)
-    closed = (
-        isinstance(error, RuntimeError | AttributeError) and path[-1] in TRANSPORTS
-    )  # by another thread's failure
-    sending = isinstance(error, RuntimeError) and path[-1] == CLIENT  # its native code knows no other kind
-    if isinstance(error, transport) or closed or sending:
-        what = f"the connection to the Hub broke ({type(error).__name__}: {_scrubbed(str(error))})"
-        return ConnectionError(f"{repo}: {what}; run the same command again, it goes on where it stopped")
-    if isinstance(error, ValueError) and CLIENT in path:  # the card's header, or the LFS server's answer
-        return PaqaError(f"{repo}: the Hub rejects this: {_scrubbed(str(error))}")
-    return error
-
-
-def _packages(error: BaseException) -> list[str]:
-    """The packages whose code an error has come through, the one that raised it last: a defect may be our
-    own.
-    """
-    names = [str(frame.f_globals.get("__name__", "")) for frame, _ in walk_tb(error.__traceback__)]
-    return [name.partition(".")[0] for name in names] or [""]
-
-
-def _explained(repo: str, error: Any) -> Exception:
-    """What an answer of the Hub means; only a failure of the server itself is worth another try."""
-    response = getattr(error, "response", None)
-    status = response.status_code if response is not None else 0
-    said = _scrubbed(getattr(error, "server_message", None) or str(error).partition("\n")[0])
-    if status == 401:
-        return PaqaError(f"{repo}: the Hub refuses the token ({said}); {TOKEN}")
-    if status == 403:
-        return PaqaError(f"{repo}: the token may not do this ({said}); it must be able to write to {repo}")
-    if status == 404:
-        return PaqaError(f"{repo}: not found, or the token may not see it ({said})")
-    if status in (409, 412):
-        return PaqaError(f"{repo}: somebody else changed it meanwhile ({said}); run the same command again")
-    if 400 <= status < 500 and status != 429:
-        return PaqaError(f"{repo}: the Hub rejects this with status {status}: {said}")
-    return ConnectionError(
-        f"{repo}: the Hub answers with status {status} ({said}); run the same command again"
-    )
-
-
-def _scrubbed(text: str) -> str:
-    """The text on one line and without the token, should a server ever repeat it."""
-    from huggingface_hub import get_token
-
-    for token in filter(None, (get_token(), os.environ.get("HF_TOKEN"))):
-        text = text.replace(token, "(token)")
-    return " ".join(re.sub(r"hf_\w{8,}", "(token)", text).split())
 
 
 def plan(
@@ -190,20 +100,21 @@ def plan(
     """
     if not NAME.fullmatch(repo):
         raise PaqaError(f"{repo!r}: expected the name of a dataset repository, ORG/NAME")
-    paths = shards.built(folder)
+    paths = shards.with_scenes(folder)
     if wrong := list(summary.mismatches(folder)):
         raise PaqaError(f"{folder}: {len(wrong)} files are not those of one build: {wrong[0]}")
     texts = release.render(folder)
-    with understood(repo):
-        remote = look(repo, api)
+    with explained_errors(repo):
+        remote = remote_state(repo, api)
     _refuse(repo, remote, public)
     new = tuple(p for p in paths if f"data/{p.name}" not in remote.files)
     present = tuple(p for p in paths if f"data/{p.name}" in remote.files)
     for path in present:
         if not same(path.read_bytes, digest(path), path.stat().st_size, remote.files[f"data/{path.name}"]):
             raise PaqaError(
-                f"{path}: {repo} has a file of that name with other bytes. Names say content, so one of the two is "
-                f"damaged or written by another version of pyarrow; run: paqa check {folder}, or push to a new NAME"
+                f"{path}: {repo} has a file of that name with other bytes. Names say content, so one of the "
+                "two is damaged or written by another version of pyarrow; "
+                f"run: paqa check {folder}, or push to a new NAME"
             )
     names = {f"data/{p.name}" for p in paths}
     others = sorted(n for n in remote.files if n.startswith("data/") and n not in names)
@@ -218,7 +129,7 @@ def _is_shard(name: str) -> bool:
     return folder == "data" and SHARD_NAME.fullmatch(file) is not None
 
 
-def look(repo: str, api: HfApi) -> Remote:
+def remote_state(repo: str, api: HfApi) -> RemoteRepository:
     """The repository as it is now; an empty Remote where there is none."""
     from huggingface_hub import errors
     from huggingface_hub.hf_api import RepoFile
@@ -228,11 +139,13 @@ def look(repo: str, api: HfApi) -> Remote:
     except errors.RepositoryNotFoundError as error:
         if error.response is not None and error.response.status_code == 401:
             api.whoami()  # a token that the Hub does not know is refused here
-        return Remote()
+        return RemoteRepository()
     tree = api.list_repo_tree(repo, recursive=True, repo_type=KIND, revision=info.sha)
     files = {f.path: f for f in tree if isinstance(f, RepoFile)}
     tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo, repo_type=KIND).tags}
-    return Remote(info.sha, info.private, files, tags, _card(repo, info.sha, api) if CARD in files else "")
+    return RemoteRepository(
+        info.sha, info.private, files, tags, _card(repo, info.sha, api) if CARD in files else ""
+    )
 
 
 def _card(repo: str, revision: str | None, api: HfApi) -> str:
@@ -243,7 +156,7 @@ def _card(repo: str, revision: str | None, api: HfApi) -> str:
         return Path(path).read_bytes().decode("utf-8", "replace")
 
 
-def _refuse(repo: str, remote: Remote, public: bool) -> None:
+def _refuse(repo: str, remote: RemoteRepository, public: bool) -> None:
     """PaqaError where pushing would show something to the world unasked, or run over another dataset."""
     if remote.head and remote.private is False and not public:
         raise PaqaError(
@@ -259,13 +172,13 @@ def _refuse(repo: str, remote: Remote, public: bool) -> None:
         )
 
 
-def _tag(remote: Remote, wanted: str | None, changes: bool) -> str | None:
+def _tag(remote: RemoteRepository, requested: str | None, changes: bool) -> str | None:
     """The name of the release; None where nothing changes and the head has a tag already."""
-    if wanted and wanted in remote.tags and (changes or remote.tags[wanted] != remote.head):
-        raise PaqaError(f"--tag {wanted}: names another release already; name a new one")
+    if requested and requested in remote.tags and (changes or remote.tags[requested] != remote.head):
+        raise PaqaError(f"--tag {requested}: names another release already; name a new one")
     tagged = not changes and remote.head in remote.tags.values()
-    if wanted:
-        return None if wanted in remote.tags else wanted
+    if requested:
+        return None if requested in remote.tags else requested
     numbers = [int(m[1]) for m in map(VERSION.fullmatch, remote.tags) if m]
     return None if tagged else f"v{max(numbers, default=0) + 1}"
 
@@ -314,7 +227,7 @@ def push(plan: Plan, api: HfApi, report: Callable[[str], None] = lambda line: No
 
 def prepare(plan: Plan, api: HfApi) -> None:
     """Make sure of a token that may write, and of the repository."""
-    with understood(plan.repo):
+    with explained_errors(plan.repo):
         role = (api.whoami().get("auth") or {}).get("accessToken", {}).get("role")
         if role == "read":
             raise PaqaError(f"{plan.repo}: the token may only read; {TOKEN}")
@@ -327,48 +240,42 @@ def prepare(plan: Plan, api: HfApi) -> None:
 
 
 def send(plan: Plan, paths: Sequence[Path], api: HfApi, message: str) -> str:
-    """Send files, and commit them; those that the Hub has got already are only committed. Returns the
-    commit.
-    """
+    """Send files and commit them; returns the commit. Files that the Hub has already are only committed."""
     from huggingface_hub import CommitOperationAdd
 
     operations = [CommitOperationAdd(f"data/{p.name}", p) for p in paths]
-    with understood(plan.repo):
-        done = api.create_commit(
+    with explained_errors(plan.repo):
+        commit = api.create_commit(
             plan.repo, operations, commit_message=message, repo_type=KIND, num_threads=UPLOADS
         )
-    return str(done.oid)
+    return str(commit.oid)
 
 
 def publish(plan: Plan, api: HfApi, head: str | None) -> str:
-    """The texts (and with them the release) onto the commit `head`, their check, then a tag; returns the
-    commit.
-    """
+    """Commit the texts (the release) onto the commit `head`, verify it, then tag it; returns the commit."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     operations: list[Any] = [CommitOperationAdd(n, plan.texts[n].encode()) for n in plan.unlike(plan.remote)]
     operations += [CommitOperationDelete(name) for name in plan.superseded if plan.prune]
-    with understood(plan.repo):
+    with explained_errors(plan.repo):
         if operations:
-            said = f"Release {plan.tag}"
-            api.create_commit(plan.repo, operations, commit_message=said, repo_type=KIND, parent_commit=head)
-        now = look(plan.repo, api)
-        verify(plan, now)
-        if plan.tag and now.head:
-            api.create_tag(plan.repo, tag=plan.tag, revision=now.head, repo_type=KIND, exist_ok=False)
-    return str(now.head)
+            title = f"Release {plan.tag}"
+            api.create_commit(plan.repo, operations, commit_message=title, repo_type=KIND, parent_commit=head)
+        remote = remote_state(plan.repo, api)
+        verify(plan, remote)
+        if plan.tag and remote.head:
+            api.create_tag(plan.repo, tag=plan.tag, revision=remote.head, repo_type=KIND, exist_ok=False)
+    return str(remote.head)
 
 
-def verify(plan: Plan, now: Remote) -> None:
-    """PaqaError where the Hub does not hold exactly what the plan says: sizes and hashes of shards and
-    texts.
-    """
+def verify(plan: Plan, remote: RemoteRepository) -> None:
+    """PaqaError where sizes and hashes of shards and texts on the Hub are not those of the plan."""
     wrong = []
     for path in (*plan.present, *plan.new):
-        there = now.files.get(f"data/{path.name}")
-        if there is None or not same(path.read_bytes, digest(path), path.stat().st_size, there):
+        file = remote.files.get(f"data/{path.name}")
+        if file is None or not same(path.read_bytes, digest(path), path.stat().st_size, file):
             wrong.append(path.name)
-    wrong += plan.unlike(now)
+    wrong += plan.unlike(remote)
     if wrong:
         shown = ", ".join(wrong[:3])
         raise PaqaError(
@@ -395,11 +302,8 @@ def text(plan: Plan) -> str:
     lines += [f"shards       {len(plan.new)} new, {megabytes(new)}, in {len(batches(plan.new))} commits"]
     lines += [f"             {len(plan.present)} there already"]
     if plan.superseded:
-        fate = (
-            "removed from the release"
-            if plan.prune
-            else "kept, but not part of the release (--prune removes them)"
-        )
+        kept = "kept, but not part of the release (--prune removes them)"
+        fate = "removed from the release" if plan.prune else kept
         lines += [f"             {len(plan.superseded)} superseded: {fate}"]
     if plan.foreign:
         lines += [
@@ -407,22 +311,18 @@ def text(plan: Plan) -> str:
         ]
     lines += [f"tag          {plan.tag or 'none: the last release is this one'}", *_difference(plan)]
     if remote.private and plan.public:
-        lines += [
-            "",
-            f"--public does not change what exists: {plan.repo} stays private until its settings say otherwise",
-        ]
+        stays = f"{plan.repo} stays private until its settings say otherwise"
+        lines += ["", f"--public does not change what exists: {stays}"]
     return "\n".join(lines)
 
 
 def _difference(plan: Plan) -> list[str]:
     """What becomes of the texts, with the card's unified diff."""
     unlike = plan.unlike(plan.remote)
-    lines = [
-        f"{name:<12} {'unchanged' if name not in unlike else 'changed' if name in plan.remote.files else 'new'}"
-        for name in plan.texts
-    ]
+    lines = []
+    for name in plan.texts:
+        changed = "changed" if name in plan.remote.files else "new"
+        lines.append(f"{name:<12} {changed if name in unlike else 'unchanged'}")
     before, after = plan.remote.card.splitlines(), plan.texts[CARD].splitlines()
-    return [
-        *lines,
-        *difflib.unified_diff(before, after, f"{plan.repo}/{CARD}", f"new {CARD}", lineterm="", n=1),
-    ]
+    diff = difflib.unified_diff(before, after, f"{plan.repo}/{CARD}", f"new {CARD}", lineterm="", n=1)
+    return [*lines, *diff]

@@ -1,4 +1,4 @@
-"""The card of a published release: the build's card, with what the Hub and a stranger ask for beside it.
+"""The card of a published release: the build's card, with what the Hub and its readers ask for beside it.
 
 Everything is taken from the shards and the files beside them, and nothing from the clock, so that the same
 build gives the same card. The header names every shard: readers see a release whole or not at all, also while
@@ -17,10 +17,9 @@ import msgspec
 import pyarrow.parquet as pq
 
 from paqa.curation import shortcuts
-from paqa.dataset import card, shards, summary
+from paqa.dataset import card, finished_build, shards, summary
 from paqa.dataset.shards import SPLITS
 from paqa.errors import PaqaError
-from paqa.evaluation import pairs
 from paqa.licensing import compatibility
 from paqa.storage import redact
 from paqa.storage.build_folder import AUDIT, CARD, LICENSES, RECIPE, SHORTCUTS
@@ -52,15 +51,13 @@ class Shards:
 
 
 def read(folder: Path) -> Shards:
-    """Read the shards of a build, row group by row group; PaqaError where one is damaged or of another
-    format.
-    """
+    """Read the shards of a build by row group; PaqaError where one is damaged or of another format."""
     items: list[Item] = []
     languages: set[str] = set()
     files: dict[str, list[Path]] = {}
     rows: dict[str, int] = {}
     unpacked: dict[str, int] = {}
-    for path in shards.built(folder):
+    for path in shards.with_scenes(folder):
         file = shards.open_shard(path)
         split = path.name.partition("-")[0]
         if split not in SPLITS:
@@ -87,50 +84,49 @@ def render(folder: Path) -> dict[str, str]:
     """
     from huggingface_hub import DatasetCardData
 
-    recipe, _, clips = pairs.opened(folder)
-    found = read(folder)
-    permitted(folder, found.items, recipe.license)
-    about = {item.clip_id for item in found.items}
-    done = replace(summary.load(folder), **summary.counted(found.items))
-    done = replace(done, license=compatibility.of_dataset(found.items, recipe.license))
-    known = [clip for clip in clips if clip.id in about]
-    done = replace(done, clips=len(known), audio_s=round(sum(c.duration_ms for c in known) / 1000, 1))
-    if len(known) < len(about):
-        missing = sorted(about - {c.id for c in known})[0]
+    recipe, _, clips = finished_build.open_build(folder)
+    content = read(folder)
+    permitted(folder, content.items, recipe.license)
+    clip_ids = {item.clip_id for item in content.items}
+    totals = replace(summary.load(folder), **summary.row_figures(content.items))
+    totals = replace(totals, license=compatibility.of_dataset(content.items, recipe.license))
+    known_clips = [clip for clip in clips if clip.id in clip_ids]
+    audio_s = round(sum(clip.duration_ms for clip in known_clips) / 1000, 1)
+    totals = replace(totals, clips=len(known_clips), audio_s=audio_s)
+    if len(known_clips) < len(clip_ids):
+        missing = sorted(clip_ids - {c.id for c in known_clips})[0]
         raise PaqaError(
             f"{folder}: clips.parquet lacks {missing!r}, which the shards hold; run: paqa build again"
         )
-    header, body = split(card.render(recipe, done, known, found.items))
-    data = DatasetCardData(**{**header, **_header(found)}, ignore_metadata_errors=False)
-    _features(found).to_dataset_card_data(data)
-    sections = [*_recipe(folder), *_quality(folder), *_limits(found), "## Citation", "", CITATION, ""]
+    header, body = split(card.render(recipe, totals, known_clips, content.items))
+    data = DatasetCardData(**{**header, **_header(content)}, ignore_metadata_errors=False)
+    _features(content).to_dataset_card_data(data)
+    sections = [*_recipe(folder), *_quality(folder), *_limits(content), "## Citation", "", CITATION, ""]
     text = f"---\n{data.to_yaml(line_break=chr(10))}\n---\n\n{body.strip()}\n\n" + "\n".join(sections)
-    return {CARD: text, LICENSES: card.licenses(recipe, done, known, found.items)}
+    return {CARD: text, LICENSES: card.licenses(recipe, totals, known_clips, content.items)}
 
 
-def permitted(folder: Path, items: Sequence[Item], wanted: str | None) -> None:
-    """PaqaError where material does not permit a dataset under `wanted`, or a row names a path of this
-    machine.
-    """
-    refused = {
-        item.id: why
-        for item in items
-        if wanted
-        for t in compatibility.texts(item)
-        if (why := compatibility.refusal(t, wanted))
-    }
+def permitted(folder: Path, items: Sequence[Item], license: str | None) -> None:
+    """PaqaError where material does not permit a dataset under `license`, or a row names a local path."""
+    refused: dict[str, str] = {}
+    for item in items if license else ():
+        for text in compatibility.texts(item):
+            if why := compatibility.refusal(text, str(license)):
+                refused[item.id] = why
     if refused:
         name, why = next(iter(refused.items()))
         raise PaqaError(
-            f"{folder}: {len(refused)} of {len(items)} rows may not be published under {wanted}, which the recipe "
-            f"names, e.g. {name} ({why}); see all with: paqa check {folder}; then build again, which leaves them out"
+            f"{folder}: {len(refused)} of {len(items)} rows may not be published under {license}, which the "
+            f"recipe names, e.g. {name} ({why}); see all with: paqa check {folder}; then build again, "
+            "which leaves them out"
         )
     for item in items:
         named = (item.id, item.clip_id, item.source, *item.groups, *(o.uri for o in item.origins))
-        if path := next(filter(redact.is_local, named), None):
+        if path := next(filter(redact.is_local_path, named), None):
             raise PaqaError(
-                f"{folder}: {item.id} names a path of this machine, {path}; expected one relative to its source; "
-                "build again (a list's absolute paths are cut below its folder since), or correct the list"
+                f"{folder}: {item.id} names a path of this machine, {path}; expected one relative to its "
+                "source; build again (a list's absolute paths are cut below its folder since), or correct "
+                "the list"
             )
 
 
@@ -145,26 +141,26 @@ def split(text: str) -> tuple[dict[str, Any], str]:
     return (header if isinstance(header, dict) else {}), parts[1]
 
 
-def _header(found: Shards) -> dict[str, Any]:
+def _header(content: Shards) -> dict[str, Any]:
     """What replaces or adds to the header of the build's card."""
-    listed = [{"split": s, "path": [f"data/{p.name}" for p in paths]} for s, paths in found.files.items()]
+    listed = [{"split": s, "path": [f"data/{p.name}" for p in paths]} for s, paths in content.files.items()]
     more: dict[str, Any] = {"configs": [{"config_name": "default", "data_files": listed}]}
-    return more | ({"language": list(found.languages)} if found.languages else {})
+    return more | ({"language": list(content.languages)} if content.languages else {})
 
 
-def _features(found: Shards) -> Any:
+def _features(content: Shards) -> Any:
     """The features, rows and bytes of the splits, as `datasets` writes them into a header."""
     from datasets import DatasetInfo, Features, SplitDict, SplitInfo
     from datasets.info import DatasetInfosDict
 
-    first = next(iter(found.files.values()))[0]
-    splits = SplitDict({s: SplitInfo(s, found.unpacked[s], found.rows[s]) for s in found.files})
-    size = sum(path.stat().st_size for paths in found.files.values() for path in paths)
+    first = next(iter(content.files.values()))[0]
+    splits = SplitDict({s: SplitInfo(s, content.unpacked[s], content.rows[s]) for s in content.files})
+    size = sum(path.stat().st_size for paths in content.files.values() for path in paths)
     info = DatasetInfo(
         features=Features.from_arrow_schema(pq.read_schema(first)),
         splits=splits,
         download_size=size,
-        dataset_size=sum(found.unpacked.values()),
+        dataset_size=sum(content.unpacked.values()),
     )
     return DatasetInfosDict({"default": info})
 
@@ -173,7 +169,7 @@ def _recipe(folder: Path) -> list[str]:
     """The recipe that made it, without this machine's paths."""
     recipe = json.loads((folder / RECIPE).read_bytes())
     recipe.pop("folder", None)
-    shown = json.dumps(redact.value(recipe), indent=1, ensure_ascii=False)
+    shown = json.dumps(redact.shorten_paths(recipe), indent=1, ensure_ascii=False)
     return [
         "## Recipe",
         "",
@@ -193,9 +189,9 @@ def _quality(folder: Path) -> Iterator[str]:
     yield from ("## Audit", "")
     path = folder / AUDIT
     if path.exists():
-        from paqa.evaluation import audit, tables
+        from paqa.evaluation import audit_report, tables
 
-        report = msgspec.convert(json.loads(path.read_bytes()), audit.Report)
+        report = msgspec.convert(json.loads(path.read_bytes()), audit_report.AuditReport)
         yield from ("What the engines heard against the truth, where there is truth:", "", "```")
         yield from (tables.table(report).rstrip(), "```", "")
     else:
@@ -208,9 +204,9 @@ def _quality(folder: Path) -> Iterator[str]:
         yield ""
 
 
-def _limits(found: Shards) -> Iterator[str]:
-    items = found.items
-    heard = sum(item.answers_from == "heard" for item in items)
+def _limits(content: Shards) -> Iterator[str]:
+    items = content.items
+    from_engines = sum(item.answers_from == "heard" for item in items)
     typed = sum((item.reflection or "").startswith("typed:") for item in items)
     unknown = sum(item.audio_dependence is None for item in items)
     yield from (
@@ -218,11 +214,14 @@ def _limits(found: Shards) -> Iterator[str]:
         "",
         "- Questions, answers and rationales are written by templates, not by people.",
     )
-    if heard:
-        yield f"- {heard} of {len(items)} answers rest on what the engines heard and are as good as these engines."
+    if from_engines:
+        rest = "rest on what the engines heard and are as good as these engines."
+        yield f"- {from_engines} of {len(items)} answers {rest}"
     if typed:
-        yield f"- {typed} wrong first responses are made up after known types of mishearing, not misheard by an engine."
+        how = "are made up after known types of mishearing, not misheard by an engine."
+        yield f"- {typed} wrong first responses {how}"
     if unknown:
         yield f"- {unknown} of {len(items)} rows have no `audio_dependence`."
-    yield f"- Speech is in {', '.join(found.languages) or 'no known language'}, as stated or recognised."
+    languages = ", ".join(content.languages) or "no known language"
+    yield f"- Speech is in {languages}, as stated or recognised."
     yield ""

@@ -1,3 +1,1 @@
-"""`paqa report`: plain files in which a build is looked at and listened to, from disk and without a
-network.
-"""
+"""`paqa report`: a build as pages that open from disk, without a network, to read and to listen to."""

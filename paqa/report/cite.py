@@ -1,4 +1,4 @@
-"""The rationale as parts that a page can show: running text, and the stretches of time that it cites.
+"""The rationale as parts that a page can show: running text, and the spans of time that it cites.
 
 The grammar is `paqa.rationale.grammar`'s; here only times inside prose are found, as `paqa.questions.english`
 writes them.
@@ -28,39 +28,39 @@ Part = str | tuple[str, int, int]  # text, or text that cites a span in ms
 def prose(text: str, scene: Scene) -> list[Part]:
     """Text cut at every time it cites, e.g. `["heard at ", ("1.2-3.4 s", 1210, 3390), "."]`."""
     parts: list[Part] = []
-    done = 0
+    end = 0
     for match in _CITED.finditer(text):
         span = _meant([round(float(t) * 1000) for t in match.groups() if t], match[0], scene)
         if span[0] >= min(span[1], scene.duration_ms):
             continue  # no time of this clip
-        parts += [text[done : match.start()], (match[0], *span)]
-        done = match.end()
-    return [part for part in [*parts, text[done:]] if part]
+        parts += [text[end : match.start()], (match[0], *span)]
+        end = match.end()
+    return [part for part in [*parts, text[end:]] if part]
 
 
 def _meant(times: Sequence[int], text: str, scene: Scene) -> Interval:
-    """The span behind rounded times: that of a turn, event or word where one fits, else the times
-    themselves.
-    """
-    things: tuple[Spanned, ...] = (*scene.turns, *scene.events, *scene.words)
-    known = [interval(thing) for thing in things]
+    """The span behind rounded times: that of a turn, event or word where one fits, else the times."""
+    marks: tuple[Spanned, ...] = (*scene.turns, *scene.events, *scene.words)
+    intervals = [interval(mark) for mark in marks]
     if len(times) == 2:
-        return _nearest(times[0], [k[0] for k in known]), _nearest(times[1], [k[1] for k in known])
+        starts, ends = [span[0] for span in intervals], [span[1] for span in intervals]
+        return _nearest(times[0], starts), _nearest(times[1], ends)
     edge = 1 if text[:1] in "Uu" else 0
-    fits = [k for k in known if abs(k[edge] - times[0]) <= NEAR_MS]
+    fits = [span for span in intervals if abs(span[edge] - times[0]) <= NEAR_MS]
     if fits:
         return fits[0]  # turns before events before words
     return (max(0, times[0] - MOMENT_MS), times[0]) if edge else (times[0], times[0] + MOMENT_MS)
 
 
-def _nearest(time: int, known: Sequence[int]) -> int:
-    return min((k for k in known if abs(k - time) <= NEAR_MS), key=lambda k: abs(k - time), default=time)
+def _nearest(time: int, edges: Sequence[int]) -> int:
+    near = [edge for edge in edges if abs(edge - time) <= NEAR_MS]
+    return min(near, key=lambda edge: abs(edge - time), default=time)
 
 
 def sections(item: Item) -> list[dict[str, Any]]:
     """The rationale's tags in order: `{"tag", "parts"}` for prose, `{"tag", "lines"}` for sounds and turns.
 
-    A rationale that keeps to no grammar (of another maker) is one section "RATIONALE" of prose.
+    A rationale without our grammar (not made by paqa) is one section "RATIONALE" of prose.
     """
     try:
         trace = parse(item.rationale, open_ended=not item.choices)
@@ -70,7 +70,7 @@ def sections(item: Item) -> list[dict[str, Any]]:
 
 
 def _sections(trace: Trace, scene: Scene) -> Iterator[dict[str, Any]]:
-    given = {
+    texts = {
         "PLANNING": trace.planning,
         "DESCRIPTION": trace.description,
         "REASONING": trace.reasoning,
@@ -84,7 +84,7 @@ def _sections(trace: Trace, scene: Scene) -> Iterator[dict[str, Any]]:
         ],
     }
     for tag in LEAVES:
-        if text := given.get(tag):
+        if text := texts.get(tag):
             yield {"tag": tag, "parts": prose(text, scene)}
         elif tag in listed:
             yield {"tag": tag, "lines": listed[tag]}
@@ -95,12 +95,10 @@ def _sections(trace: Trace, scene: Scene) -> Iterator[dict[str, Any]]:
 
 
 def evidence(item: Item) -> list[list[Any]]:
-    """What the question rests on, as `[kind, index, start_ms, end_ms]`; references into nowhere are left
-    out.
-    """
+    """The evidence of the question as `[kind, index, start_ms, end_ms]`, without references into nowhere."""
     rows = {"turn": item.scene.turns, "word": item.scene.words, "event": item.scene.events}
     return [_cited(e, rows[e.kind][e.index]) for e in item.evidence if e.index < len(rows[e.kind])]
 
 
-def _cited(reference: Evidence, thing: Any) -> list[Any]:
-    return [reference.kind, reference.index, thing.start_ms, thing.end_ms]
+def _cited(reference: Evidence, span: Any) -> list[Any]:
+    return [reference.kind, reference.index, span.start_ms, span.end_ms]

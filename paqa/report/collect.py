@@ -1,8 +1,6 @@
-"""What a report shows, out of a build's folder and, where they can be reached, the store and the engines'
-names.
+"""What a report shows, from the folder of a build and, where it can be reached, its store.
 
-A folder that only has shards (downloaded, moved) is enough; whatever else is missing is said in
-`Build.notes`.
+A folder with nothing but shards (downloaded, moved) is enough; `Build.notes` say what else is missing.
 """
 
 from __future__ import annotations
@@ -17,10 +15,11 @@ from typing import TypeVar
 import msgspec
 
 from paqa.config.recipe import Recipe
-from paqa.curation.shortcuts import Report as Shortcuts
-from paqa.dataset import shards, summary
+from paqa.curation.shortcuts import ShortcutReport
+from paqa.dataset import shards
+from paqa.dataset.summary import Summary
 from paqa.errors import MissingObject, PaqaError
-from paqa.evaluation.audit import Report as Audit
+from paqa.evaluation.audit_report import AuditReport
 from paqa.perception import engine_runs, scenes
 from paqa.storage import redact
 from paqa.storage.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
@@ -38,10 +37,10 @@ class Build:
     items: dict[str, list[Item]]
     clips: dict[str, Clip]
     quarantined: list[Quarantined]
-    done: summary.Summary | None
+    summary: Summary | None
     recipe: Recipe | None
-    audit: Audit | None
-    shortcuts: Shortcuts | None
+    audit: AuditReport | None
+    shortcuts: ShortcutReport | None
     store: Store | None
     notes: list[str]
 
@@ -51,7 +50,7 @@ class Build:
 
     @cached_property
     def separation(self) -> engine_runs.EngineRun | None:
-        """How stems were made, where that is known."""
+        """The separation that made the stems, None without a recipe."""
         return engine_runs.engine_run(self.recipe, "separate") if self.recipe else None
 
     def speech(self, clip_id: str) -> bytes | None:
@@ -64,10 +63,8 @@ class Build:
         except MissingObject:
             return None
 
-    def heard(self, clip_id: str) -> Scene | None:
-        """What the engines heard in a clip: its rows' scene where they are answered from it, else from the
-        store.
-        """
+    def prediction(self, clip_id: str) -> Scene | None:
+        """The predicted scene of a clip: that of its rows where it gives the answers, else the store's."""
         row = self.items[clip_id][0]
         clip = self.clips.get(clip_id)
         answers = clip.answers if clip else row.answers_from
@@ -81,7 +78,7 @@ class Build:
             return None
 
     def truth(self, clip_id: str) -> Scene | None:
-        """What is known to be true of a clip, None where nothing is."""
+        """The true scene of a clip, None where there is no truth."""
         row = self.items[clip_id][0]
         clip = self.clips.get(clip_id)
         if (clip.answers if clip else row.answers_from) == "truth":
@@ -89,56 +86,57 @@ class Build:
         return clip.truth if clip else None
 
 
-def opened(folder: Path, store: str | None = None) -> Build:
+def open_build(folder: Path, store: str | None = None) -> Build:
     """The build in `folder`; `store` says where its store lies now. PaqaError where there are no shards."""
-    shards.built(folder)
+    shards.with_scenes(folder)
     items = _items(folder)
-    done, recipe = _json(folder, BUILD, summary.Summary), _json(folder, RECIPE, Recipe)
+    summary, recipe = _json(folder, BUILD, Summary), _json(folder, RECIPE, Recipe)
     clips = {c.id: c for c in _rows(folder / CLIPS, Clip)}
     here = [
         str(folder.resolve()),
-        *([done.out, done.store] if done else []),
+        *([summary.out, summary.store] if summary else []),
         *([recipe.folder] if recipe else []),
     ]
     lost = _rows(folder / QUARANTINE, Quarantined)
     notes: list[str] = []
-    found = _store(recipe if clips else None, store or (done.store if done else None), notes)
+    opened_store = _store(recipe if clips else None, store or (summary.store if summary else None), notes)
     return Build(
         folder=folder,
         items=items,
         clips=clips,
-        quarantined=[replace(q, detail=redact.prose(q.detail, *here)) for q in lost],
-        done=done,
+        quarantined=[replace(q, detail=redact.shorten_paths_in_text(q.detail, *here)) for q in lost],
+        summary=summary,
         recipe=recipe,
-        audit=_json(folder, AUDIT, Audit),
-        shortcuts=_json(folder, SHORTCUTS, Shortcuts),
-        store=found,
-        notes=[redact.prose(note, *here) for note in (*notes, *(done.warnings if done else ()))],
+        audit=_json(folder, AUDIT, AuditReport),
+        shortcuts=_json(folder, SHORTCUTS, ShortcutReport),
+        store=opened_store,
+        notes=[
+            redact.shorten_paths_in_text(note, *here)
+            for note in (*notes, *(summary.warnings if summary else ()))
+        ],
     )
 
 
 def _items(folder: Path) -> dict[str, list[Item]]:
     """All rows by clip; rows of one clip share one scene."""
     items: dict[str, list[Item]] = defaultdict(list)
-    for row in sorted(
-        map(shards.item, shards.rows(folder, [f.name for f in fields(Item)])), key=lambda i: i.id
-    ):
+    rows = map(shards.item, shards.rows(folder, [field.name for field in fields(Item)]))
+    for row in sorted(rows, key=lambda item: item.id):
         first = next(iter(items[row.clip_id]), row)
         items[row.clip_id].append(replace(row, scene=first.scene) if row.scene == first.scene else row)
     return dict(sorted(items.items()))
 
 
 def _json(folder: Path, name: str, kind: type[T]) -> T | None:
-    """A file beside the shards, None where there is none; PaqaError where it is of another version, or
-    damaged.
-    """
+    """A file beside the shards, or None; PaqaError where it is of another version, or damaged."""
     try:
         return msgspec.json.decode((folder / name).read_bytes(), type=kind)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:
         raise PaqaError(
-            f"{folder / name}: made by another version of paqa, or damaged ({error}); delete it, or build again"
+            f"{folder / name}: made by another version of paqa, or damaged ({error}); "
+            "delete it, or build again"
         ) from None
 
 
@@ -154,20 +152,21 @@ def _rows(path: Path, kind: type[T]) -> list[T]:
 
 def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | None:
     """The store, if stems can be found in it; a note says why not."""
-    alone = (
+    limits = (
         "clips are played without their stems, and what was heard is shown only where it gives the answers"
     )
     if recipe is None or url is None:
-        notes.append(f"Only the shards are here: {alone}.")
+        notes.append(f"Only the shards are here: {limits}.")
         return None
     if "://" not in url and not Path(url).is_dir():
-        notes.append(f"The store of this build is not where it was: {alone}. Name it with --store.")
+        notes.append(f"The store of this build is not where it was: {limits}. Name it with --store.")
         return None
     try:
         engine_runs.engines_used(recipe)
     except (PaqaError, ImportError) as error:
         notes.append(
-            f"The engines of this build are not installed here ({error}), so the store has no names: {alone}."
+            f"The engines of this build are not installed here ({error}), "
+            f"so the store has no names: {limits}."
         )
         return None
     return Store(url)

@@ -1,6 +1,6 @@
 """The figures of the overview: counts and histograms over rows and clips, ready to be drawn.
 
-Whatever has a name that a user chose is a list of pairs, never a dict: no label can collide with a key.
+What has a name that a user chose is a list of pairs, never a dict: no label can collide with a key.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from paqa.curation.shortcuts import Report as Shortcuts
+from paqa.curation.shortcuts import ShortcutReport
 from paqa.dataset.summary import Summary
-from paqa.evaluation.audit import Report as Audit
+from paqa.evaluation.audit_report import AuditReport
 from paqa.evaluation.plots import figure_of
 from paqa.report.collect import Build
 from paqa.storage.build_folder import AUDIT
@@ -36,8 +36,8 @@ BETTER_LOW = {"DER", "JER", "WER", "cpWER"}
 
 def overview(build: Build) -> dict[str, Any]:
     """Everything on the first page."""
-    rows = [row for own in build.items.values() for row in own]
-    scenes = [own[0].scene for own in build.items.values()]
+    rows = [row for clip_rows in build.items.values() for row in clip_rows]
+    scenes = [clip_rows[0].scene for clip_rows in build.items.values()]
     return {
         "name": build.name,
         "description": build.recipe.description if build.recipe else "",
@@ -65,9 +65,7 @@ def overview(build: Build) -> dict[str, Any]:
 
 
 def histogram(values: Sequence[float], step: float | None = None) -> dict[str, Any] | None:
-    """Counts in bins of `step`, or of a round width: `{"from", "step", "counts"}`; None where there are no
-    values.
-    """
+    """Counts in bins of `step`, or of a round width: `{"from", "step", "counts"}`; None without values."""
     if not values:
         return None
     bins = min(BINS[1], max(BINS[0], round(2 * len(values) ** 0.5)))
@@ -94,7 +92,7 @@ def _facts(rows: Sequence[Item], scenes: Sequence[Scene], build: Build) -> list[
     seconds = sum(s.duration_ms for s in scenes) / 1000
     splits = Counter(r.split for r in rows)
     reflected = sum(r.reflected for r in rows)
-    heard = sum(r.reflection.startswith("heard:") for r in rows if r.reflection)
+    misheard = sum(r.reflection.startswith("heard:") for r in rows if r.reflection)
     truth = sum(r.answers_from == "truth" for r in rows)
     lost = len(build.quarantined)
     return [
@@ -102,7 +100,7 @@ def _facts(rows: Sequence[Item], scenes: Sequence[Scene], build: Build) -> list[
         [
             f"{len(scenes):,}",
             "clips",
-            _composed(build.done) or f"{len(rows) / max(1, len(scenes)):.1f} questions each",
+            _composed(build.summary) or f"{len(rows) / max(1, len(scenes)):.1f} questions each",
         ],
         [_length(seconds), "of audio", f"{seconds / max(1, len(scenes)):.1f} s a clip"],
         [
@@ -110,13 +108,13 @@ def _facts(rows: Sequence[Item], scenes: Sequence[Scene], build: Build) -> list[
             "answered from truth",
             f"{len(rows) - truth:,} from what was heard",
         ],
-        [f"{reflected / max(1, len(rows)):.0%}", "reflected upon", f"{heard:,} after a real mishearing"],
+        [f"{reflected / max(1, len(rows)):.0%}", "reflected upon", f"{misheard:,} after a real mishearing"],
         [f"{lost:,}", "quarantined", f"{lost / max(1, lost + len(rows)):.1%} of all rows"],
     ]
 
 
-def _composed(done: Summary | None) -> str:
-    return f"{done.composed:,} composed scenes" if done and done.composed else ""
+def _composed(summary: Summary | None) -> str:
+    return f"{summary.composed:,} composed scenes" if summary and summary.composed else ""
 
 
 def _length(seconds: float) -> str:
@@ -164,18 +162,18 @@ def _quarantine(lost: Sequence[Quarantined]) -> list[list[Any]]:
 
 def _licenses(build: Build) -> list[list[Any]]:
     """Each licence, and the clips that carry it; a composed clip carries those of all its material."""
-    clips = [own[0].license for own in build.items.values()]
+    clips = [rows[0].license for rows in build.items.values()]
     return _most(Counter(name for text in clips for name in dict.fromkeys(text.split("; "))))
 
 
 def _engines(rows: Sequence[Item]) -> list[list[str]]:
-    found = dict.fromkeys((h.stage, h.engine, h.revision) for r in rows for h in r.heard_by)
-    return [list(row) for row in found]
+    engines = dict.fromkeys((h.stage, h.engine, h.revision) for r in rows for h in r.heard_by)
+    return [list(row) for row in engines]
 
 
-def _audit(audit: Audit) -> list[dict[str, Any]]:
+def _audit(audit: AuditReport) -> list[dict[str, Any]]:
     """Each figure with its value and 95 % interval in every slice that has it, in the figure's unit."""
-    found = []
+    figures = []
     for name, label, unit in FIGURES:
         scale = 100 if unit == "%" else 1
         rows = []
@@ -186,11 +184,11 @@ def _audit(audit: Audit) -> list[dict[str, Any]]:
                 rows.append([part.by, part.name, part.clips, *(round(scale * v, 2) for v in (value, *span))])
         if rows:
             low = name in BETTER_LOW
-            found.append({"name": name, "label": label, "unit": unit, "low_is_better": low, "rows": rows})
-    return found
+            figures.append({"name": name, "label": label, "unit": unit, "low_is_better": low, "rows": rows})
+    return figures
 
 
-def _shortcuts(report: Shortcuts) -> dict[str, Any]:
+def _shortcuts(report: ShortcutReport) -> dict[str, Any]:
     """How often each guesser is right from the text alone, over the build, and the best one by template."""
     overall = [[name, g.accuracy, g.chance, g.limit] for name, g in report.guessers.items()]
     templates = [

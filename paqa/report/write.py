@@ -20,7 +20,7 @@ import msgspec
 
 from paqa.errors import PaqaError
 from paqa.report import cite
-from paqa.report.collect import Build, opened, sounds
+from paqa.report.collect import Build, open_build, sounds
 from paqa.report.overview import overview
 from paqa.storage.store import write_atomically
 from paqa.types import Item, Scene
@@ -35,7 +35,7 @@ ASSETS = (
 
 @dataclass(frozen=True)
 class Written:
-    """The page to open, and what it came to."""
+    """The page to open, and counts of what it holds."""
 
     page: Path
     items: int
@@ -48,13 +48,12 @@ class Written:
 def write(
     folder: Path, out: Path | None = None, store: str | None = None, clips: int | None = None
 ) -> Written:
-    """The report of the build in `folder`, by default in `folder/report`; the same build gives the same
-    bytes.
+    """Write the report of the build in `folder`, by default into `folder/report`.
 
-    With `clips`, only so many, drawn by the digest of their id, can be looked at; the overview is of the
-    whole build.
+    The same build gives the same bytes. With `clips`, only so many, drawn by the digest of their id, have
+    pages; the overview is of the whole build.
     """
-    build = opened(folder, store)
+    build = open_build(folder, store)
     out = out or folder / "report"
     _claim(out)
     names = _drawn(list(build.items), clips)
@@ -79,20 +78,20 @@ def write(
     return Written(out / "index.html", rows, len(names), stems, size, tuple(build.notes))
 
 
-def text(done: Written) -> str:
+def text(written: Written) -> str:
     """What the command prints."""
     lines = [
-        f"report       {done.page}",
-        f"holds        {done.items} questions about {done.clips} clips, {done.stems} of them with stems; "
-        f"{done.size / 1e6:.1f} MB",
-        *(f"note         {note}" for note in done.notes),
+        f"report       {written.page}",
+        f"holds        {written.items} questions about {written.clips} clips, "
+        f"{written.stems} of them with stems; {written.size / 1e6:.1f} MB",
+        *(f"note         {note}" for note in written.notes),
         "open it in any browser; it needs no network and no server",
     ]
     return "\n".join(lines)
 
 
 def _claim(out: Path) -> None:
-    """Nobody else's files are touched."""
+    """Raises PaqaError where the folder holds files that are not a report of paqa."""
     if out.exists() and (
         not out.is_dir() or (any(out.iterdir()) and not (out / "data" / "index.js").exists())
     ):
@@ -102,7 +101,7 @@ def _claim(out: Path) -> None:
 
 
 def _drawn(names: list[str], most: int | None) -> list[str]:
-    """At most so many of the names, in order; which ones does not depend on the others."""
+    """At most `most` of the names, in order, drawn by digest: each draw is independent of the others."""
     chosen = set(sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:most])
     return [name for name in names if name in chosen]
 
@@ -130,9 +129,7 @@ def _keep(path: Path, data: bytes) -> None:
 
 
 def script(kind: str, name: str | int, value: Any) -> bytes:
-    """A script that hands a value over. `<` and line separators are escaped, so it is safe wherever it is
-    pasted.
-    """
+    """A script that hands over a value; with `<` and line separators escaped, it is safe in any page."""
     arguments = b", ".join(msgspec.json.encode(part) for part in (kind, name, value))
     for character in ("<", "\u2028", "\u2029"):  # JSON has them inside of strings only
         arguments = arguments.replace(character.encode(), f"\\u{ord(character):04x}".encode())
@@ -231,12 +228,12 @@ def _clip(build: Build, name: str) -> dict[str, Any]:
     """A clip with its rows, as the page of an item needs them."""
     first = build.items[name][0]
     clip = build.clips.get(name)
-    truth, heard = build.truth(name), build.heard(name)
+    truth, predicted = build.truth(name), build.prediction(name)
     return {
         "answers": "truth" if truth is first.scene else "heard",
         "truth": _scene(truth),
-        "heard": _scene(heard),
-        "words": compared(truth.transcript, heard.transcript) if truth and heard else None,
+        "heard": _scene(predicted),
+        "words": compared(truth.transcript, predicted.transcript) if truth and predicted else None,
         "source": first.source,
         "license": first.license,
         "uri": clip.uri if clip else "",
@@ -269,13 +266,17 @@ def _scene(scene: Scene | None) -> dict[str, Any] | None:
     }
 
 
-def compared(truth: str, heard: str) -> list[list[str]]:
-    """Two transcripts as runs `[truth, heard]` of words; equal ones have both sides alike but for case and
-    marks.
+def compared(truth: str, predicted: str) -> list[list[str]]:
+    """Two transcripts as runs `[operation, true words, predicted words]`.
+
+    Words of `equal` runs may differ in case and punctuation.
     """
-    a, b = truth.replace("-", " ").split(), heard.replace("-", " ").split()
-    matcher = SequenceMatcher(None, [_bare(w) for w in a], [_bare(w) for w in b], autojunk=False)
-    return [[op, " ".join(a[i:j]), " ".join(b[k:m])] for op, i, j, k, m in matcher.get_opcodes()]
+    true_words, predicted_words = truth.replace("-", " ").split(), predicted.replace("-", " ").split()
+    bare = [_bare(word) for word in true_words], [_bare(word) for word in predicted_words]
+    runs = []
+    for operation, i, j, k, m in SequenceMatcher(None, *bare, autojunk=False).get_opcodes():
+        runs.append([operation, " ".join(true_words[i:j]), " ".join(predicted_words[k:m])])
+    return runs
 
 
 def _bare(word: str) -> str:

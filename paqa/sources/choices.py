@@ -34,21 +34,23 @@ LETTER = re.compile(r"\(?([A-Ha-h])(?:\)|\.|:|\)\.|\):)?")
 LETTERED = re.compile(r"\(?([A-Ha-h])[.):]+\s*(.+)", re.DOTALL)
 
 
-def given(name: str, task: str, text: Any, choices: Any, answer: Any) -> GivenQuestion:
+def parse_question(name: str, task: str, text: Any, choices: Any, answer: Any) -> GivenQuestion:
     """The question under the id `name`; Rejected where text, choices or answer are missing or unclear."""
-    question, options = asked(text, choices)
-    same = [option for option in options if [_plain(o) for o in options].count(_plain(option)) > 1]
-    if len(options) < 2 or same or not all(options):
-        found = f"{len(options)} choices, {'twice ' + repr(same[0]) if same else repr(options)[:80]}"
-        raise Rejected("bad_question", f"found {found}; expected at least two different ones")
-    return GivenQuestion(
-        name, task, " ".join(question.split()), tuple(options), answer_index(answer, options)
-    )
+    question, options = question_and_choices(text, choices)
+    plain = [_plain(option) for option in options]
+    repeated = [option for option in options if plain.count(_plain(option)) > 1]
+    if len(options) < 2 or repeated or not all(options):
+        which = f"twice {repeated[0]!r}" if repeated else repr(options)[:80]
+        detail = f"found {len(options)} choices, {which}; expected at least two different ones"
+        raise Rejected("bad_question", detail)
+    index = answer_index(answer, options)
+    return GivenQuestion(name, task, " ".join(question.split()), tuple(options), index)
 
 
-def asked(text: Any, choices: Any) -> tuple[str, list[str]]:
-    """The question without its choices, and these, which may stand in it; Rejected where they are none, or
-    endless.
+def question_and_choices(text: Any, choices: Any) -> tuple[str, list[str]]:
+    """The question without its choices, and these, which may stand in it.
+
+    Rejected where there are none, or they are endless.
     """
     if not isinstance(text, str) or not text.strip():
         raise Rejected("bad_question", f"the question is {str(text)[:80]!r}; expected its text")
@@ -66,9 +68,7 @@ def asked(text: Any, choices: Any) -> tuple[str, list[str]]:
 
 
 def listed(choices: Any) -> list[str]:
-    """Choices of a list, or of a text that holds one or names them by letters; letters before them are taken
-    off.
-    """
+    """Choices of a list, or of a text with a list or lettered choices; letters before them are removed."""
     if isinstance(choices, str):
         if len(choices) > LONGEST:
             raise Rejected(
@@ -88,27 +88,32 @@ def listed(choices: Any) -> list[str]:
 
 def inline(text: str) -> tuple[str, list[str]]:
     """The question before its choices, and these; [] where the text holds none."""
-    if found := list(LISTED.finditer(text)):
+    if lists := list(LISTED.finditer(text)):
         try:
-            values = ast.literal_eval(found[-1][0])
+            values = ast.literal_eval(lists[-1][0])
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             values = []
         if len(values) > 1:
-            return _uninvited(text[: found[-1].start()]), [" ".join(_text(v).split()) for v in values]
+            return _uninvited(text[: lists[-1].start()]), [" ".join(_text(v).split()) for v in values]
     for mark in MARKS:
-        marks = list(mark.finditer(text))
-        begin = max((i for i, m in enumerate(marks[:-1]) if _index(m[1]) == 0), default=None)
-        if begin is None:
-            continue
-        run = marks[begin:]
-        run = [m for i, m in enumerate(run) if [_index(n[1]) for n in run[: i + 1]] == list(range(i + 1))]
-        ends = [m.start() for m in run[1:]] + [
-            marks[begin + len(run)].start() if begin + len(run) < len(marks) else None
-        ]
-        options = [_tidy(text[m.end() : end]) for m, end in zip(run, ends, strict=True)]
+        marks, options = _lettered(text, mark)
         if len(options) > 1:
-            return _uninvited(text[: run[0].start()]), options
+            return _uninvited(text[: marks[0].start()]), options
     return text, []
+
+
+def _lettered(text: str, mark: re.Pattern[str]) -> tuple[list[re.Match[str]], list[str]]:
+    """The last run of marks a, b, c, ... in a text, and the choices after them."""
+    marks = list(mark.finditer(text))
+    first = max((i for i, m in enumerate(marks[:-1]) if _index(m[1]) == 0), default=len(marks))
+    run: list[re.Match[str]] = []
+    for m in marks[first:]:
+        if _index(m[1]) != len(run):
+            break
+        run.append(m)
+    following = marks[first + 1 : first + 1 + len(run)]
+    ends = [m.start() for m in following] + [len(text)]
+    return run, [_tidy(text[m.end() : end]) for m, end in zip(run, ends, strict=False)]
 
 
 def _uninvited(question: str) -> str:

@@ -17,7 +17,9 @@ from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.sources import tables
 from paqa.sources.folder import safe_id
-from paqa.sources.registry import WHOLE_FILE, locate, parameters, quarantined
+from paqa.sources.paths import locate
+from paqa.sources.registry import parameters, quarantined
+from paqa.sources.truth import WHOLE_FILE
 from paqa.types import Quarantined, Recording, Scene, Turn
 
 PARTS = ("train", "dev", "test")
@@ -28,7 +30,7 @@ SPOKEN = ("client_id", "path", "sentence")
 
 
 @dataclass(frozen=True)
-class Params:
+class CoVoST2Params:
     """`languages` is "SRC_TGT", e.g. "de_en"; it may be left out where the folder holds one pair only."""
 
     languages: str | None = None
@@ -36,12 +38,15 @@ class Params:
     clips: str = "clips"
 
 
+PARAMS = CoVoST2Params  # what the registry checks `params` with
+
+
 def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quarantined]:
     """One recording a row, in order of the tables: one whole-file turn with text and translation.
 
     Raises PaqaError where a table is missing, or the pair of languages is not clear.
     """
-    params = parameters(config, Params)
+    params = parameters(config, CoVoST2Params)
     pair = params.languages or _only_pair(config, folder)
     spoken, translated = _codes(config, pair)
     scene = Scene("-", 0, language=spoken, translated_to=translated)
@@ -53,13 +58,13 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
 
 
 def _only_pair(config: SourceConfig, folder: Path) -> str:
-    found = sorted({path.name.split(".")[1] for path in folder.glob("covost_v2.*.tsv")})
-    if len(found) != 1:
-        wanted = "expected one covost_v2.SRC_TGT.tsv; name the pair in params.languages"
+    pairs = sorted({path.name.split(".")[1] for path in folder.glob("covost_v2.*.tsv")})
+    if len(pairs) != 1:
+        expected = "expected one covost_v2.SRC_TGT.tsv; name the pair in params.languages"
         raise PaqaError(
-            f"source {config.name!r}: {folder} holds {', '.join(found) or 'no covost_v2.*.tsv'}; {wanted}"
+            f"source {config.name!r}: {folder} holds {', '.join(pairs) or 'no covost_v2.*.tsv'}; {expected}"
         )
-    return found[0]
+    return pairs[0]
 
 
 def _codes(config: SourceConfig, pair: str) -> tuple[str, str]:
@@ -72,7 +77,9 @@ def _codes(config: SourceConfig, pair: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def _rows(config: SourceConfig, folder: Path, pair: str, splits: tuple[str, ...]) -> Iterator[tables.Row]:
+def _rows(
+    config: SourceConfig, folder: Path, pair: str, splits: tuple[str, ...]
+) -> Iterator[tables.TableRow]:
     whole = folder / f"covost_v2.{pair}.tsv"
     if not whole.is_file():
         for split in splits:
@@ -80,22 +87,25 @@ def _rows(config: SourceConfig, folder: Path, pair: str, splits: tuple[str, ...]
         return
     rows = tables.rows(whole, config.name, PUBLISHED, tabs=True)
     chosen = [row for row in rows if row.problem or row.fields["split"].removesuffix("_covost") in splits]
-    read = [row for row in chosen if not row.problem]
-    if all(column in row.fields for row in read for column in JOINED):
+    readable = [row for row in chosen if not row.problem]
+    if all(column in row.fields for row in readable for column in JOINED):
         yield from chosen
         return
-    wanted = {row.fields["path"] for row in read}
-    voices = tables.rows(folder / "validated.tsv", config.name, SPOKEN, tabs=True)
-    known = {
-        row.fields["path"]: row.fields for row in voices if not row.problem and row.fields["path"] in wanted
+    spoken_paths = {row.fields["path"] for row in readable}
+    spoken_rows = tables.rows(folder / "validated.tsv", config.name, SPOKEN, tabs=True)
+    fields_by_path = {
+        row.fields["path"]: row.fields
+        for row in spoken_rows
+        if not row.problem and row.fields["path"] in spoken_paths
     }
     yield from (
-        replace(row, fields={**known.get(row.fields.get("path", ""), {}), **row.fields}) for row in chosen
+        replace(row, fields={**fields_by_path.get(row.fields.get("path", ""), {}), **row.fields})
+        for row in chosen
     )
 
 
 def _recording(
-    config: SourceConfig, row: tables.Row, folder: Path, params: Params, scene: Scene
+    config: SourceConfig, row: tables.TableRow, folder: Path, params: CoVoST2Params, scene: Scene
 ) -> Recording:
     uri = f"{params.clips}/{row['path']}"
     if "client_id" not in row.fields:

@@ -11,28 +11,23 @@ from pathlib import Path, PurePosixPath
 
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.sources.registry import locate, quarantined
+from paqa.sources.paths import locate
+from paqa.sources.registry import quarantined
 from paqa.types import Quarantined, Recording
 
 EXTENSIONS = (  # of everything that paqa.audio opens; names without an ending are looked up in this order
-    ".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mka", ".mp3", ".mp4", ".oga", ".ogg", ".opus",
-    ".wav", ".weba", ".webm", ".wma",
+    ".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mka", ".mp3", ".mp4", ".oga", ".ogg",
+    ".opus", ".wav", ".weba", ".webm", ".wma",
     ".3g2", ".3gp", ".aa3", ".ac3", ".adts", ".amr", ".ape", ".asf", ".avi", ".awb", ".bwf", ".dts", ".dtshd",
-    ".eac3", ".ec3", ".f4a", ".f4v", ".flv", ".isma", ".ismv", ".latm", ".loas", ".m2a", ".m2ts", ".m4b", ".m4r",
-    ".m4v", ".mac", ".mk3d", ".mkv", ".mov", ".mp1", ".mp2", ".mpa", ".mpc", ".mpeg", ".mpg", ".mpga", ".mts",
-    ".nist", ".ogv", ".ogx", ".oma", ".omg", ".qt", ".ra", ".rf64", ".rm", ".rmvb", ".shn", ".snd", ".sph", ".spx",
-    ".tak", ".thd", ".ts", ".tta", ".vob", ".voc", ".w64", ".wave", ".wmv", ".wv",
+    ".eac3", ".ec3", ".f4a", ".f4v", ".flv", ".isma", ".ismv", ".latm", ".loas", ".m2a", ".m2ts", ".m4b",
+    ".m4r", ".m4v", ".mac", ".mk3d", ".mkv", ".mov", ".mp1", ".mp2", ".mpa", ".mpc", ".mpeg", ".mpg", ".mpga",
+    ".mts", ".nist", ".ogv", ".ogx", ".oma", ".omg", ".qt", ".ra", ".rf64", ".rm", ".rmvb", ".shn", ".snd",
+    ".sph", ".spx", ".tak", ".thd", ".ts", ".tta", ".vob", ".voc", ".w64", ".wave", ".wmv", ".wv",
 )  # fmt: skip
+TEXTS = (".textgrid", ".eaf", ".lab", ".srt", ".vtt", ".txt")
 READERS = {  # what may lie beside the audio, and how it gets into a build
     (".rttm", ".stm", ".ctm"): "a source of type references reads them",
-    (
-        ".textgrid",
-        ".eaf",
-        ".lab",
-        ".srt",
-        ".vtt",
-        ".txt",
-    ): "a list of type jsonl takes their words as turns or text",
+    TEXTS: "a list of type jsonl takes their words as turns or text",
     (".jsonl",): "a source of type jsonl, questions or lhotse reads such a list",
     (".parquet",): "a source of type hub reads such a table",
 }
@@ -58,9 +53,9 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
             empty = False
             yield _recording(config, folder, path)
     if empty:
-        found = _listed(_endings(folder)) or "no file at all"
-        wanted = "expected sound or film, such as .wav .flac .mp3 .m4a .ogg .mkv"
-        raise PaqaError(f"source {config.name!r}: {folder} holds no audio file, but {found}; {wanted}")
+        content = _listed(_endings(folder)) or "no file at all"
+        expected = "expected sound or film, such as .wav .flac .mp3 .m4a .ogg .mkv"
+        raise PaqaError(f"source {config.name!r}: {folder} holds no audio file, but {content}; {expected}")
 
 
 def skipped(config: SourceConfig, folder: Path, read: tuple[str, ...] = ()) -> str:
@@ -98,13 +93,13 @@ def files_below(folder: Path) -> list[str]:
 
     Links to folders are listed as if they were files where they lead out.
     """
-    found = []
+    paths = []
     for top, folders, files in os.walk(folder, followlinks=False):
         folders[:] = [name for name in folders if not name.startswith(".")]
         names = [name for name in files if not name.startswith(".")]
         names += [name for name in folders if _leads_out(Path(top, name), folder)]
-        found += [Path(top, name).relative_to(folder).as_posix() for name in names]
-    return sorted(found)
+        paths += [Path(top, name).relative_to(folder).as_posix() for name in names]
+    return sorted(paths)
 
 
 def _leads_out(path: Path, folder: Path) -> bool:
@@ -127,9 +122,7 @@ def _recording(config: SourceConfig, folder: Path, path: str) -> Recording | Qua
 
 
 def safe_id(path: str) -> str:
-    """An id from a relative path alone: the path itself where it is plain, else cleaned up with a hash of
-    it.
-    """
+    """An id from a relative path: the path itself where it is plain, else cleaned up with its hash."""
     clean = re.sub(r"[^\w./-]", "_", path)[:LONGEST_ID]
     if clean == path:
         return path

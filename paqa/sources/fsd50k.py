@@ -23,7 +23,9 @@ from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.licensing.identify import spdx
 from paqa.sources import json_lines, tables
-from paqa.sources.registry import WHOLE_FILE, in_order, locate, parameters, quarantined
+from paqa.sources.paths import locate
+from paqa.sources.registry import parameters, quarantined
+from paqa.sources.truth import WHOLE_FILE, in_order
 from paqa.storage import text_files
 from paqa.types import Event, Quarantined, Recording, Scene
 
@@ -31,9 +33,8 @@ COLUMNS = ("fname", "labels", "mids")
 
 
 @dataclass(frozen=True)
-class Params:
-    """`skip` names classes whose clips are left out with those of all their kinds: by default whatever
-    speaks.
+class FSD50KParams:
+    """`skip` names classes whose clips, and those of their subclasses, are left out: by default all speech.
 
     As background under a dialogue, speech would be turns that the truth does not know.
     """
@@ -42,16 +43,19 @@ class Params:
     skip: tuple[str, ...] = ("Speech",)
 
 
+PARAMS = FSD50KParams  # what the registry checks `params` with
+
+
 def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quarantined]:
     """One recording a clip, in order of the tables. Raises PaqaError where a table is missing or broken."""
-    params = parameters(config, Params)
+    params = parameters(config, FSD50KParams)
     skipped = {audioset.mid(label) for label in params.skip}
-    known = _vocabulary(config, folder / "FSD50K.ground_truth" / "vocabulary.csv")
+    vocabulary = _vocabulary(config, folder / "FSD50K.ground_truth" / "vocabulary.csv")
     for split in params.splits:
         clips = _clips(config, folder / "FSD50K.metadata" / f"{split}_clips_info_FSD50K.json")
         for row in tables.rows(folder / "FSD50K.ground_truth" / f"{split}.csv", config.name, COLUMNS):
             try:
-                mids = _mids(row, known)
+                mids = _mids(row, vocabulary)
                 if not any(skipped & {mid, *audioset.ancestors(mid)} for mid in mids):
                     yield _recording(config, folder, split, row, mids, clips)
             except Rejected as error:
@@ -61,7 +65,7 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
 def _vocabulary(config: SourceConfig, path: Path) -> set[str]:
     """The machine ids of the corpus, from lines `index,label,mid`; empty where the file is not there."""
     try:
-        rows = text_files.lines(text_files.decoded(path.read_bytes()))
+        rows = text_files.lines(text_files.decode_text(path.read_bytes()))
     except FileNotFoundError:
         return set()
     except (OSError, ValueError) as error:
@@ -74,15 +78,15 @@ def _clips(config: SourceConfig, path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
             return {}
-        found = json.loads(json_lines.whole(path, f"source {config.name!r}: {path}", "unpack it again"))
+        clips = json.loads(json_lines.whole(path, f"source {config.name!r}: {path}", "unpack it again"))
     except (ValueError, RecursionError) as error:
         raise PaqaError(f"source {config.name!r}: {path} cannot be read ({error}); unpack it again") from None
-    if not isinstance(found, dict):
+    if not isinstance(clips, dict):
         raise PaqaError(f"source {config.name!r}: {path} holds no object; expected clips by their number")
-    return found
+    return clips
 
 
-def _mids(row: tables.Row, known: set[str]) -> list[str]:
+def _mids(row: tables.TableRow, vocabulary: set[str]) -> list[str]:
     """A clip's most specific classes."""
     mids = row["mids"].split(",")
     for mid in mids:
@@ -92,7 +96,7 @@ def _mids(row: tables.Row, known: set[str]) -> list[str]:
             raise Rejected(
                 "unknown_class", f"{row.where}: {mid!r} is no AudioSet id; correct the row"
             ) from None
-        if known and mid not in known:
+        if vocabulary and mid not in vocabulary:
             raise Rejected(
                 "unknown_class", f"{row.where}: {mid!r} is not in vocabulary.csv; correct one of the two"
             )
@@ -101,7 +105,12 @@ def _mids(row: tables.Row, known: set[str]) -> list[str]:
 
 
 def _recording(
-    config: SourceConfig, folder: Path, split: str, row: tables.Row, mids: list[str], clips: dict[str, Any]
+    config: SourceConfig,
+    folder: Path,
+    split: str,
+    row: tables.TableRow,
+    mids: list[str],
+    clips: dict[str, Any],
 ) -> Recording:
     name = row["fname"]
     uri = f"FSD50K.{split}_audio/{name}.wav"

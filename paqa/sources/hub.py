@@ -1,5 +1,4 @@
-"""Any dataset of Hugging Face `datasets` with an Audio column: from the Hub, or from Parquet files or folders
-here.
+"""Any dataset of Hugging Face `datasets` with an Audio column: on the Hub, or in local files or folders.
 
 Nothing is decoded, so neither torchcodec nor FFmpeg is needed. The bytes of each row are written once, under
 the name of their content, into `audio/` of the source's `path`; a file that already lies below `path` is used
@@ -19,9 +18,11 @@ from typing import Any
 
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.sources.choices import given
+from paqa.sources.choices import parse_question
 from paqa.sources.folder import EXTENSIONS, safe_id
-from paqa.sources.registry import WHOLE_FILE, groups_of, parameters, quarantined
+from paqa.sources.groups import groups_of
+from paqa.sources.registry import parameters, quarantined
+from paqa.sources.truth import WHOLE_FILE
 from paqa.storage import redact
 from paqa.types import GivenQuestion, Quarantined, Recording, Scene, Turn
 
@@ -29,7 +30,7 @@ MAGIC = ((b"RIFF", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp
 
 
 @dataclass(frozen=True)
-class Params:
+class HubParams:
     """What to load, and which columns hold what.
 
     `dataset` is a name on the Hub ("owner/name"), or a folder, Parquet file or `save_to_disk` folder relative
@@ -59,6 +60,9 @@ class Params:
     license: str | None = None
 
 
+PARAMS = HubParams  # what the registry checks `params` with
+
+
 COLUMNS = (
     "audio",
     "id",
@@ -75,38 +79,35 @@ COLUMNS = (
 
 
 def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quarantined]:
-    """One recording a row, in the dataset's order; rows without audio or with an unclear question are
-    quarantined.
+    """One recording a row, in the dataset's order; rows without audio or a clear question are quarantined.
 
     Rows with questions about the same audio become one recording, and come last.
     Raises PaqaError where the dataset cannot be loaded or lacks a column that params name.
     """
-    params = parameters(config, Params)
+    params = parameters(config, HubParams)
     if config.use == "material" and params.text and not params.speaker:
         raise PaqaError(f"source {config.name!r}: params.speaker is missing; mixing has to know who speaks")
     rows, audio, names = _load(config, folder, params)
-    asked: dict[str, Recording] = {}
+    by_uri: dict[str, Recording] = {}
     for number, row in enumerate(islice(rows, params.rows)):
         where = f"{params.split}-{number:07d}"
         try:
-            found = _recording(config, folder, params, row | _named(row, names), audio, where)
-            if not found.questions:
-                yield found
-            elif found.uri in asked:
-                questions = (*asked[found.uri].questions, *found.questions)
-                asked[found.uri] = replace(asked[found.uri], questions=questions)
+            recording = _recording(config, folder, params, row | _named(row, names), audio, where)
+            if not recording.questions:
+                yield recording
+            elif recording.uri in by_uri:
+                questions = (*by_uri[recording.uri].questions, *recording.questions)
+                by_uri[recording.uri] = replace(by_uri[recording.uri], questions=questions)
             else:
-                asked[found.uri] = found
+                by_uri[recording.uri] = recording
         except Rejected as error:
             located = Rejected(error.reason, f"{params.dataset}, {where}: {error.detail}")
             yield quarantined(where, located, f"{params.dataset} {where}")
-    yield from asked.values()
+    yield from by_uri.values()
 
 
-def _load(config: SourceConfig, folder: Path, params: Params) -> tuple[Any, str, dict[str, Any]]:
-    """The rows with undecoded audio, the name of their audio column, and the columns whose numbers stand for
-    names.
-    """
+def _load(config: SourceConfig, folder: Path, params: HubParams) -> tuple[Any, str, dict[str, Any]]:
+    """The rows with undecoded audio, the name of their audio column, and the columns of class numbers."""
     try:
         import datasets
     except ImportError:
@@ -116,10 +117,10 @@ def _load(config: SourceConfig, folder: Path, params: Params) -> tuple[Any, str,
     try:
         rows = _open(datasets, folder, params)
     except (OSError, ValueError, PaqaError, datasets.exceptions.DatasetsError) as error:
-        reason = redact.scrubbed(" ".join(str(error).split()))[:200]
-        wanted = "check params.dataset, config and split, and that the Hub can be reached"
+        reason = redact.mask_secrets(" ".join(str(error).split()))[:200]
+        advice = "check params.dataset, config and split, and that the Hub can be reached"
         raise PaqaError(
-            f"source {config.name!r}: {params.dataset} cannot be loaded ({reason}); {wanted}"
+            f"source {config.name!r}: {params.dataset} cannot be loaded ({reason}); {advice}"
         ) from None
     if rows.features is None:
         raise PaqaError(
@@ -130,21 +131,20 @@ def _load(config: SourceConfig, folder: Path, params: Params) -> tuple[Any, str,
     named = {column: getattr(params, column) for column in COLUMNS}
     for column, name in (named | {"audio": audio}).items():
         if (name or column == "audio") and name not in rows.features:
-            found = ", ".join(rows.features)
+            columns = ", ".join(rows.features)
             raise PaqaError(
-                f"source {config.name!r}: params.{column} is {name!r}; {params.dataset} has {found}"
+                f"source {config.name!r}: params.{column} is {name!r}; {params.dataset} has {columns}"
             )
     classes = {name: kind for name, kind in rows.features.items() if isinstance(kind, datasets.ClassLabel)}
     return rows.cast_column(audio, datasets.Audio(decode=False)), str(audio), classes
 
 
-def _open(datasets: Any, folder: Path, params: Params) -> Any:
+def _open(datasets: Any, folder: Path, params: HubParams) -> Any:
     """The dataset; local Parquet files by themselves, since a folder may hold written audio beside them."""
     local = Path(os.path.normpath(folder / params.dataset))  # the folder itself need not exist
     if not local.exists():
-        if (
-            params.dataset.count("/") != 1 or "://" in params.dataset
-        ):  # "pandas" is a reader of pickles, no dataset
+        # "pandas" would be a reader of pickles, not a dataset
+        if params.dataset.count("/") != 1 or "://" in params.dataset:
             raise PaqaError(
                 f"{params.dataset!r} is neither a name on the Hub (owner/name) nor a path below {folder}"
             )
@@ -156,8 +156,8 @@ def _open(datasets: Any, folder: Path, params: Params) -> Any:
             streaming=params.streaming,
         )
     if (local / "state.json").is_file() or (local / "dataset_dict.json").is_file():
-        found = datasets.load_from_disk(str(local))
-        return found[params.split] if isinstance(found, datasets.DatasetDict) else found
+        stored = datasets.load_from_disk(str(local))
+        return stored[params.split] if isinstance(stored, datasets.DatasetDict) else stored
     files = [local] if local.is_file() else sorted(local.rglob("*.parquet"))
     if not files:
         return datasets.load_dataset(
@@ -175,11 +175,11 @@ def _named(row: Mapping[str, Any], classes: Mapping[str, Any]) -> dict[str, str]
 
 
 def _recording(
-    config: SourceConfig, folder: Path, params: Params, row: Mapping[str, Any], audio: str, where: str
+    config: SourceConfig, folder: Path, params: HubParams, row: Mapping[str, Any], audio: str, where: str
 ) -> Recording:
     def value(column: str) -> str | None:
-        found = row.get(getattr(params, column) or "")
-        return None if found is None or found == "" else str(found)
+        content = row.get(getattr(params, column) or "")
+        return None if content is None or content == "" else str(content)
 
     uri = _written(row[audio], folder, params)
     name = safe_id(value("id") or where)
@@ -203,19 +203,17 @@ def _code(row: Mapping[str, Any], given_code: str | None) -> str | None:
     return None if given_code in row else given_code
 
 
-def _questions(params: Params, row: Mapping[str, Any], name: str) -> tuple[GivenQuestion, ...]:
+def _questions(params: HubParams, row: Mapping[str, Any], name: str) -> tuple[GivenQuestion, ...]:
     choices = row[params.choices] if params.choices else None
     return (
-        given(
+        parse_question(
             f"{name}:given", params.task, row[params.question or ""], choices, row.get(params.answer or "")
         ),
     )
 
 
-def _roots(folder: Path, params: Params) -> list[Path]:
-    """Where rows may name files: below the source, the local dataset, or what `datasets` fetched of this
-    one.
-    """
+def _roots(folder: Path, params: HubParams) -> list[Path]:
+    """Where rows may name files: below the source, the local dataset, or the downloads of this one."""
     import datasets
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
@@ -229,9 +227,8 @@ def _roots(folder: Path, params: Params) -> list[Path]:
     return [folder.resolve(), fetched.resolve(), *(Path(p).resolve() for p in unpacked)]
 
 
-def _written(audio: Mapping[str, Any] | None, folder: Path, params: Params) -> str:
-    """The uri of a row's audio: a file that lies below the folder, or its bytes, written atomically by
-    content.
+def _written(audio: Mapping[str, Any] | None, folder: Path, params: HubParams) -> str:
+    """The uri of a row's audio: a file below the folder, or its bytes, written under their hash.
 
     Rejected with `outside_corpus` where a row names a file elsewhere on this machine.
     """
@@ -249,9 +246,8 @@ def _written(audio: Mapping[str, Any] | None, folder: Path, params: Params) -> s
             "missing_audio", f"has no audio ({path or 'no path'}); remove the row or complete the dataset"
         )
     suffix = Path(path or "").suffix.lower()
-    suffix = (
-        suffix if suffix in EXTENSIONS else next((s for start, s in MAGIC if content.startswith(start)), "")
-    )
+    if suffix not in EXTENSIONS:
+        suffix = next((ending for start, ending in MAGIC if content.startswith(start)), "")
     digest = hashlib.sha256(content).hexdigest()
     target = folder / "audio" / digest[:2] / f"{digest}{suffix}"
     if not target.is_file():

@@ -1,4 +1,4 @@
-"""A list of recordings with what is known about them: one JSON object a line, see `Row` for its keys.
+"""A list of recordings with their annotations: one JSON object a line, see `RecordingRow` for its keys.
 
 A line that cannot be used becomes a `Quarantined` row that names the list and the line, and the rest goes on.
 """
@@ -15,8 +15,11 @@ import msgspec
 from paqa.config.recipe import SourceConfig
 from paqa.errors import Rejected
 from paqa.sources import json_lines, rttm_stm_ctm
-from paqa.sources.registry import WHOLE_FILE, Said, groups_of, in_order, locate, numbered, quarantined
+from paqa.sources.groups import groups_of
+from paqa.sources.paths import locate
+from paqa.sources.registry import quarantined
 from paqa.sources.rttm_stm_ctm import rttm_line, stm_line
+from paqa.sources.truth import WHOLE_FILE, NamedTurn, in_order, numbered
 from paqa.types import Event, Identifier, Ms, Quarantined, Recording, Scene
 
 
@@ -43,7 +46,7 @@ class EventRow(SpanRow, forbid_unknown_fields=True, frozen=True):
     mid: str
 
 
-class Row(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class RecordingRow(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """One line. `path` is relative to the list's folder, or `package:NAME/FILE`, as are `rttm` and `stm`.
 
     Who speaks comes in one form at most: `text` + `speaker` (the whole file is one turn), `turns`, or `rttm`
@@ -73,16 +76,14 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     stm: str | None = None
 
 
-KNOWN_KEYS = tuple({*Row.__struct_fields__, *TurnRow.__struct_fields__, *EventRow.__struct_fields__})
+KNOWN_KEYS = tuple({*RecordingRow.__struct_fields__, *TurnRow.__struct_fields__, *EventRow.__struct_fields__})
 
 
 def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarantined]:
-    """The rows of a list, in its order; blank lines are skipped. Raises PaqaError where the list cannot be
-    read.
-    """
-    wanted = "expected a file with one JSON object a line; correct `path` in the recipe"
+    """The rows of a list, in its order; blank lines are skipped. PaqaError where the list cannot be read."""
+    expected = "expected a file with one JSON object a line; correct `path` in the recipe"
     seen: dict[str, int] = {}
-    for number, line in json_lines.rows(path, f"source {config.name!r}: {path}", wanted):
+    for number, line in json_lines.rows(path, f"source {config.name!r}: {path}", expected):
         where = f"{path.name}:{number}"
         try:
             if isinstance(line, Rejected):
@@ -94,19 +95,19 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
                 )
             seen[row.id] = number
             locate(row.path, path.parent)
-            said, odd = _said(row, path.parent)
-            yield from odd
-            yield _recording(config, row, said)
+            turns, problem_rows = _named_turns(row, path.parent)
+            yield from problem_rows
+            yield _recording(config, row, turns)
         except Rejected as error:
             located = Rejected(error.reason, f"{path}, line {number}: {error.detail}")
             content = where if isinstance(line, Rejected) else line.decode("utf-8", "surrogateescape")
             yield quarantined(where, located, content)
 
 
-def _row(line: bytes) -> Row:
+def _row(line: bytes) -> RecordingRow:
     """One checked line; raises `Rejected` with `broken_json` or `bad_row`."""
     try:
-        row = msgspec.json.decode(line, type=Row)
+        row = msgspec.json.decode(line, type=RecordingRow)
     except msgspec.ValidationError as error:
         raise Rejected("bad_row", f"{error}{_hint(str(error))}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -129,8 +130,8 @@ def _row(line: bytes) -> Row:
         )
     for span in spanned:
         if span.end_ms <= span.start_ms:
-            found = f"a span from {span.start_ms} to {span.end_ms} ms"
-            raise Rejected("bad_row", f"found {found}; expected end_ms after start_ms, correct it")
+            span_text = f"a span from {span.start_ms} to {span.end_ms} ms"
+            raise Rejected("bad_row", f"found {span_text}; expected end_ms after start_ms, correct it")
     return row
 
 
@@ -139,29 +140,29 @@ def _hint(message: str) -> str:
     near = difflib.get_close_matches(unknown[1], KNOWN_KEYS, 1, 0.5) if unknown else []
     if near:
         return f"; did you mean {near[0]!r}?"
-    return f"; known keys: {', '.join(Row.__struct_fields__)}"
+    return f"; known keys: {', '.join(RecordingRow.__struct_fields__)}"
 
 
-def _recording(config: SourceConfig, row: Row, said: list[Said] | None) -> Recording:
+def _recording(config: SourceConfig, row: RecordingRow, turns: list[NamedTurn] | None) -> Recording:
     source = row.source or config.name
-    whole = said is not None and row.events is not None
+    complete = turns is not None and row.events is not None
     return Recording(
         id=row.id,
         uri=row.path,
         source=f"{source} (synthetic)" if row.synthetic and "synthetic" not in source else source,
         license=row.license or config.license,
         groups=groups_of(row.group) or (row.speaker or row.id,),
-        answers=config.answers if whole else "heard",
-        truth=_truth(row, said),
+        answers=config.answers if complete else "heard",
+        truth=_truth(row, turns),
         voice=row.speaker,
     )
 
 
-def _truth(row: Row, said: list[Said] | None) -> Scene | None:
-    if said is None and row.events is None:
+def _truth(row: RecordingRow, named_turns: list[NamedTurn] | None) -> Scene | None:
+    if named_turns is None and row.events is None:
         return None
     events = [Event(e.start_ms, e.end_ms, e.label, e.mid) for e in row.events or ()]
-    turns = numbered(said or ())
+    turns = numbered(named_turns or ())
     return Scene(
         row.id,
         0,
@@ -172,24 +173,22 @@ def _truth(row: Row, said: list[Said] | None) -> Scene | None:
     )
 
 
-def _said(row: Row, folder: Path) -> tuple[list[Said] | None, list[Quarantined]]:
-    """Who speaks according to the row, None where it does not tell, and a row for each odd line of its
-    annotations.
-    """
+def _named_turns(row: RecordingRow, folder: Path) -> tuple[list[NamedTurn] | None, list[Quarantined]]:
+    """The turns that a row gives, None where it gives none, and a row for each bad annotation line."""
     if row.text is not None and row.speaker is not None:
-        return [Said(0, WHOLE_FILE, row.speaker, row.text, row.emotion, row.translation)], []
+        return [NamedTurn(0, WHOLE_FILE, row.speaker, row.text, row.emotion, row.translation)], []
     if row.turns is not None:
         return [
-            Said(t.start_ms, t.end_ms, t.speaker, t.text, t.emotion, t.translation) for t in row.turns
+            NamedTurn(t.start_ms, t.end_ms, t.speaker, t.text, t.emotion, t.translation) for t in row.turns
         ], []
     turns, odd_turns = _annotated(row.rttm, rttm_line, row.path, folder)
     texts, odd_texts = _annotated(row.stm, stm_line, row.path, folder)
-    said = rttm_stm_ctm.attach(turns, texts) if turns and texts else turns or texts
-    return said, [*odd_turns, *odd_texts]
+    attached = rttm_stm_ctm.attach(turns, texts) if turns and texts else turns or texts
+    return attached, [*odd_turns, *odd_texts]
 
 
 def _annotated(
-    uri: str | None, line: rttm_stm_ctm.Line[Said], path: str, folder: Path
-) -> tuple[list[Said] | None, list[Quarantined]]:
-    """What an annotation says about the recording at `path`; None where the row names none."""
+    uri: str | None, line: rttm_stm_ctm.Line[NamedTurn], path: str, folder: Path
+) -> tuple[list[NamedTurn] | None, list[Quarantined]]:
+    """The turns of an annotation about the recording at `path`; None where the row names no annotation."""
     return rttm_stm_ctm.about(path, rttm_stm_ctm.parse(uri, folder, line), uri) if uri else (None, [])

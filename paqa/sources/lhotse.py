@@ -23,8 +23,11 @@ from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.sources import json_lines
 from paqa.sources.folder import safe_id
-from paqa.sources.registry import Said, beside, linked, locate, numbered, parameters, quarantined
+from paqa.sources.groups import groups_by_speaker
+from paqa.sources.paths import corpus_file, locate
+from paqa.sources.registry import parameters, quarantined
 from paqa.sources.rttm_stm_ctm import spoken
+from paqa.sources.truth import NamedTurn, numbered
 from paqa.types import Quarantined, Recording, Scene, Word
 
 Seconds = Annotated[float, Meta(ge=-1e7, le=1e7)]
@@ -38,7 +41,7 @@ class Source(msgspec.Struct, frozen=True):
     source: str | None = None
 
 
-class Audio(msgspec.Struct, frozen=True):
+class LhotseRecording(msgspec.Struct, frozen=True):
     """A recording of lhotse's."""
 
     id: str
@@ -60,35 +63,45 @@ class Supervision(msgspec.Struct, frozen=True):
     custom: dict[str, Any] | None = None
 
 
-class Cut(msgspec.Struct, frozen=True):
+class LhotseCut(msgspec.Struct, frozen=True):
     """A stretch of a recording."""
 
     type: str
     id: str
     start: Seconds = 0.0
     supervisions: tuple[Supervision, ...] = ()
-    recording: Audio | None = None
+    recording: LhotseRecording | None = None
 
 
 @dataclass(frozen=True)
-class Params:
-    """`speakers` says whether one name is one person in all of the corpus, or only in its recording
-    ("spk1").
-    """
+class LhotseParams:
+    """`speakers`: one name is one person in all of the corpus, or only in its recording ("spk1")."""
 
     speakers: Literal["corpus", "recording"] = "corpus"
 
 
+PARAMS = LhotseParams  # what the registry checks `params` with
+
+
 @dataclass
-class _Known:
+class _AnnotatedRecording:
     """A recording with the supervisions about it and where each one's cut begins, in seconds."""
 
-    audio: Audio
-    said: dict[tuple[str, int], tuple[float, Supervision]] = field(default_factory=dict)
+    audio: LhotseRecording
+    supervisions: dict[tuple[str, int], tuple[float, Supervision]] = field(default_factory=dict)
+
+    def speakers(self) -> set[str]:
+        """The names in its supervisions."""
+        return {s.speaker for _, s in self.supervisions.values() if s.speaker}
+
+    def content(self) -> str:
+        """All of the recording, for a fingerprint, which must not depend on the names of classes."""
+        audio = self.audio
+        return f"Audio(id={audio.id!r}, sources={audio.sources!r}, transforms={audio.transforms!r})"
 
     def add(self, offset: float, supervision: Supervision) -> None:
         """Overlapping cuts hold the same supervision: once is enough."""
-        self.said.setdefault(
+        self.supervisions.setdefault(
             (supervision.id, round((offset + supervision.start) * 1000)), (offset, supervision)
         )
 
@@ -99,19 +112,18 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
     The group is that of all recordings with a speaker in common. Raises PaqaError where a manifest cannot be
     read.
     """
-    params = parameters(config, Params)
-    known: dict[str, _Known] = {}
+    params = parameters(config, LhotseParams)
+    annotated: dict[str, _AnnotatedRecording] = {}
     folder = path if path.is_dir() else path.parent
-    yield from _cuts(config, path, known) if path.is_file() else _folder(config, path, known)
-    names = {name: {s.speaker for _, s in k.said.values() if s.speaker} for name, k in known.items()}
-    groups = linked(names) if params.speakers == "corpus" else {}
-    for name, about in known.items():
+    yield from _cuts(config, path, annotated) if path.is_file() else _folder(config, path, annotated)
+    names = {name: recording.speakers() for name, recording in annotated.items()}
+    groups = groups_by_speaker(names) if params.speakers == "corpus" else {}
+    for name, recording in annotated.items():
         try:
-            uri, scene = _uri(about.audio, folder), _scene(name, about)
+            uri, scene = _uri(recording.audio, folder), _scene(name, recording)
         except Rejected as error:
-            yield quarantined(
-                name, Rejected(error.reason, f"recording {name!r}: {error.detail}"), repr(about.audio)
-            )
+            located = Rejected(error.reason, f"recording {name!r}: {error.detail}")
+            yield quarantined(name, located, recording.content())
             continue
         voice = next(iter(names[name])) if len(names[name]) == 1 and groups else None
         group = groups.get(name, name)
@@ -120,28 +132,30 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
         )
 
 
-def _folder(config: SourceConfig, folder: Path, known: dict[str, _Known]) -> Iterator[Quarantined]:
+def _folder(
+    config: SourceConfig, folder: Path, annotated: dict[str, _AnnotatedRecording]
+) -> Iterator[Quarantined]:
     named = [p for p in sorted(folder.glob("*")) if p.name.endswith((".jsonl", ".jsonl.gz"))]
-    files = [p for p in named if beside(p, folder, config.name)]
+    files = [p for p in named if corpus_file(p, folder, config.name)]
     if cuts := [p for p in files if "cuts" in p.name]:
         for path in cuts:
-            yield from _cuts(config, path, known)
+            yield from _cuts(config, path, annotated)
         return
-    audios, said = ([p for p in files if kind in p.name] for kind in ("recordings", "supervisions"))
+    audios, supervisions = ([p for p in files if kind in p.name] for kind in ("recordings", "supervisions"))
     if not audios:
         raise PaqaError(
             f"source {config.name!r}: {folder} holds no lhotse manifest; expected e.g. cuts.jsonl.gz"
         )
     for path in audios:
-        for where, audio in _rows(config, path, Audio):
+        for where, audio in _rows(config, path, LhotseRecording):
             if isinstance(audio, Rejected):
                 yield quarantined(where, audio, where)
             else:
-                known.setdefault(audio.id, _Known(audio))
-    for path in said:
+                annotated.setdefault(audio.id, _AnnotatedRecording(audio))
+    for path in supervisions:
         for where, supervision in _rows(config, path, Supervision):
-            if isinstance(supervision, Supervision) and supervision.recording_id in known:
-                known[supervision.recording_id].add(0.0, supervision)
+            if isinstance(supervision, Supervision) and supervision.recording_id in annotated:
+                annotated[supervision.recording_id].add(0.0, supervision)
                 continue
             unknown = Rejected(
                 "bad_row", f"{where}: recording_id is in no manifest of recordings; add it there"
@@ -149,17 +163,20 @@ def _folder(config: SourceConfig, folder: Path, known: dict[str, _Known]) -> Ite
             yield quarantined(where, supervision if isinstance(supervision, Rejected) else unknown, where)
 
 
-def _cuts(config: SourceConfig, path: Path, known: dict[str, _Known]) -> Iterator[Quarantined]:
-    for where, cut in _rows(config, path, Cut):
-        if isinstance(cut, Cut) and cut.type in ("MonoCut", "MultiCut") and cut.recording:
-            about = known.setdefault(cut.recording.id, _Known(cut.recording))
+def _cuts(
+    config: SourceConfig, path: Path, annotated: dict[str, _AnnotatedRecording]
+) -> Iterator[Quarantined]:
+    for where, cut in _rows(config, path, LhotseCut):
+        if isinstance(cut, LhotseCut) and cut.type in ("MonoCut", "MultiCut") and cut.recording:
+            recording = annotated.setdefault(cut.recording.id, _AnnotatedRecording(cut.recording))
             for supervision in cut.supervisions:
-                about.add(cut.start, supervision)
+                recording.add(cut.start, supervision)
             continue
-        if isinstance(cut, Cut):
-            found = f"{cut.type} {cut.id!r}" + ("" if cut.recording else " without a recording")
+        if isinstance(cut, LhotseCut):
+            description = f"{cut.type} {cut.id!r}" + ("" if cut.recording else " without a recording")
             cut = Rejected(
-                "unsupported_cut", f"{where}: found {found}; expected MonoCut or MultiCut with a recording"
+                "unsupported_cut",
+                f"{where}: found {description}; expected MonoCut or MultiCut with a recording",
             )
         yield quarantined(where, cut, where)
 
@@ -181,7 +198,7 @@ def _rows(config: SourceConfig, path: Path, kind: Any) -> Iterator[tuple[str, An
             yield where, Rejected("broken_json", f"{where}: no JSON object: {error}; check it with `jq`")
 
 
-def _uri(audio: Audio, folder: Path) -> str:
+def _uri(audio: LhotseRecording, folder: Path) -> str:
     if audio.transforms:
         names = ", ".join(str(t.get("name", "?") if isinstance(t, dict) else t) for t in audio.transforms)
         raise Rejected("unsupported_audio", f"lhotse would transform it ({names}); save the audio first")
@@ -198,22 +215,26 @@ def _uri(audio: Audio, folder: Path) -> str:
     return uri
 
 
-def _scene(name: str, about: _Known) -> Scene | None:
+def _scene(name: str, recording: _AnnotatedRecording) -> Scene | None:
     """The truth; None where nothing is annotated, or several stretches of which one names no speaker."""
-    if not about.said or (len(about.said) > 1 and any(s.speaker is None for _, s in about.said.values())):
+    supervisions = recording.supervisions.values()
+    nameless = any(supervision.speaker is None for _, supervision in supervisions)
+    if not supervisions or (len(supervisions) > 1 and nameless):
         return None
-    said: list[Said] = []
+    named_turns: list[NamedTurn] = []
     words: list[Word] = []
     languages = set()
-    for offset, supervision in about.said.values():
+    for offset, supervision in supervisions:
         start, end = _ms(offset + supervision.start), _ms(offset + supervision.start + supervision.duration)
         if end > start:
             emotion = (supervision.custom or {}).get("emotion")
             emotion = emotion if isinstance(emotion, str) else None
-            said.append(Said(start, end, supervision.speaker or "?", supervision.text or "", emotion))
+            named_turns.append(
+                NamedTurn(start, end, supervision.speaker or "?", supervision.text or "", emotion)
+            )
         words += _words(offset, supervision)
         languages.add(supervision.language)
-    turns, placed = spoken(numbered(said), words)
+    turns, placed = spoken(numbered(named_turns), words)
     return Scene(safe_id(name), 0, turns, placed, language=languages.pop() if len(languages) == 1 else None)
 
 

@@ -21,7 +21,8 @@ from pathlib import Path
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.sources import tables
-from paqa.sources.registry import WHOLE_FILE, quarantined
+from paqa.sources.registry import quarantined
+from paqa.sources.truth import WHOLE_FILE
 from paqa.types import Quarantined, Recording, Scene, Turn
 
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
@@ -56,10 +57,11 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
 
 
 def _clips(folder: Path) -> dict[Key, str]:
-    """Paths relative to the folder; the part is what the outermost folder that names one says, "" where none
-    does.
+    """Paths relative to the folder, by part, dialogue and utterance.
+
+    The part is that of the outermost folder that names one, "" where none does.
     """
-    found: dict[Key, dict[str, str]] = defaultdict(dict)
+    by_form: dict[Key, dict[str, str]] = defaultdict(dict)
     for top, folders, files in os.walk(folder):
         folders.sort()
         inside = Path(top).relative_to(folder)
@@ -67,8 +69,8 @@ def _clips(folder: Path) -> dict[Key, str]:
         for name in sorted(files):
             if match := CLIP.fullmatch(name):
                 key = (part, int(match[1]), int(match[2]))
-                found[key].setdefault(match[3], (inside / name).as_posix())
-    return {key: next(forms[form] for form in FORMS if form in forms) for key, forms in found.items()}
+                by_form[key].setdefault(match[3], (inside / name).as_posix())
+    return {key: next(forms[form] for form in FORMS if form in forms) for key, forms in by_form.items()}
 
 
 def _part(name: str) -> str:
@@ -76,9 +78,9 @@ def _part(name: str) -> str:
     return match[0] if match else ""
 
 
-def _recording(config: SourceConfig, part: str, row: tables.Row, clips: dict[Key, str]) -> Recording:
+def _recording(config: SourceConfig, part: str, row: tables.TableRow, clips: dict[Key, str]) -> Recording:
     dialogue, utterance = _number(row, "Dialogue_ID"), _number(row, "Utterance_ID")
-    speaker = mended(row["Speaker"])
+    speaker = repaired_text(row["Speaker"])
     if SEVERAL.search(speaker):
         raise Rejected(
             "several_speakers", f"{row.where}: said by {speaker!r}; only turns of one person can be used"
@@ -86,14 +88,12 @@ def _recording(config: SourceConfig, part: str, row: tables.Row, clips: dict[Key
     name = f"dia{dialogue}_utt{utterance}"
     uri = clips.get((part, dialogue, utterance)) or clips.get(("", dialogue, utterance))
     if uri is None:
-        wanted = (
-            f"expected {name}.mp4 or .wav in a folder of the part {part!r}"
-            if part
-            else f"expected {name}.mp4"
-        )
-        raise Rejected("missing_file", f"{row.where}: there is no clip of this utterance; {wanted}")
+        expected = f"expected {name}.mp4"
+        if part:
+            expected = f"expected {name}.mp4 or .wav in a folder of the part {part!r}"
+        raise Rejected("missing_file", f"{row.where}: there is no clip of this utterance; {expected}")
     group = f"{config.name}-{part}-dia{dialogue}" if part else f"{config.name}-dia{dialogue}"
-    turn = Turn(0, WHOLE_FILE, 1, mended(row["Utterance"]), emotion=row["Emotion"].lower())
+    turn = Turn(0, WHOLE_FILE, 1, repaired_text(row["Utterance"]), emotion=row["Emotion"].lower())
     return Recording(
         id=f"{part}/{name}" if part else name,
         uri=uri,
@@ -105,17 +105,15 @@ def _recording(config: SourceConfig, part: str, row: tables.Row, clips: dict[Key
     )
 
 
-def _number(row: tables.Row, column: str) -> int:
+def _number(row: tables.TableRow, column: str) -> int:
     value = row[column]
     if not value.isdecimal():
         raise Rejected("bad_row", f"{row.where}: column {column!r} holds {value!r}, expected a number")
     return int(value)
 
 
-def mended(text: str) -> str:
-    r"""Text whose Windows-1252 characters were read as Latin-1 ("I\x92m") or as UTF-8 bytes ("Iâ€™m"), put
-    right.
-    """
+def repaired_text(text: str) -> str:
+    r"""Text with Windows-1252 characters restored that were read as Latin-1 ("I\x92m") or UTF-8 ("Iâ€™m")."""
     if re.search(r"[ÃâÂ][\u0080-\uffff]", text):
         with contextlib.suppress(UnicodeError):  # it only looked like it
             text = text.encode("cp1252").decode("utf-8")

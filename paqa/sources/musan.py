@@ -22,7 +22,8 @@ from paqa import audioset
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.licensing.identify import spdx
-from paqa.sources.registry import WHOLE_FILE, parameters, quarantined
+from paqa.sources.registry import parameters, quarantined
+from paqa.sources.truth import WHOLE_FILE
 from paqa.storage import text_files
 from paqa.types import Event, Quarantined, Recording, Scene
 
@@ -32,20 +33,19 @@ FILE = re.compile(r"(?:music|noise|speech)-[\w-]+-\d+")
 
 
 @dataclass(frozen=True)
-class Params:
-    """`parts` to read; without `vocals`, music in which somebody sings is left out, as is what nobody
-    annotated.
-    """
+class MUSANParams:
+    """`parts` to read; without `vocals`, music that is sung or not annotated is left out."""
 
     parts: tuple[Part, ...] = ("music", "noise", "speech")
     vocals: bool = True
 
 
+PARAMS = MUSANParams  # what the registry checks `params` with
+
+
 @dataclass(frozen=True)
 class _Folder:
-    """What the texts beside some files say: licence blocks, the one that is about all files, and
-    annotations.
-    """
+    """The texts beside some files: licence blocks, the one that is about all files, and annotations."""
 
     licenses: dict[str, str]
     common: str | None
@@ -58,15 +58,15 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
     A file that its LICENSE does not name, or whose licence is not understood, is quarantined unless the
     recipe says which licence such rows have.
     """
-    params = parameters(config, Params)
+    params = parameters(config, MUSANParams)
     for part in params.parts:
         folders = sorted(path for path in (folder / part).glob("*") if path.is_dir())
         if not any(next(path.glob("*.wav"), None) for path in folders):
-            wanted = "expected folders of .wav files, e.g. noise/free-sound"
-            raise PaqaError(f"source {config.name!r}: {folder / part} holds no recordings; {wanted}")
-        for inside in folders:
-            texts = _texts(inside)
-            for path in sorted(inside.glob("*.wav")):
+            expected = "expected folders of .wav files, e.g. noise/free-sound"
+            raise PaqaError(f"source {config.name!r}: {folder / part} holds no recordings; {expected}")
+        for subfolder in folders:
+            texts = _texts(subfolder)
+            for path in sorted(subfolder.glob("*.wav")):
                 if (
                     part != "music"
                     or params.vocals
@@ -117,9 +117,9 @@ def _recording(
 
 def _license(config: SourceConfig, path: Path, texts: _Folder) -> str:
     block = texts.licenses.get(path.stem) or texts.common
-    found = spdx(block) if block else None
-    if found or config.license != "unknown":
-        return found or config.license
+    license = spdx(block) if block else None
+    if license or config.license != "unknown":
+        return license or config.license
     where = f"{path.parent.name}/LICENSE"
     problem = (
         f"{where} states no known licence for {path.stem}" if block else f"{where} does not name {path.stem}"

@@ -1,5 +1,4 @@
-"""Lists of audio with multiple-choice questions, as AVQA, CoTA (Audio-Reasoner) and PAQA's own rows have
-them.
+"""Lists of audio with multiple-choice questions, in the forms of AVQA, CoTA (Audio-Reasoner) and PAQA.
 
 `path` is a JSON list or a file with one JSON object a line. Keys go by several names (see the constants
 below): AVQA's `video_name, question_text, multi_choice, answer`; CoTA's `<audio>QUESTION (a) .. (b) ..` in
@@ -19,9 +18,10 @@ from typing import Any
 from paqa.config.recipe import SourceConfig
 from paqa.errors import Rejected
 from paqa.sources import json_lines
-from paqa.sources.choices import given
+from paqa.sources.choices import parse_question
 from paqa.sources.folder import EXTENSIONS, safe_id
-from paqa.sources.registry import locate, parameters, quarantined
+from paqa.sources.paths import locate
+from paqa.sources.registry import parameters, quarantined
 from paqa.types import GivenQuestion, Quarantined, Recording
 
 AUDIO = ("audio_path", "audio", "audios", "path", "wav", "video_name", "audio_id")
@@ -36,32 +36,32 @@ LETTER_AND_TEXT = re.compile(r"<LETTER>(.*?)</LETTER>\s*<TEXT>(.*?)</TEXT>", re.
 
 
 @dataclass(frozen=True)
-class Params:
-    """`audio` is a folder beside the list in which files are looked up by the longest end of their path that
-    fits.
-    """
+class QuestionsParams:
+    """`audio` is a folder beside the list; files are looked up in it by the longest end of their path."""
 
     audio: str = "."
     task: str = "given"  # of rows that state none
 
 
+PARAMS = QuestionsParams  # what the registry checks `params` with
+
+
 @dataclass
-class _Asked:
-    """What is asked about one file, in the order of the list."""
+class _FileQuestions:
+    """The questions about one file, in the order of the list."""
 
     questions: list[GivenQuestion] = field(default_factory=list)
     where: str = ""
 
 
 def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarantined]:
-    """One recording a file with all its questions, in order of first appearance, after the rows that have
-    none.
+    """One recording a file with all its questions, in order of first appearance, after the unusable rows.
 
     A row without an audio file, with a question asked before about the file, or whose choices or answer
     cannot be made out, is quarantined. Raises PaqaError where the list cannot be read.
     """
-    params = parameters(config, Params)
-    asked: dict[str, _Asked] = {}
+    params = parameters(config, QuestionsParams)
+    by_uri: dict[str, _FileQuestions] = {}
     names: set[str] = set()
     for where, row in _rows(config, path):
         try:
@@ -71,7 +71,7 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
             question = _question(row, where, params, names)
             same = [
                 q
-                for q in asked.get(uri, _Asked()).questions
+                for q in by_uri.get(uri, _FileQuestions()).questions
                 if (q.text, q.choices) == (question.text, question.choices)
             ]
             if same:
@@ -82,25 +82,25 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
             yield quarantined(where, Rejected(error.reason, f"{where}: {error.detail}"), repr(row))
             continue
         names.add(question.id)
-        asked.setdefault(uri, _Asked(where=where)).questions.append(question)
-    for uri, about in asked.items():
+        by_uri.setdefault(uri, _FileQuestions(where=where)).questions.append(question)
+    for uri, file_questions in by_uri.items():
         name = safe_id(uri)
         yield Recording(
-            name, uri, config.name, config.license, groups=(name,), questions=tuple(about.questions)
+            name, uri, config.name, config.license, groups=(name,), questions=tuple(file_questions.questions)
         )
 
 
 def _rows(config: SourceConfig, path: Path) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
-    wanted = "expected a JSON list, or one JSON object a line; correct `path` in the recipe"
-    return json_lines.objects(path, f"source {config.name!r}: {path}", wanted)
+    expected = "expected a JSON list, or one JSON object a line; correct `path` in the recipe"
+    return json_lines.objects(path, f"source {config.name!r}: {path}", expected)
 
 
 def _value(row: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
-    """What the first of several keys holds that has a value."""
+    """The value of the first of several keys that has one."""
     return next((row[key] for key in keys if row.get(key) not in (None, "", [])), None)
 
 
-def _audio(row: Mapping[str, Any], folder: Path, params: Params) -> str:
+def _audio(row: Mapping[str, Any], folder: Path, params: QuestionsParams) -> str:
     """The row's file, relative to the list's folder."""
     named = _value(row, AUDIO)
     named = named[0] if isinstance(named, list) else named
@@ -118,7 +118,7 @@ def _audio(row: Mapping[str, Any], folder: Path, params: Params) -> str:
     )
 
 
-def _question(row: Mapping[str, Any], where: str, params: Params, names: set[str]) -> GivenQuestion:
+def _question(row: Mapping[str, Any], where: str, params: QuestionsParams, names: set[str]) -> GivenQuestion:
     answer = _value(row, ANSWER)
     answer = _chosen(_value(row, WRITTEN)) if answer is None else answer
     if answer is None:
@@ -128,16 +128,16 @@ def _question(row: Mapping[str, Any], where: str, params: Params, names: set[str
         )
     name = str(_value(row, ("id", "question_id")) or where)[:150]
     task = str(_value(row, TASK) or params.task)
-    return given(
+    return parse_question(
         f"{name}@{where}" if name in names else name, task, _value(row, TEXT), _value(row, CHOICES), answer
     )
 
 
 def _chosen(text: Any) -> str | None:
-    """What a written out answer chooses in the end."""
-    found = CHOSEN.findall(text) if isinstance(text, str) and len(text) <= LONGEST_ANSWER else []
-    if not found:
+    """The choice that a written out answer ends with."""
+    answers = CHOSEN.findall(text) if isinstance(text, str) and len(text) <= LONGEST_ANSWER else []
+    if not answers:
         return None
-    last = next((body for tag, body in reversed(found) if tag.upper() == "FINAL_ANSWER"), found[-1][1])
+    last = next((body for tag, body in reversed(answers) if tag.upper() == "FINAL_ANSWER"), answers[-1][1])
     both = LETTER_AND_TEXT.search(last)
     return f"({both[1].strip()}) {both[2].strip()}" if both else last.strip()

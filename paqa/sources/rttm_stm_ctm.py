@@ -1,5 +1,4 @@
-"""RTTM, STM and CTM: who speaks when, who says what, and single words, one line each. Times are seconds in
-the files.
+"""RTTM, STM and CTM: who speaks when, who says what, and single words, one line each; times in seconds.
 
 A file may be about many recordings; each line names its own. A line of no length, or about the time before
 the recording, is left out or cut and becomes a quarantine row. Everything else raises `Rejected` with
@@ -17,7 +16,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 from paqa import spans
 from paqa.errors import Rejected
-from paqa.sources.registry import OVERHANG_MS, Said, locate, quarantined
+from paqa.sources.paths import locate
+from paqa.sources.registry import quarantined
+from paqa.sources.truth import OVERHANG_MS, NamedTurn
 from paqa.storage import text_files
 from paqa.text import without_gaps
 from paqa.types import Quarantined, Turn, Word
@@ -33,8 +34,8 @@ DECIMAL = re.compile(r"\d+\.\d*")
 BLANKS = "a name holds a blank: write _ for it"
 
 
-class Stated(NamedTuple, Generic[T]):
-    """What a line says: about which recording, when (seconds), and how to make a turn or word of it (ms)."""
+class AnnotationLine(NamedTuple, Generic[T]):
+    """One line: about which recording, when (seconds), and how to make a turn or word of it (ms)."""
 
     recording: str
     start: float
@@ -42,37 +43,33 @@ class Stated(NamedTuple, Generic[T]):
     make: Callable[[int, int], T]
 
 
-Line = Callable[[str], Stated[T] | None]  # None for lines that do not count
+Line = Callable[[str], AnnotationLine[T] | None]  # None for lines that do not count
 
 
 @dataclass(frozen=True)
 class Annotation(Generic[T]):
-    """What a file says by name of the recording, in the order of its lines; and rows for lines left out or
-    cut.
-    """
+    """A file's entries by name of the recording, in order of lines, and rows for lines left out or cut."""
 
-    said: dict[str, list[T]] = field(default_factory=lambda: defaultdict(list))
-    odd: dict[str, list[Quarantined]] = field(default_factory=lambda: defaultdict(list))
+    entries: dict[str, list[T]] = field(default_factory=lambda: defaultdict(list))
+    problem_rows: dict[str, list[Quarantined]] = field(default_factory=lambda: defaultdict(list))
 
     def count(self, recording: str) -> int:
         """Lines about a recording."""
-        return len(self.said.get(recording, ())) + len(self.odd.get(recording, ()))
+        return len(self.entries.get(recording, ())) + len(self.problem_rows.get(recording, ()))
 
-    def add(self, stated: Stated[T], where: str, content: str) -> None:
+    def add(self, stated: AnnotationLine[T], where: str, content: str) -> None:
         """ValueError where the times are none."""
         span, problem = _span(stated.start, stated.end)
         if problem:
             times = f"found {stated.start:g} to {stated.end:g} s about {stated.recording!r}, {problem}"
             error = Rejected("bad_line", f"{where}: {times}; correct the line")
-            self.odd[stated.recording].append(quarantined(where, error, content))
+            self.problem_rows[stated.recording].append(quarantined(where, error, content))
         if span:
-            self.said[stated.recording].append(stated.make(*span))
+            self.entries[stated.recording].append(stated.make(*span))
 
 
 def _span(start: float, end: float) -> tuple[tuple[int, int] | None, str]:
-    """The milliseconds from `start` to `end` (seconds) that are in the recording, and what is odd about the
-    line.
-    """
+    """The part of `start` to `end` (seconds) inside the recording, in ms, and the problem with the line."""
     if not -1e7 < start <= end < 1e7:
         raise ValueError("its times are not a start and a later end in seconds")
     if start == end:
@@ -88,11 +85,11 @@ def _span(start: float, end: float) -> tuple[tuple[int, int] | None, str]:
 
 
 def parse(uri: str, folder: Path, line: Line[T]) -> Annotation[T]:
-    """What a file says about any recording."""
+    """The entries of a file, about all of its recordings."""
     annotation: Annotation[T] = Annotation()
     number, text, read = 0, "", 0
     try:
-        with text_files.opened(locate(uri, folder)) as file:
+        with text_files.open_text(locate(uri, folder)) as file:
             while text := file.readline(LONGEST_LINE):
                 number += 1
                 read += len(text)
@@ -119,25 +116,25 @@ def _unreadable(uri: str, error: Exception) -> Rejected:
     return Rejected("bad_truth", f"{uri} cannot be read ({error}); expected a UTF-8 text file, check it")
 
 
-def about(path: str, annotation: Annotation[Said], uri: str) -> tuple[list[Said], list[Quarantined]]:
-    """What a file says about the recording at `path`: under its name, or all of it where it is about one
-    only.
+def about(
+    path: str, annotation: Annotation[NamedTurn], uri: str
+) -> tuple[list[NamedTurn], list[Quarantined]]:
+    """The turns of a file about the recording at `path`: under its name, or all where it is about one only.
 
     Turns are in order of start; the rows are those of lines left out or cut.
     """
-    turns, stem = annotation.said, PurePosixPath(path).stem
+    turns, stem = annotation.entries, PurePosixPath(path).stem
     if stem not in turns and len(turns) != 1:
         names = ", ".join(sorted(turns)[:5]) or "nothing"
         raise Rejected(
             "bad_truth", f"{uri} has no turns of {stem!r}, found {names}; name the recording like its file"
         )
     name = stem if stem in turns else next(iter(turns))
-    return sorted(turns[name]), annotation.odd.get(name, [])
+    return sorted(turns[name]), annotation.problem_rows.get(name, [])
 
 
-def rttm_line(line: str) -> Stated[Said] | None:
-    """`SPEAKER file channel start duration <NA> <NA> name [confidence [<NA>]]`; other types of line do not
-    count.
+def rttm_line(line: str) -> AnnotationLine[NamedTurn] | None:
+    """`SPEAKER file channel start duration <NA> <NA> name [confidence [<NA>]]`; other types do not count.
 
     Names that hold blanks are read where `<NA> <NA>` before the speaker's name tells them apart.
     """
@@ -147,13 +144,11 @@ def rttm_line(line: str) -> Stated[Said] | None:
     if len(fields) > 10 or _is_number(fields[5]) or not all(map(_is_score, fields[8:])):
         fields = _joined(fields)
     start, name = float(fields[3]), fields[7]
-    return Stated(fields[1], start, start + float(fields[4]), lambda a, b: Said(a, b, name))
+    return AnnotationLine(fields[1], start, start + float(fields[4]), lambda a, b: NamedTurn(a, b, name))
 
 
 def _joined(fields: Sequence[str]) -> list[str]:
-    """The fields of an RTTM line with the parts of both names put together; ValueError where these are not
-    clear.
-    """
+    """The fields of an RTTM line with both names put together; ValueError where these are not clear."""
     middle = next((i for i in range(5, len(fields) - 2) if fields[i] == fields[i + 1] == "<NA>"), None)
     if middle is None:
         raise ValueError(BLANKS)
@@ -179,7 +174,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def stm_line(line: str) -> Stated[Said] | None:
+def stm_line(line: str) -> AnnotationLine[NamedTurn] | None:
     """`file channel name start end [<label>] text`; comments and unscored segments do not count."""
     fields = line.split(maxsplit=5)
     if not fields or line.startswith(";;"):
@@ -190,10 +185,10 @@ def stm_line(line: str) -> Stated[Said] | None:
     start, end, name = float(fields[3]), float(fields[4]), fields[2]
     if fields[3].isdecimal() and DECIMAL.fullmatch(fields[4]) and DECIMAL.fullmatch(text.partition(" ")[0]):
         raise ValueError(f"{BLANKS}, or 1.0 for 1")  # "Speaker 1 2.5 4.0 text" would be from 1 to 2.5 s
-    return Stated(fields[0], start, end, lambda a, b: Said(a, b, name, text))
+    return AnnotationLine(fields[0], start, end, lambda a, b: NamedTurn(a, b, name, text))
 
 
-def ctm_line(line: str) -> Stated[Word] | None:
+def ctm_line(line: str) -> AnnotationLine[Word] | None:
     """`file channel start duration word [confidence]`; comments and alternatives do not count."""
     fields = line.split()
     if not fields or line.startswith(";;") or fields[2] == "*":
@@ -201,10 +196,10 @@ def ctm_line(line: str) -> Stated[Word] | None:
     start, duration = float(fields[2]), float(fields[3])
     confidence = min(1.0, max(0.0, float(fields[5]))) if len(fields) > 5 and fields[5] != "NA" else 1.0
     end, text = start + max(duration, 0.001), fields[4]
-    return Stated(fields[0], start, end, lambda a, b: Word(a, b, text, None, confidence))
+    return AnnotationLine(fields[0], start, end, lambda a, b: Word(a, b, text, None, confidence))
 
 
-def attach(turns: Sequence[Said], texts: Sequence[Said]) -> list[Said]:
+def attach(turns: Sequence[NamedTurn], texts: Sequence[NamedTurn]) -> list[NamedTurn]:
     """Turns with the texts of another annotation whose speaker names may differ.
 
     A name stands for the speaker it overlaps most over the whole file. A text goes to that speaker's turn
@@ -212,8 +207,8 @@ def attach(turns: Sequence[Said], texts: Sequence[Said]) -> list[Said]:
     of its own.
     """
     shared = _shared([turn[:2] for turn in turns], [text[:2] for text in texts])
-    names = _same_speaker(turns, texts, shared)
-    said: list[list[str]] = [[] for _ in turns]
+    names = _speakers_of_names(turns, texts, shared)
+    texts_of_turns: list[list[str]] = [[] for _ in turns]
     alone = []
     for text, overlaps in sorted(zip(texts, shared, strict=True), key=lambda pair: pair[0]):
         name = names.get(text.name, text.name)
@@ -221,17 +216,18 @@ def attach(turns: Sequence[Said], texts: Sequence[Said]) -> list[Said]:
             (o for o in overlaps if turns[o[1]].name == name), key=lambda o: (o[0], -o[1]), default=None
         )
         if best:
-            said[best[1]].append(text.text)
+            texts_of_turns[best[1]].append(text.text)
         else:
             alone.append(text._replace(name=name))
     joined = [
-        turn._replace(text=" ".join(filter(None, parts))) for turn, parts in zip(turns, said, strict=True)
+        turn._replace(text=" ".join(filter(None, parts)))
+        for turn, parts in zip(turns, texts_of_turns, strict=True)
     ]
     return sorted([*joined, *alone], key=lambda turn: turn[:4])
 
 
-def _same_speaker(
-    turns: Sequence[Said], texts: Sequence[Said], shared: Sequence[list[Overlap]]
+def _speakers_of_names(
+    turns: Sequence[NamedTurn], texts: Sequence[NamedTurn], shared: Sequence[list[Overlap]]
 ) -> dict[str, str]:
     total: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for text, overlaps in zip(texts, shared, strict=True):
@@ -256,24 +252,23 @@ def _shared(turns: Sequence[spans.Interval], others: Sequence[spans.Interval]) -
     too_many = Rejected("bad_truth", f"{what}; expected each about as long as a sentence, correct them")
     if int(np.maximum(last - first, 0).sum()) > MOST_COMPARED:
         raise too_many
-    found: list[list[Overlap]] = []
+    overlaps_of: list[list[Overlap]] = []
     kept = 0
     for (start, end), a, b in zip(others, first.tolist(), last.tolist(), strict=True):
         overlap = np.minimum(ends[a:b], end) - np.maximum(starts[a:b], start)
-        found.append([(int(overlap[k]), order[a + k]) for k in np.flatnonzero(overlap > 0).tolist()])
-        kept += len(found[-1])
+        overlaps_of.append([(int(overlap[k]), order[a + k]) for k in np.flatnonzero(overlap > 0).tolist()])
+        kept += len(overlaps_of[-1])
         if kept > MOST_OVERLAPS:
             raise too_many
-    return found
+    return overlaps_of
 
 
 def spoken(turns: Sequence[Turn], words: Sequence[Word]) -> tuple[tuple[Turn, ...], tuple[Word, ...]]:
-    """Words in order, each with the speaker of the turn it overlaps most; turns without a text get that of
-    theirs.
+    """Words in order, each with the speaker of the turn it overlaps most; texts of turns that have none.
 
     `turns` are in order of start.
     """
-    said: list[list[str]] = [[] for _ in turns]
+    words_of_turns: list[list[str]] = [[] for _ in turns]
     placed = []
     ordered = sorted(words, key=lambda word: (word.start_ms, word.end_ms))
     shared = _shared([spans.interval(turn) for turn in turns], [spans.interval(word) for word in ordered])
@@ -282,7 +277,9 @@ def spoken(turns: Sequence[Turn], words: Sequence[Word]) -> tuple[tuple[Turn, ..
         if best is None:
             placed.append(word)
             continue
-        said[best[1]].append(word.text)
+        words_of_turns[best[1]].append(word.text)
         placed.append(replace(word, speaker=turns[best[1]].speaker))
-    texts = [turn.text or without_gaps(" ".join(parts)) for turn, parts in zip(turns, said, strict=True)]
+    texts = [
+        turn.text or without_gaps(" ".join(parts)) for turn, parts in zip(turns, words_of_turns, strict=True)
+    ]
     return tuple(replace(turn, text=text) for turn, text in zip(turns, texts, strict=True)), tuple(placed)

@@ -1,4 +1,4 @@
-"""Things in groups of about one size."""
+"""Lists cut into batches of about one size."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def batches(things: Sequence[T], size: Callable[[T], float], limit: float) -> list[list[T]]:
-    """Things in groups whose sizes add up to at most `limit` (a larger thing stands alone), order kept."""
+def batches(items: Sequence[T], size: Callable[[T], float], limit: float) -> list[list[T]]:
+    """Batches in order, the sizes of whose items add up to at most `limit`; a larger item stands alone."""
     groups: list[list[T]] = []
     filled = 0.0
-    for thing in things:
-        if not groups or filled + size(thing) > limit:
+    for item in items:
+        if not groups or filled + size(item) > limit:
             groups.append([])
             filled = 0.0
-        groups[-1].append(thing)
-        filled += size(thing)
+        groups[-1].append(item)
+        filled += size(item)
     return groups

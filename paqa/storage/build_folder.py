@@ -1,4 +1,4 @@
-"""The folder of a build: it always holds one whole build, whatever dies while the next one is written.
+"""The folder of a build: it always holds one whole build, whichever process dies while the next is written.
 
 A build writes all its files into `.pending`. Renaming that to `.committed` is the commit point: before it
 nothing of the earlier build is touched, after it the new files are moved to their places (rolled forward), by
@@ -27,23 +27,13 @@ from paqa.storage.store import write_atomically
 DATA, LOCK = "data", ".lock"
 PENDING, COMMITTED, FAILED = ".pending", ".committed", "failed"
 MANIFEST = "manifest.json"  # in COMMITTED: the names of the tables that the new build has
-# in a `data` that has just been committed: where this file lies says whether it was exchanged already
-NEW = ".new"
+NEW = ".new"  # in a `data` that has just been committed: tells whether the two folders were exchanged already
 OLD = "old"  # in COMMITTED: the earlier `data`, where two folders cannot be exchanged in one step
 BUILD, RECIPE, CLIPS, QUARANTINE = "build.json", "recipe.json", "clips.parquet", "quarantine.parquet"
 SURVEY, SHORTCUTS, CARD, LICENSES = "survey.json", "shortcuts.json", "README.md", "LICENSE.md"
 AUDIT = "audit.json"  # written beside a finished build, about which it is
-TABLES = (
-    AUDIT,
-    QUARANTINE,
-    CLIPS,
-    SURVEY,
-    SHORTCUTS,
-    RECIPE,
-    LICENSES,
-    CARD,
-    BUILD,
-)  # moved (or removed) in this order
+# moved (or removed) in this order
+TABLES = (AUDIT, QUARANTINE, CLIPS, SURVEY, SHORTCUTS, RECIPE, LICENSES, CARD, BUILD)
 OF_FAILED = (QUARANTINE, SHORTCUTS, RECIPE)  # what is kept of a build that failed
 SHARD_NAME = re.compile(r"(train|validation|test)-[0-9a-f]{16}\.parquet")
 WAIT_S, PAUSE_S = 60.0, 0.02  # for a build that is just moving its files to their places
@@ -51,8 +41,13 @@ RENAME_EXCHANGE, AT_FDCWD = 2, -100  # of Linux's renameat2
 NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
 
 
-class Busy(PaqaError):
+class FolderBusy(PaqaError):
     """Another process writes into the folder."""
+
+
+def home(out: Path) -> Path:
+    """Where the builds beside `out` keep their store and their Prefect history."""
+    return out.resolve().parent / ".paqa"
 
 
 def pending(out: Path) -> Path:
@@ -65,19 +60,23 @@ def failed(out: Path) -> Path:
     return out / FAILED
 
 
-@contextmanager
-def claimed(out: Path) -> Iterator[None]:
-    """Hold a build's folder: nobody else's files are touched, and no second build writes there at the same
-    time.
-
-    PaqaError where it holds something else than builds, Busy where another process holds it.
-    """
+def check_contents(out: Path) -> None:
+    """PaqaError where a folder holds something else than builds; it may be empty or missing."""
     names = {path.name for path in out.iterdir()} if out.exists() else set()
     ours = RECIPE in names or COMMITTED in names or (LOCK in names and names <= {LOCK, PENDING, FAILED})
     if names and not ours:
         raise PaqaError(
             f"{out}: is not empty and holds no build of paqa; name another --out, or an empty folder"
         )
+
+
+@contextmanager
+def hold_folder(out: Path) -> Iterator[None]:
+    """Hold a build's folder: no second build writes there meanwhile, and no foreign files are touched.
+
+    PaqaError where it holds something else than builds, Busy where another process holds it.
+    """
+    check_contents(out)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
         _roll_forward(out)
@@ -89,7 +88,7 @@ def claimed(out: Path) -> Iterator[None]:
 def _locked(out: Path) -> Iterator[None]:
     with (out / LOCK).open("a") as lock:
         if not locks.lock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.flock):
-            raise Busy(f"{out}: another build is writing there; wait for it, or name another --out")
+            raise FolderBusy(f"{out}: another build is writing there; wait for it, or name another --out")
         yield
 
 
@@ -117,9 +116,7 @@ def commit(out: Path) -> None:
 
 
 def abandon(out: Path) -> None:
-    """Keep the tables in `pending(out)` that say why a build failed, as `failed(out)`; the earlier build
-    stays.
-    """
+    """Move the tables that say why a build failed from `pending(out)` to `failed(out)`."""
     new, kept = pending(out), failed(out)
     if new.is_dir():
         kept.mkdir(exist_ok=True)
@@ -127,7 +124,7 @@ def abandon(out: Path) -> None:
         shutil.rmtree(new)
 
 
-def settle(out: Path) -> None:
+def finish_commit(out: Path) -> None:
     """Finish a commit that was cut, before a folder is read; nothing happens where there is none.
 
     Waits for a build that is at it. PaqaError where it cannot be finished.
@@ -137,7 +134,7 @@ def settle(out: Path) -> None:
         try:
             with _locked(out):
                 _roll_forward(out)
-        except Busy:
+        except FolderBusy:
             if time.monotonic() > deadline:
                 raise
             time.sleep(PAUSE_S)
@@ -157,7 +154,7 @@ def _roll_forward(out: Path) -> None:
         _exchange(new / DATA, out / DATA)
     (out / DATA / NEW).unlink(missing_ok=True)
     for earlier in (new / DATA, new / OLD):
-        _give_back(earlier, out / DATA)
+        _keep_foreign_files(earlier, out / DATA)
     _move(new, out, TABLES, json.loads((new / MANIFEST).read_bytes()))
     _move(new, failed(out), OF_FAILED, ())
     with suppress(OSError):  # there is none, or somebody keeps files in it
@@ -168,30 +165,28 @@ def _roll_forward(out: Path) -> None:
 
 
 def _exchange(new: Path, place: Path) -> None:
-    """Put a folder in the place of another, which goes to `new`, or to OLD beside it; in one step where Linux
-    can.
-    """
-    if os.path.lexists(place) and not _swapped(new, place):
+    """Put a folder in the place of another, which goes to `new` in one step where Linux can, else to OLD."""
+    if os.path.lexists(place) and not _swap(new, place):
         os.rename(place, new.with_name(OLD))
     if new.is_dir() and not place.exists():
         os.rename(new, place)
 
 
-def _swapped(one: Path, other: Path) -> bool:
+def _swap(new: Path, place: Path) -> bool:
     """Exchange two paths in one step; False where the system or the file system cannot."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False
-    if call(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+    if call(AT_FDCWD, os.fsencode(new), AT_FDCWD, os.fsencode(place), RENAME_EXCHANGE) == 0:
         return True
     code = ctypes.get_errno()
     if code in NO_EXCHANGE:
         return False
-    raise OSError(code, os.strerror(code), str(other))
+    raise OSError(code, os.strerror(code), str(place))
 
 
-def _give_back(earlier: Path, data: Path) -> None:
-    """Move what is not paqa's out of an earlier `data` into the new one."""
+def _keep_foreign_files(earlier: Path, data: Path) -> None:
+    """Move files that no build wrote out of an earlier `data` into the new one."""
     if earlier.is_symlink() or not earlier.is_dir():
         return
     for path in earlier.iterdir():
@@ -199,10 +194,10 @@ def _give_back(earlier: Path, data: Path) -> None:
             os.rename(path, data / path.name)
 
 
-def _move(source: Path, target: Path, names: Sequence[str], given: Sequence[str]) -> None:
-    """Move the files that are given; of other names nothing is left in the target."""
+def _move(source: Path, target: Path, names: Sequence[str], present: Sequence[str]) -> None:
+    """Move the files that the source has, `present`; of the other names nothing is left in the target."""
     for name in names:
-        if name not in given:
+        if name not in present:
             (target / name).unlink(missing_ok=True)
         elif (source / name).exists():
             os.replace(source / name, target / name)

@@ -1,4 +1,4 @@
-"""Stores that are no local folder: which package opens them, and what their errors say."""
+"""Stores that are no local folder: which package opens them, and their errors in one line."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ def filesystem(url: str) -> tuple[Any, str]:
 
     protocol = url.partition("://")[0]
     try:
-        found = fsspec.core.url_to_fs(url)
+        opened, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        wanted = PACKAGES.get(protocol) or error.name or f"what fsspec asks for ({error})"
+        package = PACKAGES.get(protocol) or error.name or f"what fsspec asks for ({error})"
         raise PaqaError(
-            f"store {url}: no installed package opens {protocol}://; run: uv pip install {wanted}"
+            f"store {url}: no installed package opens {protocol}://; run: uv pip install {package}"
         ) from None
     except ValueError as error:
         raise PaqaError(
             f"store {url}: {error}; expected a folder or an fsspec URL, e.g. s3://BUCKET/PREFIX"
         ) from None
-    return found[0], str(found[1])
+    return opened, str(path)
 
 
-def line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Kind and first line of an error."""
-    said = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+    message = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__

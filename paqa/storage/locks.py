@@ -26,7 +26,8 @@ def lock(file: IO[Any], how: int, call: Callable[[Any, int], Any] = fcntl.lockf)
         if error.errno not in NONE:
             raise
         print(
-            f"{file.name}: the file system has no locks ({error.strerror}): see to it that nothing else writes there",
+            f"{file.name}: the file system has no locks ({error.strerror}): "
+            "see to it that nothing else writes there",
             file=sys.stderr,
             flush=True,
         )

@@ -8,15 +8,13 @@ from pathlib import Path
 from paqa.errors import PaqaError
 
 
-def shipped(package: str, ending: str, install: str) -> Path:
-    """The one file of an installed package with this ending. Raises PaqaError that names the command
-    `install`.
-    """
+def package_data_file(package: str, ending: str, install: str) -> Path:
+    """The one file of an installed package with this ending. Raises PaqaError with the command `install`."""
     try:
         files = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:
         raise PaqaError(f"{package} is not installed (only its weights are needed); run: {install}") from None
-    found = [f for f in files if f.name.endswith(ending)]
-    if len(found) != 1:
-        raise PaqaError(f"{package}: found {len(found)} files *{ending}, expected one; run: {install}")
-    return Path(str(found[0].locate()))
+    matching = [file for file in files if file.name.endswith(ending)]
+    if len(matching) != 1:
+        raise PaqaError(f"{package}: found {len(matching)} files *{ending}, expected one; run: {install}")
+    return Path(str(matching[0].locate()))

@@ -26,52 +26,29 @@ import msgspec
 
 from paqa.errors import DamagedObject, DiskFull, MissingObject
 from paqa.storage.filesystems import filesystem
-from paqa.storage.redact import without_secrets
+from paqa.storage.redact import refuse_secrets
 
 P = ParamSpec("P")
 R = TypeVar("R")
 SEAL = b"\npaqa sha256 "  # and 64 hex digits and a newline, at the end of every object
 SEALED = len(SEAL) + 65  # bytes that an object has more than its data
-# of an object whose seal is wrong, before it counts as damaged: a read may be cut where the object is not
-READS = 6
+READS = 6  # until an object with a wrong seal counts as damaged: a read may be cut where the object is not
 PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0)  # seconds before another try at a store that answers with an error
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-LASTING = FULL | {
-    getattr(errno, name)
-    for name in (
-        "EACCES",
-        "EPERM",
-        "EROFS",
-        "ENOENT",
-        "ENOTDIR",
-        "EISDIR",
-        "EEXIST",
-        "ENAMETOOLONG",
-        "EINVAL",
-        "ELOOP",
-    )
-}
+LASTING = FULL | {  # errors that another try does not mend
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR,
+    errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP,
+}  # fmt: skip
 LASTING_KINDS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
-WHOLE_PUTS = {
-    "s3",
-    "s3a",
-    "gs",
-    "gcs",
-    "abfs",
-    "abfss",
-    "az",
-    "hf",
-    "memory",
-}  # an object appears there whole or not
+# protocols under which an object appears whole or not at all
+WHOLE_PUTS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "hf", "memory"}
 TEMPORARY = ".tmp"  # the folder, in the store, of what is being written
 FAR = 16  # objects asked for at once where each answer takes its time
 STALE_SECONDS = 86_400  # after which nobody is writing to a temporary file any more
 
 
 def key(*parts: Any) -> str:
-    """A SHA-256 hex digest of the parts (strings, numbers, lists, dicts, dataclasses), canonically
-    encoded.
-    """
+    """A SHA-256 in hex of the parts (strings, numbers, lists, dicts, dataclasses), canonically encoded."""
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
 
 
@@ -81,10 +58,8 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def passing(error: BaseException | None) -> bool:
-    """Whether an error is of a kind that may be gone in a moment: disk and network, not a wrong path or no
-    room.
-    """
+def is_transient(error: BaseException | None) -> bool:
+    """Whether an error may be gone in a moment: of disk and network, not a wrong path or no room."""
     return isinstance(error, OSError) and not isinstance(error, LASTING_KINDS) and error.errno not in LASTING
 
 
@@ -97,7 +72,7 @@ class Store:
 
     def __init__(self, url: str | Path):
         """`url` is a local folder, or anything fsspec opens (`s3://bucket/prefix`); workers must reach it."""
-        self.url = without_secrets(str(url), "--store")
+        self.url = refuse_secrets(str(url), "--store")
         self.local = "://" not in self.url
         self.width = 1 if self.local else FAR  # how many objects to ask for at once
         self.root = self.url.rstrip("/")
@@ -116,12 +91,12 @@ class Store:
         if self.local:
             return os.path.exists(path)
         try:
-            self._tried(self.fs.info, path)  # fsspec's own `exists` takes every error for an absence
+            self._retried(self.fs.info, path)  # fsspec's own `exists` takes every error for an absence
             return True
         except FileNotFoundError:
             return False
 
-    def which(self, keys: Sequence[str], suffix: str) -> list[bool]:
+    def has_each(self, keys: Sequence[str], suffix: str) -> list[bool]:
         """For each key whether the object exists; a store that is far is asked about many at once."""
         if self.local:
             return [self.has(key, suffix) for key in keys]
@@ -129,16 +104,14 @@ class Store:
             return list(pool.map(self.has, keys, repeat(suffix)))
 
     def get(self, key: str, suffix: str) -> bytes:
-        """The object's bytes; MissingObject (a KeyError) where there is none, DamagedObject where it was
-        damaged.
-        """
+        """The object's bytes. Raises MissingObject (a KeyError) where there is none, and DamagedObject."""
         path = self._path(key, suffix)
         try:
             data = self._whole(path)
         except FileNotFoundError:
-            lost = f"no object {key}{suffix} in {self.url}"
             raise MissingObject(
-                f"{lost}; if somebody pruned the store, build again and it is made anew"
+                f"no object {key}{suffix} in {self.url}; "
+                "if somebody pruned the store, build again and it is made anew"
             ) from None
         if data is None:
             self._remove(path)
@@ -150,7 +123,7 @@ class Store:
     def put(self, key: str, suffix: str, data: bytes) -> None:
         """Write the object whole or not at all; DiskFull where there is no room."""
         path = self._path(key, suffix)
-        self._tried(self._put, path, sealed(data))
+        self._retried(self._put, path, sealed(data))
 
     def remove(self, key: str, suffix: str) -> None:
         """Remove the object; nothing happens where there is none."""
@@ -160,9 +133,9 @@ class Store:
         """A `.json` object as the dataclass (or other type) `kind`."""
         return msgspec.json.decode(self.get(key, ".json"), type=kind)
 
-    def put_json(self, key: str, value: Any) -> None:
+    def put_json(self, key: str, content: Any) -> None:
         """Store a dataclass (or a list of them) as a `.json` object."""
-        self.put(key, ".json", msgspec.json.encode(value))
+        self.put(key, ".json", msgspec.json.encode(content))
 
     def verified(self) -> Iterator[tuple[str, bool]]:
         """The path of every object, and whether it is whole; those that are not are removed."""
@@ -175,14 +148,16 @@ class Store:
                 self._remove(path)
             yield path, whole
 
-    def sweep(self) -> None:
+    def remove_stale(self) -> None:
         """Remove what writers that were killed a day ago or earlier have left."""
         if self.local:
-            sweep(Path(self.root, TEMPORARY), STALE_SECONDS)
+            remove_stale(Path(self.root, TEMPORARY), STALE_SECONDS)
         elif not self.whole:
             folder = f"{self.root}/{TEMPORARY}"
-            for path in self._tried(self.fs.find, folder) if self._tried(self.fs.exists, folder) else ():
-                if time.time() - self._tried(self.fs.modified, path).timestamp() > STALE_SECONDS:
+            if not self._retried(self.fs.exists, folder):
+                return
+            for path in self._retried(self.fs.find, folder):
+                if time.time() - self._retried(self.fs.modified, path).timestamp() > STALE_SECONDS:
                     self._remove(path)
 
     def _objects(self) -> Iterator[str]:
@@ -190,13 +165,14 @@ class Store:
         if self.local:
             yield from map(str, sorted(Path(self.root).glob("???/*")))
         else:
-            found = self._tried(self.fs.find, self.root)
-            yield from (path for path in found if len(path.split("/")[-2]) == 3)
+            for path in self._retried(self.fs.find, self.root):
+                if len(path.split("/")[-2]) == 3:
+                    yield path
 
     def _whole(self, path: str) -> bytes | None:
         """What an object holds without its seal; None where they do not fit, however often it is read."""
         for _ in range(READS):
-            data = unsealed(self._tried(self._read, path))
+            data = unsealed(self._retried(self._read, path))
             if data is not None:
                 return data
         return None
@@ -219,15 +195,11 @@ class Store:
     def _remove(self, path: str) -> None:
         """Remove a file that may be gone already."""
         with suppress(FileNotFoundError):
-            os.unlink(path) if self.local else self._tried(self.fs.rm_file, path)
+            os.unlink(path) if self.local else self._retried(self.fs.rm_file, path)
 
-    def _tried(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What a call on the store returns, tried again after errors that may pass; raises OSError or
-        DiskFull.
-        """
-        caught = (
-            OSError if self.local else Exception
-        )  # fsspec's backends raise whatever their libraries raise
+    def _retried(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the store, and again after errors that are transient; raises OSError or DiskFull."""
+        caught = OSError if self.local else Exception  # fsspec's backends raise what their libraries raise
         for pause in (*PAUSES, None):
             try:
                 return call(*args, **kwargs)
@@ -236,7 +208,7 @@ class Store:
             except caught as error:
                 if isinstance(error, OSError) and error.errno in FULL:
                     raise _full(self.url, error) from None
-                if isinstance(error, OSError) and (pause is None or not passing(error)):
+                if isinstance(error, OSError) and (pause is None or not is_transient(error)):
                     raise
                 if pause is None:
                     raise OSError(errno.EIO, f"{type(error).__name__}: {error}", self.url) from error
@@ -261,15 +233,15 @@ def _seal(data: bytes) -> bytes:
 
 def write_atomically(path: Path, data: bytes, temporary: Path | None = None) -> None:
     """Write a file so that nobody ever sees half of it; DiskFull where there is no room."""
-    with written(path, temporary, len(data)) as unfinished:
+    with atomic_file(path, temporary, len(data)) as unfinished:
         unfinished.write_bytes(data)
 
 
 @contextmanager
-def written(path: Path, temporary: Path | None = None, size: int | None = None) -> Iterator[Path]:
+def atomic_file(path: Path, temporary: Path | None = None, size: int | None = None) -> Iterator[Path]:
     """A temporary file to write to, which becomes `path` at the end; nothing is left of it where that fails.
 
-    DiskFull where there is no room for it; `size` in bytes, where it is known, is told.
+    DiskFull where there is no room for it, whose message holds the `size` in bytes, where it is known.
     """
     temporary = temporary or path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -286,20 +258,20 @@ def written(path: Path, temporary: Path | None = None, size: int | None = None) 
         raise
 
 
-def _full(folder: str | Path, error: OSError, wanted: int | None = None) -> DiskFull:
-    """What to say where there is no room in a folder for `wanted` bytes."""
-    found = error.strerror or "no room"
+def _full(folder: str | Path, error: OSError, size: int | None = None) -> DiskFull:
+    """The error for a folder without room for `size` bytes."""
+    problem = error.strerror or "no room"
     if os.path.isdir(folder):
-        found += f", {shutil.disk_usage(folder).free:,} bytes are free"
-    if wanted is not None:
-        found += f", {wanted:,} bytes were to be written"
+        problem += f", {shutil.disk_usage(folder).free:,} bytes are free"
+    if size is not None:
+        problem += f", {size:,} bytes were to be written"
     return DiskFull(
-        f"{folder}: {found}; make room there (or name another --out or --store) and run the same command again: "
-        "what was finished is kept"
+        f"{folder}: {problem}; make room there (or name another --out or --store) and run the same command "
+        "again: what was finished is kept"
     )
 
 
-def sweep(folder: Path, older: float = 0) -> None:
+def remove_stale(folder: Path, older: float = 0) -> None:
     """Remove a folder's temporary files that have not been written to for so many seconds."""
     for path in folder.iterdir() if folder.is_dir() else ():
         try:

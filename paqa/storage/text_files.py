@@ -1,4 +1,4 @@
-"""Text files as people give them: UTF-8 with or without a byte-order mark, lines that end in LF or CRLF.
+"""Text files as people write them: UTF-8 with or without a byte-order mark, lines that end in LF or CRLF.
 
 A line of JSON ends at a line feed only: `str.splitlines` would also end it at U+2028, U+0085 and other
 characters that a text may hold.
@@ -14,34 +14,27 @@ from pathlib import Path
 from typing import TextIO
 
 MARK = codecs.BOM_UTF8
-WIDE = (
-    codecs.BOM_UTF16_LE,
-    codecs.BOM_UTF16_BE,
-    codecs.BOM_UTF32_BE,
-)  # UTF-32 may begin with the first as well
+# UTF-32, little-endian, begins like UTF-16
+WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 
-def unmarked(start: bytes) -> bytes:
-    """A file's first bytes without the byte-order mark; ValueError where they are those of UTF-16 or
-    UTF-32.
-    """
+def without_bom(start: bytes) -> bytes:
+    """A file's first bytes without the byte-order mark; ValueError where they are UTF-16 or UTF-32."""
     if start.startswith(WIDE) or start[:2].count(0) == 1:
         raise ValueError("found UTF-16 or UTF-32; save it as UTF-8, e.g. with iconv -f UTF-16 -t UTF-8")
     return start.removeprefix(MARK)
 
 
-def decoded(content: bytes) -> str:
+def decode_text(content: bytes) -> str:
     """The text of a whole file; ValueError where it is not UTF-8."""
-    return unmarked(content).decode("utf-8")
+    return without_bom(content).decode("utf-8")
 
 
 @contextmanager
-def opened(path: Path, newline: str | None = None) -> Iterator[TextIO]:
-    """A text file to be read line by line, `newline` as in `open`; ValueError or OSError where it cannot
-    be.
-    """
+def open_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
+    """A text file to be read line by line, `newline` as in `open`; ValueError or OSError if it cannot be."""
     with path.open("rb") as file:
-        unmarked(file.peek(4)[:4])
+        without_bom(file.peek(4)[:4])
         with io.TextIOWrapper(file, "utf-8-sig", newline=newline) as text:
             yield text
 

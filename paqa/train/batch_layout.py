@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """The tokens of a prompt `[P]`, one AUDIO for every row of `sound` `[n, d]`, the encoder's output."""
+    """A prompt's token ids, shape `[P]`, with one AUDIO for each row of `sound`, encoder output `[n, d]`."""
 
     ids: Tensor
     sound: Tensor
@@ -44,31 +44,33 @@ class Layout:
 
 
 def layout(trees: Sequence[Tree]) -> Layout:
-    """Prompts once each, all completions behind theirs, positions as if each completion followed its prompt
-    alone.
-    """
-    ids, position, tree, branch, source, target = ([] for _ in range(6))
-    at = 0
-    for t, one in enumerate(trees):
-        p = len(one.prompt.ids)
-        parts = [(one.prompt.ids, -1, 0), *((c, b, p) for b, c in enumerate(one.completions))]
-        starts = np.cumsum([at, *(len(part) for part, _, _ in parts)]).tolist()
+    """Each prompt once, its completions behind it; positions as if each followed its prompt alone."""
+    ids, position, tree_of_token, branch, source, target = ([] for _ in range(6))
+    offset = 0
+    for number, tree in enumerate(trees):
+        prompt_length = len(tree.prompt.ids)
+        parts = [(tree.prompt.ids, -1, 0), *((c, b, prompt_length) for b, c in enumerate(tree.completions))]
+        starts = np.cumsum([offset, *(len(part) for part, _, _ in parts)]).tolist()
         for part, b, first in parts:
             ids.append(part)
             position.append(torch.arange(first, first + len(part)))
             branch.append(torch.full((len(part),), b))
-        for c, learn, start in zip(one.completions, one.learn, starts[1:], strict=False):
+        for c, learn, start in zip(tree.completions, tree.learn, starts[1:], strict=False):
             before = torch.arange(start - 1, start - 1 + len(c))
-            before[:1] = at + p - 1  # the prompt's last token predicts each completion's first
+            # the prompt's last token predicts each completion's first
+            before[:1] = offset + prompt_length - 1
             source.append(before[learn])
             target.append(c[learn])
-        tree.append(torch.full((starts[-1] - at,), t))
-        at = starts[-1]
-    return Layout(*(torch.cat(x) for x in (ids, position, tree, branch, source, target)))
+        tree_of_token.append(torch.full((starts[-1] - offset,), number))
+        offset = starts[-1]
+    return Layout(*(torch.cat(x) for x in (ids, position, tree_of_token, branch, source, target)))
 
 
 def visible(x: Layout) -> Tensor:
-    """Who sees whom, bool `[L, L]`: the prompt and the own completion, up to itself."""
+    """Which token (row) attends to which (column), bool of shape `[L, L]`.
+
+    A token sees its prompt and its own completion, up to itself.
+    """
     i = torch.arange(len(x.ids), device=x.ids.device)
     same = (x.branch[None] == -1) | (x.branch[:, None] == x.branch[None])
     return (i[:, None] >= i[None]) & (x.tree[:, None] == x.tree[None]) & same

@@ -1,5 +1,4 @@
-"""MMAU, MMAR and MMSU: their own questions in, their own answer keys out, so that their scorers run
-unchanged.
+"""Questions of MMAU, MMAR and MMSU, and answers under their own keys, so that their scorers run unchanged.
 
 MMAU (Sakshi et al. 2024) and MMAR (Ma et al. 2025) compare words with `answer`; MMSU (Wang et al. 2025) reads
 a letter. A question whose answer cannot be parsed still gets its key, empty, so that no scorer leaves it out
@@ -33,10 +32,8 @@ KEYS = {"mmau": ("model_output", "model_prediction"), "mmar": ("answer_predictio
 
 
 @dataclass(frozen=True)
-class Asking:
-    """A question with its answer, a way to hear it, and where it comes from: a benchmark's row, or an
-    item.
-    """
+class EvalQuestion:
+    """A question with its answer, a way to load its audio, and its origin: a benchmark's row, or an item."""
 
     asked: Asked
     answer_index: int | None
@@ -68,17 +65,17 @@ class Unasked:
     raw: dict[str, Any] | None = None
 
 
-def read(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
+def read(config: EvalConfig) -> tuple[list[EvalQuestion], list[Unasked]]:
     """A benchmark's questions, from a JSON list or JSONL, and the rows that hold none.
 
     Raises PaqaError where the file cannot be read. Whether the audio is there `decodable` tells.
     """
     path = Path(config.questions)
     root = Path(config.audio_root) if config.audio_root else path.parent
-    wanted = f"expected the questions of {config.benchmark}, a JSON list or one JSON object a line"
-    asked: list[Asking] = []
+    expected = f"expected the questions of {config.benchmark}, a JSON list or one JSON object a line"
+    asked: list[EvalQuestion] = []
     unasked: list[Unasked] = []
-    for number, (where, row) in enumerate(json_lines.objects(path, str(path), wanted, json.loads)):
+    for number, (where, row) in enumerate(json_lines.objects(path, str(path), expected, json.loads)):
         try:
             if isinstance(row, Rejected):
                 raise row
@@ -90,9 +87,9 @@ def read(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
     return asked, unasked
 
 
-def decodable(asked: Iterable[Asking]) -> tuple[list[Asking], list[Unasked]]:
+def decodable(asked: Iterable[EvalQuestion]) -> tuple[list[EvalQuestion], list[Unasked]]:
     """The questions whose audio decodes, and the others; every file is decoded once for that."""
-    kept: list[Asking] = []
+    kept: list[EvalQuestion] = []
     unasked: list[Unasked] = []
     for a in asked:
         try:
@@ -103,64 +100,63 @@ def decodable(asked: Iterable[Asking]) -> tuple[list[Asking], list[Unasked]]:
     return kept, unasked
 
 
-def _asking(row: dict[str, Any], number: int, root: Path) -> Asking:
-    lettered = [row[k] for k in ("choice_a", "choice_b", "choice_c", "choice_d") if row.get(k)]
-    given_choices = row.get("choices") or lettered
-    choices = tuple(str(c) for c in given_choices) if isinstance(given_choices, list) else ()
-    place = next((str(row[k]) for k in PATHS if row.get(k)), None)
-    given = row.get("answer", row.get("answer_gt"))
-    if not (isinstance(row.get("question"), str) and place and len(choices) > 1 and given is not None):
+def _asking(row: dict[str, Any], number: int, root: Path) -> EvalQuestion:
+    lettered_choices = [row[k] for k in ("choice_a", "choice_b", "choice_c", "choice_d") if row.get(k)]
+    choices_of_row = row.get("choices") or lettered_choices
+    choices = tuple(str(c) for c in choices_of_row) if isinstance(choices_of_row, list) else ()
+    audio_path = next((str(row[k]) for k in PATHS if row.get(k)), None)
+    answer = row.get("answer", row.get("answer_gt"))
+    if not (isinstance(row.get("question"), str) and audio_path and len(choices) > 1 and answer is not None):
         needs = (
             "question, choices (or choice_a to choice_d), answer (or answer_gt) and audio_path (or audio_id)"
         )
         raise Rejected("bad_row", f"found {', '.join(row)}; expected {needs}")
     asked = Asked(str(row.get("id", number)), row["question"], choices)
-    file = root / place
+    path = root / audio_path
 
     def listen() -> np.ndarray:
-        return audio.decode(file, AudioConfig(rate=RATE, min_clip_ms=0)).samples.mean(0)
+        """Mono samples at 16 kHz."""
+        return audio.decode(path, AudioConfig(rate=RATE, min_clip_ms=0)).samples.mean(0)
 
-    index = _index(str(given), choices)
-    return Asking(asked, index, choices[index], listen, row)
+    index = _index(str(answer), choices)
+    return EvalQuestion(asked, index, choices[index], listen, row)
 
 
-def _index(given: str, choices: tuple[str, ...]) -> int:
+def _index(answer: str, choices: tuple[str, ...]) -> int:
     """The choice that an answer names by its text, or by a letter that is no choice's text."""
-    same = [i for i, c in enumerate(choices) if normal(c) == normal(given)]
-    letter = given.strip(" ().").upper()
-    if not same and len(letter) == 1 and 0 <= ord(letter) - ord("A") < len(choices):
-        same = [ord(letter) - ord("A")]
-    if not same:
-        raise Rejected("bad_row", f"the answer {given!r} is none of {list(choices)}")
-    return same[0]
+    matches = [i for i, c in enumerate(choices) if normal(c) == normal(answer)]
+    letter = answer.strip(" ().").upper()
+    if not matches and len(letter) == 1 and 0 <= ord(letter) - ord("A") < len(choices):
+        matches = [ord(letter) - ord("A")]
+    if not matches:
+        raise Rejected("bad_row", f"the answer {answer!r} is none of {list(choices)}")
+    return matches[0]
 
 
 def write(
     config: EvalConfig,
     path: Path,
-    asked: Sequence[Asking],
-    said: Sequence[str],
+    asked: Sequence[EvalQuestion],
+    answers: Sequence[str],
     unasked: Sequence[Unasked] = (),
 ) -> None:
-    """The benchmark's rows with the answers under its own keys: the choice's exact text, or the letter
-    (MMSU).
-    """
+    """The benchmark's rows with the answers under its keys: the choice's exact text, or the letter (MMSU)."""
     rows = []
     keys = KEYS[config.benchmark]
-    for a, text in zip(asked, said, strict=True):
-        given = rewards.answer_of(text)
-        ok = given is not None and given.index is not None and given.index < len(a.asked.choices)
-        index = given.index if ok and given is not None else None
-        plain = (
-            "" if index is None else chr(65 + index) if config.benchmark == "mmsu" else a.asked.choices[index]
-        )
+    for a, text in zip(asked, answers, strict=True):
+        answer = rewards.answer_of(text)
+        valid = answer is not None and answer.index is not None and answer.index < len(a.asked.choices)
+        index = answer.index if valid and answer is not None else None
+        written = ""
+        if index is not None:
+            written = chr(ord("A") + index) if config.benchmark == "mmsu" else a.asked.choices[index]
         extra = {"thinking_prediction": text} if config.benchmark == "mmar" else {}
-        rows.append({**a.raw, **extra, **dict.fromkeys(keys, plain)})
+        rows.append({**a.raw, **extra, **dict.fromkeys(keys, written)})
     rows += [{**u.raw, **dict.fromkeys(keys, "")} for u in unasked if u.raw is not None]
-    lined = config.benchmark == "mmsu"
-    body = (
-        "\n".join(json.dumps(r, ensure_ascii=False) for r in rows)
-        if lined
-        else json.dumps(rows, ensure_ascii=False)
-    )
-    write_atomically(path.with_suffix(".jsonl") if lined else path, body.encode("utf-8", "replace") + b"\n")
+    as_lines = config.benchmark == "mmsu"
+    if as_lines:
+        path = path.with_suffix(".jsonl")
+        body = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    else:
+        body = json.dumps(rows, ensure_ascii=False)
+    write_atomically(path, body.encode("utf-8", "replace") + b"\n")

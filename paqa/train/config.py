@@ -1,6 +1,4 @@
-"""One frozen dataclass per stage: its command line flags, its checks and its record beside the run are made
-from it.
-"""
+"""One frozen dataclass per stage, from which its flags, its checks and the record of its runs are made."""
 
 from __future__ import annotations
 
@@ -37,8 +35,9 @@ COMPILE = "compile the step of decoding: a wait at the start, then fewer kernels
 
 @dataclass(frozen=True)
 class PauseConfig:
-    """When the environment makes the model wait. Confidence is -mean log-probability of the `top` likeliest
-    tokens.
+    """When the environment makes the model wait.
+
+    Confidence is -mean log-probability of the `top` likeliest tokens.
     """
 
     mode: Annotated[
@@ -79,7 +78,7 @@ class ModelConfig:
     model: Annotated[str, "Hub id or folder of Qwen2-Audio, of `paqa-train base`, or of a trained model"] = ""
     data: Annotated[str, "folder of a build (holds data/*.parquet)"] = ""
     out: Annotated[str, "folder for checkpoints, metrics and the trained model"] = ""
-    seed: Annotated[int, "of everything random"] = 0
+    seed: Annotated[int, "random seed"] = 0
     device: Annotated[str, "cpu, cuda, cuda:1; auto: cuda where there is one"] = "auto"
     dtype: Annotated[Dtype, "auto: bfloat16 on a GPU that has it, else float32"] = "auto"
     chunk: Annotated[Positive, "positions whose logits exist at a time"] = 1024
@@ -96,12 +95,12 @@ class TrainConfig(ModelConfig):
     checkpointing: Annotated[
         bool, "recompute activations backward: a third more time, and 7 B parameters fit"
     ] = True
-    learning_rate: Annotated[NotNegative, "at its highest"] = 1e-4
+    learning_rate: Annotated[NotNegative, "peak learning rate"] = 1e-4
     projector_rate: Annotated[NotNegative, "factor on the learning rate of the projector"] = 1.0
-    warmup: Annotated[Count, "steps until the learning rate is at its highest"] = 10
+    warmup: Annotated[Count, "steps until the learning rate is at its peak"] = 10
     decay: Annotated[Literal["cosine", "constant"], "of the learning rate after its warm-up"] = "cosine"
     weight_decay: Annotated[NotNegative, "of AdamW"] = 0.0
-    clip: Annotated[NotNegative, "largest norm of a gradient; 0: no limit"] = 1.0
+    clip: Annotated[NotNegative, "gradient-norm clip; 0: no limit"] = 1.0
     steps: Annotated[Count, "steps; 0: as many as the epochs make"] = 0
     epochs: Annotated[NotNegative, "passes over the rows, where no steps are given"] = 1.0
     mix: Annotated[dict[str, NotNegative], "how often rows of a task are seen each epoch (default: once)"] = (
@@ -133,7 +132,7 @@ class SftConfig(TrainConfig):
 class GrpoConfig(TrainConfig):
     """Stage II: reinforce what rewards favour (Shao et al. 2024, DeepSeekMath; Liu et al. 2025, Dr.GRPO)."""
 
-    learning_rate: Annotated[NotNegative, "at its highest"] = 1e-5
+    learning_rate: Annotated[NotNegative, "peak learning rate"] = 1e-5
     decay: Annotated[Literal["cosine", "constant"], "of the learning rate after its warm-up"] = "constant"
     prompts: Annotated[Positive, "prompts a step and process"] = 8
     group: Annotated[int, Meta(ge=2), "completions a prompt"] = 8
@@ -191,9 +190,7 @@ class AllConfig(ModelConfig):
 def add_flags(
     parser: argparse.ArgumentParser, kind: type[Any], prefix: str = "", default: Any = None
 ) -> None:
-    """One flag per field; those of a dataclass inside have its name in front, and `mode` is that name
-    alone.
-    """
+    """One flag per field; fields of a nested dataclass have its name in front, `mode` is that name alone."""
     hints = typing.get_type_hints(kind, include_extras=True)
     default = default or kind()
     for f in dataclasses.fields(kind):
@@ -251,10 +248,10 @@ def _weight(text: str) -> tuple[str, float]:
     return task, float(number)
 
 
-def from_flags(kind: type[Stage], given: Mapping[str, Any]) -> Stage:
-    """The stage's config from what was said on the command line (dotted names), checked. Raises PaqaError."""
+def from_flags(kind: type[Stage], flags: Mapping[str, Any]) -> Stage:
+    """The stage's config from the flags of the command line (dotted names), checked. Raises PaqaError."""
     values = msgspec.to_builtins(kind())
-    for name, value in given.items():
+    for name, value in flags.items():
         *path, last = name.split(".")
         place = values
         for part in path:
@@ -282,9 +279,7 @@ def need(config: ModelConfig, *names: str) -> None:
 
 
 def unchanged(config: ModelConfig, folder: Path) -> None:
-    """Raise PaqaError where the folder holds something of a run with another config: a checkpoint, or
-    answers.
-    """
+    """PaqaError where the folder holds a checkpoint or answers of a run with another config."""
     now = json.loads(msgspec.json.encode(config))
     path = folder / FILE
     if path.exists() and any(next(folder.glob(result), None) for result in RESULTS):

@@ -1,5 +1,4 @@
-"""PAQA shards as rows to train on: which rows in which order, how they are packed, and what of a clip is
-heard.
+"""PAQA shards as rows to train on: which rows, in which order, in which packs, and their encoded audio.
 
 The order of an epoch and its packs follow from the seed alone, so a position in the data is the number of a
 step.
@@ -28,16 +27,16 @@ from paqa.train.batch_layout import Tree
 from paqa.train.config import PauseConfig
 from paqa.train.model import RATE, Policy
 from paqa.types import Item
-from paqa.union_find import connected
+from paqa.union_find import connected_components
 
 GROUPS_OPEN = 4  # row groups whose audio is held, and shuffled among each other
 PACKS_OPEN = 16  # packs that a row may still go into
 SOUND_BYTES = 1 << 30  # of encoded clips that are kept
-LARGEST = 0.2  # share of the train rows that may be held out because they hang together
+LARGEST = 0.2  # share of the train rows that one component which is held out may have
 
 
 @dataclass(frozen=True)
-class Row:
+class TrainRow:
     """An item, and where its audio lies: file, row group, row in the group."""
 
     item: Item
@@ -54,7 +53,7 @@ def draw(*parts: object) -> float:
 
 
 class Rows:
-    """The rows of a build, without audio until it is heard."""
+    """The rows of a build; audio is read when it is asked for."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -62,28 +61,28 @@ class Rows:
         self._open: OrderedDict[tuple[int, int], Any] = OrderedDict()
 
     @cached_property
-    def all(self) -> list[Row]:
-        columns = [f.name for f in fields(Item)]
-        found = []
+    def all(self) -> list[TrainRow]:
+        columns = [column.name for column in fields(Item)]
+        train_rows = []
         for f, path in enumerate(self.files):
-            file = shards.open_shard(path)
-            for g in range(file.num_row_groups):
-                rows = file.read_row_group(g, columns=columns).to_pylist()
-                found += [Row(shards.item(row), (f, g, r)) for r, row in enumerate(rows)]
-        return found
+            shard = shards.open_shard(path)
+            for g in range(shard.num_row_groups):
+                rows = shard.read_row_group(g, columns=columns).to_pylist()
+                train_rows += [TrainRow(shards.item(row), (f, g, r)) for r, row in enumerate(rows)]
+        return train_rows
 
-    def split(self, name: str) -> list[Row]:
+    def split(self, name: str) -> list[TrainRow]:
         return [row for row in self.all if row.item.split == name]
 
-    def trained_on(self, share: float) -> tuple[list[Row], list[Row], list[Row]]:
+    def trained_on(self, share: float) -> tuple[list[TrainRow], list[TrainRow], list[TrainRow]]:
         """Rows to train on, rows to validate with, and train rows that are neither.
 
-        Validation is the build's own split, else a share of what hangs together in train: rows with a
-        recording or a speaker (a group) in common, directly or by others, are on one side. Of several such
-        components one at least is held out, unless the share is 0; one with more than a fifth of the rows is
-        trained on. Where all are as large (scenes mixed from one pool) that share of the rows is held out all
-        the same, first those that have least in common with others; what shares something with them is
-        neither trained on nor held out. Raises PaqaError where nothing is left to train on.
+        Validation is the build's own split, else a share of the connected components of train: rows with a
+        recording or a speaker (a group) in common, directly or through others, are in one. At least one
+        component is held out, unless the share is 0; one with more than a fifth of the rows is trained on.
+        Where all are that large (scenes mixed from one pool), that share of the rows is held out all the
+        same, first those that share least with others; what shares something with them is neither trained
+        on nor held out. Raises PaqaError where nothing is left to train on.
         """
         train, held, away = self.split("train"), self.split("validation"), []
         if share and not held:
@@ -99,7 +98,7 @@ class Rows:
             raise PaqaError(f"{self.folder}: no rows to train on ({counts}); {advice}")
         return train, held, away
 
-    def samples(self, row: Row) -> np.ndarray:
+    def samples(self, row: TrainRow) -> np.ndarray:
         """A row's audio, mono float32 `[n]` at 16 kHz."""
         f, g, r = row.place
         if (f, g) not in self._open:
@@ -107,14 +106,14 @@ class Rows:
             if len(self._open) > GROUPS_OPEN:
                 self._open.popitem(last=False)
         self._open.move_to_end((f, g))
-        found = audio.read_flac(self._open[f, g][r].as_py()["bytes"])
-        return audio.resample(found, RATE).samples.mean(0)
+        clip = audio.read_flac(self._open[f, g][r].as_py()["bytes"])
+        return audio.resample(clip, RATE).samples.mean(0)
 
 
-def _held_out(rows: Sequence[Row], share: float) -> set[tuple[str, ...]]:
+def _held_out(rows: Sequence[TrainRow], share: float) -> set[tuple[str, ...]]:
     """The groups, as rows have them, of those rows that are to be held out."""
     counts = Counter(row.item.groups for row in rows)
-    names = dict(zip(counts, connected(counts), strict=True))
+    names = dict(zip(counts, connected_components(counts), strict=True))
     sizes = Counter(names[row.item.groups] for row in rows)
     most = max(share, LARGEST) * len(rows)
     point = {name: draw("validation", name) for name, n in sizes.items() if n <= most}
@@ -126,76 +125,80 @@ def _held_out(rows: Sequence[Row], share: float) -> set[tuple[str, ...]]:
 
 
 def _least_shared(counts: Mapping[tuple[str, ...], int], share: float) -> set[tuple[str, ...]]:
-    """A share of rows that all hang together: those whose groups the fewest other rows have. `counts` are of
-    rows.
+    """The groups of a share of rows that are all connected, first those that the fewest other rows share.
+
+    `counts` is the number of rows by groups.
     """
     having: Counter[str] = Counter()
     for groups, n in counts.items():
         having.update(dict.fromkeys(groups, n))
     most = share * sum(counts.values())
     out: set[tuple[str, ...]] = set()
-    for groups in sorted(
-        counts, key=lambda own: (sum(having[g] - counts[own] for g in own), draw("validation", *own))
-    ):
-        if sum(counts[own] for own in out) >= most or len(counts) == 1:
+
+    def order(groups: tuple[str, ...]) -> tuple[int, float]:
+        """How many other rows have these groups; equal ones by chance."""
+        return sum(having[group] - counts[groups] for group in groups), draw("validation", *groups)
+
+    for groups in sorted(counts, key=order):
+        if sum(counts[held] for held in out) >= most or len(counts) == 1:
             break
         out.add(groups)
     return out
 
 
-class Ears:
-    """Encoded clips, each heard once as long as memory allows: the encoder is never trained."""
+class EncodedClips:
+    """Encoded clips, each encoded once as long as memory allows: the encoder is never trained."""
 
     def __init__(self, policy: Policy, rows: Rows):
         self.policy, self.rows = policy, rows
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
         self._bytes = 0
 
-    def sound(self, row: Row) -> Tensor:
-        """The encoder's output `[n, d]` of a row's clip."""
+    def sound(self, row: TrainRow) -> Tensor:
+        """The encoder's output of a row's clip, shape `[n, d]`."""
         name = row.item.clip_id
         if name not in self._kept:
-            heard = self._kept[name] = self.policy.hear(self.rows.samples(row), row.item.id)
-            self._bytes += heard.nbytes
+            encoded = self._kept[name] = self.policy.encode(self.rows.samples(row), row.item.id)
+            self._bytes += encoded.nbytes
             while self._bytes > SOUND_BYTES and len(self._kept) > 1:
                 self._bytes -= self._kept.popitem(last=False)[1].nbytes
         self._kept.move_to_end(name)
         return self._kept[name]
 
-    def tree(self, row: Row) -> Tree:
+    def tree(self, row: TrainRow) -> Tree:
         """A row's prompt and its rationale, all of it to be learnt."""
         target = self.policy.completion_ids(row.item.rationale, row.item.id)
         prompt = self.policy.prompt(row.asked, self.sound(row))
         return Tree(prompt, (target,), (torch.ones(len(target), dtype=torch.bool),))
 
 
-def order(rows: Sequence[Row], seed: int, epoch: int, mix: Mapping[str, float]) -> list[int]:
-    """Numbers of the rows of one epoch. A row whose task weighs 2.5 comes twice, and a third time in half of
-    them.
+def order(rows: Sequence[TrainRow], seed: int, epoch: int, mix: Mapping[str, float]) -> list[int]:
+    """Numbers of the rows of one epoch; a row whose task weighs 2.5 comes two or three times.
 
     Shuffled among `GROUPS_OPEN` row groups at a time, so that audio is read in runs.
     """
     unknown = mix.keys() - {row.item.task for row in rows}
     if unknown:
-        known = ", ".join(sorted({row.item.task for row in rows}))
-        raise PaqaError(f"--mix: no row is of task {', '.join(sorted(unknown))}; expected some of: {known}")
+        tasks = ", ".join(sorted({row.item.task for row in rows}))
+        raise PaqaError(f"--mix: no row is of task {', '.join(sorted(unknown))}; expected some of: {tasks}")
     blocks: dict[tuple[int, int], list[tuple[float, int]]] = defaultdict(list)
     for i, row in enumerate(rows):
         weight = mix.get(row.item.task, 1.0)
         times = int(weight) + (draw(seed, epoch, "times", row.item.id) < weight % 1)
         blocks[row.place[:2]] += [(draw(seed, epoch, "order", row.item.id, n), i) for n in range(times)]
     names = sorted(blocks, key=lambda b: draw(seed, epoch, "block", *b))
-    found: list[int] = []
+    numbers: list[int] = []
     for start in range(0, len(names), GROUPS_OPEN):
-        found += [
+        numbers += [
             i for _, i in sorted(pair for b in names[start : start + GROUPS_OPEN] for pair in blocks[b])
         ]
-    return found
+    return numbers
 
 
 def pack(numbers: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Rows in packs of at most `budget` tokens, first fit among the last open packs; `lengths` is by row
-    number.
+    """Rows in packs of at most `budget` tokens, first fit among the last open packs.
+
+    `lengths` is in tokens, by row number.
     """
     full: list[list[int]] = []
     packs: list[tuple[int, list[int]]] = []
@@ -213,7 +216,7 @@ def pack(numbers: Sequence[int], lengths: Sequence[int], budget: int) -> list[li
 
 
 def audio_rows(ms: int) -> int:
-    """About how many rows the encoder makes of a clip; `Policy.hear` says exactly."""
+    """About how many rows the encoder makes of a clip; `Policy.encode` computes the exact number."""
     return max(1, (((ms // 10 - 1) // 2 + 1) - 2) // 2 + 1)
 
 
@@ -221,7 +224,12 @@ class Stream:
     """An endless list of packs, epoch after epoch; item n is the same in every run with the same seed."""
 
     def __init__(
-        self, rows: Sequence[Row], seed: int, mix: Mapping[str, float], lengths: Sequence[int], budget: int
+        self,
+        rows: Sequence[TrainRow],
+        seed: int,
+        mix: Mapping[str, float],
+        lengths: Sequence[int],
+        budget: int,
     ):
         for row, n in zip(rows, lengths, strict=True):
             if n > budget:
@@ -247,7 +255,7 @@ class Stream:
         """How many packs an epoch has."""
         return self._sizes[number] if number in self._sizes else len(self.epoch(number))
 
-    def at(self, n: int) -> tuple[int, list[Row]]:
+    def at(self, n: int) -> tuple[int, list[TrainRow]]:
         """The epoch and the rows of pack n, counted from the beginning of training."""
         for epoch in count():
             if n < self.size(epoch):
@@ -261,19 +269,21 @@ class Stream:
         return whole + (round((epochs % 1) * self.size(int(epochs))) if epochs % 1 else 0)
 
 
-def waits(logp: Tensor, config: PauseConfig) -> list[int]:
-    """Where a target `[c]` is to wait: before its least likely tokens, as far apart as PAUSE may be in a
-    rollout.
+def pause_places(logp: Tensor, config: PauseConfig) -> list[int]:
+    """Where PAUSE goes in a target with log-probabilities of shape `[c]`: before its least likely tokens.
 
-    After DIT (arXiv 2506.03616). Never before the end of the turn.
+    They are as far apart as PAUSE may be in a rollout, and never before the end of the turn. After DIT (arXiv
+    2506.03616).
     """
-    found: list[int] = []
+    places: list[int] = []
     for place in logp[:-1].argsort().tolist():
-        if len(found) == config.runs:
+        if len(places) == config.runs:
             break
-        if place >= config.warmup and all(abs(place - other) >= max(1, config.cooldown) for other in found):
-            found.append(place)
-    return sorted(found)
+        if place >= config.warmup and all(
+            abs(place - earlier) >= max(1, config.cooldown) for earlier in places
+        ):
+            places.append(place)
+    return sorted(places)
 
 
 def with_pauses(tree: Tree, places: Sequence[int], tokens: int, pause_id: int) -> Tree:

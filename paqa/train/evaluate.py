@@ -1,7 +1,6 @@
-"""What a trained model knows: PAQA test rows or a benchmark's questions, with the audio, with silence, with
-another's.
+"""Evaluation of a model on PAQA test rows or a benchmark: with the audio, with silence, with another clip's.
 
-Every question counts: an answer that cannot be parsed, and a clip that is too long to be heard, is wrong.
+Every question counts: an answer that cannot be parsed, and a clip that is too long for the encoder, is wrong.
 Rows of a benchmark that cannot be asked at all are left out of the figures, and counted as `unasked` beside
 them.
 """
@@ -31,12 +30,12 @@ from paqa.storage.store import write_atomically
 from paqa.text import normal
 from paqa.train import benchmarks, model
 from paqa.train.batch_layout import Prompt, Tree
-from paqa.train.benchmarks import Asking, Unasked
+from paqa.train.benchmarks import EvalQuestion, Unasked
 from paqa.train.config import OFF, EvalConfig, PauseConfig, need, remember, unchanged
 from paqa.train.data import Rows, draw
 from paqa.train.model import Policy
 from paqa.train.pause import Bounds
-from paqa.train.rollout import rollout
+from paqa.train.rollout import Sampling, rollout
 from paqa.types import Event, Item, Scene, Word
 
 FILE, UNASKED = "eval.json", "unasked.jsonl"
@@ -44,7 +43,7 @@ SOUND = Asked("label", "Which sound is heard in this clip? Name one.")
 
 
 @dataclass(frozen=True)
-class Said:
+class Answer:
     """One answer, and what it cost: sampled tokens, runs of PAUSE, seconds of its batch's rollout per row."""
 
     text: str
@@ -55,8 +54,9 @@ class Said:
 
 
 def run(config: EvalConfig) -> dict[str, dict[str, float]]:
-    """Answer all questions under every condition; figures by condition, also in out/eval.json beside all
-    answers.
+    """Answer all questions under every condition; figures by condition, also written to out/eval.json.
+
+    All answers are written beside it.
     """
     need(config, "model", "out")
     need(config, "data" if config.benchmark == "paqa" else "questions")
@@ -66,39 +66,42 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     policy = model.load(config.model, config.device, config.dtype, config.chunk)
     remember(config, out)
     report(out, asked, unasked)
-    found: dict[str, dict[str, float]] = {}
-    wish = waiting(config.pause, policy.waits)
-    bounds = Bounds.first(wish, policy.bounds)
+    figures_of: dict[str, dict[str, float]] = {}
+    pause_config = pause_config_of(config.pause, policy.pause_config)
+    bounds = Bounds.first(pause_config, policy.bounds)
+    pauses = [OFF]
+    if pause_config.mode != "off":
+        pauses = list(dict.fromkeys((replace(pause_config, mode="never"), pause_config)))
     for hearing in config.hearing:
-        for pause in (OFF,) if wish.mode == "off" else dict.fromkeys((replace(wish, mode="never"), wish)):
+        for pause in pauses:
             name = hearing if pause.mode in ("off", "never") else f"{hearing}+pause"
-            said, confidence = answer(policy, asked, hearing, pause, bounds, config)
+            answers, confidence = answer(policy, asked, hearing, pause, bounds, config)
             if pause.mode == "never":
-                bounds = bounds.filled(bounds.after(confidence, wish))
-            found[name] = figures(asked, said) | ({"unasked": float(len(unasked))} if unasked else {})
-            keep(out, name, asked, said)
+                bounds = bounds.filled(bounds.after(confidence, pause_config))
+            figures_of[name] = figures(asked, answers) | ({"unasked": float(len(unasked))} if unasked else {})
+            write_answers(out, name, asked, answers)
             if hearing == "audio" and config.benchmark != "paqa":
                 file = out / f"{config.benchmark}-{name}.json"
-                benchmarks.write(config, file, asked, [s.text for s in said], unasked)
-    write_atomically(out / FILE, json.dumps(found, indent=1).encode() + b"\n")  # labels may yet fail
+                benchmarks.write(config, file, asked, [s.text for s in answers], unasked)
+    write_atomically(out / FILE, json.dumps(figures_of, indent=1).encode() + b"\n")  # labels may yet fail
     if config.labels:
-        found["labels"] = labels(policy, [a for a in asked if a.item], config)
-        write_atomically(out / FILE, json.dumps(found, indent=1).encode() + b"\n")
-    return found
+        figures_of["labels"] = labels(policy, [a for a in asked if a.item], config)
+        write_atomically(out / FILE, json.dumps(figures_of, indent=1).encode() + b"\n")
+    return figures_of
 
 
-def waiting(wish: PauseConfig, trained: PauseConfig | None) -> PauseConfig:
-    """How to pause: as the model was trained to, where nothing but the mode is asked for."""
-    return replace(trained, mode=wish.mode) if trained and replace(wish, mode="off") == OFF else wish
+def pause_config_of(requested: PauseConfig, trained: PauseConfig | None) -> PauseConfig:
+    """How to pause: as the model was trained to, unless more than the mode is asked for."""
+    only_mode = replace(requested, mode="off") == OFF
+    return replace(trained, mode=requested.mode) if trained and only_mode else requested
 
 
-def questions(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
-    """What is asked, in the order of asking, and rows of a benchmark that cannot be: a bad row, audio that is
-    none.
+def questions(config: EvalConfig) -> tuple[list[EvalQuestion], list[Unasked]]:
+    """The questions in the order of asking, and the rows of a benchmark that cannot be asked.
 
     Raises PaqaError where nothing is left to ask.
     """
-    asked, unasked = (of_build(config), []) if config.benchmark == "paqa" else benchmarks.read(config)
+    asked, unasked = (build_questions(config), []) if config.benchmark == "paqa" else benchmarks.read(config)
     asked = sorted(asked, key=lambda a: draw("eval", a.asked.id))[: config.rows or None]
     if config.benchmark != "paqa":
         asked, silent = benchmarks.decodable(asked)
@@ -108,8 +111,8 @@ def questions(config: EvalConfig) -> tuple[list[Asking], list[Unasked]]:
     return asked, unasked
 
 
-def report(out: Path, asked: Sequence[Asking], unasked: Sequence[Unasked]) -> None:
-    """Say which rows are not asked: how many and the first on stderr, all in out/unasked.jsonl."""
+def report(out: Path, asked: Sequence[EvalQuestion], unasked: Sequence[Unasked]) -> None:
+    """Report which rows are not asked: how many and the first on stderr, all in out/unasked.jsonl."""
     path = out / UNASKED
     path.unlink(missing_ok=True)
     if unasked:
@@ -130,59 +133,60 @@ def _instead(config: EvalConfig, unasked: Sequence[Unasked]) -> str:
     return f" in its split {config.split} (found {there}); choose one with --split"
 
 
-def of_build(config: EvalConfig) -> list[Asking]:
+def build_questions(config: EvalConfig) -> list[EvalQuestion]:
     """The questions of a split of a build."""
     rows = Rows(Path(config.data))
-
     return [
-        Asking(r.asked, r.item.answer_index, r.item.answer, partial(rows.samples, r), {}, r.item)
+        EvalQuestion(r.asked, r.item.answer_index, r.item.answer, partial(rows.samples, r), {}, r.item)
         for r in rows.split(config.split)
     ]
 
 
 def answer(
     policy: Policy,
-    asked: Sequence[Asking],
+    asked: Sequence[EvalQuestion],
     hearing: str,
     pause: PauseConfig,
     bounds: Bounds,
     config: EvalConfig,
-) -> tuple[list[Said], Tensor]:
-    """Every question's answer, and all windowed confidences."""
-    said: list[Said] = []
+) -> tuple[list[Answer], Tensor]:
+    """Every question's answer, and all windowed confidences, shape `[n]`."""
+    answers: list[Answer] = []
     seen = [torch.zeros(0)]
-    clips = hear_as(policy, asked, hearing)
+    clips = clip_samples(policy, asked, hearing)
+    sampling = Sampling(config.max_new, config.temperature, pause, bounds, config.compile)
     for start in range(0, len(asked), config.batch):
         part = asked[start : start + config.batch]
-        heard = [clips(i) for i in range(start, start + len(part))]
-        can = [i for i, samples in enumerate(heard) if samples is not None]
-        answers = [Said("", cut=True)] * len(part)
-        if can:
+        samples = [clips(i) for i in range(start, start + len(part))]
+        audible = [i for i, clip in enumerate(samples) if clip is not None]
+        batch_answers = [Answer("", cut=True)] * len(part)
+        if audible:
             began = time.perf_counter()
-            prompts = [policy.prompt(part[i].asked, policy.hear(heard[i], part[i].asked.id)) for i in can]
-            seeds = [int(draw(config.seed, part[i].asked.id) * 2**53) for i in can]
-            most, heat = config.max_new, config.temperature
-            done = rollout(policy, prompts, 1, seeds, most, heat, pause, bounds, config.compile)
-            cost = (time.perf_counter() - began) / len(can)
+            prompts = [
+                policy.prompt(part[i].asked, policy.encode(samples[i], part[i].asked.id)) for i in audible
+            ]
+            seeds = [int(draw(config.seed, part[i].asked.id) * 2**53) for i in audible]
+            completions = rollout(policy, prompts, 1, seeds, sampling)
+            cost = (time.perf_counter() - began) / len(audible)
             rows = zip(
-                done.texts(policy),
-                done.lengths.tolist(),
-                done.pauses.tolist(),
-                done.cut.tolist(),
+                completions.texts(policy),
+                completions.lengths.tolist(),
+                completions.pauses.tolist(),
+                completions.cut.tolist(),
                 strict=True,
             )
-            for i, (text, tokens, pauses, cut) in zip(can, rows, strict=True):
-                answers[i] = Said(text, tokens, pauses, cut, cost)
-            seen.append(done.confidence.flatten().cpu())
-        said += answers
+            for i, (text, tokens, pauses, cut) in zip(audible, rows, strict=True):
+                batch_answers[i] = Answer(text, tokens, pauses, cut, cost)
+            seen.append(completions.confidence.flatten().cpu())
+        answers += batch_answers
         if not config.quiet:
-            print(f"\r{hearing:<10} {len(said):>6} of {len(asked)}", end="", file=sys.stderr, flush=True)
+            print(f"\r{hearing:<10} {len(answers):>6} of {len(asked)}", end="", file=sys.stderr, flush=True)
     if not config.quiet:
         print(file=sys.stderr)
-    return said, torch.cat(seen)
+    return answers, torch.cat(seen)
 
 
-def hear_as(policy: Policy, asked: Sequence[Asking], hearing: str) -> Any:
+def clip_samples(policy: Policy, asked: Sequence[EvalQuestion], hearing: str) -> Any:
     """A function from a question's number to the samples it is asked over; None where these are too long."""
     most = policy.processor.feature_extractor.n_samples
     order = sorted(range(len(asked)), key=lambda i: draw("shuffled", asked[i].asked.id))
@@ -190,57 +194,53 @@ def hear_as(policy: Policy, asked: Sequence[Asking], hearing: str) -> Any:
 
     def another(i: int) -> int:
         """The next question in a shuffled circle that is about another clip."""
-        at = order.index(i)
-        circle = order[at + 1 :] + order[:at]
+        place = order.index(i)
+        circle = order[place + 1 :] + order[:place]
         return next((j for j in circle if clip[j] != clip[i]), i)
 
     def samples(i: int) -> np.ndarray | None:
-        found = asked[another(i) if hearing == "shuffled" else i].listen()
-        if len(found) > most:
+        """Mono samples at 16 kHz."""
+        clip_of_question = asked[another(i) if hearing == "shuffled" else i].listen()
+        if len(clip_of_question) > most:
             return None
-        return np.zeros_like(found) if hearing == "silence" else found
+        return np.zeros_like(clip_of_question) if hearing == "silence" else clip_of_question
 
     return samples
 
 
-def figures(asked: Sequence[Asking], said: Sequence[Said]) -> dict[str, float]:
-    """Accuracy over all questions, by task and subset; for PAQA rows, what was perceived; what answers
-    cost.
-    """
+def figures(asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> dict[str, float]:
+    """Accuracy over all questions, by task and subset; for PAQA rows also perception; the cost of answers."""
     right = [
         rewards.accuracy(s.text, a.asked.choices, a.answer_index, a.answer)
-        for a, s in zip(asked, said, strict=True)
+        for a, s in zip(asked, answers, strict=True)
     ]
     groups: dict[str, list[float]] = defaultdict(list)
     for a, r in zip(asked, right, strict=True):
         for name in (f"accuracy/{a.task}", *(f"accuracy/{s}" for s in a.subsets)):
             groups[name].append(r)
     n = max(1, len(asked))
-    found = {"rows": float(len(asked)), "accuracy": sum(right) / n, "cut": sum(s.cut for s in said) / n}
-    found["format"] = (
-        sum(rewards.format_score(s.text, not a.asked.choices) for a, s in zip(asked, said, strict=True)) / n
-    )
-    found |= {name: sum(values) / len(values) for name, values in sorted(groups.items())}
-    rows = [(a.item, s.text) for a, s in zip(asked, said, strict=True) if a.item]
+    values = {"rows": float(len(asked)), "accuracy": sum(right) / n, "cut": sum(s.cut for s in answers) / n}
+    pairs = list(zip(asked, answers, strict=True))
+    values["format"] = sum(rewards.format_score(s.text, not a.asked.choices) for a, s in pairs) / n
+    values |= {name: sum(scores) / len(scores) for name, scores in sorted(groups.items())}
+    rows = [(a.item, s.text) for a, s in pairs if a.item]
     if rows:
-        found |= perceived(rows)
-    total = sum(s.seconds for s in said)
-    found |= {"tokens": sum(s.tokens for s in said) / n, "pauses": sum(s.pauses for s in said) / n}
-    return found | {
+        values |= perception_figures(rows)
+    total = sum(s.seconds for s in answers)
+    values |= {"tokens": sum(s.tokens for s in answers) / n, "pauses": sum(s.pauses for s in answers) / n}
+    return values | {
         "seconds": total / n,
-        "tokens_per_s": sum(s.tokens for s in said) / total if total else 0.0,
+        "tokens_per_s": sum(s.tokens for s in answers) / total if total else 0.0,
     }
 
 
-def perceived(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
-    """The perceptual fields against the scenes, pooled: WER and CER of ASR, F1 of ENV's classes, count of
-    speakers.
-    """
-    scenes = [(_named(item.scene), heard(item.scene, text)) for item, text in rows]
-    words = metrics.pooled(metrics.Misheard, (metrics.misheard(t, h) for t, h in scenes))
-    letters = metrics.pooled(metrics.Misheard, (metrics.misheard_letters(t, h) for t, h in scenes))
+def perception_figures(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
+    """Perceptual fields against scenes, pooled: WER and CER of ASR, F1 of ENV's classes, speaker counts."""
+    scenes = [(_events_by_label(item.scene), predicted_scene(item.scene, text)) for item, text in rows]
+    words = metrics.pooled(metrics.WordErrors, (metrics.word_errors(t, h) for t, h in scenes))
+    letters = metrics.pooled(metrics.WordErrors, (metrics.letter_errors(t, h) for t, h in scenes))
     events = metrics.f1(metrics.pooled(metrics.Hits, (metrics.class_hits(t, h) for t, h in scenes)))
-    counted = [_voices(text) == item.scene.speakers for item, text in rows]
+    counted = [_speaker_count(text) == item.scene.speakers for item, text in rows]
     score = [
         rewards.perception(text, item.scene, not item.choices, item.evidence, item.question)
         for item, text in rows
@@ -253,20 +253,18 @@ def perceived(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
     return {k: v for k, v in (rates | {"event_f1": events}).items() if v is not None} | means
 
 
-def heard(scene: Scene, text: str) -> Scene:
-    """What a completion's ASR and ENV say, read tag by tag even where the whole does not keep to the
-    grammar.
-    """
+def predicted_scene(scene: Scene, text: str) -> Scene:
+    """The scene of a completion's ASR and ENV, read tag by tag even where the whole breaks the grammar."""
     words = grammar.unescape(_field(text, "ASR"))
     words = "" if words == grammar.NO_WORDS else words
     lines = [line.rsplit(" [", 1)[0].strip() for line in _field(text, "ENV").split("\n")]
     sounds = {normal(grammar.unescape(line)) for line in lines if line and line != grammar.NO_SOUND}
     events = tuple(Event(0, scene.duration_ms, name, name) for name in sorted(sounds))
-    said = (Word(0, scene.duration_ms, words),) if words else ()
-    return Scene(scene.clip_id, scene.duration_ms, words=said, events=events, language=scene.language)
+    transcript = (Word(0, scene.duration_ms, words),) if words else ()
+    return Scene(scene.clip_id, scene.duration_ms, words=transcript, events=events, language=scene.language)
 
 
-def _named(scene: Scene) -> Scene:
+def _events_by_label(scene: Scene) -> Scene:
     """The scene with its events told apart by their labels alone."""
     return replace(scene, events=tuple(replace(e, mid=normal(e.label)) for e in scene.events))
 
@@ -276,15 +274,15 @@ def _field(text: str, tag: str) -> str:
     return match[1].strip() if match else ""
 
 
-def _voices(text: str) -> int | None:
-    """How many speakers SPEAKER tells apart; None where it is missing."""
+def _speaker_count(text: str) -> int | None:
+    """The number of different speakers in SPEAKER; None where it is missing."""
     if "<SPEAKER>" not in text:
         return None
     return len(set(re.findall(r"^Speaker ([0-9]+) ", _field(text, "SPEAKER"), re.MULTILINE)))
 
 
 @torch.no_grad()
-def labels(policy: Policy, asked: Sequence[Asking], config: EvalConfig) -> dict[str, float]:
+def labels(policy: Policy, asked: Sequence[EvalQuestion], config: EvalConfig) -> dict[str, float]:
     """Macro mean average precision of sound classes over clips, each class by the likelihood of its label.
 
     The classes are those of the rows' scenes (a build of FSD50K's evaluation set has its 200). A label is
@@ -292,44 +290,45 @@ def labels(policy: Policy, asked: Sequence[Asking], config: EvalConfig) -> dict[
     clip's prompt.
     """
     clips = {a.clip: a for a in asked}
-    names = sorted({e.label for a in clips.values() for e in a.item.scene.events if a.item})  # type: ignore[union-attr]
+    scenes = [a.item.scene for a in clips.values() if a.item]
+    names = sorted({event.label for scene in scenes for event in scene.events})
     answers = tuple(
         policy.completion_ids(f"<RESPONSE>{grammar.response(None, name)}</RESPONSE>") for name in names
     )
     learn = tuple(torch.ones(len(ids), dtype=torch.bool) for ids in answers)
     scores = []
     for a in clips.values():
-        prompt: Prompt = policy.prompt(SOUND, policy.hear(a.listen(), a.asked.id))
+        prompt: Prompt = policy.prompt(SOUND, policy.encode(a.listen(), a.asked.id))
         logp, _ = policy.score([Tree(prompt, answers, learn)])
         scores.append([float(part.mean()) for part in torch.split(logp, [len(ids) for ids in answers])])
-    truths = [{e.label for e in a.item.scene.events} for a in clips.values() if a.item]
+    truths = [{event.label for event in scene.events} for scene in scenes]
     sounding = np.array([[name in truth for name in names] for truth in truths])
-    told = sounding.any(0) & ~sounding.all(0)
-    if not told.any():
+    varying = sounding.any(0) & ~sounding.all(0)
+    if not varying.any():
         return {"classes": 0.0}
     from sklearn.metrics import average_precision_score
 
-    mean = average_precision_score(sounding[:, told], np.array(scores)[:, told], average="macro")
-    return {"map": float(mean), "classes": float(told.sum()), "clips": float(len(clips))}
+    mean = average_precision_score(sounding[:, varying], np.array(scores)[:, varying], average="macro")
+    return {"map": float(mean), "classes": float(varying.sum()), "clips": float(len(clips))}
 
 
-def keep(out: Path, name: str, asked: Sequence[Asking], said: Sequence[Said]) -> None:
+def write_answers(out: Path, name: str, asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> None:
     """All answers of a condition as JSONL that `paqa-train score` reads."""
     lines = [
         json.dumps({"id": a.asked.id, "completion": s.text, "tokens": s.tokens, "pauses": s.pauses})
-        for a, s in zip(asked, said, strict=True)
+        for a, s in zip(asked, answers, strict=True)
     ]
     write_atomically(out / f"answers-{name}.jsonl", ("\n".join(lines) + "\n").encode())
 
 
-def table(found: dict[str, dict[str, float]]) -> list[str]:
+def table(figures_of: dict[str, dict[str, float]]) -> list[str]:
     """The figures, one column a condition."""
-    names = list(dict.fromkeys(key for column in found.values() for key in column))
+    names = list(dict.fromkeys(key for column in figures_of.values() for key in column))
     width = max([len(n) for n in names] + [10])
-    head = f"{'':<{width}} " + " ".join(f"{name:>14}" for name in found)
+    head = f"{'':<{width}} " + " ".join(f"{name:>14}" for name in figures_of)
     rows = [
         f"{n:<{width}} "
-        + " ".join(f"{column[n]:>14.3f}" if n in column else f"{'':>14}" for column in found.values())
+        + " ".join(f"{column[n]:>14.3f}" if n in column else f"{'':>14}" for column in figures_of.values())
         for n in names
     ]
     return [head, *rows]

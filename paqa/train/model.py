@@ -1,4 +1,4 @@
-"""Qwen2-Audio as a policy: load it, hear a clip once, lay prompts and completions out, score chosen tokens.
+"""Qwen2-Audio as a policy: load it, encode clips, lay prompts and completions out, score chosen tokens.
 
 `PAUSE` never enters the embedding or the head: its one trainable row is put in where the token stands, and
 its logit is minus infinity in sampling and in scoring alike. Trained weights are LoRA matrices on the
@@ -29,7 +29,7 @@ from paqa.train.config import PauseConfig, parse
 from paqa.train.pause import Bounds
 
 PAUSE, AUDIO, TURN_END = "<PAUSE>", "<|AUDIO|>", "<|im_end|>"
-RATE = 16_000  # Hz, of everything that the encoder hears
+RATE = 16_000  # Hz, of all audio that the encoder takes
 TRAINED = "paqa.json"  # in a trained folder: the base, and the adapters to merge into it in order
 Read = TypeVar("Read")
 TEXT_MODELS = ("llama", "qwen2")  # whose layers `rollout.step` knows
@@ -44,17 +44,17 @@ class Policy(nn.Module):
         self.net, self.processor, self.base, self.chunk = net, processor, base, chunk
         self.merged: list[Path] = []  # adapters that are part of the weights by now
         self.bounds: Bounds | None = None  # of confidence, as the last GRPO left them (see pause.py)
-        self.waits: PauseConfig | None = None  # how that GRPO paused
+        self.pause_config: PauseConfig | None = None  # how that GRPO paused
         tokenizer = processor.tokenizer
         if PAUSE not in tokenizer.get_vocab():
             tokenizer.add_special_tokens({"extra_special_tokens": [PAUSE]})
         self.pause_id: int = tokenizer.convert_tokens_to_ids(PAUSE)
         self.audio_id: int = tokenizer.convert_tokens_to_ids(AUDIO)
         self.end_id: int = tokenizer.convert_tokens_to_ids(TURN_END)
-        for name, found in ((AUDIO, self.audio_id), (TURN_END, self.end_id)):
+        for name, token_id in ((AUDIO, self.audio_id), (TURN_END, self.end_id)):
             if name not in tokenizer.get_vocab():
                 raise PaqaError(
-                    f"{base}: its tokenizer has no {name} (found id {found}); expected one of Qwen2-Audio"
+                    f"{base}: its tokenizer has no {name} (found id {token_id}); expected one of Qwen2-Audio"
                 )
         stops = {self.end_id, tokenizer.eos_token_id}
         self.stop_ids = sorted(i for i in stops if i is not None)
@@ -87,47 +87,47 @@ class Policy(nn.Module):
 
     @property
     def max_ms(self) -> int:
-        """How much the encoder hears at a time."""
+        """The longest audio that the encoder takes, in ms."""
         return round(self.processor.feature_extractor.n_samples * 1000 / RATE)
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What is trained, by name."""
         return {n: p for n, p in self.named_parameters() if p.requires_grad}
 
-    # hearing
+    # encoding
 
     @torch.no_grad()
-    def hear(self, samples: np.ndarray, name: str = "clip") -> Tensor:
-        """The encoder's output `[n, d]` for mono float32 samples at 16 kHz, 25 rows a second.
+    def encode(self, samples: np.ndarray, name: str = "clip") -> Tensor:
+        """The encoder's output of shape `[n, d]` for mono float32 samples at 16 kHz, 25 rows a second.
 
-        A clip is always heard alone, so that its rows do not depend on a batch. Raises PaqaError for clips
+        A clip is always encoded alone, so that its rows do not depend on a batch. Raises PaqaError for clips
         that are too long: they are never cut silently.
         """
         extractor, tower = self.processor.feature_extractor, self.inner.model.audio_tower
         if len(samples) > extractor.n_samples:
             raise PaqaError(
-                f"{name}: {len(samples) / RATE:.1f} s is longer than the {self.max_ms / 1000:g} s that the encoder "
-                f"hears; build with audio.max_clip_ms = {self.max_ms} or less"
+                f"{name}: {len(samples) / RATE:.1f} s is longer than the {self.max_ms / 1000:g} s that the "
+                f"encoder hears; build with audio.max_clip_ms = {self.max_ms} or less"
             )
-        found = extractor(
+        features = extractor(
             samples, sampling_rate=RATE, padding="max_length", return_attention_mask=True, return_tensors="pt"
         )
-        frames, rows = (int(n) for n in tower._get_feat_extract_output_lengths(found["attention_mask"].sum()))
+        mel_frames = features["attention_mask"].sum()
+        frames, rows = (int(n) for n in tower._get_feat_extract_output_lengths(mel_frames))
         if rows < 1:
             raise PaqaError(f"{name}: {len(samples)} samples are too few to be heard; expected 30 ms or more")
-        mel = found["input_features"].to(self.device, tower.conv1.weight.dtype)
+        mel = features["input_features"].to(self.device, tower.conv1.weight.dtype)
         mask = torch.zeros(1, 1, 1, tower.config.max_source_positions, dtype=mel.dtype, device=mel.device)
         mask[..., frames:] = torch.finfo(mel.dtype).min
-        return (
-            tower(mel, attention_mask=mask).last_hidden_state[0, :rows].clone()
-        )  # not the padding, which is longer
+        hidden = tower(mel, attention_mask=mask).last_hidden_state
+        return hidden[0, :rows].clone()  # without the padding, which is longer
 
     def prompt(self, text: prompts.Asked, sound: Tensor) -> Prompt:
-        """The chat prompt of a question over a heard clip."""
+        """The chat prompt of a question over an encoded clip, `sound` of shape `[n, d]`."""
         return Prompt(self.prompt_ids(text, len(sound)), sound)
 
     def prompt_ids(self, text: prompts.Asked, rows: int) -> Tensor:
-        """The tokens of a chat prompt, with as many AUDIO as the sound has rows."""
+        """The token ids of a chat prompt, shape `[P]`, with one AUDIO for each of the sound's rows."""
         content = [{"type": "audio", "audio_url": "clip"}, {"type": "text", "text": prompts.question(text)}]
         chat = [{"role": "user", "content": content}]
         written = self.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
@@ -140,7 +140,7 @@ class Policy(nn.Module):
         return torch.tensor([*ids[:at], *[self.audio_id] * rows, *ids[at + 1 :]])
 
     def completion_ids(self, text: str, name: str = "rationale") -> Tensor:
-        """The tokens of a completion, with the end of the turn."""
+        """The token ids of a completion, shape `[c]`, with the end of the turn."""
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         if any(i in (self.audio_id, self.pause_id, *self.stop_ids) for i in ids):
             raise PaqaError(
@@ -151,7 +151,7 @@ class Policy(nn.Module):
     # scoring
 
     def embed(self, ids: Tensor, sounds: Sequence[Tensor] = ()) -> Tensor:
-        """Embeddings `[..., H]` of ids `[...]`; the sounds take the places of AUDIO, in order."""
+        """Embeddings, shape `[..., H]`, of ids `[...]`; the sounds take the places of AUDIO, in order."""
         paused = ids == self.pause_id
         x = self.net.get_input_embeddings()(ids.masked_fill(paused, 0))
         x = torch.where(paused[..., None], self.pause.to(x.dtype), x)
@@ -163,25 +163,22 @@ class Policy(nn.Module):
 
     def _projector(self) -> Any:
         """The projector in use: the trained one, which is float32 whatever the rest is, or the base's."""
-        found = self.inner.model.multi_modal_projector
-        if not hasattr(found, "modules_to_save"):
-            return found
-        return (
-            found.original_module
-            if found.disable_adapters
-            else found.modules_to_save[found.active_adapters[0]]
-        )
+        projector = self.inner.model.multi_modal_projector
+        if not hasattr(projector, "modules_to_save"):
+            return projector
+        if projector.disable_adapters:
+            return projector.original_module
+        return projector.modules_to_save[projector.active_adapters[0]]
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits of what may be said, float32 `[..., V]`."""
+        """Logits of tokens that may be written, float32 of shape `[..., V]`, of hidden `[..., H]`."""
         return self.inner.lm_head(hidden).float() + self.forbidden
 
     def hidden(self, trees: Sequence[Tree], x: Layout) -> Tensor:
-        """The last hidden states `[L, H]` of a layout of these trees."""
+        """The last hidden states, shape `[L, H]`, of a layout of these trees."""
         embedded = self.embed(x.ids, [t.prompt.sound for t in trees])
-        if len(x.ids) > self.text.config.max_position_embeddings and int(x.position.max()) >= (
-            limit := self.text.config.max_position_embeddings
-        ):
+        limit = self.text.config.max_position_embeddings
+        if len(x.ids) > limit and int(x.position.max()) >= limit:
             raise PaqaError(
                 f"a prompt with its completion has {int(x.position.max()) + 1} tokens; at most {limit} fit"
             )
@@ -194,8 +191,9 @@ class Policy(nn.Module):
         return out.last_hidden_state[0]
 
     def score(self, trees: Sequence[Tree], temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Log-probabilities `[T]` of all `learn` tokens in order, and entropies (without gradient), of one
-        forward.
+        """Log-probabilities of all `learn` tokens in order, shape `[T]`, and their entropies, in one pass.
+
+        Entropies have no gradient.
         """
         x = layout(trees)
         x = Layout(*(getattr(x, f).to(self.device) for f in Layout.__dataclass_fields__))
@@ -204,7 +202,8 @@ class Policy(nn.Module):
             return h.new_zeros(0, dtype=torch.float32), h.new_zeros(0, dtype=torch.float32)
         chunks = zip(torch.split(h, self.chunk), torch.split(x.target, self.chunk), strict=True)
         parts = [
-            checkpoint(self._piece, one, target, temperature, use_reentrant=False) for one, target in chunks
+            checkpoint(self._piece, hidden, target, temperature, use_reentrant=False)
+            for hidden, target in chunks
         ]
         return torch.cat([p for p, _ in parts]), torch.cat([e for _, e in parts])
 
@@ -225,8 +224,9 @@ class Policy(nn.Module):
     # training and saving
 
     def train_lora(self, rank: int, alpha: int, projector: bool, checkpointing: bool) -> None:
-        """Freeze everything but new LoRA matrices, the PAUSE row and, if wanted, the projector. Trained in
-        float32.
+        """Freeze everything but new LoRA matrices, the PAUSE row and, if `projector`, the projector.
+
+        What is trained is float32.
         """
         from peft import LoraConfig, get_peft_model
 
@@ -242,9 +242,7 @@ class Policy(nn.Module):
             enable({"use_reentrant": False})
 
     def save(self, folder: Path) -> None:
-        """The trained folder: adapter, PAUSE row, processor, and what it is to be put on. Replaces
-        nothing.
-        """
+        """Write the trained folder: adapter, PAUSE row, processor, and the base it belongs to."""
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -258,7 +256,8 @@ class Policy(nn.Module):
         save_file({"pause": self.pause.detach().cpu().contiguous()}, folder / "pause.safetensors")
         self.processor.save_pretrained(folder)
         about: dict[str, Any] = {"base": self.base, "adapters": names}
-        about |= {"bounds": self.bounds and self.bounds.plain(), "pause": self.waits and asdict(self.waits)}
+        about["bounds"] = self.bounds and self.bounds.plain()
+        about["pause"] = self.pause_config and asdict(self.pause_config)
         write_atomically(folder / TRAINED, json.dumps(about, indent=1).encode() + b"\n")
 
 
@@ -269,65 +268,64 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copytree(source, target, dirs_exist_ok=True)
 
 
-def device_of(wish: str) -> torch.device:
+def device_of(requested: str) -> torch.device:
     """`auto` is the GPU where there is one, `cuda` under torchrun this process' own. Raises PaqaError."""
-    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    if wish == "auto":
-        return torch.device(own if torch.cuda.is_available() else "cpu")
+    local_gpu = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    if requested == "auto":
+        return torch.device(local_gpu if torch.cuda.is_available() else "cpu")
     try:
-        found = torch.device(own if wish == "cuda" else wish)
+        device = torch.device(local_gpu if requested == "cuda" else requested)
     except RuntimeError:
-        raise PaqaError(f"--device: found {wish!r}; expected auto, cpu, cuda or cuda:NUMBER") from None
-    if found.type == "cuda" and not (found.index or 0) < torch.cuda.device_count():
+        raise PaqaError(f"--device: found {requested!r}; expected auto, cpu, cuda or cuda:NUMBER") from None
+    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
         raise PaqaError(
-            f"--device: found {wish!r}, but there are {torch.cuda.device_count()} GPUs; try --device auto"
+            f"--device: found {requested!r}, but there are {torch.cuda.device_count()} GPUs; "
+            "try --device auto"
         )
-    return found
+    return device
 
 
-def dtype_of(wish: str, device: torch.device) -> torch.dtype:
+def dtype_of(requested: str, device: torch.device) -> torch.dtype:
     """`auto` is bfloat16 on a GPU that computes in it, else float32."""
-    if wish != "auto":
-        return torch.bfloat16 if wish == "bfloat16" else torch.float32
+    if requested != "auto":
+        return torch.bfloat16 if requested == "bfloat16" else torch.float32
     return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
 
 
 def load(source: str, device: str = "auto", dtype: str = "auto", chunk: int = 1024) -> Policy:
-    """A base by Hub id or folder, or a trained folder: its adapters are merged, once, into the base's
-    weights.
-    """
+    """A base by Hub id or folder, or a trained folder, whose adapters are merged into the base's weights."""
     where = device_of(device)
     about_file = Path(source) / TRAINED
     if not about_file.is_file():
-        policy = _base(source, source, where, dtype_of(dtype, where), chunk)
+        policy = _load_base(source, source, where, dtype_of(dtype, where), chunk)
         policy.eval()
         return policy
-    about = _whole(source, lambda: json.loads(about_file.read_text(encoding="utf-8")))
-    base = _whole(source, lambda: str(about["base"]))
-    policy = _base(base, source, where, dtype_of(dtype, where), chunk)
-    _whole(source, lambda: _trained(policy, Path(source), about))
+    about = _read_part(source, lambda: json.loads(about_file.read_text(encoding="utf-8")))
+    base = _read_part(source, lambda: str(about["base"]))
+    policy = _load_base(base, source, where, dtype_of(dtype, where), chunk)
+    _read_part(source, lambda: _load_trained(policy, Path(source), about))
     policy.eval()
     return policy
 
 
-def _trained(policy: Policy, folder: Path, about: dict[str, Any]) -> None:
-    """Put on a base what a trained folder holds."""
+def _load_trained(policy: Policy, folder: Path, about: dict[str, Any]) -> None:
+    """Load into a base what a trained folder holds."""
     from peft import PeftModel
     from safetensors.torch import load_file
 
     for name in about["adapters"]:
         policy.net = PeftModel.from_pretrained(policy.net, str(folder / name)).merge_and_unload()
         policy.merged.append(folder / name)
-    if known := about.get("bounds"):
-        policy.bounds = Bounds.of(known)
-    if waits := about.get("pause"):
-        policy.waits = parse(waits, PauseConfig, str(folder / TRAINED))
+    if bounds := about.get("bounds"):
+        policy.bounds = Bounds.of(bounds)
+    if stored := about.get("pause"):
+        policy.pause_config = parse(stored, PauseConfig, str(folder / TRAINED))
     with torch.no_grad():
         policy.pause.copy_(load_file(folder / "pause.safetensors")["pause"])
 
 
-def _whole(folder: str, read: Callable[[], Read]) -> Read:
-    """What reading a part of a trained folder gives. Raises PaqaError where it is not whole."""
+def _read_part(folder: str, read: Callable[[], Read]) -> Read:
+    """The value of `read`, which reads a part of a trained folder; PaqaError where it is incomplete."""
     try:
         return read()
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
@@ -337,15 +335,15 @@ def _whole(folder: str, read: Callable[[], Read]) -> Read:
         ) from None
 
 
-def _base(source: str, processor: str, device: torch.device, dtype: torch.dtype, chunk: int) -> Policy:
+def _load_base(source: str, processor: str, device: torch.device, dtype: torch.dtype, chunk: int) -> Policy:
     from transformers import AutoConfig, AutoProcessor, Qwen2AudioForConditionalGeneration
 
     processors: Any = AutoProcessor
-    config = _found(lambda: AutoConfig.from_pretrained(source), source)
+    config = _from_pretrained(lambda: AutoConfig.from_pretrained(source), source)
     if config.model_type != "qwen2_audio" or config.text_config.model_type not in TEXT_MODELS:
         kind = f"{config.model_type} over {getattr(config.get_text_config(), 'model_type', '?')}"
         raise PaqaError(f"{source}: is {kind}; expected qwen2_audio over {' or '.join(TEXT_MODELS)}")
-    net = _found(
+    net = _from_pretrained(
         lambda: Qwen2AudioForConditionalGeneration.from_pretrained(
             source, dtype=dtype, attn_implementation="sdpa"
         ),
@@ -353,12 +351,11 @@ def _base(source: str, processor: str, device: torch.device, dtype: torch.dtype,
     )
     net.requires_grad_(False)
     base = str(Path(source).resolve()) if Path(source).is_dir() else source
-    return Policy(
-        net.to(device), _found(lambda: processors.from_pretrained(processor), processor), base, chunk
-    )
+    loaded_processor = _from_pretrained(lambda: processors.from_pretrained(processor), processor)
+    return Policy(net.to(device), loaded_processor, base, chunk)
 
 
-def _found(load: Callable[[], Any], source: str) -> Any:
+def _from_pretrained(load: Callable[[], Any], source: str) -> Any:
     try:
         return load()
     except (OSError, ValueError, SafetensorError) as error:

@@ -1,4 +1,4 @@
-"""When to wait: the environment puts PAUSE tokens where confidence drops, or ends what has lost its way.
+"""PAUSE: the environment inserts it where confidence drops, or ends a completion whose confidence is too low.
 
 Confidence is DeepConf's (Fu et al. 2025): -mean log-probability of the k likeliest tokens, averaged over a
 window of sampled tokens; high where the model is sure. All state is tensors of one entry a row, on the
@@ -28,26 +28,27 @@ class Bounds:
     abort: float = -math.inf
 
     def after(self, confidence: Tensor, config: PauseConfig) -> Bounds:
-        """The bounds after a rollout's confidences (NaN where there is none): fixed ones stay, others follow
-        slowly.
+        """The bounds after a rollout with these confidences, of any shape, NaN where there is none.
+
+        Bounds that the config fixes stay; others follow slowly.
         """
-        known = confidence[~confidence.isnan()].float().cpu()
+        measured = confidence[~confidence.isnan()].float().cpu()
         return Bounds(
-            _follow(self.pause, known, config.tau_pause, config.quantile, config.momentum),
-            _follow(self.abort, known, config.tau_abort, config.abort_quantile, config.momentum),
+            _follow(self.pause, measured, config.tau_pause, config.quantile, config.momentum),
+            _follow(self.abort, measured, config.tau_abort, config.abort_quantile, config.momentum),
         )
 
     @classmethod
-    def first(cls, config: PauseConfig, known: Bounds | None = None) -> Bounds:
-        """What is fixed by the config, else what is known; the rest waits for `after`."""
-        old = known or cls()
-        fixed = ((config.tau_pause, old.pause), (config.tau_abort, old.abort))
-        return cls(*(before if tau is None else tau for tau, before in fixed))
+    def first(cls, config: PauseConfig, earlier: Bounds | None = None) -> Bounds:
+        """The bounds of the config, else the earlier ones; what neither has waits for `after`."""
+        before = earlier or cls()
+        fixed = ((config.tau_pause, before.pause), (config.tau_abort, before.abort))
+        return cls(*(bound if tau is None else tau for tau, bound in fixed))
 
-    def filled(self, other: Bounds) -> Bounds:
-        """These bounds, the missing ones from others."""
-        pairs = ((self.pause, other.pause), (self.abort, other.abort))
-        return Bounds(*(theirs if math.isinf(own) else own for own, theirs in pairs))
+    def filled(self, defaults: Bounds) -> Bounds:
+        """These bounds; the missing ones are those of `defaults`."""
+        pairs = ((self.pause, defaults.pause), (self.abort, defaults.abort))
+        return Bounds(*(default if math.isinf(bound) else bound for bound, default in pairs))
 
     def plain(self) -> list[float | None]:
         """As JSON has it, which knows no infinity: null is a bound that is not there yet."""
@@ -55,32 +56,30 @@ class Bounds:
 
     @classmethod
     def of(cls, plain: Sequence[float | None]) -> Bounds:
-        """What `plain` made."""
+        """The bounds that `plain` wrote."""
         return cls(*(-math.inf if b is None else b for b in plain))
 
     def used(self, config: PauseConfig) -> Bounds:
-        """What counts in a mode: `never` is a bound of -inf, `always` one of +inf."""
+        """The bounds that a mode uses: `never` is a bound of -inf, `always` one of +inf."""
         if config.mode == "on":
             return self
         return Bounds(math.inf if config.mode == "always" else -math.inf)
 
 
-def _follow(old: float, known: Tensor, fixed: float | None, quantile: float, momentum: float) -> float:
+def _follow(old: float, measured: Tensor, fixed: float | None, quantile: float, momentum: float) -> float:
     if fixed is not None:
         return fixed
-    if quantile <= 0.0 or not len(known):
+    if quantile <= 0.0 or not len(measured):
         return old
-    found = float(known.sort().values[min(len(known) - 1, int(quantile * len(known)))])
-    return found if math.isinf(old) else momentum * old + (1 - momentum) * found
+    threshold = float(measured.sort().values[min(len(measured) - 1, int(quantile * len(measured)))])
+    return threshold if math.isinf(old) else momentum * old + (1 - momentum) * threshold
 
 
 UNBOUND = Bounds()
 
 
-class Watch:
-    """The state of N rows while they are being written. Ask `decide` before each token, tell `heard` after
-    it.
-    """
+class PauseState:
+    """The state of N rows that are being written: ask `decide` before each token, call `record` after it."""
 
     def __init__(self, config: PauseConfig, bounds: Bounds, rows: int, max_new: int, keywords: Tensor):
         """`keywords` [K, m] are the last m tokens of each keyword, UNSEEN in front of shorter ones."""
@@ -95,8 +94,9 @@ class Watch:
         self.total = torch.zeros(rows, device=device)
 
     def decide(self, logp: Tensor, alive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Which rows wait and which give up now, bool `[N]`, and windowed confidence `[N]` (NaN before it is
-        full).
+        """Which rows wait and which give up now, bool of shape `[N]`, and windowed confidence `[N]`.
+
+        It is NaN until the window is full.
 
         `logp` `[N, V]` is the distribution of the next token. A row that waits is forced to `tokens` PAUSE in
         a row; the place is looked at again afterwards.
@@ -121,8 +121,8 @@ class Watch:
         self.resumed = wait & (self.left == 0)
         return wait, give_up, torch.where(fresh, confidence, math.nan)
 
-    def heard(self, token: Tensor, sampled: Tensor) -> None:
-        """The tokens `[N]` that were written, and which of them were sampled."""
+    def record(self, token: Tensor, sampled: Tensor) -> None:
+        """Note the tokens that were written, shape `[N]`, and which of them were sampled, bool `[N]`."""
         self.sampled = self.sampled + sampled
         self.since = self.since + sampled
         self.reminded = (self.reminded - sampled.long()).clamp(min=0)
@@ -134,12 +134,12 @@ class Watch:
         self.reminded = torch.where(sampled & same.all(-1).any(-1), self.config.keyword_reach, self.reminded)
 
     def mean(self) -> Tensor:
-        """The mean confidence of each row's sampled tokens."""
+        """The mean confidence of each row's sampled tokens, shape `[N]`."""
         return self.total / self.sampled.clamp(min=1)
 
 
 def keyword_rows(words: Sequence[str], encode: object, device: torch.device) -> Tensor:
-    """Keywords as token ids `[K, m]`, each as it stands in the middle of a sentence and at its beginning."""
+    """Keywords as token ids of shape `[K, m]`, each as in the middle of a sentence and at its beginning."""
     tokens = [encode(text) for w in words for text in (f" {w}", w.capitalize())]  # type: ignore[operator]
     longest = max((len(t) for t in tokens), default=0)
     rows = [[UNSEEN] * (longest - len(t)) + list(t) for t in tokens]

@@ -1,5 +1,4 @@
-"""Completions of prompts: prompts are read once and their keys and values shared by the group; PAUSE where
-told.
+"""Completions of prompts: a prompt is read once, and its group shares the keys and values.
 
 A row's randomness is its own seed's, one number for each sampled token: what is sampled depends neither on
 the other rows nor on how long the row has waited.
@@ -20,7 +19,7 @@ from torch import Tensor
 from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.config import OFF, PauseConfig
 from paqa.train.model import Policy
-from paqa.train.pause import UNBOUND, Bounds, Watch, keyword_rows
+from paqa.train.pause import UNBOUND, Bounds, PauseState, keyword_rows
 
 BUCKET = 64  # slots by which the visible part of the completions' cache grows: few shapes
 LOOK = 8  # steps between two looks at whether all rows have ended
@@ -30,9 +29,9 @@ LOOK = 8  # steps between two looks at whether all rows have ended
 class Rollout:
     """N = prompts x group completions of at most C tokens, the group of a prompt in consecutive rows.
 
-    `real` marks tokens that exist, `sampled` those that the model chose; the rest of the real ones the
-    environment forced: PAUSE, or the end of a row that gave up. `logp` is that of sampled tokens,
-    `confidence` the windowed one.
+    `ids`, `real`, `sampled`, `logp` and `confidence` have shape `[N, C]`. `real` marks tokens that exist,
+    `sampled` those that the model chose; the rest of the real ones the environment forced: PAUSE, or the end
+    of a row that gave up. `logp` is that of sampled tokens, `confidence` the windowed one.
     """
 
     ids: Tensor
@@ -48,28 +47,28 @@ class Rollout:
 
     @property
     def lengths(self) -> Tensor:
-        """Sampled tokens `[N]`: what counts as length."""
+        """How many tokens of each row were sampled, shape `[N]`: what counts as length."""
         return self.sampled.sum(1)
 
     def texts(self, policy: Policy) -> list[str]:
-        """What was said, without PAUSE and the end of the turn."""
-        said = [row[keep].tolist() for row, keep in zip(self.ids, self.sampled, strict=True)]
-        return [policy.tokenizer.decode([i for i in ids if i not in policy.stop_ids]) for ids in said]
+        """The texts of the completions, without PAUSE and the end of the turn."""
+        texts = []
+        for row, sampled in zip(self.ids, self.sampled, strict=True):
+            ids = [token for token in row[sampled].tolist() if token not in policy.stop_ids]
+            texts.append(policy.tokenizer.decode(ids))
+        return texts
 
     def trees(self, prompts: Sequence[Prompt], only: Sequence[int], stripped: bool = False) -> list[Tree]:
         """The chosen prompts with their groups; `stripped` leaves out what was forced."""
         group = len(self.ids) // len(prompts)
-        ids, there, learn = (
-            self.ids.cpu(),
-            (self.sampled if stripped else self.real).cpu(),
-            self.sampled.cpu(),
-        )
-        found = []
+        kept = self.sampled if stripped else self.real
+        ids, kept, learn = self.ids.cpu(), kept.cpu(), self.sampled.cpu()
+        trees = []
         for b in only:
             rows = range(b * group, (b + 1) * group)
-            completions = tuple(ids[i][there[i]] for i in rows)
-            found.append(Tree(prompts[b], completions, tuple(learn[i][there[i]] for i in rows)))
-        return found
+            completions = tuple(ids[i][kept[i]] for i in rows)
+            trees.append(Tree(prompts[b], completions, tuple(learn[i][kept[i]] for i in rows)))
+        return trees
 
 
 @dataclass(eq=False)
@@ -81,72 +80,112 @@ class _Cache:
     padding: Tensor  # [B, 1, 1, P] additive
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How completions are drawn: at most `max_new` sampled tokens each, and PAUSE on top of these.
+
+    Temperature 0 takes the likeliest token. `compile` makes one graph of a step: slow to begin with, then
+    fewer kernels.
+    """
+
+    max_new: int
+    temperature: float = 1.0
+    pause: PauseConfig = OFF
+    bounds: Bounds = UNBOUND
+    compile: bool = False
+
+    @property
+    def slots(self) -> int:
+        """The tokens that a completion may have, those of PAUSE included."""
+        return self.max_new + (self.pause.runs * self.pause.tokens if self.pause.inserts else 0)
+
+
 @torch.no_grad()
 def rollout(
-    policy: Policy,
-    prompts: Sequence[Prompt],
-    group: int,
-    seeds: Sequence[int],
-    max_new: int,
-    temperature: float = 1.0,
-    pause: PauseConfig = OFF,
-    bounds: Bounds = UNBOUND,
-    compile: bool = False,
+    policy: Policy, prompts: Sequence[Prompt], group: int, seeds: Sequence[int], sampling: Sampling
 ) -> Rollout:
-    """`group` completions of each prompt, of at most `max_new` sampled tokens; temperature 0 takes the
-    likeliest.
-
-    `seeds` holds one number a row. PAUSE comes on top of `max_new`. `compile` makes one graph of a step: slow
-    to begin with, then fewer kernels.
-    """
+    """`group` completions of each prompt; `seeds` holds one number a row, that is a completion."""
     began = time.perf_counter()
-    rows, device = len(prompts) * group, policy.device
-    slots = max_new + (pause.runs * pause.tokens if pause.inserts else 0)
+    slots = sampling.slots
     hidden, cache, position = _prefill(policy, prompts, group, slots)
     read = time.perf_counter()
-    words = keyword_rows(
-        pause.keywords, lambda t: policy.tokenizer(t, add_special_tokens=False)["input_ids"], device
-    )
-    watch = None if pause.mode == "off" else Watch(pause, bounds, rows, max_new, words)
-    noise = torch.stack([_uniform(seed, max_new) for seed in seeds]).to(device)
-    out = _blank(policy, rows, slots)
-    alive, sampled = (
-        torch.ones(rows, dtype=torch.bool, device=device),
-        torch.zeros_like(noise[:, 0], dtype=torch.long),
-    )
-    stops = torch.tensor(policy.stop_ids, device=device)
-    never = torch.zeros_like(alive)
-    step, used = compiled() if compile else decode, slots
+    writer = _RolloutWriter(policy, sampling, seeds)
+    step, used = compiled() if sampling.compile else decode, slots
     for t in range(slots):
-        logits = policy.logits(hidden)
-        plain = logits.log_softmax(-1)  # confidence is the model's own, however it is sampled
-        logp = plain if temperature in (0.0, 1.0) else (logits / temperature).log_softmax(-1)
-        wait, give_up, confidence = watch.decide(plain, alive) if watch else (never, never, noise[:, 0])
-        chosen = alive & ~wait & ~give_up
-        token = _choose(logp, noise.gather(1, sampled.clamp(max=max_new - 1)[:, None]), temperature)
-        token = torch.where(wait, policy.pause_id, torch.where(give_up, policy.end_id, token))
-        token = torch.where(alive, token, policy.pad_id)
-        out.ids[:, t], out.real[:, t], out.sampled[:, t] = token, alive, chosen
-        out.logp[:, t] = torch.where(chosen, logp.gather(-1, token[:, None]).squeeze(-1), 0.0)
-        if watch:
-            watch.heard(token, chosen)
-            out.confidence[:, t] = torch.where(chosen | give_up, confidence, torch.nan)
-        sampled = sampled + chosen
-        ended = give_up | (chosen & torch.isin(token, stops))
-        out.aborted |= give_up
-        out.cut |= chosen & ~ended & (sampled >= max_new)
-        alive = alive & ~ended & (sampled < max_new)
-        if t + 1 == slots or (t % LOOK == LOOK - 1 and not bool(alive.any())):
+        token = writer.write(t, policy.logits(hidden))
+        if t + 1 == slots or (t % LOOK == LOOK - 1 and not bool(writer.alive.any())):
             used = t + 1
             break
         x = policy.embed(token)[:, None]
-        hidden = step(policy.text, x, position + t, torch.tensor([t], device=device), _upto(cache, t), group)
-    for name in ("ids", "real", "sampled", "logp", "confidence"):
-        setattr(out, name, getattr(out, name)[:, :used])
-    if watch:
-        out.pauses, out.lowest = watch.runs, _lowest(out.confidence, watch.mean())
-    out.seconds = {"prefill": read - began, "decode": time.perf_counter() - read}
-    return out
+        slot = torch.tensor([t], device=policy.device)
+        hidden = step(policy.text, x, position + t, slot, _upto(cache, t), group)
+    completions = writer.finished(used)
+    completions.seconds = {"prefill": read - began, "decode": time.perf_counter() - read}
+    return completions
+
+
+class _RolloutWriter:
+    """The rows of a rollout while they are written: one token each at a time, sampled or forced."""
+
+    def __init__(self, policy: Policy, sampling: Sampling, seeds: Sequence[int]):
+        rows, device = len(seeds), policy.device
+        self.policy, self.sampling = policy, sampling
+        self.completions = _blank(policy, rows, sampling.slots)
+        self.pauses = None if sampling.pause.mode == "off" else _pause_state(policy, sampling, rows)
+        self.noise = torch.stack([_uniform(seed, sampling.max_new) for seed in seeds]).to(device)
+        self.alive = torch.ones(rows, dtype=torch.bool, device=device)
+        self.sampled = torch.zeros(rows, dtype=torch.long, device=device)
+        self.stops = torch.tensor(policy.stop_ids, device=device)
+
+    def write(self, t: int, logits: Tensor) -> Tensor:
+        """Write token t of every row by its logits, shape `[N, V]`; returns the tokens `[N]`."""
+        policy, max_new, temperature = self.policy, self.sampling.max_new, self.sampling.temperature
+        alive, completions = self.alive, self.completions
+        plain = logits.log_softmax(-1)  # confidence is the model's own, however it is sampled
+        logp = plain if temperature in (0.0, 1.0) else (logits / temperature).log_softmax(-1)
+        wait, give_up, confidence = self._decided(plain)
+        chosen = alive & ~wait & ~give_up
+        noise = self.noise.gather(1, self.sampled.clamp(max=max_new - 1)[:, None])
+        token = _choose(logp, noise, temperature)
+        token = torch.where(wait, policy.pause_id, torch.where(give_up, policy.end_id, token))
+        token = torch.where(alive, token, policy.pad_id)
+        completions.ids[:, t], completions.real[:, t], completions.sampled[:, t] = token, alive, chosen
+        completions.logp[:, t] = torch.where(chosen, logp.gather(-1, token[:, None]).squeeze(-1), 0.0)
+        if self.pauses:
+            self.pauses.record(token, chosen)
+            completions.confidence[:, t] = torch.where(chosen | give_up, confidence, torch.nan)
+        self.sampled = self.sampled + chosen
+        ended = give_up | (chosen & torch.isin(token, self.stops))
+        completions.aborted |= give_up
+        completions.cut |= chosen & ~ended & (self.sampled >= max_new)
+        self.alive = alive & ~ended & (self.sampled < max_new)
+        return token
+
+    def _decided(self, logp: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Which rows wait and which give up, and the confidence: see `PauseState.decide`."""
+        if self.pauses:
+            return self.pauses.decide(logp, self.alive)
+        never = torch.zeros_like(self.alive)
+        return never, never, self.noise[:, 0]
+
+    def finished(self, used: int) -> Rollout:
+        """The completions without the slots that no row has reached."""
+        completions = self.completions
+        for name in ("ids", "real", "sampled", "logp", "confidence"):
+            setattr(completions, name, getattr(completions, name)[:, :used])
+        if self.pauses:
+            completions.pauses = self.pauses.runs
+            completions.lowest = _lowest(completions.confidence, self.pauses.mean())
+        return completions
+
+
+def _pause_state(policy: Policy, sampling: Sampling, rows: int) -> PauseState:
+    def encode(text: str) -> list[int]:
+        ids: list[int] = policy.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    keywords = keyword_rows(sampling.pause.keywords, encode, policy.device)
+    return PauseState(sampling.pause, sampling.bounds, rows, sampling.max_new, keywords)
 
 
 def _blank(policy: Policy, rows: int, slots: int) -> Rollout:
@@ -171,8 +210,9 @@ def _uniform(seed: int, n: int) -> Tensor:
 
 
 def _choose(logp: Tensor, noise: Tensor, temperature: float) -> Tensor:
-    """One token a row `[N]`: the likeliest, or where the distribution function passes the row's number in [0,
-    1).
+    """One token a row `[N]` of log-probabilities `[N, V]` and a number in [0, 1) each, `[N, 1]`.
+
+    It is the likeliest, or where the distribution function passes the row's number.
     """
     if temperature == 0.0:
         return logp.argmax(-1)
@@ -199,26 +239,25 @@ def _prefill(
         ids[i, longest - len(p.ids) :] = p.ids
         mask[i, longest - len(p.ids) :] = 1
     ids, mask = ids.to(device), mask.to(device)
-    kept: Any = DynamicCache(config=text.config)
+    read: Any = DynamicCache(config=text.config)
     out = text(
         inputs_embeds=policy.embed(ids, [p.sound for p in prompts]),
         attention_mask=mask,
         position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-        past_key_values=kept,
+        past_key_values=read,
         use_cache=True,
     )
-    prefix = [(layer.keys, layer.values) for layer in kept.layers]
-    rows, there = (
-        len(prompts) * group,
-        slots + BUCKET,
-    )  # more than any bucket: all have the same strides to compile
-    suffix = [
-        (k.new_zeros(rows, k.shape[1], there, k.shape[3]), v.new_zeros(rows, v.shape[1], there, v.shape[3]))
-        for k, v in prefix
-    ]
+    prefix = [(layer.keys, layer.values) for layer in read.layers]
+    rows, length = len(prompts) * group, slots + BUCKET  # over any bucket: one set of strides to compile
+    suffix = [(_room(keys, rows, length), _room(values, rows, length)) for keys, values in prefix]
     padding = torch.zeros(mask.shape, device=device).masked_fill(mask == 0, -torch.inf)[:, None, None]
     hidden = out.last_hidden_state[:, -1].repeat_interleave(group, 0)
     return hidden, _Cache(prefix, suffix, padding), mask.sum(1).repeat_interleave(group)[:, None]
+
+
+def _room(x: Tensor, rows: int, length: int) -> Tensor:
+    """Zeros `[rows, h, length, d]` of the type and place of keys or values `[B, h, P, d]`."""
+    return x.new_zeros(rows, x.shape[1], length, x.shape[3])
 
 
 def _upto(cache: _Cache, t: int) -> _Cache:
@@ -229,12 +268,12 @@ def _upto(cache: _Cache, t: int) -> _Cache:
 
 @lru_cache
 def compiled() -> Callable[..., Tensor]:
-    """`decode` as one graph for all lengths."""
+    """`decode` as one graph for all lengths; the same shapes."""
     return torch.compile(decode, dynamic=True)
 
 
 def decode(text: Any, x: Tensor, position: Tensor, slot: Tensor, cache: _Cache, group: int) -> Tensor:
-    """One token a row through a Llama or Qwen2 text model: embeddings `[N, 1, H]` to hidden states `[N, H]`.
+    """One token a row through a Llama or Qwen2 text model: shape `[N, 1, H]` to hidden states `[N, H]`.
 
     Writes its keys and values into the cache at `slot` `[1]`. A group's queries meet their prompt's keys
     together, so that these are read once.
@@ -252,11 +291,12 @@ def decode(text: Any, x: Tensor, position: Tensor, slot: Tensor, cache: _Cache, 
         sv.index_copy_(2, slot, v)
         q = q.reshape(rows, heads, -1, d) * a.scaling  # queries that share a key head side by side
         joint = q.view(b, group, heads, -1, d).transpose(1, 2).reshape(b, heads, -1, d)
-        before = (joint @ pk.transpose(2, 3)).float() + cache.padding
-        before = before.view(b, heads, group, -1, p).transpose(1, 2).reshape(rows, heads, -1, p)
-        own = (q @ sk.transpose(2, 3)).float()
-        own = own.masked_fill(torch.arange(sk.shape[2], device=x.device) > slot, -torch.inf)
-        weight = torch.cat([before, own], -1).softmax(-1).to(x.dtype)
+        to_prompt = (joint @ pk.transpose(2, 3)).float() + cache.padding
+        to_prompt = to_prompt.view(b, heads, group, -1, p).transpose(1, 2).reshape(rows, heads, -1, p)
+        to_completion = (q @ sk.transpose(2, 3)).float()
+        written = torch.arange(sk.shape[2], device=x.device) <= slot
+        to_completion = to_completion.masked_fill(~written, -torch.inf)
+        weight = torch.cat([to_prompt, to_completion], -1).softmax(-1).to(x.dtype)
         joint = weight[..., :p].reshape(b, group, heads, -1, p).transpose(1, 2).reshape(b, heads, -1, p)
         y = (joint @ pv).view(b, heads, group, -1, d).transpose(1, 2).reshape(rows, heads, -1, d)
         y = (y + weight[..., p:] @ sv).reshape(rows, 1, -1)

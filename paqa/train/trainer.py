@@ -1,5 +1,4 @@
-"""What both ways of training do around a step: many processes, the optimizer, metrics, checkpoints that
-resume exactly.
+"""What SFT and GRPO do around a step: processes, the optimizer, metrics, checkpoints that resume exactly.
 
 A run's folder holds config.json, metrics.jsonl, TensorBoard events, checkpoint-N/ (resume), best/ and last/
 (trained models). A checkpoint that exists is complete: it was renamed into place.
@@ -30,22 +29,15 @@ from paqa.storage.store import write_atomically
 from paqa.train import config as configs
 from paqa.train import model
 from paqa.train.config import TrainConfig, need
-from paqa.train.data import Ears, Row, Rows, draw
+from paqa.train.data import EncodedClips, Rows, TrainRow, draw
 from paqa.train.model import Policy
 
 Values = dict[str, float]
 PREFIX = "checkpoint-"
-DAMAGE = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    RuntimeError,
-    EOFError,
-    UnpicklingError,
-    SafetensorError,
-)
-LINE = "{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]\n"
+DAMAGE = (  # what reading a damaged checkpoint raises
+    OSError, ValueError, LookupError, TypeError, RuntimeError, EOFError, UnpicklingError, SafetensorError,
+)  # fmt: skip
+PROGRESS = "{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]\n"
 
 
 @dataclass(frozen=True)
@@ -57,7 +49,7 @@ class Ranks:
 
     @classmethod
     def join(cls, device: torch.device) -> Ranks:
-        """Find the others, by the variables that torchrun sets."""
+        """Join the other processes, by the variables that torchrun sets."""
         world = int(os.environ.get("WORLD_SIZE", "1"))
         if world == 1:
             return cls()
@@ -68,13 +60,13 @@ class Ranks:
         return cls(torch.distributed.get_rank(), world)
 
     def sum(self, x: Tensor) -> Tensor:
-        """The sum over all processes, in place."""
+        """The sum over all processes, of the same shape, in place."""
         if self.world > 1:
             torch.distributed.all_reduce(x)
         return x
 
     def gathered(self, x: Tensor) -> Tensor:
-        """The numbers of all processes in one row, the same everywhere; they may have different shapes."""
+        """The numbers of all processes as one row, shape `[n]`, the same in each; their shapes may differ."""
         if self.world == 1:
             return x.flatten()
         parts: list[Any] = [None] * self.world
@@ -87,31 +79,35 @@ class Ranks:
         return dict(zip(values, packed.tolist(), strict=True))
 
 
-def begin(config: TrainConfig) -> tuple[Ranks, Policy, Ears, list[Row], list[Row]]:
-    """The processes, the model with what is to be trained, what it hears, rows to train on, and rows held
-    out.
-    """
+def begin(config: TrainConfig) -> tuple[Ranks, Policy, EncodedClips, list[TrainRow], list[TrainRow]]:
+    """The processes, the model ready to train, its encoded clips, rows to train on, and rows held out."""
     need(config, "model", "data", "out")
     ranks = Ranks.join(model.device_of(config.device))
     policy = model.load(config.model, config.device, config.dtype, config.chunk)
     torch.manual_seed(config.seed)
     policy.train_lora(config.rank, config.alpha, config.projector, config.checkpointing)
     rows = Rows(Path(config.data))
-    learnt, held, away = rows.trained_on(config.validation)
-    if away and ranks.rank == 0 and not config.quiet:
+    learnt, held, left_out = rows.trained_on(config.validation)
+    if left_out and ranks.rank == 0 and not config.quiet:
         print(
-            f"{len(away)} of {len(learnt) + len(held) + len(away)} train rows are left out: they share recordings or "
-            f"speakers with the {len(held)} that are held out; build with split.validation above 0 to keep them, or "
-            "give --validation 0",
+            f"{len(left_out)} of {len(learnt) + len(held) + len(left_out)} train rows are left out: they "
+            f"share recordings or speakers with the {len(held)} that are held out; build with "
+            "split.validation above 0 to keep them, or give --validation 0",
             file=sys.stderr,
         )
-    if far := [row for row in (*learnt, *held) if row.item.scene.duration_ms > policy.max_ms]:
-        first = f"{far[0].item.id} lasts {far[0].item.scene.duration_ms / 1000:.1f} s"
+    if too_long := [row for row in (*learnt, *held) if row.item.scene.duration_ms > policy.max_ms]:
+        first = f"{too_long[0].item.id} lasts {too_long[0].item.scene.duration_ms / 1000:.1f} s"
         raise PaqaError(
-            f"{config.data}: {len(far)} rows are about more than the {policy.max_ms / 1000:g} s that the encoder hears "
-            f"({first}); build with audio.max_clip_ms = {policy.max_ms} or less"
+            f"{config.data}: {len(too_long)} rows are about more than the {policy.max_ms / 1000:g} s that "
+            f"the encoder hears ({first}); build with audio.max_clip_ms = {policy.max_ms} or less"
         )
-    return ranks, policy, Ears(policy, rows), learnt, sorted(held, key=lambda row: draw("held", row.item.id))
+    return (
+        ranks,
+        policy,
+        EncodedClips(policy, rows),
+        learnt,
+        sorted(held, key=lambda row: draw("held", row.item.id)),
+    )
 
 
 @dataclass
@@ -172,9 +168,7 @@ class Trainer:
         return norm
 
     def run(self, step: Callable[[int], Values], validate: Callable[[], Values], measure: str) -> Values:
-        """Take all steps that are left, and validate, save and keep the best (highest `measure`) on the
-        way.
-        """
+        """Take all steps that are left; validate, save and keep the best (highest `measure`) on the way."""
         config, state = self.config, self.state
         bar = self._bar()
         while state.step < self.total:
@@ -186,15 +180,17 @@ class Trainer:
             seconds = time.perf_counter() - began
             values |= {f"seconds/{k}": v for k, v in self.spent.items()}
             values |= {"seconds/step": seconds, "tokens_per_s": values.get("tokens", 0.0) / seconds}
-            done = state.step == self.total
-            if done or (config.validate_every and state.step % config.validate_every == 0):
+            finished = state.step == self.total
+            if finished or (config.validate_every and state.step % config.validate_every == 0):
                 state.seen = validate()
                 values |= {f"validation/{k}": v for k, v in state.seen.items()}
                 self._keep_best(state.seen.get(measure, math.nan))
             self._log(values)
-            if self.ranks.rank == 0 and (done or (config.save_every and state.step % config.save_every == 0)):
+            if self.ranks.rank == 0 and (
+                finished or (config.save_every and state.step % config.save_every == 0)
+            ):
                 self._save()
-            bar.set_postfix_str(shown(values), refresh=False)
+            bar.set_postfix_str(progress_line(values), refresh=False)
             bar.update()
         bar.close()
         if self.ranks.rank == 0:
@@ -206,15 +202,17 @@ class Trainer:
         from tqdm import tqdm
 
         look: dict[str, Any] = {"total": self.total, "initial": self.state.step, "unit": "step"}
-        look |= {"dynamic_ncols": True} if sys.stderr.isatty() else {"mininterval": 60.0, "bar_format": LINE}
+        look |= (
+            {"dynamic_ncols": True} if sys.stderr.isatty() else {"mininterval": 60.0, "bar_format": PROGRESS}
+        )
         return tqdm(disable=self.config.quiet or self.ranks.rank > 0, **look)
 
     def _log(self, values: Values) -> None:
         if self.ranks.rank:
             return
         with open(self.out / "metrics.jsonl", "a", encoding="utf-8") as file:
-            told = {k: round(v, 6) if math.isfinite(v) else None for k, v in values.items()}
-            file.write(json.dumps({"step": self.state.step, **told}) + "\n")
+            rounded = {k: round(v, 6) if math.isfinite(v) else None for k, v in values.items()}
+            file.write(json.dumps({"step": self.state.step, **rounded}) + "\n")
         if not self.config.tensorboard:
             return
         if self._board is None:
@@ -241,7 +239,7 @@ class Trainer:
                 folder / "trained.safetensors",
             )
             torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
-            torch.save(_randomness(), folder / "rng.pt")
+            torch.save(_random_state(), folder / "rng.pt")
             write_atomically(folder / "state.json", json.dumps(asdict(self.state), allow_nan=False).encode())
 
         self._store(self.out / f"{PREFIX}{self.state.step:06d}", write)
@@ -260,23 +258,21 @@ class Trainer:
         shutil.rmtree(stale, ignore_errors=True)
 
     def _resume(self) -> None:
-        """Go on from the newest checkpoint: weights, optimizer, position, randomness; later metrics are
-        forgotten.
-        """
+        """Load the newest checkpoint: weights, optimizer, position, random state; drop later metrics."""
         metrics = self.out / "metrics.jsonl"
-        if found := checkpoints(self.out):
+        if stored := checkpoints(self.out):
             try:
-                self._read(found[-1])
+                self._read(stored[-1])
             except DAMAGE as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-                where = f"{found[-1]}: not a whole checkpoint ({reason})"
+                where = f"{stored[-1]}: not a whole checkpoint ({reason})"
                 raise PaqaError(
                     f"{where}; remove this folder to go on from the one before, or from nothing"
                 ) from None
             if self.state.world != self.ranks.world:
                 counts = f"{self.state.world} processes and there are {self.ranks.world}"
                 raise PaqaError(
-                    f"{found[-1]}: was written by {counts}; start as many, or choose another --out"
+                    f"{stored[-1]}: was written by {counts}; start as many, or choose another --out"
                 )
             if not self.config.quiet and self.ranks.rank == 0:
                 print(f"going on after step {self.state.step} of {self.out}", file=sys.stderr)
@@ -301,7 +297,7 @@ class Trainer:
                 p.copy_(stored[name])
         plain: dict[str, Any] = {"map_location": "cpu", "weights_only": True}
         self.optimizer.load_state_dict(torch.load(folder / "optimizer.pt", **plain))
-        _randomness(torch.load(folder / "rng.pt", **plain))
+        _random_state(torch.load(folder / "rng.pt", **plain))
         self.state = State(**json.loads((folder / "state.json").read_text(encoding="utf-8")))
 
 
@@ -311,9 +307,7 @@ def checkpoints(out: Path) -> list[Path]:
 
 
 def rate(step: int, total: int, config: TrainConfig) -> float:
-    """The share of the highest learning rate at a step: up in a line, then down in half a cosine, or
-    level.
-    """
+    """The share of the peak learning rate at a step: a linear warmup, then half a cosine, or constant."""
     if step < config.warmup:
         return (step + 1) / config.warmup
     if config.decay == "constant":
@@ -321,7 +315,7 @@ def rate(step: int, total: int, config: TrainConfig) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - config.warmup) / max(1, total - config.warmup)))
 
 
-def shown(values: Values) -> str:
+def progress_line(values: Values) -> str:
     """The few figures that fit beside a progress bar."""
     names = ("loss", "reward", "tokens_per_s", "validation/loss", "validation/accuracy", "validation/reward")
     return "  ".join(f"{n} {values[n]:.4g}" for n in names if n in values)
@@ -331,13 +325,15 @@ def _optimizer(policy: Policy, config: TrainConfig) -> torch.optim.Optimizer:
     groups: dict[float, list[Any]] = defaultdict(list)
     for name, p in policy.trained().items():
         groups[config.projector_rate if "multi_modal_projector" in name else 1.0].append(p)
-    made = [
+    parameter_groups = [
         {"params": ps, "lr": 0.0, "highest": config.learning_rate * factor} for factor, ps in groups.items()
     ]
-    return torch.optim.AdamW(made, weight_decay=config.weight_decay, fused=policy.device.type == "cuda")
+    return torch.optim.AdamW(
+        parameter_groups, weight_decay=config.weight_decay, fused=policy.device.type == "cuda"
+    )
 
 
-def _randomness(restored: dict[str, Any] | None = None) -> dict[str, Any]:
+def _random_state(restored: dict[str, Any] | None = None) -> dict[str, Any]:
     """The state of torch's generators, of all GPUs this process' own; with `restored`, set them to it."""
     if restored:
         torch.set_rng_state(restored["cpu"])

@@ -1,5 +1,4 @@
-"""What MMAU's and MMAR's layouts share: rows that their scorers can judge, and what kind of sound a row is
-about.
+"""What MMAU's and MMAR's layouts share: rows that their scorers can judge, and the kind of sound of a row.
 
 Both scorers compare sets of words: right is what holds all words of the answer and no word that only a wrong
 choice has. So an open-ended row, an answer without words, and a choice made of the answer's words in another
@@ -13,14 +12,14 @@ from collections.abc import Iterator
 
 from paqa import audioset
 from paqa.errors import PaqaError
-from paqa.publish.export.job import Job, Row
+from paqa.publish.export.job import ExportRow, Job
 from paqa.types import Event, Item, Scene
 
 MUSIC = "/m/04rlf"
 VOICE = "/m/09l8g"  # Human voice
 
 
-def judged(job: Job) -> Iterator[Row]:
+def judged(job: Job) -> Iterator[ExportRow]:
     """The rows that the scorers can judge; the others are counted by reason."""
     for row in job.rows():
         reason = unfit(row.item)
@@ -47,7 +46,7 @@ def words(text: str) -> frozenset[str]:
 
 
 def subject(item: Item) -> str:
-    """What the evidence is: "speech", "music" or "sound"; without any, what the scene holds."""
+    """The kind of the evidence: "speech", "music" or "sound"; without any, of all sounds of the scene."""
     if any(e.kind != "event" for e in item.evidence):
         return "speech"
     cited = [item.scene.events[e.index] for e in item.evidence if e.kind == "event"] or list(

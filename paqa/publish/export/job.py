@@ -24,7 +24,7 @@ Line = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Row:
+class ExportRow:
     """One row of the build with its audio as stored, FLAC."""
 
     item: Item
@@ -34,9 +34,7 @@ class Row:
 
 @dataclass
 class Job:
-    """One export. `out` is where it will lie in the end, absolute; `part` is where it is written
-    meanwhile.
-    """
+    """One export. `out` is its final place, absolute; `part` is where it is written meanwhile."""
 
     folder: Path
     out: Path
@@ -51,7 +49,7 @@ class Job:
     saved: set[str] = field(default_factory=set)
     _scenes: dict[str, Scene | None] = field(default_factory=dict)
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[ExportRow]:
         """The rows of the chosen splits, in the order of the shards; one row group is in memory at a time."""
         for path in shards.files(self.folder):
             if path.name.partition("-")[0] not in self.splits:
@@ -60,23 +58,21 @@ class Job:
             for group in range(file.num_row_groups):
                 for row in file.read_row_group(group).to_pylist():
                     item = shards.item(row)
-                    yield Row(item, row["audio"]["bytes"], self._name(item.clip_id, row["audio"]["path"]))
+                    name = self._name(item.clip_id, row["audio"]["path"])
+                    yield ExportRow(item, row["audio"]["bytes"], name)
 
     def _name(self, clip_id: str, path: str) -> str:
         """The clip's file name; a second clip whose id differs in odd characters only gets a number."""
         if clip_id not in self.names:
-            stem = (
-                re.sub(r"[^\w.@~-]", "_", str(path).rpartition(".")[0])[:200].lstrip(".") or "clip"
-            )  # or "../../x"
+            plain = re.sub(r"[^\w.@~-]", "_", str(path).rpartition(".")[0])[:200]
+            stem = plain.lstrip(".") or "clip"  # "../../x" may not lead out of the folder
             free = (f"{stem}~{n}" if n else stem for n in count())
             self.names[clip_id] = next(name for name in free if name not in self.taken)
             self.taken.add(self.names[clip_id])
         return self.names[clip_id]
 
-    def save(self, row: Row) -> str:
-        """Write the row's audio beside the lists, once a clip; returns its path below `out`,
-        `audio/NAME.flac`.
-        """
+    def save(self, row: ExportRow) -> str:
+        """Write the row's audio, once a clip; returns its path below `out`, `audio/NAME.flac`."""
         path = f"audio/{row.name}.{self.audio}"
         if row.name not in self.saved:
             self.saved.add(row.name)
@@ -105,10 +101,8 @@ class Job:
             for file in files.values():
                 file.close()
 
-    def clips(self) -> Iterator[tuple[Row, Scene]]:
-        """Each clip once, as its first row, with its scene by the job's choice; clips without that are
-        skipped.
-        """
+    def clips(self) -> Iterator[tuple[ExportRow, Scene]]:
+        """Each clip once, as its first row, with its scene; clips without one are skipped."""
         seen: set[str] = set()
         for row in self.rows():
             if row.item.clip_id in seen:
@@ -122,18 +116,18 @@ class Job:
             yield row, scene
 
     def scene(self, item: Item) -> Scene | None:
-        """The row's scene, or its clip's truth (None where there is none), or what was heard, by the job's
-        choice.
+        """The row's scene, the clip's truth (None without) or its prediction, by the job's choice.
 
         PaqaError where the build's tables or store are gone.
         """
         if self.scenes == "rows":
             return item.scene
         if item.clip_id not in self._scenes:
-            self._scenes = {item.clip_id: self._known(item.clip_id)}  # rows of a clip follow each other
+            # only this one: rows of a clip follow each other
+            self._scenes = {item.clip_id: self._stored_scene(item.clip_id)}
         return self._scenes[item.clip_id]
 
-    def _known(self, clip_id: str) -> Scene | None:
+    def _stored_scene(self, clip_id: str) -> Scene | None:
         from paqa.perception import scenes
 
         recipe, store, clips = self._opened
@@ -146,9 +140,9 @@ class Job:
 
     @cached_property
     def _opened(self) -> Any:
-        from paqa.evaluation.pairs import opened
+        from paqa.dataset.finished_build import open_build
 
-        recipe, store, clips = opened(self.folder)
+        recipe, store, clips = open_build(self.folder)
         return recipe, store, {clip.id: clip for clip in clips}
 
 

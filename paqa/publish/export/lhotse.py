@@ -1,8 +1,7 @@
-"""lhotse: recordings and supervisions (a turn each, with word times), and cuts with a question each in
-`custom`.
+"""lhotse: recordings, supervisions (one a turn, with word times), and cuts with a question in `custom`.
 
-Layout: lhotse's manifests as its `to_dict` writes them (lhotse-speech/lhotse, docs: corpus, cuts); audio paths are
-absolute. `CutSet.from_file(OUT/cuts.jsonl.gz)` for questions, `CutSet.from_manifests(recordings,
+Layout: lhotse's manifests as its `to_dict` writes them (lhotse-speech/lhotse, docs: corpus, cuts); audio
+paths are absolute. `CutSet.from_file(OUT/cuts.jsonl.gz)` for questions, `CutSet.from_manifests(recordings,
 supervisions)` for speech. `job.scenes` says whose turns and words these are.
 """
 
@@ -18,7 +17,7 @@ from typing import Any
 import msgspec
 
 from paqa.dataset.shards import SPLITS
-from paqa.publish.export.job import Job, Row
+from paqa.publish.export.job import ExportRow, Job
 from paqa.types import Scene, Turn
 
 __all__ = ["AUDIO", "SPLITS", "export"]
@@ -35,16 +34,16 @@ def export(job: Job) -> None:
         files = {k: stack.enter_context(gzip.GzipFile("", "wb", 6, f, mtime=0)) for k, f in raw.items()}
         for row, scene, first in _rows(job):
             recording = _recording(job, row)
-            said = list(_supervisions(scene, row.name, recording))
+            supervisions = list(_supervisions(scene, row.name, recording))
             if first:
                 _add(files["recordings"], recording)
-                for one in said:
-                    _add(files["supervisions"], one)
-            _add(files["cuts"], _cut(row, scene, recording, said))
+                for supervision in supervisions:
+                    _add(files["supervisions"], supervision)
+            _add(files["cuts"], _cut(row, scene, recording, supervisions))
             job.written[row.item.split] += 1
 
 
-def _rows(job: Job) -> Iterator[tuple[Row, Scene, bool]]:
+def _rows(job: Job) -> Iterator[tuple[ExportRow, Scene, bool]]:
     """All rows with their scenes, and whether the clip is met for the first time."""
     seen: set[str] = set()
     for row in job.rows():
@@ -56,7 +55,7 @@ def _rows(job: Job) -> Iterator[tuple[Row, Scene, bool]]:
         seen.add(row.name)
 
 
-def _recording(job: Job, row: Row) -> dict[str, Any]:
+def _recording(job: Job, row: ExportRow) -> dict[str, Any]:
     import soundfile
 
     info = soundfile.info(io.BytesIO(row.flac))
@@ -99,10 +98,10 @@ def _within(word: Any, turn: Turn) -> bool:
     return word.speaker in (None, turn.speaker) and turn.start_ms <= middle < turn.end_ms
 
 
-def _cut(row: Row, scene: Scene, recording: dict[str, Any], said: list[dict[str, Any]]) -> dict[str, Any]:
-    """The whole clip; times of supervisions are relative to the cut, which begins where the recording
-    does.
-    """
+def _cut(
+    row: ExportRow, scene: Scene, recording: dict[str, Any], supervisions: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The whole clip as a cut; it begins where the recording does, and so do times of supervisions."""
     item, channels = row.item, recording["channel_ids"]
     names = (
         "question",
@@ -124,7 +123,7 @@ def _cut(row: Row, scene: Scene, recording: dict[str, Any], said: list[dict[str,
         "start": 0,
         "duration": recording["duration"],
         "channel": channels[0] if len(channels) == 1 else channels,
-        "supervisions": said,
+        "supervisions": supervisions,
         "recording": recording,
         "custom": custom,
         "type": "MonoCut" if len(channels) == 1 else "MultiCut",

@@ -1,8 +1,7 @@
-"""LLaMA-Factory: sharegpt JSONL with an `audios` column, and the `dataset_info.json` that describes each
-file.
+"""LLaMA-Factory: sharegpt JSONL with an `audios` column, and `dataset_info.json` about the files.
 
-Layout: hiyouga/LLaMA-Factory, data/README.md ("Sharegpt Format", "OpenAI Format", "Multimodal Audio Dataset"). Give OUT
-as `dataset_dir` and `media_dir`, and `paqa_train` as `dataset`: paths are relative to it.
+Layout: hiyouga/LLaMA-Factory, data/README.md ("Sharegpt Format", "OpenAI Format", "Multimodal Audio
+Dataset"). Give OUT as `dataset_dir` and `media_dir`, and `paqa_train` as `dataset`: paths are relative to it.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ def export(job: Job) -> None:
     """Write `paqa_train.jsonl`, ..., `dataset_info.json` and `audio/`."""
     with job.lists("paqa_{split}.jsonl") as add:
         for row in job.rows():
-            said = [
+            messages = [
                 {"role": "user", "content": f"<audio>{prompt(row.item)}"},
                 {"role": "assistant", "content": literal(row.item.rationale)},
             ]
-            add(row.item.split, {"messages": said, "audios": [job.save(row)]})
+            add(row.item.split, {"messages": messages, "audios": [job.save(row)]})
     info = {f"paqa_{split}": _described(f"paqa_{split}.jsonl") for split in job.written}
     (job.part / "dataset_info.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
 

@@ -14,9 +14,9 @@ from paqa.types import Split
 
 AUDIO = "wav"
 SPLITS: tuple[Split, ...] = ("test",)
-LAYERS = {"prosody": "Signal Layer"} | dict.fromkeys(
-    ("content", "dialogue", "emotion", "speakers", "translation"), "Semantic Layer"
-)  # the other tasks are of the perception layer
+SEMANTIC = ("content", "dialogue", "emotion", "speakers", "translation")
+# the other tasks are of the perception layer
+LAYERS = {"prosody": "Signal Layer"} | dict.fromkeys(SEMANTIC, "Semantic Layer")
 
 
 def export(job: Job) -> None:

@@ -16,14 +16,8 @@ from paqa.types import Item, Split
 AUDIO = "wav"
 SPLITS: tuple[Split, ...] = ("test",)
 LEVELS = ((0.25, "easy"), (0.5, "medium"))  # of Item.difficulty
-EXTRACTION = (
-    "content",
-    "counting",
-    "emotion",
-    "sounds",
-    "speakers",
-    "translation",
-)  # the other tasks are reasoning
+# the other tasks are reasoning
+EXTRACTION = ("content", "counting", "emotion", "sounds", "speakers", "translation")
 
 
 def export(job: Job) -> None:

@@ -1,5 +1,4 @@
-"""RTTM (who speaks when), STM (who says what) and CTM (single words), one file of each a split, beside the
-audio.
+"""RTTM (who speaks when), STM (who says what) and CTM (single words): a file of each a split, and the audio.
 
 Layouts: NIST's RT-09 evaluation plan, appendix A (RTTM), and its sctk documents infmts.htm (STM, CTM). Times
 are seconds with three decimals, the channel is 1, a speaker is FILE-speakerN. `paqa build` reads them back
@@ -22,9 +21,7 @@ KINDS = ("rttm", "stm", "ctm")
 
 
 def export(job: Job) -> None:
-    """Write `test.rttm`, `test.stm`, `test.ctm`, ... and `audio/`; clips in which nobody speaks have no
-    line.
-    """
+    """Write `test.rttm`, `test.stm`, `test.ctm`, ... and `audio/`; clips without speech have no line."""
     files: dict[str, TextIO] = {}
     try:
         for row, scene in job.clips():

@@ -39,12 +39,11 @@ def export(
     audio: str | None = None,
     scenes: str = "rows",
 ) -> Job:
-    """Write a build as format `name` into the new folder `out`; the job says how many rows were written and
-    skipped.
+    """Write a build as format `name` into the new folder `out`; returns the job with its counts of rows.
 
     `splits` and `audio` (flac or wav) are the format's own by default; `scenes` says whose turns, words and
-    events annotations hold: the rows', the truth's or what was heard. PaqaError says what is wrong with any
-    of them.
+    events annotations hold: the rows', the truth's or the predicted ones. PaqaError where any of these is
+    wrong.
     """
     if name not in FORMATS:
         raise PaqaError(f"{name!r}: no such format; known: {', '.join(FORMATS)}")
@@ -55,7 +54,7 @@ def export(
         raise PaqaError(f"--split {unknown[0]}: expected one of {', '.join(SPLITS)}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PaqaError(f"{out}: is not empty; name a new folder")
-    shards.built(folder)
+    shards.with_scenes(folder)
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of an export that was stopped
     part.mkdir(parents=True)

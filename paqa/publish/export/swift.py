@@ -1,9 +1,8 @@
-"""ms-swift: one JSONL file a split in its standard format, with `messages` and `audios`, for `swift sft
---dataset`.
+"""ms-swift: one JSONL file a split, with `messages` and `audios`, for `swift sft --dataset`.
 
-Layout: modelscope/ms-swift, docs/source_en/Customization/Custom-dataset.md ("Multimodal", "PPO/GRPO"). `<audio>` says
-where the clip goes; paths are absolute, as it recommends. Of the other keys SFT takes no notice, and GRPO
-hands them to its reward functions. A reflected row's target holds its wrong response, the reflection and the
+Layout: modelscope/ms-swift, docs/source_en/Customization/Custom-dataset.md ("Multimodal", "PPO/GRPO").
+`<audio>` says where the clip goes; paths are absolute, as it recommends. SFT ignores the other keys, and GRPO
+passes them to its reward functions. A reflected row's target holds its wrong response, the reflection and the
 final answer.
 """
 
@@ -23,10 +22,10 @@ def export(job: Job) -> None:
     with job.lists("{split}.jsonl") as add:
         for row in job.rows():
             item = row.item
-            said = [
+            messages = [
                 {"role": "user", "content": f"<audio>{prompt(item)}"},
                 {"role": "assistant", "content": literal(item.rationale)},
             ]
-            known = {"id": item.id, "task": item.task, "reflected": item.reflected}
+            columns = {"id": item.id, "task": item.task, "reflected": item.reflected}
             audios = [job.absolute(job.save(row))]
-            add(item.split, {"messages": said, "audios": audios, "solution": answer(item), **known})
+            add(item.split, {"messages": messages, "audios": audios, "solution": answer(item), **columns})

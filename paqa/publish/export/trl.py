@@ -1,8 +1,8 @@
 """TRL: conversational prompts whose content holds the audio, and the columns that a reward needs.
 
-Layout: huggingface/trl, docs/source/dataset_formats.md ("Prompt-only", "Conversational"); columns beside `prompt` reach
-the reward functions as keyword arguments (docs/source/grpo_trainer.md). `completion` makes the same file one
-for SFT.
+Layout: huggingface/trl, docs/source/dataset_formats.md ("Prompt-only", "Conversational"); columns beside
+`prompt` reach the reward functions as keyword arguments (docs/source/grpo_trainer.md). `completion` makes the
+same file one for SFT.
 
     rows = load_dataset("json", data_files="train.jsonl")
     GRPOTrainer(..., reward_funcs=paqa.publish.export.trl.reward, train_dataset=rows)
@@ -28,25 +28,29 @@ AUDIO = "flac"
 
 
 def export(job: Job) -> None:
-    """Write `train.jsonl`, ... and `audio/`. `scene` and `evidence` are JSON text: `datasets` would pad their
-    lists.
+    """Write `train.jsonl`, ... and `audio/`.
+
+    `scene` and `evidence` are JSON text: `datasets` would pad their lists.
     """
     with job.lists("{split}.jsonl") as add:
         for row in job.rows():
             item = row.item
             audio = {"type": "audio", "audio": job.absolute(job.save(row))}
-            asked = [{"role": "user", "content": [audio, {"type": "text", "text": prompt(item)}]}]
-            told = [{"role": "assistant", "content": [{"type": "text", "text": item.rationale}]}]
-            judged = {"choices": list(item.choices), "answer": item.answer, "answer_index": item.answer_index}
-            known = {
-                name: msgspec.json.encode(getattr(item, name)).decode() for name in ("scene", "evidence")
-            }
-            about = {"question": item.question, "reflected": item.reflected, "id": item.id, "task": item.task}
-            add(item.split, {"prompt": asked, "completion": told, **judged, **known, **about})
+            prompt_messages = [{"role": "user", "content": [audio, {"type": "text", "text": prompt(item)}]}]
+            completion = [{"role": "assistant", "content": [{"type": "text", "text": item.rationale}]}]
+            columns: dict[str, Any] = {"prompt": prompt_messages, "completion": completion}
+            for name in ("choices", "answer", "answer_index"):
+                columns[name] = getattr(item, name)
+            for name in ("scene", "evidence"):
+                columns[name] = msgspec.json.encode(getattr(item, name)).decode()
+            for name in ("question", "reflected", "id", "task"):
+                columns[name] = getattr(item, name)
+            add(item.split, columns)
 
 
 def reward(
     completions: Sequence[Any],
+    *,
     choices: Sequence[Sequence[str]],
     answer: Sequence[str],
     answer_index: Sequence[int | None],
@@ -55,28 +59,26 @@ def reward(
     question: Sequence[str],
     **_: Any,
 ) -> list[float]:
-    """`paqa.rationale.rewards.reward` as TRL calls a reward function: lists of columns, one value a
-    completion.
-    """
+    """`paqa.rationale.rewards.reward` as a reward function of TRL: one value a completion."""
     from paqa.rationale import rewards
 
-    judged = zip(completions, choices, answer, answer_index, scene, evidence, question, strict=True)
+    rows = zip(completions, choices, answer, answer_index, scene, evidence, question, strict=True)
     return [
         rewards.reward(
-            _text(said),
+            _text(completion),
             offered,
             index,
-            msgspec.json.decode(known, type=Scene),
+            msgspec.json.decode(scene_text, type=Scene),
             answer=right,
-            evidence=msgspec.json.decode(rests_on, type=list[Evidence]),
+            evidence=msgspec.json.decode(evidence_text, type=list[Evidence]),
             question=asked,
         )
-        for said, offered, right, index, known, rests_on, asked in judged
+        for completion, offered, right, index, scene_text, evidence_text, asked in rows
     ]
 
 
 def _text(completion: Any) -> str:
-    """What a completion says, be it text, or messages with text or blocks of text."""
+    """The text of a completion: it is text, or messages with text or blocks of text."""
     if isinstance(completion, str):
         return completion
     content = completion[-1]["content"]

@@ -1,8 +1,8 @@
-"""WebDataset: tars of samples `KEY.flac` (or wav) and `KEY.json`, one sample a clip, with all that is asked
-about it.
+"""WebDataset: tars of samples `KEY.flac` (or wav) and `KEY.json`, one sample a clip, with all its questions.
 
-Layout: webdataset/webdataset, README ("The WebDataset Format"): files of one sample follow each other and share the
-name up to the first dot. A clip whose rows lie in two shards is two samples. Same build, same bytes.
+Layout: webdataset/webdataset, README ("The WebDataset Format"): files of one sample follow each other and
+share the name up to the first dot. A clip whose rows lie in two shards is two samples. Same build, same
+bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from paqa.dataset.shards import SPLITS
-from paqa.publish.export.job import Job, Row, wav
+from paqa.publish.export.job import ExportRow, Job, wav
 
 __all__ = ["AUDIO", "SPLITS", "export"]
 
@@ -27,9 +27,7 @@ SHARED = ("clip_id", "scene", "source", "license", "groups", "split", "answers_f
 
 
 def export(job: Job) -> None:
-    """Write `train-000000.tar`, ...; rows in the json are the columns of a shard, what clips share standing
-    once.
-    """
+    """Write `train-000000.tar`, ...; the JSON has a shard's columns for each row, and what all share once."""
     tars: dict[str, _Tars] = {}
     try:
         for _, group in groupby(job.rows(), key=lambda row: row.item.clip_id):
@@ -48,15 +46,15 @@ def export(job: Job) -> None:
             tar.close()
 
 
-def _asked(group: Iterator[Row]) -> tuple[Row, list[dict[str, Any]]]:
+def _asked(group: Iterator[ExportRow]) -> tuple[ExportRow, list[dict[str, Any]]]:
     """The first row of a clip, and what is asked in all of them; no audio but the first one's is kept."""
     first = next(group)
     return first, [_question(first), *(_question(row) for row in group)]
 
 
-def _question(row: Row) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.to_builtins(row.item)
-    return {name: value for name, value in found.items() if name not in SHARED}
+def _question(row: ExportRow) -> dict[str, Any]:
+    columns: dict[str, Any] = msgspec.to_builtins(row.item)
+    return {name: value for name, value in columns.items() if name not in SHARED}
 
 
 def _json(value: Any) -> bytes:

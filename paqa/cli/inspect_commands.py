@@ -1,0 +1,136 @@
+"""`paqa check|audit|shortcuts|report|show`: what is in a build, and how good it is."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from paqa.cli.environment import Commands
+from paqa.errors import PaqaError
+
+
+def add_parsers(commands: Commands) -> None:
+    """Add the commands of this module and their flags."""
+    _add_check(commands)
+    _add_audit(commands)
+    _add_shortcuts(commands)
+    _add_report(commands)
+    _add_show(commands)
+
+
+def _add_check(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "check", help="validate shards: schema, audio, lineage, rationale round trip, balance"
+    )
+    parser.add_argument("dir", type=Path)
+    parser.add_argument(
+        "--license", metavar="ID", help="may it be published under this one? (default: the recipe's)"
+    )
+    parser.add_argument(
+        "--store", action="store_true", help="also read every object in the store that it was built from"
+    )
+
+
+def _add_audit(commands: Commands) -> None:
+    parser = commands.add_parser("audit", help="engine output against the truth, where there is truth")
+    parser.add_argument("dir", type=Path)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw them into a folder, as PNG and SVG")
+
+
+def _add_shortcuts(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "shortcuts", help="how far the text of a build gets without listening, by template"
+    )
+    parser.add_argument("dir", type=Path)
+    parser.add_argument(
+        "--template", metavar="NAME", help="one template, with the rows the text is surest of"
+    )
+
+
+def _add_report(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "report", help="write a folder to look at and listen to a build in a browser"
+    )
+    parser.add_argument("dir", type=Path)
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: DIR/report)")
+    parser.add_argument("--store", metavar="URL", help="where the build's store lies now, if it was moved")
+    parser.add_argument(
+        "--clips", type=int, metavar="N", help="of a large build, have only N clips to look at"
+    )
+
+
+def _add_show(commands: Commands) -> None:
+    parser = commands.add_parser("show", help="print one item readably")
+    parser.add_argument("dir", type=Path)
+    parser.add_argument("id", nargs="?", help="an item or clip id (default: the first item)")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the item's audio to a FLAC file")
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """`paqa check`: exit 1 where there are problems."""
+    from paqa.dataset.check import check, check_store, text
+
+    report = check(args.dir, args.license)
+    if args.store:
+        objects, damaged = check_store(args.dir)
+        report.problems += damaged
+        print(f"store        {objects} objects, {len(damaged) or 'none'} damaged")
+    print(text(report))
+    return 1 if report.problems else 0
+
+
+def run_audit(args: argparse.Namespace) -> int:
+    """`paqa audit`."""
+    from paqa.evaluation import build_audit, plots, tables
+
+    report, answers = audited = build_audit.measure(args.dir)
+    print(tables.table(report))
+    print(tables.answers(answers))
+    if args.json:
+        build_audit.save(audited, args.json)
+    if args.plots:
+        print(f"drawn: {', '.join(str(path) for path in plots.save(report, args.plots))}")
+    return 0
+
+
+def run_shortcuts(args: argparse.Namespace) -> int:
+    """`paqa shortcuts`: exit 1 where the build is too easy to guess."""
+    from paqa.curation import shortcuts
+
+    report = shortcuts.load(args.dir)
+    print(shortcuts.text(report, args.template))
+    wrong = shortcuts.verdict(report, args.dir)
+    print(f"\n{wrong}" if wrong else "\nno guesser is beyond its limit over the whole build")
+    return 1 if wrong else 0
+
+
+def run_report(args: argparse.Namespace) -> int:
+    """`paqa report`."""
+    from paqa.report.write import text, write
+
+    if args.clips is not None and args.clips < 1:
+        raise PaqaError(f"--clips {args.clips}: expected at least 1")
+    print(text(write(args.dir, args.out, args.store, args.clips)))
+    return 0
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """`paqa show`."""
+    from paqa.dataset.show import find, text
+
+    row = find(args.dir, args.id)
+    print(text(row))
+    if args.save:
+        args.save.write_bytes(row["audio"]["bytes"])
+        print(f"\naudio written to {args.save}")
+    return 0
+
+
+COMMANDS = {
+    "check": run_check,
+    "audit": run_audit,
+    "shortcuts": run_shortcuts,
+    "report": run_report,
+    "show": run_show,
+}
