@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from paqa.rationale.prompt import Asked
+from paqa.rationale.prompt import PromptQuestion
 from paqa.train import model
 from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.config import OFF, GrpoConfig, PauseConfig
@@ -140,7 +140,7 @@ def measure(policy: Policy, args: argparse.Namespace) -> dict[str, float]:
     clips = [
         (0.1 * rng.standard_normal(16000 * args.seconds)).astype(np.float32) for _ in range(args.prompts)
     ]
-    asked = Asked(
+    asked = PromptQuestion(
         "q", "Who speaks first, and what is heard in the background while they do?", ("A dog", "A bell")
     )
     found: dict[str, float] = {"copy_gb_per_s": bandwidth / 1e9, "product_tflop_per_s": speed / 1e12}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from paqa.rationale.prompt import Asked
+from paqa.rationale.prompt import PromptQuestion
 from paqa.train import model
 from paqa.train.config import OFF, GrpoConfig
 from paqa.train.grpo import learning_group, objective
@@ -39,7 +39,8 @@ def ours(policy: Policy, clips: list[np.ndarray], group: int, new: int, steps: i
     for _ in range(steps):
         began = time.perf_counter()
         prompts = [
-            policy.prompt(Asked("q", "What is heard?", ("A dog", "A bell")), policy.encode(c)) for c in clips
+            policy.prompt(PromptQuestion("q", "What is heard?", ("A dog", "A bell")), policy.encode(c))
+            for c in clips
         ]
         done = rollout(policy, prompts, group, range(rows), Sampling(new, pause=OFF))
         for b in range(len(clips)):
@@ -119,7 +120,7 @@ def main() -> None:
     ]
     policy = model.load(args.base, args.device, "float32")
     length = len(
-        policy.prompt(Asked("q", "What is heard?", ("A dog", "A bell")), policy.encode(clips[0])).ids
+        policy.prompt(PromptQuestion("q", "What is heard?", ("A dog", "A bell")), policy.encode(clips[0])).ids
     )
     told: dict[str, Any] = {
         "prompt_tokens": length,

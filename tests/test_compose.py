@@ -18,7 +18,7 @@ from paqa.perception.engine_runs import StoredOutput
 from paqa.pipeline import rows as composing
 from paqa.pipeline.recipes import for_folder
 from paqa.pipeline.rows import compose, compose_clip, sketch, whole
-from paqa.questions.generate import TEMPLATES, Elsewhere
+from paqa.questions.generate import TEMPLATES, OtherClips
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Event, GivenQuestion, Origin, Scene, Turn, Word
 
@@ -74,7 +74,7 @@ def test_labels_of_a_heard_clip_are_asked_about(recipe: Recipe, store: Store) ->
     )
     pool = ("Wir kommen morgen wieder.", "Er hat das Fenster nicht zugemacht.", "Das Brot war schon alt.")
     many = replace(recipe, questions=QuestionsConfig(per_clip=50))
-    rows, lost = compose_clip(labelled, many, store, Elsewhere(pool))
+    rows, lost = compose_clip(labelled, many, store, OtherClips(pool))
     by_template = {row.template: row for row in rows}
     assert not lost
     assert by_template["emotion_of_line"].answer == "Angry"
@@ -85,7 +85,7 @@ def test_labels_of_a_heard_clip_are_asked_about(recipe: Recipe, store: Store) ->
     before, _ = compose_clip(plain, many, store)
     assert {row.id for row in before} <= {row.id for row in rows}
     assert not {row.task for row in before} & {"emotion", "translation"}
-    (batch,) = [compose([labelled], many, store, {"c": Elsewhere(pool)})]
+    (batch,) = [compose([labelled], many, store, {"c": OtherClips(pool)})]
     assert batch.items == tuple(rows)
 
 
@@ -141,7 +141,7 @@ def test_known_rows_are_read_again_and_not_composed(
     for other in (replace(clip, license="CC-BY-4.0"), replace(clip, truth=truth(emotion="joy"))):
         compose([other], recipe, store)
     compose([clip], replace(recipe, seed=1), store)
-    compose([clip], recipe, store, {"c": Elsewhere(digest="of another build")})
+    compose([clip], recipe, store, {"c": OtherClips(digest="of another build")})
     monkeypatch.setattr(composing, "code", lambda: "of another version")
     compose([clip], recipe, store)
     assert composed == ["c"] * 5
@@ -166,30 +166,30 @@ def test_all_that_decides_the_rows_of_a_clip_moves_them(
     monkeypatch.setattr(composing, "compose_clip", lambda *_: ([], []))
     clip = heard(recipe, store)
     others = [
-        (replace(clip, license="CC-BY-4.0"), recipe, Elsewhere()),
-        (replace(clip, sha256="1" * 64), recipe, Elsewhere()),
-        (clip, recipe, Elsewhere(foreign=("Bonjour.",))),
-        (clip, recipe, Elsewhere(digest="of another build")),
-        (clip, replace(recipe, seed=1), Elsewhere()),
-        (clip, replace(recipe, gates=GatesConfig(min_margin=0.5)), Elsewhere()),
-        (clip, replace(recipe, questions=QuestionsConfig(per_clip=3)), Elsewhere()),
+        (replace(clip, license="CC-BY-4.0"), recipe, OtherClips()),
+        (replace(clip, sha256="1" * 64), recipe, OtherClips()),
+        (clip, recipe, OtherClips(foreign=("Bonjour.",))),
+        (clip, recipe, OtherClips(digest="of another build")),
+        (clip, replace(recipe, seed=1), OtherClips()),
+        (clip, replace(recipe, gates=GatesConfig(min_margin=0.5)), OtherClips()),
+        (clip, replace(recipe, questions=QuestionsConfig(per_clip=3)), OtherClips()),
     ]
 
-    def place(clip: Clip, recipe: Recipe, elsewhere: Elsewhere) -> str:
+    def place(clip: Clip, recipe: Recipe, elsewhere: OtherClips) -> str:
         return compose([clip], recipe, store, {clip.id: elsewhere}).row_keys[clip.id]
 
-    usual = place(clip, recipe, Elsewhere())
+    usual = place(clip, recipe, OtherClips())
     places = {usual, *(place(*other) for other in others)}
     assert len(places) == 1 + len(others)
     assert compose([clip], recipe, store).row_keys == {"c": usual}  # elsewhere is for other clips only
-    assert compose([clip], recipe, store, {"d": Elsewhere(digest="of another build")}).row_keys == {
+    assert compose([clip], recipe, store, {"d": OtherClips(digest="of another build")}).row_keys == {
         "c": usual
     }
     separation, *nodes = engine_runs.engine_runs(recipe)
     (spare, *_) = engine_runs.optional_runs(recipe)
     assert spare in nodes
     store.remove(engine_runs.output_key(clip, spare, separation), ".json")
-    assert place(clip, recipe, Elsewhere()) not in places  # what nobody has misheard is no first response
+    assert place(clip, recipe, OtherClips()) not in places  # what nobody has misheard is no first response
 
 
 def test_rows_of_several_clips_stay_their_own(recipe: Recipe, store: Store) -> None:

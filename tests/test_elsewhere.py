@@ -16,7 +16,7 @@ from paqa import audioset
 from paqa.config.recipe import QuestionsConfig
 from paqa.curation.answer_balance import Survey, common_elsewhere, count
 from paqa.questions.english import number, spoken, upper
-from paqa.questions.generate import ALONE, TEMPLATES, Elsewhere, generate
+from paqa.questions.generate import NO_OTHER_CLIPS, TEMPLATES, OtherClips, generate
 from paqa.types import Question, Scene, Turn
 
 RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -38,7 +38,7 @@ def surveyed(clips: list[Scene], config: QuestionsConfig = PLAIN) -> Survey:
 
 
 def asked(
-    clips: list[Scene], elsewhere: Elsewhere, template: str, config: QuestionsConfig = PLAIN
+    clips: list[Scene], elsewhere: OtherClips, template: str, config: QuestionsConfig = PLAIN
 ) -> list[Question]:
     return [q for scene in clips for q in generate(scene, config, 0, elsewhere) if q.template == template]
 
@@ -49,7 +49,7 @@ SKEWED = [
 
 
 def test_answers_are_evened_over_a_build() -> None:
-    before = Counter(q.answer for q in asked(SKEWED, ALONE, "speaker_count"))
+    before = Counter(q.answer for q in asked(SKEWED, NO_OTHER_CLIPS, "speaker_count"))
     after = Counter(q.answer for q in asked(SKEWED, common_elsewhere(surveyed(SKEWED)), "speaker_count"))
     assert before["Two"] == 10 * before["One"]
     assert set(after) == {"One", "Two", "Three", "Four"}
@@ -65,7 +65,7 @@ def test_rare_answers_are_all_asked() -> None:
     ("counts", "share"), [({"a": 3}, 1 / 3), ({"a": 400, "b": 100}, 106 / 400), ({"b": 7}, 1.0), ({}, 1.0)]
 )
 def test_odds(counts: dict[str, int], share: float) -> None:
-    assert Elsewhere(answers={("t", ("a", "b")): counts}).odds("t", ("b", "a"), "a") == pytest.approx(share)
+    assert OtherClips(answers={("t", ("a", "b")): counts}).odds("t", ("b", "a"), "a") == pytest.approx(share)
 
 
 @RELAXED
@@ -75,7 +75,9 @@ def test_choices_of_counts_do_not_tell_which_is_right(n: int, choices: int) -> N
     counts = {}
     for value in (n, n + 1):
         dogs = tuple(event(2000 * i, 2000 * i + 500, "Bark") for i in range(value))
-        (q,) = asked([Scene("dogs", 2000 * value + 1, events=dogs)], ALONE, "sound_occasions", config)
+        (q,) = asked(
+            [Scene("dogs", 2000 * value + 1, events=dogs)], NO_OTHER_CLIPS, "sound_occasions", config
+        )
         counts[q.answer] = set(q.choices)
     first, second = counts.values()
     assert first == second or not first & second
@@ -83,7 +85,7 @@ def test_choices_of_counts_do_not_tell_which_is_right(n: int, choices: int) -> N
 
 def test_wrong_sounds_are_those_of_the_build_in_its_proportions() -> None:
     sounds = {"Rain": 60, "Bark": 25, "Church bell": 10, "Thunder": 5, "Siren": 40}
-    others = Elsewhere(sounds={(audioset.mid(label), label): n for label, n in sounds.items()})
+    others = OtherClips(sounds={(audioset.mid(label), label): n for label, n in sounds.items()})
     clips = [Scene(f"c{n}", 4000, events=(event(500, 3000, "Siren"),)) for n in range(400)]
     offered = Counter(c for q in asked(clips, others, "background_sound") for c in q.choices)
     names = {label: upper(spoken(label)) for label in sounds}
@@ -94,7 +96,7 @@ def test_wrong_sounds_are_those_of_the_build_in_its_proportions() -> None:
         > offered[names["Church bell"]]
         > offered[names["Thunder"]]
     )
-    few = Elsewhere(sounds={(audioset.mid("Rain"), "Rain"): 3})
+    few = OtherClips(sounds={(audioset.mid("Rain"), "Rain"): 3})
     assert all(len(q.choices) == 4 for q in asked(clips, few, "background_sound"))  # everyday sounds fill up
 
 

@@ -34,7 +34,7 @@ from paqa.errors import PaqaError, Rejected
 from paqa.perception.engine_runs import StoredOutput
 from paqa.pipeline import recipes
 from paqa.rationale import grammar
-from paqa.rationale.rewards import RewardWeights, accuracy, format_score, perception, reward
+from paqa.rationale.rewards import Reference, RewardWeights, accuracy, format_score, perception, reward
 from paqa.sources.choices import parse_question as question
 from paqa.sources.paths import locate
 from paqa.sources.registry import recordings
@@ -523,7 +523,7 @@ def test_rationales_of_any_text(text: str, open_ended: bool) -> None:
 def test_rewards_of_any_completion(text: str, heard: Scene, index: int | None) -> None:
     choices, weights = ASKED.choices, RewardWeights()
     most = weights.accuracy + weights.format + weights.perception
-    assert 0 <= reward(text, choices, index, heard, weights, "a dog") <= most + 1e-9
+    assert 0 <= reward(text, Reference(choices, index, heard, "a dog"), weights) <= most + 1e-9
     for score in (accuracy(text, choices, index), format_score(text), perception(text, heard)):
         assert 0 <= score <= 1
 

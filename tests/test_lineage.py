@@ -165,7 +165,7 @@ def test_the_card_rolls_licences_up(built, items, recipe):
     assert (data["license"], data["license_name"], data["license_link"]) == ("other", "mixed", "LICENSE.md")
     assert (built.out / "LICENSE.md").is_file()
     clips = [check.msgspec.convert(r, Clip) for r in pq.read_table(built.out / "clips.parquet").to_pylist()]
-    for share in compatibility.roll_up(items, clips):
+    for share in compatibility.shares_by_license(items, clips):
         mine = [
             i
             for i in items
@@ -177,7 +177,9 @@ def test_the_card_rolls_licences_up(built, items, recipe):
     assert f"For {len(torn)} rows no one licence does that either" in card.text
     named = (built.out / "LICENSE.md").read_text()
     assert all(o.license in named for i in items for o in i.origins)
-    assert built.summary["by_license"] == {s.license: s.rows for s in compatibility.roll_up(items, clips)}
+    assert built.summary["by_license"] == {
+        s.license: s.rows for s in compatibility.shares_by_license(items, clips)
+    }
     assert built.summary["license"] is None
 
 

@@ -422,8 +422,10 @@ def test_how_long_and_what_at_once() -> None:
 
 def test_pauses_and_interruptions() -> None:
     turns = (
-        Turn(0, 2000, 1, "Where did you leave the keys?"), Turn(2300, 4000, 2, "On the table next to the lamp."),
-        Turn(6000, 8000, 1, "There is nothing here at all."), Turn(7000, 9000, 2, "Then look behind the flowers."),
+        Turn(0, 2000, 1, "Where did you leave the keys?"),
+        Turn(2300, 4000, 2, "On the table next to the lamp."),
+        Turn(6000, 8000, 1, "There is nothing here at all."),
+        Turn(7000, 9000, 2, "Then look behind the flowers."),
     )  # fmt: skip
     scene = Scene("keys", 10_000, turns)
     assert {q.answer for q in ask(scene, "longest_pause")} <= {'"On the table next to the lamp."', NONE}

@@ -17,7 +17,7 @@ from paqa.errors import Rejected
 from paqa.questions.english import spoken
 from paqa.questions.generate import generate, question_id
 from paqa.questions.source_questions import ask
-from paqa.questions.text_matching import EXACT, NAMED, names, said_in, stem, strength, words
+from paqa.questions.text_matching import EXACT, NAMED, match_in_turn, name_match, names, stem, words
 from paqa.rationale.grammar import parse, render
 from paqa.types import GivenQuestion, Question, Scene, Turn
 
@@ -49,8 +49,10 @@ def asked(scene: Scene, *question: str) -> Question | Rejected:
         (QUIET, ("Is there a train in the background?", "No", "Yes"), ["event 0", "event 1", "event 2"]),
         (QUIET, ("Is anybody speaking?", "No", "Yes"), ["event 0", "event 1", "event 2"]),
         (QUIET, ("How many times is the dog heard?", "2", "3", "4"), ["event 0", "event 2"]),
-        (DIALOGUE, ("How many people are speaking in this audio?", "Three", "Two"), ["turn 0", "turn 1", "turn 3"]),
-        (DIALOGUE, ("What is the total number of speakers?", "3 people", "2 people"), ["turn 0", "turn 1", "turn 3"]),
+        (DIALOGUE, ("How many people are speaking in this audio?", "Three", "Two"),
+         ["turn 0", "turn 1", "turn 3"]),
+        (DIALOGUE, ("What is the total number of speakers?", "3 people", "2 people"),
+         ["turn 0", "turn 1", "turn 3"]),
         (DIALOGUE, ("Is someone talking?", "Yes", "No"), [f"turn {i}" for i in range(5)]),
         (DIALOGUE, ("What would there be none of?", "tea", "coffee", "sugar"), ["turn 2"]),
         (DIALOGUE, ("Who would be kind?", "Martha", "Anna", "Peter"), ["turn 4"]),
@@ -234,9 +236,9 @@ def test_small_words() -> None:
     assert all(stem(a) == stem(b) for a, b in pairs)
     assert words("The sound of a dog, barking!") == {"dog", "bark"}
     assert words("chicken") in names("Chicken, rooster")
-    assert strength(words("a rooster"), "/m/09b5t", "Chicken, rooster") == EXACT
-    assert strength(words("a loud rooster outside"), "/m/09b5t", "Chicken, rooster") == NAMED
-    assert strength(words("theremin"), "/x/1", "Theremin") == EXACT  # not in AudioSet
-    assert said_in("the kettle", DIALOGUE.turns[0]) == EXACT
-    assert said_in("kettle already put", DIALOGUE.turns[0]) == NAMED
-    assert said_in("kettles", Turn(0, 9, 1, "")) == 0
+    assert name_match(words("a rooster"), "/m/09b5t", "Chicken, rooster") == EXACT
+    assert name_match(words("a loud rooster outside"), "/m/09b5t", "Chicken, rooster") == NAMED
+    assert name_match(words("theremin"), "/x/1", "Theremin") == EXACT  # not in AudioSet
+    assert match_in_turn("the kettle", DIALOGUE.turns[0]) == EXACT
+    assert match_in_turn("kettle already put", DIALOGUE.turns[0]) == NAMED
+    assert match_in_turn("kettles", Turn(0, 9, 1, "")) == 0

@@ -16,7 +16,7 @@ from paqa.config.recipe import GatesConfig, QuestionsConfig
 from paqa.curation.gates import judge
 from paqa.questions import emotion, translation
 from paqa.questions.generate import TEMPLATES, generate
-from paqa.questions.template import NONE, Elsewhere
+from paqa.questions.template import NONE, OtherClips
 from paqa.rationale.grammar import render
 from paqa.text import normal
 from paqa.types import Question, Scene, Turn
@@ -26,7 +26,8 @@ LABELLED = tuple(name for name, t in TEMPLATES.items() if t.labelled)
 MELD = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 MEANINGS = (
     "Have you put the water on?", "No, that was your job today.", "Somebody must do it in the end.",
-    "I will do it if you go on arguing.", "How very kind of you, dear Martha.", "The train did not come at all.",
+    "I will do it if you go on arguing.", "How very kind of you, dear Martha.",
+    "The train did not come at all.",
     "We met them again last summer.", "Tomorrow it is supposed to rain all day.",
 )  # fmt: skip
 
@@ -74,7 +75,7 @@ def oracle(scene: Scene, q: Question) -> str:
 @RELAXED
 @given(labelled_scenes(), st.integers(2, 6), st.lists(st.sampled_from(MEANINGS), max_size=8, unique=True))
 def test_answers_are_the_labels(scene: Scene, choices: int, foreign: list[str]) -> None:
-    for q in generate(scene, QuestionsConfig(per_clip=200, choices=choices), 0, Elsewhere(tuple(foreign))):
+    for q in generate(scene, QuestionsConfig(per_clip=200, choices=choices), 0, OtherClips(tuple(foreign))):
         assert len({normal(c) for c in q.choices}) == len(q.choices) != 1
         if q.template in LABELLED:
             known = oracle(scene, q)
@@ -94,7 +95,7 @@ def test_answers_are_the_labels(scene: Scene, choices: int, foreign: list[str]) 
 @given(labelled_scenes())
 def test_what_is_generated_passes_the_gates(scene: Scene) -> None:
     snippets = [t.text for t in scene.turns]
-    for n, q in enumerate(generate(scene, ALL, 0, Elsewhere(MEANINGS))):
+    for n, q in enumerate(generate(scene, ALL, 0, OtherClips(MEANINGS))):
         assert judge(replace(q, margin=1.0), render(scene, q, n), scene, snippets, GatesConfig()) is None
 
 
@@ -102,7 +103,9 @@ def test_what_is_generated_passes_the_gates(scene: Scene) -> None:
 @given(scenes(), st.integers(1, 9))
 def test_clips_without_labels_are_asked_the_same_as_before(scene: Scene, per_clip: int) -> None:
     plain = QuestionsConfig(per_clip=per_clip)
-    assert generate(scene, plain, 0, Elsewhere(MEANINGS)) == generate(scene, replace(plain, skip=LABELLED), 0)
+    assert generate(scene, plain, 0, OtherClips(MEANINGS)) == generate(
+        scene, replace(plain, skip=LABELLED), 0
+    )
 
 
 def labelled(*moods: str | None) -> Scene:
@@ -115,7 +118,7 @@ def ask(scene: Scene, template: str, foreign: tuple[str, ...] = ()) -> list[Ques
     return [
         q
         for seed in range(12)
-        for q in generate(scene, PLAIN, seed, Elsewhere(foreign))
+        for q in generate(scene, PLAIN, seed, OtherClips(foreign))
         if q.template == template
     ]
 

@@ -24,8 +24,9 @@ def test_the_structure() -> None:
     text = render(DIALOGUE, generate(DIALOGUE, QuestionsConfig(), 0)[0])
     tags = " ".join(re.findall(r"</?[A-Z_]+>", text))
     assert tags == (
-        "<THINK> <PLANNING> </PLANNING> <CAPTION> <ENV> </ENV> <SPEAKER> </SPEAKER> <ASR> </ASR> <DESCRIPTION>"
-        " </DESCRIPTION> </CAPTION> <REASONING> </REASONING> <SUMMARY> </SUMMARY> </THINK> <RESPONSE> </RESPONSE>"
+        "<THINK> <PLANNING> </PLANNING> <CAPTION> <ENV> </ENV> <SPEAKER> </SPEAKER> <ASR> </ASR>"
+        " <DESCRIPTION> </DESCRIPTION> </CAPTION> <REASONING> </REASONING> <SUMMARY> </SUMMARY> </THINK>"
+        " <RESPONSE> </RESPONSE>"
     )
     assert "<ENV>Telephone bell ringing [1.00-1.90 s]\nBark [5.20-6.40 s]\n" in text
     assert '<SPEAKER>Speaker 1 [0.60-2.48 s]: "Did you put the kettle on already?"\n' in text

@@ -25,12 +25,12 @@ from paqa.pipeline.recipes import change
 from paqa.questions.english import span
 from paqa.questions.generate import generate
 from paqa.rationale import grammar, perturbations
-from paqa.rationale.answerer import believe
+from paqa.rationale.answerer import answer_from_scene
 from paqa.rationale.grammar import Reflection, parse, render
 from paqa.rationale.phrases import CAUSES
-from paqa.rationale.reflection import cites, compare, reflect, wanted
-from paqa.rationale.rewards import WEIGHTS, accuracy, reward
-from paqa.rationale.synthetic_errors import mistakes
+from paqa.rationale.reflection import cites, compare, reflect, selected_for_reflection
+from paqa.rationale.rewards import WEIGHTS, Reference, accuracy, reward
+from paqa.rationale.synthetic_errors import plausible_perturbations
 from paqa.spans import interval
 from paqa.text import rng_for
 from paqa.types import Evidence, Question, Response, Scene, Turn, Word
@@ -75,7 +75,7 @@ def test_first_wrong_final_right_and_full_marks(scene: Scene, other: Scene | Non
         assert trace.final == Response(q.answer_index, q.answer)
         assert trace.reflect is not None
         assert cites(trace.reflect, scene)
-        assert reward(text, q.choices, q.answer_index, scene) == pytest.approx(FULL)
+        assert reward(text, Reference(q.choices, q.answer_index, scene)) == pytest.approx(FULL)
         kept = judge(replace(q, margin=1.0), text, scene, [t.text for t in scene.turns], GatesConfig())
         assert kept is None or kept.reason not in ("reflection", "answer_mismatch", "rationale_round_trip")
         assert re.fullmatch(rf"(heard|typed):({'|'.join(CAUSES)})", found.origin)
@@ -110,11 +110,13 @@ def test_the_share_is_that_of_the_recipe_and_depends_on_the_id_alone() -> None:
     many = [replace(QUESTIONS[0], id=f"c{i}:x:0") for i in range(4000)]
     for share in (0.0, 0.2, 0.5, 1.0):
         config = QuestionsConfig(reflect=share)
-        drawn = [wanted(q, config, 0) for q in many]
+        drawn = [selected_for_reflection(q, config, 0) for q in many]
         assert sum(drawn) / len(many) == pytest.approx(share, abs=0.02)
-        assert drawn[::-1] == [wanted(q, config, 0) for q in many[::-1]]
-    assert not wanted(replace(many[0], choices=(), answer_index=None, open_answer="x"), ALL, 0)
-    assert not wanted(replace(many[0], evidence=()), ALL, 0)
+        assert drawn[::-1] == [selected_for_reflection(q, config, 0) for q in many[::-1]]
+    assert not selected_for_reflection(
+        replace(many[0], choices=(), answer_index=None, open_answer="x"), ALL, 0
+    )
+    assert not selected_for_reflection(replace(many[0], evidence=()), ALL, 0)
 
 
 def test_what_was_misheard_comes_first() -> None:
@@ -160,7 +162,7 @@ def test_differences_are_named(changes: dict, cause: str) -> None:
     assert cause in found
     assert found[cause].scene != DIALOGUE
     for wording in CAUSES[cause]:
-        assert "{" not in wording.format_map(found[cause].told)
+        assert "{" not in wording.format_map(found[cause].slots)
     assert perturbations.differences(DIALOGUE, DIALOGUE) == []
 
 
@@ -176,14 +178,14 @@ def test_each_cause_has_four_wordings_that_use_what_is_told() -> None:
 @given(scenes())
 def test_invented_mistakes_are_single_and_of_known_causes(scene: Scene) -> None:
     for q in generate(scene, ALL, 0)[:8]:
-        for m in mistakes(scene, q, rng_for(q.id)):
+        for m in plausible_perturbations(scene, q, rng_for(q.id)):
             assert m.scene != scene
             assert m.scene.duration_ms == scene.duration_ms
-            assert all(w.format_map(m.told) for w in CAUSES[m.cause])
+            assert all(w.format_map(m.slots) for w in CAUSES[m.cause])
 
 
 def test_a_scene_as_it_is_leads_to_the_answer() -> None:
-    found = [(q, believe(DIALOGUE, q, ALL, 0)) for q in QUESTIONS]
+    found = [(q, answer_from_scene(DIALOGUE, q, ALL, 0)) for q in QUESTIONS]
     assert all(b is None or b.index == q.answer_index for q, b in found)
     assert sum(b is not None for _, b in found) > 0.9 * len(found)
 
@@ -226,7 +228,7 @@ def test_the_gate(text: str, reason: str | None) -> None:
 
 
 def test_only_the_final_answer_is_rewarded() -> None:
-    full = reward(TEXT, GOOD.choices, GOOD.answer_index, DIALOGUE)
+    full = reward(TEXT, Reference(GOOD.choices, GOOD.answer_index, DIALOGUE))
     spoilt = TEXT.replace(f"<FINAL_ANSWER>{RIGHT}", f"<FINAL_ANSWER>{WRONG}")
     hedged = TEXT.replace(f"<RESPONSE>{WRONG}", f"<RESPONSE>{RIGHT}").replace(
         f"<FINAL_ANSWER>{RIGHT}", f"<FINAL_ANSWER>{WRONG}"
@@ -278,7 +280,9 @@ def test_rows_of_a_real_build(built) -> None:
         if item.reflected:
             assert trace.response.index != item.answer_index == trace.final.index
             assert cites(trace.reflect, item.scene)
-            assert reward(item.rationale, item.choices, item.answer_index, item.scene) == pytest.approx(FULL)
+            assert reward(
+                item.rationale, Reference(item.choices, item.answer_index, item.scene)
+            ) == pytest.approx(FULL)
     assert f"reflected    {len(found)} rows" in paqa("check", built.out).stdout
     assert f"reflection   {found[0].reflection}" in paqa("show", built.out, found[0].id).stdout
     assert "after a real mishearing" in (built.out / "README.md").read_text()

@@ -17,6 +17,7 @@ from paqa.questions.generate import generate
 from paqa.rationale.grammar import SKELETON, letter, parse, render
 from paqa.rationale.rewards import (
     WEIGHTS,
+    Reference,
     RewardWeights,
     accuracy,
     alignment,
@@ -35,6 +36,7 @@ from paqa.types import Event, Evidence, Question, Scene, Turn
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 Q = next(q for q in generate(DIALOGUE, QuestionsConfig(per_clip=99), 0) if q.template == "background_sound")
+REFERENCE = Reference(Q.choices, Q.answer_index, DIALOGUE)
 W = RewardWeights()
 FULL = W.accuracy + W.format + W.perception + W.alignment  # lengths are not known here
 BLIND = replace(Q, evidence=())  # to be rendered over other scenes
@@ -64,7 +66,7 @@ def test_every_rationale_earns_everything(scene: Scene) -> None:
             == 1.0
         )
         assert reward(
-            text, q.choices, q.answer_index, scene, answer=q.answer, evidence=q.evidence
+            text, Reference(q.choices, q.answer_index, scene, answer=q.answer, evidence=q.evidence)
         ) == pytest.approx(FULL)
         assert not form or format_score(text) < 1.0  # no letter where there are choices
 
@@ -102,9 +104,11 @@ ATTACKS = {
     "right text, wrong letter": re.sub(
         r"<RESPONSE>.*", f"<RESPONSE>{letter(WRONG.answer_index)} {Q.answer}</RESPONSE>", HONEST
     ),
-    "prompt echo": f"{Q.text} {all_options()} Answer as {''.join(SKELETON)} <RESPONSE>(B) exact choice text</RESPONSE>",
+    "prompt echo": f"{Q.text} {all_options()} Answer as {''.join(SKELETON)} <RESPONSE>(B) exact choice"
+    " text</RESPONSE>",
     "goes on after the answer": GOOD + " Also, consider:",
-    "goes on after the final answer": f"{GOOD}<REFLECT>x</REFLECT><FINAL_ANSWER>{RIGHT}</FINAL_ANSWER> {GIVEN}",
+    "goes on after the final answer": f"{GOOD}<REFLECT>x</REFLECT><FINAL_ANSWER>{RIGHT}</FINAL_ANSWER>"
+    f" {GIVEN}",
     "all labels": GOOD.replace("Bark [", "Cat, dog and everything ["),
 }
 
@@ -114,11 +118,9 @@ def test_attacks_do_not_pay(name: str) -> None:
     """Nothing beats an honest wrong answer; what was honestly perceived left out, nothing beats its format's
     share.
     """
-    assert reward(ATTACKS[name], Q.choices, Q.answer_index, DIALOGUE) <= reward(
-        HONEST, Q.choices, Q.answer_index, DIALOGUE
-    )
+    assert reward(ATTACKS[name], REFERENCE) <= reward(HONEST, REFERENCE)
     blind = replace(WEIGHTS, perception=0.0)
-    assert reward(ATTACKS[name], Q.choices, Q.answer_index, DIALOGUE, blind) <= WEIGHTS.format
+    assert reward(ATTACKS[name], REFERENCE, blind) <= WEIGHTS.format
 
 
 def blank(scene: Scene) -> str:
@@ -132,7 +134,7 @@ def test_saying_nothing_earns_nothing(kept: str) -> None:
     """Also about clips in which there is no speech, or no sound: only the format counts."""
     empty = {"sounds": {"turns": (), "words": ()}, "voices": {"events": ()}, "all": {}}[kept]
     scene = replace(DIALOGUE, **empty)
-    assert reward(blank(scene), Q.choices, Q.answer_index, scene) == pytest.approx(WEIGHTS.format)
+    assert reward(blank(scene), replace(REFERENCE, scene=scene)) == pytest.approx(WEIGHTS.format)
     assert perception(render(scene, BLIND), scene) == 1.0
     silent = replace(DIALOGUE, turns=(), words=(), events=())
     assert perception(blank(silent), silent) == 1.0
@@ -154,23 +156,22 @@ def test_an_echo_of_the_question_earns_nothing() -> None:
 
 
 def test_the_order_of_rewards() -> None:
-    honest_wrong = reward(HONEST, Q.choices, Q.answer_index, DIALOGUE)
+    honest_wrong = reward(HONEST, REFERENCE)
     assert honest_wrong == pytest.approx(0.5)
     assert (
-        reward(render(LIAR, replace(WRONG, evidence=())), Q.choices, Q.answer_index, DIALOGUE)
+        reward(render(LIAR, replace(WRONG, evidence=())), REFERENCE)
         < honest_wrong
-        < reward(render(LIAR, BLIND), Q.choices, Q.answer_index, DIALOGUE)
-        < reward(GOOD, Q.choices, Q.answer_index, DIALOGUE)
+        < reward(render(LIAR, BLIND), REFERENCE)
+        < reward(GOOD, REFERENCE)
     )
-    assert reward(ATTACKS["all labels"], Q.choices, Q.answer_index, DIALOGUE) < reward(
-        GOOD, Q.choices, Q.answer_index, DIALOGUE
-    )
+    assert reward(ATTACKS["all labels"], REFERENCE) < reward(GOOD, REFERENCE)
 
 
 def test_the_final_answer_counts() -> None:
     corrected = f"{HONEST}\n<REFLECT>No.</REFLECT><FINAL_ANSWER>{RIGHT}</FINAL_ANSWER>"
     assert accuracy(corrected, Q.choices, Q.answer_index) == format_score(corrected) == 1.0
-    spoilt = f"{GOOD}\n<REFLECT>No.</REFLECT><FINAL_ANSWER>{letter(WRONG.answer_index)} {WRONG.answer}</FINAL_ANSWER>"
+    wrong = f"{letter(WRONG.answer_index)} {WRONG.answer}"
+    spoilt = f"{GOOD}\n<REFLECT>No.</REFLECT><FINAL_ANSWER>{wrong}</FINAL_ANSWER>"
     assert accuracy(spoilt, Q.choices, Q.answer_index) == 0.0
     assert answer_of("<FINAL_ANSWER>(A) x</FINAL_ANSWER>") is None
 
@@ -234,9 +235,7 @@ def test_the_argument_leads_to_the_answer() -> None:
     assert accuracy(astray, Q.choices, Q.answer_index) == 1.0
     assert alignment(astray) == 0.0
     assert alignment(HONEST) == 1.0
-    assert (
-        terms(HONEST, Q.choices, Q.answer_index, DIALOGUE)["alignment"] == 0.0
-    )  # agreeing with itself pays nothing
+    assert terms(HONEST, REFERENCE)["alignment"] == 0.0  # agreeing with itself pays nothing
     taken_back = f"{HONEST}\n<REFLECT>Hence {RIGHT}, and not {letter(WRONG.answer_index)}.</REFLECT>"
     assert alignment(f"{taken_back}<FINAL_ANSWER>{RIGHT}</FINAL_ANSWER>") == 1.0
     other = 3 - Q.answer_index
@@ -249,7 +248,7 @@ def test_length_has_no_cliff_and_pays_right_answers_only() -> None:
     assert lengths[512] == 1.0
     assert lengths[1024] == 0.0
     assert max(a - b for a, b in pairwise(lengths)) < 0.002
-    short, long = (terms(GOOD, Q.choices, Q.answer_index, DIALOGUE, tokens=n) for n in (300, 2000))
+    short, long = (terms(GOOD, REFERENCE, tokens=n) for n in (300, 2000))
     assert short["reward"] == pytest.approx(FULL + W.length)
     assert long["reward"] == pytest.approx(FULL)
-    assert terms(HONEST, Q.choices, Q.answer_index, DIALOGUE, tokens=300)["length"] == 0.0
+    assert terms(HONEST, REFERENCE, tokens=300)["length"] == 0.0

@@ -443,11 +443,11 @@ def test_annotations_of_any_size_are_compared_in_time(tmp_path: Path) -> None:
     turns = [Turn(i * 1000, i * 1000 + 900, 1 + i % 4) for i in range(20_000)]
     whole = [Turn(0, 20_000_000, 1), *turns[1:]]
     words = [Word(i * 500, i * 500 + 300, "a") for i in range(40_000)]
-    assert seconds(rttm_stm_ctm.spoken, turns, words) < 5
-    assert seconds(rttm_stm_ctm.spoken, whole, words) < 10
+    assert seconds(rttm_stm_ctm.assign_words, turns, words) < 5
+    assert seconds(rttm_stm_ctm.assign_words, whole, words) < 10
     everywhere = [Turn(i, 20_000_000, 1) for i in range(20_000)]
     with pytest.raises(Rejected, match="as long as the recording"):
-        rttm_stm_ctm.spoken(everywhere, words)
+        rttm_stm_ctm.assign_words(everywhere, words)
 
 
 def test_an_annotation_of_too_many_turns_costs_its_recording_only(

@@ -47,7 +47,7 @@ def test_the_ears_are_whispers():
 
 @pytest.mark.slow
 def test_the_base_speaks_and_can_be_trained(tmp_path):
-    from paqa.rationale.prompt import Asked
+    from paqa.rationale.prompt import PromptQuestion
     from paqa.train import model
     from paqa.train.batch_layout import Tree
 
@@ -59,7 +59,9 @@ def test_the_base_speaks_and_can_be_trained(tmp_path):
     ids = policy.tokenizer(written, return_tensors="pt")
     said = policy.net.generate(**ids, max_new_tokens=8, do_sample=False)[0, ids["input_ids"].shape[1] :]
     assert "Paris" in policy.tokenizer.decode(said)
-    prompt = policy.prompt(Asked("q", "What barks?", ("A dog", "A cat")), policy.encode(tiny.sounds(1.0)[0]))
+    prompt = policy.prompt(
+        PromptQuestion("q", "What barks?", ("A dog", "A cat")), policy.encode(tiny.sounds(1.0)[0])
+    )
     assert int((prompt.ids == policy.audio_id).sum()) == 25
     completion = policy.completion_ids("<RESPONSE>(A) A dog</RESPONSE>")
     tree = Tree(prompt, (completion,), (torch.ones(len(completion), dtype=torch.bool),))

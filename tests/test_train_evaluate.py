@@ -18,7 +18,7 @@ from paqa.cli.train import main  # noqa: E402
 from paqa.errors import PaqaError  # noqa: E402
 from paqa.publish.export.registry import export  # noqa: E402
 from paqa.rationale import grammar  # noqa: E402
-from paqa.rationale.prompt import Asked  # noqa: E402
+from paqa.rationale.prompt import PromptQuestion  # noqa: E402
 from paqa.train import benchmarks, evaluate, model  # noqa: E402
 from paqa.train.benchmarks import EvalQuestion  # noqa: E402
 from paqa.train.config import EvalConfig, PauseConfig  # noqa: E402
@@ -160,7 +160,8 @@ def test_perceptual_fields_by_hand():
 
 def test_figures_count_every_question():
     asked = [
-        EvalQuestion(Asked(str(i), "?", CHOICES), 1, "a cat", lambda: None, {"task": "t"}) for i in range(4)
+        EvalQuestion(PromptQuestion(str(i), "?", CHOICES), 1, "a cat", lambda: None, {"task": "t"})
+        for i in range(4)
     ]
     said = [
         Answer("<RESPONSE>(B) a cat</RESPONSE>", 5),

@@ -28,7 +28,7 @@ from transformers import (
 from paqa.audio import flac
 from paqa.dataset import shards
 from paqa.rationale.grammar import LEAVES, SKELETON, letter, render
-from paqa.rationale.prompt import OUTLINE, Asked
+from paqa.rationale.prompt import OUTLINE, PromptQuestion
 from paqa.train.batch_layout import Prompt
 from paqa.train.model import RATE, Policy
 from paqa.types import Audio, Event, Evidence, Item, Question, Scene
@@ -186,6 +186,6 @@ def asked(policy: Policy, *seconds: float) -> list[Prompt]:
     texts = ["who speaks?", "what sound is in the background?", "how many?"]
     choices = ("a dog", "a car")
     return [
-        policy.prompt(Asked(f"q{i}", texts[i % 3], choices), policy.encode(s))
+        policy.prompt(PromptQuestion(f"q{i}", texts[i % 3], choices), policy.encode(s))
         for i, s in enumerate(sounds(*seconds))
     ]

@@ -82,16 +82,7 @@ def completions(path: Path) -> dict[str, str]:
 
 def score(item: Item, completion: str) -> tuple[float, ...]:
     """The terms of a completion and their weighted sum, but for its length, which only a tokenizer knows."""
-    i = item
-    terms = rewards.terms(
-        completion,
-        i.choices,
-        i.answer_index,
-        i.scene,
-        answer=i.answer,
-        evidence=i.evidence,
-        question=i.question,
-    )
+    terms = rewards.terms(completion, rewards.Reference.of(item))
     return tuple(terms[term] for term in TERMS)
 
 

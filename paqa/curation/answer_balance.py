@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from paqa.config.recipe import QuestionsConfig, Recipe
 from paqa.perception import scenes, source_labels
 from paqa.questions import generate
-from paqa.questions.generate import Elsewhere, config_for
+from paqa.questions.generate import OtherClips, config_for
 from paqa.questions.sound_names import UNASKED
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Scene
@@ -35,9 +35,8 @@ def survey(clips: Iterable[Clip], recipe: Recipe, store: Store) -> Survey:
     counts = Survey()
     for clip in clips:
         truth = clip.truth if clip.answers == "truth" else None
-        scene = scenes.scene_for_questions(
-            clip, truth or scenes.predicted_scene(clip, recipe, store), recipe, store
-        )
+        scene = truth or scenes.predicted_scene(clip, recipe, store)
+        scene = scenes.scene_for_questions(clip, scene, recipe, store)
         counts += count(scene, config_for(recipe, clip.corpus), recipe.seed)
     return counts
 
@@ -48,18 +47,18 @@ def count(scene: Scene, config: QuestionsConfig, seed: int) -> Survey:
     return Survey(sounds, Counter(generate.answers(scene, config, seed)))
 
 
-def common_elsewhere(counts: Survey, foreign: Sequence[str] = ()) -> Elsewhere:
-    """The part of `Elsewhere` that all clips of a build share; `foreign` are other clips' translations."""
+def common_elsewhere(counts: Survey, foreign: Sequence[str] = ()) -> OtherClips:
+    """The part of `OtherClips` that all clips of a build share; `foreign` are other clips' translations."""
     answers: dict[tuple[str, tuple[str, ...]], dict[str, int]] = defaultdict(dict)
     for (template, choices, answer), n in sorted(counts.answers.items()):
         answers[template, choices][answer] = n
     sounds = dict(sorted(counts.sounds.items()))
-    return Elsewhere(tuple(foreign), sounds, dict(answers), key(list(sounds.items()), list(answers.items())))
+    return OtherClips(tuple(foreign), sounds, dict(answers), key(list(sounds.items()), list(answers.items())))
 
 
 def elsewhere(
     clips: Sequence[Clip], counts: Survey, generations: Iterable[Container[str]] = ()
-) -> dict[str, Elsewhere]:
+) -> dict[str, OtherClips]:
     """For each clip, by id, what its questions may take from the others.
 
     Of a build that grows, `generations` are the ids of the clips that it had at each time, the latest first:

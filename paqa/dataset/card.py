@@ -60,7 +60,7 @@ def _header(recipe: Recipe, summary: Summary) -> list[str]:
     size = next((name for limit, name in SIZES if summary.items < limit), "10M<n<100M")
     lines = [
         "---",
-        *compatibility.hub(summary.license),
+        *compatibility.hub_header(summary.license),
         "task_categories:",
         "- audio-text-to-text",
         "tags:",
@@ -126,7 +126,7 @@ def _covered(summary: Summary, clips: Sequence[Clip], items: Sequence[Item], mos
     if refused := summary.quarantined.get("license"):
         lines += ["", f"{refused} recordings were left out because theirs does not permit that."]
     lines += ["", "| licence | rows | clips | minutes | recordings |", "|---|---|---|---|---|"]
-    shares = compatibility.roll_up(items, clips)
+    shares = compatibility.shares_by_license(items, clips)
     lines += [
         f"| {s.license} | {s.rows} | {s.clips} | {s.minutes:.1f} | {s.recordings} |" for s in shares[:most]
     ]

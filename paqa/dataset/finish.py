@@ -93,7 +93,7 @@ def _summary(recipe: Recipe, out: Path, store: str, contents: Contents) -> Summa
         shard_bytes=sum((folder / DATA / name).stat().st_size for name in contents.shard_digests),
         warnings=(*contents.warnings, *card.unknown_speakers(unnamed)),
         license=compatibility.of_dataset(items, recipe.license),
-        by_license={share.license: share.rows for share in compatibility.roll_up(items, clips)},
+        by_license={share.license: share.rows for share in compatibility.shares_by_license(items, clips)},
         files=tables | {f"{DATA}/{name}": sha256 for name, sha256 in contents.shard_digests.items()},
         speakers_unknown=unnamed,
     )

@@ -24,9 +24,9 @@ from paqa.config.recipe import Recipe
 from paqa.dataset import shards
 from paqa.evaluation.bootstrap import of_ratio
 from paqa.questions.english import spoken, tidy, upper
-from paqa.questions.generate import TEMPLATES, Draft, Template
+from paqa.questions.generate import TEMPLATES, Draft, QuestionTemplate
 from paqa.questions.template import NONE
-from paqa.rationale.answerer import Careless, nearest
+from paqa.rationale.answerer import LenientContext, nearest
 from paqa.text import normal, rng_for
 from paqa.types import Scene
 
@@ -97,9 +97,11 @@ def _accuracy(name: str, outcomes: Sequence[tuple[bool, bool]]) -> TemplateAccur
     return TemplateAccuracy(name, len(outcomes), asked_rows, right_rows, interval)
 
 
-def answered(row: TruthRow, template: Template, predicted: Scene, recipe: Recipe) -> tuple[bool, bool]:
+def answered(
+    row: TruthRow, template: QuestionTemplate, predicted: Scene, recipe: Recipe
+) -> tuple[bool, bool]:
     """Whether the question can be asked of the predicted scene, and whether its answer is that of the row."""
-    ctx = Careless(predicted, recipe.questions, rng_for(recipe.seed, predicted.clip_id, template.name))
+    ctx = LenientContext(predicted, recipe.questions, rng_for(recipe.seed, predicted.clip_id, template.name))
     drafts = [d for d in template.drafts(ctx) if any(_same_question(row, template, text) for text in d.texts)]
     if not drafts:
         return False, False
@@ -111,7 +113,7 @@ def answered(row: TruthRow, template: Template, predicted: Scene, recipe: Recipe
     return True, chosen == {row.answer_index}
 
 
-def _same_question(row: TruthRow, template: Template, text: str) -> bool:
+def _same_question(row: TruthRow, template: QuestionTemplate, text: str) -> bool:
     """The same words outside of quotations and of hints in parentheses, and quotations that are alike."""
     asked, question = tidy(text), row.question
     if template.open:

@@ -33,18 +33,19 @@ RANK: dict[Kind, int] = {  # of what a dataset may come under, the freest first
     "noncommercial": 3,
     "noncommercial share-alike": 4,
 }
-INTO: dict[Kind, frozenset[Kind]] = {  # kinds of licence that adaptations of a kind of material may be under
+# The kinds of licence that adaptations of a kind of material may be passed on under.
+ADAPTATION_KINDS: dict[Kind, frozenset[Kind]] = {
     "public": frozenset({*RANK, "no derivatives", "noncommercial no derivatives", "own terms"}),
     "attribution": frozenset({*RANK, "no derivatives", "noncommercial no derivatives"} - {"public"}),
     "sampling": NONCOMMERCIAL,
     "noncommercial": NONCOMMERCIAL,
-    "share-alike": frozenset(),  # these two: under the same licence, and those of ONWARD
+    "share-alike": frozenset(),  # these two: under the same licence, and those of COMPATIBLE
     "noncommercial share-alike": frozenset(),
     "no derivatives": frozenset(),
     "noncommercial no derivatives": frozenset(),
     "own terms": frozenset(),
 }
-WHY: dict[Kind, str] = {
+REFUSAL_REASONS: dict[Kind, str] = {
     "public": "",
     "attribution": "it wants its makers named, and {target} is not known to ask for that",
     "share-alike": "adaptations of it may be passed on under {onward} only",
@@ -86,7 +87,7 @@ ALIASES = {
 CC = re.compile(r"CC-(BY(?:-NC)?(?:-SA|-ND)?)(?:-([1-4]\.[05]))?(?:-IGO|-[A-Z]{2,3})?")
 VERSIONS = ("2.0", "2.5", "3.0", "4.0")  # of share-alike licences that name later versions; 1.0 does not
 # Under which licences, besides its own, adaptations of share-alike material may be passed on.
-ONWARD: dict[str, frozenset[str]] = {
+COMPATIBLE: dict[str, frozenset[str]] = {
     **{f"CC-BY-SA-{v}": frozenset(f"CC-BY-SA-{w}" for w in VERSIONS if w > v) for v in VERSIONS[:-1]},
     **{f"CC-BY-NC-SA-{v}": frozenset(f"CC-BY-NC-SA-{w}" for w in VERSIONS if w > v) for v in VERSIONS[:-1]},
     "CC-BY-SA-4.0": frozenset({"LAL-1.3", "GPL-3.0-only"}),  # as Creative Commons has declared
@@ -107,13 +108,13 @@ INCOMPATIBLE = {  # its clause about patents is a condition that these do not pe
     ("Apache-2.0", f"{name}-{end}") for name in ("GPL-2.0", "LGPL-2.1") for end in ("only", "or-later")
 }
 TARGETS = ("CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0", "GPL-3.0-only", "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0")
-HUB = {  # what the Hub calls them, where that is not the SPDX identifier in small letters
+HUB_ALIASES = {  # what the Hub calls them, where that is not the SPDX identifier in small letters
     **{f"{name}-{end}": name.lower() for name in GNU for end in ("only", "or-later")},
     "ODC-By-1.0": "odc-by",
     "ODbL-1.0": "odbl",
     "PDDL-1.0": "pddl",
 }
-HUB_KNOWS = {
+HUB_NAMES = {
     "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "isc", "zlib", "unlicense", "cc0-1.0", "cc-by-2.0",
     "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0",
     "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0",
@@ -189,12 +190,12 @@ def refusal(license: str, dataset_license: str) -> str | None:
 
 def _refusal(material: License, goal: License) -> str | None:
     same = material.id == goal.id and "no derivatives" not in material.kind
-    if same or goal.id in ONWARD.get(material.id, ()):
+    if same or goal.id in COMPATIBLE.get(material.id, ()):
         return None
-    if goal.kind in INTO[material.kind] and (material.id, goal.id) not in INCOMPATIBLE:
+    if goal.kind in ADAPTATION_KINDS[material.kind] and (material.id, goal.id) not in INCOMPATIBLE:
         return None
-    onward = " or ".join(sorted({material.id, *ONWARD.get(material.id, ())}))
-    why = WHY[material.kind].format(target=goal.id, onward=onward)
+    onward = " or ".join(sorted({material.id, *COMPATIBLE.get(material.id, ())}))
+    why = REFUSAL_REASONS[material.kind].format(target=goal.id, onward=onward)
     if (material.id, goal.id) in INCOMPATIBLE:
         why = f"its clause about patents is a condition that {goal.id} does not permit"
     return f"{material.id}: {why}"
@@ -234,13 +235,13 @@ def _preference(licence: License, material_ids: set[str]) -> tuple[int, bool, bo
     )
 
 
-def hub(license: str | None) -> list[str]:
+def hub_header(license: str | None) -> list[str]:
     """The lines of a card's YAML header for the dataset's licence, in the Hub's words; None is a mix.
 
     What the Hub has no name for is `other`, with a name of its own and a link to LICENSE.md beside the card.
     """
-    name = HUB.get(license or "", (license or "").lower())
-    if name in HUB_KNOWS:
+    name = HUB_ALIASES.get(license or "", (license or "").lower())
+    if name in HUB_NAMES:
         return [f"license: {name}"]
     slug = re.sub(r"[^a-z0-9.]+", "-", (license or "mixed").removeprefix("LicenseRef-").lower()).strip("-.")
     return ["license: other", f"license_name: {slug}", "license_link: LICENSE.md"]
@@ -257,7 +258,7 @@ class Share:
     recordings: int
 
 
-def roll_up(items: Sequence[Item], clips: Sequence[Clip]) -> list[Share]:
+def shares_by_license(items: Sequence[Item], clips: Sequence[Clip]) -> list[Share]:
     """What each licence covers, by its SPDX identifier where it has one, that of most rows first.
 
     Clips without rows count for nothing: they are not in the dataset.

@@ -27,7 +27,15 @@ from paqa.perception import engine_runs, scenes
 from paqa.perception.inference import Cost
 from paqa.questions import source_questions
 from paqa.questions.difficulty import difficulty, subsets
-from paqa.questions.generate import ALONE, TEMPLATES, Elsewhere, config_for, generate, level, question_id
+from paqa.questions.generate import (
+    NO_OTHER_CLIPS,
+    TEMPLATES,
+    OtherClips,
+    config_for,
+    generate,
+    level,
+    question_id,
+)
 from paqa.rationale import grammar
 from paqa.rationale import reflection as reflections
 from paqa.storage.store import Store, key
@@ -55,7 +63,7 @@ class Composition:
 
 
 def compose(
-    clips: Sequence[Clip], recipe: Recipe, store: Store, elsewhere: Mapping[str, Elsewhere] | None = None
+    clips: Sequence[Clip], recipe: Recipe, store: Store, elsewhere: Mapping[str, OtherClips] | None = None
 ) -> Composed:
     """Scenes, questions, rationales and gates for a batch of clips that have been heard; known rows are read
     again.
@@ -67,7 +75,7 @@ def compose(
     lost: list[Quarantined] = []
     made = {}
     for clip in clips:
-        others = (elsewhere or {}).get(clip.id, ALONE)
+        others = (elsewhere or {}).get(clip.id, NO_OTHER_CLIPS)
         made[clip.id] = where = _where(clip, recipe, store, others)
         try:
             kept, dropped = _read(where, clip.origins, store)
@@ -80,7 +88,7 @@ def compose(
 
 
 def sketch(
-    clips: Sequence[Clip], recipe: Recipe, store: Store, elsewhere: Mapping[str, Elsewhere]
+    clips: Sequence[Clip], recipe: Recipe, store: Store, elsewhere: Mapping[str, OtherClips]
 ) -> Composed:
     """As `compose`, with items that are light enough for one process to hold those of a whole build."""
     done = compose(clips, recipe, store, elsewhere)
@@ -111,7 +119,7 @@ def code() -> str:
     )
 
 
-def _where(clip: Clip, recipe: Recipe, store: Store, elsewhere: Elsewhere) -> str:
+def _where(clip: Clip, recipe: Recipe, store: Store, elsewhere: OtherClips) -> str:
     """The key of a clip's rows: a digest of all that decides them."""
     nodes = engine_runs.engine_runs(recipe)
     heard = [engine_runs.output_key(clip, node, nodes[0]) for node in nodes]
@@ -140,7 +148,7 @@ def _read(where: str, origins: tuple[Origin, ...], store: Store) -> tuple[list[I
 
 
 def compose_clip(
-    clip: Clip, recipe: Recipe, store: Store, elsewhere: Elsewhere = ALONE
+    clip: Clip, recipe: Recipe, store: Store, elsewhere: OtherClips = NO_OTHER_CLIPS
 ) -> tuple[list[Item], list[Quarantined]]:
     """The rows of one clip, and what a gate kept out. Given questions come beside the templates' own."""
     heard = scenes.predicted_scene(clip, recipe, store)

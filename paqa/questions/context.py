@@ -1,6 +1,4 @@
-"""What a template works with: one scene, seen as background sounds, voices, runs of speech and quotable
-lines.
-"""
+"""What a template works with: one scene, as background sounds, voices, stretches of speech and lines."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from paqa.config.recipe import QuestionsConfig
 from paqa.errors import PaqaError
 from paqa.questions.english import clauses, excerpt, listing, lower, number, opening, seconds, spoken, upper
 from paqa.questions.sound_names import CONFUSABLE, EVERYDAY, UNASKED
-from paqa.questions.template import ALONE, Background, Elsewhere, Line
+from paqa.questions.template import NO_OTHER_CLIPS, Background, Line, OtherClips
 from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
 from paqa.text import normal, rng_for
 from paqa.types import Evidence, Scene, Turn
@@ -42,24 +40,27 @@ MISSING = (
 class Context:
     """A scene prepared for questions; `rng` is seeded by the clip and the template."""
 
-    careless = (
-        False  # whether amounts may be far from those that are offered, as for a listener who must choose
-    )
+    # Whether an amount is answered with the nearest one on offer, however far it is.
+    lenient = False
 
     def __init__(
-        self, scene: Scene, config: QuestionsConfig, rng: random.Random, elsewhere: Elsewhere = ALONE
+        self,
+        scene: Scene,
+        config: QuestionsConfig,
+        rng: random.Random,
+        other_clips: OtherClips = NO_OTHER_CLIPS,
     ):
         self.scene = scene
         self.config = config
         self.rng = rng
-        self.elsewhere = elsewhere
+        self.other_clips = other_clips
 
     def reseeded(self, rng: random.Random) -> Context:
         """The same scene for another template; what follows from the scene alone is worked out once."""
-        _ = self.backgrounds, self.speech, self.speakers, self.numbered, self.lines
-        other = copy.copy(self)
-        other.rng = rng
-        return other
+        _ = self.backgrounds, self.speech, self.speakers, self.clear_numbers, self.lines
+        copied = copy.copy(self)
+        copied.rng = rng
+        return copied
 
     def pick(self, *options: T) -> T:
         """One of several wordings."""
@@ -67,9 +68,9 @@ class Context:
 
     def shuffled(self, items: Iterable[T]) -> list[T]:
         """The items in a seeded order."""
-        found = list(items)
-        self.rng.shuffle(found)
-        return found
+        order = list(items)
+        self.rng.shuffle(order)
+        return order
 
     @cached_property
     def backgrounds(self) -> tuple[Background, ...]:
@@ -78,8 +79,8 @@ class Context:
         for i, event in enumerate(self.scene.events):
             if event.label not in UNASKED:
                 by_mid.setdefault(event.mid, []).append(i)
-        found = [b for mid, indices in by_mid.items() if (b := self._background(mid, indices))]
-        return tuple(sorted(found, key=lambda b: (b.start_ms, b.label)))
+        sounds = [b for mid, indices in by_mid.items() if (b := self._background(mid, indices))]
+        return tuple(sorted(sounds, key=lambda b: (b.start_ms, b.label)))
 
     def _background(self, mid: str, indices: list[int]) -> Background | None:
         events = [self.scene.events[i] for i in indices]
@@ -95,38 +96,36 @@ class Context:
         return [b for b in self.backgrounds if b.safe]
 
     def alike(self, a: Background, b: Background) -> bool:
-        """Whether one of two sounds may be taken for the other: the same, a kind of it, or easily
-        confused.
-        """
+        """Whether one of two sounds may be taken for the other: the same, a kind of it, or confusable."""
         return alike(a.mid, a.label, b.mid, b.label)
 
-    def others(self, sound: Background) -> list[Background]:
+    def other_sounds(self, sound: Background) -> list[Background]:
         """The sounds in the scene that cannot be taken for this one."""
         return [b for b in self.backgrounds if not self.alike(b, sound)]
 
-    def lone(self, sound: Background) -> bool:
+    def unambiguous(self, sound: Background) -> bool:
         """Whether nothing else in the scene can be taken for this sound."""
         return all(b.mid == sound.mid or not self.alike(b, sound) for b in self.backgrounds)
 
-    def absent(self, count: int) -> list[str]:
+    def absent_labels(self, count: int) -> list[str]:
         """Labels of sounds that are certainly not in the scene, no two alike.
 
-        They are sounds of the build's other clips, the commoner the likelier, so that a sound is offered
-        where it is wrong as readily as where it is right; everyday sounds follow where a build has too few
-        kinds.
+        They are sounds of the build's other clips, drawn by the number of clips with each, so that a sound
+        is offered as often where it is wrong as where it is right. Everyday sounds follow where a build has
+        too few kinds.
         """
-        own = sorted(self.elsewhere.sounds.items())
-        drawn = sorted(own, key=lambda x: self.rng.random() ** (1 / x[1]), reverse=True)
-        found: list[tuple[str, str]] = []
-        for mid, label in chain((sound for sound, _ in drawn), self._everyday()):
-            if len(found) == count:
+        clip_counts = sorted(self.other_clips.sounds.items())
+        drawn = sorted(clip_counts, key=lambda counted: self.rng.random() ** (1 / counted[1]), reverse=True)
+        chosen: list[tuple[str, str]] = []
+        for mid, label in chain((sound for sound, _ in drawn), self._everyday_sounds()):
+            if len(chosen) == count:
                 break
-            taken = [*found, *((e.mid, e.label) for e in self.scene.events)]
-            if label not in UNASKED and not any(alike(mid, label, m, other) for m, other in taken):
-                found.append((mid, label))
-        return [label for _, label in found]
+            taken = [*chosen, *((e.mid, e.label) for e in self.scene.events)]
+            if label not in UNASKED and not any(alike(mid, label, *sound) for sound in taken):
+                chosen.append((mid, label))
+        return [label for _, label in chosen]
 
-    def _everyday(self) -> Iterator[tuple[str, str]]:
+    def _everyday_sounds(self) -> Iterator[tuple[str, str]]:
         yield from ((audioset.mid(label), label) for label in self.shuffled(EVERYDAY))
 
     def decoy_sounds(self, answer: Background, present: Sequence[Background]) -> tuple[str, ...]:
@@ -136,10 +135,10 @@ class Context:
             if not any(self.alike(b, c) for c in (answer, *chosen)):
                 chosen.append(b)
         missing = max(0, self.config.choices - 1 - len(chosen))
-        absent = self.absent(missing) if missing else []
-        return (*(b.choice for b in chosen), *(upper(spoken(label)) for label in absent))
+        absent_labels = self.absent_labels(missing) if missing else []
+        return (*(b.choice for b in chosen), *(upper(spoken(label)) for label in absent_labels))
 
-    def weigh_sounds(
+    def why_sounds_wrong(
         self,
         verb: str,
         when: Callable[[Background], str],
@@ -147,16 +146,16 @@ class Context:
     ) -> Callable[[Sequence[str]], str]:
         """Why sounds are wrong: those of the scene come at another time, and the rest is not there."""
 
-        def weigh(decoys: Sequence[str]) -> str:
+        def why_wrong(decoys: Sequence[str]) -> str:
             present = [b for b in self.backgrounds if b.choice in decoys]
-            told = [f"{name(b)} {verb if i == 0 else ''} {when(b)}" for i, b in enumerate(present)]
-            known = {b.choice for b in present}
-            missing = [lower(d) for d in decoys if d not in known]
+            descriptions = [f"{name(b)} {verb if i == 0 else ''} {when(b)}" for i, b in enumerate(present)]
+            present_choices = {b.choice for b in present}
+            missing = [lower(d) for d in decoys if d not in present_choices]
             frame = self.pick(*MISSING)
-            parts = [upper(clauses([" ".join(t.split()) for t in told])) + "."] * bool(told)
+            parts = [upper(clauses([" ".join(t.split()) for t in descriptions])) + "."] * bool(descriptions)
             return " ".join([*parts, *[frame.format(listing(missing, "or"))] * bool(missing)])
 
-        return weigh
+        return why_wrong
 
     @cached_property
     def speech(self) -> list[Interval]:
@@ -167,7 +166,7 @@ class Context:
         """Indices of a speaker's turns."""
         return [i for i, t in enumerate(self.scene.turns) if t.speaker == speaker]
 
-    def voice(self, speaker: int) -> list[Interval]:
+    def speech_of(self, speaker: int) -> list[Interval]:
         """Where one speaker speaks."""
         return merge(interval(self.scene.turns[i]) for i in self.turns_of(speaker))
 
@@ -177,11 +176,9 @@ class Context:
         return sorted({t.speaker for t in self.scene.turns})
 
     @cached_property
-    def numbered(self) -> bool:
-        """Whether "the second speaker" is clear: numbers run from 1 in the order of safely distinct first
-        onsets.
-        """
-        onsets = [self.voice(s)[0][0] if self.voice(s) else -1 for s in self.speakers]
+    def clear_numbers(self) -> bool:
+        """Whether "the second speaker" is clear: numbers run from 1, and no two first onsets are near."""
+        onsets = [self.speech_of(s)[0][0] if self.speech_of(s) else -1 for s in self.speakers]
         ordered = all(b - a >= CLEAR_MS for a, b in pairwise(onsets))
         return ordered and self.speakers == list(range(1, len(onsets) + 1)) and -1 not in onsets
 
@@ -189,13 +186,12 @@ class Context:
         """The other speakers."""
         return tuple(f"Speaker {s}" for s in self.shuffled(s for s in self.speakers if s != answer))
 
-    def weigh_speakers(self, say: Callable[[list[int]], str]) -> Callable[[Sequence[str]], str]:
-        """Why speakers are wrong: what the template says of them."""
+    def why_speakers_wrong(self, say: Callable[[list[int]], str]) -> Callable[[Sequence[str]], str]:
+        """Why speakers are wrong: what the template says of them, by their numbers in order."""
         return lambda decoys: say(sorted(int(d.split()[1]) for d in decoys)) if decoys else ""
 
     def neighbours(self, values: Sequence[T], at: int) -> list[T]:
-        """The other values of the block in which value number `at` lies; blocks are as long as there are
-        choices.
+        """The other values of the block that holds `values[at]`; a block has as many values as choices.
 
         Whichever value of a block is right, the same choices are offered: these do not tell which one it is.
         """
@@ -204,29 +200,36 @@ class Context:
         return self.shuffled(v for i, v in enumerate(block, first) if i != at)
 
     def other_counts(self, count: int) -> tuple[str, ...]:
-        """Neighbouring counts, in words: one to four, five to eight, and so on."""
+        """The other counts of the block of a count, in words: one to four, five to eight, and so on."""
         counts = range(1, count + self.config.choices + 1)
         return tuple(upper(number(n)) for n in self.neighbours(counts, count - 1))
 
-    def covered(self, turn: Turn) -> float:
+    def overlapped_share(self, turn: Turn) -> float:
         """The share of a turn during which others talk as well."""
-        own = interval(turn)
-        voices = [
-            interval(t) for t in self.scene.turns if t.speaker != turn.speaker and overlap(interval(t), own)
+        turn_span = interval(turn)
+        other_voices = [
+            interval(t)
+            for t in self.scene.turns
+            if t.speaker != turn.speaker and overlap(interval(t), turn_span)
         ]
-        return total(intersect([own], voices)) / max(1, turn.end_ms - turn.start_ms) if voices else 0.0
+        if not other_voices:
+            return 0.0
+        return total(intersect([turn_span], other_voices)) / max(1, turn.end_ms - turn.start_ms)
 
     @cached_property
     def lines(self) -> list[Line]:
         """Everything that can be quoted, one per turn, no two that could be taken for one another."""
-        found = [line for i, t in enumerate(self.scene.turns) if (line := self._line(i, t))]
+        candidates = [line for i, t in enumerate(self.scene.turns) if (line := self._line(i, t))]
         texts = [normal(t.text) for t in self.scene.turns]
-        return [
-            x for x in found if not any(i != x.turn and same(normal(x.text), t) for i, t in enumerate(texts))
-        ]
+        lines = []
+        for line in candidates:
+            other_texts = (text for i, text in enumerate(texts) if i != line.turn)
+            if not any(says_same(normal(line.text), text) for text in other_texts):
+                lines.append(line)
+        return lines
 
     def _line(self, index: int, turn: Turn) -> Line | None:
-        if turn.end_ms - turn.start_ms < MIN_TURN_MS or self.covered(turn) > 0.5:
+        if turn.end_ms - turn.start_ms < MIN_TURN_MS or self.overlapped_share(turn) > 0.5:
             return None
         text, whole = opening(turn.text)
         return Line(index, turn.speaker, text, interval(turn), whole) if text else None
@@ -235,16 +238,19 @@ class Context:
         """Real words of the same clip, other than these."""
         return tuple(x.choice for x in self.shuffled(self.lines) if x not in lines)
 
-    def weigh_lines(self, head: Sequence[str]) -> Callable[[Sequence[str]], str]:
+    def why_lines_wrong(self, head: Sequence[str]) -> Callable[[Sequence[str]], str]:
         """Why lines are wrong: who says each of them, and when."""
 
-        def weigh(decoys: Sequence[str]) -> str:
+        def why_wrong(decoys: Sequence[str]) -> str:
             by_speaker: dict[int, list[str]] = {}
-            for x in sorted((x for x in self.lines if x.choice in decoys), key=lambda x: x.span):
-                by_speaker.setdefault(x.speaker, []).append(f"{excerpt(x.text, 4)} at {seconds(x.span[0])}")
-            return f"{self.pick(*head)} {clauses([f'speaker {s} says {listing(t)}' for s, t in by_speaker.items()])}."
+            offered = [line for line in self.lines if line.choice in decoys]
+            for line in sorted(offered, key=lambda line: line.span):
+                quote = f"{excerpt(line.text, 4)} at {seconds(line.span[0])}"
+                by_speaker.setdefault(line.speaker, []).append(quote)
+            start = self.pick(*head)
+            return f"{start} {clauses([f'speaker {s} says {listing(q)}' for s, q in by_speaker.items()])}."
 
-        return weigh
+        return why_wrong
 
     def turn_evidence(self, indices: Iterable[int]) -> tuple[Evidence, ...]:
         """References to turns."""
@@ -263,9 +269,8 @@ class Context:
         """
         links = [min(1.0, max(0.0, r)) for r in ratios]
         for e in evidence:
-            links.append(
-                self._event_margin(e.index) if e.kind == "event" else self._turn_margin(e.index, words)
-            )
+            is_event = e.kind == "event"
+            links.append(self._event_margin(e.index) if is_event else self._turn_margin(e.index, words))
         return round(min(links, default=1.0), 4)
 
     def _event_margin(self, index: int) -> float:
@@ -276,12 +281,9 @@ class Context:
         turn = self.scene.turns[index]
         if not words:
             return self._agreement(interval(turn), ("diarize",))
-        sure = [
-            w.confidence for w in self.scene.words if w.speaker == turn.speaker and _inside(w.start_ms, turn)
-        ]
-        return (sum(sure) / len(sure) if sure else 1.0) * self._agreement(
-            interval(turn), ("diarize", "transcribe")
-        )
+        own_words = [w for w in self.scene.words if w.speaker == turn.speaker and _inside(w.start_ms, turn)]
+        confidence = sum(w.confidence for w in own_words) / len(own_words) if own_words else 1.0
+        return confidence * self._agreement(interval(turn), ("diarize", "transcribe"))
 
     def _agreement(self, span: Interval, stages: Sequence[str]) -> float:
         disputed = merge((d.start_ms, d.end_ms) for d in self.scene.disagreements if d.stage in stages)
@@ -289,11 +291,11 @@ class Context:
 
 
 @cache
-def alike(mid: str, label: str, other_mid: str, other: str) -> bool:
+def alike(mid: str, label: str, other_mid: str, other_label: str) -> bool:
     """Whether a listener may take one sound for the other."""
-    if mid == other_mid or spoken(label) == spoken(other) or _related(mid, other_mid):
+    if mid == other_mid or spoken(label) == spoken(other_label) or _related(mid, other_mid):
         return True
-    return any(label in group and other in group for group in CONFUSABLE)
+    return any(label in group and other_label in group for group in CONFUSABLE)
 
 
 def _related(a: str, b: str) -> bool:
@@ -305,7 +307,7 @@ def _related(a: str, b: str) -> bool:
 
 
 @lru_cache(maxsize=16384)
-def same(line: str, text: str) -> bool:
+def says_same(line: str, text: str) -> bool:
     """Whether a normalised text contains, or is nearly, a normalised line."""
     if f" {line} " in f" {text} ":
         return True
@@ -314,18 +316,16 @@ def same(line: str, text: str) -> bool:
 
 
 def pause_ratio(occasions: Sequence[Interval]) -> float:
-    """The shortest pause between occasions relative to a safe one; infinite where there is only one
-    occasion.
-    """
+    """The shortest pause between occasions as a share of SAFE_MS; infinite for a single occasion."""
     pauses = [gap(a, b) for a, b in pairwise(occasions)]
     return min(pauses) / SAFE_MS if pauses else float("inf")
 
 
 def context(
-    scene: Scene, config: QuestionsConfig, seed: int, template: str, elsewhere: Elsewhere = ALONE
+    scene: Scene, config: QuestionsConfig, seed: int, template: str, other_clips: OtherClips = NO_OTHER_CLIPS
 ) -> Context:
     """The context of one template on one scene."""
-    return Context(scene, config, rng_for(seed, scene.clip_id, template), elsewhere)
+    return Context(scene, config, rng_for(seed, scene.clip_id, template), other_clips)
 
 
 def _inside(at_ms: int, turn: Turn) -> bool:

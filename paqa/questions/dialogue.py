@@ -8,24 +8,24 @@ from functools import partial
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import excerpt, ordinal, quoted, seconds, span, speakers
 from paqa.questions.speakers import NUMBERING
-from paqa.questions.template import A_SPEAKER, Draft, Line, Template
+from paqa.questions.template import A_SPEAKER, Draft, Line, QuestionTemplate
 
 
 def who_says(ctx: Context) -> Iterator[Draft]:
     """Who says these words?"""
-    if len(ctx.speakers) < 2 or not ctx.numbered:
+    if len(ctx.speakers) < 2 or not ctx.clear_numbers:
         return
     for line in ctx.shuffled(ctx.lines):
-        said = quoted(line.text)
+        quote = quoted(line.text)
         evidence = ctx.turn_evidence([line.turn])
         yield Draft(
             texts=tuple(
                 f"{q} {ctx.pick(*NUMBERING)}"
                 for q in (
-                    f"Who says {said}?",
-                    f"Whose words are these: {said}?",
-                    f"Which speaker says {said}?",
-                    f"Whose voice says {said}?",
+                    f"Who says {quote}?",
+                    f"Whose words are these: {quote}?",
+                    f"Which speaker says {quote}?",
+                    f"Whose voice says {quote}?",
                 )
             ),
             answer=f"Speaker {line.speaker}",
@@ -36,24 +36,26 @@ def who_says(ctx: Context) -> Iterator[Draft]:
                 f"number the voices in order of appearance and see which of them says {excerpt(line.text)}",
             ),
             reasoning=ctx.pick(
-                f"The words {excerpt(line.text)} come at {span(line.span)}, in the voice of speaker {line.speaker}.",
-                f"From {seconds(line.span[0])} to {seconds(line.span[1])} it is speaker {line.speaker} who is talking,"
+                f"The words {excerpt(line.text)} come at {span(line.span)}, in the voice of speaker"
+                f" {line.speaker}.",
+                f"From {seconds(line.span[0])} to {seconds(line.span[1])} it is speaker {line.speaker} who is"
+                " talking,"
                 f" and the words are {excerpt(line.text)}.",
             ),
-            weigh=ctx.weigh_speakers(
+            why_wrong=ctx.why_speakers_wrong(
                 lambda present: ctx.pick(
                     f"Nothing of the kind comes from {speakers(present)}.",
                     f"In the turns of {speakers(present)} these words do not occur.",
                 )
             ),
-            margin=ctx.margin(evidence, _share_unspoken_over(ctx, line), words=True),
+            margin=ctx.margin(evidence, _share_alone(ctx, line), words=True),
             fewest=2,
         )
 
 
 def first_words(ctx: Context) -> Iterator[Draft]:
     """What does a speaker say first?"""
-    if not ctx.numbered:
+    if not ctx.clear_numbers:
         return
     for speaker in ctx.shuffled(ctx.speakers):
         line = next((x for x in ctx.lines if x.turn == ctx.turns_of(speaker)[0]), None)
@@ -76,11 +78,15 @@ def first_words(ctx: Context) -> Iterator[Draft]:
                 f"recognise speaker {speaker} and listen to how that voice begins",
             ),
             reasoning=ctx.pick(
-                f"Speaker {speaker} comes in at {seconds(line.span[0])} and begins with {excerpt(line.text)}.",
-                f"The {ordinal(speaker)} voice, heard at {span(line.span)}, begins by saying {excerpt(line.text)}.",
+                f"Speaker {speaker} comes in at {seconds(line.span[0])} and begins with"
+                f" {excerpt(line.text)}.",
+                f"The {ordinal(speaker)} voice, heard at {span(line.span)}, begins by saying"
+                f" {excerpt(line.text)}.",
             ),
-            weigh=ctx.weigh_lines(("Elsewhere,", "The other lines come at other places:", "By contrast,")),
-            margin=ctx.margin(evidence, _share_unspoken_over(ctx, line), words=True),
+            why_wrong=ctx.why_lines_wrong(
+                ("Elsewhere,", "The other lines come at other places:", "By contrast,")
+            ),
+            margin=ctx.margin(evidence, _share_alone(ctx, line), words=True),
         )
 
 
@@ -112,9 +118,10 @@ def last_words(ctx: Context) -> Iterator[Draft]:
         ),
         reasoning=ctx.pick(
             f"The last turn, {span(line.span)}, is {excerpt(line.text)}, and nobody speaks after it.",
-            f"Nobody speaks after {seconds(line.span[1])}, and the turn that ends there is {excerpt(line.text)}.",
+            f"Nobody speaks after {seconds(line.span[1])}, and the turn that ends there is"
+            f" {excerpt(line.text)}.",
         ),
-        weigh=ctx.weigh_lines(("Everything else is said earlier:", "Before that,", "Earlier on,")),
+        why_wrong=ctx.why_lines_wrong(("Everything else is said earlier:", "Before that,", "Earlier on,")),
         margin=ctx.margin(evidence, lead / SAFE_MS, words=True),
     )
 
@@ -123,13 +130,13 @@ def said_after(ctx: Context) -> Iterator[Draft]:
     """What is said right after these words?"""
     for line, reply in ctx.shuffled(exchanges(ctx)):
         evidence = ctx.turn_evidence([line.turn, reply.turn])
-        said = quoted(line.text)
+        quote = quoted(line.text)
         yield Draft(
             texts=(
-                f"What is said right after {said}?",
-                f"Somebody says {said}. What are the next words?",
-                f"Which line follows immediately on {said}?",
-                f"After {said}, what does one hear next from a speaker?",
+                f"What is said right after {quote}?",
+                f"Somebody says {quote}. What are the next words?",
+                f"Which line follows immediately on {quote}?",
+                f"After {quote}, what does one hear next from a speaker?",
             ),
             answer=reply.choice,
             decoys=ctx.decoy_lines(line, reply),
@@ -141,10 +148,11 @@ def said_after(ctx: Context) -> Iterator[Draft]:
             reasoning=ctx.pick(
                 f"{excerpt(line.text)} is heard at {span(line.span)}, and the next thing anyone says, at"
                 f" {span(reply.span)}, is {excerpt(reply.text)}.",
-                f"Speaker {line.speaker} says {excerpt(line.text)} at {seconds(line.span[0])}; the next line comes from"
+                f"Speaker {line.speaker} says {excerpt(line.text)} at {seconds(line.span[0])}; the next line"
+                " comes from"
                 f" speaker {reply.speaker} at {seconds(reply.span[0])}: {excerpt(reply.text)}.",
             ),
-            weigh=ctx.weigh_lines(
+            why_wrong=ctx.why_lines_wrong(
                 ("The other lines do not follow it:", "The rest is said at other points:", "As for the rest,")
             ),
             margin=ctx.margin(evidence, clear_next(ctx, reply) / SAFE_MS, words=True),
@@ -153,21 +161,21 @@ def said_after(ctx: Context) -> Iterator[Draft]:
 
 def who_answers(ctx: Context) -> Iterator[Draft]:
     """Who is the next to speak after these words?"""
-    if len(ctx.speakers) < 3 or not ctx.numbered:
+    if len(ctx.speakers) < 3 or not ctx.clear_numbers:
         return
     for line, reply in ctx.shuffled(exchanges(ctx)):
         if reply.speaker == line.speaker:
             continue
         evidence = ctx.turn_evidence([line.turn, reply.turn])
-        said = quoted(line.text)
+        quote = quoted(line.text)
         yield Draft(
             texts=tuple(
                 f"{q} {ctx.pick(*NUMBERING)}"
                 for q in (
-                    f"Who is the next to speak after {said}?",
-                    f"After the words {said}, who speaks next?",
-                    f"Somebody says {said}. Who takes over?",
-                    f"Whose voice follows on the words {said}?",
+                    f"Who is the next to speak after {quote}?",
+                    f"After the words {quote}, who speaks next?",
+                    f"Somebody says {quote}. Who takes over?",
+                    f"Whose voice follows on the words {quote}?",
                 )
             ),
             answer=f"Speaker {reply.speaker}",
@@ -179,25 +187,23 @@ def who_answers(ctx: Context) -> Iterator[Draft]:
             ),
             reasoning=f"Speaker {line.speaker} says {excerpt(line.text)} at {span(line.span)}; the voice that"
             f" comes next, at {seconds(reply.span[0])}, is that of speaker {reply.speaker}.",
-            weigh=ctx.weigh_speakers(partial(_elsewhere, ctx, line)),
+            why_wrong=ctx.why_speakers_wrong(partial(_why_not_next, ctx, line)),
             margin=ctx.margin(evidence, clear_next(ctx, reply) / SAFE_MS, words=True),
         )
 
 
-def _elsewhere(ctx: Context, line: Line, present: list[int]) -> str:
+def _why_not_next(ctx: Context, line: Line, present: list[int]) -> str:
     others = [s for s in present if s != line.speaker]
-    asked = f"speaker {line.speaker} is the one who has just spoken" if line.speaker in present else ""
-    waits = (
+    just_spoken = f"speaker {line.speaker} is the one who has just spoken" if line.speaker in present else ""
+    others_elsewhere = (
         f"{speakers(others)} {'comes' if len(others) == 1 else 'come'} in at other moments" if others else ""
     )
-    text = ", and ".join(x for x in (waits, asked) if x)
+    text = ", and ".join(x for x in (others_elsewhere, just_spoken) if x)
     return text[:1].upper() + text[1:] + "."
 
 
 def exchanges(ctx: Context) -> list[tuple[Line, Line]]:
-    """Pairs of a whole line and the line that safely follows it: no other turn starts near or lies
-    between.
-    """
+    """Pairs of a whole line and the line that safely follows it: no other turn starts in between or near."""
     by_turn = {x.turn: x for x in ctx.lines}
     pairs = [(by_turn[i], by_turn[i + 1]) for i in by_turn if i + 1 in by_turn]
     return [
@@ -213,15 +219,17 @@ def clear_next(ctx: Context, reply: Line) -> int:
     return min((abs(reply.span[0] - at) for at in others), default=SAFE_MS)
 
 
-def _share_unspoken_over(ctx: Context, line: Line) -> float:
+def _share_alone(ctx: Context, line: Line) -> float:
     """The share of a line during which its speaker is the only one to talk."""
-    return 1.0 - ctx.covered(ctx.scene.turns[line.turn])
+    return 1.0 - ctx.overlapped_share(ctx.scene.turns[line.turn])
 
 
 TEMPLATES = (
-    Template("who_says", "dialogue", "speaker", who_says, closed=True, none=True, open=A_SPEAKER),
-    Template("first_words", "dialogue", "speaker", first_words, none=True),
-    Template("last_words", "dialogue", "speaker", last_words, none=True),
-    Template("said_after", "dialogue", "speaker", said_after, none=True),
-    Template("who_answers", "dialogue", "speaker", who_answers, closed=True, none=True, open=A_SPEAKER),
+    QuestionTemplate("who_says", "dialogue", "speaker", who_says, closed=True, none=True, open=A_SPEAKER),
+    QuestionTemplate("first_words", "dialogue", "speaker", first_words, none=True),
+    QuestionTemplate("last_words", "dialogue", "speaker", last_words, none=True),
+    QuestionTemplate("said_after", "dialogue", "speaker", said_after, none=True),
+    QuestionTemplate(
+        "who_answers", "dialogue", "speaker", who_answers, closed=True, none=True, open=A_SPEAKER
+    ),
 )

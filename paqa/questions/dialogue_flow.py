@@ -1,6 +1,4 @@
-"""The course of the talk: what comes just before, what comes first, who uses a word, who talks over
-somebody.
-"""
+"""The course of the talk: what comes just before or first, who uses a word, who interrupts."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from paqa.questions.context import CLEAR_MS, MIN_TURN_MS, SAFE_MS, Context
 from paqa.questions.dialogue import clear_next, exchanges
 from paqa.questions.english import excerpt, listing, quoted, seconds, span, speakers, upper
 from paqa.questions.speakers import NUMBERING
-from paqa.questions.template import A_SPEAKER, Draft, Template
+from paqa.questions.template import A_SPEAKER, Draft, QuestionTemplate
 from paqa.questions.text_matching import EMPTY, stem
 from paqa.spans import Interval, interval, overlap
 from paqa.text import normal
@@ -27,14 +25,14 @@ def said_before(ctx: Context) -> Iterator[Draft]:
         clear = min(clear_next(ctx, line), clear_next(ctx, reply))
         if clear < CLEAR_MS or not reply.whole:
             continue
-        said = quoted(reply.text)
+        quote = quoted(reply.text)
         evidence = ctx.turn_evidence([line.turn, reply.turn])
         yield Draft(
             texts=(
-                f"What is said right before {said}?",
-                f"Somebody says {said}. What were the words just before?",
-                f"Which line comes immediately before {said}?",
-                f"To which words is {said} the next thing said?",
+                f"What is said right before {quote}?",
+                f"Somebody says {quote}. What were the words just before?",
+                f"Which line comes immediately before {quote}?",
+                f"To which words is {quote} the next thing said?",
             ),
             answer=line.choice,
             decoys=ctx.decoy_lines(line, reply),
@@ -44,20 +42,20 @@ def said_before(ctx: Context) -> Iterator[Draft]:
                 f"follow the talk up to {excerpt(reply.text)} and keep the line before it in mind",
             ),
             reasoning=ctx.pick(
-                f"{excerpt(reply.text)} is heard at {span(reply.span)}, and the turn before it, at {span(line.span)},"
+                f"{excerpt(reply.text)} is heard at {span(reply.span)}, and the turn before it, at"
+                f" {span(line.span)},"
                 f" is {excerpt(line.text)}.",
-                f"Before speaker {reply.speaker} says {excerpt(reply.text)} at {seconds(reply.span[0])}, speaker"
+                f"Before speaker {reply.speaker} says {excerpt(reply.text)} at {seconds(reply.span[0])},"
+                " speaker"
                 f" {line.speaker} says {excerpt(line.text)} at {seconds(line.span[0])}.",
             ),
-            weigh=ctx.weigh_lines(("The other lines come at other points:", "As for the rest,")),
+            why_wrong=ctx.why_lines_wrong(("The other lines come at other points:", "As for the rest,")),
             margin=ctx.margin(evidence, clear / SAFE_MS, words=True),
         )
 
 
 def earliest_line(ctx: Context) -> Iterator[Draft]:
-    """Which of these lines is said first? The one that opens the talk is left out where there are enough
-    others.
-    """
+    """Which of these lines is said first? The opening line is left out where there are enough others."""
     lines = ctx.lines[1:] if len(ctx.lines) > ctx.config.choices else ctx.lines
     chosen = sorted(ctx.shuffled(lines)[: ctx.config.choices], key=lambda x: x.span)
     if len(chosen) < 3:
@@ -85,7 +83,7 @@ def earliest_line(ctx: Context) -> Iterator[Draft]:
             f"{excerpt(first.text)} is said by speaker {first.speaker} at {seconds(first.span[0])}.",
             f"Speaker {first.speaker} says {excerpt(first.text)} at {span(first.span)}.",
         ),
-        weigh=ctx.weigh_lines(
+        why_wrong=ctx.why_lines_wrong(
             ("The others come later:", "Only after that", "All the rest is said afterwards:")
         ),
         margin=ctx.margin(evidence, lead / SAFE_MS, words=True),
@@ -94,7 +92,7 @@ def earliest_line(ctx: Context) -> Iterator[Draft]:
 
 def who_mentions(ctx: Context) -> Iterator[Draft]:
     """Who uses this word? Only words that a single turn contains and that no other turn has a form of."""
-    if len(ctx.speakers) < 2 or not ctx.numbered:
+    if len(ctx.speakers) < 2 or not ctx.clear_numbers:
         return
     for index, word in ctx.shuffled(_words_of_one_turn(ctx)):
         turn = ctx.scene.turns[index]
@@ -119,44 +117,45 @@ def who_mentions(ctx: Context) -> Iterator[Draft]:
             reasoning=ctx.pick(
                 f'The word "{word}" is part of {excerpt(turn.text, 12)}, which speaker {turn.speaker} says at'
                 f" {span(interval(turn))}.",
-                f'At {span(interval(turn))} speaker {turn.speaker} says {excerpt(turn.text, 12)}; "{word}" is one of'
+                f'At {span(interval(turn))} speaker {turn.speaker} says {excerpt(turn.text, 12)}; "{word}" is'
+                " one of"
                 " these words.",
             ),
-            weigh=ctx.weigh_speakers(
+            why_wrong=ctx.why_speakers_wrong(
                 lambda present: ctx.pick(
                     f"That word does not come from {speakers(present)}.",
                     f"It is in none of the turns of {speakers(present)}.",
                 )
             ),
-            margin=ctx.margin(evidence, 1.0 - ctx.covered(turn), words=True),
+            margin=ctx.margin(evidence, 1.0 - ctx.overlapped_share(turn), words=True),
             fewest=2,
         )
 
 
 def _words_of_one_turn(ctx: Context) -> list[tuple[int, str]]:
-    """Words that mean something and come in one turn only, at most one a turn, none that sounds like another
-    turn's.
-    """
+    """Meaningful words of a single turn, with its index; at most one a turn, none like a word elsewhere."""
     turns = ctx.scene.turns
-    told = [[w for raw in t.text.split() for w in normal(raw).split()] for t in turns]
-    homes: dict[str, set[int]] = {}
-    for i, words in enumerate(told):
+    words_by_turn = [[w for raw in t.text.split() for w in normal(raw).split()] for t in turns]
+    turns_by_stem: dict[str, set[int]] = {}
+    for i, words in enumerate(words_by_turn):
         for word in words:
-            homes.setdefault(stem(word), set()).add(i)
-    found = []
-    for i, words in enumerate(told):
+            turns_by_stem.setdefault(stem(word), set()).add(i)
+    candidates = []
+    for i, words in enumerate(words_by_turn):
         turn = turns[i]
-        if turn.end_ms - turn.start_ms < MIN_TURN_MS or ctx.covered(turn) > 0.5:
+        if turn.end_ms - turn.start_ms < MIN_TURN_MS or ctx.overlapped_share(turn) > 0.5:
             continue
-        own = [
+        usable = [
             w
             for w in words
             if len(w) >= WORD_LETTERS and w.isalpha() and w not in EMPTY and words.count(w) == 1
         ]
-        own = [w for w in own if homes[stem(w)] == {i} and not _part_of_another(w, i, told)]
-        if own:
-            found.append((i, _as_written(ctx.rng.choice(own), turn.text)))
-    return found
+        usable = [
+            w for w in usable if turns_by_stem[stem(w)] == {i} and not _part_of_another(w, i, words_by_turn)
+        ]
+        if usable:
+            candidates.append((i, _as_written(ctx.rng.choice(usable), turn.text)))
+    return candidates
 
 
 def _as_written(word: str, text: str) -> str:
@@ -166,16 +165,16 @@ def _as_written(word: str, text: str) -> str:
     return raw.lower() if begins else raw
 
 
-def _part_of_another(word: str, index: int, told: list[list[str]]) -> bool:
-    others = (w for i, words in enumerate(told) if i != index for w in words if len(w) >= WORD_LETTERS - 1)
+def _part_of_another(word: str, index: int, words_by_turn: list[list[str]]) -> bool:
+    others = (
+        w for i, words in enumerate(words_by_turn) if i != index for w in words if len(w) >= WORD_LETTERS - 1
+    )
     return any(word in w or w in word for w in others)
 
 
 def interrupter(ctx: Context) -> Iterator[Draft]:
-    """Who starts to speak while somebody else is still talking? Only where all who do so are one and the
-    same.
-    """
-    if len(ctx.speakers) < 2 or not ctx.numbered:
+    """Who starts to speak while somebody else is still talking? Asked where only one speaker does so."""
+    if len(ctx.speakers) < 2 or not ctx.clear_numbers:
         return
     cases = _interruptions(ctx)
     if (
@@ -204,7 +203,7 @@ def interrupter(ctx: Context) -> Iterator[Draft]:
             "check for every change of speaker whether the new voice waits for the old one",
         ),
         reasoning=f"{upper(listing([_came_in(ctx, a, b) for a, b, _ in cases[:2]]))}.",
-        weigh=ctx.weigh_speakers(
+        why_wrong=ctx.why_speakers_wrong(
             lambda present: ctx.pick(
                 f"{upper(speakers(present))} never {'does' if len(present) == 1 else 'do'} so.",
                 f"No turn of {speakers(present)} begins during somebody else's.",
@@ -218,7 +217,8 @@ def interrupter(ctx: Context) -> Iterator[Draft]:
 def _came_in(ctx: Context, a: int, b: int) -> str:
     first, second = ctx.scene.turns[a], ctx.scene.turns[b]
     return (
-        f"speaker {second.speaker} comes in at {seconds(second.start_ms)} while speaker {first.speaker} talks until"
+        f"speaker {second.speaker} comes in at {seconds(second.start_ms)} while speaker {first.speaker} talks"
+        " until"
         f" {seconds(first.end_ms)}"
     )
 
@@ -226,18 +226,22 @@ def _came_in(ctx: Context, a: int, b: int) -> str:
 def _interruptions(ctx: Context) -> list[tuple[int, int, int]]:
     """Pairs of turns of which the second begins during the first, and how clearly so in ms."""
     spans: list[Interval] = [interval(t) for t in ctx.scene.turns]
-    found = []
+    pairs = []
     for b, turn in enumerate(ctx.scene.turns):
         for a in range(b):
             shared = overlap(spans[a], spans[b])
             if ctx.scene.turns[a].speaker != turn.speaker and shared >= SLIVER_MS:
-                found.append((a, b, min(spans[b][0] - spans[a][0], spans[a][1] - spans[b][0])))
-    return found
+                pairs.append((a, b, min(spans[b][0] - spans[a][0], spans[a][1] - spans[b][0])))
+    return pairs
 
 
 TEMPLATES = (
-    Template("said_before", "dialogue", "speaker", said_before, none=True),
-    Template("earliest_line", "dialogue", "speaker", earliest_line),
-    Template("who_mentions", "content", "speaker", who_mentions, closed=True, none=True, open=A_SPEAKER),
-    Template("interrupter", "overlap", "speaker", interrupter, closed=True, none=True, open=A_SPEAKER),
+    QuestionTemplate("said_before", "dialogue", "speaker", said_before, none=True),
+    QuestionTemplate("earliest_line", "dialogue", "speaker", earliest_line),
+    QuestionTemplate(
+        "who_mentions", "content", "speaker", who_mentions, closed=True, none=True, open=A_SPEAKER
+    ),
+    QuestionTemplate(
+        "interrupter", "overlap", "speaker", interrupter, closed=True, none=True, open=A_SPEAKER
+    ),
 )

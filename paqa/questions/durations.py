@@ -8,48 +8,27 @@ from itertools import pairwise
 
 from paqa.questions.context import APART_MS, CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import excerpt, listing, ordinal, seconds, span, spans, the_sound, upper
-from paqa.questions.template import Background, Draft, Line, Template
+from paqa.questions.template import Background, Draft, Line, QuestionTemplate
 from paqa.questions.timing import about
 from paqa.spans import Interval, interval, merge, total
 
-DURATIONS = (
-    2,
-    4,
-    6,
-    8,
-    11,
-    14,
-    18,
-    23,
-    29,
-    37,
-    47,
-    60,
-    76,
-    97,
-    123,
-    156,
-    198,
-    251,
-    319,
-    405,
-    514,
-)  # s, to choose from
-NEAR = 0.25  # of the distance to the next duration: how near a sum must come to one of them
+# The amounts to choose from, in seconds.
+DURATIONS = (2, 4, 6, 8, 11, 14, 18, 23, 29, 37, 47, 60, 76, 97, 123, 156, 198, 251, 319, 405, 514)
+NEAR = 0.25  # how near a total must come to a duration, as a share of the distance to the next one
 DOMINANCE = 1.3  # what lasts longest must last at least this many times as long as the next
-LEAD_MS = 500
+LEAD_MS = 500  # and at least this much longer
 
 
 def sound_duration(ctx: Context) -> Iterator[Draft]:
     """For about how long is a sound heard in total?"""
     for sound in ctx.shuffled(ctx.safe_backgrounds):
-        if not ctx.lone(sound):
+        if not ctx.unambiguous(sound):
             continue
         evidence = ctx.sound_evidence(sound)
         name = the_sound(sound.label)
-        yield from _about_long(
+        yield from _with_duration(
             ctx,
-            _heard(ctx, sound),
+            _stretches(ctx, sound),
             Draft(
                 texts=(
                     f"For about how long is {name} heard in total?",
@@ -64,8 +43,8 @@ def sound_duration(ctx: Context) -> Iterator[Draft]:
                     f"note where {name} begins and where it ends and add up the time",
                     f"measure every stretch of {name} and add them together",
                 ),
-                reasoning=f"{upper(name)} is heard at {spans(_heard(ctx, sound), most=8)}",
-                weigh=lambda _: "",
+                reasoning=f"{upper(name)} is heard at {spans(_stretches(ctx, sound), most=8)}",
+                why_wrong=lambda _: "",
                 margin=ctx.margin(evidence),
             ),
         )
@@ -73,15 +52,15 @@ def sound_duration(ctx: Context) -> Iterator[Draft]:
 
 def speaking_time(ctx: Context) -> Iterator[Draft]:
     """For about how long does somebody speak in total?"""
-    if not ctx.numbered:
+    if not ctx.clear_numbers:
         return
     for speaker in ctx.shuffled(ctx.speakers):
         alone = len(ctx.speakers) == 1
         who = "the speaker" if alone else f"the {ordinal(speaker)} person to speak"
         evidence = ctx.turn_evidence(ctx.turns_of(speaker))
-        yield from _about_long(
+        yield from _with_duration(
             ctx,
-            ctx.voice(speaker),
+            ctx.speech_of(speaker),
             Draft(
                 texts=(
                     f"For about how long does {who} talk in total?",
@@ -96,49 +75,49 @@ def speaking_time(ctx: Context) -> Iterator[Draft]:
                     f"follow {who} through the recording and add up the time of every turn",
                     f"measure the stretches in which {who} can be heard and add them up",
                 ),
-                reasoning=f"Speaker {speaker} talks at {spans(ctx.voice(speaker), most=8)}",
-                weigh=lambda _: "",
+                reasoning=f"Speaker {speaker} talks at {spans(ctx.speech_of(speaker), most=8)}",
+                why_wrong=lambda _: "",
                 margin=ctx.margin(evidence),
             ),
         )
 
 
-def _about_long(ctx: Context, found: list[Interval], draft: Draft) -> Iterator[Draft]:
-    """A draft completed with the total of some stretches as its answer, where there is room for wrong
-    choices.
-    """
-    at = _nearest(total(found) / 1000, ctx.careless)
+def _with_duration(ctx: Context, stretches: list[Interval], draft: Draft) -> Iterator[Draft]:
+    """The draft with the total of some stretches as its answer, where there are enough wrong choices."""
+    index = _nearest_duration(total(stretches) / 1000, ctx.lenient)
     possible = [s for s in DURATIONS if 1000 * s <= ctx.scene.duration_ms]
-    if at is None or at >= len(possible) or len(decoys := ctx.neighbours(possible, at)) < 2:
+    if index is None or index >= len(possible) or len(decoys := ctx.neighbours(possible, index)) < 2:
         return
-    told = (
-        f"; together that is {seconds(total(found))}."
-        if len(found) > 1
-        else f", which is {seconds(total(found))}."
+    sum_clause = (
+        f"; together that is {seconds(total(stretches))}."
+        if len(stretches) > 1
+        else f", which is {seconds(total(stretches))}."
     )
     yield replace(
         draft,
-        answer=about(DURATIONS[at]),
+        answer=about(DURATIONS[index]),
         decoys=tuple(about(s) for s in decoys),
-        reasoning=draft.reasoning + told,
-        weigh=lambda _: ctx.pick(
+        reasoning=draft.reasoning + sum_clause,
+        why_wrong=lambda _: ctx.pick(
             "The other durations are off by more than a second.", "No other duration comes near that."
         ),
     )
 
 
-def _nearest(length_s: float, careless: bool) -> int | None:
-    """The number of the duration that a length clearly is; of the nearest one for the careless."""
-    at = min(range(len(DURATIONS)), key=lambda i: abs(DURATIONS[i] - length_s))
-    apart = min(abs(DURATIONS[at] - DURATIONS[i]) for i in (at - 1, at + 1) if 0 <= i < len(DURATIONS))
-    return at if careless or abs(DURATIONS[at] - length_s) <= NEAR * apart else None
+def _nearest_duration(length_s: float, lenient: bool) -> int | None:
+    """The index of the duration that a length clearly is; the nearest one if `lenient`; None if unclear."""
+    index = min(range(len(DURATIONS)), key=lambda i: abs(DURATIONS[i] - length_s))
+    apart = min(
+        abs(DURATIONS[index] - DURATIONS[i]) for i in (index - 1, index + 1) if 0 <= i < len(DURATIONS)
+    )
+    return index if lenient or abs(DURATIONS[index] - length_s) <= NEAR * apart else None
 
 
 def longest_sound(ctx: Context) -> Iterator[Draft]:
     """Which background sound is heard for the longest time in total? Only with a clear lead."""
-    lengths = {b: total(_heard(ctx, b)) for b in ctx.backgrounds}
+    lengths = {b: total(_stretches(ctx, b)) for b in ctx.backgrounds}
     ranked = sorted(lengths, key=lambda b: -lengths[b])
-    if len(ranked) < 2 or not ranked[0].safe or not all(ctx.lone(b) for b in ranked):
+    if len(ranked) < 2 or not ranked[0].safe or not all(ctx.unambiguous(b) for b in ranked):
         return
     sound, first, second = ranked[0], lengths[ranked[0]], lengths[ranked[1]]
     if first < DOMINANCE * second or first - second < LEAD_MS:
@@ -152,27 +131,28 @@ def longest_sound(ctx: Context) -> Iterator[Draft]:
             "Apart from speech, which sound lasts longest altogether?",
         ),
         answer=sound.choice,
-        decoys=ctx.decoy_sounds(sound, ctx.others(sound)),
+        decoys=ctx.decoy_sounds(sound, ctx.other_sounds(sound)),
         evidence=evidence,
         plan=ctx.pick(
             "add up how long each background sound is heard and compare the sums",
             "measure how much of the time each sound of the background takes",
         ),
         reasoning=ctx.pick(
-            f"{upper(the_sound(sound.label))} is heard for {seconds(first)} in all, at {spans(_heard(ctx, sound))}.",
-            f"At {spans(_heard(ctx, sound))} one hears {sound.name}, which makes {seconds(first)}.",
+            f"{upper(the_sound(sound.label))} is heard for {seconds(first)} in all, at"
+            f" {spans(_stretches(ctx, sound))}.",
+            f"At {spans(_stretches(ctx, sound))} one hears {sound.name}, which makes {seconds(first)}.",
         ),
-        weigh=ctx.weigh_sounds(
+        why_wrong=ctx.why_sounds_wrong(
             "comes to",
-            lambda b: f"{seconds(lengths[b])} ({spans(_heard(ctx, b))})",
+            lambda b: f"{seconds(lengths[b])} ({spans(_stretches(ctx, b))})",
             lambda b: the_sound(b.label),
         ),
         margin=ctx.margin(evidence, (first - second) / SAFE_MS),
     )
 
 
-def _heard(ctx: Context, sound: Background) -> list[Interval]:
-    """Where a sound is heard, short pauses left out."""
+def _stretches(ctx: Context, sound: Background) -> list[Interval]:
+    """Where a sound is heard, overlapping events merged."""
     return merge(interval(ctx.scene.events[i]) for i in sound.events)
 
 
@@ -194,7 +174,8 @@ def longest_pause(ctx: Context) -> Iterator[Draft]:
             "After which words does the longest pause in the talk come?",
             "Which line is followed by the longest silence before anybody speaks again?",
             "What has just been said when the talk pauses for longest?",
-            "At one point nobody speaks for longer than anywhere else between turns. Which words come just before?",
+            "At one point nobody speaks for longer than anywhere else between turns. Which words come just"
+            " before?",
         ),
         answer=line.choice,
         decoys=tuple(x.choice for x in ctx.shuffled(_before_pauses(ctx)) if x != line),
@@ -203,9 +184,10 @@ def longest_pause(ctx: Context) -> Iterator[Draft]:
             "find the longest stretch without a voice between two turns and catch the words before it",
             "measure the pauses between the turns and go to the longest one",
         ),
-        reasoning=f"After {excerpt(line.text)}, which ends at {seconds(start)}, nobody speaks until {seconds(end)}:"
+        reasoning=f"After {excerpt(line.text)}, which ends at {seconds(start)}, nobody speaks until"
+        f" {seconds(end)}:"
         f" a pause of {seconds(length)}.",
-        weigh=lambda decoys: _shorter(ctx, decoys, pauses[1][0] if len(pauses) > 1 else 0),
+        why_wrong=lambda decoys: _why_pauses_wrong(ctx, decoys, pauses[1][0] if len(pauses) > 1 else 0),
         margin=ctx.margin(evidence, lead / SAFE_MS, words=True),
     )
 
@@ -216,19 +198,21 @@ def _before_pauses(ctx: Context) -> list[Line]:
     return [x for x in ctx.lines if x.span[0] < last and x.span[1] < ctx.speech[-1][1]]
 
 
-def _shorter(ctx: Context, decoys: Sequence[str], second: int) -> str:
+def _why_pauses_wrong(ctx: Context, decoys: Sequence[str], second: int) -> str:
     """What follows the other lines: a shorter pause at most."""
-    told = listing([f"{excerpt(x.text, 4)} ({span(x.span)})" for x in ctx.lines if x.choice in decoys], "or")
+    other_lines = listing(
+        [f"{excerpt(x.text, 4)} ({span(x.span)})" for x in ctx.lines if x.choice in decoys], "or"
+    )
     return (
-        f"The pause after {told}, if any, is {seconds(second)} at most."
+        f"The pause after {other_lines}, if any, is {seconds(second)} at most."
         if second
-        else f"No pause follows {told}."
+        else f"No pause follows {other_lines}."
     )
 
 
 TEMPLATES = (
-    Template("sound_duration", "duration", "environment", sound_duration, closed=True),
-    Template("longest_sound", "duration", "environment", longest_sound, none=True),
-    Template("speaking_time", "duration", "speaker", speaking_time, closed=True),
-    Template("longest_pause", "duration", "speaker", longest_pause, none=True),
+    QuestionTemplate("sound_duration", "duration", "environment", sound_duration, closed=True),
+    QuestionTemplate("longest_sound", "duration", "environment", longest_sound, none=True),
+    QuestionTemplate("speaking_time", "duration", "speaker", speaking_time, closed=True),
+    QuestionTemplate("longest_pause", "duration", "speaker", longest_pause, none=True),
 )

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from paqa.questions.context import MIN_TURN_MS, Context
 from paqa.questions.english import clauses, excerpt, listing, lower, quoted, span, spans, upper
 from paqa.questions.speakers import NUMBERING
-from paqa.questions.template import A_SPEAKER, Draft, Line, Template
+from paqa.questions.template import A_SPEAKER, Draft, Line, QuestionTemplate
 from paqa.spans import interval, total
 
-LABELLED = 0.8  # how certain a label is that people gave to a voice; they often differ
+LABELLED = 0.8  # the certainty of an emotion that annotators chose; they often differ
 
 # How a voice with an emotion sounds. The first seven are MELD's labels.
 SOUNDS = {
@@ -29,15 +29,16 @@ SOUNDS = {
 }
 OFFERED = tuple(SOUNDS)[:7]
 
-# Other names that corpora have for them.
+# Other names of emotions in corpora.
 ALSO = {
-    "angry": "anger", "ang": "anger", "disgusted": "disgust", "dis": "disgust", "fearful": "fear", "scared": "fear",
-    "afraid": "fear", "fea": "fear", "happy": "joy", "happiness": "joy", "hap": "joy", "joyful": "joy",
-    "neu": "neutral", "sad": "sadness", "surprised": "surprise", "sur": "surprise", "excited": "excitement",
-    "exc": "excitement", "frustrated": "frustration", "fru": "frustration", "bored": "boredom",
+    "angry": "anger", "ang": "anger", "disgusted": "disgust", "dis": "disgust", "fearful": "fear",
+    "scared": "fear", "afraid": "fear", "fea": "fear", "happy": "joy", "happiness": "joy", "hap": "joy",
+    "joyful": "joy", "neu": "neutral", "sad": "sadness", "surprised": "surprise", "sur": "surprise",
+    "excited": "excitement", "exc": "excitement", "frustrated": "frustration", "fru": "frustration",
+    "bored": "boredom",
 }  # fmt: skip
 
-# What a listener may take for one another.
+# Pairs of emotions that a listener may take for one another.
 NEAR = (
     {"joy", "excitement"},
     {"surprise", "excitement"},
@@ -53,26 +54,24 @@ NEAR = (
 
 
 def emotion_of_line(ctx: Context) -> Iterator[Draft]:
-    """How does the speaker sound when saying these words? A single voice of one mood is asked about as a
-    whole.
-    """
-    felt = _felt(ctx)
+    """How does the speaker sound when saying these words? Of one voice in one mood, asked of the clip."""
+    moods = _moods_by_turn(ctx)
     turns = ctx.scene.turns
-    if turns and len(ctx.speakers) == 1 and len({felt.get(i) for i in range(len(turns))}) == 1:
-        yield from _whole(ctx, felt)
+    if turns and len(ctx.speakers) == 1 and len({moods.get(i) for i in range(len(turns))}) == 1:
+        yield from _mood_of_voice(ctx, moods)
         return
-    for line in ctx.shuffled(x for x in ctx.lines if x.turn in felt):
-        yield _of_line(ctx, line, felt)
+    for line in ctx.shuffled(x for x in ctx.lines if x.turn in moods):
+        yield _mood_of_line(ctx, line, moods)
 
 
-def _felt(ctx: Context) -> dict[int, str]:
-    """The known emotions, by index of the turn."""
+def _moods_by_turn(ctx: Context) -> dict[int, str]:
+    """The labelled emotions, as names of SOUNDS, by index of the turn."""
     named = {i: emotion(t.emotion) for i, t in enumerate(ctx.scene.turns)}
     return {i: name for i, name in named.items() if name}
 
 
 def emotion(label: str | None) -> str | None:
-    """A source's label as one of SOUNDS; None for one that is not known."""
+    """The name in SOUNDS of a source's label; None for a label without one."""
     name = (label or "").strip().casefold()
     name = ALSO.get(name, name)
     return name if name in SOUNDS else None
@@ -83,10 +82,10 @@ def alike(a: str, b: str) -> bool:
     return a == b or {a, b} in NEAR
 
 
-def _whole(ctx: Context, felt: dict[int, str]) -> Iterator[Draft]:
-    """The one emotion of the only voice."""
-    found = felt.get(0)
-    if not found or total(ctx.speech) < MIN_TURN_MS:
+def _mood_of_voice(ctx: Context, moods: dict[int, str]) -> Iterator[Draft]:
+    """The one emotion of the only voice, asked of the whole clip."""
+    mood = moods.get(0)
+    if not mood or total(ctx.speech) < MIN_TURN_MS:
         return
     evidence = ctx.turn_evidence(range(len(ctx.scene.turns)))
     yield Draft(
@@ -96,61 +95,63 @@ def _whole(ctx: Context, felt: dict[int, str]) -> Iterator[Draft]:
             "In what mood is the person who speaks?",
             "Going by the voice, what does the speaker feel?",
         ),
-        answer=upper(SOUNDS[found]),
-        decoys=_other_moods(ctx, found, felt),
+        answer=upper(SOUNDS[mood]),
+        decoys=_other_moods(ctx, mood, moods),
         evidence=evidence,
         plan=ctx.pick(
             "listen to the tone of the voice rather than to the words alone",
             "judge the mood of the speaker by how the words are spoken",
         ),
         reasoning=ctx.pick(
-            f"The voice, heard at {spans(ctx.speech)}, sounds {SOUNDS[found]}.",
-            f"What is said at {spans(ctx.speech)} is said in a voice that sounds {SOUNDS[found]}.",
+            f"The voice, heard at {spans(ctx.speech)}, sounds {SOUNDS[mood]}.",
+            f"What is said at {spans(ctx.speech)} is said in a voice that sounds {SOUNDS[mood]}.",
         ),
-        weigh=_weigh_moods(ctx),
+        why_wrong=_why_moods_wrong(ctx),
         margin=ctx.margin(evidence, LABELLED),
     )
 
 
-def _of_line(ctx: Context, line: Line, felt: dict[int, str]) -> Draft:
+def _mood_of_line(ctx: Context, line: Line, moods: dict[int, str]) -> Draft:
     evidence = ctx.turn_evidence([line.turn])
-    said, sounds = quoted(line.text), SOUNDS[felt[line.turn]]
+    quote, sounds = quoted(line.text), SOUNDS[moods[line.turn]]
     return Draft(
         texts=(
-            f"How does the speaker sound when saying {said}?",
-            f"Which emotion is in the voice that says {said}?",
-            f"Somebody says {said}. In what mood are they?",
-            f"Somebody says {said}. Going by the voice, what do they feel?",
+            f"How does the speaker sound when saying {quote}?",
+            f"Which emotion is in the voice that says {quote}?",
+            f"Somebody says {quote}. In what mood are they?",
+            f"Somebody says {quote}. Going by the voice, what do they feel?",
         ),
         answer=upper(sounds),
-        decoys=_other_moods(ctx, felt[line.turn], felt),
+        decoys=_other_moods(ctx, moods[line.turn], moods),
         evidence=evidence,
         plan=ctx.pick(
             f"find the words {excerpt(line.text)} and listen to the tone in which they are said",
             f"hear how the voice that says {excerpt(line.text)} sounds at that moment",
         ),
         reasoning=ctx.pick(
-            f"The words {excerpt(line.text)} come at {span(line.span)}; there, speaker {line.speaker} sounds {sounds}.",
-            f"At {span(line.span)} speaker {line.speaker} says {excerpt(line.text)} in a voice that sounds {sounds}.",
+            f"The words {excerpt(line.text)} come at {span(line.span)}; there, speaker {line.speaker} sounds"
+            f" {sounds}.",
+            f"At {span(line.span)} speaker {line.speaker} says {excerpt(line.text)} in a voice that sounds"
+            f" {sounds}.",
         ),
-        weigh=_weigh_moods(ctx),
-        margin=ctx.margin(evidence, LABELLED, 1.0 - ctx.covered(ctx.scene.turns[line.turn]), words=True),
+        why_wrong=_why_moods_wrong(ctx),
+        margin=ctx.margin(
+            evidence, LABELLED, 1.0 - ctx.overlapped_share(ctx.scene.turns[line.turn]), words=True
+        ),
     )
 
 
-def _other_moods(ctx: Context, answer: str, felt: dict[int, str]) -> tuple[str, ...]:
-    """Emotions that other turns have, then the rest of those commonly labelled; none like the answer or each
-    other.
-    """
+def _other_moods(ctx: Context, answer: str, moods: dict[int, str]) -> tuple[str, ...]:
+    """Emotions of other turns, then the rest of those commonly labelled; no two alike."""
     chosen: list[str] = []
-    for name in [*ctx.shuffled(sorted(set(felt.values()))), *ctx.shuffled(OFFERED)]:
+    for name in [*ctx.shuffled(sorted(set(moods.values()))), *ctx.shuffled(OFFERED)]:
         if not any(alike(name, taken) for taken in (answer, *chosen)):
             chosen.append(name)
     return tuple(upper(SOUNDS[name]) for name in chosen)
 
 
-def _weigh_moods(ctx: Context) -> Callable[[Sequence[str]], str]:
-    def weigh(decoys: Sequence[str]) -> str:
+def _why_moods_wrong(ctx: Context) -> Callable[[Sequence[str]], str]:
+    def why_wrong(decoys: Sequence[str]) -> str:
         others = listing([lower(d) for d in decoys], "or")
         return ctx.pick(
             f"It does not sound {others}.",
@@ -158,28 +159,28 @@ def _weigh_moods(ctx: Context) -> Callable[[Sequence[str]], str]:
             f"I cannot hear it as {others}.",
         )
 
-    return weigh
+    return why_wrong
 
 
 def who_sounds(ctx: Context) -> Iterator[Draft]:
     """Which speaker sounds like this? Only where every turn is labelled and nobody else sounds alike."""
-    felt = _felt(ctx)
+    moods = _moods_by_turn(ctx)
     turns = ctx.scene.turns
-    if len(ctx.speakers) < 2 or not ctx.numbered or len(felt) < len(turns):
+    if len(ctx.speakers) < 2 or not ctx.clear_numbers or len(moods) < len(turns):
         return
-    for found in ctx.shuffled(sorted(set(felt.values()) - {"neutral"})):
-        own = [i for i in felt if felt[i] == found]
-        speaker = turns[own[0]].speaker
-        heard = total(interval(turns[i]) for i in own) >= MIN_TURN_MS
-        if heard and not any(alike(felt[i], found) and turns[i].speaker != speaker for i in felt):
-            yield _who(ctx, speaker, own, felt)
+    for mood in ctx.shuffled(sorted(set(moods.values()) - {"neutral"})):
+        same_mood = [i for i in moods if moods[i] == mood]
+        speaker = turns[same_mood[0]].speaker
+        long_enough = total(interval(turns[i]) for i in same_mood) >= MIN_TURN_MS
+        if long_enough and not any(alike(moods[i], mood) and turns[i].speaker != speaker for i in moods):
+            yield _who_has_mood(ctx, speaker, same_mood, moods)
 
 
-def _who(ctx: Context, speaker: int, own: list[int], felt: dict[int, str]) -> Draft:
+def _who_has_mood(ctx: Context, speaker: int, same_mood: list[int], moods: dict[int, str]) -> Draft:
     turns = ctx.scene.turns
-    sounds = SOUNDS[felt[own[0]]]
-    evidence = ctx.turn_evidence([*own, *(i for i in felt if turns[i].speaker != speaker)])
-    at = spans([interval(turns[i]) for i in own])
+    sounds = SOUNDS[moods[same_mood[0]]]
+    evidence = ctx.turn_evidence([*same_mood, *(i for i in moods if turns[i].speaker != speaker)])
+    at = spans([interval(turns[i]) for i in same_mood])
     return Draft(
         texts=tuple(
             f"{q} {ctx.pick(*NUMBERING)}"
@@ -201,21 +202,21 @@ def _who(ctx: Context, speaker: int, own: list[int], felt: dict[int, str]) -> Dr
             f"At {at} speaker {speaker} sounds {sounds}.",
             f"The voice of speaker {speaker} sounds {sounds} at {at}.",
         ),
-        weigh=ctx.weigh_speakers(lambda present: _moods_of(ctx, present, felt)),
-        margin=ctx.margin(evidence, LABELLED, 1.0 - max(ctx.covered(turns[i]) for i in own)),
+        why_wrong=ctx.why_speakers_wrong(lambda present: _moods_of(ctx, present, moods)),
+        margin=ctx.margin(evidence, LABELLED, 1.0 - max(ctx.overlapped_share(turns[i]) for i in same_mood)),
         fewest=2,
     )
 
 
-def _moods_of(ctx: Context, present: list[int], felt: dict[int, str]) -> str:
-    moods = {s: sorted({SOUNDS[felt[i]] for i in ctx.turns_of(s)}) for s in present}
-    told = [f"speaker {s} {'sounds' if s == present[0] else ''} {listing(moods[s])}" for s in present]
-    return upper(clauses([" ".join(t.split()) for t in told])) + "."
+def _moods_of(ctx: Context, present: list[int], moods: dict[int, str]) -> str:
+    names = {s: sorted({SOUNDS[moods[i]] for i in ctx.turns_of(s)}) for s in present}
+    phrases = [f"speaker {s} {'sounds' if s == present[0] else ''} {listing(names[s])}" for s in present]
+    return upper(clauses([" ".join(t.split()) for t in phrases])) + "."
 
 
 TEMPLATES = (
-    Template("emotion_of_line", "emotion", "speaker", emotion_of_line, closed=True, labelled=True),
-    Template(
+    QuestionTemplate("emotion_of_line", "emotion", "speaker", emotion_of_line, closed=True, labelled=True),
+    QuestionTemplate(
         "who_sounds", "emotion", "speaker", who_sounds, closed=True, labelled=True, none=True, open=A_SPEAKER
     ),
 )

@@ -1,6 +1,4 @@
-"""Small English: numbers, lists, times, sound names and quotations, so that sentences come out
-grammatical.
-"""
+"""English phrases: numbers, lists, times, sound names and quotations that fit into sentences."""
 
 from __future__ import annotations
 
@@ -12,24 +10,15 @@ from paqa.questions.sound_names import BARE, SPOKEN
 from paqa.spans import Interval
 from paqa.text import beginning, clean, length, sentence_ends
 
-NUMBERS = tuple("zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve".split("|"))  # noqa: SIM905
+NUMBERS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
 PROPER = ("Afrobeat", "Carnatic", "Middle Eastern")
 QUOTE_WORDS = (3, 25)  # shorter texts say too little, longer ones cannot be kept in mind
 ORDINALS = (
-    "",
-    "first",
-    "second",
-    "third",
-    "fourth",
-    "fifth",
-    "sixth",
-    "seventh",
-    "eighth",
-    "ninth",
-    "tenth",
-    "eleventh",
-    "twelfth",
-)
+    "", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
+    "eleventh", "twelfth",
+)  # fmt: skip
 
 
 def number(n: int) -> str:
@@ -74,8 +63,10 @@ def span(interval: Interval) -> str:
 
 def spans(intervals: Iterable[Interval], most: int = 4) -> str:
     """Several stretches: `1.2-3.4 s, 5.0-6.1 s and 8.0-8.4 s`."""
-    found = [span(i) for i in intervals]
-    return listing(found) if len(found) <= most else listing([*found[:most], f"{len(found) - most} more"])
+    stretches = [span(i) for i in intervals]
+    if len(stretches) > most:
+        stretches = [*stretches[:most], f"{len(stretches) - most} more"]
+    return listing(stretches)
 
 
 def speakers(numbers: Sequence[int]) -> str:

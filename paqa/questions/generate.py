@@ -32,19 +32,28 @@ from paqa.questions import (
 from paqa.questions.context import Context, context
 from paqa.questions.english import tidy
 from paqa.questions.none_of_these import with_none
-from paqa.questions.template import ALONE, NONE, Draft, Elsewhere, Level, Template
+from paqa.questions.template import NO_OTHER_CLIPS, NONE, Draft, Level, OtherClips, QuestionTemplate
 from paqa.text import normal, rng_for
 from paqa.types import Question, Scene
 
-__all__ = ["ALONE", "TEMPLATES", "Draft", "Elsewhere", "Level", "Template", "config_for", "generate"]
+__all__ = [
+    "NO_OTHER_CLIPS",
+    "TEMPLATES",
+    "Draft",
+    "Level",
+    "OtherClips",
+    "QuestionTemplate",
+    "config_for",
+    "generate",
+]
 
 FAMILIES = (
     *(sounds, sound_order, counting, timing, durations, sequence),
     *(speakers, dialogue, dialogue_flow, voice_prosody, speech_and_sound, emotion, translation),
 )
-TEMPLATES: dict[str, Template] = {t.name: t for family in FAMILIES for t in family.TEMPLATES}
-DRAFTS = 3  # at most so many questions of one template on one clip
-MOST = 2 * DRAFTS  # drafts of them
+TEMPLATES: dict[str, QuestionTemplate] = {t.name: t for family in FAMILIES for t in family.TEMPLATES}
+QUESTIONS_PER_TEMPLATE = 3  # on one clip, at most
+DRAFTS_PER_TEMPLATE = 2 * QUESTIONS_PER_TEMPLATE
 
 T = TypeVar("T")
 
@@ -58,51 +67,48 @@ def config_for(recipe: Recipe, corpus: str) -> QuestionsConfig:
 
 
 def generate(
-    scene: Scene, config: QuestionsConfig, seed: int, elsewhere: Elsewhere = ALONE
+    scene: Scene, config: QuestionsConfig, seed: int, other_clips: OtherClips = NO_OTHER_CLIPS
 ) -> list[Question]:
-    """Up to `config.per_clip` questions about a scene, the same ones on every machine; [] where nothing is
-    safe to ask.
+    """Up to `config.per_clip` questions about a scene; [] where nothing is safe to ask.
 
-    Families take turns in an order seeded by the clip, environment and speaker alternating. `elsewhere` holds
-    wrong choices from other clips. Families that ask for labels leave a clip without any as it is.
+    The same scene, config and seed give the same questions on every machine. Families take turns in an order
+    seeded by the clip, environment and speaker alternating. `other_clips` holds wrong choices from other
+    clips. A family that needs labels changes nothing about the questions of a clip without any.
     """
     groups: dict[tuple[Level, str], list[list[Question]]] = {}
-    whole = context(scene, config, seed, "", elsewhere)
+    base = context(scene, config, seed, "", other_clips)
     for template in TEMPLATES.values():
         if template.name not in config.skip:
-            asked = _ask(whole, seed, template)
+            asked = _questions_of(base, seed, template)
             if asked or not template.labelled:
                 groups.setdefault((template.level, template.task), []).append(asked)
     rng = rng_for(seed, scene.clip_id, "choice of questions")
     queues: dict[Level, list[list[Question]]] = {"environment": [], "speaker": []}
     for (level, _), family in groups.items():
         rng.shuffle(family)
-        queues[level].append(list(_in_turns(family)))
+        queues[level].append(list(_alternating(family)))
     levels = [queues["environment"], queues["speaker"]]
     rng.shuffle(levels)
     for queue in levels:
         rng.shuffle(queue)
-    chosen = islice(_in_turns([list(_in_turns(queue)) for queue in levels]), config.per_clip)
+    chosen = islice(_alternating([list(_alternating(queue)) for queue in levels]), config.per_clip)
     return list(balanced(chosen, scene.clip_id, seed))
 
 
 def answers(scene: Scene, config: QuestionsConfig, seed: int) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """What `Elsewhere.answers` counts: template, choices in order of text, and answer of what a scene can be
-    asked.
-    """
-    whole = context(scene, config, seed, "", ALONE)
+    """What `OtherClips.answers` counts: for every draft its template, sorted choices and answer."""
+    base = context(scene, config, seed, "", NO_OTHER_CLIPS)
     for template in TEMPLATES.values():
         if template.closed and template.name not in config.skip:
-            ctx = whole.reseeded(rng_for(seed, scene.clip_id, template.name))
-            for draft in islice(template.drafts(ctx), MOST):
-                wrong = _wrong(draft, config)
+            ctx = base.reseeded(rng_for(seed, scene.clip_id, template.name))
+            for draft in islice(template.drafts(ctx), DRAFTS_PER_TEMPLATE):
+                wrong = _wrong_choices(draft, config)
                 if wrong is not None:
                     yield template.name, tuple(sorted((draft.answer, *wrong))), draft.answer
 
 
 def balanced(questions: Iterable[Question], clip_id: str, seed: int) -> Iterator[Question]:
-    """The questions of a clip with their answers at positions as even as can be among equal numbers of
-    choices.
+    """The questions of a clip with their answers spread evenly over the positions.
 
     The n-th question with k choices takes the n-th place of a chain of permutations of k positions, drawn for
     the clip: every k questions use each position once, whatever they ask, and no clip depends on another.
@@ -120,39 +126,36 @@ def balanced(questions: Iterable[Question], clip_id: str, seed: int) -> Iterator
         yield replace(question, choices=(*wrong[:at], question.answer, *wrong[at:]), answer_index=at)
 
 
-def _in_turns(lists: Iterable[list[T]]) -> Iterator[T]:
+def _alternating(lists: Iterable[list[T]]) -> Iterator[T]:
     """The first of each list, then the second of each, and so on."""
     for row in zip_longest(*lists):
-        yield from (x for x in row if x is not None)
+        yield from (item for item in row if item is not None)
 
 
-def _ask(whole: Context, seed: int, template: Template) -> list[Question]:
-    """Up to DRAFTS questions of one template."""
-    ctx = whole.reseeded(rng_for(seed, whole.scene.clip_id, template.name))
-    drafts = list(
-        islice(template.drafts(ctx), MOST)
-    )  # all before the first is argued for, which draws as well
+def _questions_of(base: Context, seed: int, template: QuestionTemplate) -> list[Question]:
+    """Up to QUESTIONS_PER_TEMPLATE questions of one template."""
+    ctx = base.reseeded(rng_for(seed, base.scene.clip_id, template.name))
+    # All drafts are made before the first is argued for, which draws from the same generator.
+    drafts = list(islice(template.drafts(ctx), DRAFTS_PER_TEMPLATE))
     asked = (_question(ctx, seed, template, n, draft) for n, draft in enumerate(drafts))
-    return list(islice((q for q in asked if q), DRAFTS))
+    return list(islice((q for q in asked if q), QUESTIONS_PER_TEMPLATE))
 
 
-def _question(ctx: Context, seed: int, template: Template, n: int, draft: Draft) -> Question | None:
-    """A draft with its choices drawn, the answer first; None where too few of them differ, or it is asked too
-    often.
-    """
+def _question(ctx: Context, seed: int, template: QuestionTemplate, n: int, draft: Draft) -> Question | None:
+    """A draft as a question, the answer first; None for too few different choices, or by chance (`odds`)."""
     config = ctx.config
     name = question_id(ctx.scene.clip_id, template.name, n)
-    wrong = _wrong(draft, config)
+    wrong = _wrong_choices(draft, config)
     if wrong is None:
         return None
-    odds = ctx.elsewhere.odds(template.name, (draft.answer, *wrong), draft.answer) if template.closed else 1.0
-    if rng_for(seed, name, "odds").random() >= odds:
-        return None
+    if template.closed:
+        odds = ctx.other_clips.odds(template.name, (draft.answer, *wrong), draft.answer)
+        if rng_for(seed, name, "odds").random() >= odds:
+            return None
     rng = rng_for(seed, name)
     rng.shuffle(wrong)
-    wordings = rng_for(seed, ctx.scene.clip_id, template.name, "wording").sample(
-        draft.texts, len(draft.texts)
-    )
+    wording_rng = rng_for(seed, ctx.scene.clip_id, template.name, "wording")
+    wordings = wording_rng.sample(draft.texts, len(draft.texts))
     question = Question(
         id=name,
         clip_id=ctx.scene.clip_id,
@@ -172,22 +175,20 @@ def _question(ctx: Context, seed: int, template: Template, n: int, draft: Draft)
     return with_none(ctx, question, draft, rng_for(seed, NONE, name).random() if template.none else 1.0)
 
 
-def _wrong(draft: Draft, config: QuestionsConfig) -> list[str] | None:
+def _wrong_choices(draft: Draft, config: QuestionsConfig) -> list[str] | None:
     """The first decoys that differ from the answer and from one another; None where these are too few."""
     seen = {normal(draft.answer)}
-    found: list[str] = []
+    wrong: list[str] = []
     for decoy in draft.decoys:
-        if normal(decoy) not in seen and len(found) < config.choices - 1:
+        if normal(decoy) not in seen and len(wrong) < config.choices - 1:
             seen.add(normal(decoy))
-            found.append(decoy)
-    enough = len(found) + 1 >= min(draft.fewest, config.choices) and bool(draft.evidence)
-    return found if enough else None
+            wrong.append(decoy)
+    enough = len(wrong) + 1 >= min(draft.fewest, config.choices) and bool(draft.evidence)
+    return wrong if enough else None
 
 
 def level(question: Question) -> Level:
-    """Whether a question is about the background or about speech; one that a source brings along by its
-    evidence.
-    """
+    """Whether a question is about the background or about speech; by its evidence for one of a source."""
     if question.template in TEMPLATES:
         return TEMPLATES[question.template].level
     return "environment" if all(e.kind == "event" for e in question.evidence) else "speaker"
@@ -202,7 +203,5 @@ def question_id(clip_id: str, template: str, n: int) -> str:
 
 
 def position(question_id: str, seed: int, choices: int) -> int:
-    """Where the answer of a question that a source brings along stands: uniform over a build, whatever it
-    asks.
-    """
+    """Where the answer of a question of a source stands: uniform over a build, whatever it asks."""
     return rng_for(seed, "position", question_id).randrange(choices)

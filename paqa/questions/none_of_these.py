@@ -1,6 +1,4 @@
-"""Unanswerable questions: "None of these" among the choices, right as often as any other choice where it
-stands.
-"""
+"""The choice "None of these", right as often as any other choice of the questions that offer it."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from paqa.questions.template import NONE, Draft
 from paqa.types import Question
 
 FEWEST = 3  # choices; with fewer there would be one real choice left beside the phrase
-ABSENT = 0.8  # how certain it is that something heard by an engine, not given, does not hold
+ABSENT = 0.8  # how certain it is that a choice does not hold, in a scene that engines predicted
 NOT_OFFERED = (
     "That is not among the choices, and none of them holds.",
     "None of the choices says so.",
@@ -28,8 +26,7 @@ OFFERED = (
 
 
 def with_none(ctx: Context, question: Question, draft: Draft, draw: float) -> Question:
-    """The question with its argument complete, where `draw`, uniform in [0, 1), says so with NONE among its
-    choices.
+    """The question with its argument complete and, if `draw` says so, with NONE among its choices.
 
     With k choices, NONE takes the place of the answer in a share `none_rate` of questions, and that of the
     last wrong choice in k - 1 times as many: it is right in one of k questions that offer it, as any choice
@@ -50,5 +47,5 @@ def with_none(ctx: Context, question: Question, draft: Draft, draw: float) -> Qu
 
 
 def _argued(draft: Draft, wrong: list[str], end: str = "") -> str:
-    parts = (draft.reasoning, draft.weigh(wrong), end)
+    parts = (draft.reasoning, draft.why_wrong(wrong), end)
     return tidy(" ".join(part.strip() for part in parts if part.strip()))

@@ -1,6 +1,4 @@
-"""What comes next across the two layers: a line before a sound, a sound after a line, a voice after a
-sound.
-"""
+"""What comes next across speech and background: a line before a sound, a sound or voice after one."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import excerpt, quoted, seconds, span, spans, speakers, the_sound, upper
 from paqa.questions.sound_order import onsets, starts
 from paqa.questions.speakers import NUMBERING
-from paqa.questions.template import A_SPEAKER, Background, Draft, Template
+from paqa.questions.template import A_SPEAKER, Background, Draft, QuestionTemplate
 from paqa.spans import intersect, interval, total
 from paqa.types import Evidence
 
@@ -24,7 +22,7 @@ def said_before_sound(ctx: Context) -> Iterator[Draft]:
         onset = sound.start_ms
         earlier = [i for i, t in enumerate(turns) if t.end_ms <= onset - CLEAR_MS]
         later = [i for i, t in enumerate(turns) if t.start_ms >= onset + CLEAR_MS]
-        if not earlier or len(earlier) + len(later) < len(turns) or not ctx.lone(sound):
+        if not earlier or len(earlier) + len(later) < len(turns) or not ctx.unambiguous(sound):
             continue
         last = max(earlier, key=lambda i: turns[i].end_ms)
         line = next((x for x in ctx.lines if x.turn == last and x.whole), None)
@@ -48,7 +46,7 @@ def said_before_sound(ctx: Context) -> Iterator[Draft]:
             ),
             reasoning=f"{upper(name)} first sets in at {seconds(onset)}; the last turn to end before that is"
             f" {excerpt(line.text)} ({span(line.span)}).",
-            weigh=ctx.weigh_lines(("As for the other lines,", "The other lines lie elsewhere:")),
+            why_wrong=ctx.why_lines_wrong(("As for the other lines,", "The other lines lie elsewhere:")),
             margin=ctx.margin(evidence, (onset - line.span[1]) / SAFE_MS, words=True),
         )
 
@@ -76,39 +74,42 @@ def sound_after_line(ctx: Context) -> Iterator[Draft]:
         clear = min([onset - end, *rivals])
         if clear < CLEAR_MS or not sound.safe or occasion is None:
             continue
-        said = quoted(line.text)
+        quote = quoted(line.text)
         evidence = (*ctx.turn_evidence([line.turn]), *ctx.sound_evidence(sound, occasion))
         yield Draft(
             texts=(
-                f"Which background sound is the first to start after someone has said {said}?",
-                f"Someone says {said}. Which sound sets in next in the background?",
-                f"After the words {said}, what is the first sound to start in the background?",
-                f"Once {said} has been said, which background sound comes up first?",
+                f"Which background sound is the first to start after someone has said {quote}?",
+                f"Someone says {quote}. Which sound sets in next in the background?",
+                f"After the words {quote}, what is the first sound to start in the background?",
+                f"Once {quote} has been said, which background sound comes up first?",
             ),
             answer=sound.choice,
-            decoys=ctx.decoy_sounds(sound, ctx.others(sound)),
+            decoys=ctx.decoy_sounds(sound, ctx.other_sounds(sound)),
             evidence=evidence,
             plan=ctx.pick(
                 f"find the words {excerpt(line.text)} and wait for the next sound to set in",
                 f"start from the end of {excerpt(line.text)} and catch what comes up in the background",
             ),
-            reasoning=f"The words {excerpt(line.text)} end at {seconds(end)}, and the next onset in the background is"
+            reasoning=f"The words {excerpt(line.text)} end at {seconds(end)}, and the next onset in the"
+            " background is"
             f" that of {sound.name}, at {seconds(onset)}.",
-            weigh=ctx.weigh_sounds("starts", lambda b: f"at {onsets(b)}", lambda b: the_sound(b.label)),
+            why_wrong=ctx.why_sounds_wrong(
+                "starts", lambda b: f"at {onsets(b)}", lambda b: the_sound(b.label)
+            ),
             margin=ctx.margin(evidence, clear / SAFE_MS, words=True),
         )
 
 
 def who_after_sound(ctx: Context) -> Iterator[Draft]:
     """Who is the first to start speaking after a sound has first set in?"""
-    if len(ctx.speakers) < 2 or not ctx.numbered:
+    if len(ctx.speakers) < 2 or not ctx.clear_numbers:
         return
     turns = ctx.scene.turns
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         onset = sound.start_ms
         nearest = min(abs(t.start_ms - onset) for t in turns)
         later = [i for i, t in enumerate(turns) if t.start_ms > onset]
-        if nearest < CLEAR_MS or not later or not ctx.lone(sound):
+        if nearest < CLEAR_MS or not later or not ctx.unambiguous(sound):
             continue
         turn = turns[later[0]]
         rivals = [turns[i].start_ms - turn.start_ms for i in later if turns[i].speaker != turn.speaker]
@@ -136,7 +137,7 @@ def who_after_sound(ctx: Context) -> Iterator[Draft]:
             ),
             reasoning=f"{upper(name)} first sets in at {seconds(onset)}, and the next turn to begin, at"
             f" {seconds(turn.start_ms)}, is that of speaker {turn.speaker}.",
-            weigh=ctx.weigh_speakers(lambda present: _not_next(ctx, present)),
+            why_wrong=ctx.why_speakers_wrong(lambda present: _not_next(ctx, present)),
             margin=ctx.margin(evidence, clear / SAFE_MS),
             fewest=2,
         )
@@ -153,11 +154,16 @@ def _not_next(ctx: Context, present: list[int]) -> str:
 def sound_at_once(ctx: Context) -> Iterator[Draft]:
     """Which other background sound is heard at the same time as a certain one?"""
     for first in ctx.shuffled(ctx.safe_backgrounds):
-        shared = {b: intersect(first.occasions, b.occasions) for b in ctx.others(first)}
-        heard = [b for b, spans_ in shared.items() if total(spans_) >= SLIVER_MS]
-        if len(heard) != 1 or not heard[0].safe or total(shared[heard[0]]) < CLEAR_MS or not ctx.lone(first):
+        shared = {b: intersect(first.occasions, b.occasions) for b in ctx.other_sounds(first)}
+        coinciding = [b for b, spans_ in shared.items() if total(spans_) >= SLIVER_MS]
+        if (
+            len(coinciding) != 1
+            or not coinciding[0].safe
+            or total(shared[coinciding[0]]) < CLEAR_MS
+            or not ctx.unambiguous(first)
+        ):
             continue
-        sound = heard[0]
+        sound = coinciding[0]
         at = spans(shared[sound])
         evidence = (*_during(ctx, first, sound), *_during(ctx, sound, first))
         name = the_sound(first.label)
@@ -169,7 +175,7 @@ def sound_at_once(ctx: Context) -> Iterator[Draft]:
                 f"While {first.name} can be heard, which second sound is there?",
             ),
             answer=sound.choice,
-            decoys=ctx.decoy_sounds(sound, [b for b in ctx.others(first) if not ctx.alike(b, sound)]),
+            decoys=ctx.decoy_sounds(sound, [b for b in ctx.other_sounds(first) if not ctx.alike(b, sound)]),
             evidence=evidence,
             plan=ctx.pick(
                 f"find where {first.name} can be heard and listen for a second sound beside it",
@@ -179,23 +185,25 @@ def sound_at_once(ctx: Context) -> Iterator[Draft]:
                 f"{upper(name)} and {the_sound(sound.label)} are heard together at {at}.",
                 f"At {at} one hears {first.name}, and with it {sound.name}.",
             ),
-            weigh=ctx.weigh_sounds("can only be heard", lambda b: f"at {spans(b.occasions)}, without it"),
+            why_wrong=ctx.why_sounds_wrong(
+                "can only be heard", lambda b: f"at {spans(b.occasions)}, without it"
+            ),
             margin=ctx.margin(evidence, total(shared[sound]) / SAFE_MS),
         )
 
 
-def _during(ctx: Context, sound: Background, other: Background) -> Iterator[Evidence]:
+def _during(ctx: Context, sound: Background, companion: Background) -> Iterator[Evidence]:
     """References to the events of a sound that coincide with another sound."""
     for e in ctx.sound_evidence(sound):
-        if intersect([interval(ctx.scene.events[e.index])], other.occasions):
+        if intersect([interval(ctx.scene.events[e.index])], companion.occasions):
             yield e
 
 
 TEMPLATES = (
-    Template("said_before_sound", "sequence", "speaker", said_before_sound, none=True),
-    Template("sound_after_line", "sequence", "environment", sound_after_line, none=True),
-    Template(
+    QuestionTemplate("said_before_sound", "sequence", "speaker", said_before_sound, none=True),
+    QuestionTemplate("sound_after_line", "sequence", "environment", sound_after_line, none=True),
+    QuestionTemplate(
         "who_after_sound", "sequence", "speaker", who_after_sound, closed=True, none=True, open=A_SPEAKER
     ),
-    Template("sound_at_once", "overlap", "environment", sound_at_once, none=True),
+    QuestionTemplate("sound_at_once", "overlap", "environment", sound_at_once, none=True),
 )

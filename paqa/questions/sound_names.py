@@ -4,10 +4,11 @@ from __future__ import annotations
 
 # Heads of noun phrases that take no article.
 BARE = frozenset(
-    """rain music wind water thunder applause laughter traffic static fire steam speech noise chatter glass wood
-    jazz rock pop techno house disco reggae funk grunge ska swing blues opera flamenco dubstep electronica bluegrass
-    beatboxing patter gunfire gunshots footsteps crackle rustle hubbub cutlery percussion silence distortion feedback
-    vibration reverberation artillery trance soul typing""".split()  # noqa: SIM905
+    """rain music wind water thunder applause laughter traffic static fire steam speech noise chatter glass
+    wood jazz rock pop techno house disco reggae funk grunge ska swing blues opera flamenco dubstep
+    electronica bluegrass beatboxing patter gunfire gunshots footsteps crackle rustle hubbub cutlery
+    percussion silence distortion feedback vibration reverberation artillery trance soul
+    typing""".split()  # noqa: SIM905
 )
 
 # What a sentence says instead of the label.
@@ -197,58 +198,65 @@ SPOKEN = {
 # Too vague, not a background sound, or a voice that belongs to the speech: never an answer, never a choice.
 UNASKED = frozenset(
     """Speech|Male speech, man speaking|Female speech, woman speaking|Child speech, kid speaking|Conversation
-    |Narration, monologue|Babbling|Speech synthesizer|Shout|Whispering|Human voice|Human sounds|Human locomotion
-    |Human group actions|Respiratory sounds|Digestive|Animal|Domestic sounds, home sounds|Mechanisms|Silence|Noise
-    |Environmental noise|Sound effect|Sine wave|Harmonic|Chirp tone|Pulse|Inside, small room
-    |Inside, large room or hall|Inside, public space|Outside, urban or manmade|Outside, rural or natural|Reverberation
-    |Echo|Static|Mains hum|Distortion|Sidetone|Cacophony|White noise|Pink noise|Throbbing|Vibration|Television|Radio
-    |Field recording|Hands|Chatter|Hubbub, speech noise, speech babble|Crowd|Wild animals|Liquid|Wood|Glass
-    |Effects unit|Chorus effect|Electronic tuner|Sampler|Tools|Power tool|Medium engine (mid frequency)
-    |Light engine (high frequency)|Heavy engine (low frequency)|Independent music|Background music|Soundtrack music
-    |Theme music|Song|Music for children|Happy music|Sad music|Tender music|Exciting music|Angry music|Scary music
+    |Narration, monologue|Babbling|Speech synthesizer|Shout|Whispering|Human voice|Human sounds
+    |Human locomotion|Human group actions|Respiratory sounds|Digestive|Animal|Domestic sounds, home sounds
+    |Mechanisms|Silence|Noise|Environmental noise|Sound effect|Sine wave|Harmonic|Chirp tone|Pulse
+    |Inside, small room|Inside, large room or hall|Inside, public space|Outside, urban or manmade
+    |Outside, rural or natural|Reverberation|Echo|Static|Mains hum|Distortion|Sidetone|Cacophony|White noise
+    |Pink noise|Throbbing|Vibration|Television|Radio|Field recording|Hands|Chatter
+    |Hubbub, speech noise, speech babble|Crowd|Wild animals|Liquid|Wood|Glass|Effects unit|Chorus effect
+    |Electronic tuner|Sampler|Tools|Power tool|Medium engine (mid frequency)|Light engine (high frequency)
+    |Heavy engine (low frequency)|Independent music|Background music|Soundtrack music|Theme music|Song
+    |Music for children|Happy music|Sad music|Tender music|Exciting music|Angry music|Scary music
     |Video game music|Wedding music|Christmas music|Dance music|Ambient music|New-age music|Traditional music
-    |Vocal music|Music of Latin America|Music of Africa|Music of Asia|Music of Bollywood|Christian music|Sonar
-    |Bow-wow|Natural sounds|Sounds of things|Source-ambiguous sounds|Generic impact sounds|Surface contact
-    |Onomatopoeia|Other sourceless|Acoustic environment|Channel, environment and background|Deformable shell
-    |Miscellaneous sources|Specific impact sounds|Brief tone|Livestock, farm animals, working animals
-    |Domestic animals, pets|Channel environment and background|Whoop|Yell|Children shouting""".replace(
-        "\n    ", ""
-    ).split("|")
+    |Vocal music|Music of Latin America|Music of Africa|Music of Asia|Music of Bollywood|Christian music
+    |Sonar|Bow-wow|Natural sounds|Sounds of things|Source-ambiguous sounds|Generic impact sounds
+    |Surface contact|Onomatopoeia|Other sourceless|Acoustic environment|Channel, environment and background
+    |Deformable shell|Miscellaneous sources|Specific impact sounds|Brief tone
+    |Livestock, farm animals, working animals|Domestic animals, pets|Channel environment and background|Whoop
+    |Yell|Children shouting""".replace("\n    ", "").split("|")
 )
 
 # Everyday sounds that fill up the choices where a build has too few kinds of sound.
 EVERYDAY = tuple(
     """Rain|Thunder|Wind|Waves, surf|Bark|Meow|Chirp, tweet|Crowing, cock-a-doodle-doo|Moo|Frog|Cricket
-    |Baby cry, infant cry|Laughter|Cough|Sneeze|Snoring
-    |Applause|Walk, footsteps|Knock|Doorbell|Slam|Water tap, faucet|Toilet flush
-    |Vacuum cleaner|Typing|Keys jangling|Telephone bell ringing|Alarm clock|Tick-tock|Church bell|Siren
-    |Vehicle horn, car horn, honking|Train|Helicopter|Motorcycle|Engine starting|Chainsaw|Sawing|Hammer|Fireworks
-    |Gunshot, gunfire|Shatter|Guitar|Piano|Drum kit|Pour|Crackle|Mechanical fan|Camera|Zipper (clothing)
-    |Smoke detector, smoke alarm|Lawn mower|Fixed-wing aircraft, airplane|Bicycle bell|Clapping""".replace(
-        "\n    ", ""
-    ).split("|")
+    |Baby cry, infant cry|Laughter|Cough|Sneeze|Snoring|Applause|Walk, footsteps|Knock|Doorbell|Slam
+    |Water tap, faucet|Toilet flush|Vacuum cleaner|Typing|Keys jangling|Telephone bell ringing|Alarm clock
+    |Tick-tock|Church bell|Siren|Vehicle horn, car horn, honking|Train|Helicopter|Motorcycle|Engine starting
+    |Chainsaw|Sawing|Hammer|Fireworks|Gunshot, gunfire|Shatter|Guitar|Piano|Drum kit|Pour|Crackle
+    |Mechanical fan|Camera|Zipper (clothing)|Smoke detector, smoke alarm|Lawn mower
+    |Fixed-wing aircraft, airplane|Bicycle bell|Clapping""".replace("\n    ", "").split("|")
 )
 
 # Sounds that a listener may take for one another though AudioSet keeps them in different branches.
 CONFUSABLE = tuple(
     frozenset(group.split("|"))
     for group in (
-        "Applause|Clapping|Cheering|Crackle|Frying (food)|Fireworks|Firecracker|Rain|Raindrop|Rain on surface|Sizzle",
-        "Rain|Raindrop|Rain on surface|Water|Waterfall|Stream|Waves, surf|Ocean|Water tap, faucet|Steam|Spray",
-        "Water tap, faucet|Sink (filling or washing)|Bathtub (filling or washing)|Pour|Stream|Gush|Fill (with liquid)"
+        "Applause|Clapping|Cheering|Crackle|Frying (food)|Fireworks|Firecracker|Rain|Raindrop|Rain on surface"
+        "|Sizzle",
+        "Rain|Raindrop|Rain on surface|Water|Waterfall|Stream|Waves, surf|Ocean|Water tap, faucet|Steam"
+        "|Spray",
+        "Water tap, faucet|Sink (filling or washing)|Bathtub (filling or washing)|Pour|Stream|Gush"
+        "|Fill (with liquid)"
         "|Trickle, dribble|Water|Splash, splatter|Slosh|Gurgling|Drip|Boiling|Toilet flush",
-        "Knock|Tap|Thump, thud|Thunk|Bang|Slam|Hammer|Door|Walk, footsteps|Bouncing|Basketball bounce|Whack, thwack",
+        "Knock|Tap|Thump, thud|Thunk|Bang|Slam|Hammer|Door|Walk, footsteps|Bouncing|Basketball bounce"
+        "|Whack, thwack",
         "Gunshot, gunfire|Explosion|Fireworks|Firecracker|Bang|Burst, pop|Boom|Machine gun|Cap gun"
         "|Artillery fire|Thunder",
-        "Siren|Alarm|Car alarm|Fire alarm|Smoke detector, smoke alarm|Alarm clock|Beep, bleep|Buzzer|Reversing beeps"
-        "|Police car (siren)|Ambulance (siren)|Fire engine, fire truck (siren)|Civil defense siren|Emergency vehicle",
-        "Engine|Idling|Car|Truck|Bus|Motorcycle|Lawn mower|Chainsaw|Vehicle|Motor vehicle (road)|Car passing by"
+        "Siren|Alarm|Car alarm|Fire alarm|Smoke detector, smoke alarm|Alarm clock|Beep, bleep|Buzzer"
+        "|Reversing beeps"
+        "|Police car (siren)|Ambulance (siren)|Fire engine, fire truck (siren)|Civil defense siren"
+        "|Emergency vehicle",
+        "Engine|Idling|Car|Truck|Bus|Motorcycle|Lawn mower|Chainsaw|Vehicle|Motor vehicle (road)"
+        "|Car passing by"
         "|Boat, Water vehicle|Motorboat, speedboat|Accelerating, revving, vroom|Engine starting"
         "|Traffic noise, roadway noise|Aircraft|Drill"
         "|Helicopter|Fixed-wing aircraft, airplane|Jet engine|Aircraft engine|Propeller, airscrew|Jackhammer",
-        "Vacuum cleaner|Hair dryer|Blender|Mechanical fan|Air conditioning|Electric shaver, electric razor|Drill"
+        "Vacuum cleaner|Hair dryer|Blender|Mechanical fan|Air conditioning|Electric shaver, electric razor"
+        "|Drill"
         "|Whir|Hum",
-        "Church bell|Bell|Chime|Wind chime|Doorbell|Ding|Ding-dong|Bicycle bell|Jingle bell|Gong|Tubular bells"
+        "Church bell|Bell|Chime|Wind chime|Doorbell|Ding|Ding-dong|Bicycle bell|Jingle bell|Gong"
+        "|Tubular bells"
         "|Clang|Ping|Telephone bell ringing|Telephone|Ringtone|Glockenspiel|Cowbell",
         "Keys jangling|Coin (dropping)|Jingle, tinkle|Chink, clink|Jingle bell|Wind chime",
         "Typing|Computer keyboard|Typewriter|Clicking|Clickety-clack|Tick|Tick-tock|Clock|Patter",
@@ -259,10 +267,12 @@ CONFUSABLE = tuple(
         "Fire|Crackle|Rustle|Rustling leaves|Crumpling, crinkling|Tearing|Scratch|Scrape|Rub"
         "|Sanding|Sawing|Filing (rasp)",
         "Wind|Wind noise (microphone)|Waves, surf|Ocean|Breathing|Whoosh, swoosh, swish|Hiss|Steam|Spray",
-        "Train|Rail transport|Train horn|Train whistle|Subway, metro, underground|Railroad car, train wagon|Foghorn"
+        "Train|Rail transport|Train horn|Train whistle|Subway, metro, underground|Railroad car, train wagon"
+        "|Foghorn"
         "|Steam whistle|Vehicle horn, car horn, honking|Air horn, truck horn|Toot|Honk",
         "Laughter|Giggle|Chuckle, chortle|Snicker|Belly laugh|Baby laughter|Cheering|Children playing",
-        "Cough|Throat clearing|Sneeze|Sniff|Snort|Gasp|Pant|Breathing|Sigh|Wheeze|Snoring|Grunt|Groan|Growling|Oink",
+        "Cough|Throat clearing|Sneeze|Sniff|Snort|Gasp|Pant|Breathing|Sigh|Wheeze|Snoring|Grunt|Groan"
+        "|Growling|Oink",
         "Walk, footsteps|Run|Shuffle|Clip-clop|Horse|Patter",
     )
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import listing, seconds, the_sound, upper
-from paqa.questions.template import Background, Draft, Template
+from paqa.questions.template import Background, Draft, QuestionTemplate
 
 
 def first_sound(ctx: Context) -> Iterator[Draft]:
@@ -14,7 +14,7 @@ def first_sound(ctx: Context) -> Iterator[Draft]:
     if not ctx.safe_backgrounds:
         return
     sound = min(ctx.safe_backgrounds, key=lambda b: b.start_ms)
-    others = ctx.others(sound)
+    others = ctx.other_sounds(sound)
     lead = min((b.start_ms - sound.start_ms for b in others), default=0)
     if lead < CLEAR_MS:
         return
@@ -35,10 +35,11 @@ def first_sound(ctx: Context) -> Iterator[Draft]:
         ),
         reasoning=ctx.pick(
             f"{upper(the_sound(sound.label))} sets in at {seconds(sound.start_ms)}, before any other.",
-            f"At {seconds(sound.start_ms)}, {sound.name} can already be heard, and nothing else in the background"
+            f"At {seconds(sound.start_ms)}, {sound.name} can already be heard, and nothing else in the"
+            " background"
             " starts earlier.",
         ),
-        weigh=ctx.weigh_sounds(
+        why_wrong=ctx.why_sounds_wrong(
             "only starts", lambda b: f"at {seconds(b.start_ms)}", lambda b: the_sound(b.label)
         ),
         margin=ctx.margin(evidence, lead / SAFE_MS),
@@ -50,7 +51,7 @@ def last_sound(ctx: Context) -> Iterator[Draft]:
     if not ctx.safe_backgrounds:
         return
     sound = max(ctx.safe_backgrounds, key=_last_onset)
-    others = ctx.others(sound)
+    others = ctx.other_sounds(sound)
     lag = min((_last_onset(sound) - max(starts(ctx, b)) for b in others), default=0)
     if lag < CLEAR_MS:
         return
@@ -70,11 +71,13 @@ def last_sound(ctx: Context) -> Iterator[Draft]:
             "note when each background sound last sets in and take the latest",
         ),
         reasoning=ctx.pick(
-            f"The last new onset in the background, at {seconds(_last_onset(sound))}, is {the_sound(sound.label)}.",
-            f"At {seconds(_last_onset(sound))} {sound.name} can be heard starting, and no background sound begins"
+            f"The last new onset in the background, at {seconds(_last_onset(sound))}, is"
+            f" {the_sound(sound.label)}.",
+            f"At {seconds(_last_onset(sound))} {sound.name} can be heard starting, and no background sound"
+            " begins"
             " after that.",
         ),
-        weigh=ctx.weigh_sounds(
+        why_wrong=ctx.why_sounds_wrong(
             "starts for the last time",
             lambda b: f"at {seconds(_last_onset(b))}",
             lambda b: the_sound(b.label),
@@ -86,9 +89,9 @@ def last_sound(ctx: Context) -> Iterator[Draft]:
 def sound_after(ctx: Context) -> Iterator[Draft]:
     """Which sound starts next after another one? Asked from a sound's first onset."""
     for earlier in ctx.shuffled(ctx.safe_backgrounds):
-        marks = sorted((at, b.label, b) for b in ctx.others(earlier) for at in starts(ctx, b))
+        marks = sorted((at, b.label, b) for b in ctx.other_sounds(earlier) for at in starts(ctx, b))
         later = [x for x in marks if x[0] > earlier.start_ms - CLEAR_MS]
-        if not later or not ctx.lone(earlier):
+        if not later or not ctx.unambiguous(earlier):
             continue
         onset, _, sound = later[0]
         rivals = [x[0] - onset for x in later if not ctx.alike(x[2], sound)]
@@ -100,27 +103,34 @@ def sound_after(ctx: Context) -> Iterator[Draft]:
         yield Draft(
             texts=_next_texts(earlier),
             answer=sound.choice,
-            decoys=ctx.decoy_sounds(sound, [b for b in ctx.others(earlier) if not ctx.alike(b, sound)]),
+            decoys=ctx.decoy_sounds(sound, [b for b in ctx.other_sounds(earlier) if not ctx.alike(b, sound)]),
             evidence=evidence,
             plan=ctx.pick(
-                f"find the place where {earlier.name} can first be heard and wait for the next different sound",
+                f"find the place where {earlier.name} can first be heard and wait for the next different"
+                " sound",
                 f"start from {the_sound(earlier.label)} and catch what sets in next",
             ),
             reasoning=ctx.pick(
-                f"{upper(the_sound(earlier.label))} first comes at {seconds(earlier.start_ms)}; the next different"
+                f"{upper(the_sound(earlier.label))} first comes at {seconds(earlier.start_ms)}; the next"
+                " different"
                 f" sound to set in, at {seconds(onset)}, is {the_sound(sound.label)}.",
-                f"After {the_sound(earlier.label)} has started at {seconds(earlier.start_ms)}, no other background"
+                f"After {the_sound(earlier.label)} has started at {seconds(earlier.start_ms)}, no other"
+                " background"
                 f" sound sets in until {seconds(onset)}, when {sound.name} can be heard.",
             ),
-            weigh=ctx.weigh_sounds("starts", lambda b: f"at {onsets(b)}", lambda b: the_sound(b.label)),
+            why_wrong=ctx.why_sounds_wrong(
+                "starts", lambda b: f"at {onsets(b)}", lambda b: the_sound(b.label)
+            ),
             margin=ctx.margin(evidence, clear / SAFE_MS),
         )
 
 
 def _next_texts(earlier: Background) -> tuple[str, ...]:
     return (
-        f"Which other background sound is the first to start after {the_sound(earlier.label)} has first set in?",
-        f"Once {the_sound(earlier.label)} has first set in, which different sound starts next in the background?",
+        f"Which other background sound is the first to start after {the_sound(earlier.label)} has first set"
+        " in?",
+        f"Once {the_sound(earlier.label)} has first set in, which different sound starts next in the"
+        " background?",
         f"Voices not counted, what starts next after the first onset of {the_sound(earlier.label)}?",
         f"After {the_sound(earlier.label)} has first set in, what is the next different sound to begin?",
     )
@@ -128,8 +138,8 @@ def _next_texts(earlier: Background) -> tuple[str, ...]:
 
 def onsets(sound: Background) -> str:
     """The moments at which a sound starts."""
-    found = [seconds(start) for start, _ in sound.occasions]
-    return listing(found if len(found) <= 4 else [*found[:4], f"{len(found) - 4} later moments"])
+    moments = [seconds(start) for start, _ in sound.occasions]
+    return listing(moments if len(moments) <= 4 else [*moments[:4], f"{len(moments) - 4} later moments"])
 
 
 def starts(ctx: Context, sound: Background) -> list[int]:
@@ -142,7 +152,7 @@ def _last_onset(sound: Background) -> int:
 
 
 TEMPLATES = (
-    Template("first_sound", "sound_order", "environment", first_sound, none=True),
-    Template("last_sound", "sound_order", "environment", last_sound, none=True),
-    Template("sound_after", "sound_order", "environment", sound_after, none=True),
+    QuestionTemplate("first_sound", "sound_order", "environment", first_sound, none=True),
+    QuestionTemplate("last_sound", "sound_order", "environment", last_sound, none=True),
+    QuestionTemplate("sound_after", "sound_order", "environment", sound_after, none=True),
 )

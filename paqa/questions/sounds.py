@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paqa.questions.context import Context
 from paqa.questions.english import spans, spoken, upper
-from paqa.questions.template import Background, Draft, Template
+from paqa.questions.template import Background, Draft, QuestionTemplate
 from paqa.spans import overlap, total
 
 
@@ -18,7 +18,7 @@ def background_sound(ctx: Context) -> Iterator[Draft]:
         yield Draft(
             texts=_which_sound(voiced),
             answer=sound.choice,
-            decoys=tuple(upper(spoken(label)) for label in ctx.absent(ctx.config.choices - 1)),
+            decoys=tuple(upper(spoken(label)) for label in ctx.absent_labels(ctx.config.choices - 1)),
             evidence=evidence,
             plan=ctx.pick(
                 "set the voices aside and recognise what lies behind them",
@@ -27,16 +27,15 @@ def background_sound(ctx: Context) -> Iterator[Draft]:
             )
             if voiced
             else ctx.pick("recognise the sounds one by one", "name the sounds that do occur"),
-            reasoning=f"{upper(sound.name)} can be heard at {spans(sound.occasions)}{_under_speech(ctx, sound)}.",
-            weigh=ctx.weigh_sounds("can be heard", _where),
+            reasoning=f"{upper(sound.name)} can be heard at"
+            f" {spans(sound.occasions)}{_under_speech(ctx, sound)}.",
+            why_wrong=ctx.why_sounds_wrong("can be heard", _where),
             margin=ctx.margin(evidence),
         )
 
 
 def absent_sound(ctx: Context) -> Iterator[Draft]:
-    """Which of these sounds is not there? Where the scene was heard, not given, absence is a little less
-    certain.
-    """
+    """Which of these sounds is not there? Less certain in a scene that engines predicted."""
     present: list[Background] = []
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         if not any(ctx.alike(sound, p) for p in present):
@@ -45,7 +44,7 @@ def absent_sound(ctx: Context) -> Iterator[Draft]:
         return
     present = present[: ctx.config.choices - 1]
     evidence = tuple(e for sound in present for e in ctx.sound_evidence(sound))
-    for label in ctx.absent(2):
+    for label in ctx.absent_labels(2):
         yield Draft(
             texts=(
                 "Which of these sounds is not heard in the recording?",
@@ -65,7 +64,7 @@ def absent_sound(ctx: Context) -> Iterator[Draft]:
                 f"From beginning to end, nothing sounds like {spoken(label)}.",
                 f"I listen for {spoken(label)} and find nothing of the kind.",
             ),
-            weigh=ctx.weigh_sounds("can be heard", _where),
+            why_wrong=ctx.why_sounds_wrong("can be heard", _where),
             margin=ctx.margin(evidence, 0.8 if ctx.scene.heard_by else 1.0),
         )
 
@@ -101,6 +100,6 @@ def _where(sound: Background) -> str:
 
 
 TEMPLATES = (
-    Template("background_sound", "sounds", "environment", background_sound, none=True),
-    Template("absent_sound", "sounds", "environment", absent_sound),
+    QuestionTemplate("background_sound", "sounds", "environment", background_sound, none=True),
+    QuestionTemplate("absent_sound", "sounds", "environment", absent_sound),
 )

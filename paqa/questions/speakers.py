@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import listing, seconds, span, upper
-from paqa.questions.template import A_SPEAKER, Draft, Template
+from paqa.questions.template import A_SPEAKER, Draft, QuestionTemplate
 from paqa.spans import intersect, interval, total
 
 NUMBERING = (
@@ -19,11 +19,15 @@ DOMINANCE = 1.2  # the longest speaker must speak at least this much longer than
 
 def last_speaker(ctx: Context) -> Iterator[Draft]:
     """Who is the last to start and to stop speaking?"""
-    if len(ctx.speakers) < 2 or not ctx.numbered:
+    if len(ctx.speakers) < 2 or not ctx.clear_numbers:
         return
-    ends = sorted(((ctx.voice(s)[-1], s) for s in ctx.speakers), key=lambda x: x[0][1])
-    (other, _), (final, speaker) = ends[-2:]
-    lead = min(final[1] - other[1], final[0] - max(ctx.voice(s)[-1][0] for s in ctx.speakers if s != speaker))
+    ends = sorted(
+        ((ctx.speech_of(s)[-1], s) for s in ctx.speakers), key=lambda end_and_speaker: end_and_speaker[0][1]
+    )
+    (runner_up, _), (final, speaker) = ends[-2:]
+    lead = min(
+        final[1] - runner_up[1], final[0] - max(ctx.speech_of(s)[-1][0] for s in ctx.speakers if s != speaker)
+    )
     if lead < CLEAR_MS:
         return
     evidence = ctx.turn_evidence(ctx.turns_of(s)[-1] for s in ctx.speakers)
@@ -48,25 +52,25 @@ def last_speaker(ctx: Context) -> Iterator[Draft]:
             f"The last stretch of speech, {span(final)}, belongs to speaker {speaker}.",
             f"Speaker {speaker} is heard until {seconds(final[1])}, later than anybody else.",
         ),
-        weigh=ctx.weigh_speakers(lambda present: _silent_from(ctx, present)),
+        why_wrong=ctx.why_speakers_wrong(lambda present: _silent_from(ctx, present)),
         margin=ctx.margin(evidence, lead / SAFE_MS),
         fewest=2,
     )
 
 
 def _silent_from(ctx: Context, present: list[int]) -> str:
-    told = [
-        f"speaker {s} {'is last heard' if i == 0 else ''} at {span(ctx.voice(s)[-1])}"
+    phrases = [
+        f"speaker {s} {'is last heard' if i == 0 else ''} at {span(ctx.speech_of(s)[-1])}"
         for i, s in enumerate(present)
     ]
-    return upper(listing([" ".join(t.split()) for t in told])) + "."
+    return upper(listing([" ".join(t.split()) for t in phrases])) + "."
 
 
 def longest_speaker(ctx: Context) -> Iterator[Draft]:
     """Who speaks longest in total? Only with a lead of a fifth or more."""
-    if len(ctx.speakers) < 2 or not ctx.numbered:
+    if len(ctx.speakers) < 2 or not ctx.clear_numbers:
         return
-    lengths = {s: total(ctx.voice(s)) for s in ctx.speakers}
+    lengths = {s: total(ctx.speech_of(s)) for s in ctx.speakers}
     second, first = sorted(lengths.values())[-2:]
     if first < DOMINANCE * second or first - second < CLEAR_MS:
         return
@@ -90,7 +94,7 @@ def longest_speaker(ctx: Context) -> Iterator[Draft]:
             "keep the voices apart and measure how much of the time each of them takes",
         ),
         reasoning=f"Speaker {speaker} talks for about {seconds(first)}{_stretches(ctx, speaker)}.",
-        weigh=ctx.weigh_speakers(
+        why_wrong=ctx.why_speakers_wrong(
             lambda present: (
                 "By comparison, "
                 + listing(
@@ -108,22 +112,22 @@ def longest_speaker(ctx: Context) -> Iterator[Draft]:
 
 
 def _stretches(ctx: Context, speaker: int) -> str:
-    voice = ctx.voice(speaker)
-    found = [span(i) for i in voice]
-    if len(found) <= 3:
-        return f" ({found[0]})" if len(found) == 1 else f" in all ({listing(found)})"
-    return f" in all, in {len(found)} stretches between {seconds(voice[0][0])} and {seconds(voice[-1][1])}"
+    voice = ctx.speech_of(speaker)
+    stretches = [span(i) for i in voice]
+    if len(stretches) <= 3:
+        return f" ({stretches[0]})" if len(stretches) == 1 else f" in all ({listing(stretches)})"
+    return (
+        f" in all, in {len(stretches)} stretches between {seconds(voice[0][0])} and {seconds(voice[-1][1])}"
+    )
 
 
 def overlapping_pair(ctx: Context) -> Iterator[Draft]:
-    """Which two people talk at the same time? Only where exactly one pair clearly does, among three or
-    more.
-    """
+    """Which two people talk at the same time? Only where exactly one of three or more pairs clearly does."""
     pairs = overlaps(ctx)
     clear = [p for p, ms in pairs.items() if ms >= CLEAR_MS]
     if (
         len(ctx.speakers) < 3
-        or not ctx.numbered
+        or not ctx.clear_numbers
         or len(clear) != 1
         or any(100 < ms < CLEAR_MS for ms in pairs.values())
     ):
@@ -149,7 +153,7 @@ def overlapping_pair(ctx: Context) -> Iterator[Draft]:
             "listen for a new voice that comes in before the old one has stopped",
         ),
         reasoning=f"At {listing(shared)}, speaker {a} and speaker {b} are both talking.",
-        weigh=lambda _: ctx.pick(
+        why_wrong=lambda _: ctx.pick(
             "Everyone else waits for their turn.",
             "The other pairs never talk over each other.",
             "All other changes of speaker happen without an overlap.",
@@ -186,7 +190,7 @@ def two_at_once(ctx: Context) -> Iterator[Draft]:
         reasoning=f"Both voices are heard at once at {listing([span(i) for i in shared[:3]])}."
         if ms
         else "At every change of speaker one voice has stopped before the other begins.",
-        weigh=lambda _: (
+        why_wrong=lambda _: (
             ctx.pick("So they do not simply take turns.", "That is more than one turn following another.")
             if ms
             else ctx.pick("The two simply take turns.", "Nowhere do I hear both voices at once.")
@@ -203,7 +207,7 @@ def overlaps(ctx: Context) -> dict[tuple[int, int], int]:
 
 def both(ctx: Context, a: int, b: int) -> list[tuple[int, int]]:
     """Where two speakers both talk."""
-    return intersect(ctx.voice(a), ctx.voice(b))
+    return intersect(ctx.speech_of(a), ctx.speech_of(b))
 
 
 def _talking_over(ctx: Context, a: int, b: int) -> list[int]:
@@ -217,10 +221,12 @@ def _pair(pair: tuple[int, int]) -> str:
 
 
 TEMPLATES = (
-    Template("last_speaker", "speakers", "speaker", last_speaker, closed=True, none=True, open=A_SPEAKER),
-    Template(
+    QuestionTemplate(
+        "last_speaker", "speakers", "speaker", last_speaker, closed=True, none=True, open=A_SPEAKER
+    ),
+    QuestionTemplate(
         "longest_speaker", "speakers", "speaker", longest_speaker, closed=True, none=True, open=A_SPEAKER
     ),
-    Template("overlapping_pair", "overlap", "speaker", overlapping_pair, closed=True, none=True),
-    Template("two_at_once", "overlap", "speaker", two_at_once, closed=True),
+    QuestionTemplate("overlapping_pair", "overlap", "speaker", overlapping_pair, closed=True, none=True),
+    QuestionTemplate("two_at_once", "overlap", "speaker", two_at_once, closed=True),
 )

@@ -22,10 +22,11 @@ A_SPEAKER = "Answer with the number of the speaker, as in: Speaker 2."
 
 @dataclass(frozen=True)
 class Draft:
-    """One question before its choices are drawn. Of `decoys`, best first, as many are used as the recipe
-    wants.
+    """One question before its choices are drawn.
 
-    `plan` completes "I need to ..."; `weigh` says why the decoys drawn are wrong.
+    Of `decoys`, best first, the first few that differ become wrong choices; with fewer than `fewest` choices
+    the question is not asked. `plan` completes "I need to ..."; `why_wrong` argues against the decoys used.
+    `margin` in [0, 1] says how safe the perception behind the answer is.
     """
 
     texts: tuple[str, ...]
@@ -34,17 +35,17 @@ class Draft:
     evidence: tuple[Evidence, ...]
     plan: str
     reasoning: str
-    weigh: Callable[[Sequence[str]], str]
+    why_wrong: Callable[[Sequence[str]], str]
     margin: float
     fewest: int = 3
 
 
 @dataclass(frozen=True)
-class Template:
+class QuestionTemplate:
     """A kind of question: its name, its family (`task`), its level, and the function that drafts it.
 
     `labelled` ones ask for what only a source's labels tell. The choices of `closed` ones do not depend on
-    which of them is right, as those of counts, speakers and parts of a clip: `Elsewhere.odds` evens their
+    which of them is right, as those of counts, speakers and parts of a clip: `OtherClips.odds` balances their
     answers. `none` says that "None of these" may be a choice: nothing in the wording says that one of the
     choices holds. `open` says how to answer where no choices are given ("Answer with a number."), empty where
     an answer without choices could not be compared word by word.
@@ -61,13 +62,13 @@ class Template:
 
 
 @dataclass(frozen=True)
-class Elsewhere:
-    """What a build holds beside the clip that is asked about.
+class OtherClips:
+    """What a build holds besides the clip that is asked about.
 
     `foreign` are translations of what is said in other clips of the same source, as wrong choices; `sounds`
     are all kinds of background sound, as AudioSet's machine id and label, with the number of clips that hold
-    them; `answers` says for a template and a set of choices, in order of text, how often each of them is
-    right. `digest` is one of both: equal digests, equal contents.
+    them; `answers` says for a template and a sorted tuple of choices how often each of them is right.
+    `digest` stands for `sounds` and `answers`: equal digests, equal contents.
     """
 
     foreign: tuple[str, ...] = ()
@@ -76,26 +77,22 @@ class Elsewhere:
     digest: str = ""
 
     def odds(self, template: str, choices: Iterable[str], answer: str) -> float:
-        """The share of questions with this answer that are asked, so that each of the choices is right
-        equally often.
+        """The share of questions with this answer to keep, so that each choice is right equally often.
 
-        The rarest answer sets the measure; a few more are asked, since where answers are few their numbers
-        say little.
+        Questions are kept as often as those of the rarest answer, and a few more: small counts say little.
         """
         offered = tuple(sorted(choices))
-        found = self.answers.get((template, offered), {})
-        rarest = min((found.get(choice, 0) for choice in offered), default=0)
-        return min(1.0, (rarest + math.sqrt(rarest) / 2 + 1) / max(1, found.get(answer, 0)))
+        counts = self.answers.get((template, offered), {})
+        rarest = min((counts.get(choice, 0) for choice in offered), default=0)
+        return min(1.0, (rarest + math.sqrt(rarest) / 2 + 1) / max(1, counts.get(answer, 0)))
 
 
-ALONE = Elsewhere()  # where there is but one clip
+NO_OTHER_CLIPS = OtherClips()  # where there is but one clip
 
 
 @dataclass(frozen=True)
 class Background:
-    """One kind of background sound: the events it rests on and the separate occasions on which it is
-    heard.
-    """
+    """One kind of background sound: its events, by index, and the separate occasions on which it sounds."""
 
     label: str
     mid: str
@@ -122,9 +119,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Line:
-    """Something a question can quote: the text of a turn, or the first sentences of a long one (`whole` is
-    False).
-    """
+    """Something a question can quote: a turn, or (`whole` is False) the first sentences of a long one."""
 
     turn: int
     speaker: int

@@ -1,6 +1,4 @@
-"""When a background sound starts: in which part of the clip, at which second, and how it lies to the
-speech.
-"""
+"""When a background sound starts: in which part of the clip, at which second, before or after speech."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import seconds, span, the_sound, upper
-from paqa.questions.template import Background, Draft, Template
+from paqa.questions.template import Background, Draft, QuestionTemplate
 from paqa.spans import Interval, gap, overlap
 
 PARTS = ("In the first third", "In the middle third", "In the last third")
@@ -28,31 +26,34 @@ def onset_part(ctx: Context) -> Iterator[Draft]:
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         part = min(2, int(sound.start_ms / third))
         edge = min(abs(sound.start_ms - third), abs(sound.start_ms - 2 * third))
-        if edge < CLEAR_MS or not ctx.lone(sound):
+        if edge < CLEAR_MS or not ctx.unambiguous(sound):
             continue
         evidence = ctx.sound_evidence(sound, 0)
         yield Draft(
             texts=(
                 f"In which part of the clip is {the_sound(sound.label)} first heard?",
                 f"In which third of the recording does {the_sound(sound.label)} first set in?",
-                f"With the recording cut into equal thirds, in which one does {the_sound(sound.label)} first come up?",
+                f"With the recording cut into equal thirds, in which one does {the_sound(sound.label)} first"
+                " come up?",
                 f"How far into the clip is the first onset of {the_sound(sound.label)}?",
             ),
             answer=PARTS[part],
             decoys=tuple(ctx.shuffled(p for p in PARTS if p != PARTS[part])),
             evidence=evidence,
             plan=ctx.pick(
-                f"catch the first moment at which {sound.name} can be heard and see how far into the clip that is",
+                f"catch the first moment at which {sound.name} can be heard and see how far into the clip"
+                " that is",
                 f"mark the onset of {the_sound(sound.label)} and compare it with the length of the clip",
             ),
-            reasoning=f"{upper(the_sound(sound.label))} first sets in at {seconds(sound.start_ms)}, and the clip lasts"
+            reasoning=f"{upper(the_sound(sound.label))} first sets in at {seconds(sound.start_ms)}, and the"
+            " clip lasts"
             f" {seconds(ctx.scene.duration_ms)}.",
-            weigh=_weigh_parts(ctx, third),
+            why_wrong=_why_parts_wrong(ctx, third),
             margin=ctx.margin(evidence, edge / SAFE_MS),
         )
 
 
-def _weigh_parts(ctx: Context, third: float) -> Callable[[Sequence[str]], str]:
+def _why_parts_wrong(ctx: Context, third: float) -> Callable[[Sequence[str]], str]:
     first, second = seconds(round(third)), seconds(round(2 * third))
     return lambda _: ctx.pick(
         f"The first third ends at {first} and the second at {second}, so the onset lies in only one of them.",
@@ -67,7 +68,7 @@ def onset_second(ctx: Context) -> Iterator[Draft]:
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         answer = round(sound.start_ms / 1000)
         moments = range(answer % step or step, last + 1, step)
-        if answer not in moments or not ctx.lone(sound):
+        if answer not in moments or not ctx.unambiguous(sound):
             continue
         decoys = ctx.neighbours(moments, moments.index(answer))
         if len(decoys) < 2:
@@ -87,9 +88,10 @@ def onset_second(ctx: Context) -> Iterator[Draft]:
                 f"time the first onset of {the_sound(sound.label)}",
                 f"wait for {the_sound(sound.label)} and read off the moment at which it first sets in",
             ),
-            reasoning=f"{upper(the_sound(sound.label))} is first heard at {span(sound.occasions[0])}, so it starts"
+            reasoning=f"{upper(the_sound(sound.label))} is first heard at {span(sound.occasions[0])}, so it"
+            " starts"
             f" roughly {about(answer).removeprefix('About ')} in.",
-            weigh=lambda _: ctx.pick(
+            why_wrong=lambda _: ctx.pick(
                 "The other times are too far from that onset to be meant.",
                 "None of the other times comes within a second of it.",
             ),
@@ -98,18 +100,17 @@ def onset_second(ctx: Context) -> Iterator[Draft]:
 
 
 def about(second: int) -> str:
+    """`About 1 second`, `About 12 seconds`."""
     return f"About {second} second{'' if second == 1 else 's'}"
 
 
 def sound_and_speech(ctx: Context) -> Iterator[Draft]:
-    """Does a sound come before, during, between or after the speech? Only sounds that lie clearly on one
-    side.
-    """
+    """Does a sound come before, during, between or after the speech? Only where that is clear."""
     if not ctx.speech:
         return
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         place, clear = _place(ctx, sound.occasions)
-        if not place or not ctx.lone(sound):
+        if not place or not ctx.unambiguous(sound):
             continue
         evidence = (*ctx.sound_evidence(sound), *ctx.turn_evidence(_neighbours(ctx, sound)))
         yield Draft(
@@ -127,7 +128,7 @@ def sound_and_speech(ctx: Context) -> Iterator[Draft]:
                 f"compare when {sound.name} can be heard with when people talk",
             ),
             reasoning=_relation(ctx, sound, place),
-            weigh=lambda _: ctx.pick(
+            why_wrong=lambda _: ctx.pick(
                 "The other positions would put it somewhere else in the course of the talk.",
                 "That rules out the other positions.",
                 "No other position fits these times.",
@@ -137,9 +138,7 @@ def sound_and_speech(ctx: Context) -> Iterator[Draft]:
 
 
 def _place(ctx: Context, occasions: Sequence[Interval]) -> tuple[str, int]:
-    """Where a sound lies, with the distance in ms from the nearest other reading; ("", 0) where that is
-    unclear.
-    """
+    """Where a sound lies, and the distance in ms from any other reading; ("", 0) where that is unclear."""
     first, last = ctx.speech[0][0], ctx.speech[-1][1]
     start, end = occasions[0][0], occasions[-1][1]
     shared = sum(overlap(o, s) for o in occasions for s in ctx.speech)
@@ -166,20 +165,23 @@ def _neighbours(ctx: Context, sound: Background) -> list[int]:
 def _relation(ctx: Context, sound: Background, place: str) -> str:
     where = " and ".join(span(o) for o in sound.occasions[:3])
     first, last = ctx.speech[0][0], ctx.speech[-1][1]
-    heard = f"{upper(the_sound(sound.label))} is heard at {where}"
+    statement = f"{upper(the_sound(sound.label))} is heard at {where}"
     if place == BEFORE:
-        return f"{heard}; the first word comes only at {seconds(first)}."
+        return f"{statement}; the first word comes only at {seconds(first)}."
     if place == AFTER:
-        return f"{heard}; the talking has already come to an end at {seconds(last)}."
+        return f"{statement}; the talking has already come to an end at {seconds(last)}."
     turns = [ctx.scene.turns[i] for i in _neighbours(ctx, sound)]
     if place == DURING:
-        told = " and ".join(f"speaker {t.speaker} ({span((t.start_ms, t.end_ms))})" for t in turns[:3])
-        return f"{heard}. At the same time one hears {told} talking."
-    return f"{heard}. Speech stops at {seconds(turns[0].end_ms)} and does not go on before {seconds(turns[-1].start_ms)}."
+        talkers = " and ".join(f"speaker {t.speaker} ({span((t.start_ms, t.end_ms))})" for t in turns[:3])
+        return f"{statement}. At the same time one hears {talkers} talking."
+    return (
+        f"{statement}. Speech stops at {seconds(turns[0].end_ms)} and does not go on before"
+        f" {seconds(turns[-1].start_ms)}."
+    )
 
 
 TEMPLATES = (
-    Template("onset_part", "timing", "environment", onset_part, closed=True),
-    Template("onset_second", "timing", "environment", onset_second, closed=True),
-    Template("sound_and_speech", "timing", "environment", sound_and_speech, closed=True),
+    QuestionTemplate("onset_part", "timing", "environment", onset_part, closed=True),
+    QuestionTemplate("onset_second", "timing", "environment", onset_second, closed=True),
+    QuestionTemplate("sound_and_speech", "timing", "environment", sound_and_speech, closed=True),
 )

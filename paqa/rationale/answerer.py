@@ -1,6 +1,4 @@
-"""What a listener makes of a question to whom the scene is like this: the argument of its own template, asked
-again.
-"""
+"""Answers a question again from another scene, by the argument of its own template."""
 
 from __future__ import annotations
 
@@ -10,66 +8,65 @@ from functools import lru_cache
 
 from paqa.config.recipe import QuestionsConfig
 from paqa.questions import source_questions, text_matching
-from paqa.questions.context import Context, alike, same
+from paqa.questions.context import Context, alike, says_same
 from paqa.questions.english import NUMBERS, lower, tidy
 from paqa.questions.generate import TEMPLATES
-from paqa.questions.template import ALONE, NONE, Draft, Elsewhere
+from paqa.questions.template import NO_OTHER_CLIPS, NONE, Draft, OtherClips
 from paqa.rationale import synthetic_errors
 from paqa.text import normal, rng_for
 from paqa.types import Question, Scene
 
 
 @dataclass(frozen=True)
-class Belief:
-    """What a listener makes of a question: a choice, by its index, and the argument for it, or for
-    guessing.
-    """
+class ChosenAnswer:
+    """The choice that follows from a scene, by its index, with the argument for it or (`guessed`) a guess."""
 
     index: int
     reasoning: str
     guessed: bool = False
 
 
-class Careless(Context):
-    """The context of somebody who takes the nearest of the choices."""
+class LenientContext(Context):
+    """A context in which an amount is answered with the nearest choice."""
 
-    careless = True
+    lenient = True
 
 
-def believe(
-    scene: Scene, question: Question, config: QuestionsConfig, seed: int, elsewhere: Elsewhere = ALONE
-) -> Belief | None:
-    """What a listener to whom the scene is like this makes of a question; None where none of the choices
-    follows.
-    """
+def answer_from_scene(
+    scene: Scene,
+    question: Question,
+    config: QuestionsConfig,
+    seed: int,
+    other_clips: OtherClips = NO_OTHER_CLIPS,
+) -> ChosenAnswer | None:
+    """The choice that follows from a scene; None where none of the choices does."""
     if question.template == source_questions.NAME:
-        return _given(scene, question, config, seed)
+        return _source_answer(scene, question, config, seed)
     if question.template == "absent_sound":
-        return _absent(scene, question)
-    ctx = Careless(scene, config, rng_for(seed, scene.clip_id, question.template), elsewhere)
-    found = [d for d in TEMPLATES[question.template].drafts(ctx) if _asks(d.texts, question.text)]
-    named = {at: d for d in found if (at := _choice(question.choices, d)) is not None}
-    if found and NONE in question.choices and not named:
-        return Belief(question.choices.index(NONE), tidy(found[0].reasoning))
-    index = question.answer_index if question.answer_index in named else min(named, default=None)
-    return None if index is None else Belief(index, tidy(named[index].reasoning))
+        return _absent_answer(scene, question)
+    ctx = LenientContext(scene, config, rng_for(seed, scene.clip_id, question.template), other_clips)
+    drafts = [d for d in TEMPLATES[question.template].drafts(ctx) if _same_question(d.texts, question.text)]
+    by_choice = {index: d for d in drafts if (index := _choice_index(question.choices, d)) is not None}
+    if drafts and NONE in question.choices and not by_choice:
+        return ChosenAnswer(question.choices.index(NONE), tidy(drafts[0].reasoning))
+    index = question.answer_index if question.answer_index in by_choice else min(by_choice, default=None)
+    return None if index is None else ChosenAnswer(index, tidy(by_choice[index].reasoning))
 
 
-def _choice(choices: Sequence[str], draft: Draft) -> int | None:
-    """Which of the choices an answer is; of numbers the one nearest to it, if that is clear and nothing
-    contradicts.
-    """
+def _choice_index(choices: Sequence[str], draft: Draft) -> int | None:
+    """The index of the choice that a draft answers; of amounts the nearest one, where that is clear."""
     if draft.answer in choices or NONE in choices:
         return choices.index(draft.answer) if draft.answer in choices else None
-    told = normal(draft.answer.removeprefix("About "))
-    return None if f" {told} " in f" {normal(draft.reasoning)} " else nearest(choices, draft.answer)
+    stated = normal(draft.answer.removeprefix("About "))
+    return None if f" {stated} " in f" {normal(draft.reasoning)} " else nearest(choices, draft.answer)
 
 
 def nearest(choices: Sequence[str], answer: str) -> int | None:
     """Of choices that are amounts, the one nearest to an amount; None where two are, or any is none."""
     value, offered = amount(answer), [amount(c) for c in choices]
-    far = [abs(n - value) for n in offered if n is not None and value is not None]
-    return far.index(min(far)) if len(far) == len(choices) and far.count(min(far)) == 1 else None
+    distances = [abs(n - value) for n in offered if n is not None and value is not None]
+    clear = len(distances) == len(choices) and distances.count(min(distances)) == 1
+    return distances.index(min(distances)) if clear else None
 
 
 def amount(text: str) -> int | None:
@@ -77,16 +74,14 @@ def amount(text: str) -> int | None:
     return text_matching.number_in(text, NUMBERS)
 
 
-def _asks(texts: Iterable[str], asked: str) -> bool:
-    """Whether one of the wordings is this question: but for how it explains numbers, and for words heard
-    otherwise.
-    """
-    wanted_ = _pieces(asked)
+def _same_question(texts: Iterable[str], asked: str) -> bool:
+    """Whether one of the wordings is this question, but for remarks on numbering and near-equal quotes."""
+    asked_pieces = _pieces(asked)
     for text in texts:
         pieces = _pieces(text)
-        if len(pieces) == len(wanted_) and pieces[::2] == wanted_[::2]:
-            quotes = zip(pieces[1::2], wanted_[1::2], strict=True)
-            if all(a == b or same(normal(a), normal(b)) for a, b in quotes):
+        if len(pieces) == len(asked_pieces) and pieces[::2] == asked_pieces[::2]:
+            quotes = zip(pieces[1::2], asked_pieces[1::2], strict=True)
+            if all(a == b or says_same(normal(a), normal(b)) for a, b in quotes):
                 return True
     return False
 
@@ -95,31 +90,33 @@ def _asks(texts: Iterable[str], asked: str) -> bool:
 def _pieces(text: str) -> list[str]:
     """A wording cut at its quotation marks, without a remark in brackets at its end."""
     text = tidy(text)
-    return (text[: text.rindex(" (")] if text.endswith(")") and " (" in text else text).split('"')
+    if text.endswith(")") and " (" in text:
+        text = text[: text.rindex(" (")]
+    return text.split('"')
 
 
-def _given(scene: Scene, question: Question, config: QuestionsConfig, seed: int) -> Belief | None:
-    """The choice of a question that a source brought along which something in the scene supports."""
+def _source_answer(
+    scene: Scene, question: Question, config: QuestionsConfig, seed: int
+) -> ChosenAnswer | None:
+    """The choice of a question of a source that something in the scene supports."""
     ctx = Context(scene, config, rng_for(seed, scene.clip_id, question.id))
     for index, choice in enumerate(question.choices):
         wrong = [c for c in question.choices if c != choice]
-        if found := source_questions.support(ctx, question.text, choice, wrong):
-            return Belief(index, tidy(found.because))
+        if argument := source_questions.support(ctx, question.text, choice, wrong):
+            return ChosenAnswer(index, tidy(argument.because))
     return None
 
 
-def _absent(scene: Scene, question: Question) -> Belief | None:
-    """The choice that is not among the sounds of the scene, a wrong one where there is more than one."""
-    missing = [i for i, c in enumerate(question.choices) if c != NONE and not offered_sound(scene, c)]
+def _absent_answer(scene: Scene, question: Question) -> ChosenAnswer | None:
+    """The choice that is not among the sounds of the scene, preferably a wrong one."""
+    missing = [i for i, c in enumerate(question.choices) if c != NONE and not names_present_sound(scene, c)]
     index = min(missing, key=lambda i: i == question.answer_index, default=None)
-    return (
-        None
-        if index is None
-        else Belief(index, f"At no point can {lower(question.choices[index])} be heard.")
-    )
+    if index is None:
+        return None
+    return ChosenAnswer(index, f"At no point can {lower(question.choices[index])} be heard.")
 
 
-def offered_sound(scene: Scene, choice: str) -> bool:
+def names_present_sound(scene: Scene, choice: str) -> bool:
     """Whether a choice names a sound that the scene has, or one that may be taken for it."""
-    known = synthetic_errors.sound(scene, choice)
-    return known is not None and any(alike(*known, e.mid, e.label) for e in scene.events)
+    named_sound = synthetic_errors.sound_of_choice(scene, choice)
+    return named_sound is not None and any(alike(*named_sound, e.mid, e.label) for e in scene.events)

@@ -1,10 +1,9 @@
-"""The rationale grammar, both ways: `render` writes it, `parse` reads it back, `perceive` is what must
-survive.
+"""The rationale grammar: `render` writes it, `parse` reads it, `perceive` is what both must agree on.
 
     <THINK><PLANNING>..</PLANNING>
     <CAPTION><ENV>..</ENV><SPEAKER>..</SPEAKER><ASR>..</ASR><DESCRIPTION>..</DESCRIPTION></CAPTION>
     <REASONING>..</REASONING><SUMMARY>..</SUMMARY></THINK>
-    <RESPONSE>(B) exact choice text</RESPONSE>, or <RESPONSE>answer</RESPONSE> where the question has no choices
+    <RESPONSE>(B) exact choice text</RESPONSE>, <RESPONSE>answer</RESPONSE> where there are no choices
     [<REFLECT>..</REFLECT><FINAL_ANSWER>(C) exact choice text</FINAL_ANSWER>]
 
 ENV has one line per event, `Rooster [1.20-3.40 s]`; SPEAKER one per turn, `Speaker 1 [0.20-2.15 s]:
@@ -29,43 +28,17 @@ NO_SPEECH = "Nobody speaks."
 NO_WORDS = "No words can be made out."
 UNCLEAR = "(words not made out)"
 
+# The tags that hold text, in order.
 LEAVES = (
-    "PLANNING",
-    "ENV",
-    "SPEAKER",
-    "ASR",
-    "DESCRIPTION",
-    "REASONING",
-    "SUMMARY",
-    "RESPONSE",
-    "REFLECT",
+    "PLANNING", "ENV", "SPEAKER", "ASR", "DESCRIPTION", "REASONING", "SUMMARY", "RESPONSE", "REFLECT",
     "FINAL_ANSWER",
-)
+)  # fmt: skip
+# All tags in order, without and with a reflection.
 SKELETON = (
-    *(
-        "<THINK>",
-        "<PLANNING>",
-        "</PLANNING>",
-        "<CAPTION>",
-        "<ENV>",
-        "</ENV>",
-        "<SPEAKER>",
-        "</SPEAKER>",
-        "<ASR>",
-        "</ASR>",
-    ),
-    *(
-        "<DESCRIPTION>",
-        "</DESCRIPTION>",
-        "</CAPTION>",
-        "<REASONING>",
-        "</REASONING>",
-        "<SUMMARY>",
-        "</SUMMARY>",
-        "</THINK>",
-    ),
-    *("<RESPONSE>", "</RESPONSE>"),
-)
+    "<THINK>", "<PLANNING>", "</PLANNING>", "<CAPTION>", "<ENV>", "</ENV>", "<SPEAKER>", "</SPEAKER>",
+    "<ASR>", "</ASR>", "<DESCRIPTION>", "</DESCRIPTION>", "</CAPTION>", "<REASONING>", "</REASONING>",
+    "<SUMMARY>", "</SUMMARY>", "</THINK>", "<RESPONSE>", "</RESPONSE>",
+)  # fmt: skip
 REFLECTED = (*SKELETON, "<REFLECT>", "</REFLECT>", "<FINAL_ANSWER>", "</FINAL_ANSWER>")
 
 _TAG = re.compile(rf"</?(?:THINK|CAPTION|BGM|{'|'.join(LEAVES)})>")
@@ -78,8 +51,7 @@ _ESCAPED = re.compile(r"\\\\|(?:\\u[0-9a-f]{4})+|\\[bfnrt]")
 
 @dataclass(frozen=True)
 class Reflection:
-    """A wrong first response, with the argument and summary that lead to it, and the text of REFLECT that
-    corrects it.
+    """A wrong first response with its argument and summary, and the text of REFLECT that corrects it.
 
     `origin` is what `Item.reflection` says of it.
     """
@@ -96,7 +68,7 @@ class GrammarError(PaqaError):
 
 
 def perceive(scene: Scene) -> tuple[tuple[Sound, ...], tuple[Quote, ...], str]:
-    """What a rationale says was heard: the sounds, who said what, and the transcript."""
+    """What a rationale has to say about a scene: its sounds, who said what, and the transcript."""
     sounds = tuple(Sound(e.start_ms, e.end_ms, e.label) for e in scene.events)
     quotes = tuple(Quote(t.start_ms, t.end_ms, t.speaker, t.text) for t in scene.turns)
     return sounds, quotes, scene.transcript
@@ -112,7 +84,7 @@ def render(scene: Scene, question: Question, variant: int = 0, reflection: Refle
         "PLANNING": _tagless(narration.planning(scene, question, variant)),
         "ENV": "\n".join(f"{escape(s.label)} {_stamp(s.start_ms, s.end_ms)}".strip() for s in sounds)
         or NO_SOUND,
-        "SPEAKER": "\n".join(_say(q) for q in quotes) or NO_SPEECH,
+        "SPEAKER": "\n".join(_speaker_line(q) for q in quotes) or NO_SPEECH,
         "ASR": escape(transcript, NO_WORDS) or NO_WORDS,
         "DESCRIPTION": _tagless(narration.description(scene, question)),
         "REASONING": _tagless(reflection.reasoning if reflection else narration.reasoning(question)),
@@ -120,17 +92,13 @@ def render(scene: Scene, question: Question, variant: int = 0, reflection: Refle
         "RESPONSE": response(question.answer_index, question.answer),
     }
     if reflection:
-        final, leaf["RESPONSE"] = (
-            leaf["RESPONSE"],
-            response(reflection.index, question.choices[reflection.index]),
-        )
-        leaf |= {"REFLECT": _tagless(reflection.text), "FINAL_ANSWER": final}
+        leaf |= {"REFLECT": _tagless(reflection.text), "FINAL_ANSWER": leaf["RESPONSE"]}
+        leaf["RESPONSE"] = response(reflection.index, question.choices[reflection.index])
     t = {tag: f"<{tag}>{text}</{tag}>" for tag, text in leaf.items()}
-    return (
-        f"<THINK>{t['PLANNING']}\n<CAPTION>{t['ENV']}\n{t['SPEAKER']}\n{t['ASR']}\n{t['DESCRIPTION']}</CAPTION>\n"
-        f"{t['REASONING']}\n{t['SUMMARY']}</THINK>\n{t['RESPONSE']}"
-        + (f"\n{t['REFLECT']}\n{t['FINAL_ANSWER']}" if reflection else "")
-    )
+    caption = f"<CAPTION>{t['ENV']}\n{t['SPEAKER']}\n{t['ASR']}\n{t['DESCRIPTION']}</CAPTION>"
+    think = f"<THINK>{t['PLANNING']}\n{caption}\n{t['REASONING']}\n{t['SUMMARY']}</THINK>"
+    corrected = f"\n{t['REFLECT']}\n{t['FINAL_ANSWER']}" if reflection else ""
+    return f"{think}\n{t['RESPONSE']}{corrected}"
 
 
 def parse(text: str, open_ended: bool = False) -> Trace:
@@ -163,8 +131,9 @@ def response(index: int | None, text: str) -> str:
 
 
 def parse_response(text: str, open_ended: bool = False) -> Response:
-    """Read `(B) exact choice text`, or any text where the question has no choices. Raises GrammarError on all
-    else.
+    """Read `(B) exact choice text`, or any text where the question has no choices.
+
+    Raises GrammarError on anything else.
     """
     if open_ended and text.strip():
         return Response(None, unescape(text.strip()))
@@ -180,12 +149,11 @@ def letter(index: int) -> str:
 
 
 def escape(text: str, reserved: str = "") -> str:
-    """The text on one line, without tags and free of leading or trailing space, so that `unescape` gives it
-    back.
+    """The text on one line, without tags or outer spaces; `unescape` gives it back.
 
     A text that happens to be the `reserved` sentence has its first letter escaped.
     """
-    body = "".join(c if c.isprintable() and c not in "<>\\" else _code(c) for c in text)
+    body = "".join(c if c.isprintable() and c not in "<>\\" else _escape_code(c) for c in text)
     head, tail = len(body) - len(body.lstrip(" ")), len(body.rstrip(" "))
     body = "\\u0020" * head + body[head : max(head, tail)] + "\\u0020" * (len(body) - max(head, tail))
     return f"\\u{ord(body[0]):04x}{body[1:]}" if reserved and body == reserved else body
@@ -196,7 +164,7 @@ def unescape(text: str) -> str:
     return _ESCAPED.sub(lambda m: str(json.loads(f'"{m[0]}"')), text)
 
 
-def _code(c: str) -> str:
+def _escape_code(c: str) -> str:
     return f"\\u{ord(c):04x}" if c in "<>" else json.dumps(c)[1:-1]
 
 
@@ -204,9 +172,9 @@ def _tagless(text: str) -> str:
     return text.replace("<", "‹").replace(">", "›")
 
 
-def _say(quote: Quote) -> str:
-    said = f'"{escape(quote.text).replace(chr(34), chr(92) + chr(34))}"' if quote.text else UNCLEAR
-    return f"Speaker {quote.speaker} {_stamp(quote.start_ms, quote.end_ms)}: {said}"
+def _speaker_line(quote: Quote) -> str:
+    words = f'"{escape(quote.text).replace(chr(34), chr(92) + chr(34))}"' if quote.text else UNCLEAR
+    return f"Speaker {quote.speaker} {_stamp(quote.start_ms, quote.end_ms)}: {words}"
 
 
 def _stamp(start_ms: int, end_ms: int) -> str:
@@ -237,28 +205,28 @@ def _quote(line: str) -> Quote:
     match = _QUOTE.fullmatch(line)
     if not match:
         raise GrammarError(f"<SPEAKER>: expected 'Speaker 1 [1.20-3.40 s]: \"text\"', found {line[:60]!r}")
-    return Quote(_ms(match[2], match[3]), _ms(match[4], match[5]), int(match[1]), _said(match[6]))
+    return Quote(_ms(match[2], match[3]), _ms(match[4], match[5]), int(match[1]), _spoken_text(match[6]))
 
 
-def _said(text: str) -> str:
+def _spoken_text(text: str) -> str:
     if text == UNCLEAR:
         return ""
     try:
-        said = json.loads(text) if text.startswith('"') else None
+        words = json.loads(text) if text.startswith('"') else None
     except ValueError:
-        said = None
-    if not isinstance(said, str):
+        words = None
+    if not isinstance(words, str):
         raise GrammarError(f"<SPEAKER>: expected the words as one JSON string, found {text[:60]!r}")
-    return said
+    return words
 
 
 def _leaves(text: str) -> dict[str, str]:
     """The contents of the innermost tags, after checking the structure."""
     tags = list(_TAG.finditer(text))
-    names = _names([m[0] for m in tags])
+    names = _without_aliases([m[0] for m in tags])
     expected = REFLECTED if any(name in names for name in REFLECTED[len(SKELETON) :]) else SKELETON
     if tuple(names) != expected:
-        raise GrammarError(_complaint(names, expected))
+        raise GrammarError(_structure_error(names, expected))
     leaves = {}
     bounds = [0, *(m.end() for m in tags)]
     for i, name in enumerate([*names, "the end"]):
@@ -272,16 +240,16 @@ def _leaves(text: str) -> dict[str, str]:
     return leaves
 
 
-def _names(tags: list[str]) -> list[str]:
+def _without_aliases(tags: list[str]) -> list[str]:
     """The tags with the alias <BGM> ... </BGM> read as <ENV>."""
     if tags.count("<BGM>") == tags.count("</BGM>"):
         return [t.replace("BGM>", "ENV>") for t in tags]
     return tags
 
 
-def _complaint(names: Sequence[str], expected: Sequence[str]) -> str:
+def _structure_error(names: Sequence[str], expected: Sequence[str]) -> str:
     for tag in expected:
         if names.count(tag) != 1:
             return f"{tag} is missing" if tag not in names else f"{tag} occurs {names.count(tag)} times"
-    wrong = next((found for found, tag in zip(names, expected, strict=False) if found != tag), names[-1])
+    wrong = next((name for name, tag in zip(names, expected, strict=False) if name != tag), names[-1])
     return f"{wrong} is misplaced"

@@ -1,5 +1,4 @@
-"""The prose of a rationale: how a careful listener goes about a question, what there is to hear, and what
-follows.
+"""The prose of a rationale: the plan, what there is to hear, the argument and the summary.
 
 Every sentence is chosen by the question's id, so that a clip's rationales differ and a build can be repeated.
 """
@@ -185,13 +184,13 @@ def description(scene: Scene, question: Question) -> str:
     parts = [_voices(scene, rng), _background(scene, rng)]
     if rng.random() < 0.35 and scene.events and scene.turns:
         parts.reverse()
-    return " ".join(p for p in (*parts, _together(scene, rng), _doubt(scene, rng)) if p)
+    return " ".join(p for p in (*parts, _overlap_or_loudness(scene, rng), _uncertain_words(scene, rng)) if p)
 
 
 def reasoning(question: Question) -> str:
     """The template's argument, and the conclusion."""
     rng = rng_for(question.id, "reasoning")
-    cited = _cited(question.answer)
+    cited = _quoted_choice(question.answer)
     if question.answer_index is None:
         return tidy(f"{question.reasoning} {rng.choice(OPEN_CONCLUSIONS).format(answer=cited)}")
     letter = f"({chr(ord('A') + question.answer_index)})"
@@ -201,33 +200,39 @@ def reasoning(question: Question) -> str:
 def summary(scene: Scene, question: Question) -> str:
     """The answer and where the evidence lies, in one sentence."""
     rng = rng_for(question.id, "summary")
-    kept = question.answer.startswith('"') or question.template in AS_WRITTEN
-    answer = question.answer if kept else lower(question.answer)
-    frames = NO_CHOICE if question.answer == NONE else SUMMARIES.get(question.template, ("the answer is {}",))
-    said = rng.choice(frames).format(answer)
-    where = rng.choice(TAILS).format(_places(scene, question))
-    return upper(tidy(f"{rng.choice(HEADS)}{said}{where}"))
+    unchanged = question.answer.startswith('"') or question.template in AS_WRITTEN
+    answer = question.answer if unchanged else lower(question.answer)
+    statement = rng.choice(summary_frames(question.template, question.answer)).format(answer)
+    where = rng.choice(TAILS).format(_evidence_places(scene, question))
+    return upper(tidy(f"{rng.choice(HEADS)}{statement}{where}"))
 
 
-def _cited(answer: str) -> str:
+def summary_frames(template: str, answer: str) -> tuple[str, ...]:
+    """The ways in which a summary states an answer to a kind of question."""
+    return NO_CHOICE if answer == NONE else SUMMARIES.get(template, ("the answer is {}",))
+
+
+def _quoted_choice(answer: str) -> str:
     """A choice between double quotes; a quotation has them already."""
     return answer if answer.startswith('"') else f'"{answer}"'
 
 
-def _places(scene: Scene, question: Question) -> str:
+def _evidence_places(scene: Scene, question: Question) -> str:
     """Where the evidence lies."""
     rows: dict[str, Sequence[Spanned]] = {"turn": scene.turns, "word": scene.words, "event": scene.events}
-    found = merge((interval(rows[e.kind][e.index]) for e in question.evidence), 300)
-    if len(found) > 3:
-        return f"{number(len(found))} places between {_and(_hull(found))}"
-    return spans(found) or "every point"
+    evidence_spans = merge((interval(rows[e.kind][e.index]) for e in question.evidence), 300)
+    if len(evidence_spans) > 3:
+        return f"{number(len(evidence_spans))} places between {_first_and_last(_hull(evidence_spans))}"
+    return spans(evidence_spans) or "every point"
 
 
 def _hull(intervals: Sequence[Interval]) -> Interval:
+    """From the earliest start to the latest end, in ms."""
     return min(s for s, _ in intervals), max(e for _, e in intervals)
 
 
-def _and(hull: Interval) -> str:
+def _first_and_last(hull: Interval) -> str:
+    """`1.2 and 3.4 s`, to stand after "between"."""
     return f"{hull[0] / 1000:.1f} and {seconds(hull[1])}"
 
 
@@ -242,9 +247,10 @@ def _voices(scene: Scene, rng: random.Random) -> str:
     stretches = "in one go" if turns == 1 else f"in {number(turns)} stretches"
     last = max(scene.turns, key=lambda t: t.end_ms)
     options = [
-        f"{who} can be heard talking, {stretches}, between {_and(hull)}.",
-        f"{upper(_voice_count(count))} can be heard speaking between {_and(hull)}.",
-        f"The speech lasts from {seconds(hull[0])} to {seconds(hull[1])} and comes from {_voice_count(count)}.",
+        f"{who} can be heard talking, {stretches}, between {_first_and_last(hull)}.",
+        f"{upper(_voice_count(count))} can be heard speaking between {_first_and_last(hull)}.",
+        f"The speech lasts from {seconds(hull[0])} to {seconds(hull[1])} and comes from"
+        f" {_voice_count(count)}.",
     ]
     if count > 1:
         first = scene.turns[0]
@@ -252,9 +258,8 @@ def _voices(scene: Scene, rng: random.Random) -> str:
         opens = f"Speaker {first.speaker} opens at {seconds(first.start_ms)}"
         same = first.speaker == last.speaker
         options.append(
-            f"{opens} {'and is' if same else f', and speaker {last.speaker} is'} the last to be heard, {until}".replace(
-                " ,", ","
-            )
+            f"{opens} {'and is' if same else f', and speaker {last.speaker} is'} the last to be heard,"
+            f" {until}".replace(" ,", ",")
         )
     if scene.turns[0].text:
         options.append(f"{who} can be heard; the first words are {excerpt(scene.turns[0].text)}.")
@@ -277,16 +282,18 @@ def _background(scene: Scene, rng: random.Random) -> str:
                 "Behind that, no particular sound stands out.",
             )
         )
-    told = [f"{name} ({spans(merge(found), most=3)})" for name, found in list(groups.items())[:4]]
+    descriptions = [
+        f"{name} ({spans(merge(occasions), most=3)})" for name, occasions in list(groups.items())[:4]
+    ]
     if len(groups) > 4:
-        told.append(f"{number(len(groups) - 4)} more")
+        descriptions.append(f"{number(len(groups) - 4)} more")
     frames = ("In the background there is {}.", "The background contains {}.", "Around the voices I hear {}.",
               "Apart from the speech, {} can be heard.", "As for other sounds, I hear {}.")  # fmt: skip
     bare = ("I hear {}.", "What sounds is {}.", "The clip contains {}.", "{} can be heard.")
-    return upper(rng.choice(frames if scene.turns else bare).format(listing(told)))
+    return upper(rng.choice(frames if scene.turns else bare).format(listing(descriptions)))
 
 
-def _together(scene: Scene, rng: random.Random) -> str:
+def _overlap_or_loudness(scene: Scene, rng: random.Random) -> str:
     """What happens at once, or how loud the background is; often nothing."""
     options = []
     for a in sorted({t.speaker for t in scene.turns}):
@@ -313,7 +320,7 @@ def _loudness(snr_db: float, rng: random.Random) -> str:
     return "The background is louder than the voices."
 
 
-def _doubt(scene: Scene, rng: random.Random) -> str:
+def _uncertain_words(scene: Scene, rng: random.Random) -> str:
     unsure = [d for d in scene.disagreements if d.stage == "transcribe" and d.end_ms > d.start_ms]
     if not unsure:
         return ""

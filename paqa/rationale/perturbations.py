@@ -1,9 +1,8 @@
-"""How a scene may be misheard: what differs between two hearings of it, and what is easily taken for
-something else.
+"""How a scene may be misheard: what differs between two scenes of a clip, and changes made on purpose.
 
-Every mishearing is one mistake with its consequences: the scene as somebody believes it to be who makes that
-mistake and no other, and what to say about it. Whether a question is answered wrong because of it, is found
-by asking again.
+A perturbation is one mistake with its consequences: the scene as it would be with that mistake and no other,
+and what to say about it. Whether a question is then answered wrong is found by asking it again
+(`answerer.answer_from_scene`).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 from paqa.perception.fusion import number_speakers
 from paqa.questions.context import alike
@@ -21,72 +20,85 @@ from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
 from paqa.text import normal
 from paqa.types import Event, Scene, Turn, Word
 
-NEAR_MS = 300  # the same sound this near is the same occurrence
-SHIFT_MS = 500  # a sound heard this much earlier or later is misplaced
-SLIVER_MS = 100  # an overlap shorter than this is none
-TALK_MS = 300  # an overlap from which two voices are clearly heard at once
-SAID = 0.85  # words less alike than this were misheard
+NEAR_MS = 300  # two events of a sound this near are the same occurrence
+SHIFT_MS = 500  # a sound predicted this much earlier or later is misplaced
+SLIVER_MS = 100  # an overlap shorter than this does not count as one
+TALK_MS = 300  # an overlap from which two voices clearly talk at once
+SAME_WORDS_RATIO = 0.85  # words less alike than this were misheard
 
 
 @dataclass(frozen=True)
-class Mishearing:
-    """One mistake: its cause (a key of `reflect.CAUSES`), the scene as it was taken, and what the causes'
-    words need.
+class Perturbation:
+    """One mistake: its cause (a key of `phrases.CAUSES`) and the scene as it is with that mistake.
 
-    `told` fills the wordings: `at` is where the scene has it, `heard` where it was heard, times being those
-    of rows.
+    `slots` fill the wordings of `phrases`: `at` is where the scene has the sound or turn, `heard` where the
+    mistaken scene has it.
     """
 
     cause: str
     scene: Scene
-    told: dict[str, str]
+    slots: dict[str, str]
 
 
-def differences(scene: Scene, heard: Scene) -> list[Mishearing]:
-    """Every way in which `heard` differs from `scene`, each alone; both are of the same clip."""
-    return [*_sounds_differ(scene, heard), *_voices_differ(scene, heard), *_words_differ(scene, heard)]
+def differences(scene: Scene, predicted: Scene) -> list[Perturbation]:
+    """Every way in which `predicted` differs from `scene`, each alone; both are of the same clip."""
+    return [
+        *_sounds_differ(scene, predicted),
+        *_voices_differ(scene, predicted),
+        *_words_differ(scene, predicted),
+    ]
 
 
-def _sounds_differ(scene: Scene, heard: Scene) -> Iterator[Mishearing]:
-    missed = _grouped(e for e in _asked(scene) if not any(_one(e, h) for h in heard.events))
-    extra = _grouped(h for h in _asked(heard) if not any(_one(h, e) for e in scene.events))
+def _sounds_differ(scene: Scene, predicted: Scene) -> Iterator[Perturbation]:
+    missed = by_label(_unmatched(askable_events(scene), predicted.events))
+    extra = by_label(_unmatched(askable_events(predicted), scene.events))
     for label, events in list(missed.items()):
-        for other, found in list(extra.items()):
-            if any(2 * overlap(interval(e), interval(f)) >= _shorter(e, f) for e in events for f in found):
-                yield take_for(scene, events, found)
+        for predicted_label, predicted_events in list(extra.items()):
+            pairs = product(events, predicted_events)
+            if any(2 * overlap(interval(e), interval(p)) >= _shorter(e, p) for e, p in pairs):
+                yield replace_sounds(scene, events, predicted_events)
                 missed.pop(label, None)
-                extra.pop(other)
+                extra.pop(predicted_label)
     for events in missed.values():
-        yield miss_sounds(scene, events)
-    for found in extra.values():
-        yield imagine_sound(scene, found)
-    for event in _asked(scene):
-        same = [h for h in heard.events if _one(event, h)]
-        if same and abs(min(h.start_ms for h in same) - event.start_ms) >= SHIFT_MS:
-            yield misplace(scene, [event], [(min(h.start_ms for h in same), max(h.end_ms for h in same))])
+        yield remove_sounds(scene, events)
+    for predicted_events in extra.values():
+        yield insert_sound(scene, predicted_events)
+    for event in askable_events(scene):
+        matches = [h for h in predicted.events if _same_occurrence(event, h)]
+        if matches and abs(min(h.start_ms for h in matches) - event.start_ms) >= SHIFT_MS:
+            yield move_sounds(
+                scene, [event], [(min(h.start_ms for h in matches), max(h.end_ms for h in matches))]
+            )
 
 
-def _asked(scene: Scene) -> list[Event]:
+def askable_events(scene: Scene) -> list[Event]:
+    """The events that questions may be about."""
     return [e for e in scene.events if e.label not in UNASKED]
 
 
-def _one(a: Event, b: Event) -> bool:
-    """Whether two hearings mean one and the same occurrence."""
+def _unmatched(events: Iterable[Event], others: Sequence[Event]) -> list[Event]:
+    """The events that are the same occurrence as none of the others."""
+    return [e for e in events if not any(_same_occurrence(e, other_event) for other_event in others)]
+
+
+def _same_occurrence(a: Event, b: Event) -> bool:
+    """Whether an event of one scene and one of the other mean the same occurrence of a sound."""
     return gap(interval(a), interval(b)) <= NEAR_MS and alike(a.mid, a.label, b.mid, b.label)
 
 
-def _grouped(events: Iterable[Event]) -> dict[str, list[Event]]:
-    found: dict[str, list[Event]] = {}
+def by_label(events: Iterable[Event]) -> dict[str, list[Event]]:
+    """The events of each label, in the order in which labels first occur."""
+    groups: dict[str, list[Event]] = {}
     for event in events:
-        found.setdefault(event.label, []).append(event)
-    return found
+        groups.setdefault(event.label, []).append(event)
+    return groups
 
 
 def _shorter(a: Event, b: Event) -> int:
     return min(a.end_ms - a.start_ms, b.end_ms - b.start_ms)
 
 
-def _changed(scene: Scene, gone: Sequence[Event], new: Sequence[Event]) -> Scene:
+def _with_events(scene: Scene, gone: Sequence[Event], new: Sequence[Event]) -> Scene:
     events = [*(e for e in scene.events if e not in gone), *new]
     return replace(scene, events=tuple(sorted(events, key=lambda e: (*interval(e), e.label))))
 
@@ -95,126 +107,136 @@ def _at(rows: Iterable[Event | Turn], most: int = 3) -> str:
     return spans([interval(r) for r in rows], most)
 
 
-def _elsewhere(heard: str, at: str) -> str:
-    """Where it was heard, as far as that is not where it is."""
-    return "" if heard == at else f" at {heard}"
+def _where_predicted(predicted_at: str, at: str) -> str:
+    """Where the mistaken scene has it, empty where that is the same place."""
+    return "" if predicted_at == at else f" at {predicted_at}"
 
 
-def miss_sounds(scene: Scene, events: Sequence[Event]) -> Mishearing:
-    """Events of one label that were passed over."""
-    told = {"sound": spoken(events[0].label), "at": _at(events)}
-    return Mishearing("missed_event", _changed(scene, events, ()), told)
+def remove_sounds(scene: Scene, events: Sequence[Event]) -> Perturbation:
+    """A scene without some events of one label."""
+    slots = {"sound": spoken(events[0].label), "at": _at(events)}
+    return Perturbation("missed_event", _with_events(scene, events, ()), slots)
 
 
-def take_for(scene: Scene, events: Sequence[Event], found: Sequence[Event]) -> Mishearing:
-    """Events of one label that were heard as those of another."""
-    at, heard = _at(events), _at(found)
-    told = {"sound": spoken(events[0].label), "wrong": spoken(found[0].label), "at": at}
-    return Mishearing(
-        "misheard_sound", _changed(scene, events, found), {**told, "heard": _elsewhere(heard, at)}
+def replace_sounds(scene: Scene, events: Sequence[Event], replacements: Sequence[Event]) -> Perturbation:
+    """Events of one label taken for those of another."""
+    at, predicted_at = _at(events), _at(replacements)
+    slots = {"sound": spoken(events[0].label), "wrong": spoken(replacements[0].label), "at": at}
+    return Perturbation(
+        "misheard_sound",
+        _with_events(scene, events, replacements),
+        {**slots, "heard": _where_predicted(predicted_at, at)},
     )
 
 
-def imagine_sound(scene: Scene, found: Sequence[Event]) -> Mishearing:
-    """A sound that is not there: a voice taken for it, another sound, or nothing."""
-    changed = _changed(scene, (), found)
-    told = {"wrong": spoken(found[0].label), "heard": _at(found)}
-    shared = {i: sum(overlap(interval(t), interval(f)) for f in found) for i, t in enumerate(scene.turns)}
+def insert_sound(scene: Scene, inserted: Sequence[Event]) -> Perturbation:
+    """A sound that is not there: a voice taken for it, or nothing."""
+    changed = _with_events(scene, (), inserted)
+    slots = {"wrong": spoken(inserted[0].label), "heard": _at(inserted)}
+    shared = {i: sum(overlap(interval(t), interval(f)) for f in inserted) for i, t in enumerate(scene.turns)}
     best = max(shared, key=lambda i: shared[i], default=None)
-    if best is not None and 2 * shared[best] >= sum(f.end_ms - f.start_ms for f in found):
+    if best is not None and 2 * shared[best] >= sum(f.end_ms - f.start_ms for f in inserted):
         turn = scene.turns[best]
-        return Mishearing(
-            "speech_as_sound", changed, told | {"who": speakers([turn.speaker]), "at": _at([turn])}
+        return Perturbation(
+            "speech_as_sound", changed, slots | {"who": speakers([turn.speaker]), "at": _at([turn])}
         )
-    return Mishearing("phantom_sound", changed, told)
+    return Perturbation("phantom_sound", changed, slots)
 
 
-def misplace(scene: Scene, events: Sequence[Event], heard: Sequence[Interval]) -> Mishearing:
-    """Events that were heard at other times."""
-    moved = [replace(e, start_ms=a, end_ms=b) for e, (a, b) in zip(events, heard, strict=True)]
-    told = {"sound": spoken(events[0].label), "at": _at(events), "heard": _at(moved)}
-    return Mishearing("misplaced_sound", _changed(scene, events, moved), told)
+def move_sounds(scene: Scene, events: Sequence[Event], new_spans: Sequence[Interval]) -> Perturbation:
+    """Events placed at other times."""
+    moved = [replace(e, start_ms=a, end_ms=b) for e, (a, b) in zip(events, new_spans, strict=True)]
+    slots = {"sound": spoken(events[0].label), "at": _at(events), "heard": _at(moved)}
+    return Perturbation("misplaced_sound", _with_events(scene, events, moved), slots)
 
 
-def confuse_sounds(scene: Scene, a: Event, b: Event) -> Mishearing:
-    """Two sounds of which each was taken for the other."""
+def swap_sounds(scene: Scene, a: Event, b: Event) -> Perturbation:
+    """Two sounds, each taken for the other."""
     swapped = (replace(a, label=b.label, mid=b.mid), replace(b, label=a.label, mid=a.mid))
-    told = {"first": spoken(a.label), "first_at": _at([a]), "second": spoken(b.label), "second_at": _at([b])}
-    return Mishearing("confused_sounds", _changed(scene, (a, b), swapped), told)
+    slots = {"first": spoken(a.label), "first_at": _at([a]), "second": spoken(b.label), "second_at": _at([b])}
+    return Perturbation("confused_sounds", _with_events(scene, (a, b), swapped), slots)
 
 
-def split_sound(scene: Scene, event: Event, pause_ms: int = 800) -> Mishearing | None:
-    """One long occasion that was taken for two; None where it is too short for that."""
+def split_sound(scene: Scene, event: Event, pause_ms: int = 800) -> Perturbation | None:
+    """One long event taken for two with a pause between; None where it is too short for that."""
     middle = (event.start_ms + event.end_ms) // 20 * 10
     halves = (replace(event, end_ms=middle - pause_ms // 2), replace(event, start_ms=middle + pause_ms // 2))
     if event.end_ms - event.start_ms < 2 * pause_ms:
         return None
-    told = {"sound": spoken(event.label), "at": _at([event])}
-    return Mishearing("split_sound", _changed(scene, (event,), halves), told)
+    slots = {"sound": spoken(event.label), "at": _at([event])}
+    return Perturbation("split_sound", _with_events(scene, (event,), halves), slots)
 
 
-def _voices_differ(scene: Scene, heard: Scene) -> Iterator[Mishearing]:
-    owners = _owners(scene, heard)
-    voices = {v: merge(interval(t) for t in heard.turns if t.speaker == v) for v in owners}
-    taken: dict[tuple[int, int], list[int]] = {}
+def _voices_differ(scene: Scene, predicted: Scene) -> Iterator[Perturbation]:
+    owners = _owners(scene, predicted)
+    voices = {v: merge(interval(t) for t in predicted.turns if t.speaker == v) for v in owners}
+    misattributed: dict[tuple[int, int], list[int]] = {}
     missed: dict[int, list[int]] = {}
     for i, turn in enumerate(scene.turns):
-        length = turn.end_ms - turn.start_ms
-        shared = {v: total(intersect([interval(turn)], spoken_)) for v, spoken_ in voices.items()}
-        own = sum(ms for v, ms in shared.items() if owners[v] == turn.speaker)
+        length_ms = turn.end_ms - turn.start_ms
+        shared = {v: total(intersect([interval(turn)], stretches)) for v, stretches in voices.items()}
+        correct_ms = sum(ms for v, ms in shared.items() if owners[v] == turn.speaker)
         best = max(shared, key=lambda v: shared[v], default=None)
-        if best is None or sum(shared.values()) < 0.3 * length:
+        if best is None or sum(shared.values()) < 0.3 * length_ms:
             missed.setdefault(turn.speaker, []).append(i)
-        elif owners[best] != turn.speaker and shared[best] >= 0.6 * length and own < 0.3 * length:
-            taken.setdefault((turn.speaker, best), []).append(i)
-    for (_, voice), indices in taken.items():
-        yield attribute(scene, indices, owners[voice])
+        elif (
+            owners[best] != turn.speaker and shared[best] >= 0.6 * length_ms and correct_ms < 0.3 * length_ms
+        ):
+            misattributed.setdefault((turn.speaker, best), []).append(i)
+    for (_, voice), indices in misattributed.items():
+        yield reassign_turns(scene, indices, owners[voice])
     for indices in missed.values():
-        yield miss_turns(scene, indices)
-    known = merge(interval(t) for t in scene.turns)
-    for turn in heard.turns:
-        length = turn.end_ms - turn.start_ms
-        if length >= 400 and total(intersect([interval(turn)], known)) < 0.2 * length:
-            yield imagine_voice(scene, turn, owners.get(turn.speaker))
+        yield remove_turns(scene, indices)
+    speech = merge(interval(t) for t in scene.turns)
+    for turn in predicted.turns:
+        length_ms = turn.end_ms - turn.start_ms
+        if length_ms >= 400 and total(intersect([interval(turn)], speech)) < 0.2 * length_ms:
+            yield insert_turn(scene, turn, owners.get(turn.speaker))
     yield from _overlaps_differ(scene, voices, owners)
 
 
-def _owners(scene: Scene, heard: Scene) -> dict[int, int | None]:
-    """For each voice that was heard, whose it is: speakers and voices paired by what they share, most
-    first.
-    """
-    speaking = {
-        s: [interval(t) for t in scene.turns if t.speaker == s] for s in {t.speaker for t in scene.turns}
+def _owners(scene: Scene, predicted: Scene) -> dict[int, int | None]:
+    """For each predicted voice its speaker: paired one to one, most shared time first; None if left over."""
+    speakers_speech, voices_speech = _speech_by_number(scene), _speech_by_number(predicted)
+    pairs = {
+        (s, v): total(intersect(speakers_speech[s], voices_speech[v]))
+        for s, v in product(speakers_speech, voices_speech)
     }
-    voices = {
-        v: [interval(t) for t in heard.turns if t.speaker == v] for v in {t.speaker for t in heard.turns}
-    }
-    pairs = {(s, v): total(intersect(a, b)) for s, a in speaking.items() for v, b in voices.items()}
     owners: dict[int, int | None] = {}
     for s, v in sorted(pairs, key=lambda p: (-pairs[p], p)):
         if pairs[s, v] and v not in owners and s not in owners.values():
             owners[v] = s
-    return {v: owners.get(v) for v in voices}
+    return {v: owners.get(v) for v in voices_speech}
+
+
+def _speech_by_number(scene: Scene) -> dict[int, list[Interval]]:
+    numbers = {t.speaker for t in scene.turns}
+    return {s: [interval(t) for t in scene.turns if t.speaker == s] for s in numbers}
 
 
 def _overlaps_differ(
     scene: Scene, voices: dict[int, list[Interval]], owners: dict[int, int | None]
-) -> Iterator[Mishearing]:
-    """Pairs of turns said at once of which that was not heard, and the other way round."""
-    mine = {owner: voices[v] for v, owner in owners.items()}
+) -> Iterator[Perturbation]:
+    """Pairs of turns that overlap in the scene and not in the prediction, or the other way round."""
+    speech_by_owner = {owner: voices[v] for v, owner in owners.items()}
     for a, b in pairwise(scene.turns):
-        if a.speaker == b.speaker or a.speaker not in mine or b.speaker not in mine:
+        if a.speaker == b.speaker or a.speaker not in speech_by_owner or b.speaker not in speech_by_owner:
             continue
         window = [(a.start_ms, max(a.end_ms, b.end_ms))]
-        heard = total(intersect(intersect(mine[a.speaker], mine[b.speaker]), window))
-        real = overlap(interval(a), interval(b))
-        if (real >= TALK_MS and heard < SLIVER_MS) or (real < SLIVER_MS and heard >= TALK_MS):
-            found = separate(scene, a, b) if real >= TALK_MS else join(scene, a, b)
-            if found:
-                yield found
+        predicted_ms = total(
+            intersect(intersect(speech_by_owner[a.speaker], speech_by_owner[b.speaker]), window)
+        )
+        scene_ms = overlap(interval(a), interval(b))
+        perturbation = None
+        if scene_ms >= TALK_MS and predicted_ms < SLIVER_MS:
+            perturbation = remove_overlap(scene, a, b)
+        elif scene_ms < SLIVER_MS and predicted_ms >= TALK_MS:
+            perturbation = add_overlap(scene, a, b)
+        if perturbation:
+            yield perturbation
 
 
-def _said(scene: Scene, gone: Sequence[Turn], new: Sequence[Turn]) -> Scene:
+def _with_turns(scene: Scene, gone: Sequence[Turn], new: Sequence[Turn]) -> Scene:
     return replace(scene, turns=tuple(number_speakers([*(t for t in scene.turns if t not in gone), *new])))
 
 
@@ -222,67 +244,67 @@ def _newcomer(scene: Scene) -> int:
     return 1 + max((t.speaker for t in scene.turns), default=0)
 
 
-def _words(turns: Sequence[Turn]) -> str:
+def _first_words(turns: Sequence[Turn]) -> str:
     """The first words of some turns, where they are known."""
     first = next((t.text for t in turns if normal(t.text)), "")
     return f" ({excerpt(first)})" if first else ""
 
 
-def attribute(scene: Scene, indices: Sequence[int], speaker: int | None) -> Mishearing:
-    """Turns of one speaker that were taken for another's, or (None) for those of a further voice."""
+def reassign_turns(scene: Scene, indices: Sequence[int], speaker: int | None) -> Perturbation:
+    """Turns of one speaker taken for another's, or (None) for those of a further voice."""
     turns = [scene.turns[i] for i in indices]
     new = [replace(t, speaker=speaker or _newcomer(scene)) for t in turns]
-    told = {
+    slots = {
         "who": speakers([turns[0].speaker]),
         "wrong": speakers([speaker]) if speaker else "somebody else",
         "at": _at(turns),
-        "words": _words(turns),
+        "words": _first_words(turns),
     }
-    return Mishearing("speaker_attribution", _said(scene, turns, new), told)
+    return Perturbation("speaker_attribution", _with_turns(scene, turns, new), slots)
 
 
-def miss_turns(scene: Scene, indices: Sequence[int]) -> Mishearing:
-    """Turns of one speaker that were passed over."""
+def remove_turns(scene: Scene, indices: Sequence[int]) -> Perturbation:
+    """A scene without some turns of one speaker."""
     turns = [scene.turns[i] for i in indices]
-    told = {"who": speakers([turns[0].speaker]), "at": _at(turns), "words": _words(turns)}
-    return Mishearing("missed_speech", _said(scene, turns, ()), told)
+    slots = {"who": speakers([turns[0].speaker]), "at": _at(turns), "words": _first_words(turns)}
+    return Perturbation("missed_speech", _with_turns(scene, turns, ()), slots)
 
 
-def imagine_voice(scene: Scene, turn: Turn, speaker: int | None) -> Mishearing:
+def insert_turn(scene: Scene, turn: Turn, speaker: int | None) -> Perturbation:
     """A voice where nobody speaks: a sound taken for it, or nothing."""
-    changed = _said(scene, (), [replace(turn, speaker=speaker or _newcomer(scene), text="")])
-    told = {"heard": _at([turn]), "wrong": speakers([speaker]) if speaker else "another voice"}
-    event = max(_asked(scene), key=lambda e: overlap(interval(e), interval(turn)), default=None)
+    changed = _with_turns(scene, (), [replace(turn, speaker=speaker or _newcomer(scene), text="")])
+    slots = {"heard": _at([turn]), "wrong": speakers([speaker]) if speaker else "another voice"}
+    event = max(askable_events(scene), key=lambda e: overlap(interval(e), interval(turn)), default=None)
     if event and 2 * overlap(interval(event), interval(turn)) >= turn.end_ms - turn.start_ms:
         at = _at([event])
-        told |= {"sound": spoken(event.label), "at": at, "heard": _elsewhere(told["heard"], at)}
-        return Mishearing("background_as_speech", changed, told)
-    return Mishearing("phantom_speech", changed, told)
+        slots |= {"sound": spoken(event.label), "at": at, "heard": _where_predicted(slots["heard"], at)}
+        return Perturbation("background_as_speech", changed, slots)
+    return Perturbation("phantom_speech", changed, slots)
 
 
-def separate(scene: Scene, a: Turn, b: Turn) -> Mishearing | None:
-    """Two turns said at once (`a` starts first) that were heard one after the other."""
+def remove_overlap(scene: Scene, a: Turn, b: Turn) -> Perturbation | None:
+    """Two turns that overlap (`a` starts first) taken as one after the other; None where they do not."""
     if not a.start_ms < b.start_ms < a.end_ms:
         return None
-    changed = _said(
+    changed = _with_turns(
         scene, [a, b], [replace(a, end_ms=b.start_ms), replace(b, end_ms=max(a.end_ms, b.end_ms))]
     )
-    return Mishearing(
-        "missed_overlap", changed, _both(a, b) | {"shared": span((b.start_ms, min(a.end_ms, b.end_ms)))}
+    return Perturbation(
+        "missed_overlap", changed, _pair_slots(a, b) | {"shared": span((b.start_ms, min(a.end_ms, b.end_ms)))}
     )
 
 
-def join(scene: Scene, a: Turn, b: Turn, by_ms: int = 1000) -> Mishearing | None:
-    """Two turns said one after the other that were heard at once; None where the second is too short for
-    that.
-    """
+def add_overlap(scene: Scene, a: Turn, b: Turn, by_ms: int = 1000) -> Perturbation | None:
+    """Two turns said one after the other, taken as overlapping; None where the second is too short."""
     end = min(b.start_ms + by_ms, b.end_ms)
     if end - b.start_ms < TALK_MS or a.end_ms > b.start_ms:
         return None
-    return Mishearing("phantom_overlap", _said(scene, [a], [replace(a, end_ms=end)]), _both(a, b))
+    return Perturbation(
+        "phantom_overlap", _with_turns(scene, [a], [replace(a, end_ms=end)]), _pair_slots(a, b)
+    )
 
 
-def _both(a: Turn, b: Turn) -> dict[str, str]:
+def _pair_slots(a: Turn, b: Turn) -> dict[str, str]:
     return {
         "first": speakers([a.speaker]),
         "first_at": _at([a]),
@@ -291,31 +313,36 @@ def _both(a: Turn, b: Turn) -> dict[str, str]:
     }
 
 
-def confuse_lines(scene: Scene, a: Turn, b: Turn) -> Mishearing:
-    """Two turns whose words were taken for one another's."""
-    told = {"first": excerpt(a.text), "first_at": _at([a]), "second": excerpt(b.text), "second_at": _at([b])}
-    return Mishearing(
-        "confused_lines", _said(scene, [a, b], [replace(a, text=b.text), replace(b, text=a.text)]), told
+def swap_texts(scene: Scene, a: Turn, b: Turn) -> Perturbation:
+    """Two turns whose words have changed places."""
+    slots = {"first": excerpt(a.text), "first_at": _at([a]), "second": excerpt(b.text), "second_at": _at([b])}
+    return Perturbation(
+        "confused_lines",
+        _with_turns(scene, [a, b], [replace(a, text=b.text), replace(b, text=a.text)]),
+        slots,
     )
 
 
-def _words_differ(scene: Scene, heard: Scene) -> Iterator[Mishearing]:
+def _words_differ(scene: Scene, predicted: Scene) -> Iterator[Perturbation]:
     for turn in scene.turns:
-        text = _between(heard.words, turn)
-        known, found = normal(turn.text).split(), normal(text).split()
-        if known and found and difflib.SequenceMatcher(None, known, found, autojunk=False).ratio() < SAID:
-            told = {"who": speakers([turn.speaker]), "at": _at([turn]), "words": excerpt(turn.text, 8)}
-            changed = _said(scene, [turn], [replace(turn, text=text)])
-            yield Mishearing("misheard_words", changed, told | {"wrong": excerpt(text, 8)})
+        text = _words_within(predicted.words, turn)
+        scene_words, predicted_words = normal(turn.text).split(), normal(text).split()
+        if (
+            scene_words
+            and predicted_words
+            and difflib.SequenceMatcher(None, scene_words, predicted_words, autojunk=False).ratio()
+            < SAME_WORDS_RATIO
+        ):
+            slots = {"who": speakers([turn.speaker]), "at": _at([turn]), "words": excerpt(turn.text, 8)}
+            changed = _with_turns(scene, [turn], [replace(turn, text=text)])
+            yield Perturbation("misheard_words", changed, slots | {"wrong": excerpt(text, 8)})
 
 
-def _between(words: Sequence[Word], turn: Turn) -> str:
+def _words_within(words: Sequence[Word], turn: Turn) -> str:
     return " ".join(w.text for w in words if turn.start_ms <= (w.start_ms + w.end_ms) / 2 < turn.end_ms)
 
 
-def relabel(scene: Scene, turn: Turn, taken: Turn, cause: str, wrong: str, right: str) -> Mishearing:
-    """A turn whose emotion or translation was judged wrongly, as in `taken`: told as `wrong` in place of
-    `right`.
-    """
-    told = {"who": speakers([turn.speaker]), "at": _at([turn]), "wrong": wrong, "right": right}
-    return Mishearing(cause, _said(scene, [turn], [taken]), told)
+def replace_label(scene: Scene, turn: Turn, taken: Turn, cause: str, wrong: str, right: str) -> Perturbation:
+    """A turn with a wrong emotion or translation, as in `taken`: `wrong` in place of `right`."""
+    slots = {"who": speakers([turn.speaker]), "at": _at([turn]), "wrong": wrong, "right": right}
+    return Perturbation(cause, _with_turns(scene, [turn], [taken]), slots)

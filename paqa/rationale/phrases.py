@@ -20,10 +20,12 @@ CAUSES: dict[str, tuple[str, ...]] = {
         "I thought of {wrong}{heard}, where what can be heard at {at} is {sound}.",
     ),
     "confused_sounds": (
-        "I mixed up two sounds: what comes at {first_at} is {first}, and what comes at {second_at} is {second}.",
+        "I mixed up two sounds: what comes at {first_at} is {first}, and what comes at {second_at} is"
+        " {second}.",
         "I had two sounds the wrong way round; {first} belongs at {first_at} and {second} at {second_at}.",
         "Two sounds changed places in my mind: {first} can be heard at {first_at}, {second} at {second_at}.",
-        "It is {first} that can be heard at {first_at} and {second} that can be heard at {second_at}, not the reverse.",
+        "It is {first} that can be heard at {first_at} and {second} that can be heard at {second_at}, not the"
+        " reverse.",
     ),
     "split_sound": (
         "I counted {sound} at {at} twice, although it goes on without a break.",
@@ -75,16 +77,20 @@ CAUSES: dict[str, tuple[str, ...]] = {
     ),
     "missed_overlap": (
         "I let {first} ({first_at}) stop before {second} ({second_at}) comes in, but both talk at {shared}.",
-        "At {shared} two voices sound at once, {first} ({first_at}) and {second} ({second_at}); I heard only one.",
+        "At {shared} two voices sound at once, {first} ({first_at}) and {second} ({second_at}); I heard only"
+        " one.",
         "I missed that {second} ({second_at}) comes in while {first} ({first_at}) is still talking.",
-        "I took the change from {first} ({first_at}) to {second} ({second_at}) for a clean one; they overlap at"
+        "I took the change from {first} ({first_at}) to {second} ({second_at}) for a clean one; they overlap"
+        " at"
         " {shared}.",
     ),
     "phantom_overlap": (
-        "I heard {first} ({first_at}) and {second} ({second_at}) at once, but one has stopped when the other begins.",
+        "I heard {first} ({first_at}) and {second} ({second_at}) at once, but one has stopped when the other"
+        " begins.",
         "I let {first} go on for too long: that turn lies at {first_at}, and {second} talks at {second_at}.",
         "There is no moment with both voices where {second} ({second_at}) follows {first} ({first_at}).",
-        "I blurred the change from {first} ({first_at}) to {second} ({second_at}); they do not overlap there.",
+        "I blurred the change from {first} ({first_at}) to {second} ({second_at}); they do not overlap"
+        " there.",
     ),
     "confused_lines": (
         "I mixed up two lines: {first} is said at {first_at}, and {second} at {second_at}.",

@@ -1,5 +1,4 @@
-"""What a model is asked about a row: the question, then its choices by letter, one a line; nothing of the
-answer.
+"""What a model is asked about a row: the question and its choices by letter, one a line.
 
 `prompt` and `answer` are what exported lists hold. `question` is what `paqa-train` asks, in training and
 evaluation alike: the same lines, in which no text can forge a token of the model, and how to answer them.
@@ -16,13 +15,14 @@ from paqa.types import Item
 
 PLACEHOLDER = re.compile(r"<(/?(?:audio|image|video|bbox|ref-object)[^<>]*)>", re.IGNORECASE)
 OUTLINE = (
-    "<THINK><PLANNING></PLANNING><CAPTION><ENV></ENV><SPEAKER></SPEAKER><ASR></ASR><DESCRIPTION></DESCRIPTION></CAPTION>"
+    "<THINK><PLANNING></PLANNING><CAPTION><ENV></ENV><SPEAKER></SPEAKER><ASR></ASR>"
+    "<DESCRIPTION></DESCRIPTION></CAPTION>"
     "<REASONING></REASONING><SUMMARY></SUMMARY></THINK><RESPONSE></RESPONSE>"
 )
 
 
 @dataclass(frozen=True)
-class Asked:
+class PromptQuestion:
     """A question as the model meets it; open-ended where there are no choices."""
 
     id: str
@@ -30,11 +30,13 @@ class Asked:
     choices: tuple[str, ...] = ()
 
 
-def question(asked: Asked) -> str:
+def question(asked: PromptQuestion) -> str:
     """The text beside the sound. Choices look as RESPONSE must repeat them."""
     how = "with the letter and words of one choice" if asked.choices else "with a few words"
-    told = f"Listen, fill in these tags, and answer in RESPONSE {how}: {OUTLINE}"
-    return "\n".join([*_lines(grammar.escape(asked.question), map(grammar.escape, asked.choices)), told])
+    instruction = f"Listen, fill in these tags, and answer in RESPONSE {how}: {OUTLINE}"
+    return "\n".join(
+        [*_lines(grammar.escape(asked.question), map(grammar.escape, asked.choices)), instruction]
+    )
 
 
 def prompt(item: Item) -> str:

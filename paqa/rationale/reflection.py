@@ -1,10 +1,10 @@
-"""A wrong first response and the reflection that corrects it: from a real mishearing where there is one.
+"""A wrong first response and the reflection that corrects it, from a real mistake where there is one.
 
 The same question is asked again of the scene with one mistake in it. Where the argument of its own template
 then leads to another of its choices, that is the first response; the reflection names the mistake, cites what
-is really there and argues anew. Mistakes are taken from what the engines heard in the raw mix (and, where the
-truth is known, after decoupling); only where none of these leads astray, a plausible one is made up. One
-round: more of them make a model doubt what is right.
+is really there and argues anew. Mistakes are differences between the scene and what the engines predicted
+from the raw mix (and, where the truth is known, after decoupling); only where none of these leads to a wrong
+choice, a plausible one is made up. There is one round: more of them make a model doubt what is right.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from functools import partial
 from itertools import islice
 
 from paqa.config.recipe import QuestionsConfig
-from paqa.questions.context import same
+from paqa.questions.context import says_same
 from paqa.questions.english import excerpt, lower, quoted, span, spans, tidy, upper
-from paqa.questions.template import ALONE, NONE, Elsewhere
+from paqa.questions.template import NO_OTHER_CLIPS, NONE, OtherClips
 from paqa.rationale import narration, perturbations, synthetic_errors
-from paqa.rationale.answerer import Belief, amount, believe, offered_sound
+from paqa.rationale.answerer import ChosenAnswer, amount, answer_from_scene, names_present_sound
 from paqa.rationale.grammar import Reflection, letter
-from paqa.rationale.perturbations import Mishearing
+from paqa.rationale.perturbations import Perturbation
 from paqa.rationale.phrases import (
     CAUSES,
     CORRECTIONS,
@@ -42,30 +42,32 @@ from paqa.spans import interval
 from paqa.text import normal, rng_for
 from paqa.types import Event, Question, Scene, Spanned, Turn
 
-TRIES = 14  # mistakes tried, of the real ones and of the invented ones each; then it is a mere slip
-LOSSES = (
-    "missed_event",
-    "misheard_sound",
-    "missed_speech",
-    "missed_overlap",
-)  # they may leave nothing to answer from
+TRIES = 14  # mistakes tried, of the real ones and of the made-up ones each; then an unchecked choice is taken
+# Mistakes that may leave nothing to answer from.
+CAUSES_OF_LOSS = ("missed_event", "misheard_sound", "missed_speech", "missed_overlap")
 MISMATCH = "option_mismatch"
 
 
+AnswerFrom = Callable[[Scene], ChosenAnswer | None]  # the question, asked again of another scene
+
+
 @dataclass(frozen=True)
-class Misheard:
-    """One hearing of the raw mix, and how it differs from the scene that questions are asked about."""
+class RawMixPrediction:
+    """A scene predicted from the raw mix, and how it differs from the scene that questions are about."""
 
     scene: Scene
-    differences: tuple[Mishearing, ...]
+    differences: tuple[Perturbation, ...]
 
 
-def compare(scene: Scene, heard: Sequence[Scene]) -> tuple[Misheard, ...]:
-    """Hearings of the raw mix with their differences from the scene."""
-    return tuple(Misheard(other, tuple(perturbations.differences(scene, other))) for other in heard)
+def compare(scene: Scene, predictions: Sequence[Scene]) -> tuple[RawMixPrediction, ...]:
+    """Scenes predicted from the raw mix with their differences from the scene."""
+    return tuple(
+        RawMixPrediction(prediction, tuple(perturbations.differences(scene, prediction)))
+        for prediction in predictions
+    )
 
 
-def wanted(question: Question, config: QuestionsConfig, seed: int) -> bool:
+def selected_for_reflection(question: Question, config: QuestionsConfig, seed: int) -> bool:
     """Whether this question is one of the share to be reflected upon: drawn by its id; only with choices."""
     fit = len(question.choices) > 1 and question.answer_index is not None and bool(question.evidence)
     return fit and rng_for(seed, "reflect", question.id).random() < config.reflect
@@ -74,80 +76,89 @@ def wanted(question: Question, config: QuestionsConfig, seed: int) -> bool:
 def reflect(
     scene: Scene,
     question: Question,
-    misheard: Sequence[Misheard],
+    predictions: Sequence[RawMixPrediction],
     config: QuestionsConfig,
     seed: int,
-    elsewhere: Elsewhere = ALONE,
+    other_clips: OtherClips = NO_OTHER_CLIPS,
 ) -> Reflection | None:
     """A wrong response to a question, with the reflection that corrects it; None where it is not to have one.
 
-    `elsewhere` is what `questions.generate` was given.
+    `other_clips` is what `questions.generate` takes.
     """
-    if not wanted(question, config, seed):
+    if not selected_for_reflection(question, config, seed):
         return None
     rng = rng_for(seed, "mistake", question.id)
-    ask = partial(believe, question=question, config=config, seed=seed, elsewhere=elsewhere)
-    made_up = islice(synthetic_errors.mistakes(scene, question, rng), TRIES)
-    for source, leading in (
-        ("heard", _misled(question, misheard, ask)),
-        ("heard", _guessed(scene, question, misheard, ask, rng)),
-        ("typed", _astray(question, made_up, ask)),
+    answer = partial(answer_from_scene, question=question, config=config, seed=seed, other_clips=other_clips)
+    synthetic = islice(synthetic_errors.plausible_perturbations(scene, question, rng), TRIES)
+    for source, candidates in (
+        ("heard", _misleading_differences(question, predictions, answer)),
+        ("heard", _guesses_without_evidence(scene, question, predictions, answer, rng)),
+        ("typed", _leading_to_wrong_choice(question, synthetic, answer)),
     ):
-        if found := next(leading, None):
-            return _told(scene, question, *found, source, rng)
-    return _slip(scene, question, rng)
+        if perturbation_and_answer := next(candidates, None):
+            return _reflection_on(scene, question, *perturbation_and_answer, source, rng)
+    return _unchecked_choice(scene, question, rng)
 
 
-def _misled(
-    question: Question, misheard: Sequence[Misheard], ask: Callable[[Scene], Belief | None]
-) -> Iterator[tuple[Mishearing, Belief]]:
-    """Real mistakes that lead astray, and to the choice that the whole hearing supports where it supports
-    one.
+def _misleading_differences(
+    question: Question,
+    predictions: Sequence[RawMixPrediction],
+    answer: AnswerFrom,
+) -> Iterator[tuple[Perturbation, ChosenAnswer]]:
+    """Real mistakes that lead to a wrong choice: to that of the whole prediction, where it supports one.
 
-    A hearing that gives the right answer misleads nobody, whatever else is wrong with it.
+    A prediction that gives the right answer is no reason for a wrong one, whatever else is wrong with it.
     """
-    for one in misheard:
-        whole = ask(one.scene) if one.differences else None
-        if one.differences and (whole is None or whole.index != question.answer_index):
-            for mistake, belief in _astray(question, one.differences[:TRIES], ask):
-                if whole is None or belief.index == whole.index:
-                    yield mistake, belief
+    for prediction in predictions:
+        if not prediction.differences:
+            continue
+        full_answer = answer(prediction.scene)
+        if full_answer and full_answer.index == question.answer_index:
+            continue
+        tried = prediction.differences[:TRIES]
+        for perturbation, chosen in _leading_to_wrong_choice(question, tried, answer):
+            if full_answer is None or chosen.index == full_answer.index:
+                yield perturbation, chosen
 
 
-def _guessed(
+def _guesses_without_evidence(
     scene: Scene,
     question: Question,
-    misheard: Sequence[Misheard],
-    ask: Callable[[Scene], Belief | None],
+    predictions: Sequence[RawMixPrediction],
+    answer: AnswerFrom,
     rng: random.Random,
-) -> Iterator[tuple[Mishearing, Belief]]:
-    """Real mistakes about the evidence itself, without which nothing settles the question: a guess that fits
-    the rest.
+) -> Iterator[tuple[Perturbation, ChosenAnswer]]:
+    """Real mistakes about the evidence without which nothing settles the question, each with a guess.
 
-    Among the wrong choices, those come first that name a sound which was heard, then NONE, then what was
-    heard at all. Amounts are not guessed: what is passed over makes them smaller, not any other.
+    A wrong choice that names a predicted sound comes first, then NONE, then one that names a predicted
+    speaker or line. Amounts are not guessed: what is missed makes them smaller, not any other.
     """
     if amount(question.answer) is not None and not question.answer.startswith("Speaker"):
         return
     rows: dict[str, Sequence[Turn | Event]] = {"turn": scene.turns, "event": scene.events}
     cited = {_row(rows[e.kind][e.index]) for e in question.evidence if e.kind in rows}
-    for one in misheard:
-        if ask(one.scene):
+    for prediction in predictions:
+        if answer(prediction.scene):
             continue
-        lost = [d for d in one.differences if d.cause in LOSSES and not cited <= _rows(d.scene)]
-        for mistake in sorted(lost, key=lambda d: offered_sound(d.scene, question.answer))[:TRIES]:
-            if ask(mistake.scene) is None:
-                yield mistake, _guess(one.scene, question, rng)
+        losses = [d for d in prediction.differences if d.cause in CAUSES_OF_LOSS]
+        losses = [d for d in losses if not cited <= _rows(d.scene)]
+        losses.sort(key=lambda d: names_present_sound(d.scene, question.answer))
+        for perturbation in losses[:TRIES]:
+            if answer(perturbation.scene) is None:
+                yield perturbation, _guess_for(prediction.scene, question, rng)
 
 
-def _guess(heard: Scene, question: Question, rng: random.Random) -> Belief:
-    """A wrong choice that fits what was heard, or at least might."""
+def _guess_for(predicted: Scene, question: Question, rng: random.Random) -> ChosenAnswer:
+    """A wrong choice that fits a predicted scene, or at least might."""
     wrong = [i for i in range(len(question.choices)) if i != question.answer_index]
     rng.shuffle(wrong)
-    index = max(wrong, key=lambda i: _likely(heard, question.choices[i]))
+    index = max(wrong, key=lambda i: _plausibility(predicted, question.choices[i]))
     choice = question.choices[index]
-    frames = NOTHING_FITS if choice == NONE else NOTICED if offered_sound(heard, choice) else UNSETTLED
-    return Belief(index, rng.choice(frames).format(lower(choice)), guessed=True)
+    if choice == NONE:
+        frames = NOTHING_FITS
+    else:
+        frames = NOTICED if names_present_sound(predicted, choice) else UNSETTLED
+    return ChosenAnswer(index, rng.choice(frames).format(lower(choice)), guessed=True)
 
 
 def _row(row: Turn | Event) -> tuple[int, int, str]:
@@ -159,77 +170,80 @@ def _rows(scene: Scene) -> set[tuple[int, int, str]]:
     return {_row(row) for row in rows}
 
 
-def _likely(scene: Scene, choice: str) -> int:
-    """How well a choice fits what was heard, from 0 to 3."""
+def _plausibility(scene: Scene, choice: str) -> int:
+    """How well a choice fits a predicted scene, from 0 to 3."""
     if choice == NONE:
         return 2
-    if offered_sound(scene, choice):
+    if names_present_sound(scene, choice):
         return 3
-    return int(
-        any(f"Speaker {t.speaker}" == choice or same(normal(choice), normal(t.text)) for t in scene.turns)
-    )
+    for turn in scene.turns:
+        if choice == f"Speaker {turn.speaker}" or says_same(normal(choice), normal(turn.text)):
+            return 1
+    return 0
 
 
-def _astray(
-    question: Question, mistakes: Iterable[Mishearing], ask: Callable[[Scene], Belief | None]
-) -> Iterator[tuple[Mishearing, Belief]]:
+def _leading_to_wrong_choice(
+    question: Question, candidates: Iterable[Perturbation], answer: AnswerFrom
+) -> Iterator[tuple[Perturbation, ChosenAnswer]]:
     """Mistakes that lead to a wrong choice, each alone."""
-    for mistake in mistakes:
-        belief = ask(mistake.scene)
-        if belief and belief.index != question.answer_index:
-            yield mistake, belief
+    for perturbation in candidates:
+        chosen = answer(perturbation.scene)
+        if chosen and chosen.index != question.answer_index:
+            yield perturbation, chosen
 
 
-def _told(
-    scene: Scene, question: Question, mistake: Mishearing, belief: Belief, source: str, rng: random.Random
+def _reflection_on(
+    scene: Scene,
+    question: Question,
+    perturbation: Perturbation,
+    chosen: ChosenAnswer,
+    source: str,
+    rng: random.Random,
 ) -> Reflection:
-    cause = upper(rng.choice(CAUSES[mistake.cause]).format_map(mistake.told))
-    if (
-        _renumbered(scene, mistake)
-        and not belief.guessed
-        and re.search(r"\bspeaker|\bperson\b", question.text.lower())
-    ):
+    cause = upper(rng.choice(CAUSES[perturbation.cause]).format_map(perturbation.slots))
+    about_speakers = re.search(r"\bspeaker|\bperson\b", question.text.lower())
+    if about_speakers and not chosen.guessed and _renumbers_voices(scene, perturbation):
         cause += f" {rng.choice(RENUMBERED)}"
-    return _reflection(scene, question, belief, cause, f"{source}:{mistake.cause}", rng)
+    return _reflection(scene, question, chosen, cause, f"{source}:{perturbation.cause}", rng)
 
 
-def _renumbered(scene: Scene, mistake: Mishearing) -> bool:
-    """Whether voices that the mistake says nothing about got other numbers because of it."""
-    known = {interval(t): t.speaker for t in scene.turns}
-    told = " ".join(mistake.told.values())
-    other = [t for t in mistake.scene.turns if span(interval(t)) not in told]
-    return any(known.get(interval(t), t.speaker) != t.speaker for t in other)
+def _renumbers_voices(scene: Scene, perturbation: Perturbation) -> bool:
+    """Whether voices that the mistake does not mention got other numbers because of it."""
+    speaker_of_span = {interval(t): t.speaker for t in scene.turns}
+    mentioned = " ".join(perturbation.slots.values())
+    unmentioned = [t for t in perturbation.scene.turns if span(interval(t)) not in mentioned]
+    return any(speaker_of_span.get(interval(t), t.speaker) != t.speaker for t in unmentioned)
 
 
-def _slip(scene: Scene, question: Question, rng: random.Random) -> Reflection:
-    """A choice made without holding it against the recording."""
+def _unchecked_choice(scene: Scene, question: Question, rng: random.Random) -> Reflection:
+    """A wrong choice that was not checked against the recording."""
     index = rng.choice([i for i in range(len(question.choices)) if i != question.answer_index])
-    belief = Belief(index, rng.choice(HASTY), guessed=True)
-    cause = rng.choice(CAUSES[MISMATCH]).format(choice=_cited(question.choices[index]))
-    return _reflection(scene, question, belief, cause, f"typed:{MISMATCH}", rng)
+    chosen = ChosenAnswer(index, rng.choice(HASTY), guessed=True)
+    cause = rng.choice(CAUSES[MISMATCH]).format(choice=_quoted_choice(question.choices[index]))
+    return _reflection(scene, question, chosen, cause, f"typed:{MISMATCH}", rng)
 
 
 def _reflection(
-    scene: Scene, question: Question, belief: Belief, cause: str, origin: str, rng: random.Random
+    scene: Scene, question: Question, chosen: ChosenAnswer, cause: str, origin: str, rng: random.Random
 ) -> Reflection:
     assert question.answer_index is not None
     wrong, right = (
-        f"{letter(i)} {_cited(question.choices[i])}" for i in (belief.index, question.answer_index)
+        f"{letter(i)} {_quoted_choice(question.choices[i])}" for i in (chosen.index, question.answer_index)
     )
     argued = f"{cause} {question.reasoning}"
     if not cites(argued, scene):
-        argued += f" {rng.choice(PLACES).format(_evidence(scene, question))}"
+        argued += f" {rng.choice(PLACES).format(_evidence_spans(scene, question))}"
     end = rng.choice(CORRECTIONS).format(wrong=wrong, right=right)
-    if belief.guessed:
-        first = f"{belief.reasoning} {rng.choice(GUESSES).format(wrong)}"
+    if chosen.guessed:
+        first = f"{chosen.reasoning} {rng.choice(GUESSES).format(wrong)}"
     else:
-        argued_ = replace(question, answer_index=belief.index, reasoning=belief.reasoning)
-        first = f"{rng.choice(FIRST)} {narration.reasoning(argued_)}"
+        first_question = replace(question, answer_index=chosen.index, reasoning=chosen.reasoning)
+        first = f"{rng.choice(FIRST)} {narration.reasoning(first_question)}"
     return Reflection(
         origin=origin,
-        index=belief.index,
+        index=chosen.index,
         reasoning=" ".join(tidy(first).split()),
-        summary=_summary(question, belief.index, rng),
+        summary=_summary(question, chosen.index, rng),
         text=" ".join(tidy(f"{rng.choice(RECONSIDERED)} {argued} {end}").split()),
     )
 
@@ -237,21 +251,17 @@ def _reflection(
 def _summary(question: Question, index: int, rng: random.Random) -> str:
     """The first impression in one sentence, without any claim to evidence."""
     choice = question.choices[index]
-    kept = choice.startswith('"') or question.template in narration.AS_WRITTEN
-    frames = (
-        narration.NO_CHOICE
-        if choice == NONE
-        else narration.SUMMARIES.get(question.template, ("the answer is {}",))
-    )
-    said = rng.choice(frames).format(choice if kept else lower(choice))
-    return upper(tidy(rng.choice(SEEMING).format(said)))
+    unchanged = choice.startswith('"') or question.template in narration.AS_WRITTEN
+    frames = narration.summary_frames(question.template, choice)
+    statement = rng.choice(frames).format(choice if unchanged else lower(choice))
+    return upper(tidy(rng.choice(SEEMING).format(statement)))
 
 
-def _cited(choice: str) -> str:
+def _quoted_choice(choice: str) -> str:
     return excerpt(choice.strip('"'), 12) if choice.startswith('"') else quoted(choice)
 
 
-def _evidence(scene: Scene, question: Question) -> str:
+def _evidence_spans(scene: Scene, question: Question) -> str:
     rows: dict[str, Sequence[Spanned]] = {"turn": scene.turns, "word": scene.words, "event": scene.events}
     return spans([interval(rows[e.kind][e.index]) for e in question.evidence[:3]])
 

@@ -18,7 +18,7 @@ from paqa.questions.english import spoken
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import grammar
 from paqa.text import normal
-from paqa.types import Evidence, Quote, Response, Scene, Trace, Turn
+from paqa.types import Evidence, Item, Quote, Response, Scene, Trace, Turn
 
 _BLOCK = re.compile(r"<(RESPONSE|FINAL_ANSWER)>(.*?)</\1>", re.DOTALL)
 _QUOTED = re.compile(r'"[^"]*"')
@@ -46,51 +46,54 @@ class RewardWeights:
 WEIGHTS = RewardWeights()
 
 
+@dataclass(frozen=True)
+class Reference:
+    """What a completion is compared with: a row of the dataset, without its rationale.
+
+    An open-ended row has no choices and no `answer_index`; its `answer` counts. `evidence` is what the row's
+    question rests on. Words that `question` quotes were read, not perceived, and earn nothing.
+    """
+
+    choices: Sequence[str]
+    answer_index: int | None
+    scene: Scene
+    answer: str = ""
+    evidence: Sequence[Evidence] = ()
+    question: str = ""
+
+    @classmethod
+    def of(cls, item: Item) -> Reference:
+        """The reference that a row of the dataset is."""
+        row = item
+        return cls(row.choices, row.answer_index, row.scene, row.answer, row.evidence, row.question)
+
+
 def reward(
-    completion: str,
-    choices: Sequence[str],
-    answer_index: int | None,
-    scene: Scene,
-    weights: RewardWeights = WEIGHTS,
-    answer: str = "",
-    evidence: Sequence[Evidence] = (),
-    tokens: int | None = None,
-    question: str = "",
+    completion: str, reference: Reference, weights: RewardWeights = WEIGHTS, tokens: int | None = None
 ) -> float:
     """The weighted sum of all `terms`; 0 for anything that goes on after its last answer."""
-    return terms(completion, choices, answer_index, scene, weights, answer, evidence, tokens, question)[
-        "reward"
-    ]
+    return terms(completion, reference, weights, tokens)["reward"]
 
 
 def terms(
-    completion: str,
-    choices: Sequence[str],
-    answer_index: int | None,
-    scene: Scene,
-    weights: RewardWeights = WEIGHTS,
-    answer: str = "",
-    evidence: Sequence[Evidence] = (),
-    tokens: int | None = None,
-    question: str = "",
+    completion: str, reference: Reference, weights: RewardWeights = WEIGHTS, tokens: int | None = None
 ) -> dict[str, float]:
     """Every term in [0, 1] by name, and their weighted sum as `reward`.
 
-    An open-ended row has no choices and no `answer_index`; its `answer` counts. `evidence` is what the row's
-    question rests on; `tokens` is the completion's length, and None leaves the length out. Words that
-    `question` quotes were read, not heard, and earn nothing.
+    `tokens` is the completion's length; None leaves the length out.
     """
-    form = answer_index is None
-    right = accuracy(completion, choices, answer_index, answer)
-    found = {
+    row = reference
+    open_ended = row.answer_index is None
+    right = accuracy(completion, row.choices, row.answer_index, row.answer)
+    scores = {
         "accuracy": right,
-        "format": format_score(completion, form),
-        "perception": perception(completion, scene, form, evidence, question),
-        "alignment": right and alignment(completion, form),
+        "format": format_score(completion, open_ended),
+        "perception": perception(completion, row.scene, open_ended, row.evidence, row.question),
+        "alignment": right and alignment(completion, open_ended),
         "length": 0.0 if tokens is None else right * length(tokens, weights),
     }
-    total = sum(getattr(weights, name) * value for name, value in found.items())
-    return found | {"reward": 0.0 if _goes_on(completion) else total}
+    total = sum(getattr(weights, name) * score for name, score in scores.items())
+    return scores | {"reward": 0.0 if _goes_on(completion) else total}
 
 
 def accuracy(completion: str, choices: Sequence[str], answer_index: int | None, answer: str = "") -> float:
@@ -100,25 +103,21 @@ def accuracy(completion: str, choices: Sequence[str], answer_index: int | None, 
     FINAL_ANSWER counts where there is one. The rest of the completion may be malformed: `format_score` sees
     to that.
     """
-    given = answer_of(completion, open_ended=answer_index is None)
-    if given is None or given.index != answer_index:
+    response = answer_of(completion, open_ended=answer_index is None)
+    if response is None or response.index != answer_index:
         return 0.0
     if answer_index is None:
-        return float(normal(answer) != "" and normal(given.text) == normal(answer))
+        return float(normal(answer) != "" and normal(response.text) == normal(answer))
     if not 0 <= answer_index < len(choices):
         return 0.0
-    return float(given.text == choices[answer_index])
+    return float(response.text == choices[answer_index])
 
 
 def answer_of(completion: str, open_ended: bool = False) -> Response | None:
-    """The one answer of a completion: a single RESPONSE, or the single FINAL_ANSWER after it; None where
-    unclear.
-    """
+    """The one answer of a completion: its single RESPONSE, or its single FINAL_ANSWER; None where unclear."""
     tags = _ANSWER_TAG.findall(completion)
-    if len(tags) not in (
-        2,
-        4,
-    ):  # also keeps the search below, for each opening tag to the end, from going on and on
+    # Many opening tags would also make the search below slow: each is searched for up to the end.
+    if len(tags) not in (2, 4):
         return None
     blocks = _BLOCK.findall(completion)
     names = [name for name, _ in blocks]
@@ -152,13 +151,12 @@ def perception(
     evidence: Sequence[Evidence] = (),
     question: str = "",
 ) -> float:
-    """How much of the scene the completion perceived: the mean of sounds, voices and words; 0.0 if it does
-    not parse.
+    """How much of the scene the completion perceived: the mean of sounds, voices and words.
 
-    Sounds: F1 of the sets of labels. Voices: half for the number of speakers, half for who said what. Words:
-    1 - min(1, WER). What neither the scene nor the completion has is left out of the mean, and what
-    `question` quotes out of the words: nothing is earned by saying nothing, or by an echo. All is lost where
-    a question that rests on speech alone is argued from the background.
+    0.0 for a completion that does not parse. Sounds: F1 of the sets of labels. Voices: half for the number of
+    speakers, half for who said what. Words: 1 - min(1, WER). What neither the scene nor the completion has is
+    left out of the mean, and what `question` quotes out of the words: nothing is earned by saying nothing, or
+    by an echo. The score is 0.0 where a question that rests on speech alone is argued from the background.
     """
     trace = _trace(completion, open_ended)
     if trace is None or not robust(trace, scene, evidence):
@@ -167,34 +165,37 @@ def perception(
     sounds = f1({normal(s.label) for s in trace.env}, {normal(e.label) for e in scene.events})
     count = float(len({q.speaker for q in trace.speakers}) == scene.speakers)
     voices = (count + attribution(trace.speakers, scene.turns, read)) / 2
-    expected, found = _unread(scene.transcript, read), _unread(trace.asr, read)
-    words = 1.0 - min(1.0, word_error_rate(expected, found))
-    told = (
-        (sounds, scene.events or trace.env),
-        (voices, scene.turns or trace.speakers),
-        (words, expected or found),
-    )
-    shares = [share for share, there in told if there]
+    reference_words, perceived = _without_quotes(scene.transcript, read), _without_quotes(trace.asr, read)
+    words = 1.0 - min(1.0, word_error_rate(reference_words, perceived))
+    shares = []
+    if scene.events or trace.env:
+        shares.append(sounds)
+    if scene.turns or trace.speakers:
+        shares.append(voices)
+    if reference_words or perceived:
+        shares.append(words)
     return sum(shares) / len(shares) if shares else 1.0
 
 
 def attribution(quotes: Sequence[Quote], turns: Sequence[Turn], read: Sequence[str] = ()) -> float:
-    """1 - min(1, WER) of the words given to each speaker, pooled over the speakers by number; 1.0 where
-    nobody speaks.
+    """1 - min(1, WER) of the words given to each speaker, pooled over the speakers by number.
 
-    The numbers are part of the claim (order of first appearance), so voices are never matched afterwards.
-    Phrases that were `read` do not count.
+    1.0 where nobody speaks. The numbers are part of the claim (order of first appearance), so voices are
+    never matched afterwards. Phrases that were `read` do not count.
     """
-    expected, found = _by_speaker(turns, read), _by_speaker(quotes, read)
-    edits = sum(Levenshtein.distance(expected[k], found[k]) for k in expected.keys() | found.keys())
-    return 1.0 - min(1.0, edits / max(1, sum(map(len, expected.values()))))
+    reference_words, perceived = _words_by_speaker(turns, read), _words_by_speaker(quotes, read)
+    edits = sum(
+        Levenshtein.distance(reference_words[k], perceived[k])
+        for k in reference_words.keys() | perceived.keys()
+    )
+    return 1.0 - min(1.0, edits / max(1, sum(map(len, reference_words.values()))))
 
 
 def robust(trace: Trace, scene: Scene, evidence: Sequence[Evidence]) -> bool:
-    """False where the question rests on speech alone and yet the argument names a background sound outside of
-    quotes.
+    """False where the question rests on speech alone and yet the argument names a background sound.
 
-    Without evidence nothing is known of the question, and every argument is allowed.
+    Sounds named in quotations do not count. Without evidence nothing is known of the question, and every
+    argument is allowed.
     """
     if not evidence or any(e.kind == "event" for e in evidence):
         return True
@@ -204,8 +205,7 @@ def robust(trace: Trace, scene: Scene, evidence: Sequence[Evidence]) -> bool:
 
 
 def alignment(completion: str, open_ended: bool = False) -> float:
-    """1.0 if the argument before the last answer leads to that answer: its letter, or an open-ended one's
-    words.
+    """1.0 if the argument before the last answer names that answer: its letter, or an open-ended one's words.
 
     The argument is REASONING, or REFLECT before a FINAL_ANSWER. Worth something for a right answer only (see
     `terms`): a completion is never paid for agreeing with itself.
@@ -214,45 +214,41 @@ def alignment(completion: str, open_ended: bool = False) -> float:
     if trace is None:
         return 0.0
     final = trace.final if trace.reflect else None
-    given, argument = (final, trace.reflect or "") if final else (trace.response, trace.reasoning)
-    if given.index is None:
-        return float(f" {normal(given.text)} " in f" {normal(f'{argument} {trace.summary}')} ")
+    response, argument = (final, trace.reflect or "") if final else (trace.response, trace.reasoning)
+    if response.index is None:
+        return float(f" {normal(response.text)} " in f" {normal(f'{argument} {trace.summary}')} ")
     named = [ord(letter) - ord("A") for letter in _LETTER.findall(_QUOTED.sub(" ", argument))]
     if final:  # "hence (D), and not (A)": the first response is named to be taken back
-        return float(set(named) - {trace.response.index} <= {given.index} and given.index in named)
-    return float(named[-1:] == [given.index])
+        return float(set(named) - {trace.response.index} <= {response.index} and response.index in named)
+    return float(named[-1:] == [response.index])
 
 
 def length(tokens: int, weights: RewardWeights = WEIGHTS) -> float:
-    """1.0 up to `full_length` tokens, 0.0 from `no_length`, a straight line in between: no cliff to fall
-    off.
-    """
+    """1.0 up to `full_length` tokens, 0.0 from `no_length`, a straight line in between."""
     over = (tokens - weights.full_length) / max(1, weights.no_length - weights.full_length)
     return min(1.0, max(0.0, 1.0 - over))
 
 
-def f1(found: set[str], expected: set[str]) -> float:
+def f1(predicted: set[str], expected: set[str]) -> float:
     """The harmonic mean of precision and recall; 1.0 where both are empty."""
-    return 2 * len(found & expected) / (len(found) + len(expected)) if found or expected else 1.0
+    return 2 * len(predicted & expected) / (len(predicted) + len(expected)) if predicted or expected else 1.0
 
 
 def word_error_rate(reference: str, hypothesis: str) -> float:
-    """Word edits per word of the reference, without case and punctuation; an empty reference counts as one
-    word.
-    """
-    expected, found = normal(reference).split(), normal(hypothesis).split()
-    return Levenshtein.distance(expected, found) / max(1, len(expected))
+    """Word edits per word of the reference, without case and punctuation; an empty one counts as one word."""
+    reference_words, predicted_words = normal(reference).split(), normal(hypothesis).split()
+    return Levenshtein.distance(reference_words, predicted_words) / max(1, len(reference_words))
 
 
-def _by_speaker(said: Sequence[Quote] | Sequence[Turn], read: Sequence[str]) -> dict[int, list[str]]:
+def _words_by_speaker(lines: Sequence[Quote] | Sequence[Turn], read: Sequence[str]) -> dict[int, list[str]]:
     words: dict[int, list[str]] = defaultdict(list)
-    for one in said:
-        words[one.speaker] += _unread(one.text, read).split()
+    for line in lines:
+        words[line.speaker] += _without_quotes(line.text, read).split()
     return words
 
 
-def _unread(text: str, read: Sequence[str]) -> str:
-    """A text's words without phrases that were read."""
+def _without_quotes(text: str, read: Sequence[str]) -> str:
+    """A text's words without the phrases that a question quotes."""
     words = f" {normal(text)} "
     for phrase in read:
         words = words.replace(f" {phrase} ", " ")
@@ -267,9 +263,7 @@ def _trace(completion: str, open_ended: bool) -> Trace | None:
 
 
 def _goes_on(completion: str) -> bool:
-    """Whether anything follows the answer: text after FINAL_ANSWER, or after RESPONSE where no reflection
-    follows.
-    """
+    """Whether anything follows the last answer, be it FINAL_ANSWER or RESPONSE."""
     end = max(completion.rfind("</RESPONSE>") + 11, completion.rfind("</FINAL_ANSWER>") + 15)
     closed = "</RESPONSE>" in completion or "</FINAL_ANSWER>" in completion
     return closed and bool(completion[end:].strip())

@@ -181,14 +181,14 @@ def _named_turns(row: RecordingRow, folder: Path) -> tuple[list[NamedTurn] | Non
         return [
             NamedTurn(t.start_ms, t.end_ms, t.speaker, t.text, t.emotion, t.translation) for t in row.turns
         ], []
-    turns, odd_turns = _annotated(row.rttm, rttm_line, row.path, folder)
-    texts, odd_texts = _annotated(row.stm, stm_line, row.path, folder)
-    attached = rttm_stm_ctm.attach(turns, texts) if turns and texts else turns or texts
+    turns, odd_turns = _turns_of_file(row.rttm, rttm_line, row.path, folder)
+    texts, odd_texts = _turns_of_file(row.stm, stm_line, row.path, folder)
+    attached = rttm_stm_ctm.attach_texts(turns, texts) if turns and texts else turns or texts
     return attached, [*odd_turns, *odd_texts]
 
 
-def _annotated(
+def _turns_of_file(
     uri: str | None, line: rttm_stm_ctm.Line[NamedTurn], path: str, folder: Path
 ) -> tuple[list[NamedTurn] | None, list[Quarantined]]:
     """The turns of an annotation about the recording at `path`; None where the row names no annotation."""
-    return rttm_stm_ctm.about(path, rttm_stm_ctm.parse(uri, folder, line), uri) if uri else (None, [])
+    return rttm_stm_ctm.turns_about(path, rttm_stm_ctm.parse(uri, folder, line), uri) if uri else (None, [])

@@ -26,7 +26,7 @@ from paqa.sources.folder import safe_id
 from paqa.sources.groups import groups_by_speaker
 from paqa.sources.paths import corpus_file, locate
 from paqa.sources.registry import parameters, quarantined
-from paqa.sources.rttm_stm_ctm import spoken
+from paqa.sources.rttm_stm_ctm import assign_words
 from paqa.sources.truth import NamedTurn, numbered
 from paqa.types import Quarantined, Recording, Scene, Word
 
@@ -234,7 +234,7 @@ def _scene(name: str, recording: _AnnotatedRecording) -> Scene | None:
             )
         words += _words(offset, supervision)
         languages.add(supervision.language)
-    turns, placed = spoken(numbered(named_turns), words)
+    turns, placed = assign_words(numbered(named_turns), words)
     return Scene(safe_id(name), 0, turns, placed, language=languages.pop() if len(languages) == 1 else None)
 
 

@@ -18,7 +18,15 @@ from paqa.sources import folder as folder_source
 from paqa.sources.folder import files_below, is_audio, safe_id
 from paqa.sources.groups import groups_by_speaker
 from paqa.sources.registry import parameters, quarantined
-from paqa.sources.rttm_stm_ctm import Annotation, attach, ctm_line, parse, rttm_line, spoken, stm_line
+from paqa.sources.rttm_stm_ctm import (
+    Annotation,
+    assign_words,
+    attach_texts,
+    ctm_line,
+    parse,
+    rttm_line,
+    stm_line,
+)
 from paqa.sources.truth import NamedTurn, numbered
 from paqa.types import Quarantined, Recording, Scene, Word
 
@@ -67,9 +75,10 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
             f"source {config.name!r}: {folder} holds {counts}; expected both, correct `path` in the recipe"
         )
     annotations = _Annotations()
+    stems = {PurePosixPath(uri).stem for uri in audio}
     for uri in texts:
         try:
-            yield from _read(uri, folder, {PurePosixPath(path).stem for path in audio}, annotations)
+            yield from _read(uri, folder, stems, annotations)
         except Rejected as error:
             yield quarantined(uri, error, uri)
     scenes: dict[str, Scene] = {}
@@ -83,19 +92,18 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
     groups = _groups(scenes, annotations) if params.speakers == "corpus" else {}
     for uri in audio:
         name = safe_id(uri)
-        if uri in wrong:
+        if uri in scenes:
+            voice, group = _voice(uri, annotations, groups), groups.get(uri, name)
+            yield Recording(
+                name, uri, config.name, config.license, groups=(group,), truth=scenes[uri], voice=voice
+            )
+        elif uri in wrong:
             yield quarantined(name, wrong[uri], uri)
-            continue
-        if uri not in scenes:
+        else:
             stem = PurePosixPath(uri).stem
             detail = f"{uri}: no annotation is about {stem!r}; a source of type folder needs none"
             yield quarantined(name, Rejected("no_reference", detail), uri)
-            continue
-        yield Recording(
-            name, uri, config.name, config.license, groups=(groups.get(uri, name),), truth=scenes[uri],
-            voice=_voice(uri, annotations, groups),
-        )  # fmt: skip
-    for name in sorted(annotations.names() - {PurePosixPath(uri).stem for uri in audio}):
+    for name in sorted(annotations.names() - stems):
         detail = f"annotations are about {name!r}, but no audio file below {folder} is called so; add it"
         yield quarantined(name, Rejected("missing_file", detail), name)
 
@@ -132,11 +140,11 @@ def _add(
 def _named_turns(uri: str, annotations: _Annotations) -> list[NamedTurn]:
     stem = PurePosixPath(uri).stem
     turns, texts = sorted(annotations.rttm.get(stem, [])), sorted(annotations.stm.get(stem, []))
-    return attach(turns, texts) if turns else texts
+    return attach_texts(turns, texts) if turns else texts
 
 
 def _scene(uri: str, annotations: _Annotations, params: ReferencesParams) -> Scene:
-    turns, words = spoken(
+    turns, words = assign_words(
         numbered(_named_turns(uri, annotations)), annotations.ctm.get(PurePosixPath(uri).stem, [])
     )
     return Scene(safe_id(uri), 0, turns=turns, words=words, language=params.language)

@@ -116,7 +116,7 @@ def _unreadable(uri: str, error: Exception) -> Rejected:
     return Rejected("bad_truth", f"{uri} cannot be read ({error}); expected a UTF-8 text file, check it")
 
 
-def about(
+def turns_about(
     path: str, annotation: Annotation[NamedTurn], uri: str
 ) -> tuple[list[NamedTurn], list[Quarantined]]:
     """The turns of a file about the recording at `path`: under its name, or all where it is about one only.
@@ -199,7 +199,7 @@ def ctm_line(line: str) -> AnnotationLine[Word] | None:
     return AnnotationLine(fields[0], start, end, lambda a, b: Word(a, b, text, None, confidence))
 
 
-def attach(turns: Sequence[NamedTurn], texts: Sequence[NamedTurn]) -> list[NamedTurn]:
+def attach_texts(turns: Sequence[NamedTurn], texts: Sequence[NamedTurn]) -> list[NamedTurn]:
     """Turns with the texts of another annotation whose speaker names may differ.
 
     A name stands for the speaker it overlaps most over the whole file. A text goes to that speaker's turn
@@ -263,7 +263,7 @@ def _shared(turns: Sequence[spans.Interval], others: Sequence[spans.Interval]) -
     return overlaps_of
 
 
-def spoken(turns: Sequence[Turn], words: Sequence[Word]) -> tuple[tuple[Turn, ...], tuple[Word, ...]]:
+def assign_words(turns: Sequence[Turn], words: Sequence[Word]) -> tuple[tuple[Turn, ...], tuple[Word, ...]]:
     """Words in order, each with the speaker of the turn it overlaps most; texts of turns that have none.
 
     `turns` are in order of start.

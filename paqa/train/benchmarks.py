@@ -19,7 +19,7 @@ from paqa import audio
 from paqa.config.recipe import AudioConfig
 from paqa.errors import Rejected
 from paqa.rationale import rewards
-from paqa.rationale.prompt import Asked
+from paqa.rationale.prompt import PromptQuestion
 from paqa.sources import json_lines
 from paqa.storage.store import write_atomically
 from paqa.text import normal
@@ -35,7 +35,7 @@ KEYS = {"mmau": ("model_output", "model_prediction"), "mmar": ("answer_predictio
 class EvalQuestion:
     """A question with its answer, a way to load its audio, and its origin: a benchmark's row, or an item."""
 
-    asked: Asked
+    asked: PromptQuestion
     answer_index: int | None
     answer: str
     listen: Callable[[], np.ndarray]
@@ -111,7 +111,7 @@ def _asking(row: dict[str, Any], number: int, root: Path) -> EvalQuestion:
             "question, choices (or choice_a to choice_d), answer (or answer_gt) and audio_path (or audio_id)"
         )
         raise Rejected("bad_row", f"found {', '.join(row)}; expected {needs}")
-    asked = Asked(str(row.get("id", number)), row["question"], choices)
+    asked = PromptQuestion(str(row.get("id", number)), row["question"], choices)
     path = root / audio_path
 
     def listen() -> np.ndarray:

@@ -22,7 +22,7 @@ from torch import Tensor
 from paqa import audio
 from paqa.dataset import shards
 from paqa.errors import PaqaError
-from paqa.rationale.prompt import Asked
+from paqa.rationale.prompt import PromptQuestion
 from paqa.train.batch_layout import Tree
 from paqa.train.config import PauseConfig
 from paqa.train.model import RATE, Policy
@@ -43,8 +43,8 @@ class TrainRow:
     place: tuple[int, int, int]
 
     @property
-    def asked(self) -> Asked:
-        return Asked(self.item.id, self.item.question, self.item.choices)
+    def asked(self) -> PromptQuestion:
+        return PromptQuestion(self.item.id, self.item.question, self.item.choices)
 
 
 def draw(*parts: object) -> float:

@@ -25,7 +25,7 @@ from torch import Tensor
 from paqa.errors import PaqaError
 from paqa.evaluation import metrics
 from paqa.rationale import grammar, rewards
-from paqa.rationale.prompt import Asked
+from paqa.rationale.prompt import PromptQuestion
 from paqa.storage.store import write_atomically
 from paqa.text import normal
 from paqa.train import benchmarks, model
@@ -39,7 +39,7 @@ from paqa.train.rollout import Sampling, rollout
 from paqa.types import Event, Item, Scene, Word
 
 FILE, UNASKED = "eval.json", "unasked.jsonl"
-SOUND = Asked("label", "Which sound is heard in this clip? Name one.")
+SOUND = PromptQuestion("label", "Which sound is heard in this clip? Name one.")
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,7 @@ def reward_function(config: GrpoConfig) -> RewardFunction:
     """The rewards of `paqa.rationale.rewards`, each term by name."""
 
     def judge(row: TrainRow, text: str, tokens: int) -> Terms:
-        i = row.item
-        arguments = (i.answer, i.evidence, tokens, i.question)
-        return rewards.terms(text, i.choices, i.answer_index, i.scene, config.reward, *arguments)
+        return rewards.terms(text, rewards.Reference.of(row.item), config.reward, tokens)
 
     return judge
 

@@ -122,11 +122,11 @@ class Policy(nn.Module):
         hidden = tower(mel, attention_mask=mask).last_hidden_state
         return hidden[0, :rows].clone()  # without the padding, which is longer
 
-    def prompt(self, text: prompts.Asked, sound: Tensor) -> Prompt:
+    def prompt(self, text: prompts.PromptQuestion, sound: Tensor) -> Prompt:
         """The chat prompt of a question over an encoded clip, `sound` of shape `[n, d]`."""
         return Prompt(self.prompt_ids(text, len(sound)), sound)
 
-    def prompt_ids(self, text: prompts.Asked, rows: int) -> Tensor:
+    def prompt_ids(self, text: prompts.PromptQuestion, rows: int) -> Tensor:
         """The token ids of a chat prompt, shape `[P]`, with one AUDIO for each of the sound's rows."""
         content = [{"type": "audio", "audio_url": "clip"}, {"type": "text", "text": prompts.question(text)}]
         chat = [{"role": "user", "content": content}]

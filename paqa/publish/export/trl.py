@@ -66,12 +66,14 @@ def reward(
     return [
         rewards.reward(
             _text(completion),
-            offered,
-            index,
-            msgspec.json.decode(scene_text, type=Scene),
-            answer=right,
-            evidence=msgspec.json.decode(evidence_text, type=list[Evidence]),
-            question=asked,
+            rewards.Reference(
+                offered,
+                index,
+                msgspec.json.decode(scene_text, type=Scene),
+                answer=right,
+                evidence=msgspec.json.decode(evidence_text, type=list[Evidence]),
+                question=asked,
+            ),
         )
         for completion, offered, right, index, scene_text, evidence_text, asked in rows
     ]

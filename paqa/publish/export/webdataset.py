@@ -31,23 +31,22 @@ def export(job: Job) -> None:
     tars: dict[str, _Tars] = {}
     try:
         for _, group in groupby(job.rows(), key=lambda row: row.item.clip_id):
-            first, asked = _asked(group)
+            first, questions = _questions(group)
             split = first.item.split
             if split not in tars:
                 tars[split] = _Tars(job, split)
-            value = {name: msgspec.to_builtins(getattr(first.item, name)) for name in SHARED} | {
-                "questions": asked
-            }
+            value = {name: msgspec.to_builtins(getattr(first.item, name)) for name in SHARED}
+            value["questions"] = questions
             audio = first.flac if job.audio == "flac" else wav(first.flac)
             tars[split].add(first.name.replace(".", "_"), {job.audio: audio, "json": _json(value)})
-            job.written[split] += len(asked)
+            job.written[split] += len(questions)
     finally:
         for tar in tars.values():
             tar.close()
 
 
-def _asked(group: Iterator[ExportRow]) -> tuple[ExportRow, list[dict[str, Any]]]:
-    """The first row of a clip, and what is asked in all of them; no audio but the first one's is kept."""
+def _questions(group: Iterator[ExportRow]) -> tuple[ExportRow, list[dict[str, Any]]]:
+    """The first row of a clip, and the questions of all; no audio but the first one's is kept."""
     first = next(group)
     return first, [_question(first), *(_question(row) for row in group)]
 
