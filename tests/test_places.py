@@ -47,7 +47,7 @@ def test_wrong_flags_are_one_line(flags, said, tmp_path, monkeypatch):
 
 def test_what_the_flags_say():
     wanted = PlacementOptions("ray:ray://host:10001", gpus=gpu_shares("separate=0.5, tag=0.1"))
-    assert (wanted.address, dict(wanted.shares)) == ("ray://host:10001", {"separate": 0.5, "tag": 0.1})
+    assert (wanted.address, dict(wanted.gpu_shares)) == ("ray://host:10001", {"separate": 0.5, "tag": 0.1})
     assert PlacementOptions("ray://host:10001").address == "ray://host:10001"
     assert PlacementOptions("ray").address == ""
     assert PlacementOptions("ray", device="cuda").gpu_shares == dict.fromkeys(placement.STAGES, 0.25)

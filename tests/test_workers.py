@@ -161,7 +161,8 @@ def test_an_interrupt_that_python_drops_ends_the_work_all_the_same():
 def test_workers_die_with_a_killed_parent():
     code = (
         "import os, time\nfrom paqa.execution.processes import Workers, cores, quota\n"
-        "if __name__ == '__main__':\n    w = Workers(2)\n    print(w.run(os.getpid), flush=True)\n    time.sleep(60)"
+        "if __name__ == '__main__':\n    w = Workers(2)\n    print(w.run(os.getpid), flush=True)\n"
+        "    time.sleep(60)"
     )
     script = ["-c", code]
     parent = subprocess.Popen([sys.executable, *script], cwd=ROOT, stdout=subprocess.PIPE, text=True)

@@ -173,10 +173,10 @@ def _not_connected(address: str, error: Exception) -> str:
         )
     if "raylet" in text or "node_ip_address" in text or "Can't find" in text:
         return (
-            f"{runner}: this machine is no node of that cluster ({first_line(error)}); run paqa on one of its "
-            f"nodes, join it (ray start --address={address}), or use ray:ray://HOST:10001"
+            f"{runner}: this machine is no node of that cluster ({first_line(error)}); run paqa on one of "
+            f"its nodes, join it (ray start --address={address}), or use ray:ray://HOST:10001"
         )
     return (
-        f"{runner}: {first_line(error)}; if its nodes have a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN "
-        "here too"
+        f"{runner}: {first_line(error)}; if its nodes have a token, set RAY_AUTH_MODE=token and "
+        "RAY_AUTH_TOKEN here too"
     )
