@@ -136,7 +136,3 @@ def check_store(store: Store, name: str) -> None:
         ) from None
     if read != written:
         raise PaqaError(f"store {store.url} does not give back what was written")
-
-
-# The names that paqa.execution.placement imports.
-same, forget, reach = node_check, remove_probe, check_store
