@@ -16,7 +16,8 @@ from paqa.config.recipe import GatesConfig, QuestionsConfig
 from paqa.curation.gates import judge
 from paqa.questions import emotion, translation
 from paqa.questions.generate import TEMPLATES, generate
-from paqa.questions.template import NONE, OtherClips
+from paqa.questions.scene_parts import OtherClips
+from paqa.questions.template import NONE
 from paqa.rationale.grammar import render
 from paqa.text import normal
 from paqa.types import Question, Scene, Turn

@@ -14,8 +14,8 @@ from paqa import audioset
 from paqa.config.recipe import QuestionsConfig
 from paqa.errors import PaqaError
 from paqa.questions.english import clauses, excerpt, listing, lower, number, opening, seconds, spoken, upper
+from paqa.questions.scene_parts import NO_OTHER_CLIPS, Background, Line, OtherClips
 from paqa.questions.sound_names import CONFUSABLE, EVERYDAY, UNASKED
-from paqa.questions.template import NO_OTHER_CLIPS, Background, Line, OtherClips
 from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
 from paqa.text import normal, rng_for
 from paqa.types import Evidence, Scene, Turn

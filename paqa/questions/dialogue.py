@@ -7,8 +7,9 @@ from functools import partial
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import excerpt, ordinal, quoted, seconds, span, speakers
+from paqa.questions.scene_parts import Line
 from paqa.questions.speakers import NUMBERING
-from paqa.questions.template import A_SPEAKER, Draft, Line, QuestionTemplate
+from paqa.questions.template import A_SPEAKER, Draft, QuestionTemplate
 
 
 def who_says(ctx: Context) -> Iterator[Draft]:

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from paqa.questions.context import APART_MS, CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import excerpt, listing, ordinal, seconds, span, spans, the_sound, upper
-from paqa.questions.template import Background, Draft, Line, QuestionTemplate
+from paqa.questions.scene_parts import Background, Line
+from paqa.questions.template import Draft, QuestionTemplate
 from paqa.questions.timing import about
 from paqa.spans import Interval, interval, merge, total
 

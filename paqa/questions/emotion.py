@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from paqa.questions.context import MIN_TURN_MS, Context
 from paqa.questions.english import clauses, excerpt, listing, lower, quoted, span, spans, upper
+from paqa.questions.scene_parts import Line
 from paqa.questions.speakers import NUMBERING
-from paqa.questions.template import A_SPEAKER, Draft, Line, QuestionTemplate
+from paqa.questions.template import A_SPEAKER, Draft, QuestionTemplate
 from paqa.spans import interval, total
 
 LABELLED = 0.8  # the certainty of an emotion that annotators chose; they often differ

@@ -32,7 +32,8 @@ from paqa.questions import (
 from paqa.questions.context import Context, context
 from paqa.questions.english import tidy
 from paqa.questions.none_of_these import with_none
-from paqa.questions.template import NO_OTHER_CLIPS, NONE, Draft, Level, OtherClips, QuestionTemplate
+from paqa.questions.scene_parts import NO_OTHER_CLIPS, OtherClips
+from paqa.questions.template import NONE, Draft, Level, QuestionTemplate
 from paqa.text import normal, rng_for
 from paqa.types import Question, Scene
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import excerpt, quoted, seconds, span, spans, speakers, the_sound, upper
+from paqa.questions.scene_parts import Background
 from paqa.questions.sound_order import onsets, starts
 from paqa.questions.speakers import NUMBERING
-from paqa.questions.template import A_SPEAKER, Background, Draft, QuestionTemplate
+from paqa.questions.template import A_SPEAKER, Draft, QuestionTemplate
 from paqa.spans import intersect, interval, total
 from paqa.types import Evidence
 

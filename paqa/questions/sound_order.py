@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import listing, seconds, the_sound, upper
-from paqa.questions.template import Background, Draft, QuestionTemplate
+from paqa.questions.scene_parts import Background
+from paqa.questions.template import Draft, QuestionTemplate
 
 
 def first_sound(ctx: Context) -> Iterator[Draft]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from paqa.questions.context import Context
 from paqa.questions.english import spans, spoken, upper
-from paqa.questions.template import Background, Draft, QuestionTemplate
+from paqa.questions.scene_parts import Background
+from paqa.questions.template import Draft, QuestionTemplate
 from paqa.spans import overlap, total
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import clauses, excerpt, ordinal, quoted, span, spans, speakers, the_sound, upper
+from paqa.questions.scene_parts import Background, Line
 from paqa.questions.speakers import NUMBERING
-from paqa.questions.template import A_SPEAKER, Background, Draft, Line, QuestionTemplate
+from paqa.questions.template import A_SPEAKER, Draft, QuestionTemplate
 from paqa.spans import Interval, intersect, interval, overlap, total
 from paqa.types import Evidence
 

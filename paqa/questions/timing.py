@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import seconds, span, the_sound, upper
-from paqa.questions.template import Background, Draft, QuestionTemplate
+from paqa.questions.scene_parts import Background
+from paqa.questions.template import Draft, QuestionTemplate
 from paqa.spans import Interval, gap, overlap
 
 PARTS = ("In the first third", "In the middle third", "In the last third")

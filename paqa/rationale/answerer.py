@@ -11,7 +11,8 @@ from paqa.questions import source_questions, text_matching
 from paqa.questions.context import Context, alike, says_same
 from paqa.questions.english import NUMBERS, lower, tidy
 from paqa.questions.generate import TEMPLATES
-from paqa.questions.template import NO_OTHER_CLIPS, NONE, Draft, OtherClips
+from paqa.questions.scene_parts import NO_OTHER_CLIPS, OtherClips
+from paqa.questions.template import NONE, Draft
 from paqa.rationale import synthetic_errors
 from paqa.text import normal, rng_for
 from paqa.types import Question, Scene

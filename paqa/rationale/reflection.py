@@ -19,7 +19,8 @@ from itertools import islice
 from paqa.config.recipe import QuestionsConfig
 from paqa.questions.context import says_same
 from paqa.questions.english import excerpt, lower, quoted, span, spans, tidy, upper
-from paqa.questions.template import NO_OTHER_CLIPS, NONE, OtherClips
+from paqa.questions.scene_parts import NO_OTHER_CLIPS, OtherClips
+from paqa.questions.template import NONE
 from paqa.rationale import narration, perturbations, synthetic_errors
 from paqa.rationale.answerer import ChosenAnswer, amount, answer_from_scene, names_present_sound
 from paqa.rationale.grammar import Reflection, letter
