@@ -185,7 +185,8 @@ def show_stages(state: BuildState, progress: Progress) -> None:
         create_table_artifact(key="stages", table=rows, description="Counts and seconds by stage")
     if state.quarantined:
         description = (
-            f"{len(set(state.quarantined))} rows fell out; all of them: {build_folder.QUARANTINE}, of a build that "
+            f"{len(set(state.quarantined))} rows fell out; all of them: {build_folder.QUARANTINE}, of a "
+            "build that "
             "failed in failed/"
         )
         markdown = summary.quarantine_markdown(state.quarantined)
@@ -248,6 +249,7 @@ def launch(
             ).summary
         except httpx.HTTPError as error:
             raise PaqaError(
-                f"the Prefect server was lost ({type(error).__name__}: {error}); what was finished is kept: run the "
+                f"the Prefect server was lost ({type(error).__name__}: {error}); what was finished is "
+                "kept: run the "
                 "same command again"
             ) from None

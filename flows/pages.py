@@ -105,7 +105,8 @@ def refusal(method: str, headers: Mapping[str, str], known: frozenset[str]) -> t
     if host not in known:
         return (
             421,
-            f"no such host here: {host[:80]!r}; where it is this server's name: paqa ui --allowed-host HOST:PORT",
+            f"no such host here: {host[:80]!r}; where it is this server's name: paqa ui --allowed-host "
+            "HOST:PORT",
         )
     origin = headers.get("origin")
     if origin is not None and origin not in (f"http://{host}", f"https://{host}"):

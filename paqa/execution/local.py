@@ -41,13 +41,17 @@ class ThreadExecutor:
         unit: str,
         after: Sequence[SubmittedCall[Any] | None] = (),
     ) -> Submitted[R]:
-        """Begin the calls; call i waits for `after[i]`, which was submitted before it and so never waits for it."""
+        """Begin the calls; call i waits for `after[i]`, which was submitted before it and so never waits for
+        it.
+        """
         before = [*after, *[None] * (len(calls) - len(after))]
         futures = [self._pool.submit(_call, call, first) for call, first in zip(calls, before, strict=True)]
         return Submitted(stage, futures, sizes, unit)
 
     def results(self, submitted: Submitted[R]) -> list[R]:
-        """All results in the order of the calls; the first failure is raised, and what has not begun is given up."""
+        """All results in the order of the calls; the first failure is raised, and what has not begun is given
+        up.
+        """
         if not submitted.futures:
             return []
         self._progress.open(submitted.stage, sum(submitted.sizes), submitted.unit)
@@ -90,10 +94,11 @@ def build(
 ) -> Summary:
     """Build a dataset into the folder `out`, as the command `paqa build` does, but without Prefect.
 
-    `recipe` is a recipe, the path of one (`.toml`), or a folder of recordings. `workers` is the number of processes (all
-    cores by default), `store` the folder or URL of the store (by default `.paqa/store` beside `out`); `options` has all
-    that `paqa build` can say about where calls run. With `grow`, the rows of the build in `out` stay; `audit` and
-    `report` add these. Raises PaqaError for what can be mended; an earlier build in `out` is left as it is then.
+    `recipe` is a recipe, the path of one (`.toml`), or a folder of recordings. `workers` is the number of
+    processes (all cores by default), `store` the folder or URL of the store (by default `.paqa/store` beside
+    `out`); `options` has all that `paqa build` can say about where calls run. With `grow`, the rows of the
+    build in `out` stay; `audit` and `report` add these. Raises PaqaError for what can be mended; an earlier
+    build in `out` is left as it is then.
 
     In a script, call it under `if __name__ == "__main__":`, since worker processes import the script.
     """

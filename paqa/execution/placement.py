@@ -1,4 +1,6 @@
-"""Where the calls of a build run: in worker processes here, in Ray actors, or one at a time on a GPU that is shared."""
+"""Where the calls of a build run: in worker processes here, in Ray actors, or one at a time on a GPU that is
+shared.
+"""
 
 from __future__ import annotations
 
@@ -60,11 +62,14 @@ class PlacementOptions:
             raise PaqaError("--gpus is for --runner ray; here --device cuda and --gpu-slots N share a GPU")
         if self.gpu_slots is not None and (self.on_ray or self.device == "cpu"):
             raise PaqaError(
-                "--gpu-slots is for --device cuda with local workers; on Ray, --gpus says who has how much of one"
+                "--gpu-slots is for --device cuda with local workers; on Ray, --gpus says who has how much "
+                "of one"
             )
 
     def check(self) -> None:
-        """PaqaError where nobody answers at the cluster's address: known at once, before anything is started."""
+        """PaqaError where nobody answers at the cluster's address: known at once, before anything is
+        started.
+        """
         if self.address:
             check_reachable(self.address)
 
@@ -124,17 +129,22 @@ class BuildPlacement:
     __slots__ = ("_around", "_recipe", "_started", "_store", "gpu_slot", "local", "options", "workers")
 
     def __init__(self, options: PlacementOptions, recipe: Recipe, store: Store):
-        """Nothing is started or connected to before the object is entered, which may be done again after its end."""
+        """Nothing is started or connected to before the object is entered, which may be done again after its
+        end.
+        """
         self.options = options
         self._recipe = recipe
         self._store = store
         self._started = False
         slots = threading.BoundedSemaphore(options.gpu_slots or 1)
-        # Where workers share a GPU: what a call of an engine holds meanwhile. The Prefect flow puts its own here.
+        # Where workers share a GPU: what a call of an engine holds meanwhile. The Prefect flow puts its own
+        # here.
         self.gpu_slot: Callable[[], AbstractContextManager[Any]] = lambda: slots
 
     def _start(self) -> None:
-        """Connect to the cluster where one is wanted; PaqaError where that cannot be or its nodes are not fit."""
+        """Connect to the cluster where one is wanted; PaqaError where that cannot be or its nodes are not
+        fit.
+        """
         options, store = self.options, self._store
         self._around = ExitStack()
         if not store.local:
@@ -162,8 +172,8 @@ class BuildPlacement:
     def runner(self, stage: str) -> Callable[..., Any]:
         """What runs a call of a stage where it belongs, and waits for it.
 
-        It takes the seconds that the call may run (None: any), not counting the wait for a free worker or a slot of
-        the GPU; the function; and its arguments.
+        It takes the seconds that the call may run (None: any), not counting the wait for a free worker or a
+        slot of the GPU; the function; and its arguments.
         """
         if stage in STAGES_ON_THIS_MACHINE:
             return self.local.run_within

@@ -69,8 +69,8 @@ def run_engine(
 ) -> tuple[Cost, list[Quarantined]]:
     """Run an engine on a batch of clips and put what it predicts into the store.
 
-    An engine that fails on a batch is given its inputs one by one; clips on which it still fails are returned as
-    quarantined. Raises WorkerDied where another process has to go on, OSError where a disk fails.
+    An engine that fails on a batch is given its inputs one by one; clips on which it still fails are returned
+    as quarantined. Raises WorkerDied where another process has to go on, OSError where a disk fails.
     """
     began = time.perf_counter()
     if run.stem != "mix":  # clips on which the separator failed have their quarantine row already
@@ -128,7 +128,8 @@ def _engine(name: str, params: str, device: str, threads: int) -> Any:
         raise
     except Exception as error:
         raise PaqaError(
-            f"engine {name} cannot be loaded on {device}: {_message(error)}; run `paqa doctor`, look at the free "
+            f"engine {name} cannot be loaded on {device}: {_message(error)}; run `paqa doctor`, look at "
+            "the free "
             "memory, then run the same command again"
         ) from error
 
@@ -165,8 +166,9 @@ def _outputs(engine: Any, inputs: Sequence[EngineInput]) -> list[EngineOutput | 
 def _after_failure(engine: Any, inputs: Sequence[EngineInput], error: Exception) -> list[EngineOutput | str]:
     """As `_outputs`, of inputs on which the engine has just failed together; alone they may be fine.
 
-    Where memory is short, fewer are tried together. WorkerDied where this process is of no further use: its GPU is
-    lost, or one input alone needs too much memory. OSError where the disk fails, for which no input is to blame.
+    Where memory is short, fewer are tried together. WorkerDied where this process is of no further use: its
+    GPU is lost, or one input alone needs too much memory. OSError where the disk fails, for which no input is
+    to blame.
     """
     short, message = short_of_memory(error), _message(error)
     if isinstance(error, OSError) and not short:

@@ -51,9 +51,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class DecodedBatch:
-    """What became of a batch of recordings or mixtures; `notes` are about files that were used, with their
-    uris.
-    """
+    """What became of a batch of recordings or mixtures; `notes` are a used file's uri and a text."""
 
     clips: tuple[Clip, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
@@ -66,15 +64,18 @@ def gather(recipe: Recipe) -> tuple[dict[str, list[Recording]], list[Quarantined
 
     So is what the recipe's licence does not permit; PaqaError where it permits nothing of a source.
     """
-    found: dict[str, list[Recording]] = {}
-    lost: list[Quarantined] = []
+    by_source: dict[str, list[Recording]] = {}
+    quarantined: list[Quarantined] = []
     for config in recipe.sources:
-        rows = list(registry.recordings(config, Path(recipe.folder)))
-        found[config.name], refused = _permitted(
-            [r for r in rows if isinstance(r, Recording)], config, recipe
-        )
-        lost += [*(r for r in rows if isinstance(r, Quarantined)), *refused]
-    return found, lost
+        recordings: list[Recording] = []
+        for row in registry.recordings(config, Path(recipe.folder)):
+            if isinstance(row, Recording):
+                recordings.append(row)
+            else:
+                quarantined.append(row)
+        by_source[config.name], refused = _permitted(recordings, config, recipe)
+        quarantined += refused
+    return by_source, quarantined
 
 
 def skipped(recipe: Recipe) -> list[str]:
@@ -85,36 +86,37 @@ def skipped(recipe: Recipe) -> list[str]:
 def _permitted(
     recordings: list[Recording], source: SourceConfig, recipe: Recipe
 ) -> tuple[list[Recording], list[Quarantined]]:
-    """The recordings of a source that may go into a dataset under the recipe's licence, and the others as
-    rows.
-    """
-    wanted = recipe.license
-    if wanted is None:
+    """The recordings that may go into a dataset under the recipe's licence, and the others as quarantined."""
+    if recipe.license is None:
         return recordings, []
-    refused = [(r, why) for r in recordings if (why := compatibility.refusal(r.license, wanted))]
-    gone = {r.id for r, _ in refused}
-    kept = [r for r in recordings if r.id not in gone]
-    if refused and not kept:
-        fitting = compatibility.common(r.license for r in recordings)
-        advice = f'set license = "{fitting}" in the recipe' if fitting else "leave the recipe's license out"
+    permitted: list[Recording] = []
+    refused: list[Quarantined] = []
+    reason = ""
+    for recording in recordings:
+        reason = compatibility.refusal(recording.license, recipe.license) or ""
+        if not reason:
+            permitted.append(recording)
+            continue
+        detail = f"{recording.uri} may not go into a dataset under {recipe.license}: {reason}"
+        fingerprint = key("recording", recording.id, recording.uri)
+        refused.append(Quarantined(recording.id, "source", "license", detail, fingerprint))
+    if refused and not permitted:
+        common = compatibility.common(recording.license for recording in recordings)
+        advice = f'set license = "{common}" in the recipe' if common else "leave the recipe's license out"
+        first = recordings[0]
         raise PaqaError(
-            f"source {source.name!r}: none of its {len(refused)} recordings may go into a dataset under {wanted}, e.g. "
-            f"{refused[0][0].uri} ({refused[0][1]}); leave the source out, or {advice}"
+            f"source {source.name!r}: none of its {len(refused)} recordings may go into a dataset under "
+            f"{recipe.license}, e.g. {first.uri} ({compatibility.refusal(first.license, recipe.license)}); "
+            "leave "
+            f"the source out, or {advice}"
         )
-    detail = "{} may not go into a dataset under {}: {}"
-    return kept, [
-        Quarantined(
-            r.id, "source", "license", detail.format(r.uri, wanted, why), key("recording", r.id, r.uri)
-        )
-        for r, why in refused
-    ]
+    return permitted, refused
 
 
 def decode_recordings(
     recordings: Sequence[Recording], source: SourceConfig, recipe: Recipe, store: Store
 ) -> DecodedBatch:
-    """Decode recordings of a source into clips of at most the recipe's length; known files are not decoded
-    again.
+    """Decode recordings of a source into clips of at most the recipe's length; known files are looked up.
 
     Raises MemoryError where there is too little for a recording, OSError where a disk fails.
     """
@@ -207,14 +209,15 @@ def _origin(recording: Recording, piece: Piece, source: SourceConfig) -> Origin:
 def _unasked(recording: Recording, pieces: int) -> Iterator[Quarantined]:
     """Given questions are about a whole recording: one that was cut loses them."""
     for question in recording.questions if pieces > 1 else ():
-        detail = f"{recording.uri} was cut into {pieces} clips; raise audio.max_clip_ms to put_samples its questions"
+        detail = f"{recording.uri} was cut into {pieces} clips; raise audio.max_clip_ms to keep its questions"
         fingerprint = key("given", recording.id, question)
         yield Quarantined(question.id, "ingest", "question_needs_whole_file", detail, fingerprint)
 
 
 def contexts(pieces: Sequence[Piece], recipe: Recipe) -> Iterator[tuple[tuple[str, ...], int]]:
-    """For each piece, the pieces that the separator hears with it and its place among them; () where it is
-    alone.
+    """For each piece, the pieces that the separator is given with it, and its place among them.
+
+    () where it is alone.
     """
     limit_ms = 1000 * engine_runs.engine_runs(recipe)[0].context_s
     for group in batches(pieces, lambda piece: piece.duration_ms, limit_ms):
@@ -223,18 +226,17 @@ def contexts(pieces: Sequence[Piece], recipe: Recipe) -> Iterator[tuple[tuple[st
 
 
 def clip_id(name: str, source: SourceConfig) -> str:
-    """The id of a clip: of material with its source's name, since ids are unique in one source only; kept
-    short.
-    """
+    """The id of a clip, kept short; of material with its source's name, since ids are unique in one "
+    "source."""
     name = f"{source.name}/{name}" if source.use == "material" else name
     return name if len(name) <= LONGEST_ID else f"{name[: LONGEST_ID - 9]}~{key(name)[:8]}"
 
 
 def _cut(path: Path, config: AudioConfig, store: Store) -> Cut:
     where = key("ingest", INGEST, config, file_digest(path))
-    known: Cut | None = store.get_json(where, Cut) if store.has(where, ".json") else None
-    if known is not None and all(store.has(piece.sha256, ".flac") for piece in known.pieces):
-        return known
+    stored: Cut | None = store.get_json(where, Cut) if store.has(where, ".json") else None
+    if stored is not None and all(store.has(piece.sha256, ".flac") for piece in stored.pieces):
+        return stored
     decoded = decode_with_notes(path, config)
     audio, pieces = decoded.audio, []
     for start_ms, end_ms in windows(audio, config.max_clip_ms):
@@ -243,7 +245,7 @@ def _cut(path: Path, config: AudioConfig, store: Store) -> Cut:
         )
         pieces.append(Piece(put_samples(part, store), start_ms, part.duration_ms, is_silent(part)))
     cut = Cut(pieces, decoded.notes)
-    if known is None:
+    if stored is None:
         store.put_json(where, cut)
     return cut
 
@@ -273,14 +275,13 @@ def put_samples(audio: Audio, store: Store) -> str:
 def unique(
     clips: Iterable[Clip], copies: Mapping[str, str] | None = None, earlier: Mapping[str, str] | None = None
 ) -> tuple[list[Clip], list[Quarantined]]:
-    """Clips without a second one of the same samples, in order of id; of two with one id, the second gets
-    another.
+    """Clips without a second one of the same samples, in order of id, each id once.
 
-    `copies` are near-duplicates: what they have in common, by digest, as `split.copies` finds it. Clips of
+    `copies` are near-duplicates: what they have in common, by digest, as `leakage.copies` finds it. Clips of
     the build that grows (`earlier`: id to digest) stay, under their ids.
     """
     kept: list[Clip] = []
-    lost = []
+    twins = []
     ids: set[str] = set()
     contents: dict[str, Clip] = {}
     ranked = [(_rank(clip, earlier or {}), clip) for clip in clips]
@@ -289,25 +290,21 @@ def unique(
         twin = contents.get(content)
         if twin is not None and rank == NEW_CLIP:
             same = twin.sha256 == clip.sha256
-            what = (
-                "holds the same samples as"
-                if same
-                else "is a copy (louder, resampled, encoded or cut otherwise) of"
-            )
+            near = "is a copy (louder, resampled, encoded or cut otherwise) of"
+            what = "holds the same samples as" if same else near
             detail = f"{clip.uri} {what} {twin.uri} (clip {twin.id}); remove one of the two"
             reason = "duplicate_audio" if same else "near_duplicate_audio"
-            lost.append(Quarantined(clip.id, "ingest", reason, detail, clip.sha256))
+            twins.append(Quarantined(clip.id, "ingest", reason, detail, clip.sha256))
             continue
         contents[content] = clip
         kept.append(_renamed(clip) if clip.id in ids else clip)
         ids.add(kept[-1].id)
-    return sorted(kept, key=lambda c: c.id), lost
+    return sorted(kept, key=lambda c: c.id), twins
 
 
 def _rank(clip: Clip, earlier: Mapping[str, str]) -> int:
-    """Which clips come first: those that a build has under their id, those that it has under another, new
-    ones.
-    """
+    """0 for clips that a build has under their id, 1 for those that it has under another, NEW_CLIP for "
+    "new."""
     names = (clip.id, _other_id(clip))
     return next((rank for rank, name in enumerate(names) if earlier.get(name) == clip.sha256), NEW_CLIP)
 

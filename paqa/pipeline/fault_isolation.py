@@ -1,10 +1,10 @@
 """Input that crashes, hangs or exhausts the process it is given to: it is found by halving its batch.
 
-The rest goes on. But where one input after another fails, the audio is not to blame: a GPU is lost, or a package is
-broken. Then the build ends, before all of the audio is blamed for it.
+The rest goes on. But where one input after another fails, the audio is not to blame: a GPU is lost, or a
+package is broken. Then the build ends, before all of the audio is blamed for it.
 
-Rests on nothing but a `run(seconds, step, ...)` that raises WorkerDied where the process under a call has died, here or
-on another machine, or was ended. What is complete in the store is not computed again.
+Rests on nothing but a `run(seconds, step, ...)` that raises WorkerDied where the process under a call has
+died, here or on another machine, or was ended. What is complete in the store is not computed again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ MAX_FAILURES_IN_A_ROW = 8  # of one kind of work, with no success between
 
 
 class RunCall(Protocol):
-    """Calls a step in some process and waits; WorkerDied where that process dies, TimedOut after so many seconds."""
+    """Calls a step in some process and waits; WorkerDied where that process dies, TimedOut after so many
+    seconds.
+    """
 
     def __call__(self, seconds: float | None, step: Callable[..., R], /, *args: Any, **kwargs: Any) -> R: ...
 
@@ -55,7 +57,8 @@ class CrashTracker:
     def failure(self, work: str, why: str, still_works: Callable[[], bool] = lambda: False) -> None:
         """Count an input that failed by itself; PaqaError after many in a row.
 
-        Not where `still_works`, which is asked then: it does the same work on what it has been done on before.
+        Not where `still_works`, which is asked then: it does the same work on what it has been done on
+        before.
         """
         with self._counting:
             self.failures[work] += 1
@@ -66,17 +69,20 @@ class CrashTracker:
             self.success(work)
             return
         raise PaqaError(
-            f"{work}: {count} inputs in a row failed, each tried alone ({why}), so the audio is not to blame; run "
-            "`paqa doctor`, look at the device and the free memory, then run the same command again: what was finished "
+            f"{work}: {count} inputs in a row failed, each tried alone ({why}), so the audio is not to "
+            "blame; run "
+            "`paqa doctor`, look at the device and the free memory, then run the same command again: what "
+            "was finished "
             "is kept"
         )
 
 
 class Batch(Generic[U, R]):
-    """Units given to a step together; halved where their process dies, and again, down to the units that kill it.
+    """Units given to a step together; halved where their process dies, and again, down to the units that kill
+    it.
 
-    A unit that kills it alone is tried once more with no other suspect beside it; then it is in `crashed`. After an
-    error of another kind, call it again: it goes on with what is `left` in the part that failed.
+    A unit that kills it alone is tried once more with no other suspect beside it; then it is in `crashed`.
+    After an error of another kind, call it again: it goes on with what is `left` in the part that failed.
     """
 
     def __init__(self, units: Sequence[U], work: str, run: RunCall, tracker: CrashTracker):
@@ -101,7 +107,9 @@ class Batch(Generic[U, R]):
         self.tracker.success(self.work)
 
     def still_works(self) -> bool:
-        """Whether this work can still be done on what it has been done on before; False where nothing is known."""
+        """Whether this work can still be done on what it has been done on before; False where nothing is
+        known.
+        """
         return False
 
     def outcome(self) -> Any:
@@ -154,7 +162,8 @@ def with_retry(run: Callable[[Callable[[], R]], R], work: str, call: Callable[[]
         return run(call)
     except WorkerDied as death:
         raise PaqaError(
-            f"{work}: {death}, and so did the one that took over; what was finished is kept: run the same command "
+            f"{work}: {death}, and so did the one that took over; what was finished is kept: run the same "
+            "command "
             "again, with fewer --workers if memory was short"
         ) from None
 
@@ -189,7 +198,9 @@ class EngineBatch(Batch[list[Clip], tuple[Cost, list[Quarantined]]]):
         *,
         all_clips: Sequence[Clip] = (),
     ):
-        """Some of `all_clips` may have outputs of this run: whether the engine still runs on those is a test."""
+        """Some of `all_clips` may have outputs of this run: whether the engine still runs on those is a
+        test.
+        """
         groups = engine_runs.context_groups(clips, engine_run)
         super().__init__(groups, engine_run.name, place.run, tracker)
         self.engine_run = engine_run
@@ -227,7 +238,9 @@ class EngineBatch(Batch[list[Clip], tuple[Cost, list[Quarantined]]]):
         return cost, failures + crashes
 
     def still_works(self) -> bool:
-        """Whether the engine still runs on clips of which the store has its output; False where there are none."""
+        """Whether the engine still runs on clips of which the store has its output; False where there are
+        none.
+        """
         incomplete = {clip.id for clip in engine_runs.without_output(self.all_clips, *self.where)}
         complete = [clip for clip in self.all_clips if clip.id not in incomplete]
         groups = engine_runs.context_groups(complete, self.engine_run)[:1]

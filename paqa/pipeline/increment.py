@@ -123,7 +123,8 @@ class Earlier:
         about = (gone[0], self.rows[gone[0]].clip_id)
         why = next((q.detail for q in lost if q.id in about), CHANGED if gone[0] in keys else GONE)
         raise PaqaError(
-            f"--grow: {len(gone)} of {len(self.rows)} rows of the build in {out} would be lost or changed, e.g. "
+            f"--grow: {len(gone)} of {len(self.rows)} rows of the build in {out} would be lost or changed, "
+            "e.g. "
             f"{gone[0]} ({why}); it was left as it is: undo that, or run once more without --grow"
         )
 
@@ -182,7 +183,8 @@ def _survey(out: Path) -> Counts:
         return msgspec.json.decode((out / SURVEY).read_bytes(), type=Counts)
     except FileNotFoundError:
         raise PaqaError(
-            f"--grow: {out} holds no finished build with a {SURVEY}; build it once without --grow, then add clips"
+            f"--grow: {out} holds no finished build with a {SURVEY}; build it once without --grow, then "
+            "add clips"
         ) from None
     except msgspec.ValidationError as error:
         raise PaqaError(
@@ -198,7 +200,8 @@ def _need_whole(out: Path) -> None:
 def _need_same(before: Recipe, recipe: Recipe, out: Path) -> None:
     if changes := list(changed(before, recipe)):
         raise PaqaError(
-            f"--grow: the recipe is not that of the build in {out}, so its rows would change: {'; '.join(changes)}; "
+            f"--grow: the recipe is not that of the build in {out}, so its rows would change: "
+            f"{'; '.join(changes)}; "
             f"{ALLOWED}; grow it with its own recipe, or run once more without --grow"
         )
 

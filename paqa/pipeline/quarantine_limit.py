@@ -59,7 +59,8 @@ def split_warning(clips: int, lost: Iterable[Quarantined], limit: float) -> str 
     if gone <= limit * clips:
         return None
     return (
-        f"{gone} of {clips} clips were left out because their recording, speaker or sound is on another side of the "
+        f"{gone} of {clips} clips were left out because their recording, speaker or sound is on another "
+        "side of the "
         "split: give what belongs together one group, or change [split]; see would_leak in quarantine"
     )
 

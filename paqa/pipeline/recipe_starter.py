@@ -76,7 +76,8 @@ def text(name: str, path: str) -> str:
     source = SourceConfig("audio", "folder", path)
     lines = [
         f"# A recipe of paqa: `paqa build {name}.toml --out data/{name}` makes the dataset.",
-        "# Every key is here with its default; what you do not change may go. A line that begins with # and no blank",
+        "# Every key is here with its default; what you do not change may go. A line that begins with # "
+        "and no blank",
         "# is a key that is not set. Relative paths are relative to this file.",
         "",
         *_keys(Recipe(name=name, sources=(source,)), "Recipe"),

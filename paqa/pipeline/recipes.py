@@ -163,7 +163,9 @@ def _toml_value(text: str) -> Any:
 
 
 def check(recipe: Recipe) -> None:
-    """What a schema cannot say: names that refer to each other, engines and templates that exist; or PaqaError."""
+    """What a schema cannot say: names that refer to each other, engines and templates that exist; or
+    PaqaError.
+    """
     _check_secrets(recipe)
     _check_sources(recipe)
     _check_tasks(recipe)
@@ -179,7 +181,8 @@ def check(recipe: Recipe) -> None:
 def _check_secrets(recipe: Recipe) -> None:
     if secret := redact.find_secret(msgspec.to_builtins(recipe, str_keys=True)):
         raise PaqaError(
-            f"{secret}: holds a token or password; recipes are published with what they make: take it out, and log in "
+            f"{secret}: holds a token or password; recipes are published with what they make: take it out, "
+            "and log in "
             "with `hf auth login` or environment variables"
         )
 

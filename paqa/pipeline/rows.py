@@ -44,11 +44,11 @@ from paqa.types import Clip, HeardBy, Item, Origin, Quarantined, Question, Scene
 
 @dataclass(frozen=True)
 class Composed:
-    """What became of a batch of clips; `made` says where the store keeps the rows of a clip, by its id."""
+    """What became of a batch of clips; `row_keys` says where the store has the rows of a clip, by its id."""
 
     items: tuple[Item, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
-    made: Mapping[str, str] = field(default_factory=dict)
+    row_keys: Mapping[str, str] = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
 
 
@@ -65,34 +65,33 @@ class Composition:
 def compose(
     clips: Sequence[Clip], recipe: Recipe, store: Store, elsewhere: Mapping[str, OtherClips] | None = None
 ) -> Composed:
-    """Scenes, questions, rationales and gates for a batch of clips that have been heard; known rows are read
-    again.
+    """Scenes, questions, rationales and gates for a batch of clips; rows that the store has are read again.
 
-    `elsewhere` is what other clips hold, by id of the clip.
+    The store has the outputs of all engines for the clips. `elsewhere` is what other clips hold, by id.
     """
     began = time.perf_counter()
     items: list[Item] = []
-    lost: list[Quarantined] = []
-    made = {}
+    quarantined: list[Quarantined] = []
+    row_keys = {}
     for clip in clips:
         others = (elsewhere or {}).get(clip.id, NO_OTHER_CLIPS)
-        made[clip.id] = where = _where(clip, recipe, store, others)
+        row_keys[clip.id] = where = _where(clip, recipe, store, others)
         try:
             kept, dropped = _read(where, clip.origins, store)
         except MissingObject:
             kept, dropped = compose_clip(clip, recipe, store, others)
             _put(where, kept, dropped, store)
         items += kept
-        lost += dropped
-    return Composed(tuple(items), tuple(lost), made, Cost.since(began, clips))
+        quarantined += dropped
+    return Composed(tuple(items), tuple(quarantined), row_keys, Cost.since(began, clips))
 
 
 def sketch(
     clips: Sequence[Clip], recipe: Recipe, store: Store, elsewhere: Mapping[str, OtherClips]
 ) -> Composed:
     """As `compose`, with items that are light enough for one process to hold those of a whole build."""
-    done = compose(clips, recipe, store, elsewhere)
-    return replace(done, items=tuple(map(light, done.items)))
+    composed = compose(clips, recipe, store, elsewhere)
+    return replace(composed, items=tuple(map(light, composed.items)))
 
 
 def light(item: Item) -> Item:
@@ -121,16 +120,15 @@ def code() -> str:
 
 def _where(clip: Clip, recipe: Recipe, store: Store, elsewhere: OtherClips) -> str:
     """The key of a clip's rows: a digest of all that decides them."""
-    nodes = engine_runs.engine_runs(recipe)
-    heard = [engine_runs.output_key(clip, node, nodes[0]) for node in nodes]
-    lacking = [
-        node.name
-        for node in engine_runs.optional_runs(recipe)
-        if engine_runs.without_output([clip], node, nodes[0], store)
-    ]
+    runs = engine_runs.engine_runs(recipe)
+    outputs = [engine_runs.output_key(clip, run, runs[0]) for run in runs]
+    missing = []
+    for run in engine_runs.optional_runs(recipe):
+        if engine_runs.without_output([clip], run, runs[0], store):
+            missing.append(run.name)
     others = (elsewhere.digest, elsewhere.foreign)
-    wanted = (config_for(recipe, clip.corpus), recipe.questions, recipe.gates, recipe.seed)
-    return key("compose", code(), clip, heard, engine_runs.engines_used(recipe), lacking, others, wanted)
+    config = (config_for(recipe, clip.corpus), recipe.questions, recipe.gates, recipe.seed)
+    return key("compose", code(), clip, outputs, engine_runs.engines_used(recipe), missing, others, config)
 
 
 def _put(where: str, items: Sequence[Item], lost: Sequence[Quarantined], store: Store) -> None:
@@ -142,66 +140,69 @@ def _put(where: str, items: Sequence[Item], lost: Sequence[Quarantined], store: 
 
 def _read(where: str, origins: tuple[Origin, ...], store: Store) -> tuple[list[Item], list[Quarantined]]:
     """The rows of a clip, all with the same scene, engines and origins, and what fell out."""
-    found: Composition = store.get_json(where, Composition)
-    shared: dict[str, Any] = {"scene": found.scene, "heard_by": found.heard_by, "origins": origins}
-    return [replace(item, **shared) for item in found.items], list(found.quarantined)
+    stored: Composition = store.get_json(where, Composition)
+    shared: dict[str, Any] = {"scene": stored.scene, "heard_by": stored.heard_by, "origins": origins}
+    return [replace(item, **shared) for item in stored.items], list(stored.quarantined)
 
 
 def compose_clip(
     clip: Clip, recipe: Recipe, store: Store, elsewhere: OtherClips = NO_OTHER_CLIPS
 ) -> tuple[list[Item], list[Quarantined]]:
     """The rows of one clip, and what a gate kept out. Given questions come beside the templates' own."""
-    heard = scenes.predicted_scene(clip, recipe, store)
-    if invalid := _invalid("clip", clip) or _invalid("scene", heard):
+    predicted = scenes.predicted_scene(clip, recipe, store)
+    if invalid := _invalid("clip", clip) or _invalid("scene", predicted):
         return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
-    scene = scenes.scene_for_questions(clip, heard, recipe, store)
+    scene = scenes.scene_for_questions(clip, predicted, recipe, store)
     questions = generate(scene, config_for(recipe, clip.corpus), recipe.seed, elsewhere)
     if not questions and not clip.questions:
-        detail = f"{clip.uri}: no question can be asked safely ({len(scene.turns)} turns, {len(scene.events)} events)"
+        held = f"{len(scene.turns)} turns, {len(scene.events)} events"
+        detail = f"{clip.uri}: no question can be asked safely ({held})"
         return [], [Quarantined(clip.id, "questions", "nothing_to_ask", detail, clip.sha256)]
-    items, lost = [], []
-    for n, brought in enumerate(clip.questions):
-        name = question_id(clip.id, source_questions.NAME, n)
-        question = source_questions.ask(scene, brought, name, recipe.questions, recipe.seed)
-        if isinstance(question, Rejected):
-            lost.append(Quarantined(name, "questions", question.reason, question.detail, clip.sha256))
-        else:
-            questions.append(question)
-    known = (
-        [heard] if clip.answers == "truth" and clip.truth else []
-    )  # what was misheard even with decoupling
-    misheard = reflections.compare(scene, [*scenes.raw_mix_scenes(clip, recipe, store), *known])
+    from_source, quarantined = _source_questions(clip, scene, recipe)
+    questions += from_source
+    mistaken = list(scenes.raw_mix_scenes(clip, recipe, store))
+    if clip.answers == "truth" and clip.truth:  # what engines get wrong even with separation
+        mistaken.append(predicted)
+    mistakes = reflections.compare(scene, mistaken)
+    items: list[Item] = []
     kept: list[Question] = []
     for variant, question in enumerate(questions):
-        reflection = reflections.reflect(scene, question, misheard, recipe.questions, recipe.seed, elsewhere)
-        row = _row(clip, scene, heard, question, variant, reflection, recipe, kept)
-        if isinstance(row, Item):
-            items.append(row)
-            kept.append(question)
+        reflection = reflections.reflect(scene, question, mistakes, recipe.questions, recipe.seed, elsewhere)
+        text = grammar.render(scene, question, variant, reflection)
+        snippets = [turn.text for turn in predicted.turns if turn.text]
+        if rejected := gates.judge(question, text, scene, snippets, recipe.gates, kept):
+            row = Quarantined(question.id, "gates", rejected.reason, rejected.detail, clip.sha256)
+            quarantined.append(row)
+            continue
+        item = _item(clip, scene, question, text, recipe)
+        item = _finished(item, clip, predicted.heard_by, reflection, recipe)
+        if invalid := _invalid("item", _bare(item)):
+            quarantined.append(Quarantined(item.id, "compose", "schema", invalid, clip.sha256))
+            continue
+        items.append(item)
+        kept.append(question)
+    return items, quarantined
+
+
+def _source_questions(clip: Clip, scene: Scene, recipe: Recipe) -> tuple[list[Question], list[Quarantined]]:
+    """The questions that came with a clip, as far as its scene supports their answers."""
+    questions: list[Question] = []
+    rejected: list[Quarantined] = []
+    for number, given_question in enumerate(clip.questions):
+        name = question_id(clip.id, source_questions.NAME, number)
+        question = source_questions.ask(scene, given_question, name, recipe.questions, recipe.seed)
+        if isinstance(question, Rejected):
+            row = Quarantined(name, "questions", question.reason, question.detail, clip.sha256)
+            rejected.append(row)
         else:
-            lost.append(row)
-    return items, lost
+            questions.append(question)
+    return questions, rejected
 
 
-def _row(
-    clip: Clip,
-    scene: Scene,
-    heard: Scene,
-    question: Question,
-    variant: int,
-    reflection: grammar.Reflection | None,
-    recipe: Recipe,
-    earlier: Sequence[Question],
-) -> Item | Quarantined:
-    """A question with its rationale as a row, or why it cannot be one."""
-    text = grammar.render(scene, question, variant, reflection)
-    snippets = [t.text for t in heard.turns if t.text]
-    if rejected := gates.judge(question, text, scene, snippets, recipe.gates, earlier):
-        return Quarantined(question.id, "gates", rejected.reason, rejected.detail, clip.sha256)
-    told = (
-        question.template == source_questions.NAME or TEMPLATES[question.template].labelled
-    )  # by the source, not by engines
-    row = Item(
+def _item(clip: Clip, scene: Scene, question: Question, rationale: str, recipe: Recipe) -> Item:
+    """A question with its rationale as a row, without what `_finished` adds."""
+    labelled = question.template == source_questions.NAME or TEMPLATES[question.template].labelled
+    return Item(
         id=question.id,
         clip_id=clip.id,
         question=question.text,
@@ -210,34 +211,41 @@ def _row(
         answer_index=question.answer_index,
         task=question.task,
         template=question.template,
-        rationale=text,
+        rationale=rationale,
         scene=scene,
         evidence=question.evidence,
-        reflected=reflection is not None,
-        reflection=reflection.origin if reflection else None,
+        reflected=False,
+        reflection=None,
         audio_dependence=None,
         source=clip.source,
         license=clip.license,
         groups=clip.groups,
         split=clip.split,
-        answers_from="truth" if told else clip.answers,
-        heard_by=heard.heard_by,
+        answers_from="truth" if labelled else clip.answers,  # labels are the source's, not engines'
+        heard_by=(),
         key="0" * 64,
         origins=clip.origins,
+        difficulty=difficulty(scene, question),
+        subsets=subsets(scene, level(question)),
     )
-    hard = subsets(scene, level(question))
-    row = replace(row, difficulty=difficulty(scene, question), subsets=hard)
-    row = replace(row, key=item_key(row, clip.sha256))
-    row = replace(row, seed=recipe.seed, paqa_version=__version__)
-    if invalid := _invalid("item", _bare(row)):
-        return Quarantined(row.id, "compose", "schema", invalid, clip.sha256)
-    return row
+
+
+def _finished(
+    item: Item,
+    clip: Clip,
+    engines: tuple[HeardBy, ...],
+    reflection: grammar.Reflection | None,
+    recipe: Recipe,
+) -> Item:
+    """The row with its reflection, engines and key; seed and version are no part of the key."""
+    origin = reflection.origin if reflection else None
+    item = replace(item, reflected=reflection is not None, reflection=origin, heard_by=engines)
+    item = replace(item, key=item_key(item, clip.sha256))
+    return replace(item, seed=recipe.seed, paqa_version=__version__)
 
 
 def _invalid(kind: str, value: Clip | Scene | Item) -> str | None:
-    """The first violation of a checked-in JSON Schema, or None. The types hold the same rules and check
-    faster.
-    """
+    """The first violation of a checked-in JSON Schema, or None; the types hold the same rules, faster."""
     encoded = msgspec.json.encode(value)
     try:
         msgspec.json.decode(encoded, type=type(value))

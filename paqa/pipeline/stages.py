@@ -63,7 +63,9 @@ class BuildState:
         unit: str,
         limits_s: Sequence[float | None] = (),
     ) -> list[R]:
-        """Have the workers do all calls, each in at most its limit of seconds, and tried twice if its process dies."""
+        """Have the workers do all calls, each in at most its limit of seconds, and tried twice if its process
+        dies.
+        """
         runner = self.placement.runner(stage)
         runners = [partial(runner, seconds) for seconds in limits_s or [None] * len(calls)]
         tried = [partial(with_retry, run, stage, call) for run, call in zip(runners, calls, strict=True)]
@@ -87,7 +89,8 @@ def _seconds(clips: Sequence[Clip]) -> float:
     return sum(clip.duration_ms for clip in clips) / 1000
 
 
-# --- recordings to clips ----------------------------------------------------------------------------------------------
+# --- recordings to clips
+# ----------------------------------------------------------------------------------------------
 
 
 def gather(state: BuildState) -> dict[str, list[Recording]]:
@@ -215,11 +218,14 @@ def without_leaking_scenes(state: BuildState, clips: list[Clip]) -> list[Clip]:
     return [clip for i, clip in enumerate(clips) if i not in rows]
 
 
-# --- engines ----------------------------------------------------------------------------------------------------------
+# --- engines
+# ----------------------------------------------------------------------------------------------------------
 
 
 def run_engines(state: BuildState, clips: list[Clip]) -> list[Clip]:
-    """Run every engine on the clips of which the store has no output; returns the clips on which none failed."""
+    """Run every engine on the clips of which the store has no output; returns the clips on which none
+    failed.
+    """
     runs = engine_runs.engine_runs(state.recipe)
     missing = {
         run: {c.id for c in engine_runs.without_output(clips, run, runs[0], state.store)} for run in runs
@@ -285,7 +291,8 @@ def _submit_engines(
     return submitted
 
 
-# --- questions --------------------------------------------------------------------------------------------------------
+# --- questions
+# --------------------------------------------------------------------------------------------------------
 
 
 def survey_scenes(state: BuildState, clips: list[Clip]) -> None:
@@ -310,7 +317,7 @@ def compose(state: BuildState, clips: list[Clip]) -> list[Item]:
     items: list[Item] = []
     for composed in state.run("compose", calls, [len(batch) for batch in jobs], "clips"):
         items += composed.items
-        state.row_keys |= composed.made
+        state.row_keys |= composed.row_keys
         state.quarantined += composed.quarantined
         state.add_cost("compose", composed.cost)
     return items
@@ -351,11 +358,14 @@ def without_shortcuts(state: BuildState, items: list[Item]) -> list[Item]:
     return kept
 
 
-# --- the end ----------------------------------------------------------------------------------------------------------
+# --- the end
+# ----------------------------------------------------------------------------------------------------------
 
 
 def check_losses(state: BuildState, items: list[Item], clips: list[Clip], material: Material) -> None:
-    """PaqaError where rows of an earlier build are lost, nothing is left, or too much of the input was unusable."""
+    """PaqaError where rows of an earlier build are lost, nothing is left, or too much of the input was
+    unusable.
+    """
     if state.earlier:
         state.earlier.stays(items, state.quarantined, state.out)
     usable = quarantine_limit.given([*clips, *(clip for source in material.values() for clip in source)])
@@ -364,7 +374,9 @@ def check_losses(state: BuildState, items: list[Item], clips: list[Clip], materi
 
 
 def write(state: BuildState, items: list[Item], clips: list[Clip]) -> summary.Summary:
-    """Write shards and tables aside, unchanged shards taken over from the earlier build; then all take its place."""
+    """Write shards and tables aside, unchanged shards taken over from the earlier build; then all take its
+    place.
+    """
     plans = shards.plan(items, clips, state.recipe.shard)
     pending = build_folder.pending(state.out)
     target = steps.ShardTarget(pending / build_folder.DATA, state.out / build_folder.DATA)

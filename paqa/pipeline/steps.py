@@ -1,6 +1,7 @@
 """What a worker does for a batch besides decoding and running engines.
 
-Every step reads and writes the store and returns small results, so a batch can run in any process on any machine.
+Every step reads and writes the store and returns small results, so a batch can run in any process on any
+machine.
 """
 
 from __future__ import annotations
@@ -156,7 +157,8 @@ def write_shard(
     recipe: Recipe,
     store: Store,
 ) -> str:
-    """Write one Parquet file of items, whose rows the store has under `row_keys` by id of the clip; its SHA-256.
+    """Write one Parquet file of items, whose rows the store has under `row_keys` by id of the clip; its
+    SHA-256.
 
     A file of that name is taken over from an earlier build where its bytes still have `earlier_sha256`.
     """
