@@ -25,7 +25,7 @@ from paqa.curation.answer_balance import elsewhere, survey
 from paqa.dataset import shards
 from paqa.perception import engine_runs
 from paqa.perception.engine_runs import StoredOutput
-from paqa.pipeline import decoding, recipes, steps
+from paqa.pipeline import ingest, recipe_files, worker_steps
 from paqa.pipeline.rows import Composed, compose, light
 from paqa.storage.batching import batches
 from paqa.storage.store import Store
@@ -36,15 +36,15 @@ ROOT = Path(__file__).parents[1]
 
 def composed(config: Recipe, store: Store) -> list[Clip]:
     """All clips of a recipe's mixes, rendered into the store."""
-    found, lost = decoding.gather(config)
+    found, lost = ingest.gather(config)
     material: dict[str, list[Clip]] = {}
     for source in config.sources:
         material[source.name] = list(
-            decoding.decode_recordings(found[source.name], source, config, store).clips
+            ingest.decode_recordings(found[source.name], source, config, store).clips
         )
     by_id = {clip.id: clip for clips in material.values() for clip in clips}
-    mixtures = steps.mixtures(config, material, lost)
-    return list(steps.render_mixtures(mixtures, by_id, config, store).clips)
+    mixtures = worker_steps.mixtures(config, material, lost)
+    return list(worker_steps.render_mixtures(mixtures, by_id, config, store).clips)
 
 
 def words(turns: tuple[Turn, ...]) -> tuple[Word, ...]:
@@ -88,7 +88,7 @@ def main() -> None:
     )
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
     args = parser.parse_args()
-    base = recipes.load(ROOT / "manifests" / "demo.toml")
+    base = recipe_files.load(ROOT / "manifests" / "demo.toml")
     scenes = -(-args.items // 7)
     mixes = (replace(base.mix[0], scenes=scenes * 3 // 4), replace(base.mix[2], scenes=scenes // 4))
     config = replace(base, mix=mixes, questions=replace(base.questions, reflect=args.reflect))

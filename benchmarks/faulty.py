@@ -244,9 +244,9 @@ def _arm_moves(n: int) -> None:
 
 
 def _arm_decoder(name: str) -> None:
-    from paqa.pipeline import steps
+    from paqa.pipeline import worker_steps
 
-    decode = steps.decode_with_notes
+    decode = worker_steps.decode_with_notes
 
     def crash(path: Path, config: Any) -> Any:
         if path.name == name:
@@ -254,7 +254,7 @@ def _arm_decoder(name: str) -> None:
             ctypes.string_at(0)
         return decode(path, config)
 
-    steps.decode_with_notes = crash  # type: ignore[attr-defined]
+    worker_steps.decode_with_notes = crash  # type: ignore[attr-defined]
 
 
 if faults := given():

@@ -24,8 +24,8 @@ from compose import composed, listen
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from paqa.config.recipe import Recipe
-from paqa.dataset import finish, shards
-from paqa.pipeline import recipes, steps
+from paqa.dataset import finish_build, shards
+from paqa.pipeline import recipe_files, worker_steps
 from paqa.pipeline.rows import compose
 from paqa.storage import build_folder
 from paqa.storage.store import Store
@@ -78,7 +78,7 @@ MARK = "name => performance.getEntriesByName(name)[0].startTime"
 
 def small(items: int) -> Recipe:
     """The demo's recipe with as many scenes as it takes for so many items."""
-    base = recipes.load(ROOT / "manifests" / "demo.toml")
+    base = recipe_files.load(ROOT / "manifests" / "demo.toml")
     scenes = max(4, -(-items // 7))
     mixes = (replace(base.mix[0], scenes=scenes * 3 // 4), replace(base.mix[2], scenes=scenes // 4))
     return replace(base, mix=mixes)
@@ -91,9 +91,11 @@ def made(config: Recipe, out: Path, store: Store, clips: list[Clip]) -> int:
     done = compose(clips, config, store)
     data = build_folder.begin(out) / build_folder.DATA
     plans = shards.plan(done.items, clips, config.shard)
-    written = {plan.name: steps.write_shard(plan, done.row_keys, data, config, store) for plan in plans}
-    contents = finish.Contents(clips, done.items, done.quarantined, (), written)
-    finish.finish(config, out, store.url, contents)
+    written = {
+        plan.name: worker_steps.write_shard(plan, done.row_keys, data, config, store) for plan in plans
+    }
+    contents = finish_build.Contents(clips, done.items, done.quarantined, (), written)
+    finish_build.finish(config, out, store.url, contents)
     return len(done.items)
 
 

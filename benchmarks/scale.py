@@ -38,7 +38,7 @@ from paqa.audio import read_flac
 from paqa.engines.base import engine_class
 from paqa.perception import engine_runs
 from paqa.perception.engine_runs import engine_params
-from paqa.pipeline import recipes
+from paqa.pipeline import recipe_files
 from paqa.storage.store import Store
 from paqa.types import Audio
 
@@ -64,7 +64,7 @@ class Row:
 
 def corpus(folder: Path, files: int) -> float:
     """Write dialogues of the demo's voices over its sounds as FLAC; returns their seconds."""
-    demo = recipes.load(ROOT / "manifests" / "demo-large.toml")
+    demo = recipe_files.load(ROOT / "manifests" / "demo-large.toml")
     chosen = replace(demo, mix=(replace(demo.mix[0], scenes=files),))
     with tempfile.TemporaryDirectory() as temporary:
         store = Store(Path(temporary) / "store")
@@ -76,7 +76,7 @@ def corpus(folder: Path, files: int) -> float:
 
 def bare(folder: Path) -> None:
     """All hearings of every file in a plain loop over loaded engines; what they hear is thrown away."""
-    chosen = recipes.for_folder(folder)
+    chosen = recipe_files.for_folder(folder)
     separation, *nodes = engine_runs.engine_runs(chosen)
     engines = {
         n.stage: engine_class(n.engine)(engine_params(chosen, n.stage), threads=1)

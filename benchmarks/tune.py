@@ -28,7 +28,7 @@ from paqa.errors import PaqaError
 from paqa.evaluation import bootstrap, metrics
 from paqa.perception import engine_runs, inference
 from paqa.perception.engine_runs import engine_params
-from paqa.pipeline import decoding, recipes, steps
+from paqa.pipeline import ingest, recipe_files, worker_steps
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Scene, Stage, Turn
 
@@ -180,23 +180,22 @@ GLUES = {
 
 def composed(config: Recipe, seeds: Sequence[int], scenes: int, store: Store) -> Iterator[Clip]:
     """Scenes of every seed; which side a voice or sound is on is the recipe's own seed's to say."""
-    found, lost = decoding.gather(config)
+    found, lost = ingest.gather(config)
     material = {
-        s.name: list(decoding.decode_recordings(found[s.name], s, config, store).clips)
-        for s in config.sources
+        s.name: list(ingest.decode_recordings(found[s.name], s, config, store).clips) for s in config.sources
     }
     by_id = {clip.id: clip for clips in material.values() for clip in clips}
     mixes = tuple(replace(m, scenes=min(m.scenes, scenes)) for m in config.mix)
     for seed in seeds:
-        planned = steps.mixtures(replace(config, seed=seed, mix=mixes), material, lost)
-        yield from steps.render_mixtures(planned, by_id, config, store).clips
+        planned = worker_steps.mixtures(replace(config, seed=seed, mix=mixes), material, lost)
+        yield from worker_steps.render_mixtures(planned, by_id, config, store).clips
 
 
 def recorded(config: Recipe, name: str, store: Store) -> list[Clip]:
     """The clips of one source of a recipe."""
     source = next(s for s in config.sources if s.name == name)
-    found, _ = decoding.gather(config)
-    return list(decoding.decode_recordings(found[name], source, config, store).clips)
+    found, _ = ingest.gather(config)
+    return list(ingest.decode_recordings(found[name], source, config, store).clips)
 
 
 def names(clips: Sequence[Clip], role: str) -> set[str]:
@@ -320,9 +319,9 @@ def main() -> None:
     parser.add_argument("--only", choices=GLUES, nargs="+", default=list(GLUES))
     parser.add_argument("--no-sweep", dest="sweep", action="store_false", help="measure only")
     args = parser.parse_args()
-    config, store = recipes.load(ROOT / "manifests" / "demo-large.toml"), Store(args.store)
+    config, store = recipe_files.load(ROOT / "manifests" / "demo-large.toml"), Store(args.store)
     clips = list(composed(config, args.seeds, args.scenes, store))
-    call = recorded(recipes.load(ROOT / "manifests" / "demo.toml"), "call", store)
+    call = recorded(recipe_files.load(ROOT / "manifests" / "demo.toml"), "call", store)
     development, held_out = ([c for c in clips if c.split == split] for split in ("train", "test"))
     for side, own in (("development", development), ("held out", held_out)):
         sounding = len(names(own, "sound"))

@@ -39,8 +39,8 @@ from paqa.execution.placement import BuildPlacement, PlacementOptions
 from paqa.execution.progress import Progress
 from paqa.perception.engine_runs import STAGES
 from paqa.pipeline import driver
-from paqa.pipeline.executor import Future, Submitted
 from paqa.pipeline.fault_isolation import CrashTracker
+from paqa.pipeline.protocols import Future, Submitted
 from paqa.pipeline.stages import BuildState
 from paqa.storage import build_folder
 from paqa.storage.store import Store, is_transient
@@ -67,7 +67,7 @@ def step(call: Callable[[], R]) -> R:
 
 
 class PrefectExecutor:
-    """Runs each call as a named task; see `paqa.pipeline.executor.Executor`."""
+    """Runs each call as a named task; see `paqa.pipeline.protocols.Executor`."""
 
     def __init__(self, progress: Progress):
         self.progress = progress

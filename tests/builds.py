@@ -11,7 +11,7 @@ from strategies import LABELS, SENTENCES
 from paqa import __version__, audioset
 from paqa.audio import digest, flac, quantize
 from paqa.config.recipe import QuestionsConfig, Recipe, ShardConfig, SourceConfig
-from paqa.dataset import finish, shards
+from paqa.dataset import finish_build, shards
 from paqa.dataset.keys import item_key
 from paqa.questions.generate import generate
 from paqa.rationale import grammar
@@ -108,5 +108,7 @@ def make(folder, clips=9, per_clip=4, seconds=10.0, max_mb=1, name="made", licen
     data = build_folder.begin(folder) / build_folder.DATA
     plans = shards.plan(items, made, recipe.shard)
     written = {plan.name: shards.write(plan, data, recipe.shard, store.__getitem__, RATE) for plan in plans}
-    finish.finish(recipe, folder, str(folder / "store"), finish.Contents(made, items, [], [], written))
+    finish_build.finish(
+        recipe, folder, str(folder / "store"), finish_build.Contents(made, items, [], [], written)
+    )
     return folder

@@ -18,9 +18,9 @@ from paqa.execution.processes import Workers
 from paqa.perception import engine_runs, inference
 from paqa.perception.engine_errors import device_lost, short_of_memory
 from paqa.perception.engine_runs import EngineRun
-from paqa.pipeline import decoding
+from paqa.pipeline import ingest
 from paqa.pipeline.fault_isolation import MAX_FAILURES_IN_A_ROW, CrashTracker, DecodeBatch, EngineBatch
-from paqa.pipeline.recipes import for_folder
+from paqa.pipeline.recipe_files import for_folder
 from paqa.pipeline.time_limits import Limits
 from paqa.storage.store import Store
 from paqa.types import Recording
@@ -199,7 +199,7 @@ def test_a_recording_that_memory_does_not_hold_is_said_to_be_too_large(tmp_path)
     def run(seconds, step, part, *args):
         if any(recording.id == "large" for recording in part):
             raise OutOfMemory("a worker process ran out of memory: 12 GiB")
-        return decoding.DecodedBatch(tuple(clip(recording.id, args[-1]) for recording in part))
+        return ingest.DecodedBatch(tuple(clip(recording.id, args[-1]) for recording in part))
 
     given = [Recording(n, f"{n}.wav", n, "s", "CC0-1.0", n) for n in ("a", "large", "b")]
     source = SourceConfig("s", "folder", ".")

@@ -17,8 +17,8 @@ from paqa.engines.base import EngineOutput
 from paqa.errors import PaqaError
 from paqa.perception import engine_runs, inference
 from paqa.perception.engine_runs import EngineRun
-from paqa.pipeline import decoding, quarantine_limit, steps
-from paqa.pipeline.recipes import for_folder
+from paqa.pipeline import ingest, quarantine_limit, worker_steps
+from paqa.pipeline.recipe_files import for_folder
 from paqa.sources.jsonl import recordings
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Disagreement, Event, GivenQuestion, Quarantined, Tag, Turn, Word
@@ -109,8 +109,8 @@ def pieces(store, count, first=0.0):
     """
     cut = [clip(f"r@{i}", store, i, first=first if i == 1 else 0.0) for i in range(count)]
     recipe = replace(for_folder(Path(".")), hear=HearConfigs(separate=HearConfig(engine="averse")))
-    parts = [decoding.Piece(c.sha256, 1000 * i, 1000) for i, c in enumerate(cut)]
-    contexts = decoding.contexts(parts, recipe)
+    parts = [ingest.Piece(c.sha256, 1000 * i, 1000) for i, c in enumerate(cut)]
+    contexts = ingest.contexts(parts, recipe)
     return [replace(c, context=names, place=place) for c, (names, place) in zip(cut, contexts, strict=True)]
 
 
@@ -166,7 +166,7 @@ def test_a_key_holds_what_decides_what_is_heard(store, averse):
 def test_same_samples_twice_is_quarantined_and_same_id_twice_renamed(store):
     one, twin = clip("001.wav", store, 1), clip("zzz.wav", store, 1)
     other = clip("001.wav", store, 2, corpus="second")
-    kept, lost = decoding.unique([one, twin, other])
+    kept, lost = ingest.unique([one, twin, other])
     assert len(kept) == 2
     assert len({c.id for c in kept}) == 2
     assert [(q.id, q.reason) for q in lost] == [("zzz.wav", "duplicate_audio")]
@@ -175,14 +175,14 @@ def test_same_samples_twice_is_quarantined_and_same_id_twice_renamed(store):
 
 def test_a_near_duplicate_is_quarantined_as_such(store):
     one, copy, other = clip("a", store, 1), clip("b", store, 2), clip("c", store, 3)
-    kept, lost = decoding.unique([one, copy, other], {one.sha256: "x", copy.sha256: "x"})
+    kept, lost = ingest.unique([one, copy, other], {one.sha256: "x", copy.sha256: "x"})
     assert [c.id for c in kept] == ["a", "c"]
     assert [(q.id, q.reason) for q in lost] == [("b", "near_duplicate_audio")]
 
 
 def test_a_clip_of_the_build_that_grows_goes_before_a_copy_with_a_smaller_id(store):
     known, copy, near = clip("m", store, 1), clip("a", store, 1), clip("b", store, 2)
-    kept, lost = decoding.unique(
+    kept, lost = ingest.unique(
         [copy, near, known], {known.sha256: "x", near.sha256: "x"}, {"m": known.sha256}
     )
     assert [c.id for c in kept] == ["m"]
@@ -192,29 +192,29 @@ def test_a_clip_of_the_build_that_grows_goes_before_a_copy_with_a_smaller_id(sto
 def test_clips_of_the_build_that_grows_keep_their_ids(store):
     """Of three with one id the new one has the smallest digest: it would take the id of another."""
     new, bare, renamed = sorted((clip("001.wav", store, seed) for seed in range(3)), key=lambda c: c.sha256)
-    first, _ = decoding.unique([bare, renamed])
+    first, _ = ingest.unique([bare, renamed])
     earlier = {c.id: c.sha256 for c in first}
-    kept, _ = decoding.unique([new, bare, renamed], earlier=earlier)
+    kept, _ = ingest.unique([new, bare, renamed], earlier=earlier)
     assert earlier.items() <= {c.id: c.sha256 for c in kept}.items()
     assert len(kept) == 3
-    again, _ = decoding.unique([new, bare, renamed], earlier={c.id: c.sha256 for c in kept})
+    again, _ = ingest.unique([new, bare, renamed], earlier={c.id: c.sha256 for c in kept})
     assert again == kept
 
 
 def test_a_new_clip_that_ties_two_known_ones_together_takes_neither_out(store):
     one, other, tie = (clip(name, store, seed) for seed, name in enumerate("ABa"))
     copies = {c.sha256: "x" for c in (one, other, tie)}
-    kept, lost = decoding.unique([one, other, tie], copies, {c.id: c.sha256 for c in (one, other)})
+    kept, lost = ingest.unique([one, other, tie], copies, {c.id: c.sha256 for c in (one, other)})
     assert ([c.id for c in kept], [q.id for q in lost]) == (["A", "B"], ["a"])
 
 
 def test_long_ids_are_cut_and_material_carries_its_source():
     asked, material = SourceConfig("s", "folder", "."), SourceConfig("s", "folder", ".", use="material")
-    assert decoding.clip_id("a", asked) == "a"
-    assert decoding.clip_id("a", material) == "s/a"
-    long = {decoding.clip_id("x" * 300 + str(i), asked) for i in range(3)}
+    assert ingest.clip_id("a", asked) == "a"
+    assert ingest.clip_id("a", material) == "s/a"
+    long = {ingest.clip_id("x" * 300 + str(i), asked) for i in range(3)}
     assert len(long) == 3
-    assert all(len(name) <= steps.LONGEST_ID for name in long)
+    assert all(len(name) <= worker_steps.LONGEST_ID for name in long)
 
 
 def test_partial_truth_does_not_answer(tmp_path):

@@ -15,7 +15,7 @@ import pytest
 from builds import make
 
 from paqa.curation import shortcuts
-from paqa.dataset import check, finished_build, shards, summary
+from paqa.dataset import check, open_build, shards, summary
 from paqa.errors import PaqaError
 from paqa.storage import build_folder
 from paqa.storage.build_folder import COMMITTED, FAILED, PENDING, TABLES
@@ -258,7 +258,7 @@ READERS = (
     shards.quarantined,
     summary.load,
     summary.digests,
-    finished_build.open_build,
+    open_build.open_build,
     shortcuts.load,
     check.check,
 )

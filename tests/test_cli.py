@@ -42,7 +42,7 @@ def test_the_light_core_needs_no_torch_prefect_or_engine():
 
 def test_the_walk_itself_needs_no_prefect_and_loads_no_engine():
     found = imported(
-        "import paqa.pipeline.steps, paqa.engines.yamnet, paqa.engines.faster_whisper, "
+        "import paqa.pipeline.worker_steps, paqa.engines.yamnet, paqa.engines.faster_whisper, "
         "paqa.engines.deepfilternet"
     )
     assert not found & {"torch", "prefect", "onnxruntime", "ctranslate2", "faster_whisper"}

@@ -24,7 +24,7 @@ server = pytest.importorskip("moto.server")
 from paqa.errors import OutOfMemory, PaqaError, Rejected, TimedOut, WorkerDied  # noqa: E402
 from paqa.execution.ray_actor import node_check, remove_probe  # noqa: E402
 from paqa.execution.ray_pool import RayWorkers  # noqa: E402
-from paqa.pipeline import recipes  # noqa: E402
+from paqa.pipeline import recipe_files  # noqa: E402
 from paqa.storage.store import Store  # noqa: E402
 
 if importlib.util.find_spec("ray") is None:  # not imported yet: it takes the token when it is
@@ -245,7 +245,7 @@ def _ours(process, address):
 
 @pytest.mark.slow
 def test_an_actor_that_is_not_fit_is_named(cluster, corpus, bucket):
-    recipe = recipes.load(corpus / "small.toml")
+    recipe = recipe_files.load(corpus / "small.toml")
     unshared = node_check(recipe, Store("memory://mine"))
     with (
         RayWorkers(cluster, check=unshared) as workers,

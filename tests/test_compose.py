@@ -16,7 +16,7 @@ from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe
 from paqa.perception import engine_runs
 from paqa.perception.engine_runs import StoredOutput
 from paqa.pipeline import rows as composing
-from paqa.pipeline.recipes import for_folder
+from paqa.pipeline.recipe_files import for_folder
 from paqa.pipeline.rows import compose, compose_clip, sketch, whole
 from paqa.questions.generate import TEMPLATES, OtherClips
 from paqa.storage.store import Store

@@ -19,7 +19,7 @@ from paqa.config.recipe import AudioConfig, BenchmarkConfig
 from paqa.curation import contamination
 from paqa.dataset import shards
 from paqa.errors import PaqaError
-from paqa.pipeline import steps as walk
+from paqa.pipeline import worker_steps as walk
 from paqa.storage.store import Store
 from paqa.text import normal
 

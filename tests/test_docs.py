@@ -21,7 +21,7 @@ from paqa.cli import train as train_cli
 from paqa.config import recipe
 from paqa.engines.base import ENGINES
 from paqa.errors import PaqaError
-from paqa.pipeline import recipes
+from paqa.pipeline import recipe_files
 from paqa.publish.export.registry import FORMATS
 from paqa.questions.generate import TEMPLATES
 from paqa.sources.registry import SOURCES, NoParams
@@ -260,7 +260,7 @@ def test_the_sources_of_the_page_are_sources(tmp_path):
     """Each type has one example, and its keys are those of its Params."""
     examples = [body for language, body in fences(TEXTS["docs/sources.md"]) if language == "toml"]
     (tmp_path / "r.toml").write_text("\n".join(['name = "r"', *examples]))
-    loaded = recipes.load(tmp_path / "r.toml")
+    loaded = recipe_files.load(tmp_path / "r.toml")
     assert sorted(source.type for source in loaded.sources) == sorted(SOURCES)
 
 
@@ -298,7 +298,7 @@ def test_the_deployment_takes_what_its_flow_takes():
 def test_the_toml_of_the_tutorial_is_a_recipe(tmp_path):
     text = block("docs/tutorial.md", "toml")
     (tmp_path / "r.toml").write_text(f'name = "r"\n{text}')
-    assert recipes.load(tmp_path / "r.toml").mix[0].scenes == 500
+    assert recipe_files.load(tmp_path / "r.toml").mix[0].scenes == 500
     (tmp_path / "r.toml").write_text(f'name = "r"\n{text}\nscene = 1\n')
     with pytest.raises(PaqaError, match="did you mean 'scenes'"):
-        recipes.load(tmp_path / "r.toml")
+        recipe_files.load(tmp_path / "r.toml")

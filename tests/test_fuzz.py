@@ -32,10 +32,10 @@ from paqa.config.recipe import Recipe, SourceConfig
 from paqa.dataset import hyper_rows
 from paqa.errors import PaqaError, Rejected
 from paqa.perception.engine_runs import StoredOutput
-from paqa.pipeline import recipes
+from paqa.pipeline import recipe_files
 from paqa.rationale import grammar
 from paqa.rationale.rewards import Reference, RewardWeights, accuracy, format_score, perception, reward
-from paqa.sources.choices import parse_question as question
+from paqa.sources.answer_choices import parse_question as question
 from paqa.sources.paths import locate
 from paqa.sources.registry import recordings
 from paqa.sources.truth import close_truth
@@ -209,7 +209,7 @@ def toml(value: Any) -> str:
 
 
 @st.composite
-def recipe_files(draw: st.DrawFn) -> str:
+def recipe_texts(draw: st.DrawFn) -> str:
     """A whole recipe of which a few keys, at any depth, hold anything at all."""
     sound = {"name": "x", "sources": [{"name": "a", "type": "folder", "path": ".", "use": "material"}]}
     base = msgspec.to_builtins(
@@ -234,7 +234,7 @@ def recipe_files(draw: st.DrawFn) -> str:
 def load(folder: Path, text: str) -> None:
     (folder / "recipe.toml").write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
-        found = recipes.load(folder / "recipe.toml")
+        found = recipe_files.load(folder / "recipe.toml")
     except PaqaError:
         return
     assert isinstance(found, Recipe)
@@ -243,7 +243,7 @@ def load(folder: Path, text: str) -> None:
 
 
 @few(120)
-@given(text=recipe_files())
+@given(text=recipe_texts())
 def test_recipes_of_any_structure(tmp_path: Path, text: str) -> None:
     load(tmp_path, text)
 
@@ -289,7 +289,7 @@ def test_recipes_of_any_text(tmp_path: Path, text: str) -> None:
 )
 def test_changes_on_the_command_line(changes: list[str]) -> None:
     with contextlib.suppress(PaqaError):
-        recipes.change(Recipe("x", (SourceConfig("a", "folder", "."),)), changes)
+        recipe_files.change(Recipe("x", (SourceConfig("a", "folder", "."),)), changes)
 
 
 # --- lists and tables of every kind of source

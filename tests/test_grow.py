@@ -14,9 +14,9 @@ from test_labels import clip
 
 from paqa.config.recipe import MixConfig, QuestionsConfig, SourceConfig
 from paqa.curation.answer_balance import Survey, elsewhere
-from paqa.dataset import finished_build, shards
+from paqa.dataset import open_build, shards
 from paqa.errors import PaqaError
-from paqa.pipeline import increment
+from paqa.pipeline import growth
 from paqa.types import Quarantined
 
 
@@ -62,13 +62,13 @@ def test_there_must_be_something_to_grow(corpus, tmp_path):
 def earlier(tmp_path_factory):
     """A finished build that can grow, without engines."""
     out = make(tmp_path_factory.mktemp("earlier") / "made", clips=3)
-    increment.save(out, Survey(), [])
+    growth.save(out, Survey(), [])
     return out
 
 
 @pytest.fixture
 def recipe(earlier):
-    return replace(finished_build.open_build(earlier)[0], mix=())
+    return replace(open_build.open_build(earlier)[0], mix=())
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_another_recipe_is_refused_and_its_keys_are_named(earlier, recipe, chang
     with pytest.raises(
         PaqaError, match=r"the recipe is not that of the build in .*or run once more without --grow"
     ) as e:
-        increment.load(earlier, replace(recipe, **change))
+        growth.load(earlier, replace(recipe, **change))
     assert said in str(e.value)
 
 
@@ -109,15 +109,13 @@ def test_a_recipe_may_grow_too(earlier, recipe):
         gates=gates,
         mix=(MixConfig("mix", 3),),
     )
-    assert increment.load(earlier, grown).clips == {
-        c.id: c.sha256 for c in finished_build.open_build(earlier)[2]
-    }
-    assert list(increment.changed(grown, replace(grown, mix=(MixConfig("mix", 9),)))) == []
-    assert list(increment.changed(grown, replace(grown, mix=(MixConfig("mix", 3, overlap=0.5),))))
+    assert growth.load(earlier, grown).clips == {c.id: c.sha256 for c in open_build.open_build(earlier)[2]}
+    assert list(growth.changed(grown, replace(grown, mix=(MixConfig("mix", 9),)))) == []
+    assert list(growth.changed(grown, replace(grown, mix=(MixConfig("mix", 3, overlap=0.5),))))
 
 
 def test_a_row_that_would_be_lost_or_changed_ends_the_build(earlier, recipe):
-    known = increment.load(earlier, recipe)
+    known = growth.load(earlier, recipe)
     items = [shards.item(row) for row in shards.rows(earlier)]
     added = replace(items[0], id="new", key="0" * 64)
     known.stays([*items, added], [], earlier)
@@ -138,12 +136,12 @@ def test_a_build_with_a_shard_missing_cannot_grow(earlier, recipe, tmp_path):
     shutil.copytree(earlier, tmp_path / "out")
     shards.files(tmp_path / "out")[0].unlink()
     with pytest.raises(PaqaError, match=r"--grow: .* is missing, build\.json lists it"):
-        increment.load(tmp_path / "out", recipe)
+        growth.load(tmp_path / "out", recipe)
 
 
 def test_clips_are_known_by_the_recording_that_is_heard(earlier, recipe):
-    known = increment.load(earlier, recipe)
-    (clip, *_) = finished_build.open_build(earlier)[2]
+    known = growth.load(earlier, recipe)
+    (clip, *_) = open_build.open_build(earlier)[2]
     (origin,) = clip.origins
     assert known.holds(replace(clip, id="as material", groups=("other",)))
     assert not known.holds(replace(clip, origins=(replace(origin, recording="a copy"),)))
@@ -157,9 +155,9 @@ def test_wrong_translations_stay_however_often_a_build_grows(tmp_path):
         others = elsewhere(own, Survey(), earlier.generations if earlier else ())
         assert {name: others[name].foreign for name in told} == told
         told = {name: one.foreign for name, one in others.items()}
-        increment.save(tmp_path, Survey(), [], own, earlier)
+        growth.save(tmp_path, Survey(), [], own, earlier)
         counts = json.loads((tmp_path / "survey.json").read_text())
-        earlier = increment.Earlier(
+        earlier = growth.Earlier(
             Survey(), {}, {}, {c.id: c.sha256 for c in own}, added=tuple(counts["added"])
         )
     assert [len(ids) for ids in counts["added"]] == [20, 20]

@@ -11,7 +11,7 @@ from paqa import audioset
 from paqa.config.recipe import QuestionsConfig
 from paqa.evaluation import answer_accuracy
 from paqa.evaluation.answer_accuracy import TruthRow
-from paqa.pipeline.recipes import for_folder
+from paqa.pipeline.recipe_files import for_folder
 from paqa.questions.generate import TEMPLATES, generate
 from paqa.types import Event, Question, Scene, Turn
 

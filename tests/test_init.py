@@ -12,7 +12,7 @@ from paqa.cli.main import main
 from paqa.config import recipe
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.config.schema import problems, schema
-from paqa.pipeline import recipe_starter, recipes
+from paqa.pipeline import init_recipe, recipe_files
 
 
 def uncommented(text):
@@ -21,17 +21,17 @@ def uncommented(text):
 
 
 def test_it_loads_and_is_what_is_the_default(tmp_path):
-    path = recipe_starter.write(tmp_path / "mine.toml", None)
+    path = init_recipe.write(tmp_path / "mine.toml", None)
     plain = Recipe("mine", (SourceConfig("audio", "folder", "recordings"),))
-    assert recipes.load(path) == replace(plain, folder=str(tmp_path))
+    assert recipe_files.load(path) == replace(plain, folder=str(tmp_path))
 
 
 def test_every_key_is_there_and_explained():
     for name, definition in schema("recipe")["$defs"].items():
         if name in vars(recipe) and definition.get("type") == "object":
-            missing = set(definition["properties"]) - set(recipe_starter.meanings(getattr(recipe, name)))
+            missing = set(definition["properties"]) - set(init_recipe.meanings(getattr(recipe, name)))
             assert not missing, (name, missing)
-    whole = tomllib.loads(uncommented(recipe_starter.text("x", "y")))
+    whole = tomllib.loads(uncommented(init_recipe.text("x", "y")))
     assert set(whole) == set(schema("recipe")["$defs"]["Recipe"]["properties"])
     for name, kind in (("gates", recipe.GatesConfig), ("questions", recipe.QuestionsConfig)):
         assert set(whole[name]) == {f.name for f in dataclasses.fields(kind)}
@@ -40,11 +40,11 @@ def test_every_key_is_there_and_explained():
 
 
 def test_keys_that_are_not_set_are_keys_that_could_be():
-    assert list(problems("recipe", tomllib.loads(uncommented(recipe_starter.text("x", "y"))))) == []
+    assert list(problems("recipe", tomllib.loads(uncommented(init_recipe.text("x", "y"))))) == []
 
 
 def test_every_line_says_what_it_means():
-    for line in recipe_starter.text("x", "y").splitlines():
+    for line in init_recipe.text("x", "y").splitlines():
         assert (
             not line or line.startswith(("# ", "[", "#[")) or re.fullmatch(r"#?\w+ = \S.*  # \S.*", line)
         ), line
@@ -56,11 +56,11 @@ def test_a_folder_is_wired_in(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path / "work")
     assert main(["init", "../my talks"]) == 0
     assert "paqa build my-talks.toml" in capsys.readouterr().out
-    found = recipes.load(tmp_path / "work" / "my-talks.toml")
+    found = recipe_files.load(tmp_path / "work" / "my-talks.toml")
     assert found.sources[0].path == "../my talks"
     assert (tmp_path / "work" / found.sources[0].path / "sub" / "a.wav").exists()
     assert main(["init", "../my talks", "--out", "other.toml"]) == 0
-    assert recipes.load(tmp_path / "work" / "other.toml").name == "my-talks"
+    assert recipe_files.load(tmp_path / "work" / "other.toml").name == "my-talks"
 
 
 @pytest.mark.parametrize(

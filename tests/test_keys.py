@@ -10,7 +10,7 @@ from paqa.config.recipe import HearConfig, HearConfigs, QuestionsConfig
 from paqa.engines import base
 from paqa.execution.placement import PlacementOptions
 from paqa.perception import engine_runs
-from paqa.pipeline.recipes import for_folder
+from paqa.pipeline.recipe_files import for_folder
 from paqa.storage.store import Store
 
 STAGES = {"separate": "mix", "diarize": "speech", "tag": "background", "transcribe": "mix"}

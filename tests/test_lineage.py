@@ -27,8 +27,8 @@ from paqa.licensing import compatibility
 from paqa.mixing.render import render
 from paqa.perception import engine_runs, inference, scenes
 from paqa.pipeline import rows as composing
-from paqa.pipeline import steps as walk
-from paqa.pipeline.recipes import change, for_folder, load
+from paqa.pipeline import worker_steps as walk
+from paqa.pipeline.recipe_files import change, for_folder, load
 from paqa.pipeline.rows import compose_clip
 from paqa.sources.paths import locate, root
 from paqa.storage.store import Store

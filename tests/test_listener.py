@@ -9,8 +9,8 @@ import pytest
 from closeness import steps
 
 from paqa.config.recipe import GatesConfig
-from paqa.curation import shortcuts, text_lm
-from paqa.curation.text_classifiers import Text
+from paqa.curation import shortcut_lm, shortcuts
+from paqa.curation.shortcut_classifiers import Text
 from paqa.errors import PaqaError
 
 FACTS = [
@@ -32,20 +32,20 @@ def rows(copies: int = 1) -> list[Text]:
 @pytest.fixture(scope="module")
 def packaged() -> str:
     try:
-        text_lm.packaged()
+        shortcut_lm.packaged()
     except PaqaError as error:
         pytest.skip(str(error))
     if importlib.util.find_spec("gguf") is None or importlib.util.find_spec("transformers") is None:
         pytest.skip("transformers and gguf are not installed")
-    return text_lm.PACKAGED
+    return shortcut_lm.PACKAGED
 
 
 @pytest.mark.slow
 def test_what_everybody_knows_is_no_question_about_the_audio(packaged: str) -> None:
-    probabilities = text_lm.choice_probabilities(rows(), packaged)
+    probabilities = shortcut_lm.choice_probabilities(rows(), packaged)
     assert all(sum(p) == pytest.approx(1) for p in probabilities.values())
     assert [max(range(4), key=p.__getitem__) for p in probabilities.values()] == [at for *_, at in FACTS]
-    few = text_lm.choice_probabilities(rows()[1:2], packaged)  # a row's score does not hang on its batch
+    few = shortcut_lm.choice_probabilities(rows()[1:2], packaged)  # a row's score does not hang on its batch
     both = (np.array(x["r0-1"], np.float32) for x in (few, probabilities))
     assert steps(*both) < 120  # seen: 11
     scored = shortcuts.measure(rows(), 3.0, lm_probabilities=probabilities)
@@ -72,4 +72,4 @@ def test_a_listener_that_is_sure_and_wrong_takes_no_dependence_away() -> None:
 @pytest.mark.parametrize("model", ["/nowhere/at/all", "nobody/nothing"])
 def test_a_listener_that_is_not_there(model: str, packaged: str) -> None:
     with pytest.raises(PaqaError, match=r"gates.listener = '.*': no language model .*uv pip install"):
-        text_lm.choice_probabilities(rows(), model)
+        shortcut_lm.choice_probabilities(rows(), model)

@@ -14,8 +14,8 @@ import soundfile
 from test_audio import CONFIG, noise, reason, tone, write
 
 from paqa import audio
-from paqa.audio import joined
-from paqa.audio.part import FilePart
+from paqa.audio import joined_files
+from paqa.audio.file_part import FilePart
 from paqa.audio.readers import CONTAINERS
 from paqa.config.recipe import AudioConfig, SourceConfig
 from paqa.sources.folder import EXTENSIONS
@@ -126,7 +126,7 @@ def test_a_length_that_passed_four_gigabytes(tmp_path: Path, closed: bool) -> No
         file.seek(present)
         file.write(b"\1" * 44 + (b"LIST" + struct.pack("<I", 8000) + bytes(8000)) * closed)
     with path.open("rb") as file:
-        (part,) = joined.parts(FilePart(path, file, 0, path.stat().st_size))
+        (part,) = joined_files.parts(FilePart(path, file, 0, path.stat().st_size))
         assert part.end == 44 + present
         assert soundfile.SoundFile(part).frames == present // 2
 

@@ -11,9 +11,9 @@ from conftest import paqa
 from paqa.config.recipe import BenchmarkConfig, GatesConfig, Recipe, SourceConfig
 from paqa.curation import contamination
 from paqa.curation.answer_balance import Survey
-from paqa.dataset import finished_build
+from paqa.dataset import open_build
 from paqa.errors import PaqaError
-from paqa.pipeline import increment, precheck, steps
+from paqa.pipeline import growth, precheck, worker_steps
 from paqa.sources import registry
 from paqa.storage import build_folder
 from paqa.types import Recording
@@ -57,7 +57,7 @@ def test_a_source_that_is_missing(path, audio):
     (audio / "empty").mkdir()
     kind = "jsonl" if path.endswith(".jsonl") else "folder"
     recipe = recipe_of(audio, sources=(SourceConfig("a", kind, path),))
-    assert message(precheck.check, recipe, audio / "out") == message(steps.gather, recipe)
+    assert message(precheck.check, recipe, audio / "out") == message(worker_steps.gather, recipe)
 
 
 def test_of_a_source_that_is_there_one_recording_is_read(audio, monkeypatch):
@@ -83,7 +83,7 @@ def test_a_source_of_which_the_licence_permits_nothing(audio):
     (audio / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
     recipe = recipe_of(audio, sources=(SourceConfig("a", "jsonl", "list.jsonl"),), license="MIT")
     assert "none of its 2 recordings" in message(precheck.check, recipe, audio / "out")
-    assert message(precheck.check, recipe, audio / "out") == message(steps.gather, recipe)
+    assert message(precheck.check, recipe, audio / "out") == message(worker_steps.gather, recipe)
 
 
 @pytest.mark.parametrize("files", [{"audio": "nowhere"}, {"questions": "nowhere.json"}])
@@ -99,29 +99,29 @@ def test_a_benchmark_that_is_missing(files, audio):
 def earlier(tmp_path):
     """A finished build that can grow, without engines."""
     out = make(tmp_path / "made", clips=1)
-    increment.save(out, Survey(), [])
+    growth.save(out, Survey(), [])
     return out
 
 
 def test_a_build_that_cannot_grow(earlier, audio):
-    recipe = replace(finished_build.open_build(earlier)[0], mix=())
-    increment.check(earlier, recipe)
+    recipe = replace(open_build.open_build(earlier)[0], mix=())
+    growth.check(earlier, recipe)
     for out, other in ((audio / "none", recipe), (earlier, replace(recipe, seed=1))):
-        assert message(precheck.check, other, out, True) == message(increment.load, out, other)
+        assert message(precheck.check, other, out, True) == message(growth.load, out, other)
     (earlier / build_folder.CLIPS).unlink()
-    assert message(increment.check, earlier, recipe) == message(increment.load, earlier, recipe)
+    assert message(growth.check, earlier, recipe) == message(growth.load, earlier, recipe)
 
 
 def test_a_commit_that_was_cut_is_finished_before_it_is_looked_at(tmp_path, monkeypatch):
     """Until its files are in their places there is no survey."""
     out = make(tmp_path / "made", clips=1)
-    recipe = replace(finished_build.open_build(out)[0], mix=())
+    recipe = replace(open_build.open_build(out)[0], mix=())
     settled = []
     monkeypatch.setattr(
-        build_folder, "finish_commit", lambda folder: settled.append(increment.save(folder, Survey(), []))
+        build_folder, "finish_commit", lambda folder: settled.append(growth.save(folder, Survey(), []))
     )
-    monkeypatch.setattr(increment, "_need_whole", lambda out: None)
-    increment.check(out, recipe)
+    monkeypatch.setattr(growth, "_need_whole", lambda out: None)
+    growth.check(out, recipe)
     assert settled
 
 

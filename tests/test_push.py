@@ -15,7 +15,7 @@ from conftest import ROOT
 from fakehub import Hub, free_port
 from huggingface_hub import CommitOperationAdd, errors
 
-from paqa.dataset import card, finished_build, shards, summary
+from paqa.dataset import card, open_build, shards, summary
 from paqa.errors import PaqaError
 from paqa.publish import hub, release
 from paqa.publish.hub_errors import explained_errors
@@ -199,7 +199,7 @@ def test_the_table_of_licences_stays_short(built):
             for k in range(9)
         )) for n, item in enumerate(found)
     ]  # fmt: skip
-    recipe, _, clips = finished_build.open_build(built)
+    recipe, _, clips = open_build.open_build(built)
     done = summary.load(built)
     short, whole = card.render(recipe, done, clips, many), card.licenses(recipe, done, clips, many)
     assert len(short.partition("## Licences")[2].splitlines()) < 45

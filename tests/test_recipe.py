@@ -3,7 +3,7 @@
 import pytest
 
 from paqa.errors import PaqaError
-from paqa.pipeline.recipes import change, for_folder, load
+from paqa.pipeline.recipe_files import change, for_folder, load
 from paqa.questions.generate import config_for
 
 BASE = """

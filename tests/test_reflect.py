@@ -21,7 +21,7 @@ from paqa.config.schema import problems
 from paqa.curation.gates import judge
 from paqa.dataset import shards
 from paqa.perception import engine_runs
-from paqa.pipeline.recipes import change
+from paqa.pipeline.recipe_files import change
 from paqa.questions.english import span
 from paqa.questions.generate import generate
 from paqa.rationale import grammar, perturbations

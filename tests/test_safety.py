@@ -29,10 +29,10 @@ from paqa.config.recipe import AudioConfig, SourceConfig
 from paqa.dataset import hyper_rows
 from paqa.engines.base import ENGINES, engine_class
 from paqa.errors import PaqaError, Rejected
-from paqa.pipeline import recipes
+from paqa.pipeline import recipe_files
 from paqa.rationale import grammar
 from paqa.rationale.rewards import answer_of
-from paqa.sources import choices, json_lines, rttm_stm_ctm
+from paqa.sources import answer_choices, json_reading, rttm_stm_ctm
 from paqa.sources.paths import locate
 from paqa.sources.registry import recordings
 from paqa.storage import redact
@@ -370,7 +370,7 @@ def why(found: Recording | Quarantined) -> str:
 def test_lines_without_end_and_nests_without_ground(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(json_lines, "LONGEST_LINE", 200_000)
+    monkeypatch.setattr(json_reading, "LONGEST_LINE", 200_000)
     deep = b'{"id": "a", "path": "a.wav", "custom": ' + b"[" * 90_000
     rows = [
         deep,
@@ -406,7 +406,7 @@ def test_a_list_is_read_line_by_line(tmp_path: Path) -> None:
 
 
 def test_a_manifest_that_unpacks_without_end(tmp_path: Path) -> None:
-    (tmp_path / "cuts.jsonl.gz").write_bytes(gzip.compress(bytes(json_lines.LONGEST_LINE * 4)))
+    (tmp_path / "cuts.jsonl.gz").write_bytes(gzip.compress(bytes(json_reading.LONGEST_LINE * 4)))
     with pytest.raises(PaqaError, match="200 times as large"):
         listed(tmp_path / "cuts.jsonl.gz", "lhotse")
 
@@ -525,12 +525,12 @@ def test_a_shard_of_somebody_cannot_name_the_files_of_an_export(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("call", "text"), [
-    (lambda t: choices.parse_question("q", "t", t, None, "A"), "['a" * 5000),
-    (lambda t: choices.parse_question("q", "t", t, None, "A"), "choose option " * 700 + "(a) x (b) y"),
-    (lambda t: choices.parse_question("q", "t", t, None, "A"), " \n" * 4900 + "(a) x (b) y"),
-    (lambda t: choices.parse_question("q", "t", "Which?", [t, "b"], "A"), "a" * 1_000_000),
-    (lambda t: choices.parse_question("q", "t", "Which?", ["a"] * 1_000_000, "A"), ""),
-    (lambda t: choices.parse_question("q", "t", "['a'," + "[" * 5000 + "'b']", None, "A"), ""),
+    (lambda t: answer_choices.parse_question("q", "t", t, None, "A"), "['a" * 5000),
+    (lambda t: answer_choices.parse_question("q", "t", t, None, "A"), "choose option " * 700 + "(a) x (b) y"),
+    (lambda t: answer_choices.parse_question("q", "t", t, None, "A"), " \n" * 4900 + "(a) x (b) y"),
+    (lambda t: answer_choices.parse_question("q", "t", "Which?", [t, "b"], "A"), "a" * 1_000_000),
+    (lambda t: answer_choices.parse_question("q", "t", "Which?", ["a"] * 1_000_000, "A"), ""),
+    (lambda t: answer_choices.parse_question("q", "t", "['a'," + "[" * 5000 + "'b']", None, "A"), ""),
     (lambda t: hyper_rows.mended(t), "```" + " " * 100_000 + "x y"),
     (lambda t: hyper_rows.mended(t), "\\" * 100_000 + "x"),
     (lambda t: hyper_rows.mended(t), "`" * 100_000 + "x"),
@@ -591,7 +591,7 @@ RECIPE = 'name = "x"\n[[sources]]\nname = "a"\ntype = "folder"\npath = "."\n'
 def loaded(folder: Path, text: str) -> str:
     (folder / "recipe.toml").write_text(text)
     with pytest.raises(PaqaError) as caught:
-        recipes.load(folder / "recipe.toml")
+        recipe_files.load(folder / "recipe.toml")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
     return str(caught.value)
@@ -626,7 +626,7 @@ def test_recipes_that_ask_for_too_much(tmp_path: Path, more: str, words: str) ->
 )
 def test_changes_that_ask_for_too_much(text: str) -> None:
     with pytest.raises(PaqaError, match="--set"):
-        recipes.change(recipe.Recipe("x", (SourceConfig("a", "folder", "."),)), [text])
+        recipe_files.change(recipe.Recipe("x", (SourceConfig("a", "folder", "."),)), [text])
 
 
 def test_a_name_has_no_end_of_line(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from paqa.config.recipe import MixConfig, Recipe, SourceConfig
 from paqa.errors import PaqaError
-from paqa.pipeline.recipes import change
+from paqa.pipeline.recipe_files import change
 
 RECIPE = Recipe(
     "x",

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paqa.config.recipe import GatesConfig
-from paqa.curation import shortcuts, text_classifiers
-from paqa.curation.text_classifiers import Text
+from paqa.curation import shortcut_classifiers, shortcuts
+from paqa.curation.shortcut_classifiers import Text
 from paqa.errors import PaqaError
 from paqa.storage import build_folder
 from paqa.types import Item, Scene
@@ -132,19 +132,19 @@ def test_nothing_depends_on_the_order_of_rows() -> None:
 
 def test_no_group_is_on_both_sides_of_a_fold() -> None:
     rows = fair(200)
-    folds = text_classifiers._folds(rows)
-    assert len(set(folds.tolist())) == text_classifiers.FOLDS
+    folds = shortcut_classifiers._folds(rows)
+    assert len(set(folds.tolist())) == shortcut_classifiers.FOLDS
     by_group: dict[tuple[str, ...], set[int]] = {}
     for row, fold in zip(rows, folds.tolist(), strict=True):
         by_group.setdefault(row.groups, set()).add(fold)
     assert all(len(group_folds) == 1 for group_folds in by_group.values())
     one_speaker = [replace(row, groups=("same",)) for row in rows]
     assert (
-        len(set(text_classifiers._folds(one_speaker).tolist())) == text_classifiers.FOLDS
+        len(set(shortcut_classifiers._folds(one_speaker).tolist())) == shortcut_classifiers.FOLDS
     )  # then clips are kept together
 
 
-def scenes(rows: list[text_classifiers.Text], pool: int) -> list[text_classifiers.Text]:
+def scenes(rows: list[shortcut_classifiers.Text], pool: int) -> list[shortcut_classifiers.Text]:
     """The rows as if of scenes: each clip shares a voice with the clip before it, within pools of so many
     clips.
     """
@@ -156,8 +156,8 @@ def scenes(rows: list[text_classifiers.Text], pool: int) -> list[text_classifier
 
 def test_scenes_that_share_material_are_in_one_fold() -> None:
     rows = scenes(fair(400), 5)
-    folds = text_classifiers._folds(rows)
-    assert len(set(folds.tolist())) == text_classifiers.FOLDS
+    folds = shortcut_classifiers._folds(rows)
+    assert len(set(folds.tolist())) == shortcut_classifiers.FOLDS
     sides: dict[str, set[int]] = {}
     for row, fold in zip(rows, folds.tolist(), strict=True):
         for group in row.groups:
@@ -168,8 +168,8 @@ def test_scenes_that_share_material_are_in_one_fold() -> None:
 
 def test_where_all_scenes_hang_together_clips_are_told_apart_and_the_report_says_so() -> None:
     rows = scenes(fair(400), 1000)
-    folds = text_classifiers._folds(rows)
-    assert len(set(folds.tolist())) == text_classifiers.FOLDS
+    folds = shortcut_classifiers._folds(rows)
+    assert len(set(folds.tolist())) == shortcut_classifiers.FOLDS
     assert len({(row.clip_id, fold) for row, fold in zip(rows, folds.tolist(), strict=True)}) == 100
     report = shortcuts.measure(rows, 3.0).report
     assert report.related == 400
@@ -210,8 +210,8 @@ def test_any_text_can_be_tried(drawn: list[tuple[str, list[str], int]]) -> None:
 
 
 def test_more_rows_than_the_pool_are_all_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_classifiers, "POOL", 250)
-    monkeypatch.setattr(text_classifiers, "CHUNK", 40)
+    monkeypatch.setattr(shortcut_classifiers, "POOL", 250)
+    monkeypatch.setattr(shortcut_classifiers, "CHUNK", 40)
     rows = leaking(300, "median")
     scored = shortcuts.measure(rows, 3.0)
     assert "both" in scored.report.failing

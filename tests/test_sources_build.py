@@ -18,8 +18,8 @@ from paqa import audioset
 from paqa.config.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.dataset import shards
 from paqa.pipeline import fault_isolation
-from paqa.pipeline import steps as walk
-from paqa.pipeline.recipes import load
+from paqa.pipeline import worker_steps as walk
+from paqa.pipeline.recipe_files import load
 from paqa.storage.store import Store
 from paqa.types import GivenQuestion, Recording
 

@@ -17,7 +17,7 @@ from test_sources_corpora import read
 
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.sources import choices
+from paqa.sources import answer_choices
 from paqa.sources.registry import recordings
 from paqa.sources.truth import close_truth
 from paqa.types import Quarantined, Recording, Turn, Word
@@ -134,10 +134,15 @@ def test_written_choices_come_back(options: list[str], data: st.DataObject, form
     at = data.draw(st.integers(0, len(options) - 1))
     texts = [f"What is it? {' '.join(marked)}", "What is it?\n" + "\n".join(marked)]
     for text in texts:
-        question = choices.parse_question("q", "t", f"<audio>{text}", None, marked[at])
+        question = answer_choices.parse_question("q", "t", f"<audio>{text}", None, marked[at])
         assert (question.text, question.choices, question.answer_index) == ("What is it?", tuple(options), at)
-    assert choices.parse_question("q", "t", "What is it?", marked, options[at]).choices == tuple(options)
-    assert choices.inline(f"What is it? Choose one of the options: {options!r}") == ("What is it?", options)
+    assert answer_choices.parse_question("q", "t", "What is it?", marked, options[at]).choices == tuple(
+        options
+    )
+    assert answer_choices.inline(f"What is it? Choose one of the options: {options!r}") == (
+        "What is it?",
+        options,
+    )
 
 
 @pytest.mark.parametrize(("answer", "index"), [
@@ -149,10 +154,10 @@ def test_written_choices_come_back(options: list[str], data: st.DataObject, form
 def test_answers(answer: Any, index: int | None) -> None:
     options = ["one", "two", "three"]
     if index is not None:
-        assert choices.answer_index(answer, options) == index
+        assert answer_choices.answer_index(answer, options) == index
         return
     with pytest.raises(Rejected, match=r"choices: one \| two \| three"):
-        choices.answer_index(answer, options)
+        answer_choices.answer_index(answer, options)
 
 
 RTTM = "SPEAKER {0} 1 0.00 0.50 <NA> <NA> {1} <NA> <NA>\nSPEAKER {0} 1 0.60 0.40 <NA> <NA> {2} <NA> <NA>\n"

@@ -17,7 +17,7 @@ from paqa.curation import contamination
 from paqa.dataset import import_hyper
 from paqa.engines import weights
 from paqa.errors import PaqaError
-from paqa.pipeline import recipes
+from paqa.pipeline import recipe_files
 from paqa.sources import tables
 from paqa.sources.registry import recordings
 from paqa.train.benchmarks import read
@@ -69,7 +69,7 @@ def rationale(answer: str) -> str:
 
 
 FILES: dict[str, tuple[str, str, Any]] = {
-    "recipe": ("r.toml", RECIPE, recipes.load),
+    "recipe": ("r.toml", RECIPE, recipe_files.load),
     "jsonl": ("l.jsonl", json.dumps({"id": "r", "path": "a.wav", "text": SEPARATORS, "speaker": "s"},
               ensure_ascii=False) + "\n", lambda path: _of_source("jsonl", path)),
     "questions": ("q.jsonl", json.dumps(ASKED, ensure_ascii=False) + "\n",

@@ -23,7 +23,7 @@ from paqa.train import benchmarks, evaluate, model  # noqa: E402
 from paqa.train.benchmarks import EvalQuestion  # noqa: E402
 from paqa.train.config import EvalConfig, PauseConfig  # noqa: E402
 from paqa.train.evaluate import Answer, figures, perception_figures, predicted_scene  # noqa: E402
-from paqa.train.pause import Bounds  # noqa: E402
+from paqa.train.pause_tokens import Bounds  # noqa: E402
 from paqa.types import Event, Scene, Turn  # noqa: E402
 
 CHOICES = ("a dog barking", "a cat", "a bell", "rain")

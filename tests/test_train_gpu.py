@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 from paqa.train import grpo, sft, trainer  # noqa: E402
 from paqa.train.config import OFF, GrpoConfig, PauseConfig, SftConfig  # noqa: E402
-from paqa.train.pause import UNBOUND, Bounds  # noqa: E402
+from paqa.train.pause_tokens import UNBOUND, Bounds  # noqa: E402
 from paqa.train.rollout import Sampling, rollout  # noqa: E402
 
 pytestmark = pytest.mark.gpu

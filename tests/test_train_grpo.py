@@ -17,7 +17,7 @@ from safetensors.torch import load_file  # noqa: E402
 
 from paqa.train import grpo, model, trainer  # noqa: E402
 from paqa.train.config import OFF, GrpoConfig, PauseConfig  # noqa: E402
-from paqa.train.pause import UNBOUND, Bounds  # noqa: E402
+from paqa.train.pause_tokens import UNBOUND, Bounds  # noqa: E402
 from paqa.train.rollout import Sampling, rollout  # noqa: E402
 
 PAUSE = PauseConfig(

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 from paqa.train import rollout as rollouts  # noqa: E402
 from paqa.train.config import OFF, PauseConfig  # noqa: E402
-from paqa.train.pause import UNBOUND, Bounds, PauseState, keyword_rows  # noqa: E402
+from paqa.train.pause_tokens import UNBOUND, Bounds, PauseState, keyword_rows  # noqa: E402
 from paqa.train.rollout import Sampling, rollout  # noqa: E402
 
 CLOSE = 20  # steps; seen: 2

@@ -9,7 +9,7 @@ from sounds import tone
 
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.errors import Rejected
-from paqa.pipeline.decoding import decode_recordings as ingest
+from paqa.pipeline.ingest import decode_recordings as ingest
 from paqa.sources.registry import recordings
 from paqa.sources.truth import close_truth
 from paqa.storage.store import Store

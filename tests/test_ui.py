@@ -13,7 +13,7 @@ from conftest import build
 
 from flows import pages, settings
 from paqa.dataset import summary
-from paqa.evaluation import build_audit
+from paqa.evaluation import audit_folder
 from paqa.report.write import write
 from paqa.storage import build_folder
 from paqa.types import Quarantined
@@ -91,7 +91,7 @@ def test_a_run_has_its_artifacts(corpus, built, tmp_path):
     out = tmp_path / "shown"
     flags = ["--store", built.store, "--audit", "--report", "--set", "gates.shortcuts=off"]
     again = build(corpus / "small.toml", out, *flags, own_server=True)
-    report, answers = build_audit.measure(out)
+    report, answers = audit_folder.measure(out)
     assert json.loads((out / build_folder.AUDIT).read_text())["slices"][0]["clips"] == report.slices[0].clips
     assert answers
     assert (out / "report" / "index.html").exists()

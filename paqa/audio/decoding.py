@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from paqa.audio.joined import parts
-from paqa.audio.part import FilePart, open_file
+from paqa.audio.file_part import FilePart, open_file
+from paqa.audio.joined_files import parts
 from paqa.audio.pcm import SILENT_PEAK, STEP, pcm
 from paqa.audio.readers import Reader, StoppedError, open_reader, too_long
 from paqa.config.recipe import AudioConfig

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from paqa.audio.part import JOINED, FilePart
+from paqa.audio.file_part import JOINED, FilePart
 
 WINDOW = 1 << 20  # bytes read at a time
 LONGEST = 4096  # no frame is longer

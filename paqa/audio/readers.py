@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from paqa.audio import riff
+from paqa.audio.file_part import FilePart
 from paqa.audio.mp3 import tag_size
-from paqa.audio.part import FilePart
 from paqa.audio.pcm import BLOCK
 from paqa.audio.timeline import Timeline, lead
 from paqa.config.recipe import AudioConfig

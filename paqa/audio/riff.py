@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from paqa.audio.part import JOINED, FilePart
+from paqa.audio.file_part import JOINED, FilePart
 
 FORMS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 WRAP = 1 << 32  # a 32-bit length is the true one but for a multiple of this

@@ -129,16 +129,16 @@ def check_installed(recipe: Recipe, on_ray: bool) -> None:
 
 def run_init(args: argparse.Namespace) -> int:
     """`paqa init`."""
-    from paqa.pipeline import recipe_starter
+    from paqa.pipeline import init_recipe
 
-    print(recipe_starter.said(recipe_starter.write(args.given, args.out)))
+    print(init_recipe.said(init_recipe.write(args.given, args.out)))
     return 0
 
 
 def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
     from paqa.perception.engine_runs import engines_used
-    from paqa.pipeline import precheck, recipes
+    from paqa.pipeline import precheck, recipe_files
     from paqa.storage.redact import refuse_secrets
 
     if (args.recipe is None) == (args.audio is None):
@@ -146,8 +146,8 @@ def run_build(args: argparse.Namespace) -> int:
     placement = placement_of(args)
     use_models(args.models)
     profile = [f"profile={args.profile}"] if args.profile else []
-    recipe = recipes.for_folder(args.audio) if args.audio else recipes.load(args.recipe)
-    recipe = recipes.change(recipe, [*profile, *args.set])
+    recipe = recipe_files.for_folder(args.audio) if args.audio else recipe_files.load(args.recipe)
+    recipe = recipe_files.change(recipe, [*profile, *args.set])
     check_installed(recipe, placement.on_ray)
     engines_used(recipe)  # weights that are missing are missed now, not after hours of decoding
     out = args.out or Path("data") / recipe.name

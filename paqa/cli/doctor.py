@@ -31,7 +31,7 @@ from paqa.engines.weights import (
 )
 from paqa.errors import PaqaError
 from paqa.perception.engine_runs import engine_params
-from paqa.pipeline import recipes
+from paqa.pipeline import recipe_files
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class EngineCheck:
 def engines_to_check(path: Path | None = None, profile: str | None = None) -> list[EngineCheck]:
     """The engines of a recipe or profile; without either all, of which the embedded profile's are needed."""
     if path is not None:
-        recipe = recipes.load(path)
-        recipe = recipes.change(recipe, [f"profile={profile}"]) if profile else recipe
+        recipe = recipe_files.load(path)
+        recipe = recipe_files.change(recipe, [f"profile={profile}"]) if profile else recipe
         stages = PROFILES[recipe.profile]
         return [
             EngineCheck(recipe.stage_config(stage).engine, engine_params(recipe, stage), True)

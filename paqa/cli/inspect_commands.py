@@ -82,13 +82,13 @@ def run_check(args: argparse.Namespace) -> int:
 
 def run_audit(args: argparse.Namespace) -> int:
     """`paqa audit`."""
-    from paqa.evaluation import build_audit, plots, tables
+    from paqa.evaluation import audit_folder, plots, tables
 
-    report, answers = audited = build_audit.measure(args.dir)
+    report, answers = audited = audit_folder.measure(args.dir)
     print(tables.table(report))
     print(tables.answers(answers))
     if args.json:
-        build_audit.save(audited, args.json)
+        audit_folder.save(audited, args.json)
     if args.plots:
         print(f"drawn: {', '.join(str(path) for path in plots.save(report, args.plots))}")
     return 0

@@ -18,7 +18,7 @@ from paqa.cli.environment import QUIET
 from paqa.dataset import shards
 from paqa.errors import PaqaError, Rejected
 from paqa.rationale import rewards
-from paqa.sources import json_lines
+from paqa.sources import json_reading
 from paqa.train.config import AllConfig, EvalConfig, GrpoConfig, SftConfig, add_flags, from_flags
 from paqa.types import Item
 
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
 def completions(path: Path) -> dict[str, str]:
     """Completions by row id; PaqaError names file and line of what is wrong."""
     texts: dict[str, str] = {}
-    for number, line in json_lines.rows(path, str(path), "expected JSONL with the keys id and completion"):
+    for number, line in json_reading.rows(path, str(path), "expected JSONL with the keys id and completion"):
         try:
             if isinstance(line, Rejected):
                 raise line

@@ -17,7 +17,7 @@ from typing import Any
 from paqa.audio.fingerprint import Match
 from paqa.config.recipe import BenchmarkConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.sources import json_lines
+from paqa.sources import json_reading
 from paqa.sources.folder import files_below, is_audio
 from paqa.text import normal
 from paqa.types import Clip, Item, Quarantined
@@ -52,7 +52,7 @@ def questions(config: BenchmarkConfig, folder: Path) -> list[BenchmarkQuestion]:
 
 def _rows(path: Path, label: str) -> Iterator[dict[str, Any]]:
     expected = "expected a JSON list, or one JSON object a line; paths are relative to the recipe"
-    for where, row in json_lines.objects(path, label, expected, json.loads):
+    for where, row in json_reading.objects(path, label, expected, json.loads):
         if isinstance(row, Rejected):
             raise PaqaError(
                 f"{label}: {where}: {row.detail}; else a copy of that question would go unnoticed"

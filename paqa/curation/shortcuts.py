@@ -1,6 +1,6 @@
 """Text-only shortcuts: the gate over the whole build, and how far each row depends on its audio.
 
-`paqa.curation.text_classifiers` guesses every answer from the text alone. Over the whole build no guesser may
+`paqa.curation.shortcut_classifiers` guesses every answer from the text alone. Over the whole build no guesser may
 be right more often than chance, plus the recipe's points, plus a binomial tolerance; otherwise the build
 fails and names the templates that the guesser gains most from. `DIR/shortcuts.json` holds all figures, in
 `DIR/failed` those of a build that failed.
@@ -18,8 +18,8 @@ from pathlib import Path
 import msgspec
 
 from paqa.config.recipe import GatesConfig
-from paqa.curation.text_classifiers import Features, Text, guess, related
-from paqa.curation.text_lm import choice_probabilities
+from paqa.curation.shortcut_classifiers import Features, Text, guess, related
+from paqa.curation.shortcut_lm import choice_probabilities
 from paqa.errors import PaqaError
 from paqa.storage import build_folder
 from paqa.storage.build_folder import SHORTCUTS

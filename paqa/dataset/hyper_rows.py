@@ -16,7 +16,7 @@ import msgspec
 
 from paqa.errors import Rejected
 from paqa.rationale import grammar
-from paqa.sources.choices import PLACEHOLDER, answer_index, question_and_choices
+from paqa.sources.answer_choices import PLACEHOLDER, answer_index, question_and_choices
 from paqa.sources.questions import ANSWER, AUDIO, CHOICES, TEXT, WRITTEN
 
 LETTERS = "ABCDEFGH"

@@ -26,7 +26,7 @@ from paqa.config.recipe import AudioConfig, ShardConfig
 from paqa.dataset import shards
 from paqa.dataset.hyper_rows import LETTERS, Released, clean, parsed
 from paqa.errors import PaqaError, Rejected
-from paqa.sources import json_lines, paths
+from paqa.sources import json_reading, paths
 from paqa.types import Quarantined
 
 CONFIG = ShardConfig()
@@ -87,7 +87,7 @@ def _rows(path: Path, imported: Imported) -> Iterator[Released]:
     """The rows that can be used, in order; the others go to `imported.lost`."""
     ids: set[str] = set()
     questions: set[tuple[str, ...]] = set()
-    for number, line in json_lines.rows(path, str(path), "expected a file with one JSON object a line"):
+    for number, line in json_reading.rows(path, str(path), "expected a file with one JSON object a line"):
         where = f"{path.name}:{number}"
         try:
             if isinstance(line, Rejected):

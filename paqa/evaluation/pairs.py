@@ -7,7 +7,7 @@ from pathlib import Path
 
 from paqa.audio import read_flac
 from paqa.config.recipe import Recipe
-from paqa.dataset.finished_build import open_build
+from paqa.dataset.open_build import open_build
 from paqa.errors import PaqaError
 from paqa.evaluation.audit import Pair
 from paqa.evaluation.metrics import si_sdr

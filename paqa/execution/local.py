@@ -14,10 +14,10 @@ from paqa.dataset.summary import Summary
 from paqa.errors import PaqaError
 from paqa.execution.placement import BuildPlacement, PlacementOptions
 from paqa.execution.progress import Progress
-from paqa.pipeline import driver, precheck, recipes
-from paqa.pipeline.executor import Future as SubmittedCall
-from paqa.pipeline.executor import Submitted
+from paqa.pipeline import driver, precheck, recipe_files
 from paqa.pipeline.fault_isolation import CrashTracker
+from paqa.pipeline.protocols import Future as SubmittedCall
+from paqa.pipeline.protocols import Submitted
 from paqa.pipeline.stages import BuildState
 from paqa.storage import build_folder
 from paqa.storage.store import Store, is_transient
@@ -27,7 +27,7 @@ TRIES = 3  # of a call that fails with what may pass, like a network that is awa
 
 
 class ThreadExecutor:
-    """Runs calls in threads, which wait for workers; see `paqa.pipeline.executor.Executor`."""
+    """Runs calls in threads, which wait for workers; see `paqa.pipeline.protocols.Executor`."""
 
     def __init__(self, threads: int, progress: Progress):
         self._pool = ThreadPoolExecutor(threads)
@@ -136,4 +136,4 @@ def _recipe(given: Recipe | Path | str) -> Recipe:
     if isinstance(given, Recipe):
         return given
     path = Path(given)
-    return recipes.for_folder(path) if path.is_dir() else recipes.load(path)
+    return recipe_files.for_folder(path) if path.is_dir() else recipe_files.load(path)

@@ -19,7 +19,7 @@ from paqa.execution.ray_actor import check_store, node_check, remove_probe
 from paqa.execution.ray_connection import check_reachable
 from paqa.execution.ray_pool import RayWorkers
 from paqa.perception.engine_runs import STAGES
-from paqa.pipeline import steps
+from paqa.pipeline import worker_steps
 from paqa.pipeline.time_limits import Limits
 from paqa.storage.store import Store, key
 from paqa.types import Device, Stage
@@ -151,7 +151,7 @@ class BuildPlacement:
             check_store(store, key("probe", secrets.token_hex(8)))
         count = options.workers or cores()
         self.local = Workers(cores() if options.address else count, options.threads)
-        self.local.warm(steps.ready)
+        self.local.warm(worker_steps.ready)
         self.workers: Workers | RayWorkers = self.local
         if options.on_ray:
             check = node_check(self._recipe, store)

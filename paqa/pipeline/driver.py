@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from paqa.dataset import finish
+from paqa.dataset import finish_build
 from paqa.dataset.summary import Summary
 from paqa.errors import DamagedObject, MissingObject, PaqaError
-from paqa.evaluation import build_audit
-from paqa.pipeline import increment, stages
+from paqa.evaluation import audit_folder
+from paqa.pipeline import stages
 from paqa.pipeline.stages import BuildState
 from paqa.report import write as reports
 from paqa.storage import build_folder
@@ -37,7 +37,7 @@ def build(state: BuildState, grow: bool = False) -> Built:
 
     Raises PaqaError for what a user can mend, and leaves an earlier build as it is then.
     """
-    state.earlier = increment.load(state.out, state.recipe) if grow else None
+    state.earlier = growth.load(state.out, state.recipe) if grow else None
     build_folder.begin(state.out)
     try:
         recordings = stages.gather(state)
@@ -53,16 +53,16 @@ def build(state: BuildState, grow: bool = False) -> Built:
         stages.check_losses(state, items, clips, material)
         return Built(stages.write(state, items, clips), clips)
     except Exception:  # not of Ctrl-C, which is to end it at once
-        finish.abandon(state.recipe, state.out, state.quarantined)  # what fell out is what to look at
+        finish_build.abandon(state.recipe, state.out, state.quarantined)  # what fell out is what to look at
         raise
 
 
-def audit(state: BuildState, clips: list[Clip]) -> build_audit.Audited | None:
+def audit(state: BuildState, clips: list[Clip]) -> audit_folder.Audited | None:
     """Compare predictions with the truth; the figures lie beside the shards. None where no clip has truth."""
     with_truth = sum(clip.truth is not None for clip in clips)
     if not with_truth:
         return None
-    return state.run("audit", [partial(build_audit.measure_and_save, state.out)], [with_truth], "clips")[0]
+    return state.run("audit", [partial(audit_folder.measure_and_save, state.out)], [with_truth], "clips")[0]
 
 
 def report(state: BuildState, clips: list[Clip]) -> reports.Written:

@@ -21,7 +21,7 @@ from paqa.errors import PaqaError, Rejected, WorkerDied
 from paqa.perception import engine_runs, inference
 from paqa.perception.engine_runs import EngineRun
 from paqa.perception.inference import Cost
-from paqa.pipeline import decoding
+from paqa.pipeline import ingest
 from paqa.pipeline.time_limits import Limits
 from paqa.sources import paths
 from paqa.storage.store import Store, key
@@ -269,8 +269,8 @@ class EngineBatch(Batch[list[Clip], tuple[Cost, list[Quarantined]]]):
         return Quarantined(clip.id, stage, reason, detail, clip.sha256)
 
 
-class DecodeBatch(Batch[Recording, decoding.DecodedBatch]):
-    """`decoding.decode_recordings` for a batch of recordings, some of which may crash the decoder."""
+class DecodeBatch(Batch[Recording, ingest.DecodedBatch]):
+    """`ingest.decode_recordings` for a batch of recordings, some of which may crash the decoder."""
 
     def __init__(
         self,
@@ -290,13 +290,13 @@ class DecodeBatch(Batch[Recording, decoding.DecodedBatch]):
         """See `Batch`."""
         sizes = [_file_bytes(recording, self.root) for recording in units]
         seconds = self.tracker.limits.for_decoding(sizes, self.audio)
-        return seconds, decoding.decode_recordings, units, *self.inputs
+        return seconds, ingest.decode_recordings, units, *self.inputs
 
-    def outcome(self) -> decoding.DecodedBatch:
+    def outcome(self) -> ingest.DecodedBatch:
         """Clips in the order of the recordings, and the recordings that were lost."""
         parts = self.results
         quarantined = [row for part in parts for row in part.quarantined]
-        return decoding.DecodedBatch(
+        return ingest.DecodedBatch(
             tuple(clip for part in parts for clip in part.clips),
             (*quarantined, *(self._row(recording, death) for recording, death in self.crashed)),
             _sum([part.cost for part in parts]),

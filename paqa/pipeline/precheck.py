@@ -11,7 +11,7 @@ from pathlib import Path
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.curation import contamination
 from paqa.licensing import compatibility
-from paqa.pipeline import decoding, increment
+from paqa.pipeline import growth, ingest
 from paqa.sources import registry
 from paqa.storage import build_folder
 from paqa.types import Recording
@@ -27,7 +27,7 @@ def check(recipe: Recipe, out: Path, growing: bool = False) -> None:
     """
     build_folder.check_contents(out)
     if growing:
-        increment.check(out, recipe)
+        growth.check(out, recipe)
     for source in recipe.sources:
         if source.type not in REMOTE:
             _check_source(source, recipe)
@@ -47,4 +47,4 @@ def _check_source(source: SourceConfig, recipe: Recipe) -> None:
             return
         refused = True
     if refused:
-        decoding.gather(replace(recipe, sources=(source,)))  # which says what is refused, and why
+        ingest.gather(replace(recipe, sources=(source,)))  # which says what is refused, and why

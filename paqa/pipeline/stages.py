@@ -14,12 +14,12 @@ from paqa.audio import fingerprint
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.curation import contamination, shortcuts
 from paqa.curation.answer_balance import Survey, elsewhere, survey
-from paqa.dataset import finish, shards, summary
+from paqa.dataset import finish_build, shards, summary
 from paqa.perception import engine_runs, inference
 from paqa.perception.engine_runs import EngineRun
-from paqa.pipeline import decoding, increment, quarantine_limit, steps
-from paqa.pipeline.executor import Executor, Future, Placement, Submitted
+from paqa.pipeline import growth, ingest, quarantine_limit, worker_steps
 from paqa.pipeline.fault_isolation import CrashTracker, DecodeBatch, EngineBatch, EnginePlace, with_retry
+from paqa.pipeline.protocols import Executor, Future, Placement, Submitted
 from paqa.pipeline.rows import sketch
 from paqa.splits import leakage
 from paqa.storage import build_folder
@@ -52,7 +52,7 @@ class BuildState:
     warnings: list[str] = field(default_factory=list)
     costs: dict[str, summary.Stage] = field(default_factory=dict)
     row_keys: dict[str, str] = field(default_factory=dict)  # where the store has a clip's rows, by its id
-    earlier: increment.Earlier | None = None  # the build that this one goes on with
+    earlier: growth.Earlier | None = None  # the build that this one goes on with
     survey: Survey = field(default_factory=Survey)
 
     def run(
@@ -95,9 +95,9 @@ def _seconds(clips: Sequence[Clip]) -> float:
 
 def gather(state: BuildState) -> dict[str, list[Recording]]:
     """The recordings of every source, by its name."""
-    recordings, unusable = decoding.gather(state.recipe)
+    recordings, unusable = ingest.gather(state.recipe)
     state.quarantined += unusable
-    state.warnings += decoding.skipped(state.recipe)
+    state.warnings += ingest.skipped(state.recipe)
     return recordings
 
 
@@ -119,7 +119,7 @@ def decode(state: BuildState, recordings: dict[str, list[Recording]]) -> tuple[l
         state.quarantined += decoded.quarantined
         state.add_cost("ingest", decoded.cost)
         notes += decoded.notes
-    state.warnings += decoding.note_warnings(notes)
+    state.warnings += ingest.note_warnings(notes)
     return clips, material
 
 
@@ -156,7 +156,7 @@ def _fingerprints(state: BuildState, stage: str, clips: list[Clip]) -> list[np.n
     """The fingerprint of each clip."""
     digests = sorted({clip.sha256 for clip in clips})
     parts = batches(digests, lambda _: 1, FILES_A_CALL)
-    calls = [partial(steps.prints, part, state.store) for part in parts]
+    calls = [partial(worker_steps.prints, part, state.store) for part in parts]
     prints = state.run(stage, calls, [len(part) for part in parts], "sounds")
     by_digest = dict(zip(digests, (one for part in prints for one in part), strict=True))
     return [by_digest[clip.sha256] for clip in clips]
@@ -168,7 +168,7 @@ def _shared_with_benchmarks(
     """Clips that share sound with the files of benchmarks, which are numbered after the clips."""
     parts = batches(files, lambda _: 1, FILES_A_CALL)
     audio = state.recipe.audio
-    calls = [partial(steps.file_prints, part, audio, state.store) for part in parts]
+    calls = [partial(worker_steps.file_prints, part, audio, state.store) for part in parts]
     sizes = [[path.stat().st_size for path in part] for part in parts]
     limits_s = [state.crashes.limits.for_decoding(part_sizes, audio) for part_sizes in sizes]
     results = state.run("benchmarks", calls, [len(part) for part in parts], "files", limits_s)
@@ -182,7 +182,7 @@ def _shared_with_benchmarks(
 
 def mix(state: BuildState, material: Material) -> list[Clip]:
     """Compose the recipe's scenes from material."""
-    mixtures = steps.mixtures(state.recipe, material, state.quarantined)
+    mixtures = worker_steps.mixtures(state.recipe, material, state.quarantined)
     by_id = {
         clip.id: clip for source in material.values() for clip in source
     }  # such ids hold their source's name
@@ -190,7 +190,7 @@ def mix(state: BuildState, material: Material) -> list[Clip]:
     calls = []
     for batch in jobs:
         used = {p.clip_id: by_id[p.clip_id] for mixture in batch for p in mixture.placements}
-        calls.append(partial(steps.render_mixtures, batch, used, state.recipe, state.store))
+        calls.append(partial(worker_steps.render_mixtures, batch, used, state.recipe, state.store))
     clips: list[Clip] = []
     for rendered in state.run("mix", calls, [len(batch) for batch in jobs], "scenes"):
         clips += rendered.clips
@@ -201,7 +201,7 @@ def mix(state: BuildState, material: Material) -> list[Clip]:
 def without_twins(state: BuildState, clips: list[Clip], copies: dict[str, str]) -> list[Clip]:
     """Clips without a second one of the same sound, in order of id."""
     earlier_clips = state.earlier.clips if state.earlier else None
-    kept, twins = decoding.unique(clips, copies, earlier_clips)
+    kept, twins = ingest.unique(clips, copies, earlier_clips)
     state.quarantined += twins
     return kept
 
@@ -379,17 +379,19 @@ def write(state: BuildState, items: list[Item], clips: list[Clip]) -> summary.Su
     """
     plans = shards.plan(items, clips, state.recipe.shard)
     pending = build_folder.pending(state.out)
-    target = steps.ShardTarget(pending / build_folder.DATA, state.out / build_folder.DATA)
+    target = worker_steps.ShardTarget(pending / build_folder.DATA, state.out / build_folder.DATA)
     digests = summary.digests(state.out)
     calls = []
     for plan in plans:
         row_keys = {item.clip_id: state.row_keys[item.clip_id] for item in plan.items}
         earlier = digests.get(f"{build_folder.DATA}/{plan.name}")
-        calls.append(partial(steps.write_shard, plan, row_keys, target, earlier, state.recipe, state.store))
+        calls.append(
+            partial(worker_steps.write_shard, plan, row_keys, target, earlier, state.recipe, state.store)
+        )
     written = state.run("shard", calls, [len(plan.items) for plan in plans], "rows")
     shard_digests = {plan.name: sha256 for plan, sha256 in zip(plans, written, strict=True)}
-    increment.save(pending, state.survey, state.quarantined, clips, state.earlier)
-    contents = finish.Contents(
+    growth.save(pending, state.survey, state.quarantined, clips, state.earlier)
+    contents = finish_build.Contents(
         clips, items, state.quarantined, list(state.costs.values()), shard_digests, state.warnings
     )
-    return finish.finish(state.recipe, state.out, state.store.url, contents)
+    return finish_build.finish(state.recipe, state.out, state.store.url, contents)

@@ -17,7 +17,7 @@ import msgspec
 import pyarrow.parquet as pq
 
 from paqa.curation import shortcuts
-from paqa.dataset import card, finished_build, shards, summary
+from paqa.dataset import card, open_build, shards, summary
 from paqa.dataset.shards import SPLITS
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
@@ -84,7 +84,7 @@ def render(folder: Path) -> dict[str, str]:
     """
     from huggingface_hub import DatasetCardData
 
-    recipe, _, clips = finished_build.open_build(folder)
+    recipe, _, clips = open_build.open_build(folder)
     content = read(folder)
     permitted(folder, content.items, recipe.license)
     clip_ids = {item.clip_id for item in content.items}

@@ -22,7 +22,7 @@ from paqa import audioset
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
 from paqa.licensing.identify import spdx
-from paqa.sources import json_lines, tables
+from paqa.sources import json_reading, tables
 from paqa.sources.paths import locate
 from paqa.sources.registry import parameters, quarantined
 from paqa.sources.truth import WHOLE_FILE, in_order
@@ -78,7 +78,7 @@ def _clips(config: SourceConfig, path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
             return {}
-        clips = json.loads(json_lines.whole(path, f"source {config.name!r}: {path}", "unpack it again"))
+        clips = json.loads(json_reading.whole(path, f"source {config.name!r}: {path}", "unpack it again"))
     except (ValueError, RecursionError) as error:
         raise PaqaError(f"source {config.name!r}: {path} cannot be read ({error}); unpack it again") from None
     if not isinstance(clips, dict):

@@ -18,7 +18,7 @@ from typing import Any
 
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.sources.choices import parse_question
+from paqa.sources.answer_choices import parse_question
 from paqa.sources.folder import EXTENSIONS, safe_id
 from paqa.sources.groups import groups_of
 from paqa.sources.registry import parameters, quarantined

@@ -14,7 +14,7 @@ import msgspec
 
 from paqa.config.recipe import SourceConfig
 from paqa.errors import Rejected
-from paqa.sources import json_lines, rttm_stm_ctm
+from paqa.sources import json_reading, rttm_stm_ctm
 from paqa.sources.groups import groups_of
 from paqa.sources.paths import locate
 from paqa.sources.registry import quarantined
@@ -83,7 +83,7 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
     """The rows of a list, in its order; blank lines are skipped. PaqaError where the list cannot be read."""
     expected = "expected a file with one JSON object a line; correct `path` in the recipe"
     seen: dict[str, int] = {}
-    for number, line in json_lines.rows(path, f"source {config.name!r}: {path}", expected):
+    for number, line in json_reading.rows(path, f"source {config.name!r}: {path}", expected):
         where = f"{path.name}:{number}"
         try:
             if isinstance(line, Rejected):

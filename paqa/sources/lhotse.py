@@ -21,7 +21,7 @@ from msgspec import Meta
 
 from paqa.config.recipe import SourceConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.sources import json_lines
+from paqa.sources import json_reading
 from paqa.sources.folder import safe_id
 from paqa.sources.groups import groups_by_speaker
 from paqa.sources.paths import corpus_file, locate
@@ -183,7 +183,7 @@ def _cuts(
 
 def _rows(config: SourceConfig, path: Path, kind: Any) -> Iterator[tuple[str, Any]]:
     """Each row with where it stands, or with why it cannot be read."""
-    for number, line in json_lines.rows(
+    for number, line in json_reading.rows(
         path, f"source {config.name!r}: {path}", "expected a lhotse manifest"
     ):
         where = f"{path.name}:{number}"

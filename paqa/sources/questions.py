@@ -17,8 +17,8 @@ from typing import Any
 
 from paqa.config.recipe import SourceConfig
 from paqa.errors import Rejected
-from paqa.sources import json_lines
-from paqa.sources.choices import parse_question
+from paqa.sources import json_reading
+from paqa.sources.answer_choices import parse_question
 from paqa.sources.folder import EXTENSIONS, safe_id
 from paqa.sources.paths import locate
 from paqa.sources.registry import parameters, quarantined
@@ -92,7 +92,7 @@ def recordings(config: SourceConfig, path: Path) -> Iterator[Recording | Quarant
 
 def _rows(config: SourceConfig, path: Path) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
     expected = "expected a JSON list, or one JSON object a line; correct `path` in the recipe"
-    return json_lines.objects(path, f"source {config.name!r}: {path}", expected)
+    return json_reading.objects(path, f"source {config.name!r}: {path}", expected)
 
 
 def _value(row: Mapping[str, Any], keys: tuple[str, ...]) -> Any:

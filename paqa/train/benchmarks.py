@@ -20,7 +20,7 @@ from paqa.config.recipe import AudioConfig
 from paqa.errors import Rejected
 from paqa.rationale import rewards
 from paqa.rationale.prompt import PromptQuestion
-from paqa.sources import json_lines
+from paqa.sources import json_reading
 from paqa.storage.store import write_atomically
 from paqa.text import normal
 from paqa.train.config import EvalConfig
@@ -75,7 +75,7 @@ def read(config: EvalConfig) -> tuple[list[EvalQuestion], list[Unasked]]:
     expected = f"expected the questions of {config.benchmark}, a JSON list or one JSON object a line"
     asked: list[EvalQuestion] = []
     unasked: list[Unasked] = []
-    for number, (where, row) in enumerate(json_lines.objects(path, str(path), expected, json.loads)):
+    for number, (where, row) in enumerate(json_reading.objects(path, str(path), expected, json.loads)):
         try:
             if isinstance(row, Rejected):
                 raise row

@@ -34,7 +34,7 @@ from paqa.train.benchmarks import EvalQuestion, Unasked
 from paqa.train.config import OFF, EvalConfig, PauseConfig, need, remember, unchanged
 from paqa.train.data import Rows, draw
 from paqa.train.model import Policy
-from paqa.train.pause import Bounds
+from paqa.train.pause_tokens import Bounds
 from paqa.train.rollout import Sampling, rollout
 from paqa.types import Event, Item, Scene, Word
 

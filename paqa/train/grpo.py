@@ -18,7 +18,7 @@ from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.config import GrpoConfig
 from paqa.train.data import EncodedClips, Stream, TrainRow, draw, pack
 from paqa.train.model import Policy
-from paqa.train.pause import Bounds
+from paqa.train.pause_tokens import Bounds
 from paqa.train.rollout import Rollout, Sampling, rollout
 from paqa.train.trainer import Trainer, Values, begin
 

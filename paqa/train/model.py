@@ -26,7 +26,7 @@ from paqa.rationale import prompt as prompts
 from paqa.storage.store import write_atomically
 from paqa.train.batch_layout import Layout, Prompt, Tree, layout, visible
 from paqa.train.config import PauseConfig, parse
-from paqa.train.pause import Bounds
+from paqa.train.pause_tokens import Bounds
 
 PAUSE, AUDIO, TURN_END = "<PAUSE>", "<|AUDIO|>", "<|im_end|>"
 RATE = 16_000  # Hz, of all audio that the encoder takes

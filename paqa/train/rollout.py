@@ -19,7 +19,7 @@ from torch import Tensor
 from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.config import OFF, PauseConfig
 from paqa.train.model import Policy
-from paqa.train.pause import UNBOUND, Bounds, PauseState, keyword_rows
+from paqa.train.pause_tokens import UNBOUND, Bounds, PauseState, keyword_rows
 
 BUCKET = 64  # slots by which the visible part of the completions' cache grows: few shapes
 LOOK = 8  # steps between two looks at whether all rows have ended

@@ -140,7 +140,7 @@ class Job:
 
     @cached_property
     def _opened(self) -> Any:
-        from paqa.dataset.finished_build import open_build
+        from paqa.dataset.open_build import open_build
 
         recipe, store, clips = open_build(self.folder)
         return recipe, store, {clip.id: clip for clip in clips}

@@ -22,7 +22,7 @@ from paqa.errors import PaqaError, Rejected
 from paqa.mixing import plan
 from paqa.mixing.render import render
 from paqa.perception.inference import Cost
-from paqa.pipeline.decoding import INGEST, DecodedBatch, file_digest, put_samples
+from paqa.pipeline.ingest import INGEST, DecodedBatch, file_digest, put_samples
 from paqa.pipeline.rows import whole
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Origin, Quarantined, Scene

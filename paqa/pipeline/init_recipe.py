@@ -23,7 +23,7 @@ from typing import Any
 from paqa.config.recipe import PROFILES, BenchmarkConfig, MixConfig, Recipe, SourceConfig
 from paqa.config.schema import HIDDEN, schema
 from paqa.errors import PaqaError
-from paqa.pipeline import recipes
+from paqa.pipeline import recipe_files
 from paqa.storage.store import write_atomically
 from paqa.types import Stage
 
@@ -47,7 +47,7 @@ def write(given: Path | None, out: Path | None) -> Path:
     audio = given if given is not None and (given.is_dir() or given.suffix != ".toml") else None
     if audio is not None:
         _audio(audio)
-    name = recipes.for_folder(audio).name if audio else (out or given or Path("recipe")).stem
+    name = recipe_files.for_folder(audio).name if audio else (out or given or Path("recipe")).stem
     target = out or (Path(f"{name}.toml") if audio else given) or Path("recipe.toml")
     if target.exists():
         raise PaqaError(f"{target}: exists already; remove it, or name another file with --out")
@@ -56,7 +56,7 @@ def write(given: Path | None, out: Path | None) -> Path:
     path = (
         Path(os.path.relpath(audio.resolve(), target.parent.resolve())).as_posix() if audio else "recordings"
     )
-    write_atomically(target, text(recipes.for_folder(Path(name)).name, path).encode())
+    write_atomically(target, text(recipe_files.for_folder(Path(name)).name, path).encode())
     return target
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from paqa.audio import mp3, riff
-from paqa.audio.part import JOINED, FilePart
+from paqa.audio.file_part import JOINED, FilePart
 
 PAGE = 27  # bytes of an Ogg page before its table of segments
 BEGINS = 2  # the flag of an Ogg page with which a stream begins

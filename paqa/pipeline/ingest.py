@@ -226,8 +226,7 @@ def contexts(pieces: Sequence[Piece], recipe: Recipe) -> Iterator[tuple[tuple[st
 
 
 def clip_id(name: str, source: SourceConfig) -> str:
-    """The id of a clip, kept short; of material with its source's name, since ids are unique in one "
-    "source."""
+    """The id of a clip, kept short; of material with its source's name, since ids differ in one source only."""
     name = f"{source.name}/{name}" if source.use == "material" else name
     return name if len(name) <= LONGEST_ID else f"{name[: LONGEST_ID - 9]}~{key(name)[:8]}"
 
@@ -303,8 +302,7 @@ def unique(
 
 
 def _rank(clip: Clip, earlier: Mapping[str, str]) -> int:
-    """0 for clips that a build has under their id, 1 for those that it has under another, NEW_CLIP for "
-    "new."""
+    """0 for a clip that a build has under its id, 1 for one that it has under another, else NEW_CLIP."""
     names = (clip.id, _other_id(clip))
     return next((rank for rank, name in enumerate(names) if earlier.get(name) == clip.sha256), NEW_CLIP)
 

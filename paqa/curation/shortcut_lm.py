@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paqa.curation.text_classifiers import Text
+from paqa.curation.shortcut_classifiers import Text
 from paqa.errors import PaqaError
 from paqa.storage.package_files import package_data_file
 from paqa.storage.redact import mask_secrets

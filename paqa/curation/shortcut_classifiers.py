@@ -72,7 +72,7 @@ def guess(
     """The guesses of every guesser about every row, in the given order; give rows in order of id.
 
     `draw` names the folds. `lm_probabilities` are those of the choices by a language model
-    (`paqa.curation.text_lm`), by id of the row: one more guesser, `listener`.
+    (`paqa.curation.shortcut_lm`), by id of the row: one more guesser, `listener`.
     """
     import numpy as np
 

@@ -21,7 +21,7 @@ import msgspec
 from paqa.config.recipe import Recipe
 from paqa.curation.answer_balance import Survey
 from paqa.curation.shortcuts import GUESSABLE, UNHEARD, dependent
-from paqa.dataset import finished_build, shards, summary
+from paqa.dataset import open_build, shards, summary
 from paqa.errors import PaqaError
 from paqa.storage import build_folder
 from paqa.storage.build_folder import SURVEY
@@ -41,7 +41,10 @@ FREE_PARTS = (
     "limit",
     "scenes",
 )  # likewise of a source or mix; that no row is lost is looked at in the end
-ALLOWED = f"sources and mixes may be added to it, {', '.join(FREE)} may change, and the {', '.join(FREE_PARTS)} of each"
+ALLOWED = (
+    f"sources and mixes may be added to it, {', '.join(FREE)} may change, "
+    f"and the {', '.join(FREE_PARTS)} of each"
+)
 CHANGED = (
     "what is heard or asked about its clip has changed: its file, the material of its mix, paqa or an engine"
 )
@@ -168,7 +171,7 @@ def load(out: Path, recipe: Recipe) -> Earlier:
     """
     counts = _survey(out)
     _need_whole(out)
-    before, _, clips = finished_build.open_build(out)
+    before, _, clips = open_build.open_build(out)
     _need_same(before, recipe, out)
     rows = {r.pop("id"): Row(**r) for r in shards.rows(out, ["id", "clip_id", "key", "audio_dependence"])}
     survey = Survey(Counter(dict(counts.sounds)), Counter(dict(counts.answers)))

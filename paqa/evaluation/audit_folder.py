@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from paqa.dataset.finished_build import open_build
+from paqa.dataset.open_build import open_build
 from paqa.evaluation import answer_accuracy, audit, audit_report
 from paqa.evaluation.answer_accuracy import TemplateAccuracy
 from paqa.evaluation.pairs import pairs
