@@ -33,9 +33,10 @@ _CLOSING, _OPENING = "\"'”’»)]」』", "\"'“‘«([¿¡「『-–—"
 _ENDS = (".", "?", "!", "…")
 _ENDS_ALWAYS = ("。", "！", "？", "؟", "۔", "।", "။", "។")
 _ABBREVIATED = frozenset(
-    (
-        "mr mrs ms mx dr prof st mt jr sr rev hon gen col capt lt sgt maj gov sen vs etc approx e.g i.e ph.d"
-    ).split()  # noqa: SIM905
+    {
+        *("mr", "mrs", "ms", "mx", "dr", "prof", "st", "mt", "jr", "sr", "rev", "hon", "gen", "col", "capt"),
+        *("lt", "sgt", "maj", "gov", "sen", "vs", "etc", "approx", "e.g", "i.e", "ph.d"),
+    }
 )
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")  # J, U.S, a.m
 

@@ -1,7 +1,7 @@
 """Text-only shortcuts: the gate over the whole build, and how far each row depends on its audio.
 
-`paqa.curation.shortcut_classifiers` guesses every answer from the text alone. Over the whole build no guesser may
-be right more often than chance, plus the recipe's points, plus a binomial tolerance; otherwise the build
+`paqa.curation.shortcut_classifiers` guesses every answer from the text alone. Over the whole build no guesser
+may be right more often than chance, plus the recipe's points, plus a binomial tolerance; otherwise the build
 fails and names the templates that the guesser gains most from. `DIR/shortcuts.json` holds all figures, in
 `DIR/failed` those of a build that failed.
 """

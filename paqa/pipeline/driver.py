@@ -13,7 +13,7 @@ from paqa.dataset import finish_build
 from paqa.dataset.summary import Summary
 from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.evaluation import audit_folder
-from paqa.pipeline import stages
+from paqa.pipeline import growth, stages
 from paqa.pipeline.stages import BuildState
 from paqa.report import write as reports
 from paqa.storage import build_folder

@@ -91,16 +91,14 @@ class Earlier:
 
     @property
     def generations(self) -> list[set[str]]:
-        """The ids of the clips that there were at each time, the latest first, as far as translations depend
-        on it.
-        """
-        found = [set(self.clips)]
-        for ids in reversed(self.added):
-            found.append(found[-1] - set(ids))
-        return found
+        """The ids of the clips after each growth, the latest first, as far as translations depend on it."""
+        clip_ids = [set(self.clips)]
+        for added_ids in reversed(self.added):
+            clip_ids.append(clip_ids[-1] - set(added_ids))
+        return clip_ids
 
     def holds(self, clip: Clip) -> bool:
-        """Whether a clip, of a recording, is heard in the earlier build, alone or in a mix."""
+        """Whether a clip, of a recording, is part of the earlier build, alone or in a mix."""
         return any(_piece(origin) in self.pieces for origin in clip.origins)
 
     def without(self, items: Sequence[Item]) -> tuple[list[Item], list[Quarantined]]:
@@ -110,12 +108,14 @@ class Earlier:
 
     def settled(self, items: Iterable[Item]) -> dict[str, float]:
         """The dependence of rows that the earlier build has, word for word, by id."""
-        known = ((item, self.rows[item.id]) for item in items if item.id in self.rows)
-        return {
-            item.id: row.audio_dependence
-            for item, row in known
-            if row.audio_dependence is not None and dependent(item, row.audio_dependence).key == row.key
-        }
+        dependences: dict[str, float] = {}
+        for item in items:
+            row = self.rows.get(item.id)
+            if row is None or row.audio_dependence is None:
+                continue
+            if dependent(item, row.audio_dependence).key == row.key:
+                dependences[item.id] = row.audio_dependence
+        return dependences
 
     def stays(self, items: Iterable[Item], lost: Iterable[Quarantined], out: Path) -> None:
         """PaqaError where a row of the earlier build is not among the items as it was; `lost` may say why."""

@@ -226,7 +226,7 @@ def contexts(pieces: Sequence[Piece], recipe: Recipe) -> Iterator[tuple[tuple[st
 
 
 def clip_id(name: str, source: SourceConfig) -> str:
-    """The id of a clip, kept short; of material with its source's name, since ids differ in one source only."""
+    """The id of a clip, kept short; of material with its source's name: ids differ in one source only."""
     name = f"{source.name}/{name}" if source.use == "material" else name
     return name if len(name) <= LONGEST_ID else f"{name[: LONGEST_ID - 9]}~{key(name)[:8]}"
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -64,25 +65,23 @@ def mixtures(
 def render_mixtures(
     batch: Sequence[plan.Mixture], clips: Mapping[str, Clip], recipe: Recipe, store: Store
 ) -> DecodedBatch:
-    """Compose scenes into clips with exact truth; known ones are not rendered again."""
+    """Compose scenes into clips with exact truth; those that the store has are not rendered again."""
     began = time.perf_counter()
-    made = [_mixed_clip(mixture, clips, recipe, store) for mixture in batch]
-    return DecodedBatch(tuple(made), (), Cost.since(began, made))
+    rendered = [_mixed_clip(mixture, clips, recipe, store) for mixture in batch]
+    return DecodedBatch(tuple(rendered), (), Cost.since(began, rendered))
 
 
 def _mixed_clip(mixture: plan.Mixture, clips: Mapping[str, Clip], recipe: Recipe, store: Store) -> Clip:
-    used = [
-        (c.sha256, c.truth, c.corpus, c.voice, c.groups)
-        for c in (clips[p.clip_id] for p in mixture.placements)
-    ]
-    where = key("mix", MIXING, mixture, used)
-    known: Mixed | None = store.get_json(where, Mixed) if store.has(where, ".json") else None
-    if known and all(store.has(sha, ".flac") for sha in (known.sha256, known.reference_sha256)):
-        mixed = known
+    material = [clips[placement.clip_id] for placement in mixture.placements]
+    decisive = [(clip.sha256, clip.truth, clip.corpus, clip.voice, clip.groups) for clip in material]
+    where = key("mix", MIXING, mixture, decisive)
+    stored: Mixed | None = store.get_json(where, Mixed) if store.has(where, ".json") else None
+    if stored and all(store.has(sha, ".flac") for sha in (stored.sha256, stored.reference_sha256)):
+        mixed = stored
     else:
         audio, reference, truth = render(mixture, lambda sha: read_flac(store.get(sha, ".flac")), clips)
         mixed = Mixed(put_samples(audio, store), put_samples(reference, store), truth)
-        if known is None:
+        if stored is None:
             store.put_json(where, mixed)
     return Clip(
         id=mixture.id,
@@ -104,41 +103,39 @@ def _mixed_clip(mixture: plan.Mixture, clips: Mapping[str, Clip], recipe: Recipe
 
 def _mixed_in(mixture: plan.Mixture, clips: Mapping[str, Clip]) -> tuple[Origin, ...]:
     """Every voice and sound of a mixture, once each, in order of first appearance."""
-    placed = ((clips[p.clip_id], p.kind) for p in mixture.placements)
-    used = (
-        replace(o, role="voice" if kind == "speech" else "sound")
-        for clip, kind in placed
-        for o in clip.origins
-    )
-    return tuple(dict.fromkeys(used))
+    origins: dict[Origin, None] = {}
+    for placement in mixture.placements:
+        role: Literal["voice", "sound"] = "voice" if placement.kind == "speech" else "sound"
+        for origin in clips[placement.clip_id].origins:
+            origins.setdefault(replace(origin, role=role))
+    return tuple(origins)
 
 
 def prints(samples: Sequence[str], store: Store) -> list[np.ndarray]:
-    """The fingerprints of stored samples, by their digests; known ones are not computed again."""
-    found = []
+    """The fingerprints of stored samples, by their digests, each `(n,)` uint32; known ones are looked up."""
+    fingerprints = []
     for sha in samples:
         where = key("fingerprint", fingerprint.VERSION, sha)
         if not store.has(where, ".bin"):
             words = fingerprint.fingerprint(read_flac(store.get(sha, ".flac")))
             store.put(where, ".bin", words.astype("<u4").tobytes())
-        found.append(np.frombuffer(store.get(where, ".bin"), "<u4"))
-    return found
+        fingerprints.append(np.frombuffer(store.get(where, ".bin"), "<u4"))
+    return fingerprints
 
 
 def file_prints(paths: Sequence[Path], config: AudioConfig, store: Store) -> list[tuple[np.ndarray, str]]:
-    """The fingerprints of audio files (of a benchmark), each with the reason where it is empty."""
-    found: list[tuple[np.ndarray, str]] = []
+    """The fingerprints of a benchmark's files, each `(n,)` uint32, with the reason where it is empty."""
+    fingerprints: list[tuple[np.ndarray, str]] = []
     for path in paths:
         try:
             where = key("fingerprint of file", fingerprint.VERSION, INGEST, config, file_digest(path))
             if not store.has(where, ".bin"):
-                store.put(
-                    where, ".bin", fingerprint.fingerprint(decode(path, config)).astype("<u4").tobytes()
-                )
-            found.append((np.frombuffer(store.get(where, ".bin"), "<u4"), ""))
+                words = fingerprint.fingerprint(decode(path, config))
+                store.put(where, ".bin", words.astype("<u4").tobytes())
+            fingerprints.append((np.frombuffer(store.get(where, ".bin"), "<u4"), ""))
         except Rejected as error:
-            found.append((np.zeros(0, "<u4"), error.detail))
-    return found
+            fingerprints.append((np.zeros(0, "<u4"), error.detail))
+    return fingerprints
 
 
 @dataclass(frozen=True)
