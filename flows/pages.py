@@ -94,7 +94,7 @@ def hosts(port: int, named: Iterable[str]) -> frozenset[str]:
     return frozenset(name.lower() for name in (*local, *named))
 
 
-def refusal(method: str, headers: Mapping[str, str], known: frozenset[str]) -> tuple[int, str] | None:
+def refusal(method: str, headers: Mapping[str, str], own_hosts: frozenset[str]) -> tuple[int, str] | None:
     """Status and reason where a request is to be refused; `headers` by lower-case name, values in lower case.
 
     Browsers send Origin with every request of a page that could change anything or be read by it, and
@@ -102,7 +102,7 @@ def refusal(method: str, headers: Mapping[str, str], known: frozenset[str]) -> t
     but not in a frame.
     """
     host = headers.get("host", "")
-    if host not in known:
+    if host not in own_hosts:
         return (
             421,
             f"no such host here: {host[:80]!r}; where it is this server's name: paqa ui --allowed-host "
@@ -124,10 +124,10 @@ def refusal(method: str, headers: Mapping[str, str], known: frozenset[str]) -> t
 class OwnPages:
     """An ASGI application around another that refuses what pages of other addresses send."""
 
-    def __init__(self, app: Any, known: frozenset[str]):
-        """`known` are the server's own names, see `hosts`."""
+    def __init__(self, app: Any, own_hosts: frozenset[str]):
+        """`own_hosts` are the server's own names, see `hosts`."""
         self.app = app
-        self.known = known
+        self.own_hosts = own_hosts
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request or a web socket."""
@@ -137,7 +137,7 @@ class OwnPages:
         headers = {
             name.decode("latin-1"): value.decode("latin-1").lower() for name, value in scope["headers"]
         }
-        refused = refusal(scope.get("method", "GET"), headers, self.known)
+        refused = refusal(scope.get("method", "GET"), headers, self.own_hosts)
         if refused is None:
             await self.app(scope, receive, self._marked(send))
         elif scope["type"] == "websocket":

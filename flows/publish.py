@@ -42,8 +42,8 @@ def step(call: Callable[[], R]) -> R:
 
 def _named(name: str, call: Callable[[], R]) -> R:
     task_: Any = step.with_options(name=name, task_run_name=name)
-    done: R = task_(call)
-    return done
+    returned: R = task_(call)
+    return returned
 
 
 @flow(name="paqa push", flow_run_name="{folder} -> {repo}", persist_result=False, validate_parameters=False)
@@ -64,8 +64,8 @@ def publish(
     groups = hub.batches(plan.new)
     head = plan.remote.head
     for number, group in enumerate(groups, 1):
-        said = f"Add {len(group)} shards ({number} of {len(groups)})"
-        head = _named(said, partial(hub.send, plan, group, api, said))
+        message = f"Add {len(group)} shards ({number} of {len(groups)})"
+        head = _named(message, partial(hub.send, plan, group, api, message))
     return _named(f"Release {plan.tag}", partial(hub.publish, plan, api, head))
 
 

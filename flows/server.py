@@ -93,8 +93,8 @@ class Server:
 
         Its working folder is its own: a .env or prefect.toml where the build was called is not meant for it.
         """
-        given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-        paths = [str(Path(__file__).parents[1]), *map(os.path.abspath, given)]
+        python_path = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+        paths = [str(Path(__file__).parents[1]), *map(os.path.abspath, python_path)]
         variables = {key: value for key, value in self.environment.items() if key != "PYTHONWARNINGS"}
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
@@ -138,13 +138,13 @@ class Server:
         reason = " ".join(lines[max(0, first) : first + 3])  # of wrong settings the first, or the last line
         return f"Prefect server ended before it answered ({reason or 'no output'}): see {self.log}"
 
-    def keep(self, done: threading.Event) -> None:
-        """Until `done`, start the server again, at its port, whenever it was killed; reports it on stderr."""
-        while not done.wait(0.5):
+    def keep(self, leaving: threading.Event) -> None:
+        """Until `leaving`, start the server again, at its port, whenever it was killed; says so on stderr."""
+        while not leaving.wait(0.5):
             if self._runs():
                 continue
             with _starting(self.folder):
-                if _record(self.folder) or done.is_set():
+                if _record(self.folder) or leaving.is_set():
                     continue
                 if self._process is not None:
                     self._process.wait()
@@ -177,8 +177,8 @@ def running(home: Path, server: Server | None = None) -> Iterator[str]:
     A `server` that was started earlier comes up during other work (importing Prefect takes 1.5 s).
     """
     server = server or Server(home)
-    done = threading.Event()
-    keeper = threading.Thread(target=server.keep, args=(done,), daemon=True)
+    leaving = threading.Event()
+    keeper = threading.Thread(target=server.keep, args=(leaving,), daemon=True)
     try:
         url = server.start().wait()
         if not server.external:
@@ -186,7 +186,7 @@ def running(home: Path, server: Server | None = None) -> Iterator[str]:
         with client.connected(home, url, server.byte):
             yield url
     finally:
-        done.set()
+        leaving.set()
         if keeper.ident:
             keeper.join()
         server.stop()

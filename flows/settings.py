@@ -105,8 +105,8 @@ def unusable_proxies() -> dict[str, str]:
     """Variables that name proxies which httpx (Prefect's client) cannot use, and why: no such scheme, no
     package.
     """
-    given = {name: os.environ.get(name) for base in PROXIES for name in (base, base.upper())}
-    return {name: why for name, address in given.items() if address and (why := _unusable(address))}
+    addresses = {name: os.environ.get(name) for base in PROXIES for name in (base, base.upper())}
+    return {name: why for name, address in addresses.items() if address and (why := _unusable(address))}
 
 
 def _unusable(address: str) -> str:
@@ -126,7 +126,7 @@ def _no_proxy() -> str:
 
     Some libraries read the name in small letters alone, or rather than the other, so both are to be this.
     """
-    given = [
+    hosts = [
         host.strip() for name in ("no_proxy", "NO_PROXY") for host in os.environ.get(name, "").split(",")
     ]
-    return "*" if "*" in given else ",".join(dict.fromkeys([*filter(None, given), "127.0.0.1", "localhost"]))
+    return "*" if "*" in hosts else ",".join(dict.fromkeys([*filter(None, hosts), "127.0.0.1", "localhost"]))

@@ -55,31 +55,31 @@ def run(name: str, call: Callable[[], Any]) -> Any:
 def train(config: AllConfig) -> Figures:
     """SFT on the base, GRPO on its best, and the figures of all three on the same questions."""
     need(config, "model", "data", "out")
-    one = replace(config.sft, **shared(config, "sft", config.model))
-    run("sft", partial(sft.train, one))
-    two = replace(config.grpo, **shared(config, "grpo", trained(config, "sft")))
-    run("grpo", partial(grpo.train, two))
+    sft_config = replace(config.sft, **shared(config, "sft", config.model))
+    run("sft", partial(sft.train, sft_config))
+    grpo_config = replace(config.grpo, **shared(config, "grpo", trained(config, "sft")))
+    run("grpo", partial(grpo.train, grpo_config))
     models = {"base": config.model, "sft": trained(config, "sft"), "grpo": trained(config, "grpo")}
-    found: Figures = {}
+    figures: Figures = {}
     for name, model in models.items():
-        asked = replace(config.eval, **shared(config, f"eval-{name}", model))
+        eval_config = replace(config.eval, **shared(config, f"eval-{name}", model))
         paused = (
-            config.grpo.pause if asked.pause == OFF else asked.pause
-        )  # as it was trained, unless told otherwise
-        asked = replace(asked, pause=paused if name == "grpo" else OFF)
-        told = run(f"eval-{name}", partial(evaluate.run, asked))
-        found |= {f"{name} {condition}": column for condition, column in told.items()}
+            config.grpo.pause if eval_config.pause == OFF else eval_config.pause
+        )  # as it was trained, unless it is said otherwise
+        eval_config = replace(eval_config, pause=paused if name == "grpo" else OFF)
+        columns = run(f"eval-{name}", partial(evaluate.run, eval_config))
+        figures |= {f"{name} {condition}": column for condition, column in columns.items()}
     create_table_artifact(
-        key="eval", table=side_by_side(found), description="The same questions before and after each stage"
+        key="eval", table=side_by_side(figures), description="The same questions before and after each stage"
     )
-    return found
+    return figures
 
 
-def side_by_side(found: Figures) -> list[dict[str, Any]]:
+def side_by_side(figures: Figures) -> list[dict[str, Any]]:
     """The figures as rows, a column for each model; the UI hides a column without a name."""
-    keys = dict.fromkeys(key for column in found.values() for key in column)
+    keys = dict.fromkeys(key for column in figures.values() for key in column)
     return [
-        {"figure": key} | {n: round(c[key], 4) if key in c else None for n, c in found.items()}
+        {"figure": key} | {n: round(c[key], 4) if key in c else None for n, c in figures.items()}
         for key in keys
     ]
 

@@ -65,8 +65,8 @@ class MixConfig:
 
     def sources(self, role: Literal["speech", "background"]) -> tuple[str, ...]:
         """The names of the sources of a role, none where it has none."""
-        given: Names | None = getattr(self, role)
-        return (given,) if isinstance(given, str) else given or ()
+        names: Names | None = getattr(self, role)
+        return (names,) if isinstance(names, str) else names or ()
 
 
 @dataclass(frozen=True)
@@ -225,21 +225,24 @@ class Recipe:
 
     def stage_config(self, stage: Stage) -> StageConfig:
         """What the recipe, or else the profile, says about a stage."""
-        own: HearConfig = getattr(self.hear, stage)
+        changes: HearConfig = getattr(self.hear, stage)
         base = PROFILES[self.profile][stage]
         return StageConfig(
-            own.engine or base.engine, own.stem or base.stem, own.align or base.align, own.params
+            changes.engine or base.engine,
+            changes.stem or base.stem,
+            changes.align or base.align,
+            changes.params,
         )
 
 
-def converted(kind: Any, given: dict[str, Any], where: str) -> Any:
-    """`given` as a dataclass of parameters; PaqaError that starts with `where` for unknown names and wrong
+def converted(kind: Any, values: dict[str, Any], where: str) -> Any:
+    """`values` as a dataclass of parameters; PaqaError that starts with `where` for unknown names and wrong
     types.
     """
-    known = sorted(kind.__dataclass_fields__)
-    if unknown := sorted(set(given) - set(known)):
-        raise PaqaError(f"{where} has no {unknown[0]!r}; known: {', '.join(known) or 'none'}")
+    names = sorted(kind.__dataclass_fields__)
+    if unknown := sorted(set(values) - set(names)):
+        raise PaqaError(f"{where} has no {unknown[0]!r}; known: {', '.join(names) or 'none'}")
     try:
-        return msgspec.convert(given, kind)
+        return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         raise PaqaError(f"{where}: {error}") from None

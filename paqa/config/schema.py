@@ -45,9 +45,9 @@ def text(kind: str) -> str:
 def _validator(kind: str) -> Any:
     import jsonschema
 
-    found = schema(kind)
-    jsonschema.Draft202012Validator.check_schema(found)
-    return jsonschema.Draft202012Validator(found)
+    schema_of_kind = schema(kind)
+    jsonschema.Draft202012Validator.check_schema(schema_of_kind)
+    return jsonschema.Draft202012Validator(schema_of_kind)
 
 
 def problems(kind: str, value: Any) -> Iterator[str]:
@@ -55,10 +55,10 @@ def problems(kind: str, value: Any) -> Iterator[str]:
     for error in _validator(kind).iter_errors(value):
         where = ".".join(str(p) for p in error.absolute_path) or kind
         if error.validator == "additionalProperties":
-            known = sorted(error.schema.get("properties", ()))
+            keys = sorted(error.schema.get("properties", ()))
             yield from (
-                f"{where}: unknown key {name!r}{_nearest(name, known)}"
-                for name in set(error.instance) - set(known)
+                f"{where}: unknown key {name!r}{_nearest(name, keys)}"
+                for name in set(error.instance) - set(keys)
             )
         elif error.validator == "required":
             yield f"{where}: {error.message}"
@@ -66,9 +66,9 @@ def problems(kind: str, value: Any) -> Iterator[str]:
             yield f"{where}: found {_short(error.instance)}, expected {_expected(error)}"
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+def _nearest(name: str, keys: list[str]) -> str:
+    near = difflib.get_close_matches(name, keys, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(keys)}"
 
 
 def _short(value: Any) -> str:

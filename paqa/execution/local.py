@@ -132,8 +132,8 @@ def build(
             executor.close()
 
 
-def _recipe(given: Recipe | Path | str) -> Recipe:
-    if isinstance(given, Recipe):
-        return given
-    path = Path(given)
+def _recipe(source: Recipe | Path | str) -> Recipe:
+    if isinstance(source, Recipe):
+        return source
+    path = Path(source)
     return recipe_files.for_folder(path) if path.is_dir() else recipe_files.load(path)

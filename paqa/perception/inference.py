@@ -88,17 +88,17 @@ def run_engine(
             at_model = time.perf_counter()
             outputs, failure = [], None
             try:
-                outputs = list(engine([one.audio for one in inputs]))
+                outputs = list(engine([engine_input.audio for engine_input in inputs]))
             except Exception as error:  # noqa: BLE001 - `_after_failure` raises what no input is to blame for
                 failure = error
             if failure is not None:
                 outputs = _after_failure(engine, inputs, failure)
             model_s += time.perf_counter() - at_model
-            for given, output in zip(inputs, outputs, strict=True):
+            for engine_input, output in zip(inputs, outputs, strict=True):
                 if isinstance(output, str):
-                    failures += _quarantined(given, run, output)
+                    failures += _quarantined(engine_input, run, output)
                 else:
-                    writing.append(writer.submit(_put, given, run, separation, output, store))
+                    writing.append(writer.submit(_put, engine_input, run, separation, output, store))
         for future in writing:
             future.result()
     return Cost.since(began, clips, model_s), failures
@@ -157,7 +157,7 @@ def _ahead(begin: Callable[[G], Future[U]], parts: Sequence[Sequence[G]]) -> Ite
 def _outputs(engine: Any, inputs: Sequence[EngineInput]) -> list[EngineOutput | str]:
     """The engine's output for each input, or how it fails there."""
     try:
-        return list(engine([one.audio for one in inputs]))
+        return list(engine([engine_input.audio for engine_input in inputs]))
     except Exception as error:  # noqa: BLE001 - `_after_failure` raises what no input is to blame for
         failure = error
     return _after_failure(engine, inputs, failure)
@@ -178,7 +178,7 @@ def _after_failure(engine: Any, inputs: Sequence[EngineInput], error: Exception)
     error.__traceback__ = error.__context__ = None  # they hold what the engine had in memory
     if len(inputs) > 1:
         half = len(inputs) // 2
-        parts = [inputs[:half], inputs[half:]] if short else [[one] for one in inputs]
+        parts = [inputs[:half], inputs[half:]] if short else [[alone] for alone in inputs]
         return [output for part in parts for output in _outputs(engine, part)]
     if short:
         raise OutOfMemory(message)
@@ -189,19 +189,19 @@ def _message(error: Exception) -> str:
     return mask_secrets(f"{type(error).__name__}: {error}")
 
 
-def _quarantined(given: EngineInput, run: EngineRun, message: str) -> list[Quarantined]:
+def _quarantined(engine_input: EngineInput, run: EngineRun, message: str) -> list[Quarantined]:
     rows = []
-    for clip, *_ in given.spans:
+    for clip, *_ in engine_input.spans:
         detail = f"{run.engine} failed on {clip.uri}: {message}"
         rows.append(Quarantined(clip.id, run.stage, "engine_failed", detail, clip.sha256))
     return rows
 
 
 def _put(
-    given: EngineInput, run: EngineRun, separation: EngineRun, output: EngineOutput, store: Store
+    engine_input: EngineInput, run: EngineRun, separation: EngineRun, output: EngineOutput, store: Store
 ) -> None:
     """Put the output into the store for each clip of an input; of a stem, the clip's own samples."""
-    for clip, start, end in given.spans:
+    for clip, start, end in engine_input.spans:
         where = output_key(clip, run, separation)
         if run.stage == "separate":
             speech = output.stems["speech"]

@@ -39,16 +39,16 @@ OTHERS: dict[str, Any] = {  # what stands for a key that has no default
 }
 
 
-def write(given: Path | None, out: Path | None) -> Path:
-    """Write the recipe for a folder of recordings, or to a file `given` by its name; returns the file.
+def write(subject: Path | None, out: Path | None) -> Path:
+    """Write the recipe for a folder of recordings, or to a file `subject` by its name; returns the file.
 
     PaqaError where the file exists, or the folder holds no recording.
     """
-    audio = given if given is not None and (given.is_dir() or given.suffix != ".toml") else None
+    audio = subject if subject is not None and (subject.is_dir() or subject.suffix != ".toml") else None
     if audio is not None:
         _audio(audio)
-    name = recipe_files.for_folder(audio).name if audio else (out or given or Path("recipe")).stem
-    target = out or (Path(f"{name}.toml") if audio else given) or Path("recipe.toml")
+    name = recipe_files.for_folder(audio).name if audio else (out or subject or Path("recipe")).stem
+    target = out or (Path(f"{name}.toml") if audio else subject) or Path("recipe.toml")
     if target.exists():
         raise PaqaError(f"{target}: exists already; remove it, or name another file with --out")
     if not target.parent.is_dir():
@@ -112,19 +112,21 @@ def _stage(name: Stage, value: Any) -> Iterator[str]:
     yield from _keys(value, "HearConfig", False, base if name == "transcribe" else base | {"align": MISSING})
 
 
-def _keys(value: Any, kind: str, off: bool = False, others: dict[str, Any] | None = None) -> Iterator[str]:
+def _keys(
+    value: Any, kind: str, off: bool = False, replacements: dict[str, Any] | None = None
+) -> Iterator[str]:
     """The keys of a dataclass that are no tables, with their meanings; those that are None behind a `#`."""
     about = meanings(type(value))
     for field in dataclasses.fields(value):
-        given = getattr(value, field.name)
-        table = dataclasses.is_dataclass(given) or field.name in ("sources", "mix", "benchmarks")
+        default = getattr(value, field.name)
+        table = dataclasses.is_dataclass(default) or field.name in ("sources", "mix", "benchmarks")
         if table or field.name in HIDDEN.get(kind, ()):
             continue
-        other = (others or {}).get(field.name, OTHERS.get(f"{kind}.{field.name}"))
-        if other is MISSING:
+        replacement = (replacements or {}).get(field.name, OTHERS.get(f"{kind}.{field.name}"))
+        if replacement is MISSING:
             continue
-        shown = _toml(other if given is None else given)
-        key = f"{'#' * (off or given is None)}{field.name} = {shown}"
+        shown = _toml(replacement if default is None else default)
+        key = f"{'#' * (off or default is None)}{field.name} = {shown}"
         yield f"{key:<{WIDTH}}  # {about[field.name]}{_bounds(kind, field.name)}"
 
 
@@ -154,12 +156,14 @@ def _first(doc: str | None) -> str:
 
 def _bounds(kind: str, name: str) -> str:
     """What the schema allows, where it says more than a type: ` (0 to 1)`, ` ("fail", "warn" or "off")`."""
-    found = schema("recipe")["$defs"][kind]["properties"][name]
-    found = next((part for part in found.get("anyOf", ()) if part.get("type") != "null"), found)
-    if "enum" in found:
-        *firsts, last = map(json.dumps, sorted(found["enum"], key=str))
+    property_schema = schema("recipe")["$defs"][kind]["properties"][name]
+    property_schema = next(
+        (part for part in property_schema.get("anyOf", ()) if part.get("type") != "null"), property_schema
+    )
+    if "enum" in property_schema:
+        *firsts, last = map(json.dumps, sorted(property_schema["enum"], key=str))
         return f" ({', '.join(firsts)} or {last})" if firsts else ""
-    low, high = found.get("minimum"), found.get("maximum")
+    low, high = property_schema.get("minimum"), property_schema.get("maximum")
     if low is None and high is None:
         return ""
     return f" ({low:,g} to {high:,g})" if high is not None and low is not None else f" (from {low:,g} on)"
