@@ -136,7 +136,8 @@ def held(clips: list[Clip], done: Composed, copies: int, config: Recipe) -> None
     plans = shards.plan(kept, voices, config.shard)
     spent = time.process_time() - began
     print(
-        f"held        {len(items)} items, {len(plans)} files: peak {memory():.2f} GiB, {base:.2f} before, {spent:.0f} s"
+        f"held        {len(items)} items, {len(plans)} files: "
+        f"peak {memory():.2f} GiB, {base:.2f} before, {spent:.0f} s"
     )
 
 
@@ -164,9 +165,8 @@ def report(clips: list[Clip], items: tuple[Item, ...], lost: Counter[str], spent
         print(f"{size} choices   {at.total()} items, answers at {shares}")
     offered = [i for i in items if "None of these" in i.choices]
     right = sum(i.answer == "None of these" for i in items)
-    print(
-        f"none        offered in {len(offered)} items, right in {right}; open-ended {sum(not i.choices for i in items)}"
-    )
+    open_ended = sum(not i.choices for i in items)
+    print(f"none        offered in {len(offered)} items, right in {right}; open-ended {open_ended}")
     print(f"subsets     {dict(Counter(name for i in items for name in i.subsets))}")
     print(f"templates   {dict(Counter(i.template for i in items).most_common())}")
 

@@ -521,7 +521,8 @@ def main() -> None:
     chosen = arguments.parse_args()
     rows: list[dict[str, Any]] = []
     print(
-        f"{'fault':<24} {'seed':>4} {'injected':>9} {'survived':>9} {'bytes equal':>12} {'computed twice':>15}"
+        f"{'fault':<24} {'seed':>4} {'injected':>9} {'survived':>9} {'bytes equal':>12} "
+        f"{'computed twice':>15}"
     )
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder))

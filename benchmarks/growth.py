@@ -158,8 +158,9 @@ def line(row: Row) -> str:
     """One line of the table."""
     name = f"{row.clips} clips" if not row.grown else "  1 % more"
     return (
-        f"{name:<13} {row.wall_s:>8.1f} {row.engines_s:>9.1f} {row.overhead_ms:>9.0f} {row.flow_cpu_ms:>9.1f} "
-        f"{row.flow_gib:>6.2f} {row.worker_gib:>7.2f} {row.database_mb:>12.1f} {row.locked:>7}"
+        f"{name:<13} {row.wall_s:>8.1f} {row.engines_s:>9.1f} {row.overhead_ms:>9.0f} "
+        f"{row.flow_cpu_ms:>9.1f} {row.flow_gib:>6.2f} {row.worker_gib:>7.2f} "
+        f"{row.database_mb:>12.1f} {row.locked:>7}"
     )
 
 
@@ -176,7 +177,8 @@ def main() -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as temporary:
         print(
-            f"{'':<13} {'wall s':>8} {'engines s':>9} {'overhead':>9} {'flow CPU':>9} {'flow':>6} {'worker':>7} "
+            f"{'':<13} {'wall s':>8} {'engines s':>9} {'overhead':>9} "
+            f"{'flow CPU':>9} {'flow':>6} {'worker':>7} "
             f"{'database MB':>12} {'locked':>7}",
             flush=True,
         )

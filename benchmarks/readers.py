@@ -34,7 +34,12 @@ for parts in (list(whole.values()), [alone]):
         for row in part.cast_column("audio", datasets.Audio(decode=False)):
             loaded[row["id"]] = {**row, "audio": hashlib.sha256(row["audio"]["bytes"]).hexdigest()}
     assert loaded.keys() == expected.keys(), (len(loaded), len(expected))
-    wrong = [(name, column) for name, row in expected.items() for column in row if loaded[name][column] != row[column]]
+    wrong = [
+        (name, column)
+        for name, row in expected.items()
+        for column in row
+        if loaded[name][column] != row[column]
+    ]
     assert not wrong, wrong[:3]
 print(f"datasets {datasets.__version__}: {len(expected)} rows are equal")
 """

@@ -144,7 +144,8 @@ def table(rows: Sequence[Row], audio_s: float) -> str:
     """Wall time, speed, and ratios to the bare models, one worker and the plain script where these ran."""
     walls = {row.name: row.wall_s for row in rows}
     lines = [
-        f"{'':<13} {'wall s':>8} {'x real time':>12} {'over bare':>10} {'x 1 worker':>11} {'x plain':>8} {'GiB':>6}"
+        f"{'':<13} {'wall s':>8} {'x real time':>12} {'over bare':>10} "
+        f"{'x 1 worker':>11} {'x plain':>8} {'GiB':>6}"
     ]
     for row in rows:
         bare_, one, plain = walls.get("bare models"), walls.get("1 worker"), walls.get("plain script")
@@ -153,8 +154,9 @@ def table(rows: Sequence[Row], audio_s: float) -> str:
             f"{one / row.wall_s:>11.2f}" if one else " " * 11,
             f"{plain / row.wall_s:>8.2f}" if plain else " " * 8,
         ]
+        speed = audio_s / row.wall_s
         lines.append(
-            f"{row.name:<13} {row.wall_s:>8.1f} {audio_s / row.wall_s:>12.1f} {' '.join(cells)} {row.peak_gib:>6.2f}"
+            f"{row.name:<13} {row.wall_s:>8.1f} {speed:>12.1f} {' '.join(cells)} {row.peak_gib:>6.2f}"
         )
     return "\n".join(lines)
 
@@ -178,7 +180,8 @@ def main() -> None:
         audio_s = corpus(Path(temporary), args.files)
         rows = medians([run(name, Path(temporary)) for _ in range(args.repeats) for name in names])
     print(
-        f"{args.files} recordings, {audio_s:.0f} s of audio, {psutil.cpu_count()} cores, one thread an engine\n"
+        f"{args.files} recordings, {audio_s:.0f} s of audio, "
+        f"{psutil.cpu_count()} cores, one thread an engine\n"
     )
     print(table(rows, audio_s))
     if args.json:

@@ -1,8 +1,9 @@
-"""What training costs, phase by phase, against floors measured on the same machine: `python
+r"""What training costs, phase by phase, against floors measured on the same machine: `python
 benchmarks/train.py`.
 
-    python benchmarks/train.py --base DIR                          # the embedded base (made by paqa-train base)
-    python benchmarks/train.py --base DIR --shape 7b --device cuda --prompts 8 --group 8 --seconds 30 --new 512
+    python benchmarks/train.py --base DIR          # the embedded base (made by paqa-train base)
+    python benchmarks/train.py --base DIR --shape 7b --device cuda --prompts 8 --group 8 \
+        --seconds 30 --new 512
 
 Completions never end early, so that every figure is about the same tokens. The floor of a decoding step is
 what must be read once (weights, each prompt's and each completion's keys and values) over the speed of a
@@ -112,8 +113,8 @@ def generate(policy: Policy, prompts: list[Prompt], group: int, new: int) -> Non
     with torch.no_grad():
         x = policy.embed(ids.to(policy.device), [p.sound for p in prompts])
         policy.inner.generate(
-            inputs_embeds=x, attention_mask=mask.to(policy.device), do_sample=True, num_return_sequences=group,
-            max_new_tokens=new, min_new_tokens=new, pad_token_id=policy.pad_id,
+            inputs_embeds=x, attention_mask=mask.to(policy.device), do_sample=True,
+            num_return_sequences=group, max_new_tokens=new, min_new_tokens=new, pad_token_id=policy.pad_id,
         )  # fmt: skip
 
 

@@ -59,8 +59,8 @@ SIZES = {
             validation_rows=0, answer_rows=0, **COMMON,
         ),
         GrpoConfig(
-            learning_rate=2e-4, warmup=1, steps=12, prompts=2, group=4, max_new=384, tokens=2048, save_every=1,
-            validation_rows=0, **COMMON,
+            learning_rate=2e-4, warmup=1, steps=12, prompts=2, group=4, max_new=384, tokens=2048,
+            save_every=1, validation_rows=0, **COMMON,
         ),
         EvalConfig(dtype="bfloat16", rows=48, batch=48, max_new=384),
     ),
@@ -68,8 +68,8 @@ SIZES = {
         "cuda",
         SftConfig(learning_rate=5e-4, warmup=20, epochs=6, batch=4, tokens=8192, save_every=100, **COMMON),
         GrpoConfig(
-            learning_rate=5e-5, warmup=5, steps=60, prompts=16, group=8, max_new=384, tokens=16384, save_every=20,
-            **COMMON,
+            learning_rate=5e-5, warmup=5, steps=60, prompts=16, group=8, max_new=384, tokens=16384,
+            save_every=20, **COMMON,
         ),
         EvalConfig(dtype="bfloat16", batch=64, max_new=384),
     ),

@@ -79,14 +79,15 @@ def theirs(
         texts = [policy.tokenizer.decode([word] * tokens) for _ in range(prompts)]
         policy.inner.model.audio_tower.register_forward_hook(lambda *_: heard.append("run"))
         config = trl.GRPOConfig(
-            output_dir=folder, per_device_train_batch_size=prompts * group, num_generations=group, max_steps=steps,
-            max_completion_length=new, generation_kwargs={"min_new_tokens": new}, beta=0.0, loss_type="dr_grpo",
-            learning_rate=1e-5, use_cpu=policy.device.type == "cpu", bf16=False, save_strategy="no", report_to=[],
-            gradient_checkpointing=False, disable_tqdm=True,
+            output_dir=folder, per_device_train_batch_size=prompts * group, num_generations=group,
+            max_steps=steps, max_completion_length=new, generation_kwargs={"min_new_tokens": new}, beta=0.0,
+            loss_type="dr_grpo", learning_rate=1e-5, use_cpu=policy.device.type == "cpu", bf16=False,
+            save_strategy="no", report_to=[], gradient_checkpointing=False, disable_tqdm=True,
         )  # fmt: skip
         return trl.GRPOTrainer(
-            model=policy.net, args=config, processing_class=reads, train_dataset=Dataset.from_dict({"prompt": texts}),
-            reward_funcs=lambda completions, **_: [float(len(c) % 7) for c in completions], callbacks=[Clock()],
+            model=policy.net, args=config, processing_class=reads,
+            train_dataset=Dataset.from_dict({"prompt": texts}), callbacks=[Clock()],
+            reward_funcs=lambda completions, **_: [float(len(c) % 7) for c in completions],
             peft_config=LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=LORA),
         )  # fmt: skip
 

@@ -169,8 +169,8 @@ GLUES = {
     "sounds": Glue(
         "tag", classes, sounds, what, "segment F1", 1,
         {"on_threshold": (0.5, 0.7, 0.8, 0.9, 0.95), "off_threshold": (0.03, 0.09, 0.2, 0.3),
-         "specific_margin": (0.05, 0.15, 0.3), "rival_margin": (0.0, 0.01, 0.05), "max_gap_ms": (300, 500, 800),
-         "snap_ms": (0, 500, 900)},
+         "specific_margin": (0.05, 0.15, 0.3), "rival_margin": (0.0, 0.01, 0.05),
+         "max_gap_ms": (300, 500, 800), "snap_ms": (0, 500, 900)},
     ),
 }  # fmt: skip
 

@@ -72,8 +72,9 @@ def rows(clip, config):
             answer=question.answer, answer_index=question.answer_index, task=question.task,
             template=question.template, rationale=text, scene=clip.truth, evidence=question.evidence,
             reflected=told is not None, reflection=told.origin if told else None, audio_dependence=None,
-            source=clip.source, license=clip.license, groups=clip.groups, split=clip.split, answers_from="truth",
-            heard_by=HEARD_BY, key="0" * 64, difficulty=0.3, origins=(origin(clip),), paqa_version=__version__,
+            source=clip.source, license=clip.license, groups=clip.groups, split=clip.split,
+            answers_from="truth", heard_by=HEARD_BY, key="0" * 64, difficulty=0.3, origins=(origin(clip),),
+            paqa_version=__version__,
         )  # fmt: skip
         made.append(replace(row, key=item_key(row, clip.sha256)))
     return made
@@ -99,9 +100,9 @@ def make(folder, clips=9, per_clip=4, seconds=10.0, max_mb=1, name="made", licen
         audio = noise(label, seconds)
         store[digest(audio)] = flac(audio)
         clip = Clip(
-            id=label, uri=f"{label}.wav", sha256=digest(audio), duration_ms=audio.duration_ms, rate=RATE, corpus="mix",
-            source="made up", license=license, groups=(label,), split="test" if i % 3 == 0 else "train",
-            answers="truth", truth=scene(label, seconds),
+            id=label, uri=f"{label}.wav", sha256=digest(audio), duration_ms=audio.duration_ms, rate=RATE,
+            corpus="mix", source="made up", license=license, groups=(label,),
+            split="test" if i % 3 == 0 else "train", answers="truth", truth=scene(label, seconds),
         )  # fmt: skip
         made.append(replace(clip, origins=(origin(clip),)))
         items += rows(clip, config)

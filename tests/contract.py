@@ -299,7 +299,8 @@ class Contract:
         module = ENGINES[subject.name].partition(":")[0]
         params = msgspec.json.encode(subject.given).decode()
         code = (
-            f"import sys, msgspec; from paqa.engines.base import engine_class; kind = engine_class({subject.name!r});"
+            "import sys, msgspec; from paqa.engines.base import engine_class;"
+            f"kind = engine_class({subject.name!r});"
             f"assert kind.identify(msgspec.json.decode({params!r}, type=kind.Params));"
             f"assert {module!r} in sys.modules; print(*(m for m in {HEAVY} if m in sys.modules))"
         )

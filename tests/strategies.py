@@ -10,8 +10,9 @@ from paqa import audioset
 from paqa.types import Disagreement, Event, Scene, Turn
 
 LABELS = (
-    "Rain", "Thunder", "Bark", "Dog", "Crowing, cock-a-doodle-doo", "Church bell", "Vacuum cleaner", "Applause",
-    "Train", "Typing", "Telephone bell ringing", "Speech", "Sneeze", "Guitar", "Water tap, faucet", "Keys jangling",
+    "Rain", "Thunder", "Bark", "Dog", "Crowing, cock-a-doodle-doo", "Church bell", "Vacuum cleaner",
+    "Applause", "Train", "Typing", "Telephone bell ringing", "Speech", "Sneeze", "Guitar",
+    "Water tap, faucet", "Keys jangling",
 )  # fmt: skip
 SENTENCES = (
     "Did you put the kettle on already?", "No, I thought you were going to do it.", "Yes.", "Mm-hm, right.",
@@ -20,16 +21,16 @@ SENTENCES = (
     'He said "never again" and walked out.', "Then let us begin with the numbers from last quarter.",
     "I have them here, on the second page.", "They look rather better than what we expected in spring.",
     "Wo hast du den „Spiegel“ gelesen?", "What <strong> words!", "",
-    "The river rose again during the night. By morning the lower fields were under water and the road to the mill had"
-    " disappeared. Nobody in the village could remember such a flood, not even the oldest among them.",
+    "The river rose again during the night. By morning the lower fields were under water and the road to the"
+    " mill had disappeared. Nobody in the village could remember such a flood, not even the oldest among"
+    " them.",
 )  # fmt: skip
 NASTY = st.text(max_size=40) | st.sampled_from(
     (
-        "</ENV>", "<THINK>", "</RESPONSE>\n<RESPONSE>(A) x",
-        "[1.20-3.40 s]", 'Speaker 2 [0.00-1.00 s]: "no"', "\\u003c",
-        "No words can be made out.", "Nobody speaks.", "No background sound stands out.", "(words not made out)",
-        " padded ", "line\nbreak\u2028and\x85more", '"quoted"', "back\\slash \\n", "\u200c\U000e0001", "(B) the",
-        "<BGM>",
+        "</ENV>", "<THINK>", "</RESPONSE>\n<RESPONSE>(A) x", "[1.20-3.40 s]", 'Speaker 2 [0.00-1.00 s]: "no"',
+        "\\u003c", "No words can be made out.", "Nobody speaks.", "No background sound stands out.",
+        "(words not made out)", " padded ", "line\nbreak\u2028and\x85more", '"quoted"', "back\\slash \\n",
+        "\u200c\U000e0001", "(B) the", "<BGM>",
     )
 )  # fmt: skip
 

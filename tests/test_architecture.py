@@ -29,7 +29,9 @@ ORDER = (
 
 
 def package(module: str) -> str | None:
-    """The package of a module of ours: `storage` of `paqa.storage.store`, `flows` of all flows; None of others."""
+    """The package of a module of ours: `storage` of `paqa.storage.store`, `flows` of all flows; None of
+    others.
+    """
     top, *inner = module.split(".")
     return "flows" if top == "flows" else inner[0] if top == "paqa" and inner else None
 

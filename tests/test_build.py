@@ -221,7 +221,8 @@ def test_partial_truth_does_not_answer(tmp_path):
     rows = [
         '{"id": "text", "path": "a.wav", "text": "Hello there.", "speaker": "anna"}',
         '{"id": "both", "path": "a.wav", "text": "Hello there.", "speaker": "anna", "events": []}',
-        '{"id": "sound", "path": "a.wav", "events": [{"label": "Dog", "mid": "/m/x", "start_ms": 0, "end_ms": 9}]}',
+        '{"id": "sound", "path": "a.wav",'
+        ' "events": [{"label": "Dog", "mid": "/m/x", "start_ms": 0, "end_ms": 9}]}',
     ]
     (tmp_path / "l.jsonl").write_text("\n".join(rows))
     found = list(recordings(SourceConfig("s", "jsonl", "l.jsonl", answers="truth"), tmp_path / "l.jsonl"))

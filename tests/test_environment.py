@@ -74,8 +74,8 @@ def test_streams(command, line, status, words, folder):
 def test_a_closed_stream_gets_no_other_file(folder, tmp_path):
     """The first file that is opened would be number 2, which libraries in C write to."""
     code = (
-        "import os, sys; from paqa.cli import exit_status; exit_status.open_streams(); file = open(sys.argv[1], 'w');"
-        "os.write(2, b'noise'); file.close()"
+        "import os, sys; from paqa.cli import exit_status; exit_status.open_streams();"
+        "file = open(sys.argv[1], 'w'); os.write(2, b'noise'); file.close()"
     )
     done = shell('"$@" 2>&-', sys.executable, "-c", code, tmp_path / "file")
     assert done.returncode == 0
@@ -129,7 +129,8 @@ def test_an_account_without_a_home_has_a_models_folder(monkeypatch):
     ("error", "status", "line"),
     [
         (PaqaError("what\nnow"), 2, "paqa x: what"),
-        (ModuleNotFoundError("", name="av"), 2, "paqa x: av is not installed; run: uv pip install 'paqa[audio]'"),
+        (ModuleNotFoundError("", name="av"), 2,
+         "paqa x: av is not installed; run: uv pip install 'paqa[audio]'"),
         (ImportError("Using SOCKS proxy, but"), 2, "paqa x: Using SOCKS proxy, but"),
         (PermissionError(13, "Permission denied", "/out/a"), 2, "paqa x: /out/a: Permission denied"),
         (BrokenPipeError(32, "Broken pipe"), 2, "paqa x: disk or network: Broken pipe"),  # not of stdout

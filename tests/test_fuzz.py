@@ -182,17 +182,20 @@ def test_damaged_files_decode_or_are_rejected(seeds: Path, tmp_path: Path) -> No
 
 HUGE = 10**4200  # stands for a number of 5000 digits, which Python would not even print
 WORDS = st.sampled_from(
-    ["", "x", "..", "/", "~", "a" * 5000, "nan", "\0", "\n", "folder", "jsonl", "hub", "truth", "whisper", "mix",
-     "\ud800", "{0.__class__}", "%s", "hf_abcdefghijklmnop", "CC-BY-4.0"]
+    ["", "x", "..", "/", "~", "a" * 5000, "nan", "\0", "\n", "folder", "jsonl", "hub", "truth", "whisper",
+     "mix", "\ud800", "{0.__class__}", "%s", "hf_abcdefghijklmnop", "CC-BY-4.0"]
 )  # fmt: skip
 NUMBERS = (
     st.integers() | st.floats() | st.sampled_from([0, -1, 1, 2**31, 2**53, 2**63, 2**64, 10**30, HUGE, 1e308])
 )
 LEAVES = st.none() | st.booleans() | NUMBERS | WORDS | st.text(max_size=20)
 VALUES = st.recursive(
-    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS | st.text(max_size=8), inner, max_size=4),
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(WORDS | st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=8,
-)  # fmt: skip
+)
 
 
 def toml(value: Any) -> str:
@@ -250,8 +253,8 @@ def test_recipes_of_any_structure(tmp_path: Path, text: str) -> None:
 
 @few(150)
 @given(text=st.text(max_size=200) | st.lists(st.sampled_from(
-    ["[", "]", "[[", "]]", "=", '"', "'''", "\n", "name", "sources", ".", ",", "{", "}", "nan", "1e999", "-", "#",
-     "\\u", "2020-01-01", "0x", "_"]), max_size=40).map("".join))  # fmt: skip
+    ["[", "]", "[[", "]]", "=", '"', "'''", "\n", "name", "sources", ".", ",", "{", "}", "nan", "1e999", "-",
+     "#", "\\u", "2020-01-01", "0x", "_"]), max_size=40).map("".join))  # fmt: skip
 def test_recipes_of_any_text(tmp_path: Path, text: str) -> None:
     load(tmp_path, text)
 
@@ -294,19 +297,22 @@ def test_changes_on_the_command_line(changes: list[str]) -> None:
 
 # --- lists and tables of every kind of source
 
-KEYS = ["id", "path", "text", "speaker", "turns", "events", "rttm", "stm", "audio", "question", "choices", "answer",
-        "recording", "recording_id", "supervisions", "start", "duration", "sources", "type", "source", "alignment",
-        "custom", "transforms", "output", "license", "language", "start_ms", "end_ms"]  # fmt: skip
+KEYS = ["id", "path", "text", "speaker", "turns", "events", "rttm", "stm", "audio", "question", "choices",
+        "answer", "recording", "recording_id", "supervisions", "start", "duration", "sources", "type",
+        "source", "alignment", "custom", "transforms", "output", "license", "language", "start_ms",
+        "end_ms"]  # fmt: skip
 ANY = st.recursive(
     LEAVES | st.sampled_from(["a.wav", "../a.wav", "/etc/passwd", "a.rttm", "MonoCut", "file", "(A) x", "A"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
     max_leaves=9,
 )
 ROW: dict[str, dict[str, Any]] = {
-    "jsonl": {"id": "a", "path": "a.wav", "turns": [{"start_ms": 0, "end_ms": 900, "speaker": "x", "text": "hi"}],
-              "events": [{"start_ms": 0, "end_ms": 500, "label": "Dog", "mid": "/m/0bt9lr"}], "license": "MIT"},
-    "questions": {"id": 1, "audio": "a.wav", "question": "Which?", "choices": ["a", "b"], "answer": "b", "task": "t",
-                  "output": "<RESPONSE>(B) b</RESPONSE>"},
+    "jsonl": {"id": "a", "path": "a.wav",
+              "turns": [{"start_ms": 0, "end_ms": 900, "speaker": "x", "text": "hi"}],
+              "events": [{"start_ms": 0, "end_ms": 500, "label": "Dog", "mid": "/m/0bt9lr"}],
+              "license": "MIT"},
+    "questions": {"id": 1, "audio": "a.wav", "question": "Which?", "choices": ["a", "b"], "answer": "b",
+                  "task": "t", "output": "<RESPONSE>(B) b</RESPONSE>"},
     "lhotse": {"type": "MonoCut", "id": "c", "start": 0, "recording": {"id": "a", "sources": [
         {"type": "file", "source": "a.wav"}]}, "supervisions": [{"id": "s", "recording_id": "a", "start": 0.1,
         "duration": 0.5, "text": "hi", "speaker": "x", "alignment": {"word": [["hi", 0.1, 0.2, 1.0]]}}]},
@@ -392,11 +398,12 @@ def test_lists_of_any_rows(corpus: Path, data: st.DataObject, kind: str) -> None
 
 
 FIELDS = st.sampled_from(
-    ["SPEAKER", "a", "b", "1", "0.1", "0.5", "-1", "nan", "inf", "1e999", "<NA>", "*", ";;", "<o,f0>", "hello", "x", "",
-     "9" * 400, "inter_segment_gap", "ignore_time_segment_in_scoring", "\u2028", "\0", "٣"]
+    ["SPEAKER", "a", "b", "1", "0.1", "0.5", "-1", "nan", "inf", "1e999", "<NA>", "*", ";;", "<o,f0>",
+     "hello", "x", "", "9" * 400, "inter_segment_gap", "ignore_time_segment_in_scoring", "\u2028", "\0", "٣"]
 )  # fmt: skip
 LINES = st.lists(st.lists(FIELDS, max_size=9).map(" ".join) | st.sampled_from([
-    "SPEAKER a 1 0.10 0.40 <NA> <NA> x <NA> <NA>", "a 1 x 0.1 0.5 <o,f0> hello there", "a 1 0.10 0.20 hello 0.9",
+    "SPEAKER a 1 0.10 0.40 <NA> <NA> x <NA> <NA>", "a 1 x 0.1 0.5 <o,f0> hello there",
+    "a 1 0.10 0.20 hello 0.9",
 ]) | st.text(max_size=30), max_size=6).map("\n".join)  # fmt: skip
 
 
@@ -449,7 +456,8 @@ def test_tables_of_any_text(tmp_path_factory: pytest.TempPathFactory, kind: str,
 
 @few(100)
 @given(uri=st.text(max_size=30) | st.lists(
-    st.sampled_from(["..", ".", "/", "a", "~", "package:", "paqa", "\0", "link", "\\", "C:", "%2e"]), max_size=8
+    st.sampled_from(["..", ".", "/", "a", "~", "package:", "paqa", "\0", "link", "\\", "C:", "%2e"]),
+    max_size=8,
 ).map("/".join) | st.text(max_size=8).map("package:{}/x".format))  # fmt: skip
 def test_uris_stay_below_their_root(tmp_path: Path, uri: str) -> None:
     root = tmp_path / "root"
@@ -482,8 +490,9 @@ def test_questions_of_any_form(text: Any, choices: Any, answer: Any) -> None:
 
 TAGS = st.sampled_from([*grammar.REFLECTED, "<BGM>", "</BGM>", "<think>", "<", ">"])
 PIECES = st.sampled_from(
-    ["(A) x", "(B)", "[1.20-3.40 s]", "Speaker 1 [0.20-2.15 s]: ", '"a"', "\\u003c", "\\ud800", grammar.NO_SOUND,
-     grammar.NO_SPEECH, grammar.NO_WORDS, grammar.UNCLEAR, "9" * 5000 + ".00", "[" * 2000, "\n", "x", "\u2028"]
+    ["(A) x", "(B)", "[1.20-3.40 s]", "Speaker 1 [0.20-2.15 s]: ", '"a"', "\\u003c", "\\ud800",
+     grammar.NO_SOUND, grammar.NO_SPEECH, grammar.NO_WORDS, grammar.UNCLEAR, "9" * 5000 + ".00", "[" * 2000,
+     "\n", "x", "\u2028"]
 )  # fmt: skip
 WRITTEN = st.lists(TAGS | PIECES | st.text(max_size=10), max_size=40).map("".join)
 HEARD = Scene("c", 3000, (Turn(200, 900, 1, "Hello."),), (), (Event(1000, 2000, "Dog", "/m/0bt9lr"),), "en")

@@ -264,7 +264,8 @@ def test_a_stamp_of_hours_makes_no_file_of_hours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "codec"), [
-    ("a.m4a", "aac"), ("a.mkv", "aac"), ("a.webm", "libopus"), ("a.flv", "aac"), ("a.wma", "wmav2"), ("a.ts", "aac"),
+    ("a.m4a", "aac"), ("a.mkv", "aac"), ("a.webm", "libopus"), ("a.flv", "aac"), ("a.wma", "wmav2"),
+    ("a.ts", "aac"),
 ])  # fmt: skip
 def test_what_encoders_add_is_no_gap(tmp_path: Path, name: str, codec: str) -> None:
     path = encode(tmp_path / name, codec, [Piece(tone(3))])
@@ -364,8 +365,9 @@ def test_every_ending_that_decoders_open_is_audio() -> None:
 
 
 @pytest.mark.parametrize(("name", "codec"), [
-    ("a.m4b", "aac"), ("a.mkv", "aac"), ("a.mov", "aac"), ("a.3gp", "aac"), ("a.avi", "mp2"), ("a.mp2", "mp2"),
-    ("a.ac3", "ac3"), ("a.wv", "wavpack"), ("a.w64", "pcm_s16le"), ("a.sph", "NIST"), ("a.spx", "libopus"),
+    ("a.m4b", "aac"), ("a.mkv", "aac"), ("a.mov", "aac"), ("a.3gp", "aac"), ("a.avi", "mp2"),
+    ("a.mp2", "mp2"), ("a.ac3", "ac3"), ("a.wv", "wavpack"), ("a.w64", "pcm_s16le"), ("a.sph", "NIST"),
+    ("a.spx", "libopus"),
 ])  # fmt: skip
 def test_a_folder_source_takes_what_the_decoder_opens(tmp_path: Path, name: str, codec: str) -> None:
     if codec == "NIST":

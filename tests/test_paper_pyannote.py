@@ -481,7 +481,8 @@ def test_nothing_is_reported_to_anybody(tiny, tmp_path):
         "calls = ('socket.connect', 'socket.getaddrinfo', 'socket.sendto')\n"
         "sys.addaudithook(lambda event, args: seen.append(event) if event in calls else None)\n"
         f"engine = Pyannote(PyannoteParams(model={str(tiny)!r}))\n"
-        "assert engine([Audio(np.random.default_rng(0).normal(0, 0.1, (1, 16000)).astype('f4'), 16000)])[0].turns\n"
+        "noise = np.random.default_rng(0).normal(0, 0.1, (1, 16000)).astype('f4')\n"
+        "assert engine([Audio(noise, 16000)])[0].turns\n"
         "time.sleep(1.5)\n"  # the reporting thread wakes up twice a second
         "from pyannote.audio.telemetry.metrics import is_metrics_enabled\n"
         "print(seen, is_metrics_enabled())\n"

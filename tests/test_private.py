@@ -188,7 +188,8 @@ const load = path => new Promise(done => {
   document.head.append(element);
 });
 (async () => {
-  await read("/api/artifacts/filter", {method: "POST", headers: {"content-type": "application/json"}, body: "{}"});
+  const headers = {"content-type": "application/json"};
+  await read("/api/artifacts/filter", {method: "POST", headers, body: "{}"});
   await read("/ui-settings");
   await load("%s");
   document.title = "got " + JSON.stringify(got);

@@ -115,9 +115,10 @@ def pointing(secret: Path, address: str) -> dict[str, bytes]:
     """Files that name other files or addresses, by the name they pretend to have."""
     hls = "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{}\n#EXT-X-ENDLIST\n"
     dash = (
-        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT9S"'
-        ' profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"><Period><AdaptationSet contentType="audio" mimeType='
-        f'"audio/mp4"><Representation id="1" bandwidth="1"><BaseURL>{address}/a.mp4</BaseURL></Representation>'
+        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"'
+        ' mediaPresentationDuration="PT9S" profiles="urn:mpeg:dash:profile:isoff-on-demand:2011">'
+        '<Period><AdaptationSet contentType="audio" mimeType="audio/mp4">'
+        f'<Representation id="1" bandwidth="1"><BaseURL>{address}/a.mp4</BaseURL></Representation>'
         "</AdaptationSet></Period></MPD>"
     )
     sdp = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n"
@@ -196,8 +197,9 @@ def wav(path: Path, rate: int, channels: int, frames: int) -> Path:
 
 @pytest.mark.parametrize(("rate", "channels", "frames", "expected"), [
     (1, 1, 20_000, "bad_rate"), (999, 1, 20_000, "bad_rate"), (10_000_000, 1, 100_000, "bad_rate"),
-    (2_000_000_000, 1, 1000, "bad_rate"), (RATE, 65, 9000, "too_many_channels"), (RATE, 1024, 900, "too_many_channels"),
-    (RATE, 1, 0, "too_short"), (768_000, 1, 0, "too_short"), (0, 1, 9000, "truncated"),
+    (2_000_000_000, 1, 1000, "bad_rate"), (RATE, 65, 9000, "too_many_channels"),
+    (RATE, 1024, 900, "too_many_channels"), (RATE, 1, 0, "too_short"), (768_000, 1, 0, "too_short"),
+    (0, 1, 9000, "truncated"),
 ])  # fmt: skip
 def test_forms_that_no_recording_has(
     tmp_path: Path, rate: int, channels: int, frames: int, expected: str
@@ -328,9 +330,10 @@ def test_what_a_long_recording_costs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("uri", [
-    "../x.wav", "/etc/passwd", "a/../../x.wav", "~/x.wav", "file:///etc/passwd", "http://127.0.0.1/x.wav", "a\0b.wav",
-    "..\\x.wav", "C:\\x.wav", "link/x.wav", "loop", "package:../../x", "package:/x", "package:a\0b/x", "package:.",
-    "package:paqa/../../x", "x" * 5000, "package:" + "x." * 3000 + "/x", "\ud800.wav",
+    "../x.wav", "/etc/passwd", "a/../../x.wav", "~/x.wav", "file:///etc/passwd", "http://127.0.0.1/x.wav",
+    "a\0b.wav", "..\\x.wav", "C:\\x.wav", "link/x.wav", "loop", "package:../../x", "package:/x",
+    "package:a\0b/x", "package:.", "package:paqa/../../x", "x" * 5000, "package:" + "x." * 3000 + "/x",
+    "\ud800.wav",
 ])  # fmt: skip
 def test_no_uri_leads_out_of_the_root(tmp_path: Path, uri: str) -> None:
     root = tmp_path / "root"

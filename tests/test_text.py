@@ -46,18 +46,18 @@ def talk(texts: tuple[str, ...], language: str) -> Scene:
 
 
 @pytest.mark.parametrize("text", [
-    "I met Mr. Smith there.", "Ask Dr. Jones.", "It is by J. R. R. Tolkien.", "He lives in the U.S. Virgin Islands.",
-    "It costs 3.50 today.", "Well... no, it does not.", "Some fruit, e.g. apples.", "See No. 5 there.",
-    "He left… then came.", "\"Why?\" he asked.",
+    "I met Mr. Smith there.", "Ask Dr. Jones.", "It is by J. R. R. Tolkien.",
+    "He lives in the U.S. Virgin Islands.", "It costs 3.50 today.", "Well... no, it does not.",
+    "Some fruit, e.g. apples.", "See No. 5 there.", "He left… then came.", "\"Why?\" he asked.",
 ])  # fmt: skip
 def test_no_sentence_ends_inside(text: str) -> None:
     assert sentence_ends(text) == [len(text)]
 
 
 @pytest.mark.parametrize(("text", "count"), [
-    ("She left. He stayed.", 2), ("So do I. Then go.", 2), ("He said no. They went.", 2), ("Wait... What was that?", 2),
-    ('He said "stop." "Why?" Nobody knew!', 3), ("我们走吧。好的！什么？", 3), ("No end", 0), ("", 0),
-    ("क्या हुआ। कुछ नहीं।", 2),
+    ("She left. He stayed.", 2), ("So do I. Then go.", 2), ("He said no. They went.", 2),
+    ("Wait... What was that?", 2), ('He said "stop." "Why?" Nobody knew!', 3), ("我们走吧。好的！什么？", 3),
+    ("No end", 0), ("", 0), ("क्या हुआ। कुछ नहीं।", 2),
     ("ไปกันเถอะ วันนี้อากาศดี", 1),
 ])  # fmt: skip
 def test_sentence_ends(text: str, count: int) -> None:

@@ -56,8 +56,8 @@ def test_a_report_opens_at_the_uis_address(client, folder):
 @pytest.mark.parametrize(
     "path",
     [
-        "", "my build/../recipe.json", "my build/%2e%2e/recipe.json", "my build/..%2f..%2fsecret.txt", "other/",
-        "secret.txt", "../secret.txt", "%2e%2e/builds/secret.txt", "nothing/", "./", "/etc/passwd",
+        "", "my build/../recipe.json", "my build/%2e%2e/recipe.json", "my build/..%2f..%2fsecret.txt",
+        "other/", "secret.txt", "../secret.txt", "%2e%2e/builds/secret.txt", "nothing/", "./", "/etc/passwd",
     ],
 )  # fmt: skip
 def test_nothing_but_reports_is_served(client, path):
@@ -81,7 +81,8 @@ def test_stages_have_counts_whether_an_engine_was_needed_or_not():
     stages = {"tag": summary.Stage("tag", 3, 30.0, 6.0, 7.5)}
     heard, plain = summary.stage_rows(stages, [("tag", 3, "clips", 4.0), ("shard", 9, "rows", 0.5)])
     assert heard == {
-        "stage": "tag", "done": "3 clips", "seconds": 4.0, "audio s": 30.0, "engine s": 6.0, "real-time factor": 0.25,
+        "stage": "tag", "done": "3 clips", "seconds": 4.0, "audio s": 30.0, "engine s": 6.0,
+        "real-time factor": 0.25,
     }  # fmt: skip
     assert (plain["done"], plain["engine s"], plain["real-time factor"]) == ("9 rows", "", "")
 
