@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from strategies import LABELS, SENTENCES
 
-from paqa import __version__, audioset
+from paqa import audioset
 from paqa.audio import digest, flac, quantize
 from paqa.config.recipe import QuestionsConfig, Recipe, ShardConfig, SourceConfig
 from paqa.dataset import finish_build, shards
@@ -18,6 +18,7 @@ from paqa.rationale import grammar
 from paqa.rationale.reflection import compare, reflect
 from paqa.storage import build_folder
 from paqa.types import Audio, Clip, Event, HeardBy, Item, Origin, Scene, Turn, Word
+from paqa.version import __version__
 
 RATE = 16_000
 SAID = [text for text in SENTENCES if text and "<" not in text and len(text) < 80]

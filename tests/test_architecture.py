@@ -11,6 +11,7 @@ FILES = sorted([*(ROOT / "paqa").rglob("*.py"), *(ROOT / "flows").rglob("*.py")]
 MAX_LINES, MAX_FUNCTION = 400, 60
 # A package may import itself and what stands before it.
 ORDER = (
+    "version",
     *(
         "errors",
         "types",

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from builds import make
 
-from paqa import __version__
 from paqa.dataset import check, shards, summary
 from paqa.errors import PaqaError
 from paqa.publish import hub
+from paqa.version import __version__
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from paqa import __version__
 from paqa.cli import build_commands, exit_status, inspect_commands, publish_commands, system_commands
 from paqa.cli.environment import QUIET
+from paqa.version import __version__
 
 GROUPS = (build_commands, inspect_commands, publish_commands, system_commands)  # in the order of the help
 COMMANDS = {name: run for group in GROUPS for name, run in group.COMMANDS.items()}

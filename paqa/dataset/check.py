@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from paqa import __version__
 from paqa.audio import digest as sample_digest
 from paqa.audio import read_flac
 from paqa.config.recipe import Recipe
@@ -27,6 +26,7 @@ from paqa.splits.leakage import PROTECTED
 from paqa.storage.build_folder import RECIPE, SHARD_NAME, finish_commit
 from paqa.storage.store import Store
 from paqa.types import Item, Spanned, Split
+from paqa.version import __version__
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,12 +9,12 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from paqa import __version__
 from paqa.config.recipe import Recipe
 from paqa.errors import MissingObject, PaqaError
 from paqa.pipeline.rows import code
 from paqa.storage.filesystems import first_line
 from paqa.storage.store import Store, key
+from paqa.version import __version__
 
 
 class Actor:

@@ -17,7 +17,6 @@ from typing import Any
 
 import msgspec
 
-from paqa import __version__
 from paqa.config.recipe import Recipe
 from paqa.config.schema import problems
 from paqa.curation import gates
@@ -40,6 +39,7 @@ from paqa.rationale import grammar
 from paqa.rationale import reflection as reflections
 from paqa.storage.store import Store, key
 from paqa.types import Clip, HeardBy, Item, Origin, Quarantined, Question, Scene
+from paqa.version import __version__
 
 
 @dataclass(frozen=True)
