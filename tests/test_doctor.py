@@ -148,8 +148,8 @@ def test_importing_paqa_loads_none_of_the_engines_libraries():
         "prefect",
     )
     code = (
-        "import sys, paqa, paqa.cli.main, paqa.perception.inference, paqa.pipeline.worker_steps, paqa.config.recipe;"
-        "import paqa.cli.doctor;"
+        "import sys, paqa, paqa.cli.main, paqa.perception.inference, paqa.pipeline.worker_steps;"
+        "import paqa.config.recipe, paqa.cli.doctor;"
         "from paqa.engines.base import ENGINES, engine_class; [engine_class(name) for name in ENGINES];"
         f"print(*(m for m in {heavy} if m in sys.modules))"
     )
