@@ -240,13 +240,13 @@ def _arm_moves(n: int) -> None:
         return step
 
     os.rename, os.replace = counted(os.rename), counted(os.replace)
-    build_folder._swapped = counted(build_folder._swapped)
+    build_folder._swap = counted(build_folder._swap)
 
 
 def _arm_decoder(name: str) -> None:
-    from paqa.pipeline import worker_steps
+    from paqa.pipeline import ingest
 
-    decode = worker_steps.decode_with_notes
+    decode = ingest.decode_with_notes
 
     def crash(path: Path, config: Any) -> Any:
         if path.name == name:
@@ -254,7 +254,7 @@ def _arm_decoder(name: str) -> None:
             ctypes.string_at(0)
         return decode(path, config)
 
-    worker_steps.decode_with_notes = crash  # type: ignore[attr-defined]
+    ingest.decode_with_notes = crash  # type: ignore[attr-defined]
 
 
 if faults := given():

@@ -91,8 +91,10 @@ def made(config: Recipe, out: Path, store: Store, clips: list[Clip]) -> int:
     done = compose(clips, config, store)
     data = build_folder.begin(out) / build_folder.DATA
     plans = shards.plan(done.items, clips, config.shard)
+    target = worker_steps.ShardTarget(data, data)
     written = {
-        plan.name: worker_steps.write_shard(plan, done.row_keys, data, config, store) for plan in plans
+        plan.name: worker_steps.write_shard(plan, done.row_keys, target, None, config, store)
+        for plan in plans
     }
     contents = finish_build.Contents(clips, done.items, done.quarantined, (), written)
     finish_build.finish(config, out, store.url, contents)

@@ -19,7 +19,13 @@ from paqa.perception import engine_runs, inference
 from paqa.perception.engine_errors import device_lost, short_of_memory
 from paqa.perception.engine_runs import EngineRun
 from paqa.pipeline import ingest
-from paqa.pipeline.fault_isolation import MAX_FAILURES_IN_A_ROW, CrashTracker, DecodeBatch, EngineBatch
+from paqa.pipeline.fault_isolation import (
+    MAX_FAILURES_IN_A_ROW,
+    CrashTracker,
+    DecodeBatch,
+    EngineBatch,
+    EnginePlace,
+)
 from paqa.pipeline.recipe_files import for_folder
 from paqa.pipeline.time_limits import Limits
 from paqa.storage.store import Store
@@ -76,7 +82,8 @@ def here(seconds, step, *args):
 
 
 def listening(clips, store, run=here, tracker=None, heard=()):
-    return EngineBatch(run, clips, SEPARATE, SEPARATE, store, "cpu", 1, tracker or CrashTracker(), heard)
+    tracker = tracker or CrashTracker()
+    return EngineBatch(clips, SEPARATE, SEPARATE, store, EnginePlace(run), tracker, all_clips=heard)
 
 
 def clips(store, count, first=0.0):
@@ -204,7 +211,7 @@ def test_a_recording_that_memory_does_not_hold_is_said_to_be_too_large(tmp_path)
     given = [Recording(n, f"{n}.wav", n, "s", "CC0-1.0", n) for n in ("a", "large", "b")]
     source = SourceConfig("s", "folder", ".")
     recipe = replace(for_folder(tmp_path), sources=(source,))
-    done = DecodeBatch(run, given, source, recipe, Store(tmp_path / "store"), CrashTracker())()
+    done = DecodeBatch(given, source, recipe, Store(tmp_path / "store"), run, CrashTracker())()
     assert [c.id for c in done.clips] == ["a", "b"]
     assert [(q.id, q.reason) for q in done.quarantined] == [("large", "out_of_memory")]
     assert "decoding large.wav needs more memory" in done.quarantined[0].detail
@@ -212,15 +219,15 @@ def test_a_recording_that_memory_does_not_hold_is_said_to_be_too_large(tmp_path)
 
 def test_limits_grow_with_the_audio_and_can_be_put_off():
     config = AudioConfig()
-    ten, twenty = (Limits().listening([30.0] * n, "cpu") for n in (10, 20))
-    start = Limits().listening([], "cpu")
+    ten, twenty = (Limits().for_engine([30.0] * n, "cpu") for n in (10, 20))
+    start = Limits().for_engine([], "cpu")
     assert twenty - start == pytest.approx(2 * (ten - start))
-    assert Limits().listening([30.0] * 10, "cuda:1") < ten
-    assert Limits(2).listening([30.0] * 10, "cpu") == 2 * ten
-    assert Limits().reading([10**6, 10**6], config) > Limits().reading([10**6], config) > start
-    assert Limits().reading([10**15], config) == start + config.max_file_ms / 1000
-    assert Limits(0).listening([30.0], "cpu") is None
-    assert Limits(0).reading([10**6], config) is None
+    assert Limits().for_engine([30.0] * 10, "cuda:1") < ten
+    assert Limits(2).for_engine([30.0] * 10, "cpu") == 2 * ten
+    assert Limits().for_decoding([10**6, 10**6], config) > Limits().for_decoding([10**6], config) > start
+    assert Limits().for_decoding([10**15], config) == start + config.max_file_ms / 1000
+    assert Limits(0).for_engine([30.0], "cpu") is None
+    assert Limits(0).for_decoding([10**6], config) is None
 
 
 @pytest.mark.parametrize(

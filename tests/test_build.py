@@ -17,7 +17,7 @@ from paqa.engines.base import EngineOutput
 from paqa.errors import PaqaError
 from paqa.perception import engine_runs, inference
 from paqa.perception.engine_runs import EngineRun
-from paqa.pipeline import ingest, quarantine_limit, worker_steps
+from paqa.pipeline import ingest, quarantine_limit
 from paqa.pipeline.recipe_files import for_folder
 from paqa.sources.jsonl import recordings
 from paqa.storage.store import Store
@@ -214,7 +214,7 @@ def test_long_ids_are_cut_and_material_carries_its_source():
     assert ingest.clip_id("a", material) == "s/a"
     long = {ingest.clip_id("x" * 300 + str(i), asked) for i in range(3)}
     assert len(long) == 3
-    assert all(len(name) <= worker_steps.LONGEST_ID for name in long)
+    assert all(len(name) <= ingest.LONGEST_ID for name in long)
 
 
 def test_partial_truth_does_not_answer(tmp_path):

@@ -19,7 +19,7 @@ from paqa.config.recipe import AudioConfig, BenchmarkConfig
 from paqa.curation import contamination
 from paqa.dataset import shards
 from paqa.errors import PaqaError
-from paqa.pipeline import worker_steps as walk
+from paqa.pipeline import worker_steps
 from paqa.storage.store import Store
 from paqa.text import normal
 
@@ -106,7 +106,7 @@ def test_a_recording_of_a_benchmark_that_cannot_be_read_is_named(tmp_path: Path)
     (tmp_path / "text.wav").write_text("no sound")
     soundfile.write(tmp_path / "noise.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 32_000), 16_000)
     files = [tmp_path / "noise.wav", tmp_path / "text.wav", tmp_path / "no.wav"]
-    prints = walk.file_prints(files, AudioConfig(), Store(tmp_path / "store"))
+    prints = worker_steps.file_prints(files, AudioConfig(), Store(tmp_path / "store"))
     assert [len(frames) > 0 for frames, _ in prints] == [True, False, False]
     (line,) = contamination.not_compared(files, [why for _, why in prints])
     assert line.startswith(

@@ -41,11 +41,22 @@ class Place:
         return [unit for unit in part if unit not in self.kept]
 
 
+class Units(Batch):
+    """Units for a place; all of a part are left after a crash, unless `left` says which."""
+
+    def __init__(self, units, place, work="tag", tracker=None, left=None):
+        super().__init__(units, work, place, tracker or CrashTracker())
+        self.left = left or super().left
+
+    def arguments(self, units):
+        return (units,)
+
+
 @given(st.integers(1, 40), st.sets(st.integers(0, 39), max_size=5), st.booleans())
 def test_only_poison_is_lost_and_nothing_is_done_twice(count, poison, one_by_one):
     place, tracker = Place(poison, one_by_one=one_by_one), CrashTracker()
-    batch = Batch(range(count), place, place.left, "tag", tracker)
-    batch.run()
+    batch = Units(range(count), place, tracker=tracker, left=place.left)
+    batch()
     assert [unit for unit, _ in batch.crashed] == sorted(poison & set(range(count)))
     assert sorted(place.kept) == sorted(set(range(count)) - poison)
     assert max(Counter(place.kept).values(), default=1) == 1
@@ -56,15 +67,15 @@ def test_only_poison_is_lost_and_nothing_is_done_twice(count, poison, one_by_one
 
 def test_results_are_in_order_of_the_units():
     place = Place({3})
-    batch = Batch(range(8), place, lambda part: part, "ingest", CrashTracker())
-    batch.run()
-    assert [unit for part in batch.done for unit in part] == [0, 1, 2, 4, 5, 6, 7]
+    batch = Units(range(8), place, "ingest")
+    batch()
+    assert [unit for part in batch.results for unit in part] == [0, 1, 2, 4, 5, 6, 7]
 
 
 def test_one_bad_moment_costs_no_unit():
     place = Place(bad_luck=1)
-    batch = Batch(["only"], place, place.left, "tag", CrashTracker())
-    batch.run()
+    batch = Units(["only"], place, left=place.left)
+    batch()
     assert (batch.crashed, place.kept) == ([], ["only"])
 
 
@@ -77,10 +88,10 @@ def test_another_error_is_raised_and_what_is_complete_is_not_tried_again():
             raise errors.pop()
         return place(part)
 
-    batch = Batch(range(5), fails_once, place.left, "tag", CrashTracker())
+    batch = Units(range(5), fails_once, left=place.left)
     with pytest.raises(OSError, match="away"):
-        batch.run()
-    batch.run()
+        batch()
+    batch()
     assert place.calls == [[2, 3, 4]]
     assert sorted(place.kept) == [0, 1, 2, 3, 4]
 
@@ -99,8 +110,8 @@ def test_suspects_are_alone():
             inside[0] -= suspect
         raise WorkerDied("a worker process died: killed by SIGKILL")
 
-    batches = [Batch([n], dies, lambda part: part, f"work {n}", tracker) for n in range(4)]
-    threads = [threading.Thread(target=batch._halves, args=([n],)) for n, batch in enumerate(batches)]
+    batches = [Units([n], dies, f"work {n}", tracker) for n in range(4)]
+    threads = [threading.Thread(target=batch._after_crash, args=([n],)) for n, batch in enumerate(batches)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -112,19 +123,19 @@ def test_suspects_are_alone():
 def test_crashes_in_a_row_end_the_build_whatever_was_done_before():
     place, tracker = Place(range(1, 100)), CrashTracker()
     tracker.success("separate")  # and so does a GPU that dies in the middle
-    batch = Batch(range(1, 100), place, place.left, "separate", tracker)
+    batch = Units(range(1, 100), place, "separate", tracker, place.left)
     with pytest.raises(
         PaqaError, match=f"separate: {MAX_FAILURES_IN_A_ROW} inputs in a row failed.*SIGSEGV.*paqa doctor"
     ) as raised:
-        batch.run()
+        batch()
     assert not isinstance(raised.value, WorkerDied)
     assert len(place.calls) < 4 * MAX_FAILURES_IN_A_ROW
 
 
 def test_crashes_with_something_done_between_are_the_audios():
-    tracker, place = CrashTracker(), Place(n for n in range(60) if n % 6)
-    batch = Batch(range(60), lambda part: (place(part), tracker.success("tag")), place.left, "tag", tracker)
-    batch.run()
+    place = Place(n for n in range(60) if n % 6)
+    batch = Units(range(60), place, left=place.left)
+    batch()
     assert len(batch.crashed) == 50
 
 
@@ -136,8 +147,9 @@ def test_what_was_heard_before_and_still_is_clears_the_engine():
         return True
 
     place = Place(range(50))
-    batch = Batch(range(50), place, lambda part: part, "tag", CrashTracker(), still_works)
-    batch.run()
+    batch = Units(range(50), place)
+    batch.still_works = still_works
+    batch()
     assert len(batch.crashed) == 50
     assert len(tries) == 50 // MAX_FAILURES_IN_A_ROW
 

@@ -26,8 +26,8 @@ from paqa.errors import PaqaError
 from paqa.licensing import compatibility
 from paqa.mixing.render import render
 from paqa.perception import engine_runs, inference, scenes
+from paqa.pipeline import ingest, worker_steps
 from paqa.pipeline import rows as composing
-from paqa.pipeline import worker_steps as walk
 from paqa.pipeline.recipe_files import change, for_folder, load
 from paqa.pipeline.rows import compose_clip
 from paqa.sources.paths import locate, root
@@ -88,7 +88,7 @@ def test_a_composed_scene_lists_all_that_is_heard_in_it(items, rows, recipe):  #
     material = {s.name: list(_ingested(recipe, s)) for s in recipe.sources}
     clips = {c.id: c for own in material.values() for c in own}
     again = 0
-    for mixture in walk.mixtures(recipe, material, []):
+    for mixture in worker_steps.mixtures(recipe, material, []):
         if mixture.id in by_clip:
             item, row = by_clip[mixture.id]
             named = {o.sha256: piece(o, recipe) for o in item.origins}
@@ -103,8 +103,9 @@ def test_a_composed_scene_lists_all_that_is_heard_in_it(items, rows, recipe):  #
 
 
 def _ingested(recipe: Recipe, source: SourceConfig) -> tuple[Clip, ...]:
-    found, _ = walk.gather(recipe)
-    return walk.ingest(found[source.name], source, recipe, Store(Path(recipe.folder) / "store")).clips
+    found, _ = ingest.gather(recipe)
+    store = Store(Path(recipe.folder) / "store")
+    return ingest.decode_recordings(found[source.name], source, recipe, store).clips
 
 
 def test_the_weights_are_those_of_the_installed_files(items):
@@ -203,7 +204,7 @@ def licensed(tmp_path):
 
 
 def test_without_a_target_everything_may_go_in(licensed):
-    found, lost = walk.gather(licensed)
+    found, lost = ingest.gather(licensed)
     assert ([r.id for r in found["own"]], lost) == (list(TONES), [])
 
 
@@ -216,7 +217,7 @@ def test_without_a_target_everything_may_go_in(licensed):
     ],
 )
 def test_what_the_target_does_not_permit_is_quarantined_before_anything_is_decoded(licensed, target, kept):
-    found, lost = walk.gather(change(licensed, [f"license={target}"]))
+    found, lost = ingest.gather(change(licensed, [f"license={target}"]))
     assert [r.id for r in found["own"]] == kept
     assert {(q.id, q.stage, q.reason) for q in lost} == {
         (n, "source", "license") for n in TONES if n not in kept
@@ -227,7 +228,7 @@ def test_what_the_target_does_not_permit_is_quarantined_before_anything_is_decod
 
 def test_what_the_source_states_of_its_rows_counts(licensed):
     config = replace(licensed.sources[0], license="CC0-1.0")
-    found, lost = walk.gather(replace(licensed, sources=(config,), license="CC-BY-4.0"))
+    found, lost = ingest.gather(replace(licensed, sources=(config,), license="CC-BY-4.0"))
     assert [r.id for r in found["own"]] == ["free.wav", "by.wav", "who.wav"]
     assert [q.id for q in lost] == ["nc.wav"]
 
@@ -240,7 +241,7 @@ def test_a_source_of_which_nothing_may_go_in_ends_the_build_at_its_start(license
     with pytest.raises(
         PaqaError, match=r"'own': none of its 1 recordings .* CC-BY-4.0, e.g. nc.wav \(CC-BY-NC-4.0:"
     ):
-        walk.gather(change(licensed, ["license=CC-BY-4.0"]))
+        ingest.gather(change(licensed, ["license=CC-BY-4.0"]))
     out = Path(licensed.folder) / "out"
     recipe = Path(licensed.folder) / "r.toml"
     done = paqa("build", recipe, "--out", out, "--set", "license=CC-BY-4.0", check=False, **no_engines)

@@ -13,7 +13,7 @@ from paqa.curation import contamination
 from paqa.curation.answer_balance import Survey
 from paqa.dataset import open_build
 from paqa.errors import PaqaError
-from paqa.pipeline import growth, precheck, worker_steps
+from paqa.pipeline import growth, ingest, precheck
 from paqa.sources import registry
 from paqa.storage import build_folder
 from paqa.types import Recording
@@ -57,7 +57,7 @@ def test_a_source_that_is_missing(path, audio):
     (audio / "empty").mkdir()
     kind = "jsonl" if path.endswith(".jsonl") else "folder"
     recipe = recipe_of(audio, sources=(SourceConfig("a", kind, path),))
-    assert message(precheck.check, recipe, audio / "out") == message(worker_steps.gather, recipe)
+    assert message(precheck.check, recipe, audio / "out") == message(ingest.gather, recipe)
 
 
 def test_of_a_source_that_is_there_one_recording_is_read(audio, monkeypatch):
@@ -83,7 +83,7 @@ def test_a_source_of_which_the_licence_permits_nothing(audio):
     (audio / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
     recipe = recipe_of(audio, sources=(SourceConfig("a", "jsonl", "list.jsonl"),), license="MIT")
     assert "none of its 2 recordings" in message(precheck.check, recipe, audio / "out")
-    assert message(precheck.check, recipe, audio / "out") == message(worker_steps.gather, recipe)
+    assert message(precheck.check, recipe, audio / "out") == message(ingest.gather, recipe)
 
 
 @pytest.mark.parametrize("files", [{"audio": "nowhere"}, {"questions": "nowhere.json"}])

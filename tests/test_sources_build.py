@@ -17,8 +17,7 @@ from sounds import tone
 from paqa import audioset
 from paqa.config.recipe import AudioConfig, Recipe, SourceConfig
 from paqa.dataset import shards
-from paqa.pipeline import fault_isolation
-from paqa.pipeline import worker_steps as walk
+from paqa.pipeline import fault_isolation, ingest
 from paqa.pipeline.recipe_files import load
 from paqa.storage.store import Store
 from paqa.types import GivenQuestion, Recording
@@ -130,19 +129,14 @@ def test_what_was_done_about_a_file_reaches_the_build(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     source = SourceConfig("here", "folder", ".")
     recipe = Recipe("r", (source,), folder=str(tmp_path))
-    found, _ = walk.gather(recipe)
+    found, _ = ingest.gather(recipe)
+    inputs = (found["here"], source, recipe, Store(tmp_path / ".store"))
     for _ in range(2):
-        arguments = (
-            lambda seconds, call, *more: call(*more),
-            found["here"],
-            source,
-            recipe,
-            Store(tmp_path / ".store"),
-        )
-        done = fault_isolation.DecodeBatch(*arguments, fault_isolation.CrashTracker())()
-        (line,) = walk.noted(done.notes)
+        tracker = fault_isolation.CrashTracker()
+        done = fault_isolation.DecodeBatch(*inputs, lambda seconds, call, *more: call(*more), tracker)()
+        (line,) = ingest.note_warnings(done.notes)
         assert line.startswith("a.wav, b.wav, d.wav and 1 other file: the header declares less")
-    (line,) = walk.skipped(recipe)
+    (line,) = ingest.skipped(recipe)
     assert "skipped 1 .txt" in line
 
 
@@ -152,13 +146,14 @@ def test_a_cut_recording_loses_its_questions(tmp_path: Path) -> None:
     recipe = Recipe("r", (source,), audio=AudioConfig(max_clip_ms=1500), folder=str(tmp_path))
     asked = (GivenQuestion("q1", "t", "Why?", ("a", "b"), 0), GivenQuestion("q2", "t", "Who?", ("a", "b"), 1))
     recording = Recording("long", "long.wav", "qa", "MIT", ("long",), questions=asked)
-    cut = walk.ingest([recording], source, recipe, Store(tmp_path / "store"))
+    store = Store(tmp_path / "store")
+    cut = ingest.decode_recordings([recording], source, recipe, store)
     assert [clip.questions for clip in cut.clips] == [(), ()]
     assert [(row.id, row.reason) for row in cut.quarantined] == [
         ("q1", "question_needs_whole_file"), ("q2", "question_needs_whole_file"),
     ]  # fmt: skip
     assert "raise audio.max_clip_ms" in cut.quarantined[0].detail
-    whole = walk.ingest([recording], source, replace(recipe, audio=AudioConfig()), Store(tmp_path / "store"))
+    whole = ingest.decode_recordings([recording], source, replace(recipe, audio=AudioConfig()), store)
     assert ([clip.questions for clip in whole.clips], whole.quarantined) == ([asked], ())
 
 
