@@ -213,7 +213,6 @@ def test_the_python_of_the_readme_reads_rows(here, monkeypatch):
     assert next(names["rows"])["question"]
 
 
-@pytest.mark.skipif(not hasattr(paqa, "build"), reason="the driver without Prefect is not there yet")
 def test_build_from_python_takes_what_the_page_gives_it():
     call = re.search(r"paqa\.build\((.*)\)", block("docs/pipeline.md", "python"))[1]
     keywords = re.findall(r"(\w+)=", call)
