@@ -1,6 +1,4 @@
-"""Prefect's artifacts as what they are to a build: decoration. A server that does not answer costs them, no
-more.
-"""
+"""Prefect's artifacts, as decoration: a server that does not answer costs a build no more."""
 
 from __future__ import annotations
 

@@ -134,9 +134,7 @@ class After:
 
 
 class Session:
-    """What a flow run needs besides its parameters: `__slots__`, so that Prefect does not write its inside as
-    JSON.
-    """
+    """What a flow run needs besides parameters; `__slots__` keep Prefect from writing it as JSON."""
 
     __slots__ = ("after", "grow", "placement", "quiet", "store")
 
@@ -156,8 +154,7 @@ def flow_run_name() -> str:
 
 @flow(name="paqa build", flow_run_name=flow_run_name, persist_result=False, validate_parameters=False)
 def build(recipe: Recipe, out: Path, workers: int, session: Session) -> driver.Built:
-    """From recipe to shards in `out`, and what is wanted after that; `workers` is a number for Prefect's
-    pages.
+    """From recipe to shards in `out`, and what is wanted after; `workers` is for Prefect's pages.
 
     Raises PaqaError for what a user can mend.
     """
@@ -225,9 +222,7 @@ class BuildOptions:
 def launch(
     recipe: Recipe, out: Path, home: Path, server: Server, store: str, options: BuildOptions
 ) -> summary.Summary:
-    """Run the flow against the Prefect server over `home` (see flows/server.py); returns the build's
-    summary.
-    """
+    """Run the flow against the Prefect server over `home`; returns the build's summary."""
     recipe = replace(recipe, devices=options.placement.devices)
     objects = Store(store)
     with (

@@ -1,6 +1,4 @@
-"""Slots of this machine's GPU, as a concurrency limit of the Prefect server: builds that run side by side
-share them.
-"""
+"""Slots of this machine's GPU, as a concurrency limit of the Prefect server that builds share."""
 
 from __future__ import annotations
 
@@ -17,8 +15,7 @@ LEASE_SECONDS = 60  # after which the slot of a build that was killed is free ag
 
 
 def limit(name: str, slots: int | None) -> int:
-    """Create the named limit on the Prefect server (one slot by default), or change it to `slots`; returns
-    its slots.
+    """Create the named limit on the Prefect server, or change it to `slots`; returns its slots.
 
     One that is there already stays as somebody set it in the UI, where `slots` is None.
     """

@@ -1,5 +1,4 @@
-"""What the server of a build shows to whom: Prefect's API and pages, and reports, to pages of its own address
-only.
+"""What the server of a build shows: Prefect's pages and reports, to pages of its own address only.
 
 It has no login, and any web page that is open in a browser on this machine can send it requests. So it
 answers what was sent to one of its own names (a page of another name that leads here, "DNS rebinding", is
@@ -31,8 +30,7 @@ HEADERS = [(b"cross-origin-resource-policy", b"same-origin"), (b"x-frame-options
 
 
 def token(folder: Path) -> str:
-    """The secret in the addresses of reports, which the server's folder keeps: a link of an earlier build
-    stays good.
+    """The secret in the addresses of reports, kept in the server's folder so that links stay good.
 
     The first call makes it; hold start.lock there.
     """
@@ -81,8 +79,7 @@ def named_hosts() -> list[str]:
 
 
 def hosts(port: int, named: Iterable[str]) -> frozenset[str]:
-    """The names that a server at `port` answers to: this machine's with that port, and `named` ones as they
-    are.
+    """The names that a server at `port` answers to: this machine's, and `named` ones as they are.
 
     A named host without a port stands for the one of its scheme, which browsers leave out (80, 443).
     PaqaError where one is no host.

@@ -1,5 +1,4 @@
-"""The Prefect flow behind a push: one task per commit, so that the UI shows how far it is. No logic lives
-here.
+"""The Prefect flow behind a push: one task per commit, so that the UI shows how far it is.
 
     python -m flows.publish DIR ORG/NAME [--public] [--prune] [--tag NAME]
 
@@ -50,9 +49,7 @@ def _named(name: str, call: Callable[[], R]) -> R:
 def publish(
     folder: Path, repo: str, public: bool = False, prune: bool = False, tag: str | None = None
 ) -> str | None:
-    """Push a build; returns the release's commit, verified and tagged, or None where there was nothing to
-    do.
-    """
+    """Push a build; returns the release's commit, or None where there was nothing to do."""
     api = hub.connect()
     plan = _named("plan", partial(hub.plan, folder, repo, api, public, prune, tag))
     create_markdown_artifact(

@@ -68,8 +68,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def applied(home: Path) -> dict[str, str]:
-    """The environment of this process with `environment`, and without what another installation of Prefect
-    has set.
+    """The environment with `environment`, without what another installation of Prefect has set.
 
     That is how its server is configured and reached: authentication, its database, its path. All of it stays
     where PREFECT_API_URL says that this server is to be used.
@@ -102,9 +101,7 @@ def replace_environment(variables: dict[str, str]) -> None:
 
 
 def unusable_proxies() -> dict[str, str]:
-    """Variables that name proxies which httpx (Prefect's client) cannot use, and why: no such scheme, no
-    package.
-    """
+    """Variables that name proxies which httpx (Prefect's client) cannot use, and why."""
     addresses = {name: os.environ.get(name) for base in PROXIES for name in (base, base.upper())}
     return {name: why for name, address in addresses.items() if address and (why := _unusable(address))}
 
@@ -121,8 +118,7 @@ def _unusable(address: str) -> str:
 
 
 def _no_proxy() -> str:
-    """NO_PROXY with this machine in it: Prefect's clients would otherwise look for the server behind the
-    proxy.
+    """NO_PROXY with this machine in it: Prefect's clients would look for the server behind a proxy.
 
     Some libraries read the name in small letters alone, or rather than the other, so both are to be this.
     """

@@ -22,14 +22,11 @@ class DiskFull(PaqaError):
 
 
 class Stopped(PaqaError):
-    """Work that was given up because what it belongs to has ended: by Ctrl-C, or by another error that is
-    said.
-    """
+    """Work that was given up because what it belongs to has ended, by Ctrl-C or another error."""
 
 
 class WorkerDied(PaqaError):
-    """The process that ran a call died under it, or had to be ended; the message says how. Other calls are
-    not touched.
+    """The process of a call died under it or had to be ended; other calls are not touched.
 
     `code` is the reason in quarantine of what it was given alone: None where that depends on the stage.
     """

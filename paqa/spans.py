@@ -25,9 +25,7 @@ def gap(a: Interval, b: Interval) -> int:
 
 
 def merge(spans: Iterable[Interval], within_ms: int = 0) -> list[Interval]:
-    """The union as disjoint sorted intervals; neighbours at most `within_ms` apart become one. Empty spans
-    vanish.
-    """
+    """The union as disjoint sorted intervals, joined where at most `within_ms` apart; none is empty."""
     merged: list[Interval] = []
     for start, end in sorted(s for s in spans if s[1] > s[0]):
         if merged and start - merged[-1][1] <= within_ms:

@@ -100,9 +100,7 @@ def ends_sentence(word: str, following: str = "") -> bool:
 
 
 def rng_for(*parts: object) -> random.Random:
-    """A generator seeded by the SHA-256 of its arguments: the same on every machine, in every order of
-    work.
-    """
+    """A generator seeded by the SHA-256 of its arguments: the same on every machine, in any order."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")).digest()
     return random.Random(int.from_bytes(digest[:8], "big"))
 

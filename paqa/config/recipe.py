@@ -146,9 +146,7 @@ class QuestionsConfig:
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """A benchmark of which nothing may be in the build: a file of questions, a folder of recordings, or
-    both.
-    """
+    """A benchmark of which nothing may be in the build: its questions, its recordings, or both."""
 
     name: Name  # what quarantine calls it
     questions: str | None = None  # .json or .jsonl as MMAU, MMAR, MMSU, AVQA have it
@@ -236,9 +234,7 @@ class Recipe:
 
 
 def converted(kind: Any, values: dict[str, Any], where: str) -> Any:
-    """`values` as a dataclass of parameters; PaqaError that starts with `where` for unknown names and wrong
-    types.
-    """
+    """`values` as a dataclass of parameters; PaqaError, which begins with `where`, for wrong ones."""
     names = sorted(kind.__dataclass_fields__)
     if unknown := sorted(set(values) - set(names)):
         raise PaqaError(f"{where} has no {unknown[0]!r}; known: {', '.join(names) or 'none'}")

@@ -1,6 +1,4 @@
-"""JSON Schemas (draft 2020-12) of what paqa reads and writes, made from the types and checked in under
-schemas/.
-"""
+"""JSON Schemas (draft 2020-12) of what paqa reads and writes, made from the types into schemas/."""
 
 from __future__ import annotations
 

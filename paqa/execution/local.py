@@ -41,17 +41,13 @@ class ThreadExecutor:
         unit: str,
         after: Sequence[SubmittedCall[Any] | None] = (),
     ) -> Submitted[R]:
-        """Begin the calls; call i waits for `after[i]`, which was submitted before it and so never waits for
-        it.
-        """
+        """Begin the calls; call i waits for `after[i]`, which was submitted before it."""
         before = [*after, *[None] * (len(calls) - len(after))]
         futures = [self._pool.submit(_call, call, first) for call, first in zip(calls, before, strict=True)]
         return Submitted(stage, futures, sizes, unit)
 
     def results(self, submitted: Submitted[R]) -> list[R]:
-        """All results in the order of the calls; the first failure is raised, and what has not begun is given
-        up.
-        """
+        """All results in the order of the calls; the first failure is raised, and the rest given up."""
         if not submitted.futures:
             return []
         self._progress.open(submitted.stage, sum(submitted.sizes), submitted.unit)

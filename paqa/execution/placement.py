@@ -1,6 +1,4 @@
-"""Where the calls of a build run: in worker processes here, in Ray actors, or one at a time on a GPU that is
-shared.
-"""
+"""Where the calls of a build run: in worker processes here, in Ray actors, or on a shared GPU."""
 
 from __future__ import annotations
 
@@ -67,9 +65,7 @@ class PlacementOptions:
             )
 
     def check(self) -> None:
-        """PaqaError where nobody answers at the cluster's address: known at once, before anything is
-        started.
-        """
+        """PaqaError where nobody answers at the cluster's address, before anything is started."""
         if self.address:
             check_reachable(self.address)
 
@@ -129,9 +125,7 @@ class BuildPlacement:
     __slots__ = ("_around", "_recipe", "_started", "_store", "gpu_slot", "local", "options", "workers")
 
     def __init__(self, options: PlacementOptions, recipe: Recipe, store: Store):
-        """Nothing is started or connected to before the object is entered, which may be done again after its
-        end.
-        """
+        """Nothing is started before the object is entered, which may be done again after its end."""
         self.options = options
         self._recipe = recipe
         self._store = store
@@ -142,9 +136,7 @@ class BuildPlacement:
         self.gpu_slot: Callable[[], AbstractContextManager[Any]] = lambda: slots
 
     def _start(self) -> None:
-        """Connect to the cluster where one is wanted; PaqaError where that cannot be or its nodes are not
-        fit.
-        """
+        """Connect to a cluster where one is wanted; PaqaError where that fails or its nodes are not fit."""
         options, store = self.options, self._store
         self._around = ExitStack()
         if not store.local:

@@ -68,9 +68,7 @@ def engine_runs(recipe: Recipe) -> tuple[EngineRun, ...]:
 
 @lru_cache(maxsize=16)
 def _engine_runs(decisive_parts: bytes, stamp: object) -> tuple[EngineRun, ...]:
-    """The engine runs of the parts of a recipe that decide them; `stamp` tells states of the models folder
-    apart.
-    """
+    """The engine runs of the decisive parts of a recipe; `stamp` is the state of the models folder."""
     kinds = tuple[Profile, HearConfigs, QuestionsConfig, dict[Stage, Device]]
     profile, configs, questions, devices = msgspec.json.decode(decisive_parts, type=kinds)
     recipe = Recipe("", (), profile=profile, hear=configs, questions=questions, devices=devices)
@@ -91,18 +89,14 @@ def _engine_runs(decisive_parts: bytes, stamp: object) -> tuple[EngineRun, ...]:
 
 
 def optional_runs(recipe: Recipe) -> list[EngineRun]:
-    """The runs that only wrong first responses need: a clip on which one of them fails still gets
-    questions.
-    """
+    """The runs that only wrong first responses need: where one fails, the clip still gets questions."""
     without = replace(recipe, questions=replace(recipe.questions, mishear=False))
     needed = engine_runs(without)
     return [run for run in engine_runs(recipe) if run not in needed]
 
 
 def runs_on_raw_mix(recipe: Recipe) -> bool:
-    """Whether engines run on the raw mix as well, for wrong first responses that really happen without
-    separation.
-    """
+    """Whether engines run on the raw mix, too, for wrong first responses that really happen there."""
     return recipe.questions.mishear and recipe.questions.reflect > 0
 
 
@@ -113,9 +107,7 @@ def engine_run(recipe: Recipe, stage: Stage, on: Stem | None = None) -> EngineRu
 
 
 def engine_params(recipe: Recipe, stage: Stage) -> Any:
-    """The engine's own Params, as the models folder and the recipe change them; PaqaError for unknown
-    names.
-    """
+    """The engine's own Params, as models folder and recipe change them; PaqaError for unknown names."""
     config = recipe.stage_config(stage)
     changes = weight_files.model_choices(config.engine) | config.params
     where = f"hear.{stage}.params: engine {config.engine}"
@@ -124,9 +116,7 @@ def engine_params(recipe: Recipe, stage: Stage) -> Any:
 
 @cache
 def identity(engine: str, params: str) -> tuple[str, str]:
-    """The engine's revision, without loading a model, and the canonical JSON of the parameters that
-    matter.
-    """
+    """The engine's revision and the canonical JSON of its decisive parameters; loads no model."""
     kind = engine_class(engine)
     decoded = msgspec.json.decode(params, type=kind.Params)
     return str(kind.identify(decoded)), msgspec.json.encode(
@@ -135,9 +125,7 @@ def identity(engine: str, params: str) -> tuple[str, str]:
 
 
 def revision(run: EngineRun) -> str:
-    """The engine's revision, and what it computes on where that is no CPU: results differ in their last
-    digits.
-    """
+    """The engine's revision, and its device where that is no CPU: last digits differ there."""
     name = identity(run.engine, run.params)[0]
     return f"{name}@{run.device}" if run.device else name
 
@@ -202,9 +190,7 @@ def device_of_outputs(clips: Sequence[Clip], recipe: Recipe, store: Store) -> De
 
 
 def stem(clip: Clip, name: Stem, separation: EngineRun, store: Store) -> Audio:
-    """A clip's mix or stem, `(channels, n)`; background is exactly mix minus speech, so only speech is
-    stored.
-    """
+    """A clip's mix or stem, `(channels, n)`; the background is exactly mix minus speech."""
     mix = read_flac(store.get(clip.sha256, ".flac"))
     if name == "mix":
         return mix

@@ -1,6 +1,4 @@
-"""The order of a build's stages, once. What each stage submits is in `stages`, what a worker does for it in
-`steps`.
-"""
+"""The order of a build's stages, once; `stages` has each of them, `worker_steps` what workers do."""
 
 from __future__ import annotations
 
@@ -32,8 +30,7 @@ class Built:
 
 
 def build(state: BuildState, grow: bool = False) -> Built:
-    """All stages, from recordings to shards in `state.out`; with `grow`, rows of the build that is there
-    stay.
+    """All stages, from recordings to shards in `state.out`; `grow` keeps the rows of the build there.
 
     Raises PaqaError for what a user can mend, and leaves an earlier build as it is then.
     """

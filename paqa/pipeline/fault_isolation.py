@@ -33,9 +33,7 @@ MAX_FAILURES_IN_A_ROW = 8  # of one kind of work, with no success between
 
 
 class RunCall(Protocol):
-    """Calls a step in some process and waits; WorkerDied where that process dies, TimedOut after so many
-    seconds.
-    """
+    """Calls a step in some process and waits; WorkerDied where that dies, TimedOut after `seconds`."""
 
     def __call__(self, seconds: float | None, step: Callable[..., R], /, *args: Any, **kwargs: Any) -> R: ...
 
@@ -78,8 +76,7 @@ class CrashTracker:
 
 
 class Batch(Generic[U, R]):
-    """Units given to a step together; halved where their process dies, and again, down to the units that kill
-    it.
+    """Units given to a step together; halved where their process dies, down to those that kill it.
 
     A unit that kills it alone is tried once more with no other suspect beside it; then it is in `crashed`.
     After an error of another kind, call it again: it goes on with what is `left` in the part that failed.
@@ -107,9 +104,7 @@ class Batch(Generic[U, R]):
         self.tracker.success(self.work)
 
     def still_works(self) -> bool:
-        """Whether this work can still be done on what it has been done on before; False where nothing is
-        known.
-        """
+        """Whether this work still succeeds where it has before; False where nothing is known."""
         return False
 
     def outcome(self) -> Any:
@@ -198,9 +193,7 @@ class EngineBatch(Batch[list[Clip], tuple[Cost, list[Quarantined]]]):
         *,
         all_clips: Sequence[Clip] = (),
     ):
-        """Some of `all_clips` may have outputs of this run: whether the engine still runs on those is a
-        test.
-        """
+        """`all_clips` may have outputs of this run: whether the engine still runs on those is a test."""
         groups = engine_runs.context_groups(clips, engine_run)
         super().__init__(groups, engine_run.name, place.run, tracker)
         self.engine_run = engine_run
@@ -238,9 +231,7 @@ class EngineBatch(Batch[list[Clip], tuple[Cost, list[Quarantined]]]):
         return cost, failures + crashes
 
     def still_works(self) -> bool:
-        """Whether the engine still runs on clips of which the store has its output; False where there are
-        none.
-        """
+        """Whether the engine still runs on clips that have its output; False where there are none."""
         incomplete = {clip.id for clip in engine_runs.without_output(self.all_clips, *self.where)}
         complete = [clip for clip in self.all_clips if clip.id not in incomplete]
         groups = engine_runs.context_groups(complete, self.engine_run)[:1]

@@ -1,5 +1,4 @@
-"""A build that grows: the rows of the earlier one stay as they are, byte for byte, and only new clips cost
-anything.
+"""A build that grows: earlier rows stay, byte for byte, and only new clips cost anything.
 
 What is asked about a clip follows from a survey of the whole build (`paqa.curation.answer_balance`), and so
 do the rows that the text alone would give away. A build that counted again with each new clip would change a
@@ -53,8 +52,7 @@ GONE = "no source has its clip any more, or its clip is asked about otherwise"
 
 @dataclass(frozen=True)
 class Counts:
-    """What is written: the survey (clips by kind of sound; questions by template, choices, answer), rows left
-    out.
+    """What is written: counts of sounds by clip and of answers by template, and rows left out.
 
     `added` are the ids of clips whose speech has a translation, by the growth that added them.
     """
@@ -214,9 +212,7 @@ def _piece(origin: Origin) -> tuple[str, str, int, str]:
 
 
 def changed(before: Recipe, now: Recipe) -> Iterator[str]:
-    """The keys in which a recipe differs from an earlier one so that earlier rows would change, with their
-    values.
-    """
+    """The keys, with both values, in which a recipe differs so that earlier rows would change."""
     old, new = _values(before), _values(now)
     named = {at[:2] for at in old if at[0] in PARTS}
     for at in sorted(old.keys() | new.keys()):

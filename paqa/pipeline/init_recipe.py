@@ -1,5 +1,4 @@
-"""`paqa init`: a recipe with every key, its default and what it means, read from `paqa/config/recipe.py`
-itself.
+"""`paqa init`: a recipe with every key, its default and its meaning, read from config/recipe.py.
 
 Comments of fields, their defaults and the schema's bounds are all there is: nothing is written down twice, so
 nothing can go stale. Keys without a default, and whole tables that a recipe may leave out, stand behind a `#`

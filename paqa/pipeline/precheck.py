@@ -20,8 +20,7 @@ REMOTE = {"hub"}  # types of sources whose first row may take a download
 
 
 def check(recipe: Recipe, out: Path, growing: bool = False) -> None:
-    """PaqaError for an output folder, an earlier build (where `growing`), a source or a benchmark that cannot
-    be used.
+    """PaqaError for an output folder, an earlier build, a source or a benchmark that is of no use.
 
     Cheap: of a source rows are read up to the first recording that may be used, of an earlier build no row.
     """

@@ -28,9 +28,7 @@ class Submitted(Generic[R]):
 
 
 class Executor(Protocol):
-    """Runs the calls of stages side by side: as Prefect tasks (flows/build.py), or in threads
-    (`paqa.build`).
-    """
+    """Runs the calls of stages side by side: as Prefect tasks, or in threads (`paqa.build`)."""
 
     def submit(
         self,

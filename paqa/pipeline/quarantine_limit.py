@@ -33,8 +33,7 @@ def unusable(lost: Iterable[Quarantined]) -> list[Quarantined]:
 
 
 def enforce(items: int, kept: int, lost: Sequence[Quarantined], limit: float, failed: Path) -> None:
-    """Fail a build without rows, and one in which more than the recipe's share of what was given was not
-    usable.
+    """Fail a build without rows, and one in which too large a share of its input was unusable.
 
     `kept` are the clips and their questions, as `given` counts them. The error says what to look at in
     `failed`.
@@ -52,9 +51,7 @@ def enforce(items: int, kept: int, lost: Sequence[Quarantined], limit: float, fa
 
 
 def split_warning(clips: int, lost: Iterable[Quarantined], limit: float) -> str | None:
-    """What to say where more than a share of the clips was left out so that nothing is on two sides of the
-    split.
-    """
+    """A warning where more than a share of the clips was left out because it would leak."""
     gone = sum(q.reason == "would_leak" for q in lost)
     if gone <= limit * clips:
         return None

@@ -57,9 +57,7 @@ def load(path: Path) -> Recipe:
 
 
 def _unfit(value: Any, where: str = "", depth: int = 0) -> Iterator[str]:
-    """What no key of a recipe can hold: tables a hundred deep, and numbers that are none or that JSON cannot
-    keep.
-    """
+    """What no key of a recipe can hold: very deep tables, and numbers that JSON cannot keep."""
     if depth > 20:
         yield f"{where[:60]}: tables or lists within each other more than 20 deep; expected a few"
     elif isinstance(value, dict):
@@ -75,9 +73,7 @@ def _unfit(value: Any, where: str = "", depth: int = 0) -> Iterator[str]:
 
 
 def _no_pickle(data: dict[str, Any]) -> None:
-    """A recipe is data, and may come from anybody: leave to run a checkpoint's code is this machine's to
-    give.
-    """
+    """Only this machine may allow a checkpoint to run code: a recipe may come from anybody."""
     for stage, config in data.get("hear", {}).items():
         if config.get("params", {}).get("allow_pickle"):
             raise PaqaError(
@@ -137,9 +133,7 @@ def _keys(data: dict[str, Any], path: str) -> list[str]:
 
 
 def _within(place: Any, key: str, where: str) -> Any:
-    """What a key of a table leads to, or the table of that name in a list of tables; None in anything
-    else.
-    """
+    """What a key leads to in a table, or in a list of named tables; None in anything else."""
     if isinstance(place, list | tuple):
         named = {one.get("name"): one for one in _tables(place)}
         if key not in named:
@@ -163,9 +157,7 @@ def _toml_value(text: str) -> Any:
 
 
 def check(recipe: Recipe) -> None:
-    """What a schema cannot say: names that refer to each other, engines and templates that exist; or
-    PaqaError.
-    """
+    """What a schema cannot say: names that refer to each other, engines that exist; or PaqaError."""
     _check_secrets(recipe)
     _check_sources(recipe)
     _check_tasks(recipe)

@@ -63,9 +63,7 @@ class BuildState:
         unit: str,
         limits_s: Sequence[float | None] = (),
     ) -> list[R]:
-        """Have the workers do all calls, each in at most its limit of seconds, and tried twice if its process
-        dies.
-        """
+        """Have the workers do all calls, each within its limit, and tried twice if its process dies."""
         runner = self.placement.runner(stage)
         runners = [partial(runner, seconds) for seconds in limits_s or [None] * len(calls)]
         tried = [partial(with_retry, run, stage, call) for run, call in zip(runners, calls, strict=True)]
@@ -223,9 +221,7 @@ def without_leaking_scenes(state: BuildState, clips: list[Clip]) -> list[Clip]:
 
 
 def run_engines(state: BuildState, clips: list[Clip]) -> list[Clip]:
-    """Run every engine on the clips of which the store has no output; returns the clips on which none
-    failed.
-    """
+    """Run every engine on the clips that lack its output; returns the clips on which none failed."""
     runs = engine_runs.engine_runs(state.recipe)
     missing = {
         run: {c.id for c in engine_runs.without_output(clips, run, runs[0], state.store)} for run in runs
@@ -363,9 +359,7 @@ def without_shortcuts(state: BuildState, items: list[Item]) -> list[Item]:
 
 
 def check_losses(state: BuildState, items: list[Item], clips: list[Clip], material: Material) -> None:
-    """PaqaError where rows of an earlier build are lost, nothing is left, or too much of the input was
-    unusable.
-    """
+    """PaqaError where earlier rows are lost, none is left, or too much of the input was unusable."""
     if state.earlier:
         state.earlier.stays(items, state.quarantined, state.out)
     usable = quarantine_limit.given([*clips, *(clip for source in material.values() for clip in source)])
@@ -374,9 +368,7 @@ def check_losses(state: BuildState, items: list[Item], clips: list[Clip], materi
 
 
 def write(state: BuildState, items: list[Item], clips: list[Clip]) -> summary.Summary:
-    """Write shards and tables aside, unchanged shards taken over from the earlier build; then all take its
-    place.
-    """
+    """Write shards and tables aside, or take over unchanged shards; then all take their place."""
     plans = shards.plan(items, clips, state.recipe.shard)
     pending = build_folder.pending(state.out)
     target = worker_steps.ShardTarget(pending / build_folder.DATA, state.out / build_folder.DATA)

@@ -28,9 +28,7 @@ class Limits:
         return self._limit(audio_s * (CPU_S if device == "cpu" else GPU_S))
 
     def for_decoding(self, sizes: Sequence[int], config: AudioConfig) -> float | None:
-        """For decoding files of so many bytes; none may take longer than the longest file that is accepted
-        sounds.
-        """
+        """For decoding files of so many bytes; none may take longer than the longest file sounds."""
         return self._limit(sum(min(size / READ_BYTES, config.max_file_ms / 1000) for size in sizes))
 
     def _limit(self, seconds: float) -> float | None:

@@ -47,9 +47,7 @@ def ready() -> None:
 def mixtures(
     recipe: Recipe, material: Mapping[str, Sequence[Clip]], lost: Sequence[Quarantined]
 ) -> list[plan.Mixture]:
-    """All scenes to compose, from the clips of the material sources by source name; `lost` explains a lack of
-    them.
-    """
+    """All scenes to compose, from clips by name of their source; `lost` explains a lack of them."""
     planned: list[plan.Mixture] = []
     for config in recipe.mix:
         speech = [clip for name in config.sources("speech") for clip in material[name]]
@@ -154,8 +152,7 @@ def write_shard(
     recipe: Recipe,
     store: Store,
 ) -> str:
-    """Write one Parquet file of items, whose rows the store has under `row_keys` by id of the clip; its
-    SHA-256.
+    """Write one Parquet file of items, whose rows the store has under `row_keys`; its SHA-256.
 
     A file of that name is taken over from an earlier build where its bytes still have `earlier_sha256`.
     """
