@@ -2,7 +2,7 @@
 
 Prefect's own ways do not do. Its temporary server loses most task runs and outlives a build that is killed.
 `prefect server start --background` never ends by itself, refuses to start after it was killed, and answers
-any web page. So Prefect's application runs in a process of ours: flows/server_process.py.
+any web page. So Prefect's application runs in a process of ours: flows/server_app.py.
 
 Three files in `home/prefect` decide who starts and ends it. The kernel drops their locks (POSIX locks) when a
 process dies, however it dies; forked workers do not inherit them.
@@ -32,7 +32,7 @@ from paqa.errors import PaqaError
 from paqa.storage import locks
 
 START_SECONDS = 90  # a first start creates the database: 8 s on two cores, several times that on busy ones
-STOP_SECONDS = 60  # in flows/server_process.py it writes for 30 s at most, and ends in 10 more
+STOP_SECONDS = 60  # in flows/server_app.py it writes for 30 s at most, and ends in 10 more
 EXTERNAL_SECONDS = 5
 HIGHEST_PORT = 65_535
 
@@ -98,7 +98,7 @@ class Server:
         variables = {key: value for key, value in self.environment.items() if key != "PYTHONWARNINGS"}
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "flows.server_process", str(self.folder), str(self.port)],
+                [sys.executable, "-P", "-m", "flows.server_app", str(self.folder), str(self.port)],
                 cwd=self.folder,
                 env=variables | {"PYTHONPATH": os.pathsep.join(paths)},
                 stdin=subprocess.DEVNULL,

@@ -14,9 +14,10 @@ from strategies import LABELS, scenes
 from paqa import audioset
 from paqa.config.recipe import QuestionsConfig
 from paqa.dataset import shards
+from paqa.questions.answer_positions import position_of_answer
 from paqa.questions.context import alike, context
 from paqa.questions.english import NUMBERS, opening, spoken, tidy, times, upper
-from paqa.questions.generate import TEMPLATES, generate, position, question_id
+from paqa.questions.generate import TEMPLATES, generate, question_id
 from paqa.questions.sound_names import EVERYDAY, SPOKEN, UNASKED
 from paqa.questions.template import NONE
 from paqa.text import normal
@@ -510,7 +511,7 @@ def test_a_build_is_balanced() -> None:
 
 def test_positions_do_not_depend_on_the_template() -> None:
     for template in TEMPLATES:
-        counts = Counter(position(question_id(f"c{n}", template, 0), 0, 4) for n in range(2000))
+        counts = Counter(position_of_answer(question_id(f"c{n}", template, 0), 0, 4) for n in range(2000))
         assert sum((counts[i] - 500) ** 2 / 500 for i in range(4)) < 25
 
 

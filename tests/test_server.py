@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import client, server, server_process, settings
+from flows import client, server, server_app, settings
 from paqa.errors import PaqaError
 
 pytest.importorskip("prefect")
@@ -250,12 +250,12 @@ def test_a_tag_names_a_living_process(tmp_path: Path) -> None:
     piped = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with piped as process, path.open("a+") as users:
         process.stdout.readline()
-        assert not server_process._is_dead(["a tag", "host:1:42"], users)
-        assert server_process._is_dead(["host:1:43", "a tag"], users)
-        assert not server_process._is_dead(["a tag", "other:x:43", "host:1:9999999999999999999"], users)
+        assert not server_app._is_dead(["a tag", "host:1:42"], users)
+        assert server_app._is_dead(["host:1:43", "a tag"], users)
+        assert not server_app._is_dead(["a tag", "other:x:43", "host:1:9999999999999999999"], users)
         process.kill()
         time.sleep(0.2)
-        assert server_process._is_dead(["host:1:42"], users)  # a zombie until it is waited for
+        assert server_app._is_dead(["host:1:42"], users)  # a zombie until it is waited for
 
 
 def test_environment_lets_the_user_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

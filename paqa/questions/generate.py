@@ -7,7 +7,6 @@ balance, and turned into questions whose answers stand at each position equally 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice, zip_longest
@@ -29,6 +28,7 @@ from paqa.questions import (
     translation,
     voice_prosody,
 )
+from paqa.questions.answer_positions import balanced_positions
 from paqa.questions.context import Context, context
 from paqa.questions.english import tidy
 from paqa.questions.none_of_these import with_none
@@ -93,7 +93,7 @@ def generate(
     for queue in levels:
         rng.shuffle(queue)
     chosen = islice(_alternating([list(_alternating(queue)) for queue in levels]), config.per_clip)
-    return list(balanced(chosen, scene.clip_id, seed))
+    return list(balanced_positions(chosen, scene.clip_id, seed))
 
 
 def answers(scene: Scene, config: QuestionsConfig, seed: int) -> Iterator[tuple[str, tuple[str, ...], str]]:
@@ -106,25 +106,6 @@ def answers(scene: Scene, config: QuestionsConfig, seed: int) -> Iterator[tuple[
                 wrong = _wrong_choices(draft, config)
                 if wrong is not None:
                     yield template.name, tuple(sorted((draft.answer, *wrong))), draft.answer
-
-
-def balanced(questions: Iterable[Question], clip_id: str, seed: int) -> Iterator[Question]:
-    """The questions of a clip with their answers spread evenly over the positions.
-
-    The n-th question with k choices takes the n-th place of a chain of permutations of k positions, drawn for
-    the clip: every k questions use each position once, whatever they ask, and no clip depends on another.
-    """
-    ranks: Counter[int] = Counter()
-    for question in questions:
-        size = len(question.choices)
-        if question.answer_index is None:
-            yield question
-            continue
-        turn, place = divmod(ranks[size], size)
-        ranks[size] += 1
-        at = rng_for(seed, "positions", clip_id, size, turn).sample(range(size), size)[place]
-        wrong = [c for i, c in enumerate(question.choices) if i != question.answer_index]
-        yield replace(question, choices=(*wrong[:at], question.answer, *wrong[at:]), answer_index=at)
 
 
 def _alternating(lists: Iterable[list[T]]) -> Iterator[T]:
@@ -201,8 +182,3 @@ def question_id(clip_id: str, template: str, n: int) -> str:
         digest = hashlib.sha256(clip_id.encode("utf-8", "surrogatepass")).hexdigest()
         clip_id = f"{clip_id[:137]}~{digest[:12]}"
     return f"{clip_id}:{template}:{n}"
-
-
-def position(question_id: str, seed: int, choices: int) -> int:
-    """Where the answer of a question of a source stands: uniform over a build, whatever it asks."""
-    return rng_for(seed, "position", question_id).randrange(choices)

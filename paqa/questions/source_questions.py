@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from paqa.config.recipe import QuestionsConfig
 from paqa.errors import Rejected
 from paqa.questions import text_matching
+from paqa.questions.answer_positions import position_of_answer
 from paqa.questions.context import Context, alike, context
 from paqa.questions.counting import voice_onsets
 from paqa.questions.english import (
@@ -25,7 +26,6 @@ from paqa.questions.english import (
     times,
     upper,
 )
-from paqa.questions.generate import position
 from paqa.spans import interval, merge
 from paqa.text import normal
 from paqa.types import Evidence, GivenQuestion, Question, Scene
@@ -87,7 +87,7 @@ def ask(
         finding = f"found {_audible_summary(ctx)}; expected what {answer!r} alone names"
         return Rejected("answer_not_heard", f"{name} ({source_question.id}): {text.strip()!r}: {finding}")
     if not any(SPEAKS_OF_ORDER.search(c) for c in choices):
-        index = position(name, seed, len(choices))
+        index = position_of_answer(name, seed, len(choices))
     return Question(
         id=name,
         clip_id=scene.clip_id,

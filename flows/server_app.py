@@ -1,4 +1,4 @@
-"""The process of a Prefect server; flows/server.py starts it: `python -m flows.server_process FOLDER PORT`.
+"""The process of a Prefect server; flows/server.py starts it: `python -m flows.server_app FOLDER PORT`.
 
 It serves Prefect's application. A thread watches the processes that use it. Runs that a killed process left
 open are set to Crashed: Prefect would show them as running for ever. It ends once no process uses it.
