@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from paqa.cli.environment import Commands, use_models
 from paqa.errors import PaqaError
-from paqa.storage.build_folder import home
 
 if TYPE_CHECKING:
     from paqa.config.recipe import Recipe
@@ -139,6 +138,7 @@ def run_build(args: argparse.Namespace) -> int:
     """`paqa build`."""
     from paqa.perception.engine_runs import engines_used
     from paqa.pipeline import precheck, recipe_files
+    from paqa.storage.build_folder import home
     from paqa.storage.redact import refuse_secrets
 
     if (args.recipe is None) == (args.audio is None):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from paqa.cli.environment import Commands, use_models
 from paqa.errors import PaqaError
-from paqa.storage.build_folder import home
 
 
 def add_parsers(commands: Commands) -> None:
@@ -54,6 +53,7 @@ def run_ui(args: argparse.Namespace) -> int:
     """`paqa ui`."""
     from flows import pages, server
     from paqa.engines.base import installed
+    from paqa.storage.build_folder import home
 
     if not installed("prefect"):
         raise PaqaError("prefect is not installed; run: uv pip install 'paqa[flow]'")
