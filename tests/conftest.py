@@ -144,6 +144,16 @@ LONGEST = (
     "test_places",
     "test_listener",
 )
+# Files whose tests run networks at their real size, train, push to a server or drive a browser.
+SLOW = (
+    "test_deepfilter",
+    "test_engines",
+    "test_paper_",
+    "test_train_",
+    "test_push",
+    "test_private",
+    "test_report",
+)
 SERVER = SharedServer()
 RUNNING = []  # the test that runs
 
@@ -157,9 +167,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "built" in item.fixturenames and not hasattr(item.module, "built"):  # not a module's own
             item.add_marker(pytest.mark.build)
-        if (
-            "home" in item.fixturenames
-        ):  # of test_server and test_places: a Prefect server, and flows that use it
+        # `home` is that of test_server and test_places: a Prefect server, and flows that use it
+        if "home" in item.fixturenames or item.path.stem.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
