@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -81,9 +81,10 @@ def _watch(path: Path, server: uvicorn.Server, api: str) -> None:
 
     with path.open("r+") as users, httpx.Client(base_url=api, timeout=10, trust_env=False) as client:
         next_look = 0.0
+        crashed: list[str] = []  # flow runs that were marked
         while not locks.lock(users, fcntl.LOCK_EX | fcntl.LOCK_NB):
             if server.started and time.monotonic() > next_look:
-                _mark_crashed(client, "flow_runs", lambda tags: _is_dead(tags, users))
+                crashed += _mark_crashed(client, "flow_runs", lambda tags: _is_dead(tags, users), crashed)
                 next_look = time.monotonic() + LOOK_SECONDS
             time.sleep(0.25)
         if server.started:
@@ -114,26 +115,32 @@ def _await_writes() -> None:
         time.sleep(0.1)
 
 
-def _mark_crashed(client: httpx.Client, kind: str, is_dead: Callable[[list[str]], bool]) -> None:
+def _mark_crashed(
+    client: httpx.Client, kind: str, is_dead: Callable[[list[str]], bool], earlier: Sequence[str] = ()
+) -> list[str]:
     """Set dead flow runs that are open (`kind` "flow_runs") or have open task runs ("task_runs") to Crashed.
 
-    While processes use the server only "flow_runs" is safe: task runs of a flow run that has ended may not be
-    in the database yet.
+    Returns their ids. While processes use the server only "flow_runs" is safe: task runs of a flow run that
+    has ended may not be in the database yet. For the same reason those of `earlier` ones are looked at again.
     """
     import httpx
 
+    dead: list[str] = []
     body = {"state": {"type": "CRASHED", "message": "The process that ran this was killed."}, "force": True}
     try:
         for run in _post(client, "/flow_runs/filter", {kind: OPEN}):
-            if not is_dead(run["tags"]):
-                continue
-            open_tasks = {"flow_runs": {"id": {"any_": [run["id"]]}}, "task_runs": OPEN}
+            if is_dead(run["tags"]):
+                dead.append(run["id"])
+        for run_id in (*dead, *earlier):
+            open_tasks = {"flow_runs": {"id": {"any_": [run_id]}}, "task_runs": OPEN}
             for task in _post(client, "/task_runs/filter", open_tasks):
                 _post(client, f"/task_runs/{task['id']}/set_state", body)
-            if kind == "flow_runs":
-                _post(client, f"/flow_runs/{run['id']}/set_state", body)
+        if kind == "flow_runs":
+            for run_id in dead:
+                _post(client, f"/flow_runs/{run_id}/set_state", body)
     except httpx.HTTPError as error:
         print(f"cannot set the runs of killed processes to Crashed: {error!r}", file=sys.stderr, flush=True)
+    return dead
 
 
 def _is_dead(tags: list[str], users: IO[str]) -> bool:

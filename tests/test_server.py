@@ -70,8 +70,8 @@ def runs(home: Path, name: str) -> tuple[list[str], list[str]]:
 
 
 def become(home: Path, name: str, states: tuple[list[str], list[str]]) -> bool:
-    """Whether the states of `runs` are these, within 10 s: a server that goes on takes its time."""
-    deadline = time.monotonic() + 10
+    """Whether the states of `runs` are these, within 20 s: a server that goes on looks every 5 s."""
+    deadline = time.monotonic() + 20
     while runs(home, name) != states and time.monotonic() < deadline:
         time.sleep(0.1)
     return runs(home, name) == states
