@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -471,9 +472,14 @@ class Hub:
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port below those that the system gives to others: while the server is dead, nobody else gets it."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
 
 
 def main():
