@@ -36,7 +36,7 @@ from paqa.dataset import summary
 from paqa.errors import PaqaError
 from paqa.evaluation import tables
 from paqa.execution.placement import BuildPlacement, PlacementOptions
-from paqa.execution.progress import Progress
+from paqa.execution.progress import Progress, collect
 from paqa.perception.engine_runs import STAGES
 from paqa.pipeline import driver
 from paqa.pipeline.fault_isolation import CrashTracker
@@ -87,24 +87,19 @@ class PrefectExecutor:
             named: Any = step.with_options(name=stage, task_run_name=f"{stage} {i + 1}/{len(calls)}")
             before = [future for future in after[i : i + 1] if future is not None]
             futures.append(named.submit(call=call, wait_for=before))
-        if stage.partition(" ")[0] in STAGES:
+        if _runs_engines(stage):
             self._engines.total += sum(sizes)
         return Submitted(stage, futures, sizes, unit)
 
     def results(self, submitted: Submitted[R]) -> list[R]:
         """All results in the order of submission, with progress as they come; the first failure is raised."""
-        stage, futures = submitted.stage, list(submitted.futures)
-        if not futures:
-            return []
-        self.progress.open(stage, sum(submitted.sizes), submitted.unit)
-        size_of = dict(zip(futures, submitted.sizes, strict=True))
-        for future in as_completed(futures):  # type: ignore[arg-type]
-            future.result()
-            self.progress.advance(stage, size_of[future])
-            if stage.partition(" ")[0] in STAGES:
-                self._engines.advance(size_of[future])
-        self.progress.close(stage, submitted.unit)
-        return [future.result() for future in futures]
+        if not _runs_engines(submitted.stage):
+            return collect(submitted, as_completed, self.progress)
+        return collect(submitted, as_completed, self.progress, self._engines.advance)
+
+
+def _runs_engines(stage: str) -> bool:
+    return stage.partition(" ")[0] in STAGES
 
 
 @dataclass
@@ -138,7 +133,7 @@ class Session:
 
     __slots__ = ("after", "grow", "placement", "quiet", "store")
 
-    def __init__(self, placement: BuildPlacement, store: str, after: After, grow: bool, quiet: bool):
+    def __init__(self, placement: BuildPlacement, store: Store, after: After, grow: bool, quiet: bool):
         self.placement = placement
         self.store = store
         self.after = after
@@ -162,7 +157,7 @@ def build(recipe: Recipe, out: Path, workers: int, session: Session) -> driver.B
     with session.placement as placement, ExitStack() as last:
         crashes = CrashTracker(placement.options.limits)
         executor = PrefectExecutor(progress)
-        state = BuildState(recipe, out, Store(session.store), placement, executor, progress.note, crashes)
+        state = BuildState(recipe, out, session.store, placement, executor, progress.note, crashes)
         last.callback(show_stages, state, progress)
         built = driver.build(state, session.grow)
         for line in placement.usage():
@@ -235,7 +230,7 @@ def launch(
             placement.gpu_slot = partial(slot, LIMIT)
         objects.remove_stale()
         link = report_link(out, server.folder, server.external) if options.report else ""
-        session = Session(placement, store, After(options.audit, link), options.grow, options.quiet)
+        session = Session(placement, objects, After(options.audit, link), options.grow, options.quiet)
         runner: Any = ThreadPoolTaskRunner(max_workers=placement.max_calls + 1)
         named = build.with_options(task_runner=runner)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from paqa.config.recipe import Recipe
 from paqa.dataset.summary import Summary
 from paqa.errors import PaqaError
 from paqa.execution.placement import BuildPlacement, PlacementOptions
-from paqa.execution.progress import Progress
+from paqa.execution.progress import Progress, collect
 from paqa.pipeline import driver, precheck, recipe_files
 from paqa.pipeline.fault_isolation import CrashTracker
 from paqa.pipeline.protocols import Future as SubmittedCall
@@ -48,16 +48,7 @@ class ThreadExecutor:
 
     def results(self, submitted: Submitted[R]) -> list[R]:
         """All results in the order of the calls; the first failure is raised, and the rest given up."""
-        if not submitted.futures:
-            return []
-        self._progress.open(submitted.stage, sum(submitted.sizes), submitted.unit)
-        futures: list[Future[R]] = list(submitted.futures)  # type: ignore[arg-type]
-        size_of = dict(zip(futures, submitted.sizes, strict=True))
-        for future in as_completed(futures):
-            future.result()
-            self._progress.advance(submitted.stage, size_of[future])
-        self._progress.close(submitted.stage, submitted.unit)
-        return [future.result() for future in futures]
+        return collect(submitted, as_completed, self._progress)
 
     def close(self) -> None:
         """Give up what has not begun; what runs ends with its worker."""
@@ -67,13 +58,13 @@ class ThreadExecutor:
 def _call(call: Callable[[], R], first: SubmittedCall[Any] | None) -> R:
     if first is not None:
         first.result()
-    for attempt in range(1, TRIES + 1):
+    for _ in range(TRIES - 1):
         try:
             return call()
         except Exception as error:
-            if attempt == TRIES or not is_transient(error):
+            if not is_transient(error):
                 raise
-    raise AssertionError("unreachable")
+    return call()
 
 
 def build(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from paqa.pipeline.protocols import Submitted
+
+R = TypeVar("R")
 
 
 class Progress:
@@ -51,3 +55,27 @@ class Progress:
         elif not self.quiet:
             line = f"{stage:<22} {self.units_done[stage]:>6} {unit:<10} {seconds:7.1f} s"
             print(line, file=sys.stderr, flush=True)
+
+
+def collect(
+    submitted: Submitted[R],
+    as_completed: Callable[[Any], Iterable[Any]],
+    progress: Progress,
+    advanced: Callable[[int], None] = lambda units: None,
+) -> list[R]:
+    """All results of a stage in the order of its calls, with progress; the first failure is raised.
+
+    `as_completed` is that of the futures' own library; `advanced` gets the units of each call that is done.
+    """
+    futures = list(submitted.futures)
+    if not futures:
+        return []
+    stage, unit = submitted.stage, submitted.unit
+    progress.open(stage, sum(submitted.sizes), unit)
+    size_of = dict(zip(futures, submitted.sizes, strict=True))
+    for future in as_completed(futures):
+        future.result()
+        progress.advance(stage, size_of[future])
+        advanced(size_of[future])
+    progress.close(stage, unit)
+    return [future.result() for future in futures]

@@ -9,6 +9,7 @@ died, here or on another machine, or was ended. What is complete in the store is
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, field
@@ -75,7 +76,7 @@ class CrashTracker:
         )
 
 
-class Batch(Generic[U, R]):
+class Batch(ABC, Generic[U, R]):
     """Units given to a step together; halved where their process dies, down to those that kill it.
 
     A unit that kills it alone is tried once more with no other suspect beside it; then it is in `crashed`.
@@ -91,9 +92,9 @@ class Batch(Generic[U, R]):
         self.results: list[R] = []  # in the order of the units
         self.crashed: list[tuple[U, WorkerDied]] = []
 
+    @abstractmethod
     def arguments(self, units: Sequence[U]) -> tuple[Any, ...]:
         """What `run` is given: the limit in seconds, the step, and its arguments."""
-        raise NotImplementedError
 
     def left(self, units: Sequence[U]) -> Sequence[U]:
         """The units that are not complete."""
@@ -198,14 +199,13 @@ class EngineBatch(Batch[list[Clip], tuple[Cost, list[Quarantined]]]):
         super().__init__(groups, engine_run.name, place.run, tracker)
         self.engine_run = engine_run
         self.where = (engine_run, separation, store)
-        self.place = place
+        self.engine_on = (place.device, place.threads)
         self.all_clips = all_clips
 
     def arguments(self, units: Sequence[list[Clip]]) -> tuple[Any, ...]:
         """See `Batch`."""
         clips = [clip for group in units for clip in group]
-        engine = (self.place.device, self.place.threads)
-        return self._seconds(units), inference.run_engine, clips, *self.where, *engine
+        return self._seconds(units), inference.run_engine, clips, *self.where, *self.engine_on
 
     def left(self, units: Sequence[list[Clip]]) -> list[list[Clip]]:
         """See `Batch`."""
@@ -235,10 +235,9 @@ class EngineBatch(Batch[list[Clip], tuple[Cost, list[Quarantined]]]):
         incomplete = {clip.id for clip in engine_runs.without_output(self.all_clips, *self.where)}
         complete = [clip for clip in self.all_clips if clip.id not in incomplete]
         groups = engine_runs.context_groups(complete, self.engine_run)[:1]
-        engine = (self.place.device, self.place.threads)
         try:
             for group in groups:
-                if self.run(self._seconds(groups), inference.still_runs, group, *self.where, *engine):
+                if self.run(self._seconds(groups), inference.still_runs, group, *self.where, *self.engine_on):
                     return True
         except WorkerDied:
             pass
@@ -251,7 +250,7 @@ class EngineBatch(Batch[list[Clip], tuple[Cost, list[Quarantined]]]):
             with_context = engine_runs.has_context(group[0], self.engine_run)
             around_s = self.engine_run.context_s if with_context else 0
             lengths_s.append(max(around_s, sum(clip.duration_ms for clip in group) / 1000))
-        return self.tracker.limits.for_engine(lengths_s, self.place.device)
+        return self.tracker.limits.for_engine(lengths_s, self.engine_on[0])
 
     def _row(self, clip: Clip, death: WorkerDied) -> Quarantined:
         stage, engine = self.engine_run.stage, self.engine_run.engine
