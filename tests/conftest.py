@@ -98,14 +98,21 @@ class Built:
         return {s["name"]: s["clips"] for s in self.summary["stages"] if s["model_s"]}
 
 
+def command(*args):
+    """The command line `paqa` with these arguments, for a process of its own."""
+    return [sys.executable, "-m", "paqa", *map(str, args)]
+
+
+def environment(**variables):
+    """This process's environment without what is set for Prefect, and with `variables`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return {**kept, "HF_HUB_OFFLINE": "1", **variables}
+
+
 def paqa(*args, cwd=ROOT, check=True, **variables):
     """Run the command line in a process of its own."""
-    command = [sys.executable, "-m", "paqa", *map(str, args)]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {
-        "HF_HUB_OFFLINE": "1",
-        **variables,
-    }
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900)
+    env = environment(**variables)
+    done = subprocess.run(command(*args), cwd=cwd, env=env, capture_output=True, text=True, timeout=900)
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done

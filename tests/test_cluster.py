@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, Built, build, paqa
+from conftest import ROOT, Built, build, command, environment, paqa
 
 pytest.importorskip("prefect")
 server = pytest.importorskip("moto.server")
@@ -69,7 +69,7 @@ def node(*flags, log):
     """`ray start` in the foreground and in a process group of its own: no other Ray of this machine is
     touched.
     """
-    command = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
+    start = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
     sizes = [
         "--num-cpus",
         "1",
@@ -80,7 +80,7 @@ def node(*flags, log):
     ]  # no GPU is looked for
     variables = os.environ | RAY | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "HF_HUB_OFFLINE": "1"}
     return subprocess.Popen(
-        [*command, *sizes, *flags],
+        [*start, *sizes, *flags],
         env=variables,
         stdout=log.open("w"),
         stderr=subprocess.STDOUT,
@@ -139,8 +139,8 @@ def test_same_bytes_as_local_workers(cluster, built, corpus, tmp_path):
     )
     assert again.shards == built.shards
     assert not again.heard  # no engine was loaded
-    for command in ("audit", "report"):  # both read the store; `build` has checked the rest
-        said = paqa(command, first.out).stdout
+    for subcommand in ("audit", "report"):  # both read the store; `build` has checked the rest
+        said = paqa(subcommand, first.out).stdout
     assert re.search(r"holds +53 questions about 9 clips, 9 of them with stems", said)  # from the bucket
 
 
@@ -208,21 +208,10 @@ def test_shares_of_gpus(cluster):
 
 
 def test_a_killed_actor_does_not_end_a_build(cluster, built, corpus, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "paqa",
-        "build",
-        str(corpus / "small.toml"),
-        "--out",
-        str(tmp_path / "killed"),
-    ]
-    flags = ["--runner", f"ray:{cluster}", "--store", "s3://paqa/killed"]
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {
-        "HF_HUB_OFFLINE": "1"
-    }
+    placed = ["--runner", f"ray:{cluster}", "--store", "s3://paqa/killed"]
+    arguments = command("build", corpus / "small.toml", "--out", tmp_path / "killed", *placed)
     with subprocess.Popen(
-        [*command, *flags], cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True
+        arguments, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True
     ) as process:
         said = ""
         while not said.startswith("mix "):

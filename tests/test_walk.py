@@ -7,14 +7,13 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import msgspec
 import pyarrow.parquet as pq
 import pytest
 import soundfile
-from conftest import ROOT, SERVER, build, paqa
+from conftest import ROOT, SERVER, build, command, environment, paqa
 
 from paqa.audio import read_flac
 from paqa.dataset import shards
@@ -171,22 +170,12 @@ def test_a_killed_build_goes_on_to_the_same_bytes(built, corpus, tmp_path, seed)
     """
     moments = random.Random(seed)
     out = tmp_path / "small"
-    command = [
-        sys.executable,
-        "-m",
-        "paqa",
-        "build",
-        str(corpus / "small.toml"),
-        "--out",
-        str(out),
-        "--quiet",
-    ]
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    variables |= {} if seed == 1 else SERVER.variables()
+    arguments = command("build", corpus / "small.toml", "--out", out, "--quiet")
+    variables = environment() if seed == 1 else environment(**SERVER.variables())
     killed = 0
     for _ in range(3):
         process = subprocess.Popen(
-            command, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            arguments, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
             process.wait(moments.uniform(3, 12))
