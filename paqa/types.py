@@ -56,6 +56,8 @@ class Turn:
 
     `emotion` ("joy") and `translation` (the text in `Scene.translated_to`) are labels that a source gave.
     `level_db` (RMS in dBFS) and `pitch_hz` (median F0) are measured on the speech without the background.
+    `score` is the diarizer's own certainty about the speaker, None where it has none; `confidence` is the
+    calibrated probability that this speaker speaks there (1 in truth).
     """
 
     start_ms: Ms
@@ -66,25 +68,33 @@ class Turn:
     translation: str | None = None
     level_db: float | None = None
     pitch_hz: float | None = None
+    score: Unit | None = None
+    confidence: Unit = 1.0
 
 
 @dataclass(frozen=True)
 class Word:
-    """One transcribed word; `speaker` is None where no turn covers it."""
+    """One transcribed word; `speaker` is None where no turn covers it.
+
+    `score` is the transcriber's own probability, `confidence` the calibrated one that it was said (both 1 in
+    truth).
+    """
 
     start_ms: Ms
     end_ms: Ms
     text: str
     speaker: SpeakerNumber | None = None
+    score: Unit = 1.0
     confidence: Unit = 1.0
 
 
 @dataclass(frozen=True)
 class Event:
-    """One occurrence of a sound; `mid` is the AudioSet machine id, `score` the tagger's probability (1 in
-    truth).
+    """One occurrence of a sound; `mid` is the AudioSet machine id, `score` the tagger's own probability.
 
-    `level_db` (RMS in dBFS) is measured on the background without the speech.
+    `confidence` is the calibrated probability that a sound of this class is there, `span_confidence` that it
+    begins and ends about there; all three are 1 in truth. `level_db` (RMS in dBFS) is measured on the
+    background without the speech.
     """
 
     start_ms: Ms
@@ -93,6 +103,8 @@ class Event:
     mid: str
     score: Unit = 1.0
     level_db: float | None = None
+    confidence: Unit = 1.0
+    span_confidence: Unit = 1.0
 
 
 @dataclass(frozen=True)
@@ -129,11 +141,21 @@ class Disagreement:
 
 
 @dataclass(frozen=True)
+class Unclear:
+    """A span in which something may sound in the background, but it is not clear what, or whether."""
+
+    start_ms: Ms
+    end_ms: Ms
+
+
+@dataclass(frozen=True)
 class Scene:
     """Everything known about one clip: who said what when, and what sounded. Lists are in order of start.
 
     `snr_db` is speech RMS over background RMS in dB, None where one of the two is absent or unknown.
     `language` is that of the speech, `translated_to` that of the turns' translations, both as codes ("en").
+    `speaker_count_confidence` is the calibrated probability that the number of speakers is right (1 in
+    truth). Nothing is claimed about the background within the spans of `unclear`.
     """
 
     clip_id: Identifier
@@ -146,6 +168,8 @@ class Scene:
     snr_db: float | None = None
     heard_by: tuple[HeardBy, ...] = ()
     disagreements: tuple[Disagreement, ...] = ()
+    speaker_count_confidence: Unit = 1.0
+    unclear: tuple[Unclear, ...] = ()
 
     @property
     def speakers(self) -> int:
@@ -301,9 +325,10 @@ class Item:
     open-ended row has no choices and no `answer_index`. `difficulty` grows with the voices, the noise, the
     overlap, the sounds and the distance of the evidence; `subsets` are the named ones ("MSQA-hard") that the
     row belongs to. `origins` lists every recording that is heard, with its licence; `source` and `license`
-    sum them up. `key` is a digest of the audio and of all other columns but two: a row that another
-    `paqa_version` or another `seed` of the recipe makes again, word for word, is the same row. (A shard's
-    name follows its bytes, and so those two as well.)
+    sum them up. `confidence` is the calibrated probability that the answer is right and the rationale states
+    nothing false, 1 where truth answers. `key` is a digest of the audio and of all other columns but two: a
+    row that another `paqa_version` or another `seed` of the recipe makes again, word for word, is the same
+    row. (A shard's name follows its bytes, and so those two as well.)
     """
 
     id: Identifier
@@ -330,6 +355,7 @@ class Item:
     difficulty: Unit = 0.0
     subsets: tuple[str, ...] = ()
     origins: tuple[Origin, ...] = ()
+    confidence: Unit = 1.0
     seed: int = 0
     paqa_version: str = ""
 

@@ -159,7 +159,7 @@ def numbers(one: EngineOutput, other: EngineOutput) -> Iterator[tuple[Any, Any, 
     """
     scores = {tag.mid: tag.score for tag in other.tags}
     both = [(tag.score, scores[tag.mid]) for tag in one.tags if tag.mid in scores]
-    both += [(a.confidence, b.confidence) for a, b in zip(one.words, other.words, strict=True)]
+    both += [(a.score, b.score) for a, b in zip(one.words, other.words, strict=True)]
     if both:
         yield *np.array(both, np.float32).T, 1.0
     size = max((np.abs(stem.samples).max() for stem in other.stems.values()), default=0.0)
@@ -191,7 +191,7 @@ def check(heard: EngineOutput, audio: Audio) -> None:
     assert speakers == list(range(1, len(speakers) + 1))
     assert {turn.speaker for turn in heard.exclusive} <= set(speakers)
     assert all(
-        w.text == w.text.strip() != "" and w.speaker is None and 0 <= w.confidence <= 1 for w in heard.words
+        w.text == w.text.strip() != "" and w.speaker is None and 0 <= w.score <= 1 for w in heard.words
     )
     assert all(0 <= e.score <= 1 for e in (*heard.events, *heard.tags))
 

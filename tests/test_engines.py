@@ -303,7 +303,7 @@ def test_words_that_whisper_cuts_at_a_point_are_whole():
         (" b.", 1.5, 2, 1),
     ]
     heard = [SimpleNamespace(word=text, start=start, end=end, probability=p) for text, start, end, p in timed]
-    words = [(w.text, w.start_ms, w.end_ms, w.confidence) for w in on_grid(heard, 3_000, 60)]
+    words = [(w.text, w.start_ms, w.end_ms, w.score) for w in on_grid(heard, 3_000, 60)]
     assert words == [("28.8", 0, 900, 0.6), ("www.a", 1_000, 1_400, 1.0), ("b.", 1_500, 2_000, 1.0)]
 
 

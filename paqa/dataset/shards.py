@@ -29,7 +29,7 @@ from paqa.storage.store import atomic_file, digest, key, write_atomically
 from paqa.types import Clip, Item, Quarantined, Split
 
 ROW_BYTES = 7_000  # roughly, of a row without its audio
-FORMAT = 2  # changes the names of all shards: raise it when the bytes written for the same items change
+FORMAT = 3  # changes the names of all shards: raise it when the bytes written for the same items change
 PRIMITIVE = {
     str: (pa.string(), "string"),
     int: (pa.int64(), "int64"),

@@ -28,7 +28,7 @@ def on_grid(timed: Iterable[Any], duration_ms: int, shortest_ms: int) -> tuple[W
         start = max(free, min(round(word.start * 100) * 10, end - shortest_ms))
         end = max(end, start + 10)
         if text and end <= duration_ms:
-            words.append(Word(start, end, text, confidence=float(np.clip(word.probability, 0.0, 1.0))))
+            words.append(Word(start, end, text, score=float(np.clip(word.probability, 0.0, 1.0))))
     return tuple(words)
 
 

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from paqa.engines.weights import RemoteWeights, digest, locate
 from paqa.errors import PaqaError
-from paqa.types import Audio, Disagreement, Event, Stage, Tag, Turn, Word
+from paqa.types import Audio, Disagreement, Event, Stage, Tag, Turn, Unit, Word
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,15 @@ class EngineOutput:
 
     separate: `stems` {"speech", "background"}, at the rate and with exactly the samples of the input.
     diarize: `turns` without text, and where they may overlap also `exclusive`: the same speakers, one at a
-    time. tag: `events`, and `tags` for every class above 0.01. transcribe: `words`, `language`, and `doubts`
+    time, and `count_stability`: the share of plausible thresholds at which the number of speakers is the
+    same. tag: `events`, and `tags` for every class above 0.01. transcribe: `words`, `language`, and `doubts`
     about words that the engine left out or does not trust.
     """
 
     stems: dict[str, Audio] = field(default_factory=dict)
     turns: tuple[Turn, ...] = ()
     exclusive: tuple[Turn, ...] = ()
+    count_stability: Unit | None = None
     events: tuple[Event, ...] = ()
     tags: tuple[Tag, ...] = ()
     words: tuple[Word, ...] = ()

@@ -19,7 +19,7 @@ from paqa.config.recipe import HearConfigs, Profile, QuestionsConfig, Recipe, co
 from paqa.engines import weights as weight_files
 from paqa.engines.base import device_label, engine_class, key_parameters, weight_digests
 from paqa.storage.store import Store, key
-from paqa.types import Audio, Clip, Device, Disagreement, Event, HeardBy, Stage, Stem, Tag, Turn, Word
+from paqa.types import Audio, Clip, Device, Disagreement, Event, HeardBy, Stage, Stem, Tag, Turn, Unit, Word
 
 STAGES: tuple[Stage, ...] = ("separate", "diarize", "tag", "transcribe")
 RAW_MIX_STAGES: tuple[Stage, ...] = ("diarize", "tag")  # run a second time, on the raw mix
@@ -31,6 +31,7 @@ class StoredOutput:
 
     turns: tuple[Turn, ...] = ()
     exclusive: tuple[Turn, ...] = ()
+    count_stability: Unit | None = None
     events: tuple[Event, ...] = ()
     tags: tuple[Tag, ...] = ()
     words: tuple[Word, ...] = ()

@@ -282,7 +282,7 @@ class Context:
         if not words:
             return self._agreement(interval(turn), ("diarize",))
         own_words = [w for w in self.scene.words if w.speaker == turn.speaker and _inside(w.start_ms, turn)]
-        confidence = sum(w.confidence for w in own_words) / len(own_words) if own_words else 1.0
+        confidence = sum(w.score for w in own_words) / len(own_words) if own_words else 1.0
         return confidence * self._agreement(interval(turn), ("diarize", "transcribe"))
 
     def _agreement(self, span: Interval, stages: Sequence[str]) -> float:

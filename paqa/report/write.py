@@ -258,7 +258,7 @@ def _scene(scene: Scene | None) -> dict[str, Any] | None:
         return None
     return {
         "turns": [[t.start_ms, t.end_ms, t.speaker, t.text, t.emotion, t.translation] for t in scene.turns],
-        "words": [[w.start_ms, w.end_ms, w.text, w.speaker, round(w.confidence, 2)] for w in scene.words],
+        "words": [[w.start_ms, w.end_ms, w.text, w.speaker, round(w.score, 2)] for w in scene.words],
         "events": [[e.start_ms, e.end_ms, e.label, round(e.score, 2)] for e in scene.events],
         "snr": scene.snr_db,
         "language": scene.language,

@@ -75,7 +75,7 @@ def _supervisions(scene: Scene, name: str, recording: dict[str, Any]) -> Iterato
     for n, turn in enumerate(scene.turns):
         end = min(turn.end_ms / 1000, recording["duration"])
         alignment = [
-            [w.text, w.start_ms / 1000, round((w.end_ms - w.start_ms) / 1000, 3), w.confidence]
+            [w.text, w.start_ms / 1000, round((w.end_ms - w.start_ms) / 1000, 3), w.score]
             for w in scene.words
             if _within(w, turn)
         ]

@@ -59,7 +59,7 @@ def ctm(scene: Scene, name: str) -> Iterator[str]:
         length = (word.end_ms - word.start_ms) / max(1, len(parts))
         for n, part in enumerate(parts):
             start = word.start_ms + n * length
-            yield f"{name} 1 {_s(start)} {_s(length)} {part} {word.confidence:.2f}"
+            yield f"{name} 1 {_s(start)} {_s(length)} {part} {word.score:.2f}"
 
 
 def _s(ms: float) -> str:
