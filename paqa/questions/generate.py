@@ -35,7 +35,7 @@ from paqa.questions.none_of_these import with_none
 from paqa.questions.scene_parts import NO_OTHER_CLIPS, OtherClips
 from paqa.questions.template import NONE, Claim, Draft, Level, QuestionTemplate
 from paqa.text import normal, rng_for
-from paqa.types import Question, Scene
+from paqa.types import Item, Question, Scene
 
 __all__ = [
     "NO_OTHER_CLIPS",
@@ -178,7 +178,7 @@ def level(question: Question) -> Level:
     return "environment" if all(e.kind == "event" for e in question.evidence) else "speaker"
 
 
-def rests_on(question: Question) -> frozenset[Claim]:
+def rests_on(question: Question | Item) -> frozenset[Claim]:
     """What must hold of the evidence for a question and its answer to be right; of one of a source, all that
     its evidence can tell.
     """
