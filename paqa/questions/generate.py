@@ -7,7 +7,7 @@ balance, and turned into questions whose answers stand at each position equally 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice, zip_longest
 from typing import TypeVar
@@ -70,9 +70,13 @@ def config_for(recipe: Recipe, corpus: str) -> QuestionsConfig:
 
 
 def generate(
-    scene: Scene, config: QuestionsConfig, seed: int, other_clips: OtherClips = NO_OTHER_CLIPS
+    scene: Scene,
+    config: QuestionsConfig,
+    seed: int,
+    other_clips: OtherClips = NO_OTHER_CLIPS,
+    accept: Callable[[Question], bool] = lambda question: True,
 ) -> list[Question]:
-    """Up to `config.per_clip` questions about a scene; [] where nothing is safe to ask.
+    """Up to `config.per_clip` questions about a scene that are accepted; [] where nothing is safe to ask.
 
     The same scene, config and seed give the same questions on every machine. Families take turns in an order
     seeded by the clip, environment and speaker alternating. `other_clips` holds wrong choices from other
@@ -94,7 +98,8 @@ def generate(
     rng.shuffle(levels)
     for queue in levels:
         rng.shuffle(queue)
-    chosen = islice(_alternating([list(_alternating(queue)) for queue in levels]), config.per_clip)
+    candidates = _alternating([list(_alternating(queue)) for queue in levels])
+    chosen = islice(filter(accept, candidates), config.per_clip)
     return list(balanced_positions(chosen, scene.clip_id, seed))
 
 
