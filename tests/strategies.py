@@ -84,7 +84,8 @@ def unsure_scenes(draw: st.DrawFn) -> Scene:
         lost = draw(st.sets(st.integers(0, max(0, len(texts) - 1)), max_size=3))
         kept = [UNCLEAR_WORD if i in lost else text for i, text in enumerate(texts)]
         joined = [w for i, w in enumerate(kept) if w != UNCLEAR_WORD or kept[i - 1 : i] != [UNCLEAR_WORD]]
-        turns.append(replace(turn, text=" ".join(joined)))
+        text = " ".join(joined)
+        turns.append(replace(turn, text="" if text == UNCLEAR_WORD else text))
         words += [w for i, w in enumerate(spread_words(turn)) if i not in lost]
     spans = draw(st.lists(_span(scene.duration_ms), max_size=2, unique=True))
     return replace(
@@ -100,7 +101,7 @@ def spread_words(turn: Turn) -> list[Word]:
     texts = turn.text.split()
     step = (turn.end_ms - turn.start_ms) / max(1, len(texts))
     starts = [turn.start_ms + int(i * step / 10) * 10 for i in range(len(texts))]
-    ends = [*starts[1:], turn.end_ms]
+    ends = [*starts[1:], turn.end_ms][: len(texts)]
     return [Word(s, e, text, turn.speaker) for s, e, text in zip(starts, ends, texts, strict=True)]
 
 

@@ -12,7 +12,7 @@ from paqa.questions import english
 from paqa.questions.english import excerpt, listing, lower, number, seconds, span, spans, spoken, tidy, upper
 from paqa.questions.template import NONE
 from paqa.spans import Interval, intersect, interval, merge, total
-from paqa.text import rng_for
+from paqa.text import UNCLEAR_WORD, rng_for
 from paqa.types import Question, Scene, Spanned
 
 # Each completes with an infinitive, and no two begin with the same three words.
@@ -270,7 +270,7 @@ def _voices(scene: Scene, rng: random.Random) -> str:
             f"{opens} {'and is' if same else f', and speaker {last.speaker} is'} the last to be heard,"
             f" {until}".replace(" ,", ",")
         )
-    if scene.turns[0].text:
+    if scene.turns[0].text and not scene.turns[0].text.startswith(UNCLEAR_WORD):
         options.append(f"{who} can be heard; the first words are {excerpt(scene.turns[0].text)}.")
     return rng.choice(options)
 
