@@ -95,6 +95,13 @@ def phrases(ctx: Context) -> list[Phrase]:
     return groups
 
 
+def single_words(ctx: Context) -> list[Phrase]:
+    """The words of PART_LETTERS letters or more, each a phrase of its own, that are said once in the clip."""
+    once = said_once(ctx.scene)
+    words = [w for turn in words_by_turn(ctx) for w in turn if w and len(w.normal) >= PART_LETTERS]
+    return [(w,) for w in words if once(w.text)]
+
+
 def phrase_at(words: Sequence[SpokenWord | None], at: int, size: int) -> Phrase:
     """The words from a place on; () where some of them are unclear or missing."""
     group = tuple(w for w in words[max(0, at) : at + size] if w)

@@ -18,6 +18,7 @@ from paqa.questions.spoken_words import (
     phrases,
     quote_of,
     said_once,
+    single_words,
     text_of,
     when,
     words_by_turn,
@@ -29,30 +30,32 @@ FEWEST = 3  # phrases to choose from
 
 
 def earliest_words(ctx: Context) -> Iterator[Draft]:
-    """Which of these groups of words is said first?"""
+    """Which of these pieces of the talk is said first?"""
     texts = (
-        "Which of these groups of words is said first?",
+        "Which of these pieces of the talk is said first?",
         "Put in the order in which they are said, which of these comes first?",
-        "Which of the following words are heard before the others?",
-        "Of these pieces of what is said, which one is the earliest?",
+        "Which of the following is heard before the others?",
+        "Of these pieces of what is said, which one comes earliest?",
     )
     yield from _in_order(ctx, texts, last=False)
 
 
 def latest_words(ctx: Context) -> Iterator[Draft]:
-    """Which of these groups of words is said last?"""
+    """Which of these pieces of the talk is said last?"""
     texts = (
-        "Which of these groups of words is said last?",
+        "Which of these pieces of the talk is said last?",
         "Put in the order in which they are said, which of these comes at the end?",
-        "Which of the following words are heard after all the others?",
-        "Of these pieces of what is said, which one is the latest?",
+        "Which of the following is heard after all the others?",
+        "Of these pieces of what is said, which one comes latest?",
     )
     yield from _in_order(ctx, texts, last=True)
 
 
 def _in_order(ctx: Context, texts: tuple[str, ...], last: bool) -> Iterator[Draft]:
-    """Drafts about the first or last of some phrases drawn from the talk."""
+    """Drafts about the first or last of some phrases drawn from the talk, of a short one some words."""
     pieces = phrases(ctx)
+    if len(pieces) < ctx.config.choices:
+        pieces = single_words(ctx)
     for _ in range(2):
         chosen = ctx.shuffled(pieces)[: ctx.config.choices]
         chosen.sort(key=lambda p: (p[0].turn, p[0].place))
@@ -69,7 +72,7 @@ def _in_order(ctx: Context, texts: tuple[str, ...], last: bool) -> Iterator[Draf
                 "find each of the pieces in the talk and compare when they are said",
                 "follow what is said and note the order in which these pieces come",
             ),
-            reasoning=f"The words {quote_of(answer)} are said {when(ctx, answer)}.",
+            reasoning=f"One hears {quote_of(answer)} {when(ctx, answer)}.",
             why_wrong=_why_order_wrong(ctx, rest, last),
             margin=ctx.margin(evidence, words=True),
         )
