@@ -403,6 +403,7 @@ class Trace:
 
     planning: str
     env: tuple[Sound, ...]
+    unclear: tuple[Unclear, ...]
     speakers: tuple[Quote, ...]
     asr: str
     description: str

@@ -24,9 +24,12 @@ from paqa.questions import (
     sounds,
     speakers,
     speech_and_sound,
+    speech_times,
     timing,
     translation,
     voice_prosody,
+    word_order,
+    word_times,
 )
 from paqa.questions.answer_positions import balanced_positions
 from paqa.questions.context import Context, context
@@ -53,6 +56,7 @@ __all__ = [
 FAMILIES = (
     *(sounds, sound_order, counting, timing, durations, sequence),
     *(speakers, dialogue, dialogue_flow, voice_prosody, speech_and_sound, emotion, translation),
+    *(word_order, word_times, speech_times),
 )
 TEMPLATES: dict[str, QuestionTemplate] = {t.name: t for family in FAMILIES for t in family.TEMPLATES}
 QUESTIONS_PER_TEMPLATE = 3  # on one clip, at most
@@ -188,7 +192,11 @@ def rests_on(question: Question | Item) -> frozenset[Claim]:
     its evidence can tell.
     """
     if question.template in TEMPLATES:
-        return TEMPLATES[question.template].rests_on
+        claims = TEMPLATES[question.template].rests_on
+        # That there is a sound rests on this sound, that there is none on no other being there.
+        cited = any(e.kind == "event" for e in question.evidence)
+        either = question.template == "any_background"
+        return claims - {"absence" if cited else "sound"} if either else claims
     by_kind: dict[str, frozenset[Claim]] = {
         "event": frozenset({"sound", "absence"}),
         "turn": frozenset({"speaker_count", "words"}),
