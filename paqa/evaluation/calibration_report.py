@@ -1,4 +1,4 @@
-"""What `paqa calibrate` prints: how well its models hold on voices and recordings that were held out."""
+"""What `paqa calibrate` prints: how well its models hold on held-out voices and recordings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from paqa.evaluation.reliability import reliability
 
 @dataclass(frozen=True)
 class HeldOutRow:
-    """A row's held-out confidence, and what truth says: `right` its answer, `all_right` all that it states."""
+    """A row with its held-out confidence: `right` is its answer, `all_right` all that it states as well."""
 
     corpus: str
     clip_id: str
@@ -20,10 +20,10 @@ class HeldOutRow:
     all_right: bool
 
 
-def predictions_table(outcomes: Mapping[str, Sequence[tuple[float, bool]]]) -> list[str]:
+def predictions_table(outcomes: Iterable[tuple[str, Sequence[tuple[float, bool]]]]) -> list[str]:
     """A line for each kind of prediction: examples, share right, calibration error, area under the ROC."""
     lines = [f"{'prediction':<16}{'examples':>9}{'right %':>9}{'ECE':>7}{'AUC':>7}"]
-    for kind, pairs in outcomes.items():
+    for kind, pairs in outcomes:
         held = reliability([p for p, _ in pairs], [right for _, right in pairs])
         if held:
             numbers = f"{held.count:>9}{100 * held.right:>9.1f}{held.error:>7.3f}"
@@ -32,7 +32,7 @@ def predictions_table(outcomes: Mapping[str, Sequence[tuple[float, bool]]]) -> l
 
 
 def rows_table(rows: Sequence[HeldOutRow], clips: Mapping[str, int], limit: float) -> list[str]:
-    """A line for each corpus: what reaches the limit, how often it is right, and how many rows a clip gives."""
+    """A line for each corpus: what reaches the limit, how often that is right, and rows a clip."""
     head = f"{'rows of':<16}{'clips':>6}{'rows':>6}{'right %':>20}{'nothing false %':>20}{'right a clip':>13}"
     lines = [head]
     for corpus in [*clips, "all"]:

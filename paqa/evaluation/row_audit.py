@@ -31,7 +31,7 @@ class JudgedRow:
     corpus: str
     template: str
     reflection: str | None
-    confidence: float
+    confidence: float | None
     verdict: Verdict
 
 
@@ -99,8 +99,10 @@ def judged_rows(folder: Path) -> Iterator[JudgedRow]:
         clip, of_clip = by_id[clip_id], list(items)
         truth = _truth(clip, of_clip, recipe, store)
         for row in of_clip:
-            about = (row.id, clip_id, clip.corpus, row.template, row.reflection, row.confidence)
-            yield JudgedRow(*about, judge(row, truth))
+            verdict = judge(row, truth)
+            yield JudgedRow(
+                row.id, clip_id, clip.corpus, row.template, row.reflection, row.confidence, verdict
+            )
 
 
 def _truth(clip: Clip, rows: Sequence[Item], recipe: Recipe, store: Store) -> KnownTruth:
@@ -135,10 +137,14 @@ def summarize(rows: Sequence[JudgedRow], clips: int) -> RowAudit:
         by_origin=_groups(rows, _origin),
         causes=dict(Counter(row.verdict.cause for row in judged if row.verdict.cause).most_common()),
         false_statements=dict(kinds.most_common()),
-        reliability=reliability(
-            [row.confidence for row in judged], [row.verdict.nothing_false for row in judged]
-        ),
+        reliability=_reliability(judged),
     )
+
+
+def _reliability(judged: Iterable[JudgedRow]) -> Reliability | None:
+    """Of the rows that have a confidence."""
+    pairs = [(row.confidence, row.verdict.nothing_false) for row in judged if row.confidence is not None]
+    return reliability([confidence for confidence, _ in pairs], [right for _, right in pairs])
 
 
 def counted(name: str, rows: Iterable[JudgedRow]) -> RowCounts:

@@ -48,7 +48,7 @@ class LabelledClip:
 
 
 @dataclass(frozen=True)
-class JudgedRow:
+class LabelledRow:
     """A row of predictions, judged; `known` says that truth knows of all that it states."""
 
     item: Item
@@ -137,7 +137,7 @@ def fit_predictions(clips: Sequence[LabelledClip], recipe: Recipe, row: Logistic
 
 def rows_of(
     clips: Iterable[LabelledClip], recipe: Recipe, store: Store, fitted: Calibration
-) -> list[JudgedRow]:
+) -> list[LabelledRow]:
     """The rows that clips give where their predictions are asked about and all rows are kept."""
     every_row = replace(recipe, gates=replace(recipe.gates, min_confidence=0.0))
     every_row = replace(every_row, questions=replace(recipe.questions, per_clip=ROWS_A_CLIP, reflect=0.0))
@@ -148,11 +148,11 @@ def rows_of(
             verdict = judge(item, labelled.truth)
             known = verdict.outcome != "unjudged" and (not verdict.unknown or bool(verdict.false))
             outcome = (verdict.right, verdict.nothing_false, known)
-            rows.append(JudgedRow(item, clip.corpus, labelled.fold, *outcome))
+            rows.append(LabelledRow(item, clip.corpus, labelled.fold, *outcome))
     return rows
 
 
-def judged_rows(clips: Sequence[LabelledClip], recipe: Recipe, store: Store) -> list[JudgedRow]:
+def judged_rows(clips: Sequence[LabelledClip], recipe: Recipe, store: Store) -> list[LabelledRow]:
     """All rows, made with models of predictions that know nothing of their clip's voices and recordings."""
     rows = []
     for fold in sorted({clip.fold for clip in clips}):
@@ -161,7 +161,7 @@ def judged_rows(clips: Sequence[LabelledClip], recipe: Recipe, store: Store) -> 
     return rows
 
 
-def held_out_rows(rows: Sequence[JudgedRow]) -> Iterator[HeldOutRow]:
+def held_out_rows(rows: Sequence[LabelledRow]) -> Iterator[HeldOutRow]:
     """The rows that truth knows all about, with the confidence of a model fitted on the other folds."""
     for fold in sorted({row.fold for row in rows}):
         model = fit_rows(row for row in rows if row.fold != fold)
@@ -171,12 +171,12 @@ def held_out_rows(rows: Sequence[JudgedRow]) -> Iterator[HeldOutRow]:
                 yield HeldOutRow(row.corpus, row.item.clip_id, probability, row.right, row.all_right)
 
 
-def row_values(row: JudgedRow) -> Mapping[str, float]:
+def row_values(row: LabelledRow) -> Mapping[str, float]:
     """The features of a judged row."""
     return row_features(row.item.scene, rests_on(row.item), row.item.evidence)
 
 
-def fit_rows(rows: Iterable[JudgedRow]) -> LogisticModel:
+def fit_rows(rows: Iterable[LabelledRow]) -> LogisticModel:
     """The model of rows, fitted on those of which truth knows all that they state."""
     return fitting.fit([Example(row_values(r), r.all_right, r.corpus) for r in rows if r.known], "row")
 
@@ -207,6 +207,6 @@ def calibrate(folder: Path) -> Result:
 def text(result: Result, limit: float) -> str:
     """How the models did on what was held out; `limit` is `gates.min_confidence`."""
     head = f"held out, by voices and recordings; rows from a confidence of {limit:g}"
-    predictions = calibration_report.predictions_table(result.predictions)
+    predictions = calibration_report.predictions_table(result.predictions.items())
     rows = calibration_report.rows_table(result.rows, result.clips, limit)
     return "\n".join([head, "", *predictions, "", *rows])
