@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from paqa.errors import PaqaError
 from paqa.perception.calibration import LogisticModel
 from paqa.union_find import connected_components
 
-FEWEST = 20  # examples without which nothing is fitted
+FEWEST = 20  # examples, below which features are not looked at
 STRENGTH = 1.0  # inverse of the L2 penalty, on standardised features
 
 
@@ -24,20 +24,14 @@ class Example:
     group: str
 
 
-def fit(examples: Sequence[Example], kind: str) -> LogisticModel:
-    """The model of some examples; a constant where all are right, or all wrong. PaqaError for too few."""
-    if len(examples) < FEWEST:
-        raise PaqaError(
-            f"calibration: {len(examples)} examples of {kind}, expected at least {FEWEST}; "
-            "give the recipe more material with truth"
-        )
-    outcomes = np.array([e.right for e in examples])
-    names = tuple(sorted(examples[0].features))
+def fit(examples: Sequence[Example]) -> LogisticModel:
+    """The model of some examples; for few of them, or where all have one outcome, a cautious constant."""
+    outcomes = np.array([e.right for e in examples], dtype=bool)
     right = int(outcomes.sum())
-    if right in (0, len(outcomes)):
+    if len(examples) < FEWEST or right in (0, len(outcomes)):
         share = (right + 1) / (len(outcomes) + 2)  # rule of succession
-        constant = float(np.log(share / (1 - share)))
-        return LogisticModel(names, (0.0,) * len(names), constant, len(outcomes), right)
+        return LogisticModel((), (), round(math.log(share / (1 - share)), 6), len(outcomes), right)
+    names = tuple(sorted(examples[0].features))
     from sklearn.linear_model import LogisticRegression
 
     values = np.array([[e.features[name] for name in names] for e in examples])

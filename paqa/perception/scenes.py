@@ -9,6 +9,7 @@ import numpy as np
 
 from paqa.audio import read_flac, rms
 from paqa.config.recipe import Recipe
+from paqa.perception import calibration as calibrations
 from paqa.perception import confidence, engine_runs, prosody, source_labels
 from paqa.perception.calibration import Calibration
 from paqa.perception.confidence import Extras
@@ -25,12 +26,14 @@ SNR = 1  # part of the key of stored ratios; raise it when the same stems give a
 def predicted_scene(
     clip: Clip, recipe: Recipe, store: Store, calibration: Calibration | None = None
 ) -> Scene:
-    """What the engines predicted for a clip, as one scene, with confidences if there is a `calibration`.
+    """What the engines predicted for a clip, as one scene, with confidences where its engines have any.
 
-    Raises MissingObject where an output is not stored.
+    `calibration` takes the place of the one for the recipe's engines. Raises MissingObject where an output is
+    not stored.
     """
     scene, extras = scored_scene(clip, recipe, store)
-    return confidence.with_confidences(scene, extras, calibration) if calibration else scene
+    models = calibration or calibrations.for_recipe(recipe, store)
+    return confidence.with_confidences(scene, extras, models) if models else scene
 
 
 def scored_scene(clip: Clip, recipe: Recipe, store: Store) -> tuple[Scene, Extras]:

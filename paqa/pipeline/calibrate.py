@@ -130,7 +130,7 @@ def _labelled(
 def fit_predictions(clips: Sequence[LabelledClip], recipe: Recipe, row: LogisticModel) -> Calibration:
     """A calibration with the models of predictions fitted on some clips, and a given one of rows."""
     examples = prediction_examples(clips)
-    models: dict[Kind, LogisticModel] = {kind: fitting.fit(examples[kind], kind) for kind in PREDICTIONS}
+    models: dict[Kind, LogisticModel] = {kind: fitting.fit(examples[kind]) for kind in PREDICTIONS}
     models["row"] = row
     return Calibration(calibrations.engines(recipe), models)
 
@@ -178,7 +178,7 @@ def row_values(row: LabelledRow) -> Mapping[str, float]:
 
 def fit_rows(rows: Iterable[LabelledRow]) -> LogisticModel:
     """The model of rows, fitted on those of which truth knows all that they state."""
-    return fitting.fit([Example(row_values(r), r.all_right, r.corpus) for r in rows if r.known], "row")
+    return fitting.fit([Example(row_values(r), r.all_right, r.corpus) for r in rows if r.known])
 
 
 def held_out_predictions(
