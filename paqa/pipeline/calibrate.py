@@ -97,7 +97,8 @@ def _of_clip(clip: LabelledClip) -> Iterable[tuple[Kind, Mapping[str, float], bo
         yield "speaker_count", confidence.count_features(scene, extras), right_count
     if truth.events_known:
         event_labels = prediction_labels.events(scene, truth.scene, truth.spans_known)
-        for features, (there, placed) in zip(confidence.event_features(scene), event_labels, strict=True):
+        of_events = confidence.event_features(scene, extras)
+        for features, (there, placed) in zip(of_events, event_labels, strict=True):
             yield "event", features, there
             if placed is not None:
                 yield "event_span", features, placed
