@@ -263,12 +263,8 @@ def _parsed(text: str, open_ended: bool) -> Trace | str:
 def _round_trip(trace: Trace | str, scene: Scene) -> str | None:
     if isinstance(trace, str):
         return f"the rationale cannot be read: {trace}"
-    pairs = zip(
-        ("ENV", "SPEAKER", "ASR"),
-        (trace.env, trace.speakers, trace.asr),
-        grammar.perceive(scene),
-        strict=True,
-    )
+    tags = ("ENV", "ENV (unclear)", "SPEAKER", "ASR")
+    pairs = zip(tags, grammar.perceived(trace), grammar.perceive(scene), strict=True)
     differing = [name for name, stated, expected in pairs if stated != expected]
     return f"the rationale does not say what the scene holds: {', '.join(differing)}" if differing else None
 

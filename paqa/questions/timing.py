@@ -25,9 +25,8 @@ def onset_part(ctx: Context) -> Iterator[Draft]:
     if third < 2 * SAFE_MS:
         return
     for sound in ctx.shuffled(ctx.safe_backgrounds):
-        part = min(2, int(sound.start_ms / third))
-        edge = min(abs(sound.start_ms - third), abs(sound.start_ms - 2 * third))
-        if edge < CLEAR_MS or not ctx.unambiguous(sound):
+        part, edge = part_of(sound.start_ms, third)
+        if edge < CLEAR_MS or not ctx.unambiguous(sound) or not ctx.clear_until(sound.start_ms):
             continue
         evidence = ctx.sound_evidence(sound, 0)
         yield Draft(
@@ -54,6 +53,11 @@ def onset_part(ctx: Context) -> Iterator[Draft]:
         )
 
 
+def part_of(at_ms: int, third: float) -> tuple[int, float]:
+    """In which third a moment lies, as an index of PARTS, and how far in ms it is from the others."""
+    return min(2, int(at_ms / third)), min(abs(at_ms - third), abs(at_ms - 2 * third))
+
+
 def _why_parts_wrong(ctx: Context, third: float) -> Callable[[Sequence[str]], str]:
     first, second = seconds(round(third)), seconds(round(2 * third))
     return lambda _: ctx.pick(
@@ -69,7 +73,8 @@ def onset_second(ctx: Context) -> Iterator[Draft]:
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         answer = round(sound.start_ms / 1000)
         moments = range(answer % step or step, last + 1, step)
-        if answer not in moments or not ctx.unambiguous(sound):
+        sure = ctx.unambiguous(sound) and ctx.clear_until(sound.start_ms)
+        if answer not in moments or not sure:
             continue
         decoys = ctx.neighbours(moments, moments.index(answer))
         if len(decoys) < 2:
@@ -107,7 +112,7 @@ def about(second: int) -> str:
 
 def sound_and_speech(ctx: Context) -> Iterator[Draft]:
     """Does a sound come before, during, between or after the speech? Only where that is clear."""
-    if not ctx.speech:
+    if not ctx.speech or not ctx.background_clear():
         return
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         place, clear = _place(ctx, sound.occasions)

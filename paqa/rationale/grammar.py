@@ -6,7 +6,8 @@
     <RESPONSE>(B) exact choice text</RESPONSE>, <RESPONSE>answer</RESPONSE> where there are no choices
     [<REFLECT>..</REFLECT><FINAL_ANSWER>(C) exact choice text</FINAL_ANSWER>]
 
-ENV has one line per event, `Rooster [1.20-3.40 s]`; SPEAKER one per turn, `Speaker 1 [0.20-2.15 s]:
+ENV has one line per event, `Rooster [1.20-3.40 s]`, then one per span in which it is not clear whether
+something sounds, `(unclear) [1.20-3.40 s]`; SPEAKER one per turn, `Speaker 1 [0.20-2.15 s]:
 "Hello."`, the text being a JSON string. Times have two decimals, three off the 10 ms grid. Labels, transcript
 and choices are plain text, save that angle brackets, backslashes and invisible characters become JSON
 escapes: no text can forge a tag.
@@ -21,12 +22,13 @@ from dataclasses import dataclass
 
 from paqa.errors import PaqaError
 from paqa.rationale import narration
-from paqa.types import Question, Quote, Response, Scene, Sound, Trace
+from paqa.types import Question, Quote, Response, Scene, Sound, Trace, Unclear
 
 NO_SOUND = "No background sound stands out."
 NO_SPEECH = "Nobody speaks."
 NO_WORDS = "No words can be made out."
 UNCLEAR = "(words not made out)"
+UNCLEAR_SOUND = "(unclear)"
 
 # The tags that hold text, in order.
 LEAVES = (
@@ -67,11 +69,21 @@ class GrammarError(PaqaError):
     """A rationale that does not keep to the grammar; the message names the tag."""
 
 
-def perceive(scene: Scene) -> tuple[tuple[Sound, ...], tuple[Quote, ...], str]:
-    """What a rationale has to say about a scene: its sounds, who said what, and the transcript."""
+Perceived = tuple[tuple[Sound, ...], tuple[Unclear, ...], tuple[Quote, ...], str]
+
+
+def perceive(scene: Scene) -> Perceived:
+    """What a rationale has to say about a scene: its sounds, where the background is unclear, who said what,
+    and the transcript.
+    """
     sounds = tuple(Sound(e.start_ms, e.end_ms, e.label) for e in scene.events)
     quotes = tuple(Quote(t.start_ms, t.end_ms, t.speaker, t.text) for t in scene.turns)
-    return sounds, quotes, scene.transcript
+    return sounds, scene.unclear, quotes, scene.transcript
+
+
+def perceived(trace: Trace) -> Perceived:
+    """What a rationale does say, to be compared with `perceive`."""
+    return trace.env, trace.unclear, trace.speakers, trace.asr
 
 
 def render(scene: Scene, question: Question, variant: int = 0, reflection: Reflection | None = None) -> str:
@@ -79,11 +91,10 @@ def render(scene: Scene, question: Question, variant: int = 0, reflection: Refle
 
     With a reflection, its wrong choice is argued for and given first, then corrected.
     """
-    sounds, quotes, transcript = perceive(scene)
+    sounds, unclear, quotes, transcript = perceive(scene)
     leaf = {
         "PLANNING": _tagless(narration.planning(scene, question, variant)),
-        "ENV": "\n".join(f"{escape(s.label)} {_stamp(s.start_ms, s.end_ms)}".strip() for s in sounds)
-        or NO_SOUND,
+        "ENV": "\n".join([*map(_sound_line, sounds), *map(_unclear_line, unclear)]) or NO_SOUND,
         "SPEAKER": "\n".join(_speaker_line(q) for q in quotes) or NO_SPEECH,
         "ASR": escape(transcript, NO_WORDS) or NO_WORDS,
         "DESCRIPTION": _tagless(narration.description(scene, question)),
@@ -109,9 +120,11 @@ def parse(text: str, open_ended: bool = False) -> Trace:
     """
     leaf = _leaves(text)
     reflected = "REFLECT" in leaf
+    background = () if leaf["ENV"] == NO_SOUND else tuple(_sound(line) for line in _lines(leaf["ENV"]))
     return Trace(
         planning=leaf["PLANNING"],
-        env=() if leaf["ENV"] == NO_SOUND else tuple(_sound(line) for line in _lines(leaf["ENV"])),
+        env=tuple(s for s in background if isinstance(s, Sound)),
+        unclear=tuple(s for s in background if isinstance(s, Unclear)),
         speakers=()
         if leaf["SPEAKER"] == NO_SPEECH
         else tuple(_quote(line) for line in _lines(leaf["SPEAKER"])),
@@ -172,6 +185,14 @@ def _tagless(text: str) -> str:
     return text.replace("<", "‹").replace(">", "›")
 
 
+def _sound_line(sound: Sound) -> str:
+    return f"{escape(sound.label, UNCLEAR_SOUND)} {_stamp(sound.start_ms, sound.end_ms)}".strip()
+
+
+def _unclear_line(span: Unclear) -> str:
+    return f"{UNCLEAR_SOUND} {_stamp(span.start_ms, span.end_ms)}"
+
+
 def _speaker_line(quote: Quote) -> str:
     words = f'"{escape(quote.text).replace(chr(34), chr(92) + chr(34))}"' if quote.text else UNCLEAR
     return f"Speaker {quote.speaker} {_stamp(quote.start_ms, quote.end_ms)}: {words}"
@@ -194,11 +215,14 @@ def _lines(block: str) -> list[str]:
     return [line.strip() for line in block.split("\n") if line.strip()]
 
 
-def _sound(line: str) -> Sound:
+def _sound(line: str) -> Sound | Unclear:
     match = _SOUND.fullmatch(line)
     if not match:
         raise GrammarError(f"<ENV>: expected 'Label [1.20-3.40 s]', found {line[:60]!r}")
-    return Sound(_ms(match[2], match[3]), _ms(match[4], match[5]), unescape(match[1] or ""))
+    start_ms, end_ms = _ms(match[2], match[3]), _ms(match[4], match[5])
+    if match[1] == UNCLEAR_SOUND:
+        return Unclear(start_ms, end_ms)
+    return Sound(start_ms, end_ms, unescape(match[1] or ""))
 
 
 def _quote(line: str) -> Quote:

@@ -12,7 +12,7 @@ from paqa.questions import english
 from paqa.questions.english import excerpt, listing, lower, number, seconds, span, spans, spoken, tidy, upper
 from paqa.questions.template import NONE
 from paqa.spans import Interval, intersect, interval, merge, total
-from paqa.text import rng_for
+from paqa.text import UNCLEAR_WORD, rng_for
 from paqa.types import Question, Scene, Spanned
 
 # Each completes with an infinitive, and no two begin with the same three words.
@@ -136,6 +136,18 @@ SUMMARIES = {
     "emotion_of_line": ("the voice sounds {}", "the mood of the voice is {}"),
     "who_sounds": ("the one who sounds like that is {}", "the voice with that mood is {}"),
     "translation_of_line": ("what is said means {}", "the meaning of the words is {}"),
+    "any_background": ("the answer is {}",),
+    "earliest_words": ("the first of them to be said is {}", "the earliest words are {}"),
+    "latest_words": ("the last of them to be said is {}", "the latest words are {}"),
+    "words_after": ("what follows is {}", "the words right after are {}"),
+    "words_before": ("what comes before is {}", "the words just before are {}"),
+    "word_said": ("the word that is said is {}", "what can be heard is the word {}"),
+    "word_part": ("the word falls {}", "the word is said {}"),
+    "word_at_second": ("the word at that time is {}", "what is said at that time is {}"),
+    "pause_after_words": ("the longest pause comes after {}", "the words before the longest pause are {}"),
+    "pause_length": ("the pause lasts {}", "the time without a word is {}"),
+    "speech_begins": ("the speech begins {}", "the first word falls {}"),
+    "speech_ends": ("the speech ends {}", "the last word falls {}"),
     "spoken_language": ("the language is {}", "what is spoken is {}"),
 }
 NO_CHOICE = (
@@ -174,8 +186,17 @@ def planning(scene: Scene, question: Question, variant: int) -> str:
     elif kinds == {"event"}:
         bank = ENVIRONMENT if scene.turns else ()
     else:
-        bank = SPEAKER if scene.events else VOICES[: 4 if scene.speakers > 1 else 0]
+        bank = SPEAKER if scene.events else _voices_only(scene)
     return f"{first} {rng.choice(bank)}" if bank else first
+
+
+def _voices_only(scene: Scene) -> Sequence[str]:
+    """Remarks on a plan that concerns several voices without a background; the last one denies that there is
+    one.
+    """
+    if scene.speakers < 2:
+        return ()
+    return VOICES[:-1] if scene.unclear else VOICES
 
 
 def description(scene: Scene, question: Question) -> str:
@@ -261,7 +282,7 @@ def _voices(scene: Scene, rng: random.Random) -> str:
             f"{opens} {'and is' if same else f', and speaker {last.speaker} is'} the last to be heard,"
             f" {until}".replace(" ,", ",")
         )
-    if scene.turns[0].text:
+    if scene.turns[0].text and not scene.turns[0].text.startswith(UNCLEAR_WORD):
         options.append(f"{who} can be heard; the first words are {excerpt(scene.turns[0].text)}.")
     return rng.choice(options)
 
@@ -275,6 +296,8 @@ def _background(scene: Scene, rng: random.Random) -> str:
     for event in scene.events:
         groups.setdefault(spoken(event.label), []).append(interval(event))
     if not groups:
+        if scene.unclear:
+            return _unclear_background(scene)
         return rng.choice(
             (
                 "Nothing stands out in the background.",
@@ -290,7 +313,19 @@ def _background(scene: Scene, rng: random.Random) -> str:
     frames = ("In the background there is {}.", "The background contains {}.", "Around the voices I hear {}.",
               "Apart from the speech, {} can be heard.", "As for other sounds, I hear {}.")  # fmt: skip
     bare = ("I hear {}.", "What sounds is {}.", "The clip contains {}.", "{} can be heard.")
-    return upper(rng.choice(frames if scene.turns else bare).format(listing(descriptions)))
+    sentence = upper(rng.choice(frames if scene.turns else bare).format(listing(descriptions)))
+    return f"{sentence} {_unclear_background(scene)}" if scene.unclear else sentence
+
+
+def _unclear_background(scene: Scene) -> str:
+    """Where something may sound in the background, without a claim about it."""
+    stretches = merge(interval(u) for u in scene.unclear)
+    if len(stretches) == 1:
+        start, end = stretches[0]
+        where = f"From {seconds(start).removesuffix(' s')} to {seconds(end)}"
+    else:
+        where = f"At {spans(stretches)}" if stretches else "At some point"
+    return f"{where} something may sound in the background; it is not clear what."
 
 
 def _overlap_or_loudness(scene: Scene, rng: random.Random) -> str:
@@ -301,7 +336,7 @@ def _overlap_or_loudness(scene: Scene, rng: random.Random) -> str:
             shared = intersect(*([interval(t) for t in scene.turns if t.speaker == s] for s in (a, b)))
             if total(shared) >= 300:
                 options.append(f"{upper(english.speakers([a, b]))} overlap at {spans(shared, most=2)}.")
-    if scene.snr_db is not None and scene.events and scene.turns:
+    if scene.snr_db is not None and scene.events and scene.turns and not scene.unclear:
         options.append(_loudness(scene.snr_db, rng))
     return rng.choice(options) if options else ""
 
