@@ -111,7 +111,7 @@ def _of_clip(clip: LabelledClip) -> Iterable[tuple[Kind, Mapping[str, float], bo
         yield "speaker_count", confidence.count_features(scene, extras), right
     if truth.events_known or truth.scene.events:
         event_labels = prediction_labels.events(scene, truth.scene, truth.times_known)
-        features = confidence.event_features(scene)
+        features = confidence.event_features(scene, extras)
         yield from _labelled("event", features, [there for there, _ in event_labels])
         yield from _labelled("event_span", features, [placed for _, placed in event_labels])
     if truth.events_known:
