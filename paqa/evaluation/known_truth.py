@@ -58,7 +58,8 @@ class Rules:
     close may be said to overlap or not. `shared_ms`: what sounds together for less does not count.
     `word_error` of a quotation, or `short_errors` words where that is less than one word. `slack_words` may
     be missed or added where one line ends and the next begins. `share` of rates and pitches, `level_db` of
-    levels. `pauses` is the share of an utterance that may be pauses, which truth does not tell. `alike` says which sounds may stand for one another.
+    levels. `pauses` is the share of an utterance that may be pauses, which truth does not tell. `alike` says
+    which sounds may stand for one another.
     """
 
     onset_ms: int = 500
