@@ -321,13 +321,15 @@ class Item:
     """One row of the dataset, without the audio bytes (shard.py adds `audio {bytes, path}`).
 
     `reflection` says where the wrong first response of a reflected row comes from and what went wrong:
-    "heard:missed_event" really was misheard by an engine, "typed:missed_event" is made up after that type. An
-    open-ended row has no choices and no `answer_index`. `difficulty` grows with the voices, the noise, the
-    overlap, the sounds and the distance of the evidence; `subsets` are the named ones ("MSQA-hard") that the
-    row belongs to. `origins` lists every recording that is heard, with its licence; `source` and `license`
-    sum them up. `confidence` is the calibrated probability that the answer is right and the rationale states
-    nothing false, 1 where truth answers. `key` is a digest of the audio and of all other columns but two: a
-    row that another `paqa_version` or another `seed` of the recipe makes again, word for word, is the same
+    "heard:missed_event" really was misheard by an engine, "typed:missed_event" is made up after that
+    type. `mistaken` names the tags of the rationale that hold the mistake and what follows from it, so
+    that a trainer can leave them out of its loss: REFLECT takes them back. An open-ended row has no
+    choices and no `answer_index`. `difficulty` grows with the voices, the noise, the overlap, the sounds
+    and the distance of the evidence; `subsets` are the named ones ("MSQA-hard") that the row belongs to.
+    `origins` lists every recording that is heard, with its licence; `source` and `license` sum them up.
+    `confidence` is the calibrated probability that the answer is right and the rationale states nothing
+    false, 1 where truth answers. `key` is a digest of the audio and of all other columns but two: a row
+    that another `paqa_version` or another `seed` of the recipe makes again, word for word, is the same
     row. (A shard's name follows its bytes, and so those two as well.)
     """
 
@@ -356,6 +358,7 @@ class Item:
     subsets: tuple[str, ...] = ()
     origins: tuple[Origin, ...] = ()
     confidence: Unit = 1.0
+    mistaken: tuple[str, ...] = ()
     seed: int = 0
     paqa_version: str = ""
 
@@ -390,8 +393,21 @@ class Response:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What a rationale states about a clip: its sounds, who said what, and the transcript."""
+
+    env: tuple[Sound, ...]
+    speakers: tuple[Quote, ...]
+    asr: str
+
+
+@dataclass(frozen=True)
 class Trace:
-    """A parsed rationale."""
+    """A parsed rationale.
+
+    `first` is the reading that CAPTION states. `env`, `speakers` and `asr` are the corrected reading: the
+    same, but for the lines that REFLECT corrects.
+    """
 
     planning: str
     env: tuple[Sound, ...]
@@ -401,5 +417,6 @@ class Trace:
     reasoning: str
     summary: str
     response: Response
+    first: Reading
     reflect: str | None = None
     final: Response | None = None

@@ -19,7 +19,7 @@ from paqa.questions.english import spoken, upper
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import grammar, reflection
 from paqa.text import normal
-from paqa.types import Event, Question, Response, Scene, Trace, Turn
+from paqa.types import Event, Question, Reading, Response, Scene, Trace, Turn
 
 CANDIDATES = 3  # snippets compared in full, after a pre-selection by shared words
 _QUOTED = re.compile(r'"([^"]+)"')
@@ -33,13 +33,16 @@ def judge(
     snippets: Sequence[str],
     config: GatesConfig,
     earlier: Sequence[Question] = (),
+    first_scene: Scene | None = None,
 ) -> Rejected | None:
     """The first reason, in a fixed order, why a question with the rationale `text` cannot be kept, or None.
 
     `snippets` are the texts of the predicted turns: what the rationale quotes must be found in them.
-    `earlier` are the questions kept for the same clip.
+    `earlier` are the questions kept for the same clip. `first_scene` is what the caption of a reflected row
+    has to state, None where it states the scene.
     """
     trace = _parsed(text, question.answer_index is None)
+    scenes = [scene, first_scene] if first_scene else [scene]
     details: dict[str, Callable[[], str | None]] = {
         "empty": lambda: _empty(question, text),
         "low_score": lambda: _low_score(question, scene, config),
@@ -51,9 +54,9 @@ def judge(
             _ambiguous_choices(question, scene) if config.ambiguous_choices else None
         ),
         "answer_not_unique": lambda: _not_unique(question, scene) if config.unique_answer else None,
-        "profanity": lambda: _profane(question, scene) if config.profanity else None,
-        "personal_data": lambda: _personal(question, scene) if config.personal_data else None,
-        "rationale_round_trip": lambda: _round_trip(trace, scene),
+        "profanity": lambda: _profane(question, scenes) if config.profanity else None,
+        "personal_data": lambda: _personal(question, scenes) if config.personal_data else None,
+        "rationale_round_trip": lambda: _round_trip(trace, scene, first_scene),
         "answer_mismatch": lambda: _answer_mismatch(trace, question),
         "reflection": lambda: _reflection(trace, question, scene) if config.reflection else None,
         "quote_presence": lambda: _quote_presence(trace, snippets, config),
@@ -211,20 +214,21 @@ def _asked_words(text: str) -> frozenset[str]:
     return text_matching.words(re.sub(r"\([^)]*\)", "", text))
 
 
-def _profane(question: Question, scene: Scene) -> str | None:
-    word = next(filter(None, map(text_filters.profanity, _texts(question, scene))), None)
+def _profane(question: Question, scenes: Sequence[Scene]) -> str | None:
+    word = next(filter(None, map(text_filters.profanity, _texts(question, scenes))), None)
     return f"{word!r} is in paqa/data/profanity.txt; gates.profanity is on" if word else None
 
 
-def _personal(question: Question, scene: Scene) -> str | None:
-    text = next(filter(None, map(text_filters.personal_data, _texts(question, scene))), None)
+def _personal(question: Question, scenes: Sequence[Scene]) -> str | None:
+    text = next(filter(None, map(text_filters.personal_data, _texts(question, scenes))), None)
     return f"found the {text}; gates.personal_data is on" if text else None
 
 
-def _texts(question: Question, scene: Scene) -> Iterator[str]:
-    """The texts that the word filters read: question, choices, answer, transcript and translations."""
+def _texts(question: Question, scenes: Sequence[Scene]) -> Iterator[str]:
+    """The texts that the word filters read: question, choices, answer, transcripts and translations."""
     yield from (question.text, *question.choices, question.answer)
-    yield from (text for t in scene.turns for text in (t.text, t.translation) if text)
+    for scene in scenes:
+        yield from (text for t in scene.turns for text in (t.text, t.translation) if text)
 
 
 def _contains(a: str, b: str) -> bool:
@@ -250,17 +254,29 @@ def _parsed(text: str, open_ended: bool) -> Trace | str:
         return str(error)
 
 
-def _round_trip(trace: Trace | str, scene: Scene) -> str | None:
+def _round_trip(trace: Trace | str, scene: Scene, first_scene: Scene | None) -> str | None:
+    """A corrected reading that is not the scene, or a caption that is not what was perceived at first."""
     if isinstance(trace, str):
         return f"the rationale cannot be read: {trace}"
-    pairs = zip(
-        ("ENV", "SPEAKER", "ASR"),
-        (trace.env, trace.speakers, trace.asr),
-        grammar.perceive(scene),
-        strict=True,
-    )
-    differing = [name for name, stated, expected in pairs if stated != expected]
-    return f"the rationale does not say what the scene holds: {', '.join(differing)}" if differing else None
+    last = Reading(trace.env, trace.speakers, trace.asr)
+    right = grammar.reading_of(scene)
+    if differing := _differing(last, right):
+        return f"the rationale does not say what the scene holds: {differing}"
+    if differing := _differing(trace.first, grammar.reading_of(first_scene or scene)):
+        return f"the caption does not say what was perceived at first: {differing}"
+    if first_scene and trace.first == right:
+        return "the caption states the scene, expected the mistake that REFLECT corrects"
+    return None
+
+
+def _differing(stated: Reading, expected: Reading) -> str:
+    """The tags whose contents differ between two readings."""
+    pairs = {
+        "ENV": (stated.env, expected.env),
+        "SPEAKER": (stated.speakers, expected.speakers),
+        "ASR": (stated.asr, expected.asr),
+    }
+    return ", ".join(tag for tag, (a, b) in pairs.items() if a != b)
 
 
 def _answer_mismatch(trace: Trace | str, question: Question) -> str | None:

@@ -170,12 +170,15 @@ def compose_clip(
         reflection = reflections.reflect(scene, question, mistakes, recipe.questions, recipe.seed, elsewhere)
         text = grammar.render(scene, question, variant, reflection)
         snippets = [turn.text for turn in predicted.turns if turn.text]
-        if rejected := gates.judge(question, text, scene, snippets, recipe.gates, kept):
+        first_scene = reflection.scene if reflection else None
+        if rejected := gates.judge(question, text, scene, snippets, recipe.gates, kept, first_scene):
             row = Quarantined(question.id, "gates", rejected.reason, rejected.detail, clip.sha256)
             quarantined.append(row)
             continue
         item = _item(clip, scene, question, text, recipe)
-        item = _finished(item, clip, predicted.heard_by, reflection, recipe)
+        if reflection:
+            item = _reflected(item, question, reflection)
+        item = _finished(item, clip, predicted.heard_by, recipe)
         if invalid := _invalid("item", _bare(item)):
             quarantined.append(Quarantined(item.id, "compose", "schema", invalid, clip.sha256))
             continue
@@ -230,16 +233,15 @@ def _item(clip: Clip, scene: Scene, question: Question, rationale: str, recipe: 
     )
 
 
-def _finished(
-    item: Item,
-    clip: Clip,
-    engines: tuple[HeardBy, ...],
-    reflection: grammar.Reflection | None,
-    recipe: Recipe,
-) -> Item:
-    """The row with its reflection, engines and key; seed and version are no part of the key."""
-    origin = reflection.origin if reflection else None
-    item = replace(item, reflected=reflection is not None, reflection=origin, heard_by=engines)
+def _reflected(item: Item, question: Question, reflection: grammar.Reflection) -> Item:
+    """The row with where its mistake comes from, and in which tags it stands."""
+    mistaken = grammar.mistaken_tags(grammar.parse(item.rationale), item.scene, question)
+    return replace(item, reflected=True, reflection=reflection.origin, mistaken=mistaken)
+
+
+def _finished(item: Item, clip: Clip, engines: tuple[HeardBy, ...], recipe: Recipe) -> Item:
+    """The row with its engines and key; seed and version are no part of the key."""
+    item = replace(item, heard_by=engines)
     item = replace(item, key=item_key(item, clip.sha256))
     return replace(item, seed=recipe.seed, paqa_version=__version__)
 

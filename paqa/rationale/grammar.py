@@ -10,29 +10,42 @@ ENV has one line per event, `Rooster [1.20-3.40 s]`; SPEAKER one per turn, `Spea
 "Hello."`, the text being a JSON string. Times have two decimals, three off the 10 ms grid. Labels, transcript
 and choices are plain text, save that angle brackets, backslashes and invisible characters become JSON
 escapes: no text can forge a tag.
+
+A mistake of perception stands in CAPTION itself. REFLECT then corrects its lines, one correction a line:
+`ENV: Bark [1.20-3.40 s] -> Bark [5.20-6.40 s]`, or with `nothing` on one side. No prose contains `->`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from paqa.errors import PaqaError
 from paqa.rationale import narration
-from paqa.types import Question, Quote, Response, Scene, Sound, Trace
+from paqa.rationale.corrections import (
+    Correction,
+    CorrectionError,
+    Corrections,
+    Line,
+    corrected,
+    corrections_between,
+)
+from paqa.types import Question, Quote, Reading, Response, Scene, Sound, Trace
 
 NO_SOUND = "No background sound stands out."
 NO_SPEECH = "Nobody speaks."
 NO_WORDS = "No words can be made out."
 UNCLEAR = "(words not made out)"
+NOTHING = "nothing"  # stands for no line in a correction
 
 # The tags that hold text, in order.
 LEAVES = (
     "PLANNING", "ENV", "SPEAKER", "ASR", "DESCRIPTION", "REASONING", "SUMMARY", "RESPONSE", "REFLECT",
     "FINAL_ANSWER",
 )  # fmt: skip
+RESPONSE_TAGS = ("REASONING", "SUMMARY", "RESPONSE")  # lead to the first response
 # All tags in order, without and with a reflection.
 SKELETON = (
     "<THINK>", "<PLANNING>", "</PLANNING>", "<CAPTION>", "<ENV>", "</ENV>", "<SPEAKER>", "</SPEAKER>",
@@ -45,22 +58,27 @@ _TAG = re.compile(rf"</?(?:THINK|CAPTION|BGM|{'|'.join(LEAVES)})>")
 _TIME = r"([0-9]{1,9})\.([0-9]{2,3})"
 _SOUND = re.compile(rf"(?:(.*) )?\[{_TIME}-{_TIME} s\]")
 _QUOTE = re.compile(rf"Speaker ([1-9][0-9]{{0,8}}) \[{_TIME}-{_TIME} s\]: (.*)")
+_CORRECTION = re.compile(r"(ENV|SPEAKER): (.+?) -> (.+)")
 _RESPONSE = re.compile(r"\(([A-Z])\) (.+)")
 _ESCAPED = re.compile(r"\\\\|(?:\\u[0-9a-f]{4})+|\\[bfnrt]")
 
 
 @dataclass(frozen=True)
 class Reflection:
-    """A wrong first response with its argument and summary, and the text of REFLECT that corrects it.
+    """A wrong first response with its argument and summary, and the REFLECT that corrects it.
 
-    `origin` is what `Item.reflection` says of it.
+    `origin` is what `Item.reflection` says of it. `scene` is what was perceived at first, None where the
+    caption is right and the mistake comes after it. REFLECT says by `mistake` what went wrong, corrects the
+    lines of the caption, and argues anew by `argument`.
     """
 
     origin: str
     index: int
     reasoning: str
     summary: str
-    text: str
+    mistake: str
+    argument: str
+    scene: Scene | None = None
 
 
 class GrammarError(PaqaError):
@@ -74,55 +92,94 @@ def perceive(scene: Scene) -> tuple[tuple[Sound, ...], tuple[Quote, ...], str]:
     return sounds, quotes, scene.transcript
 
 
+def reading_of(scene: Scene) -> Reading:
+    """The reading of a caption that states a scene."""
+    return Reading(*perceive(scene)[:3])
+
+
 def render(scene: Scene, question: Question, variant: int = 0, reflection: Reflection | None = None) -> str:
     """The rationale of a question; `variant`, its number within the clip, decides how it begins.
 
-    With a reflection, its wrong choice is argued for and given first, then corrected.
+    With a reflection, what it perceived at first is the caption, and its wrong choice is argued for and given
+    first; both are then corrected.
     """
-    sounds, quotes, transcript = perceive(scene)
+    first_scene = reflection.scene if reflection and reflection.scene else scene
+    sounds, quotes, transcript = perceive(first_scene)
     leaf = {
         "PLANNING": _tagless(narration.planning(scene, question, variant)),
-        "ENV": "\n".join(f"{escape(s.label)} {_stamp(s.start_ms, s.end_ms)}".strip() for s in sounds)
-        or NO_SOUND,
+        "ENV": "\n".join(map(_sound_line, sounds)) or NO_SOUND,
         "SPEAKER": "\n".join(_speaker_line(q) for q in quotes) or NO_SPEECH,
         "ASR": escape(transcript, NO_WORDS) or NO_WORDS,
-        "DESCRIPTION": _tagless(narration.description(scene, question)),
+        "DESCRIPTION": _tagless(narration.description(first_scene, question)),
         "REASONING": _tagless(reflection.reasoning if reflection else narration.reasoning(question)),
         "SUMMARY": _tagless(reflection.summary if reflection else narration.summary(scene, question)),
         "RESPONSE": response(question.answer_index, question.answer),
     }
     if reflection:
-        leaf |= {"REFLECT": _tagless(reflection.text), "FINAL_ANSWER": leaf["RESPONSE"]}
+        leaf |= {"REFLECT": _reflect_text(reflection, scene), "FINAL_ANSWER": leaf["RESPONSE"]}
         leaf["RESPONSE"] = response(reflection.index, question.choices[reflection.index])
     t = {tag: f"<{tag}>{text}</{tag}>" for tag, text in leaf.items()}
     caption = f"<CAPTION>{t['ENV']}\n{t['SPEAKER']}\n{t['ASR']}\n{t['DESCRIPTION']}</CAPTION>"
     think = f"<THINK>{t['PLANNING']}\n{caption}\n{t['REASONING']}\n{t['SUMMARY']}</THINK>"
-    corrected = f"\n{t['REFLECT']}\n{t['FINAL_ANSWER']}" if reflection else ""
-    return f"{think}\n{t['RESPONSE']}{corrected}"
+    reflected = f"\n{t['REFLECT']}\n{t['FINAL_ANSWER']}" if reflection else ""
+    return f"{think}\n{t['RESPONSE']}{reflected}"
 
 
 def parse(text: str, open_ended: bool = False) -> Trace:
     """Read a rationale. Strict: every tag once, in order, closed, not empty, and nothing outside of the tags.
 
+    Both readings are read: that of the caption, and the one that the corrections in REFLECT make of it.
     `open_ended` says that the question has no choices, so that answers have no letter. Raises GrammarError; a
     letter is never guessed from prose.
     """
     leaf = _leaves(text)
     reflected = "REFLECT" in leaf
-    return Trace(
-        planning=leaf["PLANNING"],
+    first = Reading(
         env=() if leaf["ENV"] == NO_SOUND else tuple(_sound(line) for line in _lines(leaf["ENV"])),
         speakers=()
         if leaf["SPEAKER"] == NO_SPEECH
         else tuple(_quote(line) for line in _lines(leaf["SPEAKER"])),
         asr="" if leaf["ASR"] == NO_WORDS else unescape(leaf["ASR"]),
+    )
+    last = _corrected(first, leaf["REFLECT"]) if reflected else first
+    return Trace(
+        planning=leaf["PLANNING"],
+        env=last.env,
+        speakers=last.speakers,
+        asr=last.asr,
         description=leaf["DESCRIPTION"],
         reasoning=leaf["REASONING"],
         summary=leaf["SUMMARY"],
         response=parse_response(leaf["RESPONSE"], open_ended),
+        first=first,
         reflect=leaf["REFLECT"] if reflected else None,
         final=parse_response(leaf["FINAL_ANSWER"], open_ended) if reflected else None,
     )
+
+
+def mistaken_tags(trace: Trace, scene: Scene, question: Question) -> tuple[str, ...]:
+    """The tags of a reflected rationale that hold its mistake and what follows from it; () of another one."""
+    if trace.reflect is None:
+        return ()
+    tags = corrected_tags(trace)
+    if trace.description != _tagless(narration.description(scene, question)):
+        tags = (*tags, "DESCRIPTION")
+    return (*tags, *RESPONSE_TAGS)
+
+
+def corrected_tags(trace: Trace) -> tuple[str, ...]:
+    """The tags among ENV, SPEAKER and ASR in which the caption differs from the corrected reading."""
+    pairs = {
+        "ENV": (trace.first.env, trace.env),
+        "SPEAKER": (trace.first.speakers, trace.speakers),
+        "ASR": (trace.first.asr, trace.asr),
+    }
+    return tuple(tag for tag, (stated, right) in pairs.items() if stated != right)
+
+
+def without_corrections(reflect: str) -> str:
+    """The prose of a REFLECT, without the lines that correct the caption."""
+    return "\n".join(line for line in reflect.split("\n") if not _CORRECTION.fullmatch(line.strip()))
 
 
 def response(index: int | None, text: str) -> str:
@@ -170,6 +227,41 @@ def _escape_code(c: str) -> str:
 
 def _tagless(text: str) -> str:
     return text.replace("<", "‹").replace(">", "›")
+
+
+def _reflect_text(reflection: Reflection, scene: Scene) -> str:
+    """What went wrong, the corrections of the caption, one a line, and the argument from what is right."""
+    corrections = corrections_between(reading_of(reflection.scene or scene), reading_of(scene))
+    lines = [f"ENV: {_correction_line(c, _sound_line)}" for c in corrections.env]
+    lines += [f"SPEAKER: {_correction_line(c, _speaker_line)}" for c in corrections.speakers]
+    if not lines:
+        return _tagless(f"{reflection.mistake} {reflection.argument}")
+    return "\n".join([_tagless(reflection.mistake), *lines, _tagless(reflection.argument)])
+
+
+def _correction_line(correction: Correction[Line], line: Callable[[Line], str]) -> str:
+    withdrawn = line(correction.withdrawn) if correction.withdrawn else NOTHING
+    return f"{withdrawn} -> {line(correction.instead) if correction.instead else NOTHING}"
+
+
+def _corrected(first: Reading, reflect: str) -> Reading:
+    """The reading that the corrections in REFLECT make of that of the caption."""
+    matches = [match for line in _lines(reflect) if (match := _CORRECTION.fullmatch(line))]
+    try:
+        env = [_correction(m, _sound) for m in matches if m[1] == "ENV"]
+        speakers = [_correction(m, _quote) for m in matches if m[1] == "SPEAKER"]
+        return corrected(first, Corrections(tuple(env), tuple(speakers)))
+    except (GrammarError, CorrectionError) as error:
+        raise GrammarError(f"<REFLECT>: {error}") from None
+
+
+def _correction(match: re.Match[str], read: Callable[[str], Line]) -> Correction[Line]:
+    withdrawn, instead = (None if side == NOTHING else read(side) for side in match.groups()[1:])
+    return Correction(withdrawn, instead)
+
+
+def _sound_line(sound: Sound) -> str:
+    return f"{escape(sound.label)} {_stamp(sound.start_ms, sound.end_ms)}".strip()
 
 
 def _speaker_line(quote: Quote) -> str:

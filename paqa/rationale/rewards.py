@@ -214,7 +214,9 @@ def alignment(completion: str, open_ended: bool = False) -> float:
     if trace is None:
         return 0.0
     final = trace.final if trace.reflect else None
-    response, argument = (final, trace.reflect or "") if final else (trace.response, trace.reasoning)
+    response, argument = trace.response, trace.reasoning
+    if final:
+        response, argument = final, grammar.without_corrections(trace.reflect or "")
     if response.index is None:
         return float(f" {normal(response.text)} " in f" {normal(f'{argument} {trace.summary}')} ")
     named = [ord(letter) - ord("A") for letter in _LETTER.findall(_QUOTED.sub(" ", argument))]

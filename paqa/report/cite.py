@@ -60,13 +60,17 @@ def _nearest(time: int, edges: Sequence[int]) -> int:
 def sections(item: Item) -> list[dict[str, Any]]:
     """The rationale's tags in order: `{"tag", "parts"}` for prose, `{"tag", "lines"}` for sounds and turns.
 
-    A rationale without our grammar (not made by paqa) is one section "RATIONALE" of prose.
+    The caption is as it stands, before REFLECT corrects it; sections in `Item.mistaken` have a flag of that
+    name. A rationale without our grammar (not made by paqa) is one section "RATIONALE" of prose.
     """
     try:
         trace = parse(item.rationale, open_ended=not item.choices)
     except GrammarError:
         return [{"tag": "RATIONALE", "parts": prose(item.rationale, item.scene)}]
-    return list(_sections(trace, item.scene))
+    return [
+        {**section, "mistaken": True} if section["tag"] in item.mistaken else section
+        for section in _sections(trace, item.scene)
+    ]
 
 
 def _sections(trace: Trace, scene: Scene) -> Iterator[dict[str, Any]]:
@@ -78,9 +82,10 @@ def _sections(trace: Trace, scene: Scene) -> Iterator[dict[str, Any]]:
         "REFLECT": trace.reflect,
     }
     listed = {
-        "ENV": [{"label": s.label, "span": [s.start_ms, s.end_ms]} for s in trace.env],
+        "ENV": [{"label": s.label, "span": [s.start_ms, s.end_ms]} for s in trace.first.env],
         "SPEAKER": [
-            {"speaker": q.speaker, "text": q.text, "span": [q.start_ms, q.end_ms]} for q in trace.speakers
+            {"speaker": q.speaker, "text": q.text, "span": [q.start_ms, q.end_ms]}
+            for q in trace.first.speakers
         ],
     }
     for tag in LEAVES:
@@ -89,7 +94,7 @@ def _sections(trace: Trace, scene: Scene) -> Iterator[dict[str, Any]]:
         elif tag in listed:
             yield {"tag": tag, "lines": listed[tag]}
         elif tag == "ASR":
-            yield {"tag": tag, "parts": [trace.asr] if trace.asr else []}
+            yield {"tag": tag, "parts": [trace.first.asr] if trace.first.asr else []}
         elif answer := {"RESPONSE": trace.response, "FINAL_ANSWER": trace.final}.get(tag):
             yield {"tag": tag, "index": answer.index, "text": answer.text}
 
