@@ -154,8 +154,9 @@ class Scene:
 
     `snr_db` is speech RMS over background RMS in dB, None where one of the two is absent or unknown.
     `language` is that of the speech, `translated_to` that of the turns' translations, both as codes ("en").
-    `speaker_count_confidence` is the calibrated probability that the number of speakers is right (1 in
-    truth). Nothing is claimed about the background within the spans of `unclear`.
+    `speaker_count_confidence` is the calibrated probability that the number of speakers is right,
+    `background_confidence` that no sound is missing from `events` (both 1 in truth). Nothing is claimed about
+    the background within the spans of `unclear`.
     """
 
     clip_id: Identifier
@@ -169,6 +170,7 @@ class Scene:
     heard_by: tuple[HeardBy, ...] = ()
     disagreements: tuple[Disagreement, ...] = ()
     speaker_count_confidence: Unit = 1.0
+    background_confidence: Unit = 1.0
     unclear: tuple[Unclear, ...] = ()
 
     @property
@@ -328,9 +330,10 @@ class Item:
     and the distance of the evidence; `subsets` are the named ones ("MSQA-hard") that the row belongs to.
     `origins` lists every recording that is heard, with its licence; `source` and `license` sum them up.
     `confidence` is the calibrated probability that the answer is right and the rationale states nothing
-    false, 1 where truth answers. `key` is a digest of the audio and of all other columns but two: a row
-    that another `paqa_version` or another `seed` of the recipe makes again, word for word, is the same
-    row. (A shard's name follows its bytes, and so those two as well.)
+    false, 1 where truth answers, None where nobody has calibrated the engines. `key` is a digest of the
+    audio and of all other columns but two: a row that another `paqa_version` or another `seed` of the
+    recipe makes again, word for word, is the same row. (A shard's name follows its bytes, and so those
+    two as well.)
     """
 
     id: Identifier
@@ -357,7 +360,7 @@ class Item:
     difficulty: Unit = 0.0
     subsets: tuple[str, ...] = ()
     origins: tuple[Origin, ...] = ()
-    confidence: Unit = 1.0
+    confidence: Unit | None = None
     mistaken: tuple[str, ...] = ()
     seed: int = 0
     paqa_version: str = ""

@@ -17,11 +17,11 @@ from test_questions import ALL, DIALOGUE, PLAIN, build, right
 from paqa.config.recipe import QuestionsConfig
 from paqa.errors import PaqaError
 from paqa.questions.difficulty import ENVQA_HARD, MSQA_HARD, difficulty, overlap_share, subsets
-from paqa.questions.generate import TEMPLATES, generate, level
+from paqa.questions.generate import TEMPLATES, generate, level, rests_on
 from paqa.questions.template import NONE
 from paqa.rationale.grammar import parse, render
 from paqa.rationale.rewards import accuracy
-from paqa.types import HeardBy, Question, Scene, Turn
+from paqa.types import Evidence, HeardBy, Question, Scene, Turn
 
 RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FIT = tuple(name for name, t in TEMPLATES.items() if t.none)
@@ -137,3 +137,26 @@ def test_difficulty_is_a_share_and_subsets_follow_the_paper(scene: Scene) -> Non
         assert (MSQA_HARD in named) == (len(voices) > 3 and TEMPLATES[q.template].level == "speaker")
         noisy = scene.snr_db is not None and scene.snr_db <= 5
         assert (ENVQA_HARD in named) == (noisy and TEMPLATES[q.template].level == "environment")
+
+
+@RELAXED
+@given(scenes())
+def test_what_a_question_rests_on_is_in_its_evidence(scene: Scene) -> None:
+    kinds_by_claim = {"sound": "event", "sound_time": "event", "speaker": "turn", "turn_time": "turn"}
+    for q in generate(scene, ALL, 0):
+        claims = rests_on(q)
+        cited = {e.kind for e in q.evidence}
+        assert claims or q.template == "spoken_language"  # which the source says
+        assert {kinds_by_claim[c] for c in claims if c in kinds_by_claim} <= cited
+        assert "words" not in claims or cited & {"turn", "word"}
+        assert "sound" in claims or "event" not in cited
+        if any(c.startswith('"') for c in q.choices) or '"' in q.text:
+            assert "words" in claims, q.template
+        if q.answer.startswith("Speaker"):
+            assert "speaker" in claims, q.template
+
+
+def test_questions_of_a_source_rest_on_all_that_their_evidence_tells() -> None:
+    asked = generate(DIALOGUE, ALL, 0)[0]
+    given_question = replace(asked, template="given", evidence=(Evidence("event", 0), Evidence("turn", 0)))
+    assert rests_on(given_question) == {"sound", "absence", "speaker_count", "words"}

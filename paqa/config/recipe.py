@@ -166,6 +166,7 @@ class GatesConfig:
     quote_presence: Unit = 0.85  # mean best match of the quoted sentences against the transcript snippets
     min_score: Unit = 0.3  # sounds that the tagger is less sure of are no evidence
     max_below_db: Annotated[float, Meta(ge=0)] = 40.0  # quieter evidence, below the loudest sound, fails
+    min_confidence: Unit = 0.9  # rows of predictions that are less probably right, with all they state
     min_margin: Unit = 0.3  # less certain predictions, e.g. where engines disagree, are not asked about
     duplicate_choices: bool = True  # choices that differ in nothing but form
     ambiguous_choices: bool = True  # choices that may be taken for one another, e.g. a sound and its kind

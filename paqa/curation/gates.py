@@ -68,6 +68,16 @@ def judge(
     return None
 
 
+def uncertain(question: Question, confidence: float | None, config: GatesConfig) -> Rejected | None:
+    """Why a row that is right with this probability is not kept, or None; also where nobody knows it."""
+    if confidence is None or confidence >= config.min_confidence:
+        return None
+    limit = f"below gates.min_confidence {config.min_confidence:.2f}"
+    return Rejected(
+        "uncertain", f"{question.id}: the row is right with probability {confidence:.2f}, {limit}"
+    )
+
+
 def quote_presence(quotes: Sequence[str], snippets: Sequence[str]) -> float:
     """The Quote-Presence Test of the PAQA paper: the mean best match of each quote among snippets.
 

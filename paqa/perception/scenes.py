@@ -9,9 +9,12 @@ import numpy as np
 
 from paqa.audio import read_flac, rms
 from paqa.config.recipe import Recipe
-from paqa.perception import engine_runs, prosody, source_labels
+from paqa.perception import confidence, engine_runs, prosody, source_labels
+from paqa.perception.calibration import Calibration
+from paqa.perception.confidence import Extras
 from paqa.perception.engine_runs import EngineRun, StoredOutput
 from paqa.perception.fusion import Predictions, fuse
+from paqa.perception.sure_part import LIMITS, sure_part
 from paqa.spans import Interval, interval, merge
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Scene
@@ -19,15 +22,27 @@ from paqa.types import Audio, Clip, Scene
 SNR = 1  # part of the key of stored ratios; raise it when the same stems give another ratio
 
 
-def predicted_scene(clip: Clip, recipe: Recipe, store: Store) -> Scene:
-    """What the engines predicted for a clip, as one scene; MissingObject where an output is not stored."""
+def predicted_scene(
+    clip: Clip, recipe: Recipe, store: Store, calibration: Calibration | None = None
+) -> Scene:
+    """What the engines predicted for a clip, as one scene, with confidences if there is a `calibration`.
+
+    Raises MissingObject where an output is not stored.
+    """
+    scene, extras = scored_scene(clip, recipe, store)
+    return confidence.with_confidences(scene, extras, calibration) if calibration else scene
+
+
+def scored_scene(clip: Clip, recipe: Recipe, store: Store) -> tuple[Scene, Extras]:
+    """The predicted scene with the engines' own scores alone, and what else they say of the clip."""
     transcripts = _transcripts(clip, recipe, store)
     diarized = _output(clip, engine_runs.engine_run(recipe, "diarize"), recipe, store)
     tagged = _output(clip, engine_runs.engine_run(recipe, "tag"), recipe, store)
     scene = _fused(clip, diarized, tagged, transcripts)
     separation = engine_runs.engine_run(recipe, "separate")
     snr_db = _snr(clip, scene, separation, store)
-    return replace(scene, snr_db=snr_db, heard_by=engine_runs.engines_used(recipe))
+    extras = Extras(diarized.count_stability)
+    return replace(scene, snr_db=snr_db, heard_by=engine_runs.engines_used(recipe)), extras
 
 
 def raw_mix_scenes(clip: Clip, recipe: Recipe, store: Store) -> list[Scene]:
@@ -128,8 +143,10 @@ def with_prosody(
 def scene_for_questions(clip: Clip, predicted: Scene, recipe: Recipe, store: Store) -> Scene:
     """The scene that questions are asked about: the truth where the recipe trusts it, else the predicted one.
 
-    Levels and pitches are measured: on the clean speech of a composed clip's truth, else on the speech stem.
+    Of a predicted scene with confidences it is the part that is sure. Levels and pitches are measured: on the
+    clean speech of a composed clip's truth, else on the speech stem.
     """
     if clip.answers == "truth" and clip.truth:
         return with_prosody(clip, clip.truth, recipe, store, clip.reference_sha256)
-    return with_prosody(clip, source_labels.carry_labels(predicted, clip.truth), recipe, store)
+    sure = sure_part(predicted, LIMITS)
+    return with_prosody(clip, source_labels.carry_labels(sure, clip.truth), recipe, store)

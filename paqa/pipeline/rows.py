@@ -22,7 +22,9 @@ from paqa.config.schema import problems
 from paqa.curation import gates
 from paqa.dataset.keys import item_key
 from paqa.errors import MissingObject, Rejected
+from paqa.perception import calibration as calibrations
 from paqa.perception import engine_runs, scenes
+from paqa.perception.calibration import Calibration
 from paqa.perception.inference import Cost
 from paqa.questions import source_questions
 from paqa.questions.difficulty import difficulty, subsets
@@ -34,7 +36,9 @@ from paqa.questions.generate import (
     generate,
     level,
     question_id,
+    rests_on,
 )
+from paqa.questions.row_confidence import row_features
 from paqa.rationale import grammar
 from paqa.rationale import reflection as reflections
 from paqa.storage.store import Store, key
@@ -126,7 +130,7 @@ def _where(clip: Clip, recipe: Recipe, store: Store, elsewhere: OtherClips) -> s
     for run in engine_runs.optional_runs(recipe):
         if engine_runs.without_output([clip], run, runs[0], store):
             missing.append(run.name)
-    others = (elsewhere.digest, elsewhere.foreign)
+    others = (elsewhere.digest, elsewhere.foreign, calibrations.for_recipe(recipe, store))
     config = (config_for(recipe, clip.corpus), recipe.questions, recipe.gates, recipe.seed)
     return key("compose", code(), clip, outputs, engine_runs.engines_used(recipe), missing, others, config)
 
@@ -146,10 +150,14 @@ def _read(where: str, origins: tuple[Origin, ...], store: Store) -> tuple[list[I
 
 
 def compose_clip(
-    clip: Clip, recipe: Recipe, store: Store, elsewhere: OtherClips = NO_OTHER_CLIPS
+    clip: Clip,
+    recipe: Recipe,
+    store: Store,
+    elsewhere: OtherClips = NO_OTHER_CLIPS,
+    calibration: Calibration | None = None,
 ) -> tuple[list[Item], list[Quarantined]]:
     """The rows of one clip, and what a gate kept out. Given questions come beside the templates' own."""
-    predicted = scenes.predicted_scene(clip, recipe, store)
+    predicted = scenes.predicted_scene(clip, recipe, store, calibration)
     if invalid := _invalid("clip", clip) or _invalid("scene", predicted):
         return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
     scene = scenes.scene_for_questions(clip, predicted, recipe, store)
@@ -163,7 +171,7 @@ def compose_clip(
     mistaken = list(scenes.raw_mix_scenes(clip, recipe, store))
     if clip.answers == "truth" and clip.truth:  # what engines get wrong even with separation
         mistaken.append(predicted)
-    mistakes = reflections.compare(scene, mistaken)
+    mistakes = reflections.compare(scene, mistaken, recipe.gates.min_confidence)
     items: list[Item] = []
     kept: list[Question] = []
     for variant, question in enumerate(questions):
@@ -171,11 +179,13 @@ def compose_clip(
         text = grammar.render(scene, question, variant, reflection)
         snippets = [turn.text for turn in predicted.turns if turn.text]
         first_scene = reflection.scene if reflection else None
-        if rejected := gates.judge(question, text, scene, snippets, recipe.gates, kept, first_scene):
+        sureness = _confidence(clip, question, scene, calibration)
+        rejected = gates.judge(question, text, scene, snippets, recipe.gates, kept, first_scene)
+        if rejected := rejected or gates.uncertain(question, sureness, recipe.gates):
             row = Quarantined(question.id, "gates", rejected.reason, rejected.detail, clip.sha256)
             quarantined.append(row)
             continue
-        item = _item(clip, scene, question, text, recipe)
+        item = replace(_item(clip, scene, question, text), confidence=sureness)
         if reflection:
             item = _reflected(item, question, reflection)
         item = _finished(item, clip, predicted.heard_by, recipe)
@@ -202,7 +212,19 @@ def _source_questions(clip: Clip, scene: Scene, recipe: Recipe) -> tuple[list[Qu
     return questions, rejected
 
 
-def _item(clip: Clip, scene: Scene, question: Question, rationale: str, recipe: Recipe) -> Item:
+def _confidence(
+    clip: Clip, question: Question, scene: Scene, calibration: Calibration | None
+) -> float | None:
+    """The probability that a row is right: 1 where truth answers, None without a calibration."""
+    if clip.answers == "truth":
+        return 1.0
+    if calibration is None:
+        return None
+    features = row_features(scene, rests_on(question), question.evidence)
+    return round(calibration.models["row"].probability(features), 4)
+
+
+def _item(clip: Clip, scene: Scene, question: Question, rationale: str) -> Item:
     """A question with its rationale as a row, without what `_finished` adds."""
     labelled = question.template == source_questions.NAME or TEMPLATES[question.template].labelled
     return Item(

@@ -194,11 +194,39 @@ def why_counts_wrong(ctx: Context, count: int, noun: str) -> Callable[[Sequence[
 
 TEMPLATES = (
     QuestionTemplate(
-        "sound_occasions", "counting", "environment", sound_occasions, closed=True, open=A_NUMBER
+        "sound_occasions",
+        "counting",
+        "environment",
+        sound_occasions,
+        closed=True,
+        open=A_NUMBER,
+        rests_on=frozenset({"sound", "sound_time", "absence"}),
     ),
     QuestionTemplate(
-        "different_sounds", "counting", "environment", different_sounds, closed=True, open=A_NUMBER
+        "different_sounds",
+        "counting",
+        "environment",
+        different_sounds,
+        closed=True,
+        open=A_NUMBER,
+        rests_on=frozenset({"sound", "absence"}),
     ),
-    QuestionTemplate("speaker_count", "speakers", "speaker", speaker_count, closed=True, open=A_NUMBER),
-    QuestionTemplate("turn_count", "speakers", "speaker", turn_count, closed=True, open=A_NUMBER),
+    QuestionTemplate(
+        "speaker_count",
+        "speakers",
+        "speaker",
+        speaker_count,
+        closed=True,
+        open=A_NUMBER,
+        rests_on=frozenset({"speaker_count"}),
+    ),
+    QuestionTemplate(
+        "turn_count",
+        "speakers",
+        "speaker",
+        turn_count,
+        closed=True,
+        open=A_NUMBER,
+        rests_on=frozenset({"speaker_count", "speaker", "turn_time"}),
+    ),
 )

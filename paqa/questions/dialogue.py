@@ -226,11 +226,33 @@ def _share_alone(ctx: Context, line: Line) -> float:
 
 
 TEMPLATES = (
-    QuestionTemplate("who_says", "dialogue", "speaker", who_says, closed=True, none=True, open=A_SPEAKER),
-    QuestionTemplate("first_words", "dialogue", "speaker", first_words, none=True),
-    QuestionTemplate("last_words", "dialogue", "speaker", last_words, none=True),
-    QuestionTemplate("said_after", "dialogue", "speaker", said_after, none=True),
     QuestionTemplate(
-        "who_answers", "dialogue", "speaker", who_answers, closed=True, none=True, open=A_SPEAKER
+        "who_says",
+        "dialogue",
+        "speaker",
+        who_says,
+        closed=True,
+        none=True,
+        open=A_SPEAKER,
+        rests_on=frozenset({"speaker", "words"}),
+    ),
+    QuestionTemplate(
+        "first_words", "dialogue", "speaker", first_words, none=True, rests_on=frozenset({"speaker", "words"})
+    ),
+    QuestionTemplate(
+        "last_words", "dialogue", "speaker", last_words, none=True, rests_on=frozenset({"words", "turn_time"})
+    ),
+    QuestionTemplate(
+        "said_after", "dialogue", "speaker", said_after, none=True, rests_on=frozenset({"words", "turn_time"})
+    ),
+    QuestionTemplate(
+        "who_answers",
+        "dialogue",
+        "speaker",
+        who_answers,
+        closed=True,
+        none=True,
+        open=A_SPEAKER,
+        rests_on=frozenset({"speaker", "words", "turn_time"}),
     ),
 )

@@ -236,12 +236,35 @@ def _interruptions(ctx: Context) -> list[tuple[int, int, int]]:
 
 
 TEMPLATES = (
-    QuestionTemplate("said_before", "dialogue", "speaker", said_before, none=True),
-    QuestionTemplate("earliest_line", "dialogue", "speaker", earliest_line),
     QuestionTemplate(
-        "who_mentions", "content", "speaker", who_mentions, closed=True, none=True, open=A_SPEAKER
+        "said_before",
+        "dialogue",
+        "speaker",
+        said_before,
+        none=True,
+        rests_on=frozenset({"words", "turn_time"}),
     ),
     QuestionTemplate(
-        "interrupter", "overlap", "speaker", interrupter, closed=True, none=True, open=A_SPEAKER
+        "earliest_line", "dialogue", "speaker", earliest_line, rests_on=frozenset({"words", "turn_time"})
+    ),
+    QuestionTemplate(
+        "who_mentions",
+        "content",
+        "speaker",
+        who_mentions,
+        closed=True,
+        none=True,
+        open=A_SPEAKER,
+        rests_on=frozenset({"speaker", "words"}),
+    ),
+    QuestionTemplate(
+        "interrupter",
+        "overlap",
+        "speaker",
+        interrupter,
+        closed=True,
+        none=True,
+        open=A_SPEAKER,
+        rests_on=frozenset({"speaker", "turn_time"}),
     ),
 )

@@ -212,8 +212,36 @@ def _why_pauses_wrong(ctx: Context, decoys: Sequence[str], second: int) -> str:
 
 
 TEMPLATES = (
-    QuestionTemplate("sound_duration", "duration", "environment", sound_duration, closed=True),
-    QuestionTemplate("longest_sound", "duration", "environment", longest_sound, none=True),
-    QuestionTemplate("speaking_time", "duration", "speaker", speaking_time, closed=True),
-    QuestionTemplate("longest_pause", "duration", "speaker", longest_pause, none=True),
+    QuestionTemplate(
+        "sound_duration",
+        "duration",
+        "environment",
+        sound_duration,
+        closed=True,
+        rests_on=frozenset({"sound", "sound_time"}),
+    ),
+    QuestionTemplate(
+        "longest_sound",
+        "duration",
+        "environment",
+        longest_sound,
+        none=True,
+        rests_on=frozenset({"sound", "sound_time", "absence"}),
+    ),
+    QuestionTemplate(
+        "speaking_time",
+        "duration",
+        "speaker",
+        speaking_time,
+        closed=True,
+        rests_on=frozenset({"speaker", "turn_time"}),
+    ),
+    QuestionTemplate(
+        "longest_pause",
+        "duration",
+        "speaker",
+        longest_pause,
+        none=True,
+        rests_on=frozenset({"words", "turn_time"}),
+    ),
 )

@@ -216,8 +216,24 @@ def _moods_of(ctx: Context, present: list[int], moods: dict[int, str]) -> str:
 
 
 TEMPLATES = (
-    QuestionTemplate("emotion_of_line", "emotion", "speaker", emotion_of_line, closed=True, labelled=True),
     QuestionTemplate(
-        "who_sounds", "emotion", "speaker", who_sounds, closed=True, labelled=True, none=True, open=A_SPEAKER
+        "emotion_of_line",
+        "emotion",
+        "speaker",
+        emotion_of_line,
+        closed=True,
+        labelled=True,
+        rests_on=frozenset({"words"}),
+    ),
+    QuestionTemplate(
+        "who_sounds",
+        "emotion",
+        "speaker",
+        who_sounds,
+        closed=True,
+        labelled=True,
+        none=True,
+        open=A_SPEAKER,
+        rests_on=frozenset({"speaker_count", "speaker"}),
     ),
 )

@@ -33,19 +33,21 @@ from paqa.questions.context import Context, context
 from paqa.questions.english import tidy
 from paqa.questions.none_of_these import with_none
 from paqa.questions.scene_parts import NO_OTHER_CLIPS, OtherClips
-from paqa.questions.template import NONE, Draft, Level, QuestionTemplate
+from paqa.questions.template import NONE, Claim, Draft, Level, QuestionTemplate
 from paqa.text import normal, rng_for
-from paqa.types import Question, Scene
+from paqa.types import Item, Question, Scene
 
 __all__ = [
     "NO_OTHER_CLIPS",
     "TEMPLATES",
+    "Claim",
     "Draft",
     "Level",
     "OtherClips",
     "QuestionTemplate",
     "config_for",
     "generate",
+    "rests_on",
 ]
 
 FAMILIES = (
@@ -174,6 +176,20 @@ def level(question: Question) -> Level:
     if question.template in TEMPLATES:
         return TEMPLATES[question.template].level
     return "environment" if all(e.kind == "event" for e in question.evidence) else "speaker"
+
+
+def rests_on(question: Question | Item) -> frozenset[Claim]:
+    """What must hold of the evidence for a question and its answer to be right; of one of a source, all that
+    its evidence can tell.
+    """
+    if question.template in TEMPLATES:
+        return TEMPLATES[question.template].rests_on
+    by_kind: dict[str, frozenset[Claim]] = {
+        "event": frozenset({"sound", "absence"}),
+        "turn": frozenset({"speaker_count", "words"}),
+        "word": frozenset({"words"}),
+    }
+    return frozenset().union(*(by_kind[e.kind] for e in question.evidence))
 
 
 def question_id(clip_id: str, template: str, n: int) -> str:

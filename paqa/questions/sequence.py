@@ -201,10 +201,38 @@ def _during(ctx: Context, sound: Background, companion: Background) -> Iterator[
 
 
 TEMPLATES = (
-    QuestionTemplate("said_before_sound", "sequence", "speaker", said_before_sound, none=True),
-    QuestionTemplate("sound_after_line", "sequence", "environment", sound_after_line, none=True),
     QuestionTemplate(
-        "who_after_sound", "sequence", "speaker", who_after_sound, closed=True, none=True, open=A_SPEAKER
+        "said_before_sound",
+        "sequence",
+        "speaker",
+        said_before_sound,
+        none=True,
+        rests_on=frozenset({"words", "turn_time", "sound", "sound_time"}),
     ),
-    QuestionTemplate("sound_at_once", "overlap", "environment", sound_at_once, none=True),
+    QuestionTemplate(
+        "sound_after_line",
+        "sequence",
+        "environment",
+        sound_after_line,
+        none=True,
+        rests_on=frozenset({"words", "turn_time", "sound", "sound_time", "absence"}),
+    ),
+    QuestionTemplate(
+        "who_after_sound",
+        "sequence",
+        "speaker",
+        who_after_sound,
+        closed=True,
+        none=True,
+        open=A_SPEAKER,
+        rests_on=frozenset({"speaker", "turn_time", "sound", "sound_time"}),
+    ),
+    QuestionTemplate(
+        "sound_at_once",
+        "overlap",
+        "environment",
+        sound_at_once,
+        none=True,
+        rests_on=frozenset({"sound", "sound_time", "absence"}),
+    ),
 )

@@ -153,7 +153,28 @@ def _last_onset(sound: Background) -> int:
 
 
 TEMPLATES = (
-    QuestionTemplate("first_sound", "sound_order", "environment", first_sound, none=True),
-    QuestionTemplate("last_sound", "sound_order", "environment", last_sound, none=True),
-    QuestionTemplate("sound_after", "sound_order", "environment", sound_after, none=True),
+    QuestionTemplate(
+        "first_sound",
+        "sound_order",
+        "environment",
+        first_sound,
+        none=True,
+        rests_on=frozenset({"sound", "sound_time", "absence"}),
+    ),
+    QuestionTemplate(
+        "last_sound",
+        "sound_order",
+        "environment",
+        last_sound,
+        none=True,
+        rests_on=frozenset({"sound", "sound_time", "absence"}),
+    ),
+    QuestionTemplate(
+        "sound_after",
+        "sound_order",
+        "environment",
+        sound_after,
+        none=True,
+        rests_on=frozenset({"sound", "sound_time", "absence"}),
+    ),
 )

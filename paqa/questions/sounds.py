@@ -101,6 +101,15 @@ def _where(sound: Background) -> str:
 
 
 TEMPLATES = (
-    QuestionTemplate("background_sound", "sounds", "environment", background_sound, none=True),
-    QuestionTemplate("absent_sound", "sounds", "environment", absent_sound),
+    QuestionTemplate(
+        "background_sound",
+        "sounds",
+        "environment",
+        background_sound,
+        none=True,
+        rests_on=frozenset({"sound", "absence"}),
+    ),
+    QuestionTemplate(
+        "absent_sound", "sounds", "environment", absent_sound, rests_on=frozenset({"sound", "absence"})
+    ),
 )

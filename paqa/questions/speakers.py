@@ -222,11 +222,40 @@ def _pair(pair: tuple[int, int]) -> str:
 
 TEMPLATES = (
     QuestionTemplate(
-        "last_speaker", "speakers", "speaker", last_speaker, closed=True, none=True, open=A_SPEAKER
+        "last_speaker",
+        "speakers",
+        "speaker",
+        last_speaker,
+        closed=True,
+        none=True,
+        open=A_SPEAKER,
+        rests_on=frozenset({"speaker_count", "speaker", "turn_time"}),
     ),
     QuestionTemplate(
-        "longest_speaker", "speakers", "speaker", longest_speaker, closed=True, none=True, open=A_SPEAKER
+        "longest_speaker",
+        "speakers",
+        "speaker",
+        longest_speaker,
+        closed=True,
+        none=True,
+        open=A_SPEAKER,
+        rests_on=frozenset({"speaker_count", "speaker", "turn_time"}),
     ),
-    QuestionTemplate("overlapping_pair", "overlap", "speaker", overlapping_pair, closed=True, none=True),
-    QuestionTemplate("two_at_once", "overlap", "speaker", two_at_once, closed=True),
+    QuestionTemplate(
+        "overlapping_pair",
+        "overlap",
+        "speaker",
+        overlapping_pair,
+        closed=True,
+        none=True,
+        rests_on=frozenset({"speaker_count", "speaker", "turn_time"}),
+    ),
+    QuestionTemplate(
+        "two_at_once",
+        "overlap",
+        "speaker",
+        two_at_once,
+        closed=True,
+        rests_on=frozenset({"speaker_count", "speaker", "turn_time"}),
+    ),
 )

@@ -183,10 +183,38 @@ def _coinciding_evidence(ctx: Context, sound: Background, line: Line) -> tuple[E
 
 
 TEMPLATES = (
-    QuestionTemplate("sound_during_speaker", "together", "environment", sound_during_speaker, none=True),
-    QuestionTemplate("sound_during_line", "together", "environment", sound_during_line, none=True),
-    QuestionTemplate("said_during_sound", "together", "speaker", said_during_sound, none=True),
     QuestionTemplate(
-        "who_during_sound", "together", "speaker", who_during_sound, closed=True, none=True, open=A_SPEAKER
+        "sound_during_speaker",
+        "together",
+        "environment",
+        sound_during_speaker,
+        none=True,
+        rests_on=frozenset({"speaker", "turn_time", "sound", "sound_time", "absence"}),
+    ),
+    QuestionTemplate(
+        "sound_during_line",
+        "together",
+        "environment",
+        sound_during_line,
+        none=True,
+        rests_on=frozenset({"words", "turn_time", "sound", "sound_time", "absence"}),
+    ),
+    QuestionTemplate(
+        "said_during_sound",
+        "together",
+        "speaker",
+        said_during_sound,
+        none=True,
+        rests_on=frozenset({"words", "turn_time", "sound", "sound_time"}),
+    ),
+    QuestionTemplate(
+        "who_during_sound",
+        "together",
+        "speaker",
+        who_during_sound,
+        closed=True,
+        none=True,
+        open=A_SPEAKER,
+        rests_on=frozenset({"speaker", "turn_time", "sound", "sound_time"}),
     ),
 )

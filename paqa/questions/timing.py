@@ -182,7 +182,28 @@ def _relation(ctx: Context, sound: Background, place: str) -> str:
 
 
 TEMPLATES = (
-    QuestionTemplate("onset_part", "timing", "environment", onset_part, closed=True),
-    QuestionTemplate("onset_second", "timing", "environment", onset_second, closed=True),
-    QuestionTemplate("sound_and_speech", "timing", "environment", sound_and_speech, closed=True),
+    QuestionTemplate(
+        "onset_part",
+        "timing",
+        "environment",
+        onset_part,
+        closed=True,
+        rests_on=frozenset({"sound", "sound_time"}),
+    ),
+    QuestionTemplate(
+        "onset_second",
+        "timing",
+        "environment",
+        onset_second,
+        closed=True,
+        rests_on=frozenset({"sound", "sound_time"}),
+    ),
+    QuestionTemplate(
+        "sound_and_speech",
+        "timing",
+        "environment",
+        sound_and_speech,
+        closed=True,
+        rests_on=frozenset({"turn_time", "sound", "sound_time"}),
+    ),
 )

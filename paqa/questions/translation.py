@@ -191,9 +191,21 @@ def _other_languages(ctx: Context, code: str, target: str) -> tuple[str, ...]:
 
 TEMPLATES = (
     QuestionTemplate(
-        "translation_of_line", "translation", "speaker", translation_of_line, labelled=True, none=True
+        "translation_of_line",
+        "translation",
+        "speaker",
+        translation_of_line,
+        labelled=True,
+        none=True,
+        rests_on=frozenset({"speaker"}),
     ),
     QuestionTemplate(
-        "spoken_language", "translation", "speaker", spoken_language, closed=True, labelled=True
+        "spoken_language",
+        "translation",
+        "speaker",
+        spoken_language,
+        closed=True,
+        labelled=True,
+        rests_on=frozenset(),
     ),
 )

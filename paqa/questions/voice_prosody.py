@@ -158,12 +158,33 @@ def _rate(ctx: Context, speaker: int) -> float | None:
 
 TEMPLATES = (
     QuestionTemplate(
-        "loudest_speaker", "prosody", "speaker", loudest_speaker, closed=True, none=True, open=A_SPEAKER
+        "loudest_speaker",
+        "prosody",
+        "speaker",
+        loudest_speaker,
+        closed=True,
+        none=True,
+        open=A_SPEAKER,
+        rests_on=frozenset({"speaker_count", "speaker"}),
     ),
     QuestionTemplate(
-        "fastest_speaker", "prosody", "speaker", fastest_speaker, closed=True, none=True, open=A_SPEAKER
+        "fastest_speaker",
+        "prosody",
+        "speaker",
+        fastest_speaker,
+        closed=True,
+        none=True,
+        open=A_SPEAKER,
+        rests_on=frozenset({"speaker_count", "speaker", "words", "turn_time"}),
     ),
     QuestionTemplate(
-        "highest_voice", "prosody", "speaker", highest_voice, closed=True, none=True, open=A_SPEAKER
+        "highest_voice",
+        "prosody",
+        "speaker",
+        highest_voice,
+        closed=True,
+        none=True,
+        open=A_SPEAKER,
+        rests_on=frozenset({"speaker_count", "speaker"}),
     ),
 )

@@ -18,6 +18,7 @@ from functools import partial
 from itertools import chain, islice
 
 from paqa.config.recipe import QuestionsConfig
+from paqa.perception.sure_part import UNCLEAR_WORDS
 from paqa.questions.context import says_same
 from paqa.questions.english import excerpt, lower, quoted, span, spans, tidy, upper
 from paqa.questions.scene_parts import NO_OTHER_CLIPS, OtherClips
@@ -53,7 +54,6 @@ TRIES = 14  # mistakes tried, of the real ones and of the made-up ones each; the
 CAUSES_OF_LOSS = ("missed_event", "misheard_sound", "missed_speech", "missed_overlap")
 MISMATCH = "option_mismatch"
 REASONING_SHARE = 1 / 3  # of made-up mistakes, that are ones of reasoning where the question permits one
-UNCLEAR_WORDS = "[unclear]"  # stands in a turn's text for words that are not sure
 
 
 AnswerFrom = Callable[[Scene], ChosenAnswer | None]  # the question, asked again of another scene
@@ -104,6 +104,8 @@ def is_sure(scene: Scene, mistaken: Scene, min_confidence: float) -> bool:
     if scene.speakers != mistaken.speakers:
         confidences.append(scene.speaker_count_confidence)
     added = [e for e in mistaken.events if e not in scene.events]
+    if len(mistaken.events) > len(scene.events):
+        confidences.append(scene.background_confidence)
     if any(overlap(interval(e), interval(span)) for e in added for span in scene.unclear):
         return False
     return min(confidences, default=1.0) >= min_confidence

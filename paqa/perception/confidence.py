@@ -1,0 +1,163 @@
+"""The features of predictions that tell right from wrong, and the probabilities that a calibration gives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from paqa.perception.calibration import Calibration
+from paqa.spans import gap, intersect, interval, merge, overlap, total
+from paqa.types import Scene, Turn, Unit, Word
+
+CLEAN_DB = 40.0  # the ratio of speech to background that stands for a clip without a measured one
+EDGE_MS = 250  # a word this near to an end of the clip may be cut off
+MIN_SCORE = 1e-4  # scores are kept this far from 0 and 1 before the logit is taken
+
+Features = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What engines say of a clip beside its scene: `EngineOutput.count_stability`."""
+
+    count_stability: Unit | None = None
+
+
+def with_confidences(scene: Scene, extras: Extras, calibration: Calibration) -> Scene:
+    """The scene with the probability of every prediction."""
+    models = calibration.models
+    words = [
+        replace(word, confidence=models["word"].probability(features))
+        for word, features in zip(scene.words, word_features(scene), strict=True)
+    ]
+    turns = [
+        replace(turn, confidence=models["turn"].probability(features))
+        for turn, features in zip(scene.turns, turn_features(scene, extras), strict=True)
+    ]
+    events = [
+        replace(
+            event,
+            confidence=models["event"].probability(features),
+            span_confidence=models["event_span"].probability(features),
+        )
+        for event, features in zip(scene.events, event_features(scene), strict=True)
+    ]
+    count = models["speaker_count"].probability(count_features(scene, extras))
+    return replace(
+        scene,
+        words=tuple(words),
+        turns=tuple(turns),
+        events=tuple(events),
+        speaker_count_confidence=count,
+        background_confidence=models["background"].probability(background_features(scene, extras)),
+    )
+
+
+def logit(probability: float) -> float:
+    """The logarithm of the odds, of a probability that is kept off 0 and 1."""
+    kept = min(1 - MIN_SCORE, max(MIN_SCORE, probability))
+    return math.log(kept / (1 - kept))
+
+
+def word_features(scene: Scene) -> list[Features]:
+    """Of each word: the transcriber's score, the second transcription, its length, its place, the noise."""
+    disputed = [interval(d) for d in scene.disagreements if d.stage == "transcribe"]
+    logits = [logit(word.score) for word in scene.words]
+    features = []
+    for i, word in enumerate(scene.words):
+        near = logits[max(0, i - 2) : i] + logits[i + 1 : i + 3]
+        features.append(
+            {
+                "score": logits[i],
+                "neighbours": sum(near) / len(near) if near else logits[i],
+                "disputed": float(any(overlap(interval(word), span) for span in disputed)),
+                "letters": math.log(max(1, sum(c.isalnum() for c in word.text))),
+                "at_edge": float(_at_edge(word, scene.duration_ms)),
+                "without_speaker": float(word.speaker is None),
+                "noise": _noise(scene),
+            }
+        )
+    return features
+
+
+def _at_edge(word: Word, duration_ms: int) -> bool:
+    return word.start_ms < EDGE_MS or word.end_ms > duration_ms - EDGE_MS
+
+
+def _noise(scene: Scene) -> float:
+    """How near the background comes to the speech: 0 for none, 1 at 0 dB."""
+    snr_db = CLEAN_DB if scene.snr_db is None else min(CLEAN_DB, scene.snr_db)
+    return 1 - snr_db / CLEAN_DB
+
+
+def turn_features(scene: Scene, extras: Extras) -> list[Features]:
+    """Of each turn: the diarizer's score, its length, whether others are near, and how sure the count is."""
+    count = count_features(scene, extras)
+    features = []
+    for turn in scene.turns:
+        others = [t for t in scene.turns if t.speaker != turn.speaker]
+        nearest = min((gap(interval(turn), interval(t)) for t in others), default=5000)
+        shared = intersect([interval(turn)], merge(interval(t) for t in others))
+        features.append(
+            {
+                "score": logit(turn.score if turn.score is not None else 0.5),
+                "length": math.log(max(100, turn.end_ms - turn.start_ms) / 1000),
+                "near": math.exp(-nearest / 500) if others else 0.0,
+                "overlapped": total(shared) / max(1, turn.end_ms - turn.start_ms),
+                "stability": count["stability"],
+                "speakers": count["speakers"],
+                "noise": _noise(scene),
+            }
+        )
+    return features
+
+
+def count_features(scene: Scene, extras: Extras) -> Features:
+    """Of the number of speakers: stability, the speaker heard least, the least certain turn, the noise."""
+    seconds = _speech_seconds(scene.turns)
+    scores = [turn.score for turn in scene.turns if turn.score is not None]
+    heard = [word for word in scene.words if word.speaker is not None]
+    return {
+        "stability": extras.count_stability if extras.count_stability is not None else 0.5,
+        "speakers": float(scene.speakers),
+        "several": float(scene.speakers > 1),
+        "shortest": math.log(max(0.1, min(seconds, default=0.1))),
+        "speech": math.log(max(0.1, sum(seconds))),
+        "least_score": logit(min(scores, default=0.5)),
+        "words": math.log1p(len(heard)),
+        "without_speech": float(not scene.turns),
+        "noise": _noise(scene),
+    }
+
+
+def _speech_seconds(turns: Sequence[Turn]) -> list[float]:
+    """How long each speaker speaks."""
+    numbers = {turn.speaker for turn in turns}
+    return [total(merge(interval(t) for t in turns if t.speaker == n)) / 1000 for n in sorted(numbers)]
+
+
+def event_features(scene: Scene) -> list[Features]:
+    """Of each event: the tagger's score, its length, and how much of it lies under speech."""
+    speech = merge(interval(turn) for turn in scene.turns)
+    features = []
+    for event in scene.events:
+        length_ms = max(1, event.end_ms - event.start_ms)
+        features.append(
+            {
+                "score": logit(event.score),
+                "length": math.log(max(100, length_ms) / 1000),
+                "under_speech": total(intersect([interval(event)], speech)) / length_ms,
+                "noise": _noise(scene),
+            }
+        )
+    return features
+
+
+def background_features(scene: Scene, extras: Extras) -> Features:
+    """Of the claim that no other sound is there."""
+    return {
+        "events": float(len(scene.events)),
+        "without_speech": float(not scene.turns),
+        "noise": _noise(scene),
+    }
