@@ -25,6 +25,7 @@ _MARKS = (
 )
 _WIDE = "\u3001-\u3003\u3008-\u301f\uff01-\uff0f\uff1a-\uff1f\u104a\u104b\u17d4\u17d5"  # their punctuation
 CHARACTER = re.compile(rf"[{_LETTERS}](?:[{_MARKS}]|(?<=[\u1039\u17d2])[{_LETTERS}])*")
+UNCLEAR_WORD = "[unclear]"  # stands in a turn's text for words of which nobody is sure
 CHARACTERS_A_WORD = 2  # a word of these scripts is about as long as that
 _PIECE = re.compile(rf"{CHARACTER.pattern}|[^\s{_LETTERS}]+")
 _GAP = re.compile(rf"(?<=[{_LETTERS}{_WIDE}])\s+(?=[{_LETTERS}{_WIDE}])")

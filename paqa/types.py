@@ -414,6 +414,7 @@ class Trace:
 
     planning: str
     env: tuple[Sound, ...]
+    unclear: tuple[Unclear, ...]
     speakers: tuple[Quote, ...]
     asr: str
     description: str

@@ -4,10 +4,13 @@ grammar.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from paqa import audioset
-from paqa.types import Disagreement, Event, Scene, Turn
+from paqa.text import UNCLEAR_WORD
+from paqa.types import Disagreement, Event, Scene, Turn, Unclear, Word
 
 LABELS = (
     "Rain", "Thunder", "Bark", "Dog", "Crowing, cock-a-doodle-doo", "Church bell", "Vacuum cleaner",
@@ -29,7 +32,8 @@ NASTY = st.text(max_size=40) | st.sampled_from(
     (
         "</ENV>", "<THINK>", "</RESPONSE>\n<RESPONSE>(A) x", "[1.20-3.40 s]", 'Speaker 2 [0.00-1.00 s]: "no"',
         "\\u003c", "No words can be made out.", "Nobody speaks.", "No background sound stands out.",
-        "(words not made out)", " padded ", "line\nbreak\u2028and\x85more", '"quoted"', "back\\slash \\n",
+        "(words not made out)", "(unclear)", "[unclear]",
+        " padded ", "line\nbreak\u2028and\x85more", '"quoted"', "back\\slash \\n",
         "\u200c\U000e0001", "(B) the", "<BGM>",
     )
 )  # fmt: skip
@@ -68,6 +72,40 @@ def scenes(draw: st.DrawFn, speakers: int = 6, turns: int = 8, sounds: int = 7) 
 
 
 @st.composite
+def unsure_scenes(draw: st.DrawFn) -> Scene:
+    """A plausible scene as it is after what is unsure was taken out: words as `[unclear]`, spans without a
+    claim about the background, and the times of most of the words that are left.
+    """
+    scene = draw(scenes())
+    turns = []
+    words: list[Word] = []
+    for turn in scene.turns:
+        texts = turn.text.split()
+        lost = draw(st.sets(st.integers(0, max(0, len(texts) - 1)), max_size=3))
+        kept = [UNCLEAR_WORD if i in lost else text for i, text in enumerate(texts)]
+        joined = [w for i, w in enumerate(kept) if w != UNCLEAR_WORD or kept[i - 1 : i] != [UNCLEAR_WORD]]
+        text = " ".join(joined)
+        turns.append(replace(turn, text="" if text == UNCLEAR_WORD else text))
+        words += [w for i, w in enumerate(spread_words(turn)) if i not in lost]
+    spans = draw(st.lists(_span(scene.duration_ms), max_size=2, unique=True))
+    return replace(
+        scene,
+        turns=tuple(turns),
+        words=tuple(sorted(words, key=lambda w: w.start_ms)),
+        unclear=tuple(Unclear(start, end) for start, end in sorted(spans)),
+    )
+
+
+def spread_words(turn: Turn) -> list[Word]:
+    """The words of a turn, spread evenly over its span on a grid of 10 ms."""
+    texts = turn.text.split()
+    step = (turn.end_ms - turn.start_ms) / max(1, len(texts))
+    starts = [turn.start_ms + int(i * step / 10) * 10 for i in range(len(texts))]
+    ends = [*starts[1:], turn.end_ms][: len(texts)]
+    return [Word(s, e, text, turn.speaker) for s, e, text in zip(starts, ends, texts, strict=True)]
+
+
+@st.composite
 def nasty_scenes(draw: st.DrawFn) -> Scene:
     """Any scene at all: texts and labels that look like the grammar, times off the grid, empty or inverted
     spans.
@@ -75,7 +113,8 @@ def nasty_scenes(draw: st.DrawFn) -> Scene:
     at = st.integers(0, 10**6)
     turns = draw(st.lists(st.builds(Turn, at, at, st.integers(1, 99), NASTY), max_size=4))
     events = draw(st.lists(st.builds(Event, at, at, NASTY, st.just("/m/0"), st.just(1.0)), max_size=4))
-    return Scene("nasty", draw(at), tuple(turns), (), tuple(events))
+    unclear = draw(st.lists(st.builds(Unclear, at, at), max_size=2))
+    return Scene("nasty", draw(at), tuple(turns), (), tuple(events), unclear=tuple(unclear))
 
 
 @st.composite

@@ -17,7 +17,7 @@ from test_questions import DIALOGUE, PLAIN, event
 from paqa.audio import read_flac
 from paqa.perception.prosody import level_db, measure, pitch_hz, with_prosody
 from paqa.questions.generate import generate
-from paqa.rationale.grammar import parse, perceive, render
+from paqa.rationale.grammar import parse, perceive, perceived, render
 from paqa.storage.store import Store
 from paqa.types import Audio, Question, Scene, Turn
 
@@ -136,7 +136,7 @@ def answers(scene: Scene, template: str) -> set[tuple[str, bool]]:
     ]
     for n, q in enumerate(found):
         trace = parse(render(scene, q, n))
-        assert (trace.env, trace.speakers, trace.asr) == perceive(scene)
+        assert perceived(trace) == perceive(scene)
     least = ("soft", "quiet", "lowest", "slow", "least", "fewest", "deep", "below")
     return {(q.answer, any(word in q.text for word in least)) for q in found}
 

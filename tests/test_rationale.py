@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -13,8 +14,17 @@ from test_questions import DIALOGUE
 from paqa.config.recipe import QuestionsConfig
 from paqa.questions.generate import generate
 from paqa.rationale import narration
-from paqa.rationale.grammar import NO_WORDS, GrammarError, escape, parse, perceive, render, unescape
-from paqa.types import Evidence, Question, Response, Scene, Sound, Turn
+from paqa.rationale.grammar import (
+    NO_WORDS,
+    GrammarError,
+    escape,
+    parse,
+    perceive,
+    perceived,
+    render,
+    unescape,
+)
+from paqa.types import Event, Evidence, Question, Response, Scene, Sound, Turn, Unclear
 
 RELAXED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 BARE = Question("c:q:0", "c", "t", "q", "Who?", ("Speaker 1", "Speaker 2"), 1, (), "listen", "Because.")
@@ -41,7 +51,7 @@ def test_any_scene_and_any_text_survive(scene: Scene, choices: list[str], prose:
         "id", "nasty", "t", "t", "?", tuple(choices), 1, evidence, f"plan {prose}", f"so {prose}"
     )
     trace = parse(render(scene, question, variant))
-    assert (trace.env, trace.speakers, trace.asr) == perceive(scene)
+    assert perceived(trace) == perceive(scene)
     assert trace.response == Response(1, choices[1])
     assert trace.reflect is None
     assert trace.final is None
@@ -61,7 +71,7 @@ def test_every_rationale_reads_back_and_begins_differently(scene: Scene) -> None
     questions = generate(scene, QuestionsConfig(per_clip=24), 0)
     traces = [parse(render(scene, q, v), q.answer_index is None) for v, q in enumerate(questions)]
     for trace, q in zip(traces, questions, strict=True):
-        assert (trace.env, trace.speakers, trace.asr) == perceive(scene)
+        assert perceived(trace) == perceive(scene)
         assert trace.response == Response(q.answer_index, q.answer)
         for prose in (trace.planning, trace.description, trace.reasoning, trace.summary):
             assert prose[0] in f'"{prose[0].upper()}'
@@ -104,6 +114,23 @@ def test_escape_is_undone(text: str) -> None:
         assert "<" not in line
         assert line == line.strip()
         assert not reserved or line != reserved
+
+
+def test_an_unclear_background_is_not_called_quiet() -> None:
+    turn = Turn(0, 1000, 1, "Hello [unclear] there.")
+    scene = Scene("c", 5000, (turn,), unclear=(Unclear(1200, 3400),), snr_db=3.0)
+    text = render(scene, BARE)
+    assert "<ENV>(unclear) [1.20-3.40 s]</ENV>" in text
+    assert '"Hello [unclear] there."' in text
+    trace = parse(text)
+    assert (trace.env, trace.unclear) == ((), (Unclear(1200, 3400),))
+    assert "From 1.2 to 3.4 s something may sound in the background; it is not clear what." in text
+    event = Event(100, 900, "(unclear)", "/x")
+    both = replace(scene, events=(event,))
+    for n in range(20):
+        text = render(both, replace(BARE, id=f"c:q:{n}"))
+        assert perceived(parse(text)) == perceive(both)
+        assert not re.search("voices stand|voices remain|background (is|stays|comp)", text)
 
 
 def test_times_are_exact() -> None:

@@ -69,7 +69,7 @@ def test_first_wrong_final_right_and_full_marks(scene: Scene, other: Scene | Non
         assert reflect(scene, q, misheard, ALL, 0) == found
         text = render(scene, q, v, found)
         trace = parse(text)
-        assert (trace.env, trace.speakers, trace.asr) == grammar.perceive(scene)
+        assert grammar.perceived(trace) == grammar.perceive(scene)
         assert trace.response == Response(found.index, q.choices[found.index])
         assert found.index != q.answer_index
         assert trace.final == Response(q.answer_index, q.answer)

@@ -19,7 +19,7 @@ from paqa.questions.english import spoken, upper
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import grammar, reflection
 from paqa.text import normal
-from paqa.types import Event, Question, Reading, Response, Scene, Trace, Turn
+from paqa.types import Event, Question, Response, Scene, Trace, Turn
 
 CANDIDATES = 3  # snippets compared in full, after a pre-selection by shared words
 _QUOTED = re.compile(r'"([^"]+)"')
@@ -268,25 +268,15 @@ def _round_trip(trace: Trace | str, scene: Scene, first_scene: Scene | None) -> 
     """A corrected reading that is not the scene, or a caption that is not what was perceived at first."""
     if isinstance(trace, str):
         return f"the rationale cannot be read: {trace}"
-    last = Reading(trace.env, trace.speakers, trace.asr)
-    right = grammar.reading_of(scene)
-    if differing := _differing(last, right):
-        return f"the rationale does not say what the scene holds: {differing}"
-    if differing := _differing(trace.first, grammar.reading_of(first_scene or scene)):
-        return f"the caption does not say what was perceived at first: {differing}"
-    if first_scene and trace.first == right:
+    right = grammar.perceive(scene)
+    pairs = zip(("ENV", "ENV (unclear)", "SPEAKER", "ASR"), grammar.perceived(trace), right, strict=True)
+    if differing := [name for name, stated, expected in pairs if stated != expected]:
+        return f"the rationale does not say what the scene holds: {', '.join(differing)}"
+    if trace.first != grammar.reading_of(first_scene or scene):
+        return "the caption does not say what was perceived at first"
+    if first_scene and trace.first == grammar.reading_of(scene):
         return "the caption states the scene, expected the mistake that REFLECT corrects"
     return None
-
-
-def _differing(stated: Reading, expected: Reading) -> str:
-    """The tags whose contents differ between two readings."""
-    pairs = {
-        "ENV": (stated.env, expected.env),
-        "SPEAKER": (stated.speakers, expected.speakers),
-        "ASR": (stated.asr, expected.asr),
-    }
-    return ", ".join(tag for tag, (a, b) in pairs.items() if a != b)
 
 
 def _answer_mismatch(trace: Trace | str, question: Question) -> str | None:

@@ -238,7 +238,7 @@ def _answer(item: Item) -> Iterator[str]:
     except PaqaError as error:
         yield f"rationale: {error}"
         return
-    if (trace.env, trace.speakers, trace.asr) != grammar.perceive(item.scene):
+    if grammar.perceived(trace) != grammar.perceive(item.scene):
         yield "rationale: ENV, SPEAKER or ASR differ from the scene"
     if (score := perception(item.rationale, item.scene, item.answer_index is None)) < 1.0:
         yield f"rationale: its perceptual consistency with the scene is {score:.3f}, expected 1"

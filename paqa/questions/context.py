@@ -18,7 +18,7 @@ from paqa.questions.scene_parts import NO_OTHER_CLIPS, Background, Line, OtherCl
 from paqa.questions.sound_names import CONFUSABLE, EVERYDAY, UNASKED
 from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
 from paqa.text import normal, rng_for
-from paqa.types import Evidence, Scene, Turn
+from paqa.types import Event, Evidence, Scene, Turn
 
 MIN_EVENT_MS = 200  # shorter sounds are not asked about
 MIN_TURN_MS = 400  # shorter turns are not asked about
@@ -112,18 +112,26 @@ class Context:
 
         They are sounds of the build's other clips, drawn by the number of clips with each, so that a sound
         is offered as often where it is wrong as where it is right. Everyday sounds follow where a build has
-        too few kinds.
+        too few kinds. [] where some of the background is unclear: nothing is certainly absent then.
         """
+        if self.scene.unclear:
+            return []
         clip_counts = sorted(self.other_clips.sounds.items())
         drawn = sorted(clip_counts, key=lambda counted: self.rng.random() ** (1 / counted[1]), reverse=True)
+        present = [sound for e in self.scene.events for sound in self._may_be(e)]
         chosen: list[tuple[str, str]] = []
         for mid, label in chain((sound for sound, _ in drawn), self._everyday_sounds()):
             if len(chosen) == count:
                 break
-            taken = [*chosen, *((e.mid, e.label) for e in self.scene.events)]
+            taken = [*chosen, *present]
             if label not in UNASKED and not any(alike(mid, label, *sound) for sound in taken):
                 chosen.append((mid, label))
         return [label for _, label in chosen]
+
+    def _may_be(self, event: Event) -> list[tuple[str, str]]:
+        """What an event may be: its class, and every kind of it where engines could name nothing closer."""
+        kinds = _kinds(event.mid) if self.scene.heard_by else ()
+        return [(event.mid, event.label), *kinds]
 
     def _everyday_sounds(self) -> Iterator[tuple[str, str]]:
         yield from ((audioset.mid(label), label) for label in self.shuffled(EVERYDAY))
@@ -156,6 +164,19 @@ class Context:
             return " ".join([*parts, *[frame.format(listing(missing, "or"))] * bool(missing)])
 
         return why_wrong
+
+    def background_clear(self, stretches: Sequence[Interval] = ()) -> bool:
+        """Whether all that sounds in the background is known, during some stretches or the whole clip."""
+        unclear = [interval(u) for u in self.scene.unclear]
+        return not (intersect(unclear, stretches) if stretches else unclear)
+
+    def clear_until(self, end_ms: int) -> bool:
+        """Whether all that sounds in the background is known until a moment, and for CLEAR_MS after it."""
+        return all(u.start_ms >= end_ms + CLEAR_MS for u in self.scene.unclear)
+
+    def clear_from(self, start_ms: int) -> bool:
+        """Whether all that sounds in the background is known from CLEAR_MS before a moment on."""
+        return all(u.end_ms <= start_ms - CLEAR_MS for u in self.scene.unclear)
 
     @cached_property
     def speech(self) -> list[Interval]:
@@ -296,6 +317,16 @@ def alike(mid: str, label: str, other_mid: str, other_label: str) -> bool:
     if mid == other_mid or spoken(label) == spoken(other_label) or _related(mid, other_mid):
         return True
     return any(label in group and other_label in group for group in CONFUSABLE)
+
+
+@cache
+def _kinds(mid: str) -> tuple[tuple[str, str], ...]:
+    """All kinds of a sound, as machine id and label."""
+    return tuple((m, audioset.label(m)) for m in audioset.classes() if m != mid and _is_kind(m, mid))
+
+
+def _is_kind(kind: str, mid: str) -> bool:
+    return mid in audioset.ancestors(kind)
 
 
 def _related(a: str, b: str) -> bool:

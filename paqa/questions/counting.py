@@ -12,6 +12,8 @@ from paqa.spans import Interval, intersect, interval, total
 
 def sound_occasions(ctx: Context) -> Iterator[Draft]:
     """On how many separate occasions is a sound heard?"""
+    if not ctx.background_clear():
+        return
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         count = len(sound.occasions)
         apart = pause_ratio(sound.occasions)
@@ -45,6 +47,7 @@ def different_sounds(ctx: Context) -> Iterator[Draft]:
     sounds = ctx.backgrounds
     if (
         not sounds
+        or not ctx.background_clear()
         or not all(b.safe and ctx.unambiguous(b) for b in sounds)
         or len({e.mid for e in ctx.scene.events}) > len(sounds)
     ):

@@ -12,7 +12,7 @@ from paqa.questions.speakers import NUMBERING
 from paqa.questions.template import A_SPEAKER, Draft, QuestionTemplate
 from paqa.questions.text_matching import EMPTY, stem
 from paqa.spans import Interval, interval, overlap
-from paqa.text import normal
+from paqa.text import UNCLEAR_WORD, normal
 
 WORD = re.compile(r"\w+(?:['’]\w+)*")
 WORD_LETTERS = 5  # shorter words are too easily misheard
@@ -135,7 +135,7 @@ def who_mentions(ctx: Context) -> Iterator[Draft]:
 def _words_of_one_turn(ctx: Context) -> list[tuple[int, str]]:
     """Meaningful words of a single turn, with its index; at most one a turn, none like a word elsewhere."""
     turns = ctx.scene.turns
-    words_by_turn = [[w for raw in t.text.split() for w in normal(raw).split()] for t in turns]
+    words_by_turn = [normal(t.text.replace(UNCLEAR_WORD, " ")).split() for t in turns]
     turns_by_stem: dict[str, set[int]] = {}
     for i, words in enumerate(words_by_turn):
         for word in words:

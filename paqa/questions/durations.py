@@ -22,6 +22,8 @@ LEAD_MS = 500  # and at least this much longer
 
 def sound_duration(ctx: Context) -> Iterator[Draft]:
     """For about how long is a sound heard in total?"""
+    if not ctx.background_clear():
+        return
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         if not ctx.unambiguous(sound):
             continue
@@ -116,6 +118,8 @@ def _nearest_duration(length_s: float, lenient: bool) -> int | None:
 
 def longest_sound(ctx: Context) -> Iterator[Draft]:
     """Which background sound is heard for the longest time in total? Only with a clear lead."""
+    if not ctx.background_clear():
+        return
     lengths = {b: total(_stretches(ctx, b)) for b in ctx.backgrounds}
     ranked = sorted(lengths, key=lambda b: -lengths[b])
     if len(ranked) < 2 or not ranked[0].safe or not all(ctx.unambiguous(b) for b in ranked):

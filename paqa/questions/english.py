@@ -8,13 +8,14 @@ from functools import cache, lru_cache
 
 from paqa.questions.sound_names import BARE, SPOKEN
 from paqa.spans import Interval
-from paqa.text import beginning, clean, length, sentence_ends
+from paqa.text import UNCLEAR_WORD, beginning, clean, length, sentence_ends
 
 NUMBERS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
 )  # fmt: skip
 PROPER = ("Afrobeat", "Carnatic", "Middle Eastern")
 QUOTE_WORDS = (3, 25)  # shorter texts say too little, longer ones cannot be kept in mind
+SURE_WORDS = 4  # that a text begins with before words that are unclear, to be quoted up to there
 ORDINALS = (
     "", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
     "eleventh", "twelfth",
@@ -90,8 +91,17 @@ def quoted(text: str) -> str:
 
 
 def excerpt(text: str, words: int = 6) -> str:
-    """The first words of a text between double quotes, with an ellipsis where it goes on."""
+    """The first words of a text between double quotes, with an ellipsis where it goes on.
+
+    Words that are unclear are never quoted: of a text with such words, the first ones before these, else some
+    after them.
+    """
     line = clean(text)
+    if UNCLEAR_WORD in line:
+        head, *rest = (stretch.strip() for stretch in line.split(UNCLEAR_WORD))
+        stretch = head or max(rest, key=length)
+        quoted_words = beginning(stretch, words).rstrip(".,;:，、；：")
+        return f'"{"" if head else "... "}{quoted_words} ..."' if stretch else '"..."'
     if length(line) > words + 1:
         return f'"{beginning(line, words).rstrip(".,;:，、；：")} ..."'
     return quoted(line.rstrip("."))
@@ -108,9 +118,17 @@ def opening(text: str) -> tuple[str, bool]:
     """What a question can quote of a text, and whether that is all of it.
 
     The text itself where it is of good length; of a longer one as many first sentences as fit; else nothing.
+    A text with words that are unclear is quoted up to these, if SURE_WORDS or more come before.
     """
     low, high = QUOTE_WORDS
     line = clean(text)
+    before, unclear, _ = line.partition(UNCLEAR_WORD)
+    if unclear:
+        line = before.rstrip(" ,;:-–—")
+        if length(line) < SURE_WORDS:
+            return "", False
+        if length(line) <= high:
+            return line, False
     if low <= length(line) <= high:
         return line, True
     kept = ""

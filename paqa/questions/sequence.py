@@ -23,7 +23,8 @@ def said_before_sound(ctx: Context) -> Iterator[Draft]:
         onset = sound.start_ms
         earlier = [i for i, t in enumerate(turns) if t.end_ms <= onset - CLEAR_MS]
         later = [i for i, t in enumerate(turns) if t.start_ms >= onset + CLEAR_MS]
-        if not earlier or len(earlier) + len(later) < len(turns) or not ctx.unambiguous(sound):
+        sure = ctx.unambiguous(sound) and ctx.clear_until(onset)
+        if not earlier or len(earlier) + len(later) < len(turns) or not sure:
             continue
         last = max(earlier, key=lambda i: turns[i].end_ms)
         line = next((x for x in ctx.lines if x.turn == last and x.whole), None)
@@ -73,7 +74,8 @@ def sound_after_line(ctx: Context) -> Iterator[Draft]:
         rivals = [at - onset for at, _, b in later if not ctx.alike(b, sound)]
         occasion = next((i for i, o in enumerate(sound.occasions) if o[0] == onset), None)
         clear = min([onset - end, *rivals])
-        if clear < CLEAR_MS or not sound.safe or occasion is None:
+        sure = sound.safe and ctx.background_clear([(end - CLEAR_MS, onset + CLEAR_MS)])
+        if clear < CLEAR_MS or not sure or occasion is None:
             continue
         quote = quoted(line.text)
         evidence = (*ctx.turn_evidence([line.turn]), *ctx.sound_evidence(sound, occasion))
@@ -110,7 +112,8 @@ def who_after_sound(ctx: Context) -> Iterator[Draft]:
         onset = sound.start_ms
         nearest = min(abs(t.start_ms - onset) for t in turns)
         later = [i for i, t in enumerate(turns) if t.start_ms > onset]
-        if nearest < CLEAR_MS or not later or not ctx.unambiguous(sound):
+        sure = ctx.unambiguous(sound) and ctx.clear_until(onset)
+        if nearest < CLEAR_MS or not later or not sure:
             continue
         turn = turns[later[0]]
         rivals = [turns[i].start_ms - turn.start_ms for i in later if turns[i].speaker != turn.speaker]
@@ -154,6 +157,8 @@ def _not_next(ctx: Context, present: list[int]) -> str:
 
 def sound_at_once(ctx: Context) -> Iterator[Draft]:
     """Which other background sound is heard at the same time as a certain one?"""
+    if not ctx.background_clear():
+        return
     for first in ctx.shuffled(ctx.safe_backgrounds):
         shared = {b: intersect(first.occasions, b.occasions) for b in ctx.other_sounds(first)}
         coinciding = [b for b, spans_ in shared.items() if total(spans_) >= SLIVER_MS]

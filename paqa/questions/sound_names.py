@@ -199,7 +199,7 @@ SPOKEN = {
 UNASKED = frozenset(
     """Speech|Male speech, man speaking|Female speech, woman speaking|Child speech, kid speaking|Conversation
     |Narration, monologue|Babbling|Speech synthesizer|Shout|Whispering|Human voice|Human sounds
-    |Human locomotion|Human group actions|Respiratory sounds|Digestive|Animal|Domestic sounds, home sounds
+    |Human locomotion|Human group actions|Respiratory sounds|Digestive|Domestic sounds, home sounds
     |Mechanisms|Silence|Noise|Environmental noise|Sound effect|Sine wave|Harmonic|Chirp tone|Pulse
     |Inside, small room|Inside, large room or hall|Inside, public space|Outside, urban or manmade
     |Outside, rural or natural|Reverberation|Echo|Static|Mains hum|Distortion|Sidetone|Cacophony|White noise

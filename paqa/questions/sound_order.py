@@ -17,7 +17,7 @@ def first_sound(ctx: Context) -> Iterator[Draft]:
     sound = min(ctx.safe_backgrounds, key=lambda b: b.start_ms)
     others = ctx.other_sounds(sound)
     lead = min((b.start_ms - sound.start_ms for b in others), default=0)
-    if lead < CLEAR_MS:
+    if lead < CLEAR_MS or not ctx.clear_until(sound.start_ms):
         return
     evidence = (*ctx.sound_evidence(sound, 0), *(e for b in others for e in ctx.sound_evidence(b, 0)))
     yield Draft(
@@ -54,7 +54,7 @@ def last_sound(ctx: Context) -> Iterator[Draft]:
     sound = max(ctx.safe_backgrounds, key=_last_onset)
     others = ctx.other_sounds(sound)
     lag = min((_last_onset(sound) - max(starts(ctx, b)) for b in others), default=0)
-    if lag < CLEAR_MS:
+    if lag < CLEAR_MS or not ctx.clear_from(_last_onset(sound)):
         return
     evidence = tuple(e for b in (sound, *others) for e in ctx.sound_evidence(b, len(b.occasions) - 1))
     yield Draft(
@@ -98,7 +98,8 @@ def sound_after(ctx: Context) -> Iterator[Draft]:
         rivals = [x[0] - onset for x in later if not ctx.alike(x[2], sound)]
         clear = min([onset - earlier.start_ms, *rivals])
         occasion = next((i for i, o in enumerate(sound.occasions) if o[0] == onset), None)
-        if clear < CLEAR_MS or not sound.safe or occasion is None:
+        sure = sound.safe and ctx.clear_until(onset)
+        if clear < CLEAR_MS or not sure or occasion is None:
             continue
         evidence = (*ctx.sound_evidence(earlier, 0), *ctx.sound_evidence(sound, occasion))
         yield Draft(

@@ -163,7 +163,9 @@ def _support_absent(ctx: Context, subject: text_matching.Words) -> Support | Non
     present = [(e.mid, e.label) for e in ctx.scene.events]
     meant = text_matching.sounds_named(subject)
     silent = subject and subject <= text_matching.SPEECH_WORDS and not ctx.scene.turns
-    if not present or not (silent or meant) or any(alike(*a, *b) for a in meant for b in present):
+    if not (silent or meant) or any(alike(*a, *b) for a in meant for b in present):
+        return None
+    if not present or not ctx.background_clear():
         return None
     listed = listing(
         [f"{spoken(label)} ({_spans_of(ctx, events)})" for label, events in _events_by_label(ctx).items()][:4]
@@ -194,7 +196,7 @@ def _support_count(ctx: Context, asked: str, count: int | None) -> Support | Non
         evidence = ctx.turn_evidence(min(ctx.turns_of(s)) for s in ctx.speakers)
         because = f"{voice_onsets(ctx)} That makes {number(count)}."
         return Support(evidence, "tell the voices apart and count them", because, others)
-    if not re.search(r"\b(times|often)\b", asked):
+    if not re.search(r"\b(times|often)\b", asked) or not ctx.background_clear():
         return None
     for sound in ctx.safe_backgrounds:
         named = subject - REPETITION_WORDS

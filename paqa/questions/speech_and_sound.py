@@ -62,7 +62,7 @@ def _sound_during(
         return
     sound = clear[0]
     rivals = ctx.other_sounds(sound)
-    if any(shared[b.mid] >= SLIVER_MS for b in rivals):
+    if any(shared[b.mid] >= SLIVER_MS for b in rivals) or not ctx.background_clear(when):
         return
     shared_spans = intersect(sound.occasions, when)
     turns = [i for i in turns if intersect([interval(ctx.scene.turns[i])], shared_spans)]
@@ -87,6 +87,8 @@ def _sound_during(
 
 def said_during_sound(ctx: Context) -> Iterator[Draft]:
     """What is said while a background sound is heard?"""
+    if not ctx.background_clear():
+        return
     for sound, line in _sounds_over_one_turn(ctx):
         evidence = _coinciding_evidence(ctx, sound, line)
         yield Draft(
@@ -113,7 +115,7 @@ def said_during_sound(ctx: Context) -> Iterator[Draft]:
 
 def who_during_sound(ctx: Context) -> Iterator[Draft]:
     """Who is talking while a background sound is heard?"""
-    if len(ctx.speakers) < 2 or not ctx.clear_numbers:
+    if len(ctx.speakers) < 2 or not ctx.clear_numbers or not ctx.background_clear():
         return
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         shared = {s: total(intersect(sound.occasions, ctx.speech_of(s))) for s in ctx.speakers}

@@ -9,7 +9,7 @@ from functools import cache
 from paqa import audioset
 from paqa.errors import PaqaError
 from paqa.questions.english import spoken
-from paqa.text import normal
+from paqa.text import UNCLEAR_WORD, normal
 from paqa.types import Turn
 
 Words = frozenset[str]
@@ -137,7 +137,7 @@ def match_in_turn(text: str, turn: Turn) -> int:
 
 def quote_around(text: str, turn: Turn, reach: int = 3) -> str:
     """The part of a turn that has the words of a text, with `reach` words on either side, for a quotation."""
-    spoken_words = turn.text.split()
+    spoken_words = turn.text.replace(UNCLEAR_WORD, "...").split()
     named = words(text)
     at = [i for i, w in enumerate(spoken_words) if words(w) & named] or [0]
     first, last = max(0, at[0] - reach), min(len(spoken_words), at[-1] + 1 + reach)

@@ -27,7 +27,7 @@ def onset_part(ctx: Context) -> Iterator[Draft]:
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         part = min(2, int(sound.start_ms / third))
         edge = min(abs(sound.start_ms - third), abs(sound.start_ms - 2 * third))
-        if edge < CLEAR_MS or not ctx.unambiguous(sound):
+        if edge < CLEAR_MS or not ctx.unambiguous(sound) or not ctx.clear_until(sound.start_ms):
             continue
         evidence = ctx.sound_evidence(sound, 0)
         yield Draft(
@@ -69,7 +69,8 @@ def onset_second(ctx: Context) -> Iterator[Draft]:
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         answer = round(sound.start_ms / 1000)
         moments = range(answer % step or step, last + 1, step)
-        if answer not in moments or not ctx.unambiguous(sound):
+        sure = ctx.unambiguous(sound) and ctx.clear_until(sound.start_ms)
+        if answer not in moments or not sure:
             continue
         decoys = ctx.neighbours(moments, moments.index(answer))
         if len(decoys) < 2:
@@ -107,7 +108,7 @@ def about(second: int) -> str:
 
 def sound_and_speech(ctx: Context) -> Iterator[Draft]:
     """Does a sound come before, during, between or after the speech? Only where that is clear."""
-    if not ctx.speech:
+    if not ctx.speech or not ctx.background_clear():
         return
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         place, clear = _place(ctx, sound.occasions)

@@ -9,7 +9,7 @@ from paqa.questions.context import Context
 from paqa.questions.english import clauses
 from paqa.questions.speakers import NUMBERING
 from paqa.questions.template import A_SPEAKER, Draft, QuestionTemplate
-from paqa.text import length
+from paqa.text import UNCLEAR_WORD, length
 
 SAFE_DB = 3.0  # a larger difference in level makes it certain who is louder
 SAFE_RATIO = 1.2  # likewise a larger ratio of rates or pitches
@@ -149,10 +149,11 @@ def _mean(ctx: Context, speaker: int, name: str) -> float | None:
 
 
 def _rate(ctx: Context, speaker: int) -> float | None:
-    """A speaker's words per second of talking; None where there is too little, or a turn without words."""
+    """A speaker's words per second of talking; None where there is too little, or words are not known."""
     turns = [ctx.scene.turns[i] for i in ctx.turns_of(speaker)]
     words, ms = sum(length(t.text) for t in turns), sum(t.end_ms - t.start_ms for t in turns)
-    enough = words >= WORDS and ms >= SHORTEST_MS and all(t.text for t in turns)
+    clear = all(t.text and UNCLEAR_WORD not in t.text for t in turns)
+    enough = words >= WORDS and ms >= SHORTEST_MS and clear
     return 1000 * words / ms if enough else None
 
 

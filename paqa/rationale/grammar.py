@@ -6,7 +6,8 @@
     <RESPONSE>(B) exact choice text</RESPONSE>, <RESPONSE>answer</RESPONSE> where there are no choices
     [<REFLECT>..</REFLECT><FINAL_ANSWER>(C) exact choice text</FINAL_ANSWER>]
 
-ENV has one line per event, `Rooster [1.20-3.40 s]`; SPEAKER one per turn, `Speaker 1 [0.20-2.15 s]:
+ENV has one line per event, `Rooster [1.20-3.40 s]`, then one per span in which it is not clear whether
+something sounds, `(unclear) [1.20-3.40 s]`; SPEAKER one per turn, `Speaker 1 [0.20-2.15 s]:
 "Hello."`, the text being a JSON string. Times have two decimals, three off the 10 ms grid. Labels, transcript
 and choices are plain text, save that angle brackets, backslashes and invisible characters become JSON
 escapes: no text can forge a tag.
@@ -32,13 +33,14 @@ from paqa.rationale.corrections import (
     corrected,
     corrections_between,
 )
-from paqa.types import Question, Quote, Reading, Response, Scene, Sound, Trace
+from paqa.types import Question, Quote, Reading, Response, Scene, Sound, Trace, Unclear
 
 NO_SOUND = "No background sound stands out."
 NO_SPEECH = "Nobody speaks."
 NO_WORDS = "No words can be made out."
 UNCLEAR = "(words not made out)"
 NOTHING = "nothing"  # stands for no line in a correction
+UNCLEAR_SOUND = "(unclear)"
 
 # The tags that hold text, in order.
 LEAVES = (
@@ -85,16 +87,27 @@ class GrammarError(PaqaError):
     """A rationale that does not keep to the grammar; the message names the tag."""
 
 
-def perceive(scene: Scene) -> tuple[tuple[Sound, ...], tuple[Quote, ...], str]:
-    """What a rationale has to say about a scene: its sounds, who said what, and the transcript."""
+Perceived = tuple[tuple[Sound, ...], tuple[Unclear, ...], tuple[Quote, ...], str]
+
+
+def perceive(scene: Scene) -> Perceived:
+    """What a rationale has to say about a scene: its sounds, where the background is unclear, who said what,
+    and the transcript.
+    """
     sounds = tuple(Sound(e.start_ms, e.end_ms, e.label) for e in scene.events)
     quotes = tuple(Quote(t.start_ms, t.end_ms, t.speaker, t.text) for t in scene.turns)
-    return sounds, quotes, scene.transcript
+    return sounds, scene.unclear, quotes, scene.transcript
+
+
+def perceived(trace: Trace) -> Perceived:
+    """What a rationale does say, to be compared with `perceive`."""
+    return trace.env, trace.unclear, trace.speakers, trace.asr
 
 
 def reading_of(scene: Scene) -> Reading:
     """The reading of a caption that states a scene."""
-    return Reading(*perceive(scene)[:3])
+    sounds, _, quotes, transcript = perceive(scene)
+    return Reading(sounds, quotes, transcript)
 
 
 def render(scene: Scene, question: Question, variant: int = 0, reflection: Reflection | None = None) -> str:
@@ -104,10 +117,10 @@ def render(scene: Scene, question: Question, variant: int = 0, reflection: Refle
     first; both are then corrected.
     """
     first_scene = reflection.scene if reflection and reflection.scene else scene
-    sounds, quotes, transcript = perceive(first_scene)
+    sounds, unclear, quotes, transcript = perceive(first_scene)
     leaf = {
         "PLANNING": _tagless(narration.planning(scene, question, variant)),
-        "ENV": "\n".join(map(_sound_line, sounds)) or NO_SOUND,
+        "ENV": "\n".join([*map(_sound_line, sounds), *map(_unclear_line, unclear)]) or NO_SOUND,
         "SPEAKER": "\n".join(_speaker_line(q) for q in quotes) or NO_SPEECH,
         "ASR": escape(transcript, NO_WORDS) or NO_WORDS,
         "DESCRIPTION": _tagless(narration.description(first_scene, question)),
@@ -134,8 +147,9 @@ def parse(text: str, open_ended: bool = False) -> Trace:
     """
     leaf = _leaves(text)
     reflected = "REFLECT" in leaf
+    background = () if leaf["ENV"] == NO_SOUND else tuple(_sound(line) for line in _lines(leaf["ENV"]))
     first = Reading(
-        env=() if leaf["ENV"] == NO_SOUND else tuple(_sound(line) for line in _lines(leaf["ENV"])),
+        env=tuple(s for s in background if isinstance(s, Sound)),
         speakers=()
         if leaf["SPEAKER"] == NO_SPEECH
         else tuple(_quote(line) for line in _lines(leaf["SPEAKER"])),
@@ -145,6 +159,7 @@ def parse(text: str, open_ended: bool = False) -> Trace:
     return Trace(
         planning=leaf["PLANNING"],
         env=last.env,
+        unclear=tuple(s for s in background if isinstance(s, Unclear)),
         speakers=last.speakers,
         asr=last.asr,
         description=leaf["DESCRIPTION"],
@@ -248,11 +263,18 @@ def _corrected(first: Reading, reflect: str) -> Reading:
     """The reading that the corrections in REFLECT make of that of the caption."""
     matches = [match for line in _lines(reflect) if (match := _CORRECTION.fullmatch(line))]
     try:
-        env = [_correction(m, _sound) for m in matches if m[1] == "ENV"]
+        env = [_correction(m, _certain_sound) for m in matches if m[1] == "ENV"]
         speakers = [_correction(m, _quote) for m in matches if m[1] == "SPEAKER"]
         return corrected(first, Corrections(tuple(env), tuple(speakers)))
     except (GrammarError, CorrectionError) as error:
         raise GrammarError(f"<REFLECT>: {error}") from None
+
+
+def _certain_sound(line: str) -> Sound:
+    sound = _sound(line)
+    if isinstance(sound, Unclear):
+        raise GrammarError(f"expected a sound, found {line[:60]!r}, which states none")
+    return sound
 
 
 def _correction(match: re.Match[str], read: Callable[[str], Line]) -> Correction[Line]:
@@ -261,7 +283,11 @@ def _correction(match: re.Match[str], read: Callable[[str], Line]) -> Correction
 
 
 def _sound_line(sound: Sound) -> str:
-    return f"{escape(sound.label)} {_stamp(sound.start_ms, sound.end_ms)}".strip()
+    return f"{escape(sound.label, UNCLEAR_SOUND)} {_stamp(sound.start_ms, sound.end_ms)}".strip()
+
+
+def _unclear_line(span: Unclear) -> str:
+    return f"{UNCLEAR_SOUND} {_stamp(span.start_ms, span.end_ms)}"
 
 
 def _speaker_line(quote: Quote) -> str:
@@ -286,11 +312,14 @@ def _lines(block: str) -> list[str]:
     return [line.strip() for line in block.split("\n") if line.strip()]
 
 
-def _sound(line: str) -> Sound:
+def _sound(line: str) -> Sound | Unclear:
     match = _SOUND.fullmatch(line)
     if not match:
         raise GrammarError(f"<ENV>: expected 'Label [1.20-3.40 s]', found {line[:60]!r}")
-    return Sound(_ms(match[2], match[3]), _ms(match[4], match[5]), unescape(match[1] or ""))
+    start_ms, end_ms = _ms(match[2], match[3]), _ms(match[4], match[5])
+    if match[1] == UNCLEAR_SOUND:
+        return Unclear(start_ms, end_ms)
+    return Sound(start_ms, end_ms, unescape(match[1] or ""))
 
 
 def _quote(line: str) -> Quote:

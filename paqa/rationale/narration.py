@@ -12,7 +12,7 @@ from paqa.questions import english
 from paqa.questions.english import excerpt, listing, lower, number, seconds, span, spans, spoken, tidy, upper
 from paqa.questions.template import NONE
 from paqa.spans import Interval, intersect, interval, merge, total
-from paqa.text import rng_for
+from paqa.text import UNCLEAR_WORD, rng_for
 from paqa.types import Question, Scene, Spanned
 
 # Each completes with an infinitive, and no two begin with the same three words.
@@ -174,8 +174,17 @@ def planning(scene: Scene, question: Question, variant: int) -> str:
     elif kinds == {"event"}:
         bank = ENVIRONMENT if scene.turns else ()
     else:
-        bank = SPEAKER if scene.events else VOICES[: 4 if scene.speakers > 1 else 0]
+        bank = SPEAKER if scene.events else _voices_only(scene)
     return f"{first} {rng.choice(bank)}" if bank else first
+
+
+def _voices_only(scene: Scene) -> Sequence[str]:
+    """Remarks on a plan that concerns several voices without a background; the last one denies that there is
+    one.
+    """
+    if scene.speakers < 2:
+        return ()
+    return VOICES[:-1] if scene.unclear else VOICES
 
 
 def description(scene: Scene, question: Question) -> str:
@@ -261,7 +270,7 @@ def _voices(scene: Scene, rng: random.Random) -> str:
             f"{opens} {'and is' if same else f', and speaker {last.speaker} is'} the last to be heard,"
             f" {until}".replace(" ,", ",")
         )
-    if scene.turns[0].text:
+    if scene.turns[0].text and not scene.turns[0].text.startswith(UNCLEAR_WORD):
         options.append(f"{who} can be heard; the first words are {excerpt(scene.turns[0].text)}.")
     return rng.choice(options)
 
@@ -275,6 +284,8 @@ def _background(scene: Scene, rng: random.Random) -> str:
     for event in scene.events:
         groups.setdefault(spoken(event.label), []).append(interval(event))
     if not groups:
+        if scene.unclear:
+            return _unclear_background(scene)
         return rng.choice(
             (
                 "Nothing stands out in the background.",
@@ -290,7 +301,19 @@ def _background(scene: Scene, rng: random.Random) -> str:
     frames = ("In the background there is {}.", "The background contains {}.", "Around the voices I hear {}.",
               "Apart from the speech, {} can be heard.", "As for other sounds, I hear {}.")  # fmt: skip
     bare = ("I hear {}.", "What sounds is {}.", "The clip contains {}.", "{} can be heard.")
-    return upper(rng.choice(frames if scene.turns else bare).format(listing(descriptions)))
+    sentence = upper(rng.choice(frames if scene.turns else bare).format(listing(descriptions)))
+    return f"{sentence} {_unclear_background(scene)}" if scene.unclear else sentence
+
+
+def _unclear_background(scene: Scene) -> str:
+    """Where something may sound in the background, without a claim about it."""
+    stretches = merge(interval(u) for u in scene.unclear)
+    if len(stretches) == 1:
+        start, end = stretches[0]
+        where = f"From {seconds(start).removesuffix(' s')} to {seconds(end)}"
+    else:
+        where = f"At {spans(stretches)}" if stretches else "At some point"
+    return f"{where} something may sound in the background; it is not clear what."
 
 
 def _overlap_or_loudness(scene: Scene, rng: random.Random) -> str:
@@ -301,7 +324,7 @@ def _overlap_or_loudness(scene: Scene, rng: random.Random) -> str:
             shared = intersect(*([interval(t) for t in scene.turns if t.speaker == s] for s in (a, b)))
             if total(shared) >= 300:
                 options.append(f"{upper(english.speakers([a, b]))} overlap at {spans(shared, most=2)}.")
-    if scene.snr_db is not None and scene.events and scene.turns:
+    if scene.snr_db is not None and scene.events and scene.turns and not scene.unclear:
         options.append(_loudness(scene.snr_db, rng))
     return rng.choice(options) if options else ""
 

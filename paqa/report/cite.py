@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from paqa.rationale.grammar import LEAVES, GrammarError, parse
+from paqa.rationale.grammar import LEAVES, UNCLEAR_SOUND, GrammarError, parse
 from paqa.spans import Interval, interval
 from paqa.types import Evidence, Item, Scene, Spanned, Trace
 
@@ -82,7 +82,10 @@ def _sections(trace: Trace, scene: Scene) -> Iterator[dict[str, Any]]:
         "REFLECT": trace.reflect,
     }
     listed = {
-        "ENV": [{"label": s.label, "span": [s.start_ms, s.end_ms]} for s in trace.first.env],
+        "ENV": [
+            *({"label": s.label, "span": [s.start_ms, s.end_ms]} for s in trace.first.env),
+            *({"label": UNCLEAR_SOUND, "span": [s.start_ms, s.end_ms]} for s in trace.unclear),
+        ],
         "SPEAKER": [
             {"speaker": q.speaker, "text": q.text, "span": [q.start_ms, q.end_ms]}
             for q in trace.first.speakers

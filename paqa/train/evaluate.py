@@ -264,7 +264,8 @@ def predicted_scene(scene: Scene, text: str) -> Scene:
         words = grammar.unescape(_field(text, "ASR"))
         words = "" if words == grammar.NO_WORDS else words
         lines = [line.rsplit(" [", 1)[0].strip() for line in _field(text, "ENV").split("\n")]
-        sounds = {normal(grammar.unescape(line)) for line in lines if line and line != grammar.NO_SOUND}
+        no_sound = ("", grammar.NO_SOUND, grammar.UNCLEAR_SOUND)
+        sounds = {normal(grammar.unescape(line)) for line in lines if line not in no_sound}
     events = tuple(Event(0, scene.duration_ms, name, name) for name in sorted(sounds))
     transcript = (Word(0, scene.duration_ms, words),) if words else ()
     return Scene(scene.clip_id, scene.duration_ms, words=transcript, events=events, language=scene.language)
