@@ -13,9 +13,10 @@ from paqa.config.recipe import QuestionsConfig
 from paqa.rationale import grammar
 from paqa.rationale.answerer import answer_from_scene
 from paqa.rationale.phrases import GUESSES
+from paqa.rationale.trace import Reading, Trace
 from paqa.spans import interval
 from paqa.text import normal
-from paqa.types import Event, Item, Question, Reading, Scene, Trace, Turn
+from paqa.types import Event, Item, Question, Scene, Turn
 
 REASONING_ALONE = ("option_mismatch", "misread_question", "left_out")  # mistakes after a right caption
 UNSTATED = ("misjudged_tone", "misunderstood")  # mistakes about what no line of a caption states

@@ -9,7 +9,9 @@ import string
 from collections import Counter
 from dataclasses import replace
 
+import msgspec
 import pytest
+from coherence import contradictions
 from conftest import paqa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -31,9 +33,10 @@ from paqa.rationale.phrases import CAUSES
 from paqa.rationale.reflection import cites, compare, reflect, selected_for_reflection
 from paqa.rationale.rewards import WEIGHTS, Reference, accuracy, reward
 from paqa.rationale.synthetic_errors import plausible_perturbations
+from paqa.rationale.trace import Response
 from paqa.spans import interval
 from paqa.text import rng_for
-from paqa.types import Evidence, Question, Response, Scene, Turn, Word
+from paqa.types import Evidence, Question, Scene, Turn, Word
 
 ALL = QuestionsConfig(per_clip=200, reflect=1.0)
 RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -275,6 +278,17 @@ def test_the_raw_mix_is_heard_where_the_recipe_wants_it() -> None:
     assert [(n.stage, n.stem) for n in engine_runs.engine_runs(on_mix)].count(("tag", "mix")) == 1
 
 
+def test_every_reflected_row_of_a_real_build_hangs_together(built) -> None:
+    """The first argument follows from the first caption, the second from the corrected one."""
+    recipe = msgspec.json.decode((built.out / "recipe.json").read_bytes(), type=Recipe)
+    items = [item for row in shards.rows(built.out) if (item := shards.item(row)).reflected]
+    assert items
+    for item in items:
+        assert contradictions(item, recipe.questions) == [], item.id
+    in_caption = [item for item in items if "ENV" in item.mistaken or "SPEAKER" in item.mistaken]
+    assert len(in_caption) > len(items) / 2
+
+
 def test_rows_of_a_real_build(built) -> None:
     """With the embedded engines over the small corpus: about half of the rows, and some after a real
     mishearing.
@@ -287,7 +301,12 @@ def test_rows_of_a_real_build(built) -> None:
     for item in items:
         trace = parse(item.rationale, open_ended=not item.choices)
         assert item.reflected == (trace.reflect is not None) == (item.reflection is not None)
+        assert bool(item.mistaken) == item.reflected
         if item.reflected:
+            assert item.mistaken[-3:] == grammar.RESPONSE_TAGS
+            readings = (trace.first.env, trace.env), (trace.first.speakers, trace.speakers)
+            for tag, (first, last) in zip(("ENV", "SPEAKER"), readings, strict=True):
+                assert (tag in item.mistaken) == (first != last)
             assert trace.response.index != item.answer_index == trace.final.index
             assert cites(trace.reflect, item.scene)
             assert reward(

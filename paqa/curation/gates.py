@@ -18,8 +18,9 @@ from paqa.questions.context import alike
 from paqa.questions.english import spoken, upper
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import grammar, reflection
+from paqa.rationale.trace import Response, Trace
 from paqa.text import normal
-from paqa.types import Event, Question, Response, Scene, Trace, Turn
+from paqa.types import Event, Question, Scene, Turn
 
 CANDIDATES = 3  # snippets compared in full, after a pre-selection by shared words
 _QUOTED = re.compile(r'"([^"]+)"')

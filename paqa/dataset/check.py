@@ -22,10 +22,11 @@ from paqa.errors import PaqaError
 from paqa.licensing import compatibility
 from paqa.rationale import grammar
 from paqa.rationale.rewards import perception
+from paqa.rationale.trace import Trace
 from paqa.splits.leakage import PROTECTED
 from paqa.storage.build_folder import RECIPE, SHARD_NAME, finish_commit
 from paqa.storage.store import Store
-from paqa.types import Item, Spanned, Split, Trace
+from paqa.types import Item, Spanned, Split
 from paqa.version import __version__
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from paqa.errors import PaqaError
+from paqa.rationale.trace import Quote, Reading, Sound
 from paqa.spans import interval, overlap
 from paqa.text import normal
-from paqa.types import Quote, Reading, Sound
 
 MAX_CORRECTIONS = 4  # a mistake that changes more lines of a caption than this is hard to follow
 

@@ -33,7 +33,8 @@ from paqa.rationale.corrections import (
     corrected,
     corrections_between,
 )
-from paqa.types import Question, Quote, Reading, Response, Scene, Sound, Trace, Unclear
+from paqa.rationale.trace import Quote, Reading, Response, Sound, Trace
+from paqa.types import Question, Scene, Unclear
 
 NO_SOUND = "No background sound stands out."
 NO_SPEECH = "Nobody speaks."
@@ -118,8 +119,9 @@ def render(scene: Scene, question: Question, variant: int = 0, reflection: Refle
     """
     first_scene = reflection.scene if reflection and reflection.scene else scene
     sounds, unclear, quotes, transcript = perceive(first_scene)
+    plan_scene = first_scene if first_scene.events else scene  # a plan may say that there is no background
     leaf = {
-        "PLANNING": _tagless(narration.planning(scene, question, variant)),
+        "PLANNING": _tagless(narration.planning(plan_scene, question, variant)),
         "ENV": "\n".join([*map(_sound_line, sounds), *map(_unclear_line, unclear)]) or NO_SOUND,
         "SPEAKER": "\n".join(_speaker_line(q) for q in quotes) or NO_SPEECH,
         "ASR": escape(transcript, NO_WORDS) or NO_WORDS,

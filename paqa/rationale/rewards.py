@@ -17,8 +17,9 @@ from rapidfuzz.distance import Levenshtein
 from paqa.questions.english import spoken
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import grammar
+from paqa.rationale.trace import Quote, Response, Trace
 from paqa.text import normal
-from paqa.types import Evidence, Item, Quote, Response, Scene, Trace, Turn
+from paqa.types import Evidence, Item, Scene, Turn
 
 _BLOCK = re.compile(r"<(RESPONSE|FINAL_ANSWER)>(.*?)</\1>", re.DOTALL)
 _QUOTED = re.compile(r'"[^"]*"')

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from paqa.rationale.grammar import LEAVES, UNCLEAR_SOUND, GrammarError, parse
+from paqa.rationale.trace import Trace
 from paqa.spans import Interval, interval
-from paqa.types import Evidence, Item, Scene, Spanned, Trace
+from paqa.types import Evidence, Item, Scene, Spanned
 
 NEAR_MS = 60  # prose is rounded to a tenth of a second: a boundary of the scene this near is what it means
 MOMENT_MS = 1500  # what is played where prose names a moment at which nothing begins or ends

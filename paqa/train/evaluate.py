@@ -26,6 +26,7 @@ from paqa.errors import PaqaError
 from paqa.evaluation import metrics
 from paqa.rationale import grammar, rewards
 from paqa.rationale.prompt import PromptQuestion
+from paqa.rationale.trace import Trace
 from paqa.storage.store import write_atomically
 from paqa.text import normal
 from paqa.train import benchmarks, model
@@ -36,7 +37,7 @@ from paqa.train.data import Rows, draw
 from paqa.train.model import Policy
 from paqa.train.pause_tokens import Bounds
 from paqa.train.rollout import Sampling, rollout
-from paqa.types import Event, Item, Scene, Trace, Word
+from paqa.types import Event, Item, Scene, Word
 
 FILE, UNASKED = "eval.json", "unasked.jsonl"
 SOUND = PromptQuestion("label", "Which sound is heard in this clip? Name one.")
