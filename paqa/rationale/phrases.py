@@ -117,7 +117,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
         "The words of {who} at {at} do not say {wrong}; they say {right}.",
     ),
     "misread_question": (
-        "I answered another question, {answered}, where what is asked is {asked}.",
+        "I answered another question, {answered}, and what is asked is {asked}.",
         "I misread the question: it is {asked}, and not {answered}.",
         "My argument settles {answered}, but the question is {asked}.",
         "What I hold is true, yet it answers {answered}, and the question is {asked}.",

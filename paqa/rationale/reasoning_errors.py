@@ -25,7 +25,7 @@ ALIKE = (
     ("first_sound", "last_sound", "longest_sound"),
     ("said_after", "said_before"),
     ("who_says", "who_answers"),
-    ("longest_speaker", "last_speaker", "loudest_speaker", "fastest_speaker", "highest_voice"),
+    ("longest_speaker", "loudest_speaker", "fastest_speaker", "highest_voice"),
 )
 # How questions that quote a line are named; others are quoted themselves.
 QUOTING = {
@@ -50,11 +50,10 @@ def misread_questions(
         for draft in TEMPLATES[name].drafts(ctx):
             similar = _quotes(draft.texts[0]) == _quotes(question.text)
             if similar and draft.answer in question.choices and normal(draft.answer) != right:
-                slots = {
-                    "asked": _named(question.template, question.text),
-                    "answered": _named(name, draft.texts[0]),
-                }
-                chosen = ChosenAnswer(question.choices.index(draft.answer), tidy(draft.reasoning))
+                answered = _named(name, draft.texts[0])
+                slots = {"asked": _named(question.template, question.text), "answered": answered}
+                argument = f"As I read the question, it is {answered}. {draft.reasoning}"
+                chosen = ChosenAnswer(question.choices.index(draft.answer), tidy(argument), template=name)
                 yield Perturbation("misread_question", scene, slots), chosen
 
 

@@ -310,7 +310,8 @@ def _reflection(
         first = f"{chosen.reasoning} {rng.choice(GUESSES).format(wrong)}"
         summary = rng.choice(GUESSED).format(_quoted_choice(question.choices[chosen.index]))
     else:
-        summary = _summary(question, chosen.index, rng)
+        answered = replace(question, template=chosen.template) if chosen.template else question
+        summary = _summary(answered, chosen.index, rng)
         first_question = replace(question, answer_index=chosen.index, reasoning=chosen.reasoning)
         first = f"{rng.choice(FIRST)} {narration.reasoning(first_question)}"
     return Reflection(
