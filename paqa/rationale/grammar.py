@@ -34,6 +34,7 @@ from paqa.rationale.corrections import (
     corrections_between,
 )
 from paqa.rationale.trace import Quote, Reading, Response, Sound, Trace
+from paqa.spans import Interval
 from paqa.types import Question, Scene, Unclear
 
 NO_SOUND = "No background sound stands out."
@@ -192,6 +193,12 @@ def corrected_tags(trace: Trace) -> tuple[str, ...]:
         "ASR": (trace.first.asr, trace.asr),
     }
     return tuple(tag for tag, (stated, right) in pairs.items() if stated != right)
+
+
+def content_spans(text: str, tags: Sequence[str]) -> list[Interval]:
+    """Where the contents of these tags begin and end in a rationale, in characters."""
+    matches = (re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL) for tag in tags)
+    return [match.span(1) for match in matches if match]
 
 
 def without_corrections(reflect: str) -> str:
