@@ -4,14 +4,16 @@ scene.
 
 from __future__ import annotations
 
+import random
 import re
 import string
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import msgspec
 import pytest
-from coherence import contradictions
+from coherence import REASONING_ALONE, contradictions
 from conftest import paqa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -25,11 +27,12 @@ from paqa.dataset import shards
 from paqa.perception import engine_runs
 from paqa.pipeline.recipe_files import change
 from paqa.questions.english import span
-from paqa.questions.generate import generate
+from paqa.questions.generate import NO_OTHER_CLIPS, generate
 from paqa.rationale import grammar, perturbations
 from paqa.rationale.answerer import answer_from_scene
 from paqa.rationale.grammar import Reflection, parse, render
 from paqa.rationale.phrases import CAUSES
+from paqa.rationale.reasoning_errors import left_out_rows, misread_questions
 from paqa.rationale.reflection import cites, compare, reflect, selected_for_reflection
 from paqa.rationale.rewards import WEIGHTS, Reference, accuracy, reward
 from paqa.rationale.synthetic_errors import plausible_perturbations
@@ -200,6 +203,38 @@ def test_causes_vary() -> None:
     causes = Counter(reflected(DIALOGUE, q).origin for q in QUESTIONS)
     assert len(causes) >= 8
     assert causes["typed:option_mismatch"] <= 0.25 * len(QUESTIONS)
+
+
+@pytest.mark.parametrize("template", ["first_sound", "last_sound", "said_after", "who_says"])
+def test_a_misread_question(template: str) -> None:
+    """The argument is true of the scene, answers a similar question, and the caption is right."""
+    for question in (q for seed in range(9) for q in generate(DIALOGUE, ALL, seed) if q.template == template):
+        for mistake, chosen in misread_questions(DIALOGUE, question, ALL, 0, NO_OTHER_CLIPS):
+            assert chosen.index != question.answer_index
+            assert mistake.scene == DIALOGUE
+            assert mistake.slots["asked"] != mistake.slots["answered"]
+            assert mistake.slots["answered"] in chosen.reasoning
+            return
+    raise AssertionError(f"no question of {template} can be misread")
+
+
+def test_a_row_left_out() -> None:
+    events = (event(0, 2000, "Bark"), event(4000, 6000, "Bark"), event(8000, 10_000, "Bark"))
+    scene = Scene("c", 12_000, (), (), events)
+    question = next(q for q in generate(scene, ALL, 0) if q.template == "sound_duration" and q.choices)
+    answer = partial(answer_from_scene, question=question, config=ALL, seed=0)
+    mistake, chosen = next(left_out_rows(scene, question, answer, random.Random(0)))
+    assert question.choices[chosen.index] == "About 4 seconds"
+    assert mistake.scene == scene
+    assert any(span(interval(e)) in mistake.slots["row"] for e in events)
+
+
+def test_reasoning_goes_wrong_after_a_right_caption() -> None:
+    found = [reflected(DIALOGUE, q) for q in QUESTIONS]
+    alone = [r for r in found if r.origin.partition(":")[2] in REASONING_ALONE]
+    assert all(r.scene is None for r in alone)
+    assert all(r.scene for r in found if r not in alone)
+    assert 0.05 * len(found) < len(alone) < 0.5 * len(found)
 
 
 GOOD = next(q for q in QUESTIONS if q.template == "background_sound")
