@@ -58,6 +58,11 @@ def classes() -> tuple[str, ...]:
     return tuple(node.mid for node in _nodes().values() if node.is_class)
 
 
+def sounds() -> tuple[str, ...]:
+    """The machine ids of all sounds, classes and groups, depth first."""
+    return tuple(_nodes())
+
+
 def label(mid: str) -> str:
     """The name of a sound, e.g. "Dog"."""
     return _node(mid).label

@@ -26,6 +26,7 @@ Stem = Literal["mix", "speech", "background"]
 Stage = Literal["separate", "diarize", "tag", "transcribe"]
 Device = Literal["cpu", "cuda"]  # a kind of device
 AnswersFrom = Literal["truth", "heard"]
+TruthPart = Literal["turns", "events"]
 
 
 class Spanned(Protocol):
@@ -238,7 +239,8 @@ class Recording:
     `uri` is a path or `package:NAME/FILE` (a file inside an installed Python package). `groups` name what
     must never be split between train and test (the recording, the speakers); the first decides the side.
     `voice` names the speaker of an utterance, for mixing, and `author` whom the licence wants named. Truth
-    and given questions, where the source has them, are about the whole file.
+    and given questions, where the source has them, are about the whole file; `truth_covers` says of what
+    truth lists all there is, so that none of it means that there is none.
     """
 
     id: Identifier
@@ -251,6 +253,7 @@ class Recording:
     voice: str | None = None
     questions: tuple[GivenQuestion, ...] = ()
     author: str = ""
+    truth_covers: tuple[TruthPart, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -283,7 +286,8 @@ class Clip:
     samples and rate, the root of every store key; `offset_ms` is where it starts in `uri`; `reference_sha256`
     names the clean speech of a mixed clip (for SI-SDR). `context` holds the digests of the neighbouring clips
     of the same recording, in order and this one among them at index `place`, where the separator wants to
-    hear more than the clip. `origins` lists every recording that is heard in it.
+    hear more than the clip. `origins` lists every recording that is heard in it. `truth_covers` is the
+    recording's.
     """
 
     id: Identifier
@@ -305,6 +309,7 @@ class Clip:
     context: tuple[Sha256, ...] = ()
     place: Annotated[int, Meta(ge=0)] = 0
     origins: tuple[Origin, ...] = ()
+    truth_covers: tuple[TruthPart, ...] = ()
 
 
 @dataclass(frozen=True)

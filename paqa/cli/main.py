@@ -1,4 +1,4 @@
-"""`paqa init|build|check|audit|shortcuts|report|show|push|export|import|doctor|ui`.
+"""`paqa init|build|check|audit|shortcuts|report|show|calibrate|push|export|import|doctor|ui`.
 
 Imports nothing heavy until a command is chosen.
 """
@@ -10,13 +10,27 @@ import os
 import sys
 from collections.abc import Sequence
 
-from paqa.cli import build_commands, exit_status, inspect_commands, publish_commands, system_commands
+from paqa.cli import (
+    build_commands,
+    calibrate_command,
+    exit_status,
+    inspect_commands,
+    publish_commands,
+    system_commands,
+)
 from paqa.cli.environment import QUIET
 from paqa.version import __version__
 
-GROUPS = (build_commands, inspect_commands, publish_commands, system_commands)  # in the order of the help
+# in the order of the help
+GROUPS = (build_commands, inspect_commands, calibrate_command, publish_commands, system_commands)
 COMMANDS = {name: run for group in GROUPS for name, run in group.COMMANDS.items()}
-EXTRAS = {"build": "embedded", "audit": "audit", "push": "hub", "ui": "flow"}  # needed beside the light core
+EXTRAS = {
+    "build": "embedded",
+    "audit": "audit",
+    "calibrate": "audit",
+    "push": "hub",
+    "ui": "flow",
+}  # needed beside the light core
 GO_ON = "stopped; what was finished is kept, run the same command again to go on"
 
 

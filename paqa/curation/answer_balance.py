@@ -15,19 +15,25 @@ from paqa.perception import scenes, source_labels
 from paqa.questions import generate
 from paqa.questions.generate import OtherClips, config_for
 from paqa.questions.sound_names import UNASKED
+from paqa.questions.spoken_words import meaningful_words
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Scene
+
+WORDS = 2000  # the commonest ones, that are asked about and offered
 
 
 @dataclass(frozen=True)
 class Survey:
-    """Clips by kind of sound (machine id, label), and questions by template, choices and answer."""
+    """Clips by kind of sound (machine id, label) and by word said (code of the language, word), and questions
+    by template, choices and answer.
+    """
 
     sounds: Counter[tuple[str, str]] = field(default_factory=Counter)
     answers: Counter[tuple[str, tuple[str, ...], str]] = field(default_factory=Counter)
+    words: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def __add__(self, more: Survey) -> Survey:
-        return Survey(self.sounds + more.sounds, self.answers + more.answers)
+        return Survey(self.sounds + more.sounds, self.answers + more.answers, self.words + more.words)
 
 
 def survey(clips: Iterable[Clip], recipe: Recipe, store: Store) -> Survey:
@@ -44,7 +50,8 @@ def survey(clips: Iterable[Clip], recipe: Recipe, store: Store) -> Survey:
 def count(scene: Scene, config: QuestionsConfig, seed: int) -> Survey:
     """Count one scene."""
     sounds = Counter({(e.mid, e.label) for e in scene.events if e.label not in UNASKED})
-    return Survey(sounds, Counter(generate.answers(scene, config, seed)))
+    words = Counter({(scene.language or "", w) for w in meaningful_words(scene.transcript)})
+    return Survey(sounds, Counter(generate.answers(scene, config, seed)), words)
 
 
 def common_elsewhere(counts: Survey, foreign: Sequence[str] = ()) -> OtherClips:
@@ -53,7 +60,10 @@ def common_elsewhere(counts: Survey, foreign: Sequence[str] = ()) -> OtherClips:
     for (template, choices, answer), n in sorted(counts.answers.items()):
         answers[template, choices][answer] = n
     sounds = dict(sorted(counts.sounds.items()))
-    return OtherClips(tuple(foreign), sounds, dict(answers), key(list(sounds.items()), list(answers.items())))
+    commonest = sorted(counts.words.items(), key=lambda counted: (-counted[1], counted[0]))[:WORDS]
+    words = dict(sorted(commonest))
+    digest = key(list(sounds.items()), list(answers.items()), list(words.items()))
+    return OtherClips(tuple(foreign), sounds, dict(answers), digest, words)
 
 
 def elsewhere(

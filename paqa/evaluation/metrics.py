@@ -151,7 +151,7 @@ def _annotation(turns: Iterable[Turn]) -> Any:
 
 
 @cache
-def _normalizer(language: str | None) -> Callable[[str], str]:
+def normalizer(language: str | None) -> Callable[[str], str]:
     """Whisper's text normalisation (Radford et al. 2022, appendix C), English or for all languages.
 
     As there, characters count as words where a script has no spaces between words.
@@ -185,7 +185,7 @@ def word_errors(truth: Scene, predicted: Scene) -> WordErrors:
 
 def _texts(truth: Scene, predicted: Scene) -> tuple[str, str]:
     """The true and the predicted transcript, normalised, in order of start."""
-    normal = _normalizer(truth.language)
+    normal = normalizer(truth.language)
     true_text = " ".join(turn.text for turn in sorted(truth.turns, key=lambda turn: turn.start_ms))
     predicted_text = " ".join(word.text for word in sorted(predicted.words, key=lambda word: word.start_ms))
     return normal(true_text), normal(predicted_text)
@@ -214,7 +214,7 @@ def word_errors_by_speaker(truth: Scene, predicted: Scene) -> WordErrors:
     import numpy as np
     from scipy.optimize import linear_sum_assignment
 
-    normal = _normalizer(truth.language)
+    normal = normalizer(truth.language)
     true_rows = _rows(normal, ((turn.start_ms, turn.speaker, turn.text) for turn in truth.turns))
     predicted_rows = _rows(normal, ((word.start_ms, word.speaker, word.text) for word in predicted.words))
     size = max(len(true_rows), len(predicted_rows))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from paqa.audio import read_flac
@@ -13,9 +12,8 @@ from paqa.errors import PaqaError
 from paqa.evaluation.audit import Pair
 from paqa.evaluation.metrics import si_sdr
 from paqa.perception import engine_runs, scenes
-from paqa.spans import interval
 from paqa.storage.store import Store
-from paqa.types import Clip, Scene
+from paqa.types import Clip
 
 
 def pairs(folder: Path) -> Iterator[Pair]:
@@ -30,47 +28,19 @@ def pairs(folder: Path) -> Iterator[Pair]:
         yield _pair(clip, recipe, store)
 
 
-@dataclass(frozen=True)
-class KnownTruth:
-    """A clip's truth, and what of it is known: a source may say who speaks and not what sounds.
-
-    `spans_known`: it says when each sound is to be heard, and not only that the clip has it.
-    """
-
-    scene: Scene
-    turns_known: bool
-    events_known: bool
-    spans_known: bool
-
-
-def known_truth(clip: Clip) -> KnownTruth:
-    """What is known of a clip that has truth; ValueError for one without."""
-    if clip.truth is None:
-        raise ValueError(f"{clip.id} has no truth")
-    composed = clip.uri.startswith("mix:")
-    turns_known = composed or bool(clip.truth.turns)
-    whole_clip = (0, clip.truth.duration_ms)
-    return KnownTruth(
-        clip.truth,
-        turns_known=turns_known,
-        events_known=bool(clip.truth.events) or (composed and clip.answers == "truth"),
-        spans_known=composed or any(interval(event) != whole_clip for event in clip.truth.events),
-    )
-
-
 def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
-    truth = known_truth(clip)
+    assert clip.truth is not None
     separation, tagging = engine_runs.engine_run(recipe, "separate"), engine_runs.engine_run(recipe, "tag")
     mixed, cleaned = _separation(clip, separation, store)
     return Pair(
         clip_id=clip.id,
         split=clip.split,
-        truth=truth.scene,
+        truth=clip.truth,
         heard=scenes.with_prosody(clip, scenes.predicted_scene(clip, recipe, store), recipe, store),
         tags=engine_runs.stored_output(clip, tagging, separation, store).tags,
         group=clip.corpus,
-        turns_known=truth.turns_known,
-        events_known=truth.events_known,
+        turns_known=clip.uri.startswith("mix:") or bool(clip.truth.turns),
+        events_known=bool(clip.truth.events) or (clip.uri.startswith("mix:") and clip.answers == "truth"),
         si_sdr_mix=mixed,
         si_sdr_speech=cleaned,
     )

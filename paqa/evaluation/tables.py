@@ -73,7 +73,7 @@ def table(report: AuditReport) -> str:
     parts = []
     for title, columns in SECTIONS:
         heads = ["", *(head for head, _, _ in columns)]
-        parts.append(_grid(title, heads, [_line(part, columns) for part in report.slices]))
+        parts.append(grid(title, heads, [_line(part, columns) for part in report.slices]))
     return "\n\n".join([*parts, _intervals(report), _confusion(report.overall.speakers)]) + "\n"
 
 
@@ -82,14 +82,14 @@ def markdown(report: AuditReport, accuracies: Sequence[TemplateAccuracy]) -> str
     parts = ["# What was heard against the truth"]
     for title, columns in SECTIONS:
         lines = [["", *(head for head, _, _ in columns)], *(_line(s, columns) for s in report.slices)]
-        parts.append(f"## {title.partition('. ')[0]}\n\n{title.partition('. ')[2]}\n\n{_piped(lines)}")
+        parts.append(f"## {title.partition('. ')[0]}\n\n{title.partition('. ')[2]}\n\n{piped(lines)}")
     heads = ["", "rows", "asked %", "right %", "95 %"]
-    table_of_answers = _piped([heads, *answer_accuracy.table(accuracies)])
+    table_of_answers = piped([heads, *answer_accuracy.table(accuracies)])
     parts.append(f"## Answers, had they come from what was heard\n\n{table_of_answers}")
     return "\n\n".join(parts) + "\n"
 
 
-def _piped(lines: Sequence[Sequence[str]]) -> str:
+def piped(lines: Sequence[Sequence[str]]) -> str:
     """A Markdown table; the first line is its head."""
     rows = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
     return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]])
@@ -98,7 +98,7 @@ def _piped(lines: Sequence[Sequence[str]]) -> str:
 def answers(accuracies: Sequence[TemplateAccuracy]) -> str:
     """How often answers would be right if they came from predictions."""
     title = "Answers from truth, tried on what was heard: the same question comes up, and has the same answer"
-    return _grid(title, ["", "rows", "asked %", "right %", "95 %"], answer_accuracy.table(accuracies)) + "\n"
+    return grid(title, ["", "rows", "asked %", "right %", "95 %"], answer_accuracy.table(accuracies)) + "\n"
 
 
 def _intervals(report: AuditReport) -> str:
@@ -106,7 +106,7 @@ def _intervals(report: AuditReport) -> str:
     names = {name: None for slice_ in report.slices for name in slice_.intervals}
     rows = [[s.name, *(_span(s.intervals.get(name), name) for name in names)] for s in report.slices]
     title = "From - to, the middle 95 % of 1000 draws of as many clips (bootstrap)"
-    return _grid(title, ["", *(f"{name} {'dB' if name == 'gain' else '%'}" for name in names)], rows)
+    return grid(title, ["", *(f"{name} {'dB' if name == 'gain' else '%'}" for name in names)], rows)
 
 
 def _span(span: tuple[float, float] | None, name: str) -> str:
@@ -130,10 +130,10 @@ def _confusion(speakers: Speakers) -> str:
     for true in sorted({true for true, _ in cells}):
         counts = [str(cells.get((true, predicted), 0)) for predicted in columns]
         rows.append([f"{true} true", *counts])
-    return _grid("Number of speakers, clips", ["", *(f"{predicted} heard" for predicted in columns)], rows)
+    return grid("Number of speakers, clips", ["", *(f"{predicted} heard" for predicted in columns)], rows)
 
 
-def _grid(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def grid(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Aligned text: first column left, the rest right."""
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
     lines = [title]

@@ -90,6 +90,11 @@ def keep(calibration: Calibration, store: Store) -> None:
     _for_engines.cache_clear()
 
 
+def encoded(calibration: Calibration) -> bytes:
+    """A calibration as the JSON of a file, one model a line."""
+    return msgspec.json.format(msgspec.json.encode(calibration), indent=1) + b"\n"
+
+
 def store_key(engines: tuple[CalibratedEngine, ...]) -> str:
     """Where the store keeps the user's own calibration of some engines."""
     return key("calibration", engines)

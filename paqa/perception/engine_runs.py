@@ -101,6 +101,11 @@ def runs_on_raw_mix(recipe: Recipe) -> bool:
     return recipe.questions.mishear and recipe.questions.reflect > 0
 
 
+def raw_mix_chosen(clip: Clip, recipe: Recipe) -> bool:
+    """Whether the engines run on the raw mix of this clip, too: by its samples, so that a rebuild agrees."""
+    return int(clip.sha256[:8], 16) < recipe.questions.mishear_share * 2**32
+
+
 def engine_run(recipe: Recipe, stage: Stage, on: Stem | None = None) -> EngineRun:
     """The run of a stage on a stem, by default the stem of the recipe; KeyError where there is none."""
     by_stage_and_stem = {(run.stage, run.stem): run for run in engine_runs(recipe)}

@@ -48,9 +48,9 @@ def scored_scene(clip: Clip, recipe: Recipe, store: Store) -> tuple[Scene, Extra
 def raw_mix_scenes(clip: Clip, recipe: Recipe, store: Store) -> list[Scene]:
     """What the same engines predicted on the raw mix: one scene for each transcript with other words.
 
-    [] where the recipe has no engine run on the mix (`questions.mishear`), or one failed on this clip.
+    [] where the recipe has no engine run on the mix of this clip (`questions.mishear`), or one failed on it.
     """
-    if not engine_runs.runs_on_raw_mix(recipe):
+    if not engine_runs.runs_on_raw_mix(recipe) or not engine_runs.raw_mix_chosen(clip, recipe):
         return []
     separation = engine_runs.engine_run(recipe, "separate")
     for run in engine_runs.optional_runs(recipe):

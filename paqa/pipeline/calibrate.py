@@ -7,17 +7,19 @@ and measured on the fold.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from paqa.config.recipe import Recipe
 from paqa.dataset.open_build import open_build
 from paqa.errors import PaqaError
-from paqa.evaluation import fitting, prediction_labels
+from paqa.evaluation import calibration_report, fitting, prediction_labels
+from paqa.evaluation.calibration_report import HeldOutRow
 from paqa.evaluation.fitting import Example
-from paqa.evaluation.pairs import KnownTruth, known_truth
+from paqa.evaluation.judge import judge
+from paqa.evaluation.known_truth import KnownTruth, truth_of
 from paqa.perception import calibration as calibrations
 from paqa.perception import confidence, scenes
 from paqa.perception.calibration import Calibration, Kind, LogisticModel
@@ -29,6 +31,7 @@ from paqa.storage.store import Store
 from paqa.types import Clip, Item, Scene
 
 FOLDS = 5
+ROWS_A_CLIP = 60  # asked of a clip, to fit the model of rows on
 PREDICTIONS: tuple[Kind, ...] = ("word", "turn", "speaker_count", "event", "event_span", "background")
 UNFITTED = LogisticModel((), (), 30.0)  # keeps every row
 
@@ -45,17 +48,29 @@ class LabelledClip:
 
 
 @dataclass(frozen=True)
-class JudgedRow:
-    """A row of predictions with its held-out confidence; None where its truth does not say."""
+class LabelledRow:
+    """A row of predictions, judged; `known` says that truth knows of all that it states."""
 
     item: Item
-    right: bool | None  # the answer
-    all_right: bool | None  # the answer, and all that the rationale states
-    confidence: float
-    group: str
+    corpus: str
+    fold: int
+    right: bool  # its answer
+    all_right: bool  # its answer, and all that its rationale states
+    known: bool
 
 
-Judge = Callable[[Item, KnownTruth], tuple[bool | None, bool | None]]
+@dataclass(frozen=True)
+class Result:
+    """A fitted calibration, and how its models did on what was held out.
+
+    `predictions` are held-out probabilities with outcomes, by kind.
+    """
+
+    calibration: Calibration
+    store: Store
+    predictions: Mapping[Kind, Sequence[tuple[float, bool]]]
+    rows: Sequence[HeldOutRow]
+    clips: Mapping[str, int]  # by corpus
 
 
 def labelled_clips(folder: Path) -> tuple[Recipe, Store, list[LabelledClip]]:
@@ -69,8 +84,9 @@ def labelled_clips(folder: Path) -> tuple[Recipe, Store, list[LabelledClip]]:
     folds = fitting.folds([clip.groups for clip in with_truth], FOLDS)
     labelled = []
     for clip, fold in zip(with_truth, folds, strict=True):
-        scene, extras = scenes.scored_scene(clip, recipe, store)
-        labelled.append(LabelledClip(clip, known_truth(clip), scene, extras, fold))
+        if truth := truth_of(clip):
+            scene, extras = scenes.scored_scene(clip, recipe, store)
+            labelled.append(LabelledClip(clip, truth, scene, extras, fold))
     return recipe, store, labelled
 
 
@@ -85,24 +101,30 @@ def prediction_examples(clips: Iterable[LabelledClip]) -> dict[Kind, list[Exampl
 
 def _of_clip(clip: LabelledClip) -> Iterable[tuple[Kind, Mapping[str, float], bool]]:
     scene, truth, extras = clip.scene, clip.truth, clip.extras
-    if truth.turns_known:
+    if truth.words_known:
         word_labels = prediction_labels.words(scene, truth.scene)
-        for features, said in zip(confidence.word_features(scene), word_labels, strict=True):
-            if said is not None:
-                yield "word", features, said
+        yield from _labelled("word", confidence.word_features(scene), word_labels)
+    if truth.turns_known:
         turn_labels = prediction_labels.turns(scene, truth.scene)
-        for features, right in zip(confidence.turn_features(scene, extras), turn_labels, strict=True):
-            yield "turn", features, right
-        right_count = prediction_labels.speaker_count(scene, truth.scene)
-        yield "speaker_count", confidence.count_features(scene, extras), right_count
+        yield from _labelled("turn", confidence.turn_features(scene, extras), turn_labels)
+        right = prediction_labels.speaker_count(scene, truth.scene)
+        yield "speaker_count", confidence.count_features(scene, extras), right
+    if truth.events_known or truth.scene.events:
+        event_labels = prediction_labels.events(scene, truth.scene, truth.times_known)
+        features = confidence.event_features(scene)
+        yield from _labelled("event", features, [there for there, _ in event_labels])
+        yield from _labelled("event_span", features, [placed for _, placed in event_labels])
     if truth.events_known:
-        event_labels = prediction_labels.events(scene, truth.scene, truth.spans_known)
-        for features, (there, placed) in zip(confidence.event_features(scene), event_labels, strict=True):
-            yield "event", features, there
-            if placed is not None:
-                yield "event_span", features, placed
         complete = prediction_labels.nothing_missed(scene, truth.scene)
         yield "background", confidence.background_features(scene, extras), complete
+
+
+def _labelled(
+    kind: Kind, features: Sequence[Mapping[str, float]], labels: Sequence[bool | None]
+) -> Iterable[tuple[Kind, Mapping[str, float], bool]]:
+    for values, label in zip(features, labels, strict=True):
+        if label is not None:
+            yield kind, values, label
 
 
 def fit_predictions(clips: Sequence[LabelledClip], recipe: Recipe, row: LogisticModel) -> Calibration:
@@ -114,51 +136,77 @@ def fit_predictions(clips: Sequence[LabelledClip], recipe: Recipe, row: Logistic
 
 
 def rows_of(
-    clips: Iterable[LabelledClip], recipe: Recipe, store: Store, fitted: Calibration, judge: Judge
-) -> list[JudgedRow]:
+    clips: Iterable[LabelledClip], recipe: Recipe, store: Store, fitted: Calibration
+) -> list[LabelledRow]:
     """The rows that clips give where their predictions are asked about and all rows are kept."""
-    open_gate = replace(recipe, gates=replace(recipe.gates, min_confidence=0.0))
+    every_row = replace(recipe, gates=replace(recipe.gates, min_confidence=0.0))
+    every_row = replace(every_row, questions=replace(recipe.questions, per_clip=ROWS_A_CLIP, reflect=0.0))
     rows = []
     for labelled in clips:
         clip = replace(labelled.clip, answers="heard")
-        for item in compose_clip(clip, open_gate, store, calibration=fitted)[0]:
-            right, all_right = judge(item, labelled.truth)
-            rows.append(JudgedRow(item, right, all_right, item.confidence or 0.0, clip.groups[0]))
+        for item in compose_clip(clip, every_row, store, calibration=fitted)[0]:
+            verdict = judge(item, labelled.truth)
+            known = verdict.outcome != "unjudged" and (not verdict.unknown or bool(verdict.false))
+            outcome = (verdict.right, verdict.nothing_false, known)
+            rows.append(LabelledRow(item, clip.corpus, labelled.fold, *outcome))
     return rows
 
 
-def row_example(row: JudgedRow) -> Example:
-    """A judged row as an example for the model of rows."""
-    features = row_features(row.item.scene, rests_on(row.item), row.item.evidence)
-    return Example(features, bool(row.all_right), row.group)
-
-
-def held_out_rows(
-    clips: Sequence[LabelledClip], recipe: Recipe, store: Store, judge: Judge
-) -> list[JudgedRow]:
-    """All rows, each with the confidence of models that know nothing of its clip's voices and recordings."""
-    by_fold: dict[int, list[JudgedRow]] = defaultdict(list)
+def judged_rows(clips: Sequence[LabelledClip], recipe: Recipe, store: Store) -> list[LabelledRow]:
+    """All rows, made with models of predictions that know nothing of their clip's voices and recordings."""
+    rows = []
     for fold in sorted({clip.fold for clip in clips}):
         fitted = fit_predictions([c for c in clips if c.fold != fold], recipe, UNFITTED)
-        by_fold[fold] = rows_of([c for c in clips if c.fold == fold], recipe, store, fitted, judge)
-    rows = []
-    for fold, own_rows in by_fold.items():
-        others = [row_example(r) for f, group in by_fold.items() for r in group if f != fold and known(r)]
-        model = fitting.fit(others, "row")
-        for row in own_rows:
-            probability = model.probability(row_example(row).features)
-            rows.append(replace(row, confidence=round(probability, 4)))
+        rows += rows_of([c for c in clips if c.fold == fold], recipe, store, fitted)
     return rows
 
 
-def known(row: JudgedRow) -> bool:
-    """Whether truth says whether a row is right."""
-    return row.all_right is not None
+def held_out_rows(rows: Sequence[LabelledRow]) -> Iterator[HeldOutRow]:
+    """The rows that truth knows all about, with the confidence of a model fitted on the other folds."""
+    for fold in sorted({row.fold for row in rows}):
+        model = fit_rows(row for row in rows if row.fold != fold)
+        for row in rows:
+            if row.fold == fold and row.known:
+                probability = model.probability(row_values(row))
+                yield HeldOutRow(row.corpus, row.item.clip_id, probability, row.right, row.all_right)
 
 
-def calibrate(
-    clips: Sequence[LabelledClip], recipe: Recipe, held_out: Sequence[JudgedRow], material: str
-) -> Calibration:
-    """The calibration to be used: predictions fitted on all clips, rows on all held-out rows."""
-    row = fitting.fit([row_example(r) for r in held_out if known(r)], "row")
-    return replace(fit_predictions(clips, recipe, row), material=material)
+def row_values(row: LabelledRow) -> Mapping[str, float]:
+    """The features of a judged row."""
+    return row_features(row.item.scene, rests_on(row.item), row.item.evidence)
+
+
+def fit_rows(rows: Iterable[LabelledRow]) -> LogisticModel:
+    """The model of rows, fitted on those of which truth knows all that they state."""
+    return fitting.fit([Example(row_values(r), r.all_right, r.corpus) for r in rows if r.known], "row")
+
+
+def held_out_predictions(
+    clips: Sequence[LabelledClip], recipe: Recipe
+) -> dict[Kind, list[tuple[float, bool]]]:
+    """The probability of each prediction by models that know nothing of its fold, and whether it is right."""
+    outcomes: dict[Kind, list[tuple[float, bool]]] = {kind: [] for kind in PREDICTIONS}
+    for fold in sorted({clip.fold for clip in clips}):
+        models = fit_predictions([c for c in clips if c.fold != fold], recipe, UNFITTED).models
+        for kind, examples in prediction_examples(c for c in clips if c.fold == fold).items():
+            outcomes[kind] += [(models[kind].probability(e.features), e.right) for e in examples]
+    return outcomes
+
+
+def calibrate(folder: Path) -> Result:
+    """Fit a calibration on a finished build of material with truth, and measure it on what was held out."""
+    recipe, store, clips = labelled_clips(folder)
+    rows = judged_rows(clips, recipe, store)
+    fitted = fit_predictions(clips, recipe, fit_rows(rows))
+    counted = Counter(clip.clip.corpus for clip in clips)
+    material = f"{recipe.name}: {len(clips)} clips, {len(rows)} rows"
+    predictions = held_out_predictions(clips, recipe)
+    return Result(replace(fitted, material=material), store, predictions, list(held_out_rows(rows)), counted)
+
+
+def text(result: Result, limit: float) -> str:
+    """How the models did on what was held out; `limit` is `gates.min_confidence`."""
+    head = f"held out, by voices and recordings; rows from a confidence of {limit:g}"
+    predictions = calibration_report.predictions_table(result.predictions.items())
+    rows = calibration_report.rows_table(result.rows, result.clips, limit)
+    return "\n".join([head, "", *predictions, "", *rows])

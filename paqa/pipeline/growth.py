@@ -52,7 +52,7 @@ GONE = "no source has its clip any more, or its clip is asked about otherwise"
 
 @dataclass(frozen=True)
 class Counts:
-    """What is written: counts of sounds by clip and of answers by template, and rows left out.
+    """What is written: counts of sounds and words by clip and of answers by template, and rows left out.
 
     `added` are the ids of clips whose speech has a translation, by the growth that added them.
     """
@@ -61,6 +61,7 @@ class Counts:
     answers: list[tuple[tuple[str, tuple[str, ...], str], int]]
     left_out: list[Quarantined]
     added: list[list[str]] = field(default_factory=list)
+    words: list[tuple[tuple[str, str], int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ def save(
         translated = (clip.id for clip in clips if clip.truth and clip.truth.translated_to)
         added += filter(None, [sorted(set(translated) - earlier.clips.keys())])
     left_out = sorted({q for q in lost if q.reason in (GUESSABLE, UNHEARD)}, key=lambda q: q.id)
-    counts = Counts(sorted(survey.sounds.items()), sorted(survey.answers.items()), left_out, added)
+    words = sorted(survey.words.items())
+    counts = Counts(sorted(survey.sounds.items()), sorted(survey.answers.items()), left_out, added, words)
     write_atomically(folder / SURVEY, msgspec.json.encode(counts))
 
 
@@ -172,7 +174,8 @@ def load(out: Path, recipe: Recipe) -> Earlier:
     before, _, clips = open_build.open_build(out)
     _need_same(before, recipe, out)
     rows = {r.pop("id"): Row(**r) for r in shards.rows(out, ["id", "clip_id", "key", "audio_dependence"])}
-    survey = Survey(Counter(dict(counts.sounds)), Counter(dict(counts.answers)))
+    sounds, answers = Counter(dict(counts.sounds)), Counter(dict(counts.answers))
+    survey = Survey(sounds, answers, Counter(dict(counts.words)))
     left_out = {q.fingerprint: q for q in counts.left_out}
     pieces = frozenset(_piece(origin) for clip in clips for origin in clip.origins)
     ids = {clip.id: clip.sha256 for clip in clips}

@@ -188,6 +188,7 @@ def _clips(
             context=context,
             place=place,
             origins=(_origin(recording, piece, source),),
+            truth_covers=recording.truth_covers,
         )
 
 

@@ -161,13 +161,22 @@ def compose_clip(
     if invalid := _invalid("clip", clip) or _invalid("scene", predicted):
         return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
     scene = scenes.scene_for_questions(clip, predicted, recipe, store)
-    questions = generate(scene, config_for(recipe, clip.corpus), recipe.seed, elsewhere)
-    if not questions and not clip.questions:
+    unsure: list[Quarantined] = []
+
+    def is_sure(question: Question) -> bool:
+        rejected = gates.uncertain(question, _confidence(clip, question, scene, calibration), recipe.gates)
+        if rejected:
+            unsure.append(_rejected(clip, question, rejected))
+        return rejected is None
+
+    questions = generate(scene, config_for(recipe, clip.corpus), recipe.seed, elsewhere, is_sure)
+    if not questions and not clip.questions and not unsure:
         held = f"{len(scene.turns)} turns, {len(scene.events)} events"
         detail = f"{clip.uri}: no question can be asked safely ({held})"
         return [], [Quarantined(clip.id, "questions", "nothing_to_ask", detail, clip.sha256)]
     from_source, quarantined = _source_questions(clip, scene, recipe)
-    questions += from_source
+    questions += filter(is_sure, from_source)
+    quarantined += unsure
     mistaken = list(scenes.raw_mix_scenes(clip, recipe, store))
     if clip.answers == "truth" and clip.truth:  # what engines get wrong even with separation
         mistaken.append(predicted)
@@ -179,12 +188,10 @@ def compose_clip(
         text = grammar.render(scene, question, variant, reflection)
         snippets = [turn.text for turn in predicted.turns if turn.text]
         first_scene = reflection.scene if reflection else None
-        sureness = _confidence(clip, question, scene, calibration)
-        rejected = gates.judge(question, text, scene, snippets, recipe.gates, kept, first_scene)
-        if rejected := rejected or gates.uncertain(question, sureness, recipe.gates):
-            row = Quarantined(question.id, "gates", rejected.reason, rejected.detail, clip.sha256)
-            quarantined.append(row)
+        if rejected := gates.judge(question, text, scene, snippets, recipe.gates, kept, first_scene):
+            quarantined.append(_rejected(clip, question, rejected))
             continue
+        sureness = _confidence(clip, question, scene, calibration)
         item = replace(_item(clip, scene, question, text), confidence=sureness)
         if reflection:
             item = _reflected(item, question, reflection)
@@ -195,6 +202,10 @@ def compose_clip(
         items.append(item)
         kept.append(question)
     return items, quarantined
+
+
+def _rejected(clip: Clip, question: Question, rejected: Rejected) -> Quarantined:
+    return Quarantined(question.id, "gates", rejected.reason, rejected.detail, clip.sha256)
 
 
 def _source_questions(clip: Clip, scene: Scene, recipe: Recipe) -> tuple[list[Question], list[Quarantined]]:

@@ -223,13 +223,15 @@ def without_leaking_scenes(state: BuildState, clips: list[Clip]) -> list[Clip]:
 def run_engines(state: BuildState, clips: list[Clip]) -> list[Clip]:
     """Run every engine on the clips that lack its output; returns the clips on which none failed."""
     runs = engine_runs.engine_runs(state.recipe)
-    missing = {
-        run: {c.id for c in engine_runs.without_output(clips, run, runs[0], state.store)} for run in runs
-    }
+    optional = engine_runs.optional_runs(state.recipe)
+    on_raw_mix = [clip for clip in clips if engine_runs.raw_mix_chosen(clip, state.recipe)]
+    missing: dict[EngineRun, set[str]] = {}
+    for run in runs:
+        its_clips = on_raw_mix if run in optional else clips
+        missing[run] = {c.id for c in engine_runs.without_output(its_clips, run, runs[0], state.store)}
     incomplete = [clip for clip in clips if any(clip.id in ids for ids in missing.values())]
     _note_other_device(state, incomplete)
     submitted = _submit_engines(state, runs, missing, incomplete, clips)
-    optional = engine_runs.optional_runs(state.recipe)
     failed: set[str] = set()
     raw_mix_failed: set[str] = set()
     for run, calls in submitted.items():

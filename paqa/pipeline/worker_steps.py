@@ -96,6 +96,7 @@ def _mixed_clip(mixture: plan.Mixture, clips: Mapping[str, Clip], recipe: Recipe
         truth=mixed.truth,
         reference_sha256=mixed.reference_sha256,
         origins=_mixed_in(mixture, clips),
+        truth_covers=("turns", "events") if all(clip.truth for clip in material) else ("turns",),
     )
 
 

@@ -15,7 +15,7 @@ from paqa.config.recipe import QuestionsConfig
 from paqa.errors import PaqaError
 from paqa.questions.english import clauses, excerpt, listing, lower, number, opening, seconds, spoken, upper
 from paqa.questions.scene_parts import NO_OTHER_CLIPS, Background, Line, OtherClips
-from paqa.questions.sound_names import CONFUSABLE, EVERYDAY, UNASKED
+from paqa.questions.sound_names import CONFUSABLE, EVERYDAY, SPEECH, UNASKED
 from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
 from paqa.text import normal, rng_for
 from paqa.types import Event, Evidence, Scene, Turn
@@ -170,6 +170,11 @@ class Context:
         unclear = [interval(u) for u in self.scene.unclear]
         return not (intersect(unclear, stretches) if stretches else unclear)
 
+    @property
+    def background_quiet(self) -> bool:
+        """Whether it is known that nothing at all sounds in the background."""
+        return self.background_clear() and all(e.label in SPEECH for e in self.scene.events)
+
     def clear_until(self, end_ms: int) -> bool:
         """Whether all that sounds in the background is known until a moment, and for CLEAR_MS after it."""
         return all(u.start_ms >= end_ms + CLEAR_MS for u in self.scene.unclear)
@@ -290,8 +295,12 @@ class Context:
         """
         links = [min(1.0, max(0.0, r)) for r in ratios]
         for e in evidence:
-            is_event = e.kind == "event"
-            links.append(self._event_margin(e.index) if is_event else self._turn_margin(e.index, words))
+            if e.kind == "event":
+                links.append(self._event_margin(e.index))
+            elif e.kind == "word":
+                links.append(self._word_margin(e.index))
+            else:
+                links.append(self._turn_margin(e.index, words))
         return round(min(links, default=1.0), 4)
 
     def _event_margin(self, index: int) -> float:
@@ -305,6 +314,10 @@ class Context:
         own_words = [w for w in self.scene.words if w.speaker == turn.speaker and _inside(w.start_ms, turn)]
         confidence = sum(w.score for w in own_words) / len(own_words) if own_words else 1.0
         return confidence * self._agreement(interval(turn), ("diarize", "transcribe"))
+
+    def _word_margin(self, index: int) -> float:
+        word = self.scene.words[index]
+        return word.score * self._agreement(interval(word), ("transcribe",))
 
     def _agreement(self, span: Interval, stages: Sequence[str]) -> float:
         disputed = merge((d.start_ms, d.end_ms) for d in self.scene.disagreements if d.stage in stages)

@@ -7,7 +7,7 @@ balance, and turned into questions whose answers stand at each position equally 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice, zip_longest
 from typing import TypeVar
@@ -24,9 +24,12 @@ from paqa.questions import (
     sounds,
     speakers,
     speech_and_sound,
+    speech_times,
     timing,
     translation,
     voice_prosody,
+    word_order,
+    word_times,
 )
 from paqa.questions.answer_positions import balanced_positions
 from paqa.questions.context import Context, context
@@ -53,6 +56,7 @@ __all__ = [
 FAMILIES = (
     *(sounds, sound_order, counting, timing, durations, sequence),
     *(speakers, dialogue, dialogue_flow, voice_prosody, speech_and_sound, emotion, translation),
+    *(word_order, word_times, speech_times),
 )
 TEMPLATES: dict[str, QuestionTemplate] = {t.name: t for family in FAMILIES for t in family.TEMPLATES}
 QUESTIONS_PER_TEMPLATE = 3  # on one clip, at most
@@ -70,9 +74,13 @@ def config_for(recipe: Recipe, corpus: str) -> QuestionsConfig:
 
 
 def generate(
-    scene: Scene, config: QuestionsConfig, seed: int, other_clips: OtherClips = NO_OTHER_CLIPS
+    scene: Scene,
+    config: QuestionsConfig,
+    seed: int,
+    other_clips: OtherClips = NO_OTHER_CLIPS,
+    accept: Callable[[Question], bool] = lambda question: True,
 ) -> list[Question]:
-    """Up to `config.per_clip` questions about a scene; [] where nothing is safe to ask.
+    """Up to `config.per_clip` questions about a scene that are accepted; [] where nothing is safe to ask.
 
     The same scene, config and seed give the same questions on every machine. Families take turns in an order
     seeded by the clip, environment and speaker alternating. `other_clips` holds wrong choices from other
@@ -94,7 +102,8 @@ def generate(
     rng.shuffle(levels)
     for queue in levels:
         rng.shuffle(queue)
-    chosen = islice(_alternating([list(_alternating(queue)) for queue in levels]), config.per_clip)
+    candidates = _alternating([list(_alternating(queue)) for queue in levels])
+    chosen = islice(filter(accept, candidates), config.per_clip)
     return list(balanced_positions(chosen, scene.clip_id, seed))
 
 
@@ -183,7 +192,11 @@ def rests_on(question: Question | Item) -> frozenset[Claim]:
     its evidence can tell.
     """
     if question.template in TEMPLATES:
-        return TEMPLATES[question.template].rests_on
+        claims = TEMPLATES[question.template].rests_on
+        # That there is a sound rests on this sound, that there is none on no other being there.
+        cited = any(e.kind == "event" for e in question.evidence)
+        either = question.template == "any_background"
+        return claims - {"absence" if cited else "sound"} if either else claims
     by_kind: dict[str, frozenset[Claim]] = {
         "event": frozenset({"sound", "absence"}),
         "turn": frozenset({"speaker_count", "words"}),

@@ -16,14 +16,21 @@ class OtherClips:
 
     `foreign` are translations of what is said in other clips of the same source, as wrong choices; `sounds`
     are all kinds of background sound, as AudioSet's machine id and label, with the number of clips that hold
-    them; `answers` says for a template and a sorted tuple of choices how often each of them is right.
-    `digest` stands for `sounds` and `answers`: equal digests, equal contents.
+    them; `words` are words that are said, as the code of their language ("" where it is not known) and the
+    word, with the number of clips in which it is said; `answers` says for a template and a sorted tuple of
+    choices how often each of them is right. `digest` stands for `sounds`, `words` and `answers`: equal
+    digests, equal contents.
     """
 
     foreign: tuple[str, ...] = ()
     sounds: Mapping[tuple[str, str], int] = field(default_factory=dict)
     answers: Mapping[tuple[str, tuple[str, ...]], Mapping[str, int]] = field(default_factory=dict)
     digest: str = ""
+    words: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+    def words_of(self, language: str | None) -> dict[str, int]:
+        """The words of one language, with the number of clips in which each is said."""
+        return {word: n for (code, word), n in self.words.items() if code == (language or "")}
 
     def odds(self, template: str, choices: Iterable[str], answer: str) -> float:
         """The share of questions with this answer to keep, so that each choice is right equally often.

@@ -217,6 +217,12 @@ UNASKED = frozenset(
     |Yell|Children shouting""".replace("\n    ", "").split("|")
 )
 
+# Classes that are the speech itself.
+SPEECH = frozenset(
+    """Speech|Male speech, man speaking|Female speech, woman speaking|Child speech, kid speaking|Conversation
+    |Narration, monologue|Human voice""".replace("\n    ", "").split("|")
+)
+
 # Everyday sounds that fill up the choices where a build has too few kinds of sound.
 EVERYDAY = tuple(
     """Rain|Thunder|Wind|Waves, surf|Bark|Meow|Chirp, tweet|Crowing, cock-a-doodle-doo|Moo|Frog|Cricket

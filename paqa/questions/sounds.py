@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paqa.questions.context import Context
-from paqa.questions.english import spans, spoken, upper
+from paqa.questions.english import listing, spans, spoken, upper
 from paqa.questions.scene_parts import Background
 from paqa.questions.template import Draft, QuestionTemplate
 from paqa.spans import overlap, total
@@ -70,6 +70,42 @@ def absent_sound(ctx: Context) -> Iterator[Draft]:
         )
 
 
+def any_background(ctx: Context) -> Iterator[Draft]:
+    """Does anything sound in the background of the speech?"""
+    if not ctx.speech or not (ctx.safe_backgrounds or ctx.background_quiet):
+        return
+    sounds = ctx.safe_backgrounds
+    present = tuple(e for sound in sounds for e in ctx.sound_evidence(sound))
+    evidence = present or ctx.turn_evidence(range(len(ctx.scene.turns)))
+    yes, no = "Yes, there is another sound", "No, there is nothing but speech"
+    named = listing([f"{sound.name} ({spans(sound.occasions)})" for sound in sounds])
+    yield Draft(
+        texts=(
+            "Does anything besides speech sound in the recording?",
+            "Can another sound be heard, apart from the talking?",
+            "Is there any background sound to be made out behind the speech?",
+            "Leaving the voices aside, is there a sound in the clip?",
+        ),
+        answer=yes if sounds else no,
+        decoys=(no if sounds else yes,),
+        evidence=evidence,
+        plan=ctx.pick(
+            "hear past the voices and find out whether anything else sounds",
+            "listen to the pauses and behind the words for another sound",
+        ),
+        reasoning=f"Besides the speech one hears {named}."
+        if sounds
+        else f"Somebody speaks at {spans(ctx.speech)}, and nothing else stands out there or in between.",
+        why_wrong=lambda _: (
+            ctx.pick("So the speech is not all that there is.", "Hence there is more than speech.")
+            if sounds
+            else ctx.pick("So there is only speech.", "Hence there is no other sound.")
+        ),
+        margin=ctx.margin(evidence, 1.0 if sounds or not ctx.scene.heard_by else 0.8),
+        fewest=2,
+    )
+
+
 def _which_sound(voiced: bool) -> tuple[str, ...]:
     if voiced:
         return (
@@ -107,6 +143,14 @@ TEMPLATES = (
         "environment",
         background_sound,
         none=True,
+        rests_on=frozenset({"sound", "absence"}),
+    ),
+    QuestionTemplate(
+        "any_background",
+        "sounds",
+        "environment",
+        any_background,
+        closed=True,
         rests_on=frozenset({"sound", "absence"}),
     ),
     QuestionTemplate(

@@ -25,8 +25,7 @@ def onset_part(ctx: Context) -> Iterator[Draft]:
     if third < 2 * SAFE_MS:
         return
     for sound in ctx.shuffled(ctx.safe_backgrounds):
-        part = min(2, int(sound.start_ms / third))
-        edge = min(abs(sound.start_ms - third), abs(sound.start_ms - 2 * third))
+        part, edge = part_of(sound.start_ms, third)
         if edge < CLEAR_MS or not ctx.unambiguous(sound) or not ctx.clear_until(sound.start_ms):
             continue
         evidence = ctx.sound_evidence(sound, 0)
@@ -52,6 +51,11 @@ def onset_part(ctx: Context) -> Iterator[Draft]:
             why_wrong=_why_parts_wrong(ctx, third),
             margin=ctx.margin(evidence, edge / SAFE_MS),
         )
+
+
+def part_of(at_ms: int, third: float) -> tuple[int, float]:
+    """In which third a moment lies, as an index of PARTS, and how far in ms it is from the others."""
+    return min(2, int(at_ms / third)), min(abs(at_ms - third), abs(at_ms - 2 * third))
 
 
 def _why_parts_wrong(ctx: Context, third: float) -> Callable[[Sequence[str]], str]:

@@ -136,6 +136,18 @@ SUMMARIES = {
     "emotion_of_line": ("the voice sounds {}", "the mood of the voice is {}"),
     "who_sounds": ("the one who sounds like that is {}", "the voice with that mood is {}"),
     "translation_of_line": ("what is said means {}", "the meaning of the words is {}"),
+    "any_background": ("the answer is {}",),
+    "earliest_words": ("the first of them to be said is {}", "the earliest words are {}"),
+    "latest_words": ("the last of them to be said is {}", "the latest words are {}"),
+    "words_after": ("what follows is {}", "the words right after are {}"),
+    "words_before": ("what comes before is {}", "the words just before are {}"),
+    "word_said": ("the word that is said is {}", "what can be heard is the word {}"),
+    "word_part": ("the word falls {}", "the word is said {}"),
+    "word_at_second": ("the word at that time is {}", "what is said at that time is {}"),
+    "pause_after_words": ("the longest pause comes after {}", "the words before the longest pause are {}"),
+    "pause_length": ("the pause lasts {}", "the time without a word is {}"),
+    "speech_begins": ("the speech begins {}", "the first word falls {}"),
+    "speech_ends": ("the speech ends {}", "the last word falls {}"),
     "spoken_language": ("the language is {}", "what is spoken is {}"),
 }
 NO_CHOICE = (

@@ -20,7 +20,7 @@ from paqa.sources.paths import locate
 from paqa.sources.registry import quarantined
 from paqa.sources.rttm_stm_ctm import rttm_line, stm_line
 from paqa.sources.truth import WHOLE_FILE, NamedTurn, in_order, numbered
-from paqa.types import Event, Identifier, Ms, Quarantined, Recording, Scene
+from paqa.types import Event, Identifier, Ms, Quarantined, Recording, Scene, TruthPart
 
 
 class SpanRow(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -155,7 +155,18 @@ def _recording(config: SourceConfig, row: RecordingRow, turns: list[NamedTurn] |
         answers=config.answers if complete else "heard",
         truth=_truth(row, turns),
         voice=row.speaker,
+        truth_covers=_covered(row, turns),
     )
+
+
+def _covered(row: RecordingRow, turns: list[NamedTurn] | None) -> tuple[TruthPart, ...]:
+    """What a row lists all of: who speaks, what sounds, or both."""
+    listed: list[TruthPart] = []
+    if turns is not None:
+        listed.append("turns")
+    if row.events is not None:
+        listed.append("events")
+    return tuple(listed)
 
 
 def _truth(row: RecordingRow, named_turns: list[NamedTurn] | None) -> Scene | None:
