@@ -328,15 +328,17 @@ class Item:
     """One row of the dataset, without the audio bytes (shard.py adds `audio {bytes, path}`).
 
     `reflection` says where the wrong first response of a reflected row comes from and what went wrong:
-    "heard:missed_event" really was misheard by an engine, "typed:missed_event" is made up after that type. An
-    open-ended row has no choices and no `answer_index`. `difficulty` grows with the voices, the noise, the
-    overlap, the sounds and the distance of the evidence; `subsets` are the named ones ("MSQA-hard") that the
-    row belongs to. `origins` lists every recording that is heard, with its licence; `source` and `license`
-    sum them up. `confidence` is the calibrated probability that the answer is right and the rationale states
-    nothing false, 1 where truth answers, None where nobody has calibrated the engines. `key` is a digest of
-    the audio and of all other columns but two: a row that another `paqa_version` or another `seed` of the
-    recipe makes again, word for word, is the same row. (A shard's name follows its bytes, and so those two as
-    well.)
+    "heard:missed_event" really was misheard by an engine, "typed:missed_event" is made up after that
+    type. `mistaken` names the tags of the rationale that hold the mistake and what follows from it, so
+    that a trainer can leave them out of its loss: REFLECT takes them back. An open-ended row has no
+    choices and no `answer_index`. `difficulty` grows with the voices, the noise, the overlap, the sounds
+    and the distance of the evidence; `subsets` are the named ones ("MSQA-hard") that the row belongs to.
+    `origins` lists every recording that is heard, with its licence; `source` and `license` sum them up.
+    `confidence` is the calibrated probability that the answer is right and the rationale states nothing
+    false, 1 where truth answers, None where nobody has calibrated the engines. `key` is a digest of the
+    audio and of all other columns but two: a row that another `paqa_version` or another `seed` of the
+    recipe makes again, word for word, is the same row. (A shard's name follows its bytes, and so those
+    two as well.)
     """
 
     id: Identifier
@@ -364,51 +366,6 @@ class Item:
     subsets: tuple[str, ...] = ()
     origins: tuple[Origin, ...] = ()
     confidence: Unit | None = None
+    mistaken: tuple[str, ...] = ()
     seed: int = 0
     paqa_version: str = ""
-
-
-@dataclass(frozen=True)
-class Quote:
-    """One line of SPEAKER: who is said to have said what, when."""
-
-    start_ms: Ms
-    end_ms: Ms
-    speaker: SpeakerNumber
-    text: str
-
-
-@dataclass(frozen=True)
-class Sound:
-    """One line of ENV: a sound and its span."""
-
-    start_ms: Ms
-    end_ms: Ms
-    label: str
-
-
-@dataclass(frozen=True)
-class Response:
-    """A chosen option: its letter as an index, and its text as written; an open-ended answer has no
-    letter.
-    """
-
-    index: int | None
-    text: str
-
-
-@dataclass(frozen=True)
-class Trace:
-    """A parsed rationale."""
-
-    planning: str
-    env: tuple[Sound, ...]
-    unclear: tuple[Unclear, ...]
-    speakers: tuple[Quote, ...]
-    asr: str
-    description: str
-    reasoning: str
-    summary: str
-    response: Response
-    reflect: str | None = None
-    final: Response | None = None

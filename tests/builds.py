@@ -68,11 +68,13 @@ def rows(clip, config):
     for n, question in enumerate(generate(clip.truth, config, 1)):
         told = reflect(clip.truth, question, compare(clip.truth, []), config, 1)
         text = grammar.render(clip.truth, question, n, told)
+        trace = grammar.parse(text, open_ended=not question.choices)
         row = Item(
             id=question.id, clip_id=clip.id, question=question.text, choices=question.choices,
             answer=question.answer, answer_index=question.answer_index, task=question.task,
             template=question.template, rationale=text, scene=clip.truth, evidence=question.evidence,
-            reflected=told is not None, reflection=told.origin if told else None, audio_dependence=None,
+            reflected=told is not None, reflection=told.origin if told else None,
+            mistaken=grammar.mistaken_tags(trace, clip.truth, question), audio_dependence=None,
             source=clip.source, license=clip.license, groups=clip.groups, split=clip.split,
             answers_from="truth", heard_by=HEARD_BY, key="0" * 64, difficulty=0.3, origins=(origin(clip),),
             paqa_version=__version__,

@@ -35,12 +35,13 @@ from paqa.perception.engine_runs import StoredOutput
 from paqa.pipeline import recipe_files
 from paqa.rationale import grammar
 from paqa.rationale.rewards import Reference, RewardWeights, accuracy, format_score, perception, reward
+from paqa.rationale.trace import Trace
 from paqa.sources.answer_choices import parse_question as question
 from paqa.sources.paths import locate
 from paqa.sources.registry import recordings
 from paqa.sources.truth import close_truth
 from paqa.storage.store import Store
-from paqa.types import Event, GivenQuestion, Quarantined, Question, Recording, Scene, Trace, Turn
+from paqa.types import Event, GivenQuestion, Quarantined, Question, Recording, Scene, Turn
 
 MORE = int(os.environ.get("PAQA_FUZZ", "1"))
 CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]

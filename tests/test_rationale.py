@@ -24,7 +24,8 @@ from paqa.rationale.grammar import (
     render,
     unescape,
 )
-from paqa.types import Event, Evidence, Question, Response, Scene, Sound, Turn, Unclear
+from paqa.rationale.trace import Response, Sound
+from paqa.types import Event, Evidence, Question, Scene, Turn, Unclear
 
 RELAXED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 BARE = Question("c:q:0", "c", "t", "q", "Who?", ("Speaker 1", "Speaker 2"), 1, (), "listen", "Because.")

@@ -4,12 +4,16 @@ scene.
 
 from __future__ import annotations
 
+import random
 import re
 import string
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
+import msgspec
 import pytest
+from coherence import REASONING_ALONE, contradictions
 from conftest import paqa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -23,17 +27,19 @@ from paqa.dataset import shards
 from paqa.perception import engine_runs
 from paqa.pipeline.recipe_files import change
 from paqa.questions.english import span
-from paqa.questions.generate import generate
+from paqa.questions.generate import NO_OTHER_CLIPS, generate
 from paqa.rationale import grammar, perturbations
 from paqa.rationale.answerer import answer_from_scene
 from paqa.rationale.grammar import Reflection, parse, render
 from paqa.rationale.phrases import CAUSES
+from paqa.rationale.reasoning_errors import left_out_rows, misread_questions
 from paqa.rationale.reflection import cites, compare, reflect, selected_for_reflection
 from paqa.rationale.rewards import WEIGHTS, Reference, accuracy, reward
 from paqa.rationale.synthetic_errors import plausible_perturbations
+from paqa.rationale.trace import Response
 from paqa.spans import interval
 from paqa.text import rng_for
-from paqa.types import Evidence, Question, Response, Scene, Turn, Word
+from paqa.types import Evidence, Question, Scene, Turn, Word
 
 ALL = QuestionsConfig(per_clip=200, reflect=1.0)
 RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -76,7 +82,10 @@ def test_first_wrong_final_right_and_full_marks(scene: Scene, other: Scene | Non
         assert trace.reflect is not None
         assert cites(trace.reflect, scene)
         assert reward(text, Reference(q.choices, q.answer_index, scene)) == pytest.approx(FULL)
-        kept = judge(replace(q, margin=1.0), text, scene, [t.text for t in scene.turns], GatesConfig())
+        assert trace.first == grammar.reading_of(found.scene or scene)
+        assert (trace.first == grammar.reading_of(scene)) == (found.scene is None)
+        snippets = [t.text for t in scene.turns]
+        kept = judge(replace(q, margin=1.0), text, scene, snippets, GatesConfig(), (), found.scene)
         assert kept is None or kept.reason not in ("reflection", "answer_mismatch", "rationale_round_trip")
         assert re.fullmatch(rf"(heard|typed):({'|'.join(CAUSES)})", found.origin)
         for prose in (trace.reasoning, trace.summary, trace.reflect):
@@ -126,7 +135,7 @@ def test_what_was_misheard_comes_first() -> None:
     found = reflected(DIALOGUE, question, heard)
     assert found.origin == "heard:missed_event"
     assert question.choices[found.index] == "Two"
-    assert span(interval(DIALOGUE.events[2])) in found.text
+    assert span(interval(DIALOGUE.events[2])) in found.mistake
     assert reflected(DIALOGUE, question).origin.startswith("typed:")
     assert reflected(DIALOGUE, question, DIALOGUE).origin.startswith("typed:")
 
@@ -136,8 +145,8 @@ def test_two_voices_taken_for_one() -> None:
     question = asked("speaker_count", "Two")
     found = reflected(DIALOGUE, question, heard)
     assert (found.origin, question.choices[found.index]) == ("heard:speaker_attribution", "Two")
-    assert "speaker 3" in found.text
-    assert "6.5-8.6 s" in found.text
+    assert "speaker 3" in found.mistake
+    assert "6.5-8.6 s" in found.mistake
 
 
 @pytest.mark.parametrize(
@@ -168,7 +177,7 @@ def test_differences_are_named(changes: dict, cause: str) -> None:
 
 def test_each_cause_has_four_wordings_that_use_what_is_told() -> None:
     known = {"who", "wrong", "at", "heard", "words", "sound", "right", "shared", "choice"}
-    known |= {"first", "first_at", "second", "second_at"}
+    known |= {"first", "first_at", "second", "second_at", "asked", "answered", "row"}
     for cause, wordings in CAUSES.items():
         assert len({re.sub(r"\{\w+\}", "", w)[:12] for w in wordings}) >= 4, cause
         assert {name for w in wordings for _, name, *_ in string.Formatter().parse(w) if name} <= known
@@ -196,12 +205,53 @@ def test_causes_vary() -> None:
     assert causes["typed:option_mismatch"] <= 0.25 * len(QUESTIONS)
 
 
+@pytest.mark.parametrize("template", ["first_sound", "last_sound", "said_after", "who_says"])
+def test_a_misread_question(template: str) -> None:
+    """The argument is true of the scene, answers a similar question, and the caption is right."""
+    for question in (q for seed in range(9) for q in generate(DIALOGUE, ALL, seed) if q.template == template):
+        for mistake, chosen in misread_questions(DIALOGUE, question, ALL, 0, NO_OTHER_CLIPS):
+            assert chosen.index != question.answer_index
+            assert mistake.scene == DIALOGUE
+            assert mistake.slots["asked"] != mistake.slots["answered"]
+            assert mistake.slots["answered"] in chosen.reasoning
+            return
+    raise AssertionError(f"no question of {template} can be misread")
+
+
+def test_a_row_left_out() -> None:
+    events = (event(0, 2000, "Bark"), event(4000, 6000, "Bark"), event(8000, 10_000, "Bark"))
+    scene = Scene("c", 12_000, (), (), events)
+    question = next(q for q in generate(scene, ALL, 0) if q.template == "sound_duration" and q.choices)
+    answer = partial(answer_from_scene, question=question, config=ALL, seed=0)
+    mistake, chosen = next(left_out_rows(scene, question, answer, random.Random(0)))
+    assert question.choices[chosen.index] == "About 4 seconds"
+    assert mistake.scene == scene
+    assert any(span(interval(e)) in mistake.slots["row"] for e in events)
+
+
+def test_reasoning_goes_wrong_after_a_right_caption() -> None:
+    found = [reflected(DIALOGUE, q) for q in QUESTIONS]
+    alone = [r for r in found if r.origin.partition(":")[2] in REASONING_ALONE]
+    assert all(r.scene is None for r in alone)
+    assert all(r.scene for r in found if r not in alone)
+    assert 0.05 * len(found) < len(alone) < 0.5 * len(found)
+
+
 GOOD = next(q for q in QUESTIONS if q.template == "background_sound")
 REFLECTION = reflected(DIALOGUE, GOOD)
 TEXT = render(DIALOGUE, GOOD, 0, REFLECTION)
 RIGHT = grammar.response(GOOD.answer_index, GOOD.answer)
 WRONG = grammar.response(REFLECTION.index, GOOD.choices[REFLECTION.index])
-NOWHERE = re.sub(r"<REFLECT>.*</REFLECT>", "<REFLECT>I was wrong at 1.1-1.3 s.</REFLECT>", TEXT)
+NOWHERE = render(DIALOGUE, GOOD, 0, replace(REFLECTION, mistake="I was wrong.", argument="At 1.1-1.3 s."))
+RIGHT_CAPTION = render(DIALOGUE, GOOD, 0, replace(REFLECTION, scene=None))
+UNCORRECTED = re.sub(r"\n(ENV|SPEAKER): .* -> .*", "", TEXT)
+
+
+def gate(text: str, config: GatesConfig | None = None) -> str | None:
+    """Why the gate keeps a rationale of GOOD out."""
+    snippets = [t.text for t in DIALOGUE.turns]
+    found = judge(GOOD, text, DIALOGUE, snippets, config or GatesConfig(), (), REFLECTION.scene)
+    return found.reason if found else None
 
 
 @pytest.mark.parametrize(
@@ -213,18 +263,16 @@ NOWHERE = re.sub(r"<REFLECT>.*</REFLECT>", "<REFLECT>I was wrong at 1.1-1.3 s.</
         (TEXT.replace(f"<RESPONSE>{WRONG}", f"<RESPONSE>(H) {GOOD.choices[REFLECTION.index]}"), "reflection"),
         (TEXT.replace(f"<FINAL_ANSWER>{RIGHT}", f"<FINAL_ANSWER>{WRONG}"), "answer_mismatch"),
         (NOWHERE, "reflection"),
+        (RIGHT_CAPTION, "rationale_round_trip"),
+        (UNCORRECTED, "rationale_round_trip"),
         (re.sub(r"<FINAL_ANSWER>.*", "", TEXT), "rationale_round_trip"),
         (TEXT.replace("</REFLECT>", "</REFLECT>\n<REFLECT>Again.</REFLECT>"), "rationale_round_trip"),
     ],
 )
 def test_the_gate(text: str, reason: str | None) -> None:
-    found = judge(GOOD, text, DIALOGUE, [t.text for t in DIALOGUE.turns], GatesConfig())
-    assert (found.reason if found else None) == reason
+    assert gate(text) == reason
     if reason == "reflection":
-        assert (
-            judge(GOOD, text, DIALOGUE, [t.text for t in DIALOGUE.turns], GatesConfig(reflection=False))
-            is None
-        )
+        assert gate(text, GatesConfig(reflection=False)) is None
 
 
 def test_only_the_final_answer_is_rewarded() -> None:
@@ -265,6 +313,17 @@ def test_the_raw_mix_is_heard_where_the_recipe_wants_it() -> None:
     assert [(n.stage, n.stem) for n in engine_runs.engine_runs(on_mix)].count(("tag", "mix")) == 1
 
 
+def test_every_reflected_row_of_a_real_build_hangs_together(built) -> None:
+    """The first argument follows from the first caption, the second from the corrected one."""
+    recipe = msgspec.json.decode((built.out / "recipe.json").read_bytes(), type=Recipe)
+    items = [item for row in shards.rows(built.out) if (item := shards.item(row)).reflected]
+    assert items
+    for item in items:
+        assert contradictions(item, recipe.questions) == [], item.id
+    in_caption = [item for item in items if "ENV" in item.mistaken or "SPEAKER" in item.mistaken]
+    assert len(in_caption) > len(items) / 2
+
+
 def test_rows_of_a_real_build(built) -> None:
     """With the embedded engines over the small corpus: about half of the rows, and some after a real
     mishearing.
@@ -277,7 +336,12 @@ def test_rows_of_a_real_build(built) -> None:
     for item in items:
         trace = parse(item.rationale, open_ended=not item.choices)
         assert item.reflected == (trace.reflect is not None) == (item.reflection is not None)
+        assert bool(item.mistaken) == item.reflected
         if item.reflected:
+            assert item.mistaken[-3:] == grammar.RESPONSE_TAGS
+            readings = (trace.first.env, trace.env), (trace.first.speakers, trace.speakers)
+            for tag, (first, last) in zip(("ENV", "SPEAKER"), readings, strict=True):
+                assert (tag in item.mistaken) == (first != last)
             assert trace.response.index != item.answer_index == trace.final.index
             assert cites(trace.reflect, item.scene)
             assert reward(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -242,3 +243,19 @@ def test_what_only_pauses_can_learn():
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] - 3.0
+
+
+def test_what_a_reflection_takes_back_is_not_learnt(there):
+    policy = model.load(str(there / "base"), "cpu")
+    rows = Rows(there / "build")
+    row = rows.all[0]
+    item = replace(row.item, mistaken=("ENV", "REASONING"))
+    tree = EncodedClips(policy, rows).tree(replace(row, item=item))
+    left_out = policy.tokenizer.decode(tree.completions[0][~tree.learn[0]])
+    for tag in item.mistaken:
+        content = re.search(rf"<{tag}>(.*?)</{tag}>", item.rationale)[1]
+        assert "".join(content.split())[1:-1] in "".join(left_out.split())
+    learnt = policy.tokenizer.decode(tree.completions[0][tree.learn[0]])
+    assert "</REASONING><SUMMARY>" in "".join(learnt.split())
+    assert bool(tree.learn[0][-1])
+    assert EncodedClips(policy, rows).tree(row).learn[0].all()

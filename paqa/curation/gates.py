@@ -18,8 +18,9 @@ from paqa.questions.context import alike
 from paqa.questions.english import spoken, upper
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import grammar, reflection
+from paqa.rationale.trace import Response, Trace
 from paqa.text import normal
-from paqa.types import Event, Question, Response, Scene, Trace, Turn
+from paqa.types import Event, Question, Scene, Turn
 
 CANDIDATES = 3  # snippets compared in full, after a pre-selection by shared words
 _QUOTED = re.compile(r'"([^"]+)"')
@@ -33,13 +34,16 @@ def judge(
     snippets: Sequence[str],
     config: GatesConfig,
     earlier: Sequence[Question] = (),
+    first_scene: Scene | None = None,
 ) -> Rejected | None:
     """The first reason, in a fixed order, why a question with the rationale `text` cannot be kept, or None.
 
     `snippets` are the texts of the predicted turns: what the rationale quotes must be found in them.
-    `earlier` are the questions kept for the same clip.
+    `earlier` are the questions kept for the same clip. `first_scene` is what the caption of a reflected row
+    has to state, None where it states the scene.
     """
     trace = _parsed(text, question.answer_index is None)
+    scenes = [scene, first_scene] if first_scene else [scene]
     details: dict[str, Callable[[], str | None]] = {
         "empty": lambda: _empty(question, text),
         "low_score": lambda: _low_score(question, scene, config),
@@ -51,9 +55,9 @@ def judge(
             _ambiguous_choices(question, scene) if config.ambiguous_choices else None
         ),
         "answer_not_unique": lambda: _not_unique(question, scene) if config.unique_answer else None,
-        "profanity": lambda: _profane(question, scene) if config.profanity else None,
-        "personal_data": lambda: _personal(question, scene) if config.personal_data else None,
-        "rationale_round_trip": lambda: _round_trip(trace, scene),
+        "profanity": lambda: _profane(question, scenes) if config.profanity else None,
+        "personal_data": lambda: _personal(question, scenes) if config.personal_data else None,
+        "rationale_round_trip": lambda: _round_trip(trace, scene, first_scene),
         "answer_mismatch": lambda: _answer_mismatch(trace, question),
         "reflection": lambda: _reflection(trace, question, scene) if config.reflection else None,
         "quote_presence": lambda: _quote_presence(trace, snippets, config),
@@ -221,20 +225,21 @@ def _asked_words(text: str) -> frozenset[str]:
     return text_matching.words(re.sub(r"\([^)]*\)", "", text))
 
 
-def _profane(question: Question, scene: Scene) -> str | None:
-    word = next(filter(None, map(text_filters.profanity, _texts(question, scene))), None)
+def _profane(question: Question, scenes: Sequence[Scene]) -> str | None:
+    word = next(filter(None, map(text_filters.profanity, _texts(question, scenes))), None)
     return f"{word!r} is in paqa/data/profanity.txt; gates.profanity is on" if word else None
 
 
-def _personal(question: Question, scene: Scene) -> str | None:
-    text = next(filter(None, map(text_filters.personal_data, _texts(question, scene))), None)
+def _personal(question: Question, scenes: Sequence[Scene]) -> str | None:
+    text = next(filter(None, map(text_filters.personal_data, _texts(question, scenes))), None)
     return f"found the {text}; gates.personal_data is on" if text else None
 
 
-def _texts(question: Question, scene: Scene) -> Iterator[str]:
-    """The texts that the word filters read: question, choices, answer, transcript and translations."""
+def _texts(question: Question, scenes: Sequence[Scene]) -> Iterator[str]:
+    """The texts that the word filters read: question, choices, answer, transcripts and translations."""
     yield from (question.text, *question.choices, question.answer)
-    yield from (text for t in scene.turns for text in (t.text, t.translation) if text)
+    for scene in scenes:
+        yield from (text for t in scene.turns for text in (t.text, t.translation) if text)
 
 
 def _contains(a: str, b: str) -> bool:
@@ -260,13 +265,19 @@ def _parsed(text: str, open_ended: bool) -> Trace | str:
         return str(error)
 
 
-def _round_trip(trace: Trace | str, scene: Scene) -> str | None:
+def _round_trip(trace: Trace | str, scene: Scene, first_scene: Scene | None) -> str | None:
+    """A corrected reading that is not the scene, or a caption that is not what was perceived at first."""
     if isinstance(trace, str):
         return f"the rationale cannot be read: {trace}"
-    tags = ("ENV", "ENV (unclear)", "SPEAKER", "ASR")
-    pairs = zip(tags, grammar.perceived(trace), grammar.perceive(scene), strict=True)
-    differing = [name for name, stated, expected in pairs if stated != expected]
-    return f"the rationale does not say what the scene holds: {', '.join(differing)}" if differing else None
+    right = grammar.perceive(scene)
+    pairs = zip(("ENV", "ENV (unclear)", "SPEAKER", "ASR"), grammar.perceived(trace), right, strict=True)
+    if differing := [name for name, stated, expected in pairs if stated != expected]:
+        return f"the rationale does not say what the scene holds: {', '.join(differing)}"
+    if trace.first != grammar.reading_of(first_scene or scene):
+        return "the caption does not say what was perceived at first"
+    if first_scene and trace.first == grammar.reading_of(scene):
+        return "the caption states the scene, expected the mistake that REFLECT corrects"
+    return None
 
 
 def _answer_mismatch(trace: Trace | str, question: Question) -> str | None:

@@ -22,6 +22,7 @@ from paqa.errors import PaqaError
 from paqa.licensing import compatibility
 from paqa.rationale import grammar
 from paqa.rationale.rewards import perception
+from paqa.rationale.trace import Trace
 from paqa.splits.leakage import PROTECTED
 from paqa.storage.build_folder import RECIPE, SHARD_NAME, finish_commit
 from paqa.storage.store import Store
@@ -245,11 +246,21 @@ def _answer(item: Item) -> Iterator[str]:
     if (item.reflected, item.reflected) != (trace.reflect is not None, item.reflection is not None):
         columns = f"reflected is {item.reflected}, reflection {item.reflection!r}"
         yield f"{columns}, and the rationale says otherwise"
+    if (mistaken := _mistaken(trace, item)) != item.mistaken:
+        yield f"mistaken is {list(item.mistaken)}, by the rationale it has to be {list(mistaken)}"
     if trace.final and trace.response.index == item.answer_index:
         yield "rationale: the first response is right already, expected a wrong one before REFLECT"
     final = trace.final or trace.response
     if (final.index, final.text) != (item.answer_index, item.answer):
         yield f"rationale concludes {final.text!r}, the answer is {item.answer!r}"
+
+
+def _mistaken(trace: Trace, item: Item) -> tuple[str, ...]:
+    """The tags that have to be called mistaken; DESCRIPTION only may be, where CAPTION is."""
+    tags = grammar.corrected_tags(trace)
+    if tags and "DESCRIPTION" in item.mistaken:
+        tags = (*tags, "DESCRIPTION")
+    return (*tags, *grammar.RESPONSE_TAGS) if trace.reflect else ()
 
 
 def _evidence(item: Item) -> Iterator[str]:

@@ -52,6 +52,7 @@ def text(row: dict[str, Any]) -> str:
         f"licence      {item.license}",
         f"answers from {item.answers_from}; heard by {', '.join(h.engine for h in item.heard_by)}",
         *([f"reflection   {item.reflection}"] if item.reflection else []),
+        *([f"mistaken     {', '.join(item.mistaken)}"] if item.mistaken else []),
         *(_origin(origin) for origin in item.origins),
         f"made by      paqa {item.paqa_version}, seed {item.seed}; key {item.key}",
         "",

@@ -21,9 +21,9 @@ from paqa.evaluation.known_truth import Sound as SoundClass
 from paqa.evaluation.quotation import ANY, Place, misquoted, places, tokens
 from paqa.evaluation.row_question import Asked, Case
 from paqa.questions.english import NUMBERS
-from paqa.rationale.grammar import NO_SOUND, NO_SPEECH, GrammarError, parse
+from paqa.rationale.grammar import GrammarError, corrected_tags, parse
+from paqa.rationale.trace import Quote, Sound, Trace
 from paqa.spans import Interval, interval, merge, overlap, total
-from paqa.types import Quote, Sound, Trace
 
 Kind = Literal[
     "speaker_count", "attribution", "wrong_words", "wrong_class", "absent_sound", "speech_as_sound",
@@ -60,12 +60,15 @@ class Statements:
 def judge_statements(
     rationale: str, truth: KnownTruth, rules: Rules = LENIENT, open_ended: bool = False
 ) -> Statements:
-    """What the caption of a rationale states falsely; one that cannot be parsed is one false statement."""
+    """What the caption of a rationale states falsely; one that cannot be parsed is one false statement.
+
+    Of a reflected one it is the corrected caption, without the description, which only fits the first one.
+    """
     try:
         trace = parse(rationale, open_ended)
     except GrammarError as error:
         return Statements((Statement("unreadable", str(error)),))
-    found = list(_Caption(trace, rationale, truth, rules).judged())
+    found = list(_Caption(trace, truth, rules).judged())
     false = tuple(dict.fromkeys(s for s in found if isinstance(s, Statement)))
     return Statements(false, sum(s is None for s in found))
 
@@ -73,10 +76,11 @@ def judge_statements(
 class _Caption:
     """The caption of a rationale beside the truth. `judged` yields None for what truth cannot judge."""
 
-    def __init__(self, trace: Trace, text: str, truth: KnownTruth, rules: Rules):
+    def __init__(self, trace: Trace, truth: KnownTruth, rules: Rules):
         self.trace = trace
-        self.silent_background = f"<ENV>{NO_SOUND}</ENV>" in text or f"<BGM>{NO_SOUND}</BGM>" in text
-        self.nobody = f"<SPEAKER>{NO_SPEECH}</SPEAKER>" in text
+        self.description = "" if corrected_tags(trace) else trace.description
+        self.silent_background = not trace.env and not trace.unclear
+        self.nobody = not trace.speakers
         self.truth = truth
         self.rules = rules
         self.case = Case(Asked("", "", (), ""), truth, rules)
@@ -148,7 +152,7 @@ class _Caption:
 
     def _silence(self) -> Iterator[Statement | None]:
         """What is said to be absent and is there."""
-        stated = self.silent_background or any(text in self.trace.description for text in _NOTHING)
+        stated = self.silent_background or any(text in self.description for text in _NOTHING)
         if stated:
             there = [e for e in self.true.events if e.end_ms - e.start_ms >= MISSED_MS]
             if there:
@@ -168,7 +172,7 @@ class _Caption:
         listed = len({quote.speaker for quote in self.trace.speakers})
         if listed not in possible and not (self.nobody and self.true.turns):  # that is "missed"
             yield Statement("speaker_count", f"{listed} listed, true {len(lengths)}")
-        for match in _COUNTED.finditer(self.trace.description):
+        for match in _COUNTED.finditer(self.description):
             count = _number(match)
             if count is not None and count not in possible and count != listed:
                 yield Statement("speaker_count", f"{match[0]}, true {len(lengths)}")
@@ -204,7 +208,7 @@ class _Caption:
     def _overlaps(self) -> Iterator[Statement]:
         """Where two voices are said to overlap, some two have to, about there."""
         matched = self._matched()
-        for match in _OVERLAP.finditer(self.trace.description):
+        for match in _OVERLAP.finditer(self.description):
             a, b = (matched.get(int(match[i])) for i in (1, 2))
             stated = self.true.frames(_tenths(m) for m in _SPAN.finditer(match[3]))
             grow = self.rules.turn_ms

@@ -184,19 +184,22 @@ def compose_clip(
     mistaken = list(scenes.raw_mix_scenes(clip, recipe, store))
     if clip.answers == "truth" and clip.truth:  # what engines get wrong even with separation
         mistaken.append(predicted)
-    mistakes = reflections.compare(scene, mistaken)
+    mistakes = reflections.compare(scene, mistaken, recipe.gates.min_confidence)
     items: list[Item] = []
     kept: list[Question] = []
     for variant, question in enumerate(questions):
         reflection = reflections.reflect(scene, question, mistakes, recipe.questions, recipe.seed, elsewhere)
         text = grammar.render(scene, question, variant, reflection)
         snippets = [turn.text for turn in predicted.turns if turn.text]
-        if rejected := gates.judge(question, text, scene, snippets, recipe.gates, kept):
+        first_scene = reflection.scene if reflection else None
+        if rejected := gates.judge(question, text, scene, snippets, recipe.gates, kept, first_scene):
             quarantined.append(_rejected(clip, question, rejected))
             continue
         sureness = _confidence(clip, question, scene, calibration)
         item = replace(_item(clip, scene, question, text), confidence=sureness)
-        item = _finished(item, clip, predicted.heard_by, reflection, recipe)
+        if reflection:
+            item = _reflected(item, question, reflection)
+        item = _finished(item, clip, predicted.heard_by, recipe)
         if invalid := _invalid("item", _bare(item)):
             quarantined.append(Quarantined(item.id, "compose", "schema", invalid, clip.sha256))
             continue
@@ -267,16 +270,15 @@ def _item(clip: Clip, scene: Scene, question: Question, rationale: str) -> Item:
     )
 
 
-def _finished(
-    item: Item,
-    clip: Clip,
-    engines: tuple[HeardBy, ...],
-    reflection: grammar.Reflection | None,
-    recipe: Recipe,
-) -> Item:
-    """The row with its reflection, engines and key; seed and version are no part of the key."""
-    origin = reflection.origin if reflection else None
-    item = replace(item, reflected=reflection is not None, reflection=origin, heard_by=engines)
+def _reflected(item: Item, question: Question, reflection: grammar.Reflection) -> Item:
+    """The row with where its mistake comes from, and in which tags it stands."""
+    mistaken = grammar.mistaken_tags(grammar.parse(item.rationale), item.scene, question)
+    return replace(item, reflected=True, reflection=reflection.origin, mistaken=mistaken)
+
+
+def _finished(item: Item, clip: Clip, engines: tuple[HeardBy, ...], recipe: Recipe) -> Item:
+    """The row with its engines and key; seed and version are no part of the key."""
+    item = replace(item, heard_by=engines)
     item = replace(item, key=item_key(item, clip.sha256))
     return replace(item, seed=recipe.seed, paqa_version=__version__)
 

@@ -20,11 +20,15 @@ from paqa.types import Question, Scene
 
 @dataclass(frozen=True)
 class ChosenAnswer:
-    """The choice that follows from a scene, by its index, with the argument for it or (`guessed`) a guess."""
+    """The choice that follows from a scene, by its index, with the argument for it or (`guessed`) a guess.
+
+    `template` is that of the question which is answered, where it is another one than the one asked.
+    """
 
     index: int
     reasoning: str
     guessed: bool = False
+    template: str = ""
 
 
 class LenientContext(Context):

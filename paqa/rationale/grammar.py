@@ -11,23 +11,37 @@ something sounds, `(unclear) [1.20-3.40 s]`; SPEAKER one per turn, `Speaker 1 [0
 "Hello."`, the text being a JSON string. Times have two decimals, three off the 10 ms grid. Labels, transcript
 and choices are plain text, save that angle brackets, backslashes and invisible characters become JSON
 escapes: no text can forge a tag.
+
+A mistake of perception stands in CAPTION itself. REFLECT then corrects its lines, one correction a line:
+`ENV: Bark [1.20-3.40 s] -> Bark [5.20-6.40 s]`, or with `nothing` on one side. No prose contains `->`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from paqa.errors import PaqaError
 from paqa.rationale import narration
-from paqa.types import Question, Quote, Response, Scene, Sound, Trace, Unclear
+from paqa.rationale.corrections import (
+    Correction,
+    CorrectionError,
+    Corrections,
+    Line,
+    corrected,
+    corrections_between,
+)
+from paqa.rationale.trace import Quote, Reading, Response, Sound, Trace
+from paqa.spans import Interval
+from paqa.types import Question, Scene, Unclear
 
 NO_SOUND = "No background sound stands out."
 NO_SPEECH = "Nobody speaks."
 NO_WORDS = "No words can be made out."
 UNCLEAR = "(words not made out)"
+NOTHING = "nothing"  # stands for no line in a correction
 UNCLEAR_SOUND = "(unclear)"
 
 # The tags that hold text, in order.
@@ -35,6 +49,7 @@ LEAVES = (
     "PLANNING", "ENV", "SPEAKER", "ASR", "DESCRIPTION", "REASONING", "SUMMARY", "RESPONSE", "REFLECT",
     "FINAL_ANSWER",
 )  # fmt: skip
+RESPONSE_TAGS = ("REASONING", "SUMMARY", "RESPONSE")  # lead to the first response
 # All tags in order, without and with a reflection.
 SKELETON = (
     "<THINK>", "<PLANNING>", "</PLANNING>", "<CAPTION>", "<ENV>", "</ENV>", "<SPEAKER>", "</SPEAKER>",
@@ -47,22 +62,27 @@ _TAG = re.compile(rf"</?(?:THINK|CAPTION|BGM|{'|'.join(LEAVES)})>")
 _TIME = r"([0-9]{1,9})\.([0-9]{2,3})"
 _SOUND = re.compile(rf"(?:(.*) )?\[{_TIME}-{_TIME} s\]")
 _QUOTE = re.compile(rf"Speaker ([1-9][0-9]{{0,8}}) \[{_TIME}-{_TIME} s\]: (.*)")
+_CORRECTION = re.compile(r"(ENV|SPEAKER): (.+?) -> (.+)")
 _RESPONSE = re.compile(r"\(([A-Z])\) (.+)")
 _ESCAPED = re.compile(r"\\\\|(?:\\u[0-9a-f]{4})+|\\[bfnrt]")
 
 
 @dataclass(frozen=True)
 class Reflection:
-    """A wrong first response with its argument and summary, and the text of REFLECT that corrects it.
+    """A wrong first response with its argument and summary, and the REFLECT that corrects it.
 
-    `origin` is what `Item.reflection` says of it.
+    `origin` is what `Item.reflection` says of it. `scene` is what was perceived at first, None where the
+    caption is right and the mistake comes after it. REFLECT says by `mistake` what went wrong, corrects the
+    lines of the caption, and argues anew by `argument`.
     """
 
     origin: str
     index: int
     reasoning: str
     summary: str
-    text: str
+    mistake: str
+    argument: str
+    scene: Scene | None = None
 
 
 class GrammarError(PaqaError):
@@ -86,56 +106,104 @@ def perceived(trace: Trace) -> Perceived:
     return trace.env, trace.unclear, trace.speakers, trace.asr
 
 
+def reading_of(scene: Scene) -> Reading:
+    """The reading of a caption that states a scene."""
+    sounds, _, quotes, transcript = perceive(scene)
+    return Reading(sounds, quotes, transcript)
+
+
 def render(scene: Scene, question: Question, variant: int = 0, reflection: Reflection | None = None) -> str:
     """The rationale of a question; `variant`, its number within the clip, decides how it begins.
 
-    With a reflection, its wrong choice is argued for and given first, then corrected.
+    With a reflection, what it perceived at first is the caption, and its wrong choice is argued for and given
+    first; both are then corrected.
     """
-    sounds, unclear, quotes, transcript = perceive(scene)
+    first_scene = reflection.scene if reflection and reflection.scene else scene
+    sounds, unclear, quotes, transcript = perceive(first_scene)
+    plan_scene = first_scene if first_scene.events else scene  # a plan may say that there is no background
     leaf = {
-        "PLANNING": _tagless(narration.planning(scene, question, variant)),
+        "PLANNING": _tagless(narration.planning(plan_scene, question, variant)),
         "ENV": "\n".join([*map(_sound_line, sounds), *map(_unclear_line, unclear)]) or NO_SOUND,
         "SPEAKER": "\n".join(_speaker_line(q) for q in quotes) or NO_SPEECH,
         "ASR": escape(transcript, NO_WORDS) or NO_WORDS,
-        "DESCRIPTION": _tagless(narration.description(scene, question)),
+        "DESCRIPTION": _tagless(narration.description(first_scene, question)),
         "REASONING": _tagless(reflection.reasoning if reflection else narration.reasoning(question)),
         "SUMMARY": _tagless(reflection.summary if reflection else narration.summary(scene, question)),
         "RESPONSE": response(question.answer_index, question.answer),
     }
     if reflection:
-        leaf |= {"REFLECT": _tagless(reflection.text), "FINAL_ANSWER": leaf["RESPONSE"]}
+        leaf |= {"REFLECT": _reflect_text(reflection, scene), "FINAL_ANSWER": leaf["RESPONSE"]}
         leaf["RESPONSE"] = response(reflection.index, question.choices[reflection.index])
     t = {tag: f"<{tag}>{text}</{tag}>" for tag, text in leaf.items()}
     caption = f"<CAPTION>{t['ENV']}\n{t['SPEAKER']}\n{t['ASR']}\n{t['DESCRIPTION']}</CAPTION>"
     think = f"<THINK>{t['PLANNING']}\n{caption}\n{t['REASONING']}\n{t['SUMMARY']}</THINK>"
-    corrected = f"\n{t['REFLECT']}\n{t['FINAL_ANSWER']}" if reflection else ""
-    return f"{think}\n{t['RESPONSE']}{corrected}"
+    reflected = f"\n{t['REFLECT']}\n{t['FINAL_ANSWER']}" if reflection else ""
+    return f"{think}\n{t['RESPONSE']}{reflected}"
 
 
 def parse(text: str, open_ended: bool = False) -> Trace:
     """Read a rationale. Strict: every tag once, in order, closed, not empty, and nothing outside of the tags.
 
+    Both readings are read: that of the caption, and the one that the corrections in REFLECT make of it.
     `open_ended` says that the question has no choices, so that answers have no letter. Raises GrammarError; a
     letter is never guessed from prose.
     """
     leaf = _leaves(text)
     reflected = "REFLECT" in leaf
     background = () if leaf["ENV"] == NO_SOUND else tuple(_sound(line) for line in _lines(leaf["ENV"]))
-    return Trace(
-        planning=leaf["PLANNING"],
+    first = Reading(
         env=tuple(s for s in background if isinstance(s, Sound)),
-        unclear=tuple(s for s in background if isinstance(s, Unclear)),
         speakers=()
         if leaf["SPEAKER"] == NO_SPEECH
         else tuple(_quote(line) for line in _lines(leaf["SPEAKER"])),
         asr="" if leaf["ASR"] == NO_WORDS else unescape(leaf["ASR"]),
+    )
+    last = _corrected(first, leaf["REFLECT"]) if reflected else first
+    return Trace(
+        planning=leaf["PLANNING"],
+        env=last.env,
+        unclear=tuple(s for s in background if isinstance(s, Unclear)),
+        speakers=last.speakers,
+        asr=last.asr,
         description=leaf["DESCRIPTION"],
         reasoning=leaf["REASONING"],
         summary=leaf["SUMMARY"],
         response=parse_response(leaf["RESPONSE"], open_ended),
+        first=first,
         reflect=leaf["REFLECT"] if reflected else None,
         final=parse_response(leaf["FINAL_ANSWER"], open_ended) if reflected else None,
     )
+
+
+def mistaken_tags(trace: Trace, scene: Scene, question: Question) -> tuple[str, ...]:
+    """The tags of a reflected rationale that hold its mistake and what follows from it; () of another one."""
+    if trace.reflect is None:
+        return ()
+    tags = corrected_tags(trace)
+    if trace.description != _tagless(narration.description(scene, question)):
+        tags = (*tags, "DESCRIPTION")
+    return (*tags, *RESPONSE_TAGS)
+
+
+def corrected_tags(trace: Trace) -> tuple[str, ...]:
+    """The tags among ENV, SPEAKER and ASR in which the caption differs from the corrected reading."""
+    pairs = {
+        "ENV": (trace.first.env, trace.env),
+        "SPEAKER": (trace.first.speakers, trace.speakers),
+        "ASR": (trace.first.asr, trace.asr),
+    }
+    return tuple(tag for tag, (stated, right) in pairs.items() if stated != right)
+
+
+def content_spans(text: str, tags: Sequence[str]) -> list[Interval]:
+    """Where the contents of these tags begin and end in a rationale, in characters."""
+    matches = (re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL) for tag in tags)
+    return [match.span(1) for match in matches if match]
+
+
+def without_corrections(reflect: str) -> str:
+    """The prose of a REFLECT, without the lines that correct the caption."""
+    return "\n".join(line for line in reflect.split("\n") if not _CORRECTION.fullmatch(line.strip()))
 
 
 def response(index: int | None, text: str) -> str:
@@ -183,6 +251,44 @@ def _escape_code(c: str) -> str:
 
 def _tagless(text: str) -> str:
     return text.replace("<", "‹").replace(">", "›")
+
+
+def _reflect_text(reflection: Reflection, scene: Scene) -> str:
+    """What went wrong, the corrections of the caption, one a line, and the argument from what is right."""
+    corrections = corrections_between(reading_of(reflection.scene or scene), reading_of(scene))
+    lines = [f"ENV: {_correction_line(c, _sound_line)}" for c in corrections.env]
+    lines += [f"SPEAKER: {_correction_line(c, _speaker_line)}" for c in corrections.speakers]
+    if not lines:
+        return _tagless(f"{reflection.mistake} {reflection.argument}")
+    return "\n".join([_tagless(reflection.mistake), *lines, _tagless(reflection.argument)])
+
+
+def _correction_line(correction: Correction[Line], line: Callable[[Line], str]) -> str:
+    withdrawn = line(correction.withdrawn) if correction.withdrawn else NOTHING
+    return f"{withdrawn} -> {line(correction.instead) if correction.instead else NOTHING}"
+
+
+def _corrected(first: Reading, reflect: str) -> Reading:
+    """The reading that the corrections in REFLECT make of that of the caption."""
+    matches = [match for line in _lines(reflect) if (match := _CORRECTION.fullmatch(line))]
+    try:
+        env = [_correction(m, _certain_sound) for m in matches if m[1] == "ENV"]
+        speakers = [_correction(m, _quote) for m in matches if m[1] == "SPEAKER"]
+        return corrected(first, Corrections(tuple(env), tuple(speakers)))
+    except (GrammarError, CorrectionError) as error:
+        raise GrammarError(f"<REFLECT>: {error}") from None
+
+
+def _certain_sound(line: str) -> Sound:
+    sound = _sound(line)
+    if isinstance(sound, Unclear):
+        raise GrammarError(f"expected a sound, found {line[:60]!r}, which states none")
+    return sound
+
+
+def _correction(match: re.Match[str], read: Callable[[str], Line]) -> Correction[Line]:
+    withdrawn, instead = (None if side == NOTHING else read(side) for side in match.groups()[1:])
+    return Correction(withdrawn, instead)
 
 
 def _sound_line(sound: Sound) -> str:

@@ -103,7 +103,7 @@ def _with_events(scene: Scene, gone: Sequence[Event], new: Sequence[Event]) -> S
     return replace(scene, events=tuple(sorted(events, key=lambda e: (*interval(e), e.label))))
 
 
-def _at(rows: Iterable[Event | Turn], most: int = 3) -> str:
+def _at(rows: Iterable[Event | Turn], most: int = 4) -> str:
     return spans([interval(r) for r in rows], most)
 
 
@@ -251,16 +251,36 @@ def _first_words(turns: Sequence[Turn]) -> str:
 
 
 def reassign_turns(scene: Scene, indices: Sequence[int], speaker: int | None) -> Perturbation:
-    """Turns of one speaker taken for another's, or (None) for those of a further voice."""
+    """Turns of one speaker taken for another's, or (None) for those of a further voice.
+
+    Numbers follow from who speaks first, so the caption may give other turns another number than these: the
+    mistake is then told of those.
+    """
     turns = [scene.turns[i] for i in indices]
     new = [replace(t, speaker=speaker or _newcomer(scene)) for t in turns]
+    changed = _with_turns(scene, turns, new)
+    numbers = _numbers(changed)
+    differing = [t for t in (*turns, *scene.turns) if numbers[_row(t)] != t.speaker] or turns
+    wrong = numbers[_row(differing[0])]
+    differing = [t for t in differing if (t.speaker, numbers[_row(t)]) == (differing[0].speaker, wrong)]
+    stated = [t for t in scene.turns if t in differing]
+    others = [t for t in scene.turns if t not in stated and numbers[_row(t)] == wrong]
     slots = {
-        "who": speakers([turns[0].speaker]),
-        "wrong": speakers([speaker]) if speaker else "somebody else",
-        "at": _at(turns),
-        "words": _first_words(turns),
+        "who": speakers([stated[0].speaker]),
+        "wrong": speakers([wrong]) if others else "somebody else",
+        "at": _at(stated),
+        "words": _first_words(stated),
     }
-    return Perturbation("speaker_attribution", _with_turns(scene, turns, new), slots)
+    return Perturbation("speaker_attribution", changed, slots)
+
+
+def _numbers(scene: Scene) -> dict[tuple[int, int, str], int]:
+    """The speaker of each turn, by what a change of speakers leaves as it is."""
+    return {_row(turn): turn.speaker for turn in scene.turns}
+
+
+def _row(turn: Turn) -> tuple[int, int, str]:
+    return (*interval(turn), turn.text)
 
 
 def remove_turns(scene: Scene, indices: Sequence[int]) -> Perturbation:
@@ -272,8 +292,11 @@ def remove_turns(scene: Scene, indices: Sequence[int]) -> Perturbation:
 
 def insert_turn(scene: Scene, turn: Turn, speaker: int | None) -> Perturbation:
     """A voice where nobody speaks: a sound taken for it, or nothing."""
-    changed = _with_turns(scene, (), [replace(turn, speaker=speaker or _newcomer(scene), text="")])
-    slots = {"heard": _at([turn]), "wrong": speakers([speaker]) if speaker else "another voice"}
+    inserted = replace(turn, speaker=speaker or _newcomer(scene), text="")
+    changed = _with_turns(scene, (), [inserted])
+    number = _numbers(changed)[_row(inserted)]
+    shared = sum(t.speaker == number for t in changed.turns) > 1
+    slots = {"heard": _at([turn]), "wrong": speakers([number]) if shared else "another voice"}
     event = max(askable_events(scene), key=lambda e: overlap(interval(e), interval(turn)), default=None)
     if event and 2 * overlap(interval(event), interval(turn)) >= turn.end_ms - turn.start_ms:
         at = _at([event])

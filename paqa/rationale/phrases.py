@@ -116,6 +116,18 @@ CAUSES: dict[str, tuple[str, ...]] = {
         "I got the meaning wrong: at {at} {who} says {right}, not {wrong}.",
         "The words of {who} at {at} do not say {wrong}; they say {right}.",
     ),
+    "misread_question": (
+        "I answered another question, {answered}, and what is asked is {asked}.",
+        "I misread the question: it is {asked}, and not {answered}.",
+        "My argument settles {answered}, but the question is {asked}.",
+        "What I hold is true, yet it answers {answered}, and the question is {asked}.",
+    ),
+    "left_out": (
+        "I left out {row}, although I have it above.",
+        "My reckoning passes over {row}, which stands above.",
+        "Going through what I noted above, I find that {row} is missing from my reckoning.",
+        "I did not count in {row}, and yet I noted it above.",
+    ),
     "option_mismatch": (
         "I chose {choice} without holding it against what can be heard.",
         "The choice {choice} was a guess, and it does not agree with what I noted.",
@@ -134,10 +146,13 @@ RECONSIDERED = (
     "Let me check this against the recording.",
     "That does not hold up on a second listen.",
     "Before I leave it at that, I go back over what I heard.",
-    "I should compare this with the turns and sounds noted above.",
     "Going back over it, I find a mistake.",
     "This needs another look.",
     "Something is wrong with that.",
+)
+COMPARED = (  # where the caption is right
+    "I should compare this with what I noted above.",
+    "Let me go through what I noted above once more.",
 )
 CORRECTIONS = (
     "So it is not {wrong}, but {right}.",
@@ -190,6 +205,18 @@ GUESSES = (
     "My guess is {}.",
     "I settle for {}.",
     "That leaves me with {}.",
+)
+HASTY_SUMMARIES = (
+    "Off-hand, I take {}.",
+    "At a glance, the answer is {}.",
+    "Without a check, my choice is {}.",
+    "My quick choice is {}.",
+)
+GUESSED = (
+    "Nothing settles it, and my guess is {}.",
+    "It remains a guess: {}.",
+    "I cannot tell for certain and take what seems likeliest: {}.",
+    "The choice is a guess, {}.",
 )
 SEEMING = (
     "It seems that {}.",

@@ -2,35 +2,41 @@
 
 The same question is asked again of the scene with one mistake in it. Where the argument of its own template
 then leads to another of its choices, that is the first response; the reflection names the mistake, cites what
-is really there and argues anew. Mistakes are differences between the scene and what the engines predicted
-from the raw mix (and, where the truth is known, after decoupling); only where none of these leads to a wrong
-choice, a plausible one is made up. There is one round: more of them make a model doubt what is right.
+is really there and argues anew. The caption states the scene with the mistake in it, and the reflection
+corrects its lines: only mistakes that change few of them are taken. Mistakes are differences between the
+scene and what the engines predicted from the raw mix (and, where the truth is known, after decoupling); only
+where none of these leads to a wrong choice, a plausible one is made up. There is one round: more of them make
+a model doubt what is right.
 """
 
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 
 from paqa.config.recipe import QuestionsConfig
+from paqa.perception.sure_part import UNCLEAR_WORDS
 from paqa.questions.context import says_same
 from paqa.questions.english import excerpt, lower, quoted, span, spans, tidy, upper
 from paqa.questions.scene_parts import NO_OTHER_CLIPS, OtherClips
 from paqa.questions.template import NONE
-from paqa.rationale import narration, perturbations, synthetic_errors
+from paqa.rationale import grammar, narration, perturbations, reasoning_errors, synthetic_errors
 from paqa.rationale.answerer import ChosenAnswer, amount, answer_from_scene, names_present_sound
+from paqa.rationale.corrections import can_be_corrected
 from paqa.rationale.grammar import Reflection, letter
 from paqa.rationale.perturbations import Perturbation
 from paqa.rationale.phrases import (
     CAUSES,
+    COMPARED,
     CORRECTIONS,
     FIRST,
+    GUESSED,
     GUESSES,
     HASTY,
+    HASTY_SUMMARIES,
     NOTHING_FITS,
     NOTICED,
     PLACES,
@@ -39,7 +45,7 @@ from paqa.rationale.phrases import (
     SEEMING,
     UNSETTLED,
 )
-from paqa.spans import interval
+from paqa.spans import interval, overlap
 from paqa.text import normal, rng_for
 from paqa.types import Event, Question, Scene, Spanned, Turn
 
@@ -47,6 +53,7 @@ TRIES = 14  # mistakes tried, of the real ones and of the made-up ones each; the
 # Mistakes that may leave nothing to answer from.
 CAUSES_OF_LOSS = ("missed_event", "misheard_sound", "missed_speech", "missed_overlap")
 MISMATCH = "option_mismatch"
+REASONING_SHARE = 1 / 3  # of made-up mistakes, that are ones of reasoning where the question permits one
 
 
 AnswerFrom = Callable[[Scene], ChosenAnswer | None]  # the question, asked again of another scene
@@ -60,12 +67,55 @@ class RawMixPrediction:
     differences: tuple[Perturbation, ...]
 
 
-def compare(scene: Scene, predictions: Sequence[Scene]) -> tuple[RawMixPrediction, ...]:
-    """Scenes predicted from the raw mix with their differences from the scene."""
-    return tuple(
-        RawMixPrediction(prediction, tuple(perturbations.differences(scene, prediction)))
-        for prediction in predictions
-    )
+def compare(
+    scene: Scene, predictions: Sequence[Scene], min_confidence: float = 0.0
+) -> tuple[RawMixPrediction, ...]:
+    """Scenes predicted from the raw mix with their differences from the scene.
+
+    Left out are differences that too many lines of a caption would have to be corrected for, and those of
+    whose right side the scene itself is not sure: with less than `min_confidence`.
+    """
+    compared = []
+    for prediction in predictions:
+        differences = perturbations.differences(scene, prediction)
+        kept = [d for d in differences if _can_be_followed(scene, d)]
+        kept = [d for d in kept if is_sure(scene, d.scene, min_confidence)]
+        compared.append(RawMixPrediction(prediction, tuple(kept)))
+    return tuple(compared)
+
+
+def _can_be_followed(scene: Scene, perturbation: Perturbation) -> bool:
+    """Whether a few corrections lead from the mistaken caption to the right one."""
+    return can_be_corrected(grammar.reading_of(perturbation.scene), grammar.reading_of(scene))
+
+
+def is_sure(scene: Scene, mistaken: Scene, min_confidence: float) -> bool:
+    """Whether a scene has enough confidence in what it states otherwise than a mistaken one.
+
+    That is in the sounds and turns that the mistaken one has not, in their words where these differ, in the
+    number of speakers where it differs, and in nothing being there that the mistaken one adds.
+    """
+    confidences = [min(e.confidence, e.span_confidence) for e in scene.events if e not in mistaken.events]
+    mistaken_words = {(*interval(t), t.text) for t in mistaken.turns}
+    for turn in (t for t in scene.turns if t not in mistaken.turns):
+        confidences.append(turn.confidence)
+        if (*interval(turn), turn.text) not in mistaken_words:
+            confidences += _word_confidences(scene, turn)
+    if scene.speakers != mistaken.speakers:
+        confidences.append(scene.speaker_count_confidence)
+    added = [e for e in mistaken.events if e not in scene.events]
+    if len(mistaken.events) > len(scene.events):
+        confidences.append(scene.background_confidence)
+    if any(overlap(interval(e), interval(span)) for e in added for span in scene.unclear):
+        return False
+    return min(confidences, default=1.0) >= min_confidence
+
+
+def _word_confidences(scene: Scene, turn: Turn) -> list[float]:
+    """How sure the words of a turn are; 0 for those that its text calls unclear."""
+    within = [w for w in scene.words if turn.start_ms <= (w.start_ms + w.end_ms) / 2 < turn.end_ms]
+    confidences = [w.confidence for w in within if w.speaker in (None, turn.speaker)]
+    return [0.0] if UNCLEAR_WORDS in turn.text else confidences
 
 
 def selected_for_reflection(question: Question, config: QuestionsConfig, seed: int) -> bool:
@@ -90,11 +140,19 @@ def reflect(
         return None
     rng = rng_for(seed, "mistake", question.id)
     answer = partial(answer_from_scene, question=question, config=config, seed=seed, other_clips=other_clips)
-    synthetic = islice(synthetic_errors.plausible_perturbations(scene, question, rng), TRIES)
+    plausible = synthetic_errors.plausible_perturbations(scene, question, rng)
+    synthetic = islice((p for p in plausible if _can_be_followed(scene, p)), TRIES)
+    made_up = [
+        _leading_to_wrong_choice(question, synthetic, answer),
+        reasoning_errors.misread_questions(scene, question, config, seed, other_clips),
+        reasoning_errors.left_out_rows(scene, question, answer, rng),
+    ]
+    if rng.random() < REASONING_SHARE:
+        made_up.append(made_up.pop(0))
     for source, candidates in (
         ("heard", _misleading_differences(question, predictions, answer)),
         ("heard", _guesses_without_evidence(scene, question, predictions, answer, rng)),
-        ("typed", _leading_to_wrong_choice(question, synthetic, answer)),
+        ("typed", chain.from_iterable(made_up)),
     ):
         if perturbation_and_answer := next(candidates, None):
             return _reflection_on(scene, question, *perturbation_and_answer, source, rng)
@@ -146,7 +204,7 @@ def _guesses_without_evidence(
         losses.sort(key=lambda d: names_present_sound(d.scene, question.answer))
         for perturbation in losses[:TRIES]:
             if answer(perturbation.scene) is None:
-                yield perturbation, _guess_for(prediction.scene, question, rng)
+                yield perturbation, _guess_for(perturbation.scene, question, rng)
 
 
 def _guess_for(predicted: Scene, question: Question, rng: random.Random) -> ChosenAnswer:
@@ -201,11 +259,14 @@ def _reflection_on(
     source: str,
     rng: random.Random,
 ) -> Reflection:
-    cause = upper(rng.choice(CAUSES[perturbation.cause]).format_map(perturbation.slots))
-    about_speakers = re.search(r"\bspeaker|\bperson\b", question.text.lower())
-    if about_speakers and not chosen.guessed and _renumbers_voices(scene, perturbation):
-        cause += f" {rng.choice(RENUMBERED)}"
-    return _reflection(scene, question, chosen, cause, f"{source}:{perturbation.cause}", rng)
+    mistake = upper(rng.choice(CAUSES[perturbation.cause]).format_map(perturbation.slots))
+    if _renumbers_voices(scene, perturbation):
+        mistake += f" {rng.choice(RENUMBERED)}"
+    # A mistake of reasoning, or about a tone or a meaning, which no line of the caption states.
+    right = grammar.reading_of(perturbation.scene) == grammar.reading_of(scene)
+    first_scene = None if right else perturbation.scene
+    origin = f"{source}:{perturbation.cause}"
+    return _reflection(scene, question, chosen, mistake, origin, rng, first_scene)
 
 
 def _renumbers_voices(scene: Scene, perturbation: Perturbation) -> bool:
@@ -221,32 +282,51 @@ def _unchecked_choice(scene: Scene, question: Question, rng: random.Random) -> R
     index = rng.choice([i for i in range(len(question.choices)) if i != question.answer_index])
     chosen = ChosenAnswer(index, rng.choice(HASTY), guessed=True)
     cause = rng.choice(CAUSES[MISMATCH]).format(choice=_quoted_choice(question.choices[index]))
-    return _reflection(scene, question, chosen, cause, f"typed:{MISMATCH}", rng)
+    reflection = _reflection(scene, question, chosen, cause, f"typed:{MISMATCH}", rng)
+    summary = rng.choice(HASTY_SUMMARIES).format(_quoted_choice(question.choices[index]))
+    return replace(reflection, summary=summary)
 
 
 def _reflection(
-    scene: Scene, question: Question, chosen: ChosenAnswer, cause: str, origin: str, rng: random.Random
+    scene: Scene,
+    question: Question,
+    chosen: ChosenAnswer,
+    mistake: str,
+    origin: str,
+    rng: random.Random,
+    first_scene: Scene | None = None,
 ) -> Reflection:
+    """`first_scene` is what the caption states, None where that is the scene."""
     assert question.answer_index is not None
     wrong, right = (
         f"{letter(i)} {_quoted_choice(question.choices[i])}" for i in (chosen.index, question.answer_index)
     )
-    argued = f"{cause} {question.reasoning}"
-    if not cites(argued, scene):
-        argued += f" {rng.choice(PLACES).format(_evidence_spans(scene, question))}"
+    argument = question.reasoning
+    if not cites(f"{mistake} {argument}", scene):
+        argument += f" {rng.choice(PLACES).format(_evidence_spans(scene, question))}"
+    reconsidered = RECONSIDERED if first_scene else (*RECONSIDERED, *COMPARED)
     end = rng.choice(CORRECTIONS).format(wrong=wrong, right=right)
     if chosen.guessed:
         first = f"{chosen.reasoning} {rng.choice(GUESSES).format(wrong)}"
+        summary = rng.choice(GUESSED).format(_quoted_choice(question.choices[chosen.index]))
     else:
+        answered = replace(question, template=chosen.template) if chosen.template else question
+        summary = _summary(answered, chosen.index, rng)
         first_question = replace(question, answer_index=chosen.index, reasoning=chosen.reasoning)
         first = f"{rng.choice(FIRST)} {narration.reasoning(first_question)}"
     return Reflection(
         origin=origin,
         index=chosen.index,
-        reasoning=" ".join(tidy(first).split()),
-        summary=_summary(question, chosen.index, rng),
-        text=" ".join(tidy(f"{rng.choice(RECONSIDERED)} {argued} {end}").split()),
+        reasoning=_on_one_line(first),
+        summary=_on_one_line(summary),
+        mistake=_on_one_line(f"{rng.choice(reconsidered)} {mistake}"),
+        argument=_on_one_line(f"{argument} {end}"),
+        scene=first_scene,
     )
+
+
+def _on_one_line(prose: str) -> str:
+    return " ".join(tidy(prose).split())
 
 
 def _summary(question: Question, index: int, rng: random.Random) -> str:

@@ -17,8 +17,9 @@ from rapidfuzz.distance import Levenshtein
 from paqa.questions.english import spoken
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import grammar
+from paqa.rationale.trace import Quote, Response, Trace
 from paqa.text import normal
-from paqa.types import Evidence, Item, Quote, Response, Scene, Trace, Turn
+from paqa.types import Evidence, Item, Scene, Turn
 
 _BLOCK = re.compile(r"<(RESPONSE|FINAL_ANSWER)>(.*?)</\1>", re.DOTALL)
 _QUOTED = re.compile(r'"[^"]*"')
@@ -214,7 +215,9 @@ def alignment(completion: str, open_ended: bool = False) -> float:
     if trace is None:
         return 0.0
     final = trace.final if trace.reflect else None
-    response, argument = (final, trace.reflect or "") if final else (trace.response, trace.reasoning)
+    response, argument = trace.response, trace.reasoning
+    if final:
+        response, argument = final, grammar.without_corrections(trace.reflect or "")
     if response.index is None:
         return float(f" {normal(response.text)} " in f" {normal(f'{argument} {trace.summary}')} ")
     named = [ord(letter) - ord("A") for letter in _LETTER.findall(_QUOTED.sub(" ", argument))]

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from paqa.rationale.grammar import LEAVES, UNCLEAR_SOUND, GrammarError, parse
+from paqa.rationale.trace import Trace
 from paqa.spans import Interval, interval
-from paqa.types import Evidence, Item, Scene, Spanned, Trace
+from paqa.types import Evidence, Item, Scene, Spanned
 
 NEAR_MS = 60  # prose is rounded to a tenth of a second: a boundary of the scene this near is what it means
 MOMENT_MS = 1500  # what is played where prose names a moment at which nothing begins or ends
@@ -60,13 +61,17 @@ def _nearest(time: int, edges: Sequence[int]) -> int:
 def sections(item: Item) -> list[dict[str, Any]]:
     """The rationale's tags in order: `{"tag", "parts"}` for prose, `{"tag", "lines"}` for sounds and turns.
 
-    A rationale without our grammar (not made by paqa) is one section "RATIONALE" of prose.
+    The caption is as it stands, before REFLECT corrects it; sections in `Item.mistaken` have a flag of that
+    name. A rationale without our grammar (not made by paqa) is one section "RATIONALE" of prose.
     """
     try:
         trace = parse(item.rationale, open_ended=not item.choices)
     except GrammarError:
         return [{"tag": "RATIONALE", "parts": prose(item.rationale, item.scene)}]
-    return list(_sections(trace, item.scene))
+    return [
+        {**section, "mistaken": True} if section["tag"] in item.mistaken else section
+        for section in _sections(trace, item.scene)
+    ]
 
 
 def _sections(trace: Trace, scene: Scene) -> Iterator[dict[str, Any]]:
@@ -79,11 +84,12 @@ def _sections(trace: Trace, scene: Scene) -> Iterator[dict[str, Any]]:
     }
     listed = {
         "ENV": [
-            *({"label": s.label, "span": [s.start_ms, s.end_ms]} for s in trace.env),
+            *({"label": s.label, "span": [s.start_ms, s.end_ms]} for s in trace.first.env),
             *({"label": UNCLEAR_SOUND, "span": [s.start_ms, s.end_ms]} for s in trace.unclear),
         ],
         "SPEAKER": [
-            {"speaker": q.speaker, "text": q.text, "span": [q.start_ms, q.end_ms]} for q in trace.speakers
+            {"speaker": q.speaker, "text": q.text, "span": [q.start_ms, q.end_ms]}
+            for q in trace.first.speakers
         ],
     }
     for tag in LEAVES:
@@ -92,7 +98,7 @@ def _sections(trace: Trace, scene: Scene) -> Iterator[dict[str, Any]]:
         elif tag in listed:
             yield {"tag": tag, "lines": listed[tag]}
         elif tag == "ASR":
-            yield {"tag": tag, "parts": [trace.asr] if trace.asr else []}
+            yield {"tag": tag, "parts": [trace.first.asr] if trace.first.asr else []}
         elif answer := {"RESPONSE": trace.response, "FINAL_ANSWER": trace.final}.get(tag):
             yield {"tag": tag, "index": answer.index, "text": answer.text}
 

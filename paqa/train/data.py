@@ -22,6 +22,7 @@ from torch import Tensor
 from paqa import audio
 from paqa.dataset import shards
 from paqa.errors import PaqaError
+from paqa.rationale.grammar import content_spans
 from paqa.rationale.prompt import PromptQuestion
 from paqa.train.batch_layout import Tree
 from paqa.train.config import PauseConfig
@@ -166,10 +167,11 @@ class EncodedClips:
         return self._kept[name]
 
     def tree(self, row: TrainRow) -> Tree:
-        """A row's prompt and its rationale, all of it to be learnt."""
-        target = self.policy.completion_ids(row.item.rationale, row.item.id)
-        prompt = self.policy.prompt(row.asked, self.sound(row))
-        return Tree(prompt, (target,), (torch.ones(len(target), dtype=torch.bool),))
+        """A row's prompt and its rationale, to be learnt but for what REFLECT takes back."""
+        item = row.item
+        target = self.policy.completion_ids(item.rationale, item.id)
+        mistaken = self.policy.tokens_within(item.rationale, content_spans(item.rationale, item.mistaken))
+        return Tree(self.policy.prompt(row.asked, self.sound(row)), (target,), (~mistaken,))
 
 
 def order(rows: Sequence[TrainRow], seed: int, epoch: int, mix: Mapping[str, float]) -> list[int]:

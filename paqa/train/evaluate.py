@@ -26,6 +26,7 @@ from paqa.errors import PaqaError
 from paqa.evaluation import metrics
 from paqa.rationale import grammar, rewards
 from paqa.rationale.prompt import PromptQuestion
+from paqa.rationale.trace import Trace
 from paqa.storage.store import write_atomically
 from paqa.text import normal
 from paqa.train import benchmarks, model
@@ -254,12 +255,18 @@ def perception_figures(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
 
 
 def predicted_scene(scene: Scene, text: str) -> Scene:
-    """The scene of a completion's ASR and ENV, read tag by tag even where the whole breaks the grammar."""
-    words = grammar.unescape(_field(text, "ASR"))
-    words = "" if words == grammar.NO_WORDS else words
-    lines = [line.rsplit(" [", 1)[0].strip() for line in _field(text, "ENV").split("\n")]
-    no_sound = ("", grammar.NO_SOUND, grammar.UNCLEAR_SOUND)
-    sounds = {normal(grammar.unescape(line)) for line in lines if line not in no_sound}
+    """The scene of a completion's ASR and ENV, as its REFLECT corrects them.
+
+    They are read tag by tag, without corrections, where the whole breaks the grammar.
+    """
+    if trace := _trace(text):
+        words, sounds = trace.asr, {normal(sound.label) for sound in trace.env}
+    else:
+        words = grammar.unescape(_field(text, "ASR"))
+        words = "" if words == grammar.NO_WORDS else words
+        lines = [line.rsplit(" [", 1)[0].strip() for line in _field(text, "ENV").split("\n")]
+        no_sound = ("", grammar.NO_SOUND, grammar.UNCLEAR_SOUND)
+        sounds = {normal(grammar.unescape(line)) for line in lines if line not in no_sound}
     events = tuple(Event(0, scene.duration_ms, name, name) for name in sorted(sounds))
     transcript = (Word(0, scene.duration_ms, words),) if words else ()
     return Scene(scene.clip_id, scene.duration_ms, words=transcript, events=events, language=scene.language)
@@ -270,13 +277,25 @@ def _events_by_label(scene: Scene) -> Scene:
     return replace(scene, events=tuple(replace(e, mid=normal(e.label)) for e in scene.events))
 
 
+def _trace(text: str) -> Trace | None:
+    """A completion that keeps to the grammar, to a question with or without choices."""
+    for open_ended in (False, True):
+        try:
+            return grammar.parse(text, open_ended)
+        except grammar.GrammarError:
+            continue
+    return None
+
+
 def _field(text: str, tag: str) -> str:
     match = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
     return match[1].strip() if match else ""
 
 
 def _speaker_count(text: str) -> int | None:
-    """The number of different speakers in SPEAKER; None where it is missing."""
+    """The number of different speakers in SPEAKER, as REFLECT corrects it; None where it is missing."""
+    if trace := _trace(text):
+        return len({quote.speaker for quote in trace.speakers})
     if "<SPEAKER>" not in text:
         return None
     return len(set(re.findall(r"^Speaker ([0-9]+) ", _field(text, "SPEAKER"), re.MULTILINE)))

@@ -23,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from paqa.errors import PaqaError
 from paqa.rationale import prompt as prompts
+from paqa.spans import Interval
 from paqa.storage.store import write_atomically
 from paqa.train.batch_layout import Layout, Prompt, Tree, layout, visible
 from paqa.train.config import PauseConfig, parse
@@ -147,6 +148,16 @@ class Policy(nn.Module):
                 f"{name}: its text contains a special token of the model; expected plain text and tags"
             )
         return torch.tensor([*ids, self.end_id])
+
+    def tokens_within(self, text: str, spans: Sequence[Interval]) -> Tensor:
+        """Which tokens of a completion lie within these spans of characters, shape `[c]`.
+
+        One that reaches over an edge of a span, into a tag, does not; nor does the end of the turn.
+        """
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        offsets = encoded["offset_mapping"]
+        within = [any(a <= start and end <= b for a, b in spans) for start, end in offsets]
+        return torch.tensor([*within, False])
 
     # scoring
 

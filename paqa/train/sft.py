@@ -1,4 +1,7 @@
-"""Stage I: learn to write the rows' rationales. Only completions are learnt, and of these never PAUSE."""
+"""Stage I: learn to write the rows' rationales.
+
+Only completions are learnt, and of these neither PAUSE nor the mistakes that a reflection takes back.
+"""
 
 from __future__ import annotations
 
@@ -94,9 +97,9 @@ def add_pauses(
         logp, _ = policy.score([trees[i] for i in chosen])
         parts = torch.split(logp.cpu(), [int(trees[i].learn[0].sum()) for i in chosen])
         for i, part in zip(chosen, parts, strict=True):
-            out[i] = with_pauses(
-                trees[i], pause_places(part, config.pause), config.pause.tokens, policy.pause_id
-            )
+            learnt = trees[i].learn[0].nonzero().flatten().tolist()
+            places = [learnt[place] for place in pause_places(part, config.pause)]
+            out[i] = with_pauses(trees[i], places, config.pause.tokens, policy.pause_id)
     return out
 
 

@@ -112,6 +112,7 @@ def _cut(
         "split",
         "rationale",
         "reflected",
+        "mistaken",
         "license",
     )
     custom = {name: msgspec.to_builtins(getattr(item, name)) for name in names}

@@ -43,7 +43,7 @@ def export(job: Job) -> None:
                 columns[name] = getattr(item, name)
             for name in ("scene", "evidence"):
                 columns[name] = msgspec.json.encode(getattr(item, name)).decode()
-            for name in ("question", "reflected", "id", "task"):
+            for name in ("question", "reflected", "mistaken", "id", "task"):
                 columns[name] = getattr(item, name)
             add(item.split, columns)
 

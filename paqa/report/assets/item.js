@@ -24,7 +24,7 @@ const item = (() => {
   }
 
   function section(part, right, play) {
-    const head = el("h4", null, TITLES[part.tag] ?? part.tag);
+    const head = el("h4", null, TITLES[part.tag] ?? part.tag, part.mistaken && el("em", { title: "The reflection takes this back." }, " mistaken"));
     const box = (...body) => el("section", { class: `part ${part.tag.toLowerCase()}` }, head, ...body);
     if (part.lines) return box(part.lines.length ? el("ul", { class: "lines" }, part.lines.map((line) => perceived(line, play))) : el("p", { class: "note" }, "None."));
     if (part.text !== undefined) return box(el("p", { class: right(part) ? "verdict right" : "verdict wrong" }, part.index === null ? part.text : `(${letter(part.index)}) ${part.text}`));
