@@ -93,9 +93,8 @@ def run_audit(args: argparse.Namespace) -> int:
     if args.json:
         audit_folder.save(audited, args.json)
     if args.plots:
-        print(
-            f"drawn: {', '.join(str(path) for path in plots.save(audited.report, args.plots, audited.rows))}"
-        )
+        drawn = plots.save(audited.report, args.plots, audited.rows)
+        print(f"drawn: {', '.join(map(str, drawn))}")
     return 0
 
 

@@ -136,8 +136,8 @@ def right_text(summary: Summary) -> str:
         return f"{expected}; measured by an audit, where clips have truth"
     shares = (measured.right / measured.judged, measured.nothing_false / measured.judged)
     return (
-        f"{expected}; of {measured.judged} that truth can judge, {shares[0]:.0%} are right and {shares[1]:.0%}"
-        " right with nothing false in the rationale"
+        f"{expected}; of {measured.judged} that truth can judge, {shares[0]:.0%} are right and"
+        f" {shares[1]:.0%} right with nothing false in the rationale"
     )
 
 
