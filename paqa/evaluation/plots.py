@@ -94,12 +94,15 @@ def reliability_diagram(measured: Reliability) -> Any:
     figure = Figure(figsize=(3.6, 3.6))
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1)
-    points = [(b.confidence, b.right, b.count) for b in measured.bins if b.count]
-    axes.plot(
-        [c for c, _, _ in points], [right for _, right, _ in points], "o-", color="#1f4e8c", markersize=4
-    )
-    for confidence, right, count in points:
-        axes.annotate(str(count), (confidence, right), textcoords="offset points", xytext=(4, -10))
+    points = [
+        (b.confidence, b.right, b.count)
+        for b in measured.bins
+        if b.confidence is not None and b.right is not None
+    ]
+    xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
+    axes.plot(xs, ys, "o-", color="#1f4e8c", markersize=4)
+    for x, y, count in points:
+        axes.annotate(str(count), (x, y), textcoords="offset points", xytext=(4, -10))
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("confidence")
