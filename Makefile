@@ -18,7 +18,7 @@ export PYANNOTE_METRICS_ENABLED := false
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup paqa quick test lint static schemas docs report picture ui audit bench benchreport benchpush models engines clean constraints
+.PHONY: help setup paqa quick test lint static schemas docs report picture ui audit truth bench benchreport benchpush models engines clean constraints
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -68,6 +68,9 @@ ui: $(VENV)/.all  ## open the Prefect UI over past and running builds
 
 audit: $(VENV)/.all  ## what was heard against the truth of the demo corpus
 	@$(VENV)/bin/paqa audit $(OUT)
+
+truth: $(VENV)/.all  ## how often rows from recordings are right; TRUTH_SOUNDS, TRUTH_SPEECH, TRUTH_MEETINGS add yours
+	@$(PY) benchmarks/truth.py
 
 bench: $(VENV)/.all  ## bare models, 1 and 2 workers, Ray and a plain script, side by side (benchmarks/scale.py)
 	@PYTHONPATH=. $(PY) benchmarks/scale.py

@@ -23,8 +23,8 @@ from paqa import audioset
 from paqa.config.recipe import GatesConfig, Recipe
 from paqa.errors import PaqaError
 from paqa.evaluation import row_audit, row_tables
+from paqa.evaluation.grids import grid
 from paqa.evaluation.row_audit import JudgedRow, RowAudit
-from paqa.evaluation.tables import grid
 from paqa.pipeline import recipe_files
 
 ROOT = Path(__file__).parents[1]

@@ -45,8 +45,13 @@ LABEL = KnownTruth(Scene("l", 5000, events=(event(0, 5000, "Rain"),)), events_kn
 
 
 def verdict(
-    template: str, text: str, answer: str, *choices: str, predicted: Scene | None = None, truth=KNOWN
-):
+    template: str,
+    text: str,
+    answer: str,
+    *choices: str,
+    predicted: Scene | None = None,
+    truth: KnownTruth = KNOWN,
+) -> tuple[str, str | None]:
     found = judge_answer(Asked(template, text, choices, answer, predicted), truth)
     return found.outcome, found.cause
 
@@ -130,10 +135,7 @@ def test_spelling_is_no_error_and_short_lines_may_have_one() -> None:
 def test_unknown_words_and_times_are_unjudged() -> None:
     first = "What does the person who speaks first say first?"
     quote = '"The soup needs a little more salt."'
-    assert verdict("first_words", first, quote, quote, predicted=TRUTH, truth=NO_WORDS)[0] in (
-        "unjudged",
-        "wrong_answer",
-    )
+    assert verdict("first_words", first, quote, quote, predicted=TRUTH, truth=NO_WORDS)[0] == "unjudged"
     said = f"Who says {quote}?"
     two = ("Speaker 1", "Speaker 2")
     assert verdict("who_says", said, "Speaker 1", *two, predicted=TRUTH, truth=NO_WORDS)[0] == "right"
@@ -186,9 +188,7 @@ def test_what_is_stated_of_the_truth_is_true() -> None:
         ),
         (replace(TRUTH, turns=(*TRUTH.turns[:2], replace(TRUTH.turns[2], speaker=2))), "attribution"),
         (
-            replace(
-                TRUTH, turns=(*TRUTH.turns[:2], replace(TRUTH.turns[2], text="We never eat pears at all."))
-            ),
+            replace(TRUTH, turns=(*TRUTH.turns[:2], replace(TRUTH.turns[2], text="We never eat pears."))),
             "wrong_words",
         ),
         (replace(TRUTH, turns=(*TRUTH.turns[:2], replace(TRUTH.turns[2], end_ms=15_000))), "turn_span"),

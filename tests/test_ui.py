@@ -92,7 +92,7 @@ def test_a_run_has_its_artifacts(corpus, built, tmp_path):
     out = tmp_path / "shown"
     flags = ["--store", built.store, "--audit", "--report", "--set", "gates.shortcuts=off"]
     again = build(corpus / "small.toml", out, *flags, own_server=True)
-    report, answers = audit_folder.measure(out)
+    report, answers, _ = audit_folder.measure(out)
     assert json.loads((out / build_folder.AUDIT).read_text())["slices"][0]["clips"] == report.slices[0].clips
     assert answers
     assert (out / "report" / "index.html").exists()

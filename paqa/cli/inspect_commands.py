@@ -82,15 +82,19 @@ def run_check(args: argparse.Namespace) -> int:
 
 def run_audit(args: argparse.Namespace) -> int:
     """`paqa audit`."""
-    from paqa.evaluation import audit_folder, plots, tables
+    from paqa.evaluation import audit_folder, plots, row_tables, tables
 
-    report, answers = audited = audit_folder.measure(args.dir)
-    print(tables.table(report))
-    print(tables.answers(answers))
+    audited = audit_folder.measure(args.dir)
+    print(tables.table(audited.report))
+    if any(accuracy.rows for accuracy in audited.answers):
+        print(tables.answers(audited.answers))
+    if audited.rows:
+        print(row_tables.text(audited.rows))
     if args.json:
         audit_folder.save(audited, args.json)
     if args.plots:
-        print(f"drawn: {', '.join(str(path) for path in plots.save(report, args.plots))}")
+        drawn = plots.save(audited.report, args.plots, audited.rows)
+        print(f"drawn: {', '.join(map(str, drawn))}")
     return 0
 
 

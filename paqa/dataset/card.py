@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from paqa.config.recipe import Recipe
-from paqa.dataset.summary import Summary
+from paqa.dataset.summary import Summary, right_text
 from paqa.licensing import compatibility
 from paqa.types import Clip, Item
 
@@ -93,6 +93,8 @@ def _body(recipe: Recipe, summary: Summary, clips: Sequence[Clip], items: Sequen
     lines += [f"| reflected | {reflected} questions, {misheard} of them after a real mishearing |"]
     lines += [f"| clips | {summary.clips}, {summary.audio_s:,.0f} s, {recipe.audio.rate} Hz |"]
     lines += [f"| answers | {truth} from truth, {len(items) - truth} from what was heard |"]
+    if expected := right_text(summary):
+        lines += [f"| right | {expected} |"]
     models = dict.fromkeys(model for item in items for model in item.heard_by)
     lines += [f"| {model.stage} | {model.engine} ({model.revision}) |" for model in models]
     return lines

@@ -10,7 +10,7 @@ import msgspec
 
 from paqa.config.recipe import Recipe
 from paqa.dataset import card, shards
-from paqa.dataset.summary import Stage, Summary, counts, row_figures
+from paqa.dataset.summary import ClipKind, Stage, Summary, counts, predicted_figures, row_figures
 from paqa.licensing import compatibility
 from paqa.splits.leakage import speakers_unknown
 from paqa.storage import build_folder
@@ -42,6 +42,7 @@ class Contents:
     stages: Sequence[Stage]
     shard_digests: Mapping[str, str]
     warnings: Sequence[str] = ()
+    by_kind: tuple[ClipKind, ...] = ()
 
 
 def write_quarantine(folder: Path, recipe: Recipe, quarantined: Sequence[Quarantined]) -> None:
@@ -87,6 +88,8 @@ def _summary(recipe: Recipe, out: Path, store: str, contents: Contents) -> Summa
         composed=sum(c.uri.startswith("mix:") for c in clips),
         audio_s=round(sum(c.duration_ms for c in clips) / 1000, 1),
         **row_figures(items),
+        **predicted_figures(items),
+        by_kind=contents.by_kind,
         quarantined=counts(q.reason for q in dict.fromkeys(contents.quarantined)),
         stages=tuple(contents.stages),
         shards=tuple(contents.shard_digests),

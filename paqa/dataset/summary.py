@@ -15,8 +15,8 @@ import msgspec
 from paqa.dataset import shards
 from paqa.perception.inference import Cost
 from paqa.storage import build_folder
-from paqa.storage.build_folder import BUILD, DATA, RECIPE
-from paqa.storage.store import digest
+from paqa.storage.build_folder import BUILD, CARD, DATA, RECIPE
+from paqa.storage.store import digest, write_atomically
 from paqa.types import Item, Quarantined
 
 EXAMPLES = 3  # rows shown for each reason of quarantine, in the UI
@@ -48,6 +48,32 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Right:
+    """Rows from predictions that the truth of their clips could judge, and how many of them are right.
+
+    `nothing_false` are right, and their rationale states nothing that is false.
+    """
+
+    judged: int
+    right: int
+    nothing_false: int
+
+
+@dataclass(frozen=True)
+class ClipKind:
+    """Clips of one kind by what is heard in them: how many, how long, and the rows from them."""
+
+    kind: str
+    clips: int
+    minutes: float
+    rows: int
+
+    @property
+    def rows_per_minute(self) -> float:
+        return self.rows / self.minutes if self.minutes else 0.0
+
+
+@dataclass(frozen=True)
 class Summary:
     """The figures of a build (`build.json`)."""
 
@@ -74,6 +100,10 @@ class Summary:
     # SHA-256 by path: shards, and tables beside them
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     speakers_unknown: dict[str, int] = dataclasses.field(default_factory=dict)  # clips by source, see split
+    predicted: int = 0  # rows answered from predictions
+    expected_right: float | None = None  # the mean confidence of these; None without any
+    right: Right | None = None  # what truth says about them, after an audit
+    by_kind: tuple[ClipKind, ...] = ()  # clips by what is heard in them
 
 
 def row_figures(items: Sequence[Item]) -> dict[str, Any]:
@@ -87,6 +117,41 @@ def row_figures(items: Sequence[Item]) -> dict[str, Any]:
         "by_subset": counts(name for i in items for name in i.subsets),
         "difficulty": round(sum(i.difficulty for i in items) / max(1, len(items)), 3),
     }
+
+
+def predicted_figures(items: Sequence[Item]) -> dict[str, Any]:
+    """How many rows are answered from predictions, and how many of them are expected to be right."""
+    confidences = [item.confidence for item in items if item.answers_from == "heard"]
+    mean = round(sum(confidences) / len(confidences), 4) if confidences else None
+    return {"predicted": len(confidences), "expected_right": mean}
+
+
+def right_text(summary: Summary) -> str:
+    """The expected and, after an audit, the measured share of right rows; "" where truth answers all."""
+    if summary.expected_right is None:
+        return ""
+    expected = f"{summary.expected_right:.0%} of {summary.predicted} from predictions expected"
+    measured = summary.right
+    if measured is None or not measured.judged:
+        return f"{expected}; measured by an audit, where clips have truth"
+    shares = (measured.right / measured.judged, measured.nothing_false / measured.judged)
+    return (
+        f"{expected}; of {measured.judged} that truth can judge, {shares[0]:.0%} are right and"
+        f" {shares[1]:.0%} right with nothing false in the rationale"
+    )
+
+
+def record_right(out: Path, measured: Right) -> None:
+    """Add what an audit measured to the summary and the card of a finished build."""
+    before = load(out)
+    after = dataclasses.replace(before, right=measured)
+    if before.right == measured:
+        return
+    write_atomically(out / BUILD, msgspec.json.format(msgspec.json.encode(after)))
+    card = out / CARD
+    if card.exists() and (line := right_text(before)):
+        text = card.read_text(encoding="utf-8").replace(line, right_text(after))
+        write_atomically(card, text.encode())
 
 
 def counts(values: Iterable[str]) -> dict[str, int]:
@@ -202,6 +267,8 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
         ("answers", _listed(summary.by_answer)),
         ("difficulty", ", ".join(filter(None, difficulty))),
         ("reflected", _reflected(summary)),
+        *([("right", right_text(summary))] if summary.expected_right is not None else []),
+        *([("rows a minute", _by_kind(summary))] if summary.by_kind else []),
         ("licence", summary.license or f"no one covers all ({', '.join(summary.by_license)})"),
         ("quarantined", f"{quarantined}: {reasons}" if reasons else quarantined),
         ("shards", f"{len(summary.shards)} in {summary.out}/data, {summary.shard_bytes / 1e6:.1f} MB"),
@@ -213,6 +280,10 @@ def _reflected(summary: Summary) -> str:
     misheard = sum(n for name, n in summary.by_reflection.items() if name.startswith("heard:"))
     reflected = sum(summary.by_reflection.values())
     return f"{reflected} of {summary.items}, {misheard} of them after a real mishearing"
+
+
+def _by_kind(summary: Summary) -> str:
+    return ", ".join(f"{k.kind} {k.rows_per_minute:.1f} ({k.clips} clips)" for k in summary.by_kind)
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -39,8 +39,8 @@ def _pair(clip: Clip, recipe: Recipe, store: Store) -> Pair:
         heard=scenes.with_prosody(clip, scenes.predicted_scene(clip, recipe, store), recipe, store),
         tags=engine_runs.stored_output(clip, tagging, separation, store).tags,
         group=clip.corpus,
-        turns_known=clip.uri.startswith("mix:") or bool(clip.truth.turns),
-        events_known=bool(clip.truth.events) or (clip.uri.startswith("mix:") and clip.answers == "truth"),
+        turns_known="turns" in clip.truth_covers or bool(clip.truth.turns),
+        events_known="events" in clip.truth_covers or bool(clip.truth.events),
         si_sdr_mix=mixed,
         si_sdr_speech=cleaned,
     )

@@ -8,6 +8,8 @@ from typing import Any
 
 from paqa.errors import PaqaError
 from paqa.evaluation.audit_report import AuditReport, Slice
+from paqa.evaluation.reliability import Reliability
+from paqa.evaluation.row_audit import RowAudit
 
 FORMS = ("png", "svg")
 FIGURES: dict[str, tuple[str, ...]] = {
@@ -17,8 +19,11 @@ FIGURES: dict[str, tuple[str, ...]] = {
 }
 
 
-def save(report: AuditReport, folder: Path) -> list[Path]:
-    """Write each figure as PNG and SVG; returns the files. PaqaError where matplotlib is not installed."""
+def save(report: AuditReport, folder: Path, rows: RowAudit | None = None) -> list[Path]:
+    """Write each figure as PNG and SVG; returns the files. PaqaError where matplotlib is not installed.
+
+    With judged rows, there is a reliability diagram of their confidences.
+    """
     try:
         import matplotlib
     except ModuleNotFoundError:
@@ -28,6 +33,8 @@ def save(report: AuditReport, folder: Path) -> list[Path]:
     with matplotlib.rc_context({"svg.hashsalt": "paqa", "font.size": 9}):
         figures = {name: _bars(report.slices, figures) for name, figures in FIGURES.items()}
         figures["speakers"] = _confusion(report.overall)
+        if rows and rows.reliability:
+            figures["reliability"] = reliability_diagram(rows.reliability)
         return [
             _write(figure, folder / f"{name}.{form}") for name, figure in figures.items() for form in FORMS
         ]
@@ -78,6 +85,31 @@ def figure_of(slice_: Slice, name: str) -> float | None:
         "mAP": slice_.ranking.mean_ap,
         "gain": slice_.separation.improvement_mean_db,
     }[name]
+
+
+def reliability_diagram(measured: Reliability) -> Any:
+    """How much comes true of what is predicted with each confidence; counts beside the points."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.6, 3.6))
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1)
+    points = [
+        (b.confidence, b.right, b.count)
+        for b in measured.bins
+        if b.confidence is not None and b.right is not None
+    ]
+    xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
+    axes.plot(xs, ys, "o-", color="#1f4e8c", markersize=4)
+    for x, y, count in points:
+        axes.annotate(str(count), (x, y), textcoords="offset points", xytext=(4, -10))
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("share that is right")
+    axes.set_title(f"expected calibration error {measured.error:.3f}")
+    axes.grid(alpha=0.3)
+    return figure
 
 
 def _confusion(overall: Slice) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from paqa.evaluation.grids import grid, piped
 from paqa.evaluation.reliability import Reliability
 from paqa.evaluation.row_audit import RowAudit, RowCounts
-from paqa.evaluation.tables import grid, piped
 
 HEADS = (
     "", "rows", "right %", "95 %", "right, nothing false %", "95 %", "wrong", "premise", "misquoted",

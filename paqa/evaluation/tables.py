@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from paqa.evaluation import answer_accuracy
+from paqa.evaluation import answer_accuracy, row_tables
 from paqa.evaluation.answer_accuracy import TemplateAccuracy
 from paqa.evaluation.audit_report import AuditReport, Slice, Speakers
+from paqa.evaluation.grids import grid, piped
+from paqa.evaluation.row_audit import RowAudit
 
 Column = tuple[str, Callable[[Slice], float | int | None], str]
 PERCENT, COUNT, DB = "{:.1%}", "{}", "{:.1f}"
@@ -77,22 +79,21 @@ def table(report: AuditReport) -> str:
     return "\n\n".join([*parts, _intervals(report), _confusion(report.overall.speakers)]) + "\n"
 
 
-def markdown(report: AuditReport, accuracies: Sequence[TemplateAccuracy]) -> str:
+def markdown(
+    report: AuditReport, accuracies: Sequence[TemplateAccuracy], rows: RowAudit | None = None
+) -> str:
     """The same as Markdown tables, without intervals and confusions."""
     parts = ["# What was heard against the truth"]
+    if rows:
+        parts.append(row_tables.markdown(rows))
     for title, columns in SECTIONS:
         lines = [["", *(head for head, _, _ in columns)], *(_line(s, columns) for s in report.slices)]
         parts.append(f"## {title.partition('. ')[0]}\n\n{title.partition('. ')[2]}\n\n{piped(lines)}")
-    heads = ["", "rows", "asked %", "right %", "95 %"]
-    table_of_answers = piped([heads, *answer_accuracy.table(accuracies)])
-    parts.append(f"## Answers, had they come from what was heard\n\n{table_of_answers}")
+    if any(accuracy.rows for accuracy in accuracies):
+        heads = ["", "rows", "asked %", "right %", "95 %"]
+        table_of_answers = piped([heads, *answer_accuracy.table(accuracies)])
+        parts.append(f"## Answers, had they come from what was heard\n\n{table_of_answers}")
     return "\n\n".join(parts) + "\n"
-
-
-def piped(lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first line is its head."""
-    rows = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
-    return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]])
 
 
 def answers(accuracies: Sequence[TemplateAccuracy]) -> str:
@@ -131,13 +132,3 @@ def _confusion(speakers: Speakers) -> str:
         counts = [str(cells.get((true, predicted), 0)) for predicted in columns]
         rows.append([f"{true} true", *counts])
     return grid("Number of speakers, clips", ["", *(f"{predicted} heard" for predicted in columns)], rows)
-
-
-def grid(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned text: first column left, the rest right."""
-    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    lines = [title]
-    for first, *rest in [heads, *rows]:
-        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
-        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
-    return "\n".join(lines)

@@ -26,6 +26,7 @@ from paqa.perception import calibration as calibrations
 from paqa.perception import engine_runs, scenes
 from paqa.perception.calibration import Calibration
 from paqa.perception.inference import Cost
+from paqa.pipeline.clip_kinds import kind_of
 from paqa.questions import source_questions
 from paqa.questions.difficulty import difficulty, subsets
 from paqa.questions.generate import (
@@ -48,12 +49,16 @@ from paqa.version import __version__
 
 @dataclass(frozen=True)
 class Composed:
-    """What became of a batch of clips; `row_keys` says where the store has the rows of a clip, by its id."""
+    """What became of a batch of clips; `row_keys` says where the store has the rows of a clip, by its id.
+
+    `kinds` has the kind of each clip, by id.
+    """
 
     items: tuple[Item, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     row_keys: Mapping[str, str] = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def compose(
     began = time.perf_counter()
     items: list[Item] = []
     quarantined: list[Quarantined] = []
-    row_keys = {}
+    row_keys, kinds = {}, {}
     for clip in clips:
         others = (elsewhere or {}).get(clip.id, NO_OTHER_CLIPS)
         row_keys[clip.id] = where = _where(clip, recipe, store, others)
@@ -85,9 +90,10 @@ def compose(
         except MissingObject:
             kept, dropped = compose_clip(clip, recipe, store, others)
             _put(where, kept, dropped, store)
+        kinds[clip.id] = kind_of(clip, kept, recipe, store)
         items += kept
         quarantined += dropped
-    return Composed(tuple(items), tuple(quarantined), row_keys, Cost.since(began, clips))
+    return Composed(tuple(items), tuple(quarantined), row_keys, Cost.since(began, clips), kinds)
 
 
 def sketch(

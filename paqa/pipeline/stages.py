@@ -18,6 +18,7 @@ from paqa.dataset import finish_build, shards, summary
 from paqa.perception import calibration, engine_runs, inference
 from paqa.perception.engine_runs import EngineRun
 from paqa.pipeline import growth, ingest, quarantine_limit, worker_steps
+from paqa.pipeline.clip_kinds import by_kind
 from paqa.pipeline.fault_isolation import CrashTracker, DecodeBatch, EngineBatch, EnginePlace, with_retry
 from paqa.pipeline.protocols import Executor, Future, Placement, Submitted
 from paqa.pipeline.rows import sketch
@@ -57,6 +58,7 @@ class BuildState:
     warnings: list[str] = field(default_factory=list)
     costs: dict[str, summary.Stage] = field(default_factory=dict)
     row_keys: dict[str, str] = field(default_factory=dict)  # where the store has a clip's rows, by its id
+    kinds: dict[str, str] = field(default_factory=dict)  # what is heard in each clip, by its id
     earlier: growth.Earlier | None = None  # the build that this one goes on with
     survey: Survey = field(default_factory=Survey)
 
@@ -324,6 +326,7 @@ def compose(state: BuildState, clips: list[Clip]) -> list[Item]:
     for composed in state.run("compose", calls, [len(batch) for batch in jobs], "clips"):
         items += composed.items
         state.row_keys |= composed.row_keys
+        state.kinds |= composed.kinds
         state.quarantined += composed.quarantined
         state.add_cost("compose", composed.cost)
     return items
@@ -394,6 +397,12 @@ def write(state: BuildState, items: list[Item], clips: list[Clip]) -> summary.Su
     shard_digests = {plan.name: sha256 for plan, sha256 in zip(plans, written, strict=True)}
     growth.save(pending, state.survey, state.quarantined, clips, state.earlier)
     contents = finish_build.Contents(
-        clips, items, state.quarantined, list(state.costs.values()), shard_digests, state.warnings
+        clips,
+        items,
+        state.quarantined,
+        list(state.costs.values()),
+        shard_digests,
+        state.warnings,
+        by_kind(clips, state.kinds, items),
     )
     return finish_build.finish(state.recipe, state.out, state.store.url, contents)

@@ -20,6 +20,7 @@ from paqa.dataset import shards
 from paqa.dataset.summary import Summary
 from paqa.errors import MissingObject, PaqaError
 from paqa.evaluation.audit_report import AuditReport
+from paqa.evaluation.row_audit import RowAudit
 from paqa.perception import engine_runs, scenes
 from paqa.storage import redact
 from paqa.storage.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
@@ -27,6 +28,13 @@ from paqa.storage.store import Store
 from paqa.types import Clip, Item, Quarantined, Scene
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class JudgedPart:
+    """The part of a saved audit that is about rows; None where it was made before rows were judged."""
+
+    judged: RowAudit | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class Build:
     summary: Summary | None
     recipe: Recipe | None
     audit: AuditReport | None
+    judged: RowAudit | None
     shortcuts: ShortcutReport | None
     store: Store | None
     notes: list[str]
@@ -108,6 +117,7 @@ def open_build(folder: Path, store: str | None = None) -> Build:
         summary=summary,
         recipe=recipe,
         audit=_json(folder, AUDIT, AuditReport),
+        judged=(_json(folder, AUDIT, JudgedPart) or JudgedPart()).judged,
         shortcuts=_json(folder, SHORTCUTS, ShortcutReport),
         store=opened_store,
         notes=[

@@ -14,6 +14,7 @@ from paqa.curation.shortcuts import ShortcutReport
 from paqa.dataset.summary import Summary
 from paqa.evaluation.audit_report import AuditReport
 from paqa.evaluation.plots import figure_of
+from paqa.evaluation.row_audit import RowAudit, RowCounts
 from paqa.report.collect import Build
 from paqa.storage.build_folder import AUDIT
 from paqa.types import Item, Quarantined, Scene
@@ -59,6 +60,7 @@ def overview(build: Build) -> dict[str, Any]:
         "licenses": _licenses(build),
         "engines": _engines(rows),
         "audit": _audit(build.audit) if build.audit else None,
+        "judged": _judged(build.judged) if build.judged else None,
         "audit_file": AUDIT,
         "shortcuts": _shortcuts(build.shortcuts) if build.shortcuts else None,
     }
@@ -109,8 +111,18 @@ def _facts(rows: Sequence[Item], scenes: Sequence[Scene], build: Build) -> list[
             f"{len(rows) - truth:,} from what was heard",
         ],
         [f"{reflected / max(1, len(rows)):.0%}", "reflected upon", f"{misheard:,} after a real mishearing"],
+        *_expected(rows),
         [f"{lost:,}", "quarantined", f"{lost / max(1, lost + len(rows)):.1%} of all rows"],
     ]
+
+
+def _expected(rows: Sequence[Item]) -> list[list[str]]:
+    """The share of rows from predictions that should be right, by their confidences."""
+    confidences = [row.confidence for row in rows if row.answers_from == "heard"]
+    if not confidences:
+        return []
+    mean = sum(confidences) / len(confidences)
+    return [[f"{mean:.0%}", "expected right", f"of {len(confidences):,} rows from what was heard"]]
 
 
 def _composed(summary: Summary | None) -> str:
@@ -186,6 +198,39 @@ def _audit(audit: AuditReport) -> list[dict[str, Any]]:
             low = name in BETTER_LOW
             figures.append({"name": name, "label": label, "unit": unit, "low_is_better": low, "rows": rows})
     return figures
+
+
+def _judged(audit: RowAudit) -> dict[str, Any]:
+    """How many rows from predictions are right, over groups of them; why not; and their confidences."""
+    groups = [
+        ("all", audit.overall),
+        *(("group", counts) for counts in (*audit.by_corpus, *audit.by_origin)),
+        *(("template", counts) for counts in audit.by_template),
+    ]
+    right = [_share(by, c, c.right_share, c.right_interval) for by, c in groups if c.judged]
+    whole = [_share(by, c, c.nothing_false_share, c.nothing_false_interval) for by, c in groups if c.judged]
+    figures = [
+        {"name": "right", "label": "rows whose answer is right", "unit": "%", "rows": right},
+        {"name": "nothing false", "label": "right, and nothing false is stated", "unit": "%", "rows": whole},
+    ]
+    measured = audit.reliability
+    bins = measured.bins if measured else ()
+    return {
+        "figures": [figure | {"low_is_better": False} for figure in figures],
+        "causes": _most(Counter(audit.causes)),
+        "false": _most(Counter(audit.false_statements)),
+        "error": measured.error if measured else None,
+        "bins": [[b.low, b.high, b.count, b.confidence, b.right] for b in bins if b.count],
+    }
+
+
+def _share(
+    by: str, counts: RowCounts, share: float | None, interval: tuple[float, float] | None
+) -> list[Any]:
+    """A row of a figure: group, name, clips, and the share with its interval in percent."""
+    value = share or 0.0
+    spread = interval or (value, value)
+    return [by, counts.name, counts.clips, *(round(100 * v, 2) for v in (value, *spread))]
 
 
 def _shortcuts(report: ShortcutReport) -> dict[str, Any]:

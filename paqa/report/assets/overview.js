@@ -68,6 +68,19 @@ const overview = (() => {
     return card("Audit: what was heard against the truth", "Dots with 95 % intervals, over all clips and over slices of them", el("div", { class: "columns" }, figures));
   }
 
+  function judged(found) {
+    const named = (pairs) => charts.bars(pairs.map(([name, n]) => ({ label: words(name), parts: [[n]] })));
+    const figures = found.figures.map((figure) => el("div", null,
+      el("h4", null, figure.label), el("p", { class: "note" }, "% of judged rows, with 95 % intervals over clips"), charts.intervals(figure)));
+    const shown = (value) => value.toFixed(2);
+    const bins = found.bins.map(([low, high, n, confidence, right]) => [`${low.toFixed(1)} - ${high.toFixed(1)}`, n, shown(confidence), shown(right)]);
+    return card("Rows from what was heard, judged by the truth", "Answers and rationales beside the truth of their clips", el("div", { class: "columns" }, figures,
+      el("div", null, el("h4", null, "Why rows are not right"), named(found.causes)),
+      el("div", null, el("h4", null, "What rationales state falsely, rows"), named(found.false)),
+      el("div", null, el("h4", null, "Confidence of rows"), el("p", { class: "note" }, `Expected calibration error ${found.error === null ? "-" : found.error.toFixed(3)}`),
+        plain(bins, ["confidence", "rows", "mean", "right"]))));
+  }
+
   function plain(rows, heads) {
     return el("div", { class: "scroll" }, el("table", { class: "listed" },
       el("thead", null, el("tr", null, heads.map((head) => el("th", null, head)))),
@@ -101,7 +114,7 @@ const overview = (() => {
       el("summary", null, dom.plural(data.notes.length, "note")), el("ul", null, data.notes.map((text) => el("li", null, text))));
     return el("div", { class: "page overview" },
       el("h1", null, data.name), data.description && el("p", { class: "lead" }, data.description),
-      el("div", { class: "facts" }, facts), notes, el("div", { class: "masonry" }, cards(data)), el("div", { class: "grid-cards" }, data.shortcuts && card("Guessing from the text", null, guessers(data.shortcuts)), audit(data)));
+      el("div", { class: "facts" }, facts), notes, el("div", { class: "masonry" }, cards(data)), el("div", { class: "grid-cards" }, data.shortcuts && card("Guessing from the text", null, guessers(data.shortcuts)), data.judged && judged(data.judged), audit(data)));
   }
 
   return { draw };
