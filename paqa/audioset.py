@@ -91,6 +91,12 @@ def ancestors(mid: str) -> frozenset[str]:
     return frozenset(above).union(*(ancestors(parent) for parent in above))
 
 
+@cache
+def ancestors_nearest_first(mid: str) -> tuple[str, ...]:
+    """Everything above, each before what is above it."""
+    return tuple(sorted(ancestors(mid), key=lambda above: (-len(ancestors(above)), above)))
+
+
 def related(a: str, b: str) -> bool:
     """Whether two sounds are the same, or one is a kind of the other."""
     return a == b or a in ancestors(b) or b in ancestors(a)

@@ -194,6 +194,8 @@ def check(heard: EngineOutput, audio: Audio) -> None:
         w.text == w.text.strip() != "" and w.speaker is None and 0 <= w.score <= 1 for w in heard.words
     )
     assert all(0 <= e.score <= 1 for e in (*heard.events, *heard.tags))
+    of_events = [(e.mid, e.start_ms, e.end_ms) for e in heard.events]
+    assert [(s.mid, s.start_ms, s.end_ms) for s in heard.event_scores] == of_events
 
 
 def output(code: str, **variables: str) -> str:

@@ -14,6 +14,7 @@ from paqa.config.recipe import HearConfig, HearConfigs, SourceConfig
 from paqa.dataset import summary
 from paqa.engines import base
 from paqa.engines.base import EngineOutput
+from paqa.engines.event_scores import EventScores, KindScores
 from paqa.errors import PaqaError
 from paqa.perception import engine_runs, inference
 from paqa.perception.engine_runs import EngineRun
@@ -264,6 +265,9 @@ def test_questions_that_were_given_are_given_like_clips(store):
 # ---------------------------------------------------------------- what is heard, and where it is kept
 
 
+DOG_SCORES = KindScores("/m/0bt9lr", 0.5, 0.0, 0.0, 0.0)
+
+
 class Thorough(Picky):
     """An engine that hears something of every kind; its revision is in its parameters."""
 
@@ -284,6 +288,7 @@ class Thorough(Picky):
                 turns=(Turn(0, 500, 1), Turn(300, 900, 2)),
                 exclusive=(Turn(0, 400, 1), Turn(400, 900, 2)),
                 events=(Event(100, 200, "Dog", "/m/0bt9lr", 0.5),),
+                event_scores=(EventScores(100, 200, 1.0, 0.1, 0.1, (DOG_SCORES,)),),
                 tags=(Tag("/m/0bt9lr", 0.5),),
                 words=(Word(0, 400, "yes", None, 0.7),),
                 language="en",
@@ -398,17 +403,17 @@ def test_the_hearings_of_a_recipe():
         ]
 
     base = ["separate", "diarize speech", "tag background", "transcribe mix"]
-    raw = ["diarize mix", "tag mix"]
-    assert names(recipe) == ([*base, "transcribe speech", *raw], raw)
+    witness, raw = "tag mix", ["diarize mix"]
+    assert names(recipe) == ([*base, "transcribe speech", witness, *raw], raw)
     alike = replace(recipe, hear=replace(recipe.hear, transcribe=HearConfig(align="mix")))
-    assert names(alike) == ([*base, *raw], raw)
+    assert names(alike) == ([*base, witness, *raw], raw)
     for change in ({"mishear": False}, {"reflect": 0.0}):
         plain = replace(recipe, questions=replace(recipe.questions, **change))
-        assert names(plain) == ([*base, "transcribe speech"], [])
+        assert names(plain) == ([*base, "transcribe speech", witness], [])
     on_mix = replace(recipe, hear=replace(recipe.hear, tag=HearConfig(stem="mix")))
     assert names(on_mix) == (
-        ["separate", "diarize speech", "tag mix", "transcribe mix", "transcribe speech", raw[0]],
-        raw[:1],
+        ["separate", "diarize speech", "tag mix", "transcribe mix", "transcribe speech", *raw],
+        raw,
     )
 
 

@@ -274,6 +274,16 @@ def test_the_most_specific_of_equals_is_kept_and_weak_rivals_go():
     assert [e.label for e in without_redundant([*events, later], YamNetParams())] == ["Dog", "Engine"]
 
 
+def test_a_kind_and_its_genus_that_share_some_time_are_one_sound():
+    """A rooster that also bears the name of an animal for longer is no second sound at once."""
+    rooster = Event(1_000, 2_000, "Chicken, rooster", audioset.mid("Chicken, rooster"), 0.95)
+    animal = Event(1_500, 4_000, "Animal", audioset.mid("Animal"), 0.97)
+    (joined,) = without_redundant([rooster, animal], YamNetParams())
+    assert (joined.mid, joined.start_ms, joined.end_ms) == (rooster.mid, 1_000, 4_000)
+    rain = Event(1_500, 4_000, "Rain", audioset.mid("Rain"), 0.95)
+    assert without_redundant([rooster, rain], YamNetParams()) == [rooster, rain]
+
+
 def test_words_without_width_take_it_from_the_pause_before():
     timed = [
         ("A", 0.0, 0.5),

@@ -295,10 +295,7 @@ def test_a_raw_mix_that_cannot_be_heard_loses_its_mishearing_only(tmp_path):
 
 def test_spare_hearings_are_those_for_mishearing_alone(tmp_path):
     recipe = for_folder(tmp_path)
-    assert [(n.stage, n.stem) for n in engine_runs.optional_runs(recipe)] == [
-        ("diarize", "mix"),
-        ("tag", "mix"),
-    ]
+    assert [(n.stage, n.stem) for n in engine_runs.optional_runs(recipe)] == [("diarize", "mix")]
     assert [(n.stage, n.stem) for n in engine_runs.optional_runs(change(recipe, ["hear.tag.stem=mix"]))] == [
         ("diarize", "mix")
     ]

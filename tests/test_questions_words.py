@@ -14,11 +14,13 @@ from test_questions import ALL, PLAIN, event, right
 from word_oracle import quotes
 
 from paqa.curation.answer_balance import Survey, common_elsewhere, count
+from paqa.questions import drawn_words
 from paqa.questions.context import context
 from paqa.questions.english import opening
 from paqa.questions.generate import generate, rests_on
 from paqa.questions.scene_parts import OtherClips
 from paqa.questions.spoken_words import turn_words
+from paqa.rationale.answerer import answer_from_scene
 from paqa.text import UNCLEAR_WORD, normal
 from paqa.types import Evidence, HeardBy, Question, Scene, Turn, Unclear, Word
 
@@ -110,6 +112,31 @@ def test_the_longest_pause_between_words() -> None:
     assert length == "About one second"
     missing = replace(scene, words=(*moved[:9], *moved[10:]))
     assert not templates(missing) & {"pause_after_words", "pause_length"}
+
+
+@RELAXED
+@given(scenes(), st.integers(0, 3))
+def test_drawn_words_are_answered_again_from_the_scene(scene: Scene, seed: int) -> None:
+    spoken = sorted((w for t in scene.turns for w in spread_words(t)), key=lambda w: w.start_ms)
+    timed = replace(scene, words=tuple(spoken))
+    config = replace(ALL, none_rate=0.2, open_rate=0.0)
+    for q in generate(timed, config, seed, WORDS):
+        if q.template in drawn_words.TEMPLATES:
+            again = answer_from_scene(timed, q, config, seed, WORDS)
+            assert again is not None
+            assert again.index == q.answer_index
+            assert not again.guessed
+
+
+def test_another_order_of_words_leads_to_another_answer() -> None:
+    first, second = "The medical man has two duties to perform.", "Nobody knew what the patient had eaten."
+    turns = (Turn(0, 3000, 1, first), Turn(3500, 6500, 2, second))
+    scene = Scene("order", 9000, turns, language="en")
+    swapped = replace(scene, turns=(replace(turns[0], text=second), replace(turns[1], text=first)))
+    rows = [q for q in asked(scene) if q.template == "earliest_words"]
+    answers = [answer_from_scene(swapped, q, PLAIN, 0) for q in rows]
+    assert any(a is not None and a.index != q.answer_index for a, q in zip(answers, rows, strict=True))
+    assert answer_from_scene(replace(scene, turns=()), rows[0], PLAIN, 0) is None
 
 
 def shifted(word: Word, ms: int) -> Word:

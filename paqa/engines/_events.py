@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from paqa import audioset
-from paqa.spans import Interval, from_frames, intersect, interval, merge, total
+from paqa.spans import Interval, from_frames, intersect, interval, merge, overlap, total
 from paqa.types import Event, Tag
-
-EXCLUDED = (
-    # speech, which diarization and transcription report
-    "/m/09x0r",
-    "/m/0ytgt",
-    "/m/01h8n0",
-    "/m/02qldy",
-    "/m/0261r1",
-    "/m/0brhx",
-    "/m/02rtxlg",
-    # silence, and where the recording was made: no event
-    "/m/028v0c",
-    "/t/dd00125",
-    "/t/dd00126",
-    "/t/dd00127",
-    "/t/dd00128",
-    "/t/dd00129",
-    "/m/01b9nn",
-    "/m/01jnbd",
-)
 
 
 class EventRules(Protocol):
@@ -174,13 +154,30 @@ def nearest_edge(active: np.ndarray, start: int, reach: int) -> int:
 
 
 def without_redundant(events: list[Event], rules: EventRules) -> list[Event]:
-    """Without events that others of the same time make redundant: a kind and its genus, and weaker rivals."""
-    kept = []
+    """Without events that others of the same time make redundant: a kind and its genus, and weaker rivals.
+
+    Where a kind and its genus share some time only, they are one sound: the better name with both spans.
+    """
+    kept: list[Event] = []
     for event in events:
         better = [rival for rival in events if displaces(rival, event, rules)]
         if not covered(event, better):
             kept.append(event)
-    return kept
+    joined: list[Event] = []
+    for event in sorted(kept, key=interval):
+        while kin := next((other for other in joined if kin_at_once(other, event)), None):
+            joined.remove(kin)
+            name = kin if displaces(kin, event, rules) else event
+            event = replace(
+                name, start_ms=min(kin.start_ms, event.start_ms), end_ms=max(kin.end_ms, event.end_ms)
+            )
+        joined.append(event)
+    return joined
+
+
+def kin_at_once(one: Event, other: Event) -> bool:
+    """Whether two events share time, and one is a kind of the other."""
+    return overlap(interval(one), interval(other)) > 0 and audioset.related(one.mid, other.mid)
 
 
 def displaces(rival: Event, event: Event, rules: EventRules) -> bool:

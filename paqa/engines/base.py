@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Protocol
 
 from msgspec import Meta
 
+from paqa.engines.event_scores import EventScores
 from paqa.engines.weights import RemoteWeights, digest, locate
 from paqa.errors import PaqaError
 from paqa.types import Audio, Disagreement, Event, Stage, Tag, Turn, Unit, Word
@@ -27,7 +28,8 @@ class EngineOutput:
     separate: `stems` {"speech", "background"}, at the rate and with exactly the samples of the input.
     diarize: `turns` without text, and where they may overlap also `exclusive`: the same speakers, one at a
     time, and `count_stability`: the share of plausible thresholds at which the number of speakers is the
-    same. tag: `events`, and `tags` for every class above 0.01. transcribe: `words`, `language`, and `doubts`
+    same. tag: `events`, `event_scores` with what the network says of each of them, in the same order, and
+    `tags` for every class above 0.01. transcribe: `words`, `language`, and `doubts`
     about words that the engine left out or does not trust.
     """
 
@@ -36,6 +38,7 @@ class EngineOutput:
     exclusive: tuple[Turn, ...] = ()
     count_stability: Unit | None = None
     events: tuple[Event, ...] = ()
+    event_scores: tuple[EventScores, ...] = ()
     tags: tuple[Tag, ...] = ()
     words: tuple[Word, ...] = ()
     language: str | None = None

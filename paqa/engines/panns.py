@@ -15,14 +15,15 @@ from typing import Annotated, ClassVar, NamedTuple
 import numpy as np
 from msgspec import Meta
 
-from paqa.engines._events import EXCLUDED, ClassThresholds, Hops, events, smoothed, tags
+from paqa.engines._events import ClassThresholds, Hops, events, smoothed, tags
 from paqa.engines._panns import RATE, class_mids, open_network
 from paqa.engines._signal import fit_length, mono
 from paqa.engines.base import Amount, Decibels, EngineOutput, Millis, Weights, not_in_key
+from paqa.engines.event_scores import NO_EVENTS, event_scores
 from paqa.engines.weights import RemoteWeights, locate, resolve_model, revision
 from paqa.types import Audio, Stage, Unit
 
-BEHAVIOUR = 1  # raise it when the same weights and parameters would give other events
+BEHAVIOUR = 2  # raise it when the same weights and parameters would give other events
 FRAMEWISE, CLIPWISE = "Cnn14_DecisionLevelMax", "Cnn14"
 HOP_MS = 320  # five poolings by two of frames of 10 ms; what the network gives every 10 ms are repetitions
 HOP = HOP_MS * RATE // 1000  # samples
@@ -70,7 +71,7 @@ class PannsParams:
     specific_margin: Amount = 0.2
     rival_margin: Amount = 0.3  # an event goes where an unrelated one of the same time scores higher by more
     tag_floor: Unit = 0.01  # classes with a lower clip-level probability are not listed in tags
-    excluded: tuple[str, ...] = EXCLUDED  # machine ids that are never events (they stay in tags)
+    excluded: tuple[str, ...] = NO_EVENTS  # machine ids that are never events (they stay in tags)
 
 
 class ClipWindow(NamedTuple):
@@ -135,8 +136,10 @@ class Panns:
 
     def _output(self, audio: Audio, signal: np.ndarray, rows: np.ndarray, peaks: np.ndarray) -> EngineOutput:
         level = level_db(signal, audio.duration_ms)
+        tagged_events = events(rows, level, audio.duration_ms, self.classes, Hops(HOP_MS), self.params)
         return EngineOutput(
-            events=events(rows, level, audio.duration_ms, self.classes, Hops(HOP_MS), self.params),
+            events=tagged_events,
+            event_scores=event_scores(tagged_events, rows, self.classes.mids, Hops(HOP_MS)),
             tags=tags(peaks, self.classes.mids, self.params.tag_floor),
         )
 

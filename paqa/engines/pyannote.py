@@ -31,8 +31,16 @@ from paqa.types import Audio, Stage, Turn
 BEHAVIOUR = 1  # raise it when the same weights and parameters would give other turns
 RATE = 16_000  # Hz
 COMMUNITY = "pyannote/speaker-diarization-community-1"
+SHIPPED = "segmentation-3.0+campplus"
 FILES = ("config.yaml", "*/pytorch_model.bin", "*/*.npz")
 KNOWN = {
+    SHIPPED: RemoteWeights(
+        path=str(Path(__file__).with_name("data")),
+        model=SHIPPED,
+        license="MIT and Apache-2.0",
+        origin="in paqa itself: pyannote/segmentation-3.0, and CAM++ of 3D-Speaker",
+        files=("segmentation-3.0.onnx", "campplus.onnx"),
+    ),
     COMMUNITY: RemoteWeights(
         path=COMMUNITY,
         model="speaker-diarization-community-1",
@@ -41,7 +49,7 @@ KNOWN = {
         files=FILES,
         repo=COMMUNITY,
         gated=True,
-    )
+    ),
 }
 PIPELINE = "pyannote.audio.pipelines.SpeakerDiarization"
 TOP_KEYS = {"dependencies", "pipeline", "params"}
@@ -62,7 +70,8 @@ Stretch = tuple[float, float, str]  # start and end in seconds, and pyannote's n
 class PyannoteParams:
     """Which pipeline, and what is known about the speakers. None: as the pipeline itself does."""
 
-    model: str = not_in_key(COMMUNITY)  # or another Hub id, or a local folder with config.yaml
+    # or SHIPPED, whose networks come with paqa; or another Hub id, or a local folder with config.yaml
+    model: str = not_in_key(COMMUNITY)
     sha256: str | None = not_in_key(None)  # of the folder, as in the engine's revision
     allow_pickle: bool = not_in_key(False)  # open checkpoints that could run code
     num_speakers: AtLeastOne | None = None  # fewer result where fewer voices can be told apart
@@ -102,23 +111,32 @@ class Pyannote:
         self.params, self.threads = params, threads
         self.revision = self.identify(params)
         folder = locate(self.remotes(params)[0])
-        config = read_config(folder / "config.yaml")
-        pause_s = pop_pause(config)
-        self.join_s = pause_s if params.join_ms is None else params.join_ms / 1000
         os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "false")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # e.g. that torchcodec cannot decode files, which is not needed
             import torch
 
-            from paqa.engines._pyannote import open_pipeline
-
             self._torch = torch
-            pin = self.revision.rpartition("/")[2]
-            self.pipeline = open_pipeline(folder, config, params.segmentation_step, trusted(params), pin)
+            self.pipeline, pause_s = self._open(folder)
             self.pipeline.to(torch.device(device))
+        self.join_s = pause_s if params.join_ms is None else params.join_ms / 1000
         segmentation_default, embedding_default = (8, 1) if device == "cpu" else (32, 32)
         self.pipeline.segmentation_batch_size = params.segmentation_batch_size or segmentation_default
         self.pipeline.embedding_batch_size = params.embedding_batch_size or embedding_default
+
+    def _open(self, folder: Path) -> tuple[Any, float]:
+        """The pipeline, and the pause in s over which it wants turns joined."""
+        params = self.params
+        if params.model == SHIPPED:
+            from paqa.engines._pyannote_shipped import open_shipped_pipeline
+
+            return open_shipped_pipeline(folder, params.segmentation_step, self.threads), 0.0
+        from paqa.engines._pyannote import open_pipeline
+
+        config = read_config(folder / "config.yaml")
+        pause_s = pop_pause(config)
+        pin = self.revision.rpartition("/")[2]
+        return open_pipeline(folder, config, params.segmentation_step, trusted(params), pin), pause_s
 
     def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
         self._torch.set_num_threads(self.threads)

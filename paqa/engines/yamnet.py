@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from paqa.engines._events import EXCLUDED, ClassThresholds, Hops, events, smoothed, tags
+from paqa.engines._events import ClassThresholds, Hops, events, smoothed, tags
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import frames, mel_htk, mono
 from paqa.engines.base import (
@@ -30,10 +30,11 @@ from paqa.engines.base import (
     package_file,
     package_revision,
 )
+from paqa.engines.event_scores import NO_EVENTS, event_scores
 from paqa.engines.weights import RemoteWeights
 from paqa.types import Audio, Stage, Unit
 
-BEHAVIOUR = 2  # raise it when the same weights and parameters would give other events
+BEHAVIOUR = 3  # raise it when the same weights and parameters would give other events
 RATE = 16_000  # Hz
 WINDOW, HOP, N_FFT = 400, 160, 512  # samples: 25 ms, 10 ms
 PATCH = 96  # frames of 10 ms
@@ -47,19 +48,19 @@ class YamNetParams:
 
     hop_ms: Hop = 80  # between patches, a multiple of 10
     on_threshold: Unit = 0.9  # a span must reach this probability; the network is sure of itself
-    off_threshold: Unit = 0.09  # and lasts while the probability is at least this
+    off_threshold: Unit = 0.02  # and lasts while the probability is at least this
     max_gap_ms: Millis = 500  # spans of one class at most this far apart become one
     min_duration_ms: Millis = 100  # shorter events are dropped
     # an edge moves at most this far to where the signal's level rises or falls; 0: edges stay
-    snap_ms: Millis = 900
+    snap_ms: Millis = 2200
     rise_db: Decibels = 4.0  # level above the clip's floor that counts as sound
-    range_db: Decibels = 40.0  # level below an event's loudest moment that no longer counts as sound
+    range_db: Decibels = 23.0  # level below an event's loudest moment that no longer counts as sound
     # a kind of sound replaces what it is a kind of unless its score is lower by more
     specific_margin: Amount = 0.15
     # an event goes where an unrelated one at the same time has a score higher by more
     rival_margin: Amount = 0.01
     tag_floor: Unit = 0.01  # classes with a lower clip-level maximum are not listed in tags
-    excluded: tuple[str, ...] = EXCLUDED  # machine ids that are never events (they stay in tags)
+    excluded: tuple[str, ...] = NO_EVENTS  # machine ids that are never events (they stay in tags)
 
 
 class YamNet:
@@ -114,8 +115,10 @@ class YamNet:
         if not np.any(signal):
             return EngineOutput()
         probabilities, level = self.infer(signal, audio.duration_ms)
+        tagged_events = events(probabilities, level, audio.duration_ms, self.classes, self.hops, self.params)
         return EngineOutput(
-            events=events(probabilities, level, audio.duration_ms, self.classes, self.hops, self.params),
+            events=tagged_events,
+            event_scores=event_scores(tagged_events, probabilities, self.classes.mids, self.hops),
             tags=tags(probabilities.max(axis=0), self.classes.mids, self.params.tag_floor),
         )
 

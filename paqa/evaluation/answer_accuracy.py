@@ -4,8 +4,9 @@ Of rows answered from truth, the same template is tried on the predicted scene. 
 one of its drafts asks the same thing: the same words, and quotations that are alike (they may be
 misrecognised). The draft's answer is looked up among the row's choices: as it stands, a quotation by its
 likeness, an amount by its distance, a sound by its kind ("Bark" is a "Dog"), else "None of these". Where any
-absent sound would do, the choice is the one that is not predicted. Right is the share of all rows in which
-that leads to the row's answer: what could not be asked is not right.
+absent sound would do, the choice is the one that is not predicted; where words of the talk are offered, the
+one that the predicted words make right. Right is the share of all rows in which that leads to the row's
+answer: what could not be asked is not right.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from paqa import audioset
 from paqa.config.recipe import Recipe
 from paqa.dataset import shards
 from paqa.evaluation.bootstrap import of_ratio
+from paqa.questions import drawn_words
 from paqa.questions.english import spoken, tidy, upper
 from paqa.questions.generate import TEMPLATES, Draft, QuestionTemplate
 from paqa.questions.template import NONE
@@ -101,6 +103,9 @@ def answered(
     row: TruthRow, template: QuestionTemplate, predicted: Scene, recipe: Recipe
 ) -> tuple[bool, bool]:
     """Whether the question can be asked of the predicted scene, and whether its answer is that of the row."""
+    if row.template in drawn_words.TEMPLATES and row.choices:
+        choice = drawn_words.choice_from(predicted, row.template, row.question, row.choices)
+        return choice is not None, choice is not None and choice == row.answer_index
     ctx = LenientContext(predicted, recipe.questions, rng_for(recipe.seed, predicted.clip_id, template.name))
     drafts = [d for d in template.drafts(ctx) if any(_same_question(row, template, text) for text in d.texts)]
     if not drafts:

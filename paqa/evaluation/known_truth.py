@@ -58,7 +58,8 @@ class Rules:
     close may be said to overlap or not. `shared_ms`: what sounds together for less does not count.
     `word_error` of a quotation, or `short_errors` words where that is less than one word. `slack_words` may
     be missed or added where one line ends and the next begins. `share` of rates and pitches, `level_db` of
-    levels. `alike` says which sounds may stand for one another.
+    levels. `pauses` is the share of an utterance that may be pauses, which truth does not tell. `alike` says
+    which sounds may stand for one another.
     """
 
     onset_ms: int = 500
@@ -73,6 +74,7 @@ class Rules:
     short_errors: int = 1
     slack_words: int = 2
     share: float = 0.1
+    pauses: float = 0.25
     level_db: float = 1.0
     alike: Alike = related
 
@@ -80,7 +82,7 @@ class Rules:
 LENIENT = Rules()
 EXACT = Rules(
     onset_ms=0, end_ms=0, turn_ms=0, total_ms=0, overlap_ms=0, bridges_ms=(300,), short_voice_ms=0,
-    word_error=0.0, short_errors=0, slack_words=0, share=0.0, level_db=0.0,
+    word_error=0.0, short_errors=0, slack_words=0, share=0.0, pauses=0.0, level_db=0.0,
 )  # fmt: skip
 
 

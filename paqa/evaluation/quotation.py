@@ -107,34 +107,55 @@ def _place(words: Sequence[TrueWord], span: tuple[int, int], errors: int, count:
     )
 
 
+@dataclass(frozen=True)
+class _Row:
+    """Of a word of a quotation, by the number of true words before: fewest errors, and where they begin."""
+
+    costs: list[int]
+    starts: list[int]
+
+
 def _matches(wanted: Sequence[str], words: Sequence[str]) -> list[tuple[int, int, int]]:
     """The parts of `words` nearest to `wanted`: word errors, first and last index; the fewest errors only.
 
-    Edit distance in which the words before and after the part cost nothing, and `ANY` stands for any words.
+    Edit distance in which the words before and after the part cost nothing, `ANY` stands for any words, and a
+    word written as two ("green house") is the same.
     """
     width = len(words) + 1
-    costs, starts = [0] * width, list(range(width))
-    for token in wanted:
-        row, begun = [costs[0] + (token != ANY)], [starts[0]]
-        for j in range(1, width):
-            if token == ANY:
-                options = [(costs[j], starts[j]), (row[j - 1], begun[j - 1])]
-            else:
-                options = [
-                    (costs[j - 1] + (words[j - 1] != token), starts[j - 1]),
-                    (costs[j] + 1, starts[j]),
-                    (row[j - 1] + 1, begun[j - 1]),
-                ]
-            cost, start = min(options, key=lambda option: (option[0], -option[1]))
-            row.append(cost)
-            begun.append(start)
-        costs, starts = row, begun
+    rows = [_Row([0] * width, list(range(width)))]
+    for i, token in enumerate(wanted):
+        joined = wanted[i - 1] + token if i else ANY
+        rows.append(_next_row(rows, token, joined, words))
+    costs, starts = rows[-1].costs, rows[-1].starts
     fewest = min(costs)
     ends = [j for j in range(1, width) if costs[j] == fewest and starts[j] < j]
     shortest: dict[int, int] = {}  # of the parts that begin at one word, the first to end
     for j in ends:
         shortest.setdefault(starts[j], j)
     return [(fewest, start, end - 1) for start, end in shortest.items()]
+
+
+def _next_row(rows: Sequence[_Row], token: str, joined: str, words: Sequence[str]) -> _Row:
+    """The row of the next word; `joined` is it and the one before, as one word."""
+    above = rows[-1]
+    row = _Row([above.costs[0] + (token != ANY)], [above.starts[0]])
+    for j in range(1, len(words) + 1):
+        if token == ANY:
+            options = [(above.costs[j], above.starts[j]), (row.costs[j - 1], row.starts[j - 1])]
+        else:
+            options = [
+                (above.costs[j - 1] + (words[j - 1] != token), above.starts[j - 1]),
+                (above.costs[j] + 1, above.starts[j]),
+                (row.costs[j - 1] + 1, row.starts[j - 1]),
+            ]
+            if j > 1 and words[j - 2] + words[j - 1] == token:
+                options.append((above.costs[j - 2], above.starts[j - 2]))
+            if len(rows) > 1 and words[j - 1] == joined:
+                options.append((rows[-2].costs[j - 1], rows[-2].starts[j - 1]))
+        cost, start = min(options, key=lambda option: (option[0], -option[1]))
+        row.costs.append(cost)
+        row.starts.append(start)
+    return row
 
 
 def misquoted(place: Place, word_error: float, short_errors: int) -> bool:

@@ -9,6 +9,7 @@ from itertools import combinations
 from paqa.evaluation.known_truth import FRAME_MS, shared_ms, total_ms
 from paqa.evaluation.quotation import Place, TrueWord, true_words
 from paqa.evaluation.row_question import NONE, Case, Settled, unknown
+from paqa.spans import interval
 from paqa.text import normal
 from paqa.types import Turn
 
@@ -180,13 +181,12 @@ def _follows(case: Case, line: Place, following: Place) -> bool:
         return False
     if abs(following.first - line.last - 1) <= slack:
         return True
-    if not case.rules.slack_words:
+    if not case.rules.slack_words or first.turn == second.turn or following.first < line.last:
         return False
     between = [w for w in words[line.last + 1 : following.first] if w.turn not in (first.turn, second.turn)]
     by_turn = {w.turn: sum(x.turn == w.turn for x in between) for w in between}
     rest = [w for w in between if by_turn[w.turn] > BACKCHANNEL_WORDS]
-    at_edges = _left_in_turn(words, line) <= slack and _begun_in_turn(words, following) <= slack
-    return following.first > line.last and not rest and (at_edges or first.turn == second.turn)
+    return not rest and _left_in_turn(words, line) <= slack and _begun_in_turn(words, following) <= slack
 
 
 def _left_in_turn(words: Sequence[TrueWord], place: Place) -> int:
@@ -261,8 +261,14 @@ def speaking_time(case: Case) -> bool:
     _somebody(case)
     who = case.speaker() if len(case.true.speakers) > 1 else case.true.speakers[0]
     length = total_ms(case.true.voice(who))
-    tolerance = max(case.rules.total_ms, int(case.rules.share * length))
-    return _voices(case, case.amount_right(length / 1000, tolerance))
+    tolerance = max(case.rules.total_ms, int(case.rules.pauses * length))
+    if case.amount_right(length / 1000, tolerance):
+        return True
+    whole = (0, case.true.scene.duration_ms)
+    if case.rules.pauses and [interval(t) for t in case.true.turns if t.speaker == who] == [whole]:
+        raise unknown("pauses inside of utterances")  # all that is known is who speaks in the file
+    cause = case.why_voices_wrong()
+    raise Settled("wrong_answer", "timing" if cause == "attribution" else cause)
 
 
 def said_during_sound(case: Case) -> bool:

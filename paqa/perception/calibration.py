@@ -24,6 +24,7 @@ from paqa.types import Stage, Stem
 # What a probability is given for. "row": that a row's answer is right and its rationale states nothing false.
 Kind = Literal["word", "turn", "speaker_count", "event", "event_span", "background", "row"]
 FOLDER = "data/calibration"
+INDICATOR = "is "  # begins the names of features of one class alone
 MAX_LOGIT = 30.0  # beyond it a probability is 0 or 1 to all digits
 
 
@@ -31,7 +32,8 @@ MAX_LOGIT = 30.0  # beyond it a probability is 0 or 1 to all digits
 class LogisticModel:
     """A probability from named features: 1 / (1 + exp(-(intercept + sum of weight * value))).
 
-    `examples` and `right` count what it was fitted on.
+    `examples` and `right` count what it was fitted on. An indicator (`is /m/0bt9lr`) that a prediction does
+    not have is 0.
     """
 
     features: tuple[str, ...]
@@ -41,11 +43,16 @@ class LogisticModel:
     right: int = 0
 
     def probability(self, values: Mapping[str, float]) -> float:
-        """The probability for one prediction; KeyError where a feature is missing."""
+        """The probability for one prediction; KeyError where a feature is missing that is no indicator."""
         logit = self.intercept
         for name, weight in zip(self.features, self.weights, strict=True):
-            logit += weight * values[name]
+            logit += weight * (values.get(name, 0.0) if is_indicator(name) else values[name])
         return 1 / (1 + math.exp(-min(MAX_LOGIT, max(-MAX_LOGIT, logit))))
+
+
+def is_indicator(name: str) -> bool:
+    """Whether a feature says which class a prediction is of; most predictions do not have it."""
+    return name.startswith(INDICATOR)
 
 
 @dataclass(frozen=True)

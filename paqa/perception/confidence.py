@@ -6,22 +6,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from paqa.perception import event_features as event_evidence
 from paqa.perception.calibration import Calibration
+from paqa.perception.event_features import NO_TAGGING, Features, Tagging, logit
 from paqa.spans import gap, intersect, interval, merge, overlap, total
 from paqa.types import Scene, Turn, Unit, Word
 
 CLEAN_DB = 40.0  # the ratio of speech to background that stands for a clip without a measured one
 EDGE_MS = 250  # a word this near to an end of the clip may be cut off
-MIN_SCORE = 1e-4  # scores are kept this far from 0 and 1 before the logit is taken
-
-Features = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What engines say of a clip beside its scene: `EngineOutput.count_stability`."""
+    """What engines say of a clip beside its scene: `EngineOutput.count_stability`, and all of the tagger."""
 
     count_stability: Unit | None = None
+    tagging: Tagging = NO_TAGGING
 
 
 def with_confidences(scene: Scene, extras: Extras, calibration: Calibration) -> Scene:
@@ -41,7 +41,7 @@ def with_confidences(scene: Scene, extras: Extras, calibration: Calibration) -> 
             confidence=models["event"].probability(features),
             span_confidence=models["event_span"].probability(features),
         )
-        for event, features in zip(scene.events, event_features(scene), strict=True)
+        for event, features in zip(scene.events, event_features(scene, extras), strict=True)
     ]
     count = models["speaker_count"].probability(count_features(scene, extras))
     return replace(
@@ -52,12 +52,6 @@ def with_confidences(scene: Scene, extras: Extras, calibration: Calibration) -> 
         speaker_count_confidence=count,
         background_confidence=models["background"].probability(background_features(scene, extras)),
     )
-
-
-def logit(probability: float) -> float:
-    """The logarithm of the odds, of a probability that is kept off 0 and 1."""
-    kept = min(1 - MIN_SCORE, max(MIN_SCORE, probability))
-    return math.log(kept / (1 - kept))
 
 
 def word_features(scene: Scene) -> list[Features]:
@@ -137,27 +131,16 @@ def _speech_seconds(turns: Sequence[Turn]) -> list[float]:
     return [total(merge(interval(t) for t in turns if t.speaker == n)) / 1000 for n in sorted(numbers)]
 
 
-def event_features(scene: Scene) -> list[Features]:
-    """Of each event: the tagger's score, its length, and how much of it lies under speech."""
-    speech = merge(interval(turn) for turn in scene.turns)
-    features = []
-    for event in scene.events:
-        length_ms = max(1, event.end_ms - event.start_ms)
-        features.append(
-            {
-                "score": logit(event.score),
-                "length": math.log(max(100, length_ms) / 1000),
-                "under_speech": total(intersect([interval(event)], speech)) / length_ms,
-                "noise": _noise(scene),
-            }
-        )
-    return features
+def event_features(scene: Scene, extras: Extras) -> list[Features]:
+    """Of each event: what the tagger says of it, its length, how much of it lies under speech, the noise."""
+    noise = _noise(scene)
+    return [
+        event_evidence.event_features(event, scene.turns, extras.tagging) | {"noise": noise}
+        for event in scene.events
+    ]
 
 
 def background_features(scene: Scene, extras: Extras) -> Features:
     """Of the claim that no other sound is there."""
-    return {
-        "events": float(len(scene.events)),
-        "without_speech": float(not scene.turns),
-        "noise": _noise(scene),
-    }
+    features = event_evidence.background_features(scene.events, scene.turns, extras.tagging)
+    return features | {"noise": _noise(scene)}

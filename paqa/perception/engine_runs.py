@@ -18,11 +18,13 @@ from paqa.audio import read_flac
 from paqa.config.recipe import HearConfigs, Profile, QuestionsConfig, Recipe, converted
 from paqa.engines import weights as weight_files
 from paqa.engines.base import device_label, engine_class, key_parameters, weight_digests
+from paqa.engines.event_scores import EventScores
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Device, Disagreement, Event, HeardBy, Stage, Stem, Tag, Turn, Unit, Word
 
 STAGES: tuple[Stage, ...] = ("separate", "diarize", "tag", "transcribe")
 RAW_MIX_STAGES: tuple[Stage, ...] = ("diarize", "tag")  # run a second time, on the raw mix
+WITNESS: Stage = "tag"  # of these, what confirms events of the background (`event_features`): always run
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class StoredOutput:
     exclusive: tuple[Turn, ...] = ()
     count_stability: Unit | None = None
     events: tuple[Event, ...] = ()
+    event_scores: tuple[EventScores, ...] = ()
     tags: tuple[Tag, ...] = ()
     words: tuple[Word, ...] = ()
     language: str | None = None
@@ -62,7 +65,7 @@ class EngineRun:
 
 
 def engine_runs(recipe: Recipe) -> tuple[EngineRun, ...]:
-    """All engine runs of a recipe, separation first; those of RAW_MIX_STAGES on the raw mix last."""
+    """All engine runs of a recipe, separation first, those on the raw mix last."""
     decisive_parts = (recipe.profile, recipe.hear, recipe.questions, recipe.devices)
     return _engine_runs(msgspec.json.encode(decisive_parts), weight_files.choices_stamp())
 
@@ -83,10 +86,10 @@ def _engine_runs(decisive_parts: bytes, stamp: object) -> tuple[EngineRun, ...]:
         runs.append(EngineRun(stage, config.stem, config.engine, encoded, context_s, device))
         if stage == "transcribe" and config.align not in (None, config.stem):
             runs.append(EngineRun(stage, config.align, config.engine, encoded, device=device))
-    if not runs_on_raw_mix(recipe):
-        return tuple(runs)
     raw = [replace(run, stem="mix") for run in runs if run.stage in RAW_MIX_STAGES and run.stem != "mix"]
-    return tuple(runs + raw)
+    needed = [run for run in raw if run.stage == WITNESS]
+    optional = [run for run in raw if run.stage != WITNESS and runs_on_raw_mix(recipe)]
+    return (*runs, *needed, *optional)
 
 
 def optional_runs(recipe: Recipe) -> list[EngineRun]:
@@ -97,7 +100,7 @@ def optional_runs(recipe: Recipe) -> list[EngineRun]:
 
 
 def runs_on_raw_mix(recipe: Recipe) -> bool:
-    """Whether engines run on the raw mix, too, for wrong first responses that really happen there."""
+    """Whether all of RAW_MIX_STAGES run on the raw mix, for wrong first responses that happen there."""
     return recipe.questions.mishear and recipe.questions.reflect > 0
 
 

@@ -9,10 +9,12 @@ import numpy as np
 
 from paqa.audio import read_flac, rms
 from paqa.config.recipe import Recipe
+from paqa.perception import calibration as calibrations
 from paqa.perception import confidence, engine_runs, prosody, source_labels
 from paqa.perception.calibration import Calibration
 from paqa.perception.confidence import Extras
 from paqa.perception.engine_runs import EngineRun, StoredOutput
+from paqa.perception.event_features import Tagging, without_remains_of_speech
 from paqa.perception.fusion import Predictions, fuse
 from paqa.perception.sure_part import LIMITS, sure_part
 from paqa.spans import Interval, interval, merge
@@ -25,24 +27,32 @@ SNR = 1  # part of the key of stored ratios; raise it when the same stems give a
 def predicted_scene(
     clip: Clip, recipe: Recipe, store: Store, calibration: Calibration | None = None
 ) -> Scene:
-    """What the engines predicted for a clip, as one scene, with confidences if there is a `calibration`.
+    """What the engines predicted for a clip, as one scene, with confidences where its engines have any.
 
-    Raises MissingObject where an output is not stored.
+    `calibration` takes the place of the one for the recipe's engines. Raises MissingObject where an output is
+    not stored.
     """
     scene, extras = scored_scene(clip, recipe, store)
-    return confidence.with_confidences(scene, extras, calibration) if calibration else scene
+    models = calibration or calibrations.for_recipe(recipe, store)
+    return confidence.with_confidences(scene, extras, models) if models else scene
 
 
 def scored_scene(clip: Clip, recipe: Recipe, store: Store) -> tuple[Scene, Extras]:
     """The predicted scene with the engines' own scores alone, and what else they say of the clip."""
     transcripts = _transcripts(clip, recipe, store)
     diarized = _output(clip, engine_runs.engine_run(recipe, "diarize"), recipe, store)
-    tagged = _output(clip, engine_runs.engine_run(recipe, "tag"), recipe, store)
-    scene = _fused(clip, diarized, tagged, transcripts)
+    tagged, on_mix = (_output(clip, run, recipe, store) for run in _tag_runs(recipe))
+    kept_events = without_remains_of_speech(tagged.events, on_mix.tags)
+    scene = _fused(clip, diarized, replace(tagged, events=kept_events), transcripts)
     separation = engine_runs.engine_run(recipe, "separate")
     snr_db = _snr(clip, scene, separation, store)
-    extras = Extras(diarized.count_stability)
+    extras = Extras(diarized.count_stability, Tagging(tagged.event_scores, tagged.tags, on_mix.tags))
     return replace(scene, snr_db=snr_db, heard_by=engine_runs.engines_used(recipe)), extras
+
+
+def _tag_runs(recipe: Recipe) -> tuple[EngineRun, EngineRun]:
+    """The tagger on the stem of the recipe, and on the mix."""
+    return engine_runs.engine_run(recipe, "tag"), engine_runs.engine_run(recipe, "tag", "mix")
 
 
 def raw_mix_scenes(clip: Clip, recipe: Recipe, store: Store) -> list[Scene]:

@@ -111,7 +111,7 @@ def _of_clip(clip: LabelledClip) -> Iterable[tuple[Kind, Mapping[str, float], bo
         yield "speaker_count", confidence.count_features(scene, extras), right
     if truth.events_known or truth.scene.events:
         event_labels = prediction_labels.events(scene, truth.scene, truth.times_known)
-        features = confidence.event_features(scene)
+        features = confidence.event_features(scene, extras)
         yield from _labelled("event", features, [there for there, _ in event_labels])
         yield from _labelled("event_span", features, [placed for _, placed in event_labels])
     if truth.events_known:
@@ -130,7 +130,7 @@ def _labelled(
 def fit_predictions(clips: Sequence[LabelledClip], recipe: Recipe, row: LogisticModel) -> Calibration:
     """A calibration with the models of predictions fitted on some clips, and a given one of rows."""
     examples = prediction_examples(clips)
-    models: dict[Kind, LogisticModel] = {kind: fitting.fit(examples[kind], kind) for kind in PREDICTIONS}
+    models: dict[Kind, LogisticModel] = {kind: fitting.fit(examples[kind]) for kind in PREDICTIONS}
     models["row"] = row
     return Calibration(calibrations.engines(recipe), models)
 
@@ -178,7 +178,7 @@ def row_values(row: LabelledRow) -> Mapping[str, float]:
 
 def fit_rows(rows: Iterable[LabelledRow]) -> LogisticModel:
     """The model of rows, fitted on those of which truth knows all that they state."""
-    return fitting.fit([Example(row_values(r), r.all_right, r.corpus) for r in rows if r.known], "row")
+    return fitting.fit([Example(row_values(r), r.all_right, r.corpus) for r in rows if r.known])
 
 
 def held_out_predictions(

@@ -156,7 +156,11 @@ def compose_clip(
     elsewhere: OtherClips = NO_OTHER_CLIPS,
     calibration: Calibration | None = None,
 ) -> tuple[list[Item], list[Quarantined]]:
-    """The rows of one clip, and what a gate kept out. Given questions come beside the templates' own."""
+    """The rows of one clip, and what a gate kept out. Given questions come beside the templates' own.
+
+    `calibration` takes the place of the one for the recipe's engines.
+    """
+    calibration = calibration or calibrations.for_recipe(recipe, store)
     predicted = scenes.predicted_scene(clip, recipe, store, calibration)
     if invalid := _invalid("clip", clip) or _invalid("scene", predicted):
         return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from paqa.config.recipe import QuestionsConfig
-from paqa.questions import source_questions, text_matching
+from paqa.questions import drawn_words, source_questions, text_matching
 from paqa.questions.context import Context, alike, says_same
 from paqa.questions.english import NUMBERS, lower, tidy
 from paqa.questions.generate import TEMPLATES
@@ -49,6 +49,8 @@ def answer_from_scene(
         return _source_answer(scene, question, config, seed)
     if question.template == "absent_sound":
         return _absent_answer(scene, question)
+    if question.template in drawn_words.TEMPLATES:
+        return _drawn_answer(scene, question)
     ctx = LenientContext(scene, config, rng_for(seed, scene.clip_id, question.template), other_clips)
     drafts = [d for d in TEMPLATES[question.template].drafts(ctx) if _same_question(d.texts, question.text)]
     by_choice = {index: d for d in drafts if (index := _choice_index(question.choices, d)) is not None}
@@ -119,6 +121,23 @@ def _absent_answer(scene: Scene, question: Question) -> ChosenAnswer | None:
     if index is None:
         return None
     return ChosenAnswer(index, f"At no point can {lower(question.choices[index])} be heard.")
+
+
+def _drawn_answer(scene: Scene, question: Question) -> ChosenAnswer | None:
+    """The choice of a question that offers words of the talk, by where these are in the scene."""
+    index = drawn_words.choice_from(scene, question.template, question.text, question.choices)
+    if index is None:
+        return None
+    choice = question.choices[index]
+    reasons = {
+        "earliest_words": f"Of what is offered, {choice} is the first that I hear.",
+        "latest_words": f"Of what is offered, {choice} is the last that I hear.",
+        "word_said": f"Of the words on offer, {choice} is the one that I hear.",
+        "word_at_second": f"At that moment I hear {choice}.",
+    }
+    if choice == NONE:
+        return ChosenAnswer(index, "At that moment I hear none of the words that are offered.")
+    return ChosenAnswer(index, reasons[question.template])
 
 
 def names_present_sound(scene: Scene, choice: str) -> bool:
