@@ -22,7 +22,7 @@ from paqa.report.write import write
 
 ROOT = Path(__file__).parents[1]
 SCREEN: ViewportSize = {"width": 1200, "height": 1100}
-ITEM = "dialogue-00005:who_mentions:0"  # the row of docs/example-row.md
+ITEM = "dialogue-00005:longest_pause:0"  # the row of docs/example-row.md
 PICTURE = ROOT / "docs" / "question.png"
 LARGEST = 300_000  # bytes of the PNG
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

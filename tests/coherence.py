@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from paqa import audioset
 from paqa.config.recipe import QuestionsConfig
+from paqa.questions.english import spoken
 from paqa.rationale import grammar
 from paqa.rationale.answerer import answer_from_scene
 from paqa.rationale.phrases import GUESSES
@@ -40,6 +41,7 @@ def _contradictions(item: Item, trace: Trace, config: QuestionsConfig) -> Iterat
         yield f"the caption is {'right' if trace.first == last else 'wrong'} after {cause}"
     first_scene = scene_of(trace.first, item.scene)
     yield from _first_argument(item, trace, first_scene, cause, config)
+    yield from _named_but_missing(trace, item, first_scene)
     yield from _unsupported(trace.reasoning, item, first_scene, "REASONING")
     yield from _unsupported(trace.summary, item, first_scene, "SUMMARY")
     yield from _unsupported(trace.description, item, first_scene, "DESCRIPTION")
@@ -49,6 +51,14 @@ def _contradictions(item: Item, trace: Trace, config: QuestionsConfig) -> Iterat
     answer = answer_from_scene(item.scene, _question(item), config, item.seed)
     if answer and answer.index != trace.final.index:
         yield "FINAL_ANSWER does not follow from the corrected caption"
+
+
+def _named_but_missing(trace: Trace, item: Item, scene: Scene) -> Iterator[str]:
+    """A sound that the caption lists, and that the argument has not perceived."""
+    missing = re.search(r"did not stand out|cannot place|nothing of the kind", trace.reasoning)
+    for event in scene.events if missing else ():
+        if f" {normal(spoken(event.label))} " in f" {normal(item.question)} ":
+            yield f"REASONING says {missing[0]!r} of {event.label}, which its caption lists"
 
 
 def _first_argument(

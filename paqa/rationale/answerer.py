@@ -53,11 +53,20 @@ def answer_from_scene(
         return _drawn_answer(scene, question)
     ctx = LenientContext(scene, config, rng_for(seed, scene.clip_id, question.template), other_clips)
     drafts = [d for d in TEMPLATES[question.template].drafts(ctx) if _same_question(d.texts, question.text)]
+    if question.template == "earliest_line":  # other lines may be drawn from another scene
+        drafts = [d for d in drafts if _said_first(scene, question.choices, d.answer)]
     by_choice = {index: d for d in drafts if (index := _choice_index(question.choices, d)) is not None}
     if drafts and NONE in question.choices and not by_choice:
         return ChosenAnswer(question.choices.index(NONE), tidy(drafts[0].reasoning))
     index = question.answer_index if question.answer_index in by_choice else min(by_choice, default=None)
     return None if index is None else ChosenAnswer(index, tidy(by_choice[index].reasoning))
+
+
+def _said_first(scene: Scene, choices: Sequence[str], answer: str) -> bool:
+    """Whether no other choice is said before an answer."""
+    starts = {normal(t.text): t.start_ms for t in reversed(scene.turns)}
+    offered = [starts[normal(choice)] for choice in choices if normal(choice) in starts]
+    return starts.get(normal(answer)) == min(offered, default=None)
 
 
 def _choice_index(choices: Sequence[str], draft: Draft) -> int | None:

@@ -183,15 +183,16 @@ HASTY = (
 )
 UNSETTLED = (
     "Nothing that I noticed settles this, so I go by what fits the rest.",
+    "I am not sure that I heard what this turns on, so I choose what is plausible.",
+)
+UNPLACED = (  # where the question names a sound that was not perceived
     "I cannot place what the question asks about, so I go by what seems likeliest.",
     "What the question is about did not stand out to me, and I am left with a guess.",
-    "I am not sure that I heard what this turns on, so I choose what is plausible.",
 )
 NOTICED = (
     "Of the sounds on offer I did notice {}.",
-    "What stays in my ear from the background is {}.",
     "Among these sounds, {} is one that I am sure to have heard.",
-    "The sound that I can recall is {}.",
+    "At least one of the sounds on offer is among those that I noted, {}.",
 )
 NOTHING_FITS = (
     "Nothing that I noticed fits any of the other choices.",

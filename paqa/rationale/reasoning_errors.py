@@ -24,6 +24,7 @@ from paqa.types import Question, Scene
 ALIKE = (
     ("first_sound", "last_sound", "longest_sound"),
     ("said_after", "said_before"),
+    ("words_before", "words_after"),
     ("who_says", "who_answers"),
     ("longest_speaker", "loudest_speaker", "fastest_speaker", "highest_voice"),
 )
@@ -31,6 +32,8 @@ ALIKE = (
 QUOTING = {
     "said_after": "what is said next",
     "said_before": "what is said just before",
+    "words_before": "which words come right before",
+    "words_after": "which words come right after",
     "who_says": "who says these words",
     "who_answers": "who speaks after them",
 }

@@ -20,7 +20,7 @@ from itertools import chain, islice
 from paqa.config.recipe import QuestionsConfig
 from paqa.perception.sure_part import UNCLEAR_WORDS
 from paqa.questions.context import says_same
-from paqa.questions.english import excerpt, lower, quoted, span, spans, tidy, upper
+from paqa.questions.english import excerpt, lower, quoted, span, spans, spoken, tidy, upper
 from paqa.questions.scene_parts import NO_OTHER_CLIPS, OtherClips
 from paqa.questions.template import NONE
 from paqa.rationale import grammar, narration, perturbations, reasoning_errors, synthetic_errors
@@ -43,6 +43,7 @@ from paqa.rationale.phrases import (
     RECONSIDERED,
     RENUMBERED,
     SEEMING,
+    UNPLACED,
     UNSETTLED,
 )
 from paqa.spans import interval, overlap
@@ -216,8 +217,15 @@ def _guess_for(predicted: Scene, question: Question, rng: random.Random) -> Chos
     if choice == NONE:
         frames = NOTHING_FITS
     else:
-        frames = NOTICED if names_present_sound(predicted, choice) else UNSETTLED
+        frames = NOTICED if names_present_sound(predicted, choice) else _unsettled(predicted, question)
     return ChosenAnswer(index, rng.choice(frames).format(lower(choice)), guessed=True)
+
+
+def _unsettled(predicted: Scene, question: Question) -> tuple[str, ...]:
+    """How to say that nothing settles a question; what it names may be missing, if it is not perceived."""
+    asked = f" {normal(question.text)} "
+    perceived = (f" {normal(text)} " for e in predicted.events for text in (e.label, spoken(e.label)))
+    return UNSETTLED if any(text in asked for text in perceived) else (*UNSETTLED, *UNPLACED)
 
 
 def _row(row: Turn | Event) -> tuple[int, int, str]:
