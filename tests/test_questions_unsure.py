@@ -15,9 +15,11 @@ from paqa.questions.context import alike, context
 from paqa.questions.english import excerpt, opening
 from paqa.questions.generate import generate
 from paqa.questions.scene_parts import OtherClips
+from paqa.rationale import perturbations
 from paqa.rationale.grammar import parse, perceive, perceived, render
+from paqa.rationale.reflection import compare, reflect
 from paqa.text import UNCLEAR_WORD
-from paqa.types import HeardBy, Scene, Turn, Unclear
+from paqa.types import HeardBy, Scene, Turn, Unclear, Word
 
 RELAXED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 HEARD = (HeardBy("tag", "yamnet", "1"),)
@@ -88,6 +90,32 @@ def test_choices_beside_a_general_class_are_of_other_branches(label: str) -> Non
         for other in offered:
             assert not any(alike(audioset.mid(other), other, m, audioset.label(m)) for m in kinds), other
     assert any(q.answer.lower().endswith(label.split()[-1].lower()) for q in generate(scene, PLAIN, 0))
+
+
+@RELAXED
+@given(unsure_scenes(), st.integers(0, 3))
+def test_no_reflection_quotes_what_is_unclear(scene: Scene, seed: int) -> None:
+    config = replace(PLAIN, reflect=1.0)
+    for q in generate(scene, config, seed):
+        reflection = reflect(scene, q, compare(scene, []), config, seed)
+        if reflection:
+            for text in (reflection.reasoning, reflection.summary, reflection.text):
+                assert UNCLEAR_WORD not in text
+
+
+def test_what_may_be_right_is_no_mishearing() -> None:
+    turn = Turn(0, 2000, 1, f"One two {UNCLEAR_WORD} four.")
+    scene = Scene("c", 9000, (turn,), unclear=(Unclear(3000, 5000),))
+    words = tuple(Word(i * 500, i * 500 + 400, w, 1) for i, w in enumerate(("won", "too", "three", "for")))
+    predicted = replace(scene, words=words, events=(event(3500, 4500, "Bark"), event(6000, 7000, "Rain")))
+    causes = [(d.cause, d.slots.get("sound", "")) for d in perturbations.differences(scene, predicted)]
+    assert [cause for cause, _ in causes] == ["phantom_sound"]
+    sure = replace(scene, turns=(replace(turn, text="One two three four."),), unclear=())
+    assert [d.cause for d in perturbations.differences(sure, predicted)] == [
+        "phantom_sound",
+        "phantom_sound",
+        "misheard_words",
+    ]
 
 
 def test_quotes_end_before_what_is_unclear() -> None:

@@ -80,7 +80,7 @@ def words_by_turn(ctx: Context) -> list[list[SpokenWord | None]]:
 
 
 def phrases(ctx: Context) -> list[Phrase]:
-    """Groups of PHRASE_WORDS words in order, no two with a word in common, each said once in the clip.
+    """Groups of PHRASE_WORDS words in order, no two with a word in common, each `telling` and said once.
 
     Where the first group of a turn begins is drawn: it is not always the beginning of a sentence.
     """
@@ -90,15 +90,15 @@ def phrases(ctx: Context) -> list[Phrase]:
         start = ctx.rng.randrange(PHRASE_WORDS)
         for at in range(start, len(words) - PHRASE_WORDS + 1, PHRASE_WORDS):
             group = phrase_at(words, at, PHRASE_WORDS)
-            if group and once(text_of(group)):
+            if telling(group) and once(text_of(group)):
                 groups.append(group)
     return groups
 
 
 def single_words(ctx: Context) -> list[Phrase]:
-    """The words of PART_LETTERS letters or more, each a phrase of its own, that are said once in the clip."""
+    """The words that are `telling` and said once, each as a phrase of its own."""
     once = said_once(ctx.scene)
-    words = [w for turn in words_by_turn(ctx) for w in turn if w and len(w.normal) >= PART_LETTERS]
+    words = [w for turn in words_by_turn(ctx) for w in turn if w and telling((w,))]
     return [(w,) for w in words if once(w.text)]
 
 
@@ -106,6 +106,11 @@ def phrase_at(words: Sequence[SpokenWord | None], at: int, size: int) -> Phrase:
     """The words from a place on; () where some of them are unclear or missing."""
     group = tuple(w for w in words[max(0, at) : at + size] if w)
     return group if at >= 0 and len(group) == size else ()
+
+
+def telling(phrase: Phrase) -> bool:
+    """Whether any of the words says something: "of the" is hardly heard, and easily misheard."""
+    return any(len(w.normal) >= PART_LETTERS and w.normal not in EMPTY for w in phrase)
 
 
 def said_once(scene: Scene) -> Callable[[str], bool]:

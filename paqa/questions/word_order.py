@@ -19,6 +19,7 @@ from paqa.questions.spoken_words import (
     quote_of,
     said_once,
     single_words,
+    telling,
     text_of,
     when,
     words_by_turn,
@@ -55,7 +56,7 @@ def _in_order(ctx: Context, texts: tuple[str, ...], last: bool) -> Iterator[Draf
     """Drafts about the first or last of some phrases drawn from the talk, of a short one some words."""
     pieces = phrases(ctx)
     if len(pieces) < ctx.config.choices:
-        pieces = single_words(ctx)
+        pieces = max(pieces, single_words(ctx), key=len)
     for _ in range(2):
         chosen = ctx.shuffled(pieces)[: ctx.config.choices]
         chosen.sort(key=lambda p: (p[0].turn, p[0].place))
@@ -124,7 +125,7 @@ def _neighbours(ctx: Context, after: bool) -> Iterator[tuple[Phrase, Phrase]]:
     for words, at in ctx.shuffled(places):
         cue = phrase_at(words, at, CUE_WORDS)
         answer = phrase_at(words, at + CUE_WORDS if after else at - PHRASE_WORDS, PHRASE_WORDS)
-        if cue and answer and once(text_of(cue)) and once(text_of(answer)):
+        if telling(cue) and telling(answer) and once(text_of(cue)) and once(text_of(answer)):
             yield cue, answer
 
 
