@@ -17,7 +17,7 @@ from paqa.evaluation.quotation import misquoted, places
 from paqa.evaluation.reliability import reliability
 from paqa.evaluation.row_question import Asked
 from paqa.evaluation.statements import judge_statements
-from paqa.questions.generate import generate
+from paqa.questions.generate import TEMPLATES, generate
 from paqa.rationale.grammar import render
 from paqa.types import Clip, Event, Scene, Turn
 
@@ -230,6 +230,11 @@ def test_reliability() -> None:
         reliability([0.1, 0.2], [True])
 
 
+def test_every_template_without_labels_has_a_judge() -> None:
+    unlabelled = {name for name, template in TEMPLATES.items() if not template.labelled}
+    assert unlabelled == set(judge_module.JUDGES)
+
+
 def test_the_judge_shares_no_code_with_the_templates() -> None:
     folder = Path(judge_module.__file__).parent
     names = (
@@ -240,6 +245,9 @@ def test_the_judge_shares_no_code_with_the_templates() -> None:
         "sound_answers",
         "speech_answers",
         "statements",
+        "voice_answers",
+        "word_answers",
+        "word_places",
     )
     for name in names:
         for node in ast.walk(ast.parse((folder / f"{name}.py").read_text())):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -11,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import scenes, spread_words, unsure_scenes
 from test_questions import ALL, PLAIN, event, right
-from word_oracle import quotes
 
 from paqa.curation.answer_balance import Survey, common_elsewhere, count
 from paqa.questions import drawn_words
@@ -35,6 +35,10 @@ UNTIMED = replace(SENTENCE, words=())
 WORDS = OtherClips(
     words={("en", w): 3 for w in ("symptoms", "train", "castle", "window", "medicine", "river")}
 )
+
+
+def quotes(text: str) -> list[str]:
+    return re.findall(r'"([^"]*)"', text)
 
 
 def asked(scene: Scene, others: OtherClips = WORDS, seeds: int = 8) -> list[Question]:
@@ -62,6 +66,8 @@ def test_answers_follow_from_words_and_their_times(scene: Scene, seed: int) -> N
     timed = replace(scene, words=tuple(sorted(gaps, key=lambda w: w.start_ms)))
     for q in generate(timed, ALL, seed, WORDS):
         assert right(timed, q), (q, timed)
+        for index, choice in enumerate(q.choices):
+            assert choice == q.answer or not right(timed, replace(q, answer_index=index)), (choice, q, timed)
 
 
 @RELAXED

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from paqa.evaluation import sound_answers, speech_answers, voice_answers
+from paqa.evaluation import sound_answers, speech_answers, voice_answers, word_answers
 from paqa.evaluation.known_truth import LENIENT, KnownTruth, Rules
 from paqa.evaluation.row_question import Asked, Case, Cause, Outcome, Settled, asked
 from paqa.evaluation.statements import Statement, judge_statements
 from paqa.types import Item
 
-JUDGES = sound_answers.JUDGES | speech_answers.JUDGES | voice_answers.JUDGES
+JUDGES = sound_answers.JUDGES | speech_answers.JUDGES | voice_answers.JUDGES | word_answers.JUDGES
 
 
 @dataclass(frozen=True)
