@@ -35,11 +35,6 @@ CALLS_A_WORKER = 4  # batches per worker and stage: enough to balance, few enoug
 BATCH_S = (30.0, 240.0)  # seconds of audio in a batch, at least and at most
 CLIPS_ASKED_FOR = 100  # clips of which the store is asked whether it has outputs of another device
 
-NOT_CALIBRATED = (
-    "nobody has calibrated these engines: rows of predictions have no confidence, and gates.min_confidence "
-    "keeps none of them out; run: paqa calibrate RECIPE.toml, with material that has truth"
-)
-
 Material = dict[str, list[Clip]]  # clips for mixing, by name of their source
 
 
@@ -315,7 +310,7 @@ def compose(state: BuildState, clips: list[Clip]) -> list[Item]:
     """Scenes, questions, rationales, and the gates that look at one row alone."""
     predicted = any(clip.answers == "heard" for clip in clips)
     if predicted and calibration.for_recipe(state.recipe, state.store) is None:
-        state.warnings.append(NOT_CALIBRATED)
+        state.warnings.append(calibration.NOT_CALIBRATED)
     generations = state.earlier.generations if state.earlier else ()
     others = elsewhere(clips, state.survey, generations)
     jobs = state.batches_of(clips)
