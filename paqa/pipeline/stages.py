@@ -90,7 +90,6 @@ def _seconds(clips: Sequence[Clip]) -> float:
 
 
 # --- recordings to clips
-# ----------------------------------------------------------------------------------------------
 
 
 def gather(state: BuildState) -> dict[str, list[Recording]]:
@@ -219,7 +218,6 @@ def without_leaking_scenes(state: BuildState, clips: list[Clip]) -> list[Clip]:
 
 
 # --- engines
-# ----------------------------------------------------------------------------------------------------------
 
 
 def run_engines(state: BuildState, clips: list[Clip]) -> list[Clip]:
@@ -292,7 +290,6 @@ def _submit_engines(
 
 
 # --- questions
-# --------------------------------------------------------------------------------------------------------
 
 
 def survey_scenes(state: BuildState, clips: list[Clip]) -> None:
@@ -363,7 +360,6 @@ def without_shortcuts(state: BuildState, items: list[Item]) -> list[Item]:
 
 
 # --- the end
-# ----------------------------------------------------------------------------------------------------------
 
 
 def check_losses(state: BuildState, items: list[Item], clips: list[Clip], material: Material) -> None:
