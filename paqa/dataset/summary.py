@@ -121,9 +121,10 @@ def row_figures(items: Sequence[Item]) -> dict[str, Any]:
 
 def predicted_figures(items: Sequence[Item]) -> dict[str, Any]:
     """How many rows are answered from predictions, and how many of them are expected to be right."""
-    confidences = [item.confidence for item in items if item.answers_from == "heard"]
+    predicted = [item for item in items if item.answers_from == "heard"]
+    confidences = [item.confidence for item in predicted if item.confidence is not None]
     mean = round(sum(confidences) / len(confidences), 4) if confidences else None
-    return {"predicted": len(confidences), "expected_right": mean}
+    return {"predicted": len(predicted), "expected_right": mean}
 
 
 def right_text(summary: Summary) -> str:

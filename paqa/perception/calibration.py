@@ -27,6 +27,11 @@ FOLDER = "data/calibration"
 INDICATOR = "is "  # begins the names of features of one class alone
 MAX_LOGIT = 30.0  # beyond it a probability is 0 or 1 to all digits
 
+NOT_CALIBRATED = (
+    "nobody has calibrated these engines: rows of predictions have no confidence, and gates.min_confidence "
+    "keeps none of them out; run: paqa calibrate RECIPE.toml, with material that has truth"
+)
+
 
 @dataclass(frozen=True)
 class LogisticModel:

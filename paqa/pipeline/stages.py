@@ -35,11 +35,6 @@ CALLS_A_WORKER = 4  # batches per worker and stage: enough to balance, few enoug
 BATCH_S = (30.0, 240.0)  # seconds of audio in a batch, at least and at most
 CLIPS_ASKED_FOR = 100  # clips of which the store is asked whether it has outputs of another device
 
-NOT_CALIBRATED = (
-    "nobody has calibrated these engines: rows of predictions have no confidence, and gates.min_confidence "
-    "keeps none of them out; run: paqa calibrate RECIPE.toml, with material that has truth"
-)
-
 Material = dict[str, list[Clip]]  # clips for mixing, by name of their source
 
 
@@ -95,7 +90,6 @@ def _seconds(clips: Sequence[Clip]) -> float:
 
 
 # --- recordings to clips
-# ----------------------------------------------------------------------------------------------
 
 
 def gather(state: BuildState) -> dict[str, list[Recording]]:
@@ -224,7 +218,6 @@ def without_leaking_scenes(state: BuildState, clips: list[Clip]) -> list[Clip]:
 
 
 # --- engines
-# ----------------------------------------------------------------------------------------------------------
 
 
 def run_engines(state: BuildState, clips: list[Clip]) -> list[Clip]:
@@ -297,7 +290,6 @@ def _submit_engines(
 
 
 # --- questions
-# --------------------------------------------------------------------------------------------------------
 
 
 def survey_scenes(state: BuildState, clips: list[Clip]) -> None:
@@ -315,7 +307,7 @@ def compose(state: BuildState, clips: list[Clip]) -> list[Item]:
     """Scenes, questions, rationales, and the gates that look at one row alone."""
     predicted = any(clip.answers == "heard" for clip in clips)
     if predicted and calibration.for_recipe(state.recipe, state.store) is None:
-        state.warnings.append(NOT_CALIBRATED)
+        state.warnings.append(calibration.NOT_CALIBRATED)
     generations = state.earlier.generations if state.earlier else ()
     others = elsewhere(clips, state.survey, generations)
     jobs = state.batches_of(clips)
@@ -368,7 +360,6 @@ def without_shortcuts(state: BuildState, items: list[Item]) -> list[Item]:
 
 
 # --- the end
-# ----------------------------------------------------------------------------------------------------------
 
 
 def check_losses(state: BuildState, items: list[Item], clips: list[Clip], material: Material) -> None:

@@ -214,9 +214,8 @@ def _guess_for(predicted: Scene, question: Question, rng: random.Random) -> Chos
     rng.shuffle(wrong)
     index = max(wrong, key=lambda i: _plausibility(predicted, question.choices[i]))
     choice = question.choices[index]
-    if choice == NONE:
-        frames = NOTHING_FITS
-    else:
+    frames: tuple[str, ...] = NOTHING_FITS
+    if choice != NONE:
         frames = NOTICED if names_present_sound(predicted, choice) else _unsettled(predicted, question)
     return ChosenAnswer(index, rng.choice(frames).format(lower(choice)), guessed=True)
 

@@ -118,7 +118,7 @@ def _facts(rows: Sequence[Item], scenes: Sequence[Scene], build: Build) -> list[
 
 def _expected(rows: Sequence[Item]) -> list[list[str]]:
     """The share of rows from predictions that should be right, by their confidences."""
-    confidences = [row.confidence for row in rows if row.answers_from == "heard"]
+    confidences = [r.confidence for r in rows if r.answers_from == "heard" and r.confidence is not None]
     if not confidences:
         return []
     mean = sum(confidences) / len(confidences)
