@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from paqa.evaluation.known_truth import (
@@ -18,7 +18,7 @@ from paqa.evaluation.known_truth import (
     under,
 )
 from paqa.evaluation.known_truth import Sound as SoundClass
-from paqa.evaluation.quotation import ANY, Place, misquoted, places, tokens
+from paqa.evaluation.quotation import ANY, UNCLEAR, Place, misquoted, places, tokens
 from paqa.evaluation.row_question import Asked, Case
 from paqa.questions.english import NUMBERS
 from paqa.rationale.grammar import GrammarError, corrected_tags, parse
@@ -227,13 +227,18 @@ class _Caption:
                 yield Statement("wrong_words", f"{_at([quote])}: {quote.text}")
 
     def _said(self, quote: Quote) -> bool:
+        """Whether words are said about when a line says; unclear ones stand for words of this time only."""
         near = (quote.start_ms - 2 * self.rules.end_ms, quote.end_ms + 2 * self.rules.end_ms)
-        found: list[Place] = places(quote.text, self.true.scene)
-        return any(
-            not misquoted(p, self.rules.word_error, self.rules.short_errors)
-            and overlap(near, (p.start_ms, p.end_ms))
-            for p in found
-        ) or not _judgeable(quote.text, self.truth)
+        turns = tuple(turn for turn in self.true.turns if overlap(near, interval(turn)))
+        right: list[Place] = [
+            place
+            for place in places(quote.text, replace(self.true.scene, turns=turns))
+            if not misquoted(place, self.rules.word_error, self.rules.short_errors)
+        ]
+        if UNCLEAR in quote.text:
+            right = [p for p in right if near[0] <= p.start_ms and p.end_ms <= near[1]]
+        at_the_time = any(overlap(near, (p.start_ms, p.end_ms)) for p in right)
+        return at_the_time or not _judgeable(quote.text, self.truth)
 
 
 def _judgeable(text: str, truth: KnownTruth) -> bool:
