@@ -55,9 +55,9 @@ def _demo(options: argparse.Namespace) -> Recipe:
 
 
 def _sounds(options: argparse.Namespace) -> Recipe:
-    """The sounds as recordings of their own: those given, else the demo's."""
+    """The sounds as recordings of their own: those given, else those of manifests/real."""
     sentences = recipe_files.load(REAL / "sentences.toml")
-    path = str(ROOT / "manifests" / "demo" / "sounds.jsonl")
+    path = str(REAL / "sounds.jsonl")
     if options.sounds:
         path = str(sound_list(options.sounds, options.out / "sounds-whole.jsonl", whole=True))
     source = replace(sentences.sources[0], name="sounds", path=path)
@@ -80,15 +80,15 @@ def _meetings(options: argparse.Namespace) -> Recipe:
 
 
 def _mixed(options: argparse.Namespace) -> Recipe:
-    """Scenes of the voices with the demo's sounds and, beside these, the given ones."""
+    """Scenes of the voices with the demo's sounds and the given ones, else those of manifests/real."""
     recipe = recipe_files.load(REAL / "mixed.toml")
-    voices, backgrounds = recipe.sources
+    voices, backgrounds, real_sounds = recipe.sources
     if options.speech:
         voices = replace(voices, path=str(speech_list(options.speech, options.out / "speech.jsonl")))
-    sources = [voices, backgrounds]
+    sources = [voices, backgrounds, real_sounds]
     if options.sounds:
         path = sound_list(options.sounds, options.out / "sounds-active.jsonl", whole=False)
-        sources.append(replace(backgrounds, name="given", path=str(path)))
+        sources[2] = replace(backgrounds, name="given", path=str(path))
     names = tuple(source.name for source in sources[1:])
     mixes = tuple(replace(mix, background=names) for mix in recipe.mix)
     return replace(recipe, sources=tuple(sources), mix=mixes)
