@@ -85,6 +85,12 @@ def speaker_count(predicted: Scene, truth: Scene) -> bool:
     return predicted.speakers == truth.speakers
 
 
+def is_there(event: Event, truth: Scene, spans_known: bool) -> bool:
+    """Whether truth has a sound of an event's kind, at its time where times are known."""
+    kin = [t for t in truth.events if related(event.mid, t.mid)]
+    return any(not spans_known or overlap(interval(event), interval(t)) > 0 for t in kin)
+
+
 def events(predicted: Scene, truth: Scene, spans_known: bool) -> list[tuple[bool, bool | None]]:
     """Of each event, whether a sound of its kind is there, and whether it begins and ends about there.
 
@@ -93,12 +99,12 @@ def events(predicted: Scene, truth: Scene, spans_known: bool) -> list[tuple[bool
     """
     labels: list[tuple[bool, bool | None]] = []
     for event in predicted.events:
-        kin = [t for t in truth.events if related(event.mid, t.mid)]
+        there = is_there(event, truth, spans_known)
         if not spans_known:
-            labels.append((bool(kin), None))
+            labels.append((there, None))
             continue
-        there = any(overlap(interval(event), interval(t)) > 0 for t in kin)
-        occurrences = merge([interval(t) for t in kin], NEAR_MS)
+        kin = [interval(t) for t in truth.events if related(event.mid, t.mid)]
+        occurrences = merge(kin, NEAR_MS)
         labels.append((there, _placed(event, occurrences) if there else None))
     return labels
 

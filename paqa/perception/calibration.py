@@ -21,8 +21,9 @@ from paqa.perception.engine_runs import STAGES, engine_run, identity
 from paqa.storage.store import Store, key
 from paqa.types import Stage, Stem
 
-# What a probability is given for. "row": that a row's answer is right and its rationale states nothing false.
-Kind = Literal["word", "turn", "speaker_count", "event", "event_span", "background", "row"]
+# What a probability is given for. "ancestor": that a sound of a broader class than an event's own is there.
+# "row": that a row's answer is right and its rationale states nothing false.
+Kind = Literal["word", "turn", "speaker_count", "event", "event_span", "ancestor", "background", "row"]
 FOLDER = "data/calibration"
 INDICATOR = "is "  # begins the names of features of one class alone
 MAX_LOGIT = 30.0  # beyond it a probability is 0 or 1 to all digits

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from paqa import audioset
+from paqa.audioset import related
 from paqa.perception import event_features as event_evidence
-from paqa.perception.calibration import Calibration
+from paqa.perception.calibration import Calibration, LogisticModel
 from paqa.perception.event_features import NO_TAGGING, Features, Tagging, logit
 from paqa.spans import gap, intersect, interval, merge, overlap, total
-from paqa.types import Scene, Turn, Unit, Word
+from paqa.types import Event, Scene, Turn, Unit, Word
 
 CLEAN_DB = 40.0  # the ratio of speech to background that stands for a clip without a measured one
 EDGE_MS = 250  # a word this near to an end of the clip may be cut off
@@ -138,6 +140,44 @@ def event_features(scene: Scene, extras: Extras) -> list[Features]:
         event_evidence.event_features(event, scene.turns, extras.tagging) | {"noise": noise}
         for event in scene.events
     ]
+
+
+def ancestor_features(scene: Scene, extras: Extras) -> list[dict[str, Features]]:
+    """Of each event, by machine id the nearest first: what the tagger says of the classes above its own."""
+    noise = _noise(scene)
+    above = [event_evidence.ancestor_features(event, scene.turns, extras.tagging) for event in scene.events]
+    return [{mid: values | {"noise": noise} for mid, values in kinds.items()} for kinds in above]
+
+
+def with_broader_events(scene: Scene, extras: Extras, calibration: Calibration, limit: float) -> Scene:
+    """The scene with every event of an unsure class under the nearest class above that is sure ("Animal").
+
+    What another event of the same kind covers at that time is left out.
+    """
+    kept: list[Event] = []
+    broader: list[Event] = []
+    for event, above in zip(scene.events, ancestor_features(scene, extras), strict=True):
+        sure = event.confidence >= limit
+        replaced = None if sure else _broader_event(event, above, calibration.models["ancestor"], limit)
+        if replaced:
+            broader.append(replaced)
+        else:
+            kept.append(event)
+    for event in broader:
+        same_kind = [interval(e) for e in kept if related(event.mid, e.mid)]
+        if not any(overlap(interval(event), span) for span in same_kind):
+            kept.append(event)
+    return replace(scene, events=tuple(sorted(kept, key=lambda e: (e.start_ms, e.end_ms, e.mid))))
+
+
+def _broader_event(
+    event: Event, above: Mapping[str, Features], model: LogisticModel, limit: float
+) -> Event | None:
+    for mid, features in above.items():
+        probability = model.probability(features)
+        if probability >= limit:
+            return replace(event, mid=mid, label=audioset.label(mid), confidence=probability)
+    return None
 
 
 def background_features(scene: Scene, extras: Extras) -> Features:

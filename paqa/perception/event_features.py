@@ -28,6 +28,8 @@ AMBIGUOUS = "/t/dd00098"  # "Source-ambiguous sounds": slaps, cracks, whooshes
 # A feature of one class alone: a network takes some sounds for others all the time, e.g. waves for a stream.
 INDICATOR_VALUE = 1.5  # the larger, the less evidence it takes; chosen on classes that were held out
 
+NAMED = frozenset(audioset.classes()) - {*NO_EVENTS}  # what an event may be called
+
 Features = dict[str, float]
 
 
@@ -64,8 +66,9 @@ def event_features(event: Event, turns: Sequence[Turn], tagging: Tagging) -> Fea
 
 
 def ancestor_features(event: Event, turns: Sequence[Turn], tagging: Tagging) -> dict[str, Features]:
-    """Of every ancestor of an event's class, by machine id, the nearest first: whether such a sound is there.
+    """Of every class above an event's, by machine id, the nearest first: whether such a sound is there.
 
+    Mere groups ("Sounds of things") and speech are left out, which say little or something else.
     "Animal" may be sure where "Dog" is not: all its kinds speak for it, and only others against it.
     """
     scores = _scores_of(event, tagging)
@@ -76,6 +79,7 @@ def ancestor_features(event: Event, turns: Sequence[Turn], tagging: Tagging) -> 
             **_kind_features(kind, tagging),
         }
         for kind in scores.kinds[1:]
+        if kind.mid in NAMED
     }
 
 

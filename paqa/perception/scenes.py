@@ -150,13 +150,20 @@ def with_prosody(
     return prosody.with_prosody(scene, f"{clip.sha256}:{speech_key}", stems, store)
 
 
-def scene_for_questions(clip: Clip, predicted: Scene, recipe: Recipe, store: Store) -> Scene:
+def scene_for_questions(
+    clip: Clip, predicted: Scene, recipe: Recipe, store: Store, calibration: Calibration | None = None
+) -> Scene:
     """The scene that questions are asked about: the truth where the recipe trusts it, else the predicted one.
 
-    Of a predicted scene with confidences it is the part that is sure. Levels and pitches are measured: on the
-    clean speech of a composed clip's truth, else on the speech stem.
+    Of a predicted scene with confidences it is the part that is sure, a sound of an unsure class under the
+    name of a broader one. `calibration` takes the place of the one for the recipe's engines. Levels and
+    pitches are measured: on the clean speech of a composed clip's truth, else on the speech stem.
     """
     if clip.answers == "truth" and clip.truth:
         return with_prosody(clip, clip.truth, recipe, store, clip.reference_sha256)
+    models = calibration or calibrations.for_recipe(recipe, store)
+    if models:
+        _, extras = scored_scene(clip, recipe, store)
+        predicted = confidence.with_broader_events(predicted, extras, models, LIMITS.event)
     sure = sure_part(predicted, LIMITS)
     return with_prosody(clip, source_labels.carry_labels(sure, clip.truth), recipe, store)

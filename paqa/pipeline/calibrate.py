@@ -32,7 +32,15 @@ from paqa.types import Clip, Item, Scene
 
 FOLDS = 5
 ROWS_A_CLIP = 60  # asked of a clip, to fit the model of rows on
-PREDICTIONS: tuple[Kind, ...] = ("word", "turn", "speaker_count", "event", "event_span", "background")
+PREDICTIONS: tuple[Kind, ...] = (
+    "word",
+    "turn",
+    "speaker_count",
+    "event",
+    "event_span",
+    "ancestor",
+    "background",
+)
 UNFITTED = LogisticModel((), (), 30.0)  # keeps every row
 
 
@@ -114,9 +122,20 @@ def _of_clip(clip: LabelledClip) -> Iterable[tuple[Kind, Mapping[str, float], bo
         features = confidence.event_features(scene, extras)
         yield from _labelled("event", features, [there for there, _ in event_labels])
         yield from _labelled("event_span", features, [placed for _, placed in event_labels])
+        yield from _of_ancestors(clip)
     if truth.events_known:
         complete = prediction_labels.nothing_missed(scene, truth.scene)
         yield "background", confidence.background_features(scene, extras), complete
+
+
+def _of_ancestors(clip: LabelledClip) -> Iterable[tuple[Kind, Mapping[str, float], bool]]:
+    truth = clip.truth
+    for event, above in zip(
+        clip.scene.events, confidence.ancestor_features(clip.scene, clip.extras), strict=True
+    ):
+        for mid, features in above.items():
+            right = prediction_labels.is_there(replace(event, mid=mid), truth.scene, truth.times_known)
+            yield "ancestor", features, right
 
 
 def _labelled(

@@ -170,7 +170,7 @@ def compose_clip(
     predicted = scenes.predicted_scene(clip, recipe, store, calibration)
     if invalid := _invalid("clip", clip) or _invalid("scene", predicted):
         return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
-    scene = scenes.scene_for_questions(clip, predicted, recipe, store)
+    scene = scenes.scene_for_questions(clip, predicted, recipe, store, calibration)
     unsure: list[Quarantined] = []
 
     def is_sure(question: Question) -> bool:
