@@ -50,12 +50,10 @@ def test_unclear_words_do_not_reach_to_other_parts_of_one_long_turn() -> None:
 
 
 def test_a_line_is_compared_with_what_is_said_at_its_time() -> None:
-    again = Turn(14_000, 17_000, 2, "The next bus leaves from the near platform.")
+    again = Turn(14_000, 17_000, 2, "The next train leaves from the near platform.")
     truth = KnownTruth(replace(TRUTH, turns=(*TRUTH.turns, again)))
-    scene = replace(
-        TRUTH, turns=(*TRUTH.turns, replace(again, text="The next train leaves from the near platform."))
-    )
-    assert kinds(scene, truth) == set()  # one wrong word, though the earlier line is nearer to it
+    scene = replace(TRUTH, turns=(*TRUTH.turns, replace(again, text=TRAIN.text)))
+    assert kinds(scene, truth) == set()  # one wrong word, though an earlier line has none
 
 
 def test_an_unclear_background_is_neither_a_sound_nor_silence() -> None:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from strategies import scenes, spread_words, unsure_scenes
+from test_questions_words import WORDS
 
 from paqa import audioset
+from paqa.config.recipe import QuestionsConfig
+from paqa.evaluation import word_answers
 from paqa.evaluation.judge import judge_answer
 from paqa.evaluation.known_truth import KnownTruth
-from paqa.evaluation.row_question import Asked
+from paqa.evaluation.row_question import Asked, asked
 from paqa.evaluation.word_places import pause_bounds, word_moment, word_spans
+from paqa.questions.generate import generate
 from paqa.types import Event, Scene, Turn, Word
 
 TEXT = (
@@ -112,19 +119,19 @@ def test_unclear_words_stand_for_any() -> None:
 
 
 def test_a_part_of_a_number_is_what_is_written() -> None:
-    asked = 'Which words come right after "anybody noticed the"?'
+    text = 'Which words come right after "anybody noticed the"?'
     number = quotes("twenty five", "taken before")
-    assert outcome("words_after", asked, number[0], *number) == "right"
+    assert outcome("words_after", text, number[0], *number) == "right"
     part = quotes("five patients", "taken before")
     assert outcome("words_after", 'What follows "noticed the twenty"?', part[0], *part) == "right"
 
 
 def test_which_word_is_said() -> None:
-    asked = "Which of these words is said?"
-    assert outcome("word_said", asked, '"medicine"', *quotes("castle", "medicine", "river")) == "right"
-    assert outcome("word_said", asked, '"castle"', *quotes("castle", "medicine")) == "false_premise"
-    assert outcome("word_said", asked, '"castle"', *quotes("castle", "river")) == "wrong_answer"
-    assert outcome("word_said", asked, '"medicine"', *quotes("symptoms", "medicine")) == "false_premise"
+    text = "Which of these words is said?"
+    assert outcome("word_said", text, '"medicine"', *quotes("castle", "medicine", "river")) == "right"
+    assert outcome("word_said", text, '"castle"', *quotes("castle", "medicine")) == "false_premise"
+    assert outcome("word_said", text, '"castle"', *quotes("castle", "river")) == "wrong_answer"
+    assert outcome("word_said", text, '"medicine"', *quotes("symptoms", "medicine")) == "false_premise"
 
 
 def test_unknown_words_are_unjudged() -> None:
@@ -165,22 +172,22 @@ def test_which_word_is_said_at_a_second() -> None:
 
 
 def test_the_longest_pause() -> None:
-    asked, choices = "After which words comes the longest silence?", quotes("to symptoms", "was last")
-    assert outcome("pause_after_words", asked, choices[0], *choices, truth=TIMED) == "right"
-    assert outcome("pause_after_words", asked, choices[1], *choices, truth=TIMED) == "wrong_answer"
+    text, choices = "After which words comes the longest silence?", quotes("to symptoms", "was last")
+    assert outcome("pause_after_words", text, choices[0], *choices, truth=TIMED) == "right"
+    assert outcome("pause_after_words", text, choices[1], *choices, truth=TIMED) == "wrong_answer"
     none = ("None of these", *choices)
-    assert outcome("pause_after_words", asked, none[0], *none, truth=TIMED) == "wrong_answer"
-    assert outcome("pause_after_words", asked, none[0], none[0], choices[1], truth=TIMED) == "right"
-    assert outcome("pause_after_words", asked, choices[0], *choices) == "unjudged"
+    assert outcome("pause_after_words", text, none[0], *none, truth=TIMED) == "wrong_answer"
+    assert outcome("pause_after_words", text, none[0], none[0], choices[1], truth=TIMED) == "right"
+    assert outcome("pause_after_words", text, choices[0], *choices) == "unjudged"
 
 
 def test_the_length_of_a_pause() -> None:
-    asked = 'About how long is the pause after the words "to symptoms"?'
-    outcomes = [outcome("pause_length", asked, answer, *LENGTHS, truth=TIMED) for answer in LENGTHS]
+    text = 'About how long is the pause after the words "to symptoms"?'
+    outcomes = [outcome("pause_length", text, answer, *LENGTHS, truth=TIMED) for answer in LENGTHS]
     assert outcomes == ["wrong_answer", "right", "wrong_answer", "wrong_answer"]
     none = 'About how long is the pause after the words "was last"?'
     assert outcome("pause_length", none, LENGTHS[0], *LENGTHS, truth=TIMED) == "false_premise"
-    assert outcome("pause_length", asked, LENGTHS[0], *LENGTHS) == "unjudged"
+    assert outcome("pause_length", text, LENGTHS[0], *LENGTHS) == "unjudged"
 
 
 def test_pauses_between_turns_are_known_without_word_times() -> None:
@@ -190,13 +197,13 @@ def test_pauses_between_turns_are_known_without_word_times() -> None:
         Turn(7200, 8500, 1, "Then look behind the flowers."),
     )
     truth = KnownTruth(Scene("p", 9000, turns))
-    asked, choices = (
+    text, choices = (
         "After which words comes the longest silence?",
         quotes("the keys", "at all", "is nothing"),
     )
-    assert outcome("pause_after_words", asked, choices[0], *choices, truth=truth) == "right"
-    assert outcome("pause_after_words", asked, choices[1], *choices, truth=truth) == "wrong_answer"
-    assert outcome("pause_after_words", asked, choices[2], *choices, truth=truth) == "wrong_answer"
+    assert outcome("pause_after_words", text, choices[0], *choices, truth=truth) == "right"
+    assert outcome("pause_after_words", text, choices[1], *choices, truth=truth) == "wrong_answer"
+    assert outcome("pause_after_words", text, choices[2], *choices, truth=truth) == "wrong_answer"
     length = 'About how long is the pause after the words "the keys"?'
     assert outcome("pause_length", length, LENGTHS[3], *LENGTHS, truth=truth) == "right"
     assert outcome("pause_length", length, LENGTHS[0], *LENGTHS, truth=truth) == "wrong_answer"
@@ -238,15 +245,15 @@ def sounding(*labels: str, complete: bool = True) -> KnownTruth:
     ],
 )
 def test_whether_anything_sounds_besides_speech(truth: KnownTruth, yes: str, no: str) -> None:
-    asked = "Does anything besides speech sound in the recording?"
-    assert outcome("any_background", asked, YES, YES, NO, truth=truth) == yes
-    assert outcome("any_background", asked, NO, YES, NO, truth=truth) == no
+    text = "Does anything besides speech sound in the recording?"
+    assert outcome("any_background", text, YES, YES, NO, truth=truth) == yes
+    assert outcome("any_background", text, NO, YES, NO, truth=truth) == no
 
 
 def test_a_sound_that_is_not_there_has_a_cause() -> None:
     predicted = replace(SENTENCE, events=(Event(500, 4000, "Pig", audioset.mid("Pig")),))
-    asked = Asked("any_background", "Does anything besides speech sound?", (YES, NO), YES, predicted)
-    assert judge_answer(asked, sounding()).cause == "speech_as_sound"
+    row = Asked("any_background", "Does anything besides speech sound?", (YES, NO), YES, predicted)
+    assert judge_answer(row, sounding()).cause == "speech_as_sound"
 
 
 def test_word_times_reach_numbers_that_are_written_in_words() -> None:
@@ -258,3 +265,40 @@ def test_word_times_reach_numbers_that_are_written_in_words() -> None:
     assert max(pause_bounds(TIMED.scene, 0.25).values()) == (1100, 1100)
     moment = word_moment(SENTENCE, 10, 0.25)
     assert moment.earliest_ms < moment.middle_ms < moment.latest_ms == moment.earliest_ms + LENGTH_MS // 4
+
+
+RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+CONFIG = QuestionsConfig(per_clip=200, none_rate=0.2, open_rate=0.0)
+
+
+def timed(scene: Scene) -> Scene:
+    """The scene with the times of its words, and pauses between them."""
+    spread = [w for turn in scene.turns for w in spread_words(turn)]
+    words = [replace(w, end_ms=w.end_ms - (w.end_ms - w.start_ms) // 50 * 10) for w in spread]
+    return replace(scene, words=tuple(sorted(words, key=lambda w: w.start_ms)))
+
+
+@RELAXED
+@given(scenes(), st.integers(0, 3))
+def test_without_word_times_no_right_answer_is_wrong(scene: Scene, seed: int) -> None:
+    for question in generate(timed(scene), CONFIG, seed, WORDS):
+        if question.template in word_answers.JUDGES:
+            verdict = judge_answer(asked(question), KnownTruth(replace(scene, words=())))
+            assert verdict.outcome in ("right", "unjudged"), (question, verdict)
+            assert verdict.outcome == "right" or question.template in TIMES, question
+            assert judge_answer(asked(question), KnownTruth(timed(scene))).right, question
+
+
+TIMES = ("word_part", "word_at_second", "pause_after_words", "pause_length")
+
+
+@RELAXED
+@given(unsure_scenes() | scenes().map(timed), scenes(), st.booleans(), st.integers(0, 3))
+def test_any_prediction_can_be_judged_by_any_truth(
+    predicted: Scene, scene: Scene, with_times: bool, seed: int
+) -> None:
+    truth = KnownTruth(timed(scene) if with_times else scene)
+    for question in generate(predicted, CONFIG, seed, WORDS):
+        if question.template in word_answers.JUDGES:
+            verdict = judge_answer(replace(asked(question), predicted=predicted), truth)
+            assert verdict.cause or verdict.outcome in ("right", "unjudged")

@@ -114,11 +114,11 @@ def _first(place: Place) -> int:
 
 
 def _before(case: Case, a: Place, b: Place) -> bool:
-    """Whether one phrase surely comes before another: by the text, but in turns at once by the time."""
+    """Whether one phrase surely comes before another: by the text, in turns at once by the time too."""
     words, turns, slack = true_words(case.true.scene), case.true.turns, case.rules.turn_ms
     turn_a, turn_b = words[a.first].turn, words[b.first].turn
     at_once = turn_a != turn_b and overlap(interval(turns[turn_a]), interval(turns[turn_b]))
-    return a.start_ms + slack < b.start_ms if at_once and slack else a.first < b.first
+    return a.first < b.first and (not at_once or not slack or a.start_ms + slack < b.start_ms)
 
 
 def words_after(case: Case) -> bool:
