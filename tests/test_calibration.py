@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from paqa.config.recipe import HearConfig, HearConfigs, Recipe, SourceConfig
 from paqa.perception import calibration as calibrations
+from paqa.perception import engine_runs
 from paqa.perception.calibration import (
     CalibratedEngine,
     Calibration,
@@ -138,8 +139,7 @@ def test_other_engines_stems_and_parameters_have_none(
 def test_another_revision_has_none(
     tmp_path: Path, packaged: Calibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    identity = calibrations.identity
-    monkeypatch.setattr(calibrations, "identity", lambda *run: ("next", identity(*run)[1]))
+    monkeypatch.setattr(calibrations, "identity", lambda *run: ("next", engine_runs.identity(*run)[1]))
     assert for_recipe(RECIPE, Store(tmp_path)) is None
 
 
