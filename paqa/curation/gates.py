@@ -73,10 +73,8 @@ def uncertain(question: Question, confidence: float | None, config: GatesConfig)
     """Why a row that is right with this probability is not kept, or None; also where nobody knows it."""
     if confidence is None or confidence >= config.min_confidence:
         return None
-    limit = f"below gates.min_confidence {config.min_confidence:.2f}"
-    return Rejected(
-        "uncertain", f"{question.id}: the row is right with probability {confidence:.2f}, {limit}"
-    )
+    limit = f"below gates.min_confidence {config.min_confidence:g}"
+    return Rejected("uncertain", f"{question.id}: the row is right with probability {confidence:g}, {limit}")
 
 
 def quote_presence(quotes: Sequence[str], snippets: Sequence[str]) -> float:

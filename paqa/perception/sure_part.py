@@ -55,16 +55,24 @@ def _split_events(events: Iterable[Event], limits: Limits) -> tuple[list[Event],
 
 
 def _words_of_turns(turns: Sequence[Turn], words: Sequence[Word]) -> list[list[Word]]:
-    """The words that the text of each turn consists of; `turns` and `words` are those of one scene."""
+    """The words that the text of each turn consists of; `turns` and `words` are those of one scene.
+
+    Mostly the next ones of its speaker, but where words overlap a later one may stand in an earlier turn.
+    """
     rest = {turn.speaker: [w for w in words if w.speaker == turn.speaker] for turn in turns}
     grouped = []
     for turn in turns:
-        letters = len("".join(turn.text.split()))
+        text = "".join(turn.text.split())
         taken: list[Word] = []
-        while letters > 0 and rest[turn.speaker]:
-            word = rest[turn.speaker].pop(0)
-            letters -= len("".join(word.text.split()))
-            taken.append(word)
+        left: list[Word] = []
+        for word in rest[turn.speaker]:
+            letters = "".join(word.text.split())
+            if text and text.startswith(letters):
+                taken.append(word)
+                text = text.removeprefix(letters)
+            else:
+                left.append(word)
+        rest[turn.speaker] = left
         grouped.append(taken)
     return grouped
 
