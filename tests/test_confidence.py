@@ -103,7 +103,8 @@ def test_confidences_are_probabilities_and_nothing_else_changes(sample: tuple[Sc
     scene, extras = sample
     sure = with_confidences(scene, extras, calibration())
     given_ones = [sure.speaker_count_confidence, sure.background_confidence]
-    given_ones += [x.confidence for x in (*sure.words, *sure.turns, *sure.events)]
+    for rows in (sure.words, sure.turns, sure.events):
+        given_ones += [row.confidence for row in rows]
     given_ones += [e.span_confidence for e in sure.events]
     assert all(0 <= p <= 1 for p in given_ones)
     without = replace(

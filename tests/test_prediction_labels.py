@@ -14,7 +14,7 @@ from paqa.evaluation import prediction_labels as labels
 from paqa.types import Event, Scene, Turn, Word
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-SAID = "The river rose again during the night."
+SENTENCE = "The river rose again during the night."
 
 
 def scene(*parts: Turn | Event, words: str = "", duration_ms: int = 20_000) -> Scene:
@@ -47,7 +47,7 @@ def event(start_ms: int, end_ms: int, label: str) -> Event:
     ],
 )
 def test_words_stand_in_the_alignment(predicted: str, expected: list[bool]) -> None:
-    marked = labels.words(scene(words=predicted), scene(Turn(0, 900, 1, SAID)))
+    marked = labels.words(scene(words=predicted), scene(Turn(0, 900, 1, SENTENCE)))
     if predicted.startswith("night"):  # any one word may be the common one
         assert sum(map(bool, marked)) == 1
     else:
@@ -56,7 +56,7 @@ def test_words_stand_in_the_alignment(predicted: str, expected: list[bool]) -> N
 
 def test_truth_without_all_texts_says_nothing_of_words() -> None:
     predicted = scene(words="the river")
-    assert labels.words(predicted, scene(Turn(0, 900, 1, SAID), Turn(900, 1800, 2, " "))) == [None, None]
+    assert labels.words(predicted, scene(Turn(0, 900, 1, SENTENCE), Turn(900, 1800, 2, " "))) == [None, None]
     assert labels.words(predicted, scene(Turn(0, 900, 1))) == [None, None]
 
 
@@ -66,8 +66,8 @@ def test_what_was_said_is_right_and_one_word_more_is_wrong(truth: Scene) -> None
     if not all(t.text.strip() for t in truth.turns):
         return
     texts = truth.transcript.split()
-    heard = labels.words(scene(words=" ".join(texts)), truth)
-    assert heard == [True] * len(texts)
+    marked = labels.words(scene(words=" ".join(texts)), truth)
+    assert marked == [True] * len(texts)
     if texts:
         more = labels.words(scene(words=" ".join([*texts, "xylophonist"])), truth)
         assert more == [True] * len(texts) + [False]

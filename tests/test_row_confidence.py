@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -144,7 +145,8 @@ def lowered(scene: Scene, data: st.DataObject) -> Scene:
     at = data.draw(st.integers(0, len(rows) - 1))
     name = data.draw(st.sampled_from(("confidence", "span_confidence"))) if kind == "events" else "confidence"
     rows[at] = replace(rows[at], **{name: share * getattr(rows[at], name)})
-    return replace(scene, **{kind: tuple(rows)})
+    changes: dict[str, Any] = {kind: tuple(rows)}
+    return replace(scene, **changes)
 
 
 @RELAXED

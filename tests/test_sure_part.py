@@ -22,7 +22,7 @@ RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[Health
 PROBABILITIES = st.sampled_from((0.0, 0.04, 0.05, 0.5, 0.79, 0.8, 0.89, 0.9, 0.95, 1.0)) | st.floats(0, 1)
 
 
-def said(texts: str, *probabilities: float) -> Scene:
+def spoken_turn(texts: str, *probabilities: float) -> Scene:
     """One turn with a probability for each of its words."""
     turn = Turn(0, 3000, 1, texts)
     sure = [replace(w, confidence=p) for w, p in zip(spread_words(turn), probabilities, strict=True)]
@@ -40,7 +40,7 @@ def said(texts: str, *probabilities: float) -> Scene:
     ],
 )
 def test_runs_of_words_that_are_not_sure_become_unclear(probabilities: tuple[float, ...], text: str) -> None:
-    scene = said("One two three four.", *probabilities)
+    scene = spoken_turn("One two three four.", *probabilities)
     part = sure_part(scene, LIMITS)
     assert [t.text for t in part.turns] == [text, "Yes."]
     kept = [w for w, p in zip(scene.words, (*probabilities, 1.0), strict=True) if p >= LIMITS.word]
