@@ -60,7 +60,7 @@ def _sounds(options: argparse.Namespace) -> Recipe:
     path = str(REAL / "sounds.jsonl")
     if options.sounds:
         path = str(sound_list(options.sounds, options.out / "sounds-whole.jsonl", whole=True))
-    source = replace(sentences.sources[0], name="sounds", path=path)
+    source = replace(sentences.sources[0], name="sounds", path=path, answers="heard")
     return replace(sentences, name="real-sounds", description="Sounds alone.", sources=(source,))
 
 

@@ -24,7 +24,7 @@ FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthChec
 def examples(values: np.ndarray, outcomes: np.ndarray) -> list[Example]:
     """Examples from `(examples, features)` values."""
     named = [{f"f{i}": float(v) for i, v in enumerate(row)} for row in values]
-    return [Example(f, bool(right), "g") for f, right in zip(named, outcomes, strict=True)]
+    return [Example(f, bool(right)) for f, right in zip(named, outcomes, strict=True)]
 
 
 def material(seed: int, features: int = 3, count: int = 60) -> tuple[np.ndarray, np.ndarray]:

@@ -67,6 +67,7 @@ def main() -> None:
             row = {
                 "id": path.stem,
                 "path": f"sounds/{path.name}",
+                "turns": [],  # nobody speaks
                 "events": events,
                 "license": origin["license"],
                 "author": origin["author"],

@@ -19,7 +19,7 @@ from paqa.questions.english import spoken, upper
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import grammar, reflection
 from paqa.rationale.trace import Response, Trace
-from paqa.text import normal
+from paqa.text import UNCLEAR_WORD, normal
 from paqa.types import Event, Question, Scene, Turn
 
 CANDIDATES = 3  # snippets compared in full, after a pre-selection by shared words
@@ -83,9 +83,9 @@ def quote_presence(quotes: Sequence[str], snippets: Sequence[str]) -> float:
     A match is difflib's SequenceMatcher ratio of the texts without case, punctuation and extra space.
     Snippets are the turns as given and, so that another segmentation does no harm, windows of the whole
     transcript about as long as the quote; of each only the three that share most words with it are compared
-    in full. 1.0 where nothing is quoted.
+    in full. 1.0 where nothing is quoted. What stands around `[unclear]` counts as quotes of their own.
     """
-    return _presence(tuple(quotes), tuple(snippets))
+    return _presence(tuple(part for quote in quotes for part in quote.split(UNCLEAR_WORD)), tuple(snippets))
 
 
 @lru_cache(maxsize=64)  # all questions about a clip quote the same

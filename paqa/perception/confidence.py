@@ -41,9 +41,11 @@ def with_confidences(scene: Scene, extras: Extras, calibration: Calibration) -> 
         replace(
             event,
             confidence=models["event"].probability(features),
-            span_confidence=models["event_span"].probability(features),
+            span_confidence=models["event_span"].probability(span),
         )
-        for event, features in zip(scene.events, event_features(scene, extras), strict=True)
+        for event, features, span in zip(
+            scene.events, event_features(scene, extras), span_features(scene, extras), strict=True
+        )
     ]
     count = models["speaker_count"].probability(count_features(scene, extras))
     return replace(
@@ -140,6 +142,11 @@ def event_features(scene: Scene, extras: Extras) -> list[Features]:
         event_evidence.event_features(event, scene.turns, extras.tagging) | {"noise": noise}
         for event in scene.events
     ]
+
+
+def span_features(scene: Scene, extras: Extras) -> list[Features]:
+    """Of the span of each event: its length, how much of it lies under speech, what the tagger says of it."""
+    return [event_evidence.span_features(event, scene.turns, extras.tagging) for event in scene.events]
 
 
 def ancestor_features(scene: Scene, extras: Extras) -> list[dict[str, Features]]:

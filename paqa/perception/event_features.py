@@ -54,7 +54,7 @@ def without_remains_of_speech(events: Iterable[Event], mix_tags: Iterable[Tag]) 
 
 
 def event_features(event: Event, turns: Sequence[Turn], tagging: Tagging) -> Features:
-    """Of an event: whether its class is right, and whether its span is."""
+    """Of an event: whether a sound of its class is there."""
     scores = _scores_of(event, tagging)
     kind = scores.kinds[0]
     return {
@@ -62,6 +62,18 @@ def event_features(event: Event, turns: Sequence[Turn], tagging: Tagging) -> Fea
         "share": scores.share,
         **_common(event, turns, scores),
         **_kind_features(kind, tagging),
+    }
+
+
+def span_features(event: Event, turns: Sequence[Turn], tagging: Tagging) -> Features:
+    """Of an event: whether its span is right. Few, for the tagger says little about edges."""
+    scores = _scores_of(event, tagging)
+    common = _common(event, turns, scores)
+    return {
+        "length": common["length"],
+        "under_speech": common["under_speech"],
+        "share": scores.share,
+        "itself": logit(scores.kinds[0].itself),
     }
 
 

@@ -1,7 +1,7 @@
 """The part of a predicted scene that is sure enough to be stated: all questions and rationales come from it.
 
-A sound that is not sure leaves the scene, and its span is called unclear; where one of its ancestors in the
-ontology is sure ("Animal"), that is stated instead. Words that are not sure become `[unclear]`.
+A sound that is not sure leaves the scene, and its span is called unclear. Where none is left, and it is not
+sure that none is there, the whole background is. Words that are not sure become `[unclear]`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ UNCLEAR_WORDS = "[unclear]"  # stands for one word or several in the text of a t
 class Limits:
     """The probabilities from which something is stated."""
 
-    word: float = 0.8
+    word: float = 0.85
     event: float = 0.9
     event_span: float = 0.8
     nothing: float = 0.05  # a sound less probable than this is not there: its span is not called unclear
+    background: float = 0.9  # that no sound is missing, where none is stated; else all of it is unclear
 
 
 LIMITS = Limits()
@@ -33,6 +34,8 @@ def sure_part(scene: Scene, limits: Limits) -> Scene:
     """The scene without what is not sure; a scene with truth alone comes back as it is."""
     events, unsure = _split_events(scene.events, limits)
     unclear = merge(interval(e) for e in unsure if e.confidence >= limits.nothing)
+    if not events and scene.background_confidence < limits.background:
+        unclear = [(0, scene.duration_ms)]
     grouped = _words_of_turns(scene.turns, scene.words)
     turns = [_with_sure_words(turn, words, limits) for turn, words in zip(scene.turns, grouped, strict=True)]
     return replace(

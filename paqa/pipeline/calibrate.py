@@ -31,7 +31,7 @@ from paqa.storage.store import Store
 from paqa.types import Clip, Item, Scene
 
 FOLDS = 5
-ROWS_A_CLIP = 60  # asked of a clip, to fit the model of rows on
+ROWS_A_CLIP = 16  # asked of a clip, to fit the model of rows on
 PREDICTIONS: tuple[Kind, ...] = (
     "word",
     "turn",
@@ -103,7 +103,7 @@ def prediction_examples(clips: Iterable[LabelledClip]) -> dict[Kind, list[Exampl
     examples: dict[Kind, list[Example]] = {kind: [] for kind in PREDICTIONS}
     for clip in clips:
         for kind, features, right in _of_clip(clip):
-            examples[kind].append(Example(features, right, clip.clip.groups[0]))
+            examples[kind].append(Example(features, right))
     return examples
 
 
@@ -121,7 +121,8 @@ def _of_clip(clip: LabelledClip) -> Iterable[tuple[Kind, Mapping[str, float], bo
         event_labels = prediction_labels.events(scene, truth.scene, truth.times_known)
         features = confidence.event_features(scene, extras)
         yield from _labelled("event", features, [there for there, _ in event_labels])
-        yield from _labelled("event_span", features, [placed for _, placed in event_labels])
+        spans = confidence.span_features(scene, extras)
+        yield from _labelled("event_span", spans, [placed for _, placed in event_labels])
         yield from _of_ancestors(clip)
     if truth.events_known:
         complete = prediction_labels.nothing_missed(scene, truth.scene)
@@ -196,8 +197,10 @@ def row_values(row: LabelledRow) -> Mapping[str, float]:
 
 
 def fit_rows(rows: Iterable[LabelledRow]) -> LogisticModel:
-    """The model of rows, fitted on those of which truth knows all that they state."""
-    return fitting.fit([Example(row_values(r), r.all_right, r.corpus) for r in rows if r.known])
+    """The model of rows, fitted on those of which truth knows all that they state; clips count the same."""
+    known = [row for row in rows if row.known]
+    of_clip = Counter(row.item.clip_id for row in known)
+    return fitting.fit([Example(row_values(r), r.all_right, 1 / of_clip[r.item.clip_id]) for r in known])
 
 
 def held_out_predictions(

@@ -320,6 +320,8 @@ def _background(scene: Scene, rng: random.Random) -> str:
 def _unclear_background(scene: Scene) -> str:
     """Where something may sound in the background, without a claim about it."""
     stretches = merge(interval(u) for u in scene.unclear)
+    if stretches == [(0, scene.duration_ms)]:
+        return "It is not clear what sounds in the background, if anything."
     if len(stretches) == 1:
         start, end = stretches[0]
         where = f"From {seconds(start).removesuffix(' s')} to {seconds(end)}"
