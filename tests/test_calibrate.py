@@ -143,7 +143,7 @@ def test_it_keeps_the_calibration_in_the_store_and_the_file(calibrated: Calibrat
     assert for_recipe(calibrated.recipe, Store(calibrated.store)) == written
     assert set(written.models) == set(get_args(Kind))
     assert written.models["word"].examples > 50
-    assert written.models["row"].examples > 10
+    assert written.models["answer"].examples > 10
     assert written.material.startswith("small: 7 clips, ")
 
 
@@ -194,7 +194,8 @@ def test_rows_that_are_not_sure_are_quarantined(following: Summary, calibrated: 
 
     def composed(log_odds: float) -> tuple[list[Item], list[Quarantined]]:
         """The rows of the clips where all are as sure as that."""
-        models = {**fitted.models, "row": LogisticModel((), (), log_odds)}
+        sure = dict.fromkeys(fitted.models, LogisticModel((), (), 30.0))
+        models = sure | {"answer": LogisticModel((), (), log_odds)}
         each = [compose_clip(c, recipe, store, calibration=replace(fitted, models=models)) for c in clips]
         return [item for kept, _ in each for item in kept], [q for _, lost in each for q in lost]
 

@@ -16,10 +16,10 @@ from test_questions import DIALOGUE, PLAIN
 from paqa.config.recipe import GatesConfig, QuestionsConfig
 from paqa.curation.gates import uncertain
 from paqa.perception.calibration import LogisticModel
-from paqa.questions.generate import generate, rests_on
-from paqa.questions.row_confidence import LEAST, row_features
+from paqa.questions.generate import generate
+from paqa.questions.row_confidence import line_probability, row_probability, scene_probability
 from paqa.questions.template import Claim
-from paqa.types import Evidence, Question, Scene, Turn, Unclear
+from paqa.types import Question, Scene, Unclear, Word
 
 RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -30,27 +30,11 @@ def with_words(scene: Scene) -> Scene:
 
 
 TRUTH = with_words(DIALOGUE)
-FLAGS = {"answer_turn_time", "answer_word_time"}
-SHARES = {"words", "unclear_words"}  # of what is wrong: the larger, the worse
-NAMES = sorted(row_features(TRUTH, frozenset(), ()))
 CLAIMS: list[Claim] = [
     *("speaker_count", "speaker", "words", "turn_time", "word_time", "sound", "sound_time", "absence"),
 ]  # fmt: skip
-ANSWERS = [name for name in NAMES if name.startswith("answer_")]
-
-
-@RELAXED
-@given(scenes(), st.integers(0, 3))
-def test_what_is_sure_costs_nothing(scene: Scene, seed: int) -> None:
-    sure = with_words(scene)
-    for q in generate(sure, replace(PLAIN, per_clip=12), seed):
-        features = row_features(sure, rests_on(q), q.evidence)
-        assert {name for name, value in features.items() if value} <= FLAGS
-        claims = rests_on(q)
-        assert [features[f"answer_{claim}"] for claim in ("turn_time", "word_time")] == [
-            "turn_time" in claims,
-            "word_time" in claims,
-        ]
+CERTAIN = LogisticModel((), (), 30.0)  # of answers
+NOTHING: frozenset[Claim] = frozenset()
 
 
 def doubtful(scene: Scene) -> Scene:
@@ -68,70 +52,61 @@ def doubtful(scene: Scene) -> Scene:
     )
 
 
-DOUBTFUL = doubtful(TRUTH)
-EVIDENCE = (Evidence("turn", 0), Evidence("turn", 2), Evidence("event", 1))
+SURE_OF_WORDS = replace(doubtful(TRUTH), words=TRUTH.words)
 
 
-@pytest.mark.parametrize(
-    ("claim", "name", "value"),
-    [
-        ("speaker_count", "answer_count", math.log(0.6)),
-        ("speaker", "answer_speaker", math.log(0.91) + math.log(0.93)),
-        ("words", "answer_words", 2 * math.log(0.85)),
-        ("sound", "answer_sound", math.log(0.72)),
-        ("sound_time", "answer_sound_time", math.log(0.62)),
-        ("absence", "answer_absence", math.log(0.55)),
-        ("word_time", "answer_word_time", 1.0),
-    ],
-)
-def test_an_answer_rests_on_what_it_claims_alone(claim: Claim, name: str, value: float) -> None:
-    features = row_features(DOUBTFUL, frozenset({claim}), EVIDENCE)
-    assert {n: features[n] for n in ANSWERS if features[n]} == {name: pytest.approx(value)}
-
-
-def test_times_of_turns_rest_on_their_speakers() -> None:
-    features = row_features(DOUBTFUL, frozenset({"turn_time"}), EVIDENCE)
-    assert {n for n in ANSWERS if features[n]} == {"answer_speaker", "answer_turn_time"}
-
-
-def test_cited_words_count_one_by_one() -> None:
-    words = (replace(TRUTH.words[0], confidence=0.9), replace(TRUTH.words[1], confidence=0.8))
-    scene = replace(TRUTH, words=(*words, *TRUTH.words[2:]))
-    cited = (Evidence("word", 1),)
-    assert row_features(scene, frozenset({"words"}), cited)["answer_words"] == pytest.approx(math.log(0.8))
+@RELAXED
+@given(scenes())
+def test_what_is_sure_has_probability_one(scene: Scene) -> None:
+    assert scene_probability(with_words(scene)) == pytest.approx(1.0)
 
 
 def test_a_rationale_states_the_whole_scene() -> None:
-    features = row_features(DOUBTFUL, frozenset(), ())
-    assert features["count"] == pytest.approx(math.log(0.6))
-    assert features["turns"] == pytest.approx(sum(math.log(0.91 + 0.01 * i) for i in range(5)))
-    assert features["least_turn"] == pytest.approx(math.log(0.91))
-    assert features["words"] == pytest.approx(0.15)
-    assert features["events"] == pytest.approx(sum(math.log(0.71 + 0.01 * i) for i in range(4)))
-    assert features["spans"] == pytest.approx(sum(math.log(0.61 + 0.01 * i) for i in range(4)))
-    assert features["nothing"] == 0.0  # it says that there are sounds
-    assert not any(features[name] for name in ANSWERS)
-    impossible = replace(DOUBTFUL, speaker_count_confidence=0.0)
-    assert row_features(impossible, frozenset(), ())["count"] == math.log(LEAST)
+    sounds = math.prod((0.71 + 0.01 * i) * (0.61 + 0.01 * i) for i in range(len(TRUTH.events)))
+    assert scene_probability(SURE_OF_WORDS) == pytest.approx(0.6 * sounds)
+
+
+def test_who_speaks_is_one_statement() -> None:
+    silent = replace(SURE_OF_WORDS, events=(), unclear=(Unclear(0, 900),))
+    assert scene_probability(silent) == pytest.approx(0.6)
+    assert scene_probability(replace(silent, speaker_count_confidence=0.99)) == pytest.approx(0.91)
 
 
 def test_that_nothing_sounds_is_stated_where_nothing_is_unclear() -> None:
-    silent = replace(DOUBTFUL, events=())
-    assert row_features(silent, frozenset(), ())["nothing"] == pytest.approx(math.log(0.55))
-    unclear = replace(silent, unclear=(Unclear(0, 900),))
-    assert row_features(unclear, frozenset(), ())["nothing"] == 0.0
+    silent = replace(SURE_OF_WORDS, events=())
+    assert scene_probability(silent) == pytest.approx(0.6 * 0.55)
 
 
-def test_unclear_words_count_by_turn() -> None:
-    texts = ("One [unclear] three.", "[unclear]", "Six.", "Seven [unclear] and [unclear].")
-    turns = tuple(Turn(1000 * i, 1000 * i + 900, 1, text) for i, text in enumerate(texts))
-    assert row_features(Scene("c", 9000, turns), frozenset(), ())["unclear_words"] == 0.75
-    assert not any(row_features(Scene("c", 9000), frozenset(), ()).values())
+def test_absence_rests_on_the_whole_background() -> None:
+    some = row_probability(SURE_OF_WORDS, NOTHING, "speaker_count", CERTAIN)
+    absent = row_probability(SURE_OF_WORDS, frozenset({"absence"}), "absent_sound", CERTAIN)
+    assert absent == pytest.approx(0.55 * some)
+    silent = replace(SURE_OF_WORDS, events=())  # it is stated anyhow
+    assert row_probability(silent, frozenset({"absence"}), "absent_sound", CERTAIN) == pytest.approx(0.33)
 
 
-MODEL = LogisticModel(
-    tuple(NAMES), tuple(-0.7 if name in SHARES else 0.0 if name in FLAGS else 0.7 for name in NAMES), 3.0
+@pytest.mark.parametrize(
+    ("probabilities", "expected"),
+    [
+        ((), 1.0),
+        ((0.5,), 1.0),  # one wrong word is let pass
+        ((0.5, 0.6), 1 - 0.5 * 0.4),
+        ((0.9,) * 4, 0.9**4 + 4 * 0.1 * 0.9**3),
+        ((0.8,) * 10, 0.8**10 + 10 * 0.2 * 0.8**9 + 45 * 0.2**2 * 0.8**8),  # two of ten
+    ],
 )
+def test_a_line_may_have_one_wrong_word_in_five(probabilities: tuple[float, ...], expected: float) -> None:
+    words = [Word(100 * i, 100 * i + 90, "word", confidence=p) for i, p in enumerate(probabilities)]
+    assert line_probability(words) == pytest.approx(expected)
+
+
+def test_answers_of_some_templates_follow_less_often() -> None:
+    answers = LogisticModel(("is speaking_time",), (-1.0,), 3.0)
+    exact = with_words(DIALOGUE)
+    other = row_probability(exact, NOTHING, "speaker_count", answers)
+    assert other == pytest.approx(1 / (1 + math.exp(-3.0)))
+    timed = row_probability(exact, NOTHING, "speaking_time", answers)
+    assert timed == pytest.approx(1 / (1 + math.exp(-2.0)))
 
 
 def lowered(scene: Scene, data: st.DataObject) -> Scene:
@@ -155,30 +130,11 @@ def test_less_sure_predictions_make_no_row_surer(
     scene: Scene, claims: set[Claim], data: st.DataObject
 ) -> None:
     before = doubtful(with_words(scene))
-    kinds = {"turn": before.turns, "word": before.words, "event": before.events}
-    evidence = [Evidence(kind, i) for kind, rows in kinds.items() for i in range(0, len(rows), 2)]  # type: ignore[arg-type]
     first, then = (
-        MODEL.probability(row_features(s, frozenset(claims), evidence))
-        for s in (before, lowered(before, data))
+        row_probability(s, frozenset(claims), "who_says", CERTAIN) for s in (before, lowered(before, data))
     )
-    assert then <= first + 1e-12
-
-
-@RELAXED
-@given(scenes())
-def test_features_of_any_question_are_finite(scene: Scene) -> None:
-    hopeless = replace(
-        scene,
-        turns=tuple(replace(t, confidence=0.0) for t in scene.turns),
-        events=tuple(replace(e, confidence=0.0, span_confidence=0.0) for e in scene.events),
-        words=tuple(replace(w, confidence=0.0) for w in with_words(scene).words),
-        speaker_count_confidence=0.0,
-        background_confidence=0.0,
-    )
-    for q in generate(scene, replace(PLAIN, per_clip=20), 0):
-        features = row_features(hopeless, rests_on(q), q.evidence)
-        assert sorted(features) == NAMES
-        assert all(map(math.isfinite, features.values()))
+    assert 0 <= then <= first + 1e-12
+    assert first <= 1
 
 
 # --- the gate

@@ -70,8 +70,7 @@ def main() -> None:
                 "turns": [],  # nobody speaks
                 "events": events,
                 "license": origin["license"],
-                "author": origin["author"],
-                "source": f"ESC-10, from {origin['url']} ({origin['title']})",
+                "source": f"ESC-10: {origin['title']!r} by {origin['author']}, {origin['url']}",
             }
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")
 

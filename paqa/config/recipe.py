@@ -118,7 +118,7 @@ class StageConfig:
 PROFILES: dict[str, dict[Stage, StageConfig]] = {
     "embedded": {
         "separate": StageConfig("deepfilternet"),
-        "diarize": StageConfig("segmentation_campplus", stem="speech"),
+        "diarize": StageConfig("segmentation_campplus"),  # of the mix: separation takes weak voices away
         "tag": StageConfig("yamnet", stem="background"),
         "transcribe": StageConfig("faster_whisper", stem="mix", align="speech"),
     },

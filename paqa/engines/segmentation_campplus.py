@@ -65,10 +65,8 @@ class SegmentationCampPlusParams:
     vad_off: Unit = 0.1  # and ends below this
     min_speech_ms: Millis = 100  # shorter speech is dropped
     min_silence_ms: Millis = 300  # shorter silence inside speech is bridged
-    pad_ms: Millis = 60  # added on both sides of speech
-    level: Share = (
-        0.08  # RMS that loud frames are brought to before Silero hears them: it is sensitive to level
-    )
+    pad_ms: Millis = 100  # added on both sides of speech
+    level: Share = 0.08  # RMS that loud frames are brought to for Silero, which is sensitive to level
     piece_ms: Millis = 2000  # of speech for one vector, at most
     piece_gap_ms: Millis = 200  # a longer pause starts a new piece
     min_piece_ms: Millis = 300  # of speech, for a vector at all

@@ -22,8 +22,8 @@ from paqa.storage.store import Store, key
 from paqa.types import Stage, Stem
 
 # What a probability is given for. "ancestor": that a sound of a broader class than an event's own is there.
-# "row": that a row's answer is right and its rationale states nothing false.
-Kind = Literal["word", "turn", "speaker_count", "event", "event_span", "ancestor", "background", "row"]
+# "answer": that an answer is right which follows from a scene in which all is right.
+Kind = Literal["word", "turn", "speaker_count", "event", "event_span", "ancestor", "background", "answer"]
 FOLDER = "data/calibration"
 INDICATOR = "is "  # begins the names of features of one class alone
 MAX_LOGIT = 30.0  # beyond it a probability is 0 or 1 to all digits

@@ -20,9 +20,9 @@ UNCLEAR_WORDS = "[unclear]"  # stands for one word or several in the text of a t
 class Limits:
     """The probabilities from which something is stated."""
 
-    word: float = 0.85
-    event: float = 0.9
-    event_span: float = 0.8
+    word: float = 0.97
+    event: float = 0.95
+    event_span: float = 0.92
     nothing: float = 0.05  # a sound less probable than this is not there: its span is not called unclear
     background: float = 0.9  # that no sound is missing, where none is stated; else all of it is unclear
 

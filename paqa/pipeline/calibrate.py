@@ -1,8 +1,8 @@
 """`paqa calibrate`: confidences for a recipe's engines, fitted on a build of clips with truth.
 
-The models of single predictions are fitted first, then that of rows, on rows that are made with them. For the
-figures all of it is fitted once for each fold of the material, without the voices and recordings of the fold,
-and measured on the fold.
+The models of single predictions are fitted first, then that of answers, on rows that are made with them. For
+the figures all of it is fitted once for each fold of the material, without the voices and recordings of the
+fold, and measured on the fold.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from paqa.perception.calibration import Calibration, Kind, LogisticModel
 from paqa.perception.confidence import Extras
 from paqa.pipeline.rows import compose_clip
 from paqa.questions.generate import rests_on
-from paqa.questions.row_confidence import row_features
+from paqa.questions.row_confidence import answer_features, row_probability
 from paqa.storage.store import Store
 from paqa.types import Clip, Item, Scene
 
 FOLDS = 5
-ROWS_A_CLIP = 16  # asked of a clip, to fit the model of rows on
+ROWS_A_CLIP = 16  # asked of a clip, to fit the model of answers on
 PREDICTIONS: tuple[Kind, ...] = (
     "word",
     "turn",
@@ -41,7 +41,7 @@ PREDICTIONS: tuple[Kind, ...] = (
     "ancestor",
     "background",
 )
-UNFITTED = LogisticModel((), (), 30.0)  # keeps every row
+UNFITTED = LogisticModel((), (), 30.0)  # of answers: all are right
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class LabelledRow:
     corpus: str
     fold: int
     right: bool  # its answer
-    all_right: bool  # its answer, and all that its rationale states
+    stated_right: bool  # all that its rationale states
     known: bool
 
 
@@ -147,11 +147,11 @@ def _labelled(
             yield kind, values, label
 
 
-def fit_predictions(clips: Sequence[LabelledClip], recipe: Recipe, row: LogisticModel) -> Calibration:
-    """A calibration with the models of predictions fitted on some clips, and a given one of rows."""
+def fit_predictions(clips: Sequence[LabelledClip], recipe: Recipe, answers: LogisticModel) -> Calibration:
+    """A calibration with the models of predictions fitted on some clips, and a given one of answers."""
     examples = prediction_examples(clips)
     models: dict[Kind, LogisticModel] = {kind: fitting.fit(examples[kind]) for kind in PREDICTIONS}
-    models["row"] = row
+    models["answer"] = answers
     return Calibration(calibrations.engines(recipe), models)
 
 
@@ -167,7 +167,7 @@ def rows_of(
         for item in compose_clip(clip, every_row, store, calibration=fitted)[0]:
             verdict = judge(item, labelled.truth)
             known = verdict.outcome != "unjudged" and (not verdict.unknown or bool(verdict.false))
-            outcome = (verdict.right, verdict.nothing_false, known)
+            outcome = (verdict.right, not verdict.false, known)
             rows.append(LabelledRow(item, clip.corpus, labelled.fold, *outcome))
     return rows
 
@@ -182,25 +182,24 @@ def judged_rows(clips: Sequence[LabelledClip], recipe: Recipe, store: Store) -> 
 
 
 def held_out_rows(rows: Sequence[LabelledRow]) -> Iterator[HeldOutRow]:
-    """The rows that truth knows all about, with the confidence of a model fitted on the other folds."""
+    """The rows that truth knows all about, with confidences by models fitted on the other folds."""
     for fold in sorted({row.fold for row in rows}):
-        model = fit_rows(row for row in rows if row.fold != fold)
+        answers = fit_answers([row for row in rows if row.fold != fold])
         for row in rows:
             if row.fold == fold and row.known:
-                probability = model.probability(row_values(row))
-                yield HeldOutRow(row.corpus, row.item.clip_id, probability, row.right, row.all_right)
+                item = row.item
+                probability = row_probability(item.scene, rests_on(item), item.template, answers)
+                all_right = row.right and row.stated_right
+                yield HeldOutRow(row.corpus, item.clip_id, probability, row.right, all_right)
 
 
-def row_values(row: LabelledRow) -> Mapping[str, float]:
-    """The features of a judged row."""
-    return row_features(row.item.scene, rests_on(row.item), row.item.evidence)
-
-
-def fit_rows(rows: Iterable[LabelledRow]) -> LogisticModel:
-    """The model of rows, fitted on those of which truth knows all that they state; clips count the same."""
-    known = [row for row in rows if row.known]
-    of_clip = Counter(row.item.clip_id for row in known)
-    return fitting.fit([Example(row_values(r), r.all_right, 1 / of_clip[r.item.clip_id]) for r in known])
+def fit_answers(rows: Iterable[LabelledRow]) -> LogisticModel:
+    """The model of answers, fitted on rows whose rationale states nothing false; clips count the same."""
+    usable = [row for row in rows if row.known and row.stated_right]
+    of_clip = Counter(row.item.clip_id for row in usable)
+    return fitting.fit(
+        [Example(answer_features(r.item.template), r.right, 1 / of_clip[r.item.clip_id]) for r in usable]
+    )
 
 
 def held_out_predictions(
@@ -219,7 +218,7 @@ def calibrate(folder: Path) -> Result:
     """Fit a calibration on a finished build of material with truth, and measure it on what was held out."""
     recipe, store, clips = labelled_clips(folder)
     rows = judged_rows(clips, recipe, store)
-    fitted = fit_predictions(clips, recipe, fit_rows(rows))
+    fitted = fit_predictions(clips, recipe, fit_answers(rows))
     counted = Counter(clip.clip.corpus for clip in clips)
     material = f"{recipe.name}: {len(clips)} clips, {len(rows)} rows"
     predictions = held_out_predictions(clips, recipe)

@@ -39,7 +39,7 @@ from paqa.questions.generate import (
     question_id,
     rests_on,
 )
-from paqa.questions.row_confidence import row_features
+from paqa.questions.row_confidence import row_probability
 from paqa.rationale import grammar
 from paqa.rationale import reflection as reflections
 from paqa.storage.store import Store, key
@@ -241,8 +241,8 @@ def _confidence(
         return 1.0
     if calibration is None:
         return None
-    features = row_features(scene, rests_on(question), question.evidence)
-    return round(calibration.models["row"].probability(features), 4)
+    answers = calibration.models["answer"]
+    return round(row_probability(scene, rests_on(question), question.template, answers), 4)
 
 
 def _item(clip: Clip, scene: Scene, question: Question, rationale: str) -> Item:
