@@ -105,8 +105,12 @@ def runs_on_raw_mix(recipe: Recipe) -> bool:
 
 
 def raw_mix_chosen(clip: Clip, recipe: Recipe) -> bool:
-    """Whether the engines run on the raw mix of this clip, too: by its samples, so that a rebuild agrees."""
-    return int(clip.sha256[:8], 16) < recipe.questions.mishear_share * 2**32
+    """Whether the engines run on the raw mix of this clip, too: by its samples, so that a rebuild agrees.
+
+    All are chosen where that takes no further run.
+    """
+    share = recipe.questions.mishear_share if optional_runs(recipe) else 1.0
+    return int(clip.sha256[:8], 16) < share * 2**32
 
 
 def engine_run(recipe: Recipe, stage: Stage, on: Stem | None = None) -> EngineRun:
