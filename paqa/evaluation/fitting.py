@@ -19,11 +19,10 @@ STRENGTH = 1.0  # inverse of the L2 penalty, on standardised features
 
 @dataclass(frozen=True)
 class Example:
-    """One prediction: its features and whether it is right; one of weight 0.5 counts half."""
+    """One prediction: its features and whether it is right."""
 
     features: Mapping[str, float]
     right: bool
-    weight: float = 1.0
 
 
 def fit(examples: Sequence[Example]) -> LogisticModel:
@@ -41,9 +40,7 @@ def fit(examples: Sequence[Example]) -> LogisticModel:
     deviation[deviation < 1e-9] = 1.0
     indicators = [is_indicator(name) for name in names]
     mean[indicators], deviation[indicators] = 0.0, 1.0  # rare ones would escape the penalty
-    model = LogisticRegression(C=STRENGTH, max_iter=2000)
-    shares = [example.weight for example in examples]
-    model.fit((values - mean) / deviation, outcomes, sample_weight=shares)
+    model = LogisticRegression(C=STRENGTH, max_iter=2000).fit((values - mean) / deviation, outcomes)
     weights = model.coef_[0] / deviation
     intercept = float(model.intercept_[0] - (weights * mean).sum())
     rounded = tuple(round(float(w), 6) for w in weights)

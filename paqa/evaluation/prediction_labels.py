@@ -10,13 +10,15 @@ from collections.abc import Sequence
 
 from paqa import audioset
 from paqa.errors import PaqaError
-from paqa.spans import gap, intersect, interval, merge, overlap, total
+from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
 from paqa.text import normal
 from paqa.types import Event, Scene, Turn
 
 ONSET_MS = 500  # a sound that is predicted to begin this much earlier or later is misplaced
 END_MS = 1000  # ends are heard less sharply: sounds fade
-NEAR_MS = 300  # parts of a sound this near are one occurrence
+NEAR_MS = 300  # a missed sound is at least this far from every predicted one
+OCCURRENCE_PAUSE_MS = 1000  # a pause of a sound that may or may not end an occurrence
+SAME_SPAN = 0.5  # of the union of predicted and true spans that both have in common, to be about the same
 ITS_SHARE = 0.6  # of a turn that its speaker must speak, where the others speak less
 PAUSE_MS = 500  # a pause of this length inside a turn is no error
 
@@ -104,19 +106,26 @@ def events(predicted: Scene, truth: Scene, spans_known: bool) -> list[tuple[bool
             labels.append((there, None))
             continue
         kin = [interval(t) for t in truth.events if related(event.mid, t.mid)]
-        occurrences = merge(kin, NEAR_MS)
-        labels.append((there, _placed(event, occurrences) if there else None))
+        same_class = [interval(e) for e in predicted.events if e.mid == event.mid]
+        placed = _is_near(interval(event), kin) or _mostly_same(same_class, kin)
+        labels.append((there, placed if there else None))
     return labels
 
 
-def _placed(event: Event, occurrences: Sequence[tuple[int, int]]) -> bool:
-    """Whether an event has about the span of one occurrence, or of several with what lies between them."""
-    touched = [o for o in occurrences if gap(interval(event), o) == 0]
-    if not touched:
-        return False
-    start, end = min(s for s, _ in touched), max(e for _, e in touched)
-    bridged = total(touched) >= 0.5 * (end - start)
-    return bridged and abs(event.start_ms - start) <= ONSET_MS and abs(event.end_ms - end) <= END_MS
+def _is_near(span: Interval, occurrences: Sequence[Interval]) -> bool:
+    """Whether a span begins and ends about where one occurrence does, or several with short pauses."""
+    for pause_ms in (0, OCCURRENCE_PAUSE_MS):
+        for start, end in merge(occurrences, pause_ms):
+            if abs(span[0] - start) <= ONSET_MS and abs(span[1] - end) <= END_MS:
+                return True
+    return False
+
+
+def _mostly_same(spans: Sequence[Interval], occurrences: Sequence[Interval]) -> bool:
+    """Whether some spans and all occurrences have at least half of their union in common."""
+    ours, theirs = merge(spans, OCCURRENCE_PAUSE_MS), merge(occurrences, OCCURRENCE_PAUSE_MS)
+    shared = total(intersect(ours, theirs))
+    return shared >= SAME_SPAN * (total(ours) + total(theirs) - shared)
 
 
 def nothing_missed(predicted: Scene, truth: Scene) -> bool:

@@ -112,7 +112,10 @@ def turn_features(scene: Scene, extras: Extras) -> list[Features]:
 
 
 def count_features(scene: Scene, extras: Extras) -> Features:
-    """Of the number of speakers: stability, the speaker heard least, the least certain turn, the noise."""
+    """Of the number of speakers: stability, the speaker heard least, the least certain turn, the noise, how
+    much of the clip is speech, and what the tagger says of speech, which tells most where no turn is.
+    """
+    speech_tag = event_evidence.speech_tag(extras.tagging)
     seconds = _speech_seconds(scene.turns)
     scores = [turn.score for turn in scene.turns if turn.score is not None]
     heard = [word for word in scene.words if word.speaker is not None]
@@ -125,6 +128,9 @@ def count_features(scene: Scene, extras: Extras) -> Features:
         "least_score": logit(min(scores, default=0.5)),
         "words": math.log1p(len(heard)),
         "without_speech": float(not scene.turns),
+        "speech_share": total(merge(interval(t) for t in scene.turns)) / max(1, scene.duration_ms),
+        "speech_tag": speech_tag if scene.turns else 0.0,
+        "speech_tag_without_speech": 0.0 if scene.turns else speech_tag,
         "noise": _noise(scene),
     }
 
@@ -145,7 +151,7 @@ def event_features(scene: Scene, extras: Extras) -> list[Features]:
 
 
 def span_features(scene: Scene, extras: Extras) -> list[Features]:
-    """Of the span of each event: its length, how much of it lies under speech, what the tagger says of it."""
+    """Of the span of each event: how much of it lies under speech."""
     return [event_evidence.span_features(event, scene.turns, extras.tagging) for event in scene.events]
 
 

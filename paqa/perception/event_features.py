@@ -66,15 +66,8 @@ def event_features(event: Event, turns: Sequence[Turn], tagging: Tagging) -> Fea
 
 
 def span_features(event: Event, turns: Sequence[Turn], tagging: Tagging) -> Features:
-    """Of an event: whether its span is right. Few, for the tagger says little about edges."""
-    scores = _scores_of(event, tagging)
-    common = _common(event, turns, scores)
-    return {
-        "length": common["length"],
-        "under_speech": common["under_speech"],
-        "share": scores.share,
-        "itself": logit(scores.kinds[0].itself),
-    }
+    """Of an event: whether its span is right. Speech hides its edges; no score of the tagger tells more."""
+    return {"under_speech": _common(event, turns, _scores_of(event, tagging))["under_speech"]}
 
 
 def ancestor_features(event: Event, turns: Sequence[Turn], tagging: Tagging) -> dict[str, Features]:
@@ -111,6 +104,12 @@ def background_features(events: Sequence[Event], turns: Sequence[Turn], tagging:
         "events": float(len(events)),
         "speech": float(bool(turns)),
     }
+
+
+def speech_tag(tagging: Tagging) -> float:
+    """How sure the tagger is that somebody speaks in the mix, in log odds."""
+    mix = _by_mid(tagging.mix_tags)
+    return logit(max(_score(mix, mid) for mid in SPEECH))
 
 
 def logit(probability: float) -> float:

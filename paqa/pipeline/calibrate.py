@@ -194,12 +194,13 @@ def held_out_rows(rows: Sequence[LabelledRow]) -> Iterator[HeldOutRow]:
 
 
 def fit_answers(rows: Iterable[LabelledRow]) -> LogisticModel:
-    """The model of answers, fitted on rows whose rationale states nothing false; clips count the same."""
+    """The model of answers, fitted on rows whose rationale states nothing false."""
     usable = [row for row in rows if row.known and row.stated_right]
-    of_clip = Counter(row.item.clip_id for row in usable)
-    return fitting.fit(
-        [Example(answer_features(r.item.template), r.right, 1 / of_clip[r.item.clip_id]) for r in usable]
-    )
+    return fitting.fit([Example(_answer_features(row.item), row.right) for row in usable])
+
+
+def _answer_features(item: Item) -> Mapping[str, float]:
+    return answer_features(item.scene, rests_on(item), item.template)
 
 
 def held_out_predictions(

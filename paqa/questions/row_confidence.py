@@ -14,23 +14,24 @@ from paqa.perception.calibration import INDICATOR, LogisticModel
 from paqa.questions.template import Claim
 from paqa.types import Scene, Turn, Word
 
+LEAST = 0.01  # probabilities are kept from this on before the logarithm is taken
+INDICATOR_VALUE = 3.0  # the larger, the fewer rows it takes to tell templates apart
 WRONG_WORDS = 0.2  # share of a line's words that may be wrong before the line is
 
 
 def row_probability(scene: Scene, claims: frozenset[Claim], template: str, answers: LogisticModel) -> float:
     """The probability for a row about a scene; `claims` are what its answer rests on.
 
-    `answers` is the model of answers to questions about scenes in which all is right.
+    `answers` is the model of answers to questions about scenes in which all that is stated is right.
     """
-    probability = scene_probability(scene)
-    if "absence" in claims and not _states_nothing(scene):
-        probability *= scene.background_confidence
-    return probability * answers.probability(answer_features(template))
+    return scene_probability(scene) * answers.probability(answer_features(scene, claims, template))
 
 
-def answer_features(template: str) -> dict[str, float]:
-    """What decides whether an answer follows that is right: which template asks."""
-    return {f"{INDICATOR}{template}": 1.0}
+def answer_features(scene: Scene, claims: frozenset[Claim], template: str) -> dict[str, float]:
+    """What decides whether an answer is right: which template asks, and whether sounds may be missing."""
+    rests_on_absence = "absence" in claims and not _states_nothing(scene)
+    missing = math.log(max(LEAST, scene.background_confidence)) if rests_on_absence else 0.0
+    return {"nothing_missing": missing, f"{INDICATOR}{template}": INDICATOR_VALUE}
 
 
 def scene_probability(scene: Scene) -> float:
