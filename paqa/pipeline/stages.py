@@ -305,8 +305,8 @@ def survey_scenes(state: BuildState, clips: list[Clip]) -> None:
 
 def compose(state: BuildState, clips: list[Clip]) -> list[Item]:
     """Scenes, questions, rationales, and the gates that look at one row alone."""
-    predicted = any(clip.answers == "heard" for clip in clips)
-    if predicted and calibration.for_recipe(state.recipe, state.store) is None:
+    gated = state.recipe.gates.min_confidence > 0 and any(clip.answers == "heard" for clip in clips)
+    if gated and calibration.for_recipe(state.recipe, state.store) is None:
         state.warnings.append(calibration.NOT_CALIBRATED)
     generations = state.earlier.generations if state.earlier else ()
     others = elsewhere(clips, state.survey, generations)
