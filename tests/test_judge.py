@@ -219,6 +219,16 @@ def test_what_a_source_knows() -> None:
     assert truth_of(CLIP) is None
 
 
+@pytest.mark.parametrize(
+    ("start_ms", "end_ms", "known"), [(0, 4999, False), (0, 4900, True), (100, 5000, True)]
+)
+def test_a_label_may_miss_the_end_of_its_file_by_a_frame(start_ms: int, end_ms: int, known: bool) -> None:
+    rain = Scene("c", 5000, events=(event(start_ms, end_ms, "Rain"),))
+    truth = truth_of(replace(CLIP, truth=rain))
+    assert truth is not None
+    assert truth.times_known == known
+
+
 def test_reliability() -> None:
     measured = reliability([0.95, 0.95, 0.15, 0.15], [True, False, False, False])
     assert measured is not None
