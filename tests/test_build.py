@@ -395,7 +395,8 @@ def test_nothing_to_hear_loads_no_engine(store):
 
 def test_the_hearings_of_a_recipe():
     """Words on both stems or on one; what only wrong first responses rest on, where they are wanted."""
-    recipe = for_folder(Path("."))
+    plain = for_folder(Path("."))
+    recipe = replace(plain, hear=replace(plain.hear, diarize=HearConfig(stem="speech")))
 
     def names(recipe):
         return [node.name for node in engine_runs.engine_runs(recipe)], [
@@ -408,12 +409,17 @@ def test_the_hearings_of_a_recipe():
     alike = replace(recipe, hear=replace(recipe.hear, transcribe=HearConfig(align="mix")))
     assert names(alike) == ([*base, witness, *raw], raw)
     for change in ({"mishear": False}, {"reflect": 0.0}):
-        plain = replace(recipe, questions=replace(recipe.questions, **change))
-        assert names(plain) == ([*base, "transcribe speech", witness], [])
+        without = replace(recipe, questions=replace(recipe.questions, **change))
+        assert names(without) == ([*base, "transcribe speech", witness], [])
     on_mix = replace(recipe, hear=replace(recipe.hear, tag=HearConfig(stem="mix")))
     assert names(on_mix) == (
         ["separate", "diarize speech", "tag mix", "transcribe mix", "transcribe speech", *raw],
         raw,
+    )
+    # a diarizer of the mix hears no raw mix beside it
+    assert names(plain) == (
+        ["separate", "diarize mix", "tag background", "transcribe mix", "transcribe speech", witness],
+        [],
     )
 
 

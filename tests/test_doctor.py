@@ -198,6 +198,7 @@ def test_a_build_with_the_four_full_engines(small, models, tmp_path):
     """
     out = tmp_path / "out"
     command = ["build", small, "--models", models, "--out", out / "small", "--workers", "1"]
+    command += ["--set", "questions.mishear_share=1"]
     paqa(*command, **SERVER.variables())
     first = json.loads((out / "small" / "build.json").read_text())
     heard = {s["name"]: s["clips"] for s in first["stages"] if s["model_s"]}

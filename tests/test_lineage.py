@@ -280,7 +280,8 @@ def test_a_build_under_a_target(corpus, built, tmp_path):
 
 def test_a_raw_mix_that_cannot_be_heard_loses_its_mishearing_only(tmp_path):
     """The clip's questions go on; the same clip with the raw mix heard has the same ones."""
-    recipe, store = for_folder(tmp_path), Store(tmp_path / "store")
+    recipe = change(for_folder(tmp_path), ["hear.diarize.stem=speech", "questions.mishear_share=1"])
+    store = Store(tmp_path / "store")
     clip = heard(recipe, store)
     everything, _ = compose_clip(clip, recipe, store)
     assert scenes.raw_mix_scenes(clip, recipe, store)
@@ -294,7 +295,8 @@ def test_a_raw_mix_that_cannot_be_heard_loses_its_mishearing_only(tmp_path):
 
 
 def test_spare_hearings_are_those_for_mishearing_alone(tmp_path):
-    recipe = for_folder(tmp_path)
+    assert engine_runs.optional_runs(for_folder(tmp_path)) == []
+    recipe = change(for_folder(tmp_path), ["hear.diarize.stem=speech"])
     assert [(n.stage, n.stem) for n in engine_runs.optional_runs(recipe)] == [("diarize", "mix")]
     assert [(n.stage, n.stem) for n in engine_runs.optional_runs(change(recipe, ["hear.tag.stem=mix"]))] == [
         ("diarize", "mix")
