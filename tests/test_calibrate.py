@@ -51,7 +51,9 @@ def outcomes(clip: LabelledClip) -> dict[Kind, list[bool]]:
 
 
 def test_every_kind_of_prediction_is_labelled_by_a_full_truth() -> None:
-    assert outcomes(labelled(PREDICTED, "turns", "events")) == {
+    labels = outcomes(labelled(PREDICTED, "turns", "events"))
+    assert set(labels.pop("ancestor")) == {True}
+    assert labels == {
         "word": [True] * 3, "turn": [True], "speaker_count": [True], "event": [True], "event_span": [True],
         "background": [True],
     }  # fmt: skip
@@ -60,7 +62,8 @@ def test_every_kind_of_prediction_is_labelled_by_a_full_truth() -> None:
 def test_truth_without_words_or_events_labels_turns_alone() -> None:
     turns = Scene("c", 9000, (replace(VOICE, text=""),))
     assert outcomes(labelled(turns, "turns")) == {
-        "word": [], "turn": [True], "speaker_count": [True], "event": [], "event_span": [], "background": [],
+        "word": [], "turn": [True], "speaker_count": [True], "event": [], "event_span": [], "ancestor": [],
+        "background": [],
     }  # fmt: skip
 
 
@@ -74,11 +77,6 @@ def test_without_speech_in_truth_speech_is_wrong() -> None:
     labels = outcomes(labelled(Scene("c", 9000, events=(RAIN,)), "turns", "events", uri="mix:events/1"))
     assert (labels["turn"], labels["speaker_count"]) == ([False], [False])
     assert (labels["event"], labels["background"]) == ([False], [False])
-
-
-def test_examples_are_of_the_group_of_their_clip() -> None:
-    (example,) = prediction_examples([labelled(PREDICTED, "turns", "events")])["turn"]
-    assert example.group == "g"
 
 
 # --- with the embedded engines

@@ -147,7 +147,7 @@ def test_engines_are_those_of_the_stages() -> None:
     named = engines(RECIPE)
     assert [e.stage for e in named] == ["separate", "diarize", "tag", "transcribe"]
     assert [e.engine for e in named] == [RECIPE.stage_config(e.stage).engine for e in named]
-    assert [e.stem for e in named] == ["mix", "speech", "background", "mix"]
+    assert [e.stem for e in named] == ["mix", "mix", "background", "mix"]
     assert all(e.revision and msgspec.json.decode(e.parameters) is not None for e in named)
     assert store_key(named) == key("calibration", named)
     assert store_key(named) != store_key((*named[:3], CalibratedEngine("transcribe", "mix", "x", "1", "{}")))

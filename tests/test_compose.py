@@ -16,11 +16,13 @@ from paqa.config.recipe import GatesConfig, QuestionsConfig, Recipe
 from paqa.perception import engine_runs
 from paqa.perception.engine_runs import StoredOutput
 from paqa.pipeline import rows as composing
-from paqa.pipeline.recipe_files import for_folder
+from paqa.pipeline.recipe_files import change, for_folder
 from paqa.pipeline.rows import compose, compose_clip, sketch, whole
 from paqa.questions.generate import TEMPLATES, OtherClips
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Event, GivenQuestion, Origin, Scene, Turn, Word
+
+pytestmark = pytest.mark.usefixtures("uncalibrated")
 
 RATE = 16000
 SAID = "We went down to the river together."
@@ -164,6 +166,7 @@ def test_all_that_decides_the_rows_of_a_clip_moves_them(
     recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(composing, "compose_clip", lambda *_: ([], []))
+    recipe = change(recipe, ["hear.diarize.stem=speech"])
     clip = heard(recipe, store)
     others = [
         (replace(clip, license="CC-BY-4.0"), recipe, OtherClips()),

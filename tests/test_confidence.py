@@ -19,6 +19,7 @@ from paqa.perception.confidence import (
     background_features,
     count_features,
     event_features,
+    span_features,
     turn_features,
     with_confidences,
     word_features,
@@ -61,7 +62,7 @@ def all_features(scene: Scene, extras: Extras) -> dict[Kind, list[dict[str, floa
         "turn": turn_features(scene, extras),
         "speaker_count": [count_features(scene, extras)],
         "event": event_features(scene, extras),
-        "event_span": event_features(scene, extras),
+        "event_span": span_features(scene, extras),
         "background": [background_features(scene, extras)],
     }
 
@@ -200,6 +201,9 @@ def test_features_of_the_number_of_speakers() -> None:
         "least_score": logit(0.7),
         "words": pytest.approx(math.log(3)),
         "without_speech": 0.0,
+        "speech_share": pytest.approx(3000 / EMPTY.duration_ms),
+        "speech_tag": pytest.approx(logit(0.01)),  # not among the tags
+        "speech_tag_without_speech": 0.0,
         "noise": 0.0,
     }
     silent = count_features(EMPTY, Extras())

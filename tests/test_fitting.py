@@ -99,7 +99,7 @@ def test_from_enough_examples_on_features_count() -> None:
 
 
 def of_class(mid: str, right: bool) -> Example:
-    return Example({"score": 0.0, f"is {mid}": 1.5}, right, mid)
+    return Example({"score": 0.0, f"is {mid}": 1.5}, right)
 
 
 def test_a_class_needs_some_examples_for_a_weight_of_its_own() -> None:

@@ -34,6 +34,8 @@ from paqa.sources.paths import locate, root
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Item
 
+pytestmark = pytest.mark.usefixtures("uncalibrated")
+
 RATE = 16000
 
 

@@ -99,7 +99,7 @@ def test_no_reflection_quotes_what_is_unclear(scene: Scene, seed: int) -> None:
     for q in generate(scene, config, seed):
         reflection = reflect(scene, q, compare(scene, []), config, seed)
         if reflection:
-            for text in (reflection.reasoning, reflection.summary, reflection.text):
+            for text in (reflection.reasoning, reflection.summary, reflection.mistake, reflection.argument):
                 assert UNCLEAR_WORD not in text
 
 

@@ -17,7 +17,12 @@ from paqa.config.recipe import GatesConfig, QuestionsConfig
 from paqa.curation.gates import uncertain
 from paqa.perception.calibration import LogisticModel
 from paqa.questions.generate import generate
-from paqa.questions.row_confidence import line_probability, row_probability, scene_probability
+from paqa.questions.row_confidence import (
+    INDICATOR_VALUE,
+    line_probability,
+    row_probability,
+    scene_probability,
+)
 from paqa.questions.template import Claim
 from paqa.types import Question, Scene, Unclear, Word
 
@@ -78,11 +83,13 @@ def test_that_nothing_sounds_is_stated_where_nothing_is_unclear() -> None:
 
 
 def test_absence_rests_on_the_whole_background() -> None:
-    some = row_probability(SURE_OF_WORDS, NOTHING, "speaker_count", CERTAIN)
-    absent = row_probability(SURE_OF_WORDS, frozenset({"absence"}), "absent_sound", CERTAIN)
-    assert absent == pytest.approx(0.55 * some)
+    answers = LogisticModel(("nothing_missing",), (1.0,), 0.0)
+    some = row_probability(SURE_OF_WORDS, NOTHING, "absent_sound", answers)
+    assert some == pytest.approx(0.5 * scene_probability(SURE_OF_WORDS))
+    absent = row_probability(SURE_OF_WORDS, frozenset({"absence"}), "absent_sound", answers)
+    assert absent == pytest.approx(0.55 / 1.55 * scene_probability(SURE_OF_WORDS))
     silent = replace(SURE_OF_WORDS, events=())  # it is stated anyhow
-    assert row_probability(silent, frozenset({"absence"}), "absent_sound", CERTAIN) == pytest.approx(0.33)
+    assert row_probability(silent, frozenset({"absence"}), "absent_sound", answers) == pytest.approx(0.165)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +113,7 @@ def test_answers_of_some_templates_follow_less_often() -> None:
     other = row_probability(exact, NOTHING, "speaker_count", answers)
     assert other == pytest.approx(1 / (1 + math.exp(-3.0)))
     timed = row_probability(exact, NOTHING, "speaking_time", answers)
-    assert timed == pytest.approx(1 / (1 + math.exp(-2.0)))
+    assert timed == pytest.approx(1 / (1 + math.exp(-3.0 + INDICATOR_VALUE)))
 
 
 def lowered(scene: Scene, data: st.DataObject) -> Scene:

@@ -32,10 +32,10 @@ def spoken_turn(texts: str, *probabilities: float) -> Scene:
 @pytest.mark.parametrize(
     ("probabilities", "text"),
     [
-        ((0.8, 0.8, 0.8, 1.0), "One two three four."),
-        ((0.9, 0.79, 0.9, 0.9), "One [unclear] three four."),
-        ((0.9, 0.79, 0.1, 0.9), "One [unclear] four."),
-        ((0.1, 0.9, 0.9, 0.1), "[unclear] two three [unclear]"),
+        ((0.97, 0.97, 0.97, 1.0), "One two three four."),
+        ((0.98, 0.969, 0.98, 0.98), "One [unclear] three four."),
+        ((0.98, 0.969, 0.1, 0.98), "One [unclear] four."),
+        ((0.1, 0.98, 0.98, 0.1), "[unclear] two three [unclear]"),
         ((0.1, 0.1, 0.1, 0.1), "[unclear]"),
     ],
 )
@@ -78,9 +78,9 @@ def sounding(confidence: float, span_confidence: float = 1.0) -> Scene:
 @pytest.mark.parametrize(
     ("confidences", "stated", "unclear"),
     [
-        ((0.9, 0.8), True, False),
-        ((0.89, 0.8), False, True),
-        ((0.9, 0.79), False, True),
+        ((0.95, 0.92), True, False),
+        ((0.949, 0.92), False, True),
+        ((0.95, 0.919), False, True),
         ((0.05, 1.0), False, True),
         ((0.049, 1.0), False, False),  # improbable: leaves no trace
         ((0.0, 0.0), False, False),

@@ -98,7 +98,8 @@ def test_scripts_without_spaces_get_the_ordinary_questions(language: str) -> Non
     ours = generate(talk(TALKS[language], language), config, 0)
     templates = {q.template for q in ours}
     english = {q.template for q in generate(talk(ENGLISH, "en"), config, 0)}
-    assert templates >= english - {"who_mentions"}
+    by_spaces = {"earliest_words", "latest_words", "words_after", "words_before"}  # phrases of some words
+    assert templates >= english - {"who_mentions"} - by_spaces
     assert "who_mentions" not in templates
     text = " ".join([*(q.text for q in ours), *(q.reasoning for q in ours)])
     assert 'word "' not in text.replace("words", "word ")
