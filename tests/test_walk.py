@@ -157,7 +157,7 @@ def test_one_more_clip_is_all_that_is_heard(built, corpus, tmp_path):
     )
     more = build(grown / "small.toml", tmp_path / "small", "--store", built.store)
     assert more.heard == dict.fromkeys(more.heard, 1)
-    assert len(more.heard) == 7  # five, and the raw mix heard twice more for the sake of reflection
+    assert len(more.heard) == 6  # four, a second transcription of the speech, and the tagger on the mix
     assert more.summary["clips"] == built.summary["clips"] + 1
 
 
