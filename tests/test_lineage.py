@@ -309,33 +309,34 @@ def test_spare_hearings_are_those_for_mishearing_alone(tmp_path):
 PICKY = """
 import os
 from paqa.audio import digest
-from paqa.engines.yamnet import YamNet
+from paqa.engines.segmentation_campplus import SegmentationCampPlus
 
-hear = YamNet.__call__
+hear = SegmentationCampPlus.__call__
 
 def picky(self, batch):
     if any(digest(audio) == os.environ["PAQA_TEST_RAW"] for audio in batch):
         raise RuntimeError("this mix is too much")
     return hear(self, batch)
 
-YamNet.__call__ = picky
+SegmentationCampPlus.__call__ = picky
 """
 
 
 @pytest.mark.build
 def test_an_engine_that_fails_on_a_raw_mix_leaves_the_clip_its_questions(tmp_path):
-    """In a real build, YAMNet fails on the raw mix of one recording and hears its background as ever."""
+    """In a real build, the diarizer fails on the raw mix of one recording, and not on its speech stem."""
     (tmp_path / "own").mkdir()
     for name in ("dog-01.flac", "rooster-01.flac"):
         shutil.copy(CORPUS / "sounds" / name, tmp_path / "own" / name)
     (tmp_path / "sitecustomize.py").write_text(PICKY)
     source = '[[sources]]\nname = "own"\ntype = "folder"\npath = "own"\n'
-    (tmp_path / "raw.toml").write_text(f'name = "raw"\n{source}[gates]\nshortcuts = "off"\n')
+    stem = '[hear.diarize]\nstem = "speech"\n[questions]\nmishear_share = 1.0\n'
+    (tmp_path / "raw.toml").write_text(f'name = "raw"\n{source}{stem}[gates]\nshortcuts = "off"\n')
     raw = digest(decode(tmp_path / "own" / "dog-01.flac", Recipe("r", ()).audio))
     python = {"PYTHONPATH": os.pathsep.join(map(str, (tmp_path, ROOT))), "PAQA_TEST_RAW": raw}
     done = build(tmp_path / "raw.toml", tmp_path / "out", "--workers", "1", **python)
     out = [q for q in shards.quarantined(done.out) if q.id == "dog-01.flac"]
-    assert [(q.stage, q.reason) for q in out] == [("tag", inference.RAW_MIX_FAILED)]
+    assert [(q.stage, q.reason) for q in out] == [("diarize", inference.RAW_MIX_FAILED)]
     assert "this mix is too much" in out[0].detail
     assert "the clip is asked about all the same" in out[0].detail
     assert {row["clip_id"] for row in shards.rows(done.out)} == {"dog-01.flac", "rooster-01.flac"}
