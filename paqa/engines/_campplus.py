@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from paqa.engines._onnx import open_session
-from paqa.engines._signal import frames
+from paqa.engines._signal import frames, mel_htk
 
 RATE, FRAME, HOP, N_FFT, BANDS = 16_000, 400, 160, 512, 80
 LOW_HZ = 20.0
@@ -39,16 +39,7 @@ def _povey() -> np.ndarray:
 @cache
 def _mel_bank() -> np.ndarray:
     """Triangles in mel over the bins of the spectrum `(257, 80)`; the last bin stays empty, as in Kaldi."""
-    edges = np.linspace(_mel(LOW_HZ), _mel(RATE / 2), BANDS + 2)
-    bins = _mel(np.arange(N_FFT // 2) * RATE / N_FFT)[:, None]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    triangles = np.maximum(0, np.minimum(rising, falling))
-    return np.vstack([triangles, np.zeros((1, BANDS))]).astype(np.float32)
-
-
-def _mel(hz: np.ndarray | float) -> np.ndarray:
-    return 1127.0 * np.log1p(np.asarray(hz) / 700.0)
+    return mel_htk(RATE, N_FFT, BANDS, LOW_HZ, RATE / 2).astype(np.float32)
 
 
 class SpeakerEmbedder:

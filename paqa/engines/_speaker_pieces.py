@@ -65,14 +65,14 @@ def pieces_of(on: np.ndarray, gap: int, longest: int, shortest: int) -> Pieces:
     A piece goes on over pauses of at most `gap` steps; a longer one is cut into equal parts.
     """
     number = on.sum(axis=1)
-    found: list[tuple[int, int, int, int]] = []
+    pieces: list[tuple[int, int, int, int]] = []
     for track in range(SPEAKERS):
         alone = on[:, track] & (number == 1)
         for a, b in joined_runs(alone, (number > 0) & ~alone, gap):
             edges = np.linspace(a, b, -(-(b - a) // longest) + 1).round().astype(int).tolist()
             for first, end in pairwise(edges):
-                found.append((first, end, track, int(alone[first:end].sum())))
-    kept = np.array(sorted(f for f in found if f[3] >= shortest), dtype=int).reshape(-1, 4)
+                pieces.append((first, end, track, int(alone[first:end].sum())))
+    kept = np.array(sorted(piece for piece in pieces if piece[3] >= shortest), dtype=int).reshape(-1, 4)
     return Pieces(kept[:, :2], kept[:, 2], kept[:, 3])
 
 
@@ -81,24 +81,24 @@ def agreement(windows: Windows, pieces: Pieces) -> np.ndarray:
     n = len(pieces)
     same, both = np.zeros((n, n)), np.zeros((n, n))
     for w, start, end in windows.parts():
-        shares, heard = np.zeros((n, SPEAKERS)), np.zeros(n)
+        shares, covered = np.zeros((n, SPEAKERS)), np.zeros(n)
         for i, (a, b) in enumerate(pieces.spans.tolist()):
             first, last = max(a, start), min(b, end)
             if last - first >= (b - a) / 2:
                 mean = windows.active[w, first - start : last - start].mean(axis=0)
-                shares[i], heard[i] = mean / max(float(mean.sum()), 1e-6), 1
+                shares[i], covered[i] = mean / max(float(mean.sum()), 1e-6), 1
         same += shares @ shares.T
-        both += np.outer(heard, heard)
+        both += np.outer(covered, covered)
     return np.where(both > 0, 2 * same / np.maximum(both, 1) - 1, 0)
 
 
-def piece_distances(vectors: np.ndarray, pieces: Pieces, said: np.ndarray, trust: float) -> np.ndarray:
+def piece_distances(vectors: np.ndarray, pieces: Pieces, agreements: np.ndarray, trust: float) -> np.ndarray:
     """Distances `(n, n)` of unit vectors `(n, d)`: 1 - cosine, the cosine made up for short pieces.
 
-    `said` (n, n) in [-1, 1] is what the segmentation says; it counts `trust` at most.
+    `agreements` (n, n) in [-1, 1] is what the segmentation says; it counts `trust` at most.
     """
     scale = np.sqrt(np.interp(pieces.steps, LENGTHS, LIKENESS))
-    distance = 1 - (vectors @ vectors.T) / np.outer(scale, scale) - trust * said
+    distance = 1 - (vectors @ vectors.T) / np.outer(scale, scale) - trust * agreements
     return np.maximum((distance + distance.T) / 2, 0)
 
 

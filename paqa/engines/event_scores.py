@@ -96,15 +96,15 @@ def event_scores(
 def _scores(event: Event, logits: np.ndarray, mids: tuple[str, ...], rows: Rows) -> EventScores:
     first = min((event.start_ms + rows.early_ms) // rows.length_ms, len(logits) - 1)
     last = max(first + 1, min(-(-(event.end_ms + rows.early_ms) // rows.length_ms), len(logits)))
-    own = logits[first:last, mids.index(event.mid)]
+    itself = logits[first:last, mids.index(event.mid)]
     reach = max(1, round(AROUND_MS / 2 / rows.length_ms))
-    peak = first + int(own.argmax())
+    peak = first + int(itself.argmax())
     around = logits[max(0, peak - reach) : peak + reach + 1].mean(axis=0)
     kinds = (event.mid, *audioset.ancestors_nearest_first(event.mid))
     return EventScores(
         start_ms=event.start_ms,
         end_ms=event.end_ms,
-        share=round(float((own >= 0).mean()), 4),
+        share=round(float((itself >= 0).mean()), 4),
         speech=_likeliest(around, np.isin(mids, SPEECH)),
         silence=_likeliest(around, np.isin(mids, [SILENCE])),
         kinds=tuple(_kind_scores(mid, around, mids) for mid in kinds),

@@ -150,21 +150,21 @@ class SegmentationCampPlus:
             return EngineOutput()
         pieces = pieces_of(on, p.piece_gap_ms // 10, p.piece_ms // 10, p.min_piece_ms // 10)
         vectors = self.embed(signal, on, pieces)
-        said = agreement(windows, pieces)
-        return output_of(tracks, on, pieces, vectors, said, p)
+        agreements = agreement(windows, pieces)
+        return output_of(tracks, on, pieces, vectors, agreements, p)
 
     def vad_speech(self, signal: np.ndarray, duration_ms: int) -> np.ndarray:
         """Whether Silero hears speech at each step of 10 ms `(ceil(n / 160),)`."""
-        heard = np.zeros(-(-len(signal) // 160), dtype=bool)
+        speech = np.zeros(-(-len(signal) // 160), dtype=bool)
         blocks = np.pad(signal, (0, -len(signal) % VAD_FRAME)).reshape(-1, VAD_FRAME)
         loud = float(np.quantile(np.sqrt((blocks**2).mean(axis=1)), LOUD_SHARE))
         if not np.any(signal):
-            return heard
+            return speech
         gain = np.float32(min(max(self.params.level / max(loud, 1e-9), 1.0), MOST_GAIN))
         probability = self._vad.speech_probability(np.clip(signal * gain, -1, 1))
         for start, end in speech_spans(probability, duration_ms, self.params):
-            heard[start // 10 : end // 10] = True
-        return heard
+            speech[start // 10 : end // 10] = True
+        return speech
 
     def embed(self, signal: np.ndarray, on: np.ndarray, pieces: Pieces) -> np.ndarray:
         """A unit vector `(n, 192)` for each piece, of the frames in which its speaker alone speaks."""
@@ -183,11 +183,11 @@ def output_of(
     on: np.ndarray,
     pieces: Pieces,
     vectors: np.ndarray,
-    said: np.ndarray,
+    agreements: np.ndarray,
     params: SegmentationCampPlusParams,
 ) -> EngineOutput:
-    """The turns from the tracks that speak `(steps, 3)`, pieces with vectors `(n, d)`, and `said` (n, n)."""
-    speakers, stability = clustered(vectors, pieces, said, params)
+    """The turns from the tracks that speak `(steps, 3)`, pieces with vectors `(n, d)`, and `agreement`."""
+    speakers, stability = clustered(vectors, pieces, agreements, params)
     labels = step_labels(on, pieces, speakers)
     spans = turn_spans(labels, params.join_ms, params.min_turn_ms)
     order = list(dict.fromkeys(speaker for _, _, speaker in spans))
@@ -203,12 +203,12 @@ def output_of(
 
 
 def clustered(
-    vectors: np.ndarray, pieces: Pieces, said: np.ndarray, params: SegmentationCampPlusParams
+    vectors: np.ndarray, pieces: Pieces, agreements: np.ndarray, params: SegmentationCampPlusParams
 ) -> tuple[np.ndarray, float | None]:
     """The speakers `(n,)` from 0, and the share of the thresholds around at which they are as many."""
     if not len(pieces):
         return np.zeros(0, dtype=int), None
-    distance = piece_distances(vectors, pieces, said, params.trust)
+    distance = piece_distances(vectors, pieces, agreements, params.trust)
 
     def speakers(offset: float) -> np.ndarray:
         sure, least = params.sure_piece_ms // 10, params.min_speaker_ms // 10

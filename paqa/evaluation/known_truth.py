@@ -49,6 +49,11 @@ def related(a: Sound, b: Sound) -> bool:
         return False
 
 
+def sound_of(event: Event) -> Sound:
+    """The sound that an event is an occurrence of."""
+    return Sound(event.label, event.mid)
+
+
 @dataclass(frozen=True)
 class Rules:
     """How far a statement may be from the truth and still be right.
@@ -172,7 +177,7 @@ class TrueScene:
         """The events that a sound may stand for."""
         if sound is None:
             return []
-        return [e for e in self.events if self.alike(sound, Sound(e.label, e.mid))]
+        return [e for e in self.events if self.alike(sound, sound_of(e))]
 
     def events_unlike(self, sound: Sound | None) -> list[Event]:
         """The others."""

@@ -8,25 +8,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from paqa import audioset
-from paqa.errors import PaqaError
-from paqa.spans import Interval, gap, intersect, interval, merge, overlap, total
+from paqa.evaluation.known_truth import LENIENT, related, sound_of
+from paqa.evaluation.sound_spans import is_near, mostly_same
+from paqa.spans import gap, intersect, interval, merge, overlap, total
 from paqa.text import normal
 from paqa.types import Event, Scene, Turn
 
-ONSET_MS = 500  # a sound that is predicted to begin this much earlier or later is misplaced
-END_MS = 1000  # ends are heard less sharply: sounds fade
 NEAR_MS = 300  # a missed sound is at least this far from every predicted one
-OCCURRENCE_PAUSE_MS = 1000  # a pause of a sound that may or may not end an occurrence
-SAME_SPAN = 0.5  # of the union of predicted and true spans that both have in common, to be about the same
 ITS_SHARE = 0.6  # of a turn that its speaker must speak, where the others speak less
 PAUSE_MS = 500  # a pause of this length inside a turn is no error
 
 
 def words(predicted: Scene, truth: Scene) -> list[bool | None]:
     """Of each word, whether it was said: whether it stands in the alignment with the true text."""
-    said = normal(truth.transcript).split()
-    if not said or not all(turn.text.strip() for turn in truth.turns):
+    true_words = normal(truth.transcript).split()
+    if not true_words or not all(turn.text.strip() for turn in truth.turns):
         return [None] * len(predicted.words)
     pieces: list[str] = []
     owners: list[int] = []
@@ -35,7 +31,7 @@ def words(predicted: Scene, truth: Scene) -> list[bool | None]:
             pieces.append(piece)
             owners.append(i)
     matched: set[int] = set()
-    matcher = difflib.SequenceMatcher(None, pieces, said, autojunk=False)
+    matcher = difflib.SequenceMatcher(None, pieces, true_words, autojunk=False)
     for block in matcher.get_matching_blocks():
         matched.update(range(block.a, block.a + block.size))
     wrong = {owners[k] for k in range(len(pieces)) if k not in matched}
@@ -89,7 +85,7 @@ def speaker_count(predicted: Scene, truth: Scene) -> bool:
 
 def is_there(event: Event, truth: Scene, spans_known: bool) -> bool:
     """Whether truth has a sound of an event's kind, at its time where times are known."""
-    kin = [t for t in truth.events if related(event.mid, t.mid)]
+    kin = [t for t in truth.events if related(sound_of(event), sound_of(t))]
     return any(not spans_known or overlap(interval(event), interval(t)) > 0 for t in kin)
 
 
@@ -105,40 +101,19 @@ def events(predicted: Scene, truth: Scene, spans_known: bool) -> list[tuple[bool
         if not spans_known:
             labels.append((there, None))
             continue
-        kin = [interval(t) for t in truth.events if related(event.mid, t.mid)]
+        kin = [interval(t) for t in truth.events if related(sound_of(event), sound_of(t))]
         same_class = [interval(e) for e in predicted.events if e.mid == event.mid]
-        placed = _is_near(interval(event), kin) or _mostly_same(same_class, kin)
+        placed = is_near(interval(event), kin, LENIENT) or mostly_same(same_class, kin, LENIENT)
         labels.append((there, placed if there else None))
     return labels
-
-
-def _is_near(span: Interval, occurrences: Sequence[Interval]) -> bool:
-    """Whether a span begins and ends about where one occurrence does, or several with short pauses."""
-    for pause_ms in (0, OCCURRENCE_PAUSE_MS):
-        for start, end in merge(occurrences, pause_ms):
-            if abs(span[0] - start) <= ONSET_MS and abs(span[1] - end) <= END_MS:
-                return True
-    return False
-
-
-def _mostly_same(spans: Sequence[Interval], occurrences: Sequence[Interval]) -> bool:
-    """Whether some spans and all occurrences have at least half of their union in common."""
-    ours, theirs = merge(spans, OCCURRENCE_PAUSE_MS), merge(occurrences, OCCURRENCE_PAUSE_MS)
-    shared = total(intersect(ours, theirs))
-    return shared >= SAME_SPAN * (total(ours) + total(theirs) - shared)
 
 
 def nothing_missed(predicted: Scene, truth: Scene) -> bool:
     """Whether every true sound is among the predicted ones."""
     return all(
-        any(related(p.mid, t.mid) and gap(interval(p), interval(t)) <= NEAR_MS for p in predicted.events)
+        any(
+            related(sound_of(p), sound_of(t)) and gap(interval(p), interval(t)) <= NEAR_MS
+            for p in predicted.events
+        )
         for t in truth.events
     )
-
-
-def related(mid: str, other: str) -> bool:
-    """Whether two sounds are the same or one a kind of the other; only the same, outside of AudioSet."""
-    try:
-        return mid == other or audioset.related(mid, other)
-    except PaqaError:
-        return False

@@ -80,9 +80,9 @@ def places(quote: str, scene: Scene) -> list[Place]:
 
     A line may run over several turns of the truth, or over those of one speaker with others in between.
     """
-    wanted = tokens(ELLIPSIS.sub("", quote), scene.language)
+    quoted = tokens(ELLIPSIS.sub("", quote), scene.language)
     words = true_words(scene)
-    count = sum(token != ANY for token in wanted)
+    count = sum(token != ANY for token in quoted)
     if not count or not words:
         return []
     sequences = [list(range(len(words)))]
@@ -91,7 +91,7 @@ def places(quote: str, scene: Scene) -> list[Place]:
         sequences += [[i for i, w in enumerate(words) if w.speaker == s] for s in sorted(speakers)]
     best: dict[tuple[int, int], int] = {}
     for sequence in sequences:
-        for errors, first, last in _matches(wanted, [words[i].text for i in sequence]):
+        for errors, first, last in _matches(quoted, [words[i].text for i in sequence]):
             span = (sequence[first], sequence[last])
             best[span] = min(errors, best.get(span, errors))
     fewest = min(best.values(), default=count)

@@ -92,10 +92,10 @@ def judged_rows(folder: Path) -> Iterator[JudgedRow]:
     by_id = {clip.id: clip for clip in clips if clip.truth is not None}
     columns = [field.name for field in fields(Item)]
     rows = sorted(map(shards.item, shards.rows(folder, columns)), key=lambda row: row.id)
-    heard = sorted(
+    predicted = sorted(
         (row for row in rows if row.answers_from == "heard" and row.clip_id in by_id), key=lambda r: r.clip_id
     )
-    for clip_id, items in groupby(heard, key=lambda row: row.clip_id):
+    for clip_id, items in groupby(predicted, key=lambda row: row.clip_id):
         clip, of_clip = by_id[clip_id], list(items)
         truth = _truth(clip, of_clip, recipe, store)
         for row in of_clip:

@@ -42,6 +42,13 @@ def unknown(note: str) -> Settled:
     return Settled("unjudged", None, note)
 
 
+def timed(right: bool) -> bool:
+    """True, or else an answer that is wrong about a time or an order."""
+    if not right:
+        raise Settled("wrong_answer", "timing")
+    return True
+
+
 @dataclass(frozen=True)
 class Asked:
     """A question with its answer; `predicted` is the scene it was asked of, where that is not the truth."""
@@ -142,12 +149,12 @@ class Case:
     def line(self) -> list[Place]:
         """Where the line is that the question quotes; the premise is false where nobody says it."""
         match = _QUOTE.search(self.text)
-        found = self.places(match[1]) if match else []
-        if not found:
+        line_places = self.places(match[1]) if match else []
+        if not line_places:
             raise Settled("false_premise", "wrong_words")
-        if all(misquoted(p, self.rules.word_error, self.rules.short_errors) for p in found):
+        if all(misquoted(p, self.rules.word_error, self.rules.short_errors) for p in line_places):
             self.quoted_errors = True
-        return found
+        return line_places
 
     def places(self, quote: str) -> list[Place]:
         """Where a quotation is from; where the words are unknown, where the prediction has it."""
@@ -170,9 +177,9 @@ class Case:
         scene = self.question.predicted
         if scene is None:
             return None
-        wanted = " ".join(tokens(quote, scene.language))
+        quoted = " ".join(tokens(quote, scene.language))
         texts = [(turn, " ".join(tokens(turn.text, scene.language))) for turn in scene.turns]
-        return next((turn for turn, text in texts if wanted and f" {wanted} " in f" {text} "), None)
+        return next((turn for turn, text in texts if quoted and f" {quoted} " in f" {text} "), None)
 
     # Whether the answer is right
 
@@ -205,11 +212,11 @@ class Case:
     def line_right(self, fits: Callable[[Place], bool]) -> bool:
         """Whether the line that is the answer fits; where that is "None of these", whether no other does."""
         if self.answer != NONE:
-            found = self.places(self.answer.strip('"'))
-            fitting = [place for place in found if fits(place)]
+            answer_places = self.places(self.answer.strip('"'))
+            fitting = [place for place in answer_places if fits(place)]
             if fitting and all(misquoted(p, self.rules.word_error, self.rules.short_errors) for p in fitting):
                 self.quoted_errors = True
-            if not found:
+            if not answer_places:
                 raise Settled("wrong_answer", "wrong_words")
             return bool(fitting)
         others = [choice for choice in self.choices if choice != NONE]
@@ -228,8 +235,8 @@ class Case:
         if not spans:
             return "wrong_class" if self.true.events else "absent_sound"
         stated = self.true.frames(spans, self.rules.onset_ms)
-        heard = self.true.frames(map(interval, self.true.events))
-        if (stated & heard).any():
+        sounding = self.true.frames(map(interval, self.true.events))
+        if (stated & sounding).any():
             return "wrong_class"
         spoken = self.true.speech() & self.true.frames(spans)
         if spoken.sum() * 2 >= self.true.frames(spans).sum():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from paqa.evaluation.known_truth import FRAME_MS, Sound, shared_ms, total_ms
-from paqa.evaluation.row_question import NONE, Case, Settled
+from paqa.evaluation.row_question import NONE, Case, Settled, timed
 from paqa.types import Event
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def sound_occasions(case: Case) -> bool:
     """On how many occasions a sound is heard."""
     frames = case.true.sounding(case.asked_sound())
     counts = {runs(frames, bridge // FRAME_MS) for bridge in case.rules.bridges_ms}
-    return _timed(case.count_right(counts))
+    return timed(case.count_right(counts))
 
 
 def different_sounds(case: Case) -> bool:
@@ -139,19 +139,19 @@ def onset_part(case: Case) -> bool:
     onset = min(e.start_ms for e in case.true.events_like(case.asked_sound()))
     slack = case.rules.onset_ms
     shares = [ms / case.true.scene.duration_ms for ms in (onset, max(0, onset - slack), onset + slack)]
-    return _timed(case.answer in {THIRDS[0 if s < 1 / 3 else 1 if s < 2 / 3 else 2] for s in shares})
+    return timed(case.answer in {THIRDS[0 if s < 1 / 3 else 1 if s < 2 / 3 else 2] for s in shares})
 
 
 def onset_second(case: Case) -> bool:
     """After how many seconds a sound first starts."""
     onset = min(e.start_ms for e in case.true.events_like(case.asked_sound()))
-    return _timed(case.amount_right(onset / 1000, SECOND_MS if case.rules.onset_ms else 0))
+    return timed(case.amount_right(onset / 1000, SECOND_MS if case.rules.onset_ms else 0))
 
 
 def sound_duration(case: Case) -> bool:
     """How long a sound is heard in total."""
     length = total_ms(case.true.sounding(case.asked_sound()))
-    return _timed(case.amount_right(length / 1000, case.rules.total_ms))
+    return timed(case.amount_right(length / 1000, case.rules.total_ms))
 
 
 def longest_sound(case: Case) -> bool:
@@ -161,7 +161,7 @@ def longest_sound(case: Case) -> bool:
     lengths = {s: total_ms(case.true.sounding(s)) for s in sounds}
     most = max(lengths.values())
     _must_be_there(case)
-    return _timed(case.sound_right([s for s, ms in lengths.items() if ms >= most - case.rules.total_ms]))
+    return timed(case.sound_right([s for s, ms in lengths.items() if ms >= most - case.rules.total_ms]))
 
 
 def sound_and_speech(case: Case) -> bool:
@@ -184,7 +184,7 @@ def sound_and_speech(case: Case) -> bool:
         during, pause = bool(shared), not shared
         during, pause = (during and not before and not after), (pause and not before and not after)
         after = after and not before
-    return _timed({BEFORE: before, AFTER: after, DURING: during, PAUSE: pause}[case.answer])
+    return timed({BEFORE: before, AFTER: after, DURING: during, PAUSE: pause}[case.answer])
 
 
 def sound_at_once(case: Case) -> bool:
@@ -230,18 +230,11 @@ def _during(
         if shared_ms(when(-slack_ms), true.sounding(sound)) >= least:
             sure.append(choice)
     if case.answer == NONE:
-        return _timed(not sure)
+        return timed(not sure)
     _must_be_there(case)
     answer = true.sound(case.answer)
     rivals = [c for c in sure if not ((s := true.sound(c)) and answer and true.alike(s, answer))]
-    return _timed(case.answer in possible and not rivals)
-
-
-def _timed(right: bool) -> bool:
-    """True, or else an answer that is wrong about a time."""
-    if not right:
-        raise Settled("wrong_answer", "timing")
-    return True
+    return timed(case.answer in possible and not rivals)
 
 
 def runs(frames: np.ndarray, bridge: int) -> int:

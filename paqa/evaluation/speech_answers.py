@@ -8,7 +8,7 @@ from itertools import combinations
 
 from paqa.evaluation.known_truth import FRAME_MS, shared_ms, total_ms
 from paqa.evaluation.quotation import Place, TrueWord, true_words
-from paqa.evaluation.row_question import NONE, Case, Settled, unknown
+from paqa.evaluation.row_question import NONE, Case, Settled, timed, unknown
 from paqa.spans import interval
 from paqa.text import normal
 from paqa.types import Turn
@@ -233,7 +233,7 @@ def earliest_line(case: Case) -> bool:
     starts = [p.start_ms for c in case.choices for p in case.places(c.strip('"'))[:1]]
     if not starts:
         raise Settled("false_premise", "wrong_words")
-    return _line(case, case.line_right(lambda p: p.start_ms <= min(starts) + case.rules.turn_ms))
+    return timed(case.line_right(lambda p: p.start_ms <= min(starts) + case.rules.turn_ms))
 
 
 def longest_pause(case: Case) -> bool:
@@ -244,8 +244,12 @@ def longest_pause(case: Case) -> bool:
     slack = case.rules.turn_ms // FRAME_MS
     possible = [at for at, n in pauses.items() if n >= max(pauses.values()) - slack]
     words = true_words(case.true.scene)
-    found = [] if case.answer == NONE else case.places(case.answer.strip('"'))
-    if case.rules.slack_words and found and all(_left_in_turn(words, p) > _slack(case, p) for p in found):
+    answer_places = [] if case.answer == NONE else case.places(case.answer.strip('"'))
+    if (
+        case.rules.slack_words
+        and answer_places
+        and all(_left_in_turn(words, p) > _slack(case, p) for p in answer_places)
+    ):
         raise unknown("pauses inside of utterances")
     if not pauses:
         raise unknown("pauses inside of utterances")
@@ -253,7 +257,7 @@ def longest_pause(case: Case) -> bool:
     def before_pause(place: Place) -> bool:
         return any(abs(place.end_ms // FRAME_MS - at) <= slack for at in possible)
 
-    return _line(case, case.line_right(before_pause))
+    return timed(case.line_right(before_pause))
 
 
 def speaking_time(case: Case) -> bool:
@@ -282,9 +286,9 @@ def said_during_sound(case: Case) -> bool:
     rivals = [c for c in case.choices if c not in (NONE, case.answer)]
     most = max((shared(p, 0) for c in rivals for p in case.places(c.strip('"'))), default=0)
     if case.answer == NONE:
-        return _line(case, most < case.rules.shared_ms + case.rules.onset_ms)
+        return timed(most < case.rules.shared_ms + case.rules.onset_ms)
     slack, least = case.rules.onset_ms, case.rules.shared_ms
-    return _line(case, case.line_right(lambda p: shared(p, slack) >= max(least, most - slack)))
+    return timed(case.line_right(lambda p: shared(p, slack) >= max(least, most - slack)))
 
 
 def who_during_sound(case: Case) -> bool:
@@ -310,7 +314,7 @@ def said_before_sound(case: Case) -> bool:
         between = [w for w in words if w.start_ms >= place.end_ms and w.end_ms <= onset - slack]
         return place.end_ms <= onset + slack and len(between) <= _slack(case, place)
 
-    return _line(case, case.line_right(fits))
+    return timed(case.line_right(fits))
 
 
 def who_after_sound(case: Case) -> bool:
@@ -336,13 +340,6 @@ def _voices(case: Case, right: bool) -> bool:
     """True, or else an answer that is wrong about who speaks."""
     if not right:
         raise Settled("wrong_answer", case.why_voices_wrong())
-    return True
-
-
-def _line(case: Case, right: bool) -> bool:
-    """True, or else an answer that is wrong about when a line is said."""
-    if not right:
-        raise Settled("wrong_answer", "timing")
     return True
 
 

@@ -20,17 +20,17 @@ from paqa.evaluation.known_truth import (
 from paqa.evaluation.known_truth import Sound as SoundClass
 from paqa.evaluation.quotation import ANY, UNCLEAR, Place, misquoted, places, tokens
 from paqa.evaluation.row_question import Asked, Case
+from paqa.evaluation.sound_spans import is_near, mostly_same
 from paqa.questions.english import NUMBERS
 from paqa.rationale.grammar import GrammarError, corrected_tags, parse
 from paqa.rationale.trace import Quote, Sound, Trace
-from paqa.spans import Interval, interval, merge, overlap, total
+from paqa.spans import Interval, interval, merge, overlap
 
 Kind = Literal[
     "speaker_count", "attribution", "wrong_words", "wrong_class", "absent_sound", "speech_as_sound",
     "sound_span", "missed", "turn_span", "overlap", "unreadable",
 ]  # fmt: skip
 MISSED_MS = 300  # a sound or a voice that is heard for so long cannot be said to be absent
-SAME_SPAN = 0.5  # intersection over union of a sound's stated and true spans
 _COUNTED = re.compile(r"\b(one person|(\w+) people|(\w+) different voices|a single voice)\b", re.IGNORECASE)
 _OVERLAP = re.compile(r"Speakers? (\d+) and (\d+) overlap at ([^.]*\d s)", re.IGNORECASE)
 _SPAN = re.compile(r"(\d+)\.(\d)-(\d+)\.(\d) s")
@@ -68,9 +68,9 @@ def judge_statements(
         trace = parse(rationale, open_ended)
     except GrammarError as error:
         return Statements((Statement("unreadable", str(error)),))
-    found = list(_Caption(trace, truth, rules).judged())
-    false = tuple(dict.fromkeys(s for s in found if isinstance(s, Statement)))
-    return Statements(false, sum(s is None for s in found))
+    judged = list(_Caption(trace, truth, rules).judged())
+    false = tuple(dict.fromkeys(s for s in judged if isinstance(s, Statement)))
+    return Statements(false, sum(s is None for s in judged))
 
 
 class _Caption:
@@ -136,19 +136,13 @@ class _Caption:
     def _spans(self, label: str, lines: Sequence[Sound]) -> Iterator[Statement]:
         """The spans of a sound that is there: near an occasion of it, or mostly the same as all of them."""
         sound = self._class(label)
-        true_spans = merge((interval(e) for e in self.true.events_like(sound)), max(self.rules.bridges_ms))
-        apart = merge(interval(e) for e in self.true.events_like(sound))
-        stated = merge((interval(line) for line in lines), max(self.rules.bridges_ms))
-        shared = sum(overlap(a, b) for a in stated for b in true_spans)
-        same = shared >= SAME_SPAN * (total(stated) + total(true_spans) - shared)
-        if not same and not all(self._near(span, [*true_spans, *apart]) for span in stated):
+        occurrences = [interval(e) for e in self.true.events_like(sound)]
+        spans = [interval(line) for line in lines]
+        stated = merge(spans, max(self.rules.bridges_ms))
+        near = all(is_near(span, occurrences, self.rules) for span in stated)
+        if not near and not mostly_same(spans, occurrences, self.rules):
+            true_spans = merge(occurrences, max(self.rules.bridges_ms))
             yield Statement("sound_span", f"{label} {_at(lines)}, true {_spans_text(true_spans)}")
-
-    def _near(self, span: Interval, true_spans: Sequence[Interval]) -> bool:
-        return any(
-            abs(span[0] - t[0]) <= self.rules.onset_ms and abs(span[1] - t[1]) <= self.rules.end_ms
-            for t in true_spans
-        )
 
     def _silence(self) -> Iterator[Statement | None]:
         """What is said to be absent and is there."""

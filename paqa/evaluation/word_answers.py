@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from paqa.evaluation.known_truth import NOBODY_JUDGES, VOICES, Sound, under
 from paqa.evaluation.quotation import UNCLEAR, Place, true_words
-from paqa.evaluation.row_question import NONE, Case, Cause, Outcome, Settled, unknown
+from paqa.evaluation.row_question import NONE, Case, Cause, Outcome, Settled, timed, unknown
 from paqa.evaluation.sound_answers import SECOND_MS, THIRDS
 from paqa.evaluation.word_places import (
     WordMoment,
@@ -106,7 +106,7 @@ def _in_order(case: Case, edge: Callable[..., Place], ahead: Callable[[Place, Pl
         answers = [edge(answers, key=_first)]
     others = [_clear_places(case, choice) for choice in case.choices if choice != case.answer]
     rivals = [edge(group, key=_first) for group in others if group]
-    return _timed(any(not any(ahead(rival, answer) for rival in rivals) for answer in answers))
+    return timed(any(not any(ahead(rival, answer) for rival in rivals) for answer in answers))
 
 
 def _first(place: Place) -> int:
@@ -145,10 +145,10 @@ def _next_to(case: Case, after: bool) -> bool:
     others = [choice for choice in case.choices if choice not in (NONE, case.answer)]
     rivals = [n for choice in others for n, _ in between(choice, _clear_places(case, choice))]
     if case.answer == NONE:
-        return _timed(0 not in rivals)
+        return timed(0 not in rivals)
     nearest = min(rivals, default=None)
     distances = between(case.answer, _answer_places(case))
-    return _timed(any(n <= most and (nearest is None or n <= nearest) for n, most in distances))
+    return timed(any(n <= most and (nearest is None or n <= nearest) for n, most in distances))
 
 
 def _distance(case: Case, line: Place, following: Place, opens: bool) -> int:
@@ -337,14 +337,7 @@ def _settled(sure: bool, possible: bool) -> bool:
     """True where the answer is surely right; unjudged where it may only be."""
     if not sure and possible:
         raise unknown("pauses inside of utterances")
-    return _timed(sure)
-
-
-def _timed(right: bool) -> bool:
-    """True, or else an answer that is wrong about a time or an order."""
-    if not right:
-        raise Settled("wrong_answer", "timing")
-    return True
+    return timed(sure)
 
 
 JUDGES: dict[str, Callable[[Case], bool]] = {

@@ -44,7 +44,7 @@ def with_confidences(scene: Scene, extras: Extras, calibration: Calibration) -> 
             span_confidence=models["event_span"].probability(span),
         )
         for event, features, span in zip(
-            scene.events, event_features(scene, extras), span_features(scene, extras), strict=True
+            scene.events, event_features(scene, extras), span_features(scene), strict=True
         )
     ]
     count = models["speaker_count"].probability(count_features(scene, extras))
@@ -150,26 +150,26 @@ def event_features(scene: Scene, extras: Extras) -> list[Features]:
     ]
 
 
-def span_features(scene: Scene, extras: Extras) -> list[Features]:
+def span_features(scene: Scene) -> list[Features]:
     """Of the span of each event: how much of it lies under speech."""
-    return [event_evidence.span_features(event, scene.turns, extras.tagging) for event in scene.events]
+    return [event_evidence.span_features(event, scene.turns) for event in scene.events]
 
 
-def ancestor_features(scene: Scene, extras: Extras) -> list[dict[str, Features]]:
+def ancestor_features(scene: Scene, tagging: Tagging) -> list[dict[str, Features]]:
     """Of each event, by machine id the nearest first: what the tagger says of the classes above its own."""
     noise = _noise(scene)
-    above = [event_evidence.ancestor_features(event, scene.turns, extras.tagging) for event in scene.events]
+    above = [event_evidence.ancestor_features(event, scene.turns, tagging) for event in scene.events]
     return [{mid: values | {"noise": noise} for mid, values in kinds.items()} for kinds in above]
 
 
-def with_broader_events(scene: Scene, extras: Extras, calibration: Calibration, limit: float) -> Scene:
+def with_broader_events(scene: Scene, tagging: Tagging, calibration: Calibration, limit: float) -> Scene:
     """The scene with every event of an unsure class under the nearest class above that is sure ("Animal").
 
     What another event of the same kind covers at that time is left out.
     """
     kept: list[Event] = []
     broader: list[Event] = []
-    for event, above in zip(scene.events, ancestor_features(scene, extras), strict=True):
+    for event, above in zip(scene.events, ancestor_features(scene, tagging), strict=True):
         sure = event.confidence >= limit
         replaced = None if sure else _broader_event(event, above, calibration.models["ancestor"], limit)
         if replaced:

@@ -65,9 +65,9 @@ def event_features(event: Event, turns: Sequence[Turn], tagging: Tagging) -> Fea
     }
 
 
-def span_features(event: Event, turns: Sequence[Turn], tagging: Tagging) -> Features:
+def span_features(event: Event, turns: Sequence[Turn]) -> Features:
     """Of an event: whether its span is right. Speech hides its edges; no score of the tagger tells more."""
-    return {"under_speech": _common(event, turns, _scores_of(event, tagging))["under_speech"]}
+    return {"under_speech": _share_under_speech(event, turns)}
 
 
 def ancestor_features(event: Event, turns: Sequence[Turn], tagging: Tagging) -> dict[str, Features]:
@@ -120,14 +120,17 @@ def logit(probability: float) -> float:
 
 def _common(event: Event, turns: Sequence[Turn], scores: EventScores) -> Features:
     """What does not depend on which name the sound is given."""
-    length_ms = max(1, event.end_ms - event.start_ms)
-    spoken = total(intersect([interval(event)], merge(interval(turn) for turn in turns)))
     return {
-        "length": math.log(max(100, length_ms) / 1000),
-        "under_speech": spoken / length_ms,
+        "length": math.log(max(100, event.end_ms - event.start_ms) / 1000),
+        "under_speech": _share_under_speech(event, turns),
         "speech": logit(scores.speech),
         "silence": logit(scores.silence),
     }
+
+
+def _share_under_speech(event: Event, turns: Sequence[Turn]) -> float:
+    spoken = total(intersect([interval(event)], merge(interval(turn) for turn in turns)))
+    return spoken / max(1, event.end_ms - event.start_ms)
 
 
 def _kind_features(kind: KindScores, tagging: Tagging) -> Features:
@@ -156,8 +159,8 @@ def _scores_of(event: Event, tagging: Tagging) -> EventScores:
         return max(same_class, key=lambda scores: overlap(interval(scores), interval(event)))
     above = audioset.ancestors_nearest_first(event.mid)
     kinds = [KindScores(mid, 0.0, event.score, 0.0, 0.0) for mid in above]
-    own = KindScores(event.mid, event.score, 0.0, 0.0, 0.0)
-    return EventScores(event.start_ms, event.end_ms, 1.0, 0.0, 0.0, (own, *kinds))
+    itself = KindScores(event.mid, event.score, 0.0, 0.0, 0.0)
+    return EventScores(event.start_ms, event.end_ms, 1.0, 0.0, 0.0, (itself, *kinds))
 
 
 def _by_mid(tags: Iterable[Tag]) -> dict[str, float]:

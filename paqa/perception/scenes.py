@@ -41,18 +41,23 @@ def scored_scene(clip: Clip, recipe: Recipe, store: Store) -> tuple[Scene, Extra
     """The predicted scene with the engines' own scores alone, and what else they say of the clip."""
     transcripts = _transcripts(clip, recipe, store)
     diarized = _output(clip, engine_runs.engine_run(recipe, "diarize"), recipe, store)
-    tagged, on_mix = (_output(clip, run, recipe, store) for run in _tag_runs(recipe))
+    tagged, on_mix = _tagged(clip, recipe, store)
     kept_events = without_remains_of_speech(tagged.events, on_mix.tags)
     scene = _fused(clip, diarized, replace(tagged, events=kept_events), transcripts)
     separation = engine_runs.engine_run(recipe, "separate")
     snr_db = _snr(clip, scene, separation, store)
-    extras = Extras(diarized.count_stability, Tagging(tagged.event_scores, tagged.tags, on_mix.tags))
+    extras = Extras(diarized.count_stability, _tagging(tagged, on_mix))
     return replace(scene, snr_db=snr_db, heard_by=engine_runs.engines_used(recipe)), extras
 
 
-def _tag_runs(recipe: Recipe) -> tuple[EngineRun, EngineRun]:
-    """The tagger on the stem of the recipe, and on the mix."""
-    return engine_runs.engine_run(recipe, "tag"), engine_runs.engine_run(recipe, "tag", "mix")
+def _tagged(clip: Clip, recipe: Recipe, store: Store) -> tuple[StoredOutput, StoredOutput]:
+    """The outputs of the tagger on the stem of the recipe, and on the mix."""
+    runs = engine_runs.engine_run(recipe, "tag"), engine_runs.engine_run(recipe, "tag", "mix")
+    return _output(clip, runs[0], recipe, store), _output(clip, runs[1], recipe, store)
+
+
+def _tagging(tagged: StoredOutput, on_mix: StoredOutput) -> Tagging:
+    return Tagging(tagged.event_scores, tagged.tags, on_mix.tags)
 
 
 def raw_mix_scenes(clip: Clip, recipe: Recipe, store: Store) -> list[Scene]:
@@ -163,7 +168,7 @@ def scene_for_questions(
         return with_prosody(clip, clip.truth, recipe, store, clip.reference_sha256)
     models = calibration or calibrations.for_recipe(recipe, store)
     if models:
-        _, extras = scored_scene(clip, recipe, store)
-        predicted = confidence.with_broader_events(predicted, extras, models, LIMITS.event)
+        tagging = _tagging(*_tagged(clip, recipe, store))
+        predicted = confidence.with_broader_events(predicted, tagging, models, LIMITS.event)
     sure = sure_part(predicted, LIMITS)
     return with_prosody(clip, source_labels.carry_labels(sure, clip.truth), recipe, store)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from paqa import audioset
 from paqa.config.recipe import Recipe
 from paqa.dataset.open_build import open_build
 from paqa.errors import PaqaError
@@ -121,7 +122,7 @@ def _of_clip(clip: LabelledClip) -> Iterable[tuple[Kind, Mapping[str, float], bo
         event_labels = prediction_labels.events(scene, truth.scene, truth.times_known)
         features = confidence.event_features(scene, extras)
         yield from _labelled("event", features, [there for there, _ in event_labels])
-        spans = confidence.span_features(scene, extras)
+        spans = confidence.span_features(scene)
         yield from _labelled("event_span", spans, [placed for _, placed in event_labels])
         yield from _of_ancestors(clip)
     if truth.events_known:
@@ -132,10 +133,11 @@ def _of_clip(clip: LabelledClip) -> Iterable[tuple[Kind, Mapping[str, float], bo
 def _of_ancestors(clip: LabelledClip) -> Iterable[tuple[Kind, Mapping[str, float], bool]]:
     truth = clip.truth
     for event, above in zip(
-        clip.scene.events, confidence.ancestor_features(clip.scene, clip.extras), strict=True
+        clip.scene.events, confidence.ancestor_features(clip.scene, clip.extras.tagging), strict=True
     ):
         for mid, features in above.items():
-            right = prediction_labels.is_there(replace(event, mid=mid), truth.scene, truth.times_known)
+            broader = replace(event, mid=mid, label=audioset.label(mid))
+            right = prediction_labels.is_there(broader, truth.scene, truth.times_known)
             yield "ancestor", features, right
 
 
@@ -166,18 +168,25 @@ def rows_of(
         clip = replace(labelled.clip, answers="heard")
         for item in compose_clip(clip, every_row, store, calibration=fitted)[0]:
             verdict = judge(item, labelled.truth)
-            known = verdict.outcome != "unjudged" and (not verdict.unknown or bool(verdict.false))
-            outcome = (verdict.right, not verdict.false, known)
+            is_known = verdict.outcome != "unjudged" and (not verdict.unknown or bool(verdict.false))
+            outcome = (verdict.right, not verdict.false, is_known)
             rows.append(LabelledRow(item, clip.corpus, labelled.fold, *outcome))
     return rows
 
 
-def judged_rows(clips: Sequence[LabelledClip], recipe: Recipe, store: Store) -> list[LabelledRow]:
-    """All rows, made with models of predictions that know nothing of their clip's voices and recordings."""
+def fitted_without_fold(clips: Sequence[LabelledClip], recipe: Recipe) -> dict[int, Calibration]:
+    """By fold, models of predictions that know nothing of its voices and recordings."""
+    folds = sorted({clip.fold for clip in clips})
+    return {fold: fit_predictions([c for c in clips if c.fold != fold], recipe, UNFITTED) for fold in folds}
+
+
+def judged_rows(
+    clips: Sequence[LabelledClip], recipe: Recipe, store: Store, fitted: Mapping[int, Calibration]
+) -> list[LabelledRow]:
+    """All rows, made with the models that are fitted without the fold of their clip."""
     rows = []
-    for fold in sorted({clip.fold for clip in clips}):
-        fitted = fit_predictions([c for c in clips if c.fold != fold], recipe, UNFITTED)
-        rows += rows_of([c for c in clips if c.fold == fold], recipe, store, fitted)
+    for fold, calibration in fitted.items():
+        rows += rows_of([c for c in clips if c.fold == fold], recipe, store, calibration)
     return rows
 
 
@@ -204,25 +213,26 @@ def _answer_features(item: Item) -> Mapping[str, float]:
 
 
 def held_out_predictions(
-    clips: Sequence[LabelledClip], recipe: Recipe
+    clips: Sequence[LabelledClip], fitted: Mapping[int, Calibration]
 ) -> dict[Kind, list[tuple[float, bool]]]:
-    """The probability of each prediction by models that know nothing of its fold, and whether it is right."""
+    """The probability of each prediction by models fitted without its fold, and whether it is right."""
     outcomes: dict[Kind, list[tuple[float, bool]]] = {kind: [] for kind in PREDICTIONS}
-    for fold in sorted({clip.fold for clip in clips}):
-        models = fit_predictions([c for c in clips if c.fold != fold], recipe, UNFITTED).models
+    for fold, calibration in fitted.items():
         for kind, examples in prediction_examples(c for c in clips if c.fold == fold).items():
-            outcomes[kind] += [(models[kind].probability(e.features), e.right) for e in examples]
+            model = calibration.models[kind]
+            outcomes[kind] += [(model.probability(e.features), e.right) for e in examples]
     return outcomes
 
 
 def calibrate(folder: Path) -> Result:
     """Fit a calibration on a finished build of material with truth, and measure it on what was held out."""
     recipe, store, clips = labelled_clips(folder)
-    rows = judged_rows(clips, recipe, store)
+    without_fold = fitted_without_fold(clips, recipe)
+    rows = judged_rows(clips, recipe, store, without_fold)
     fitted = fit_predictions(clips, recipe, fit_answers(rows))
     counted = Counter(clip.clip.corpus for clip in clips)
     material = f"{recipe.name}: {len(clips)} clips, {len(rows)} rows"
-    predictions = held_out_predictions(clips, recipe)
+    predictions = held_out_predictions(clips, without_fold)
     return Result(replace(fitted, material=material), store, predictions, list(held_out_rows(rows)), counted)
 
 

@@ -172,9 +172,11 @@ def compose_clip(
         return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
     scene = scenes.scene_for_questions(clip, predicted, recipe, store, calibration)
     unsure: list[Quarantined] = []
+    confidences: dict[str, float | None] = {}  # by id of the question
 
     def is_sure(question: Question) -> bool:
-        rejected = gates.uncertain(question, _confidence(clip, question, scene, calibration), recipe.gates)
+        confidences[question.id] = _confidence(clip, question, scene, calibration)
+        rejected = gates.uncertain(question, confidences[question.id], recipe.gates)
         if rejected:
             unsure.append(_rejected(clip, question, rejected))
         return rejected is None
@@ -201,8 +203,7 @@ def compose_clip(
         if rejected := gates.judge(question, text, scene, snippets, recipe.gates, kept, first_scene):
             quarantined.append(_rejected(clip, question, rejected))
             continue
-        sureness = _confidence(clip, question, scene, calibration)
-        item = replace(_item(clip, scene, question, text), confidence=sureness)
+        item = replace(_item(clip, scene, question, text), confidence=confidences[question.id])
         if reflection:
             item = _reflected(item, question, reflection)
         item = _finished(item, clip, predicted.heard_by, recipe)

@@ -164,10 +164,10 @@ def word_said(ctx: Context) -> Iterator[Draft]:
     if any(UNCLEAR_WORD in turn.text or not normal(turn.text) for turn in ctx.scene.turns):
         return  # any word may be said there
     counts = ctx.other_clips.words_of(ctx.scene.language)
-    said = [w for turn in ctx.scene.turns for w in normal(turn.text).split()]
+    spoken_words = [w for turn in ctx.scene.turns for w in normal(turn.text).split()]
     for word in ctx.shuffled(clear_words(ctx)):
         if counts.get(word.normal, 0) >= 2:
-            yield _word_said(ctx, word, _unsaid(ctx, counts, said))
+            yield _word_said(ctx, word, _unsaid(ctx, counts, spoken_words))
 
 
 def _unsaid(ctx: Context, counts: dict[str, int], said: Sequence[str]) -> list[str]:

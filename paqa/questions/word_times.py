@@ -145,12 +145,12 @@ def pauses(ctx: Context) -> list[Pause]:
     known.
     """
     turns = words_by_turn(ctx)
-    known = [w for words in turns for w in words if w and w.index is not None]
-    if not all(turns) or len(known) < sum(map(len, turns)) or len(known) < len(ctx.scene.words):
+    timed_words = [w for words in turns for w in words if w and w.index is not None]
+    if not all(turns) or len(timed_words) < sum(map(len, turns)) or len(timed_words) < len(ctx.scene.words):
         return []
-    known.sort(key=lambda w: ctx.scene.words[w.index or 0].start_ms)
+    timed_words.sort(key=lambda w: ctx.scene.words[w.index or 0].start_ms)
     silences = []
-    for a, b in pairwise(known):
+    for a, b in pairwise(timed_words):
         words = (ctx.scene.words[a.index or 0], ctx.scene.words[b.index or 0])
         phrase = phrase_at(turns[a.turn], a.place - PHRASE_WORDS + 1, PHRASE_WORDS)
         rows = [w.index for w in (*phrase, b) if w.index is not None]
