@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from paqa.questions.context import CLEAR_MS, SAFE_MS, Context
 from paqa.questions.english import seconds
 from paqa.questions.template import Draft, QuestionTemplate
-from paqa.questions.timing import PARTS, part_of
+from paqa.questions.timing import PARTS, ends_of_thirds, part_of
 
 
 def speech_begins(ctx: Context) -> Iterator[Draft]:
@@ -54,9 +54,7 @@ def _in_part(ctx: Context, at_ms: int, texts: tuple[str, ...], verb: str, which:
         ),
         reasoning=f"The speech {verb} at {seconds(at_ms)}, and the clip lasts"
         f" {seconds(ctx.scene.duration_ms)}.",
-        why_wrong=lambda _: (
-            f"The first third ends at {seconds(round(third))} and the second at {seconds(round(2 * third))}."
-        ),
+        why_wrong=lambda _: f"{ends_of_thirds(third)}.",
         margin=ctx.margin(evidence, edge / SAFE_MS),
     )
 

@@ -58,10 +58,15 @@ def part_of(at_ms: int, third: float) -> tuple[int, float]:
     return min(2, int(at_ms / third)), min(abs(at_ms - third), abs(at_ms - 2 * third))
 
 
+def ends_of_thirds(third: float) -> str:
+    """Where the first two thirds of a clip end, each `third` ms long; without a full stop."""
+    return f"The first third ends at {seconds(round(third))} and the second at {seconds(round(2 * third))}"
+
+
 def _why_parts_wrong(ctx: Context, third: float) -> Callable[[Sequence[str]], str]:
     first, second = seconds(round(third)), seconds(round(2 * third))
     return lambda _: ctx.pick(
-        f"The first third ends at {first} and the second at {second}, so the onset lies in only one of them.",
+        f"{ends_of_thirds(third)}, so the onset lies in only one of them.",
         f"With the cuts at {first} and {second}, only one of the three parts contains that onset.",
     )
 

@@ -22,7 +22,7 @@ from paqa.questions.spoken_words import (
     words_by_turn,
 )
 from paqa.questions.template import Draft, QuestionTemplate
-from paqa.questions.timing import PARTS, part_of
+from paqa.questions.timing import PARTS, ends_of_thirds, part_of
 from paqa.spans import interval
 from paqa.types import Evidence, Word
 
@@ -60,10 +60,7 @@ def word_part(ctx: Context) -> Iterator[Draft]:
             ),
             reasoning=f"The word {quote} is said at {span(interval(timed))}, and the clip lasts"
             f" {seconds(ctx.scene.duration_ms)}.",
-            why_wrong=lambda _: (
-                f"The first third ends at {seconds(round(third))} and the second at"
-                f" {seconds(round(2 * third))}, so the word lies in only one of them."
-            ),
+            why_wrong=lambda _: f"{ends_of_thirds(third)}, so the word lies in only one of them.",
             margin=ctx.margin(evidence, edge / SAFE_MS),
         )
 
@@ -145,12 +142,12 @@ def pauses(ctx: Context) -> list[Pause]:
     known.
     """
     turns = words_by_turn(ctx)
-    timed_words = [w for words in turns for w in words if w and w.index is not None]
-    if not all(turns) or len(timed_words) < sum(map(len, turns)) or len(timed_words) < len(ctx.scene.words):
+    indexed = [w for words in turns for w in words if w and w.index is not None]
+    if not all(turns) or len(indexed) < sum(map(len, turns)) or len(indexed) < len(ctx.scene.words):
         return []
-    timed_words.sort(key=lambda w: ctx.scene.words[w.index or 0].start_ms)
+    indexed.sort(key=lambda w: ctx.scene.words[w.index or 0].start_ms)
     silences = []
-    for a, b in pairwise(timed_words):
+    for a, b in pairwise(indexed):
         words = (ctx.scene.words[a.index or 0], ctx.scene.words[b.index or 0])
         phrase = phrase_at(turns[a.turn], a.place - PHRASE_WORDS + 1, PHRASE_WORDS)
         rows = [w.index for w in (*phrase, b) if w.index is not None]

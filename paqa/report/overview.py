@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from paqa.curation.shortcuts import ShortcutReport
-from paqa.dataset.summary import Summary
+from paqa.dataset.summary import Summary, predicted_figures
 from paqa.evaluation.audit_report import AuditReport
 from paqa.evaluation.plots import figure_of
 from paqa.evaluation.row_audit import RowAudit, RowCounts
@@ -118,11 +118,11 @@ def _facts(rows: Sequence[Item], scenes: Sequence[Scene], build: Build) -> list[
 
 def _expected(rows: Sequence[Item]) -> list[list[str]]:
     """The share of rows from predictions that should be right, by their confidences."""
-    confidences = [r.confidence for r in rows if r.answers_from == "heard" and r.confidence is not None]
-    if not confidences:
+    figures = predicted_figures(rows)
+    if figures["expected_right"] is None:
         return []
-    mean = sum(confidences) / len(confidences)
-    return [[f"{mean:.0%}", "expected right", f"of {len(confidences):,} rows from what was heard"]]
+    share, count = figures["expected_right"], figures["predicted"]
+    return [[f"{share:.0%}", "expected right", f"of {count:,} rows from what was heard"]]
 
 
 def _composed(summary: Summary | None) -> str:
