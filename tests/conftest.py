@@ -14,11 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from paqa.dataset.check import check
 from paqa.perception import calibration
 
 pytest.register_assert_rewrite("contract")
+# The same examples in each run of the suite, so that a change fails for what it does; others on demand.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("other", derandomize=False, print_blob=True)
+settings.load_profile("other" if "PAQA_FUZZ" in os.environ else "same")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # inherited from a shell that started this with `&`
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if (

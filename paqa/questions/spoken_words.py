@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from paqa.questions.context import MIN_TURN_MS, Context
 from paqa.questions.english import quoted, seconds
 from paqa.questions.text_matching import EMPTY, stem
+from paqa.spans import interval, overlap
 from paqa.text import CHARACTER, UNCLEAR_WORD, clean, ends_sentence, normal
 from paqa.types import Evidence, Scene, Turn, Word
 
@@ -70,13 +71,14 @@ def _inside(text: str) -> str:
 
 
 def words_by_turn(ctx: Context) -> list[list[SpokenWord | None]]:
-    """The words of every turn; [] for one that is too short, or during which others talk."""
-    return [
-        turn_words(ctx.scene, i)
-        if turn.end_ms - turn.start_ms >= MIN_TURN_MS and not ctx.overlapped_share(turn)
-        else []
-        for i, turn in enumerate(ctx.scene.turns)
-    ]
+    """The words of every turn; [] for one that is too short, or that another turn of any speaker overlaps."""
+    turns = ctx.scene.turns
+    words: list[list[SpokenWord | None]] = []
+    for i, turn in enumerate(turns):
+        others = (interval(t) for t in (*turns[:i], *turns[i + 1 :]))
+        alone = not any(overlap(interval(turn), other) for other in others)
+        words.append(turn_words(ctx.scene, i) if alone and turn.end_ms - turn.start_ms >= MIN_TURN_MS else [])
+    return words
 
 
 def phrases(ctx: Context) -> list[Phrase]:
