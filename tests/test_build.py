@@ -294,6 +294,7 @@ class Thorough(Picky):
                 language="en",
                 doubts=(Disagreement("transcribe", 0, 400, "yes", "unsure"),),
                 count_stability=0.9,
+                second_speaker=0.1,
             )
             for a, s in zip(batch, speech, strict=True)
         ]

@@ -52,7 +52,7 @@ def scored_scenes(draw: st.DrawFn) -> tuple[Scene, Extras]:
         for e in events[: draw(st.integers(0, 7))]
     )  # fmt: skip
     tags = st.lists(st.builds(Tag, st.sampled_from(MIDS), UNITS), max_size=8).map(tuple)
-    extras = Extras(draw(st.none() | UNITS), Tagging(scores, draw(tags), draw(tags)))
+    extras = Extras(draw(st.none() | UNITS), draw(st.none() | UNITS), Tagging(scores, draw(tags), draw(tags)))
     return replace(scene, turns=tuple(turns), words=tuple(words), events=tuple(events)), extras
 
 
@@ -191,9 +191,10 @@ def test_features_of_turns() -> None:
 def test_features_of_the_number_of_speakers() -> None:
     turns = (Turn(0, 2000, 1, score=0.9), Turn(1500, 2500, 2), Turn(1000, 3000, 1, score=0.7))
     words = (Word(0, 400, "a", 1), Word(500, 900, "b", None), Word(1600, 1800, "c", 2))
-    features = count_features(replace(EMPTY, turns=turns, words=words), Extras(0.8))
+    features = count_features(replace(EMPTY, turns=turns, words=words), Extras(0.8, 0.2))
     assert features == {
         "stability": 0.8,
+        "second_speaker": 0.2,
         "speakers": 2.0,
         "several": 1.0,
         "shortest": 0.0,  # one second

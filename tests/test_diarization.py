@@ -16,7 +16,7 @@ from paqa.engines._segmentation import Windows, stitched
 from paqa.engines._speaker_pieces import LinkLimits, agreement, linked, pieces_of
 from paqa.engines._speaker_turns import exclusive_labels, turn_spans
 from paqa.engines.base import engine_class, package_file, package_revision, weight_digests
-from paqa.engines.segmentation_campplus import SegmentationCampPlusParams
+from paqa.engines.segmentation_campplus import SegmentationCampPlusParams, second_speaker
 from paqa.errors import PaqaError
 from paqa.types import Audio
 
@@ -126,6 +126,7 @@ def test_two_speakers_on_the_telephone():
     assert speakers(prediction) == 2
     assert len(prediction.turns) > 8
     assert prediction.count_stability > 0
+    assert 0 < prediction.second_speaker < 0.3
     assert all(0 <= turn.score <= 1 for turn in prediction.turns)
 
 
@@ -155,6 +156,17 @@ def test_the_number_of_speakers_can_be_given(count):
     (prediction,) = cls(cls.Params(num_speakers=count))([call()])
     assert {turn.speaker for turn in prediction.turns} == set(range(1, count + 1))
     assert prediction.count_stability is None
+
+
+def test_a_second_speaker_is_likelier_where_two_speak_than_where_one_does():
+    """The call laid over itself eight seconds later, and one of its voices alone."""
+    both = part(0, 20).samples[:, : 12 * call().rate] + part(8, 20).samples[:, : 12 * call().rate]
+    mixed = diarized(Audio(np.ascontiguousarray(both), call().rate))
+    assert mixed.second_speaker > 2 * diarized(part(22, 27.5)).second_speaker
+    none = second_speaker(np.zeros((4, 3)), np.zeros((4, 3), dtype=bool))
+    assert none is None
+    active = np.array([[0.9, 0.25, 0.1], [0.1, 0.05, 0.8], [0.9, 0.8, 0.1]])
+    assert second_speaker(active, active > 0.5) == pytest.approx((0.25 + 0.1) / 2)
 
 
 def test_a_speaker_of_whom_much_is_heard_is_surer_than_one_of_whom_little_is():

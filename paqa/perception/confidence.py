@@ -20,9 +20,12 @@ EDGE_MS = 250  # a word this near to an end of the clip may be cut off
 
 @dataclass(frozen=True)
 class Extras:
-    """What engines say of a clip beside its scene: `EngineOutput.count_stability`, and all of the tagger."""
+    """What engines say of a clip beside its scene: of the number of speakers, as in `EngineOutput`, and all of
+    the tagger.
+    """
 
     count_stability: Unit | None = None
+    second_speaker: Unit | None = None
     tagging: Tagging = NO_TAGGING
 
 
@@ -112,8 +115,9 @@ def turn_features(scene: Scene, extras: Extras) -> list[Features]:
 
 
 def count_features(scene: Scene, extras: Extras) -> Features:
-    """Of the number of speakers: stability, the speaker heard least, the least certain turn, the noise, how
-    much of the clip is speech, and what the tagger says of speech, which tells most where no turn is.
+    """Of the number of speakers: stability, a second speaker where one is said to speak, the speaker heard
+    least, the least certain turn, the noise, how much of the clip is speech, and what the tagger says of
+    speech, which tells most where no turn is.
     """
     speech_tag = event_evidence.speech_tag(extras.tagging)
     seconds = _speech_seconds(scene.turns)
@@ -121,6 +125,7 @@ def count_features(scene: Scene, extras: Extras) -> Features:
     heard = [word for word in scene.words if word.speaker is not None]
     return {
         "stability": extras.count_stability if extras.count_stability is not None else 0.5,
+        "second_speaker": extras.second_speaker or 0.0,
         "speakers": float(scene.speakers),
         "several": float(scene.speakers > 1),
         "shortest": math.log(max(0.1, min(seconds, default=0.1))),

@@ -34,6 +34,7 @@ class StoredOutput:
     turns: tuple[Turn, ...] = ()
     exclusive: tuple[Turn, ...] = ()
     count_stability: Unit | None = None
+    second_speaker: Unit | None = None
     events: tuple[Event, ...] = ()
     event_scores: tuple[EventScores, ...] = ()
     tags: tuple[Tag, ...] = ()

@@ -46,7 +46,7 @@ def scored_scene(clip: Clip, recipe: Recipe, store: Store) -> tuple[Scene, Extra
     scene = _fused(clip, diarized, replace(tagged, events=kept_events), transcripts)
     separation = engine_runs.engine_run(recipe, "separate")
     snr_db = _snr(clip, scene, separation, store)
-    extras = Extras(diarized.count_stability, _tagging(tagged, on_mix))
+    extras = Extras(diarized.count_stability, diarized.second_speaker, _tagging(tagged, on_mix))
     return replace(scene, snr_db=snr_db, heard_by=engine_runs.engines_used(recipe)), extras
 
 
