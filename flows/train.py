@@ -17,6 +17,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.server import Server, running
+from paqa.errors import PaqaError
 from paqa.train import evaluate, grpo, sft
 from paqa.train.config import OFF, AllConfig, ModelConfig, need
 
@@ -55,6 +56,7 @@ def run(name: str, call: Callable[[], Any]) -> Any:
 def train(config: AllConfig) -> Figures:
     """SFT on the base, GRPO on its best, and the figures of all three on the same questions."""
     need(config, "model", "data", "out")
+    _need_one_adapter(config)
     sft_config = replace(config.sft, **shared(config, "sft", config.model))
     run("sft", partial(sft.train, sft_config))
     grpo_config = replace(config.grpo, **shared(config, "grpo", trained(config, "sft")))
@@ -73,6 +75,19 @@ def train(config: AllConfig) -> Figures:
         key="eval", table=side_by_side(figures), description="The same questions before and after each stage"
     )
     return figures
+
+
+def _need_one_adapter(config: AllConfig) -> None:
+    """Raise PaqaError where GRPO could not go on with SFT's adapter."""
+    sft_config, grpo_config = config.sft, config.grpo
+    for name in ("rank", "alpha"):
+        made, asked = getattr(sft_config, name), getattr(grpo_config, name)
+        if made != asked:
+            raise PaqaError(
+                f"--grpo-{name}: found {asked}; expected {made}, that of the adapter that --sft-{name} makes"
+            )
+    if grpo_config.projector and not sft_config.projector:
+        raise PaqaError("--grpo-projector: SFT trains no projector; give --no-grpo-projector as well")
 
 
 def side_by_side(figures: Figures) -> list[dict[str, Any]]:

@@ -202,8 +202,8 @@ def test_checkpointing_changes_no_gradient():
 def test_a_trained_folder_loads_as_it_was(tmp_path):
     base = tiny.folder(tmp_path / "base")
     policy = model.load(str(base), "cpu")
-    for stage in range(2):  # as SFT, then GRPO on top of it
-        policy.train_lora(4, 8.0, projector=stage == 0, checkpointing=False)
+    for stage in range(2):  # as SFT, then GRPO, which goes on with its adapter
+        policy.train_lora(4, 8, projector=stage == 0, checkpointing=False)
         with torch.no_grad():
             for p in policy.trained().values():
                 p.add_(0.05 * torch.randn_like(p))
@@ -214,6 +214,5 @@ def test_a_trained_folder_loads_as_it_was(tmp_path):
         assert torch.equal(again.pause, policy.pause)
         assert steps(again.score(trees)[0], policy.score(trees)[0]) < CLOSE
         policy = again
-    assert len(policy.merged) == 2
     with pytest.raises(PaqaError, match="no model there"):
         model.load(str(tmp_path / "nothing"), "cpu")

@@ -25,16 +25,16 @@ from paqa.errors import PaqaError
 from paqa.rationale import prompt as prompts
 from paqa.spans import Interval
 from paqa.storage.store import write_atomically
+from paqa.train import adapters
 from paqa.train.batch_layout import Layout, Prompt, Tree, layout, visible
 from paqa.train.config import PauseConfig, parse
 from paqa.train.pause_tokens import Bounds
 
 PAUSE, AUDIO, TURN_END = "<PAUSE>", "<|AUDIO|>", "<|im_end|>"
 RATE = 16_000  # Hz, of all audio that the encoder takes
-TRAINED = "paqa.json"  # in a trained folder: the base, and the adapters to merge into it in order
+TRAINED = "paqa.json"  # in a trained folder: its base, and the name of its adapter
 Read = TypeVar("Read")
 TEXT_MODELS = ("llama", "qwen2")  # whose layers `rollout.step` knows
-LORA = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 
 class Policy(nn.Module):
@@ -43,7 +43,6 @@ class Policy(nn.Module):
     def __init__(self, net: Any, processor: Any, base: str, chunk: int = 1024):
         super().__init__()
         self.net, self.processor, self.base, self.chunk = net, processor, base, chunk
-        self.merged: list[Path] = []  # adapters that are part of the weights by now
         self.bounds: Bounds | None = None  # of confidence, as the last GRPO left them (see pause.py)
         self.pause_config: PauseConfig | None = None  # how that GRPO paused
         tokenizer = processor.tokenizer
@@ -168,18 +167,9 @@ class Policy(nn.Module):
         x = torch.where(paused[..., None], self.pause.to(x.dtype), x)
         if not sounds:
             return x
-        projector = self._projector()
+        projector = adapters.projector_in_use(self.inner)
         rows = projector(torch.cat([s.to(self.device) for s in sounds]).to(projector.linear.weight.dtype))
         return x.masked_scatter((ids == self.audio_id)[..., None], rows.to(x.dtype))
-
-    def _projector(self) -> Any:
-        """The projector in use: the trained one, which is float32 whatever the rest is, or the base's."""
-        projector = self.inner.model.multi_modal_projector
-        if not hasattr(projector, "modules_to_save"):
-            return projector
-        if projector.disable_adapters:
-            return projector.original_module
-        return projector.modules_to_save[projector.active_adapters[0]]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits of tokens that may be written, float32 of shape `[..., V]`, of hidden `[..., H]`."""
@@ -228,25 +218,22 @@ class Policy(nn.Module):
 
     @contextmanager
     def reference(self) -> Iterator[None]:
-        """The frozen model that this stage began with: adapters and trained projector off."""
-        with self.net.disable_adapter(), torch.no_grad():
+        """The frozen model that this stage began with, its projector included."""
+        with adapters.reference(self.net), torch.no_grad():
             yield
 
     # training and saving
 
     def train_lora(self, rank: int, alpha: int, projector: bool, checkpointing: bool) -> None:
-        """Freeze everything but new LoRA matrices, the PAUSE row and, if `projector`, the projector.
+        """Freeze everything but LoRA matrices, the PAUSE row and, if `projector`, the projector.
 
-        What is trained is float32.
+        What is trained is float32. The adapter of a trained model goes on being trained. Raises PaqaError
+        where it was made with another rank or alpha, or without the projector that is to be trained.
         """
-        from peft import LoraConfig, get_peft_model
-
-        self.net.requires_grad_(False)
-        kept = ["multi_modal_projector"] if projector else None
-        lora = LoraConfig(r=rank, lora_alpha=alpha, target_modules=LORA, modules_to_save=kept)
-        self.net = get_peft_model(self.net, lora)
-        for p in self.trained().values():
-            p.data = p.data.float()
+        if adapters.is_adapted(self.net):
+            adapters.go_on(self.net, rank, alpha, projector)
+        else:
+            self.net = adapters.add(self.net.requires_grad_(False), rank, alpha, projector)
         if checkpointing:
             named = ("activation_checkpointing_enable", "gradient_checkpointing_enable")  # newer, older
             enable = next(getattr(self.text, name) for name in named if hasattr(self.text, name))
@@ -257,26 +244,15 @@ class Policy(nn.Module):
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
-        names = []
-        for i, old in enumerate(self.merged):
-            names.append(f"adapter-{i}")
-            _copy(old, folder / names[-1])
-        if hasattr(self.net, "save_pretrained") and self.net is not self.inner:
-            names.append(f"adapter-{len(names)}")
-            self.net.save_pretrained(folder / names[-1])
+        names = ["adapter-0"] if adapters.is_adapted(self.net) else []
+        for name in names:
+            adapters.write(self.net, folder / name)
         save_file({"pause": self.pause.detach().cpu().contiguous()}, folder / "pause.safetensors")
         self.processor.save_pretrained(folder)
         about: dict[str, Any] = {"base": self.base, "adapters": names}
         about["bounds"] = self.bounds and self.bounds.plain()
         about["pause"] = self.pause_config and asdict(self.pause_config)
         write_atomically(folder / TRAINED, json.dumps(about, indent=1).encode() + b"\n")
-
-
-def _copy(source: Path, target: Path) -> None:
-    import shutil
-
-    if source.resolve() != target.resolve():
-        shutil.copytree(source, target, dirs_exist_ok=True)
 
 
 def device_of(requested: str) -> torch.device:
@@ -304,7 +280,7 @@ def dtype_of(requested: str, device: torch.device) -> torch.dtype:
 
 
 def load(source: str, device: str = "auto", dtype: str = "auto", chunk: int = 1024) -> Policy:
-    """A base by Hub id or folder, or a trained folder, whose adapters are merged into the base's weights."""
+    """A base by Hub id or folder, or a trained folder: its base and, unmerged, its adapter in float32."""
     where = device_of(device)
     about_file = Path(source) / TRAINED
     if not about_file.is_file():
@@ -321,12 +297,16 @@ def load(source: str, device: str = "auto", dtype: str = "auto", chunk: int = 10
 
 def _load_trained(policy: Policy, folder: Path, about: dict[str, Any]) -> None:
     """Load into a base what a trained folder holds."""
-    from peft import PeftModel
     from safetensors.torch import load_file
 
-    for name in about["adapters"]:
-        policy.net = PeftModel.from_pretrained(policy.net, str(folder / name)).merge_and_unload()
-        policy.merged.append(folder / name)
+    names = about["adapters"]
+    if len(names) > 1:
+        raise PaqaError(
+            f"{folder}: has {len(names)} adapters, of before one adapter went through both stages; train it "
+            f"again from {policy.base}"
+        )
+    for name in names:
+        policy.net = adapters.read(policy.net, folder / name)
     if bounds := about.get("bounds"):
         policy.bounds = Bounds.of(bounds)
     if stored := about.get("pause"):
