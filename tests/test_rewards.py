@@ -14,14 +14,14 @@ from test_questions import DIALOGUE
 from paqa.config.recipe import QuestionsConfig
 from paqa.questions.english import spoken
 from paqa.questions.generate import generate
-from paqa.rationale.grammar import SKELETON, letter, parse, render
+from paqa.rationale.answers import accuracies, answer_of, chosen
+from paqa.rationale.grammar import SKELETON, letter, parse, render, response
 from paqa.rationale.rewards import (
     WEIGHTS,
     Reference,
     RewardWeights,
     accuracy,
     alignment,
-    answer_of,
     attribution,
     f1,
     format_score,
@@ -32,7 +32,7 @@ from paqa.rationale.rewards import (
     word_error_rate,
 )
 from paqa.text import normal
-from paqa.types import Event, Evidence, Question, Scene, Turn
+from paqa.types import Event, Evidence, Scene, Turn
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 Q = next(q for q in generate(DIALOGUE, QuestionsConfig(per_clip=99), 0) if q.template == "background_sound")
@@ -96,8 +96,14 @@ ATTACKS = {
     "a consistent hallucination": render(LIAR, replace(WRONG, evidence=())),
     "a letter in a word": "A dog barks, be it far or near; I call that a clear case.",
     "prose": f"The answer is {RIGHT}.",
-    "lower case letter": re.sub(r"<RESPONSE>.*", f"<RESPONSE>{RIGHT.lower()}</RESPONSE>", HONEST),
-    "letter alone": re.sub(r"<RESPONSE>.*", f"<RESPONSE>{RIGHT[:3]}</RESPONSE>", HONEST),
+    "right letter, other words": re.sub(
+        r"<RESPONSE>.*", f"<RESPONSE>{RIGHT[:3]} whatever fits</RESPONSE>", HONEST
+    ),
+    "all letters": re.sub(r"<RESPONSE>.*", "<RESPONSE>(A) (B) (C) (D)</RESPONSE>", HONEST),
+    "all words": re.sub(r"<RESPONSE>.*", f"<RESPONSE>{', '.join(Q.choices)}</RESPONSE>", HONEST),
+    "right words beside others": re.sub(
+        r"<RESPONSE>.*", f"<RESPONSE>{Q.answer}, {WRONG.answer}</RESPONSE>", HONEST
+    ),
     "right letter, wrong text": re.sub(
         r"<RESPONSE>.*", f"<RESPONSE>{RIGHT[:3]} {WRONG.answer}</RESPONSE>", HONEST
     ),
@@ -197,10 +203,63 @@ def test_perception_terms() -> None:
     assert perception(half, DIALOGUE) == pytest.approx(2 / 3)
 
 
-def test_the_whole_question_may_be_unlucky() -> None:
-    broken = Question("i", "c", "t", "t", "?", ("x", "y"), 1, (), "", "")
-    assert accuracy("<RESPONSE>(B) y</RESPONSE>", broken.choices, 1) == 1.0
-    assert accuracy("<RESPONSE>(B) y.</RESPONSE>", broken.choices, 1) == 0.0
+SOUNDS = ("a dog", "a cat", "a dog and a cat", "rain")
+
+
+@pytest.mark.parametrize(
+    ("answer", "index", "by_letter", "by_text"),
+    [
+        *[(text, 1, 1, 1) for text in ("(B) a cat", "(B) A cat.", "b. a cat", "(b) A CAT", "B: a cat")],
+        *[(text, 1, 1, 0) for text in ("(B)", "B", "b.", "(B).")],
+        *[(text, 1, 0, 1) for text in ("a cat", "A cat.", "  a   CAT ")],
+        ("a dog and a cat", 2, 0, 0),
+        ("(B) a dog", None, 1, 0),
+        ("(A) a cat", None, 0, 1),
+        ("(E) a cat", None, 0, 1),
+        ("(B) whatever fits", None, 1, 0),
+        ("(B) a cat (B)", None, 1, 0),
+        *[(text, None, 0, 0) for text in ("(A) (B)", "a cat, a dog", "It is a cat", "...", "Because")],
+    ],
+)
+def test_an_answer_names_one_choice(answer: str, index: int | None, by_letter: int, by_text: int) -> None:
+    """By letter, by words, or by both; nothing else is right."""
+    assert chosen(answer.strip(), SOUNDS) == index
+    for right in range(4):
+        found = accuracies(f"<RESPONSE>{answer}</RESPONSE>", SOUNDS, right)
+        assert found["accuracy"] == float(index == right)
+        assert found["accuracy_strict"] == float(answer == "(B) a cat" and right == 1)
+        assert found["chance"] == 0.25
+    found = accuracies(f"<RESPONSE>{answer}</RESPONSE>", SOUNDS, 1)
+    assert (found["accuracy_by_letter"], found["accuracy_by_text"]) == (by_letter, by_text)
+
+
+def test_choices_that_are_hard_to_tell_apart() -> None:
+    """Choices that look like letters, or differ in signs alone, need their exact form or are not clear."""
+    notes = ("C", "A", "D", "B")
+    meant = {"(B) A": 1, "A": None, "(A)": None, "(A) C": 0, "(A) A": None}
+    assert {text: chosen(text, notes) for text in meant} == meant
+    keys = ("C# major", "C major")
+    assert [chosen(text, keys) for text in ("C# major", "c major", "(B) c major", "(A) C major")] == [
+        0, None, 1, None,
+    ]  # fmt: skip
+    twice = ("rain", "rain", "")
+    assert [chosen(text, twice) for text in ("rain", "(B) rain", "(B)", ".")] == [None, 1, 1, None]
+    assert chosen("(B) padded ", ("x", "padded ")) == 1
+    assert [chosen(text, ("The A. Smith", "A. Smith")) for text in ("A. Smith", "(A) A. Smith")] == [1, None]
+
+
+def test_an_open_ended_answer_has_no_letter() -> None:
+    found = accuracies("<RESPONSE>A dog!</RESPONSE>", (), None, "a dog")
+    assert found == {"accuracy": 1.0, "accuracy_strict": 1.0}
+    assert accuracies("<RESPONSE>(A) a dog</RESPONSE>", (), None, "a dog")["accuracy"] == 0.0
+
+
+def test_the_exact_form_is_right_whatever_the_choices() -> None:
+    for choices in (("B a", "a"), ("(B) a", "a"), ("A", "B"), ("x", "y"), ("!", "?"), ("", "x")):
+        for i, choice in enumerate(choices):
+            found = accuracies(f"<RESPONSE>{response(i, choice)}</RESPONSE>", choices, i)
+            assert found["accuracy"] == 1.0
+            assert found["accuracy_strict"] == float(choice != "")
 
 
 def test_who_said_what_counts() -> None:

@@ -32,7 +32,7 @@ from paqa.engines.base import ENGINES, engine_class
 from paqa.errors import PaqaError, Rejected
 from paqa.pipeline import recipe_files
 from paqa.rationale import grammar
-from paqa.rationale.rewards import answer_of
+from paqa.rationale.answers import answer_of
 from paqa.sources import answer_choices, json_reading, rttm_stm_ctm
 from paqa.sources.paths import locate
 from paqa.sources.registry import recordings

@@ -22,7 +22,8 @@ from paqa.rationale.prompt import PromptQuestion  # noqa: E402
 from paqa.train import benchmarks, evaluate, model  # noqa: E402
 from paqa.train.benchmarks import EvalQuestion  # noqa: E402
 from paqa.train.config import EvalConfig, PauseConfig  # noqa: E402
-from paqa.train.evaluate import Answer, figures, perception_figures, predicted_scene  # noqa: E402
+from paqa.train.evaluate import Answer, figures  # noqa: E402
+from paqa.train.figures import perception_figures, predicted_scene  # noqa: E402
 from paqa.train.pause_tokens import Bounds  # noqa: E402
 from paqa.types import Event, Scene, Turn  # noqa: E402
 
@@ -96,7 +97,7 @@ def test_answers_are_scored_alike_by_score(there, tmp_path, capsys):
     assert "accuracy " in capsys.readouterr().out
     assert main(["score", str(there / "build"), str(tmp_path / "answers-audio.jsonl")]) == 0
     overall = capsys.readouterr().out.splitlines()[1].split()
-    assert overall[:3] == ["all", "4", "1.000"]  # the four rows of the train split were not asked
+    assert overall[:4] == ["all", "4", "1.000", "1.000"]  # the four rows of the train split were not asked
 
 
 def test_with_pause_and_without(there, tmp_path):
@@ -174,6 +175,21 @@ def test_figures_count_every_question():
     assert found["rows"] == 4
 
 
+def test_figures_stand_beside_chance():
+    """Three ways to be right, and what a random choice gets; an open-ended question has no chance."""
+    choices = [("a dog", "a cat"), CHOICES, CHOICES, ()]
+    asked = [
+        EvalQuestion(PromptQuestion(str(i), "?", c), 1 if c else None, "a cat", lambda: None, {"task": "t"})
+        for i, c in enumerate(choices)
+    ]
+    said = [Answer(f"<RESPONSE>{text}</RESPONSE>") for text in ("(B) a cat", "B", "(A) a cat", "A cat.")]
+    found = figures(asked, said)
+    assert (found["accuracy"], found["accuracy_strict"]) == (0.75, 0.5)
+    assert (found["accuracy/choice"], found["accuracy/open-ended"]) == (pytest.approx(2 / 3), 1.0)
+    assert found["accuracy_by_letter"] == found["accuracy_by_text"] == pytest.approx(2 / 3)
+    assert found["chance"] == pytest.approx((1 / 2 + 1 / 4 + 1 / 4) / 3)
+
+
 def questions(folder, kind):
     """Two questions in a benchmark's own layout, and their audio."""
     for name in ("a", "b"):
@@ -200,15 +216,23 @@ def test_official_answers(tmp_path, kind):
     asked, _ = benchmarks.read(config_of(tmp_path, kind))
     assert [a.answer_index for a in asked] == [1, 1]
     assert asked[0].listen().shape == (16000,)
-    said = ["<THINK>x</THINK><RESPONSE>(B) a cat</RESPONSE>", "I cannot tell"]
-    benchmarks.write(config_of(tmp_path, kind), tmp_path / "out.json", asked, said)
-    if kind == "mmsu":
-        rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-        assert [r["response"] for r in rows] == ["B", ""]
-    else:
-        rows = json.loads((tmp_path / "out.json").read_text())
-        key = {"mmau": "model_output", "mmar": "answer_prediction"}[kind]
-        assert [r[key] for r in rows] == ["a cat", ""]
+    key = {"mmau": "model_output", "mmar": "answer_prediction", "mmsu": "response"}[kind]
+    right = "B" if kind == "mmsu" else "a cat"
+    for said in (
+        ["<THINK>x</THINK><RESPONSE>(B) a cat</RESPONSE>", "I cannot tell"],
+        ["<RESPONSE>A cat.</RESPONSE>", "<RESPONSE>(B) a dog barking</RESPONSE>"],
+        ["<RESPONSE>(B)</RESPONSE>", "<RESPONSE>(B) what fits</RESPONSE>"],
+    ):
+        benchmarks.write(config_of(tmp_path, kind), tmp_path / "out.json", asked, said)
+        if kind == "mmsu":
+            rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        else:
+            rows = json.loads((tmp_path / "out.json").read_text())
+        assert [r[key] for r in rows] == [right, ""]
+        ours = figures(asked, [Answer(text) for text in said])
+        assert (
+            ours["accuracy"] == sum(r[key] != "" for r in rows) / 2
+        )  # what is written is what is right here
     assert all(r["id"] == a.raw["id"] and r["question"] == "?" for r, a in zip(rows, asked, strict=True))
 
 

@@ -18,12 +18,17 @@ from paqa.cli.environment import QUIET
 from paqa.dataset import shards
 from paqa.errors import PaqaError, Rejected
 from paqa.rationale import rewards
+from paqa.rationale.answers import accuracies
 from paqa.sources import json_reading
 from paqa.train.config import AllConfig, EvalConfig, GrpoConfig, SftConfig, add_flags, from_flags
+from paqa.train.figures import means
 from paqa.types import Item
 
 GO_ON = "stopped; run the same command again to go on from the last checkpoint"
-TERMS = ("accuracy", "format", "perception", "alignment", "reward")
+COLUMNS = (
+    *("accuracy", "accuracy_strict", "accuracy_by_letter", "accuracy_by_text", "chance"),
+    *("format", "perception", "alignment", "reward"),
+)
 STAGES: dict[str, tuple[type[Any], str, str]] = {
     "sft": (SftConfig, "paqa.train.sft:train", "stage I: learn to write the rows' rationales"),
     "grpo": (GrpoConfig, "paqa.train.grpo:train", "stage II: reinforce what rewards favour"),
@@ -80,22 +85,28 @@ def completions(path: Path) -> dict[str, str]:
     return texts
 
 
-def score(item: Item, completion: str) -> tuple[float, ...]:
-    """The terms of a completion and their weighted sum, but for its length, which only a tokenizer knows."""
+def score(item: Item, completion: str) -> dict[str, float]:
+    """The figures of a completion by name, and its reward but for its length, which only a tokenizer knows.
+
+    Those by letter and by text, and chance, are of questions with choices alone.
+    """
+    right = accuracies(completion, item.choices, item.answer_index, item.answer)
     terms = rewards.terms(completion, rewards.Reference.of(item))
-    return tuple(terms[term] for term in TERMS)
+    return {name: value for name in COLUMNS if (value := (right | terms).get(name)) is not None}
 
 
-def table(scored: Sequence[tuple[str, tuple[float, ...]]]) -> Iterator[str]:
-    """Means over all rows and by task."""
-    groups: dict[str, list[tuple[float, ...]]] = defaultdict(list)
-    for task, terms in scored:
-        groups["all"].append(terms)
-        groups[task].append(terms)
-    yield f"{'':<14} {'rows':>6} " + " ".join(f"{term:>10}" for term in TERMS)
+def table(scored: Sequence[tuple[str, dict[str, float]]]) -> Iterator[str]:
+    """Means over all rows and by task, each over the rows that have the figure; `-` where none has."""
+    groups: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for task, values in scored:
+        groups["all"].append(values)
+        groups[task].append(values)
+    yield f"{'':<14} {'rows':>6} " + " ".join(f"{column:>10}" for column in COLUMNS)
     for name, rows in groups.items():
-        means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
-        yield f"{name:<14} {len(rows):>6} " + " ".join(f"{mean:>10.3f}" for mean in means)
+        mean = means(rows)
+        cells = [f"{mean[c]:.3f}" if c in mean else "-" for c in COLUMNS]
+        padded = (f"{cell:>{max(10, len(c))}}" for c, cell in zip(COLUMNS, cells, strict=True))
+        yield f"{name:<14} {len(rows):>6} " + " ".join(padded)
 
 
 def run_score(args: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """Rewards of a completion against the row it answers: plain functions for any trainer.
 
 The completion is only ever compared with the row (its choices and its scene), never with itself, so that a
-consistent hallucination earns nothing. What cannot be parsed is wrong; a letter is never guessed from prose.
+consistent hallucination earns nothing. An answer that is not clear is wrong.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ from rapidfuzz.distance import Levenshtein
 
 from paqa.questions.english import spoken
 from paqa.questions.sound_names import UNASKED
-from paqa.rationale import grammar
-from paqa.rationale.trace import Quote, Response, Trace
+from paqa.rationale import answers, grammar
+from paqa.rationale.trace import Quote, Trace
 from paqa.text import normal
 from paqa.types import Evidence, Item, Scene, Turn
 
-_BLOCK = re.compile(r"<(RESPONSE|FINAL_ANSWER)>(.*?)</\1>", re.DOTALL)
 _QUOTED = re.compile(r'"[^"]*"')
 _LETTER = re.compile(r"\(([A-Z])\)")
-_ANSWER_TAG = re.compile(r"</?(?:RESPONSE|FINAL_ANSWER)>")
 
 
 @dataclass(frozen=True)
@@ -98,36 +96,12 @@ def terms(
 
 
 def accuracy(completion: str, choices: Sequence[str], answer_index: int | None, answer: str = "") -> float:
-    """1.0 if the completion gives exactly the right choice, letter and text, as its one answer; else 0.0.
+    """1.0 if the one answer of a completion names the right choice alone, by letter or words; else 0.0.
 
-    An open-ended answer (`answer_index` None) must be `answer` but for case, punctuation and spacing.
-    FINAL_ANSWER counts where there is one. The rest of the completion may be malformed: `format_score` sees
-    to that.
+    `paqa.rationale.answers` says what names a choice. FINAL_ANSWER counts where there is one. The rest of the
+    completion may be malformed: `format_score` sees to that.
     """
-    response = answer_of(completion, open_ended=answer_index is None)
-    if response is None or response.index != answer_index:
-        return 0.0
-    if answer_index is None:
-        return float(normal(answer) != "" and normal(response.text) == normal(answer))
-    if not 0 <= answer_index < len(choices):
-        return 0.0
-    return float(response.text == choices[answer_index])
-
-
-def answer_of(completion: str, open_ended: bool = False) -> Response | None:
-    """The one answer of a completion: its single RESPONSE, or its single FINAL_ANSWER; None where unclear."""
-    tags = _ANSWER_TAG.findall(completion)
-    # Many opening tags would also make the search below slow: each is searched for up to the end.
-    if len(tags) not in (2, 4):
-        return None
-    blocks = _BLOCK.findall(completion)
-    names = [name for name, _ in blocks]
-    if names not in (["RESPONSE"], ["RESPONSE", "FINAL_ANSWER"]) or len(tags) != 2 * len(names):
-        return None
-    try:
-        return grammar.parse_response(blocks[-1][1], open_ended)
-    except grammar.GrammarError:
-        return None
+    return answers.accuracies(completion, choices, answer_index, answer)["accuracy"]
 
 
 def format_score(completion: str, open_ended: bool = False) -> float:

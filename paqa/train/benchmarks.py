@@ -1,8 +1,9 @@
 """Questions of MMAU, MMAR and MMSU, and answers under their own keys, so that their scorers run unchanged.
 
-MMAU (Sakshi et al. 2024) and MMAR (Ma et al. 2025) compare words with `answer`; MMSU (Wang et al. 2025) reads
-a letter. A question whose answer cannot be parsed still gets its key, empty, so that no scorer leaves it out
-of the denominator; so does one that could not be asked.
+MMAU (Sakshi et al. 2024) and MMAR (Ma et al. 2025) look for the words of `answer` in what is written, and for
+no words of the other choices; MMSU (Wang et al. 2025) compares a letter. Written is the choice that an answer
+names by the rule of our own accuracy, so that both agree. A question whose answer names no choice, or
+several, still gets its key, empty, which all scorers count as wrong; so does one that could not be asked.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from paqa import audio
 from paqa.config.recipe import AudioConfig
 from paqa.errors import Rejected
-from paqa.rationale import rewards
+from paqa.rationale import answers
 from paqa.rationale.prompt import PromptQuestion
 from paqa.sources import json_reading
 from paqa.storage.store import write_atomically
@@ -137,16 +138,17 @@ def write(
     config: EvalConfig,
     path: Path,
     asked: Sequence[EvalQuestion],
-    answers: Sequence[str],
+    completions: Sequence[str],
     unasked: Sequence[Unasked] = (),
 ) -> None:
-    """The benchmark's rows with the answers under its keys: the choice's exact text, or the letter (MMSU)."""
+    """The benchmark's rows with the answers under its keys: the chosen text, or its letter (MMSU).
+
+    `completions` are as they were sampled, one a question.
+    """
     rows = []
     keys = KEYS[config.benchmark]
-    for a, text in zip(asked, answers, strict=True):
-        answer = rewards.answer_of(text)
-        valid = answer is not None and answer.index is not None and answer.index < len(a.asked.choices)
-        index = answer.index if valid and answer is not None else None
+    for a, text in zip(asked, completions, strict=True):
+        index = answers.chosen(answers.answer_text(text) or "", a.asked.choices)
         written = ""
         if index is not None:
             written = chr(ord("A") + index) if config.benchmark == "mmsu" else a.asked.choices[index]

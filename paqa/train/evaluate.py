@@ -8,7 +8,6 @@ them.
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections import Counter, defaultdict
@@ -23,21 +22,19 @@ import torch
 from torch import Tensor
 
 from paqa.errors import PaqaError
-from paqa.evaluation import metrics
 from paqa.rationale import grammar, rewards
+from paqa.rationale.answers import accuracies
 from paqa.rationale.prompt import PromptQuestion
-from paqa.rationale.trace import Trace
 from paqa.storage.store import write_atomically
-from paqa.text import normal
 from paqa.train import benchmarks, model
 from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.benchmarks import EvalQuestion, Unasked
 from paqa.train.config import OFF, EvalConfig, PauseConfig, need, remember, unchanged
 from paqa.train.data import Rows, draw
+from paqa.train.figures import means, perception_figures
 from paqa.train.model import Policy
 from paqa.train.pause_tokens import Bounds
 from paqa.train.rollout import Sampling, rollout
-from paqa.types import Event, Item, Scene, Word
 
 FILE, UNASKED = "eval.json", "unasked.jsonl"
 SOUND = PromptQuestion("label", "Which sound is heard in this clip? Name one.")
@@ -210,18 +207,21 @@ def clip_samples(policy: Policy, asked: Sequence[EvalQuestion], hearing: str) ->
 
 
 def figures(asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> dict[str, float]:
-    """Accuracy over all questions, by task and subset; for PAQA rows also perception; the cost of answers."""
-    right = [
-        rewards.accuracy(s.text, a.asked.choices, a.answer_index, a.answer)
-        for a, s in zip(asked, answers, strict=True)
-    ]
+    """Right answers (see `accuracies`), and those by task, subset and kind of question; what answers cost.
+
+    `accuracy_by_letter`, `accuracy_by_text` and `chance` are over questions with choices, to be compared with
+    `accuracy/choice`. For PAQA rows also perception.
+    """
+    pairs = list(zip(asked, answers, strict=True))
+    right = [accuracies(s.text, a.asked.choices, a.answer_index, a.answer) for a, s in pairs]
     groups: dict[str, list[float]] = defaultdict(list)
     for a, r in zip(asked, right, strict=True):
-        for name in (f"accuracy/{a.task}", *(f"accuracy/{s}" for s in a.subsets)):
-            groups[name].append(r)
+        kind = "choice" if a.asked.choices else "open-ended"
+        for name in dict.fromkeys((a.task, *a.subsets, kind)):
+            groups[f"accuracy/{name}"].append(r["accuracy"])
     n = max(1, len(asked))
-    values = {"rows": float(len(asked)), "accuracy": sum(right) / n, "cut": sum(s.cut for s in answers) / n}
-    pairs = list(zip(asked, answers, strict=True))
+    values = {"rows": float(len(asked)), "accuracy": 0.0, **means(right)}
+    values["cut"] = sum(s.cut for s in answers) / n
     values["format"] = sum(rewards.format_score(s.text, not a.asked.choices) for a, s in pairs) / n
     values |= {name: sum(scores) / len(scores) for name, scores in sorted(groups.items())}
     rows = [(a.item, s.text) for a, s in pairs if a.item]
@@ -233,72 +233,6 @@ def figures(asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> dict[st
         "seconds": total / n,
         "tokens_per_s": sum(s.tokens for s in answers) / total if total else 0.0,
     }
-
-
-def perception_figures(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
-    """Perceptual fields against scenes, pooled: WER and CER of ASR, F1 of ENV's classes, speaker counts."""
-    scenes = [(_events_by_label(item.scene), predicted_scene(item.scene, text)) for item, text in rows]
-    words = metrics.pooled(metrics.WordErrors, (metrics.word_errors(t, h) for t, h in scenes))
-    letters = metrics.pooled(metrics.WordErrors, (metrics.letter_errors(t, h) for t, h in scenes))
-    events = metrics.f1(metrics.pooled(metrics.Hits, (metrics.class_hits(t, h) for t, h in scenes)))
-    counted = [_speaker_count(text) == item.scene.speakers for item, text in rows]
-    score = [
-        rewards.perception(text, item.scene, not item.choices, item.evidence, item.question)
-        for item, text in rows
-    ]
-    rates = {
-        "wer": metrics.ratio(words.errors, words.words),
-        "cer": metrics.ratio(letters.errors, letters.words),
-    }
-    means = {"speaker_count": sum(counted) / len(rows), "perception": sum(score) / len(rows)}
-    return {k: v for k, v in (rates | {"event_f1": events}).items() if v is not None} | means
-
-
-def predicted_scene(scene: Scene, text: str) -> Scene:
-    """The scene of a completion's ASR and ENV, as its REFLECT corrects them.
-
-    They are read tag by tag, without corrections, where the whole breaks the grammar.
-    """
-    if trace := _trace(text):
-        words, sounds = trace.asr, {normal(sound.label) for sound in trace.env}
-    else:
-        words = grammar.unescape(_field(text, "ASR"))
-        words = "" if words == grammar.NO_WORDS else words
-        lines = [line.rsplit(" [", 1)[0].strip() for line in _field(text, "ENV").split("\n")]
-        no_sound = ("", grammar.NO_SOUND, grammar.UNCLEAR_SOUND)
-        sounds = {normal(grammar.unescape(line)) for line in lines if line not in no_sound}
-    events = tuple(Event(0, scene.duration_ms, name, name) for name in sorted(sounds))
-    transcript = (Word(0, scene.duration_ms, words),) if words else ()
-    return Scene(scene.clip_id, scene.duration_ms, words=transcript, events=events, language=scene.language)
-
-
-def _events_by_label(scene: Scene) -> Scene:
-    """The scene with its events told apart by their labels alone."""
-    return replace(scene, events=tuple(replace(e, mid=normal(e.label)) for e in scene.events))
-
-
-def _trace(text: str) -> Trace | None:
-    """A completion that keeps to the grammar, to a question with or without choices."""
-    for open_ended in (False, True):
-        try:
-            return grammar.parse(text, open_ended)
-        except grammar.GrammarError:
-            continue
-    return None
-
-
-def _field(text: str, tag: str) -> str:
-    match = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
-    return match[1].strip() if match else ""
-
-
-def _speaker_count(text: str) -> int | None:
-    """The number of different speakers in SPEAKER, as REFLECT corrects it; None where it is missing."""
-    if trace := _trace(text):
-        return len({quote.speaker for quote in trace.speakers})
-    if "<SPEAKER>" not in text:
-        return None
-    return len(set(re.findall(r"^Speaker ([0-9]+) ", _field(text, "SPEAKER"), re.MULTILINE)))
 
 
 @torch.no_grad()
