@@ -554,7 +554,7 @@ def test_import_is_light_and_torch_is_never_imported():
         "a.measure([], lambda x, y: x == y); assert 'pyannote.metrics' in sys.modules;"
         "assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 def test_the_default_relation_is_the_ontology():

@@ -294,7 +294,7 @@ def test_a_reader_waits_for_the_process_that_is_at_it(tmp_path, monkeypatch):
         )
         reader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         build_folder._roll_forward(out)  # as the process that holds the lock, which then goes on
-        said, _ = reader.communicate(timeout=60)
+        said, _ = reader.communicate(timeout=300)
     assert "train-dddddddddddddddd" in said
 
 

@@ -20,9 +20,7 @@ EDGE_MS = 250  # a word this near to an end of the clip may be cut off
 
 @dataclass(frozen=True)
 class Extras:
-    """What engines say of a clip beside its scene: of the number of speakers, as in `EngineOutput`, and all of
-    the tagger.
-    """
+    """What engines say of a clip beside its scene: two fields of `EngineOutput`, and all of the tagger."""
 
     count_stability: Unit | None = None
     second_speaker: Unit | None = None
