@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from paqa.errors import PaqaError  # noqa: E402
+from paqa.rationale import prompt  # noqa: E402
 from paqa.train.batch_layout import Tree  # noqa: E402
 from paqa.train.config import PauseConfig  # noqa: E402
 from paqa.train.data import EncodedClips, Rows, Stream, audio_rows, order, pack, pause_places, with_pauses  # noqa: E402
@@ -36,6 +37,17 @@ def test_rows_are_those_of_the_shards(folder):
         assert "ENV" not in row.asked.question + "".join(row.asked.choices)
 
 
+def test_only_rows_that_reflect_are_asked_to(folder):
+    """Without the request, the same prompt would ask for two kinds of answers."""
+    row = Rows(folder).all[0]
+    texts = {
+        r: prompt.question(replace(row, item=replace(row.item, reflected=r)).asked) for r in (True, False)
+    }
+    assert "REFLECT" not in texts[False]
+    assert texts[True].startswith(texts[False])
+    assert texts[True].endswith(prompt.REFLECTION)
+
+
 def test_held_out_groups_are_never_trained_on(folder):
     train, held, away = Rows(folder).trained_on(0.3)
     assert {r.item.groups for r in train}.isdisjoint(r.item.groups for r in held)
@@ -49,6 +61,12 @@ def test_held_out_groups_are_never_trained_on(folder):
     assert len({r.item.groups for r in held}) == 1
     assert len(train) + len(held) == 24
     assert Rows(folder).trained_on(0.0)[1] == []
+
+
+def test_a_share_rises_until_enough_rows_are_held_out(tmp_path):
+    folder = scenes(tmp_path, lambda i: (f"sound {i}",))
+    assert [len(Rows(folder).trained_on(0.05, least)[1]) for least in (0, 4, 6, 64)] == [2, 4, 6, 6]
+    assert Rows(folder).trained_on(0.0, 64)[1] == []
 
 
 def scenes(path, groups):

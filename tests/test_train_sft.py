@@ -116,14 +116,22 @@ def test_metrics_are_told_in_a_log_and_on_tensorboard(there, tmp_path, capfd):
 
 def test_the_best_is_kept(there, tmp_path, monkeypatch):
     losses = iter([3.0, 1.0, 2.0])
-    monkeypatch.setattr(sft, "validation", lambda *_: {"loss": (v := next(losses)), "score": -v})
-    sft.train(config(there, tmp_path, validate_every=2))
+    monkeypatch.setattr(sft, "validation", lambda *_: {"loss": (v := next(losses)), "score": -v, "rows": 2})
+    sft.train(config(there, tmp_path, validate_every=2, best_rows=2))
     state = json.loads((tmp_path / "checkpoint-000006" / "state.json").read_text())
     assert (state["best"], state["best_step"]) == (-1.0, 4)
     best, last = (
         load_file(tmp_path / n / "adapter-0" / "adapter_model.safetensors") for n in ("best", "last")
     )
     assert any(not torch.equal(best[k], last[k]) for k in best)
+
+
+def test_few_rows_tell_no_best(there, tmp_path, capfd):
+    """Which of two models answers two rows better is chance."""
+    sft.train(config(there, tmp_path, validate_every=2, quiet=False))
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name in ("best", "last")) == ["last"]
+    expected = f"no best model is kept, only the last: {len(tiny.HEARD)} rows are validated, expected 64"
+    assert expected in capfd.readouterr().err
 
 
 def test_pause_is_in_the_context_and_out_of_the_loss(there):

@@ -19,21 +19,30 @@ OUTLINE = (
     "<DESCRIPTION></DESCRIPTION></CAPTION>"
     "<REASONING></REASONING><SUMMARY></SUMMARY></THINK><RESPONSE></RESPONSE>"
 )
+REFLECTION = "<REFLECT></REFLECT><FINAL_ANSWER></FINAL_ANSWER>"
 
 
 @dataclass(frozen=True)
 class PromptQuestion:
-    """A question as the model meets it; open-ended where there are no choices."""
+    """A question as the model meets it; open-ended where there are no choices.
+
+    `reflect` asks to check the first answer and to answer again: rows that reflect are asked so, no others.
+    """
 
     id: str
     question: str
     choices: tuple[str, ...] = ()
+    reflect: bool = False
 
 
 def question(asked: PromptQuestion) -> str:
     """The text beside the sound. Choices look as RESPONSE must repeat them."""
     how = "with the letter and words of one choice" if asked.choices else "with a few words"
     instruction = f"Listen, fill in these tags, and answer in RESPONSE {how}: {OUTLINE}"
+    if asked.reflect:
+        instruction += (
+            "\nThen listen again, say in REFLECT what was wrong, and answer in FINAL_ANSWER: " + REFLECTION
+        )
     return "\n".join(
         [*_lines(grammar.escape(asked.question), map(grammar.escape, asked.choices)), instruction]
     )

@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from itertools import count, pairwise
+from itertools import accumulate, count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ GROUPS_OPEN = 4  # row groups whose audio is held, and shuffled among each other
 PACKS_OPEN = 16  # packs that a row may still go into
 SOUND_BYTES = 1 << 30  # of encoded clips that are kept
 LARGEST = 0.2  # share of the train rows that one component which is held out may have
+MOST_HELD = 0.25  # share of them that is held out to reach a number of rows
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class TrainRow:
 
     @property
     def asked(self) -> PromptQuestion:
-        return PromptQuestion(self.item.id, self.item.question, self.item.choices)
+        item = self.item
+        return PromptQuestion(item.id, item.question, item.choices, item.reflected)
 
 
 def draw(*parts: object) -> float:
@@ -75,19 +77,22 @@ class Rows:
     def split(self, name: str) -> list[TrainRow]:
         return [row for row in self.all if row.item.split == name]
 
-    def trained_on(self, share: float) -> tuple[list[TrainRow], list[TrainRow], list[TrainRow]]:
+    def trained_on(
+        self, share: float, at_least: int = 0
+    ) -> tuple[list[TrainRow], list[TrainRow], list[TrainRow]]:
         """Rows to train on, rows to validate with, and train rows that are neither.
 
         Validation is the build's own split, else a share of the connected components of train: rows with a
-        recording or a speaker (a group) in common, directly or through others, are in one. At least one
-        component is held out, unless the share is 0; one with more than a fifth of the rows is trained on.
+        recording or a speaker (a group) in common, directly or through others, are in one. The share rises to
+        `at_least` rows, but not above a quarter. At least one component is held out, unless the share is 0;
+        one with more than a fifth of the rows is trained on.
         Where all are that large (scenes mixed from one pool), that share of the rows is held out all the
         same, first those that share least with others; what shares something with them is neither trained
         on nor held out. Raises PaqaError where nothing is left to train on.
         """
         train, held, away = self.split("train"), self.split("validation"), []
         if share and not held:
-            out = _held_out(train, share)
+            out = _held_out(train, max(share, min(MOST_HELD, at_least / max(1, len(train)))))
             names = {group for groups in out for group in groups}
             held = [row for row in train if row.item.groups in out]
             rest = [row for row in train if row.item.groups not in out]
@@ -117,11 +122,12 @@ def _held_out(rows: Sequence[TrainRow], share: float) -> set[tuple[str, ...]]:
     names = dict(zip(counts, connected_components(counts), strict=True))
     sizes = Counter(names[row.item.groups] for row in rows)
     most = max(share, LARGEST) * len(rows)
-    point = {name: draw("validation", name) for name, n in sizes.items() if n <= most}
-    if not point:
+    small = sorted((name for name, n in sizes.items() if n <= most), key=lambda n: draw("validation", n))
+    if not small:
         return _least_shared(counts, share)
-    limit = max(share, min(point.values()))
-    out = {name for name, at in point.items() if at < share or at == limit}
+    held_with = accumulate(sizes[name] for name in small)  # rows held out, each component's included
+    before = ((name, total - sizes[name]) for name, total in zip(small, held_with, strict=True))
+    out = {name for name, rows_before in before if rows_before < share * len(rows)}
     return {groups for groups, name in names.items() if name in out}
 
 

@@ -115,7 +115,7 @@ def validation(policy: Policy, clips: EncodedClips, rows: Sequence[TrainRow], bu
         for part in pack(range(len(rows)), sizes, max(budget, *sizes))
     ]
     loss = -float(torch.cat(logp).mean())
-    return {"loss": loss, "score": -loss}
+    return {"loss": loss, "score": -loss, "rows": len(rows)}
 
 
 @torch.no_grad()

@@ -87,14 +87,10 @@ def begin(config: TrainConfig) -> tuple[Ranks, Policy, EncodedClips, list[TrainR
     torch.manual_seed(config.seed)
     policy.train_lora(config.rank, config.alpha, config.projector, config.checkpointing)
     rows = Rows(Path(config.data))
-    learnt, held, left_out = rows.trained_on(config.validation)
-    if left_out and ranks.rank == 0 and not config.quiet:
-        print(
-            f"{len(left_out)} of {len(learnt) + len(held) + len(left_out)} train rows are left out: they "
-            f"share recordings or speakers with the {len(held)} that are held out; build with "
-            "split.validation above 0 to keep them, or give --validation 0",
-            file=sys.stderr,
-        )
+    learnt, held, left_out = rows.trained_on(config.validation, config.best_rows)
+    if ranks.rank == 0 and not config.quiet:
+        for notice in _notices(config, len(learnt), len(held), len(left_out)):
+            print(notice, file=sys.stderr)
     if too_long := [row for row in (*learnt, *held) if row.item.scene.duration_ms > policy.max_ms]:
         first = f"{too_long[0].item.id} lasts {too_long[0].item.scene.duration_ms / 1000:.1f} s"
         raise PaqaError(
@@ -108,6 +104,23 @@ def begin(config: TrainConfig) -> tuple[Ranks, Policy, EncodedClips, list[TrainR
         learnt,
         sorted(held, key=lambda row: draw("held", row.item.id)),
     )
+
+
+def _notices(config: TrainConfig, learnt: int, held: int, left_out: int) -> Iterator[str]:
+    """What the user has to know about the rows that are held out."""
+    if left_out:
+        yield (
+            f"{left_out} of {learnt + held + left_out} train rows are left out: they share recordings or "
+            f"speakers with the {held} that are held out; build with split.validation above 0 to keep them, "
+            "or give --validation 0"
+        )
+    validated = min(held, config.validation_rows)
+    if held and validated < config.best_rows:
+        yield (
+            f"no best model is kept, only the last: {validated} rows are validated, expected "
+            f"{config.best_rows} or more to tell models apart (--best-rows); build with split.validation "
+            "above 0"
+        )
 
 
 @dataclass
@@ -168,7 +181,10 @@ class Trainer:
         return norm
 
     def run(self, step: Callable[[int], Values], validate: Callable[[], Values], measure: str) -> Values:
-        """Take all steps that are left; validate, save and keep the best (highest `measure`) on the way."""
+        """Take all steps that are left; validate, save and keep the best (highest `measure`) on the way.
+
+        `validate` also gives the number of its `rows`: with less than `best_rows` no model is the best.
+        """
         config, state = self.config, self.state
         bar = self._bar()
         while state.step < self.total:
@@ -184,7 +200,8 @@ class Trainer:
             if finished or (config.validate_every and state.step % config.validate_every == 0):
                 state.seen = validate()
                 values |= {f"validation/{k}": v for k, v in state.seen.items()}
-                self._keep_best(state.seen.get(measure, math.nan))
+                if state.seen.get("rows", 0) >= config.best_rows:
+                    self._keep_best(state.seen.get(measure, math.nan))
             self._log(values)
             if self.ranks.rank == 0 and (
                 finished or (config.save_every and state.step % config.save_every == 0)
