@@ -111,6 +111,7 @@ class TrainConfig(ModelConfig):
         Share, "share of the train groups held out, where a build has no validation split"
     ] = 0.05
     validation_rows: Annotated[Count, "rows of which loss or reward is validated"] = 64
+    best_rows: Annotated[Positive, "rows that must be validated for a best model to be kept"] = 64
     validate_every: Annotated[Count, "steps; 0: only at the end"] = 100
     save_every: Annotated[Count, "steps; 0: only at the end"] = 100
     keep: Annotated[Positive, "newest checkpoints that are kept"] = 2

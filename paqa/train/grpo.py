@@ -266,4 +266,6 @@ def validation(
         prompts = [policy.prompt(row.asked, clips.sound(row)) for row in batch]
         completions = rollout(policy, prompts, 1, [0] * len(batch), sampling)
         terms += score(completions, batch, policy, judge)
-    return {name: sum(t[name] for t in terms) / len(terms) for name in terms[0]} if terms else {}
+    if not terms:
+        return {}
+    return {name: sum(t[name] for t in terms) / len(terms) for name in terms[0]} | {"rows": len(terms)}
