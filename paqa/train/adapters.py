@@ -93,6 +93,11 @@ def projector_in_use(net: Any) -> Any:
     return projector.modules_to_save[projector.active_adapters[0]]
 
 
+def merged(net: Any) -> Any:
+    """The network with its adapter merged into its weights, in their type, and with the trained projector."""
+    return net.merge_and_unload() if is_adapted(net) else net
+
+
 def is_adapted(net: nn.Module) -> bool:
     """Whether there is an adapter."""
     return hasattr(net, "peft_config")

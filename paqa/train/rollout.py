@@ -147,10 +147,10 @@ class _RolloutWriter:
         chosen = alive & ~wait & ~give_up
         noise = self.noise.gather(1, self.sampled.clamp(max=max_new - 1)[:, None])
         token = _choose(logp, noise, temperature)
+        completions.logp[:, t] = torch.where(chosen, logp.gather(-1, token[:, None]).squeeze(-1), 0.0)
         token = torch.where(wait, policy.pause_id, torch.where(give_up, policy.end_id, token))
         token = torch.where(alive, token, policy.pad_id)
         completions.ids[:, t], completions.real[:, t], completions.sampled[:, t] = token, alive, chosen
-        completions.logp[:, t] = torch.where(chosen, logp.gather(-1, token[:, None]).squeeze(-1), 0.0)
         if self.pauses:
             self.pauses.record(token, chosen)
             completions.confidence[:, t] = torch.where(chosen | give_up, confidence, torch.nan)
