@@ -1,4 +1,4 @@
-"""`paqa-train base|sft|grpo|eval|all|score`. Imports nothing heavy until a command is chosen."""
+"""`paqa-train base|sft|grpo|eval|all|score|export|ask`. Imports nothing heavy until a command is chosen."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from paqa.cli import exit_status
 from paqa.cli.environment import QUIET
 from paqa.dataset import shards
 from paqa.errors import PaqaError, Rejected
-from paqa.rationale import rewards
+from paqa.rationale import grammar, rewards
 from paqa.rationale.answers import accuracies
 from paqa.sources import json_reading
-from paqa.train.config import AllConfig, EvalConfig, GrpoConfig, SftConfig, add_flags, from_flags
+from paqa.train.config import OFF, AllConfig, EvalConfig, GrpoConfig, SftConfig, add_flags, from_flags
 from paqa.train.figures import means
 from paqa.types import Item
 
@@ -66,7 +66,26 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="JSONL with id and completion (default: the rows' own rationales)",
     )
+    _add_uses(commands)
     return top
+
+
+def _add_uses(commands: Any) -> None:
+    """The commands that use a trained model: export and ask."""
+    export = commands.add_parser("export", help="write a plain Hugging Face checkpoint, LoRA merged")
+    export.add_argument("run", help="folder of a trained model (RUN/best or RUN/last)")
+    export.add_argument("out", type=Path, help="new folder of the checkpoint")
+    precision = "type that weights are cast to; bfloat16 rounds small updates away"
+    export.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help=precision)
+    ask = commands.add_parser("ask", help="ask a model one question about one audio file")
+    ask.add_argument("model", help="Hub id or folder of a base or a trained model")
+    ask.add_argument("file", type=Path, help="audio in any format that paqa reads")
+    ask.add_argument("question")
+    ask.add_argument("--choices", nargs="+", default=(), metavar="TEXT", help="answers to choose from")
+    ask.add_argument("--pause", action=argparse.BooleanOptionalAction, default=True, help="as it was trained")
+    ask.add_argument("--max-new", type=int, default=EvalConfig().max_new, help="sampled tokens at most")
+    ask.add_argument("--device", default="auto", help="cpu, cuda, cuda:1; auto: cuda where there is one")
+    ask.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
 
 
 def completions(path: Path) -> dict[str, str]:
@@ -134,6 +153,33 @@ def run_base(args: argparse.Namespace) -> None:
     print(f"{args.out}: {parameters / 1e6:.0f} M parameters; next: {command}")
 
 
+def run_export(args: argparse.Namespace) -> None:
+    """Write a trained model as a plain checkpoint."""
+    quiet_libraries()
+    from paqa.train import export
+
+    export.export(args.run, args.out, args.dtype)
+    print(f"{args.out}: a checkpoint in {args.dtype} for transformers' Qwen2AudioForConditionalGeneration")
+
+
+def run_ask(args: argparse.Namespace) -> None:
+    """Print a model's answer about a file, the choice that it names, and how often it paused."""
+    if args.max_new < 1:
+        raise PaqaError(f"--max-new: found {args.max_new}; expected 1 or more")
+    quiet_libraries()
+    from paqa.train import ask, model
+
+    policy = model.load(args.model, args.device, args.dtype)
+    pause = policy.pause_config if args.pause and policy.pause_config else OFF
+    answer = ask.ask(policy, args.file, args.question, args.choices, args.max_new, pause)
+    print(f"{answer.text}\n")
+    if answer.choice is not None:
+        print(f"choice: {grammar.letter(answer.choice)} {args.choices[answer.choice]}")
+    elif args.choices:
+        print("choice: none is named" + (f", it was cut after {args.max_new} tokens" if answer.cut else ""))
+    print(f"pauses: {answer.pauses}")
+
+
 def run_stage(args: argparse.Namespace) -> int:
     """Run a stage with its flags; 1 where an evaluation could not ask every row."""
     kind, place, _ = STAGES[args.command]
@@ -169,18 +215,20 @@ def quiet_libraries() -> None:
     library.set_verbosity_error()
 
 
+COMMANDS = {"base": run_base, "score": run_score, "export": run_export, "ask": run_ask}
+
+
 def run(args: argparse.Namespace) -> int:
     """Run a command; returns its exit status."""
-    return {"base": run_base, "score": run_score}.get(args.command, run_stage)(args) or 0
+    return COMMANDS.get(args.command, run_stage)(args) or 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; errors are one line on stderr and exit 2, rows that could not be asked 1."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    return exit_status.run(
-        parser(), argv, run, GO_ON, dict.fromkeys(["base", *STAGES], "train") | {"all": "train,flow"}
-    )
+    extras = dict.fromkeys(["base", "export", "ask", *STAGES], "train") | {"all": "train,flow"}
+    return exit_status.run(parser(), argv, run, GO_ON, extras)
 
 
 if __name__ == "__main__":
