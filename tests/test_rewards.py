@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from strategies import nasty_scenes, scenes
+from strategies import LABELS, nasty_scenes, scenes
 from test_questions import DIALOGUE
 
 from paqa.config.recipe import QuestionsConfig
@@ -23,7 +24,6 @@ from paqa.rationale.rewards import (
     accuracy,
     alignment,
     attribution,
-    f1,
     format_score,
     length,
     perception,
@@ -31,6 +31,8 @@ from paqa.rationale.rewards import (
     terms,
     word_error_rate,
 )
+from paqa.rationale.time_overlap import sound_score, speaker_overlap
+from paqa.rationale.trace import Sound
 from paqa.text import normal
 from paqa.types import Event, Evidence, Scene, Turn
 
@@ -193,9 +195,6 @@ def test_format_is_progressive() -> None:
 
 
 def test_perception_terms() -> None:
-    assert f1({"a"}, {"a", "b"}) == pytest.approx(2 / 3)
-    assert f1(set(), set()) == 1.0
-    assert f1({"a"}, set()) == 0.0
     assert word_error_rate("One, two three.", "one two four") == pytest.approx(1 / 3)
     assert word_error_rate("", "") == 0.0
     assert word_error_rate("", "so") == 1.0
@@ -260,6 +259,132 @@ def test_the_exact_form_is_right_whatever_the_choices() -> None:
             found = accuracies(f"<RESPONSE>{response(i, choice)}</RESPONSE>", choices, i)
             assert found["accuracy"] == 1.0
             assert found["accuracy_strict"] == float(choice != "")
+
+
+def timeless(text: str, scene: Scene) -> float:
+    """What perception would be without times: labels as sets, speakers by number and words alone."""
+    trace = parse(text)
+    stated, true = ({normal(s.label) for s in sounds} for sounds in (trace.env, scene.events))
+    sounds = 2 * len(stated & true) / (len(stated) + len(true)) if stated or true else 1.0
+    count = float(len({quote.speaker for quote in trace.speakers}) == scene.speakers)
+    voices = (count + attribution(trace.speakers, scene.turns)) / 2
+    words = 1.0 - min(1.0, word_error_rate(scene.transcript, trace.asr))
+    return (sounds + voices + words) / 3
+
+
+END = DIALOGUE.duration_ms
+MONOLOGUE = replace(
+    DIALOGUE, turns=(Turn(2000, 4000, 1, "Who is there?"), Turn(9000, 11_000, 1, "Nobody, I suppose."))
+)
+LAZY = {
+    "constant times for every sound": (
+        DIALOGUE,
+        {"events": tuple(replace(e, start_ms=2000, end_ms=4000) for e in DIALOGUE.events)},
+    ),
+    "every sound over the whole clip": (
+        DIALOGUE,
+        {"events": tuple(replace(e, start_ms=0, end_ms=END) for e in DIALOGUE.events)},
+    ),
+    "each label once, over the whole clip": (
+        DIALOGUE,
+        {"events": tuple(replace(e, start_ms=0, end_ms=END) for e in DIALOGUE.events[:3])},
+    ),
+    "every class over the whole clip": (
+        DIALOGUE,
+        {"events": tuple(Event(0, END, label, "/m/0") for label in LABELS)},
+    ),
+    "every sound in every second": (
+        DIALOGUE,
+        {
+            "events": tuple(
+                replace(e, start_ms=start, end_ms=start + 1000)
+                for start in range(0, 14_000, 1000)
+                for e in DIALOGUE.events[:3]
+            )
+        },
+    ),
+    "constant times for every turn": (
+        DIALOGUE,
+        {"turns": tuple(replace(t, start_ms=2000, end_ms=4000) for t in DIALOGUE.turns)},
+    ),
+    "every turn over the whole clip": (
+        DIALOGUE,
+        {"turns": tuple(replace(t, start_ms=0, end_ms=END) for t in DIALOGUE.turns)},
+    ),
+    "one turn over the whole clip": (MONOLOGUE, {"turns": (Turn(0, END, 1, MONOLOGUE.transcript),)}),
+}
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_not_listening_for_times_does_not_pay(name: str) -> None:
+    """Everything but the times is right, and yet it earns clearly less than what was perceived in time."""
+    scene, lazy = LAZY[name]
+    text = render(replace(scene, **lazy), BLIND)
+    assert perception(render(scene, BLIND), scene) == 1.0
+    assert perception(text, scene) < min(0.93, timeless(text, scene) - 0.05)
+
+
+def test_one_line_for_all_speakers_earns_nothing_for_its_times() -> None:
+    turn = (Turn(0, END, 1, DIALOGUE.transcript),)
+    assert speaker_overlap(turn, DIALOGUE.turns) == 0.0
+    text = render(replace(DIALOGUE, turns=turn), BLIND)
+    assert perception(text, DIALOGUE) <= timeless(text, DIALOGUE)
+
+
+def test_the_better_the_times_the_more_is_earned() -> None:
+    """There is a slope all the way: times that are nearer earn more."""
+    earned = []
+    for shift in range(0, 2000, 100):
+        events = tuple(
+            replace(e, start_ms=e.start_ms + shift, end_ms=e.end_ms + shift) for e in DIALOGUE.events
+        )
+        turns = tuple(
+            replace(t, start_ms=t.start_ms + shift, end_ms=t.end_ms + shift) for t in DIALOGUE.turns
+        )
+        earned.append(perception(render(replace(DIALOGUE, events=events, turns=turns), BLIND), DIALOGUE))
+    assert earned[0] == 1.0
+    assert all(near > far for near, far in pairwise(earned[:8]))
+    assert all(near >= far for near, far in pairwise(earned))
+
+
+def test_sounds_are_matched_one_to_one_by_label_and_time() -> None:
+    bark = Event(1000, 2000, "Bark", "/m/0")
+    whole, half, apart = Sound(1000, 2000, "bark"), Sound(1500, 2500, "Bark"), Sound(5000, 6000, "Bark")
+    assert sound_score((whole,), (bark,)) == 1.0
+    assert sound_score((half,), (bark,)) == pytest.approx(0.5 + 0.5 / 3)
+    assert sound_score((apart,), (bark,)) == 0.5
+    assert sound_score((Sound(1000, 2000, "Meow"),), (bark,)) == sound_score((), (bark,)) == 0.0
+    assert sound_score((half, whole), (bark,)) == pytest.approx(
+        2 / 3
+    )  # the nearest one counts, the other is more
+    assert sound_score((whole,), (bark, replace(bark, start_ms=5000, end_ms=6000))) == pytest.approx(2 / 3)
+    assert sound_score((), ()) == 1.0
+
+
+def test_speech_is_timed_by_speaker() -> None:
+    turns = (Turn(0, 2000, 1), Turn(2000, 4000, 2))
+    assert speaker_overlap(turns, turns) == speaker_overlap((), ()) == 1.0
+    assert speaker_overlap(turns[:1], turns) == pytest.approx(0.5)
+    assert speaker_overlap((), turns) == speaker_overlap(turns, ()) == 0.0
+    assert speaker_overlap((Turn(0, 2000, 1), Turn(2000, 5000, 2)), turns) == pytest.approx(0.75)
+    assert (
+        speaker_overlap((Turn(0, 2000, 2), Turn(2000, 4000, 1)), turns) == 0.0
+    )  # numbers are part of the claim
+    assert speaker_overlap((Turn(0, 3000, 1), Turn(3000, 4000, 2)), turns) == pytest.approx(0.5)
+
+
+def test_thousands_of_lines_are_scored_at_once() -> None:
+    """Lines of one label, of one speaker, all over each other."""
+    many = range(0, 4000)
+    scene = replace(DIALOGUE, events=DIALOGUE.events * 20, turns=DIALOGUE.turns * 20)
+    for events, turns in (
+        (tuple(Event(i, i + 9000, "Bark", "/m/0") for i in many), ()),
+        ((), tuple(Turn(i, i + 9000, i % 2 + 1, "so") for i in many)),
+    ):
+        text = render(replace(DIALOGUE, events=events, turns=turns), BLIND)
+        began = time.perf_counter()
+        assert perception(text, scene) < 0.5
+        assert time.perf_counter() - began < 2
 
 
 def test_who_said_what_counts() -> None:

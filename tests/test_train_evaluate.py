@@ -149,12 +149,21 @@ def test_perceptual_fields_by_hand():
     item = replace(tiny.item("Rain"), scene=scene)
     env = "<ENV>Rain [0.00-1.00 s]\nMoo [0.00-1.00 s]</ENV>"
     text = f'{env}<SPEAKER>Speaker 1 [0.00-0.90 s]: "x"</SPEAKER><ASR>please close the window now</ASR>'
-    assert {e.label for e in predicted_scene(scene, text).events} == {"rain", "moo"}
+    stated = predicted_scene(scene, text)
+    assert [(e.start_ms, e.end_ms, e.label) for e in stated.events] == [(0, 1000, "rain"), (0, 1000, "moo")]
+    assert stated.turns == (Turn(0, 900, 1, "x"),)
     found = perception_figures([(item, text)])
     assert found["wer"] == pytest.approx(2 / 4)
     assert found["event_f1"] == pytest.approx(0.5)
+    assert found["event_f1_timed"] == 0.0  # 9 ms of rain are not 1 s
     assert found["speaker_count"] == 0.0
+    assert found["speaker_overlap"] == pytest.approx(0.5)  # the second speaker's 900 ms of 1800 are missed
     assert found["perception"] == 0.0  # it does not keep to the grammar
+    timed = perception_figures([(item, text.replace("[0.00-1.00 s]\n", "[0.01-0.20 s]\n"))])
+    assert timed["event_f1_timed"] == pytest.approx(0.5)
+    broken = predicted_scene(scene, "<ENV>Rain, about now\n(unclear) [0.00-1.00 s]</ENV><SPEAKER>x</SPEAKER>")
+    assert [(e.label, e.end_ms) for e in broken.events] == [("rain about now", 0)]
+    assert broken.turns == ()
     empty = perception_figures([(item, "")])
     assert (empty["wer"], empty["event_f1"], empty["speaker_count"]) == (1.0, 0.0, 0.0)
 

@@ -8,7 +8,6 @@ import json
 import os
 import sys
 import warnings
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,13 @@ from paqa.rationale import grammar, rewards
 from paqa.rationale.answers import accuracies
 from paqa.sources import json_reading
 from paqa.train.config import OFF, AllConfig, EvalConfig, GrpoConfig, SftConfig, add_flags, from_flags
-from paqa.train.figures import means
+from paqa.train.figures import means, time_figures
 from paqa.types import Item
 
 GO_ON = "stopped; run the same command again to go on from the last checkpoint"
 COLUMNS = (
     *("accuracy", "accuracy_strict", "accuracy_by_letter", "accuracy_by_text", "chance"),
-    *("format", "perception", "alignment", "reward"),
+    *("format", "perception", "event_f1_timed", "speaker_overlap", "alignment", "reward"),
 )
 STAGES: dict[str, tuple[type[Any], str, str]] = {
     "sft": (SftConfig, "paqa.train.sft:train", "stage I: learn to write the rows' rationales"),
@@ -114,16 +113,16 @@ def score(item: Item, completion: str) -> dict[str, float]:
     return {name: value for name in COLUMNS if (value := (right | terms).get(name)) is not None}
 
 
-def table(scored: Sequence[tuple[str, dict[str, float]]]) -> Iterator[str]:
-    """Means over all rows and by task, each over the rows that have the figure; `-` where none has."""
-    groups: dict[str, list[dict[str, float]]] = defaultdict(list)
-    for task, values in scored:
-        groups["all"].append(values)
-        groups[task].append(values)
+def table(answered: Sequence[tuple[Item, str]]) -> Iterator[str]:
+    """Figures over all rows and by task, each over the rows that have it; `-` where none has."""
+    groups: dict[str, list[tuple[Item, str]]] = {"all": list(answered)}
+    for item, completion in answered:
+        groups.setdefault(item.task, []).append((item, completion))
+    scores = {item.id: score(item, completion) for item, completion in answered}
     yield f"{'':<14} {'rows':>6} " + " ".join(f"{column:>10}" for column in COLUMNS)
     for name, rows in groups.items():
-        mean = means(rows)
-        cells = [f"{mean[c]:.3f}" if c in mean else "-" for c in COLUMNS]
+        figures = means(scores[item.id] for item, _ in rows) | time_figures(rows)
+        cells = [f"{figures[c]:.3f}" if c in figures else "-" for c in COLUMNS]
         padded = (f"{cell:>{max(10, len(c))}}" for c, cell in zip(COLUMNS, cells, strict=True))
         yield f"{name:<14} {len(rows):>6} " + " ".join(padded)
 
@@ -139,7 +138,7 @@ def run_score(args: argparse.Namespace) -> None:
         asked = {i.split for i in items if i.id in completions_by_id}
         items = [i for i in items if i.split in asked]
     texts = {i.id: i.rationale for i in items} if completions_by_id is None else completions_by_id
-    print("\n".join(table([(i.task, score(i, texts.get(i.id, ""))) for i in items])))
+    print("\n".join(table([(i, texts.get(i.id, "")) for i in items])))
     if missing := sum(i.id not in texts for i in items):
         print(f"{missing} rows without a completion count as 0")
 

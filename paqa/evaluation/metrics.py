@@ -270,13 +270,19 @@ def _by_class(events: Iterable[Event]) -> dict[str, list[Event]]:
 
 def _matched(truth: Sequence[Event], predicted: Sequence[Event]) -> int:
     """The largest number of one-to-one matches of events of one class (sed_eval's 'optimal' matching)."""
-    import numpy as np
-    from scipy.optimize import linear_sum_assignment
+    partners: dict[int, Event] = {}  # of predicted events by number, the true one
 
-    close = np.array([[_close(true_event, event) for event in predicted] for true_event in truth], dtype=int)
-    close = close.reshape(len(truth), len(predicted))
-    rows, columns = linear_sum_assignment(close, maximize=True)
-    return int(close[rows, columns].sum())
+    def matches(true_event: Event, tried: set[int]) -> bool:
+        """Whether it gets a partner, from another true event that can do with one not tried yet, too."""
+        for i, event in enumerate(predicted):
+            if i not in tried and _close(true_event, event):
+                tried.add(i)
+                if i not in partners or matches(partners[i], tried):
+                    partners[i] = true_event
+                    return True
+        return False
+
+    return sum(matches(true_event, set()) for true_event in truth)
 
 
 def _close(truth: Event, predicted: Event) -> bool:

@@ -150,12 +150,12 @@ def parse(text: str, open_ended: bool = False) -> Trace:
     """
     leaf = _leaves(text)
     reflected = "REFLECT" in leaf
-    background = () if leaf["ENV"] == NO_SOUND else tuple(_sound(line) for line in _lines(leaf["ENV"]))
+    background = () if leaf["ENV"] == NO_SOUND else tuple(parse_sound(line) for line in _lines(leaf["ENV"]))
     first = Reading(
         env=tuple(s for s in background if isinstance(s, Sound)),
         speakers=()
         if leaf["SPEAKER"] == NO_SPEECH
-        else tuple(_quote(line) for line in _lines(leaf["SPEAKER"])),
+        else tuple(parse_quote(line) for line in _lines(leaf["SPEAKER"])),
         asr="" if leaf["ASR"] == NO_WORDS else unescape(leaf["ASR"]),
     )
     last = _corrected(first, leaf["REFLECT"]) if reflected else first
@@ -224,6 +224,25 @@ def parse_response(text: str, open_ended: bool = False) -> Response:
     return Response(ord(match[1]) - ord("A"), unescape(match[2]))
 
 
+def parse_sound(line: str) -> Sound | Unclear:
+    """Read a line of ENV. Raises GrammarError."""
+    match = _SOUND.fullmatch(line)
+    if not match:
+        raise GrammarError(f"<ENV>: expected 'Label [1.20-3.40 s]', found {line[:60]!r}")
+    start_ms, end_ms = _ms(match[2], match[3]), _ms(match[4], match[5])
+    if match[1] == UNCLEAR_SOUND:
+        return Unclear(start_ms, end_ms)
+    return Sound(start_ms, end_ms, unescape(match[1] or ""))
+
+
+def parse_quote(line: str) -> Quote:
+    """Read a line of SPEAKER. Raises GrammarError."""
+    match = _QUOTE.fullmatch(line)
+    if not match:
+        raise GrammarError(f"<SPEAKER>: expected 'Speaker 1 [1.20-3.40 s]: \"text\"', found {line[:60]!r}")
+    return Quote(_ms(match[2], match[3]), _ms(match[4], match[5]), int(match[1]), _spoken_text(match[6]))
+
+
 def letter(index: int) -> str:
     """`(A)` for 0."""
     return f"({chr(ord('A') + index)})"
@@ -273,14 +292,14 @@ def _corrected(first: Reading, reflect: str) -> Reading:
     matches = [match for line in _lines(reflect) if (match := _CORRECTION.fullmatch(line))]
     try:
         env = [_correction(m, _certain_sound) for m in matches if m[1] == "ENV"]
-        speakers = [_correction(m, _quote) for m in matches if m[1] == "SPEAKER"]
+        speakers = [_correction(m, parse_quote) for m in matches if m[1] == "SPEAKER"]
         return corrected(first, Corrections(tuple(env), tuple(speakers)))
     except (GrammarError, CorrectionError) as error:
         raise GrammarError(f"<REFLECT>: {error}") from None
 
 
 def _certain_sound(line: str) -> Sound:
-    sound = _sound(line)
+    sound = parse_sound(line)
     if isinstance(sound, Unclear):
         raise GrammarError(f"expected a sound, found {line[:60]!r}, which states none")
     return sound
@@ -319,23 +338,6 @@ def _ms(whole: str, fraction: str) -> int:
 
 def _lines(block: str) -> list[str]:
     return [line.strip() for line in block.split("\n") if line.strip()]
-
-
-def _sound(line: str) -> Sound | Unclear:
-    match = _SOUND.fullmatch(line)
-    if not match:
-        raise GrammarError(f"<ENV>: expected 'Label [1.20-3.40 s]', found {line[:60]!r}")
-    start_ms, end_ms = _ms(match[2], match[3]), _ms(match[4], match[5])
-    if match[1] == UNCLEAR_SOUND:
-        return Unclear(start_ms, end_ms)
-    return Sound(start_ms, end_ms, unescape(match[1] or ""))
-
-
-def _quote(line: str) -> Quote:
-    match = _QUOTE.fullmatch(line)
-    if not match:
-        raise GrammarError(f"<SPEAKER>: expected 'Speaker 1 [1.20-3.40 s]: \"text\"', found {line[:60]!r}")
-    return Quote(_ms(match[2], match[3]), _ms(match[4], match[5]), int(match[1]), _spoken_text(match[6]))
 
 
 def _spoken_text(text: str) -> str:

@@ -17,6 +17,7 @@ from rapidfuzz.distance import Levenshtein
 from paqa.questions.english import spoken
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import answers, grammar
+from paqa.rationale.time_overlap import sound_score, speaker_overlap
 from paqa.rationale.trace import Quote, Trace
 from paqa.text import normal
 from paqa.types import Evidence, Item, Scene, Turn
@@ -128,23 +129,24 @@ def perception(
 ) -> float:
     """How much of the scene the completion perceived: the mean of sounds, voices and words.
 
-    0.0 for a completion that does not parse. Sounds: F1 of the sets of labels. Voices: half for the number of
-    speakers, half for who said what. Words: 1 - min(1, WER). What neither the scene nor the completion has is
-    left out of the mean, and what `question` quotes out of the words: nothing is earned by saying nothing, or
-    by an echo. The score is 0.0 where a question that rests on speech alone is argued from the background.
+    0.0 for a completion that does not parse. Sounds: `sound_score`, by label and time. Voices: half for the
+    number of speakers, a quarter each for who said what (`attribution`) and who spoke when
+    (`speaker_overlap`). Words: 1 - min(1, WER). What neither the scene nor the completion has is left out of
+    the mean, and what `question` quotes out of the words: nothing is earned by saying nothing, or by an echo.
+    The score is 0.0 where a question that rests on speech alone is argued from the background.
     """
     trace = _trace(completion, open_ended)
     if trace is None or not robust(trace, scene, evidence):
         return 0.0
     read = [normal(quote) for quote in _QUOTED.findall(question)]
-    sounds = f1({normal(s.label) for s in trace.env}, {normal(e.label) for e in scene.events})
     count = float(len({q.speaker for q in trace.speakers}) == scene.speakers)
-    voices = (count + attribution(trace.speakers, scene.turns, read)) / 2
+    lines = attribution(trace.speakers, scene.turns, read) + speaker_overlap(trace.speakers, scene.turns)
+    voices = count / 2 + lines / 4
     reference_words, perceived = _without_quotes(scene.transcript, read), _without_quotes(trace.asr, read)
     words = 1.0 - min(1.0, word_error_rate(reference_words, perceived))
     shares = []
     if scene.events or trace.env:
-        shares.append(sounds)
+        shares.append(sound_score(trace.env, scene.events))
     if scene.turns or trace.speakers:
         shares.append(voices)
     if reference_words or perceived:
@@ -204,11 +206,6 @@ def length(tokens: int, weights: RewardWeights = WEIGHTS) -> float:
     """1.0 up to `full_length` tokens, 0.0 from `no_length`, a straight line in between."""
     over = (tokens - weights.full_length) / max(1, weights.no_length - weights.full_length)
     return min(1.0, max(0.0, 1.0 - over))
-
-
-def f1(predicted: set[str], expected: set[str]) -> float:
-    """The harmonic mean of precision and recall; 1.0 where both are empty."""
-    return 2 * len(predicted & expected) / (len(predicted) + len(expected)) if predicted or expected else 1.0
 
 
 def word_error_rate(reference: str, hypothesis: str) -> float:

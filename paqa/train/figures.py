@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,9 +10,10 @@ from dataclasses import replace
 
 from paqa.evaluation import metrics
 from paqa.rationale import grammar, rewards
-from paqa.rationale.trace import Trace
+from paqa.rationale.time_overlap import speaker_overlap
+from paqa.rationale.trace import Quote, Reading, Sound, Trace
 from paqa.text import normal
-from paqa.types import Event, Item, Scene, Word
+from paqa.types import Event, Item, Scene, Turn, Word
 
 
 def means(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
@@ -24,8 +26,11 @@ def means(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def perception_figures(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
-    """Perceptual fields against scenes, pooled: WER and CER of ASR, F1 of ENV's classes, speaker counts."""
-    scenes = [(_events_by_label(item.scene), predicted_scene(item.scene, text)) for item, text in rows]
+    """Perceptual fields against scenes, pooled: WER and CER of ASR, F1 of ENV, speaker counts and times.
+
+    `event_f1` is of the classes of each clip, at any time; for the times see `time_figures`.
+    """
+    scenes = _true_and_predicted(rows)
     words = metrics.pooled(metrics.WordErrors, (metrics.word_errors(t, h) for t, h in scenes))
     letters = metrics.pooled(metrics.WordErrors, (metrics.letter_errors(t, h) for t, h in scenes))
     events = metrics.f1(metrics.pooled(metrics.Hits, (metrics.class_hits(t, h) for t, h in scenes)))
@@ -39,25 +44,62 @@ def perception_figures(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
         "cer": metrics.ratio(letters.errors, letters.words),
     }
     shares = {"speaker_count": sum(counted) / len(rows), "perception": sum(score) / len(rows)}
-    return {k: v for k, v in (rates | {"event_f1": events}).items() if v is not None} | shares
+    rates |= {"event_f1": events}
+    return {k: v for k, v in rates.items() if v is not None} | shares | time_figures(rows)
+
+
+def time_figures(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
+    """How well the times of sounds and speakers are perceived, by name; without figures of nothing.
+
+    `event_f1_timed`: F1 over all rows of sounds matched one to one by label, onset (within 200 ms) and
+    offset (within 200 ms, or a fifth of the event). `speaker_overlap`: its mean over rows in which someone
+    speaks, or is said to.
+    """
+    scenes = _true_and_predicted(rows)
+    events = metrics.f1(metrics.pooled(metrics.Hits, (metrics.event_hits(t, h) for t, h in scenes)))
+    overlaps = [speaker_overlap(h.turns, t.turns) for t, h in scenes if t.turns or h.turns]
+    figures = {"event_f1_timed": events, "speaker_overlap": metrics.ratio(sum(overlaps), len(overlaps))}
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+def _true_and_predicted(rows: Sequence[tuple[Item, str]]) -> list[tuple[Scene, Scene]]:
+    return [(_events_by_label(item.scene), predicted_scene(item.scene, text)) for item, text in rows]
 
 
 def predicted_scene(scene: Scene, text: str) -> Scene:
-    """The scene of a completion's ASR and ENV, as its REFLECT corrects them.
+    """The scene that a completion states, as its REFLECT corrects it; labels are as they are compared.
 
-    They are read tag by tag, without corrections, where the whole breaks the grammar.
+    It is read tag by tag, without corrections, where the whole breaks the grammar.
     """
-    if trace := _trace(text):
-        words, sounds = trace.asr, {normal(sound.label) for sound in trace.env}
-    else:
-        words = grammar.unescape(_field(text, "ASR"))
-        words = "" if words == grammar.NO_WORDS else words
-        lines = [line.rsplit(" [", 1)[0].strip() for line in _field(text, "ENV").split("\n")]
-        no_sound = ("", grammar.NO_SOUND, grammar.UNCLEAR_SOUND)
-        sounds = {normal(grammar.unescape(line)) for line in lines if line not in no_sound}
-    events = tuple(Event(0, scene.duration_ms, name, name) for name in sorted(sounds))
-    transcript = (Word(0, scene.duration_ms, words),) if words else ()
-    return Scene(scene.clip_id, scene.duration_ms, words=transcript, events=events, language=scene.language)
+    trace = _trace(text)
+    reading = Reading(trace.env, trace.speakers, trace.asr) if trace else _reading(text)
+    labels = [(sound, normal(sound.label)) for sound in reading.env]
+    return Scene(
+        scene.clip_id,
+        scene.duration_ms,
+        turns=tuple(Turn(q.start_ms, q.end_ms, q.speaker, q.text) for q in reading.speakers),
+        words=(Word(0, scene.duration_ms, reading.asr),) if reading.asr else (),
+        events=tuple(Event(sound.start_ms, sound.end_ms, label, label) for sound, label in labels),
+        language=scene.language,
+    )
+
+
+def _reading(text: str) -> Reading:
+    """What the lines of ENV, SPEAKER and ASR say one by one; a sound without readable times is at 0 ms."""
+    sounds: list[Sound] = []
+    quotes: list[Quote] = []
+    for line in _lines(text, "ENV"):
+        try:
+            sound = grammar.parse_sound(line)
+        except grammar.GrammarError:
+            sound = Sound(0, 0, grammar.unescape(line.rsplit(" [", 1)[0].strip()))
+        if isinstance(sound, Sound) and line != grammar.NO_SOUND:
+            sounds.append(sound)
+    for line in _lines(text, "SPEAKER"):
+        with contextlib.suppress(grammar.GrammarError):
+            quotes.append(grammar.parse_quote(line))
+    words = grammar.unescape(_field(text, "ASR"))
+    return Reading(tuple(sounds), tuple(quotes), "" if words == grammar.NO_WORDS else words)
 
 
 def _events_by_label(scene: Scene) -> Scene:
@@ -73,6 +115,10 @@ def _trace(text: str) -> Trace | None:
         except grammar.GrammarError:
             continue
     return None
+
+
+def _lines(text: str, tag: str) -> list[str]:
+    return [line.strip() for line in _field(text, tag).split("\n") if line.strip()]
 
 
 def _field(text: str, tag: str) -> str:
