@@ -25,7 +25,7 @@ from paqa.errors import PaqaError
 from paqa.rationale import prompt as prompts
 from paqa.spans import Interval
 from paqa.storage.store import write_atomically
-from paqa.train import adapters
+from paqa.train import adapters, encoder
 from paqa.train.batch_layout import Layout, Prompt, Tree, layout, visible
 from paqa.train.config import PauseConfig, parse
 from paqa.train.pause_tokens import Bounds
@@ -96,7 +96,6 @@ class Policy(nn.Module):
 
     # encoding
 
-    @torch.no_grad()
     def encode(self, samples: np.ndarray, name: str = "clip") -> Tensor:
         """The encoder's output of shape `[n, d]` for mono float32 samples at 16 kHz, 25 rows a second.
 
@@ -109,18 +108,9 @@ class Policy(nn.Module):
                 f"{name}: {len(samples) / RATE:.1f} s is longer than the {self.max_ms / 1000:g} s that the "
                 f"encoder hears; build with audio.max_clip_ms = {self.max_ms} or less"
             )
-        features = extractor(
-            samples, sampling_rate=RATE, padding="max_length", return_attention_mask=True, return_tensors="pt"
-        )
-        mel_frames = features["attention_mask"].sum()
-        frames, rows = (int(n) for n in tower._get_feat_extract_output_lengths(mel_frames))
-        if rows < 1:
+        if encoder.lengths(len(samples), extractor, tower)[1] < 1:
             raise PaqaError(f"{name}: {len(samples)} samples are too few to be heard; expected 30 ms or more")
-        mel = features["input_features"].to(self.device, tower.conv1.weight.dtype)
-        mask = torch.zeros(1, 1, 1, tower.config.max_source_positions, dtype=mel.dtype, device=mel.device)
-        mask[..., frames:] = torch.finfo(mel.dtype).min
-        hidden = tower(mel, attention_mask=mask).last_hidden_state
-        return hidden[0, :rows].clone()  # without the padding, which is longer
+        return encoder.encode(samples, extractor, tower)
 
     def prompt(self, text: prompts.PromptQuestion, sound: Tensor) -> Prompt:
         """The chat prompt of a question over an encoded clip, `sound` of shape `[n, d]`."""
