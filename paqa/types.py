@@ -287,7 +287,7 @@ class Clip:
     names the clean speech of a mixed clip (for SI-SDR). `context` holds the digests of the neighbouring clips
     of the same recording, in order and this one among them at index `place`, where the separator wants to
     hear more than the clip. `origins` lists every recording that is heard in it. `truth_covers` is the
-    recording's.
+    recording's. `listen` is false where no engine runs: the truth is all that is known of the clip.
     """
 
     id: Identifier
@@ -310,6 +310,7 @@ class Clip:
     place: Annotated[int, Meta(ge=0)] = 0
     origins: tuple[Origin, ...] = ()
     truth_covers: tuple[TruthPart, ...] = ()
+    listen: bool = True
 
 
 @dataclass(frozen=True)

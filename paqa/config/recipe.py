@@ -61,6 +61,7 @@ class MixConfig:
     bed: Unit = 0.0  # share of dialogues over one continuous sound instead, cut to their length
     snr_db: Range = (0.0, 20.0)  # speech over background
     answers: AnswersFrom = "truth"  # where answers come from
+    listen: bool = True  # run the engines on its scenes; with false their truth is all that is known of them
     tasks: tuple[str, ...] = ()  # families of questions to ask about its scenes; none: all of them
 
     def sources(self, role: Literal["speech", "background"]) -> tuple[str, ...]:

@@ -17,12 +17,16 @@ from paqa.types import Clip
 
 
 def pairs(folder: Path) -> Iterator[Pair]:
-    """One pair per clip that has truth; PaqaError where the folder is no build or its store is gone."""
+    """One pair per clip that has truth and that engines listened to.
+
+    Raises PaqaError where the folder is no build, or its store is gone.
+    """
     recipe, store, clips = open_build(folder)
-    with_truth = [c for c in clips if c.truth is not None]
+    with_truth = [c for c in clips if c.truth is not None and c.listen]
     if not with_truth:
         raise PaqaError(
-            f"{folder}: no clip has truth; give turns, events, rttm or stm in a jsonl source, or mix scenes"
+            f"{folder}: no clip that engines listen to has truth; give turns, events, rttm or stm in a jsonl "
+            "source, or mix scenes"
         )
     for clip in with_truth:
         yield _pair(clip, recipe, store)

@@ -73,6 +73,7 @@ class Mixture:
     license: str
     groups: Groups
     answers: AnswersFrom
+    listen: bool
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ def _draw(request: _Request, name: str, rng: random.Random, material: Material) 
         license="; ".join(sorted({clip.license for clip in clips})),
         groups=tuple(sorted({group for clip in clips for group in clip.groups})),
         answers=config.answers,
+        listen=config.listen,
     )
 
 

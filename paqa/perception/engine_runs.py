@@ -110,6 +110,8 @@ def raw_mix_chosen(clip: Clip, recipe: Recipe) -> bool:
 
     All are chosen where that takes no further run.
     """
+    if not clip.listen:
+        return False
     share = recipe.questions.mishear_share if optional_runs(recipe) else 1.0
     return int(clip.sha256[:8], 16) < share * 2**32
 

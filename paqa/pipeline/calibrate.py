@@ -85,7 +85,7 @@ class Result:
 def labelled_clips(folder: Path) -> tuple[Recipe, Store, list[LabelledClip]]:
     """The clips of a build that have truth; PaqaError where there are none."""
     recipe, store, clips = open_build(folder)
-    with_truth = [clip for clip in clips if clip.truth is not None]
+    with_truth = [clip for clip in clips if clip.truth is not None and clip.listen]
     if not with_truth:
         raise PaqaError(
             f"{folder}: no clip has truth to calibrate with; mix scenes, or give turns and events"

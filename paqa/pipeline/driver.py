@@ -56,7 +56,7 @@ def build(state: BuildState, grow: bool = False) -> Built:
 
 def audit(state: BuildState, clips: list[Clip]) -> audit_folder.Audited | None:
     """Compare predictions with the truth; the figures lie beside the shards. None where no clip has truth."""
-    with_truth = sum(clip.truth is not None for clip in clips)
+    with_truth = sum(clip.truth is not None and clip.listen for clip in clips)
     if not with_truth:
         return None
     return state.run("audit", [partial(audit_folder.measure_and_save, state.out)], [with_truth], "clips")[0]

@@ -220,6 +220,11 @@ def _check_mix(mix: MixConfig, recipe: Recipe) -> None:
         raise PaqaError(f"mix.{mix.name}: name a source of speech, of background, or both")
     if mix.bed and not (speech and background):
         raise PaqaError(f"mix.{mix.name}.bed: found {mix.bed}, expected 0 without both speech and background")
+    if not mix.listen and mix.answers != "truth":
+        raise PaqaError(
+            f'mix.{mix.name}.listen: found false with answers = "{mix.answers}", expected answers = "truth": '
+            "what no engine hears has no other answers"
+        )
     if not speech and mix.sounds[0] < 1:
         raise PaqaError(
             f"mix.{mix.name}.sounds: found {mix.sounds[0]}, expected at least 1 where nobody speaks"

@@ -131,10 +131,10 @@ def code() -> str:
 def _where(clip: Clip, recipe: Recipe, store: Store, elsewhere: OtherClips) -> str:
     """The key of a clip's rows: a digest of all that decides them."""
     runs = engine_runs.engine_runs(recipe)
-    outputs = [engine_runs.output_key(clip, run, runs[0]) for run in runs]
+    outputs = [engine_runs.output_key(clip, run, runs[0]) for run in runs if clip.listen]
     missing = []
     for run in engine_runs.optional_runs(recipe):
-        if engine_runs.without_output([clip], run, runs[0], store):
+        if clip.listen and engine_runs.without_output([clip], run, runs[0], store):
             missing.append(run.name)
     others = (elsewhere.digest, elsewhere.foreign, calibrations.for_recipe(recipe, store))
     config = (config_for(recipe, clip.corpus), recipe.questions, recipe.gates, recipe.seed)
@@ -167,7 +167,7 @@ def compose_clip(
     `calibration` takes the place of the one for the recipe's engines.
     """
     calibration = calibration or calibrations.for_recipe(recipe, store)
-    predicted = scenes.predicted_scene(clip, recipe, store, calibration)
+    predicted = _predicted(clip, recipe, store, calibration)
     if invalid := _invalid("clip", clip) or _invalid("scene", predicted):
         return [], [Quarantined(clip.id, "compose", "schema", f"{clip.uri}: {invalid}", clip.sha256)]
     scene = scenes.scene_for_questions(clip, predicted, recipe, store, calibration)
@@ -190,7 +190,7 @@ def compose_clip(
     questions += filter(is_sure, from_source)
     quarantined += unsure
     mistaken = list(scenes.raw_mix_scenes(clip, recipe, store))
-    if clip.answers == "truth" and clip.truth:  # what engines get wrong even with separation
+    if clip.answers == "truth" and clip.truth and clip.listen:  # what engines get wrong even with separation
         mistaken.append(predicted)
     mistakes = reflections.compare(scene, mistaken, recipe.gates.min_confidence)
     items: list[Item] = []
@@ -213,6 +213,13 @@ def compose_clip(
         items.append(item)
         kept.append(question)
     return items, quarantined
+
+
+def _predicted(clip: Clip, recipe: Recipe, store: Store, calibration: Calibration | None) -> Scene:
+    """What the engines predicted; of a clip on which none ran its truth."""
+    if clip.truth and not clip.listen:
+        return clip.truth
+    return scenes.predicted_scene(clip, recipe, store, calibration)
 
 
 def _rejected(clip: Clip, question: Question, rejected: Rejected) -> Quarantined:

@@ -221,7 +221,8 @@ def without_leaking_scenes(state: BuildState, clips: list[Clip]) -> list[Clip]:
 
 
 def run_engines(state: BuildState, clips: list[Clip]) -> list[Clip]:
-    """Run every engine on the clips that lack its output; returns the clips on which none failed."""
+    """Run every engine on clips to `listen` to that lack its output; returns all on which none failed."""
+    all_clips, clips = clips, [clip for clip in clips if clip.listen]
     runs = engine_runs.engine_runs(state.recipe)
     optional = engine_runs.optional_runs(state.recipe)
     on_raw_mix = [clip for clip in clips if engine_runs.raw_mix_chosen(clip, state.recipe)]
@@ -248,7 +249,7 @@ def run_engines(state: BuildState, clips: list[Clip]) -> list[Clip]:
         state.warnings.append(
             f"engines failed on the raw mix of {len(only_raw)} clips: see {reason} in quarantine"
         )
-    return [clip for clip in clips if clip.id not in failed]
+    return [clip for clip in all_clips if clip.id not in failed]
 
 
 def _note_other_device(state: BuildState, clips: list[Clip]) -> None:

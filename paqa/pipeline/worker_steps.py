@@ -93,6 +93,7 @@ def _mixed_clip(mixture: plan.Mixture, clips: Mapping[str, Clip], recipe: Recipe
         groups=mixture.groups,
         split=mixture.split,
         answers=mixture.answers,
+        listen=mixture.listen,
         truth=mixed.truth,
         reference_sha256=mixed.reference_sha256,
         origins=_mixed_in(mixture, clips),

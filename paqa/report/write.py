@@ -62,8 +62,11 @@ def write(
             f"{len(names)} of {len(build.items)} clips can be looked at here; figures are of all clips."
         )
     media, stems = _sounds(build, set(names), out)
-    if build.store and stems < len(media):
-        build.notes.append(f"The store lacks the stems of {len(media) - stems} of {len(media)} clips.")
+    separated = [name for name in media if (clip := build.clips.get(name)) is None or clip.listen]
+    if build.store and stems < len(separated):
+        build.notes.append(
+            f"The store lacks the stems of {len(separated) - stems} of {len(separated)} clips."
+        )
     for number, start in enumerate(range(0, len(names), CLIPS_A_CHUNK)):
         part = [_clip(build, name) for name in names[start : start + CLIPS_A_CHUNK]]
         _hand(out, f"data/chunk-{number:05d}.js", "chunk", number, part)

@@ -1,0 +1,96 @@
+"""Scenes of which the truth is all that is known: `listen = false` on a mix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import CORPUS
+
+import paqa
+from paqa.config.recipe import Recipe
+from paqa.dataset.check import check
+from paqa.dataset.open_build import open_build
+from paqa.errors import PaqaError
+from paqa.perception import engine_runs
+from paqa.pipeline import recipe_files
+from paqa.report import write as reports
+
+RECIPE = """
+name = "unheard"
+seed = 5
+
+[[sources]]
+name = "voices"
+type = "jsonl"
+path = "demo/speech.jsonl"
+use = "material"
+
+[[sources]]
+name = "backgrounds"
+type = "jsonl"
+path = "demo/sounds.jsonl"
+use = "material"
+
+[[mix]]
+name = "scene"
+scenes = 12
+speech = "voices"
+background = "backgrounds"
+listen = false
+
+[gates]
+shortcuts = "warn"
+"""
+
+
+def load(folder: Path, text: str = RECIPE) -> Recipe:
+    (folder / "demo").symlink_to(CORPUS)
+    (folder / "unheard.toml").write_text(text)
+    return recipe_files.load(folder / "unheard.toml")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unheard")
+    paqa.build(load(folder), folder / "out", store=str(folder / "store"), workers=1)
+    return folder / "out"
+
+
+def rows(folder: Path) -> Sequence[dict[str, object]]:
+    return [row for path in sorted(folder.glob("data/*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def test_no_engine_runs_and_rows_are_valid(built: Path) -> None:
+    assert not check(built).problems
+    recipe, store, clips = open_build(built)
+    assert len(clips) == 12
+    assert not any(clip.listen for clip in clips)
+    runs = engine_runs.engine_runs(recipe)
+    assert all(engine_runs.without_output(clips, run, runs[0], store) == clips for run in runs)
+    made = rows(built)
+    assert len(made) > 60
+    assert {row["answers_from"] for row in made} == {"truth"}
+    assert all(row["heard_by"] == [] for row in made)
+    assert {str(row["reflection"]).split(":")[0] for row in made if row["reflected"]} == {"typed"}
+
+
+def test_its_report_has_no_predictions(built: Path, tmp_path: Path) -> None:
+    written = reports.write(built, tmp_path / "report")
+    assert (written.clips, written.stems) == (12, 0)
+    assert written.notes == ()
+
+
+def test_an_audit_says_that_there_is_nothing_to_compare(built: Path) -> None:
+    from paqa.evaluation.pairs import pairs
+
+    with pytest.raises(PaqaError, match="no clip that engines listen to has truth"):
+        list(pairs(built))
+
+
+def test_what_nobody_hears_has_no_predicted_answers(tmp_path: Path) -> None:
+    text = RECIPE.replace("listen = false", 'listen = false\nanswers = "heard"')
+    with pytest.raises(PaqaError, match=r'mix\.scene\.listen: found false with answers = "heard"'):
+        load(tmp_path, text)
