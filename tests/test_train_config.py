@@ -42,8 +42,8 @@ def test_flags_reach_their_fields():
         100,
     )
     assert found.pause == PauseConfig(mode="never", tokens=64)
-    found = parsed(GrpoConfig, "--reward-length", "0.5", "--no-confidence-weights", "--loss", "grpo")
-    assert (found.reward.length, found.confidence_weights, found.loss) == (0.5, False, "grpo")
+    found = parsed(GrpoConfig, "--reward-length", "0.5", "--confidence-weights", "--loss", "grpo")
+    assert (found.reward.length, found.confidence_weights, found.loss) == (0.5, True, "grpo")
     assert parsed(EvalConfig, "--hearing", "audio", "silence").hearing == ("audio", "silence")
     assert parsed(EvalConfig, "--pause-runs", "2").pause == PauseConfig(mode="off", runs=2)
 

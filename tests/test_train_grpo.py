@@ -224,7 +224,7 @@ def test_advantages():
 
 
 def test_weights_are_the_papers(lora):
-    settings = GrpoConfig(group=GROUP, max_new=16, pause=PAUSE)
+    settings = GrpoConfig(group=GROUP, max_new=16, pause=PAUSE, confidence_weights=True)
     done, _ = groups(lora, config=settings)
     low = done.lowest.view(2, GROUP)
     shape = torch.Size((2, GROUP))
@@ -233,12 +233,12 @@ def test_weights_are_the_papers(lora):
     bound = float(low.flatten().sort().values[2])
     found = grpo.weights(done, shape, settings, Bounds(99.0, bound))
     assert torch.equal(found == 0, low <= bound)
-    for off in (replace(settings, confidence_weights=False), replace(settings, pause=OFF)):
+    for off in (replace(settings, confidence_weights=False), replace(settings, pause=OFF), GrpoConfig()):
         assert grpo.weights(done, shape, off, Bounds(99.0, bound)).eq(1).all()
 
 
 def test_what_was_given_up_has_no_weight(lora):
-    settings = GrpoConfig(group=GROUP, max_new=16, pause=PAUSE)
+    settings = GrpoConfig(group=GROUP, max_new=16, pause=PAUSE, confidence_weights=True)
     done, parts = groups(lora, bounds=Bounds(99.0, 98.0), config=settings)
     assert done.aborted.all()
     assert grpo.weights(done, torch.Size((2, GROUP)), settings, Bounds(99.0, 98.0)).eq(0).all()
@@ -254,9 +254,26 @@ def test_groups_without_difference_are_dropped_and_counted(there, tmp_path):
     assert torch.equal(after.score(trees)[0], before.score(trees)[0])
 
 
+def test_groups_without_difference_are_kept_for_their_divergence(there, tmp_path):
+    """Their rewards teach nothing, but what they diverged by in the first step is taken back."""
+    for beta in (0.0, 0.1):
+        calls = []
+
+        def early_in_the_first_step(row, text, tokens, calls=calls):
+            calls.append(text)
+            return tiny.early(row, text, tokens) if len(calls) <= 2 * GROUP else {"reward": 1.0}
+
+        out = tmp_path / str(beta)
+        run = config(there, out, steps=2, validate_every=0, beta=beta, pause=OFF)
+        grpo.train(run, early_in_the_first_step)
+        second = metrics(out)[1]
+        assert second["dropped"] == (0.0 if beta else 1.0)
+        assert (second.get("divergence", 0.0) > 0) == (second.get("gradient", 0.0) > 0) == bool(beta)
+
+
 def test_real_rewards_go_in_by_name(there, tmp_path):
     done = grpo.train(config(there, tmp_path, steps=1))
-    assert done.keys() == {"accuracy", "format", "perception", "alignment", "length", "reward"}
+    assert done.keys() == {"accuracy", "format", "perception", "alignment", "length", "reward", "rows"}
     (told,) = metrics(tmp_path)
     assert 0 <= told["format"] <= 1
     assert told["length"] >= 1

@@ -108,6 +108,15 @@ def test_prompt_and_sound_are_what_transformers_makes_of_them():
     assert rows.endswith("assistant\n")
 
 
+def test_float32_products_are_fast_on_a_gpu_alone(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", asked.append)
+    model.allow_tf32(torch.device("cpu"))
+    assert not asked
+    model.allow_tf32(torch.device("cuda"))
+    assert asked == ["high"]
+
+
 def test_long_clips_are_refused_never_cut():
     policy = tiny.policy()
     policy.encode(tiny.sounds(2.0)[0])

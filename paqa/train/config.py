@@ -147,8 +147,10 @@ class GrpoConfig(TrainConfig):
     clip_ratio: Annotated[NotNegative, "how far a ratio of probabilities may move, where updates > 1"] = 0.2
     beta: Annotated[NotNegative, "weight of the KL divergence from the model before this stage"] = 0.0
     confidence_weights: Annotated[
-        bool, "weigh groups by the spread of their lowest confidences, as the paper"
-    ] = True
+        bool,
+        "weigh groups by the spread of their lowest confidences, as the paper, whose confidences are "
+        "probabilities; here they are mean log-probabilities, whose spread has another scale",
+    ] = False
     weight_low: Annotated[NotNegative, "least weight of a group"] = 0.1
     weight_high: Annotated[NotNegative, "largest weight of a group"] = 1.0
     pause: PauseConfig = field(default_factory=PauseConfig)

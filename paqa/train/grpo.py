@@ -99,10 +99,11 @@ def reinforce(
     reward = torch.tensor([t["reward"] for t in terms]).view(len(rows), group)
     weight = weights(completions, reward.shape, config, bounds)
     advantage, differs = advantages(reward, config.loss)
+    learnable = groups_to_learn(differs, weight, config.beta)
     groups = [
         learning_group(completions, prompts, b, advantage * weight, config, group)
         for b in range(len(rows))
-        if differs[b] and bool((weight[b] > 0).any())
+        if learnable[b]
     ]
     sizes = trainer.ranks.total({"rows": reward.numel(), "parts": len(groups)}, policy.device)
     values: Values = {}
@@ -110,7 +111,7 @@ def reinforce(
         values = learn(trainer, config, groups, sizes["rows"])
     policy.bounds = bounds.after(trainer.ranks.gathered(completions.confidence), config.pause)
     trainer.state.bounds = policy.bounds.plain()
-    return values | rollout_figures(trainer, completions, terms, differs, weight, bounds)
+    return values | rollout_figures(trainer, completions, terms, learnable, weight, bounds)
 
 
 def score(
@@ -129,6 +130,14 @@ def advantages(reward: Tensor, loss: str) -> tuple[Tensor, Tensor]:
     if loss == "grpo":
         advantage = advantage / (reward.std(1, keepdim=True) + 1e-4)
     return advantage, differs
+
+
+def groups_to_learn(differs: Tensor, weight: Tensor, beta: float) -> Tensor:
+    """Which groups have a gradient, bool of shape `[B]`, of weights `[B, G]`.
+
+    With `beta` above 0 all have, if only by their divergence.
+    """
+    return torch.ones_like(differs) if beta else differs & (weight > 0).any(1)
 
 
 def weights(completions: Rollout, shape: torch.Size, config: GrpoConfig, bounds: Bounds) -> Tensor:
@@ -225,11 +234,11 @@ def rollout_figures(
     trainer: Trainer,
     completions: Rollout,
     terms: Sequence[Terms],
-    differs: Tensor,
+    learnable: Tensor,
     weight: Tensor,
     bounds: Bounds,
 ) -> Values:
-    """Figures of a rollout over all processes. `differs` has shape `[B]`, `weight` `[B, G]`."""
+    """Figures of a rollout over all processes. `learnable` has shape `[B]`, `weight` `[B, G]`."""
     n = len(terms)
     sums: Values = {name: sum(t[name] for t in terms) for name in terms[0]}
     flags = {
@@ -240,7 +249,7 @@ def rollout_figures(
     }
     sums |= {name: float(x.sum()) for name, x in flags.items()}
     sums |= {"weight": float(weight.sum()), "lowest": float(completions.lowest.nan_to_num().sum()), "rows": n}
-    sums |= {"dropped": float((~differs).sum()), "groups": float(len(differs))}
+    sums |= {"dropped": float((~learnable).sum()), "groups": float(len(learnable))}
     values = trainer.ranks.total(sums, trainer.policy.device)
     rows, groups, dropped = values.pop("rows"), values.pop("groups"), values.pop("dropped")
     means = {name: value / rows for name, value in values.items()}

@@ -269,9 +269,16 @@ def dtype_of(requested: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
 
 
+def allow_tf32(device: torch.device) -> None:
+    """Compute products of float32, as those of LoRA, in TF32 on a GPU: faster, of 10 bits of mantissa."""
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+
+
 def load(source: str, device: str = "auto", dtype: str = "auto", chunk: int = 1024) -> Policy:
     """A base by Hub id or folder, or a trained folder: its base and, unmerged, its adapter in float32."""
     where = device_of(device)
+    allow_tf32(where)
     about_file = Path(source) / TRAINED
     if not about_file.is_file():
         policy = _load_base(source, source, where, dtype_of(dtype, where), chunk)
