@@ -382,9 +382,9 @@ def test_thousands_of_lines_are_scored_at_once() -> None:
         ((), tuple(Turn(i, i + 9000, i % 2 + 1, "so") for i in many)),
     ):
         text = render(replace(DIALOGUE, events=events, turns=turns), BLIND)
-        began = time.perf_counter()
+        began = time.process_time()
         assert perception(text, scene) < 0.5
-        assert time.perf_counter() - began < 2
+        assert time.process_time() - began < 2
 
 
 def test_who_said_what_counts() -> None:
@@ -427,12 +427,13 @@ def test_the_argument_leads_to_the_answer() -> None:
 
 
 def test_length_has_no_cliff_and_pays_right_answers_only() -> None:
-    lengths = [length(n) for n in range(1500)]
+    lengths = [length(n) for n in range(2500)]
     assert lengths == sorted(lengths, reverse=True)
-    assert lengths[512] == 1.0
-    assert lengths[1024] == 0.0
+    assert (lengths[1024], lengths[1536], lengths[2048]) == (1.0, 0.5, 0.0)
+    assert [length(n, RewardWeights(full_length=100)) for n in (100, 150, 200)] == [1.0, 0.5, 0.0]
+    assert length(400, RewardWeights(full_length=100, no_length=500)) == 0.25
     assert max(a - b for a, b in pairwise(lengths)) < 0.002
-    short, long = (terms(GOOD, REFERENCE, tokens=n) for n in (300, 2000))
+    short, long = (terms(GOOD, REFERENCE, tokens=n) for n in (300, 3000))
     assert short["reward"] == pytest.approx(FULL + W.length)
     assert long["reward"] == pytest.approx(FULL)
     assert terms(HONEST, REFERENCE, tokens=300)["length"] == 0.0

@@ -82,7 +82,7 @@ def _add_uses(commands: Any) -> None:
     ask.add_argument("question")
     ask.add_argument("--choices", nargs="+", default=(), metavar="TEXT", help="answers to choose from")
     ask.add_argument("--pause", action=argparse.BooleanOptionalAction, default=True, help="as it was trained")
-    ask.add_argument("--max-new", type=int, default=EvalConfig().max_new, help="sampled tokens at most")
+    ask.add_argument("--max-new", type=int, default=0, help="sampled tokens at most; 0: as it was trained")
     ask.add_argument("--device", default="auto", help="cpu, cuda, cuda:1; auto: cuda where there is one")
     ask.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
 
@@ -163,19 +163,20 @@ def run_export(args: argparse.Namespace) -> None:
 
 def run_ask(args: argparse.Namespace) -> None:
     """Print a model's answer about a file, the choice that it names, and how often it paused."""
-    if args.max_new < 1:
-        raise PaqaError(f"--max-new: found {args.max_new}; expected 1 or more")
+    if args.max_new < 0:
+        raise PaqaError(f"--max-new: found {args.max_new}; expected 0 or more")
     quiet_libraries()
-    from paqa.train import ask, model
+    from paqa.train import ask, length_limits, model
 
     policy = model.load(args.model, args.device, args.dtype)
     pause = policy.pause_config if args.pause and policy.pause_config else OFF
-    answer = ask.ask(policy, args.file, args.question, args.choices, args.max_new, pause)
+    max_new = args.max_new or policy.max_new or length_limits.MAX_NEW
+    answer = ask.ask(policy, args.file, args.question, args.choices, max_new, pause)
     print(f"{answer.text}\n")
     if answer.choice is not None:
         print(f"choice: {grammar.letter(answer.choice)} {args.choices[answer.choice]}")
     elif args.choices:
-        print("choice: none is named" + (f", it was cut after {args.max_new} tokens" if answer.cut else ""))
+        print("choice: none is named" + (f", it was cut after {max_new} tokens" if answer.cut else ""))
     print(f"pauses: {answer.pauses}")
 
 

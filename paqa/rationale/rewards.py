@@ -24,6 +24,7 @@ from paqa.types import Evidence, Item, Scene, Turn
 
 _QUOTED = re.compile(r'"[^"]*"')
 _LETTER = re.compile(r"\(([A-Z])\)")
+FULL_LENGTH = 1024  # tokens, where no build says how long rationales are
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class RewardWeights:
     """The share of each term; an honest rationale with the right answer earns their sum.
 
     Length counts in sampled tokens: a right answer earns its share up to `full_length`, then less in a
-    straight line.
+    straight line. Where no build is trained on, a `full_length` of 0 is 1,024.
     """
 
     accuracy: Annotated[float, "share of the right answer"] = 1.0
@@ -39,8 +40,10 @@ class RewardWeights:
     perception: Annotated[float, "share of what was perceived, against the row's scene"] = 0.3
     alignment: Annotated[float, "share of a right answer that its own argument leads to"] = 0.1
     length: Annotated[float, "share of a right answer that is not overlong"] = 0.1
-    full_length: Annotated[int, "tokens up to which a right answer is not overlong"] = 512
-    no_length: Annotated[int, "tokens from which it earns nothing for its length"] = 1024
+    full_length: Annotated[
+        int, "tokens up to which a right answer is not overlong; 0: the longest rationale to train on"
+    ] = 0
+    no_length: Annotated[int, "tokens from which it earns nothing for its length; 0: twice as many"] = 0
 
 
 WEIGHTS = RewardWeights()
@@ -204,7 +207,8 @@ def alignment(completion: str, open_ended: bool = False) -> float:
 
 def length(tokens: int, weights: RewardWeights = WEIGHTS) -> float:
     """1.0 up to `full_length` tokens, 0.0 from `no_length`, a straight line in between."""
-    over = (tokens - weights.full_length) / max(1, weights.no_length - weights.full_length)
+    full_length = weights.full_length or FULL_LENGTH
+    over = (tokens - full_length) / max(1, (weights.no_length or 2 * full_length) - full_length)
     return min(1.0, max(0.0, 1.0 - over))
 
 

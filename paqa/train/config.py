@@ -107,6 +107,9 @@ class TrainConfig(ModelConfig):
         field(default_factory=dict)
     )
     tokens: Annotated[Positive, "tokens in a forward pass; one prompt's completions are never split"] = 8192
+    max_new: Annotated[
+        Count, "sampled tokens of a completion at most; 0: 1.25 times the longest rationale to train on"
+    ] = 0
     validation: Annotated[
         Share, "share of the train groups held out, where a build has no validation split"
     ] = 0.05
@@ -124,7 +127,6 @@ class SftConfig(TrainConfig):
 
     batch: Annotated[Positive, "forward passes a step and process"] = 4
     answer_rows: Annotated[Count, "validation rows that are answered in full to count right answers"] = 16
-    max_new: Annotated[Positive, "sampled tokens of such an answer at most"] = 768
     pause_share: Annotated[Share, "share of targets with PAUSE before their least likely words"] = 0.15
     pause: PauseConfig = field(default_factory=PauseConfig)
 
@@ -137,7 +139,6 @@ class GrpoConfig(TrainConfig):
     decay: Annotated[Literal["cosine", "constant"], "of the learning rate after its warm-up"] = "constant"
     prompts: Annotated[Positive, "prompts a step and process"] = 8
     group: Annotated[int, Meta(ge=2), "completions a prompt"] = 8
-    max_new: Annotated[Positive, "sampled tokens of a completion at most"] = 768
     temperature: Annotated[float, Meta(gt=0.0), "of sampling, and of the log-probabilities"] = 1.0
     compile: Annotated[bool, COMPILE] = False
     loss: Annotated[
@@ -167,7 +168,10 @@ class EvalConfig(ModelConfig):
         "audio",
     )
     batch: Annotated[Positive, "rows answered together"] = 8
-    max_new: Annotated[Positive, "sampled tokens of an answer at most"] = 768
+    max_new: Annotated[
+        Count,
+        "sampled tokens of an answer at most; 0: by the build's rationales; without one, as trained",
+    ] = 0
     temperature: Annotated[NotNegative, "of sampling; 0: the likeliest token"] = 0.0
     compile: Annotated[bool, COMPILE] = False
     benchmark: Annotated[Literal["paqa", "mmau", "mmar", "mmsu"], "layout of the questions"] = "paqa"
@@ -282,7 +286,10 @@ def need(config: ModelConfig, *names: str) -> None:
 
 
 def unchanged(config: ModelConfig, folder: Path) -> None:
-    """PaqaError where the folder holds a checkpoint or answers of a run with another config."""
+    """PaqaError where the folder holds a checkpoint or answers of a run with another config.
+
+    A `max_new` of 0 is not known yet, and is as any other.
+    """
     now = json.loads(msgspec.json.encode(config))
     path = folder / FILE
     if path.exists() and any(next(folder.glob(result), None) for result in RESULTS):
@@ -292,7 +299,9 @@ def unchanged(config: ModelConfig, folder: Path) -> None:
             raise PaqaError(
                 f"{path}: {error}; expected a run's settings as JSON; choose another --out"
             ) from None
-        free = ("out", "device", "quiet", "save_every", "keep", "tensorboard", "compile")
+        free: tuple[str, ...] = ("out", "device", "quiet", "save_every", "keep", "tensorboard", "compile")
+        if not now.get("max_new"):
+            free += ("max_new",)
         changed = [k for k in now if k not in free and now[k] != then.get(k)]
         if changed:
             listed = ", ".join(f"{k} was {then.get(k)!r} and is {now[k]!r}" for k in changed)

@@ -32,6 +32,7 @@ from paqa.train.benchmarks import EvalQuestion, Unasked
 from paqa.train.config import OFF, EvalConfig, PauseConfig, need, remember, unchanged
 from paqa.train.data import Rows, draw
 from paqa.train.figures import means, perception_figures
+from paqa.train.length_limits import evaluation_limit
 from paqa.train.model import Policy
 from paqa.train.pause_tokens import Bounds
 from paqa.train.rollout import Sampling, rollout
@@ -62,6 +63,7 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     unchanged(config, out)
     asked, unasked = questions(config)
     policy = model.load(config.model, config.device, config.dtype, config.chunk)
+    config = replace(config, max_new=evaluation_limit(config, policy))
     remember(config, out)
     report(out, asked, unasked)
     figures_of: dict[str, dict[str, float]] = {}

@@ -17,6 +17,7 @@ from paqa.rationale import rewards
 from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.config import GrpoConfig
 from paqa.train.data import EncodedClips, Stream, TrainRow, draw, pack
+from paqa.train.length_limits import with_limits
 from paqa.train.model import Policy
 from paqa.train.pause_tokens import Bounds
 from paqa.train.rollout import Rollout, Sampling, rollout
@@ -45,6 +46,7 @@ def train(config: GrpoConfig, judge: RewardFunction | None = None) -> Values:
     The models are in out/best and out/last.
     """
     ranks, policy, clips, learnt, held = begin(config)
+    config = with_limits(config, policy, learnt, ranks)
     stream = Stream(learnt, config.seed, config.mix, [1] * len(learnt), config.prompts)
     total = config.steps or max(1, stream.total(config.epochs) // ranks.world)
     trainer = Trainer(policy, config, total, ranks)

@@ -45,6 +45,7 @@ class Policy(nn.Module):
         self.net, self.processor, self.base, self.chunk = net, processor, base, chunk
         self.bounds: Bounds | None = None  # of confidence, as the last GRPO left them (see pause.py)
         self.pause_config: PauseConfig | None = None  # how that GRPO paused
+        self.max_new = 0  # sampled tokens of a completion at most, in the last training; 0: unknown
         tokenizer = processor.tokenizer
         if PAUSE not in tokenizer.get_vocab():
             tokenizer.add_special_tokens({"extra_special_tokens": [PAUSE]})
@@ -242,6 +243,7 @@ class Policy(nn.Module):
         about: dict[str, Any] = {"base": self.base, "adapters": names}
         about["bounds"] = self.bounds and self.bounds.plain()
         about["pause"] = self.pause_config and asdict(self.pause_config)
+        about["max_new"] = self.max_new
         write_atomically(folder / TRAINED, json.dumps(about, indent=1).encode() + b"\n")
 
 
@@ -304,6 +306,7 @@ def _load_trained(policy: Policy, folder: Path, about: dict[str, Any]) -> None:
         )
     for name in names:
         policy.net = adapters.read(policy.net, folder / name)
+    policy.max_new = int(about.get("max_new", 0))
     if bounds := about.get("bounds"):
         policy.bounds = Bounds.of(bounds)
     if stored := about.get("pause"):

@@ -15,6 +15,7 @@ from paqa.rationale import rewards
 from paqa.train.batch_layout import Tree
 from paqa.train.config import SftConfig
 from paqa.train.data import EncodedClips, Stream, TrainRow, audio_rows, draw, pack, pause_places, with_pauses
+from paqa.train.length_limits import with_limits
 from paqa.train.model import Policy
 from paqa.train.rollout import Sampling, rollout
 from paqa.train.trainer import Trainer, Values, begin
@@ -28,6 +29,7 @@ def train(config: SftConfig) -> Values:
     The models are in out/best and out/last.
     """
     ranks, policy, clips, learnt, held = begin(config)
+    config = with_limits(config, policy, learnt, ranks)
     stream = Stream(learnt, config.seed, config.mix, lengths(policy, learnt, config), config.tokens)
     together = config.batch * ranks.world
     total = config.steps or max(1, stream.total(config.epochs) // together)

@@ -141,6 +141,7 @@ class Trainer:
 
     def __init__(self, policy: Policy, config: TrainConfig, total: int, ranks: Ranks):
         self.policy, self.config, self.total, self.ranks = policy, config, total, ranks
+        policy.max_new = config.max_new
         self.out = Path(config.out)
         self.state = State(world=ranks.world)
         self.params = policy.trained()
