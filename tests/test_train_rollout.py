@@ -97,6 +97,46 @@ def test_a_row_does_not_depend_on_the_others(policy, prompts):
         assert alone.ids[i][alone.real[i]].tolist() == done.ids[j][done.real[j]].tolist()
 
 
+@pytest.mark.parametrize("pause", [OFF, PAUSE], ids=["off", "on"])
+def test_rows_that_have_ended_are_dropped_and_nothing_else_changes(monkeypatch, pause):
+    policy = tiny.policy()
+    policy.forbidden[policy.end_id] = 3.0  # ends early, and at different times
+    prompts = tiny.asked(policy, 1.6, 0.7, 1.1)
+    bounds = Bounds(99.0)
+    rows = []
+    plain = rollouts.decode
+
+    def counted(*args):
+        rows.append(len(args[1]))
+        return plain(*args)
+
+    monkeypatch.setattr(rollouts, "decode", counted)
+    dropped = write(policy, prompts, pause, bounds, max_new=60)
+    assert rows == sorted(rows, reverse=True)
+    assert len(set(rows)) > 1
+    monkeypatch.setattr(rollouts, "rows_to_keep", lambda *_: None)
+    carried = write(policy, prompts, pause, bounds, max_new=60)
+    assert len(set(dropped.lengths.tolist())) > 6
+    assert bool(carried.pauses.any()) == (pause is PAUSE)
+    for name in ("ids", "real", "sampled", "cut", "aborted", "pauses"):
+        assert torch.equal(getattr(dropped, name), getattr(carried, name)), name
+    assert steps(dropped.logp, carried.logp) < CLOSE
+    for name in ("confidence", "lowest"):
+        one, other = (getattr(x, name) for x in (dropped, carried))
+        assert torch.equal(one.isnan(), other.isnan())
+        torch.testing.assert_close(one, other, equal_nan=True)
+
+
+def test_groups_that_go_on_have_one_size():
+    alive = torch.tensor([[0, 1, 0, 1], [0, 0, 0, 0], [1, 0, 0, 0]]).bool().flatten()
+    kept, size = rollouts.rows_to_keep(alive, 4)
+    assert size == 2
+    assert kept[:2].sort().values.tolist() == [1, 3]
+    assert kept[2] == 8
+    assert kept[3] in (9, 10, 11)
+    assert rollouts.rows_to_keep(torch.tensor([1, 1, 1, 0]).bool(), 4) is None
+
+
 def test_never_is_off_to_the_bit(policy, prompts):
     off, never = (
         write(policy, prompts),

@@ -133,6 +133,11 @@ class PauseState:
         same = (self.recent[:, None] == self.keywords) | (self.keywords == UNSEEN)
         self.reminded = torch.where(sampled & same.all(-1).any(-1), self.config.keyword_reach, self.reminded)
 
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows alone, numbers of shape `[n]`."""
+        for name in ("window", "recent", "sampled", "left", "runs", "reminded", "since", "resumed", "total"):
+            setattr(self, name, getattr(self, name)[rows])
+
     def mean(self) -> Tensor:
         """The mean confidence of each row's sampled tokens, shape `[N]`."""
         return self.total / self.sampled.clamp(min=1)

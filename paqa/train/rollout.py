@@ -79,6 +79,15 @@ class _Cache:
     suffix: list[tuple[Tensor, Tensor]]
     padding: Tensor  # [B, 1, 1, P] additive
 
+    def keep(self, rows: Tensor, prompts: Tensor) -> None:
+        """Go on with these rows and prompts alone; a layer at a time, so that there is little of both."""
+        for i, (keys, values) in enumerate(self.suffix):
+            self.suffix[i] = (keys[rows], values[rows])
+        if len(prompts) < len(self.padding):
+            for i, (keys, values) in enumerate(self.prefix):
+                self.prefix[i] = (keys[prompts], values[prompts])
+            self.padding = self.padding[prompts]
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -113,9 +122,15 @@ def rollout(
     step, used = compiled() if sampling.compile else decode, slots
     for t in range(slots):
         token = writer.write(t, policy.logits(hidden))
-        if t + 1 == slots or (t % LOOK == LOOK - 1 and not bool(writer.alive.any())):
+        look = t % LOOK == LOOK - 1
+        if t + 1 == slots or (look and not bool(writer.alive.any())):
             used = t + 1
             break
+        if look and not sampling.compile and (kept := rows_to_keep(writer.alive, group)):
+            rows, size = kept
+            cache.keep(rows, rows[::size] // group)
+            writer.keep(rows)
+            token, position, group = token[rows], position[rows], size
         x = policy.embed(token)[:, None]
         slot = torch.tensor([t], device=policy.device)
         hidden = step(policy.text, x, position + t, slot, _upto(cache, t), group)
@@ -124,12 +139,30 @@ def rollout(
     return completions
 
 
+def rows_to_keep(alive: Tensor, group: int) -> tuple[Tensor, int] | None:
+    """The rows to go on with, numbers of shape `[n]`, and how many a prompt; None while they are over half.
+
+    `alive`, shape `[N]`, are those that have not ended. `decode` needs groups of one size, so some
+    prompts keep rows that have.
+    """
+    by_prompt = alive.view(-1, group)
+    counts = by_prompt.sum(1)
+    prompts, size = counts.nonzero(), int(counts.max())
+    if 2 * len(prompts) * size > len(alive):
+        return None
+    members = by_prompt[prompts[:, 0]].int().argsort(1, descending=True)[:, :size]
+    return (prompts * group + members).flatten(), size
+
+
 class _RolloutWriter:
-    """The rows of a rollout while they are written: one token each at a time, sampled or forced."""
+    """The rows of a rollout while they are written: one token each at a time, sampled or forced.
+
+    `rows` are their numbers in the completions; `keep` leaves out some that have ended.
+    """
 
     def __init__(self, policy: Policy, sampling: Sampling, seeds: Sequence[int]):
         rows, device = len(seeds), policy.device
-        self.policy, self.sampling = policy, sampling
+        self.policy, self.sampling, self.rows = policy, sampling, torch.arange(rows, device=device)
         self.completions = _blank(policy, rows, sampling.slots)
         self.pauses = None if sampling.pause.mode == "off" else _pause_state(policy, sampling, rows)
         self.noise = torch.stack([_uniform(seed, sampling.max_new) for seed in seeds]).to(device)
@@ -138,26 +171,27 @@ class _RolloutWriter:
         self.stops = torch.tensor(policy.stop_ids, device=device)
 
     def write(self, t: int, logits: Tensor) -> Tensor:
-        """Write token t of every row by its logits, shape `[N, V]`; returns the tokens `[N]`."""
+        """Write token t of every row by its logits, shape `[n, V]`; returns the tokens `[n]`."""
         policy, max_new, temperature = self.policy, self.sampling.max_new, self.sampling.temperature
-        alive, completions = self.alive, self.completions
+        alive, completions, rows = self.alive, self.completions, self.rows
         plain = logits.log_softmax(-1)  # confidence is the model's own, however it is sampled
         logp = plain if temperature in (0.0, 1.0) else (logits / temperature).log_softmax(-1)
         wait, give_up, confidence = self._decided(plain)
         chosen = alive & ~wait & ~give_up
         noise = self.noise.gather(1, self.sampled.clamp(max=max_new - 1)[:, None])
         token = _choose(logp, noise, temperature)
-        completions.logp[:, t] = torch.where(chosen, logp.gather(-1, token[:, None]).squeeze(-1), 0.0)
+        completions.logp[rows, t] = torch.where(chosen, logp.gather(-1, token[:, None]).squeeze(-1), 0.0)
         token = torch.where(wait, policy.pause_id, torch.where(give_up, policy.end_id, token))
         token = torch.where(alive, token, policy.pad_id)
-        completions.ids[:, t], completions.real[:, t], completions.sampled[:, t] = token, alive, chosen
+        completions.ids[rows, t], completions.real[rows, t] = token, alive
+        completions.sampled[rows, t] = chosen
         if self.pauses:
             self.pauses.record(token, chosen)
-            completions.confidence[:, t] = torch.where(chosen | give_up, confidence, torch.nan)
+            completions.confidence[rows, t] = torch.where(chosen | give_up, confidence, torch.nan)
         self.sampled = self.sampled + chosen
         ended = give_up | (chosen & torch.isin(token, self.stops))
-        completions.aborted |= give_up
-        completions.cut |= chosen & ~ended & (self.sampled >= max_new)
+        completions.aborted[rows] |= give_up
+        completions.cut[rows] |= chosen & ~ended & (self.sampled >= max_new)
         self.alive = alive & ~ended & (self.sampled < max_new)
         return token
 
@@ -168,14 +202,28 @@ class _RolloutWriter:
         never = torch.zeros_like(self.alive)
         return never, never, self.noise[:, 0]
 
+    def keep(self, rows: Tensor) -> None:
+        """Go on with some of the present rows, shape `[n]`; the others have ended."""
+        self._note_pauses()
+        self.rows, self.alive, self.sampled = self.rows[rows], self.alive[rows], self.sampled[rows]
+        self.noise = self.noise[rows]
+        if self.pauses:
+            self.pauses.keep(rows)
+
+    def _note_pauses(self) -> None:
+        """Write the pauses of the present rows, and as their lowest confidence for now the mean."""
+        if self.pauses:
+            self.completions.pauses[self.rows] = self.pauses.runs
+            self.completions.lowest[self.rows] = self.pauses.mean()
+
     def finished(self, used: int) -> Rollout:
         """The completions without the slots that no row has reached."""
         completions = self.completions
         for name in ("ids", "real", "sampled", "logp", "confidence"):
             setattr(completions, name, getattr(completions, name)[:, :used])
+        self._note_pauses()
         if self.pauses:
-            completions.pauses = self.pauses.runs
-            completions.lowest = _lowest(completions.confidence, self.pauses.mean())
+            completions.lowest = _lowest(completions.confidence, completions.lowest)
         return completions
 
 
