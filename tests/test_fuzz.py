@@ -489,7 +489,7 @@ def test_questions_of_any_form(text: Any, choices: Any, answer: Any) -> None:
 
 # --- rationales, rewards, released rows
 
-TAGS = st.sampled_from([*grammar.REFLECTED, "<BGM>", "</BGM>", "<think>", "<", ">"])
+TAGS = st.sampled_from([*grammar.SKELETON, *grammar.REFLECTION, "<BGM>", "</BGM>", "<think>", "<", ">"])
 PIECES = st.sampled_from(
     ["(A) x", "(B)", "[1.20-3.40 s]", "Speaker 1 [0.20-2.15 s]: ", '"a"', "\\u003c", "\\ud800",
      grammar.NO_SOUND, grammar.NO_SPEECH, grammar.NO_WORDS, grammar.UNCLEAR, "9" * 5000 + ".00", "[" * 2000,

@@ -14,15 +14,15 @@ from test_questions import DIALOGUE
 from paqa.config.recipe import QuestionsConfig
 from paqa.questions.generate import generate
 from paqa.rationale import narration
+from paqa.rationale.escaping import escape, unescape
 from paqa.rationale.grammar import (
     NO_WORDS,
     GrammarError,
-    escape,
+    is_brief,
     parse,
     perceive,
     perceived,
     render,
-    unescape,
 )
 from paqa.rationale.trace import Response, Sound
 from paqa.types import Event, Evidence, Question, Scene, Turn, Unclear
@@ -51,11 +51,29 @@ def test_any_scene_and_any_text_survive(scene: Scene, choices: list[str], prose:
     question = Question(
         "id", "nasty", "t", "t", "?", tuple(choices), 1, evidence, f"plan {prose}", f"so {prose}"
     )
-    trace = parse(render(scene, question, variant))
-    assert perceived(trace) == perceive(scene)
-    assert trace.response == Response(1, choices[1])
-    assert trace.reflect is None
-    assert trace.final is None
+    for brief in (False, True):
+        text = render(scene, question, variant, brief=brief)
+        trace = parse(text)
+        assert is_brief(text) == brief
+        assert perceived(trace) == perceive(scene)
+        assert trace.response == Response(1, choices[1])
+        assert trace.reflect is None
+        assert trace.final is None
+
+
+def test_a_brief_rationale_is_a_part_of_the_full_one() -> None:
+    question = generate(DIALOGUE, QuestionsConfig(), 0)[0]
+    full, brief = (render(DIALOGUE, question, brief=b) for b in (False, True))
+    for tag in ("ENV", "SPEAKER", "REASONING", "RESPONSE"):
+        contents = [re.findall(rf"<{tag}>.*</{tag}>", text, re.DOTALL) for text in (full, brief)]
+        assert contents[0] == contents[1]
+    tags = " ".join(re.findall(r"</?[A-Z_]+>", brief))
+    assert tags == (
+        "<THINK> <CAPTION> <ENV> </ENV> <SPEAKER> </SPEAKER> </CAPTION> <REASONING> </REASONING> </THINK>"
+        " <RESPONSE> </RESPONSE>"
+    )
+    with pytest.raises(GrammarError, match="<ASR> is missing"):  # neither full nor brief
+        parse(brief.replace("<REASONING>", "<PLANNING>Listen.</PLANNING><REASONING>"))
 
 
 @given(NASTY.filter(str.strip), st.booleans())

@@ -137,6 +137,15 @@ def blank(scene: Scene) -> str:
     return re.sub(r"<(PLANNING|DESCRIPTION|REASONING|SUMMARY)>.*?</", r"<\1>x</", text, flags=re.DOTALL)
 
 
+@pytest.mark.parametrize("brief", [False, True])
+def test_a_rationale_earns_everything_in_the_form_of_its_row_alone(brief: bool) -> None:
+    row = replace(REFERENCE, brief=brief)
+    assert reward(render(DIALOGUE, Q, brief=brief), row) == pytest.approx(FULL)
+    other = reward(render(DIALOGUE, Q, brief=not brief), row)
+    assert W.accuracy < other <= W.accuracy + W.format / 2
+    assert reward(render(DIALOGUE, Q, brief=brief), REFERENCE) == pytest.approx(FULL)  # where nobody says
+
+
 @pytest.mark.parametrize("kept", ["all", "sounds", "voices"])
 def test_saying_nothing_earns_nothing(kept: str) -> None:
     """Also about clips in which there is no speech, or no sound: only the format counts."""

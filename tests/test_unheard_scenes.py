@@ -77,6 +77,17 @@ def test_no_engine_runs_and_rows_are_valid(built: Path) -> None:
     assert {str(row["reflection"]).split(":")[0] for row in made if row["reflected"]} == {"typed"}
 
 
+def test_brief_rationales_are_valid_and_short(built: Path, tmp_path: Path) -> None:
+    text = RECIPE.replace("scenes = 12", "scenes = 6") + '\n[questions]\nstyle = "brief"\n'
+    paqa.build(load(tmp_path, text), tmp_path / "out", store=str(tmp_path / "store"), workers=1)
+    assert not check(tmp_path / "out").problems
+    lengths = [[len(str(row["rationale"])) for row in rows(folder)] for folder in (tmp_path / "out", built)]
+    assert max(lengths[0]) < 1.5 * sum(lengths[1]) / len(lengths[1])
+    assert sum(lengths[0]) / len(lengths[0]) < 0.7 * sum(lengths[1]) / len(lengths[1])
+    assert any(row["reflected"] and "SUMMARY" not in row["mistaken"] for row in rows(tmp_path / "out"))
+    assert reports.write(tmp_path / "out", tmp_path / "report").clips == 6
+
+
 def test_its_report_has_no_predictions(built: Path, tmp_path: Path) -> None:
     written = reports.write(built, tmp_path / "report")
     assert (written.clips, written.stems) == (12, 0)

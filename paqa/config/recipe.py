@@ -142,6 +142,7 @@ class QuestionsConfig:
     none_rate: Unit = 0.1  # share of the questions fit for it whose right choice is "None of these"
     open_rate: Unit = 0.1  # share of the questions fit for it that come without choices
     reflect: Unit = 0.5  # share of multiple-choice questions answered wrong at first, then reflected upon
+    style: Literal["full", "brief"] = "full"  # of rationales; brief: sounds, turns, argument, answer
     mishear: bool = True  # wrong first responses come from engines on the raw mix, where possible
     mishear_share: Unit = 0.3  # share of clips whose raw mix is diarized and tagged for that
 

@@ -260,7 +260,7 @@ def _mistaken(trace: Trace, item: Item) -> tuple[str, ...]:
     tags = grammar.corrected_tags(trace)
     if tags and "DESCRIPTION" in item.mistaken:
         tags = (*tags, "DESCRIPTION")
-    return (*tags, *grammar.RESPONSE_TAGS) if trace.reflect else ()
+    return (*tags, *grammar.response_tags(trace)) if trace.reflect else ()
 
 
 def _evidence(item: Item) -> Iterator[str]:

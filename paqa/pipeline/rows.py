@@ -192,12 +192,13 @@ def compose_clip(
     mistaken = list(scenes.raw_mix_scenes(clip, recipe, store))
     if clip.answers == "truth" and clip.truth and clip.listen:  # what engines get wrong even with separation
         mistaken.append(predicted)
+    brief = recipe.questions.style == "brief"
     mistakes = reflections.compare(scene, mistaken, recipe.gates.min_confidence)
     items: list[Item] = []
     kept: list[Question] = []
     for variant, question in enumerate(questions):
         reflection = reflections.reflect(scene, question, mistakes, recipe.questions, recipe.seed, elsewhere)
-        text = grammar.render(scene, question, variant, reflection)
+        text = grammar.render(scene, question, variant, reflection, brief)
         snippets = [turn.text for turn in predicted.turns if turn.text]
         first_scene = reflection.scene if reflection else None
         if rejected := gates.judge(question, text, scene, snippets, recipe.gates, kept, first_scene):

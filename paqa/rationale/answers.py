@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from paqa.rationale import grammar
+from paqa.rationale.escaping import unescape
 from paqa.rationale.trace import Response
 from paqa.text import normal
 
@@ -48,7 +49,7 @@ def answer_text(completion: str) -> str | None:
     None where there are none or several.
     """
     block = _block(completion)
-    return None if block is None else grammar.unescape(block.strip())
+    return None if block is None else unescape(block.strip())
 
 
 def answer_of(completion: str, open_ended: bool = False) -> Response | None:

@@ -62,8 +62,8 @@ def corrected(first: Reading, corrections: Corrections) -> Reading:
         env = _with_correction(env, sound)
     for quote in corrections.speakers:
         speakers = _with_correction(speakers, quote)
-    follows = corrections.speakers and normal(first.asr) == normal(_transcript(first.speakers))
-    return Reading(env, speakers, _transcript(speakers) if follows else first.asr)
+    follows = corrections.speakers and normal(first.asr) == normal(transcript_of(first.speakers))
+    return Reading(env, speakers, transcript_of(speakers) if follows else first.asr)
 
 
 def can_be_corrected(first: Reading, right: Reading) -> bool:
@@ -142,5 +142,6 @@ def _place_by_start(lines: Sequence[Line], new: Line) -> int:
     return next(later, len(lines))
 
 
-def _transcript(quotes: Iterable[Quote]) -> str:
+def transcript_of(quotes: Iterable[Quote]) -> str:
+    """The words of some lines, in their order."""
     return " ".join(quote.text for quote in quotes if quote.text)

@@ -6,6 +6,9 @@
     <RESPONSE>(B) exact choice text</RESPONSE>, <RESPONSE>answer</RESPONSE> where there are no choices
     [<REFLECT>..</REFLECT><FINAL_ANSWER>(C) exact choice text</FINAL_ANSWER>]
 
+A brief rationale is the same without PLANNING, ASR, DESCRIPTION and SUMMARY: sounds and turns with their
+times, the argument, and the answer.
+
 ENV has one line per event, `Rooster [1.20-3.40 s]`, then one per span in which it is not clear whether
 something sounds, `(unclear) [1.20-3.40 s]`; SPEAKER one per turn, `Speaker 1 [0.20-2.15 s]:
 "Hello."`, the text being a JSON string. Times have two decimals, three off the 10 ms grid. Labels, transcript
@@ -32,7 +35,9 @@ from paqa.rationale.corrections import (
     Line,
     corrected,
     corrections_between,
+    transcript_of,
 )
+from paqa.rationale.escaping import escape, tagless, unescape
 from paqa.rationale.trace import Quote, Reading, Response, Sound, Trace
 from paqa.spans import Interval
 from paqa.types import Question, Scene, Unclear
@@ -50,13 +55,15 @@ LEAVES = (
     "FINAL_ANSWER",
 )  # fmt: skip
 RESPONSE_TAGS = ("REASONING", "SUMMARY", "RESPONSE")  # lead to the first response
+NOT_IN_BRIEF = ("PLANNING", "ASR", "DESCRIPTION", "SUMMARY")
 # All tags in order, without and with a reflection.
 SKELETON = (
     "<THINK>", "<PLANNING>", "</PLANNING>", "<CAPTION>", "<ENV>", "</ENV>", "<SPEAKER>", "</SPEAKER>",
     "<ASR>", "</ASR>", "<DESCRIPTION>", "</DESCRIPTION>", "</CAPTION>", "<REASONING>", "</REASONING>",
     "<SUMMARY>", "</SUMMARY>", "</THINK>", "<RESPONSE>", "</RESPONSE>",
 )  # fmt: skip
-REFLECTED = (*SKELETON, "<REFLECT>", "</REFLECT>", "<FINAL_ANSWER>", "</FINAL_ANSWER>")
+REFLECTION = ("<REFLECT>", "</REFLECT>", "<FINAL_ANSWER>", "</FINAL_ANSWER>")
+BRIEF_SKELETON = tuple(tag for tag in SKELETON if tag.strip("</>") not in NOT_IN_BRIEF)
 
 _TAG = re.compile(rf"</?(?:THINK|CAPTION|BGM|{'|'.join(LEAVES)})>")
 _TIME = r"([0-9]{1,9})\.([0-9]{2,3})"
@@ -64,7 +71,6 @@ _SOUND = re.compile(rf"(?:(.*) )?\[{_TIME}-{_TIME} s\]")
 _QUOTE = re.compile(rf"Speaker ([1-9][0-9]{{0,8}}) \[{_TIME}-{_TIME} s\]: (.*)")
 _CORRECTION = re.compile(r"(ENV|SPEAKER): (.+?) -> (.+)")
 _RESPONSE = re.compile(r"\(([A-Z])\) (.+)")
-_ESCAPED = re.compile(r"\\\\|(?:\\u[0-9a-f]{4})+|\\[bfnrt]")
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,13 @@ def reading_of(scene: Scene) -> Reading:
     return Reading(sounds, quotes, transcript)
 
 
-def render(scene: Scene, question: Question, variant: int = 0, reflection: Reflection | None = None) -> str:
+def render(
+    scene: Scene,
+    question: Question,
+    variant: int = 0,
+    reflection: Reflection | None = None,
+    brief: bool = False,
+) -> str:
     """The rationale of a question; `variant`, its number within the clip, decides how it begins.
 
     With a reflection, what it perceived at first is the caption, and its wrong choice is argued for and given
@@ -122,41 +134,46 @@ def render(scene: Scene, question: Question, variant: int = 0, reflection: Refle
     sounds, unclear, quotes, transcript = perceive(first_scene)
     plan_scene = first_scene if first_scene.events else scene  # a plan may say that there is no background
     leaf = {
-        "PLANNING": _tagless(narration.planning(plan_scene, question, variant)),
+        "PLANNING": tagless(narration.planning(plan_scene, question, variant)),
         "ENV": "\n".join([*map(_sound_line, sounds), *map(_unclear_line, unclear)]) or NO_SOUND,
         "SPEAKER": "\n".join(_speaker_line(q) for q in quotes) or NO_SPEECH,
         "ASR": escape(transcript, NO_WORDS) or NO_WORDS,
-        "DESCRIPTION": _tagless(narration.description(first_scene, question)),
-        "REASONING": _tagless(reflection.reasoning if reflection else narration.reasoning(question)),
-        "SUMMARY": _tagless(reflection.summary if reflection else narration.summary(scene, question)),
+        "DESCRIPTION": tagless(narration.description(first_scene, question)),
+        "REASONING": tagless(reflection.reasoning if reflection else narration.reasoning(question)),
+        "SUMMARY": tagless(reflection.summary if reflection else narration.summary(scene, question)),
         "RESPONSE": response(question.answer_index, question.answer),
     }
     if reflection:
         leaf |= {"REFLECT": _reflect_text(reflection, scene), "FINAL_ANSWER": leaf["RESPONSE"]}
         leaf["RESPONSE"] = response(reflection.index, question.choices[reflection.index])
-    t = {tag: f"<{tag}>{text}</{tag}>" for tag, text in leaf.items()}
-    caption = f"<CAPTION>{t['ENV']}\n{t['SPEAKER']}\n{t['ASR']}\n{t['DESCRIPTION']}</CAPTION>"
-    think = f"<THINK>{t['PLANNING']}\n{caption}\n{t['REASONING']}\n{t['SUMMARY']}</THINK>"
-    reflected = f"\n{t['REFLECT']}\n{t['FINAL_ANSWER']}" if reflection else ""
-    return f"{think}\n{t['RESPONSE']}{reflected}"
+
+    def lines(*tags: str) -> str:
+        kept = (tag for tag in tags if not (brief and tag in NOT_IN_BRIEF))
+        return "\n".join(leaf[tag] if tag == "CAPTION" else f"<{tag}>{leaf[tag]}</{tag}>" for tag in kept)
+
+    leaf["CAPTION"] = f"<CAPTION>{lines('ENV', 'SPEAKER', 'ASR', 'DESCRIPTION')}</CAPTION>"
+    think = f"<THINK>{lines('PLANNING', 'CAPTION', 'REASONING', 'SUMMARY')}</THINK>"
+    return f"{think}\n{lines('RESPONSE', *(('REFLECT', 'FINAL_ANSWER') if reflection else ()))}"
 
 
 def parse(text: str, open_ended: bool = False) -> Trace:
-    """Read a rationale. Strict: every tag once, in order, closed, not empty, and nothing outside of the tags.
+    """Read a rationale, brief or not. Strict: every tag once, in order, closed, not empty, nothing outside.
 
     Both readings are read: that of the caption, and the one that the corrections in REFLECT make of it.
     `open_ended` says that the question has no choices, so that answers have no letter. Raises GrammarError; a
-    letter is never guessed from prose.
+    letter is never guessed from prose. What a brief one leaves out is "", its transcript that of SPEAKER.
     """
-    leaf = _leaves(text)
+    leaf = dict.fromkeys(NOT_IN_BRIEF, "") | _leaves(text)
+    brief = is_brief(text)
     reflected = "REFLECT" in leaf
     background = () if leaf["ENV"] == NO_SOUND else tuple(parse_sound(line) for line in _lines(leaf["ENV"]))
+    speaker_lines = [] if leaf["SPEAKER"] == NO_SPEECH else _lines(leaf["SPEAKER"])
+    quotes = tuple(map(parse_quote, speaker_lines))
+    words = "" if leaf["ASR"] == NO_WORDS else unescape(leaf["ASR"])
     first = Reading(
         env=tuple(s for s in background if isinstance(s, Sound)),
-        speakers=()
-        if leaf["SPEAKER"] == NO_SPEECH
-        else tuple(parse_quote(line) for line in _lines(leaf["SPEAKER"])),
-        asr="" if leaf["ASR"] == NO_WORDS else unescape(leaf["ASR"]),
+        speakers=quotes,
+        asr=transcript_of(quotes) if brief else words,
     )
     last = _corrected(first, leaf["REFLECT"]) if reflected else first
     return Trace(
@@ -180,9 +197,19 @@ def mistaken_tags(trace: Trace, scene: Scene, question: Question) -> tuple[str, 
     if trace.reflect is None:
         return ()
     tags = corrected_tags(trace)
-    if trace.description != _tagless(narration.description(scene, question)):
+    if trace.description and trace.description != tagless(narration.description(scene, question)):
         tags = (*tags, "DESCRIPTION")
-    return (*tags, *RESPONSE_TAGS)
+    return (*tags, *response_tags(trace))
+
+
+def response_tags(trace: Trace) -> tuple[str, ...]:
+    """The tags that lead to the first response."""
+    return tuple(tag for tag in RESPONSE_TAGS if trace.planning or tag not in NOT_IN_BRIEF)
+
+
+def is_brief(text: str) -> bool:
+    """Whether a rationale has none of the tags that a brief one leaves out."""
+    return not any(f"<{tag}>" in text for tag in NOT_IN_BRIEF)
 
 
 def corrected_tags(trace: Trace) -> tuple[str, ...]:
@@ -192,7 +219,8 @@ def corrected_tags(trace: Trace) -> tuple[str, ...]:
         "SPEAKER": (trace.first.speakers, trace.speakers),
         "ASR": (trace.first.asr, trace.asr),
     }
-    return tuple(tag for tag, (stated, right) in pairs.items() if stated != right)
+    differing = (tag for tag, (stated, right) in pairs.items() if stated != right)
+    return tuple(tag for tag in differing if trace.planning or tag not in NOT_IN_BRIEF)
 
 
 def content_spans(text: str, tags: Sequence[str]) -> list[Interval]:
@@ -248,38 +276,14 @@ def letter(index: int) -> str:
     return f"({chr(ord('A') + index)})"
 
 
-def escape(text: str, reserved: str = "") -> str:
-    """The text on one line, without tags or outer spaces; `unescape` gives it back.
-
-    A text that happens to be the `reserved` sentence has its first letter escaped.
-    """
-    body = "".join(c if c.isprintable() and c not in "<>\\" else _escape_code(c) for c in text)
-    head, tail = len(body) - len(body.lstrip(" ")), len(body.rstrip(" "))
-    body = "\\u0020" * head + body[head : max(head, tail)] + "\\u0020" * (len(body) - max(head, tail))
-    return f"\\u{ord(body[0]):04x}{body[1:]}" if reserved and body == reserved else body
-
-
-def unescape(text: str) -> str:
-    """The inverse of `escape`; a backslash that begins no escape stays as it is."""
-    return _ESCAPED.sub(lambda m: str(json.loads(f'"{m[0]}"')), text)
-
-
-def _escape_code(c: str) -> str:
-    return f"\\u{ord(c):04x}" if c in "<>" else json.dumps(c)[1:-1]
-
-
-def _tagless(text: str) -> str:
-    return text.replace("<", "‹").replace(">", "›")
-
-
 def _reflect_text(reflection: Reflection, scene: Scene) -> str:
     """What went wrong, the corrections of the caption, one a line, and the argument from what is right."""
     corrections = corrections_between(reading_of(reflection.scene or scene), reading_of(scene))
     lines = [f"ENV: {_correction_line(c, _sound_line)}" for c in corrections.env]
     lines += [f"SPEAKER: {_correction_line(c, _speaker_line)}" for c in corrections.speakers]
     if not lines:
-        return _tagless(f"{reflection.mistake} {reflection.argument}")
-    return "\n".join([_tagless(reflection.mistake), *lines, _tagless(reflection.argument)])
+        return tagless(f"{reflection.mistake} {reflection.argument}")
+    return "\n".join([tagless(reflection.mistake), *lines, tagless(reflection.argument)])
 
 
 def _correction_line(correction: Correction[Line], line: Callable[[Line], str]) -> str:
@@ -356,7 +360,9 @@ def _leaves(text: str) -> dict[str, str]:
     """The contents of the innermost tags, after checking the structure."""
     tags = list(_TAG.finditer(text))
     names = _without_aliases([m[0] for m in tags])
-    expected = REFLECTED if any(name in names for name in REFLECTED[len(SKELETON) :]) else SKELETON
+    expected = BRIEF_SKELETON if is_brief(text) else SKELETON
+    if any(name in names for name in REFLECTION):
+        expected += REFLECTION
     if tuple(names) != expected:
         raise GrammarError(_structure_error(names, expected))
     leaves = {}

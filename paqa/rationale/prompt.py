@@ -11,15 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from paqa.rationale import grammar
+from paqa.rationale.escaping import escape
 from paqa.types import Item
 
 PLACEHOLDER = re.compile(r"<(/?(?:audio|image|video|bbox|ref-object)[^<>]*)>", re.IGNORECASE)
-OUTLINE = (
-    "<THINK><PLANNING></PLANNING><CAPTION><ENV></ENV><SPEAKER></SPEAKER><ASR></ASR>"
-    "<DESCRIPTION></DESCRIPTION></CAPTION>"
-    "<REASONING></REASONING><SUMMARY></SUMMARY></THINK><RESPONSE></RESPONSE>"
-)
-REFLECTION = "<REFLECT></REFLECT><FINAL_ANSWER></FINAL_ANSWER>"
+OUTLINE, BRIEF_OUTLINE = "".join(grammar.SKELETON), "".join(grammar.BRIEF_SKELETON)
+REFLECTION = "".join(grammar.REFLECTION)
 
 
 @dataclass(frozen=True)
@@ -27,25 +24,26 @@ class PromptQuestion:
     """A question as the model meets it; open-ended where there are no choices.
 
     `reflect` asks to check the first answer and to answer again: rows that reflect are asked so, no others.
+    `brief` asks for a brief rationale.
     """
 
     id: str
     question: str
     choices: tuple[str, ...] = ()
     reflect: bool = False
+    brief: bool = False
 
 
 def question(asked: PromptQuestion) -> str:
     """The text beside the sound. Choices look as RESPONSE must repeat them."""
     how = "with the letter and words of one choice" if asked.choices else "with a few words"
-    instruction = f"Listen, fill in these tags, and answer in RESPONSE {how}: {OUTLINE}"
+    outline = BRIEF_OUTLINE if asked.brief else OUTLINE
+    instruction = f"Listen, fill in these tags, and answer in RESPONSE {how}: {outline}"
     if asked.reflect:
         instruction += (
             "\nThen listen again, say in REFLECT what was wrong, and answer in FINAL_ANSWER: " + REFLECTION
         )
-    return "\n".join(
-        [*_lines(grammar.escape(asked.question), map(grammar.escape, asked.choices)), instruction]
-    )
+    return "\n".join([*_lines(escape(asked.question), map(escape, asked.choices)), instruction])
 
 
 def prompt(item: Item) -> str:

@@ -54,7 +54,8 @@ class Reference:
     """What a completion is compared with: a row of the dataset, without its rationale.
 
     An open-ended row has no choices and no `answer_index`; its `answer` counts. `evidence` is what the row's
-    question rests on. Words that `question` quotes were read, not perceived, and earn nothing.
+    question rests on. Words that `question` quotes were read, not perceived, and earn nothing. `brief` says
+    whether the rationale has to be brief; None allows either.
     """
 
     choices: Sequence[str]
@@ -63,12 +64,15 @@ class Reference:
     answer: str = ""
     evidence: Sequence[Evidence] = ()
     question: str = ""
+    brief: bool | None = None
 
     @classmethod
     def of(cls, item: Item) -> Reference:
         """The reference that a row of the dataset is."""
-        row = item
-        return cls(row.choices, row.answer_index, row.scene, row.answer, row.evidence, row.question)
+        brief = grammar.is_brief(item.rationale)
+        return cls(
+            item.choices, item.answer_index, item.scene, item.answer, item.evidence, item.question, brief
+        )
 
 
 def reward(
@@ -90,9 +94,9 @@ def terms(
     right = accuracy(completion, row.choices, row.answer_index, row.answer)
     scores = {
         "accuracy": right,
-        "format": format_score(completion, open_ended),
-        "perception": perception(completion, row.scene, open_ended, row.evidence, row.question),
-        "alignment": right and alignment(completion, open_ended),
+        "format": format_score(completion, open_ended, row.brief),
+        "perception": perception(completion, row.scene, open_ended, row.evidence, row.question, row.brief),
+        "alignment": right and alignment(completion, open_ended, row.brief),
         "length": 0.0 if tokens is None else right * length(tokens, weights),
     }
     total = sum(getattr(weights, name) * score for name, score in scores.items())
@@ -108,14 +112,16 @@ def accuracy(completion: str, choices: Sequence[str], answer_index: int | None, 
     return answers.accuracies(completion, choices, answer_index, answer)["accuracy"]
 
 
-def format_score(completion: str, open_ended: bool = False) -> float:
+def format_score(completion: str, open_ended: bool = False, brief: bool | None = None) -> float:
     """1.0 for a rationale that parses; else up to 0.5, by the share of the tags that stand once and in order.
 
-    Answers have a letter exactly where the question has choices.
+    Answers have a letter exactly where the question has choices. `brief` says which tags are expected, those
+    of a brief rationale or of a full one; None allows either.
     """
-    if _trace(completion, open_ended):
+    if _trace(completion, open_ended, brief):
         return 1.0
-    places = [completion.find(tag) if completion.count(tag) == 1 else -1 for tag in grammar.SKELETON]
+    skeleton = grammar.BRIEF_SKELETON if brief else grammar.SKELETON
+    places = [completion.find(tag) if completion.count(tag) == 1 else -1 for tag in skeleton]
     kept, last = 0, -1
     for place in places:
         if place > last:
@@ -129,6 +135,7 @@ def perception(
     open_ended: bool = False,
     evidence: Sequence[Evidence] = (),
     question: str = "",
+    brief: bool | None = None,
 ) -> float:
     """How much of the scene the completion perceived: the mean of sounds, voices and words.
 
@@ -138,7 +145,7 @@ def perception(
     the mean, and what `question` quotes out of the words: nothing is earned by saying nothing, or by an echo.
     The score is 0.0 where a question that rests on speech alone is argued from the background.
     """
-    trace = _trace(completion, open_ended)
+    trace = _trace(completion, open_ended, brief)
     if trace is None or not robust(trace, scene, evidence):
         return 0.0
     read = [normal(quote) for quote in _QUOTED.findall(question)]
@@ -184,13 +191,13 @@ def robust(trace: Trace, scene: Scene, evidence: Sequence[Evidence]) -> bool:
     return not any(f" {normal(spoken(label))} " in argument for label in sounds)
 
 
-def alignment(completion: str, open_ended: bool = False) -> float:
+def alignment(completion: str, open_ended: bool = False, brief: bool | None = None) -> float:
     """1.0 if the argument before the last answer names that answer: its letter, or an open-ended one's words.
 
     The argument is REASONING, or REFLECT before a FINAL_ANSWER. Worth something for a right answer only (see
     `terms`): a completion is never paid for agreeing with itself.
     """
-    trace = _trace(completion, open_ended)
+    trace = _trace(completion, open_ended, brief)
     if trace is None:
         return 0.0
     final = trace.final if trace.reflect else None
@@ -233,7 +240,10 @@ def _without_quotes(text: str, read: Sequence[str]) -> str:
     return words.strip()
 
 
-def _trace(completion: str, open_ended: bool) -> Trace | None:
+def _trace(completion: str, open_ended: bool, brief: bool | None) -> Trace | None:
+    """The completion read; None where it breaks the grammar, or is not as `brief` as it has to be."""
+    if brief not in (None, grammar.is_brief(completion)):
+        return None
     try:
         return grammar.parse(completion, open_ended)
     except grammar.GrammarError:

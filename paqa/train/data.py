@@ -22,7 +22,7 @@ from torch import Tensor
 from paqa import audio
 from paqa.dataset import shards
 from paqa.errors import PaqaError
-from paqa.rationale.grammar import content_spans
+from paqa.rationale.grammar import content_spans, is_brief
 from paqa.rationale.prompt import PromptQuestion
 from paqa.train.batch_layout import Tree
 from paqa.train.config import PauseConfig
@@ -47,7 +47,8 @@ class TrainRow:
     @property
     def asked(self) -> PromptQuestion:
         item = self.item
-        return PromptQuestion(item.id, item.question, item.choices, item.reflected)
+        brief = is_brief(item.rationale)
+        return PromptQuestion(item.id, item.question, item.choices, item.reflected, brief)
 
 
 def draw(*parts: object) -> float:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from paqa.evaluation import metrics
 from paqa.rationale import grammar, rewards
+from paqa.rationale.escaping import unescape
 from paqa.rationale.time_overlap import speaker_overlap
 from paqa.rationale.trace import Quote, Reading, Sound, Trace
 from paqa.text import normal
@@ -92,13 +93,13 @@ def _reading(text: str) -> Reading:
         try:
             sound = grammar.parse_sound(line)
         except grammar.GrammarError:
-            sound = Sound(0, 0, grammar.unescape(line.rsplit(" [", 1)[0].strip()))
+            sound = Sound(0, 0, unescape(line.rsplit(" [", 1)[0].strip()))
         if isinstance(sound, Sound) and line != grammar.NO_SOUND:
             sounds.append(sound)
     for line in _lines(text, "SPEAKER"):
         with contextlib.suppress(grammar.GrammarError):
             quotes.append(grammar.parse_quote(line))
-    words = grammar.unescape(_field(text, "ASR"))
+    words = unescape(_field(text, "ASR"))
     return Reading(tuple(sounds), tuple(quotes), "" if words == grammar.NO_WORDS else words)
 
 
