@@ -50,11 +50,12 @@ def parser() -> argparse.ArgumentParser:
         "paqa-train", description="Train and test an audio language model on PAQA shards."
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    base = commands.add_parser(
-        "base", help="make the embedded base: Whisper tiny.en's ears, SmolLM2-135M's tongue"
-    )
+    base = commands.add_parser("base", help="make a base with whisper tiny.en's encoder")
     base.add_argument("--out", type=Path, required=True, metavar="DIR")
-    base.add_argument("--seed", type=int, default=0, help="of the projector (default: 0)")
+    sizes = "language model: small is SmolLM2-135M, nano an untrained one of 2.6 M (default: small)"
+    base.add_argument("--size", choices=("small", "nano"), default="small", help=sizes)
+    base.add_argument("--data", type=Path, metavar="DIR", help="nano: build whose words it is to know")
+    base.add_argument("--seed", type=int, default=0, help="of what is not trained yet (default: 0)")
     for name, (kind, _, text) in STAGES.items():
         add_flags(commands.add_parser(name, help=text), kind)
     score = commands.add_parser("score", help="accuracy, format and perception of given completions")
@@ -144,11 +145,17 @@ def run_score(args: argparse.Namespace) -> None:
 
 
 def run_base(args: argparse.Namespace) -> None:
-    """Make the embedded base."""
-    from paqa.train import small_base_model
+    """Make a base."""
+    if (args.size == "nano") != (args.data is not None):
+        raise PaqaError("--size nano and --data DIR go together: the nano base learns its vocabulary there")
+    quiet_libraries()
+    from paqa.train import nano_base_model, small_base_model
 
-    parameters = small_base_model.make(args.out, args.seed)
-    command = f"paqa-train sft --model {args.out} --data DIR --out RUN"
+    if args.data:
+        parameters = nano_base_model.make(args.out, args.data, args.seed)
+    else:
+        parameters = small_base_model.make(args.out, args.seed)
+    command = f"paqa-train sft --model {args.out} --data {args.data or 'DIR'} --out RUN"
     print(f"{args.out}: {parameters / 1e6:.0f} M parameters; next: {command}")
 
 

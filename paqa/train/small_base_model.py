@@ -36,29 +36,48 @@ def make(out: Path, seed: int = 0) -> int:
     weights: dict[str, Any] = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     tokenizer = transformers_api.AutoTokenizer.from_pretrained(**weights)
     text_model = transformers_api.AutoModelForCausalLM.from_pretrained(**weights, dtype=torch.float32)
-    encoder_state = encoder(package_data_file(ENCODER_PACKAGE, "model.bin", INSTALL))
     tokenizer.add_special_tokens({"extra_special_tokens": TOKENS})
     text_config = text_model.config.to_dict()
     for name in ("quantization_config", "_name_or_path"):
         text_config.pop(name, None)
-    config = transformers_api.Qwen2AudioConfig(
+    model = with_encoder(text_config, tokenizer, seed)
+    _copy_text_model(model, text_model)
+    return save(model, tokenizer, out)
+
+
+def with_encoder(text_config: dict[str, Any], tokenizer: Any, seed: int) -> Any:
+    """A Qwen2-Audio whose encoder is whisper tiny.en's and whose other weights are drawn by `seed`.
+
+    The shape of its language model is `text_config`, but for the tokenizer's vocabulary.
+    """
+    from transformers import Qwen2AudioConfig, Qwen2AudioForConditionalGeneration
+
+    encoder_state = encoder(package_data_file(ENCODER_PACKAGE, "model.bin", INSTALL))
+    config = Qwen2AudioConfig(
         audio_config=audio_config(encoder_state),
         text_config=text_config
         | {"vocab_size": len(tokenizer), "tie_word_embeddings": False},  # the architecture ties none
         audio_token_index=tokenizer.convert_tokens_to_ids(AUDIO),
     )
     torch.manual_seed(seed)
-    model = transformers_api.Qwen2AudioForConditionalGeneration(config)
+    model: Any = Qwen2AudioForConditionalGeneration(config)
     missing, unknown = model.model.audio_tower.load_state_dict(encoder_state, strict=False)
     if missing or unknown:
         raise PaqaError(
             f"{ENCODER_PACKAGE}: its encoder lacks {missing} and has unknown {unknown}; "
             "expected whisper tiny.en"
         )
-    _copy_text_model(model, text_model)
+    return model
+
+
+def save(model: Any, tokenizer: Any, out: Path) -> int:
+    """Write a base with its processor; returns its number of parameters."""
+    import transformers
+
+    transformers_api: Any = transformers
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(out)
-    extractor = transformers_api.WhisperFeatureExtractor(feature_size=config.audio_config.num_mel_bins)
+    extractor = transformers_api.WhisperFeatureExtractor(feature_size=model.config.audio_config.num_mel_bins)
     processor = transformers_api.Qwen2AudioProcessor(feature_extractor=extractor, tokenizer=tokenizer)
     processor.save_pretrained(out)
     return sum(p.numel() for p in model.parameters())
@@ -66,10 +85,7 @@ def make(out: Path, seed: int = 0) -> int:
 
 @torch.no_grad()
 def _copy_text_model(model: Any, text_model: Any) -> None:
-    """Copy the language model; new tokens are the mean of the old ones.
-
-    The projector starts with outputs of the size of text embeddings.
-    """
+    """Copy the language model; new tokens are the mean of the old ones."""
     language_model, state = model.model.language_model, text_model.model.state_dict()
     embedding = state.pop("embed_tokens.weight")
     language_model.load_state_dict(state, strict=False)
@@ -79,8 +95,14 @@ def _copy_text_model(model: Any, text_model: Any) -> None:
     ):
         new.copy_(weight.mean(0))
         new[: len(weight)] = weight
+    scale_projector(model, float(embedding.std()))
+
+
+@torch.no_grad()
+def scale_projector(model: Any, std: float) -> None:
+    """Draw the projector so that its outputs have this standard deviation, as text embeddings have."""
     linear = model.model.multi_modal_projector.linear
-    torch.nn.init.normal_(linear.weight, std=float(embedding.std()) / linear.in_features**0.5)
+    torch.nn.init.normal_(linear.weight, std=std / linear.in_features**0.5)
     torch.nn.init.zeros_(linear.bias)
 
 
