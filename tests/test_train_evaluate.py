@@ -20,10 +20,12 @@ from paqa.publish.export.registry import export  # noqa: E402
 from paqa.rationale import grammar  # noqa: E402
 from paqa.rationale.prompt import PromptQuestion  # noqa: E402
 from paqa.train import benchmarks, evaluate, model  # noqa: E402
+from paqa.train.batch_layout import Tree  # noqa: E402
 from paqa.train.benchmarks import EvalQuestion  # noqa: E402
 from paqa.train.config import EvalConfig, PauseConfig  # noqa: E402
 from paqa.train.evaluate import Answer, figures  # noqa: E402
 from paqa.train.figures import perception_figures, predicted_scene  # noqa: E402
+from paqa.train.forced_choice import before_answer, likeliest_choice  # noqa: E402
 from paqa.train.pause_tokens import Bounds  # noqa: E402
 from paqa.types import Event, Scene, Turn  # noqa: E402
 
@@ -166,6 +168,47 @@ def test_perceptual_fields_by_hand():
     assert broken.turns == ()
     empty = perception_figures([(item, "")])
     assert (empty["wer"], empty["event_f1"], empty["speaker_count"]) == (1.0, 0.0, 0.0)
+
+
+def test_the_likeliest_choice_is_that_of_the_whole_text(there):
+    """Its mean log-probability is that of the answer's tokens after the completion, scored one by one."""
+    policy = model.load(str(there / "base"), "cpu")
+    prompt = policy.prompt(PromptQuestion("q", "Which sound?", CHOICES), policy.encode(tiny.sounds(1.0)[0]))
+    text = "<THINK>I hear it.</THINK><RESPONSE>(B) never read"
+    means = []
+    for i, choice in enumerate(CHOICES):
+        answer = grammar.response(i, choice)
+        ids = policy.completion_ids(f"<THINK>I hear it.</THINK><RESPONSE>{answer}</RESPONSE>")[:-1]
+        letter = next(n for n in range(len(ids)) if policy.tokenizer.decode(ids[: n + 1]).endswith("ABCD"[i]))
+        learn = torch.arange(len(ids)) >= letter
+        with torch.no_grad():
+            means.append(float(policy.score([Tree(prompt, (ids,), (learn,))])[0].mean()))
+    assert len(set(means)) == 4
+    assert likeliest_choice(policy, prompt, text, CHOICES) == means.index(max(means))
+    assert likeliest_choice(policy, prompt, text, ()) is None
+
+
+def test_a_choice_stands_in_the_last_answer_that_is_opened():
+    assert before_answer("a<RESPONSE>(A) b</RESPONSE>c") == ("a<RESPONSE>", "RESPONSE")
+    assert before_answer("a<RESPONSE>b</RESPONSE><FINAL_ANSWER>c")[1] == "FINAL_ANSWER"
+    assert before_answer("cut off") == ("cut off<RESPONSE>", "RESPONSE")
+
+
+def with_class(item, mid):
+    """A row about a sound of this class."""
+    (event,) = item.scene.events
+    return replace(item, scene=replace(item.scene, events=(replace(event, mid=mid),)))
+
+
+def test_questions_on_classes_that_were_not_trained_on_are_counted_apart(tmp_path):
+    rows = [("Bark", "train"), ("Meow", "train"), ("Meow", "test"), ("Bell", "test")]
+    items = [with_class(tiny.item(label, split), f"/m/{label}") for label, split in rows]
+    asked = evaluate.build_questions(EvalConfig(data=str(tiny.build(tmp_path / "b", items))))
+    parts = {a.item.scene.events[0].label: a.parts for a in asked}
+    assert parts == {"Meow": (), "Bell": (evaluate.NEW_CLASSES,)}
+    right = [f"<RESPONSE>{grammar.response(a.answer_index, a.answer)}</RESPONSE>" for a in asked]
+    values = figures(asked, [Answer("" if a.parts else text) for a, text in zip(asked, right, strict=True)])
+    assert (values[f"accuracy/{evaluate.NEW_CLASSES}"], values["accuracy"]) == (0.0, 0.5)
 
 
 def test_figures_count_every_question():

@@ -42,6 +42,7 @@ class EvalQuestion:
     listen: Callable[[], np.ndarray]
     raw: dict[str, Any]
     item: Item | None = None
+    parts: tuple[str, ...] = ()  # of the questions that it belongs to, each with figures of its own
 
     @property
     def task(self) -> str:

@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,24 +32,31 @@ from paqa.train.benchmarks import EvalQuestion, Unasked
 from paqa.train.config import OFF, EvalConfig, PauseConfig, need, remember, unchanged
 from paqa.train.data import Rows, draw
 from paqa.train.figures import means, perception_figures
+from paqa.train.forced_choice import likeliest_choice
 from paqa.train.length_limits import evaluation_limit
 from paqa.train.model import Policy
 from paqa.train.pause_tokens import Bounds
 from paqa.train.rollout import Sampling, rollout
+from paqa.types import Item
 
+NEW_CLASSES = "classes not trained on"
 FILE, UNASKED = "eval.json", "unasked.jsonl"
 SOUND = PromptQuestion("label", "Which sound is heard in this clip? Name one.")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer, and what it cost: sampled tokens, runs of PAUSE, seconds of its batch's rollout per row."""
+    """One answer, and what it cost: sampled tokens, runs of PAUSE, seconds of its batch's rollout per row.
+
+    `likeliest` is the index of the choice that the model holds likeliest, None where that was not asked.
+    """
 
     text: str
     tokens: int = 0
     pauses: int = 0
     cut: bool = False
     seconds: float = 0.0
+    likeliest: int | None = None
 
 
 def run(config: EvalConfig) -> dict[str, dict[str, float]]:
@@ -136,10 +143,25 @@ def _instead(config: EvalConfig, unasked: Sequence[Unasked]) -> str:
 def build_questions(config: EvalConfig) -> list[EvalQuestion]:
     """The questions of a split of a build."""
     rows = Rows(Path(config.data))
+    trained_on = {event.mid for row in rows.split("train") for event in row.item.scene.events}
     return [
-        EvalQuestion(r.asked, r.item.answer_index, r.item.answer, partial(rows.samples, r), {}, r.item)
-        for r in rows.split(config.split)
+        EvalQuestion(
+            row.asked,
+            row.item.answer_index,
+            row.item.answer,
+            partial(rows.samples, row),
+            {},
+            row.item,
+            parts=(NEW_CLASSES,) if rests_on_new_classes(row.item, trained_on) else (),
+        )
+        for row in rows.split(config.split)
     ]
+
+
+def rests_on_new_classes(item: Item, trained_on: Set[str]) -> bool:
+    """Whether a question rests on a sound of a class, by machine id, that no train row's clip holds."""
+    events = [item.scene.events[e.index] for e in item.evidence if e.kind == "event"]
+    return any(event.mid not in trained_on for event in events)
 
 
 def answer(
@@ -175,8 +197,10 @@ def answer(
                 completions.cut.tolist(),
                 strict=True,
             )
-            for i, (text, tokens, pauses, cut) in zip(audible, rows, strict=True):
-                batch_answers[i] = Answer(text, tokens, pauses, cut, cost)
+            for i, prompt, (text, tokens, pauses, cut) in zip(audible, prompts, rows, strict=True):
+                choices = part[i].asked.choices if config.forced else ()
+                likeliest = likeliest_choice(policy, prompt, text, choices)
+                batch_answers[i] = Answer(text, tokens, pauses, cut, cost, likeliest)
             seen.append(completions.confidence.flatten().cpu())
         answers += batch_answers
         if not config.quiet:
@@ -211,15 +235,17 @@ def clip_samples(policy: Policy, asked: Sequence[EvalQuestion], hearing: str) ->
 def figures(asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> dict[str, float]:
     """Right answers (see `accuracies`), and those by task, subset and kind of question; what answers cost.
 
-    `accuracy_by_letter`, `accuracy_by_text` and `chance` are over questions with choices, to be compared with
-    `accuracy/choice`. For PAQA rows also perception.
+    `accuracy_by_letter`, `accuracy_by_text`, `accuracy_forced` (of the likeliest choice) and `chance` are of
+    questions with choices, as is `accuracy/choice`. For PAQA rows also perception.
     """
     pairs = list(zip(asked, answers, strict=True))
     right = [accuracies(s.text, a.asked.choices, a.answer_index, a.answer) for a, s in pairs]
     groups: dict[str, list[float]] = defaultdict(list)
-    for a, r in zip(asked, right, strict=True):
+    for a, s, r in zip(asked, answers, right, strict=True):
+        if s.likeliest is not None:
+            r["accuracy_forced"] = float(s.likeliest == a.answer_index)
         kind = "choice" if a.asked.choices else "open-ended"
-        for name in dict.fromkeys((a.task, *a.subsets, kind)):
+        for name in dict.fromkeys((a.task, *a.subsets, kind, *a.parts)):
             groups[f"accuracy/{name}"].append(r["accuracy"])
     n = max(1, len(asked))
     values = {"rows": float(len(asked)), "accuracy": 0.0, **means(right)}
