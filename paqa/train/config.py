@@ -89,6 +89,9 @@ class ModelConfig:
 class TrainConfig(ModelConfig):
     """What both ways of training share."""
 
+    train: Annotated[
+        Literal["lora", "full"], "lora: matrices beside frozen weights; full: all of the language model"
+    ] = "lora"
     rank: Annotated[Positive, "of the LoRA matrices on the language model"] = 32
     alpha: Annotated[Count, "scale of LoRA, times 1/rank"] = 64
     projector: Annotated[bool, "train the projector between encoder and language model as well"] = True
@@ -174,6 +177,7 @@ class EvalConfig(ModelConfig):
     ] = 0
     temperature: Annotated[NotNegative, "of sampling; 0: the likeliest token"] = 0.0
     compile: Annotated[bool, COMPILE] = False
+    forced: Annotated[bool, "also take the likeliest choice of each question, whatever is written"] = True
     benchmark: Annotated[Literal["paqa", "mmau", "mmar", "mmsu"], "layout of the questions"] = "paqa"
     questions: Annotated[str, "the benchmark's own JSON or JSONL (not for paqa)"] = ""
     audio_root: Annotated[
