@@ -18,7 +18,7 @@ from paqa.cli.train import main  # noqa: E402
 from paqa.errors import PaqaError  # noqa: E402
 from paqa.publish.export.registry import export  # noqa: E402
 from paqa.rationale import grammar  # noqa: E402
-from paqa.rationale.prompt import PromptQuestion  # noqa: E402
+from paqa.rationale.prompt import PromptQuestion, question  # noqa: E402
 from paqa.train import benchmarks, evaluate, model  # noqa: E402
 from paqa.train.batch_layout import Tree  # noqa: E402
 from paqa.train.benchmarks import EvalQuestion  # noqa: E402
@@ -186,6 +186,17 @@ def test_the_likeliest_choice_is_that_of_the_whole_text(there):
     assert len(set(means)) == 4
     assert likeliest_choice(policy, prompt, text, CHOICES) == means.index(max(means))
     assert likeliest_choice(policy, prompt, text, ()) is None
+
+
+def test_plain_questions_ask_for_the_answer_alone(there, tmp_path):
+    asked, _ = evaluate.questions(config(there, tmp_path, plain=True))
+    text = question(asked[0].asked)
+    assert "<" not in text
+    assert text.endswith("Answer with the letter and words of one choice, and say nothing else.")
+    values = evaluate.run(config(there, tmp_path, plain=True, hearing=("audio",), labels=False, max_new=3))
+    lines = (tmp_path / "answers-audio.jsonl").read_text().splitlines()
+    assert all(json.loads(line)["completion"].startswith("<RESPONSE>") for line in lines)
+    assert "accuracy_forced" not in values["audio"]
 
 
 def test_a_choice_stands_in_the_last_answer_that_is_opened():

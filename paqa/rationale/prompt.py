@@ -24,7 +24,7 @@ class PromptQuestion:
     """A question as the model meets it; open-ended where there are no choices.
 
     `reflect` asks to check the first answer and to answer again: rows that reflect are asked so, no others.
-    `brief` asks for a brief rationale.
+    `brief` asks for a brief rationale, `plain` for the answer alone, as benchmarks ask.
     """
 
     id: str
@@ -32,18 +32,22 @@ class PromptQuestion:
     choices: tuple[str, ...] = ()
     reflect: bool = False
     brief: bool = False
+    plain: bool = False
 
 
 def question(asked: PromptQuestion) -> str:
     """The text beside the sound. Choices look as RESPONSE must repeat them."""
     how = "with the letter and words of one choice" if asked.choices else "with a few words"
+    lines = _lines(escape(asked.question), map(escape, asked.choices))
+    if asked.plain:
+        return "\n".join([*lines, f"Answer {how}, and say nothing else."])
     outline = BRIEF_OUTLINE if asked.brief else OUTLINE
     instruction = f"Listen, fill in these tags, and answer in RESPONSE {how}: {outline}"
     if asked.reflect:
         instruction += (
             "\nThen listen again, say in REFLECT what was wrong, and answer in FINAL_ANSWER: " + REFLECTION
         )
-    return "\n".join([*_lines(escape(asked.question), map(escape, asked.choices)), instruction])
+    return "\n".join([*lines, instruction])
 
 
 def prompt(item: Item) -> str:

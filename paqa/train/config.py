@@ -178,6 +178,7 @@ class EvalConfig(ModelConfig):
     temperature: Annotated[NotNegative, "of sampling; 0: the likeliest token"] = 0.0
     compile: Annotated[bool, COMPILE] = False
     forced: Annotated[bool, "also take the likeliest choice of each question, whatever is written"] = True
+    plain: Annotated[bool, "ask for the answer alone, without tags, as benchmarks do"] = False
     benchmark: Annotated[Literal["paqa", "mmau", "mmar", "mmsu"], "layout of the questions"] = "paqa"
     questions: Annotated[str, "the benchmark's own JSON or JSONL (not for paqa)"] = ""
     audio_root: Annotated[

@@ -110,6 +110,8 @@ def questions(config: EvalConfig) -> tuple[list[EvalQuestion], list[Unasked]]:
     """
     asked, unasked = (build_questions(config), []) if config.benchmark == "paqa" else benchmarks.read(config)
     asked = sorted(asked, key=lambda a: draw("eval", a.asked.id))[: config.rows or None]
+    if config.plain:
+        asked = [replace(a, asked=replace(a.asked, plain=True)) for a in asked]
     if config.benchmark != "paqa":
         asked, silent = benchmarks.decodable(asked)
         unasked += silent
@@ -198,7 +200,8 @@ def answer(
                 strict=True,
             )
             for i, prompt, (text, tokens, pauses, cut) in zip(audible, prompts, rows, strict=True):
-                choices = part[i].asked.choices if config.forced else ()
+                text = f"<RESPONSE>{text}</RESPONSE>" if config.plain else text
+                choices = part[i].asked.choices if config.forced and not config.plain else ()
                 likeliest = likeliest_choice(policy, prompt, text, choices)
                 batch_answers[i] = Answer(text, tokens, pauses, cut, cost, likeliest)
             seen.append(completions.confidence.flatten().cpu())
