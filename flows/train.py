@@ -56,7 +56,7 @@ def run(name: str, call: Callable[[], Any]) -> Any:
 def train(config: AllConfig) -> Figures:
     """SFT on the base, GRPO on its best, and the figures of all three on the same questions."""
     need(config, "model", "data", "out")
-    _need_one_adapter(config)
+    _need_same_training(config)
     sft_config = replace(config.sft, **shared(config, "sft", config.model))
     run("sft", partial(sft.train, sft_config))
     grpo_config = replace(config.grpo, **shared(config, "grpo", trained(config, "sft")))
@@ -77,9 +77,15 @@ def train(config: AllConfig) -> Figures:
     return figures
 
 
-def _need_one_adapter(config: AllConfig) -> None:
-    """Raise PaqaError where GRPO could not go on with SFT's adapter."""
+def _need_same_training(config: AllConfig) -> None:
+    """Raise PaqaError where GRPO could not go on with what SFT trains."""
     sft_config, grpo_config = config.sft, config.grpo
+    if sft_config.train != grpo_config.train:
+        raise PaqaError(
+            f"--grpo-train: found {grpo_config.train}; expected {sft_config.train}, as SFT trains"
+        )
+    if sft_config.train == "full":
+        return
     for name in ("rank", "alpha"):
         made, asked = getattr(sft_config, name), getattr(grpo_config, name)
         if made != asked:

@@ -45,7 +45,7 @@ def train(config: GrpoConfig, judge: RewardFunction | None = None) -> Values:
 
     The models are in out/best and out/last.
     """
-    ranks, policy, clips, learnt, held = begin(config)
+    ranks, policy, clips, learnt, held = begin(config, reference=config.beta > 0)
     config = with_limits(config, policy, learnt, ranks)
     stream = Stream(learnt, config.seed, config.mix, [1] * len(learnt), config.prompts)
     total = config.steps or max(1, stream.total(config.epochs) // ranks.world)

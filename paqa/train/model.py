@@ -2,7 +2,7 @@
 
 `PAUSE` never enters the embedding or the head: its one trainable row is put in where the token stands, and
 its logit is minus infinity in sampling and in scoring alike. Trained weights are LoRA matrices on the
-language model, that row, and the projector if wanted; everything else is frozen.
+language model or all of its weights, that row, and the projector if wanted; everything else is frozen.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from paqa.errors import PaqaError
 from paqa.rationale import prompt as prompts
 from paqa.spans import Interval
 from paqa.storage.store import write_atomically
-from paqa.train import adapters, encoder
+from paqa.train import adapters, encoder, full_weights
 from paqa.train.batch_layout import Layout, Prompt, Tree, layout, visible
 from paqa.train.config import PauseConfig, parse
 from paqa.train.pause_tokens import Bounds
 
 PAUSE, AUDIO, TURN_END = "<PAUSE>", "<|AUDIO|>", "<|im_end|>"
 RATE = 16_000  # Hz, of all audio that the encoder takes
-TRAINED = "paqa.json"  # in a trained folder: its base, and the name of its adapter
+TRAINED = "paqa.json"  # in a trained folder: its base, and its adapter or that it was trained in full
 Read = TypeVar("Read")
 TEXT_MODELS = ("llama", "qwen2")  # whose layers `rollout.step` knows
 
@@ -45,6 +45,8 @@ class Policy(nn.Module):
         self.net, self.processor, self.base, self.chunk = net, processor, base, chunk
         self.bounds: Bounds | None = None  # of confidence, as the last GRPO left them (see pause.py)
         self.pause_config: PauseConfig | None = None  # how that GRPO paused
+        self.is_full = False  # its language model's own weights were trained, or are
+        self.weights_before: dict[str, Tensor] | None = None  # those that full training began with
         self.max_new = 0  # sampled tokens of a completion at most, in the last training; 0: unknown
         tokenizer = processor.tokenizer
         if PAUSE not in tokenizer.get_vocab():
@@ -210,7 +212,9 @@ class Policy(nn.Module):
     @contextmanager
     def reference(self) -> Iterator[None]:
         """The frozen model that this stage began with, its projector included."""
-        with adapters.reference(self.net), torch.no_grad():
+        before = self.weights_before
+        as_before = full_weights.exchanged(self.net, before) if before else adapters.reference(self.net)
+        with as_before, torch.no_grad():
             yield
 
     # training and saving
@@ -219,28 +223,53 @@ class Policy(nn.Module):
         """Freeze everything but LoRA matrices, the PAUSE row and, if `projector`, the projector.
 
         What is trained is float32. The adapter of a trained model goes on being trained. Raises PaqaError
-        where it was made with another rank or alpha, or without the projector that is to be trained.
+        where it was made with another rank or alpha, or without the projector that is to be trained, and
+        where the model was trained in full.
         """
+        if self.is_full:
+            raise PaqaError("--train: found lora, but the model was trained in full; expected full")
         if adapters.is_adapted(self.net):
             adapters.go_on(self.net, rank, alpha, projector)
         else:
             self.net = adapters.add(self.net.requires_grad_(False), rank, alpha, projector)
         if checkpointing:
-            named = ("activation_checkpointing_enable", "gradient_checkpointing_enable")  # newer, older
-            enable = next(getattr(self.text, name) for name in named if hasattr(self.text, name))
-            enable({"use_reentrant": False})
+            self._checkpoint_activations()
+
+    def train_full(self, projector: bool, checkpointing: bool, reference: bool) -> None:
+        """Freeze the encoder alone, and the projector unless `projector`. What is trained is float32.
+
+        With `reference` a copy of the present weights is kept for it. Raises PaqaError where there is an
+        adapter.
+        """
+        if adapters.is_adapted(self.net):
+            raise PaqaError(
+                "--train: found full, but the model has an adapter; expected lora, or a checkpoint that "
+                "paqa-train export makes of the model"
+            )
+        full_weights.train(self.net, projector)
+        self.is_full = True
+        self.weights_before = full_weights.copied(self.net) if reference else None
+        if checkpointing:
+            self._checkpoint_activations()
+
+    def _checkpoint_activations(self) -> None:
+        named = ("activation_checkpointing_enable", "gradient_checkpointing_enable")  # newer, older
+        enable = next(getattr(self.text, name) for name in named if hasattr(self.text, name))
+        enable({"use_reentrant": False})
 
     def save(self, folder: Path) -> None:
-        """Write the trained folder: adapter, PAUSE row, processor, and the base it belongs to."""
+        """Write the trained folder: adapter or weights, PAUSE row, processor, and the base it belongs to."""
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
         names = ["adapter-0"] if adapters.is_adapted(self.net) else []
         for name in names:
             adapters.write(self.net, folder / name)
+        if self.is_full:
+            full_weights.write(self.net, folder)
         save_file({"pause": self.pause.detach().cpu().contiguous()}, folder / "pause.safetensors")
         self.processor.save_pretrained(folder)
-        about: dict[str, Any] = {"base": self.base, "adapters": names}
+        about: dict[str, Any] = {"base": self.base, "adapters": names, "full": self.is_full}
         about["bounds"] = self.bounds and self.bounds.plain()
         about["pause"] = self.pause_config and asdict(self.pause_config)
         about["max_new"] = self.max_new
@@ -278,7 +307,7 @@ def allow_tf32(device: torch.device) -> None:
 
 
 def load(source: str, device: str = "auto", dtype: str = "auto", chunk: int = 1024) -> Policy:
-    """A base by Hub id or folder, or a trained folder: its base and, unmerged, its adapter in float32."""
+    """A base by Hub id or folder, or a trained folder: its base and, in float32, its adapter or weights."""
     where = device_of(device)
     allow_tf32(where)
     about_file = Path(source) / TRAINED
@@ -306,6 +335,9 @@ def _load_trained(policy: Policy, folder: Path, about: dict[str, Any]) -> None:
         )
     for name in names:
         policy.net = adapters.read(policy.net, folder / name)
+    if about.get("full"):
+        full_weights.read(policy.net, folder)
+        policy.is_full = True
     policy.max_new = int(about.get("max_new", 0))
     if bounds := about.get("bounds"):
         policy.bounds = Bounds.of(bounds)

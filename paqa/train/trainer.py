@@ -79,13 +79,21 @@ class Ranks:
         return dict(zip(values, packed.tolist(), strict=True))
 
 
-def begin(config: TrainConfig) -> tuple[Ranks, Policy, EncodedClips, list[TrainRow], list[TrainRow]]:
-    """The processes, the model ready to train, its encoded clips, rows to train on, and rows held out."""
+def begin(
+    config: TrainConfig, reference: bool = False
+) -> tuple[Ranks, Policy, EncodedClips, list[TrainRow], list[TrainRow]]:
+    """The processes, the model ready to train, its encoded clips, rows to train on, and rows held out.
+
+    With `reference` the model keeps what its stage began with.
+    """
     need(config, "model", "data", "out")
     ranks = Ranks.join(model.device_of(config.device))
     policy = model.load(config.model, config.device, config.dtype, config.chunk)
     torch.manual_seed(config.seed)
-    policy.train_lora(config.rank, config.alpha, config.projector, config.checkpointing)
+    if config.train == "full":
+        policy.train_full(config.projector, config.checkpointing, reference)
+    else:
+        policy.train_lora(config.rank, config.alpha, config.projector, config.checkpointing)
     rows = Rows(Path(config.data))
     learnt, held, left_out = rows.trained_on(config.validation, config.best_rows)
     if ranks.rank == 0 and not config.quiet:
