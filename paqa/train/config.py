@@ -82,6 +82,7 @@ class ModelConfig:
     device: Annotated[str, "cpu, cuda, cuda:1; auto: cuda where there is one"] = "auto"
     dtype: Annotated[Dtype, "auto: bfloat16 on a GPU that has it, else float32"] = "auto"
     chunk: Annotated[Positive, "positions whose logits exist at a time"] = 1024
+    store: Annotated[str, "where encoded clips are kept (default: the store of the build, where it is)"] = ""
     quiet: Annotated[bool, "no progress bar"] = False
 
 
@@ -304,7 +305,16 @@ def unchanged(config: ModelConfig, folder: Path) -> None:
             raise PaqaError(
                 f"{path}: {error}; expected a run's settings as JSON; choose another --out"
             ) from None
-        free: tuple[str, ...] = ("out", "device", "quiet", "save_every", "keep", "tensorboard", "compile")
+        free: tuple[str, ...] = (
+            "out",
+            "store",
+            "device",
+            "quiet",
+            "save_every",
+            "keep",
+            "tensorboard",
+            "compile",
+        )
         if not now.get("max_new"):
             free += ("max_new",)
         changed = [k for k in now if k not in free and now[k] != then.get(k)]

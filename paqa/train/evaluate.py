@@ -37,6 +37,7 @@ from paqa.train.length_limits import evaluation_limit
 from paqa.train.model import Policy
 from paqa.train.pause_tokens import Bounds
 from paqa.train.rollout import Sampling, rollout
+from paqa.train.sound_store import sound_store
 from paqa.types import Item
 
 NEW_CLASSES = "classes not trained on"
@@ -70,6 +71,7 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     unchanged(config, out)
     asked, unasked = questions(config)
     policy = model.load(config.model, config.device, config.dtype, config.chunk)
+    policy.sounds = sound_store(config.store, config.data, policy.inner.model.audio_tower)
     config = replace(config, max_new=evaluation_limit(config, policy))
     remember(config, out)
     report(out, asked, unasked)

@@ -29,6 +29,7 @@ from paqa.train import adapters, encoder, full_weights
 from paqa.train.batch_layout import Layout, Prompt, Tree, layout, visible
 from paqa.train.config import PauseConfig, parse
 from paqa.train.pause_tokens import Bounds
+from paqa.train.sound_store import SoundStore
 
 PAUSE, AUDIO, TURN_END = "<PAUSE>", "<|AUDIO|>", "<|im_end|>"
 RATE = 16_000  # Hz, of all audio that the encoder takes
@@ -45,6 +46,7 @@ class Policy(nn.Module):
         self.net, self.processor, self.base, self.chunk = net, processor, base, chunk
         self.bounds: Bounds | None = None  # of confidence, as the last GRPO left them (see pause.py)
         self.pause_config: PauseConfig | None = None  # how that GRPO paused
+        self.sounds: SoundStore | None = None  # where encoded clips are kept
         self.is_full = False  # its language model's own weights were trained, or are
         self.weights_before: dict[str, Tensor] | None = None  # those that full training began with
         self.max_new = 0  # sampled tokens of a completion at most, in the last training; 0: unknown
@@ -113,6 +115,8 @@ class Policy(nn.Module):
             )
         if encoder.lengths(len(samples), extractor, tower)[1] < 1:
             raise PaqaError(f"{name}: {len(samples)} samples are too few to be heard; expected 30 ms or more")
+        if self.sounds:
+            return self.sounds.encoded(samples, lambda: encoder.encode(samples, extractor, tower))
         return encoder.encode(samples, extractor, tower)
 
     def prompt(self, text: prompts.PromptQuestion, sound: Tensor) -> Prompt:

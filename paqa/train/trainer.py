@@ -31,6 +31,7 @@ from paqa.train import model
 from paqa.train.config import TrainConfig, need
 from paqa.train.data import EncodedClips, Rows, TrainRow, draw
 from paqa.train.model import Policy
+from paqa.train.sound_store import sound_store
 
 Values = dict[str, float]
 PREFIX = "checkpoint-"
@@ -89,6 +90,7 @@ def begin(
     need(config, "model", "data", "out")
     ranks = Ranks.join(model.device_of(config.device))
     policy = model.load(config.model, config.device, config.dtype, config.chunk)
+    policy.sounds = sound_store(config.store, config.data, policy.inner.model.audio_tower)
     torch.manual_seed(config.seed)
     if config.train == "full":
         policy.train_full(config.projector, config.checkpointing, reference)
