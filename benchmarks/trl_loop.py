@@ -20,9 +20,9 @@ import torch
 
 from paqa.rationale.prompt import PromptQuestion
 from paqa.train import model
+from paqa.train.adapters import LORA
 from paqa.train.config import OFF, GrpoConfig
 from paqa.train.grpo import learning_group, objective
-from paqa.train.adapters import LORA
 from paqa.train.model import Policy
 from paqa.train.rollout import Sampling, rollout
 
