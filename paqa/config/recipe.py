@@ -195,6 +195,7 @@ class SplitConfig:
     validation: Unit = 0.05  # share of the groups
     test: Unit = 0.1  # share of the groups
     speakers: bool = True  # a source's named speakers are on one side only; what would leak is quarantined
+    classes: bool = False  # recordings of one class of sounds are on all sides; such a build cannot grow
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from paqa.evaluation import audit_folder
 from paqa.pipeline import growth, stages
 from paqa.pipeline.stages import BuildState
 from paqa.report import write as reports
+from paqa.splits import by_class
 from paqa.storage import build_folder
 from paqa.storage.store import Store
 from paqa.types import Clip
@@ -39,6 +40,8 @@ def build(state: BuildState, grow: bool = False) -> Built:
     try:
         recordings = stages.gather(state)
         clips, material = stages.decode(state, recordings)
+        if (shares := state.recipe.split).classes:
+            clips, material = by_class.spread_sources(clips, material, shares, state.recipe.seed)
         clips, material, copies = stages.without_leaks(state, clips, material)
         scenes = stages.mix(state, material)
         clips = stages.without_twins(state, [*clips, *scenes], copies)

@@ -169,6 +169,10 @@ def load(out: Path, recipe: Recipe) -> Earlier:
 
     PaqaError where there is none, or one of another version, or of a recipe that would change its rows.
     """
+    if recipe.split.classes:
+        raise PaqaError(
+            "--grow: a build with split.classes cannot grow, for new sounds would move others; build anew"
+        )
     counts = _survey(out)
     _need_whole(out)
     before, _, clips = open_build.open_build(out)
