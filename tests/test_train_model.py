@@ -50,9 +50,11 @@ def one_by_one(policy, trees):
 
 
 @pytest.mark.parametrize(("kind", "spare"), [("qwen2", 9), ("llama", 9), ("qwen2", 0)])
-def test_sharing_prompts_and_packing_changes_no_score(kind, spare):
+@pytest.mark.parametrize("packed", [True, False])
+def test_sharing_prompts_and_packing_changes_no_score(kind, spare, packed):
     policy = tiny.policy(kind, spare=spare)
     trees = random_trees(policy)
+    policy.one_by_one = packed is False
     logp, entropy = policy.score(trees)
     assert steps(logp, one_by_one(policy, trees)) < CLOSE
     assert logp.shape == entropy.shape
@@ -62,16 +64,37 @@ def test_sharing_prompts_and_packing_changes_no_score(kind, spare):
 
 
 def test_sharing_prompts_changes_no_gradient():
-    shared, apart = tiny.policy(), tiny.policy()
+    packed, alone, without_layout = (tiny.policy() for _ in range(3))
+    packed.one_by_one = False
     grads = []
-    for policy, score in ((shared, lambda p, t: p.score(t)[0]), (apart, one_by_one)):
+    for policy in (packed, alone, without_layout):
         policy.requires_grad_(True)
-        score(policy, random_trees(policy)).square().sum().backward()
+        trees = random_trees(policy)
+        logp = one_by_one(policy, trees) if policy is without_layout else policy.score(trees)[0]
+        logp.square().sum().backward()
         grads.append({n: p.grad for n, p in policy.named_parameters() if p.grad is not None})
-    assert grads[0].keys() == grads[1].keys()
+    assert grads[0].keys() == grads[1].keys() == grads[2].keys()
     assert "pause" in grads[0]
-    for name, g in grads[0].items():
+    for name, g in grads[2].items():
+        assert steps(g, grads[0][name]) < CLOSE, name
         assert steps(g, grads[1][name]) < CLOSE, name
+
+
+def test_a_pack_is_read_row_by_row_on_a_cpu():
+    """A mask over all pairs of a pack costs more than the rest of a step of a small model."""
+    policy = tiny.policy()
+    trees = random_trees(policy)
+    lengths = []
+    policy.text.register_forward_hook(lambda _, x, y: lengths.append(y.last_hidden_state.shape[1]))
+    policy.score(trees)
+    assert lengths == [t.length for t in trees]
+    chain = Tree(trees[0].prompt, trees[0].completions[:1], trees[0].learn[:1])
+    masks = []
+    policy.text.register_forward_pre_hook(
+        lambda _, args, kwargs: masks.append(kwargs["attention_mask"]), with_kwargs=True
+    )
+    policy.score([chain])
+    assert masks == [None]
 
 
 def test_a_completion_sees_its_prompt_and_itself_only():

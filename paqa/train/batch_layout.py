@@ -43,6 +43,11 @@ class Layout:
     target: Tensor
 
 
+def is_chain(trees: Sequence[Tree]) -> bool:
+    """Whether trees are one prompt with at most one completion: each token sees all before it."""
+    return len(trees) == 1 and len(trees[0].completions) <= 1
+
+
 def layout(trees: Sequence[Tree]) -> Layout:
     """Each prompt once, its completions behind it; positions as if each followed its prompt alone."""
     ids, position, tree_of_token, branch, source, target = ([] for _ in range(6))

@@ -26,7 +26,7 @@ from paqa.rationale import prompt as prompts
 from paqa.spans import Interval
 from paqa.storage.store import write_atomically
 from paqa.train import adapters, encoder, full_weights
-from paqa.train.batch_layout import Layout, Prompt, Tree, layout, visible
+from paqa.train.batch_layout import Layout, Prompt, Tree, is_chain, layout, visible
 from paqa.train.config import PauseConfig, parse
 from paqa.train.pause_tokens import Bounds
 from paqa.train.sound_store import SoundStore
@@ -47,6 +47,7 @@ class Policy(nn.Module):
         self.bounds: Bounds | None = None  # of confidence, as the last GRPO left them (see pause.py)
         self.pause_config: PauseConfig | None = None  # how that GRPO paused
         self.sounds: SoundStore | None = None  # where encoded clips are kept
+        self.one_by_one = net.device.type == "cpu"  # trees are scored alone: no mask over all pairs of a pack
         self.is_full = False  # its language model's own weights were trained, or are
         self.weights_before: dict[str, Tensor] | None = None  # those that full training began with
         self.max_new = 0  # sampled tokens of a completion at most, in the last training; 0: unknown
@@ -182,7 +183,7 @@ class Policy(nn.Module):
             )
         out = self.text(
             inputs_embeds=embedded[None],
-            attention_mask=visible(x)[None, None],
+            attention_mask=None if is_chain(trees) else visible(x)[None, None],
             position_ids=x.position[None],
             use_cache=False,
         )
@@ -193,6 +194,9 @@ class Policy(nn.Module):
 
         Entropies have no gradient.
         """
+        if self.one_by_one and len(trees) > 1:
+            scores = [self.score([tree], temperature) for tree in trees]
+            return torch.cat([logp for logp, _ in scores]), torch.cat([entropy for _, entropy in scores])
         x = layout(trees)
         x = Layout(*(getattr(x, f).to(self.device) for f in Layout.__dataclass_fields__))
         h = self.hidden(trees, x)[x.source]
