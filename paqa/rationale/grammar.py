@@ -164,7 +164,7 @@ def parse(text: str, open_ended: bool = False) -> Trace:
     letter is never guessed from prose. What a brief one leaves out is "", its transcript that of SPEAKER.
     """
     leaf = dict.fromkeys(NOT_IN_BRIEF, "") | _leaves(text)
-    brief = is_brief(text)
+    brief = not leaf["PLANNING"]
     reflected = "REFLECT" in leaf
     background = () if leaf["ENV"] == NO_SOUND else tuple(parse_sound(line) for line in _lines(leaf["ENV"]))
     speaker_lines = [] if leaf["SPEAKER"] == NO_SPEECH else _lines(leaf["SPEAKER"])
