@@ -12,10 +12,11 @@ from builds import make
 from paqa.dataset import shards
 from paqa.publish.export.registry import export
 from paqa.publish.export.trl import reward
+from paqa.publish.export.verl import compute_score
 from paqa.questions.english import spoken
 from paqa.questions.sound_names import UNASKED
 from paqa.rationale import grammar
-from paqa.rationale.prompt import answer, literal, prompt
+from paqa.rationale.prompt import PromptQuestion, answer, literal, prompt, question
 
 MESSAGE = {
     "type": "object",
@@ -114,6 +115,39 @@ def test_dataset_info_describes_the_files(built, tmp_path):
         tags = described["tags"]
         assert [set(m) for m in row["messages"]] == [{tags["role_tag"], tags["content_tag"]}] * 2
         assert [m[tags["role_tag"]] for m in row["messages"]] == [tags["user_tag"], tags["assistant_tag"]]
+
+
+def test_verl_rows_ask_as_paqa_train_and_their_reward_is_ours(built, items, tmp_path):
+    export("verl", built, tmp_path / "out")
+    found = [row for split in ("train", "test") for row in lines(tmp_path / "out" / f"{split}.jsonl")]
+    assert len(found) == len(items)
+    for row in found:
+        item = items[row["extra_info"]["id"]]
+        ((message,), (audio,)) = row["prompt"], row["audios"]
+        assert message == {"role": "user", "content": f"<audio>{question(PromptQuestion.of(item))}"}
+        assert item.rationale not in message["content"]
+        assert Path(audio).is_file()
+        assert row["reward_model"]["ground_truth"] == answer(item)
+        given = {name: row[name] for name in ("data_source", "extra_info")}
+        given["ground_truth"] = row["reward_model"]["ground_truth"]
+        scores = compute_score(solution_str=item.rationale, **given)
+        assert scores["score"] == pytest.approx(1.6)
+        assert compute_score(solution_str="a dog", **given)["score"] < 0.1
+        assert scores["perception"] == 1.0
+
+
+def test_nemo_rl_rows_are_conversations_with_one_sound(built, items, tmp_path):
+    export("nemo_rl", built, tmp_path / "out")
+    found = [row for split in ("train", "test") for row in lines(tmp_path / "out" / f"{split}.jsonl")]
+    assert len(found) == len(items)
+    for row in found:
+        user, assistant = row["conversations"]
+        assert (user["from"], assistant["from"]) == ("user", "assistant")
+        assert user["value"] == f"<sound>{question(PromptQuestion.of(items[row['id']]))}"
+        assert assistant["value"] == items[row["id"]].rationale
+        assert (user["value"] + assistant["value"]).count("<sound>") == 1
+        assert Path(row["sound"]).suffix == ".wav"
+        assert Path(row["sound"]).is_file()
 
 
 def test_trl_takes_the_rows_for_conversations_and_rewards_them(built, items, tmp_path):

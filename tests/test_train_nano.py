@@ -18,6 +18,7 @@ from safetensors.torch import load_file  # noqa: E402
 
 from paqa.cli.train import main  # noqa: E402
 from paqa.errors import PaqaError  # noqa: E402
+from paqa.rationale import prompt as prompts  # noqa: E402
 from paqa.storage.package_files import package_data_file  # noqa: E402
 from paqa.train import evaluate, grpo, model, nano_base_model, sft, small_base_model  # noqa: E402
 from paqa.train.config import EvalConfig, GrpoConfig, PauseConfig, SftConfig  # noqa: E402
@@ -38,19 +39,31 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_vocabulary_has_tags_and_times_as_tokens(there: Path) -> None:
-    texts = nano_base_model.train_texts(there / "build")
-    tokenizer = nano_base_model.tokenizer(texts)
-    assert 400 < len(tokenizer) < 2100
+    rows = nano_base_model.train_items(there / "build")
+    tokenizer = nano_base_model.tokenizer(rows)
+    assert 400 < len(tokenizer) < 2400
 
     def tokens(text: str) -> list[int]:
         return tokenizer(text, add_special_tokens=False)["input_ids"]
 
     for ms in range(0, 30_000, 730):
-        assert len(tokens(f" [{ms / 1000:.2f}-29.99 s]")) == 5
-    for tag in ("<THINK>", "</CAPTION>", "<ENV>", "</RESPONSE>", "<FINAL_ANSWER>", "(C)"):
-        assert len(tokens(tag)) == 1
+        assert len(tokens(f" [{ms / 1000:.2f}-29.99 s]")) == 7
+    tags = ("<THINK>", "</CAPTION>", "<ENV>", "</RESPONSE>", "<FINAL_ANSWER>", "</ENV>\n<SPEAKER>")
+    for text in (*tags, "(C)", "(C) ", prompts.instruction(rows[0].asked)):
+        assert len(tokens(text)) == 1
+    texts = [text for row in rows for text in (prompts.question(row.asked), row.item.rationale)]
     for text in [*texts, "Mäuse, 1999.5 s und 3.141-22.1 s\t<ENV> [x]"]:
         assert tokenizer.decode(tokens(text)) == text
+
+
+def test_common_choices_and_labels_are_one_token(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nano_base_model, "COMMON", 2)
+    rows = nano_base_model.train_items(there / "build")
+    tokenizer = nano_base_model.tokenizer(rows)
+    choice = rows[0].item.choices[0]
+    ids = tokenizer(f"(A) {choice}\n(B) x", add_special_tokens=False)["input_ids"]
+    assert [tokenizer.decode([i]) for i in ids[:3]] == ["(A) ", choice, "\n"]
+    assert tokenizer.decode(ids) == f"(A) {choice}\n(B) x"
 
 
 def test_the_same_seed_gives_the_same_bytes(there: Path, tmp_path: Path) -> None:

@@ -253,6 +253,23 @@ def test_what_only_pauses_can_learn():
     assert losses[-1] < losses[0] - 3.0
 
 
+def test_a_given_caption_is_read_and_all_else_is_learnt(there):
+    policy = model.load(str(there / "base"), "cpu", "float32")
+    rows = Rows(there / "build")
+    (row, *_) = rows.split("train")
+    clips = EncodedClips(policy, rows)
+    heard, given = clips.tree(row), clips.tree(row, caption_given=True)
+    assert policy.audio_id in heard.prompt.ids
+    assert policy.audio_id not in given.prompt.ids
+    (ids,), (learn,) = given.completions, given.learn
+    assert torch.equal(ids, heard.completions[0])
+    unlearnt = policy.tokenizer.decode(ids[~learn])
+    assert row.item.scene.events[0].label in unlearnt
+    assert not any(tag in unlearnt for tag in ("THINK", "REASONING", "RESPONSE"))
+    assert f"({'ABCD'[row.item.answer_index]})" in policy.tokenizer.decode(ids[learn])
+    assert torch.isfinite(policy.score([given])[0]).all()
+
+
 def test_what_a_reflection_takes_back_is_not_learnt(there):
     policy = model.load(str(there / "base"), "cpu")
     rows = Rows(there / "build")

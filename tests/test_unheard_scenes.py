@@ -88,6 +88,18 @@ def test_brief_rationales_are_valid_and_short(built: Path, tmp_path: Path) -> No
     assert reports.write(tmp_path / "out", tmp_path / "report").clips == 6
 
 
+def test_scenes_without_words_state_who_speaks_when(tmp_path: Path) -> None:
+    text = RECIPE.replace("scenes = 12", "scenes = 6\nwords = false")
+    paqa.build(load(tmp_path, text), tmp_path / "out", store=str(tmp_path / "store"), workers=1)
+    assert not check(tmp_path / "out").problems
+    made = rows(tmp_path / "out")
+    turns = [turn for row in made for turn in row["scene"]["turns"]]  # type: ignore[index]
+    assert len({turn["speaker"] for turn in turns}) > 1
+    assert {turn["text"] for turn in turns} == {""}
+    assert not {"words", "lexical"} & {str(row["task"]) for row in made}
+    assert all("No words can be made out." in str(row["rationale"]) for row in made)
+
+
 def test_its_report_has_no_predictions(built: Path, tmp_path: Path) -> None:
     written = reports.write(built, tmp_path / "report")
     assert (written.clips, written.stems) == (12, 0)

@@ -62,6 +62,7 @@ class MixConfig:
     snr_db: Range = (0.0, 20.0)  # speech over background
     answers: AnswersFrom = "truth"  # where answers come from
     listen: bool = True  # run the engines on its scenes; with false their truth is all that is known of them
+    words: bool = True  # what is said is known; with false turns have speakers and times alone
     tasks: tuple[str, ...] = ()  # families of questions to ask about its scenes; none: all of them
 
     def sources(self, role: Literal["speech", "background"]) -> tuple[str, ...]:

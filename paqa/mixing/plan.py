@@ -74,6 +74,7 @@ class Mixture:
     groups: Groups
     answers: AnswersFrom
     listen: bool
+    words: bool
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,7 @@ def _draw(request: _Request, name: str, rng: random.Random, material: Material) 
         groups=tuple(sorted({group for clip in clips for group in clip.groups})),
         answers=config.answers,
         listen=config.listen,
+        words=config.words,
     )
 
 

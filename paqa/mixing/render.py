@@ -60,7 +60,8 @@ def render(mixture: Mixture, load: Load, clips: Mapping[str, Clip]) -> tuple[Aud
         if placement.kind == "speech":
             start, end = _active_span(clip, audio)
             _add(speech, placement, audio, [(start, end)])
-            turns.append(_turn(clip, placement.start_ms + start, placement.start_ms + end))
+            turn = _turn(clip, placement.start_ms + start, placement.start_ms + end)
+            turns.append(turn if mixture.words else turn._replace(text=""))
         else:
             window = (placement.from_ms, placement.from_ms + (placement.length_ms or length_on_grid(clip)))
             clip_events = _events_within(clip, window)
@@ -76,7 +77,7 @@ def render(mixture: Mixture, load: Load, clips: Mapping[str, Clip]) -> tuple[Aud
 def _scene(mixture: Mixture, clips: Mapping[str, Clip], turns: list[NamedTurn], events: list[Event]) -> Scene:
     """The truth of a scene; translations stay where all utterances are translated into one language."""
     truths = [truth for p in mixture.placements if p.kind == "speech" and (truth := clips[p.clip_id].truth)]
-    translated_to = _common(truth.translated_to for truth in truths)
+    translated_to = _common(truth.translated_to for truth in truths) if mixture.words else None
     return Scene(
         clip_id=mixture.id,
         duration_ms=mixture.length_ms,

@@ -34,20 +34,31 @@ class PromptQuestion:
     brief: bool = False
     plain: bool = False
 
+    @classmethod
+    def of(cls, item: Item) -> PromptQuestion:
+        """What a row of the dataset asks, in the style of its rationale."""
+        brief = grammar.is_brief(item.rationale)
+        return cls(item.id, item.question, item.choices, item.reflected, brief)
+
 
 def question(asked: PromptQuestion) -> str:
     """The text beside the sound. Choices look as RESPONSE must repeat them."""
-    how = "with the letter and words of one choice" if asked.choices else "with a few words"
     lines = _lines(escape(asked.question), map(escape, asked.choices))
+    return "\n".join([*lines, instruction(asked)])
+
+
+def instruction(asked: PromptQuestion) -> str:
+    """How to answer."""
+    how = "with the letter and words of one choice" if asked.choices else "with a few words"
     if asked.plain:
-        return "\n".join([*lines, f"Answer {how}, and say nothing else."])
+        return f"Answer {how}, and say nothing else."
     outline = BRIEF_OUTLINE if asked.brief else OUTLINE
-    instruction = f"Listen, fill in these tags, and answer in RESPONSE {how}: {outline}"
+    text = f"Listen, fill in these tags, and answer in RESPONSE {how}: {outline}"
     if asked.reflect:
-        instruction += (
+        text += (
             "\nThen listen again, say in REFLECT what was wrong, and answer in FINAL_ANSWER: " + REFLECTION
         )
-    return "\n".join([*lines, instruction])
+    return text
 
 
 def prompt(item: Item) -> str:

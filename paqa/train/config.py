@@ -131,6 +131,9 @@ class SftConfig(TrainConfig):
 
     batch: Annotated[Positive, "forward passes a step and process"] = 4
     answer_rows: Annotated[Count, "validation rows that are answered in full to count right answers"] = 16
+    caption_given: Annotated[
+        Share, "share of targets without audio, of which all but the caption is learnt: to argue from one"
+    ] = 0.0
     pause_share: Annotated[Share, "share of targets with PAUSE before their least likely words"] = 0.15
     pause: PauseConfig = field(default_factory=PauseConfig)
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from paqa import audio
 from paqa.dataset import shards
 from paqa.errors import PaqaError
-from paqa.rationale.grammar import content_spans, is_brief
+from paqa.rationale.grammar import content_spans
 from paqa.rationale.prompt import PromptQuestion
 from paqa.train.batch_layout import Tree
 from paqa.train.config import PauseConfig
@@ -46,9 +46,7 @@ class TrainRow:
 
     @property
     def asked(self) -> PromptQuestion:
-        item = self.item
-        brief = is_brief(item.rationale)
-        return PromptQuestion(item.id, item.question, item.choices, item.reflected, brief)
+        return PromptQuestion.of(self.item)
 
 
 def draw(*parts: object) -> float:
@@ -173,12 +171,17 @@ class EncodedClips:
         self._kept.move_to_end(name)
         return self._kept[name]
 
-    def tree(self, row: TrainRow) -> Tree:
-        """A row's prompt and its rationale, to be learnt but for what REFLECT takes back."""
+    def tree(self, row: TrainRow, caption_given: bool = False) -> Tree:
+        """A row's prompt and its rationale, to be learnt but for what REFLECT takes back.
+
+        With `caption_given` there is no sound, and CAPTION is not learnt: the argument from it alone is.
+        """
         item = row.item
         target = self.policy.completion_ids(item.rationale, item.id)
-        mistaken = self.policy.tokens_within(item.rationale, content_spans(item.rationale, item.mistaken))
-        return Tree(self.policy.prompt(row.asked, self.sound(row)), (target,), (~mistaken,))
+        left_out = (*item.mistaken, "CAPTION") if caption_given else item.mistaken
+        unlearnt = self.policy.tokens_within(item.rationale, content_spans(item.rationale, left_out))
+        sound = self.sound(row)[:0] if caption_given else self.sound(row)
+        return Tree(self.policy.prompt(row.asked, sound), (target,), (~unlearnt,))
 
 
 def order(rows: Sequence[TrainRow], seed: int, epoch: int, mix: Mapping[str, float]) -> list[int]:

@@ -42,6 +42,7 @@ from paqa.types import Item
 
 NEW_CLASSES = "classes not trained on"
 FILE, UNASKED = "eval.json", "unasked.jsonl"
+WRITTEN = ("tokens", "pauses", "likeliest")  # of an answer, beside its text
 SOUND = PromptQuestion("label", "Which sound is heard in this clip? Name one.")
 
 
@@ -302,7 +303,7 @@ def labels(policy: Policy, asked: Sequence[EvalQuestion], config: EvalConfig) ->
 def write_answers(out: Path, name: str, asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> None:
     """All answers of a condition as JSONL that `paqa-train score` reads."""
     lines = [
-        json.dumps({"id": a.asked.id, "completion": s.text, "tokens": s.tokens, "pauses": s.pauses})
+        json.dumps({"id": a.asked.id, "completion": s.text, **{key: getattr(s, key) for key in WRITTEN}})
         for a, s in zip(asked, answers, strict=True)
     ]
     write_atomically(out / f"answers-{name}.jsonl", ("\n".join(lines) + "\n").encode())

@@ -39,7 +39,7 @@ def train(config: SftConfig) -> Values:
         first = n * together + ranks.rank * config.batch
         with trainer.timed("data"):
             packs = [stream.at(first + k) for k in range(config.batch)]
-            trees = [[clips.tree(row) for row in rows] for _, rows in packs]
+            trees = [[tree_of(clips, row, epoch, config) for row in rows] for epoch, rows in packs]
         with trainer.timed("pause"):
             trees = [
                 add_pauses(policy, ts, rows, e, config) for ts, (e, rows) in zip(trees, packs, strict=True)
@@ -51,6 +51,12 @@ def train(config: SftConfig) -> Values:
         return losses | answers(policy, clips, held[: config.answer_rows], config.max_new)
 
     return trainer.run(step, validate, "score")
+
+
+def tree_of(clips: EncodedClips, row: TrainRow, epoch: int, config: SftConfig) -> Tree:
+    """A row's prompt and target; a share of rows have their caption given in each epoch."""
+    share = config.caption_given
+    return clips.tree(row, bool(share) and draw(config.seed, epoch, "caption", row.item.id) < share)
 
 
 def lengths(policy: Policy, rows: Sequence[TrainRow], config: SftConfig) -> list[int]:

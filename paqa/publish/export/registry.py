@@ -21,6 +21,8 @@ FORMATS = {
     "swift": "ms-swift: SFT JSONL, with the solution for GRPO",
     "llamafactory": "LLaMA-Factory: sharegpt JSONL and dataset_info.json",
     "trl": "TRL: conversational prompts with what a reward needs",
+    "verl": "verl: prompts and references for GRPO, with the reward in paqa.publish.export.verl",
+    "nemo_rl": "NeMo RL: general conversations for SFT",
     "mmau": "the MMAU benchmark's layout, for its scorer",
     "mmar": "the MMAR benchmark's layout, for its scorer",
     "references": "RTTM, STM and CTM",
