@@ -8,6 +8,7 @@ MODELS ?= data/models
 # A file's tests stay together, for their fixtures; files in the order of tests/conftest.py, the longest first.
 PYTEST = $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 DEVICE ?= cpu
+SEEDS ?= 0
 
 # No telemetry, no model hub: everything needed ships inside packages.
 export HF_HUB_OFFLINE ?= 1
@@ -18,7 +19,7 @@ export PYANNOTE_METRICS_ENABLED := false
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup paqa quick test lint static schemas docs report picture ui audit truth bench benchreport benchpush models engines clean constraints
+.PHONY: help setup paqa quick test lint static schemas docs report picture ui audit truth bench benchreport ladder benchpush models engines clean constraints
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -77,6 +78,9 @@ bench: $(VENV)/.all  ## bare models, 1 and 2 workers, Ray and a plain script, si
 
 benchreport: $(VENV)/.all  ## how fast a report of 5,000 questions opens and filters in Chromium (benchmarks/report.py)
 	@$(PY) benchmarks/report.py
+
+ladder: $(VENV)/.all  ## what each stage of training changes, from nothing, an hour a seed on two cores (benchmarks/ladder.py)
+	@$(PY) benchmarks/ladder.py --seeds $(SEEDS) --json benchmarks/results/ladder-cpu.json --plot docs/ladder.svg
 
 benchpush: $(VENV)/.all  ## time and memory of a push of 1 GB to a Hub on loopback (benchmarks/push.py)
 	@$(PY) benchmarks/push.py

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# On a machine with a GPU and paqa[dev] installed: the GPU tests, the engines' speed, training at Qwen2-Audio-7B's shape
-# and the table of what training changes, kept under benchmarks/results. Parts may be run alone, one command each:
+# On a machine with a GPU and paqa[dev] installed: the GPU tests, the engines' speed, and training at Qwen2-Audio-7B's
+# shape, kept under benchmarks/results. Parts may be run alone, one command each:
 #
-#   benchmarks/gpu.sh [MODELS] [tests] [engines] [train] [trained]
+#   benchmarks/gpu.sh [MODELS] [tests] [engines] [train]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export HF_HUB_OFFLINE=1 PYANNOTE_METRICS_ENABLED=false DO_NOT_TRACK=1 PYTHONPATH=.
 export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
-models=${1:-data/models} base=${BASE:-data/trained/base}
+models=${1:-data/models} base=${BASE:-data/base}
 shift || true
 mkdir -p benchmarks/results
 name=$(python -c 'import torch; print(torch.cuda.get_device_name().lower().replace(" ", "-"))')
-for part in ${*:-tests engines train trained}; do
+for part in ${*:-tests engines train}; do
   case $part in
     tests) python -m pytest -m gpu ;;
     engines)
@@ -21,7 +21,6 @@ for part in ${*:-tests engines train trained}; do
       test -f "$base/tokenizer.json" || python -m paqa.cli.train base --out "$base"
       python benchmarks/train.py --base "$base" --shape 7b --device cuda --prompts 8 --group 8 --seconds 30 --new 512 \
         --repeats 1 --compile --checkpointing --json "benchmarks/results/train-$name.json" ;;
-    trained) python benchmarks/trained.py --size gpu --json "benchmarks/results/trained-$name.json" ;;
-    *) echo "unknown part $part; expected tests, engines, train or trained" >&2; exit 2 ;;
+    *) echo "unknown part $part; expected tests, engines or train" >&2; exit 2 ;;
   esac
 done
