@@ -29,7 +29,7 @@ from paqa.rationale import rewards
 from paqa.rationale.answers import accuracies
 from paqa.train import evaluate, grpo, model, nano_base_model, sft
 from paqa.train.config import OFF, EvalConfig, GrpoConfig, PauseConfig, SftConfig
-from paqa.train.data import EncodedClips, Rows, draw
+from paqa.train.data import EncodedClips, Rows
 from paqa.train.figures import perception_figures, predicted_scene
 from paqa.train.sound_store import sound_store
 from paqa.types import Item
@@ -166,9 +166,9 @@ def build(out: Path) -> None:
     subprocess.run([*command, "--store", str(out / "store")], check=True, stdout=subprocess.DEVNULL)
 
 
-def encode(out: Path, part: int, parts: int) -> None:
-    """Put the encoded clips of every so many-th scene into the store."""
-    ladder = Ladder(out, 0)
+def encode(out: Path, seed: int, part: int, parts: int) -> None:
+    """Put the encoded clips of every so many-th scene into the store; all seeds have one encoder."""
+    ladder = Ladder(out, seed)
     policy = model.load(str(ladder.folder("base")), "cpu", "float32")
     policy.sounds = sound_store("", str(ladder.data), policy.inner.model.audio_tower)
     rows = Rows(ladder.data)
@@ -178,7 +178,7 @@ def encode(out: Path, part: int, parts: int) -> None:
         clips.sound(row)
 
 
-def run_seed(out: Path, seed: int, workers: int) -> None:
+def run_seed(out: Path, seed: int, workers: int, first: bool) -> None:
     """Make all rungs of a seed: SFT by all processes together, else so many jobs of one process at once."""
 
     def at_once(*jobs: str) -> None:
@@ -186,7 +186,7 @@ def run_seed(out: Path, seed: int, workers: int) -> None:
             list(pool.map(lambda name: job(out, name, seed), jobs))
 
     at_once("train:base")
-    if seed == 0:
+    if first:
         at_once(*(f"encode:{part}/{workers}" for part in range(workers)))
     job(out, "train:sft", seed, workers)
     at_once("train:grpo", "train:grpo-pause")
@@ -213,7 +213,7 @@ def run_job(out: Path, name: str, seed: int, processes: int) -> None:
     what, rung = name.split(":")
     if what == "encode":
         part, parts = map(int, rung.split("/"))
-        encode(out, part, parts)
+        encode(out, seed, part, parts)
     elif what == "train":
         Ladder(out, seed).train(rung, processes)
     else:
@@ -224,8 +224,7 @@ class Scores:
     """Figures of the same held-out rows, by clip: what intervals are drawn from."""
 
     def __init__(self, out: Path, seeds: Sequence[int]):
-        rows = evaluate.build_questions(replace(EVAL, data=str(out / "build")))
-        rows = sorted(rows, key=lambda row: draw("eval", row.asked.id))[: EVAL.rows]
+        rows, _ = evaluate.questions(replace(EVAL, data=str(out / "build")))
         self.items = [row.item for row in rows if row.item]
         clips = sorted({item.clip_id for item in self.items})
         self.clip = np.array([clips.index(item.clip_id) for item in self.items])
@@ -287,15 +286,15 @@ def score(item: Item, answer: dict[str, Any]) -> dict[str, float]:
 
 def table(scores: Scores) -> dict[str, Any]:
     """All figures by rung and by how it was asked, and the differences that count."""
+    asked = {(rung, how): scores.of(rung, how) for rung in RUNGS for how in ASKED}
     figures = {}
-    for rung in RUNGS:
-        for how in (*HEARINGS, *(f"{hearing}+pause" for hearing in HEARINGS)):
-            if (found := scores.of(rung, how)) is not None:
-                column = {name: scores.interval(values) for name, values in found.items()}
-                figures[f"{rung} {how}"] = column | {"event_f1": scores.event_f1(rung, how)}
+    for (rung, how), found in asked.items():
+        if found is not None:
+            column = {name: scores.interval(values) for name, values in found.items()}
+            figures[f"{rung} {how}"] = column | {"event_f1": scores.event_f1(rung, how)}
     differences = []
     for rung, how, other, other_how in DIFFERENCES:
-        ours, theirs = scores.of(rung, how), scores.of(other, other_how)
+        ours, theirs = asked[rung, how], asked[other, other_how]
         if ours is not None and theirs is not None:
             names = ("accuracy", "accuracy_forced", "perception")
             found = {name: scores.interval(ours[name] - theirs[name]) for name in names}
@@ -359,7 +358,7 @@ def main() -> None:
     """Make, ask, print, keep."""
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--out", type=Path, default=Path("data/ladder"))
-    flags.add_argument("--seeds", type=int, nargs="+", default=[0], help="0 first: it encodes the clips")
+    flags.add_argument("--seeds", type=int, nargs="+", default=[0])
     flags.add_argument("--workers", type=int, default=2, help="processes at once, of one thread each: 1 or 2")
     flags.add_argument("--json", type=Path)
     flags.add_argument("--plot", type=Path, help=".svg or .png")
@@ -371,7 +370,7 @@ def main() -> None:
     once("sounds", args.out / "sounds.jsonl", lambda: generated_sounds.write(args.out, INSTANCES, 0))
     once("scenes", args.out / "build" / "build.json", lambda: build(args.out))
     for seed in args.seeds:
-        run_seed(args.out, seed, args.workers)
+        run_seed(args.out, seed, args.workers, first=seed == args.seeds[0])
     scores = Scores(args.out, args.seeds)
     about = {
         "seeds": args.seeds,

@@ -180,7 +180,8 @@ class EncodedClips:
         target = self.policy.completion_ids(item.rationale, item.id)
         left_out = (*item.mistaken, "CAPTION") if caption_given else item.mistaken
         unlearnt = self.policy.tokens_within(item.rationale, content_spans(item.rationale, left_out))
-        sound = self.sound(row)[:0] if caption_given else self.sound(row)
+        nothing = torch.zeros(0, self.policy.inner.config.audio_config.d_model)
+        sound = nothing if caption_given else self.sound(row)
         return Tree(self.policy.prompt(row.asked, sound), (target,), (~unlearnt,))
 
 

@@ -55,8 +55,7 @@ def train(config: SftConfig) -> Values:
 
 def tree_of(clips: EncodedClips, row: TrainRow, epoch: int, config: SftConfig) -> Tree:
     """A row's prompt and target; a share of rows have their caption given in each epoch."""
-    share = config.caption_given
-    return clips.tree(row, bool(share) and draw(config.seed, epoch, "caption", row.item.id) < share)
+    return clips.tree(row, draw(config.seed, epoch, "caption", row.item.id) < config.caption_given)
 
 
 def lengths(policy: Policy, rows: Sequence[TrainRow], config: SftConfig) -> list[int]:
