@@ -62,8 +62,6 @@ INSTANCES = 24  # of each class of sounds
 FIGURES = (
     "accuracy",
     "accuracy_forced",
-    "accuracy_by_text",
-    "accuracy_by_letter",
     "perception",
     "speaker_count",
 )

@@ -68,7 +68,7 @@ def rows(clip, config):
     for n, question in enumerate(generate(clip.truth, config, 1)):
         told = reflect(clip.truth, question, compare(clip.truth, []), config, 1)
         text = grammar.render(clip.truth, question, n, told)
-        trace = grammar.parse(text, open_ended=not question.choices)
+        trace = grammar.parse(text, letters=bool(question.choices))
         row = Item(
             id=question.id, clip_id=clip.id, question=question.text, choices=question.choices,
             answer=question.answer, answer_index=question.answer_index, task=question.task,

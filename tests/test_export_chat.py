@@ -85,8 +85,8 @@ def test_chat_lists_keep_to_their_layout(built, items, tmp_path, name, file):
         assert user.count("<audio>") == 1
         assert user.startswith("<audio>")
         assert "<audio>" not in assistant
-        open_ended = "\n(A) " not in user
-        grammar.parse(assistant, open_ended=open_ended)
+        letters = "\n(A) " in user
+        grammar.parse(assistant, letters=letters)
         (audio,) = row["audios"]
         assert Path(audio).is_absolute() == (name == "swift")
         assert (out / audio).is_file()
@@ -166,10 +166,7 @@ def test_trl_takes_the_rows_for_conversations_and_rewards_them(built, items, tmp
         assert text["text"] == prompt(item)
         assert item.scene.transcript not in text["text"]
     batch = rows[:]
-    columns = {
-        n: batch[n]
-        for n in ("choices", "answer", "answer_index", "scene", "evidence", "question", "id", "task")
-    }
+    columns = {name: batch[name] for name in ("reference", "id", "task")}
     full = reward(completions=batch["completion"], prompts=batch["prompt"], **columns)
     assert full == pytest.approx([1.6] * len(rows))
     nothing = [[{"role": "assistant", "content": "I do not know."}]] * len(rows)

@@ -518,11 +518,11 @@ def written(draw: st.DrawFn) -> str:
 
 
 @few(300)
-@given(text=written(), open_ended=st.booleans())
+@given(text=written(), letters=st.booleans())
 @example(RATIONALE, False)
-def test_rationales_of_any_text(text: str, open_ended: bool) -> None:
+def test_rationales_of_any_text(text: str, letters: bool) -> None:
     try:
-        found = grammar.parse(text, open_ended)
+        found = grammar.parse(text, letters)
     except grammar.GrammarError:
         return
     assert isinstance(found, Trace)

@@ -164,8 +164,8 @@ def caption(scene: Scene) -> str:
 
 def kinds(scene: Scene, truth: KnownTruth = KNOWN) -> set[str]:
     text = caption(scene)
-    open_ended = "<RESPONSE>(" not in text
-    return {s.kind for s in judge_statements(text, truth, open_ended=open_ended).false}
+    letters = "<RESPONSE>(" in text
+    return {s.kind for s in judge_statements(text, truth, letters=letters).false}
 
 
 def test_what_is_stated_of_the_truth_is_true() -> None:

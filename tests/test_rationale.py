@@ -81,14 +81,14 @@ def test_open_answers_survive(answer: str, spaced: bool) -> None:
     question = Question("id", "c", "t", "t", "?", (), None, (), "plan", "so", open_answer=answer)
     text = render(Scene("c", 900), question)
     text = text.replace("<RESPONSE>", "<RESPONSE> ") if spaced else text
-    assert parse(text, open_ended=True).response == Response(None, answer)
+    assert parse(text, letters=False).response == Response(None, answer)
 
 
 @RELAXED
 @given(scenes())
 def test_every_rationale_reads_back_and_begins_differently(scene: Scene) -> None:
     questions = generate(scene, QuestionsConfig(per_clip=24), 0)
-    traces = [parse(render(scene, q, v), q.answer_index is None) for v, q in enumerate(questions)]
+    traces = [parse(render(scene, q, v), q.answer_index is not None) for v, q in enumerate(questions)]
     for trace, q in zip(traces, questions, strict=True):
         assert perceived(trace) == perceive(scene)
         assert trace.response == Response(q.answer_index, q.answer)

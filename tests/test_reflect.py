@@ -334,7 +334,7 @@ def test_rows_of_a_real_build(built) -> None:
     assert 0.3 < len(found) / len(chosen) < 0.7
     assert any(i.reflection.startswith("heard:") for i in found)
     for item in items:
-        trace = parse(item.rationale, open_ended=not item.choices)
+        trace = parse(item.rationale, letters=bool(item.choices))
         assert item.reflected == (trace.reflect is not None) == (item.reflection is not None)
         assert bool(item.mistaken) == item.reflected
         if item.reflected:

@@ -99,7 +99,7 @@ def test_times_in_prose_lead_to_spans_of_the_scene(text, parts):
 def test_sections_say_what_the_rationale_says(items):
     cited = 0
     for item in items:
-        trace = grammar.parse(item.rationale, open_ended=not item.choices)
+        trace = grammar.parse(item.rationale, letters=bool(item.choices))
         by_tag = {s["tag"]: s for s in cite.sections(item)}
         for tag, text in [
             ("PLANNING", trace.planning),

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from strategies import LABELS, nasty_scenes, scenes
 from test_questions import DIALOGUE
 
@@ -16,7 +17,7 @@ from paqa.config.recipe import QuestionsConfig
 from paqa.questions.english import spoken
 from paqa.questions.generate import generate
 from paqa.rationale.answers import accuracies, answer_of, chosen
-from paqa.rationale.grammar import SKELETON, letter, parse, render, response
+from paqa.rationale.grammar import SKELETON, by_letter, letter, parse, render, response
 from paqa.rationale.rewards import (
     WEIGHTS,
     Reference,
@@ -55,22 +56,24 @@ LIAR = Scene(
 
 
 @RELAXED
-@given(scenes())
-def test_every_rationale_earns_everything(scene: Scene) -> None:
+@given(scenes(), st.booleans())
+def test_every_rationale_earns_everything(scene: Scene, letters: bool) -> None:
     for v, q in enumerate(generate(scene, QuestionsConfig(), 0)):
-        text = render(scene, q, v)
-        form = q.answer_index is None
+        text = render(scene, q, v, letters=letters)
+        lettered = letters and q.answer_index is not None
+        assert by_letter(q.choices, text) == lettered
         assert accuracy(text, q.choices, q.answer_index, q.answer) == 1.0
         assert (
-            format_score(text, form)
-            == perception(text, scene, form, q.evidence)
-            == alignment(text, form)
+            format_score(text, lettered)
+            == perception(text, scene, lettered, q.evidence)
+            == alignment(text, q.choices, lettered)
             == 1.0
         )
-        assert reward(
-            text, Reference(q.choices, q.answer_index, scene, answer=q.answer, evidence=q.evidence)
-        ) == pytest.approx(FULL)
-        assert not form or format_score(text) < 1.0  # no letter where there are choices
+        reference = Reference(
+            q.choices, q.answer_index, scene, answer=q.answer, evidence=q.evidence, letters=lettered
+        )
+        assert reward(text, reference) == pytest.approx(FULL)
+        assert lettered or format_score(text) < 1.0  # no letter where one is expected
 
 
 @RELAXED

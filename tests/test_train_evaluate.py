@@ -173,7 +173,8 @@ def test_perceptual_fields_by_hand():
 def test_the_likeliest_choice_is_that_of_the_whole_text(there):
     """Its mean log-probability is that of the answer's tokens after the completion, scored one by one."""
     policy = model.load(str(there / "base"), "cpu")
-    prompt = policy.prompt(PromptQuestion("q", "Which sound?", CHOICES), policy.encode(tiny.sounds(1.0)[0]))
+    asked = PromptQuestion("q", "Which sound?", CHOICES)
+    prompt = policy.prompt(asked, policy.encode(tiny.sounds(1.0)[0]))
     text = "<THINK>I hear it.</THINK><RESPONSE>(B) never read"
     means = []
     for i, choice in enumerate(CHOICES):
@@ -184,8 +185,8 @@ def test_the_likeliest_choice_is_that_of_the_whole_text(there):
         with torch.no_grad():
             means.append(float(policy.score([Tree(prompt, (ids,), (learn,))])[0].mean()))
     assert len(set(means)) == 4
-    assert likeliest_choice(policy, prompt, text, CHOICES) == means.index(max(means))
-    assert likeliest_choice(policy, prompt, text, ()) is None
+    assert likeliest_choice(policy, prompt, text, asked) == means.index(max(means))
+    assert likeliest_choice(policy, prompt, text, PromptQuestion("q", "Which?")) is None
 
 
 def test_plain_questions_ask_for_the_answer_alone(there, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,11 +12,16 @@ from conftest import CORPUS
 
 import paqa
 from paqa.config.recipe import Recipe
+from paqa.dataset import shards
 from paqa.dataset.check import check
 from paqa.dataset.open_build import open_build
 from paqa.errors import PaqaError
 from paqa.perception import engine_runs
 from paqa.pipeline import recipe_files
+from paqa.rationale import prompt, rewards
+from paqa.rationale.escaping import escape
+from paqa.rationale.prompt import PromptQuestion
+from paqa.rationale.rewards import Reference
 from paqa.report import write as reports
 
 RECIPE = """
@@ -85,6 +91,25 @@ def test_brief_rationales_are_valid_and_short(built: Path, tmp_path: Path) -> No
     assert max(lengths[0]) < 1.5 * sum(lengths[1]) / len(lengths[1])
     assert sum(lengths[0]) / len(lengths[0]) < 0.7 * sum(lengths[1]) / len(lengths[1])
     assert any(row["reflected"] and "SUMMARY" not in row["mistaken"] for row in rows(tmp_path / "out"))
+    assert reports.write(tmp_path / "out", tmp_path / "report").clips == 6
+
+
+def test_answers_are_words_alone_where_choices_have_no_letters(built: Path, tmp_path: Path) -> None:
+    text = RECIPE.replace("scenes = 12", "scenes = 6") + "\n[questions]\nletters = false\n"
+    paqa.build(load(tmp_path, text), tmp_path / "out", store=str(tmp_path / "store"), workers=1)
+    assert not check(tmp_path / "out").problems
+    items = [shards.item(row) for row in shards.rows(tmp_path / "out")]
+    chosen = [item for item in items if item.choices]
+    assert any(item.reflected for item in chosen)
+    assert any(not item.choices for item in items)
+    for item in chosen:
+        assert not re.search(r"\([A-D]\)", prompt.question(PromptQuestion.of(item)) + item.rationale)
+        assert item.rationale.count(f">{escape(item.answer)}</") == 1
+        earned = rewards.terms(item.rationale, Reference.of(item))
+        assert earned["accuracy"] == earned["format"] == earned["perception"] == earned["alignment"] == 1.0
+        first = f">{escape(next(c for c in item.choices if c != item.answer))}</"
+        wrong = item.rationale.replace(f">{escape(item.answer)}</", first)
+        assert rewards.terms(wrong, Reference.of(item))["accuracy"] == 0.0
     assert reports.write(tmp_path / "out", tmp_path / "report").clips == 6
 
 

@@ -58,9 +58,7 @@ def test_no_material_is_on_two_sides(built):
 def test_no_two_rationales_of_a_clip_start_alike(rows):
     openings = {}
     for row in rows:
-        opening = " ".join(
-            grammar.parse(row["rationale"], open_ended=not row["choices"]).planning.split()[:6]
-        )
+        opening = " ".join(grammar.parse(row["rationale"], letters=bool(row["choices"])).planning.split()[:6])
         assert openings.setdefault((row["clip_id"], opening), row["id"]) == row["id"]
 
 

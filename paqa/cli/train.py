@@ -109,8 +109,9 @@ def score(item: Item, completion: str) -> dict[str, float]:
 
     Those by letter and by text, and chance, are of questions with choices alone.
     """
-    right = accuracies(completion, item.choices, item.answer_index, item.answer)
-    terms = rewards.terms(completion, rewards.Reference.of(item))
+    reference = rewards.Reference.of(item)
+    right = accuracies(completion, item.choices, item.answer_index, item.answer, reference.letters)
+    terms = rewards.terms(completion, reference)
     return {name: value for name in COLUMNS if (value := (right | terms).get(name)) is not None}
 
 

@@ -144,6 +144,7 @@ class QuestionsConfig:
     open_rate: Unit = 0.1  # share of the questions fit for it that come without choices
     reflect: Unit = 0.5  # share of multiple-choice questions answered wrong at first, then reflected upon
     style: Literal["full", "brief"] = "full"  # of rationales; brief: sounds, turns, argument, answer
+    letters: bool = True  # choices have letters, and answers name them; else answers are words alone
     mishear: bool = True  # wrong first responses come from engines on the raw mix, where possible
     mishear_share: Unit = 0.3  # share of clips whose raw mix is diarized and tagged for that
 

@@ -42,7 +42,7 @@ def judge(
     `earlier` are the questions kept for the same clip. `first_scene` is what the caption of a reflected row
     has to state, None where it states the scene.
     """
-    trace = _parsed(text, question.answer_index is None)
+    trace = _parsed(text, grammar.by_letter(question.choices, text))
     scenes = [scene, first_scene] if first_scene else [scene]
     details: dict[str, Callable[[], str | None]] = {
         "empty": lambda: _empty(question, text),
@@ -255,10 +255,10 @@ def _classes() -> dict[str, tuple[str, str]]:
     return {upper(spoken(audioset.label(mid))): (mid, audioset.label(mid)) for mid in audioset.classes()}
 
 
-def _parsed(text: str, open_ended: bool) -> Trace | str:
+def _parsed(text: str, letters: bool) -> Trace | str:
     """The trace, or what is wrong with it."""
     try:
-        return grammar.parse(text, open_ended)
+        return grammar.parse(text, letters)
     except grammar.GrammarError as error:
         return str(error)
 
@@ -282,7 +282,7 @@ def _answer_mismatch(trace: Trace | str, question: Question) -> str | None:
     if isinstance(trace, str):
         return trace
     answer = trace.final or trace.response
-    right = Response(question.answer_index, question.answer)
+    right = Response(None if answer.index is None else question.answer_index, question.answer)
     if answer == right:
         return None
     stated, expected = (grammar.response(x.index, x.text) for x in (answer, right))
@@ -295,9 +295,9 @@ def _reflection(trace: Trace | str, question: Question, scene: Scene) -> str | N
         return None
     first = trace.response
     response = grammar.response(first.index, first.text)
-    if first.index is None or question.choices[first.index : first.index + 1] != (first.text,):
+    if first.text not in question.choices or first.index not in (None, question.choices.index(first.text)):
         return f"the first response {response!r} is none of the choices"
-    if first.index == question.answer_index:
+    if first.text == question.answer:
         return f"the first response {response!r} is right already, expected a wrong one before REFLECT"
     if not reflection.cites(trace.reflect, scene):
         return "REFLECT cites no span of a turn, word or sound of the scene"

@@ -234,24 +234,25 @@ def _answer(item: Item) -> Iterator[str]:
         yield f"answer {item.answer!r} is not choice {item.answer_index}"
     if len(set(item.choices)) != len(item.choices):
         yield "two choices are equal"
+    letters = grammar.by_letter(item.choices, item.rationale)
     try:
-        trace = grammar.parse(item.rationale, open_ended=item.answer_index is None)
+        trace = grammar.trace_of(item)
     except PaqaError as error:
         yield f"rationale: {error}"
         return
     if grammar.perceived(trace) != grammar.perceive(item.scene):
         yield "rationale: ENV, SPEAKER or ASR differ from the scene"
-    if (score := perception(item.rationale, item.scene, item.answer_index is None)) < 1.0:
+    if (score := perception(item.rationale, item.scene, letters)) < 1.0:
         yield f"rationale: its perceptual consistency with the scene is {score:.3f}, expected 1"
     if (item.reflected, item.reflected) != (trace.reflect is not None, item.reflection is not None):
         columns = f"reflected is {item.reflected}, reflection {item.reflection!r}"
         yield f"{columns}, and the rationale says otherwise"
     if (mistaken := _mistaken(trace, item)) != item.mistaken:
         yield f"mistaken is {list(item.mistaken)}, by the rationale it has to be {list(mistaken)}"
-    if trace.final and trace.response.index == item.answer_index:
+    if trace.final and trace.response.text == item.answer:
         yield "rationale: the first response is right already, expected a wrong one before REFLECT"
     final = trace.final or trace.response
-    if (final.index, final.text) != (item.answer_index, item.answer):
+    if (final.index, final.text) != (item.answer_index if letters else None, item.answer):
         yield f"rationale concludes {final.text!r}, the answer is {item.answer!r}"
 
 

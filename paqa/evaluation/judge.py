@@ -12,6 +12,7 @@ from paqa.evaluation import sound_answers, speech_answers, voice_answers, word_a
 from paqa.evaluation.known_truth import LENIENT, KnownTruth, Rules
 from paqa.evaluation.row_question import Asked, Case, Cause, Outcome, Settled, asked
 from paqa.evaluation.statements import Statement, judge_statements
+from paqa.rationale.grammar import by_letter
 from paqa.types import Item
 
 JUDGES = sound_answers.JUDGES | speech_answers.JUDGES | voice_answers.JUDGES | word_answers.JUDGES
@@ -46,7 +47,7 @@ class Verdict:
 def judge(row: Item, truth: KnownTruth, rules: Rules = LENIENT) -> Verdict:
     """The verdict on a row answered from predictions."""
     verdict = judge_answer(asked(row), truth, rules)
-    statements = judge_statements(row.rationale, truth, rules, open_ended=row.answer_index is None)
+    statements = judge_statements(row.rationale, truth, rules, by_letter(row.choices, row.rationale))
     return Verdict(verdict.outcome, verdict.cause, verdict.note, statements.false, statements.unknown)
 
 

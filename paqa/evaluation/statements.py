@@ -58,14 +58,14 @@ class Statements:
 
 
 def judge_statements(
-    rationale: str, truth: KnownTruth, rules: Rules = LENIENT, open_ended: bool = False
+    rationale: str, truth: KnownTruth, rules: Rules = LENIENT, letters: bool = True
 ) -> Statements:
     """What the caption of a rationale states falsely; one that cannot be parsed is one false statement.
 
     Of a reflected one it is the corrected caption, without the description, which only fits the first one.
     """
     try:
-        trace = parse(rationale, open_ended)
+        trace = parse(rationale, letters)
     except GrammarError as error:
         return Statements((Statement("unreadable", str(error)),))
     judged = list(_Caption(trace, truth, rules).judged())

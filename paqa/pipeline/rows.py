@@ -198,7 +198,7 @@ def compose_clip(
     kept: list[Question] = []
     for variant, question in enumerate(questions):
         reflection = reflections.reflect(scene, question, mistakes, recipe.questions, recipe.seed, elsewhere)
-        text = grammar.render(scene, question, variant, reflection, brief)
+        text = grammar.render(scene, question, variant, reflection, brief, recipe.questions.letters)
         snippets = [turn.text for turn in predicted.turns if turn.text]
         first_scene = reflection.scene if reflection else None
         if rejected := gates.judge(question, text, scene, snippets, recipe.gates, kept, first_scene):
@@ -287,7 +287,7 @@ def _item(clip: Clip, scene: Scene, question: Question, rationale: str) -> Item:
 
 def _reflected(item: Item, question: Question, reflection: grammar.Reflection) -> Item:
     """The row with where its mistake comes from, and in which tags it stands."""
-    mistaken = grammar.mistaken_tags(grammar.parse(item.rationale), item.scene, question)
+    mistaken = grammar.mistaken_tags(grammar.trace_of(item), item.scene, question)
     return replace(item, reflected=True, reflection=reflection.origin, mistaken=mistaken)
 
 

@@ -16,26 +16,30 @@ _LETTERED = re.compile(r"\(?([A-Za-z])(?:[).:]+\s*|$)(.*)", re.DOTALL)  # (B) a 
 
 
 def accuracies(
-    completion: str, choices: Sequence[str], answer_index: int | None, answer: str = ""
+    completion: str,
+    choices: Sequence[str],
+    answer_index: int | None,
+    answer: str = "",
+    letters: bool = True,
 ) -> dict[str, float]:
     """Whether the answer of a completion is right, each as 1.0 or 0.0.
 
     `accuracy`: it names the right choice and no other (see `chosen`). `accuracy_strict`: it is letter and
-    exact text of the right choice. Where there are choices, also `accuracy_by_letter` (its letter is right,
-    whatever its words), `accuracy_by_text` (its words are right, whatever its letter), and `chance`, the
-    probability that a random choice is right. An open-ended answer (`answer_index` None) must be `answer` but
-    for case, punctuation and spacing.
+    exact text of the right choice, the text alone without `letters`. Where there are choices, also
+    `accuracy_by_letter` (its letter is right, whatever its words), `accuracy_by_text` (its words are right,
+    whatever its letter), and `chance`, the probability that a random choice is right. An open-ended answer
+    (`answer_index` None) must be `answer` but for case, punctuation and spacing.
     """
     text = answer_text(completion) or ""
     if answer_index is None:
         right = normal(answer) != "" and normal(text) == normal(answer)
         return dict.fromkeys(("accuracy", "accuracy_strict"), float(right))
-    exact = answer_of(completion)
+    exact = answer_of(completion, letters)
     letter, words = lettered(text)
     rights = {
         "accuracy": chosen(text, choices) == answer_index,
         "accuracy_strict": exact is not None
-        and exact.index == answer_index
+        and exact.index == (answer_index if letters else None)
         and exact.text in choices[answer_index : answer_index + 1],
         "accuracy_by_letter": letter == answer_index < len(choices),
         "accuracy_by_text": answer_index in _with_words(words, choices),
@@ -52,11 +56,14 @@ def answer_text(completion: str) -> str | None:
     return None if block is None else unescape(block.strip())
 
 
-def answer_of(completion: str, open_ended: bool = False) -> Response | None:
-    """The one answer of a completion, read strictly as `(B) exact choice text`; None where it is not that."""
+def answer_of(completion: str, letters: bool = True) -> Response | None:
+    """The one answer of a completion, read strictly as `(B) exact choice text`; None where it is not that.
+
+    Without `letters` any text is an answer.
+    """
     block = _block(completion)
     try:
-        return None if block is None else grammar.parse_response(block, open_ended)
+        return None if block is None else grammar.parse_response(block, letters)
     except grammar.GrammarError:
         return None
 

@@ -3,11 +3,10 @@
     <THINK><PLANNING>..</PLANNING>
     <CAPTION><ENV>..</ENV><SPEAKER>..</SPEAKER><ASR>..</ASR><DESCRIPTION>..</DESCRIPTION></CAPTION>
     <REASONING>..</REASONING><SUMMARY>..</SUMMARY></THINK>
-    <RESPONSE>(B) exact choice text</RESPONSE>, <RESPONSE>answer</RESPONSE> where there are no choices
+    <RESPONSE>(B) exact choice text</RESPONSE>, or <RESPONSE>answer</RESPONSE> without a letter
     [<REFLECT>..</REFLECT><FINAL_ANSWER>(C) exact choice text</FINAL_ANSWER>]
 
-A brief rationale is the same without PLANNING, ASR, DESCRIPTION and SUMMARY: sounds and turns with their
-times, the argument, and the answer.
+A brief rationale has no PLANNING, ASR, DESCRIPTION and SUMMARY.
 
 ENV has one line per event, `Rooster [1.20-3.40 s]`, then one per span in which it is not clear whether
 something sounds, `(unclear) [1.20-3.40 s]`; SPEAKER one per turn, `Speaker 1 [0.20-2.15 s]:
@@ -40,7 +39,7 @@ from paqa.rationale.corrections import (
 from paqa.rationale.escaping import escape, tagless, unescape
 from paqa.rationale.trace import Quote, Reading, Response, Sound, Trace
 from paqa.spans import Interval
-from paqa.types import Question, Scene, Unclear
+from paqa.types import Item, Question, Scene, Unclear
 
 NO_SOUND = "No background sound stands out."
 NO_SPEECH = "Nobody speaks."
@@ -56,7 +55,6 @@ LEAVES = (
 )  # fmt: skip
 RESPONSE_TAGS = ("REASONING", "SUMMARY", "RESPONSE")  # lead to the first response
 NOT_IN_BRIEF = ("PLANNING", "ASR", "DESCRIPTION", "SUMMARY")
-# All tags in order, without and with a reflection.
 SKELETON = (
     "<THINK>", "<PLANNING>", "</PLANNING>", "<CAPTION>", "<ENV>", "</ENV>", "<SPEAKER>", "</SPEAKER>",
     "<ASR>", "</ASR>", "<DESCRIPTION>", "</DESCRIPTION>", "</CAPTION>", "<REASONING>", "</REASONING>",
@@ -71,6 +69,7 @@ _SOUND = re.compile(rf"(?:(.*) )?\[{_TIME}-{_TIME} s\]")
 _QUOTE = re.compile(rf"Speaker ([1-9][0-9]{{0,8}}) \[{_TIME}-{_TIME} s\]: (.*)")
 _CORRECTION = re.compile(r"(ENV|SPEAKER): (.+?) -> (.+)")
 _RESPONSE = re.compile(r"\(([A-Z])\) (.+)")
+_BY_LETTER = re.compile(r"<RESPONSE>\s*\([A-Z]\) ")
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,7 @@ class Reflection:
     """A wrong first response with its argument and summary, and the REFLECT that corrects it.
 
     `origin` is what `Item.reflection` says of it. `scene` is what was perceived at first, None where the
-    caption is right and the mistake comes after it. REFLECT says by `mistake` what went wrong, corrects the
-    lines of the caption, and argues anew by `argument`.
+    caption is right. REFLECT says by `mistake` what went wrong, corrects the caption, argues by `argument`.
     """
 
     origin: str
@@ -99,9 +97,7 @@ Perceived = tuple[tuple[Sound, ...], tuple[Unclear, ...], tuple[Quote, ...], str
 
 
 def perceive(scene: Scene) -> Perceived:
-    """What a rationale has to say about a scene: its sounds, where the background is unclear, who said what,
-    and the transcript.
-    """
+    """What a rationale has to say about a scene: sounds, unclear background, who said what, transcript."""
     sounds = tuple(Sound(e.start_ms, e.end_ms, e.label) for e in scene.events)
     quotes = tuple(Quote(t.start_ms, t.end_ms, t.speaker, t.text) for t in scene.turns)
     return sounds, scene.unclear, quotes, scene.transcript
@@ -124,11 +120,12 @@ def render(
     variant: int = 0,
     reflection: Reflection | None = None,
     brief: bool = False,
+    letters: bool = True,
 ) -> str:
     """The rationale of a question; `variant`, its number within the clip, decides how it begins.
 
-    With a reflection, what it perceived at first is the caption, and its wrong choice is argued for and given
-    first; both are then corrected.
+    Without `letters` choices are named by their words alone, as they have to be in the reflection.
+    With a reflection, what it perceived at first is the caption, and its wrong choice comes first.
     """
     first_scene = reflection.scene if reflection and reflection.scene else scene
     sounds, unclear, quotes, transcript = perceive(first_scene)
@@ -139,13 +136,13 @@ def render(
         "SPEAKER": "\n".join(_speaker_line(q) for q in quotes) or NO_SPEECH,
         "ASR": escape(transcript, NO_WORDS) or NO_WORDS,
         "DESCRIPTION": tagless(narration.description(first_scene, question)),
-        "REASONING": tagless(reflection.reasoning if reflection else narration.reasoning(question)),
+        "REASONING": tagless(reflection.reasoning if reflection else narration.reasoning(question, letters)),
         "SUMMARY": tagless(reflection.summary if reflection else narration.summary(scene, question)),
-        "RESPONSE": response(question.answer_index, question.answer),
+        "RESPONSE": response(question.answer_index if letters else None, question.answer),
     }
     if reflection:
         leaf |= {"REFLECT": _reflect_text(reflection, scene), "FINAL_ANSWER": leaf["RESPONSE"]}
-        leaf["RESPONSE"] = response(reflection.index, question.choices[reflection.index])
+        leaf["RESPONSE"] = response(reflection.index if letters else None, question.choices[reflection.index])
 
     def lines(*tags: str) -> str:
         kept = (tag for tag in tags if not (brief and tag in NOT_IN_BRIEF))
@@ -156,12 +153,12 @@ def render(
     return f"{think}\n{lines('RESPONSE', *(('REFLECT', 'FINAL_ANSWER') if reflection else ()))}"
 
 
-def parse(text: str, open_ended: bool = False) -> Trace:
+def parse(text: str, letters: bool = True) -> Trace:
     """Read a rationale, brief or not. Strict: every tag once, in order, closed, not empty, nothing outside.
 
-    Both readings are read: that of the caption, and the one that the corrections in REFLECT make of it.
-    `open_ended` says that the question has no choices, so that answers have no letter. Raises GrammarError; a
-    letter is never guessed from prose. What a brief one leaves out is "", its transcript that of SPEAKER.
+    Both readings are read, the caption's and what REFLECT makes of it. `letters` says whether answers begin
+    with the letter of a choice; it is never guessed from prose. Raises GrammarError. What a brief one leaves
+    out is "", its transcript that of SPEAKER.
     """
     leaf = dict.fromkeys(NOT_IN_BRIEF, "") | _leaves(text)
     brief = not leaf["PLANNING"]
@@ -185,11 +182,16 @@ def parse(text: str, open_ended: bool = False) -> Trace:
         description=leaf["DESCRIPTION"],
         reasoning=leaf["REASONING"],
         summary=leaf["SUMMARY"],
-        response=parse_response(leaf["RESPONSE"], open_ended),
+        response=parse_response(leaf["RESPONSE"], letters),
         first=first,
         reflect=leaf["REFLECT"] if reflected else None,
-        final=parse_response(leaf["FINAL_ANSWER"], open_ended) if reflected else None,
+        final=parse_response(leaf["FINAL_ANSWER"], letters) if reflected else None,
     )
+
+
+def trace_of(item: Item) -> Trace:
+    """Read the rationale of a row. Raises GrammarError."""
+    return parse(item.rationale, by_letter(item.choices, item.rationale))
 
 
 def mistaken_tags(trace: Trace, scene: Scene, question: Question) -> tuple[str, ...]:
@@ -208,8 +210,13 @@ def response_tags(trace: Trace) -> tuple[str, ...]:
 
 
 def is_brief(text: str) -> bool:
-    """Whether a rationale has none of the tags that a brief one leaves out."""
+    """Whether a rationale has no tag that a brief one leaves out."""
     return not any(f"<{tag}>" in text for tag in NOT_IN_BRIEF)
+
+
+def by_letter(choices: Sequence[str], text: str) -> bool:
+    """Whether the answers of a rationale begin with the letter of a choice: never where there are none."""
+    return bool(choices) and _BY_LETTER.search(text) is not None
 
 
 def corrected_tags(trace: Trace) -> tuple[str, ...]:
@@ -235,16 +242,16 @@ def without_corrections(reflect: str) -> str:
 
 
 def response(index: int | None, text: str) -> str:
-    """`(B) exact choice text`, or an open-ended answer as it is."""
+    """`(B) exact choice text`, or the text alone where there is no index."""
     return escape(text) if index is None else f"{letter(index)} {escape(text)}"
 
 
-def parse_response(text: str, open_ended: bool = False) -> Response:
-    """Read `(B) exact choice text`, or any text where the question has no choices.
+def parse_response(text: str, letters: bool = True) -> Response:
+    """Read `(B) exact choice text`, or any text where answers have no letters.
 
     Raises GrammarError on anything else.
     """
-    if open_ended and text.strip():
+    if not letters and text.strip():
         return Response(None, unescape(text.strip()))
     match = _RESPONSE.fullmatch(text.strip())
     if not match:

@@ -208,11 +208,11 @@ def description(scene: Scene, question: Question) -> str:
     return " ".join(p for p in (*parts, _overlap_or_loudness(scene, rng), _uncertain_words(scene, rng)) if p)
 
 
-def reasoning(question: Question) -> str:
-    """The template's argument, and the conclusion."""
+def reasoning(question: Question, letters: bool = True) -> str:
+    """The template's argument, and the conclusion; without `letters` it names the choice by its words."""
     rng = rng_for(question.id, "reasoning")
     cited = _quoted_choice(question.answer)
-    if question.answer_index is None:
+    if question.answer_index is None or not letters:
         return tidy(f"{question.reasoning} {rng.choice(OPEN_CONCLUSIONS).format(answer=cited)}")
     letter = f"({chr(ord('A') + question.answer_index)})"
     return tidy(f"{question.reasoning} {rng.choice(CONCLUSIONS).format(letter=letter, answer=cited)}")

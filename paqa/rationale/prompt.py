@@ -1,4 +1,4 @@
-"""What a model is asked about a row: the question and its choices by letter, one a line.
+"""What a model is asked about a row: the question and its choices, one a line.
 
 `prompt` and `answer` are what exported lists hold. `question` is what `paqa-train` asks, in training and
 evaluation alike: the same lines, in which no text can forge a token of the model, and how to answer them.
@@ -24,7 +24,8 @@ class PromptQuestion:
     """A question as the model meets it; open-ended where there are no choices.
 
     `reflect` asks to check the first answer and to answer again: rows that reflect are asked so, no others.
-    `brief` asks for a brief rationale, `plain` for the answer alone, as benchmarks ask.
+    `brief` asks for a brief rationale, `plain` for the answer alone, as benchmarks ask. Without `letters`
+    choices are listed and named by their words alone.
     """
 
     id: str
@@ -33,23 +34,31 @@ class PromptQuestion:
     reflect: bool = False
     brief: bool = False
     plain: bool = False
+    letters: bool = True
 
     @classmethod
     def of(cls, item: Item) -> PromptQuestion:
         """What a row of the dataset asks, in the style of its rationale."""
         brief = grammar.is_brief(item.rationale)
-        return cls(item.id, item.question, item.choices, item.reflected, brief)
+        letters = grammar.by_letter(item.choices, item.rationale)
+        return cls(item.id, item.question, item.choices, item.reflected, brief, letters=letters)
+
+    @property
+    def by_letter(self) -> bool:
+        """Whether an answer begins with a letter."""
+        return self.letters and bool(self.choices)
 
 
 def question(asked: PromptQuestion) -> str:
     """The text beside the sound. Choices look as RESPONSE must repeat them."""
-    lines = _lines(escape(asked.question), map(escape, asked.choices))
+    lines = _lines(escape(asked.question), map(escape, asked.choices), asked.letters)
     return "\n".join([*lines, instruction(asked)])
 
 
 def instruction(asked: PromptQuestion) -> str:
     """How to answer."""
-    how = "with the letter and words of one choice" if asked.choices else "with a few words"
+    named = "letter and words" if asked.letters else "words"
+    how = f"with the {named} of one choice" if asked.choices else "with a few words"
     if asked.plain:
         return f"Answer {how}, and say nothing else."
     outline = BRIEF_OUTLINE if asked.brief else OUTLINE
@@ -63,12 +72,14 @@ def instruction(asked: PromptQuestion) -> str:
 
 def prompt(item: Item) -> str:
     """The question and its choices; an open-ended question stands alone."""
-    return literal("\n".join(_lines(item.question, item.choices)))
+    letters = grammar.by_letter(item.choices, item.rationale)
+    return literal("\n".join(_lines(item.question, item.choices, letters)))
 
 
 def answer(item: Item) -> str:
-    """What RESPONSE (of a reflected row: FINAL_ANSWER) has to say, `(B) exact choice text`."""
-    return literal(grammar.response(item.answer_index, item.answer))
+    """What RESPONSE (of a reflected row: FINAL_ANSWER) has to say, `(B) exact choice text` or the text."""
+    index = item.answer_index if grammar.by_letter(item.choices, item.rationale) else None
+    return literal(grammar.response(index, item.answer))
 
 
 def literal(text: str) -> str:
@@ -76,5 +87,5 @@ def literal(text: str) -> str:
     return PLACEHOLDER.sub(r"‹\1›", text)
 
 
-def _lines(asked: str, choices: Iterable[str]) -> list[str]:
-    return [asked, *(f"{grammar.letter(i)} {choice}" for i, choice in enumerate(choices))]
+def _lines(asked: str, choices: Iterable[str], letters: bool) -> list[str]:
+    return [asked, *(f"{grammar.letter(i) if letters else '-'} {choice}" for i, choice in enumerate(choices))]

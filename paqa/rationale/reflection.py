@@ -156,8 +156,8 @@ def reflect(
         ("typed", chain.from_iterable(made_up)),
     ):
         if perturbation_and_answer := next(candidates, None):
-            return _reflection_on(scene, question, *perturbation_and_answer, source, rng)
-    return _unchecked_choice(scene, question, rng)
+            return _reflection_on(scene, question, *perturbation_and_answer, source, rng, config.letters)
+    return _unchecked_choice(scene, question, rng, config.letters)
 
 
 def _misleading_differences(
@@ -265,6 +265,7 @@ def _reflection_on(
     chosen: ChosenAnswer,
     source: str,
     rng: random.Random,
+    letters: bool,
 ) -> Reflection:
     mistake = upper(rng.choice(CAUSES[perturbation.cause]).format_map(perturbation.slots))
     if _renumbers_voices(scene, perturbation):
@@ -273,7 +274,7 @@ def _reflection_on(
     right = grammar.reading_of(perturbation.scene) == grammar.reading_of(scene)
     first_scene = None if right else perturbation.scene
     origin = f"{source}:{perturbation.cause}"
-    return _reflection(scene, question, chosen, mistake, origin, rng, first_scene)
+    return _reflection(scene, question, chosen, mistake, origin, rng, letters, first_scene)
 
 
 def _renumbers_voices(scene: Scene, perturbation: Perturbation) -> bool:
@@ -284,12 +285,12 @@ def _renumbers_voices(scene: Scene, perturbation: Perturbation) -> bool:
     return any(speaker_of_span.get(interval(t), t.speaker) != t.speaker for t in unmentioned)
 
 
-def _unchecked_choice(scene: Scene, question: Question, rng: random.Random) -> Reflection:
+def _unchecked_choice(scene: Scene, question: Question, rng: random.Random, letters: bool) -> Reflection:
     """A wrong choice that was not checked against the recording."""
     index = rng.choice([i for i in range(len(question.choices)) if i != question.answer_index])
     chosen = ChosenAnswer(index, rng.choice(HASTY), guessed=True)
     cause = rng.choice(CAUSES[MISMATCH]).format(choice=_quoted_choice(question.choices[index]))
-    reflection = _reflection(scene, question, chosen, cause, f"typed:{MISMATCH}", rng)
+    reflection = _reflection(scene, question, chosen, cause, f"typed:{MISMATCH}", rng, letters)
     summary = rng.choice(HASTY_SUMMARIES).format(_quoted_choice(question.choices[index]))
     return replace(reflection, summary=summary)
 
@@ -301,12 +302,14 @@ def _reflection(
     mistake: str,
     origin: str,
     rng: random.Random,
+    letters: bool,
     first_scene: Scene | None = None,
 ) -> Reflection:
-    """`first_scene` is what the caption states, None where that is the scene."""
+    """`first_scene` is what the caption states, None where that is the scene; `letters` name the choices."""
     assert question.answer_index is not None
     wrong, right = (
-        f"{letter(i)} {_quoted_choice(question.choices[i])}" for i in (chosen.index, question.answer_index)
+        f"{letter(i) if letters else ''} {_quoted_choice(question.choices[i])}".strip()
+        for i in (chosen.index, question.answer_index)
     )
     argument = question.reasoning
     if not cites(f"{mistake} {argument}", scene):
@@ -320,7 +323,7 @@ def _reflection(
         answered = replace(question, template=chosen.template) if chosen.template else question
         summary = _summary(answered, chosen.index, rng)
         first_question = replace(question, answer_index=chosen.index, reasoning=chosen.reasoning)
-        first = f"{rng.choice(FIRST)} {narration.reasoning(first_question)}"
+        first = f"{rng.choice(FIRST)} {narration.reasoning(first_question, letters)}"
     return Reflection(
         origin=origin,
         index=chosen.index,

@@ -55,7 +55,8 @@ class Reference:
 
     An open-ended row has no choices and no `answer_index`; its `answer` counts. `evidence` is what the row's
     question rests on. Words that `question` quotes were read, not perceived, and earn nothing. `brief` says
-    whether the rationale has to be brief; None allows either.
+    whether the rationale has to be brief; None allows either. Without `letters` choices are named by their
+    words alone.
     """
 
     choices: Sequence[str]
@@ -65,13 +66,21 @@ class Reference:
     evidence: Sequence[Evidence] = ()
     question: str = ""
     brief: bool | None = None
+    letters: bool = True
 
     @classmethod
     def of(cls, item: Item) -> Reference:
         """The reference that a row of the dataset is."""
         brief = grammar.is_brief(item.rationale)
         return cls(
-            item.choices, item.answer_index, item.scene, item.answer, item.evidence, item.question, brief
+            item.choices,
+            item.answer_index,
+            item.scene,
+            item.answer,
+            item.evidence,
+            item.question,
+            brief,
+            letters=grammar.by_letter(item.choices, item.rationale),
         )
 
 
@@ -90,13 +99,13 @@ def terms(
     `tokens` is the completion's length; None leaves the length out.
     """
     row = reference
-    open_ended = row.answer_index is None
+    letters = row.letters and row.answer_index is not None
     right = accuracy(completion, row.choices, row.answer_index, row.answer)
     scores = {
         "accuracy": right,
-        "format": format_score(completion, open_ended, row.brief),
-        "perception": perception(completion, row.scene, open_ended, row.evidence, row.question, row.brief),
-        "alignment": right and alignment(completion, open_ended, row.brief),
+        "format": format_score(completion, letters, row.brief),
+        "perception": perception(completion, row.scene, letters, row.evidence, row.question, row.brief),
+        "alignment": right and alignment(completion, row.choices, letters, row.brief),
         "length": 0.0 if tokens is None else right * length(tokens, weights),
     }
     total = sum(getattr(weights, name) * score for name, score in scores.items())
@@ -112,13 +121,13 @@ def accuracy(completion: str, choices: Sequence[str], answer_index: int | None, 
     return answers.accuracies(completion, choices, answer_index, answer)["accuracy"]
 
 
-def format_score(completion: str, open_ended: bool = False, brief: bool | None = None) -> float:
+def format_score(completion: str, letters: bool = True, brief: bool | None = None) -> float:
     """1.0 for a rationale that parses; else up to 0.5, by the share of the tags that stand once and in order.
 
-    Answers have a letter exactly where the question has choices. `brief` says which tags are expected, those
-    of a brief rationale or of a full one; None allows either.
+    `letters` says whether answers begin with the letter of a choice. `brief` says which tags are expected,
+    those of a brief rationale or of a full one; None allows either.
     """
-    if _trace(completion, open_ended, brief):
+    if _trace(completion, letters, brief):
         return 1.0
     skeleton = grammar.BRIEF_SKELETON if brief else grammar.SKELETON
     places = [completion.find(tag) if completion.count(tag) == 1 else -1 for tag in skeleton]
@@ -132,7 +141,7 @@ def format_score(completion: str, open_ended: bool = False, brief: bool | None =
 def perception(
     completion: str,
     scene: Scene,
-    open_ended: bool = False,
+    letters: bool = True,
     evidence: Sequence[Evidence] = (),
     question: str = "",
     brief: bool | None = None,
@@ -145,7 +154,7 @@ def perception(
     the mean, and what `question` quotes out of the words: nothing is earned by saying nothing, or by an echo.
     The score is 0.0 where a question that rests on speech alone is argued from the background.
     """
-    trace = _trace(completion, open_ended, brief)
+    trace = _trace(completion, letters, brief)
     if trace is None or not robust(trace, scene, evidence):
         return 0.0
     read = [normal(quote) for quote in _QUOTED.findall(question)]
@@ -191,25 +200,35 @@ def robust(trace: Trace, scene: Scene, evidence: Sequence[Evidence]) -> bool:
     return not any(f" {normal(spoken(label))} " in argument for label in sounds)
 
 
-def alignment(completion: str, open_ended: bool = False, brief: bool | None = None) -> float:
-    """1.0 if the argument before the last answer names that answer: its letter, or an open-ended one's words.
+def alignment(
+    completion: str, choices: Sequence[str] = (), letters: bool = True, brief: bool | None = None
+) -> float:
+    """1.0 if the argument before the last answer leads to it.
 
-    The argument is REASONING, or REFLECT before a FINAL_ANSWER. Worth something for a right answer only (see
-    `terms`): a completion is never paid for agreeing with itself.
+    With `letters` its letter is the last one named, else its words are the last of the choices between
+    quotation marks; the words of an open-ended answer occur. The argument is REASONING, or REFLECT before a
+    FINAL_ANSWER. Worth something for a right answer only (see `terms`): a completion is never paid for
+    agreeing with itself.
     """
-    trace = _trace(completion, open_ended, brief)
+    trace = _trace(completion, letters, brief)
     if trace is None:
         return 0.0
     final = trace.final if trace.reflect else None
     response, argument = trace.response, trace.reasoning
     if final:
         response, argument = final, grammar.without_corrections(trace.reflect or "")
-    if response.index is None:
+    if not (letters or choices):
         return float(f" {normal(response.text)} " in f" {normal(f'{argument} {trace.summary}')} ")
-    named = [ord(letter) - ord("A") for letter in _LETTER.findall(_QUOTED.sub(" ", argument))]
-    if final:  # "hence (D), and not (A)": the first response is named to be taken back
-        return float(set(named) - {trace.response.index} <= {response.index} and response.index in named)
-    return float(named[-1:] == [response.index])
+    if letters:
+        named = [f"({name})" for name in _LETTER.findall(_QUOTED.sub(" ", argument))]
+        stated, first = (grammar.letter(x.index or 0) for x in (response, trace.response))
+    else:
+        words = {normal(choice) for choice in choices}
+        named = [text for quoted in _QUOTED.findall(argument) if (text := normal(quoted)) in words]
+        stated, first = normal(response.text), normal(trace.response.text)
+    if final and named[-1:] == [first]:  # "hence (D), and not (A)": it is named to be taken back
+        named = named[:-1]
+    return float(named[-1:] == [stated])
 
 
 def length(tokens: int, weights: RewardWeights = WEIGHTS) -> float:
@@ -240,12 +259,12 @@ def _without_quotes(text: str, read: Sequence[str]) -> str:
     return words.strip()
 
 
-def _trace(completion: str, open_ended: bool, brief: bool | None) -> Trace | None:
+def _trace(completion: str, letters: bool, brief: bool | None) -> Trace | None:
     """The completion read; None where it breaks the grammar, or is not as `brief` as it has to be."""
     if brief not in (None, grammar.is_brief(completion)):
         return None
     try:
-        return grammar.parse(completion, open_ended)
+        return grammar.parse(completion, letters)
     except grammar.GrammarError:
         return None
 

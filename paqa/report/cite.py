@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from paqa.rationale.grammar import LEAVES, UNCLEAR_SOUND, GrammarError, parse
+from paqa.rationale.grammar import LEAVES, UNCLEAR_SOUND, GrammarError, trace_of
 from paqa.rationale.trace import Trace
 from paqa.spans import Interval, interval
 from paqa.types import Evidence, Item, Scene, Spanned
@@ -65,7 +65,7 @@ def sections(item: Item) -> list[dict[str, Any]]:
     name. A rationale without our grammar (not made by paqa) is one section "RATIONALE" of prose.
     """
     try:
-        trace = parse(item.rationale, open_ended=not item.choices)
+        trace = trace_of(item)
     except GrammarError:
         return [{"tag": "RATIONALE", "parts": prose(item.rationale, item.scene)}]
     return [

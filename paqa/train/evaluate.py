@@ -204,8 +204,8 @@ def answer(
             )
             for i, prompt, (text, tokens, pauses, cut) in zip(audible, prompts, rows, strict=True):
                 text = f"<RESPONSE>{text}</RESPONSE>" if config.plain else text
-                choices = part[i].asked.choices if config.forced and not config.plain else ()
-                likeliest = likeliest_choice(policy, prompt, text, choices)
+                forced = config.forced and not config.plain
+                likeliest = likeliest_choice(policy, prompt, text, part[i].asked) if forced else None
                 batch_answers[i] = Answer(text, tokens, pauses, cut, cost, likeliest)
             seen.append(completions.confidence.flatten().cpu())
         answers += batch_answers
@@ -245,7 +245,7 @@ def figures(asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> dict[st
     questions with choices, as is `accuracy/choice`. For PAQA rows also perception.
     """
     pairs = list(zip(asked, answers, strict=True))
-    right = [accuracies(s.text, a.asked.choices, a.answer_index, a.answer) for a, s in pairs]
+    right = [accuracies(s.text, a.asked.choices, a.answer_index, a.answer, a.asked.letters) for a, s in pairs]
     groups: dict[str, list[float]] = defaultdict(list)
     for a, s, r in zip(asked, answers, right, strict=True):
         if s.likeliest is not None:
@@ -256,7 +256,7 @@ def figures(asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> dict[st
     n = max(1, len(asked))
     values = {"rows": float(len(asked)), "accuracy": 0.0, **means(right)}
     values["cut"] = sum(s.cut for s in answers) / n
-    values["format"] = sum(rewards.format_score(s.text, not a.asked.choices) for a, s in pairs) / n
+    values["format"] = sum(rewards.format_score(s.text, a.asked.by_letter) for a, s in pairs) / n
     values |= {name: sum(scores) / len(scores) for name, scores in sorted(groups.items())}
     rows = [(a.item, s.text) for a, s in pairs if a.item]
     if rows:

@@ -37,7 +37,13 @@ def perception_figures(rows: Sequence[tuple[Item, str]]) -> dict[str, float]:
     events = metrics.f1(metrics.pooled(metrics.Hits, (metrics.class_hits(t, h) for t, h in scenes)))
     counted = [_speaker_count(text) == item.scene.speakers for item, text in rows]
     score = [
-        rewards.perception(text, item.scene, not item.choices, item.evidence, item.question)
+        rewards.perception(
+            text,
+            item.scene,
+            grammar.by_letter(item.choices, item.rationale),
+            item.evidence,
+            item.question,
+        )
         for item, text in rows
     ]
     rates = {
@@ -109,10 +115,10 @@ def _events_by_label(scene: Scene) -> Scene:
 
 
 def _trace(text: str) -> Trace | None:
-    """A completion that keeps to the grammar, to a question with or without choices."""
-    for open_ended in (False, True):
+    """A completion that keeps to the grammar, whether its answers have letters or not."""
+    for letters in (True, False):
         try:
-            return grammar.parse(text, open_ended)
+            return grammar.parse(text, letters)
         except grammar.GrammarError:
             continue
     return None

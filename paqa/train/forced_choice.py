@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import takewhile
 
 import torch
 
 from paqa.rationale import grammar
+from paqa.rationale.prompt import PromptQuestion
 from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.model import Policy
 
@@ -15,16 +15,20 @@ ANSWER_TAGS = ("FINAL_ANSWER", "RESPONSE")  # the last one that a completion ope
 
 
 @torch.no_grad()
-def likeliest_choice(policy: Policy, prompt: Prompt, text: str, choices: Sequence[str]) -> int | None:
+def likeliest_choice(policy: Policy, prompt: Prompt, text: str, asked: PromptQuestion) -> int | None:
     """The index of the choice with the highest mean log-probability as the answer of a completion.
 
     `text` is the completion, without PAUSE; the choice stands in its last answer tag, at its end where it has
     none. The mean is over the tokens from the first in which choices differ. None without choices.
     """
-    if not choices:
+    if not asked.choices:
         return None
+    letters = asked.letters
     before, tag = before_answer(text)
-    answers = (f"{before}{grammar.response(i, choice)}</{tag}>" for i, choice in enumerate(choices))
+    answers = (
+        f"{before}{grammar.response(i if letters else None, choice)}</{tag}>"
+        for i, choice in enumerate(asked.choices)
+    )
     ids = [policy.tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in answers]
     shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*ids, strict=False)))
     rests = tuple(torch.tensor(row[shared:]) for row in ids)

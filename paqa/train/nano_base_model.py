@@ -35,8 +35,8 @@ JOINTS = [  # tags that follow each other in every brief rationale
 ]
 CHAT = ["system\nYou are a helpful assistant.", "user\nAudio 1: ", "assistant\n"]
 INSTRUCTIONS = [
-    prompts.instruction(prompts.PromptQuestion("", "", choices, brief=brief))
-    for choices in ((), ("", ""))
+    prompts.instruction(prompts.PromptQuestion("", "", choices, brief=brief, letters=letters))
+    for choices, letters in (((), False), (("", ""), True), (("", ""), False))
     for brief in (False, True)
 ]
 LETTERS = [f"{letter(i)}{after}" for i in range(8) for after in ("", " ")]

@@ -142,6 +142,6 @@ def answers(policy: Policy, clips: EncodedClips, rows: Sequence[TrainRow], max_n
         for text, i in zip(texts, items, strict=True)
     ]
     grammatical = [
-        rewards.format_score(text, open_ended=not i.choices) for text, i in zip(texts, items, strict=True)
+        rewards.format_score(text, row.asked.by_letter) for text, row in zip(texts, rows, strict=True)
     ]
     return {"accuracy": sum(right) / len(texts), "format": sum(grammatical) / len(texts)}

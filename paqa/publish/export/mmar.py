@@ -24,7 +24,7 @@ def export(job: Job) -> None:
     with job.lists("MMAR-meta.{split}.jsonl") as add:
         for row in judged(job):
             item = row.item
-            trace = grammar.parse(item.rationale)
+            trace = grammar.trace_of(item)
             value = {
                 "id": item.id,
                 "audio_path": f"./{job.save(row)}",

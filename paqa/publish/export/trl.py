@@ -19,8 +19,9 @@ import msgspec
 
 from paqa.dataset.shards import SPLITS
 from paqa.publish.export.job import Job
+from paqa.rationale import rewards
 from paqa.rationale.prompt import prompt
-from paqa.types import Evidence, Scene
+from paqa.rationale.rewards import Reference
 
 __all__ = ["AUDIO", "SPLITS", "export", "reward"]
 
@@ -30,7 +31,7 @@ AUDIO = "flac"
 def export(job: Job) -> None:
     """Write `train.jsonl`, ... and `audio/`.
 
-    `scene` and `evidence` are JSON text: `datasets` would pad their lists.
+    `reference` is JSON text: `datasets` would pad its lists.
     """
     with job.lists("{split}.jsonl") as add:
         for row in job.rows():
@@ -39,43 +40,17 @@ def export(job: Job) -> None:
             prompt_messages = [{"role": "user", "content": [audio, {"type": "text", "text": prompt(item)}]}]
             completion = [{"role": "assistant", "content": [{"type": "text", "text": item.rationale}]}]
             columns: dict[str, Any] = {"prompt": prompt_messages, "completion": completion}
-            for name in ("choices", "answer", "answer_index"):
-                columns[name] = getattr(item, name)
-            for name in ("scene", "evidence"):
-                columns[name] = msgspec.json.encode(getattr(item, name)).decode()
-            for name in ("question", "reflected", "mistaken", "id", "task"):
+            columns["reference"] = msgspec.json.encode(Reference.of(item)).decode()
+            for name in ("id", "task", "answer", "reflected", "mistaken"):
                 columns[name] = getattr(item, name)
             add(item.split, columns)
 
 
-def reward(
-    completions: Sequence[Any],
-    *,
-    choices: Sequence[Sequence[str]],
-    answer: Sequence[str],
-    answer_index: Sequence[int | None],
-    scene: Sequence[str],
-    evidence: Sequence[str],
-    question: Sequence[str],
-    **_: Any,
-) -> list[float]:
+def reward(completions: Sequence[Any], *, reference: Sequence[str], **_: Any) -> list[float]:
     """`paqa.rationale.rewards.reward` as a reward function of TRL: one value a completion."""
-    from paqa.rationale import rewards
-
-    rows = zip(completions, choices, answer, answer_index, scene, evidence, question, strict=True)
     return [
-        rewards.reward(
-            _text(completion),
-            rewards.Reference(
-                offered,
-                index,
-                msgspec.json.decode(scene_text, type=Scene),
-                answer=right,
-                evidence=msgspec.json.decode(evidence_text, type=list[Evidence]),
-                question=asked,
-            ),
-        )
-        for completion, offered, right, index, scene_text, evidence_text, asked in rows
+        rewards.reward(_text(completion), msgspec.json.decode(text, type=Reference))
+        for completion, text in zip(completions, reference, strict=True)
     ]
 
 
