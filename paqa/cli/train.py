@@ -1,4 +1,4 @@
-"""`paqa-train base|sft|grpo|eval|all|score|export|ask`. Imports nothing heavy until a command is chosen."""
+"""`paqa-train base|sft|grpo|eval|all|score|export|push|ask`. Nothing heavy is imported before a choice."""
 
 from __future__ import annotations
 
@@ -71,12 +71,20 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_uses(commands: Any) -> None:
-    """The commands that use a trained model: export and ask."""
+    """The commands that use a trained model: export, push and ask."""
     export = commands.add_parser("export", help="write a plain Hugging Face checkpoint, LoRA merged")
     export.add_argument("run", help="folder of a trained model (RUN/best or RUN/last)")
     export.add_argument("out", type=Path, help="new folder of the checkpoint")
     precision = "type that weights are cast to; bfloat16 rounds small updates away"
     export.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help=precision)
+    export.add_argument("--eval", type=Path, metavar="DIR", help="of paqa-train eval: figures for its card")
+    push = commands.add_parser(
+        "push", help="publish an exported model as a repository of the Hugging Face Hub"
+    )
+    push.add_argument("dir", type=Path, help="what paqa-train export wrote")
+    push.add_argument("repo", metavar="ORG/NAME")
+    push.add_argument("--yes", action="store_true", help="do it (default: show what would change)")
+    push.add_argument("--public", action="store_true", help="for everybody to see (default: private)")
     ask = commands.add_parser("ask", help="ask a model one question about one audio file")
     ask.add_argument("model", help="Hub id or folder of a base or a trained model")
     ask.add_argument("file", type=Path, help="audio in any format that paqa reads")
@@ -165,8 +173,23 @@ def run_export(args: argparse.Namespace) -> None:
     quiet_libraries()
     from paqa.train import export
 
-    export.export(args.run, args.out, args.dtype)
+    export.export(args.run, args.out, args.dtype, args.eval)
     print(f"{args.out}: a checkpoint in {args.dtype} for transformers' Qwen2AudioForConditionalGeneration")
+
+
+def run_push(args: argparse.Namespace) -> None:
+    """Send an exported model to the Hub: a dry run without --yes."""
+    from paqa.publish import hub, model_hub
+
+    api = hub.connect()
+    plan = model_hub.plan(args.dir, args.repo, api, args.public)
+    print(model_hub.text(plan))
+    if not plan.new:
+        print("\nnothing to do: the Hub has this model already")
+    elif not args.yes:
+        print("\nnothing was sent; add --yes to push")
+    else:
+        print(f"\n{args.repo}  {model_hub.push(plan, api, print)}")
 
 
 def run_ask(args: argparse.Namespace) -> None:
@@ -197,8 +220,8 @@ def run_stage(args: argparse.Namespace) -> int:
         from flows import settings
 
         settings.apply(Path(config.out).resolve().parent / ".paqa")
-    if args.command in ("eval", "all") and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise PaqaError(f"{args.command} is for one process; under torchrun: sft and grpo")
+    if args.command == "all" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise PaqaError("all is for one process; under torchrun: sft, grpo and eval")
     quiet_libraries()
     figures = getattr(importlib.import_module(module), name)(config)
     if os.environ.get("RANK", "0") != "0":
@@ -223,7 +246,13 @@ def quiet_libraries() -> None:
     library.set_verbosity_error()
 
 
-COMMANDS = {"base": run_base, "score": run_score, "export": run_export, "ask": run_ask}
+COMMANDS = {
+    "base": run_base,
+    "score": run_score,
+    "export": run_export,
+    "push": run_push,
+    "ask": run_ask,
+}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -235,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; errors are one line on stderr and exit 2, rows that could not be asked 1."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    extras = dict.fromkeys(["base", "export", "ask", *STAGES], "train") | {"all": "train,flow"}
+    extras = dict.fromkeys(["base", "export", "ask", *STAGES], "train") | {"all": "train,flow", "push": "hub"}
     return exit_status.run(parser(), argv, run, GO_ON, extras)
 
 

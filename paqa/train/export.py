@@ -9,18 +9,24 @@ from typing import Any, Literal
 import torch
 
 from paqa.errors import PaqaError
+from paqa.publish import model_card
+from paqa.storage.build_folder import CARD
 from paqa.train import adapters, model
 from paqa.train.model import Policy
 
 
-def export(trained: str, out: Path, dtype: Literal["float32", "bfloat16"]) -> None:
+def export(
+    trained: str, out: Path, dtype: Literal["float32", "bfloat16"], evaluation: Path | None = None
+) -> None:
     """Write a model, given as to `load`, to a new folder: LoRA merged in float32, then cast once.
 
     The trained projector and the PAUSE row are part of the weights. `generate` writes what `rollout` writes
-    without pauses: it never samples PAUSE or AUDIO. Raises PaqaError where `out` holds something.
+    without pauses: it never samples PAUSE or AUDIO. Beside it is a card, with the figures of `evaluation`,
+    the folder of a `paqa-train eval`. Raises PaqaError where `out` holds something.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise PaqaError(f"{out}: holds something already; expected a new folder")
+    card = model_card.render(Path(trained), out.name, "Qwen2AudioForConditionalGeneration", evaluation)
     policy = model.load(trained, "cpu", "float32")
     net = adapters.merged(policy.net)
     _add_pause_row(net, policy)
@@ -29,6 +35,7 @@ def export(trained: str, out: Path, dtype: Literal["float32", "bfloat16"]) -> No
     shutil.rmtree(fresh, ignore_errors=True)
     net.to(getattr(torch, dtype)).save_pretrained(fresh)
     policy.processor.save_pretrained(fresh)
+    (fresh / CARD).write_text(card, encoding="utf-8")
     if out.exists():
         out.rmdir()
     fresh.rename(out)
