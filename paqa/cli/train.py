@@ -19,7 +19,16 @@ from paqa.errors import PaqaError, Rejected
 from paqa.rationale import grammar, rewards
 from paqa.rationale.answers import accuracies
 from paqa.sources import json_reading
-from paqa.train.config import OFF, AllConfig, EvalConfig, GrpoConfig, SftConfig, add_flags, from_flags
+from paqa.train.config import (
+    OFF,
+    PRESETS,
+    AllConfig,
+    EvalConfig,
+    GrpoConfig,
+    SftConfig,
+    add_flags,
+    from_flags,
+)
 from paqa.train.figures import means, time_figures
 from paqa.types import Item
 
@@ -57,7 +66,11 @@ def parser() -> argparse.ArgumentParser:
     base.add_argument("--data", type=Path, metavar="DIR", help="nano: build whose words it is to know")
     base.add_argument("--seed", type=int, default=0, help="of what is not trained yet (default: 0)")
     for name, (kind, _, text) in STAGES.items():
-        add_flags(commands.add_parser(name, help=text), kind)
+        stage = commands.add_parser(name, help=text)
+        if name == "grpo":
+            text = "hyper: the paper's settings, but for flags that are given"
+            stage.add_argument("--preset", choices=PRESETS, default=argparse.SUPPRESS, help=text)
+        add_flags(stage, kind)
     score = commands.add_parser("score", help="accuracy, format and perception of given completions")
     score.add_argument("dir", type=Path, help="a build's folder")
     score.add_argument(
