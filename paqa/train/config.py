@@ -123,6 +123,7 @@ class TrainConfig(ModelConfig):
     save_every: Annotated[Count, "steps; 0: only at the end"] = 100
     keep: Annotated[Positive, "newest checkpoints that are kept"] = 2
     tensorboard: Annotated[bool, "write TensorBoard events beside metrics.jsonl"] = True
+    wandb: Annotated[str, "project of Weights & Biases to log to (needs its package)"] = ""
 
 
 @dataclass(frozen=True)
@@ -342,6 +343,7 @@ def unchanged(config: ModelConfig, folder: Path) -> None:
             "save_every",
             "keep",
             "tensorboard",
+            "wandb",
             "compile",
         )
         if not now.get("max_new"):

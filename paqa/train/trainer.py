@@ -31,6 +31,7 @@ from paqa.train.data import EncodedClips, Rows, TrainRow, draw
 from paqa.train.model import Policy
 from paqa.train.ranks import Ranks
 from paqa.train.sound_store import sound_store
+from paqa.train.trackers import Trackers
 
 Values = dict[str, float]
 PREFIX = "checkpoint-"
@@ -117,7 +118,7 @@ class Trainer:
         self.params = policy.trained()
         self.optimizer = _optimizer(policy, config)
         self.spent: dict[str, float] = defaultdict(float)
-        self._board: Any = None
+        self.trackers: Trackers | None = None  # from the first step on
         if ranks.rank == 0:
             configs.remember(config, self.out)
         self._resume()
@@ -183,6 +184,8 @@ class Trainer:
         bar.close()
         if self.ranks.rank == 0:
             self._store(self.out / "last", self.policy.save)
+        if self.trackers:
+            self.trackers.finish()
         return state.seen
 
     def _bar(self) -> Any:
@@ -201,15 +204,8 @@ class Trainer:
         with open(self.out / "metrics.jsonl", "a", encoding="utf-8") as file:
             rounded = {k: round(v, 6) if math.isfinite(v) else None for k, v in values.items()}
             file.write(json.dumps({"step": self.state.step, **rounded}) + "\n")
-        if not self.config.tensorboard:
-            return
-        if self._board is None:
-            from torch.utils.tensorboard.writer import SummaryWriter
-
-            self._board = SummaryWriter(str(self.out / "tensorboard"), purge_step=self.state.step)
-        for name, value in values.items():
-            self._board.add_scalar(name, value, self.state.step)
-        self._board.flush()
+        self.trackers = self.trackers or Trackers(self.config, self.out, self.state.step)
+        self.trackers.log(values, self.state.step)
 
     def _keep_best(self, measured: float) -> None:
         if math.isfinite(measured) and (self.state.best is None or measured > self.state.best):
