@@ -46,7 +46,7 @@ SFT = SftConfig(
     caption_given=0.4, **FULL
 )  # fmt: skip
 MORE_SFT = replace(SFT, learning_rate=5e-4)  # for as long as GRPO takes
-GRPO = GrpoConfig(learning_rate=2e-4, warmup=2, prompts=12, group=8, tokens=8192, steps=40, **FULL)
+GRPO = GrpoConfig(learning_rate=1e-4, warmup=2, prompts=24, group=8, tokens=8192, steps=20, **FULL)
 EVAL = EvalConfig(rows=300, batch=60, hearing=HEARINGS, quiet=True)
 RUNGS = ("base", "sft", "more-sft", "grpo", "grpo-pause")
 LABELS = dict(zip(RUNGS, ("base", "SFT", "SFT, longer", "GRPO", "GRPO with PAUSE"), strict=True))
