@@ -165,8 +165,8 @@ def run_export(args: argparse.Namespace) -> None:
     quiet_libraries()
     from paqa.train import export
 
-    export.export(args.run, args.out, args.dtype)
-    print(f"{args.out}: a checkpoint in {args.dtype} for transformers' Qwen2AudioForConditionalGeneration")
+    network = export.export(args.run, args.out, args.dtype)
+    print(f"{args.out}: a checkpoint in {args.dtype} for transformers' {network}")
 
 
 def run_ask(args: argparse.Namespace) -> None:

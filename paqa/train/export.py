@@ -13,11 +13,14 @@ from paqa.train import adapters, model
 from paqa.train.model import Policy
 
 
-def export(trained: str, out: Path, dtype: Literal["float32", "bfloat16"]) -> None:
+def export(trained: str, out: Path, dtype: Literal["float32", "bfloat16"]) -> str:
     """Write a model, given as to `load`, to a new folder: LoRA merged in float32, then cast once.
 
+    Returns the class of transformers that reads it; of Qwen2.5-Omni the thinker alone is written.
+
     The trained projector and the PAUSE row are part of the weights. `generate` writes what `rollout` writes
-    without pauses: it never samples PAUSE or AUDIO. Raises PaqaError where `out` holds something.
+    without pauses: it never samples PAUSE or audio's placeholder. Raises PaqaError where `out` holds
+    something.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise PaqaError(f"{out}: holds something already; expected a new folder")
@@ -32,6 +35,7 @@ def export(trained: str, out: Path, dtype: Literal["float32", "bfloat16"]) -> No
     if out.exists():
         out.rmdir()
     fresh.rename(out)
+    return policy.family.network
 
 
 @torch.no_grad()
