@@ -20,12 +20,13 @@ torch = pytest.importorskip("torch")
 import train_families as fam  # noqa: E402
 import transformers  # noqa: E402
 from closeness import steps  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
 
 from paqa.errors import PaqaError  # noqa: E402
 from paqa.rationale.prompt import PromptQuestion, question  # noqa: E402
 from paqa.storage.store import Store  # noqa: E402
 from paqa.train import export, full_weights, model, sft  # noqa: E402
+from paqa.train import rollout as rollouts  # noqa: E402
 from paqa.train.batch_layout import Tree  # noqa: E402
 from paqa.train.config import PauseConfig, SftConfig  # noqa: E402
 from paqa.train.model import RATE, Policy  # noqa: E402
@@ -120,6 +121,17 @@ def test_a_rollout_samples_what_generate_does(policy: Policy) -> None:
         )[0, len(prompt.ids) :]
         assert theirs.tolist() == done.ids[2 * i][done.real[2 * i]].tolist()
         assert len(set(theirs.tolist())) > 2
+
+
+def test_one_graph_of_a_step_samples_the_same(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the compiler the front half, which makes the graph."""
+    step = torch.compile(rollouts.decode, dynamic=True, backend="eager", fullgraph=True)
+    monkeypatch.setattr(rollouts, "compiled", lambda: step)
+    prompts = [policy.prompt(ASKED, policy.encode(noise)) for noise in tiny.sounds(1.6, 0.7)]
+    plain, compiled = (
+        rollout(policy, prompts, 2, [0, 1, 2, 3], Sampling(9, compile=compile)) for compile in (False, True)
+    )
+    assert torch.equal(plain.ids, compiled.ids)
 
 
 @pytest.mark.parametrize("name", fam.LONG, scope="module")
@@ -291,18 +303,11 @@ def test_a_stage_goes_on_with_the_adapter_and_keeps_a_reference(policy: Policy) 
 
 
 def test_the_thinker_of_a_whole_omni_is_loaded_alone(tmp_path: Path) -> None:
-    """The names of its weights begin with thinker, talker and token2wav, as in the published models."""
+    """Beside it are the files of a processor for images as well, and a chat template in JSON."""
     policy = fam.policy("qwen2_5_omni")
-    policy.net.save_pretrained(tmp_path)
-    weights = {f"thinker.{n}": w for n, w in load_file(tmp_path / "model.safetensors").items()}
-    assert "thinker.model.layers.0.mlp.up_proj.weight" in weights
-    assert "thinker.audio_tower.proj.weight" in weights
-    others = {"talker.codec_head.weight": torch.zeros(2, 2), "token2wav.dit.bias": torch.zeros(2)}
-    save_file(weights | others, tmp_path / "model.safetensors", {"format": "pt"})
-    thinker = json.loads((tmp_path / "config.json").read_text())
-    whole = {"model_type": "qwen2_5_omni", "architectures": ["Qwen2_5OmniModel"], "thinker_config": thinker}
-    whole |= {"talker_config": {"model_type": "qwen2_5_omni_talker"}, "enable_audio_output": True}
-    (tmp_path / "config.json").write_text(json.dumps(whole))
+    fam.whole_omni(tmp_path, policy.net)
+    names = load_file(tmp_path / "model.safetensors").keys()
+    assert {n.split(".")[0] for n in names} == {"thinker", "talker", "token2wav"}
     policy.tokenizer.save_pretrained(tmp_path)
     (tmp_path / "chat_template.jinja").unlink(missing_ok=True)
     chat = {"chat_template": policy.processor.chat_template}
@@ -312,6 +317,9 @@ def test_the_thinker_of_a_whole_omni_is_loaded_alone(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(extractor | images))
     loaded = model.load(str(tmp_path), "cpu", "float32")
     assert type(loaded.inner).__name__ == fam.CLASSES["qwen2_5_omni"]
+    before, after = policy.net.state_dict(), loaded.net.state_dict()
+    assert before.keys() == after.keys()
+    assert not changed(before, after)
     (noise,) = tiny.sounds(1.3)
     one, other = tree(policy, noise, 5), tree(loaded, noise, 5)
     assert one.prompt.ids.tolist() == other.prompt.ids.tolist()

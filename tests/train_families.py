@@ -46,6 +46,35 @@ VISION = {
     "out_hidden_size": 64,
     "fullatt_block_indexes": [0],
 }
+ROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
+TALKER = {
+    "vocab_size": 40,
+    "embedding_size": 64,
+    "hidden_size": 64,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "rope_parameters": ROPE,
+}
+DIFFUSION = {
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "head_dim": 16,
+    "emb_dim": 16,
+    "num_embeds": 40,
+    "mel_dim": 8,
+    "enc_emb_dim": 8,
+    "enc_dim": 8,
+    "enc_channels": [8, 8, 8, 8, 16],
+    "enc_attention_channels": 4,
+    "enc_se_channels": 4,
+    "look_ahead_layers": [0],
+    "look_backward_layers": [0],
+}
+TALKER_TOKENS = ("codec_start", "codec_end", "codec_pad", "codec_mask", "text_start", "text_end", "text_pad")
 
 
 def processor(name: str) -> Any:
@@ -80,10 +109,9 @@ def config(name: str, tokenizer: Any, rows: int) -> Any:
             audio_config=audio, text_config=text | {"model_type": "qwen2"}, audio_token_index=ids("<|AUDIO|>")
         )
     if name == "qwen2_5_omni":
-        rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
         return transformers.Qwen2_5OmniThinkerConfig(
             audio_config=AUDIO | {"output_dim": 64},
-            text_config=text | {"rope_parameters": rope, "tie_word_embeddings": False},
+            text_config=text | {"rope_parameters": ROPE, "tie_word_embeddings": False},
             vision_config=VISION,
             audio_token_index=ids("<|AUDIO|>"),
             audio_start_token_id=ids("<|audio_bos|>"),
@@ -130,3 +158,19 @@ def folder(path: Path, name: str) -> Path:
     tiny_policy.net.save_pretrained(path)
     tiny_policy.processor.save_pretrained(path)
     return path
+
+
+def whole_omni(path: Path, thinker: Any) -> None:
+    """A whole Qwen2.5-Omni with talker and token2wav around a thinker, written by transformers."""
+    tokens = {f"tts_{name}_token_id": i for i, name in enumerate(TALKER_TOKENS, 1)}
+    small = transformers.Qwen2_5OmniConfig(
+        thinker_config=thinker.config.to_dict(),
+        talker_config=TALKER | tokens,
+        token2wav_config={
+            "dit_config": DIFFUSION,
+            "bigvgan_config": {"mel_dim": 8, "upsample_initial_channel": 64},
+        },
+    )
+    net = transformers.Qwen2_5OmniForConditionalGeneration(small)
+    net.thinker.load_state_dict(thinker.state_dict())
+    net.save_pretrained(path)
