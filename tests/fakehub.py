@@ -1,4 +1,4 @@
-"""A Hugging Face Hub for dataset repositories on loopback, enough of one for `huggingface_hub` and
+"""A Hugging Face Hub for datasets and models on loopback, enough of one for `huggingface_hub` and
 `datasets`.
 
 Repositories, commits, tags, visibility, tokens, the legacy LFS protocol. Everything lies on disk, so that the
@@ -169,12 +169,13 @@ class Handler(BaseHTTPRequestHandler):
         """The header of a card: what the Hub is known to insist on."""
         import yaml
 
-        text = json.loads(self.content)["content"]
+        asked = json.loads(self.content)
+        text = asked["content"]
         header = yaml.safe_load(text.split("---\n")[1]) if text.startswith("---\n") else {}
         errors = []
-        if not re.fullmatch(
-            r"n<1K|1K<n<10K|10K<n<100K|100K<n<1M|1M<n<10M", (header.get("size_categories") or [""])[0]
-        ):
+        sizes = r"n<1K|1K<n<10K|10K<n<100K|100K<n<1M|1M<n<10M"
+        size = (header.get("size_categories") or [""])[0]
+        if asked["repoType"] == "dataset" and not re.fullmatch(sizes, size):
             errors.append({"message": '"size_categories" must be one of n<1K, 1K<n<10K, ...'})
         if header.get("license") == "other" and not header.get("license_name"):
             errors.append({"message": '"license_name" is required'})
@@ -293,7 +294,7 @@ class Handler(BaseHTTPRequestHandler):
         there = repo["commits"][repo["head"]]["files"]
         answer = []
         for file in json.loads(self.content)["files"]:
-            lfs = file["path"].endswith(".parquet") or file["size"] > 10_000_000
+            lfs = file["path"].endswith((".parquet", ".safetensors")) or file["size"] > 10_000_000
             oid = there.get(file["path"], {}).get("oid")
             mode = "lfs" if lfs else "regular"
             answer.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
@@ -399,21 +400,22 @@ def _folder(path):
 
 
 NAME = r"([^/]+/[^/]+)"
+KIND = r"(?:/datasets)?"  # a model has none
 ROUTES = [
     (r"/api/whoami-v2", Handler.whoami),
     (r"/api/validate-yaml", Handler.validate),
     (r"/api/repos/create", Handler.create),
-    (rf"/datasets/{NAME}\.git/info/lfs/objects/batch", Handler.batch),
-    (rf"/api/datasets/{NAME}", Handler.info),
-    (rf"/api/datasets/{NAME}/revision/([^/]+)", Handler.info),
-    (rf"/api/datasets/{NAME}/refs", Handler.refs),
-    (rf"/api/datasets/{NAME}/tree/([^/]+)", Handler.tree),
-    (rf"/api/datasets/{NAME}/tree/([^/]+)/(.+)", Handler.tree),
-    (rf"/api/datasets/{NAME}/paths-info/([^/]+)", Handler.paths),
-    (rf"/api/datasets/{NAME}/preupload/([^/]+)", Handler.preupload),
-    (rf"/api/datasets/{NAME}/commit/([^/]+)", Handler.commit),
-    (rf"/api/datasets/{NAME}/tag/([^/]+)", Handler.tag),
-    (rf"/datasets/{NAME}/resolve/([^/]+)/(.+)", Handler.resolve),
+    (rf"{KIND}/{NAME}\.git/info/lfs/objects/batch", Handler.batch),
+    (rf"/api/(?:datasets|models)/{NAME}", Handler.info),
+    (rf"/api/(?:datasets|models)/{NAME}/revision/([^/]+)", Handler.info),
+    (rf"/api/(?:datasets|models)/{NAME}/refs", Handler.refs),
+    (rf"/api/(?:datasets|models)/{NAME}/tree/([^/]+)", Handler.tree),
+    (rf"/api/(?:datasets|models)/{NAME}/tree/([^/]+)/(.+)", Handler.tree),
+    (rf"/api/(?:datasets|models)/{NAME}/paths-info/([^/]+)", Handler.paths),
+    (rf"/api/(?:datasets|models)/{NAME}/preupload/([^/]+)", Handler.preupload),
+    (rf"/api/(?:datasets|models)/{NAME}/commit/([^/]+)", Handler.commit),
+    (rf"/api/(?:datasets|models)/{NAME}/tag/([^/]+)", Handler.tag),
+    (rf"{KIND}/{NAME}/resolve/([^/]+)/(.+)", Handler.resolve),
 ]
 
 

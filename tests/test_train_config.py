@@ -55,6 +55,15 @@ def test_flags_reach_their_fields():
         parsed(AllConfig, "--sft-model", "m")
 
 
+def test_a_preset_gives_what_no_flag_does():
+    words = ["grpo", "--preset", "hyper", "--model", "m", "--group", "4", "--pause", "never"]
+    flags = {k: v for k, v in vars(parser().parse_args(words)).items() if k != "command"}
+    found = from_flags(GrpoConfig, flags)
+    assert (found.learning_rate, found.beta, found.loss, found.max_new) == (1e-6, 0.1, "grpo", 1024)
+    assert (found.pause.tokens, found.pause.runs, found.pause.mode) == (64, 3, "never")
+    assert (found.group, found.model) == (4, "m")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

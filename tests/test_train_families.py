@@ -251,6 +251,7 @@ def test_a_trained_folder_scores_and_answers_as_it_did(name: str, tmp_path: Path
     assert torch.equal(again.score([one])[0], policy.score([one])[0])
     network = export.export(str(tmp_path / "trained"), tmp_path / "plain", "float32")
     assert network == fam.CLASSES[name]
+    assert network in (tmp_path / "plain" / "README.md").read_text()
     processor = transformers.AutoProcessor.from_pretrained(tmp_path / "plain")
     net = getattr(transformers, network).from_pretrained(tmp_path / "plain").eval()
     done = rollout(policy, [one.prompt], 1, [0], Sampling(NEW, temperature=0.0))

@@ -16,7 +16,7 @@ from paqa.rationale.rewards import RewardWeights  # noqa: E402
 from paqa.train import evaluate, grpo, length_limits, model, sft  # noqa: E402
 from paqa.train.config import OFF, EvalConfig, GrpoConfig, SftConfig  # noqa: E402
 from paqa.train.data import Rows  # noqa: E402
-from paqa.train.trainer import Ranks  # noqa: E402
+from paqa.train.ranks import Ranks  # noqa: E402
 
 
 @pytest.fixture(scope="module")

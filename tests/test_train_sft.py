@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import struct
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +114,31 @@ def test_metrics_are_told_in_a_log_and_on_tensorboard(there, tmp_path, capfd):
         assert shown == pytest.approx(
             {m["step"]: m[name] for m in metrics(tmp_path) if name in m}, rel=1e-4, abs=1e-5
         )
+
+
+def test_metrics_go_to_weights_and_biases(there, tmp_path, monkeypatch):
+    """The file of a run that stays offline holds them: a log of LevelDB with one record a step."""
+    records = pytest.importorskip("wandb.proto.wandb_internal_pb2")
+    for name in ("WANDB_MODE", "WANDB_SILENT", "WANDB_ERROR_REPORTING"):
+        monkeypatch.setenv(name, {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}.get(name, "false"))
+    sft.train(config(there, tmp_path / "street", steps=3, wandb="paqa"))
+    (path,) = (tmp_path / "street").glob("wandb/offline-run-*/*.wandb")
+    data, at, losses = path.read_bytes(), 7, {}
+    while at < len(data):
+        size, kind = struct.unpack_from("<HB", data, at + 4)
+        assert kind == 1  # whole: nothing here is as long as a block
+        record = records.Record.FromString(data[at + 7 : at + 7 + size])
+        row = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+        if row:
+            losses[row["_step"]] = row["loss"]
+        at += 7 + size
+    assert losses == pytest.approx({m["step"]: m["loss"] for m in metrics(tmp_path / "street")}, rel=1e-4)
+
+
+def test_wandb_is_asked_for_where_it_is_missing(there, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(PaqaError, match="--wandb: the package wandb is missing"):
+        sft.train(config(there, tmp_path, steps=1, wandb="paqa"))
 
 
 def test_the_best_is_kept(there, tmp_path, monkeypatch):

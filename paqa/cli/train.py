@@ -1,4 +1,4 @@
-"""`paqa-train base|sft|grpo|eval|all|score|export|ask`. Imports nothing heavy until a command is chosen."""
+"""`paqa-train base|sft|grpo|eval|all|score|export|push|ask`. Nothing heavy is imported before a choice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ from paqa.errors import PaqaError, Rejected
 from paqa.rationale import grammar, rewards
 from paqa.rationale.answers import accuracies
 from paqa.sources import json_reading
-from paqa.train.config import OFF, AllConfig, EvalConfig, GrpoConfig, SftConfig, add_flags, from_flags
+from paqa.train.config import (
+    OFF,
+    PRESETS,
+    AllConfig,
+    EvalConfig,
+    GrpoConfig,
+    SftConfig,
+    add_flags,
+    from_flags,
+)
 from paqa.train.figures import means, time_figures
 from paqa.types import Item
 
@@ -57,7 +66,11 @@ def parser() -> argparse.ArgumentParser:
     base.add_argument("--data", type=Path, metavar="DIR", help="nano: build whose words it is to know")
     base.add_argument("--seed", type=int, default=0, help="of what is not trained yet (default: 0)")
     for name, (kind, _, text) in STAGES.items():
-        add_flags(commands.add_parser(name, help=text), kind)
+        stage = commands.add_parser(name, help=text)
+        if name == "grpo":
+            text = "hyper: the paper's settings, but for flags that are given"
+            stage.add_argument("--preset", choices=PRESETS, default=argparse.SUPPRESS, help=text)
+        add_flags(stage, kind)
     score = commands.add_parser("score", help="accuracy, format and perception of given completions")
     score.add_argument("dir", type=Path, help="a build's folder")
     score.add_argument(
@@ -71,12 +84,20 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_uses(commands: Any) -> None:
-    """The commands that use a trained model: export and ask."""
+    """The commands that use a trained model: export, push and ask."""
     export = commands.add_parser("export", help="write a plain Hugging Face checkpoint, LoRA merged")
     export.add_argument("run", help="folder of a trained model (RUN/best or RUN/last)")
     export.add_argument("out", type=Path, help="new folder of the checkpoint")
     precision = "type that weights are cast to; bfloat16 rounds small updates away"
     export.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help=precision)
+    export.add_argument("--eval", type=Path, metavar="DIR", help="of paqa-train eval: figures for its card")
+    push = commands.add_parser(
+        "push", help="publish an exported model as a repository of the Hugging Face Hub"
+    )
+    push.add_argument("dir", type=Path, help="what paqa-train export wrote")
+    push.add_argument("repo", metavar="ORG/NAME")
+    push.add_argument("--yes", action="store_true", help="do it (default: show what would change)")
+    push.add_argument("--public", action="store_true", help="for everybody to see (default: private)")
     ask = commands.add_parser("ask", help="ask a model one question about one audio file")
     ask.add_argument("model", help="Hub id or folder of a base or a trained model")
     ask.add_argument("file", type=Path, help="audio in any format that paqa reads")
@@ -165,8 +186,23 @@ def run_export(args: argparse.Namespace) -> None:
     quiet_libraries()
     from paqa.train import export
 
-    network = export.export(args.run, args.out, args.dtype)
+    network = export.export(args.run, args.out, args.dtype, args.eval)
     print(f"{args.out}: a checkpoint in {args.dtype} for transformers' {network}")
+
+
+def run_push(args: argparse.Namespace) -> None:
+    """Send an exported model to the Hub: a dry run without --yes."""
+    from paqa.publish import hub, model_hub
+
+    api = hub.connect()
+    plan = model_hub.plan(args.dir, args.repo, api, args.public)
+    print(model_hub.text(plan))
+    if not plan.new:
+        print("\nnothing to do: the Hub has this model already")
+    elif not args.yes:
+        print("\nnothing was sent; add --yes to push")
+    else:
+        print(f"\n{args.repo}  {model_hub.push(plan, api, print)}")
 
 
 def run_ask(args: argparse.Namespace) -> None:
@@ -197,8 +233,8 @@ def run_stage(args: argparse.Namespace) -> int:
         from flows import settings
 
         settings.apply(Path(config.out).resolve().parent / ".paqa")
-    if args.command in ("eval", "all") and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise PaqaError(f"{args.command} is for one process; under torchrun: sft and grpo")
+    if args.command == "all" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise PaqaError("all is for one process; under torchrun: sft, grpo and eval")
     quiet_libraries()
     figures = getattr(importlib.import_module(module), name)(config)
     if os.environ.get("RANK", "0") != "0":
@@ -223,7 +259,13 @@ def quiet_libraries() -> None:
     library.set_verbosity_error()
 
 
-COMMANDS = {"base": run_base, "score": run_score, "export": run_export, "ask": run_ask}
+COMMANDS = {
+    "base": run_base,
+    "score": run_score,
+    "export": run_export,
+    "push": run_push,
+    "ask": run_ask,
+}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -235,7 +277,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; errors are one line on stderr and exit 2, rows that could not be asked 1."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    extras = dict.fromkeys(["base", "export", "ask", *STAGES], "train") | {"all": "train,flow"}
+    extras = dict.fromkeys(["base", "export", "ask", *STAGES], "train") | {"all": "train,flow", "push": "hub"}
     return exit_status.run(parser(), argv, run, GO_ON, extras)
 
 

@@ -36,6 +36,7 @@ from paqa.train.forced_choice import likeliest_choice
 from paqa.train.length_limits import evaluation_limit
 from paqa.train.model import Policy
 from paqa.train.pause_tokens import Bounds
+from paqa.train.ranks import Ranks
 from paqa.train.rollout import Sampling, rollout
 from paqa.train.sound_store import sound_store
 from paqa.types import Item
@@ -70,12 +71,14 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     need(config, "data" if config.benchmark == "paqa" else "questions")
     out = Path(config.out)
     unchanged(config, out)
+    ranks = Ranks.join(model.device_of(config.device))
     asked, unasked = questions(config)
     policy = model.load(config.model, config.device, config.dtype, config.chunk)
     policy.sounds = sound_store(config.store, config.data, policy.inner)
     config = replace(config, max_new=evaluation_limit(config, policy))
-    remember(config, out)
-    report(out, asked, unasked)
+    if ranks.rank == 0:
+        remember(config, out)
+        report(out, asked, unasked)
     figures_of: dict[str, dict[str, float]] = {}
     pause_config = pause_config_of(config.pause, policy.pause_config)
     bounds = Bounds.first(pause_config, policy.bounds)
@@ -85,19 +88,27 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     for hearing in config.hearing:
         for pause in pauses:
             name = hearing if pause.mode in ("off", "never") else f"{hearing}+pause"
-            answers, confidence = answer(policy, asked, hearing, pause, bounds, config)
+            answers, confidence = answer(policy, asked, hearing, pause, bounds, config, ranks)
             if pause.mode == "never":
                 bounds = bounds.filled(bounds.after(confidence, pause_config))
             figures_of[name] = figures(asked, answers) | ({"unasked": float(len(unasked))} if unasked else {})
+            if ranks.rank > 0:
+                continue
             write_answers(out, name, asked, answers)
             if hearing == "audio" and config.benchmark != "paqa":
                 file = out / f"{config.benchmark}-{name}.json"
                 benchmarks.write(config, file, asked, [s.text for s in answers], unasked)
-    write_atomically(out / FILE, json.dumps(figures_of, indent=1).encode() + b"\n")  # labels may yet fail
+    if ranks.rank == 0:
+        _write(out, figures_of)  # labels may yet fail
     if config.labels:
-        figures_of["labels"] = labels(policy, [a for a in asked if a.item], config)
-        write_atomically(out / FILE, json.dumps(figures_of, indent=1).encode() + b"\n")
+        figures_of["labels"] = labels(policy, [a for a in asked if a.item], ranks)
+        if ranks.rank == 0:
+            _write(out, figures_of)
     return figures_of
+
+
+def _write(out: Path, figures_of: dict[str, dict[str, float]]) -> None:
+    write_atomically(out / FILE, json.dumps(figures_of, indent=1).encode() + b"\n")
 
 
 def pause_config_of(requested: PauseConfig, trained: PauseConfig | None) -> PauseConfig:
@@ -176,23 +187,24 @@ def answer(
     pause: PauseConfig,
     bounds: Bounds,
     config: EvalConfig,
+    ranks: Ranks,
 ) -> tuple[list[Answer], Tensor]:
-    """Every question's answer, and all windowed confidences, shape `[n]`."""
-    answers: list[Answer] = []
+    """Every question's answer, and all windowed confidences, shape `[n]`; each process answers a share."""
+    answers: dict[int, Answer] = {}
     seen = [torch.zeros(0)]
     clips = clip_samples(policy, asked, hearing)
     sampling = Sampling(config.max_new, config.temperature, pause, bounds, config.compile)
-    for start in range(0, len(asked), config.batch):
-        part = asked[start : start + config.batch]
-        samples = [clips(i) for i in range(start, start + len(part))]
-        audible = [i for i, clip in enumerate(samples) if clip is not None]
-        batch_answers = [Answer("", cut=True)] * len(part)
+    share = ranks.share(len(asked))
+    for start in range(0, len(share), config.batch):
+        samples = {i: clips(i) for i in share[start : start + config.batch]}
+        answers |= {i: Answer("", cut=True) for i in samples}
+        audible = [i for i, clip in samples.items() if clip is not None]
         if audible:
             began = time.perf_counter()
             prompts = [
-                policy.prompt(part[i].asked, policy.encode(samples[i], part[i].asked.id)) for i in audible
+                policy.prompt(asked[i].asked, policy.encode(samples[i], asked[i].asked.id)) for i in audible
             ]
-            seeds = [int(draw(config.seed, part[i].asked.id) * 2**53) for i in audible]
+            seeds = [int(draw(config.seed, asked[i].asked.id) * 2**53) for i in audible]
             completions = rollout(policy, prompts, 1, seeds, sampling)
             cost = (time.perf_counter() - began) / len(audible)
             rows = zip(
@@ -205,15 +217,14 @@ def answer(
             for i, prompt, (text, tokens, pauses, cut) in zip(audible, prompts, rows, strict=True):
                 text = f"<RESPONSE>{text}</RESPONSE>" if config.plain else text
                 forced = config.forced and not config.plain
-                likeliest = likeliest_choice(policy, prompt, text, part[i].asked) if forced else None
-                batch_answers[i] = Answer(text, tokens, pauses, cut, cost, likeliest)
+                likeliest = likeliest_choice(policy, prompt, text, asked[i].asked) if forced else None
+                answers[i] = Answer(text, tokens, pauses, cut, cost, likeliest)
             seen.append(completions.confidence.flatten().cpu())
-        answers += batch_answers
-        if not config.quiet:
-            print(f"\r{hearing:<10} {len(answers):>6} of {len(asked)}", end="", file=sys.stderr, flush=True)
-    if not config.quiet:
+        if not config.quiet and ranks.rank == 0:
+            print(f"\r{hearing:<10} {len(answers):>6} of {len(share)}", end="", file=sys.stderr, flush=True)
+    if not config.quiet and ranks.rank == 0:
         print(file=sys.stderr)
-    return answers, torch.cat(seen)
+    return ranks.merged(answers), ranks.gathered(torch.cat(seen))
 
 
 def clip_samples(policy: Policy, asked: Sequence[EvalQuestion], hearing: str) -> Any:
@@ -270,25 +281,25 @@ def figures(asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> dict[st
 
 
 @torch.no_grad()
-def labels(policy: Policy, asked: Sequence[EvalQuestion], config: EvalConfig) -> dict[str, float]:
+def labels(policy: Policy, asked: Sequence[EvalQuestion], ranks: Ranks) -> dict[str, float]:
     """Macro mean average precision of sound classes over clips, each class by the likelihood of its label.
 
     The classes are those of the rows' scenes (a build of FSD50K's evaluation set has its 200). A label is
     scored as a short answer to one question, by mean log-probability of its tokens; all labels share the
     clip's prompt.
     """
-    clips = {a.clip: a for a in asked}
-    scenes = [a.item.scene for a in clips.values() if a.item]
+    clips = list({a.clip: a for a in asked}.values())
+    scenes = [a.item.scene for a in clips if a.item]
     names = sorted({event.label for scene in scenes for event in scene.events})
     answers = tuple(
         policy.completion_ids(f"<RESPONSE>{grammar.response(None, name)}</RESPONSE>") for name in names
     )
     learn = tuple(torch.ones(len(ids), dtype=torch.bool) for ids in answers)
-    scores = []
-    for a in clips.values():
-        prompt: Prompt = policy.prompt(SOUND, policy.encode(a.listen(), a.asked.id))
+    scores = {}
+    for i in ranks.share(len(clips)):
+        prompt: Prompt = policy.prompt(SOUND, policy.encode(clips[i].listen(), clips[i].asked.id))
         logp, _ = policy.score([Tree(prompt, answers, learn)])
-        scores.append([float(part.mean()) for part in torch.split(logp, [len(ids) for ids in answers])])
+        scores[i] = [float(part.mean()) for part in torch.split(logp, [len(ids) for ids in answers])]
     truths = [{event.label for event in scene.events} for scene in scenes]
     sounding = np.array([[name in truth for name in names] for truth in truths])
     varying = sounding.any(0) & ~sounding.all(0)
@@ -296,7 +307,9 @@ def labels(policy: Policy, asked: Sequence[EvalQuestion], config: EvalConfig) ->
         return {"classes": 0.0}
     from sklearn.metrics import average_precision_score
 
-    mean = average_precision_score(sounding[:, varying], np.array(scores)[:, varying], average="macro")
+    mean = average_precision_score(
+        sounding[:, varying], np.array(ranks.merged(scores))[:, varying], average="macro"
+    )
     return {"map": float(mean), "classes": float(varying.sum()), "clips": float(len(clips))}
 
 

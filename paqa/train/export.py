@@ -9,22 +9,27 @@ from typing import Any, Literal
 import torch
 
 from paqa.errors import PaqaError
+from paqa.publish import model_card
+from paqa.storage.build_folder import CARD
 from paqa.train import adapters, model
 from paqa.train.model import Policy
 
 
-def export(trained: str, out: Path, dtype: Literal["float32", "bfloat16"]) -> str:
+def export(
+    trained: str, out: Path, dtype: Literal["float32", "bfloat16"], evaluation: Path | None = None
+) -> str:
     """Write a model, given as to `load`, to a new folder: LoRA merged in float32, then cast once.
 
     Returns the class of transformers that reads it; of Qwen2.5-Omni the thinker alone is written.
 
     The trained projector and the PAUSE row are part of the weights. `generate` writes what `rollout` writes
-    without pauses: it never samples PAUSE or audio's placeholder. Raises PaqaError where `out` holds
-    something.
+    without pauses: it never samples PAUSE or audio's placeholder. Beside it is a card, with the figures of
+    `evaluation`, the folder of a `paqa-train eval`. Raises PaqaError where `out` holds something.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise PaqaError(f"{out}: holds something already; expected a new folder")
     policy = model.load(trained, "cpu", "float32")
+    card = model_card.render(Path(trained), out.name, policy.family.network, evaluation)
     net = adapters.merged(policy.net)
     _add_pause_row(net, policy)
     net.generation_config = _generation_config(policy)
@@ -32,6 +37,7 @@ def export(trained: str, out: Path, dtype: Literal["float32", "bfloat16"]) -> st
     shutil.rmtree(fresh, ignore_errors=True)
     net.to(getattr(torch, dtype)).save_pretrained(fresh)
     policy.processor.save_pretrained(fresh)
+    (fresh / CARD).write_text(card, encoding="utf-8")
     if out.exists():
         out.rmdir()
     fresh.rename(out)

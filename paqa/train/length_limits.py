@@ -11,7 +11,7 @@ from typing import TypeVar
 from paqa.train.config import EvalConfig, GrpoConfig, TrainConfig
 from paqa.train.data import Rows, TrainRow
 from paqa.train.model import Policy
-from paqa.train.trainer import Ranks
+from paqa.train.ranks import Ranks
 
 MAX_NEW = (
     1024  # sampled tokens at most, where neither a build nor a trained model says how long rationales are

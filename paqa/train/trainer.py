@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,7 +21,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
 
 from paqa.errors import PaqaError
 from paqa.storage.store import write_atomically
@@ -31,7 +29,9 @@ from paqa.train import model
 from paqa.train.config import TrainConfig, need
 from paqa.train.data import EncodedClips, Rows, TrainRow, draw
 from paqa.train.model import Policy
+from paqa.train.ranks import Ranks
 from paqa.train.sound_store import sound_store
+from paqa.train.trackers import Trackers
 
 Values = dict[str, float]
 PREFIX = "checkpoint-"
@@ -39,45 +39,6 @@ DAMAGE = (  # what reading a damaged checkpoint raises
     OSError, ValueError, LookupError, TypeError, RuntimeError, EOFError, UnpicklingError, SafetensorError,
 )  # fmt: skip
 PROGRESS = "{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]\n"
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """The processes that torchrun started; one where it did not."""
-
-    rank: int = 0
-    world: int = 1
-
-    @classmethod
-    def join(cls, device: torch.device) -> Ranks:
-        """Join the other processes, by the variables that torchrun sets."""
-        world = int(os.environ.get("WORLD_SIZE", "1"))
-        if world == 1:
-            return cls()
-        if device.type == "cuda":
-            torch.cuda.set_device(device)  # where NCCL sends what is gathered
-        if not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        return cls(torch.distributed.get_rank(), world)
-
-    def sum(self, x: Tensor) -> Tensor:
-        """The sum over all processes, of the same shape, in place."""
-        if self.world > 1:
-            torch.distributed.all_reduce(x)
-        return x
-
-    def gathered(self, x: Tensor) -> Tensor:
-        """The numbers of all processes as one row, shape `[n]`, the same in each; their shapes may differ."""
-        if self.world == 1:
-            return x.flatten()
-        parts: list[Any] = [None] * self.world
-        torch.distributed.all_gather_object(parts, x.flatten().cpu())
-        return torch.cat(parts)
-
-    def total(self, values: Mapping[str, float], device: torch.device) -> Values:
-        """Sums over all processes of numbers that all of them have."""
-        packed = self.sum(torch.tensor(list(values.values()), dtype=torch.float64, device=device))
-        return dict(zip(values, packed.tolist(), strict=True))
 
 
 def begin(
@@ -157,7 +118,7 @@ class Trainer:
         self.params = policy.trained()
         self.optimizer = _optimizer(policy, config)
         self.spent: dict[str, float] = defaultdict(float)
-        self._board: Any = None
+        self.trackers: Trackers | None = None  # from the first step on
         if ranks.rank == 0:
             configs.remember(config, self.out)
         self._resume()
@@ -223,6 +184,8 @@ class Trainer:
         bar.close()
         if self.ranks.rank == 0:
             self._store(self.out / "last", self.policy.save)
+        if self.trackers:
+            self.trackers.finish()
         return state.seen
 
     def _bar(self) -> Any:
@@ -241,15 +204,8 @@ class Trainer:
         with open(self.out / "metrics.jsonl", "a", encoding="utf-8") as file:
             rounded = {k: round(v, 6) if math.isfinite(v) else None for k, v in values.items()}
             file.write(json.dumps({"step": self.state.step, **rounded}) + "\n")
-        if not self.config.tensorboard:
-            return
-        if self._board is None:
-            from torch.utils.tensorboard.writer import SummaryWriter
-
-            self._board = SummaryWriter(str(self.out / "tensorboard"), purge_step=self.state.step)
-        for name, value in values.items():
-            self._board.add_scalar(name, value, self.state.step)
-        self._board.flush()
+        self.trackers = self.trackers or Trackers(self.config, self.out, self.state.step)
+        self.trackers.log(values, self.state.step)
 
     def _keep_best(self, measured: float) -> None:
         if math.isfinite(measured) and (self.state.best is None or measured > self.state.best):
