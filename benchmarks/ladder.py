@@ -168,7 +168,7 @@ def encode(out: Path, seed: int, part: int, parts: int) -> None:
     """Put the encoded clips of every so many-th scene into the store; all seeds have one encoder."""
     ladder = Ladder(out, seed)
     policy = model.load(str(ladder.folder("base")), "cpu", "float32")
-    policy.sounds = sound_store("", str(ladder.data), policy.inner.model.audio_tower)
+    policy.sounds = sound_store("", str(ladder.data), policy.inner)
     rows = Rows(ladder.data)
     clips = EncodedClips(policy, rows)
     by_clip = {row.item.clip_id: row for row in rows.all}

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from paqa.rationale.prompt import PromptQuestion
-from paqa.train import model
+from paqa.train import families, model
 from paqa.train.batch_layout import Prompt, Tree
 from paqa.train.config import OFF, GrpoConfig, PauseConfig
 from paqa.train.grpo import LearningGroup, learning_group, objective
@@ -57,7 +57,7 @@ def shaped(base: str, device: str) -> Policy:
 
     processor = AutoProcessor.from_pretrained(base)
     processor.feature_extractor = WhisperFeatureExtractor(feature_size=128)
-    token = processor.tokenizer.convert_tokens_to_ids(model.AUDIO)
+    token = processor.tokenizer.convert_tokens_to_ids(families.AUDIO)
     config = Qwen2AudioConfig(
         audio_config={"model_type": "qwen2_audio_encoder", "num_mel_bins": 128, **AUDIO_7B},
         text_config=TEXT_7B,

@@ -21,7 +21,7 @@ def test_a_clip_is_encoded_once_by_all_runs(tmp_path):
     expected = first.encode(tiny.sounds(1.0)[0])
     calls = []
     for policy in (first, second):
-        policy.sounds = SoundStore(Store(tmp_path), tower(policy))
+        policy.sounds = SoundStore(Store(tmp_path), policy.inner)
         tower(policy).conv1.register_forward_hook(lambda *_: calls.append(1))
     for policy in (first, first, second):
         kept = policy.encode(tiny.sounds(1.0)[0])
@@ -35,20 +35,21 @@ def test_a_clip_is_encoded_once_by_all_runs(tmp_path):
 def test_another_encoder_keeps_its_own(tmp_path):
     policy = tiny.policy()
     clip = tiny.sounds(1.0)[0]
-    policy.sounds = SoundStore(Store(tmp_path), tower(policy))
+    policy.sounds = SoundStore(Store(tmp_path), policy.inner)
     before = policy.encode(clip)
     with torch.no_grad():
         tower(policy).layer_norm.weight.mul_(2)
     assert torch.equal(policy.encode(clip), before)  # nobody has said that the encoder changed
-    policy.sounds = SoundStore(Store(tmp_path), tower(policy))
+    policy.sounds = SoundStore(Store(tmp_path), policy.inner)
     assert not torch.equal(policy.encode(clip), before)
-    half = SoundStore(Store(tmp_path), tower(policy).bfloat16())
+    tower(policy).bfloat16()
+    half = SoundStore(Store(tmp_path), policy.inner)
     assert half.encoder != policy.sounds.encoder
 
 
 def test_a_damaged_object_is_made_again(tmp_path):
     policy = tiny.policy()
-    policy.sounds = SoundStore(Store(tmp_path), tower(policy))
+    policy.sounds = SoundStore(Store(tmp_path), policy.inner)
     before = policy.encode(tiny.sounds(1.0)[0])
     (path,) = tmp_path.rglob("*.safetensors")
     path.write_bytes(path.read_bytes()[:-40] + bytes(40))
@@ -58,7 +59,7 @@ def test_a_damaged_object_is_made_again(tmp_path):
 def test_the_store_is_that_of_the_build_where_it_is_there(tmp_path):
     folder = make(tmp_path / "made", clips=1)
     policy = tiny.policy()
-    assert sound_store("", str(tmp_path), tower(policy)) is None  # no build
-    given = sound_store(str(tmp_path / "mine"), str(folder), tower(policy))
+    assert sound_store("", str(tmp_path), policy.inner) is None  # no build
+    given = sound_store(str(tmp_path / "mine"), str(folder), policy.inner)
     assert given is not None
     assert given.store.url == str(tmp_path / "mine")

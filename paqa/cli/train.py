@@ -186,8 +186,8 @@ def run_export(args: argparse.Namespace) -> None:
     quiet_libraries()
     from paqa.train import export
 
-    export.export(args.run, args.out, args.dtype, args.eval)
-    print(f"{args.out}: a checkpoint in {args.dtype} for transformers' Qwen2AudioForConditionalGeneration")
+    network = export.export(args.run, args.out, args.dtype, args.eval)
+    print(f"{args.out}: a checkpoint in {args.dtype} for transformers' {network}")
 
 
 def run_push(args: argparse.Namespace) -> None:

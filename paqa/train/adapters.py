@@ -13,9 +13,9 @@ from typing import Any
 from torch import nn
 
 from paqa.errors import PaqaError
+from paqa.train import families
 
 LORA = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-PROJECTOR = "multi_modal_projector"
 CURRENT, REFERENCE = "default", "reference"  # the adapter in use, and a copy of it as a stage began
 
 
@@ -23,7 +23,7 @@ def add(net: Any, rank: int, alpha: int, projector: bool) -> Any:
     """The network with a new adapter, which changes nothing yet, and with its own copy of the projector."""
     from peft import LoraConfig
 
-    kept = [PROJECTOR] if projector else None
+    kept = [families.of(net).projector] if projector else None
     return _with_adapter(net, LoraConfig(r=rank, lora_alpha=alpha, target_modules=LORA, modules_to_save=kept))
 
 
@@ -58,11 +58,11 @@ def go_on(net: Any, rank: int, alpha: int, projector: bool) -> None:
             f"stage goes on training the model's own adapter, expected {flags}"
         )
     net.add_adapter(REFERENCE, made)
-    parameters = dict(net.named_parameters())
+    parameters, trainable_projector = dict(net.named_parameters()), families.of(net).projector
     for name, p in parameters.items():
         if _is_of(REFERENCE, name):
             p.data = parameters[name.replace(f".{REFERENCE}.", f".{CURRENT}.")].detach().clone()
-        p.requires_grad_(_is_of(CURRENT, name) and (projector or PROJECTOR not in name))
+        p.requires_grad_(_is_of(CURRENT, name) and (projector or trainable_projector not in name))
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def reference(net: Any) -> Iterator[None]:
 
 def projector_in_use(net: Any) -> Any:
     """The projector: a trained one, which is float32 whatever the rest is, or the base's."""
-    projector = net.model.multi_modal_projector
+    projector: Any = families.projector(net)
     if not hasattr(projector, "modules_to_save"):
         return projector
     if projector.disable_adapters:

@@ -75,7 +75,10 @@ OFF = PauseConfig(mode="off")
 class ModelConfig:
     """What all stages share."""
 
-    model: Annotated[str, "Hub id or folder of Qwen2-Audio, of `paqa-train base`, or of a trained model"] = ""
+    model: Annotated[
+        str,
+        "Hub id or folder of Qwen2-Audio, Qwen2.5-Omni, Audio or Music Flamingo, or a trained folder",
+    ] = ""
     data: Annotated[str, "folder of a build (holds data/*.parquet)"] = ""
     out: Annotated[str, "folder for checkpoints, metrics and the trained model"] = ""
     seed: Annotated[int, "random seed"] = 0

@@ -74,7 +74,7 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     ranks = Ranks.join(model.device_of(config.device))
     asked, unasked = questions(config)
     policy = model.load(config.model, config.device, config.dtype, config.chunk)
-    policy.sounds = sound_store(config.store, config.data, policy.inner.model.audio_tower)
+    policy.sounds = sound_store(config.store, config.data, policy.inner)
     config = replace(config, max_new=evaluation_limit(config, policy))
     if ranks.rank == 0:
         remember(config, out)
@@ -229,7 +229,7 @@ def answer(
 
 def clip_samples(policy: Policy, asked: Sequence[EvalQuestion], hearing: str) -> Any:
     """A function from a question's number to the samples it is asked over; None where these are too long."""
-    most = policy.processor.feature_extractor.n_samples
+    most = policy.max_samples
     order = sorted(range(len(asked)), key=lambda i: draw("shuffled", asked[i].asked.id))
     clip = [a.clip for a in asked]
 

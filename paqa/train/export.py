@@ -17,17 +17,19 @@ from paqa.train.model import Policy
 
 def export(
     trained: str, out: Path, dtype: Literal["float32", "bfloat16"], evaluation: Path | None = None
-) -> None:
+) -> str:
     """Write a model, given as to `load`, to a new folder: LoRA merged in float32, then cast once.
 
+    Returns the class of transformers that reads it; of Qwen2.5-Omni the thinker alone is written.
+
     The trained projector and the PAUSE row are part of the weights. `generate` writes what `rollout` writes
-    without pauses: it never samples PAUSE or AUDIO. Beside it is a card, with the figures of `evaluation`,
-    the folder of a `paqa-train eval`. Raises PaqaError where `out` holds something.
+    without pauses: it never samples PAUSE or audio's placeholder. Beside it is a card, with the figures of
+    `evaluation`, the folder of a `paqa-train eval`. Raises PaqaError where `out` holds something.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise PaqaError(f"{out}: holds something already; expected a new folder")
-    card = model_card.render(Path(trained), out.name, "Qwen2AudioForConditionalGeneration", evaluation)
     policy = model.load(trained, "cpu", "float32")
+    card = model_card.render(Path(trained), out.name, policy.family.network, evaluation)
     net = adapters.merged(policy.net)
     _add_pause_row(net, policy)
     net.generation_config = _generation_config(policy)
@@ -39,6 +41,7 @@ def export(
     if out.exists():
         out.rmdir()
     fresh.rename(out)
+    return policy.family.network
 
 
 @torch.no_grad()

@@ -13,14 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-PROJECTOR = "model.multi_modal_projector."
-PARTS = ("model.language_model.", "lm_head.", PROJECTOR)
+from paqa.train import families
+
+LANGUAGE_MODEL = ("model.language_model.", "lm_head.")
 FILE = "model.safetensors"
 
 
 def weights(net: nn.Module) -> dict[str, nn.Parameter]:
     """The weights that full training changes, by name."""
-    return {name: p for name, p in net.named_parameters() if name.startswith(PARTS)}
+    parts = (*LANGUAGE_MODEL, f"model.{families.of(net).projector}.")
+    return {name: p for name, p in net.named_parameters() if name.startswith(parts)}
 
 
 def train(net: nn.Module, projector: bool) -> None:
@@ -28,7 +30,7 @@ def train(net: nn.Module, projector: bool) -> None:
     net.requires_grad_(False)
     for name, p in weights(net).items():
         p.data = p.data.float()
-        p.requires_grad_(projector or not name.startswith(PROJECTOR))
+        p.requires_grad_(projector or name.startswith(LANGUAGE_MODEL))
 
 
 def copied(net: nn.Module) -> dict[str, Tensor]:

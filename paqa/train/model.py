@@ -1,4 +1,6 @@
-"""Qwen2-Audio as a policy: load it, encode clips, lay prompts and completions out, score chosen tokens.
+"""An audio language model as a policy: load it, encode clips, lay prompts and completions out, score tokens.
+
+What differs between families of models is in families.py.
 
 `PAUSE` never enters the embedding or the head: its one trainable row is put in where the token stands, and
 its logit is minus infinity in sampling and in scoring alike. Trained weights are LoRA matrices on the
@@ -25,17 +27,16 @@ from paqa.errors import PaqaError
 from paqa.rationale import prompt as prompts
 from paqa.spans import Interval
 from paqa.storage.store import write_atomically
-from paqa.train import adapters, encoder, full_weights
+from paqa.train import adapters, families, full_weights
 from paqa.train.batch_layout import Layout, Prompt, Tree, is_chain, layout, visible
 from paqa.train.config import PauseConfig, parse
 from paqa.train.pause_tokens import Bounds
 from paqa.train.sound_store import SoundStore
 
-PAUSE, AUDIO, TURN_END = "<PAUSE>", "<|AUDIO|>", "<|im_end|>"
+PAUSE, TURN_END = "<PAUSE>", "<|im_end|>"
 RATE = 16_000  # Hz, of all audio that the encoder takes
 TRAINED = "paqa.json"  # in a trained folder: its base, and its adapter or that it was trained in full
 Read = TypeVar("Read")
-TEXT_MODELS = ("llama", "qwen2")  # whose layers `rollout.step` knows
 
 
 class Policy(nn.Module):
@@ -44,6 +45,7 @@ class Policy(nn.Module):
     def __init__(self, net: Any, processor: Any, base: str, chunk: int = 1024):
         super().__init__()
         self.net, self.processor, self.base, self.chunk = net, processor, base, chunk
+        self.family = families.of(net)
         self.bounds: Bounds | None = None  # of confidence, as the last GRPO left them (see pause.py)
         self.pause_config: PauseConfig | None = None  # how that GRPO paused
         self.sounds: SoundStore | None = None  # where encoded clips are kept
@@ -55,12 +57,13 @@ class Policy(nn.Module):
         if PAUSE not in tokenizer.get_vocab():
             tokenizer.add_special_tokens({"extra_special_tokens": [PAUSE]})
         self.pause_id: int = tokenizer.convert_tokens_to_ids(PAUSE)
-        self.audio_id: int = tokenizer.convert_tokens_to_ids(AUDIO)
+        self.audio_id: int = tokenizer.convert_tokens_to_ids(self.family.audio)
         self.end_id: int = tokenizer.convert_tokens_to_ids(TURN_END)
-        for name, token_id in ((AUDIO, self.audio_id), (TURN_END, self.end_id)):
+        for name, token_id in ((self.family.audio, self.audio_id), (TURN_END, self.end_id)):
             if name not in tokenizer.get_vocab():
                 raise PaqaError(
-                    f"{base}: its tokenizer has no {name} (found id {token_id}); expected one of Qwen2-Audio"
+                    f"{base}: its tokenizer has no {name} (found id {token_id}); expected one of "
+                    f"{self.family.name}"
                 )
         stops = {self.end_id, tokenizer.eos_token_id}
         self.stop_ids = sorted(i for i in stops if i is not None)
@@ -92,9 +95,14 @@ class Policy(nn.Module):
         return self.pause.device
 
     @property
+    def max_samples(self) -> int:
+        """The longest audio that the model takes, in samples."""
+        return self.family.longest(self.processor)
+
+    @property
     def max_ms(self) -> int:
-        """The longest audio that the encoder takes, in ms."""
-        return round(self.processor.feature_extractor.n_samples * 1000 / RATE)
+        """The same in ms."""
+        return round(self.max_samples * 1000 / RATE)
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What is trained, by name."""
@@ -108,17 +116,19 @@ class Policy(nn.Module):
         A clip is always encoded alone, so that its rows do not depend on a batch. Raises PaqaError for clips
         that are too long: they are never cut silently.
         """
-        extractor, tower = self.processor.feature_extractor, self.inner.model.audio_tower
-        if len(samples) > extractor.n_samples:
+        if len(samples) > self.max_samples:
             raise PaqaError(
                 f"{name}: {len(samples) / RATE:.1f} s is longer than the {self.max_ms / 1000:g} s that the "
                 f"encoder hears; build with audio.max_clip_ms = {self.max_ms} or less"
             )
-        if encoder.lengths(len(samples), extractor, tower)[1] < 1:
+        if self.family.rows(len(samples), self.processor, self.inner) < 1:
             raise PaqaError(f"{name}: {len(samples)} samples are too few to be heard; expected 30 ms or more")
         if self.sounds:
-            return self.sounds.encoded(samples, lambda: encoder.encode(samples, extractor, tower))
-        return encoder.encode(samples, extractor, tower)
+            return self.sounds.encoded(samples, lambda: self._encode(samples))
+        return self._encode(samples)
+
+    def _encode(self, samples: np.ndarray) -> Tensor:
+        return self.family.encode(samples, self.processor, self.inner)
 
     def prompt(self, text: prompts.PromptQuestion, sound: Tensor) -> Prompt:
         """The chat prompt of a question over an encoded clip, `sound` of shape `[n, d]`."""
@@ -129,10 +139,12 @@ class Policy(nn.Module):
         content = [{"type": "audio", "audio_url": "clip"}, {"type": "text", "text": prompts.question(text)}]
         chat = [{"role": "user", "content": content}]
         written = self.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        before, behind = self.family.around
+        written = written.replace(self.family.audio, f"{before}{self.family.audio}{behind}")
         ids = self.tokenizer(written, add_special_tokens=False)["input_ids"]
         if ids.count(self.audio_id) != 1:
             raise PaqaError(
-                f"{text.id}: expected one {AUDIO} in the prompt, found {ids.count(self.audio_id)}"
+                f"{text.id}: expected one {self.family.audio} in the prompt, found {ids.count(self.audio_id)}"
             )
         at = ids.index(self.audio_id)
         return torch.tensor([*ids[:at], *[self.audio_id] * rows, *ids[at + 1 :]])
@@ -166,7 +178,8 @@ class Policy(nn.Module):
         if not sounds:
             return x
         projector = adapters.projector_in_use(self.inner)
-        rows = projector(torch.cat([s.to(self.device) for s in sounds]).to(projector.linear.weight.dtype))
+        dtype = next(projector.parameters()).dtype
+        rows = projector(torch.cat([s.to(self.device) for s in sounds]).to(dtype))
         return x.masked_scatter((ids == self.audio_id)[..., None], rows.to(x.dtype))
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -367,33 +380,7 @@ def _read_part(folder: str, read: Callable[[], Read]) -> Read:
 
 
 def _load_base(source: str, processor: str, device: torch.device, dtype: torch.dtype, chunk: int) -> Policy:
-    from transformers import AutoConfig, AutoProcessor, Qwen2AudioForConditionalGeneration
-
-    processors: Any = AutoProcessor
-    config = _from_pretrained(lambda: AutoConfig.from_pretrained(source), source)
-    if config.model_type != "qwen2_audio" or config.text_config.model_type not in TEXT_MODELS:
-        kind = f"{config.model_type} over {getattr(config.get_text_config(), 'model_type', '?')}"
-        raise PaqaError(f"{source}: is {kind}; expected qwen2_audio over {' or '.join(TEXT_MODELS)}")
-    net = _from_pretrained(
-        lambda: Qwen2AudioForConditionalGeneration.from_pretrained(
-            source, dtype=dtype, attn_implementation="sdpa"
-        ),
-        source,
-    )
+    net, loaded_processor = families.load(source, processor, dtype)
     net.requires_grad_(False)
     base = str(Path(source).resolve()) if Path(source).is_dir() else source
-    loaded_processor = _from_pretrained(lambda: processors.from_pretrained(processor), processor)
     return Policy(net.to(device), loaded_processor, base, chunk)
-
-
-def _from_pretrained(load: Callable[[], Any], source: str) -> Any:
-    try:
-        return load()
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).splitlines()[0][:200]
-        last = Path(source).parent / "last"
-        there = f"; there is {last}" if last.is_dir() else ""
-        raise PaqaError(
-            f"{source}: no model there ({reason}){there}; expected a Hub id or a folder, e.g. of: "
-            "paqa-train base --out DIR"
-        ) from None

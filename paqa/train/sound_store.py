@@ -16,21 +16,21 @@ from paqa.dataset import summary
 from paqa.errors import MissingObject
 from paqa.storage import build_folder
 from paqa.storage.store import Store, key
+from paqa.train import families
 
-ENCODING = 1  # raise it when `encoder.encode` makes other rows of the same samples
 SUFFIX = ".safetensors"
 
 
 class SoundStore:
-    """Encoder outputs by the samples and by the encoder: its weights, their type, its kind of device."""
+    """Encoder outputs by the samples and the encoder: its family, weights, their type, its kind of device."""
 
-    def __init__(self, store: Store, tower: Any):
-        self.store = store
-        self.encoder = _digest(tower)
+    def __init__(self, store: Store, net: Any):
+        self.store, self.encoding = store, families.of(net).encoding
+        self.encoder = _digest(net)
 
     def encoded(self, samples: np.ndarray, encode: Callable[[], Tensor]) -> Tensor:
         """The output `[n, d]` for samples `[m]`, as it was kept, or as `encode` makes it."""
-        where = key("encoded", ENCODING, self.encoder, hashlib.sha256(samples.tobytes()).hexdigest())
+        where = key("encoded", self.encoding, self.encoder, hashlib.sha256(samples.tobytes()).hexdigest())
         try:
             return load(self.store.get(where, SUFFIX))["rows"]
         except MissingObject:
@@ -39,13 +39,13 @@ class SoundStore:
             return rows
 
 
-def sound_store(url: str, data: str, tower: Any) -> SoundStore | None:
+def sound_store(url: str, data: str, net: Any) -> SoundStore | None:
     """The store at a URL, else that of the build in a folder; None where that is not there."""
     if not url:
         url = _store_of(Path(data))
     if not url:
         return None
-    return SoundStore(Store(url), tower)
+    return SoundStore(Store(url), net)
 
 
 def _store_of(folder: Path) -> str:
@@ -56,9 +56,12 @@ def _store_of(folder: Path) -> str:
     return url if Path(url).is_dir() else ""
 
 
-def _digest(tower: Any) -> str:
-    parts = hashlib.sha256()
-    for name, weight in sorted(tower.state_dict().items()):
+def _digest(net: Any) -> str:
+    """Of the encoder's weights without those of a projector that is part of it, as in Qwen2.5-Omni."""
+    parts, projector = hashlib.sha256(), families.of(net).projector.removeprefix("audio_tower.")
+    for name, weight in sorted(net.model.audio_tower.state_dict().items()):
+        if name.startswith(f"{projector}."):
+            continue
         parts.update(f"{name} {weight.dtype} {weight.device.type}".encode())
         parts.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return parts.hexdigest()

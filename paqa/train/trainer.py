@@ -51,7 +51,7 @@ def begin(
     need(config, "model", "data", "out")
     ranks = Ranks.join(model.device_of(config.device))
     policy = model.load(config.model, config.device, config.dtype, config.chunk)
-    policy.sounds = sound_store(config.store, config.data, policy.inner.model.audio_tower)
+    policy.sounds = sound_store(config.store, config.data, policy.inner)
     torch.manual_seed(config.seed)
     if config.train == "full":
         policy.train_full(config.projector, config.checkpointing, reference)
@@ -308,7 +308,7 @@ def progress_line(values: Values) -> str:
 def _optimizer(policy: Policy, config: TrainConfig) -> torch.optim.Optimizer:
     groups: dict[float, list[Any]] = defaultdict(list)
     for name, p in policy.trained().items():
-        groups[config.projector_rate if "multi_modal_projector" in name else 1.0].append(p)
+        groups[config.projector_rate if policy.family.projector in name else 1.0].append(p)
     parameter_groups = [
         {"params": ps, "lr": 0.0, "highest": config.learning_rate * factor} for factor, ps in groups.items()
     ]
