@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 from pathlib import Path
 
 import pytest
@@ -94,8 +95,11 @@ def test_all_stages_run_over_it(there: Path, tmp_path: Path) -> None:
         model=str(there / "base"), out=str(tmp_path / "sft"), steps=12, batch=1, tokens=3000, warmup=1,
         learning_rate=1e-2, answer_rows=0, **same, **small,
     )  # fmt: skip
-    losses = sft.train(learnt)
-    assert losses["loss"] < 6.0  # the logarithm of the vocabulary's size is 6.7
+    sft.train(learnt)
+    losses = [
+        json.loads(line)["loss"] for line in (tmp_path / "sft" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert losses[-1] < losses[0] - 0.5
     reinforced = GrpoConfig(
         model=str(tmp_path / "sft" / "last"), out=str(tmp_path / "grpo"), steps=1, prompts=2, group=2,
         max_new=16, **same, **small,
