@@ -67,7 +67,8 @@ def server(tmp_path, monkeypatch):
 def test_the_card_says_how_the_model_was_trained_and_no_path(runs, exported):
     card = (exported / "README.md").read_text()
     assert "1. SFT on street: train lora, rank 32" in card
-    assert "steps 7" in card
+    assert "steps 7, batch 4" in card
+    assert "steps 0" not in card  # GRPO's are given by its epochs
     assert "2. GRPO on street: train lora" in card
     assert "group 4" in card
     assert "| | audio | silence |" in card

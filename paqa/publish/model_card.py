@@ -23,8 +23,9 @@ USE = """
 ```python
 from transformers import AutoProcessor, {kind}
 
-processor = AutoProcessor.from_pretrained("{name}")
-model = {kind}.from_pretrained("{name}")
+name = "{name}"  # this folder; on the Hub ORG/{name}
+processor = AutoProcessor.from_pretrained(name)
+model = {kind}.from_pretrained(name)
 ```
 
 A rationale comes before each answer: sounds and turns with their times, the argument, the answer in
@@ -68,7 +69,8 @@ def history(trained: Path) -> tuple[str, list[str]]:
 
 def _stage(settings: Mapping[str, Any]) -> str:
     stage = "GRPO" if "group" in settings else "SFT"
-    values = [f"{key} {settings[key]}" for key in SETTINGS if key in settings]
+    idle = {"rank" if settings["train"] == "full" else "", "epochs" if settings["steps"] else "steps"}
+    values = [f"{key} {settings[key]}" for key in SETTINGS if key in settings and key not in idle]
     pause = settings.get("pause", {}).get("mode", "off")
     return f"{stage} on {Path(settings['data']).name}: {', '.join(values)}, PAUSE {pause}"
 
