@@ -113,6 +113,22 @@ def test_a_file_is_asked_about(trained, clip, capsys):
     assert capsys.readouterr().out.endswith("pauses: 0\n")
 
 
+def test_a_file_is_asked_about_as_the_model_was_trained(trained, clip, tmp_path, monkeypatch):
+    policy = model.load(str(trained), "cpu")
+    policy.brief, policy.letters = True, False
+    policy.save(tmp_path / "brief")
+    prompts: list[str] = []
+    monkeypatch.setattr(model.prompts, "question", lambda asked: prompts.append(question(asked)) or "what?")
+    ask(model.load(str(tmp_path / "brief"), "cpu"), clip, "what?", ("a dog", "a car"), 2, OFF)
+    ask(policy, clip, "what?", ("a dog", "a car"), 2, OFF)
+    ask(model.load(str(trained), "cpu"), clip, "what?", ("a dog", "a car"), 2, OFF)
+    assert prompts[0] == prompts[1]
+    assert "- a dog\n- a car" in prompts[0]
+    assert "PLANNING" not in prompts[0]
+    assert "(A) a dog" in prompts[2]
+    assert "PLANNING" in prompts[2]
+
+
 def test_the_choice_that_is_named_is_told(trained, clip, capsys, monkeypatch):
     from paqa.train.rollout import Rollout
 
@@ -130,7 +146,7 @@ def test_files_that_cannot_be_asked_about_are_named(trained, tmp_path, capsys):
     assert "clip.wav" in capsys.readouterr().err
     soundfile.write(tmp_path / "clip.wav", tiny.sounds(2.5)[0], RATE)
     assert main(["ask", str(trained), *words]) == 2
-    assert "2.5 s is longer than the 2 s" in capsys.readouterr().err
+    assert "2.500 s is longer than the 2 s" in capsys.readouterr().err
     (tmp_path / "clip.wav").write_bytes(b"no sound")
     assert main(["ask", str(trained), *words]) == 2
     assert "clip.wav" in capsys.readouterr().err

@@ -218,7 +218,8 @@ def run_ask(args: argparse.Namespace) -> None:
     answer = ask.ask(policy, args.file, args.question, args.choices, max_new, pause)
     print(f"{answer.text}\n")
     if answer.choice is not None:
-        print(f"choice: {grammar.letter(answer.choice)} {args.choices[answer.choice]}")
+        index = answer.choice if policy.letters else None
+        print(f"choice: {grammar.response(index, args.choices[answer.choice])}")
     elif args.choices:
         print("choice: none is named" + (f", it was cut after {max_new} tokens" if answer.cut else ""))
     print(f"pauses: {answer.pauses}")

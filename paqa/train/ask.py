@@ -34,7 +34,7 @@ def ask(
     Raises PaqaError where the file cannot be decoded, or is longer than the encoder hears.
     """
     samples = audio.decode(path, AudioConfig(rate=RATE, min_clip_ms=0)).samples.mean(0)
-    asked = PromptQuestion(str(path), question, tuple(choices))
+    asked = policy.as_trained(PromptQuestion(str(path), question, tuple(choices)))
     prompt = policy.prompt(asked, policy.encode(samples, str(path)))
     bounds = Bounds.first(pause, policy.bounds or UNBOUND)
     sampling = Sampling(max_new, temperature=0.0, pause=pause, bounds=bounds)

@@ -75,6 +75,8 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     asked, unasked = questions(config)
     policy = model.load(config.model, config.device, config.dtype, config.chunk)
     policy.sounds = sound_store(config.store, config.data, policy.inner)
+    if config.benchmark != "paqa":
+        asked = [replace(a, asked=policy.as_trained(a.asked)) for a in asked]
     config = replace(config, max_new=evaluation_limit(config, policy))
     if ranks.rank == 0:
         remember(config, out)

@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,6 +53,7 @@ class Policy(nn.Module):
         self.is_full = False  # its language model's own weights were trained, or are
         self.weights_before: dict[str, Tensor] | None = None  # those that full training began with
         self.max_new = 0  # sampled tokens of a completion at most, in the last training; 0: unknown
+        self.brief, self.letters = False, True  # how most rows of the last training were asked
         tokenizer = processor.tokenizer
         if PAUSE not in tokenizer.get_vocab():
             tokenizer.add_special_tokens({"extra_special_tokens": [PAUSE]})
@@ -118,8 +119,8 @@ class Policy(nn.Module):
         """
         if len(samples) > self.max_samples:
             raise PaqaError(
-                f"{name}: {len(samples) / RATE:.1f} s is longer than the {self.max_ms / 1000:g} s that the "
-                f"encoder hears; build with audio.max_clip_ms = {self.max_ms} or less"
+                f"{name}: {len(samples) / RATE:.3f} s is longer than the {self.max_ms / 1000:g} s that the "
+                f"encoder hears; cut it, or build with audio.max_clip_ms = {self.max_ms} or less"
             )
         if self.family.rows(len(samples), self.processor, self.inner) < 1:
             raise PaqaError(f"{name}: {len(samples)} samples are too few to be heard; expected 30 ms or more")
@@ -129,6 +130,10 @@ class Policy(nn.Module):
 
     def _encode(self, samples: np.ndarray) -> Tensor:
         return self.family.encode(samples, self.processor, self.inner)
+
+    def as_trained(self, asked: prompts.PromptQuestion) -> prompts.PromptQuestion:
+        """A question that is no row of a build, in the style of the rows that the model was trained on."""
+        return replace(asked, brief=self.brief, letters=self.letters)
 
     def prompt(self, text: prompts.PromptQuestion, sound: Tensor) -> Prompt:
         """The chat prompt of a question over an encoded clip, `sound` of shape `[n, d]`."""
@@ -293,7 +298,7 @@ class Policy(nn.Module):
         about: dict[str, Any] = {"base": self.base, "adapters": names, "full": self.is_full}
         about["bounds"] = self.bounds and self.bounds.plain()
         about["pause"] = self.pause_config and asdict(self.pause_config)
-        about["max_new"] = self.max_new
+        about |= {"max_new": self.max_new, "brief": self.brief, "letters": self.letters}
         write_atomically(folder / TRAINED, json.dumps(about, indent=1).encode() + b"\n")
 
 
@@ -360,6 +365,7 @@ def _load_trained(policy: Policy, folder: Path, about: dict[str, Any]) -> None:
         full_weights.read(policy.net, folder)
         policy.is_full = True
     policy.max_new = int(about.get("max_new", 0))
+    policy.brief, policy.letters = bool(about.get("brief", False)), bool(about.get("letters", True))
     if bounds := about.get("bounds"):
         policy.bounds = Bounds.of(bounds)
     if stored := about.get("pause"):

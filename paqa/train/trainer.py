@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -62,6 +62,8 @@ def begin(
     if ranks.rank == 0 and not config.quiet:
         for notice in _notices(config, len(learnt), len(held), len(left_out)):
             print(notice, file=sys.stderr)
+    policy.brief = most(row.asked.brief for row in learnt)
+    policy.letters = not most(not row.asked.letters for row in learnt if row.asked.choices)
     if too_long := [row for row in (*learnt, *held) if row.item.scene.duration_ms > policy.max_ms]:
         first = f"{too_long[0].item.id} lasts {too_long[0].item.scene.duration_ms / 1000:.1f} s"
         raise PaqaError(
@@ -75,6 +77,12 @@ def begin(
         learnt,
         sorted(held, key=lambda row: draw("held", row.item.id)),
     )
+
+
+def most(flags: Iterable[bool]) -> bool:
+    """Whether more than half of these hold."""
+    listed = list(flags)
+    return 2 * sum(listed) > len(listed)
 
 
 def _notices(config: TrainConfig, learnt: int, held: int, left_out: int) -> Iterator[str]:
