@@ -29,7 +29,7 @@ HEARD = (HeardBy("tag", "yamnet", "1"),)
 @given(unsure_scenes(), st.integers(0, 3))
 def test_no_question_quotes_what_is_unclear(scene: Scene, seed: int) -> None:
     for n, q in enumerate(generate(scene, ALL, seed)):
-        trace = parse(render(scene, q, n), q.answer_index is None)
+        trace = parse(render(scene, q, n), q.answer_index is not None)
         assert perceived(trace) == perceive(scene)
         prose = (trace.planning, trace.description, trace.reasoning, trace.summary)
         for text in (q.text, *q.choices, q.open_answer, q.plan, q.reasoning, *prose):

@@ -137,7 +137,7 @@ def test_texts_change_only_where_a_word_is_not_sure(scene: Scene, data: st.DataO
         assert replace(turn, text=before.text) == before
     assert all(e.confidence >= LIMITS.event and e.span_confidence >= LIMITS.event_span for e in part.events)
     for n, question in enumerate(generate(part, ALL, 0)):
-        trace = grammar.parse(grammar.render(part, question, n), question.answer_index is None)
+        trace = grammar.parse(grammar.render(part, question, n), question.answer_index is not None)
         assert grammar.perceived(trace) == grammar.perceive(part)
 
 
