@@ -236,7 +236,7 @@ def _answer(item: Item) -> Iterator[str]:
         yield "two choices are equal"
     letters = grammar.by_letter(item.choices, item.rationale)
     try:
-        trace = grammar.trace_of(item)
+        trace = grammar.parse(item.rationale, letters)
     except PaqaError as error:
         yield f"rationale: {error}"
         return

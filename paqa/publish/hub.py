@@ -131,21 +131,29 @@ def _is_shard(name: str) -> bool:
 
 def remote_state(repo: str, api: HfApi) -> RemoteRepository:
     """The repository as it is now; an empty Remote where there is none."""
+    head, private, files = remote_files(repo, api, KIND)
+    if head is None:
+        return RemoteRepository()
+    tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo, repo_type=KIND).tags}
+    return RemoteRepository(head, private, files, tags, _card(repo, head, api) if CARD in files else "")
+
+
+def remote_files(repo: str, api: HfApi, kind: str) -> tuple[str | None, bool | None, dict[str, RepoFile]]:
+    """The head of a dataset or model repository, whether it is private, and its files by path.
+
+    The head is None where there is none, or none that the token may see.
+    """
     from huggingface_hub import errors
     from huggingface_hub.hf_api import RepoFile
 
     try:
-        info = api.repo_info(repo, repo_type=KIND)
+        info = api.repo_info(repo, repo_type=kind)
     except errors.RepositoryNotFoundError as error:
         if error.response is not None and error.response.status_code == 401:
             api.whoami()  # a token that the Hub does not know is refused here
-        return RemoteRepository()
-    tree = api.list_repo_tree(repo, recursive=True, repo_type=KIND, revision=info.sha)
-    files = {f.path: f for f in tree if isinstance(f, RepoFile)}
-    tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo, repo_type=KIND).tags}
-    return RemoteRepository(
-        info.sha, info.private, files, tags, _card(repo, info.sha, api) if CARD in files else ""
-    )
+        return None, None, {}
+    tree = api.list_repo_tree(repo, recursive=True, repo_type=kind, revision=info.sha)
+    return info.sha, info.private, {f.path: f for f in tree if isinstance(f, RepoFile)}
 
 
 def _card(repo: str, revision: str | None, api: HfApi) -> str:
@@ -227,15 +235,20 @@ def push(plan: Plan, api: HfApi, report: Callable[[str], None] = lambda line: No
 
 def prepare(plan: Plan, api: HfApi) -> None:
     """Make sure of a token that may write, and of the repository."""
-    with explained_errors(plan.repo):
+    ensure_repository(plan.repo, api, KIND, plan.remote.head is not None, plan.public)
+
+
+def ensure_repository(repo: str, api: HfApi, kind: str, exists: bool, public: bool) -> None:
+    """Make sure of a token that may write, and of the repository of a dataset or a model."""
+    with explained_errors(repo):
         role = (api.whoami().get("auth") or {}).get("accessToken", {}).get("role")
         if role == "read":
-            raise PaqaError(f"{plan.repo}: the token may only read; {TOKEN}")
-        if plan.remote.head is None:
-            api.create_repo(plan.repo, repo_type=KIND, private=not plan.public, exist_ok=True)
-            if not plan.public and api.repo_info(plan.repo, repo_type=KIND).private is False:
+            raise PaqaError(f"{repo}: the token may only read; {TOKEN}")
+        if not exists:
+            api.create_repo(repo, repo_type=kind, private=not public, exist_ok=True)
+            if not public and api.repo_info(repo, repo_type=kind).private is False:
                 raise PaqaError(
-                    f"{plan.repo}: the Hub made it public; nothing was sent, make it private there first"
+                    f"{repo}: the Hub made it public; nothing was sent, make it private there first"
                 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paqa.errors import PaqaError
-from paqa.publish.hub import NAME, megabytes, same
+from paqa.publish.hub import NAME, ensure_repository, megabytes, remote_files, same
 from paqa.publish.hub_errors import explained_errors
 from paqa.storage.build_folder import CARD
 from paqa.storage.store import digest
@@ -41,38 +41,24 @@ def plan(folder: Path, repo: str, api: HfApi, public: bool = False) -> ModelPlan
         raise PaqaError(
             f"{folder}: expected a checkpoint with its {CARD}; run: paqa-train export RUN {folder}"
         )
-    exists, there = remote_files(repo, api, public)
-    present = tuple(path for path in files if path.name in there and _same(path, there[path.name]))
-    return ModelPlan(repo, public, exists, tuple(p for p in files if p not in present), present)
-
-
-def remote_files(repo: str, api: HfApi, public: bool) -> tuple[bool, dict[str, RepoFile]]:
-    """Whether a repository exists, and its files by name. PaqaError where it is public, unless `public`."""
-    from huggingface_hub import errors
-    from huggingface_hub.hf_api import RepoFile
-
     with explained_errors(repo):
-        try:
-            info = api.repo_info(repo, repo_type=KIND)
-        except errors.RepositoryNotFoundError:
-            return False, {}
-        if info.private is False and not public:
-            raise PaqaError(f"{repo}: is public, so the model is for everybody to see; say so with --public")
-        tree = api.list_repo_tree(repo, recursive=True, repo_type=KIND, revision=info.sha)
-        return True, {file.path: file for file in tree if isinstance(file, RepoFile)}
+        head, private, there = remote_files(repo, api, KIND)
+    if private is False and not public:
+        raise PaqaError(f"{repo}: is public, so the model is for everybody to see; say so with --public")
+    present = tuple(path for path in files if path.name in there and _same(path, there[path.name]))
+    return ModelPlan(repo, public, head is not None, tuple(p for p in files if p not in present), present)
 
 
 def push(plan: ModelPlan, api: HfApi, report: Callable[[str], None] = lambda line: None) -> str:
     """Send what is new in one commit, the card with it; returns the commit, verified. Safe to run again."""
     from huggingface_hub import CommitOperationAdd
 
+    ensure_repository(plan.repo, api, KIND, plan.exists, plan.public)
     with explained_errors(plan.repo):
-        if not plan.exists:
-            api.create_repo(plan.repo, repo_type=KIND, private=not plan.public, exist_ok=True)
         operations = [CommitOperationAdd(path.name, path) for path in plan.new]
         title = f"Add {len(operations)} files of a model trained by paqa"
         commit = api.create_commit(plan.repo, operations, commit_message=title, repo_type=KIND)
-    _, there = remote_files(plan.repo, api, public=True)
+        _, _, there = remote_files(plan.repo, api, KIND)
     for path in (*plan.new, *plan.present):
         if path.name not in there or not _same(path, there[path.name]):
             raise PaqaError(f"{plan.repo}: {path.name} is not as it was sent; run the command again")
