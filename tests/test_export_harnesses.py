@@ -10,8 +10,8 @@ import soundfile
 from builds import make
 
 from paqa.dataset import shards
-from paqa.errors import PaqaError
 from paqa.publish.export import harness
+from paqa.publish.export.job import Job
 from paqa.publish.export.registry import export
 from paqa.rationale import grammar
 
@@ -61,9 +61,24 @@ def test_what_is_played(folder):
     assert {p["sampling_rate"] for p in played.values()} == {rate}
 
 
-def test_one_clip_has_no_other(tmp_path):
-    with pytest.raises(PaqaError, match=r"found one clip, audio/a\.wav; asking with another clip needs two"):
-        harness._next_clip(["audio/a.wav", "audio/a.wav"])
+def test_one_clip_has_no_other(built, tmp_path, monkeypatch):
+    """Then there is no task that would play another one."""
+    monkeypatch.setattr(Job, "rows", one_clip(Job.rows))
+    export("lmms_eval", built, tmp_path / "out")
+    assert {row["other_audio"] for row in rows(tmp_path / "out")} == {None}
+    names = {p.name for p in (tmp_path / "out").glob("*.yaml")}
+    assert names == {"paqa_all.yaml", "paqa_audio.yaml", "paqa_silence.yaml"}
+    assert "another_clip" not in (tmp_path / "out" / "paqa_all.yaml").read_text()
+
+
+def one_clip(rows):
+    """The rows of the first clip alone."""
+
+    def first(job):
+        given = list(rows(job))
+        return (row for row in given if row.item.clip_id == given[0].item.clip_id)
+
+    return first
 
 
 @pytest.mark.parametrize(

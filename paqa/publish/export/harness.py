@@ -12,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from paqa.errors import PaqaError
 from paqa.publish.export.job import Job
 from paqa.rationale import answers
 from paqa.rationale.prompt import PromptQuestion, question
@@ -30,10 +29,10 @@ LEAD = re.compile(
 )
 
 
-def write_rows(job: Job) -> None:
+def write_rows(job: Job) -> tuple[Hearing, ...]:
     """Write `rows.jsonl` and `audio/`: all rows with choices, each with the audio of its clip and of another.
 
-    Raises PaqaError where all rows are about one clip.
+    Returns the ways to ask; where all rows are about one clip, there is no other.
     """
     rows: list[dict[str, Any]] = []
     for row in job.rows():
@@ -49,15 +48,16 @@ def write_rows(job: Job) -> None:
     others = _next_clip([row["audio"] for row in rows])
     with (job.part / ROWS).open("w", encoding="utf-8") as file:
         for row in rows:
-            file.write(json.dumps({**row, "other_audio": others[row["audio"]]}, ensure_ascii=False) + "\n")
+            file.write(
+                json.dumps({**row, "other_audio": others.get(row["audio"])}, ensure_ascii=False) + "\n"
+            )
+    return tuple(name for name in HEARINGS if others or name != "another_clip")
 
 
 def _next_clip(audio: list[str]) -> dict[str, str]:
-    """For each file of audio the next one, for the last the first."""
+    """For each file of audio the next one, for the last the first; {} for one alone."""
     clips = list(dict.fromkeys(audio))
-    if len(clips) == 1:
-        raise PaqaError(f"found one clip, {clips[0]}; asking with another clip needs two: choose more splits")
-    return dict(pairwise([*clips, *clips[:1]]))
+    return dict(pairwise([*clips, *clips[:1]])) if len(clips) > 1 else {}
 
 
 def samples(folder: Path, row: dict[str, Any], hearing: Hearing) -> dict[str, Any]:

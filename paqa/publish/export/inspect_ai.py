@@ -57,8 +57,8 @@ def {hearing}():
 
 def export(job: Job) -> None:
     """Write `rows.jsonl`, `audio/` and `paqa_tasks.py`."""
-    harness.write_rows(job)
-    tasks = HEAD + "".join(TASK.format(hearing=hearing) for hearing in harness.HEARINGS)
+    hearings = harness.write_rows(job)
+    tasks = HEAD + "".join(TASK.format(hearing=hearing) for hearing in hearings)
     (job.part / TASKS).write_text(tasks, encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""lmms-eval: three tasks that ask any of its audio models our questions, and the group `paqa_all` of all three.
+"""lmms-eval: three tasks that ask any of its audio models our questions, and their group `paqa_all`.
 
 Layout: EvolvingLMMs-Lab/lmms-eval 0.7, lmms_eval/tasks. `paqa_audio` asks with the audio, `paqa_silence` with
 silence of the same length, `paqa_another_clip` with the audio of another clip. Its environment needs paqa
@@ -45,7 +45,6 @@ metric_list:
 metadata:
   version: 1.0
 """
-GROUP = "group: paqa_all\ntask:\n" + "".join(f"  - paqa_{hearing}\n" for hearing in HEARINGS)
 UTILS = '''\
 """What the tasks beside this file call; paqa has to be installed in the environment of lmms-eval."""
 
@@ -73,10 +72,11 @@ def {hearing}(doc):
 
 def export(job: Job) -> None:
     """Write `rows.jsonl`, `audio/`, a task for each way to ask, their group, and `utils.py`."""
-    write_rows(job)
-    for hearing, how in HEARINGS.items():
-        task = TASK.format(hearing=hearing, how=how, rows=job.absolute(ROWS))
+    hearings = write_rows(job)
+    for hearing in hearings:
+        task = TASK.format(hearing=hearing, how=HEARINGS[hearing], rows=job.absolute(ROWS))
         (job.part / f"paqa_{hearing}.yaml").write_text(task, encoding="utf-8")
-    (job.part / "paqa_all.yaml").write_text(GROUP, encoding="utf-8")
-    utils = UTILS + "".join(HEAR.format(hearing=hearing) for hearing in HEARINGS)
+    group = "group: paqa_all\ntask:\n" + "".join(f"  - paqa_{hearing}\n" for hearing in hearings)
+    (job.part / "paqa_all.yaml").write_text(group, encoding="utf-8")
+    utils = UTILS + "".join(HEAR.format(hearing=hearing) for hearing in hearings)
     (job.part / "utils.py").write_text(utils, encoding="utf-8")

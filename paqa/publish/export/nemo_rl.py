@@ -1,4 +1,4 @@
-"""NeMo RL: one JSONL file a split of general conversations, for SFT with audio, and AudioMCQ's layout for GRPO.
+"""NeMo RL: general conversations for SFT with audio, and the layout of AudioMCQ for GRPO.
 
 Layouts: NVIDIA-NeMo/RL, nemo_rl/data/datasets/response_datasets, general_conversations_dataset.py (`<sound>`
 says where the clip goes; the prompt is that of `paqa-train`, the target a whole rationale) and audiomcq.py
