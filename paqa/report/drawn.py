@@ -1,4 +1,4 @@
-"""What a report has for the verdicts of people: the name of its build, and the sample that is to be judged."""
+"""What a report has for the verdicts of people: the name of its build, and the sample to be judged."""
 
 from __future__ import annotations
 

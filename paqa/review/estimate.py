@@ -75,7 +75,7 @@ def covered(verdicts: Iterable[Verdict]) -> int:
 
 
 def _strata(verdicts: Iterable[Verdict]) -> tuple[dict[str, Strata], dict[str, Decision]]:
-    """Of each sample the judged rows by stratum, one verdict a row; and what the majority says of all rows."""
+    """Of each sample the judged rows by stratum, one verdict a row; and the decisions on all rows."""
     rows = by_row(verdicts)
     outcomes = {name: outcome(of_row) for name, of_row in rows.items()}
     drawn = {(v.sample, v.id): v for of_row in rows.values() for v in of_row if v.sample and v.weight}
