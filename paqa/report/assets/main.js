@@ -20,7 +20,7 @@
     if (now.name === "items") top.set(now.search, scrollY);
     now.item?.close();
     now.item = null;
-    now.review?.show(null, null);
+    now.review?.show(null, null, page === "item");
     if (page !== "items") now.list = null;
     now.name = page;
   }
@@ -43,7 +43,7 @@
 
   async function showItem(id, search, turn) {
     const all = await ready(), i = all.place.get(decodeURIComponent(id));
-    if (i === undefined) return tell(`No question has the id ${id}.`);
+    if (i === undefined) { now.review?.show(null, null); return tell(`No question has the id ${id}.`); }
     const query = filter.parse(search), { found } = filter.run(all, query), at = found.indexOf(i);
     const near = (n) => (at >= 0 && found[n] !== undefined ? browse.link(all.index.items.id[found[n]], query) : null);
     const around = { number: at + 1, size: found.length, back: browse.list(query), before: near(at - 1), after: near(at + 1) };

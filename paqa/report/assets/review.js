@@ -10,7 +10,7 @@ const review = (() => {
   function open(ready, go) {
     const { index } = ready, { items, clips, terms } = index, drawn = index.review;
     const state = verdicts.open(index.build, refresh);
-    let at = null, key = null;
+    let at = null, last = -1, key = null;
 
     /* What a line says of the row itself. */
     function row(i) {
@@ -60,7 +60,7 @@ const review = (() => {
       for (const one of parts) one.setAttribute("aria-pressed", String(Boolean(mine?.parts.includes(one.dataset.part))));
       if (document.activeElement !== note) note.value = mine?.note ?? "";
       if (document.activeElement !== who) who.value = state.reviewer();
-      judge.hidden = at === null;
+      judge.hidden = at === null && !judge.inert;
       count.textContent = `${dom.count(judged)} of ${dom.count(items.id.length)} judged`;
       meter.style.transform = `scaleX(${judged / items.id.length})`;
       if (at !== null && isStale(at)) message.textContent = "This question has changed since your verdict on it: judge it again.";
@@ -69,16 +69,19 @@ const review = (() => {
       dispatchEvent(new Event("paqa-verdicts"));
     }
 
-    function show(i, rowKey) {
+    /* The row on the page; null where there is none, or while it is loaded: keys do nothing then. */
+    function show(i, rowKey, loading = false) {
       note.blur(); // which keeps the note of the row before
       at = i;
+      last = i ?? last;
       key = rowKey;
+      judge.inert = loading;
       refresh();
     }
 
     /* The next row without a verdict, from the one on the page on. */
     function next() {
-      const size = items.id.length, from = at ?? -1;
+      const size = items.id.length, from = last;
       for (let step = 1; step <= size; step++) {
         const i = (from + step) % size;
         if (!state.get(items.id[i]) || isStale(i)) return go(items.id[i]);
