@@ -452,7 +452,7 @@ def test_the_command_prints_and_writes_the_figures(tmp_path, capsys):
     assert f"{len(names) - 2} of {len(names)} drawn rows" in shown
     assert "anna and bert" in shown
     assert f"  {names[1]}\n    anna: wrong\n    bert: right" in shown
-    assert "Rejected: 2 rows" in shown
+    assert f"Rejected: 2 of {len(names)} judged rows" in shown
     assert "verdicts = [" in shown
     figures = json.loads((tmp_path / "f.json").read_text())
     assert figures["overall"]["right"] == len(names) - 2

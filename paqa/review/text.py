@@ -49,9 +49,9 @@ def _overall(review: Review) -> Iterator[str]:
             yield f"covers       templates with {review.covered} of {review.build_rows} rows"
         yield f"estimate     {METHOD}"
     if review.picked:
-        yield f"by hand      {review.picked} rows were picked by hand: no part of the estimate"
+        yield f"by hand      {review.picked} of {review.rows}, not drawn: no part of the estimate"
     if review.unsure:
-        yield f"unsure       {review.unsure} rows, no part of the estimate"
+        yield f"unsure       {review.unsure} of {review.rows}: no part of the estimate"
 
 
 def _spread(share: RightShare) -> str:
@@ -94,17 +94,17 @@ def _judgement(verdict: Verdict) -> str:
 
 def _changed(review: Review) -> Iterator[str]:
     if review.stale:
-        title = f"Stale: {len(review.stale)} rows have changed since they were judged, and do not count"
+        title = f"Stale, changed since they were judged, and not counted: {len(review.stale)} of all rows"
         yield _listed(title, review.stale)
     if review.missing:
-        yield _listed(f"Missing: {len(review.missing)} rows are not in the build", review.missing)
+        yield _listed(f"Missing from the build: {len(review.missing)}", review.missing)
 
 
 def _rejected(review: Review) -> Iterator[str]:
     if review.left_out:
-        yield f"left out     {len(review.left_out)} rejected rows are left out of this build already"
+        yield f"left out     {len(review.left_out)} rejected, not in this build any more"
     if review.rejected:
-        yield _listed(f"Rejected: {len(review.rejected)} rows", review.rejected)
+        yield _listed(f"Rejected: {len(review.rejected)} of {review.rows} judged rows", review.rejected)
         files = ", ".join(f'"{name}"' for name in review.files)
         yield (
             "To leave them out, name the files in the recipe, relative to it, and build again:\n"
