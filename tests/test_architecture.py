@@ -25,7 +25,7 @@ ORDER = (
         "engines",
     ),
     *("sources", "audio", "splits", "mixing", "perception", "questions", "rationale", "curation", "dataset"),
-    *("evaluation", "report", "pipeline", "execution", "publish", "train", "flows", "cli"),
+    *("evaluation", "review", "report", "pipeline", "execution", "publish", "train", "flows", "cli"),
 )
 
 

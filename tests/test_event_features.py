@@ -1,5 +1,9 @@
 """What the tagger's network says around an event, and what of it tells right from wrong."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -122,3 +126,23 @@ def test_what_is_left_beside_the_events_speaks_against_an_empty_background():
     assert (empty["events"], empty["speech"]) == (0.0, 1.0)
     with_dog = background_features([event(BARK)], [], tagging)
     assert (with_dog["both"], with_dog["events"]) == (logit(0.2), 1.0)
+
+
+SUMS = """
+from paqa import audioset
+from paqa.perception.event_features import Tagging, background_features
+from paqa.types import Tag
+
+tags = tuple(Tag(mid, 1 / (3 + i)) for i, mid in enumerate(sorted(audioset.classes())[:200]))
+print(background_features([], [], Tagging((), tags, tags)))
+"""
+
+
+def test_features_do_not_depend_on_the_order_of_sets():
+    """A sum in another order differs in its last bit, and with it the key of every row of the clip."""
+    outputs = set()
+    for seed in ("1", "2"):
+        variables = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", SUMS]
+        outputs.add(subprocess.run(command, env=variables, capture_output=True, check=True).stdout)
+    assert len(outputs) == 1

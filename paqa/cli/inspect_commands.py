@@ -1,4 +1,4 @@
-"""`paqa check|audit|shortcuts|report|show`: what is in a build, and how good it is."""
+"""`paqa check|audit|shortcuts|report|verdicts|show`: what is in a build, and how good it is."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def add_parsers(commands: Commands) -> None:
     _add_audit(commands)
     _add_shortcuts(commands)
     _add_report(commands)
+    _add_verdicts(commands)
     _add_show(commands)
 
 
@@ -58,6 +59,26 @@ def _add_report(commands: Commands) -> None:
     parser.add_argument(
         "--clips", type=int, metavar="N", help="of a large build, have only N clips to look at"
     )
+    parser.add_argument(
+        "--review",
+        type=int,
+        metavar="N",
+        help="a stratified sample of N rows to judge, in a report of its own (default: DIR/review)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="of the sample of --review (default: 0)"
+    )
+
+
+def _add_verdicts(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "verdicts", help="the share of right rows by the verdicts of people, and how far they agree"
+    )
+    parser.add_argument("dir", type=Path)
+    parser.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="saved from a report (default: the recipe's)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
 
 
 def _add_show(commands: Commands) -> None:
@@ -115,7 +136,22 @@ def run_report(args: argparse.Namespace) -> int:
 
     if args.clips is not None and args.clips < 1:
         raise PaqaError(f"--clips {args.clips}: expected at least 1")
-    print(text(write(args.dir, args.out, args.store, args.clips)))
+    if args.clips is not None and args.review is not None:
+        raise PaqaError("--clips and --review: found both, expected one; --review draws rows of all clips")
+    sample = None if args.review is None else (args.review, args.seed)
+    print(text(write(args.dir, args.out, args.store, args.clips, sample)))
+    return 0
+
+
+def run_verdicts(args: argparse.Namespace) -> int:
+    """`paqa verdicts`."""
+    from paqa.review import measure
+    from paqa.review.text import save, text
+
+    review = measure.measure(args.dir, measure.files_of(args.dir, args.files))
+    print(text(review))
+    if args.json:
+        save(review, args.json)
     return 0
 
 
@@ -136,5 +172,6 @@ COMMANDS = {
     "audit": run_audit,
     "shortcuts": run_shortcuts,
     "report": run_report,
+    "verdicts": run_verdicts,
     "show": run_show,
 }

@@ -1,4 +1,4 @@
-"""`paqa init|build|check|audit|shortcuts|report|show|calibrate|push|export|import|doctor|ui`.
+"""`paqa init|build|check|audit|shortcuts|report|verdicts|show|calibrate|push|export|import|doctor|ui`.
 
 Imports nothing heavy until a command is chosen.
 """
@@ -28,6 +28,7 @@ EXTRAS = {
     "build": "embedded",
     "audit": "audit",
     "calibrate": "audit",
+    "verdicts": "audit",
     "push": "hub",
     "ui": "flow",
 }  # needed beside the light core

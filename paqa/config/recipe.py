@@ -191,6 +191,13 @@ class GatesConfig:
 
 
 @dataclass(frozen=True)
+class ReviewConfig:
+    """What people say of rows: those that they reject are left out."""
+
+    verdicts: tuple[str, ...] = ()  # files that a review report saved, relative to the recipe
+
+
+@dataclass(frozen=True)
 class SplitConfig:
     """Shares of groups (recordings, speakers) on each side; the rest is train."""
 
@@ -223,6 +230,7 @@ class Recipe:
     hear: HearConfigs = HearConfigs()  # changes to the profile
     questions: QuestionsConfig = QuestionsConfig()  # what is asked
     gates: GatesConfig = GatesConfig()  # what falls out
+    review: ReviewConfig = ReviewConfig()  # what people reject
     split: SplitConfig = SplitConfig()  # train, validation and test
     shard: ShardConfig = ShardConfig()  # the files
     folder: str = "."  # set on loading: what relative paths are relative to

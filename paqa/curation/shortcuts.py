@@ -271,7 +271,12 @@ def mark(items: Iterable[Item], thinned: Thinned) -> tuple[list[Item], list[Quar
 
 def dependent(item: Item, dependence: float) -> Item:
     """The row with its dependence on the audio, which moves its key."""
-    return replace(item, audio_dependence=dependence, key=key("audio_dependence", item.key, dependence))
+    return replace(item, audio_dependence=dependence, key=dependent_key(item.key, dependence))
+
+
+def dependent_key(base: str, dependence: float) -> str:
+    """The key of a row with this dependence, from its key without."""
+    return key("audio_dependence", base, dependence)
 
 
 def _alike(item: Item, sure: float) -> str:

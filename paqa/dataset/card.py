@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from paqa.config.recipe import Recipe
-from paqa.dataset.summary import Summary, right_text
+from paqa.dataset.summary import Summary, reviewed_text, right_text
 from paqa.licensing import compatibility
 from paqa.types import Clip, Item
 
@@ -95,6 +95,8 @@ def _body(recipe: Recipe, summary: Summary, clips: Sequence[Clip], items: Sequen
     lines += [f"| answers | {truth} from truth, {len(items) - truth} from what was heard |"]
     if expected := right_text(summary):
         lines += [f"| right | {expected} |"]
+    if summary.reviewed:
+        lines += [f"| reviewed | {reviewed_text(summary)} |"]
     models = dict.fromkeys(model for item in items for model in item.heard_by)
     lines += [f"| {model.stage} | {model.engine} ({model.revision}) |" for model in models]
     return lines

@@ -10,7 +10,15 @@ import msgspec
 
 from paqa.config.recipe import Recipe
 from paqa.dataset import card, shards
-from paqa.dataset.summary import ClipKind, Stage, Summary, counts, predicted_figures, row_figures
+from paqa.dataset.summary import (
+    ClipKind,
+    Reviewed,
+    Stage,
+    Summary,
+    counts,
+    predicted_figures,
+    row_figures,
+)
 from paqa.licensing import compatibility
 from paqa.splits.leakage import speakers_unknown
 from paqa.storage import build_folder
@@ -43,6 +51,7 @@ class Contents:
     shard_digests: Mapping[str, str]
     warnings: Sequence[str] = ()
     by_kind: tuple[ClipKind, ...] = ()
+    reviewed: Reviewed | None = None
 
 
 def write_quarantine(folder: Path, recipe: Recipe, quarantined: Sequence[Quarantined]) -> None:
@@ -90,6 +99,7 @@ def _summary(recipe: Recipe, out: Path, store: str, contents: Contents) -> Summa
         **row_figures(items),
         **predicted_figures(items),
         by_kind=contents.by_kind,
+        reviewed=contents.reviewed,
         quarantined=counts(q.reason for q in dict.fromkeys(contents.quarantined)),
         stages=tuple(contents.stages),
         shards=tuple(contents.shard_digests),

@@ -16,7 +16,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -28,6 +28,7 @@ from paqa.storage.build_folder import QUARANTINE, finish_commit
 from paqa.storage.store import atomic_file, digest, key, write_atomically
 from paqa.types import Clip, Item, Quarantined, Split
 
+T = TypeVar("T")
 ROW_BYTES = 7_000  # roughly, of a row without its audio
 FORMAT = 3  # changes the names of all shards: raise it when the bytes written for the same items change
 PRIMITIVE = {
@@ -304,6 +305,16 @@ def open_shard(path: Path) -> pq.ParquetFile:
         raise PaqaError(
             f"{path}: not a readable Parquet file ({error}); delete it and run: paqa build again"
         ) from None
+
+
+def table_rows(path: Path, kind: type[T]) -> list[T]:
+    """The rows of a table beside the shards, [] where there is none; PaqaError for another version's."""
+    if not path.exists():
+        return []
+    try:
+        return [msgspec.convert(row, kind) for row in open_shard(path).read().to_pylist()]
+    except msgspec.ValidationError as error:
+        raise PaqaError(f"{path}: made by another version of paqa ({error}); run the build again") from None
 
 
 def item(row: dict[str, Any]) -> Item:

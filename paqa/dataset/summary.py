@@ -19,6 +19,7 @@ from paqa.storage.build_folder import BUILD, CARD, DATA, RECIPE
 from paqa.storage.store import digest, write_atomically
 from paqa.types import Item, Quarantined
 
+REJECTED_BY_REVIEW = "rejected_by_review"  # the reason in quarantine
 EXAMPLES = 3  # rows shown for each reason of quarantine, in the UI
 
 
@@ -57,6 +58,26 @@ class Right:
     judged: int
     right: int
     nothing_false: int
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """What reviewers say of the rows of a build, those included that it leaves out because of it.
+
+    `right` of the `rows` that were drawn and judged are right, which makes `share` of all rows of the build,
+    with its 95 % interval; None without drawn rows, or with one clip. `stale` verdicts are about rows that
+    have changed or are gone. `files` are the SHA-256s of the files of verdicts, by name in the recipe.
+    """
+
+    reviewers: int
+    rows: int
+    right: int
+    share: float | None
+    interval: tuple[float, float] | None
+    unsure: int
+    rejected: int
+    stale: int
+    files: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -104,6 +125,7 @@ class Summary:
     expected_right: float | None = None  # the mean confidence of these; None without any
     right: Right | None = None  # what truth says about them, after an audit
     by_kind: tuple[ClipKind, ...] = ()  # clips by what is heard in them
+    reviewed: Reviewed | None = None  # where the recipe names files of verdicts
 
 
 def row_figures(items: Sequence[Item]) -> dict[str, Any]:
@@ -140,6 +162,19 @@ def right_text(summary: Summary) -> str:
         f"{expected}; of {measured.judged} that truth can judge, {shares[0]:.0%} are right and"
         f" {shares[1]:.0%} right with nothing false in the rationale"
     )
+
+
+def reviewed_text(summary: Summary) -> str:
+    """The measured share of right rows and the number of rejected ones; "" without verdicts of people."""
+    by = summary.reviewed
+    if by is None:
+        return ""
+    rejected = f"{by.rejected} that reviewers reject {'is' if by.rejected == 1 else 'are'} left out"
+    if by.share is None:
+        return rejected
+    spread = f" ({by.interval[0]:.0%} to {by.interval[1]:.0%})" if by.interval else ""
+    people = f"{by.reviewers} reviewer{'s' * (by.reviewers != 1)}"
+    return f"{by.share:.0%} of all rows are right{spread}, by {people} on a sample of {by.rows}; {rejected}"
 
 
 def record_right(out: Path, measured: Right) -> None:
@@ -269,6 +304,7 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
         ("difficulty", ", ".join(filter(None, difficulty))),
         ("reflected", _reflected(summary)),
         *([("right", right_text(summary))] if summary.expected_right is not None else []),
+        *([("reviewed", reviewed_text(summary))] if summary.reviewed else []),
         *([("rows a minute", _by_kind(summary))] if summary.by_kind else []),
         ("licence", summary.license or f"no one covers all ({', '.join(summary.by_license)})"),
         ("quarantined", f"{quarantined}: {reasons}" if reasons else quarantined),

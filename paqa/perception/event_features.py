@@ -91,7 +91,7 @@ def ancestor_features(event: Event, turns: Sequence[Turn], tagging: Tagging) -> 
 def background_features(events: Sequence[Event], turns: Sequence[Turn], tagging: Tagging) -> Features:
     """Of a clip: whether anything but speech sounds that is not among its events."""
     background, mix = _by_mid(tagging.tags), _by_mid(tagging.mix_tags)
-    missing = [mid for mid in {*background, *mix} if not _is_covered(mid, events)]
+    missing = [mid for mid in sorted({*background, *mix}) if not _is_covered(mid, events)]
     both = [min(_score(background, mid), _score(mix, mid)) for mid in missing]
     return {
         "both": logit(max(both, default=LEAST_TAG)),

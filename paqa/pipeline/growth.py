@@ -34,6 +34,7 @@ FREE = (
     "license",
     "folder",
     "gates.max_quarantined",
+    "review.verdicts",
 )  # keys of a recipe that change no row
 FREE_PARTS = (
     "path",
@@ -117,9 +118,16 @@ class Earlier:
         return dependences
 
     def stays(self, items: Iterable[Item], lost: Iterable[Quarantined], out: Path) -> None:
-        """PaqaError where a row of the earlier build is not among the items as it was; `lost` may say why."""
+        """PaqaError where a row of the earlier build is not among the items as it was; `lost` may say why.
+
+        Rows that reviewers reject may go.
+        """
+        lost = list(lost)
         keys = {item.id: item.key for item in items}
-        gone = sorted(name for name, row in self.rows.items() if keys.get(name) != row.key)
+        rejected = {q.id for q in lost if q.reason == summary.REJECTED_BY_REVIEW}
+        gone = sorted(
+            name for name, row in self.rows.items() if keys.get(name) != row.key and name not in rejected
+        )
         if not gone:
             return
         about = (gone[0], self.rows[gone[0]].clip_id)

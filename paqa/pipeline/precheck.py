@@ -11,7 +11,7 @@ from pathlib import Path
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.curation import contamination
 from paqa.licensing import compatibility
-from paqa.pipeline import growth, ingest
+from paqa.pipeline import growth, ingest, review
 from paqa.sources import registry
 from paqa.storage import build_folder
 from paqa.types import Recording
@@ -20,7 +20,7 @@ REMOTE = {"hub"}  # types of sources whose first row may take a download
 
 
 def check(recipe: Recipe, out: Path, growing: bool = False) -> None:
-    """PaqaError for an output folder, an earlier build, a source or a benchmark that is of no use.
+    """PaqaError for an output folder, an earlier build, a source, benchmark or verdicts that are of no use.
 
     Cheap: of a source rows are read up to the first recording that may be used, of an earlier build no row.
     """
@@ -34,6 +34,10 @@ def check(recipe: Recipe, out: Path, growing: bool = False) -> None:
     for benchmark in recipe.gates.benchmarks:
         contamination.recordings(benchmark, folder)
         contamination.questions(benchmark, folder)
+    if recipe.review.verdicts:
+        from paqa.review import verdicts
+
+        verdicts.load(review.paths(recipe))
 
 
 def _check_source(source: SourceConfig, recipe: Recipe) -> None:

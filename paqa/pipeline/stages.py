@@ -56,6 +56,7 @@ class BuildState:
     kinds: dict[str, str] = field(default_factory=dict)  # what is heard in each clip, by its id
     earlier: growth.Earlier | None = None  # the build that this one goes on with
     survey: Survey = field(default_factory=Survey)
+    reviewed: summary.Reviewed | None = None  # what the verdicts of people say, where there are any
 
     def run(
         self,
@@ -388,13 +389,8 @@ def write(state: BuildState, items: list[Item], clips: list[Clip]) -> summary.Su
     written = state.run("shard", calls, [len(plan.items) for plan in plans], "rows")
     shard_digests = {plan.name: sha256 for plan, sha256 in zip(plans, written, strict=True)}
     growth.save(pending, state.survey, state.quarantined, clips, state.earlier)
+    costs, kinds = list(state.costs.values()), by_kind(clips, state.kinds, items)
     contents = finish_build.Contents(
-        clips,
-        items,
-        state.quarantined,
-        list(state.costs.values()),
-        shard_digests,
-        state.warnings,
-        by_kind(clips, state.kinds, items),
+        clips, items, state.quarantined, costs, shard_digests, state.warnings, kinds, state.reviewed
     )
     return finish_build.finish(state.recipe, state.out, state.store.url, contents)

@@ -100,13 +100,13 @@ def open_build(folder: Path, store: str | None = None) -> Build:
     shards.with_scenes(folder)
     items = _items(folder)
     summary, recipe = _json(folder, BUILD, Summary), _json(folder, RECIPE, Recipe)
-    clips = {c.id: c for c in _rows(folder / CLIPS, Clip)}
+    clips = {c.id: c for c in shards.table_rows(folder / CLIPS, Clip)}
     here = [
         str(folder.resolve()),
         *([summary.out, summary.store] if summary else []),
         *([recipe.folder] if recipe else []),
     ]
-    lost = _rows(folder / QUARANTINE, Quarantined)
+    lost = shards.table_rows(folder / QUARANTINE, Quarantined)
     notes: list[str] = []
     opened_store = _store(recipe if clips else None, store or (summary.store if summary else None), notes)
     return Build(
@@ -148,16 +148,6 @@ def _json(folder: Path, name: str, kind: type[T]) -> T | None:
             f"{folder / name}: made by another version of paqa, or damaged ({error}); "
             "delete it, or build again"
         ) from None
-
-
-def _rows(path: Path, kind: type[T]) -> list[T]:
-    """The rows of a table beside the shards, [] where there is none."""
-    if not path.exists():
-        return []
-    try:
-        return [msgspec.convert(row, kind) for row in shards.open_shard(path).read().to_pylist()]
-    except msgspec.ValidationError as error:
-        raise PaqaError(f"{path}: made by another version of paqa ({error}); run the build again") from None
 
 
 def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | None:

@@ -21,6 +21,7 @@ import msgspec
 from paqa.errors import PaqaError
 from paqa.report import cite
 from paqa.report.collect import Build, open_build, sounds
+from paqa.report.drawn import build_id, to_review
 from paqa.report.overview import overview
 from paqa.storage.store import write_atomically
 from paqa.types import Item, Scene
@@ -29,7 +30,7 @@ CLIPS_A_CHUNK = 16
 ASSETS = (
     "report.css",
     *("theme.js", "dom.js", "data.js", "filter.js", "charts.js", "overview.js", "sound.js"),
-    *("player.js", "timeline.js", "item.js", "browse.js", "main.js"),
+    *("player.js", "timeline.js", "item.js", "browse.js", "verdicts.js", "review.js", "main.js"),
 )
 
 
@@ -46,18 +47,30 @@ class Written:
 
 
 def write(
-    folder: Path, out: Path | None = None, store: str | None = None, clips: int | None = None
+    folder: Path,
+    out: Path | None = None,
+    store: str | None = None,
+    clips: int | None = None,
+    sample: tuple[int, int] | None = None,
 ) -> Written:
     """Write the report of the build in `folder`, by default into `folder/report`.
 
     The same build gives the same bytes. With `clips`, only so many, drawn by the digest of their id, have
-    pages; the overview is of the whole build.
+    pages; the overview is of the whole build. With `sample`, a number of rows and a seed, only the rows that
+    `paqa.review.sample` draws have pages, to be judged, by default in `folder/review`.
     """
     build = open_build(folder, store)
-    out = out or folder / "report"
+    out = out or folder / ("review" if sample else "report")
     _claim(out)
-    names = _drawn(list(build.items), clips)
-    if len(names) < len(build.items):
+    review = to_review(build, *sample) if sample else None
+    shown = review.build if review else build
+    names = _drawn(list(shown.items), clips)
+    rows, all_rows = (sum(len(one.items[name]) for name in one.items) for one in (shown, build))
+    if review and rows < all_rows:
+        build.notes.append(
+            f"{rows} of {all_rows} questions were drawn and can be judged here; figures are of all."
+        )
+    elif len(names) < len(build.items):
         build.notes.append(
             f"{len(names)} of {len(build.items)} clips can be looked at here; figures are of all clips."
         )
@@ -68,16 +81,17 @@ def write(
             f"The store lacks the stems of {len(separated) - stems} of {len(separated)} clips."
         )
     for number, start in enumerate(range(0, len(names), CLIPS_A_CHUNK)):
-        part = [_clip(build, name) for name in names[start : start + CLIPS_A_CHUNK]]
+        part = [_clip(shown, name) for name in names[start : start + CLIPS_A_CHUNK]]
         _hand(out, f"data/chunk-{number:05d}.js", "chunk", number, part)
-    _hand(out, "data/index.js", "index", 0, _index(build, names, media))
+    about = {"build": build_id(build), "review": review.columns if review else None}
+    _hand(out, "data/index.js", "index", 0, _index(shown, names, media) | about)
     _hand(out, "data/overview.js", "overview", 0, overview(build))
     _sweep(out, set(media.values()), len(names))
     for asset in ASSETS:
         _keep(out / "assets" / asset, _asset(asset))
     _keep(out / "index.html", _asset("index.html"))
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    rows = sum(len(build.items[name]) for name in names)
+    rows = sum(len(shown.items[name]) for name in names)
     return Written(out / "index.html", rows, len(names), stems, size, tuple(build.notes))
 
 

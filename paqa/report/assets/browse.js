@@ -37,15 +37,16 @@ const browse = (() => {
     return { node: el("div", { class: "field" }, el("span", null, "Difficulty"), el("div", { class: "range" }, parts[0][2], "to", parts[1][2])), update };
   }
 
-  function row(ready, i, query) {
+  function row(ready, i, query, mark) {
     const { items, clips, terms } = ready.index, c = items.clip[i], answer = items.answer[i];
     const text = typeof answer === "number" ? `${letter(answer)}  ${items.choices[i][answer]}` : answer;
     const snr = clips.snr[c];
+    const verdict = mark?.(i);
     const chips = [words(terms.template[items.template[i]]), terms.split[items.split[i]], ...items.subsets[i].map((n) => terms.subset[n])];
     const quiet = [dom.voices(clips.speakers[c]), snr !== null && `${snr.toFixed(0)} dB`, `${seconds(clips.ms[c], 1)} s`, `difficulty ${items.difficulty[i].toFixed(2)}`, items.reflection[i] !== null && "reflected"].filter(Boolean);
     return el("li", null, el("a", { class: "row", href: link(items.id[i], query) },
       el("span", { class: "row-question" }, items.question[i]), el("span", { class: "row-answer" }, text),
-      el("span", { class: "row-meta" }, chips.map((chip) => el("span", { class: "chip" }, chip)), el("span", { class: "quiet-text" }, quiet.join(" · ")))));
+      el("span", { class: "row-meta" }, verdict && el("span", { class: `chip mark-${verdict}` }, verdict), chips.map((chip) => el("span", { class: "chip" }, chip)), el("span", { class: "quiet-text" }, quiet.join(" · ")))));
   }
 
   function link(id, query) {
@@ -75,14 +76,14 @@ const browse = (() => {
 
   /* Draws into `main`; returns `{show(query)}`, which is called for every change of the address. */
   function open(main, ready) {
-    let query = {};
+    let query = {}, mark = null;
     const go = (address) => { if (location.hash !== address) { history.replaceState(null, "", address); dispatchEvent(new HashChangeEvent("hashchange")); } };
     const change = (more) => go(list({ ...query, ...more, page: undefined }));
     const search = el("input", { type: "search", id: "search", placeholder: "Search questions, choices, words, sounds, ids", "aria-label": "Search", autocomplete: "off", on: { input: () => change({ q: search.value || undefined }) } });
     const facets = ready.names.map((name) => facet(ready, name, change));
     const range = difficulty(change);
     const sort = el("select", { id: "sort", "aria-label": "Order", on: { change: () => change({ sort: sort.value === "id" ? undefined : sort.value }) } },
-      Object.entries(filter.SORTS).map(([value, text]) => el("option", { value }, text)));
+      Object.entries(filter.SORTS).map(([value, text]) => el("option", { value }, value === "id" && ready.index.review ? "in order of the draw" : text)));
     const size = el("p", { class: "size", role: "status", "aria-live": "polite" }), chips = el("div", { class: "chosen" });
     const rows = el("ol", { class: "rows" }), pages = el("nav", { class: "pager", "aria-label": "Pages of the list" });
     const side = el("details", { class: "filters", open: innerWidth > 800 }, el("summary", null, "Filters ▾"),
@@ -100,12 +101,18 @@ const browse = (() => {
       sort.value = query.sort ?? "id";
       size.textContent = found.length === ready.size ? dom.plural(found.length, "question") : `${count(found.length)} of ${dom.plural(ready.size, "question")}`;
       chips.replaceChildren(...chosen(query, change));
-      rows.replaceChildren(...found.slice((page - 1) * PAGE, page * PAGE).map((i) => row(ready, i, query)));
+      rows.replaceChildren(...found.slice((page - 1) * PAGE, page * PAGE).map((i) => row(ready, i, query, mark)));
       if (!found.length) rows.append(el("li", { class: "empty" }, "Nothing matches. Remove a filter or change the search."));
       pages.replaceChildren(...pager(page, last, query));
     }
 
-    return { show, search, rows };
+    /* Show a chip at each question for which `of(i)` has a text. */
+    function marked(of) {
+      mark = of;
+      show(query);
+    }
+
+    return { show, marked, search, rows };
   }
 
   return { open, link, list };

@@ -191,7 +191,7 @@ const item = (() => {
         el("div", { class: "stack" },
           el("section", { class: "card" }, el("h3", null, "Truth beside what was heard"), beside(clip)),
           el("section", { class: "card" }, el("h3", null, "About this question"), facts(index, i, clip, row)))));
-    return { node, keys: keys(running), close: running.close };
+    return { node, keys: keys(running), key: row.key, close: running.close };
   }
 
   function tags(index, i) {

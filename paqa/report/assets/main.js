@@ -3,7 +3,7 @@
 
 (() => {
   const main = document.getElementById("main"), help = document.getElementById("help");
-  const now = { name: null, list: null, item: null, search: "", ready: null, turn: 0, tabbed: false };
+  const now = { name: null, list: null, item: null, search: "", ready: null, review: null, turn: 0, tabbed: false };
   const top = new Map(); // how far each list was scrolled
 
   async function ready() {
@@ -20,6 +20,7 @@
     if (now.name === "items") top.set(now.search, scrollY);
     now.item?.close();
     now.item = null;
+    now.review?.show(null, null, page === "item");
     if (page !== "items") now.list = null;
     now.name = page;
   }
@@ -34,6 +35,7 @@
     const all = await ready();
     now.list ??= browse.open(main, all);
     now.list.show(filter.parse(search));
+    if (now.review) now.list.marked(now.review.mark);
     now.search = search;
     document.title = `Questions: ${all.index.name}`;
     if (fresh) scrollTo(0, top.get(search) ?? 0);
@@ -41,14 +43,15 @@
 
   async function showItem(id, search, turn) {
     const all = await ready(), i = all.place.get(decodeURIComponent(id));
-    if (i === undefined) return tell(`No question has the id ${id}.`);
+    if (i === undefined) { now.review?.show(null, null); return tell(`No question has the id ${id}.`); }
     const query = filter.parse(search), { found } = filter.run(all, query), at = found.indexOf(i);
     const near = (n) => (at >= 0 && found[n] !== undefined ? browse.link(all.index.items.id[found[n]], query) : null);
     const around = { number: at + 1, size: found.length, back: browse.list(query), before: near(at - 1), after: near(at + 1) };
     const opened = await item.open(all, i, around);
     if (turn !== now.turn) return opened.close(); // somebody went on before it was drawn
     main.replaceChildren(opened.node);
-    now.item = { ...opened, around };
+    now.item = { ...opened, around, i };
+    now.review?.show(i, opened.key);
     document.title = `${all.index.items.question[i]}`;
     scrollTo(0, 0);
   }
@@ -89,7 +92,21 @@
     else { location.hash = "#/items"; setTimeout(() => now.list?.search.focus(), 60); }
   }
 
+  /* The bar for verdicts: there from the start in a report that was made to be reviewed, else for who asks for it. */
+  async function reviewing(on) {
+    const all = await ready();
+    if (on === Boolean(now.review)) return;
+    now.review?.node.remove();
+    now.review = on ? review.open(all, (id) => { location.hash = browse.link(id, {}); }) : null;
+    if (on) document.body.append(now.review.node);
+    if (on && now.item) now.review.show(now.item.i, now.item.key);
+    now.list?.marked(on ? now.review.mark : null);
+    document.body.classList.toggle("reviewing", on);
+    document.getElementById("review-open").setAttribute("aria-pressed", String(on));
+  }
+
   const KEYS = {
+    v: () => reviewing(!now.review),
     "/": find, "?": () => help.showModal(), t: theme.toggle, j: () => step(1), k: () => step(-1),
     Escape: () => { if (now.item) location.hash = now.item.around.back; },
   };
@@ -99,7 +116,7 @@
     if (typing && event.key === "Escape") return event.target.blur();
     if (typing || help.open || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === " " && now.tabbed && event.target.matches("button, summary, a")) return; // it is meant, not play
-    const act = now.item?.keys[event.key] ?? KEYS[event.key];
+    const act = now.item?.keys[event.key] ?? KEYS[event.key] ?? now.review?.keys[event.key];
     if (!act) return;
     event.preventDefault();
     act();
@@ -108,10 +125,13 @@
   addEventListener("pointerdown", () => { now.tabbed = false; }, true);
   addEventListener("hashchange", route);
   document.getElementById("theme").addEventListener("click", theme.toggle);
+  document.getElementById("review-open").addEventListener("click", KEYS.v);
+  addEventListener("paqa-verdicts", () => { if (now.review) now.list?.marked(now.review.mark); });
   document.getElementById("help-open").addEventListener("click", () => help.showModal());
   route().then(() => ready()).then(({ index, size }) => {
     document.getElementById("name").textContent = index.name;
     document.getElementById("to-items").textContent = `Questions ${dom.count(size)}`;
     performance.mark("paqa-ready");
+    if (index.review || verdicts.any(index.build)) return reviewing(true);
   }).catch((error) => tell(error.message));
 })();
