@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from paqa.config.recipe import Recipe
+from paqa.dataset import clip_quality
 from paqa.dataset.summary import Summary, right_text
 from paqa.licensing import compatibility
 from paqa.types import Clip, Item
@@ -95,6 +96,7 @@ def _body(recipe: Recipe, summary: Summary, clips: Sequence[Clip], items: Sequen
     lines += [f"| answers | {truth} from truth, {len(items) - truth} from what was heard |"]
     if expected := right_text(summary):
         lines += [f"| right | {expected} |"]
+    lines += [f"| {f.label} | {clip_quality.spread(f)} |" for f in summary.quality]
     models = dict.fromkeys(model for item in items for model in item.heard_by)
     lines += [f"| {model.stage} | {model.engine} ({model.revision}) |" for model in models]
     return lines

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from paqa.config.recipe import Recipe
-from paqa.dataset import card, shards
+from paqa.dataset import card, clip_quality, shards
 from paqa.dataset.summary import ClipKind, Stage, Summary, counts, predicted_figures, row_figures
 from paqa.licensing import compatibility
+from paqa.perception.quality import Quality
 from paqa.splits.leakage import speakers_unknown
 from paqa.storage import build_folder
 from paqa.storage.build_folder import (
@@ -43,6 +44,7 @@ class Contents:
     shard_digests: Mapping[str, str]
     warnings: Sequence[str] = ()
     by_kind: tuple[ClipKind, ...] = ()
+    qualities: Mapping[str, Quality] = field(default_factory=dict)  # where they are measured, by clip
 
 
 def write_quarantine(folder: Path, recipe: Recipe, quarantined: Sequence[Quarantined]) -> None:
@@ -63,7 +65,7 @@ def finish(recipe: Recipe, out: Path, store: str, contents: Contents) -> Summary
     """Write the files beside the shards, which lie in the build's pending folder, and commit it."""
     folder = build_folder.pending(out)
     write_quarantine(folder, recipe, contents.quarantined)
-    shards.write_table(folder / CLIPS, Clip, sorted(contents.clips, key=lambda c: c.id))
+    clip_quality.write_clips(folder / CLIPS, contents.clips, contents.qualities)
     summary = _summary(recipe, out, store, contents)
     clips, items = contents.clips, contents.items
     write_atomically(folder / CARD, card.render(recipe, summary, clips, items).encode())
@@ -90,6 +92,7 @@ def _summary(recipe: Recipe, out: Path, store: str, contents: Contents) -> Summa
         **row_figures(items),
         **predicted_figures(items),
         by_kind=contents.by_kind,
+        quality=clip_quality.figures(contents.qualities.values()),
         quarantined=counts(q.reason for q in dict.fromkeys(contents.quarantined)),
         stages=tuple(contents.stages),
         shards=tuple(contents.shard_digests),
