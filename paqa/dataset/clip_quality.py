@@ -19,13 +19,13 @@ from paqa.storage.store import write_atomically
 from paqa.types import Clip
 
 COLUMN = "quality"
-MEASURES = (  # field, label and unit
-    ("dnsmos", "DNSMOS", ""),
-    ("dnsmos_speech", "DNSMOS of the voice", ""),
-    ("dnsmos_background", "DNSMOS of the background", ""),
-    ("snr_db", "SNR", " dB"),
-    ("bandwidth_hz", "bandwidth", " Hz"),
-    ("clipped", "clipped share", ""),
+MEASURES = (  # field, label, unit and decimals
+    ("dnsmos", "DNSMOS", "", 2),
+    ("dnsmos_speech", "DNSMOS of the voice", "", 2),
+    ("dnsmos_background", "DNSMOS of the background", "", 2),
+    ("snr_db", "SNR of the stems", " dB", 1),
+    ("bandwidth_hz", "Bandwidth", " Hz", 0),
+    ("clipped", "Clipped share", "", 4),
 )
 
 
@@ -81,12 +81,12 @@ def values(qualities: Iterable[Quality], measure: str) -> list[float]:
 def figures(qualities: Iterable[Quality]) -> tuple[Figure, ...]:
     """Every measure that a clip has, over all clips."""
     measured = list(qualities)
-    by_measure = [(label, unit, values(measured, name)) for name, label, unit in MEASURES]
-    return tuple(_figure(*row) for row in by_measure if row[2])
+    by_measure = [(label, unit, digits, values(measured, name)) for name, label, unit, digits in MEASURES]
+    return tuple(_figure(*row) for row in by_measure if row[-1])
 
 
-def _figure(label: str, unit: str, of_clips: Sequence[float]) -> Figure:
-    low, median, high = (round(float(value), 4) for value in np.percentile(of_clips, (10, 50, 90)))
+def _figure(label: str, unit: str, digits: int, of_clips: Sequence[float]) -> Figure:
+    low, median, high = (round(float(value), digits) for value in np.percentile(of_clips, (10, 50, 90)))
     return Figure(label, unit, len(of_clips), low, median, high)
 
 

@@ -61,7 +61,7 @@ def revision() -> str:
 def rate(audio: Audio, threads: int = 1) -> Ratings | None:
     """The mean rating over windows of 9.01 s of samples `(channels, n)`; None for digital silence.
 
-    Windows lie side by side, the last one at the end. Shorter audio is repeated, as its authors do.
+    Windows lie side by side, the last one at the end. Shorter audio is repeated up to one window.
     """
     signal = mono(audio, RATE)
     if not np.any(signal):
@@ -75,8 +75,8 @@ def rate(audio: Audio, threads: int = 1) -> Ratings | None:
 
 def windows(signal: np.ndarray) -> list[np.ndarray]:
     """The windows `(WINDOW,)` of a signal `(n,)`, n > 0, at 16 kHz."""
-    while len(signal) < WINDOW:
-        signal = np.concatenate([signal, signal])
+    if len(signal) < WINDOW:
+        signal = np.tile(signal, -(-WINDOW // len(signal)))[:WINDOW]
     if len(signal) < WINDOW + RATE:  # its authors rate one window until another second is there
         return [signal[:WINDOW]]
     starts = [*range(0, len(signal) - WINDOW, WINDOW), len(signal) - WINDOW]

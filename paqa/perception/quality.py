@@ -129,7 +129,7 @@ def clipped(audio: Audio) -> float:
 def bandwidth_hz(audio: Audio) -> float | None:
     """The highest frequency whose mean power is within 60 dB of the strongest one's; None for silence.
 
-    Of samples `(channels, n)`, channels averaged; in steps of about 16 Hz, at most half of the rate.
+    Of samples `(channels, n)`, channels averaged; to about 100 Hz, at most half of the rate.
     """
     mono = audio.samples.mean(axis=0)
     size = int(FRAME_S * audio.rate)
