@@ -142,8 +142,9 @@ def bandwidth_hz(audio: Audio) -> float | None:
     hz = np.arange(len(power)) * audio.rate / size
     smooth = np.convolve(power, np.full(SMOOTHED_BINS, 1 / SMOOTHED_BINS), "same")
     peak = smooth[hz >= LOWEST_HZ].max()
-    above = np.flatnonzero(smooth >= peak * 10 ** (-RANGE_DB / 10)) if peak > 0 else []
-    return round(float(hz[above[-1]])) if len(above) else None
+    if not peak:
+        return None
+    return round(float(hz[np.flatnonzero(smooth >= peak * 10 ** (-RANGE_DB / 10))[-1]]))
 
 
 def low_quality(clip: Clip, quality: Quality, config: QualityConfig) -> Quarantined | None:
