@@ -12,6 +12,7 @@ from paqa.report import diff_build
 from paqa.report.diff_build import Mark, Side
 
 UNRECORDED = "neither recipe, engines nor version differ: other clips of the build, or code of one version"
+MEASURED = ("confidence", "audit", "quality")  # headings of figures that a build may lack
 DETAIL = 300  # characters of a quarantine row's detail that are kept
 
 
@@ -70,7 +71,7 @@ def compare(first: Path, second: Path) -> Difference:
     both = a.rows.keys() & b.rows.keys()
     differing = {name for name in both if a.rows[name].digest != b.rows[name].digest}
     recipe = tuple(_recipe(a.recipe, b.recipe))
-    keys = [name for name, _, _ in recipe]
+    keys = [name for name, _, _ in recipe if name != "seed"]
     return Difference(
         a=str(first),
         b=str(second),
@@ -112,7 +113,7 @@ def _absent(having: Side, lacking: Side, recipe: list[str]) -> Iterator[Absent]:
             sounds = having.clips.get(clip_id), lacking.clips[clip_id]
             other_sound = all(sounds) and sounds[0] != sounds[1]
             why = _causes(mark, marks.get(clip_id, mark), other_sound, recipe)
-            row = replace(row, reason="not asked", detail="; ".join(why))
+            row = replace(row, reason="not asked", detail=f"may be due to: {', '.join(why)}")
         elif clip := next((lost[n] for n in names[clip_id] if n in lost), None):
             row = replace(row, reason=f"clip quarantined: {clip[0]}", detail=clip[1])
         yield row
@@ -145,15 +146,21 @@ def _causes(one: Mark, other: Mark, other_sound: bool, recipe: list[str]) -> lis
     causes += [f"engine of {stage}" for stage in sorted({e[0] for e in {*one.engines} ^ {*other.engines}})]
     causes += ["seed"] if one.seed != other.seed else []
     causes += ["version of paqa"] if one.version != other.version else []
-    causes += [f"recipe: {name}" for name in recipe if name != "seed"]
+    causes += ["recipe"] if recipe else []
     return causes or [UNRECORDED]
 
 
 def _recipe(a: dict[str, Any], b: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    if a and b:
-        for name in sorted(a.keys() | b.keys()):
-            if a.get(name) != b.get(name):
-                yield name, a.get(name), b.get(name)
+    """The keys that differ, with both values; a source or mix that only one has is one key."""
+    if not (a and b):
+        return
+    tables = [{name.rpartition(".")[0] for name in side if name.count(".") > 1} for side in (a, b)]
+    alone = tables[0] ^ tables[1]
+    for table in sorted(alone):
+        yield table, *("there" if table in side else None for side in tables)
+    for name in sorted(a.keys() | b.keys()):
+        if a.get(name) != b.get(name) and not any(name.startswith(f"{table}.") for table in alone):
+            yield name, a.get(name), b.get(name)
 
 
 def _engines(a: Side, b: Side) -> Iterator[tuple[str, str, str]]:
@@ -165,9 +172,9 @@ def _engines(a: Side, b: Side) -> Iterator[tuple[str, str, str]]:
 
 def _beside(a: Side, b: Side, heading: str) -> tuple[tuple[str, float | None, float | None], ...]:
     before, now = dict(a.figures.get(heading, ())), dict(b.figures.get(heading, ()))
-    counted = heading not in ("confidence", "audit", "quality")
-    absent = 0 if counted else None  # a count that is not there is none; a measure was not made
-    return tuple((name, before.get(name, absent), now.get(name, absent)) for name in {**before, **now})
+    absent = None if heading in MEASURED else 0  # a count that is not there is none; a measure was not made
+    names = {**before, **now} if heading in ("size", *MEASURED) else sorted(before | now)
+    return tuple((name, before.get(name, absent), now.get(name, absent)) for name in names)
 
 
 def reasons(rows: tuple[Absent, ...]) -> list[tuple[str, int]]:

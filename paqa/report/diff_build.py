@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
+from paqa.config.recipe import Recipe
 from paqa.dataset import shards, summary
 from paqa.errors import PaqaError
 from paqa.evaluation.audit_report import AuditReport
@@ -156,9 +157,11 @@ def _spread(confidences: list[float]) -> list[tuple[str, float | None]]:
         return []
     low, median = np.percentile(confidences, (10, 50))
     mean = sum(confidences) / len(confidences)
-    names = ("rows with a confidence", "mean", "median", "10th percentile")
-    values = (len(confidences), mean, median, low)
-    return [(name, round(float(value), 4)) for name, value in zip(names, values, strict=True)]
+    shares = (("mean", mean), ("median", median), ("10th percentile", low))
+    return [
+        ("rows with a confidence", len(confidences)),
+        *((name, round(float(share), 4)) for name, share in shares),
+    ]
 
 
 def _audit(folder: Path) -> list[tuple[str, float | None]]:
@@ -207,24 +210,29 @@ def _json(path: Path, kind: Any) -> Any:
 
 
 def _recipe(folder: Path) -> dict[str, Any]:
-    """The values of the recipe by dotted key, without what changes no row; {} where there is none."""
+    """The values of the recipe by dotted key, without what changes no row; {} where there is none.
+
+    Keys that it leaves out have their defaults, as far as this version of paqa knows the recipe.
+    """
     try:
-        data = json.loads((folder / RECIPE).read_bytes())
+        data = msgspec.json.decode((folder / RECIPE).read_bytes())
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except msgspec.DecodeError as error:
         raise PaqaError(f"{folder / RECIPE}: not readable as JSON ({error}); build again") from None
+    with suppress(msgspec.ValidationError):  # of another version: its keys are compared as they are
+        data = asdict(msgspec.convert(data, Recipe))
     return {name: value for name, value in _flat(data) if name not in FREE}
 
 
 def _flat(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, list) and at.rpartition(".")[2] in NAMED:
+    if isinstance(value, list | tuple) and at.rpartition(".")[2] in NAMED:
         value = {table["name"]: {k: v for k, v in table.items() if k != "name"} for table in value}
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _flat(inner, f"{at}.{name}" if at else name)
     else:
-        yield at, value
+        yield at, list(value) if isinstance(value, tuple) else value
 
 
 def field_digests(folder: Path, ids: set[str]) -> Iterator[tuple[str, dict[str, bytes]]]:

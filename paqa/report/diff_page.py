@@ -35,6 +35,7 @@ table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
 th { text-align: left; color: var(--muted); font-weight: 600; }
 td, th { padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td { overflow-wrap: anywhere; }
+.rows td:first-child { min-width: 260px; } .rows td:nth-child(2) { min-width: 160px; }
 td.n, th.n { text-align: right; white-space: nowrap; }
 .more { color: var(--more); } .less { color: var(--less); }
 summary { cursor: pointer; margin-top: 10px; color: var(--accent); }
@@ -126,7 +127,8 @@ def _changed(d: Difference, link: str | None) -> Iterator[str]:
 def _listed(heads: Sequence[str], rows: Sequence[tuple[str, ...]], link: str | None) -> str:
     """Rows that are opened by hand; the first column is an id."""
     more = f'<p class="muted">{len(rows) - MOST:,} more: --json FILE has all.</p>' if len(rows) > MOST else ""
-    return f"<details><summary>Rows</summary>{_table(heads, rows[:MOST], link)}{more}</details>"
+    table = _table(heads, rows[:MOST], link)
+    return f'<details class="rows"><summary>Rows</summary>{table}{more}</details>'
 
 
 def _figures(d: Difference) -> str:

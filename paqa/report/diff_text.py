@@ -88,12 +88,14 @@ def number(value: float | None, sign: str = "") -> str:
         return "-"
     if sign and not value:
         return ""
-    return f"{value:{sign},}"
+    return f"{int(value) if value == int(value) else value:{sign},}"
 
 
 def shown(value: Any) -> str:
     """A value of a recipe on one line."""
-    return "not there" if value is None else short(json.dumps(value, ensure_ascii=False))
+    if value in (None, "there"):
+        return value or "not there"
+    return short(json.dumps(value, ensure_ascii=False))
 
 
 def short(value: str) -> str:
