@@ -107,7 +107,7 @@ def _absent(having: Side, lacking: Side, recipe: list[str]) -> Iterator[Absent]:
             row = replace(
                 row, reason=f"{'' if name in lost else 'clip '}quarantined: {reason}", detail=detail
             )
-        elif mark.template in (lacking.recipe.get("questions.skip") or ()):
+        elif clip_id in lacking.clips and mark.template in (lacking.recipe.get("questions.skip") or ()):
             row = replace(row, reason="left out by questions.skip")
         elif clip_id in lacking.clips:
             sounds = having.clips.get(clip_id), lacking.clips[clip_id]
