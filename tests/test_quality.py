@@ -6,15 +6,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from builds import RATE, make, noise
-from conftest import CORPUS, build
+from conftest import CORPUS
 
+import paqa
 from paqa.audio import decode, digest, flac, quantize, resample
 from paqa.config.recipe import AudioConfig, QualityConfig, Recipe, SourceConfig
-from paqa.dataset import clip_quality, open_build, shards, summary
+from paqa.dataset import clip_quality, open_build, shards
 from paqa.engines import dnsmos
 from paqa.errors import PaqaError
 from paqa.perception import quality
 from paqa.perception.quality import Quality, SpeakerQuality
+from paqa.perception.reverberation import srmr
 from paqa.pipeline import quality_stage
 from paqa.report.collect import open_build as open_report
 from paqa.report.overview import overview
@@ -84,6 +86,28 @@ def test_dnsmos_falls_with_the_snr_and_is_highest_without_noise(sentence):
     assert dnsmos.rate(audio(np.zeros(RATE))) is None
 
 
+def reverberant(dry, seconds):
+    """Speech in a room with this reverberation time: its sound and a decaying tail of equal energy."""
+    time = np.arange(int(1.2 * seconds * RATE)) / RATE
+    tail = np.random.default_rng(2).normal(0, 1, len(time)) * 10 ** (-3 * time / seconds)
+    tail[:40] = 0
+    impulse = tail / np.sqrt(np.square(tail).sum())
+    impulse[0] = 1
+    return audio(0.5 * np.convolve(dry.samples[0], impulse)[: dry.samples.shape[1]])
+
+
+def test_srmr_falls_with_the_reverberation_time(sentence):
+    ratios = [srmr(sentence), *(srmr(reverberant(sentence, seconds)) for seconds in (0.3, 0.6, 1.2))]
+    assert ratios == sorted(ratios, reverse=True)
+    assert ratios[0] > 1.5 * ratios[-1]
+    assert srmr(audio(np.zeros(RATE))) is None
+    assert srmr(audio(tone(440, 0.2))) is None
+
+
+def test_srmr_does_not_depend_on_the_level(sentence):
+    assert srmr(replace(sentence, samples=sentence.samples / 4)) == srmr(sentence)
+
+
 @pytest.mark.parametrize(
     ("seconds", "starts"),
     [(3, [0]), (9.01, [0]), (10, [0]), (18.02, [0, 144_160]), (20, [0, 144_160, 175_840])],
@@ -123,8 +147,8 @@ def test_without_speech_nothing_is_rated_as_speech():
     assert measured.bandwidth_hz == RATE / 2
 
 
-GOOD = Quality(3.0, 3.5, 4.0, 15.0, 8000.0, 0.0)
-POOR_SPEAKER = SpeakerQuality(2.0, 2.5, 3.0, 5.0, 8000.0, 0.0, speaker=2, measured_ms=2000)
+GOOD = Quality(3.0, 3.5, 4.0, 15.0, 9.0, 8000.0, 0.0)
+POOR_SPEAKER = SpeakerQuality(2.0, 2.5, 3.0, 5.0, 9.0, 8000.0, 0.0, speaker=2, measured_ms=2000)
 CLIP = Clip("a", "a.wav", "0" * 64, 1000, RATE, "s", "s", "CC0-1.0", ("a",), "train")
 
 
@@ -134,6 +158,7 @@ CLIP = Clip("a", "a.wav", "0" * 64, 1000, RATE, "s", "s", "CC0-1.0", ("a",), "tr
         ({"min_dnsmos": 3.1}, "DNSMOS 3, expected at least min_dnsmos = 3.1"),
         ({"min_speaker_dnsmos": 2.5}, "DNSMOS of a speaker 2, expected at least min_speaker_dnsmos = 2.5"),
         ({"min_snr_db": 20.0}, "SNR 15 dB, expected at least min_snr_db = 20 dB"),
+        ({"min_srmr": 10.0}, "SRMR 9, expected at least min_srmr = 10"),
         ({"min_bandwidth_hz": 8001}, "bandwidth 8000 Hz, expected at least min_bandwidth_hz = 8001 Hz"),
         ({"max_clipping": 0.01}, "clipped 2.00% of its samples, expected at most max_clipping = 1.00%"),
     ],
@@ -147,9 +172,9 @@ def test_a_clip_below_a_threshold_is_quarantined_with_what_was_measured(limits, 
 
 
 def test_what_is_at_a_threshold_or_cannot_be_measured_stays():
-    at = QualityConfig(True, 3.0, 3.0, 15.0, 8000, 0.0)
+    at = QualityConfig(True, 3.0, 3.0, 15.0, 9.0, 8000, 0.0)
     assert quality.low_quality(CLIP, GOOD, at) is None
-    assert quality.low_quality(CLIP, Quality(None, None, None, None, None, 0.0), at) is None
+    assert quality.low_quality(CLIP, Quality(None, None, None, None, None, None, 0.0), at) is None
 
 
 def recipe(**changes):
@@ -209,24 +234,53 @@ def test_the_table_of_clips_has_the_column_only_where_it_was_measured(tmp_path):
     assert sum(drawn["dnsmos"]["histogram"]["counts"]) == 2
 
 
+RECIPE = """
+name = "q"
+
+[[sources]]
+name = "voices"
+type = "jsonl"
+path = "demo/speech.jsonl"
+use = "material"
+limit = 12
+
+[[mix]]
+name = "scene"
+scenes = 4
+speech = "voices"
+turns = [2, 2]
+listen = false
+
+[gates]
+shortcuts = "off"
+"""
+
+
 @pytest.mark.build
 @pytest.mark.slow
-def test_a_build_measures_and_leaves_out_what_is_below(corpus, built, tmp_path):
-    text = (corpus / "small.toml").read_text() + "\n[quality]\nmeasure = true\nmin_bandwidth_hz = 6000\n"
-    (tmp_path / "q.toml").write_text(
-        text.replace('"demo/', f'"{corpus}/demo/').replace('"recordings"\n\n', f'"{corpus}/recordings"\n\n')
-    )
-    done = build(tmp_path / "q.toml", tmp_path / "out", "--store", built.store)
-    measured = clip_quality.read(done.out / "clips.parquet")
-    lost = [q for q in shards.quarantined(done.out) if q.reason == "low_quality"]
-    before = {c.id for c in open_build.open_build(built.out)[2]}
-    assert {q.stage for q in lost} <= {"quality"}
-    assert measured.keys() | {q.id for q in lost} == before
-    assert all(q.bandwidth_hz >= 6000 for q in measured.values())
-    assert all("expected at least min_bandwidth_hz = 6000 Hz" in q.detail for q in lost)
-    assert {row["clip_id"] for row in shards.rows(done.out, ["clip_id"])} <= measured.keys()
-    assert summary.load(done.out).quality
-    assert "| DNSMOS | " in (done.out / "README.md").read_text()
-    assert pq.read_schema(built.out / "clips.parquet").names == [
-        name for name in pq.read_schema(done.out / "clips.parquet").names if name != "quality"
-    ]
+def test_a_build_measures_and_leaves_out_what_is_below(tmp_path):
+    """Scenes of which the truth is known alone, so that no engine runs."""
+    (tmp_path / "demo").symlink_to(CORPUS)
+    (tmp_path / "q.toml").write_text(RECIPE)
+    paqa.build(tmp_path / "q.toml", tmp_path / "plain", workers=1)
+    before = {clip.id for clip in open_build.open_build(tmp_path / "plain")[2]}
+    assert "quality" not in pq.read_schema(tmp_path / "plain" / "clips.parquet").names
+    (tmp_path / "q.toml").write_text(f"{RECIPE}\n[quality]\nmeasure = true\n")
+    paqa.build(tmp_path / "q.toml", tmp_path / "all", workers=1)
+    measured = clip_quality.read(tmp_path / "all" / "clips.parquet")
+    assert measured.keys() == before
+    assert all(q.dnsmos and q.srmr and q.bandwidth_hz and q.speakers for q in measured.values())
+    assert "| DNSMOS | " in (tmp_path / "all" / "README.md").read_text()
+    assert shards_of(tmp_path / "all") == shards_of(tmp_path / "plain")  # figures are in no row
+    limit = sorted(q.dnsmos for q in measured.values())[1]
+    (tmp_path / "q.toml").write_text(f"{RECIPE}\n[quality]\nmeasure = true\nmin_dnsmos = {limit}\n")
+    paqa.build(tmp_path / "q.toml", tmp_path / "some", workers=1)
+    lost = shards.quarantined(tmp_path / "some")
+    (row,) = [q for q in lost if q.reason == "low_quality"]
+    assert measured[row.id].dnsmos < limit
+    assert f"expected at least min_dnsmos = {limit:g}" in row.detail
+    assert {c["clip_id"] for c in shards.rows(tmp_path / "some", ["clip_id"])} <= before - {row.id}
+
+
+def shards_of(folder):
+    return {path.name: path.read_bytes() for path in shards.files(folder)}

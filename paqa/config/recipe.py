@@ -198,10 +198,11 @@ class QualityConfig:
     What cannot be measured of a clip (DNSMOS and SNR without speech) fails no threshold.
     """
 
-    measure: bool = False  # DNSMOS, SNR, bandwidth and clipping of every clip and of its speakers
+    measure: bool = False  # DNSMOS, SNR, SRMR, bandwidth, clipping of clips and of their speakers
     min_dnsmos: OpinionScore = 0.0  # of a clip with speech, overall, on the mix; 0 keeps all
     min_speaker_dnsmos: OpinionScore = 0.0  # of each of its speakers, where nobody else talks; 0 keeps all
     min_snr_db: Annotated[float, Meta(ge=-60, le=100)] | None = None  # speech over background
+    min_srmr: Annotated[float, Meta(ge=0)] = 0.0  # falls with reverberation and noise; 0 keeps all
     min_bandwidth_hz: Annotated[int, Meta(ge=0, le=24000)] = 0  # at most half of audio.rate is there
     max_clipping: Unit = 1.0  # share of samples that stay flat at full scale; 1 keeps all
 

@@ -24,6 +24,7 @@ MEASURES = (  # field, label, unit and decimals
     ("dnsmos_speech", "DNSMOS of the voice", "", 2),
     ("dnsmos_background", "DNSMOS of the background", "", 2),
     ("snr_db", "SNR of the stems", " dB", 1),
+    ("srmr", "SRMR", "", 2),
     ("bandwidth_hz", "Bandwidth", " Hz", 0),
     ("clipped", "Clipped share", "", 4),
 )

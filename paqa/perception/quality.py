@@ -1,4 +1,4 @@
-"""How good a clip sounds: DNSMOS, SNR, bandwidth and clipping, of the whole and of each speaker.
+"""How good a clip sounds: DNSMOS, SNR, SRMR, bandwidth and clipping, of the whole and of each speaker.
 
 All is measured on the mix, as it is heard. A speaker is measured where nobody else talks. The store keeps
 what was measured under the samples, the turns and the revision of the measures.
@@ -16,6 +16,7 @@ from paqa.config.recipe import QualityConfig, Recipe
 from paqa.engines import dnsmos
 from paqa.perception import engine_runs, scenes
 from paqa.perception.prosody import alone, cut
+from paqa.perception.reverberation import srmr
 from paqa.spans import Interval, interval, merge
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Ms, Quarantined, Scene, SpeakerNumber, Unit
@@ -34,6 +35,7 @@ class Measures:
 
     `dnsmos`, `dnsmos_speech` and `dnsmos_background` are mean opinion scores (1 to 5) by DNSMOS P.835, None
     without speech. `snr_db` is speech over background within the turns, from the stems, None without stems.
+    `srmr` falls with reverberation, and with noise; None without speech.
     `bandwidth_hz` is the highest frequency within 60 dB of the loudest one. `clipped` is the share of samples
     that stay flat at full scale.
     """
@@ -42,6 +44,7 @@ class Measures:
     dnsmos_speech: float | None
     dnsmos_background: float | None
     snr_db: float | None
+    srmr: float | None
     bandwidth_hz: float | None
     clipped: Unit
 
@@ -109,6 +112,7 @@ def _measures(audio: Audio, has_speech: bool, snr_db: float | None, threads: int
         ratings.speech if ratings else None,
         ratings.background if ratings else None,
         snr_db,
+        srmr(audio) if has_speech else None,
         bandwidth_hz(audio),
         clipped(audio),
     )
@@ -171,6 +175,7 @@ def _failures(quality: Quality, config: QualityConfig) -> Iterator[str]:
             "",
         ),
         ("SNR", quality.snr_db, "min_snr_db", config.min_snr_db, " dB"),
+        ("SRMR", quality.srmr, "min_srmr", config.min_srmr, ""),
         ("bandwidth", quality.bandwidth_hz, "min_bandwidth_hz", config.min_bandwidth_hz, " Hz"),
     )
     for name, value, field, limit, unit in at_least:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import partial
 
 from paqa.config.recipe import QualityConfig, Recipe
+from paqa.engines import dnsmos
 from paqa.errors import PaqaError
 from paqa.perception.inference import Cost
 from paqa.perception.quality import Quality, low_quality, measure
@@ -22,7 +24,7 @@ def check(recipe: Recipe) -> None:
     config = recipe.quality
     if not config.measure:
         without = QualityConfig()
-        for name in ("min_dnsmos", "min_speaker_dnsmos", "min_snr_db", "min_bandwidth_hz", "max_clipping"):
+        for name in (field.name for field in fields(config)):
             if (value := getattr(config, name)) != getattr(without, name):
                 raise PaqaError(
                     f"quality.{name} = {value}: nothing is measured; set quality.measure = true as well"
@@ -33,8 +35,6 @@ def check(recipe: Recipe) -> None:
             f"quality.min_bandwidth_hz = {config.min_bandwidth_hz}: expected at most {most}, "
             f"half of audio.rate = {recipe.audio.rate}"
         )
-    from paqa.engines import dnsmos
-
     dnsmos.revision()
 
 

@@ -7,7 +7,7 @@ const item = (() => {
     PLANNING: "Planning", ENV: "Sounds", SPEAKER: "Speakers", ASR: "Transcript", DESCRIPTION: "Description", REASONING: "Reasoning",
     SUMMARY: "Summary", RESPONSE: "Response", REFLECT: "Reflection", FINAL_ANSWER: "Final answer", RATIONALE: "Rationale",
   };
-  const BRIEF = ["dnsmos", "snr_db", "bandwidth_hz"]; // the measures of a speaker that are shown
+  const BRIEF = ["dnsmos", "snr_db", "srmr", "bandwidth_hz"]; // the measures of a speaker that are shown
   const SPEEDS = [1, 0.75, 0.5, 1.5];
 
   function cite(text, from, to, play) {
