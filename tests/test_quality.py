@@ -194,10 +194,11 @@ def test_thresholds_that_cannot_be_met_end_a_build_at_its_start(changes, text):
         quality_stage.check(recipe(**changes))
 
 
-def test_a_missing_package_is_named_with_the_command(monkeypatch):
-    monkeypatch.setattr(dnsmos, "installed", lambda package: False)
+@pytest.mark.parametrize("missing", ["speechmos", "gammatone"])
+def test_a_missing_package_is_named_with_the_command(missing, monkeypatch):
+    monkeypatch.setattr(quality_stage, "installed", lambda package: package != missing)
     quality_stage.check(recipe())  # by default nothing is needed
-    with pytest.raises(PaqaError, match=r"'speechmos'.*uv pip install 'paqa\[quality\]'"):
+    with pytest.raises(PaqaError, match=rf"'{missing}'.*uv pip install 'paqa\[quality\]'"):
         quality_stage.check(recipe(measure=True))
 
 

@@ -15,8 +15,7 @@ import numpy as np
 
 from paqa.engines._onnx import open_session
 from paqa.engines._signal import mono
-from paqa.engines.base import Weights, installed, package_file, package_revision
-from paqa.errors import PaqaError
+from paqa.engines.base import Weights, package_file, package_revision
 from paqa.types import Audio
 
 BEHAVIOUR = 1  # raise it when the same weights would give other ratings
@@ -28,6 +27,7 @@ WEIGHTS = Weights(
     model="DNSMOS P.835",
     origin="https://github.com/microsoft/DNS-Challenge",
     license="MIT",
+    extra="quality",
 )
 # From the network's three outputs to the scale of listeners: c0 + c1 x + c2 x^2, of `speechmos` 0.0.1.1.
 TO_MOS = np.array(
@@ -50,11 +50,6 @@ class Ratings:
 
 def revision() -> str:
     """Names weights and behaviour, part of every store key; PaqaError where the package is missing."""
-    if not installed(WEIGHTS.package):
-        raise PaqaError(
-            f"quality.measure: package {WEIGHTS.package!r} ({WEIGHTS.model}) is not installed; "
-            "run: uv pip install 'paqa[quality]', or set quality.measure = false"
-        )
     return package_revision(BEHAVIOUR, WEIGHTS)
 
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from paqa.config.recipe import QualityConfig, Recipe
 from paqa.engines import dnsmos
+from paqa.engines.base import installed
 from paqa.errors import PaqaError
 from paqa.perception.inference import Cost
 from paqa.perception.quality import Quality, low_quality, measure
@@ -17,6 +18,7 @@ from paqa.storage.store import Store
 from paqa.types import Clip
 
 STAGE = "quality"
+PACKAGES = ("gammatone", "onnxruntime", "scipy", dnsmos.WEIGHTS.package)
 
 
 def check(recipe: Recipe) -> None:
@@ -35,6 +37,12 @@ def check(recipe: Recipe) -> None:
             f"quality.min_bandwidth_hz = {config.min_bandwidth_hz}: expected at most {most}, "
             f"half of audio.rate = {recipe.audio.rate}"
         )
+    for package in PACKAGES:
+        if not installed(package):
+            raise PaqaError(
+                f"quality.measure: package {package!r} is not installed; "
+                "run: uv pip install 'paqa[quality]', or set quality.measure = false"
+            )
     dnsmos.revision()
 
 
