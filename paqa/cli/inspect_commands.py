@@ -150,12 +150,11 @@ def run_diff(args: argparse.Namespace) -> int:
     if args.rows < 0:
         raise PaqaError(f"--rows {args.rows}: expected 0 or more")
     difference = diff.compare(args.a, args.b)
-    print(diff_text.text(difference, args.rows))
     if args.json:
         diff_text.save(difference, args.json)
     if args.html:
         diff_page.write(difference, args.html)
-        print(f"\npage         {args.html}")
+    print(diff_text.text(difference, args.rows))
     return 0
 
 
