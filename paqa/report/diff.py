@@ -157,7 +157,8 @@ def _recipe(a: dict[str, Any], b: dict[str, Any]) -> Iterator[tuple[str, Any, An
     tables = [{name.rpartition(".")[0] for name in side if name.count(".") > 1} for side in (a, b)]
     alone = tables[0] ^ tables[1]
     for table in sorted(alone):
-        yield table, *("there" if table in side else None for side in tables)
+        before, now = ("there" if table in side else None for side in tables)
+        yield table, before, now
     for name in sorted(a.keys() | b.keys()):
         if a.get(name) != b.get(name) and not any(name.startswith(f"{table}.") for table in alone):
             yield name, a.get(name), b.get(name)
