@@ -270,7 +270,7 @@ def _kept_channels(
         progress.whole_numbers &= bool((block == np.rint(block)).all())
     if choice.scale != 1:
         block = block * np.float32(1 / choice.scale)
-    progress.flat += _count_flat(block)
+    progress.flat += full_scale_samples(block)
     progress.seen += block.size
     channels = block.shape[1]
     if channels == 1:
@@ -327,8 +327,8 @@ def _append(progress: _Progress, block: np.ndarray) -> None:
         progress.blocks.append(samples)
 
 
-def _count_flat(block: np.ndarray) -> int:
-    """The number of samples in runs of at least three at full scale, flat to one 16-bit step."""
+def full_scale_samples(block: np.ndarray) -> int:
+    """How many samples `(n, channels)` are in runs of three or more at full scale, flat to a 16-bit step."""
     hot = np.abs(block) >= FULL_SCALE
     if not hot.any():
         return 0

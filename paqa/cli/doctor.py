@@ -187,6 +187,10 @@ def _packages() -> Iterator[Finding]:
         version = _version(package)
         remedy = "" if version else f"uv pip install 'paqa[{extra}]'"
         yield Finding(package, version is not None, version or f"missing ({why})", remedy)
+    version = _version("speechmos")
+    remedy = "" if version else "uv pip install 'paqa[quality]'"
+    about = version or "missing (quality.measure in a recipe)"
+    yield Finding("speechmos", version is not None, about, remedy, needed=False)
     fastapi = _version("fastapi")
     if fastapi and tuple(map(int, fastapi.split(".")[:2])) >= (0, 155):
         yield Finding(

@@ -1,4 +1,4 @@
-"""`paqa check|audit|shortcuts|report|verdicts|show`: what is in a build, and how good it is."""
+"""`paqa check|audit|shortcuts|report|verdicts|show|diff`: what is in a build, and how good it is."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def add_parsers(commands: Commands) -> None:
     _add_report(commands)
     _add_verdicts(commands)
     _add_show(commands)
+    _add_diff(commands)
 
 
 def _add_check(commands: Commands) -> None:
@@ -86,6 +87,17 @@ def _add_show(commands: Commands) -> None:
     parser.add_argument("dir", type=Path)
     parser.add_argument("id", nargs="?", help="an item or clip id (default: the first item)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the item's audio to a FLAC file")
+
+
+def _add_diff(commands: Commands) -> None:
+    parser = commands.add_parser("diff", help="compare two builds: rows and why they differ, and figures")
+    parser.add_argument("a", type=Path, metavar="A", help="the folder of a build")
+    parser.add_argument("b", type=Path, metavar="B", help="the folder of another one")
+    parser.add_argument(
+        "--rows", type=int, default=10, metavar="N", help="name N rows of each kind (default: 10)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it, every row, to a file")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write it as a page for a browser")
 
 
 def run_check(args: argparse.Namespace) -> int:
@@ -167,6 +179,21 @@ def run_show(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_diff(args: argparse.Namespace) -> int:
+    """`paqa diff`."""
+    from paqa.report import diff, diff_page, diff_text
+
+    if args.rows < 0:
+        raise PaqaError(f"--rows {args.rows}: expected 0 or more")
+    difference = diff.compare(args.a, args.b)
+    if args.json:
+        diff_text.save(difference, args.json)
+    if args.html:
+        diff_page.write(difference, args.html)
+    print(diff_text.text(difference, args.rows))
+    return 0
+
+
 COMMANDS = {
     "check": run_check,
     "audit": run_audit,
@@ -174,4 +201,5 @@ COMMANDS = {
     "report": run_report,
     "verdicts": run_verdicts,
     "show": run_show,
+    "diff": run_diff,
 }

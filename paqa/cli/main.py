@@ -1,4 +1,4 @@
-"""`paqa init|build|check|audit|shortcuts|report|verdicts|show|calibrate|push|export|import|doctor|ui`.
+"""`paqa init|build|check|audit|shortcuts|report|verdicts|show|diff|calibrate|push|export|import|doctor|ui`.
 
 Imports nothing heavy until a command is chosen.
 """

@@ -24,6 +24,7 @@ Range = tuple[Annotated[float, Meta(ge=-60)], Annotated[float, Meta(le=60)]]
 Counts = tuple[Count, Count]
 Profile = Literal["embedded", "paper"]
 Few = tuple[Annotated[int, Meta(ge=0, le=1000)], Annotated[int, Meta(ge=0, le=1000)]]
+OpinionScore = Annotated[float, Meta(ge=0, le=5)]  # from 1, bad, to 5, excellent
 Names = str | tuple[str, ...]  # of sources; a constrained string in such a union crashes msgspec 0.22
 
 
@@ -198,6 +199,22 @@ class ReviewConfig:
 
 
 @dataclass(frozen=True)
+class QualityConfig:
+    """How good clips sound, and which are left out for it. Thresholds need `measure`.
+
+    What cannot be measured of a clip (DNSMOS and SNR without speech) fails no threshold.
+    """
+
+    measure: bool = False  # DNSMOS, SNR, SRMR, bandwidth, clipping of clips and of their speakers
+    min_dnsmos: OpinionScore = 0.0  # of a clip with speech, overall, on the mix; 0 keeps all
+    min_speaker_dnsmos: OpinionScore = 0.0  # of each of its speakers, where nobody else talks; 0 keeps all
+    min_snr_db: Annotated[float, Meta(ge=-60, le=100)] | None = None  # speech over background
+    min_srmr: Annotated[float, Meta(ge=0)] = 0.0  # falls with reverberation and noise; 0 keeps all
+    min_bandwidth_hz: Annotated[int, Meta(ge=0, le=24000)] = 0  # at most half of audio.rate is there
+    max_clipping: Unit = 1.0  # share of samples that stay flat at full scale; 1 keeps all
+
+
+@dataclass(frozen=True)
 class SplitConfig:
     """Shares of groups (recordings, speakers) on each side; the rest is train."""
 
@@ -231,6 +248,7 @@ class Recipe:
     questions: QuestionsConfig = QuestionsConfig()  # what is asked
     gates: GatesConfig = GatesConfig()  # what falls out
     review: ReviewConfig = ReviewConfig()  # what people reject
+    quality: QualityConfig = QualityConfig()  # how good clips sound
     split: SplitConfig = SplitConfig()  # train, validation and test
     shard: ShardConfig = ShardConfig()  # the files
     folder: str = "."  # set on loading: what relative paths are relative to

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from paqa.config.recipe import Recipe
+from paqa.dataset import clip_quality
 from paqa.dataset.summary import Summary, reviewed_text, right_text
 from paqa.licensing import compatibility
 from paqa.types import Clip, Item
@@ -97,6 +98,7 @@ def _body(recipe: Recipe, summary: Summary, clips: Sequence[Clip], items: Sequen
         lines += [f"| right | {expected} |"]
     if summary.reviewed:
         lines += [f"| reviewed | {reviewed_text(summary)} |"]
+    lines += [f"| {f.label} | {clip_quality.spread(f)} |" for f in summary.quality]
     models = dict.fromkeys(model for item in items for model in item.heard_by)
     lines += [f"| {model.stage} | {model.engine} ({model.revision}) |" for model in models]
     return lines

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from paqa.config.recipe import Recipe
-from paqa.dataset import card, shards
+from paqa.dataset import card, clip_quality, shards
 from paqa.dataset.summary import (
     ClipKind,
     Reviewed,
@@ -20,6 +20,7 @@ from paqa.dataset.summary import (
     row_figures,
 )
 from paqa.licensing import compatibility
+from paqa.perception.quality import Quality
 from paqa.splits.leakage import speakers_unknown
 from paqa.storage import build_folder
 from paqa.storage.build_folder import (
@@ -52,6 +53,7 @@ class Contents:
     warnings: Sequence[str] = ()
     by_kind: tuple[ClipKind, ...] = ()
     reviewed: Reviewed | None = None
+    qualities: Mapping[str, Quality] = field(default_factory=dict)  # where they are measured, by clip
 
 
 def write_quarantine(folder: Path, recipe: Recipe, quarantined: Sequence[Quarantined]) -> None:
@@ -72,7 +74,7 @@ def finish(recipe: Recipe, out: Path, store: str, contents: Contents) -> Summary
     """Write the files beside the shards, which lie in the build's pending folder, and commit it."""
     folder = build_folder.pending(out)
     write_quarantine(folder, recipe, contents.quarantined)
-    shards.write_table(folder / CLIPS, Clip, sorted(contents.clips, key=lambda c: c.id))
+    clip_quality.write_clips(folder / CLIPS, contents.clips, contents.qualities)
     summary = _summary(recipe, out, store, contents)
     clips, items = contents.clips, contents.items
     write_atomically(folder / CARD, card.render(recipe, summary, clips, items).encode())
@@ -100,6 +102,7 @@ def _summary(recipe: Recipe, out: Path, store: str, contents: Contents) -> Summa
         **predicted_figures(items),
         by_kind=contents.by_kind,
         reviewed=contents.reviewed,
+        quality=clip_quality.figures(contents.qualities.values()),
         quarantined=counts(q.reason for q in dict.fromkeys(contents.quarantined)),
         stages=tuple(contents.stages),
         shards=tuple(contents.shard_digests),

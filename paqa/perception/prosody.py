@@ -62,14 +62,14 @@ def measure(scene: Scene, speech: Audio, background: Audio) -> Prosody:
     """Levels in dBFS and pitches in Hz of a scene, from its speech and background, `(channels, n)` each."""
     turns: list[tuple[float | None, float | None]] = []
     for turn in scene.turns:
-        voice = _cut(speech, _alone(turn, scene.turns))
+        voice = cut(speech, alone(turn, scene.turns))
         long_enough = voice.duration_ms >= SHORTEST_MS
         turns.append((level_db(voice), pitch_hz(voice)) if long_enough else (None, None))
-    events = [level_db(_cut(background, [interval(event)])) for event in scene.events]
+    events = [level_db(cut(background, [interval(event)])) for event in scene.events]
     return Prosody(tuple(turns), tuple(events))
 
 
-def _alone(turn: Turn, turns: Sequence[Turn]) -> list[Interval]:
+def alone(turn: Turn, turns: Sequence[Turn]) -> list[Interval]:
     """The stretches of a turn in which nobody else talks."""
     stretches = [interval(turn)]
     for start, end in merge(interval(t) for t in turns if t.speaker != turn.speaker):
@@ -80,7 +80,7 @@ def _alone(turn: Turn, turns: Sequence[Turn]) -> list[Interval]:
     return stretches
 
 
-def _cut(audio: Audio, spans: Sequence[Interval]) -> Audio:
+def cut(audio: Audio, spans: Sequence[Interval]) -> Audio:
     """The samples of some spans, one after another."""
     parts = [audio.samples[:, start * audio.rate // 1000 : end * audio.rate // 1000] for start, end in spans]
     return Audio(np.concatenate(parts, axis=1) if parts else audio.samples[:, :0], audio.rate)

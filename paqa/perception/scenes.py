@@ -121,12 +121,12 @@ def _snr(clip: Clip, scene: Scene, separation: EngineRun, store: Store) -> float
     if not store.has(ratio_key, ".json"):
         mix, speech = (engine_runs.stem(clip, name, separation, store) for name in ("mix", "speech"))
         background = Audio(mix.samples - speech.samples, mix.rate)
-        store.put_json(ratio_key, _level_difference(speech, background, spoken))
+        store.put_json(ratio_key, level_difference(speech, background, spoken))
     ratio_db: float | None = store.get_json(ratio_key, float | None)
     return ratio_db
 
 
-def _level_difference(speech: Audio, background: Audio, spoken: Sequence[Interval]) -> float | None:
+def level_difference(speech: Audio, background: Audio, spoken: Sequence[Interval]) -> float | None:
     """The ratio of the two RMS within some spans in dB, one decimal; None where one is silent there."""
     levels = []
     for audio in (speech, background):

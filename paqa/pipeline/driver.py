@@ -11,7 +11,7 @@ from paqa.dataset import finish_build
 from paqa.dataset.summary import Summary
 from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.evaluation import audit_folder
-from paqa.pipeline import growth, review, stages
+from paqa.pipeline import growth, quality_stage, review, stages
 from paqa.pipeline.stages import BuildState
 from paqa.report import write as reports
 from paqa.splits import by_class
@@ -47,6 +47,7 @@ def build(state: BuildState, grow: bool = False) -> Built:
         clips = stages.without_twins(state, [*clips, *scenes], copies)
         clips = stages.without_leaking_scenes(state, clips)
         clips = stages.run_engines(state, clips)
+        clips = quality_stage.measure_quality(state, clips)
         stages.survey_scenes(state, clips)
         composed = stages.without_benchmarks(state, stages.compose(state, clips))
         items = review.without_rejected(state, stages.without_shortcuts(state, composed), composed)

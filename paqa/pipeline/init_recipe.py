@@ -31,6 +31,7 @@ WIDTH = 34  # where meanings begin
 OTHERS: dict[str, Any] = {  # what stands for a key that has no default
     "Recipe.license": "CC-BY-4.0",
     "SourceConfig.limit": 1000,
+    "QualityConfig.min_snr_db": 5.0,
     "MixConfig.speech": "voices",
     "MixConfig.background": "sounds",
     "BenchmarkConfig.questions": "mmau-test-mini.json",

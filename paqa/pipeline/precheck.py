@@ -11,7 +11,7 @@ from pathlib import Path
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.curation import contamination
 from paqa.licensing import compatibility
-from paqa.pipeline import growth, ingest, review
+from paqa.pipeline import growth, ingest, quality_stage, review
 from paqa.sources import registry
 from paqa.storage import build_folder
 from paqa.types import Recording
@@ -25,6 +25,7 @@ def check(recipe: Recipe, out: Path, growing: bool = False) -> None:
     Cheap: of a source rows are read up to the first recording that may be used, of an earlier build no row.
     """
     build_folder.check_contents(out)
+    quality_stage.check(recipe)
     if growing:
         growth.check(out, recipe)
     for source in recipe.sources:

@@ -14,7 +14,8 @@ from paqa.types import Clip, Quarantined
 
 SELECTED = {  # reasons that are no fault of what was given: it is usable, or its copy is used
     *("license", "duplicate_audio", "near_duplicate_audio", "would_leak", "contaminated"),
-    *("nothing_to_ask", "answer_not_heard", "bad_line", REJECTED_BY_REVIEW, inference.RAW_MIX_FAILED),
+    *("nothing_to_ask", "answer_not_heard", "bad_line", "low_quality", REJECTED_BY_REVIEW),
+    inference.RAW_MIX_FAILED,
 }
 
 

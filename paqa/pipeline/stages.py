@@ -17,6 +17,7 @@ from paqa.curation.answer_balance import Survey, elsewhere, survey
 from paqa.dataset import finish_build, shards, summary
 from paqa.perception import calibration, engine_runs, inference
 from paqa.perception.engine_runs import EngineRun
+from paqa.perception.quality import Quality
 from paqa.pipeline import growth, ingest, quarantine_limit, worker_steps
 from paqa.pipeline.clip_kinds import by_kind
 from paqa.pipeline.fault_isolation import CrashTracker, DecodeBatch, EngineBatch, EnginePlace, with_retry
@@ -54,6 +55,7 @@ class BuildState:
     costs: dict[str, summary.Stage] = field(default_factory=dict)
     row_keys: dict[str, str] = field(default_factory=dict)  # where the store has a clip's rows, by its id
     kinds: dict[str, str] = field(default_factory=dict)  # what is heard in each clip, by its id
+    qualities: dict[str, Quality] = field(default_factory=dict)  # where they are measured, by id of the clip
     earlier: growth.Earlier | None = None  # the build that this one goes on with
     survey: Survey = field(default_factory=Survey)
     reviewed: summary.Reviewed | None = None  # what the verdicts of people say, where there are any
@@ -391,6 +393,8 @@ def write(state: BuildState, items: list[Item], clips: list[Clip]) -> summary.Su
     growth.save(pending, state.survey, state.quarantined, clips, state.earlier)
     costs, kinds = list(state.costs.values()), by_kind(clips, state.kinds, items)
     contents = finish_build.Contents(
-        clips, items, state.quarantined, costs, shard_digests, state.warnings, kinds, state.reviewed
+        *(clips, items, state.quarantined, costs, shard_digests, state.warnings, kinds),
+        state.reviewed,
+        state.qualities,
     )
     return finish_build.finish(state.recipe, state.out, state.store.url, contents)

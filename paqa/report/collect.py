@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -16,12 +16,13 @@ import msgspec
 
 from paqa.config.recipe import Recipe
 from paqa.curation.shortcuts import ShortcutReport
-from paqa.dataset import shards
+from paqa.dataset import clip_quality, shards
 from paqa.dataset.summary import Summary
 from paqa.errors import MissingObject, PaqaError
 from paqa.evaluation.audit_report import AuditReport
 from paqa.evaluation.row_audit import RowAudit
 from paqa.perception import engine_runs, scenes
+from paqa.perception.quality import Quality
 from paqa.storage import redact
 from paqa.storage.build_folder import AUDIT, BUILD, CLIPS, QUARANTINE, RECIPE, SHORTCUTS
 from paqa.storage.store import Store
@@ -52,6 +53,7 @@ class Build:
     shortcuts: ShortcutReport | None
     store: Store | None
     notes: list[str]
+    qualities: dict[str, Quality] = field(default_factory=dict)  # of clips, where they were measured
 
     @property
     def name(self) -> str:
@@ -124,13 +126,14 @@ def open_build(folder: Path, store: str | None = None) -> Build:
             redact.shorten_paths_in_text(note, *here)
             for note in (*notes, *(summary.warnings if summary else ()))
         ],
+        qualities=clip_quality.read(folder / CLIPS),
     )
 
 
 def _items(folder: Path) -> dict[str, list[Item]]:
     """All rows by clip; rows of one clip share one scene."""
     items: dict[str, list[Item]] = defaultdict(list)
-    rows = map(shards.item, shards.rows(folder, [field.name for field in fields(Item)]))
+    rows = map(shards.item, shards.rows(folder, [f.name for f in fields(Item)]))
     for row in sorted(rows, key=lambda item: item.id):
         first = next(iter(items[row.clip_id]), row)
         items[row.clip_id].append(replace(row, scene=first.scene) if row.scene == first.scene else row)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from paqa.curation.shortcuts import ShortcutReport
+from paqa.dataset import clip_quality
 from paqa.dataset.summary import Summary, predicted_figures
 from paqa.evaluation.audit_report import AuditReport
 from paqa.evaluation.plots import figure_of
@@ -48,6 +49,7 @@ def overview(build: Build) -> dict[str, Any]:
         "speakers": _pairs(Counter(s.speakers for s in scenes)),
         "snr": histogram([s.snr_db for s in scenes if s.snr_db is not None]),
         "no_snr": sum(s.snr_db is None for s in scenes),
+        "quality": _quality(build),
         "labels": _most(Counter(label for s in scenes for label in {e.label for e in s.events})),
         "tasks": _by_split(rows, "task"),
         "templates": _by_split(rows, "template"),
@@ -181,6 +183,17 @@ def _licenses(build: Build) -> list[list[Any]]:
 def _engines(rows: Sequence[Item]) -> list[list[str]]:
     engines = dict.fromkeys((h.stage, h.engine, h.revision) for r in rows for h in r.heard_by)
     return [list(row) for row in engines]
+
+
+def _quality(build: Build) -> list[dict[str, Any]]:
+    """The histogram of each measure over the clips that have it, and the query that its bins lead to."""
+    qualities = [build.qualities[name] for name in build.items if name in build.qualities]
+    drawn = []
+    for name, label, unit, _ in clip_quality.MEASURES:
+        if of_clips := clip_quality.values(qualities, name):
+            columns = {"name": name, "label": label, "unit": unit.strip(), "clips": len(of_clips)}
+            drawn.append(columns | {"histogram": histogram(of_clips)})
+    return drawn
 
 
 def _audit(audit: AuditReport) -> list[dict[str, Any]]:

@@ -18,7 +18,9 @@ from typing import Any
 
 import msgspec
 
+from paqa.dataset.clip_quality import MEASURES
 from paqa.errors import PaqaError
+from paqa.perception.quality import Quality
 from paqa.report import cite
 from paqa.report.collect import Build, open_build, sounds
 from paqa.report.drawn import build_id, to_review
@@ -203,6 +205,7 @@ def _index(build: Build, names: list[str], media: dict[str, str]) -> dict[str, A
         "clips": _columns(clips) | {"media": [media[name] for name in names]},
         "items": _columns(items),
         "terms": {name: list(t.numbers) for name, t in terms.items()},
+        "measures": [[*measure] for measure in MEASURES] if build.qualities else [],
     }
 
 
@@ -212,7 +215,7 @@ def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 def _listed_clip(build: Build, name: str, terms: dict[str, _Terms]) -> dict[str, Any]:
     scene = build.items[name][0].scene
-    clip = build.clips.get(name)
+    clip, quality = build.clips.get(name), build.qualities.get(name)
     return {
         "id": name,
         "ms": scene.duration_ms,
@@ -221,6 +224,7 @@ def _listed_clip(build: Build, name: str, terms: dict[str, _Terms]) -> dict[str,
         "labels": [terms["label"](label) for label in dict.fromkeys(e.label for e in scene.events)],
         "said": scene.transcript,
         "corpus": terms["corpus"](clip.corpus) if clip else None,
+        "quality": [getattr(quality, field) for field, *_ in MEASURES] if quality else None,
     }
 
 
@@ -256,8 +260,15 @@ def _clip(build: Build, name: str) -> dict[str, Any]:
         "uri": clip.uri if clip else "",
         "offset_ms": clip.offset_ms if clip else 0,
         "heard_by": [[h.stage, h.engine, h.revision] for h in first.heard_by],
+        "voices": _voices(build.qualities.get(name)),
         "items": [_row(row) for row in build.items[name]],
     }
+
+
+def _voices(quality: Quality | None) -> list[list[Any]]:
+    """Each speaker whose sound was measured: the number, and the measures in order."""
+    speakers = quality.speakers if quality else ()
+    return [[s.speaker, *(getattr(s, field) for field, *_ in MEASURES)] for s in speakers]
 
 
 def _row(row: Item) -> dict[str, Any]:

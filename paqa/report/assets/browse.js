@@ -37,13 +37,29 @@ const browse = (() => {
     return { node: el("div", { class: "field" }, el("span", null, "Difficulty"), el("div", { class: "range" }, parts[0][2], "to", parts[1][2])), update };
   }
 
+  /* From and to of each measure of quality that the build has. */
+  function quality(ready, change) {
+    const fields = (ready.index.measures ?? []).map(([name, label, unit]) => {
+      const boxes = ["from", "to"].map((end) => {
+        const key = `${name}_${end}`;
+        const box = el("input", { type: "number", step: "any", id: key, "aria-label": `${label} ${end}`, on: { change: () => change({ [key]: box.value || undefined }) } });
+        return [key, box];
+      });
+      const node = el("div", { class: "field" }, el("span", null, `${label}${unit && `,${unit}`}`), el("div", { class: "range" }, boxes[0][1], "to", boxes[1][1]));
+      return [node, boxes];
+    });
+    const update = (query) => fields.forEach(([, boxes]) => boxes.forEach(([key, box]) => { box.value = query[key] ?? ""; }));
+    const nodes = fields.map(([node]) => node);
+    return { node: nodes.length ? el("details", { class: "more" }, el("summary", null, "Quality of the sound"), nodes) : null, update };
+  }
+
   function row(ready, i, query, mark) {
     const { items, clips, terms } = ready.index, c = items.clip[i], answer = items.answer[i];
     const text = typeof answer === "number" ? `${letter(answer)}  ${items.choices[i][answer]}` : answer;
-    const snr = clips.snr[c];
+    const snr = clips.snr[c], mos = filter.measured(ready.index, i, "dnsmos");
     const verdict = mark?.(i);
     const chips = [words(terms.template[items.template[i]]), terms.split[items.split[i]], ...items.subsets[i].map((n) => terms.subset[n])];
-    const quiet = [dom.voices(clips.speakers[c]), snr !== null && `${snr.toFixed(0)} dB`, `${seconds(clips.ms[c], 1)} s`, `difficulty ${items.difficulty[i].toFixed(2)}`, items.reflection[i] !== null && "reflected"].filter(Boolean);
+    const quiet = [dom.voices(clips.speakers[c]), snr !== null && `${snr.toFixed(0)} dB`, mos !== null && `DNSMOS ${mos.toFixed(1)}`, `${seconds(clips.ms[c], 1)} s`, `difficulty ${items.difficulty[i].toFixed(2)}`, items.reflection[i] !== null && "reflected"].filter(Boolean);
     return el("li", null, el("a", { class: "row", href: link(items.id[i], query) },
       el("span", { class: "row-question" }, items.question[i]), el("span", { class: "row-answer" }, text),
       el("span", { class: "row-meta" }, verdict && el("span", { class: `chip mark-${verdict}` }, verdict), chips.map((chip) => el("span", { class: "chip" }, chip)), el("span", { class: "quiet-text" }, quiet.join(" · ")))));
@@ -56,9 +72,10 @@ const browse = (() => {
 
   const list = (query) => { const rest = filter.format(query); return `#/items${rest ? `?${rest}` : ""}`; };
 
-  function chosen(query, change) {
-    const names = Object.keys(query).filter((name) => name in LABELS || name === "q" || name === "from" || name === "to");
-    const label = (name) => ({ q: `“${query.q}”`, from: `difficulty ≥ ${query.from}`, to: `difficulty ≤ ${query.to}` })[name] ?? `${LABELS[name]}: ${words(query[name])}`;
+  function chosen(ready, query, change) {
+    const limits = new Map((ready.index.measures ?? []).flatMap(([name, label, unit]) => [[`${name}_from`, `${label} ≥ `, unit], [`${name}_to`, `${label} ≤ `, unit]]).map(([key, text, unit]) => [key, `${text}${query[key]}${unit}`]));
+    const names = Object.keys(query).filter((name) => name in LABELS || name === "q" || name === "from" || name === "to" || limits.has(name));
+    const label = (name) => limits.get(name) ?? ({ q: `“${query.q}”`, from: `difficulty ≥ ${query.from}`, to: `difficulty ≤ ${query.to}` })[name] ?? `${LABELS[name]}: ${words(query[name])}`;
     const chips = names.map((name) => button([label(name), el("span", { "aria-hidden": "true" }, "×")], () => change({ [name]: undefined }), { class: "chip remove", title: "Remove this filter" }));
     if (names.length > 1) chips.push(button("Clear all", () => change(Object.fromEntries(names.map((name) => [name, undefined]))), { class: "link" }));
     return chips;
@@ -81,13 +98,13 @@ const browse = (() => {
     const change = (more) => go(list({ ...query, ...more, page: undefined }));
     const search = el("input", { type: "search", id: "search", placeholder: "Search questions, choices, words, sounds, ids", "aria-label": "Search", autocomplete: "off", on: { input: () => change({ q: search.value || undefined }) } });
     const facets = ready.names.map((name) => facet(ready, name, change));
-    const range = difficulty(change);
+    const range = difficulty(change), sound = quality(ready, change);
     const sort = el("select", { id: "sort", "aria-label": "Order", on: { change: () => change({ sort: sort.value === "id" ? undefined : sort.value }) } },
-      Object.entries(filter.SORTS).map(([value, text]) => el("option", { value }, value === "id" && ready.index.review ? "in order of the draw" : text)));
+      Object.entries(filter.sorts(ready.index)).map(([value, text]) => el("option", { value }, value === "id" && ready.index.review ? "in order of the draw" : text)));
     const size = el("p", { class: "size", role: "status", "aria-live": "polite" }), chips = el("div", { class: "chosen" });
     const rows = el("ol", { class: "rows" }), pages = el("nav", { class: "pager", "aria-label": "Pages of the list" });
     const side = el("details", { class: "filters", open: innerWidth > 800 }, el("summary", null, "Filters ▾"),
-      el("div", { class: "fields" }, facets.filter((f) => !f.empty).map((f) => f.node), range.node));
+      el("div", { class: "fields" }, facets.filter((f) => !f.empty).map((f) => f.node), range.node, sound.node));
     main.replaceChildren(el("div", { class: "page browse" }, el("div", { class: "find" }, search), side,
       el("section", { class: "results", "aria-label": "Questions" }, el("div", { class: "results-head" }, size, sort), chips, rows, pages)));
 
@@ -98,9 +115,10 @@ const browse = (() => {
       if (document.activeElement !== search) search.value = query.q ?? "";
       facets.forEach((f) => f.update(query, counts.get(f.name)));
       range.update(query);
+      sound.update(query);
       sort.value = query.sort ?? "id";
       size.textContent = found.length === ready.size ? dom.plural(found.length, "question") : `${count(found.length)} of ${dom.plural(ready.size, "question")}`;
-      chips.replaceChildren(...chosen(query, change));
+      chips.replaceChildren(...chosen(ready, query, change));
       rows.replaceChildren(...found.slice((page - 1) * PAGE, page * PAGE).map((i) => row(ready, i, query, mark)));
       if (!found.length) rows.append(el("li", { class: "empty" }, "Nothing matches. Remove a filter or change the search."));
       pages.replaceChildren(...pager(page, last, query));

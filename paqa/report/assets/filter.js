@@ -9,6 +9,16 @@ const filter = (() => {
     longest: "longest clip first",
     guessable: "most guessable first",
   };
+  const BY_MEASURE = { worst: "worst DNSMOS first", best: "best DNSMOS first", noisiest: "lowest SNR first", narrowest: "least bandwidth first" };
+
+  /* The orders that a list can have; those by quality where it was measured. */
+  const sorts = (index) => (index.measures?.length ? { ...SORTS, ...BY_MEASURE } : SORTS);
+
+  /* Measure `name` of the clip of question i, null where it has none. */
+  function measured(index, i, name) {
+    const at = (index.measures ?? []).findIndex(([field]) => field === name);
+    return index.clips.quality?.[index.items.clip[i]]?.[at] ?? null;
+  }
 
   /* The facets: what each question has of them, as texts. */
   function facets(index) {
@@ -56,6 +66,12 @@ const filter = (() => {
     }
     const low = Number(query.from ?? 0), high = Number(query.to ?? 1);
     if (low > 0 || high < 1) found.push([null, (i) => items.difficulty[i] >= low && items.difficulty[i] <= high]);
+    for (const [name] of ready.index.measures ?? []) {
+      const least = query[`${name}_from`], most = query[`${name}_to`];
+      if (least === undefined && most === undefined) continue;
+      const value = (i) => measured(ready.index, i, name);
+      found.push([null, (i) => value(i) !== null && value(i) >= Number(least ?? -Infinity) && value(i) <= Number(most ?? Infinity)]);
+    }
     for (const name of ready.names) {
       if (query[name] !== undefined) found.push([name, (i) => ready.values[name][i].includes(query[name])]);
     }
@@ -90,6 +106,10 @@ const filter = (() => {
       easiest: (i) => items.difficulty[i],
       longest: (i) => -clips.ms[items.clip[i]],
       guessable: (i) => items.dependence[i] ?? 1,
+      worst: (i) => measured(ready.index, i, "dnsmos") ?? Infinity,
+      best: (i) => -(measured(ready.index, i, "dnsmos") ?? -Infinity),
+      noisiest: (i) => measured(ready.index, i, "snr_db") ?? Infinity,
+      narrowest: (i) => measured(ready.index, i, "bandwidth_hz") ?? Infinity,
     }[sort];
     return by ? found.sort((a, b) => by(a) - by(b) || a - b) : found;
   }
@@ -100,5 +120,5 @@ const filter = (() => {
 
   const format = (query) => new URLSearchParams(Object.entries(query).filter(([, v]) => v !== undefined && v !== "")).toString();
 
-  return { SORTS, prepare, run, parse, format };
+  return { sorts, measured, prepare, run, parse, format };
 })();

@@ -7,6 +7,7 @@ const item = (() => {
     PLANNING: "Planning", ENV: "Sounds", SPEAKER: "Speakers", ASR: "Transcript", DESCRIPTION: "Description", REASONING: "Reasoning",
     SUMMARY: "Summary", RESPONSE: "Response", REFLECT: "Reflection", FINAL_ANSWER: "Final answer", RATIONALE: "Rationale",
   };
+  const BRIEF = ["dnsmos", "snr_db", "srmr", "bandwidth_hz"]; // the measures of a speaker that are shown
   const SPEEDS = [1, 0.75, 0.5, 1.5];
 
   function cite(text, from, to, play) {
@@ -97,11 +98,24 @@ const item = (() => {
       ["Reflected", items.reflection[i] === null ? "no" : words(terms.reflection[items.reflection[i]])],
       ["Answer from", row.answers_from === "truth" ? "truth" : "what was heard"],
       ["Clip", `${clips.id[c]}, ${seconds(clips.ms[c])} s`], ["SNR", snr === null ? "–" : `${snr.toFixed(1)} dB`],
+      ...(index.measures ?? []).map(([name, label, unit, digits]) => [label, number(filter.measured(index, i, name), unit, digits)]),
+      ["Speakers", (index.measures ?? []).length > 0 && voices(index, clip)],
       ["Set", clips.corpus[c] === null ? null : terms.corpus[clips.corpus[c]]],
       ["Source", folded(clip.source)], ["Licence", clip.license], ["File", clip.uri],
       ["Heard by", clip.heard_by.map(([stage, engine]) => `${stage}: ${engine}`).join(", ")], ["Row", row.id], ["Key", row.key.slice(0, 16)],
     ];
     return el("dl", { class: "meta" }, pairs.filter(([, value]) => value).map(([name, value]) => [el("dt", null, name), el("dd", null, value)]));
+  }
+
+  const number = (value, unit, digits) => (value === null ? null : `${value.toFixed(digits)}${unit}`);
+
+  /* The quality of each speaker, where nobody else talks. */
+  function voices(index, clip) {
+    const lines = clip.voices.map(([speaker, ...values]) => {
+      const texts = index.measures.map(([name, label, unit, digits], n) => values[n] !== null && BRIEF.includes(name) && `${label} ${number(values[n], unit, digits)}`);
+      return el("li", null, `Speaker ${speaker}: ${texts.filter(Boolean).join(", ")}`);
+    });
+    return lines.length > 0 && el("ul", { class: "plain" }, lines);
   }
 
   /* A long list of sources is opened by hand. */

@@ -87,6 +87,8 @@ const overview = (() => {
       el("tbody", null, rows.map((row) => el("tr", null, row.map((cell) => el("td", null, String(cell))))))));
   }
 
+  const shortest = (value) => String(Number(value.toFixed(6)));
+
   function cards(data) {
     const seconds = (h, unit, link) => (h ? charts.histogram(h, unit, link) : el("p", { class: "note" }, "Nothing to show."));
     const difficult = (from, until) => to({ from: from.toFixed(2), to: Math.min(1, until).toFixed(2) });
@@ -96,6 +98,8 @@ const overview = (() => {
       card("Clip duration", "clips by length", seconds(data.durations, "s")),
       card("Speakers", "clips by number of voices", counted(data.speakers, "speakers")),
       card("Signal-to-noise ratio", `speech over background; ${dom.plural(data.no_snr, "clip")} without one of the two`, seconds(data.snr, "dB")),
+      ...(data.quality ?? []).map(({ name, label, unit, clips, histogram }) => card(`Quality: ${label}`, `${dom.plural(clips, "clip")}; click a bin to see the questions`,
+        seconds(histogram, unit, (from, until) => to({ [`${name}_from`]: shortest(from), [`${name}_to`]: shortest(until) })))),
       card("Sounds", "clips in which a sound occurs", counted(data.labels, "event")),
       card("Answer balance", null, answers(data.answers)),
       card("Difficulty", "questions; click a bin to see them", seconds(data.difficulty, "", difficult)),
