@@ -77,7 +77,10 @@ def make(folder: Path) -> Path:
     model.save_pretrained(target)
     text = "<|endoftext|>"
     tokenizer = WhisperTokenizerFast(
-        tokenizer_file=str(packaged().with_name("tokenizer.json")), unk_token=text, bos_token=text, eos_token=text
+        tokenizer_file=str(packaged().with_name("tokenizer.json")),
+        unk_token=text,
+        bos_token=text,
+        eos_token=text,
     )
     tokenizer.save_pretrained(target)
     WhisperFeatureExtractor(feature_size=dims["n_mels"]).save_pretrained(target)

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from paqa import audioset
 from paqa.config.recipe import SourceConfig
-from paqa.dataset.shards import SPLITS
+from paqa.dataset import shards
 from paqa.engines.base import EngineOutput
 from paqa.errors import PaqaError, Rejected
 from paqa.publish.export.job import Job
@@ -22,7 +22,7 @@ from paqa.sources.registry import quarantined
 from paqa.spans import from_frames, merge
 from paqa.types import Audio, Event, Quarantined, Recording, Scene, Turn
 
-AUDIO = "flac"  # of the export, with SPLITS
+AUDIO, SPLITS = "flac", shards.SPLITS  # of the export
 HALVES = ("In the first half", "In the second half")
 
 
@@ -96,7 +96,11 @@ def onset_half(ctx: Context) -> Iterator[Draft]:
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         if abs(sound.start_ms - middle) < SAFE_MS or not ctx.clear_until(sound.start_ms):
             continue
-        half, name, evidence = int(sound.start_ms > middle), the_sound(sound.label), ctx.sound_evidence(sound, 0)
+        half, name, evidence = (
+            int(sound.start_ms > middle),
+            the_sound(sound.label),
+            ctx.sound_evidence(sound, 0),
+        )
         yield Draft(
             texts=(
                 f"In which half of the clip does {name} start?",

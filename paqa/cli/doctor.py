@@ -185,7 +185,7 @@ def _remote(remote: RemoteWeights, check: EngineCheck, download: bool) -> Findin
     except (PaqaError, OSError) as error:
         missing = f"{remote.origin}; licence: {remote.license}"
         return Finding(f"  {remote.model}", False, missing, f"{error}{_token(remote)}", check.needed)
-    files = [path, *(f for pattern in remote.files for f in path.glob(pattern))]
+    files = [path, *(f for pattern in remote.patterns for f in path.glob(pattern))]
     size = sum(f.stat().st_size for f in files if f.is_file()) / 1e6
     return Finding(
         f"  {remote.model}", True, f"{path} ({size:.1f} MB); {remote.origin}; licence: {remote.license}"

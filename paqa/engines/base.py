@@ -16,9 +16,9 @@ from typing import Annotated, Any, ClassVar, Protocol, get_args
 
 from msgspec import Meta
 
+from paqa import plugins
 from paqa.engines.event_scores import EventScores
 from paqa.engines.weights import RemoteWeights, digest, locate
-from paqa import plugins
 from paqa.errors import PaqaError
 from paqa.types import Audio, Disagreement, Event, Stage, Tag, Turn, Unit, Word
 from paqa.version import __version__
@@ -51,7 +51,17 @@ class EngineOutput:
 
 
 # what a class must have to be an engine
-REQUIRED = ("name", "stage", "package", "Params", "weights", "gpu_precision", "remotes", "identify", "__call__")
+REQUIRED = (
+    "name",
+    "stage",
+    "package",
+    "Params",
+    "weights",
+    "gpu_precision",
+    "remotes",
+    "identify",
+    "__call__",
+)
 PAQA = "paqa"  # the package whose weights lie beside its code
 
 AtLeastOne = Annotated[int, Meta(ge=1, le=10_000)]
@@ -143,6 +153,9 @@ ENGINES: dict[str, str] = {
     "pyannote": "paqa.engines.pyannote:Pyannote",
     "panns": "paqa.engines.panns:Panns",
     "whisper": "paqa.engines.whisper:Whisper",
+    "transformers_asr": "paqa.engines.transformers_asr:TransformersAsr",
+    "transformers_diarizer": "paqa.engines.transformers_diarizer:TransformersDiarizer",
+    "transformers_tagger": "paqa.engines.transformers_tagger:TransformersTagger",
 }
 
 
@@ -171,7 +184,7 @@ def _plugin_class(name: str) -> type[Any]:
 
 
 def engine_revision(name: str, params: Any) -> str:
-    """The revision of an engine under its parameters; a plug-in's begins with its distribution and version."""
+    """The revision of an engine; a plug-in's begins with its distribution and version."""
     plugin = None if name in ENGINES else plugins.find("paqa.engines", name)
     revision = str(engine_class(name).identify(params))
     return f"{plugin.revision}/{revision}" if plugin else revision
@@ -263,7 +276,7 @@ def _recorded(w: Weights) -> tuple[str, str]:
 def weight_digests(kind: type[Any], params: Any) -> tuple[str, ...]:
     """The SHA-256s, in hex, of all weights of an engine: those in packages, then the remote ones."""
     shipped = (base64.urlsafe_b64decode(f"{_recorded(w)[1]}==").hex() for w in kind.weights)
-    fetched = (digest(locate(remote), remote.files) for remote in kind.remotes(params))
+    fetched = (digest(locate(remote), remote.patterns) for remote in kind.remotes(params))
     return (*shipped, *fetched)
 
 

@@ -1,7 +1,8 @@
 """Families of questions that plug-ins bring along: entry points of the group `paqa.questions`.
 
 An entry point names a tuple of `QuestionTemplate`, all of one family (`task`), which has the entry point's
-name. A recipe asks them by `questions.families`. In rows a template is called FAMILY.TEMPLATE, so no two clash.
+name. A recipe asks them by `questions.families`. In rows a template is called FAMILY.TEMPLATE, so that no two
+clash.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ def _plugin(family: str) -> plugins.Plugin:
     if plugin is None:
         names = ", ".join(sorted(plugins.named(GROUP))) or "none"
         raise PaqaError(
-            f"questions.families: no plug-in has a family {family!r}; installed: {names}; install its package, "
-            "or correct the name"
+            f"questions.families: no plug-in has a family {family!r}; installed: {names}; install its "
+            "package, or correct the name"
         )
     return plugin
 
