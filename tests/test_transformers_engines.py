@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import transformers_tiny as tiny
-from contract import Contract, Subject, call, part, plain
+from contract import Contract, Subject, call, part
 from localmodels import make_whisper_hf
 
 from paqa import audioset
@@ -67,7 +67,7 @@ def tiny_en(tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_call_has_the_words_of_faster_whisper(tiny_en):
-    """Both greedy, from the same weights; a word in ten may differ: faster-whisper reads on from later times."""
+    """Both greedy, from the same weights; a word in ten may differ, since windows begin at other times."""
     kind, other = engine_class(ASR), engine_class("faster_whisper")
     greedy = other(other.Params(compute_type="float32", vad_filter=False, beam_size=1, language="en"))
     (ours,), (theirs,) = kind(kind.Params(model=str(tiny_en)))([call()]), greedy([call()])
@@ -104,7 +104,7 @@ def test_pieces_become_words():
 def test_a_window_ends_at_the_quietest_moment():
     signal = np.ones(1000, np.float32)
     signal[270:290] = 0
-    assert cuts(signal, 400, 100) == [275, 675 - 5, 1000] or cuts(signal, 400, 100)[0] in range(270, 290)
+    assert cuts(signal, 400, 100)[0] in range(270, 290)
     assert cuts(signal[:300], 400, 100) == [300]
     assert max(np.diff([0, *cuts(signal, 400, 100)])) <= 400
 
@@ -114,7 +114,7 @@ def test_the_best_path_visits_every_target_in_order():
     rows = np.full((6, 3), 0.05)
     for frame, token in enumerate((blank, a, a, blank, b, blank)):
         rows[frame, token] = 0.9
-    assert best_path(np.log(rows), [a, b], blank) == [2, 4]
+    assert best_path(np.log(rows), [a, b], blank) == [(1, 3), (4, 5)]
     assert best_path(np.log(rows[:1]), [a, b], blank) == []
 
 
@@ -194,11 +194,12 @@ def test_labels_that_are_no_classes_are_refused_unless_the_recipe_says_so():
         columns_of(["Dog"], {"Cat": "Cat"}, "refuse", "m")
 
 
-def test_other_windows_of_a_call_change_nothing(made):
+def test_a_call_of_several_windows_gives_what_single_calls_give(made):
+    """But for the last digits: a call that is not full is filled up."""
     kind = engine_class(TAGGER)
-    engine = kind(kind.Params(model=str(made("ast")), batch_size=3))
-    clips = [part(14, 16), part(20, 23)]
-    assert [plain(o) for o in engine(clips)] == [plain(engine([clip])[0]) for clip in clips]
+    windows = list(np.random.default_rng(0).normal(0, 0.1, (5, 32_000)).astype(np.float32))
+    one, three = (kind(kind.Params(model=str(made("ast")), batch_size=n)) for n in (1, 3))
+    assert np.abs(one._probabilities(windows) - three._probabilities(windows)).max() < 1e-4
 
 
 # --- models
@@ -214,8 +215,8 @@ def test_what_is_no_model(made, tmp_path):
     kind = engine_class(ASR)
     with pytest.raises(PaqaError, match="no model folder lies at"):
         kind(kind.Params(model=str(tmp_path / "nothing")))
-    with pytest.raises(PaqaError, match="'wavlm' is no kind|unsupported|has no usable"):
-        engine_class(ASR)(kind.Params(model=str(made("ast"))))
+    with pytest.raises(PaqaError, match="'audio-spectrogram-transformer' is no kind of speech"):
+        kind(kind.Params(model=str(made("ast"))))
     folder = tmp_path / "new"
     folder.mkdir()
     (folder / "config.json").write_text('{"model_type": "of_2027"}')

@@ -28,9 +28,9 @@ def aligned(opened: Opened, words: Sequence[Piece], window: np.ndarray) -> list[
     if not path:
         return []
     spans: dict[int, tuple[int, int]] = {}
-    for owner, frame in zip(owners, path, strict=True):
-        first, _ = spans.get(owner, (frame, frame))
-        spans[owner] = first, frame + 1
+    for owner, (start, end) in zip(owners, path, strict=True):
+        first, _ = spans.get(owner, (start, end))
+        spans[owner] = first, end
     timed, before = [], 0
     for number, word in enumerate(words):
         first, last = spans.get(number, (before, before))
@@ -44,8 +44,11 @@ def _token(letter: str, vocabulary: dict[str, int]) -> int | None:
     return next((token for token in tokens if token is not None), None)
 
 
-def best_path(log_probabilities: np.ndarray, targets: Sequence[int], blank: int) -> list[int]:
-    """The last frame of each target on the likeliest path through `(frames, tokens)`; [] where none fits."""
+def best_path(log_probabilities: np.ndarray, targets: Sequence[int], blank: int) -> list[tuple[int, int]]:
+    """The frames `[first, end)` of each target on the likeliest path through `(frames, tokens)`.
+
+    [] where there are too few frames for a path.
+    """
     states = np.full(2 * len(targets) + 1, blank)
     states[1::2] = targets
     frames, count = len(log_probabilities), len(states)
@@ -62,9 +65,10 @@ def best_path(log_probabilities: np.ndarray, targets: Sequence[int], blank: int)
     state = count - 1 if score[-1] >= score[-2] else count - 2
     if not np.isfinite(score[state]):
         return []
-    last = [0] * len(targets)
+    found = [(0, 0)] * len(targets)
     for t in range(frames - 1, -1, -1):
         if state % 2:
-            last[state // 2] = max(last[state // 2], t)
+            _, end = found[state // 2]
+            found[state // 2] = t, end or t + 1
         state -= int(steps[t, state])
-    return last
+    return found

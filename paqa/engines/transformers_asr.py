@@ -49,7 +49,8 @@ class TransformersAsrParams:
     # a CTC model with letters as tokens, as `model`, that gives times to words of a model without any
     aligner: str | None = None
     dtype: Dtype = "float32"  # of the models' numbers
-    # windows a call; above 1 each is padded to window_s, so that none depends on the others of its call
+    # windows a call, on a GPU; above 1 each is padded to window_s and calls are filled up, so that all have
+    # one shape. On a CPU the last bits of a window then depend on its place in the call
     batch_size: Annotated[int, Meta(ge=1, le=256)] = 1
     window_s: Annotated[int, Meta(ge=1, le=30)] = 30  # the longest piece that is transcribed at once
     language: Annotated[str, Meta(pattern="^[a-z]{2,3}$")] | None = None  # None: the model's own choice

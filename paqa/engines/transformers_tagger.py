@@ -44,8 +44,9 @@ class TransformersTaggerParams:
     model: str = not_in_key("MIT/ast-finetuned-audioset-10-10-0.4593")
     sha256: str | None = not_in_key(None)  # of the folder, as in the engine's revision
     dtype: Dtype = "float32"  # of the model's numbers
-    # windows a call; calls are filled up to it, so that no window depends on the others of its call
-    batch_size: Annotated[int, Meta(ge=1, le=1024)] = 4
+    # windows a call, on a GPU; calls are filled up to it, so that all have one shape. On a CPU the last bits
+    # of a window depend on its place in the call where it is above 1
+    batch_size: Annotated[int, Meta(ge=1, le=1024)] = 1
     window_ms: Annotated[int, Meta(ge=100, le=60_000)] = 2000  # of audio that is classified at once
     hop_ms: Hop = 500  # between windows; what an event's times are first known to
     # of the outputs; auto: softmax where the model's configuration says that one class holds, else sigmoid
