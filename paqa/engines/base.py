@@ -212,7 +212,7 @@ def extra_of(kind: type[Any]) -> str:
 
     Only engines of "embedded" have weights in packages.
     """
-    if kind.name not in ENGINES:
+    if getattr(kind, "name", "") not in ENGINES:
         return ""
     return str(getattr(kind, "extra", "embedded" if kind.weights else "paper"))
 

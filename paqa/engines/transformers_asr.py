@@ -47,7 +47,7 @@ class TransformersAsrParams:
     model: str = not_in_key("openai/whisper-large-v3-turbo")
     sha256: str | None = not_in_key(None)  # of the folder, as in the engine's revision
     # a CTC model with letters as tokens, as `model`, that gives times to words of a model without any
-    aligner: str | None = None
+    aligner: str | None = not_in_key(None)  # its hash is in the revision
     dtype: Dtype = "float32"  # of the models' numbers
     # windows a call, on a GPU; above 1 each is padded to window_s and calls are filled up, so that all have
     # one shape. On a CPU the last bits of a window then depend on its place in the call
