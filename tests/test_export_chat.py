@@ -148,6 +148,18 @@ def test_nemo_rl_rows_are_conversations_with_one_sound(built, items, tmp_path):
         assert (user["value"] + assistant["value"]).count("<sound>") == 1
         assert Path(row["sound"]).suffix == ".wav"
         assert Path(row["sound"]).is_file()
+    asked = lines(tmp_path / "out" / "data.jsonl")  # AudioMCQ's layout
+    assert {row["id"] for row in asked} == {i.id for i in items.values() if i.split == "train" and i.choices}
+    for row in asked:
+        item = items[row["id"]]
+        assert (row["question"], row["choices"], row["answer"]) == (
+            item.question,
+            [*item.choices],
+            item.answer,
+        )
+        assert (tmp_path / "out" / row["audio_path"]).is_file()
+    export("nemo_rl", built, tmp_path / "test", splits=("test",))
+    assert not (tmp_path / "test" / "data.jsonl").exists()
 
 
 def test_trl_takes_the_rows_for_conversations_and_rewards_them(built, items, tmp_path):

@@ -17,11 +17,10 @@ from paqa.curation import contamination
 from paqa.dataset import import_hyper
 from paqa.engines import weights
 from paqa.errors import PaqaError
+from paqa.evaluation.benchmarks import read
 from paqa.pipeline import recipe_files
 from paqa.sources import tables
 from paqa.sources.registry import recordings
-from paqa.train.benchmarks import read
-from paqa.train.config import EvalConfig
 from paqa.types import Quarantined, Recording
 
 RECIPE = 'name = "n"\n\n[[sources]]\nname = "a"\ntype = "folder"\npath = "."\n'
@@ -54,7 +53,7 @@ def _of_benchmark(path: Path) -> Any:
 
 
 def _asked(path: Path) -> Any:
-    return [(a.asked, a.answer) for a in read(EvalConfig(benchmark="mmau", questions=str(path)))[0]]
+    return [(a.asked, a.answer) for a in read("mmau", path, path.parent, 16000)[0]]
 
 
 def _imported(path: Path) -> Any:

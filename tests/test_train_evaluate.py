@@ -16,12 +16,13 @@ pytest.importorskip("jiwer")
 
 from paqa.cli.train import main  # noqa: E402
 from paqa.errors import PaqaError  # noqa: E402
+from paqa.evaluation import benchmarks  # noqa: E402
+from paqa.evaluation.benchmarks import EvalQuestion  # noqa: E402
 from paqa.publish.export.registry import export  # noqa: E402
 from paqa.rationale import grammar  # noqa: E402
 from paqa.rationale.prompt import PromptQuestion, question  # noqa: E402
-from paqa.train import benchmarks, evaluate, model  # noqa: E402
+from paqa.train import evaluate, model  # noqa: E402
 from paqa.train.batch_layout import Tree  # noqa: E402
-from paqa.train.benchmarks import EvalQuestion  # noqa: E402
 from paqa.train.config import EvalConfig, PauseConfig  # noqa: E402
 from paqa.train.evaluate import Answer, figures  # noqa: E402
 from paqa.train.figures import perception_figures, predicted_scene  # noqa: E402
@@ -277,7 +278,7 @@ def questions(folder, kind):
 
 @pytest.mark.parametrize("kind", ["mmau", "mmar", "mmsu"])
 def test_official_answers(tmp_path, kind):
-    asked, _ = benchmarks.read(config_of(tmp_path, kind))
+    asked, _ = evaluate.listed(config_of(tmp_path, kind))
     assert [a.answer_index for a in asked] == [1, 1]
     assert asked[0].listen().shape == (16000,)
     key = {"mmau": "model_output", "mmar": "answer_prediction", "mmsu": "response"}[kind]
@@ -287,7 +288,7 @@ def test_official_answers(tmp_path, kind):
         ["<RESPONSE>A cat.</RESPONSE>", "<RESPONSE>(B) a dog barking</RESPONSE>"],
         ["<RESPONSE>(B)</RESPONSE>", "<RESPONSE>(B) what fits</RESPONSE>"],
     ):
-        benchmarks.write(config_of(tmp_path, kind), tmp_path / "out.json", asked, said)
+        benchmarks.write(kind, tmp_path / "out.json", asked, said)
         if kind == "mmsu":
             rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
         else:
@@ -318,15 +319,15 @@ def test_what_export_writes_is_asked_and_answered(tmp_path, name, file):
 
     export(name, make(tmp_path / "build"), tmp_path / "lists")
     run = EvalConfig(benchmark=name, questions=str(tmp_path / "lists" / file))
-    asked, unasked = benchmarks.read(run)
+    asked, unasked = evaluate.listed(run)
     assert len(asked) > 3
     assert not unasked
     assert asked[0].listen().shape == (160_000,)
     told = [f"<RESPONSE>{grammar.response(a.answer_index, a.answer)}</RESPONSE>" for a in asked]
-    benchmarks.write(run, tmp_path / "answers.json", asked, told)
+    benchmarks.write(name, tmp_path / "answers.json", asked, told)
     for row, a in zip(json.loads((tmp_path / "answers.json").read_text()), asked, strict=True):
         assert row.items() >= a.raw.items()
-        assert {row[key] for key in benchmarks.KEYS[name]} == {a.raw["answer"]}
+        assert {row[key] for key in benchmarks.BENCHMARKS[name].keys} == {a.raw["answer"]}
 
 
 def test_what_is_wrong_with_a_benchmark_is_named(tmp_path):
@@ -340,7 +341,7 @@ def test_what_is_wrong_with_a_benchmark_is_named(tmp_path):
     with pytest.raises(PaqaError, match=r"q.json\[0\]: found id; expected question, choices"):
         evaluate.questions(run)
     with pytest.raises(PaqaError, match="No such file"):
-        benchmarks.read(replace(run, questions=str(tmp_path / "none.json")))
+        evaluate.listed(replace(run, questions=str(tmp_path / "none.json")))
 
 
 def faulty(folder):

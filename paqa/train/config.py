@@ -28,6 +28,7 @@ NotNegative = Annotated[float, Meta(ge=0)]  # as the recipe writes it: typing ke
 PauseMode = Literal["off", "never", "on", "always"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 Hearing = Literal["audio", "silence", "shuffled"]
+Benchmark = Literal["paqa", "mmau", "mmau_pro", "mmar", "mmsu", "adqa", "msu_bench"]
 FILE = "config.json"
 RESULTS = ("checkpoint-*", "best", "last", "answers-*.jsonl", "eval.json")  # what a run's config holds for
 COMPILE = "compile the step of decoding: a wait at the start, then fewer kernels (for a GPU)"
@@ -187,8 +188,9 @@ class EvalConfig(ModelConfig):
     compile: Annotated[bool, COMPILE] = False
     forced: Annotated[bool, "also take the likeliest choice of each question, whatever is written"] = True
     plain: Annotated[bool, "ask for the answer alone, without tags, as benchmarks do"] = False
-    benchmark: Annotated[Literal["paqa", "mmau", "mmar", "mmsu"], "layout of the questions"] = "paqa"
-    questions: Annotated[str, "the benchmark's own JSON or JSONL (not for paqa)"] = ""
+    orders: Annotated[Positive, "ask each question with its choices in so many orders"] = 1
+    benchmark: Annotated[Benchmark, "layout of the questions"] = "paqa"
+    questions: Annotated[str, "the benchmark's own JSON, JSONL, Parquet or folder (not for paqa)"] = ""
     audio_root: Annotated[
         str, "folder that a benchmark's audio paths are relative to (default: beside it)"
     ] = ""

@@ -22,13 +22,15 @@ import torch
 from torch import Tensor
 
 from paqa.errors import PaqaError
+from paqa.evaluation import benchmarks
+from paqa.evaluation.benchmarks import EvalQuestion, Unasked
+from paqa.evaluation.choice_orders import in_orders, order_figures
 from paqa.rationale import grammar, rewards
 from paqa.rationale.answers import accuracies
 from paqa.rationale.prompt import PromptQuestion
 from paqa.storage.store import write_atomically
-from paqa.train import benchmarks, model
+from paqa.train import model
 from paqa.train.batch_layout import Prompt, Tree
-from paqa.train.benchmarks import EvalQuestion, Unasked
 from paqa.train.config import OFF, EvalConfig, PauseConfig, need, remember, unchanged
 from paqa.train.data import Rows, draw
 from paqa.train.figures import means, perception_figures
@@ -42,7 +44,7 @@ from paqa.train.sound_store import sound_store
 from paqa.types import Item
 
 NEW_CLASSES = "classes not trained on"
-FILE, UNASKED = "eval.json", "unasked.jsonl"
+FILE, UNASKED, ORIGIN = "eval.json", "unasked.jsonl", "benchmark.json"
 WRITTEN = ("tokens", "pauses", "likeliest")  # of an answer, beside its text
 SOUND = PromptQuestion("label", "Which sound is heard in this clip? Name one.")
 
@@ -81,6 +83,10 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
     if ranks.rank == 0:
         remember(config, out)
         report(out, asked, unasked)
+        if config.benchmark != "paqa":
+            rows = len(unasked) + sum(a.order == 0 for a in asked)
+            origin = benchmarks.origin(config.benchmark, Path(config.questions), rows)
+            write_atomically(out / ORIGIN, json.dumps(origin, indent=1).encode() + b"\n")
     figures_of: dict[str, dict[str, float]] = {}
     pause_config = pause_config_of(config.pause, policy.pause_config)
     bounds = Bounds.first(pause_config, policy.bounds)
@@ -99,7 +105,8 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
             write_answers(out, name, asked, answers)
             if hearing == "audio" and config.benchmark != "paqa":
                 file = out / f"{config.benchmark}-{name}.json"
-                benchmarks.write(config, file, asked, [s.text for s in answers], unasked)
+                first = [(a, s.text) for a, s in zip(asked, answers, strict=True) if a.order == 0]
+                benchmarks.write(config.benchmark, file, *zip(*first, strict=True), unasked)
     if ranks.rank == 0:
         _write(out, figures_of)  # labels may yet fail
     if config.labels:
@@ -124,7 +131,7 @@ def questions(config: EvalConfig) -> tuple[list[EvalQuestion], list[Unasked]]:
 
     Raises PaqaError where nothing is left to ask.
     """
-    asked, unasked = (build_questions(config), []) if config.benchmark == "paqa" else benchmarks.read(config)
+    asked, unasked = (build_questions(config), []) if config.benchmark == "paqa" else listed(config)
     asked = sorted(asked, key=lambda a: draw("eval", a.asked.id))[: config.rows or None]
     if config.plain:
         asked = [replace(a, asked=replace(a.asked, plain=True)) for a in asked]
@@ -133,7 +140,14 @@ def questions(config: EvalConfig) -> tuple[list[EvalQuestion], list[Unasked]]:
         unasked += silent
     if not asked:
         raise PaqaError(f"{config.data or config.questions}: nothing to ask{_instead(config, unasked)}")
-    return asked, unasked
+    return [order for a in asked for order in in_orders(a, config.orders, config.seed)], unasked
+
+
+def listed(config: EvalConfig) -> tuple[list[EvalQuestion], list[Unasked]]:
+    """The questions of a benchmark, and its rows that hold none."""
+    path = Path(config.questions)
+    above = path if path.is_dir() else path.parent
+    return benchmarks.read(config.benchmark, path, Path(config.audio_root or above), model.RATE)
 
 
 def report(out: Path, asked: Sequence[EvalQuestion], unasked: Sequence[Unasked]) -> None:
@@ -255,19 +269,26 @@ def figures(asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> dict[st
     """Right answers (see `accuracies`), and those by task, subset and kind of question; what answers cost.
 
     `accuracy_by_letter`, `accuracy_by_text`, `accuracy_forced` (of the likeliest choice) and `chance` are of
-    questions with choices, as is `accuracy/choice`. For PAQA rows also perception.
+    questions with choices, as is `accuracy/choice`. For PAQA rows also perception. Questions whose answer a
+    benchmark keeps are `unscored`.
     """
     pairs = list(zip(asked, answers, strict=True))
-    right = [accuracies(s.text, a.asked.choices, a.answer_index, a.answer, a.asked.letters) for a, s in pairs]
+    scored = [(a, s) for a, s in pairs if a.scored]
+    right = [
+        accuracies(s.text, a.asked.choices, a.answer_index, a.answer, a.asked.letters) for a, s in scored
+    ]
     groups: dict[str, list[float]] = defaultdict(list)
-    for a, s, r in zip(asked, answers, right, strict=True):
+    for (a, s), r in zip(scored, right, strict=True):
         if s.likeliest is not None:
             r["accuracy_forced"] = float(s.likeliest == a.answer_index)
         kind = "choice" if a.asked.choices else "open-ended"
         for name in dict.fromkeys((a.task, *a.subsets, kind, *a.parts)):
             groups[f"accuracy/{name}"].append(r["accuracy"])
     n = max(1, len(asked))
-    values = {"rows": float(len(asked)), "accuracy": 0.0, **means(right)}
+    values = {"rows": float(len(asked)), **means(right)}
+    if len(scored) < len(asked):
+        values["unscored"] = float(len(asked) - len(scored))
+    values |= order_figures(asked, [s.text for s in answers])
     values["cut"] = sum(s.cut for s in answers) / n
     values["format"] = sum(rewards.format_score(s.text, a.asked.by_letter) for a, s in pairs) / n
     values |= {name: sum(scores) / len(scores) for name, scores in sorted(groups.items())}
@@ -316,12 +337,16 @@ def labels(policy: Policy, asked: Sequence[EvalQuestion], ranks: Ranks) -> dict[
 
 
 def write_answers(out: Path, name: str, asked: Sequence[EvalQuestion], answers: Sequence[Answer]) -> None:
-    """All answers of a condition as JSONL that `paqa-train score` reads."""
-    lines = [
-        json.dumps({"id": a.asked.id, "completion": s.text, **{key: getattr(s, key) for key in WRITTEN}})
-        for a, s in zip(asked, answers, strict=True)
-    ]
-    write_atomically(out / f"answers-{name}.jsonl", ("\n".join(lines) + "\n").encode())
+    """All answers of a condition as JSONL that `paqa-train score` reads; those to other orders apart."""
+    lines: dict[bool, list[str]] = {False: [], True: []}
+    for a, s in zip(asked, answers, strict=True):
+        row = {"id": a.asked.id, "completion": s.text, **{key: getattr(s, key) for key in WRITTEN}}
+        if a.order:
+            row["choices"] = a.asked.choices
+        lines[a.order > 0].append(json.dumps(row) + "\n")
+    write_atomically(out / f"answers-{name}.jsonl", "".join(lines[False]).encode())
+    if lines[True]:
+        write_atomically(out / f"answers-{name}-orders.jsonl", "".join(lines[True]).encode())
 
 
 def table(figures_of: dict[str, dict[str, float]]) -> list[str]:

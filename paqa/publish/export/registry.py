@@ -27,6 +27,8 @@ FORMATS = {
     "nemo_rl": "NeMo RL: general conversations for SFT",
     "mmau": "the MMAU benchmark's layout, for its scorer",
     "mmar": "the MMAR benchmark's layout, for its scorer",
+    "lmms_eval": "lmms-eval: tasks that ask its audio models, with audio, silence and another clip",
+    "inspect_ai": "Inspect AI: the same tasks for its models",
     "references": "RTTM, STM and CTM",
     "lhotse": "lhotse recordings, supervisions and cuts",
     "webdataset": "WebDataset tars, one sample a clip",

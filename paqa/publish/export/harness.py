@@ -1,0 +1,95 @@
+"""What tasks of evaluation harnesses share: rows with their audio, the sound that is played, and the score.
+
+The tasks that `lmms_eval` and `inspect_ai` write beside `rows.jsonl` call these functions where they run, so
+that every harness asks the same questions and judges answers by the same rule.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from paqa.publish.export.job import Job
+from paqa.rationale import answers
+from paqa.rationale.prompt import PromptQuestion, question
+
+Hearing = Literal["audio", "silence", "another_clip"]
+HEARINGS: dict[Hearing, str] = {
+    "audio": "with the audio",
+    "silence": "with silence of the same length",
+    "another_clip": "with the audio of another clip",
+}
+ROWS = "rows.jsonl"
+ANSWER_TAG = re.compile(r"</?(?:RESPONSE|FINAL_ANSWER)>")
+LEAD = re.compile(
+    r"(?:the\s+)?(?:(?:right|correct|final|best)\s+)?(?:answer|choice|option)\s*(?:is\b|:)[\s:]*", re.I
+)
+
+
+def write_rows(job: Job) -> tuple[Hearing, ...]:
+    """Write `rows.jsonl` and `audio/`: all rows with choices, each with the audio of its clip and of another.
+
+    Returns the ways to ask; where all rows are about one clip, there is no other.
+    """
+    rows: list[dict[str, Any]] = []
+    for row in job.rows():
+        item = row.item
+        if item.answer_index is None:
+            job.skipped["open_ended"] += 1
+            continue
+        text = question(PromptQuestion(item.id, item.question, item.choices, plain=True))
+        columns = {"id": item.id, "prompt": text, "choices": list(item.choices), "answer": item.answer}
+        labels = {"answer_index": item.answer_index, "task": item.task, "template": item.template}
+        rows.append({**columns, **labels, "split": item.split, "audio": job.save(row)})
+        job.written[item.split] += 1
+    others = _next_clip([row["audio"] for row in rows])
+    with (job.part / ROWS).open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(
+                json.dumps({**row, "other_audio": others.get(row["audio"])}, ensure_ascii=False) + "\n"
+            )
+    return tuple(name for name in HEARINGS if others or name != "another_clip")
+
+
+def _next_clip(audio: list[str]) -> dict[str, str]:
+    """For each file of audio the next one, for the last the first; {} for one alone."""
+    clips = list(dict.fromkeys(audio))
+    return dict(pairwise([*clips, *clips[:1]])) if len(clips) > 1 else {}
+
+
+def samples(folder: Path, row: dict[str, Any], hearing: Hearing) -> dict[str, Any]:
+    """What is played with a row: `array`, mono float32 in [-1, 1], and `sampling_rate` in Hz."""
+    import numpy as np
+    import soundfile
+
+    path = folder / row["other_audio" if hearing == "another_clip" else "audio"]
+    channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    array = channels.mean(1)
+    return {"array": np.zeros_like(array) if hearing == "silence" else array, "sampling_rate": rate}
+
+
+def score(row: dict[str, Any], completion: str) -> dict[str, float]:
+    """`accuracy`: the right choice is named and no other; `unclear`: none is, or several; and `chance`."""
+    named = choice(completion, row["choices"])
+    return {
+        "accuracy": float(named == row["answer_index"]),
+        "unclear": float(named is None),
+        "chance": 1 / len(row["choices"]),
+    }
+
+
+def choice(completion: str, choices: list[str]) -> int | None:
+    """The one choice that a completion names, None where it names none or several.
+
+    Of a rationale its RESPONSE or FINAL_ANSWER counts, of any other text the whole, else its last line,
+    without Markdown and without "The answer is".
+    """
+    if ANSWER_TAG.search(completion):
+        return answers.chosen(answers.answer_text(completion) or "", choices)
+    plain = completion.replace("*", "").strip()
+    lines = [line.strip() for line in plain.splitlines() if line.strip()] or [""]
+    tried = (answers.chosen(text, choices) for text in (plain, lines[-1], LEAD.sub("", lines[-1], count=1)))
+    return next((index for index in tried if index is not None), None)
