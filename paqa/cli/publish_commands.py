@@ -35,8 +35,8 @@ def _add_export(commands: Commands) -> None:
     )
     parser.add_argument(
         "format",
-        help="swift, llamafactory, trl, verl, nemo_rl, mmau, mmar, references, lhotse, webdataset "
-        "or that of a plug-in",
+        help="swift, llamafactory, trl, verl, nemo_rl, mmau, mmar, lmms_eval, inspect_ai, references, "
+        "lhotse, webdataset or that of a plug-in",
     )
     parser.add_argument("dir", type=Path)
     parser.add_argument("out", type=Path, help="a new folder")

@@ -78,8 +78,9 @@ def output_problems(output: EngineOutput, audio: Audio) -> list[str]:
         problems.append("a word is empty or has space around it")
     if any(word.speaker is not None for word in output.words):
         problems.append("a word has a speaker; expected None: paqa assigns words to turns")
-    scored = (*output.words, *output.events, *output.tags)
-    if outside := [part.score for part in scored if not 0 <= part.score <= 1]:
+    scores = [word.score for word in output.words] + [event.score for event in output.events]
+    scores += [tag.score for tag in output.tags]
+    if outside := [score for score in scores if not 0 <= score <= 1]:
         problems.append(f"found score {outside[0]}, expected 0 to 1")
     of_events = [(e.mid, e.start_ms, e.end_ms) for e in output.events]
     if [(s.mid, s.start_ms, s.end_ms) for s in output.event_scores] != of_events:
