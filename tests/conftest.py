@@ -163,6 +163,7 @@ SLOW = (
     "test_engines",
     "test_paper_",
     "test_train_",
+    "test_transformers_",
     "test_push",
     "test_private",
     "test_report",

@@ -14,6 +14,7 @@ ORDER = (
     "version",
     *(
         "errors",
+        "plugins",
         "types",
         "spans",
         "text",

@@ -235,14 +235,23 @@ def test_tables_are_those_of_the_code():
     assert len(TEMPLATES) == int(re.search(r"^(\d+) templates", TEXTS["docs/questions.md"], re.MULTILINE)[1])
 
 
+TRANSFORMERS = ("transformers_asr", "transformers_diarizer", "transformers_tagger")
+
+
+def test_the_recipe_of_large_models_names_engines_of_their_stages():
+    quality = recipe_files.load(ROOT / "manifests" / "quality.toml")
+    used = {stage: quality.stage_config(stage).engine for stage in recipe.PROFILES["paper"]}
+    assert set(used.values()) == {"demucs", *TRANSFORMERS}
+
+
 def test_engines_and_their_stages_are_those_of_the_code():
     for stage, listening in recipe.PROFILES["paper"].items():
         rows = [line for line in TEXTS["docs/engines.md"].splitlines() if line.startswith(f"| {stage} |")]
         engines = [quoted([row])[0] for row in rows]
         assert engines == [recipe.PROFILES["embedded"][stage].engine, listening.engine]
     in_profiles = {config.engine for profile in recipe.PROFILES.values() for config in profile.values()}
-    assert set(ENGINES) == in_profiles | {"silero_dvector"}
-    assert "`silero_dvector`" in TEXTS["docs/engines.md"]
+    assert set(ENGINES) - in_profiles == {"silero_dvector", *TRANSFORMERS}
+    assert all(f"`{name}`" in TEXTS["docs/engines.md"] for name in ENGINES)
 
 
 def test_every_reason_in_quarantine_is_explained():

@@ -114,16 +114,16 @@ def placement_of(args: argparse.Namespace) -> PlacementOptions:
 def check_installed(recipe: Recipe, on_ray: bool) -> None:
     """PaqaError that names all missing packages that a build needs, and the extras that bring them."""
     from paqa.config.recipe import PROFILES
-    from paqa.engines.base import engine_class, extra_of, installed, missing_packages
+    from paqa.engines.base import engine_class, extra_of, install_command, installed, missing_packages
 
     kinds = [engine_class(recipe.stage_config(stage).engine) for stage in PROFILES[recipe.profile]]
-    missing = {name: extra_of(kind) for kind in kinds for name in missing_packages(kind)}
-    missing |= {name: extra_of(kinds[0]) for name in ("prefect", "av") if not installed(name)}
+    missing = {name: kind for kind in kinds for name in missing_packages(kind)}
+    extras = {name: extra_of(kinds[0]) or "embedded" for name in ("prefect", "av") if not installed(name)}
     if on_ray and not installed("ray"):
-        missing["ray"] = "cluster"
-    if missing:
-        extras = ",".join(sorted(set(missing.values())))
-        raise PaqaError(f"not installed: {', '.join(missing)}; run: uv pip install 'paqa[{extras}]'")
+        extras["ray"] = "cluster"
+    if missing or extras:
+        names = ", ".join((*missing, *extras))
+        raise PaqaError(f"not installed: {names}; run: {install_command(missing, extras.values())}")
 
 
 def run_init(args: argparse.Namespace) -> int:

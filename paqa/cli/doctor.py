@@ -6,17 +6,20 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from paqa import plugins
 from paqa.config.recipe import PROFILES, converted
 from paqa.engines.base import (
     ENGINES,
     Weights,
     engine_class,
+    engine_revision,
     extra_of,
+    install_command,
     missing_packages,
     package_file,
     package_revision,
@@ -32,6 +35,18 @@ from paqa.engines.weights import (
 from paqa.errors import PaqaError
 from paqa.perception.engine_runs import engine_params
 from paqa.pipeline import recipe_files
+from paqa.publish.export.registry import FORMATS, format_module
+from paqa.questions.families import templates_of
+from paqa.questions.generate import TEMPLATES
+from paqa.sources.registry import SOURCES
+
+# names that no plug-in may use, by group
+BUILT_IN: dict[plugins.Group, Collection[str]] = {
+    "paqa.engines": ENGINES,
+    "paqa.sources": SOURCES,
+    "paqa.questions": {template.task for template in TEMPLATES.values()},
+    "paqa.exports": FORMATS,
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +84,8 @@ def engines_to_check(path: Path | None = None, profile: str | None = None) -> li
         raise PaqaError(f"--profile {profile}: expected one of {', '.join(PROFILES)}")
     needed = {stage.engine for stage in PROFILES[profile or "embedded"].values()}
     names = [name for name in ENGINES if profile is None or name in needed]
+    if profile is None:
+        names += [name for name in plugins.named("paqa.engines") if not _problem("paqa.engines", name)]
     return [_default(name, name in needed) for name in names]
 
 
@@ -87,9 +104,9 @@ def _default(name: str, needed: bool) -> EngineCheck:
 
 def examine(engines: Sequence[EngineCheck], download: bool = False) -> list[Finding]:
     """What is installed and what is missing; loads no model. `download` fetches missing weights."""
-    remote = any(extra_of(engine_class(w.engine)) == "paper" for w in engines)
+    remote = any(extra_of(engine_class(w.engine)) in ("paper", "transformers") for w in engines)
     findings = [finding for w in engines for finding in _engine(w, download)]
-    return [*_python(), *findings, *(_torch() if remote else ()), *_packages(), *_decoding()]
+    return [*_python(), *findings, *_plugins(), *(_torch() if remote else ()), *_packages(), *_decoding()]
 
 
 def _python() -> Iterator[Finding]:
@@ -103,7 +120,7 @@ def _engine(check: EngineCheck, download: bool) -> Iterator[Finding]:
     kind, name = engine_class(check.engine), f"engine {check.engine}"
     if missing := missing_packages(kind):
         what = f"{kind.stage}; not installed: {', '.join(missing)}"
-        yield Finding(name, False, what, f"uv pip install 'paqa[{extra_of(kind)}]'", check.needed)
+        yield Finding(name, False, what, install_command(dict.fromkeys(missing, kind)), check.needed)
         return
     try:
         remotes = () if check.problem else kind.remotes(check.params)
@@ -117,11 +134,37 @@ def _engine(check: EngineCheck, download: bool) -> Iterator[Finding]:
     ok = all(model.ok for model in models)
     try:
         if ok:
-            description += f"; revision {kind.identify(check.params)}"
+            description += f"; revision {engine_revision(check.engine, check.params)}"
     except PaqaError as error:
         models.append(Finding("  weights", False, "refused", str(error), check.needed))
     yield Finding(name, ok, description, needed=check.needed)
     yield from models
+
+
+def _plugins() -> Iterator[Finding]:
+    """Every plug-in, with the distribution that it is from; one that cannot be used is no error by itself."""
+    for plugin in plugins.installed():
+        name = f"plug-in {plugin.name} ({plugin.group.removeprefix('paqa.')})"
+        what = f"{plugin.origin}: {plugin.entry_point.value}"
+        problem = _problem(plugin.group, plugin.name)
+        yield Finding(name, not problem, what, problem, needed=False)
+
+
+def _problem(group: plugins.Group, name: str) -> str:
+    """Why a plug-in cannot be used; empty where it can."""
+    try:
+        plugins.refuse_clash(group, name, BUILT_IN[group])
+        if group == "paqa.engines":
+            engine_class(name)
+        elif group == "paqa.sources" and (plugin := plugins.find(group, name)):
+            plugin.load()
+        elif group == "paqa.questions":
+            templates_of(name)
+        elif group == "paqa.exports":
+            format_module(name)
+    except PaqaError as error:
+        return str(error)
+    return ""
 
 
 def _packaged(weights: Sequence[Weights]) -> Iterator[Finding]:
@@ -142,7 +185,7 @@ def _remote(remote: RemoteWeights, check: EngineCheck, download: bool) -> Findin
     except (PaqaError, OSError) as error:
         missing = f"{remote.origin}; licence: {remote.license}"
         return Finding(f"  {remote.model}", False, missing, f"{error}{_token(remote)}", check.needed)
-    files = [path, *(f for pattern in remote.files for f in path.glob(pattern))]
+    files = [path, *(f for pattern in remote.patterns for f in path.glob(pattern))]
     size = sum(f.stat().st_size for f in files if f.is_file()) / 1e6
     return Finding(
         f"  {remote.model}", True, f"{path} ({size:.1f} MB); {remote.origin}; licence: {remote.license}"

@@ -34,7 +34,9 @@ def _add_export(commands: Commands) -> None:
         "export", help="a build in the form that other trainers, scorers and toolkits read"
     )
     parser.add_argument(
-        "format", help="swift, llamafactory, trl, mmau, mmar, references, lhotse or webdataset"
+        "format",
+        help="swift, llamafactory, trl, verl, nemo_rl, mmau, mmar, lmms_eval, inspect_ai, references, "
+        "lhotse, webdataset or that of a plug-in",
     )
     parser.add_argument("dir", type=Path)
     parser.add_argument("out", type=Path, help="a new folder")

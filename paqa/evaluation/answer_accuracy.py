@@ -26,7 +26,7 @@ from paqa.dataset import shards
 from paqa.evaluation.bootstrap import of_ratio
 from paqa.questions import drawn_words
 from paqa.questions.english import spoken, tidy, upper
-from paqa.questions.generate import TEMPLATES, Draft, QuestionTemplate
+from paqa.questions.generate import Draft, QuestionTemplate, template_named
 from paqa.questions.template import NONE
 from paqa.rationale.answerer import LenientContext, nearest
 from paqa.text import normal, rng_for
@@ -73,9 +73,9 @@ class TemplateAccuracy:
 
 
 def rows(folder: Path) -> list[TruthRow]:
-    """The rows of a build that truth answers and a template of ours asks."""
+    """The rows of a build that truth answers and a template asks, of paqa or of an installed plug-in."""
     all_rows = [msgspec.convert(row, TruthRow) for row in shards.rows(folder, COLUMNS)]
-    return [row for row in all_rows if row.answers_from == "truth" and row.template in TEMPLATES]
+    return [row for row in all_rows if row.answers_from == "truth" and template_named(row.template)]
 
 
 def measure(
@@ -84,8 +84,8 @@ def measure(
     """The accuracy over all rows with a predicted scene, by id of the clip, then by template, worst first."""
     by_template: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
     for row in rows:
-        template = TEMPLATES[row.template]
-        if row.clip_id in predicted and not template.labelled:
+        template = template_named(row.template)
+        if template and row.clip_id in predicted and not template.labelled:
             by_template[row.template].append(answered(row, template, predicted[row.clip_id], recipe))
     whole = _accuracy("all", [pair for outcomes in by_template.values() for pair in outcomes])
     accuracies = [_accuracy(name, outcomes) for name, outcomes in by_template.items()]

@@ -24,7 +24,8 @@ class Verdict:
 
     `misquoted`: the quotation is of the right line, but too many of its words are wrong. `false_premise`:
     what the question takes for granted is not so. `unjudged`: truth does not say, which `note` explains.
-    `cause` is why the answer is not right. `false` lists what the rationale states falsely; `unknown` how
+    There is an oracle for each template of paqa, and none for those of plug-ins. `cause` is why the answer is
+    not right. `false` lists what the rationale states falsely; `unknown` how
     many of its statements truth cannot judge.
     """
 
@@ -54,7 +55,7 @@ def judge(row: Item, truth: KnownTruth, rules: Rules = LENIENT) -> Verdict:
 def judge_answer(question: Asked, truth: KnownTruth, rules: Rules = LENIENT) -> Verdict:
     """The verdict on an answer alone."""
     if question.template not in JUDGES:
-        return Verdict("unjudged", note=f"template {question.template}")
+        return Verdict("unjudged", note=f"no oracle for template {question.template}")
     case = Case(question, truth, rules)
     try:
         right = JUDGES[question.template](case)

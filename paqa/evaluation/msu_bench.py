@@ -33,8 +33,10 @@ def rows(folder: Path) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
         except (ValueError, RecursionError) as error:
             yield where, Rejected("broken_json", f"no JSON: {error}; check it with `jq`")
             continue
-        listed = next((content[name] for name in LISTS if content.get(name)), [])
-        speakers = next((entry["speaker_meta"] for entry in listed if "speaker_meta" in entry), {})
+        listed: list[dict[str, Any]] = next((content[name] for name in LISTS if content.get(name)), [])
+        speakers: dict[str, Any] = next(
+            (entry["speaker_meta"] for entry in listed if "speaker_meta" in entry), {}
+        )
         for place, entry in enumerate(listed):
             if "question" in entry:
                 yield f"{where}[{place}]", _row(content, entry, speakers, where, place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from paqa.evaluation.grids import grid, piped
+from paqa.evaluation.judge import JUDGES
 from paqa.evaluation.reliability import Reliability
 from paqa.evaluation.row_audit import RowAudit, RowCounts
 
@@ -56,7 +57,13 @@ def _notes(audit: RowAudit) -> list[str]:
     whole = audit.overall
     per_clip = whole.rows / audit.clips if audit.clips else 0.0
     right = whole.right / audit.clips if audit.clips else 0.0
-    return [f"{audit.clips} clips with truth: {per_clip:.2f} rows and {right:.2f} right rows a clip"]
+    notes = [f"{audit.clips} clips with truth: {per_clip:.2f} rows and {right:.2f} right rows a clip"]
+    plugins = [c for c in audit.by_template if c.name not in JUDGES and "." in c.name]
+    if plugins:
+        names = ", ".join(c.name for c in plugins)
+        count = sum(c.rows for c in plugins)
+        notes.append(f"no oracle for {count} rows of templates of plug-ins ({names}): not known to be right")
+    return notes
 
 
 def _counts(counts: Mapping[str, int]) -> list[list[str]]:

@@ -56,12 +56,14 @@ class NodeCheck:
     """What an actor must share with the process that calls it; called in the actor.
 
     Raises PaqaError where something differs there. `engines` are name, parameters and revision of each;
+    `families` name and revision of each family of questions of a plug-in;
     `probe` is the key of an object of the store, `says` its content.
     """
 
     version: str
     code: str
     engines: tuple[tuple[str, str, str], ...]
+    families: tuple[tuple[str, str], ...]
     store: Store
     probe: str
     says: bytes
@@ -73,7 +75,18 @@ class NodeCheck:
             theirs, ours = f"{version} (code {code_hash})", f"{self.version} (code {self.code})"
             raise PaqaError(f"paqa {theirs} is installed there, {ours} here; install the same on all nodes")
         self._check_engines()
+        self._check_families()
         self._check_store()
+
+    def _check_families(self) -> None:
+        from paqa.questions.families import revisions
+
+        for name, revision in self.families:
+            if (revision_there := revisions([name])[0]) != revision:
+                raise PaqaError(
+                    f"question family {name} is {revision_there} there and {revision} here; install the same "
+                    "plug-ins on all nodes"
+                )
 
     def _check_engines(self) -> None:
         from paqa.perception.engine_runs import identity
@@ -108,13 +121,16 @@ class NodeCheck:
 def node_check(recipe: Recipe, store: Store) -> NodeCheck:
     """The check for this recipe and store; puts its probe into the store, which `remove_probe` removes."""
     from paqa.perception.engine_runs import engine_runs, identity
+    from paqa.questions.families import revisions
 
+    names = recipe.questions.families
     pairs = dict.fromkeys((run.engine, run.params) for run in engine_runs(recipe))
     engines = tuple((engine, params, identity(engine, params)[0]) for engine, params in pairs)
     content = secrets.token_hex(16).encode()
     probe_key = key("probe", content.decode())
     store.put(probe_key, ".probe", content)
-    return NodeCheck(__version__, code(), engines, store, probe_key, content)
+    families = tuple(zip(names, revisions(names), strict=True))
+    return NodeCheck(__version__, code(), engines, families, store, probe_key, content)
 
 
 def remove_probe(check: NodeCheck) -> None:

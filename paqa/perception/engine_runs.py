@@ -17,7 +17,7 @@ import msgspec
 from paqa.audio import read_flac
 from paqa.config.recipe import HearConfigs, Profile, QuestionsConfig, Recipe, converted
 from paqa.engines import weights as weight_files
-from paqa.engines.base import device_label, engine_class, key_parameters, weight_digests
+from paqa.engines.base import device_label, engine_class, engine_revision, key_parameters, weight_digests
 from paqa.engines.event_scores import EventScores
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Device, Disagreement, Event, HeardBy, Stage, Stem, Tag, Turn, Unit, Word
@@ -133,11 +133,9 @@ def engine_params(recipe: Recipe, stage: Stage) -> Any:
 @cache
 def identity(engine: str, params: str) -> tuple[str, str]:
     """The engine's revision and the canonical JSON of its decisive parameters; loads no model."""
-    kind = engine_class(engine)
-    decoded = msgspec.json.decode(params, type=kind.Params)
-    return str(kind.identify(decoded)), msgspec.json.encode(
-        key_parameters(decoded), order="deterministic"
-    ).decode()
+    decoded = msgspec.json.decode(params, type=engine_class(engine).Params)
+    encoded = msgspec.json.encode(key_parameters(decoded), order="deterministic").decode()
+    return engine_revision(engine, decoded), encoded
 
 
 def revision(run: EngineRun) -> str:

@@ -12,13 +12,14 @@ from typing import Any
 
 import msgspec
 
+from paqa import plugins
 from paqa.config.recipe import SET_BY_US, MixConfig, Recipe, SourceConfig
 from paqa.config.schema import problems
-from paqa.engines.base import engine_class
+from paqa.engines.base import ENGINES, engine_class
 from paqa.errors import PaqaError
 from paqa.licensing import compatibility
 from paqa.perception.engine_runs import STAGES, engine_params
-from paqa.questions.generate import TEMPLATES
+from paqa.questions.generate import TEMPLATES, templates
 from paqa.sources import registry
 from paqa.storage import redact, text_files
 
@@ -190,16 +191,19 @@ def _check_sources(recipe: Recipe) -> None:
 
 
 def _check_tasks(recipe: Recipe) -> None:
-    tasks = sorted({template.task for template in TEMPLATES.values()})
+    for family in recipe.questions.families:
+        plugins.refuse_clash("paqa.questions", family, {template.task for template in TEMPLATES.values()})
+    asked = templates(recipe.questions)
+    tasks = sorted({template.task for template in asked.values()})
     corpora: list[SourceConfig | MixConfig] = [*recipe.sources, *recipe.mix]
     for corpus in corpora:
         if unknown := sorted(set(corpus.tasks) - set(tasks)):
             raise PaqaError(
                 f"{corpus.name}.tasks: no questions are called {unknown[0]!r}; known: {', '.join(tasks)}"
             )
-    if unknown := sorted(set(recipe.questions.skip) - set(TEMPLATES)):
+    if unknown := sorted(set(recipe.questions.skip) - set(asked)):
         raise PaqaError(
-            f"questions.skip: no template is called {unknown[0]!r}; known: {', '.join(sorted(TEMPLATES))}"
+            f"questions.skip: no template is called {unknown[0]!r}; known: {', '.join(sorted(asked))}"
         )
 
 
@@ -242,6 +246,7 @@ def _check_engines(recipe: Recipe) -> None:
         raise PaqaError("hear.separate.stem: separation hears the mix; leave the key out")
     for stage in STAGES:
         config = recipe.stage_config(stage)
+        plugins.refuse_clash("paqa.engines", config.engine, ENGINES)
         serves = engine_class(config.engine).stage
         if serves != stage:
             raise PaqaError(f"hear.{stage}.engine: {config.engine} is an engine for {serves!r}")

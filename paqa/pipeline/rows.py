@@ -27,17 +27,17 @@ from paqa.perception import engine_runs, scenes
 from paqa.perception.calibration import Calibration
 from paqa.perception.inference import Cost
 from paqa.pipeline.clip_kinds import kind_of
-from paqa.questions import source_questions
+from paqa.questions import families, source_questions
 from paqa.questions.difficulty import difficulty, subsets
 from paqa.questions.generate import (
     NO_OTHER_CLIPS,
-    TEMPLATES,
     OtherClips,
     config_for,
     generate,
     level,
     question_id,
     rests_on,
+    template_named,
 )
 from paqa.questions.row_confidence import row_probability
 from paqa.rationale import grammar
@@ -138,7 +138,9 @@ def _where(clip: Clip, recipe: Recipe, store: Store, elsewhere: OtherClips) -> s
             missing.append(run.name)
     others = (elsewhere.digest, elsewhere.foreign, calibrations.for_recipe(recipe, store))
     config = (config_for(recipe, clip.corpus), recipe.questions, recipe.gates, recipe.seed)
-    return key("compose", code(), clip, outputs, engine_runs.engines_used(recipe), missing, others, config)
+    used = engine_runs.engines_used(recipe)
+    plugins = families.revisions(recipe.questions.families)
+    return key("compose", code(), clip, outputs, used, missing, others, config, *plugins)
 
 
 def _put(where: str, items: Sequence[Item], lost: Sequence[Quarantined], store: Store) -> None:
@@ -256,7 +258,8 @@ def _confidence(
 
 def _item(clip: Clip, scene: Scene, question: Question, rationale: str) -> Item:
     """A question with its rationale as a row, without what `_finished` adds."""
-    labelled = question.template == source_questions.NAME or TEMPLATES[question.template].labelled
+    template = template_named(question.template)
+    labelled = template is None or template.labelled  # None: a question of the source
     return Item(
         id=question.id,
         clip_id=clip.id,

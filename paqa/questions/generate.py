@@ -34,6 +34,7 @@ from paqa.questions import (
 from paqa.questions.answer_positions import balanced_positions
 from paqa.questions.context import Context, context
 from paqa.questions.english import tidy
+from paqa.questions.families import template_of_plugin, templates_of
 from paqa.questions.none_of_these import with_none
 from paqa.questions.scene_parts import NO_OTHER_CLIPS, OtherClips
 from paqa.questions.template import NONE, Claim, Draft, Level, QuestionTemplate
@@ -51,6 +52,8 @@ __all__ = [
     "config_for",
     "generate",
     "rests_on",
+    "template_named",
+    "templates",
 ]
 
 FAMILIES = (
@@ -65,11 +68,21 @@ DRAFTS_PER_TEMPLATE = 2 * QUESTIONS_PER_TEMPLATE
 T = TypeVar("T")
 
 
+def templates(config: QuestionsConfig) -> dict[str, QuestionTemplate]:
+    """All templates by name: those of paqa, then those of the plug-ins that the recipe names."""
+    return TEMPLATES | {t.name: t for family in config.families for t in templates_of(family)}
+
+
+def template_named(name: str) -> QuestionTemplate | None:
+    """The template that rows call `name`, of paqa or of an installed plug-in; None where there is none."""
+    return TEMPLATES.get(name) or template_of_plugin(name)
+
+
 def config_for(recipe: Recipe, corpus: str) -> QuestionsConfig:
     """What is asked about the clips of a source or mix: templates of other tasks than its own are skipped."""
     named: list[SourceConfig | MixConfig] = [*recipe.sources, *recipe.mix]
     tasks = next((config.tasks for config in named if config.name == corpus), ())
-    others = (t.name for t in TEMPLATES.values() if tasks and t.task not in tasks)
+    others = (t.name for t in templates(recipe.questions).values() if tasks and t.task not in tasks)
     return replace(recipe.questions, skip=(*recipe.questions.skip, *others))
 
 
@@ -88,7 +101,7 @@ def generate(
     """
     groups: dict[tuple[Level, str], list[list[Question]]] = {}
     base = context(scene, config, seed, "", other_clips)
-    for template in TEMPLATES.values():
+    for template in templates(config).values():
         if template.name not in config.skip:
             asked = _questions_of(base, seed, template)
             if asked or not template.labelled:
@@ -110,7 +123,7 @@ def generate(
 def answers(scene: Scene, config: QuestionsConfig, seed: int) -> Iterator[tuple[str, tuple[str, ...], str]]:
     """What `OtherClips.answers` counts: for every draft its template, sorted choices and answer."""
     base = context(scene, config, seed, "", NO_OTHER_CLIPS)
-    for template in TEMPLATES.values():
+    for template in templates(config).values():
         if template.closed and template.name not in config.skip:
             ctx = base.reseeded(rng_for(seed, scene.clip_id, template.name))
             for draft in islice(template.drafts(ctx), DRAFTS_PER_TEMPLATE):
@@ -182,8 +195,8 @@ def _wrong_choices(draft: Draft, config: QuestionsConfig) -> list[str] | None:
 
 def level(question: Question) -> Level:
     """Whether a question is about the background or about speech; by its evidence for one of a source."""
-    if question.template in TEMPLATES:
-        return TEMPLATES[question.template].level
+    if template := template_named(question.template):
+        return template.level
     return "environment" if all(e.kind == "event" for e in question.evidence) else "speaker"
 
 
@@ -191,8 +204,8 @@ def rests_on(question: Question | Item) -> frozenset[Claim]:
     """What must hold of the evidence for a question and its answer to be right; of one of a source, all that
     its evidence can tell.
     """
-    if question.template in TEMPLATES:
-        claims = TEMPLATES[question.template].rests_on
+    if template := template_named(question.template):
+        claims = template.rests_on
         # That there is a sound rests on this sound, that there is none on no other being there.
         cited = any(e.kind == "event" for e in question.evidence)
         either = question.template == "any_background"

@@ -10,7 +10,7 @@ from paqa.config.recipe import QuestionsConfig
 from paqa.questions import drawn_words, source_questions, text_matching
 from paqa.questions.context import Context, alike, says_same
 from paqa.questions.english import NUMBERS, lower, tidy
-from paqa.questions.generate import TEMPLATES
+from paqa.questions.generate import template_named
 from paqa.questions.scene_parts import NO_OTHER_CLIPS, OtherClips
 from paqa.questions.template import NONE, Draft
 from paqa.rationale import synthetic_errors
@@ -51,8 +51,11 @@ def answer_from_scene(
         return _absent_answer(scene, question)
     if question.template in drawn_words.TEMPLATES:
         return _drawn_answer(scene, question)
+    template = template_named(question.template)
+    if template is None:
+        return None
     ctx = LenientContext(scene, config, rng_for(seed, scene.clip_id, question.template), other_clips)
-    drafts = [d for d in TEMPLATES[question.template].drafts(ctx) if _same_question(d.texts, question.text)]
+    drafts = [draft for draft in template.drafts(ctx) if _same_question(draft.texts, question.text)]
     if question.template == "earliest_line":  # other lines may be drawn from another scene
         drafts = [d for d in drafts if _said_first(scene, question.choices, d.answer)]
     by_choice = {index: d for d in drafts if (index := _choice_index(question.choices, d)) is not None}

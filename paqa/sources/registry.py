@@ -1,5 +1,7 @@
 """The types of source, and reading one: a file of this package for each layout.
 
+A source of another package is an entry point of the group `paqa.sources` (`paqa.plugins`).
+
 A source is a function `(config, path) -> Recordings`; where it has parameters, `PARAMS` of its module is
 their dataclass. The recipe's author names the root, `path` (absolute, or a link, if they like); uris are
 relative to the folder itself, or to the folder of the list. A source file imports nothing heavy at its top.
@@ -15,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
+from paqa import plugins
 from paqa.config.recipe import SourceConfig, converted
 from paqa.errors import PaqaError, Rejected
 from paqa.sources.paths import root
@@ -63,12 +66,15 @@ def skipped(config: SourceConfig, folder: Path) -> str:
 
 
 def _module(config: SourceConfig) -> tuple[ModuleType, str]:
-    if config.type not in SOURCES:
-        raise PaqaError(
-            f"source {config.name!r} has type {config.type!r}; expected one of {', '.join(SOURCES)}"
-        )
-    module, name = SOURCES[config.type].split(":")
-    return import_module(module), name
+    if config.type in SOURCES:
+        module, name = SOURCES[config.type].split(":")
+        return import_module(module), name
+    plugin = plugins.find("paqa.sources", config.type)
+    if plugin is None:
+        types = ", ".join((*SOURCES, *plugins.named("paqa.sources")))
+        raise PaqaError(f"source {config.name!r} has type {config.type!r}; expected one of {types}")
+    plugin.load()
+    return import_module(plugin.entry_point.module), plugin.entry_point.attr
 
 
 def _unique(config: SourceConfig, rows: Recordings) -> Recordings:
@@ -107,6 +113,7 @@ def check(config: SourceConfig) -> None:
 
     And where `group = "folder"` is asked of a type that has groups of its own.
     """
+    plugins.refuse_clash("paqa.sources", config.type, SOURCES)
     if config.group == "folder" and config.type != "folder":
         problem = f'group = "folder" is for type "folder", found "{config.type}"'
         raise PaqaError(

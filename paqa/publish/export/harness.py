@@ -35,15 +35,15 @@ def write_rows(job: Job) -> tuple[Hearing, ...]:
     Returns the ways to ask; where all rows are about one clip, there is no other.
     """
     rows: list[dict[str, Any]] = []
-    for row in job.rows():
-        item = row.item
+    for exported in job.rows():
+        item = exported.item
         if item.answer_index is None:
             job.skipped["open_ended"] += 1
             continue
         text = question(PromptQuestion(item.id, item.question, item.choices, plain=True))
         columns = {"id": item.id, "prompt": text, "choices": list(item.choices), "answer": item.answer}
         labels = {"answer_index": item.answer_index, "task": item.task, "template": item.template}
-        rows.append({**columns, **labels, "split": item.split, "audio": job.save(row)})
+        rows.append({**columns, **labels, "split": item.split, "audio": job.save(exported)})
         job.written[item.split] += 1
     others = _next_clip([row["audio"] for row in rows])
     with (job.part / ROWS).open("w", encoding="utf-8") as file:

@@ -1,7 +1,8 @@
 """`paqa export FORMAT DIR OUT`: a build in the form that other trainers, scorers and toolkits read.
 
 A format is one module with `export(job)`, a default `AUDIO` encoding and default `SPLITS`. Shards are read
-row group by row group, and what is written appears in OUT whole or not at all.
+row group by row group, and what is written appears in OUT whole or not at all. A format of another package is
+an entry point of the group `paqa.exports` (`paqa.plugins`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from paqa import plugins
 from paqa.dataset import shards
 from paqa.dataset.shards import SPLITS
 from paqa.errors import PaqaError
@@ -35,6 +37,24 @@ FORMATS = {
 __all__ = ["AUDIO", "FORMATS", "SCENES", "Job", "export"]
 
 
+def format_module(name: str) -> Any:
+    """The module of a format, here or of a plug-in; PaqaError where there is none."""
+    plugins.refuse_clash("paqa.exports", name, FORMATS)
+    if name in FORMATS:
+        return importlib.import_module(f"paqa.publish.export.{name}")
+    plugin = plugins.find("paqa.exports", name)
+    if plugin is None:
+        formats = ", ".join((*FORMATS, *plugins.named("paqa.exports")))
+        raise PaqaError(f"{name!r}: no such format; known: {formats}")
+    module = plugin.load()
+    if missing := [part for part in ("AUDIO", "SPLITS", "export") if not hasattr(module, part)]:
+        raise PaqaError(
+            f"format {name!r} of {plugin.origin} has no {', '.join(missing)}; expected a module as "
+            "docs/plugins.md describes: tell its author"
+        )
+    return module
+
+
 def export(
     name: str,
     folder: Path,
@@ -49,9 +69,7 @@ def export(
     events annotations hold: the rows', the truth's or the predicted ones. PaqaError where any of these is
     wrong.
     """
-    if name not in FORMATS:
-        raise PaqaError(f"{name!r}: no such format; known: {', '.join(FORMATS)}")
-    module: Any = importlib.import_module(f"paqa.publish.export.{name}")
+    module = format_module(name)
     if audio not in (None, *AUDIO) or scenes not in SCENES:
         raise PaqaError(f"found audio {audio!r} and scenes {scenes!r}, expected {AUDIO} and {SCENES}")
     if unknown := sorted(set(splits or ()) - set(SPLITS)):

@@ -1,0 +1,218 @@
+"""Tag with any audio-classification model of `transformers`: AST, wav2vec2, HuBERT, WavLM, Whisper encoders.
+
+Gong, Chung and Glass, "AST: Audio Spectrogram Transformer" (Interspeech 2021) is the usual one. Such models
+classify a whole input, so a window is moved over the clip, and each hop has what the windows around it say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from msgspec import Meta
+
+from paqa import audioset
+from paqa.engines._events import ClassThresholds, Hops, events, smoothed, tags
+from paqa.engines._signal import fit_length, mono
+from paqa.engines._transformers import (
+    PACKAGE,
+    Dtype,
+    config_of,
+    on_device,
+    open_model,
+    open_processor,
+    remote_of,
+    revision_of,
+)
+from paqa.engines.base import Amount, Decibels, EngineOutput, Hop, Millis, Weights, not_in_key
+from paqa.engines.event_scores import NO_EVENTS, event_scores
+from paqa.engines.weights import RemoteWeights, locate
+from paqa.errors import PaqaError
+from paqa.types import Audio, Stage, Unit
+
+BEHAVIOUR = 1  # raise it when the same weights and parameters would give other events
+MANY = 8  # labels that a message names
+
+
+@dataclass(frozen=True)
+class TransformersTaggerParams:
+    """Thresholds and scores are probabilities, times are ms. Thresholds are usual ones, not tuned."""
+
+    # a folder, or a Hub id ORG/NAME, with @COMMIT where it is to be pinned
+    model: str = not_in_key("MIT/ast-finetuned-audioset-10-10-0.4593")
+    sha256: str | None = not_in_key(None)  # of the folder, as in the engine's revision
+    dtype: Dtype = "float32"  # of the model's numbers
+    # windows a call, on a GPU; calls are filled up to it, so that all have one shape. On a CPU the last bits
+    # of a window depend on its place in the call where it is above 1
+    batch_size: Annotated[int, Meta(ge=1, le=1024)] = 1
+    window_ms: Annotated[int, Meta(ge=100, le=60_000)] = 2000  # of audio that is classified at once
+    hop_ms: Hop = 500  # between windows; what an event's times are first known to
+    # of the outputs; auto: softmax where the model's configuration says that one class holds, else sigmoid
+    activation: Literal["auto", "sigmoid", "softmax"] = "auto"
+    # AudioSet class (name or machine id) of labels that have none of their name; "" for one to be left out
+    labels: dict[str, str] = field(default_factory=dict)
+    unmapped: Literal["refuse", "ignore"] = "refuse"  # other labels that are no AudioSet class
+    on_threshold: Unit = 0.4  # a span must reach this probability
+    off_threshold: Unit = 0.1  # and lasts while the probability is at least this
+    # on_threshold of single classes, by id or label
+    class_thresholds: dict[str, Amount] = field(default_factory=dict)
+    max_gap_ms: Millis = 600  # spans of one class at most this far apart become one
+    min_duration_ms: Millis = 100  # shorter events are dropped
+    snap_ms: Millis = 700  # an edge moves at most this far to where the level rises or falls; 0: edges stay
+    rise_db: Decibels = 4.0  # level above the clip's floor that counts as sound
+    range_db: Decibels = 40.0  # level below an event's loudest moment that no longer counts as sound
+    # a kind of sound replaces what it is a kind of unless its score is lower by more
+    specific_margin: Amount = 0.2
+    rival_margin: Amount = 0.3  # an event goes where an unrelated one of the same time scores higher by more
+    tag_floor: Unit = 0.01  # classes with a lower clip-level probability are not listed in tags
+    excluded: tuple[str, ...] = NO_EVENTS  # machine ids that are never events (they stay in tags)
+
+
+class TransformersTagger:
+    """Events on the 10 ms grid with their peak probability, and the clip-level probability of every class."""
+
+    name: ClassVar[str] = "transformers_tagger"
+    stage: ClassVar[Stage] = "tag"
+    package: ClassVar[str] = PACKAGE
+    extra: ClassVar[str] = "transformers"
+    Params: ClassVar[type] = TransformersTaggerParams
+    gpu_precision: ClassVar[str | None] = ""
+    weights: ClassVar[tuple[Weights, ...]] = ()
+
+    @classmethod
+    def remotes(cls, params: TransformersTaggerParams) -> tuple[RemoteWeights, ...]:
+        """The folder of the model."""
+        return (remote_of(params.model, cls.name),)
+
+    @classmethod
+    def identify(cls, params: TransformersTaggerParams = TransformersTaggerParams()) -> str:
+        """Revision from the library's version and the hash of the model's folder."""
+        return revision_of(BEHAVIOUR, cls.remotes(params)[0], params.sha256)
+
+    def __init__(
+        self,
+        params: TransformersTaggerParams = TransformersTaggerParams(),
+        device: str = "cpu",
+        threads: int = 1,
+    ):
+        """Opens the model; PaqaError where its labels are no AudioSet classes."""
+        self.params, self.threads = params, threads
+        self.revision = self.identify(params)
+        folder = locate(self.remotes(params)[0])
+        config = config_of(folder)
+        labels = [str(config.id2label[i]) for i in range(len(config.id2label))]
+        self._columns, mids = columns_of(labels, params.labels, params.unmapped, str(folder))
+        self._classes = ClassThresholds.from_rules(mids, params, params.excluded, params.class_thresholds)
+        from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+
+        self._extractor = open_processor(AutoFeatureExtractor, folder)
+        self._model = open_model(AutoModelForAudioClassification, folder, params.dtype, device)
+        self._rate = int(self._extractor.sampling_rate)
+        one_class = config.problem_type == "single_label_classification"
+        self._softmax = params.activation == "softmax" or (params.activation == "auto" and one_class)
+
+    def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
+        """Tag clips; windows of all of them share calls."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+        signals = [mono(audio, self._rate) for audio in batch]
+        counts = [self._hops(signal) if np.any(signal) else 0 for signal in signals]
+        windows = [self._window(s, i) for s, n in zip(signals, counts, strict=True) for i in range(n)]
+        rows = self._probabilities(windows)
+        outputs, first = [], 0
+        for audio, signal, count in zip(batch, signals, counts, strict=True):
+            outputs.append(
+                self._output(audio, signal, rows[first : first + count]) if count else EngineOutput()
+            )
+            first += count
+        return outputs
+
+    def _output(self, audio: Audio, signal: np.ndarray, rows: np.ndarray) -> EngineOutput:
+        params, classes, hops = self.params, self._classes, Hops(self.params.hop_ms)
+        level = level_db(signal, self._rate, audio.duration_ms)
+        tagged = events(rows, level, audio.duration_ms, classes, hops, params)
+        return EngineOutput(
+            events=tagged,
+            event_scores=event_scores(tagged, rows, classes.mids, hops),
+            tags=tags(rows.max(axis=0), classes.mids, params.tag_floor),
+        )
+
+    def _hops(self, signal: np.ndarray) -> int:
+        return max(1, -(-len(signal) * 1000 // (self.params.hop_ms * self._rate)))
+
+    def _window(self, signal: np.ndarray, hop: int) -> np.ndarray:
+        """The window around a hop, moved into the clip where it would reach beyond its ends."""
+        size = self.params.window_ms * self._rate // 1000
+        centre = (2 * hop + 1) * self.params.hop_ms * self._rate // 2000
+        start = max(0, min(centre - size // 2, len(signal) - size))
+        return fit_length(signal[start : start + size], size)
+
+    def _probabilities(self, windows: Sequence[np.ndarray]) -> np.ndarray:
+        """Of each window the probability of each class `(windows, classes)`."""
+        size, rows = self.params.batch_size, [np.zeros((0, len(self._classes.mids)), np.float32)]
+        for i in range(0, len(windows), size):
+            part = windows[i : i + size]
+            filled = [*part, *[part[-1]] * (size - len(part))]
+            rows.append(self._model_call(filled)[: len(part)])
+        return np.concatenate(rows)
+
+    def _model_call(self, windows: list[np.ndarray]) -> np.ndarray:
+        import torch
+
+        # one by one: so that no front end pads a window to another's length
+        inputs = [self._extractor(w, sampling_rate=self._rate, return_tensors="pt") for w in windows]
+        joined = {name: torch.cat([one[name] for one in inputs]) for name in inputs[0]}
+        with torch.inference_mode():
+            logits: Any = self._model(**on_device(joined, self._model)).logits.float()
+            scores = logits.softmax(-1) if self._softmax else logits.sigmoid()
+        outputs = np.asarray(scores.cpu())
+        return np.stack([outputs[:, columns].max(axis=1) for columns in self._columns], axis=1)
+
+
+def columns_of(
+    labels: Sequence[str], given: Mapping[str, str], unmapped: str, model: str
+) -> tuple[list[list[int]], tuple[str, ...]]:
+    """The outputs of each AudioSet class, and the machine ids of these classes.
+
+    A label is looked up in `given`, then by its name. PaqaError names those that are no class, and those of
+    `given` that the model has not.
+    """
+    if unknown := sorted(set(given) - set(labels)):
+        raise PaqaError(f"{model}: has no label {unknown[0]!r}, which `labels` names; known: {_few(labels)}")
+    by_mid: dict[str, list[int]] = {}
+    without = []
+    for index, label in enumerate(labels):
+        mid = _mid(given.get(label, label))
+        if mid:
+            by_mid.setdefault(mid, []).append(index)
+        elif given.get(label) != "":
+            without.append(label)
+    if without and (unmapped == "refuse" or not by_mid):
+        raise PaqaError(
+            f"{model}: {len(without)} of its {len(labels)} labels are no AudioSet classes: {_few(without)}; "
+            'name their classes in `labels` ("" for none), or say unmapped = "ignore"'
+        )
+    return list(by_mid.values()), tuple(by_mid)
+
+
+def _mid(name: str) -> str:
+    """The machine id of an AudioSet class by name or id; empty where there is none."""
+    try:
+        return audioset.mid(audioset.label(name)) if name.startswith("/") else audioset.mid(name)
+    except PaqaError:
+        return ""
+
+
+def _few(labels: Iterable[str]) -> str:
+    names = list(labels)
+    return ", ".join(names[:MANY]) + (f" and {len(names) - MANY} more" if len(names) > MANY else "")
+
+
+def level_db(signal: np.ndarray, rate: int, duration_ms: int) -> np.ndarray:
+    """The level in dB of every 10 ms of a signal `(n,)`, over about 50 ms."""
+    step = rate // 100
+    power = np.square(fit_length(signal, -(-len(signal) // step) * step).reshape(-1, step)).mean(axis=1)
+    return smoothed(10 * np.log10(power + 1e-10), duration_ms)
