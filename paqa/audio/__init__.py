@@ -2,7 +2,7 @@
 
 from paqa.audio.cutting import windows
 from paqa.audio.decoding import Decoded, decode, decode_with_notes
-from paqa.audio.pcm import dbfs, digest, flac, is_silent, quantize, read_flac, resample, rms
+from paqa.audio.pcm import dbfs, digest, flac, is_silent, quantize, read_flac, resample, rms, wav
 
 __all__ = [
     "Decoded",
@@ -16,5 +16,6 @@ __all__ = [
     "read_flac",
     "resample",
     "rms",
+    "wav",
     "windows",
 ]

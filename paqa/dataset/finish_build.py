@@ -11,6 +11,7 @@ import msgspec
 from paqa.config.recipe import Recipe
 from paqa.dataset import card, shards
 from paqa.dataset.summary import ClipKind, Stage, Summary, counts, predicted_figures, row_figures
+from paqa.dataset.verifier_table import VerifierFigures
 from paqa.licensing import compatibility
 from paqa.splits.leakage import speakers_unknown
 from paqa.storage import build_folder
@@ -24,12 +25,13 @@ from paqa.storage.build_folder import (
     RECIPE,
     SHORTCUTS,
     SURVEY,
+    VERIFIER,
 )
 from paqa.storage.store import digest, write_atomically
 from paqa.types import Clip, Item, Quarantined
 
 # tables whose digests build.json has; texts may be edited
-SEALED = (QUARANTINE, CLIPS, SURVEY, SHORTCUTS, RECIPE)
+SEALED = (QUARANTINE, CLIPS, SURVEY, VERIFIER, SHORTCUTS, RECIPE)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Contents:
     shard_digests: Mapping[str, str]
     warnings: Sequence[str] = ()
     by_kind: tuple[ClipKind, ...] = ()
+    verified: VerifierFigures | None = None
 
 
 def write_quarantine(folder: Path, recipe: Recipe, quarantined: Sequence[Quarantined]) -> None:
@@ -99,4 +102,5 @@ def _summary(recipe: Recipe, out: Path, store: str, contents: Contents) -> Summa
         by_license={share.license: share.rows for share in compatibility.shares_by_license(items, clips)},
         files=tables | {f"{DATA}/{name}": sha256 for name, sha256 in contents.shard_digests.items()},
         speakers_unknown=unnamed,
+        verifier=contents.verified,
     )

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from paqa.dataset import shards
+from paqa.dataset import shards, verifier_table
+from paqa.dataset.verifier_table import VerifierFigures
 from paqa.perception.inference import Cost
 from paqa.storage import build_folder
 from paqa.storage.build_folder import BUILD, CARD, DATA, RECIPE
@@ -104,6 +105,7 @@ class Summary:
     expected_right: float | None = None  # the mean confidence of these; None without any
     right: Right | None = None  # what truth says about them, after an audit
     by_kind: tuple[ClipKind, ...] = ()  # clips by what is heard in them
+    verifier: VerifierFigures | None = None  # where the recipe has one
 
 
 def row_figures(items: Sequence[Item]) -> dict[str, Any]:
@@ -270,6 +272,7 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
         ("reflected", _reflected(summary)),
         *([("right", right_text(summary))] if summary.expected_right is not None else []),
         *([("rows a minute", _by_kind(summary))] if summary.by_kind else []),
+        *([("verifier", verifier_table.text(summary.verifier))] if summary.verifier else []),
         ("licence", summary.license or f"no one covers all ({', '.join(summary.by_license)})"),
         ("quarantined", f"{quarantined}: {reasons}" if reasons else quarantined),
         ("shards", f"{len(summary.shards)} in {summary.out}/data, {summary.shard_bytes / 1e6:.1f} MB"),

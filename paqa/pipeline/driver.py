@@ -11,7 +11,7 @@ from paqa.dataset import finish_build
 from paqa.dataset.summary import Summary
 from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.evaluation import audit_folder
-from paqa.pipeline import growth, stages
+from paqa.pipeline import growth, stages, verification
 from paqa.pipeline.stages import BuildState
 from paqa.report import write as reports
 from paqa.splits import by_class
@@ -49,6 +49,7 @@ def build(state: BuildState, grow: bool = False) -> Built:
         clips = stages.run_engines(state, clips)
         stages.survey_scenes(state, clips)
         items = stages.compose(state, clips)
+        items = verification.verify(state, items, clips)
         items = stages.without_shortcuts(state, stages.without_benchmarks(state, items))
         stages.check_losses(state, items, clips, material)
         return Built(stages.write(state, items, clips), clips)

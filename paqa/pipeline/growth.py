@@ -34,6 +34,7 @@ FREE = (
     "license",
     "folder",
     "gates.max_quarantined",
+    *(f"verifier.{name}" for name in ("endpoint", "key_env", "max_requests", "parallel", "timeout_s")),
 )  # keys of a recipe that change no row
 FREE_PARTS = (
     "path",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.curation import contamination
+from paqa.curation.chat_client import check_endpoint
 from paqa.licensing import compatibility
 from paqa.pipeline import growth, ingest
 from paqa.sources import registry
@@ -25,6 +26,7 @@ def check(recipe: Recipe, out: Path, growing: bool = False) -> None:
     Cheap: of a source rows are read up to the first recording that may be used, of an earlier build no row.
     """
     build_folder.check_contents(out)
+    check_endpoint(recipe.verifier)
     if growing:
         growth.check(out, recipe)
     for source in recipe.sources:

@@ -15,6 +15,7 @@ from paqa.config.recipe import Recipe, SourceConfig
 from paqa.curation import contamination, shortcuts
 from paqa.curation.answer_balance import Survey, elsewhere, survey
 from paqa.dataset import finish_build, shards, summary
+from paqa.dataset.verifier_table import VerifierFigures
 from paqa.perception import calibration, engine_runs, inference
 from paqa.perception.engine_runs import EngineRun
 from paqa.pipeline import growth, ingest, quarantine_limit, worker_steps
@@ -56,6 +57,8 @@ class BuildState:
     kinds: dict[str, str] = field(default_factory=dict)  # what is heard in each clip, by its id
     earlier: growth.Earlier | None = None  # the build that this one goes on with
     survey: Survey = field(default_factory=Survey)
+    verified: VerifierFigures | None = None
+    text_answers: dict[str, tuple[int, int]] = field(default_factory=dict)  # right of all replies, by row
 
     def run(
         self,
@@ -352,7 +355,8 @@ def without_shortcuts(state: BuildState, items: list[Item]) -> list[Item]:
         settled = state.earlier.settled(items)
         state.quarantined += left_out
     rows = shortcuts.texts(items)
-    thinned = state.run("shortcuts", [partial(shortcuts.thin, rows, gates, settled)], [len(rows)], "rows")[0]
+    call = partial(shortcuts.thin, rows, gates, settled, state.text_answers)
+    thinned = state.run("shortcuts", [call], [len(rows)], "rows")[0]
     kept, guessable = shortcuts.mark(items, thinned)
     state.quarantined += guessable
     if warning := shortcuts.enforce(thinned.scored.report, gates, state.out):
@@ -388,13 +392,8 @@ def write(state: BuildState, items: list[Item], clips: list[Clip]) -> summary.Su
     written = state.run("shard", calls, [len(plan.items) for plan in plans], "rows")
     shard_digests = {plan.name: sha256 for plan, sha256 in zip(plans, written, strict=True)}
     growth.save(pending, state.survey, state.quarantined, clips, state.earlier)
+    costs, kinds = list(state.costs.values()), by_kind(clips, state.kinds, items)
     contents = finish_build.Contents(
-        clips,
-        items,
-        state.quarantined,
-        list(state.costs.values()),
-        shard_digests,
-        state.warnings,
-        by_kind(clips, state.kinds, items),
+        clips, items, state.quarantined, costs, shard_digests, state.warnings, kinds, state.verified
     )
     return finish_build.finish(state.recipe, state.out, state.store.url, contents)
