@@ -172,7 +172,7 @@ def _answered(item: Item, row: VerifiedRow, config: VerifierConfig, sender: _Sen
 
 
 def _answer(item: Item, order: Sequence[int], audio: bool, sender: _Sender) -> int | None:
-    """The choice that a reply names, of choices in this order; UNREAD for none of them, None without a reply."""
+    """The choice that a reply names, of choices in this order; UNREAD for none, None without a reply."""
     offered = [item.choices[i] for i in order]
     lines = [f"{grammar.letter(i)} {text}" for i, text in enumerate(offered)]
     reply = sender.ask("\n".join([WITH_AUDIO if audio else WITHOUT_AUDIO, "", item.question, *lines]), audio)

@@ -65,7 +65,6 @@ def verify(state: BuildState, items: list[Item], clips: Sequence[Clip]) -> list[
                 state.quarantined.append(lost)
     if warning := verifier_table.warning(asking.usage, config.max_requests):
         state.warnings.append(warning)
-        state.note(warning)
     choices = {item.id: max(1, len(item.choices)) for item in items}
     state.verified = verifier_table.figures(config.model, asking.usage, rows, choices)
     state.text_answers = {row.id: (row.text_right, row.text_replies) for row in rows if row.text_replies}
