@@ -278,13 +278,11 @@ class ChatClient:
 
     def _succeed(self, reply: Reply) -> None:
         metered = reply.prompt_tokens is not None and reply.completion_tokens is not None
-        tokens = {
-            "prompt_tokens": reply.prompt_tokens or 0,
-            "completion_tokens": reply.completion_tokens or 0,
-        }
+        read, written = reply.prompt_tokens or 0, reply.completion_tokens or 0
+        spent = Usage(replies=1, prompt_tokens=read, completion_tokens=written, unmetered=int(not metered))
         with self._lock:
             self._failures = 0
-            self.usage += Usage(replies=1, unmetered=int(not metered), **tokens)
+            self.usage += spent
 
     def _fail(self, failure: FailedRequest) -> None:
         with self._lock:

@@ -23,7 +23,6 @@ from functools import cache
 from paqa import audioset
 from paqa.config.recipe import GatesConfig
 from paqa.curation import text_filters
-from paqa.curation.chat_client import Prompt
 from paqa.questions import text_matching
 from paqa.questions.english import NUMBERS, ORDINALS, spoken
 from paqa.rationale import grammar
@@ -51,13 +50,13 @@ of sounds, numbers, times, "speaker 1", letters like (B), and words of order and
 after, first, last, not. Add nothing. Reply with the same tags, each with its new text, and nothing else."""
 
 
-def prompt(item: Item) -> Prompt:
+def prompt(item: Item) -> str:
     """What the model is asked about a whole row."""
     texts = {"QUESTION": item.question, **_prose(item.rationale)}
     choices = "".join(f"\n{grammar.letter(i)} {choice}" for i, choice in enumerate(item.choices))
     offered = f"The choices of the question, which stay as they are:{choices}\n\n" if choices else ""
     tagged = "\n".join(f"<{tag}>{text}</{tag}>" for tag, text in texts.items())
-    return Prompt(f"{INSTRUCTION}\n\n{offered}{tagged}")
+    return f"{INSTRUCTION}\n\n{offered}{tagged}"
 
 
 def reworded(item: Item, reply: str, others: Sequence[str], config: GatesConfig) -> Item | str:

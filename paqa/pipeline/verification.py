@@ -97,10 +97,10 @@ class _Asking:
         settled = state.earlier.rows.keys() if state.earlier else set()
         stored = frozenset(item.id for item in job if item.id in settled)
         left = state.recipe.verifier.max_requests - self.usage.requests
-        context = (state.row_keys, self._digests)
-        mine = {item.clip_id: tuple(part[item.clip_id] for part in context) for item in job}
+        ids = dict.fromkeys(item.clip_id for item in job)
+        clips = {clip_id: (state.row_keys[clip_id], self._digests[clip_id]) for clip_id in ids}
         call: Callable[[], Any] = partial(
-            verify_batch, job, mine, stored, state.recipe, state.store, (left, self.usage.stopped)
+            verify_batch, job, clips, stored, state.recipe, state.store, (left, self.usage.stopped)
         )
         batch: VerifiedBatch = with_retry(partial(self._runner, None), STAGE, call)
         self.usage += batch.usage
