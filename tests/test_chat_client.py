@@ -53,7 +53,9 @@ def test_what_decides_a_reply_is_in_its_key_and_what_does_not_is_not(store):
     assert key(parallel=9, timeout_s=3.0, ask_text=1) == key()
     with_key = ChatClient(VerifierConfig("http://127.0.0.1:10/v1", "small"), store, 1)
     assert with_key.key(Prompt("Which?")) == key()
-    assert ChatClient(VerifierConfig("http://127.0.0.1:9/v1", "large"), store, 1).key(Prompt("Which?")) != key()
+    assert (
+        ChatClient(VerifierConfig("http://127.0.0.1:9/v1", "large"), store, 1).key(Prompt("Which?")) != key()
+    )
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
