@@ -39,8 +39,19 @@ def _short_pauses(monkeypatch):
 
 @pytest.mark.parametrize(
     "reply",
-    ["B", "(B)", "b.", "(B) A cat", "A cat", "a cat.", "Answer: B", "The correct answer is (B).", "**B**"]
-    + ["B) A cat\n\nBecause it meows, not (A).", "<think>A? No, C.</think>\n\nB"],
+    [
+        "B",
+        "(B)",
+        "b.",
+        "(B) A cat",
+        "A cat",
+        "a cat.",
+        "Answer: B",
+        "The correct answer is (B).",
+        "**B**",
+        "B) A cat\n\nBecause it meows, not (A).",
+        "<think>A? No, C.</think>\n\nB",
+    ],
 )
 def test_a_reply_that_names_a_choice(reply):
     assert verifier.choice(reply, CHOICES) == 1
