@@ -316,6 +316,7 @@ def test_a_build_that_asks(folder, monkeypatch):
         done.verifier.text_right / done.verifier.text_replies
     )
     assert "verifier.parquet" in done.files
+    assert f"| reworded | {done.items} questions, by asks |" in (folder / "asks" / "README.md").read_text()
     assert f"verifier     asks: {sent} requests" in summary.text(done)
 
 

@@ -95,6 +95,10 @@ def _body(recipe: Recipe, summary: Summary, clips: Sequence[Clip], items: Sequen
     lines += [f"| answers | {truth} from truth, {len(items) - truth} from what was heard |"]
     if expected := right_text(summary):
         lines += [f"| right | {expected} |"]
+    if summary.verifier and summary.verifier.paraphrased:
+        lines += [
+            f"| reworded | {summary.verifier.paraphrased} questions, by {_cell(summary.verifier.model)} |"
+        ]
     models = dict.fromkeys(model for item in items for model in item.heard_by)
     lines += [f"| {model.stage} | {model.engine} ({model.revision}) |" for model in models]
     return lines
