@@ -137,7 +137,7 @@ def test_a_model_that_hears_agrees_and_gets_the_audio_of_the_clip(rows, tmp_path
     audio = builds.noise("scene-1")
     answer, sent = tells(rows)
     with serving(answer) as server:
-        (items, said), usage = asked(
+        (items, verified), usage = asked(
             server, Store(tmp_path), rows, audio, ask_text=0, ask_audio=2, ask_sounds=True
         )
     choosing = [row for row in rows if row.choices]
@@ -145,7 +145,7 @@ def test_a_model_that_hears_agrees_and_gets_the_audio_of_the_clip(rows, tmp_path
     assert items == rows
     assert {digest(one) for one in sent} == {digest(audio)}
     assert usage.requests == len(sent) == 1 + 2 * len(choosing)
-    for item, row in zip(rows, said, strict=True):
+    for item, row in zip(rows, verified, strict=True):
         assert (row.text_replies, row.paraphrase, row.original_question) == (0, None, None)
         assert row.sounds == (rows[0].scene.events[0].label, "a helicopter")
         assert row.sounds_confirmed == 0.5  # one of two
@@ -156,10 +156,10 @@ def test_a_model_that_hears_agrees_and_gets_the_audio_of_the_clip(rows, tmp_path
 def test_without_audio_nothing_but_the_text_is_sent(rows, tmp_path):
     answer, sent = tells(rows)
     with serving(answer) as server:
-        (_, said), usage = asked(server, Store(tmp_path), rows, builds.noise("scene-1"), ask_text=3)
+        (_, verified), usage = asked(server, Store(tmp_path), rows, builds.noise("scene-1"), ask_text=3)
     assert sent == []
     assert usage.requests + usage.stored == 3 * sum(bool(row.choices) for row in rows)
-    for item, row in zip(rows, said, strict=True):
+    for item, row in zip(rows, verified, strict=True):
         assert (row.text_replies, row.text_right) == ((3, 3) if item.choices else (0, 0))
     prompts = {request["messages"][0]["content"] for request in server.requests}
     assert len(prompts) == len(server.requests)  # choices in another order each time
@@ -168,8 +168,8 @@ def test_without_audio_nothing_but_the_text_is_sent(rows, tmp_path):
 def test_a_model_that_refuses_to_guess_is_never_right_and_has_no_agreement(rows, tmp_path):
     with serving(lambda *_: completion("I cannot know.")) as server:
         settings = {"ask_text": 2, "ask_audio": 2}
-        (_, said), _ = asked(server, Store(tmp_path), rows, builds.noise("scene-1"), **settings)
-    choosing = [row for item, row in zip(rows, said, strict=True) if item.choices]
+        (_, verified), _ = asked(server, Store(tmp_path), rows, builds.noise("scene-1"), **settings)
+    choosing = [row for item, row in zip(rows, verified, strict=True) if item.choices]
     assert {(row.text_replies, row.text_right) for row in choosing} == {(2, 0)}
     assert {(row.audio_replies, row.agreement) for row in choosing} == {(0, None)}
     assert verifier.disagreeing(rows[0], choosing[0], VerifierConfig(min_agreement=1.0)) is None
@@ -308,9 +308,11 @@ def test_a_build_that_asks(folder, monkeypatch):
     for name, (question, rationale) in after.items():
         assert (question, rationale.replace(" So it is.</SUMMARY>", "</SUMMARY>")) == before[name]
         assert " So it is." in rationale
-    said = verifier_table.load(folder / "asks")
-    assert said.keys() == after.keys()
-    assert {(row.original_question, row.original_rationale) for row in said.values()} == set(before.values())
+    verified = verifier_table.load(folder / "asks")
+    assert verified.keys() == after.keys()
+    assert {(row.original_question, row.original_rationale) for row in verified.values()} == set(
+        before.values()
+    )
     report = shortcuts.load(folder / "asks")
     assert report.guessers["verifier"].accuracy == pytest.approx(
         done.verifier.text_right / done.verifier.text_replies
@@ -338,8 +340,8 @@ def test_a_dead_endpoint_ends_nothing(folder):
     (warning,) = [text for text in done.warnings if "verifier" in text]
     assert "rows stay" in warning
     assert warning in summary.text(done)
-    said = verifier_table.load(folder / "dead").values()
-    assert {(row.text_replies, row.agreement, row.paraphrase) for row in said} == {(0, None, "no_reply")}
+    verified = verifier_table.load(folder / "dead").values()
+    assert {(row.text_replies, row.agreement, row.paraphrase) for row in verified} == {(0, None, "no_reply")}
 
 
 @pytest.mark.build
@@ -361,12 +363,12 @@ def test_rows_with_which_the_model_disagrees_are_quarantined(folder):
         done = build(folder, "gated", server.url, "ask_text = 0\nask_audio = 1\nmin_agreement = 1.0")
     table = pq.read_table(folder / "gated" / "quarantine.parquet").to_pylist()
     lost = {row["id"] for row in table if row["reason"] == "verifier_disagrees"}
-    said = verifier_table.load(folder / "gated")
-    assert lost == {name for name, row in said.items() if row.agreement == 0.0}
+    verified = verifier_table.load(folder / "gated")
+    assert lost == {name for name, row in verified.items() if row.agreement == 0.0}
     assert 0 < len(lost) == done.quarantined["verifier_disagrees"]
     kept = words(folder / "gated").keys()
     assert kept.isdisjoint(lost)
-    assert kept | lost == said.keys()
+    assert kept | lost == verified.keys()
 
 
 @pytest.mark.build

@@ -1,4 +1,4 @@
-"""What a model at an endpoint says of rows: asked without audio, asked with it, and asked to reword them.
+"""What a model at an endpoint answers on rows: without audio, with it, and asked to reword them.
 
 Without audio, a row that is answered right more often than by chance is answerable from its text
 (`audio_dependence`). With audio, the share of replies that name the row's answer is its agreement. The
@@ -40,7 +40,7 @@ _LEAD = re.compile(r"(?:the )?(?:(?:correct|right) )?(?:answer|choice)(?: is)?:?
 
 @dataclass(frozen=True)
 class VerifiedRow:
-    """What a model said of one row (`verifier.parquet`); numbers are 0, and the rest None, where it was not
+    """What a model answered on one row (`verifier.parquet`); numbers are 0, and the rest None, where it was not
     asked or did not reply.
 
     `text_right` of `text_replies` without audio, and `audio_right` of those `audio_replies` with audio that
@@ -74,7 +74,7 @@ class Asked:
 def verify(
     asked: Asked, config: VerifierConfig, gates: GatesConfig, client: ChatClient, wav: Callable[[], bytes]
 ) -> tuple[list[Item], list[VerifiedRow]]:
-    """The rows of one clip, some of them reworded (without a new key), and what the model said of each."""
+    """The rows of one clip, some of them reworded (without a new key), and what it answered on each."""
     items: list[Item] = []
     rows: list[VerifiedRow] = []
     sender = _Sender(client, asked.sha256, wav, asked.stored.issuperset(item.id for item in asked.items))
@@ -157,9 +157,9 @@ def _reworded(
 def _answered(item: Item, row: VerifiedRow, config: VerifierConfig, sender: _Sender) -> VerifiedRow:
     """The row with the replies to its question, without audio and with it."""
     text = [_answer(item, order, False, sender) for order in orders(item, config.ask_text)]
-    heard = [_answer(item, order, True, sender) for order in orders(item, config.ask_audio)]
+    with_audio = [_answer(item, order, True, sender) for order in orders(item, config.ask_audio)]
     replies = [index for index in text if index is not None]
-    named = [index for index in heard if index is not None and index != UNREAD]
+    named = [index for index in with_audio if index is not None and index != UNREAD]
     right = named.count(item.answer_index or 0)
     return replace(
         row,
