@@ -40,8 +40,8 @@ _LEAD = re.compile(r"(?:the )?(?:(?:correct|right) )?(?:answer|choice)(?: is)?:?
 
 @dataclass(frozen=True)
 class VerifiedRow:
-    """What a model answered on one row (`verifier.parquet`); numbers are 0, and the rest None, where it was not
-    asked or did not reply.
+    """What a model answered on one row (`verifier.parquet`); numbers are 0, and the rest None, where it was
+    not asked or did not reply.
 
     `text_right` of `text_replies` without audio, and `audio_right` of those `audio_replies` with audio that
     name a choice, are the row's answer; `agreement` is the share of the latter. `sounds` are what it hears in

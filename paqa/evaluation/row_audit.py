@@ -91,8 +91,8 @@ def judged_rows(folder: Path) -> Iterator[JudgedRow]:
     recipe, store, clips = open_build(folder)
     by_id = {clip.id: clip for clip in clips if clip.truth is not None}
     columns = [field.name for field in fields(Item)]
-    items = sorted(map(shards.item, shards.rows(folder, columns)), key=lambda row: row.id)
-    rows = verifier_table.with_originals(items, verifier_table.load(folder))
+    in_shards = sorted(map(shards.item, shards.rows(folder, columns)), key=lambda row: row.id)
+    rows = verifier_table.with_originals(in_shards, verifier_table.load(folder))
     predicted = sorted(
         (row for row in rows if row.answers_from == "heard" and row.clip_id in by_id), key=lambda r: r.clip_id
     )
