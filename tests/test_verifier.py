@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import builds
@@ -186,6 +187,14 @@ def test_a_row_with_which_the_model_disagrees():
     )
     half = VerifiedRow("row", audio_replies=4, audio_right=2, agreement=0.5)
     assert verifier.disagreeing(shortcut_item("row"), half, config) is None
+
+
+def test_the_audit_reads_our_words(rows):
+    new = replace(rows[0], question="Other?", rationale="other")
+    ours = {"original_question": rows[0].question, "original_rationale": rows[0].rationale}
+    row = VerifiedRow(new.id, paraphrase="kept", **ours)
+    others = {item.id: VerifiedRow(item.id, paraphrase="unchanged") for item in rows[1:]}
+    assert verifier_table.with_originals([new, *rows[1:]], {new.id: row, **others}) == rows
 
 
 @pytest.mark.parametrize("channels", [1, 2])
