@@ -156,6 +156,7 @@ LONGEST = (
     "test_doctor",
     "test_places",
     "test_listener",
+    "test_verifier_server",
 )
 # Files whose tests run networks at their real size, train, push to a server or drive a browser.
 SLOW = (
@@ -167,6 +168,7 @@ SLOW = (
     "test_push",
     "test_private",
     "test_report",
+    "test_verifier_server",
 )
 SERVER = SharedServer()
 RUNNING = []  # the test that runs

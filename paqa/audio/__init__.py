@@ -2,7 +2,7 @@
 
 from paqa.audio.cutting import windows
 from paqa.audio.decoding import Decoded, decode, decode_with_notes, full_scale_samples
-from paqa.audio.pcm import dbfs, digest, flac, is_silent, quantize, read_flac, resample, rms
+from paqa.audio.pcm import dbfs, digest, flac, is_silent, quantize, read_flac, resample, rms, wav
 
 __all__ = [
     "Decoded",
@@ -17,5 +17,6 @@ __all__ = [
     "read_flac",
     "resample",
     "rms",
+    "wav",
     "windows",
 ]

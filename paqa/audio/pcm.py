@@ -49,6 +49,15 @@ def flac(audio: Audio) -> bytes:
     return buffer.getvalue()
 
 
+def wav(audio: Audio) -> bytes:
+    """16-bit WAV."""
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, pcm(audio.samples).T, audio.rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
+
+
 def read_flac(data: bytes) -> Audio:
     """The audio of `flac`'s bytes, exactly; raises `Rejected` with `not_audio` where they are damaged."""
     import soundfile

@@ -25,6 +25,10 @@ Counts = tuple[Count, Count]
 Profile = Literal["embedded", "paper"]
 Few = tuple[Annotated[int, Meta(ge=0, le=1000)], Annotated[int, Meta(ge=0, le=1000)]]
 OpinionScore = Annotated[float, Meta(ge=0, le=5)]  # from 1, bad, to 5, excellent
+Address = Annotated[str, Meta(pattern=r"^(https?://[^\s?#]+)?$(?!\n)", max_length=500)]
+KeyName = Annotated[
+    str, Meta(pattern=r"^([A-Z0-9_]*API_KEY)?$(?!\n)", max_length=80)
+]  # a recipe sends no other
 Names = str | tuple[str, ...]  # of sources; a constrained string in such a union crashes msgspec 0.22
 
 
@@ -234,6 +238,29 @@ class ShardConfig:
 
 
 @dataclass(frozen=True)
+class VerifierConfig:
+    """A model behind an OpenAI-compatible endpoint, which is asked about rows and rewords them.
+
+    Off without an endpoint. `max_requests` counts every try that reaches for the endpoint in one run; what
+    the store has costs none.
+    """
+
+    endpoint: Address = ""  # e.g. "http://127.0.0.1:8000/v1"; "" for none
+    model: str = ""  # its name there
+    key_env: KeyName = ""  # environment variable that holds the endpoint's key; "" for none
+    ask_text: Annotated[int, Meta(ge=0, le=100)] = 4  # times that a row is asked without audio
+    ask_audio: Annotated[int, Meta(ge=0, le=100)] = 0  # times that a row is asked with audio
+    ask_sounds: bool = False  # ask once a clip, with audio, which sounds there are
+    paraphrase: bool = False  # reword questions and rationales, where nothing else changes
+    min_agreement: Unit = 0.0  # rows whose answers with audio agree less often fall out; 0 keeps all
+    max_requests: Positive = 1000  # in one run
+    parallel: Annotated[int, Meta(ge=1, le=64)] = 4  # requests at once
+    timeout_s: Annotated[float, Meta(ge=1, le=3600)] = 120.0  # seconds for one request
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0  # of sampling; 0 takes the likeliest token
+    max_tokens: Annotated[int, Meta(ge=1, le=100_000)] = 1024  # of a reply
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole build."""
 
@@ -250,6 +277,7 @@ class Recipe:
     gates: GatesConfig = GatesConfig()  # what falls out
     review: ReviewConfig = ReviewConfig()  # what people reject
     quality: QualityConfig = QualityConfig()  # how good clips sound
+    verifier: VerifierConfig = VerifierConfig()  # a model that is asked about rows
     split: SplitConfig = SplitConfig()  # train, validation and test
     shard: ShardConfig = ShardConfig()  # the files
     folder: str = "."  # set on loading: what relative paths are relative to

@@ -68,11 +68,14 @@ def guess(
     draw: str = "",
     lm_probabilities: Mapping[str, Sequence[float]] | None = None,
     features: Features | None = None,
+    text_answers: Mapping[str, tuple[int, int]] | None = None,
 ) -> Guesses:
     """The guesses of every guesser about every row, in the given order; give rows in order of id.
 
     `draw` names the folds. `lm_probabilities` are those of the choices by a language model
     (`paqa.curation.shortcut_lm`), by id of the row: one more guesser, `listener`.
+    `text_answers` are those of the recipe's verifier without audio, right ones and all, by id of the row:
+    another guesser, `verifier`.
     """
     import numpy as np
 
@@ -92,6 +95,14 @@ def guess(
         sure = [
             max(pair) for pair in zip(sure, _towards_chance(rows, of_rows, right["listener"]), strict=True)
         ]
+    if text_answers:
+        answers = [text_answers.get(row.id, (0, 0)) for row in rows]
+        chances = [1 / len(row.choices) for row in rows]
+        pairs = list(zip(answers, chances, strict=True))
+        right["verifier"] = [hits / n if n else chance for (hits, n), chance in pairs]
+        # as if one more answer had been right by chance: few answers prove little
+        shares = [(hits + chance) / (n + 1) for (hits, n), chance in pairs]
+        sure = [max(pair) for pair in zip(sure, shares, strict=True)]
     return Guesses(right, sure)
 
 

@@ -134,20 +134,30 @@ class Thinned:
     below: dict[str, float]
 
 
-def thin(rows: Sequence[Text], config: GatesConfig, settled: Mapping[str, float] | None = None) -> Thinned:
+def thin(
+    rows: Sequence[Text],
+    config: GatesConfig,
+    settled: Mapping[str, float] | None = None,
+    text_answers: Mapping[str, tuple[int, int]] | None = None,
+) -> Thinned:
     """Leave rows out until no template can be guessed, at most the recipe's share of them (`gates.thin`).
 
     In a template that some guesser beats, a row that the text answers with a probability p above chance is
     kept with the odds chance / p, drawn by its id: among the rows that read alike, each answer is then about
     as frequent. What is left is measured with other folds than those by which rows were left out. `settled`
-    rows, by id, stay and keep their dependence: those of a build that grows.
+    rows, by id, stay and keep their dependence: those of a build that grows. `text_answers` are a verifier's,
+    see `measure`.
     """
     settled = settled or {}
     left_out: dict[str, float] = {}
     rest = list(rows)
     lm_probabilities = choice_probabilities(rows, config.listener) if config.listener else None
     score = partial(
-        measure, points=config.shortcut_points, lm_probabilities=lm_probabilities, features=Features(rows)
+        measure,
+        points=config.shortcut_points,
+        lm_probabilities=lm_probabilities,
+        features=Features(rows),
+        text_answers=text_answers,
     )
     thins = config.thin and len(rows) >= FEWEST
     rounds = 1 if settled else ROUNDS
@@ -184,18 +194,20 @@ def measure(
     folds: str = "",
     lm_probabilities: Mapping[str, Sequence[float]] | None = None,
     features: Features | None = None,
+    text_answers: Mapping[str, tuple[int, int]] | None = None,
 ) -> Scored:
     """All guessers on all rows; `points` (percent) above chance are allowed; `folds` draws other folds.
 
     `lm_probabilities` are those of the choices by the language model that the recipe names
     (`gates.listener`), by id of the row; `features` are those of these rows and others.
+    `text_answers` are how many of a verifier's answers without audio are right, and how many it gave, by id.
 
     Dependence is 1 where the text gives the right answer at most its chance, 0 where the text alone is sure
     of it: `1 - (p - chance) / (1 - chance)` with p the probability that the `both` classifier gives the right
-    answer.
+    answer, or that of a language model where it is larger.
     """
     rows = sorted(rows, key=lambda row: row.id)
-    guesses = guess(rows, folds, lm_probabilities, features)
+    guesses = guess(rows, folds, lm_probabilities, features, text_answers)
     guessed = []
     dependence = {}
     for i, (row, sure) in enumerate(zip(rows, guesses.sure, strict=True)):

@@ -99,6 +99,10 @@ def _body(recipe: Recipe, summary: Summary, clips: Sequence[Clip], items: Sequen
     if summary.reviewed:
         lines += [f"| reviewed | {reviewed_text(summary)} |"]
     lines += [f"| {f.label} | {clip_quality.spread(f)} |" for f in summary.quality]
+    if summary.verifier and summary.verifier.paraphrased:
+        lines += [
+            f"| reworded | {summary.verifier.paraphrased} questions, by {_cell(summary.verifier.model)} |"
+        ]
     models = dict.fromkeys(model for item in items for model in item.heard_by)
     lines += [f"| {model.stage} | {model.engine} ({model.revision}) |" for model in models]
     return lines

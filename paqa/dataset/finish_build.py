@@ -19,6 +19,7 @@ from paqa.dataset.summary import (
     predicted_figures,
     row_figures,
 )
+from paqa.dataset.verifier_table import VerifierFigures
 from paqa.licensing import compatibility
 from paqa.perception.quality import Quality
 from paqa.splits.leakage import speakers_unknown
@@ -33,12 +34,13 @@ from paqa.storage.build_folder import (
     RECIPE,
     SHORTCUTS,
     SURVEY,
+    VERIFIER,
 )
 from paqa.storage.store import digest, write_atomically
 from paqa.types import Clip, Item, Quarantined
 
 # tables whose digests build.json has; texts may be edited
-SEALED = (QUARANTINE, CLIPS, SURVEY, SHORTCUTS, RECIPE)
+SEALED = (QUARANTINE, CLIPS, SURVEY, VERIFIER, SHORTCUTS, RECIPE)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Contents:
     by_kind: tuple[ClipKind, ...] = ()
     reviewed: Reviewed | None = None
     qualities: Mapping[str, Quality] = field(default_factory=dict)  # where they are measured, by clip
+    verified: VerifierFigures | None = None
 
 
 def write_quarantine(folder: Path, recipe: Recipe, quarantined: Sequence[Quarantined]) -> None:
@@ -112,4 +115,5 @@ def _summary(recipe: Recipe, out: Path, store: str, contents: Contents) -> Summa
         by_license={share.license: share.rows for share in compatibility.shares_by_license(items, clips)},
         files=tables | {f"{DATA}/{name}": sha256 for name, sha256 in contents.shard_digests.items()},
         speakers_unknown=unnamed,
+        verifier=contents.verified,
     )

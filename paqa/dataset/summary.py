@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
-from paqa.dataset import shards
+from paqa.dataset import shards, verifier_table
 from paqa.dataset.clip_quality import Figure
+from paqa.dataset.verifier_table import VerifierFigures
 from paqa.perception.inference import Cost
 from paqa.storage import build_folder
 from paqa.storage.build_folder import BUILD, CARD, DATA, RECIPE
@@ -128,6 +129,7 @@ class Summary:
     by_kind: tuple[ClipKind, ...] = ()  # clips by what is heard in them
     reviewed: Reviewed | None = None  # where the recipe names files of verdicts
     quality: tuple[Figure, ...] = ()  # of the clips, where they are measured
+    verifier: VerifierFigures | None = None  # where the recipe has one
 
 
 def row_figures(items: Sequence[Item]) -> dict[str, Any]:
@@ -309,6 +311,7 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
         *([("reviewed", reviewed_text(summary))] if summary.reviewed else []),
         *([("rows a minute", _by_kind(summary))] if summary.by_kind else []),
         *([("quality", quality_text(summary))] if summary.quality else []),
+        *([("verifier", verifier_table.text(summary.verifier))] if summary.verifier else []),
         ("licence", summary.license or f"no one covers all ({', '.join(summary.by_license)})"),
         ("quarantined", f"{quarantined}: {reasons}" if reasons else quarantined),
         ("shards", f"{len(summary.shards)} in {summary.out}/data, {summary.shard_bytes / 1e6:.1f} MB"),

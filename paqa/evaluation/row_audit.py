@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from paqa.config.recipe import Recipe
-from paqa.dataset import shards
+from paqa.dataset import shards, verifier_table
 from paqa.dataset.open_build import open_build
 from paqa.evaluation import bootstrap
 from paqa.evaluation.judge import Verdict, judge
@@ -91,7 +91,8 @@ def judged_rows(folder: Path) -> Iterator[JudgedRow]:
     recipe, store, clips = open_build(folder)
     by_id = {clip.id: clip for clip in clips if clip.truth is not None}
     columns = [field.name for field in fields(Item)]
-    rows = sorted(map(shards.item, shards.rows(folder, columns)), key=lambda row: row.id)
+    in_shards = sorted(map(shards.item, shards.rows(folder, columns)), key=lambda row: row.id)
+    rows = verifier_table.with_originals(in_shards, verifier_table.load(folder))
     predicted = sorted(
         (row for row in rows if row.answers_from == "heard" and row.clip_id in by_id), key=lambda r: r.clip_id
     )

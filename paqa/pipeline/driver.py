@@ -11,7 +11,7 @@ from paqa.dataset import finish_build
 from paqa.dataset.summary import Summary
 from paqa.errors import DamagedObject, MissingObject, PaqaError
 from paqa.evaluation import audit_folder
-from paqa.pipeline import growth, quality_stage, review, stages
+from paqa.pipeline import growth, quality_stage, review, row_stages, stages, verification
 from paqa.pipeline.stages import BuildState
 from paqa.report import write as reports
 from paqa.splits import by_class
@@ -49,8 +49,9 @@ def build(state: BuildState, grow: bool = False) -> Built:
         clips = stages.run_engines(state, clips)
         clips = quality_stage.measure_quality(state, clips)
         stages.survey_scenes(state, clips)
-        composed = stages.without_benchmarks(state, stages.compose(state, clips))
-        items = review.without_rejected(state, stages.without_shortcuts(state, composed), composed)
+        composed = verification.verify(state, stages.compose(state, clips), clips)
+        composed = row_stages.without_benchmarks(state, composed)
+        items = review.without_rejected(state, row_stages.without_shortcuts(state, composed), composed)
         stages.check_losses(state, items, clips, material)
         return Built(stages.write(state, items, clips), clips)
     except Exception:  # not of Ctrl-C, which is to end it at once

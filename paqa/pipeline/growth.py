@@ -35,6 +35,7 @@ FREE = (
     "folder",
     "gates.max_quarantined",
     "review.verdicts",
+    *(f"verifier.{name}" for name in ("endpoint", "key_env", "max_requests", "parallel", "timeout_s")),
 )  # keys of a recipe that change no row
 FREE_PARTS = (
     "path",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from paqa.config.recipe import Recipe, SourceConfig
 from paqa.curation import contamination
+from paqa.curation.chat_client import check_endpoint
 from paqa.licensing import compatibility
 from paqa.pipeline import growth, ingest, quality_stage, review
 from paqa.sources import registry
@@ -26,6 +27,7 @@ def check(recipe: Recipe, out: Path, growing: bool = False) -> None:
     """
     build_folder.check_contents(out)
     quality_stage.check(recipe)
+    check_endpoint(recipe.verifier)
     if growing:
         growth.check(out, recipe)
     for source in recipe.sources:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from paqa import plugins
-from paqa.config.recipe import SET_BY_US, MixConfig, Recipe, SourceConfig
+from paqa.config.recipe import SET_BY_US, MixConfig, Recipe, SourceConfig, VerifierConfig
 from paqa.config.schema import problems
 from paqa.engines.base import ENGINES, engine_class
 from paqa.errors import PaqaError
@@ -169,6 +169,24 @@ def check(recipe: Recipe) -> None:
     if recipe.split.validation + recipe.split.test > 1:
         raise PaqaError("split: validation and test add up to more than 1")
     _check_engines(recipe)
+    _check_verifier(recipe.verifier)
+
+
+def _check_verifier(config: VerifierConfig) -> None:
+    if not config.endpoint:
+        return
+    if not config.model:
+        raise PaqaError("verifier.model: found none, expected the model's name at the endpoint")
+    if not (config.ask_text or config.ask_audio or config.ask_sounds or config.paraphrase):
+        raise PaqaError(
+            "verifier: found nothing to ask, expected ask_text, ask_audio, ask_sounds or paraphrase; "
+            'or set endpoint = ""'
+        )
+    if config.min_agreement and not config.ask_audio:
+        raise PaqaError(
+            f"verifier.min_agreement: found {config.min_agreement:g} with ask_audio = 0, expected ask_audio "
+            "of 1 or more"
+        )
 
 
 def _check_secrets(recipe: Recipe) -> None:

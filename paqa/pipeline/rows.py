@@ -110,12 +110,16 @@ def light(item: Item) -> Item:
 
 
 def whole(items: Sequence[Item], row_keys: Mapping[str, str], store: Store) -> Iterator[Item]:
-    """Light items, those of a clip one after the other, as they were, with their later dependence and key."""
+    """Light items, those of a clip one after the other, as they were, with their later dependence and key.
+
+    Those that have a rationale were reworded: it, and their question, take the place of what was stored.
+    """
     for clip_id, group in groupby(items, key=lambda item: item.clip_id):
         rows = list(group)
         stored = {item.id: item for item in _read(row_keys[clip_id], rows[0].origins, store)[0]}
         for row in rows:
-            yield replace(stored[row.id], audio_dependence=row.audio_dependence, key=row.key)
+            item = replace(stored[row.id], audio_dependence=row.audio_dependence, key=row.key)
+            yield replace(item, question=row.question, rationale=row.rationale) if row.rationale else item
 
 
 @cache

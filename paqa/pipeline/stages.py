@@ -12,9 +12,10 @@ import numpy as np
 
 from paqa.audio import fingerprint
 from paqa.config.recipe import Recipe, SourceConfig
-from paqa.curation import contamination, shortcuts
+from paqa.curation import contamination
 from paqa.curation.answer_balance import Survey, elsewhere, survey
 from paqa.dataset import finish_build, shards, summary
+from paqa.dataset.verifier_table import VerifierFigures
 from paqa.perception import calibration, engine_runs, inference
 from paqa.perception.engine_runs import EngineRun
 from paqa.perception.quality import Quality
@@ -59,6 +60,8 @@ class BuildState:
     earlier: growth.Earlier | None = None  # the build that this one goes on with
     survey: Survey = field(default_factory=Survey)
     reviewed: summary.Reviewed | None = None  # what the verdicts of people say, where there are any
+    verified: VerifierFigures | None = None
+    text_answers: dict[str, tuple[int, int]] = field(default_factory=dict)  # right of all replies, by row
 
     def run(
         self,
@@ -328,41 +331,6 @@ def compose(state: BuildState, clips: list[Clip]) -> list[Item]:
     return items
 
 
-def without_benchmarks(state: BuildState, items: list[Item]) -> list[Item]:
-    """Items without those whose question is a benchmark's."""
-    benchmarks = state.recipe.gates.benchmarks
-    if not benchmarks:
-        return items
-    folder = Path(state.recipe.folder)
-    questions = [question for b in benchmarks for question in contamination.questions(b, folder)]
-    copied = contamination.copied_questions(items, questions, {b.name: b.similarity for b in benchmarks})
-    state.quarantined += copied
-    gone = {row.id for row in copied}
-    return [item for item in items if item.id not in gone]
-
-
-def without_shortcuts(state: BuildState, items: list[Item]) -> list[Item]:
-    """Measure what the text alone answers: rows get their dependence on the audio, some are left out.
-
-    PaqaError where too much of the build can be answered without the audio.
-    """
-    gates = state.recipe.gates
-    if gates.shortcuts == "off":
-        return items
-    settled = {}
-    if state.earlier:
-        items, left_out = state.earlier.without(items)
-        settled = state.earlier.settled(items)
-        state.quarantined += left_out
-    rows = shortcuts.texts(items)
-    thinned = state.run("shortcuts", [partial(shortcuts.thin, rows, gates, settled)], [len(rows)], "rows")[0]
-    kept, guessable = shortcuts.mark(items, thinned)
-    state.quarantined += guessable
-    if warning := shortcuts.enforce(thinned.scored.report, gates, state.out):
-        state.warnings.append(warning)
-    return kept
-
-
 # --- the end
 
 
@@ -396,5 +364,6 @@ def write(state: BuildState, items: list[Item], clips: list[Clip]) -> summary.Su
         *(clips, items, state.quarantined, costs, shard_digests, state.warnings, kinds),
         state.reviewed,
         state.qualities,
+        state.verified,
     )
     return finish_build.finish(state.recipe, state.out, state.store.url, contents)

@@ -169,6 +169,7 @@ def _recipe(folder: Path) -> list[str]:
     """The recipe that made it, without this machine's paths."""
     recipe = json.loads((folder / RECIPE).read_bytes())
     recipe.pop("folder", None)
+    recipe.get("verifier", {}).pop("endpoint", None)  # an address of somebody's network
     shown = json.dumps(redact.shorten_paths(recipe), indent=1, ensure_ascii=False)
     return [
         "## Recipe",

@@ -31,9 +31,10 @@ NEW = ".new"  # in a `data` that has just been committed: tells whether the two 
 OLD = "old"  # in COMMITTED: the earlier `data`, where two folders cannot be exchanged in one step
 BUILD, RECIPE, CLIPS, QUARANTINE = "build.json", "recipe.json", "clips.parquet", "quarantine.parquet"
 SURVEY, SHORTCUTS, CARD, LICENSES = "survey.json", "shortcuts.json", "README.md", "LICENSE.md"
+VERIFIER = "verifier.parquet"  # where the recipe has a verifier
 AUDIT = "audit.json"  # written beside a finished build, about which it is
 # moved (or removed) in this order
-TABLES = (AUDIT, QUARANTINE, CLIPS, SURVEY, SHORTCUTS, RECIPE, LICENSES, CARD, BUILD)
+TABLES = (AUDIT, QUARANTINE, CLIPS, SURVEY, VERIFIER, SHORTCUTS, RECIPE, LICENSES, CARD, BUILD)
 OF_FAILED = (QUARANTINE, SHORTCUTS, RECIPE)  # what is kept of a build that failed
 SHARD_NAME = re.compile(r"(train|validation|test)-[0-9a-f]{16}\.parquet")
 WAIT_S, PAUSE_S = 60.0, 0.02  # for a build that is just moving its files to their places

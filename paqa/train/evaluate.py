@@ -105,8 +105,9 @@ def run(config: EvalConfig) -> dict[str, dict[str, float]]:
             write_answers(out, name, asked, answers)
             if hearing == "audio" and config.benchmark != "paqa":
                 file = out / f"{config.benchmark}-{name}.json"
-                first = [(a, s.text) for a, s in zip(asked, answers, strict=True) if a.order == 0]
-                benchmarks.write(config.benchmark, file, *zip(*first, strict=True), unasked)
+                first = [i for i, a in enumerate(asked) if a.order == 0]
+                texts = [answers[i].text for i in first]
+                benchmarks.write(config.benchmark, file, [asked[i] for i in first], texts, unasked)
     if ranks.rank == 0:
         _write(out, figures_of)  # labels may yet fail
     if config.labels:

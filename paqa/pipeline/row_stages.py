@@ -1,0 +1,46 @@
+"""The stages that look at the rows of all clips together: benchmarks' questions, and what the text alone answers."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from paqa.curation import contamination, shortcuts
+from paqa.pipeline.stages import BuildState
+from paqa.types import Item
+
+
+def without_benchmarks(state: BuildState, items: list[Item]) -> list[Item]:
+    """Items without those whose question is a benchmark's."""
+    benchmarks = state.recipe.gates.benchmarks
+    if not benchmarks:
+        return items
+    folder = Path(state.recipe.folder)
+    questions = [question for b in benchmarks for question in contamination.questions(b, folder)]
+    copied = contamination.copied_questions(items, questions, {b.name: b.similarity for b in benchmarks})
+    state.quarantined += copied
+    gone = {row.id for row in copied}
+    return [item for item in items if item.id not in gone]
+
+
+def without_shortcuts(state: BuildState, items: list[Item]) -> list[Item]:
+    """Measure what the text alone answers: rows get their dependence on the audio, some are left out.
+
+    PaqaError where too much of the build can be answered without the audio.
+    """
+    gates = state.recipe.gates
+    if gates.shortcuts == "off":
+        return items
+    settled = {}
+    if state.earlier:
+        items, left_out = state.earlier.without(items)
+        settled = state.earlier.settled(items)
+        state.quarantined += left_out
+    rows = shortcuts.texts(items)
+    call = partial(shortcuts.thin, rows, gates, settled, state.text_answers)
+    thinned = state.run("shortcuts", [call], [len(rows)], "rows")[0]
+    kept, guessable = shortcuts.mark(items, thinned)
+    state.quarantined += guessable
+    if warning := shortcuts.enforce(thinned.scored.report, gates, state.out):
+        state.warnings.append(warning)
+    return kept
