@@ -159,7 +159,7 @@ def turns_of(probability: np.ndarray, params: TransformersDiarizerParams) -> Eng
         for start, end in speaker_spans:
             active[start // STEP_MS : end // STEP_MS, speaker] = True
     loudest = np.where(active, probability, -1).argmax(axis=1) if active.size else np.zeros(0, int)
-    alone = [active[:, k] & (loudest == k) for k in range(active.shape[1])]
+    alone = [active[:, k] & (loudest == k) for k in range(len(spans))]
     order = sorted((k for k, found in enumerate(spans) if found), key=lambda k: spans[k][0])
     number = {speaker: n for n, speaker in enumerate(order, start=1)}
     turns = sorted((a, b, number[k]) for k in order for a, b in spans[k])

@@ -1,4 +1,4 @@
-"""The stages that look at the rows of all clips together: benchmarks' questions, and what the text alone answers."""
+"""Stages that look at the rows of all clips at once: questions of benchmarks, and what text alone answers."""
 
 from __future__ import annotations
 
