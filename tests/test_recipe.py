@@ -1,10 +1,14 @@
 """One TOML file, one build; every mistake is named."""
 
+import msgspec
 import pytest
 
+from paqa.config.recipe import converted, decode_recipe
 from paqa.errors import PaqaError
 from paqa.pipeline.recipe_files import change, for_folder, load
 from paqa.questions.generate import config_for
+from paqa.sources.questions import QuestionsParams
+from paqa.storage.store import key
 
 BASE = """
 name = "x"
@@ -103,3 +107,25 @@ def test_a_corpus_may_be_asked_about_some_things_only(tmp_path):
     assert {"absent_sound", "who_says"} < set(skipped)
     assert "background_sound" not in skipped
     assert config_for(recipe, "another") == recipe.questions
+
+
+def test_a_default_that_is_spelled_out_changes_nothing(tmp_path):
+    """Neither what a build keeps of its recipe, nor a store key."""
+    plain, spelled = tmp_path / "plain.toml", tmp_path / "spelled.toml"
+    head = 'name = "r"\n[[sources]]\nname = "s"\ntype = "folder"\npath = "."\n'
+    plain.write_text(head)
+    spelled.write_text(head + "[gates]\nmin_score = 0.3\n[hear.tag]\nparams = {}\n")
+    kept = [msgspec.json.encode(load(path)) for path in (plain, spelled)]
+    assert kept[0] == kept[1]
+    assert b'"min_confidence":0.9' in kept[0]
+    assert key(load(plain).gates) == key(load(spelled).gates)
+    assert (
+        msgspec.json.encode(decode_recipe(b'{"name":"r","sources":[],"gates":{}}')).count(b"min_margin") == 1
+    )
+    changed = change(load(plain), ["gates.min_score=0.3"])
+    assert msgspec.json.encode(changed) == kept[0]
+
+
+def test_parameters_of_a_source_have_all_their_defaults():
+    given = converted(QuestionsParams, {"task": "given"}, "params")
+    assert msgspec.json.encode(given) == msgspec.json.encode(QuestionsParams())

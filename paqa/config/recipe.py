@@ -5,8 +5,8 @@ A default exists once, here or beside its engine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import Meta
@@ -14,6 +14,7 @@ from msgspec import Meta
 from paqa.errors import PaqaError
 from paqa.types import AnswersFrom, Device, Stage, Stem, Unit
 
+T = TypeVar("T")
 SET_BY_US = ("folder", "devices")  # fields of a Recipe that are no keys of the file
 LONGEST_FILE = 1_000_000  # bytes of a recipe
 Positive = Annotated[int, Meta(ge=1, le=10**9)]
@@ -301,6 +302,32 @@ def converted(kind: Any, values: dict[str, Any], where: str) -> Any:
     if unknown := sorted(set(values) - set(names)):
         raise PaqaError(f"{where} has no {unknown[0]!r}; known: {', '.join(names) or 'none'}")
     try:
-        return msgspec.convert(values, kind)
+        return with_defaults(msgspec.convert(values, kind))
     except msgspec.ValidationError as error:
         raise PaqaError(f"{where}: {error}") from None
+
+
+def decode_recipe(data: bytes) -> Recipe:
+    """The recipe that a build keeps as JSON; msgspec.DecodeError where it is none."""
+    return recipe_of(msgspec.json.decode(data))
+
+
+def recipe_of(data: dict[str, Any]) -> Recipe:
+    """A recipe from plain values; msgspec.ValidationError where they do not fit."""
+    return with_defaults(msgspec.convert(data, Recipe))
+
+
+def with_defaults(value: T) -> T:
+    """The same with every default as a value of its own.
+
+    msgspec leaves defaults out of the dataclasses that it makes, and so out of what is written or put into a
+    key: then a key would tell whether a default is spelled out, and nothing would keep its value.
+    """
+    result: Any = value
+    if is_dataclass(value) and not isinstance(value, type):
+        result = type(value)(**{f.name: with_defaults(getattr(value, f.name)) for f in fields(value)})
+    elif isinstance(value, tuple):
+        result = tuple(map(with_defaults, value))
+    elif isinstance(value, dict):
+        result = {name: with_defaults(inner) for name, inner in value.items()}
+    return cast(T, result)

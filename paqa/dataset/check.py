@@ -13,7 +13,7 @@ import msgspec
 
 from paqa.audio import digest as sample_digest
 from paqa.audio import read_flac
-from paqa.config.recipe import Recipe
+from paqa.config.recipe import Recipe, decode_recipe
 from paqa.config.schema import problems
 from paqa.curation import shortcuts
 from paqa.dataset import shards, summary
@@ -95,12 +95,11 @@ def check_store(folder: Path) -> tuple[int, list[str]]:
 def _recipe(folder: Path) -> Recipe | None:
     """The recipe of a build; None without it."""
     try:
-        recipe: Recipe = msgspec.json.decode((folder / RECIPE).read_bytes(), type=Recipe)
+        return decode_recipe((folder / RECIPE).read_bytes())
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:
         raise PaqaError(f"{folder / RECIPE}: cannot be read ({error}); run: paqa build again") from None
-    return recipe
 
 
 def _shard_name(path: Path, recipe: Recipe) -> Iterator[str]:

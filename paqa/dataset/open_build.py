@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 
-from paqa.config.recipe import Recipe
+from paqa.config.recipe import Recipe, decode_recipe
 from paqa.dataset import summary
 from paqa.errors import PaqaError
 from paqa.storage import build_folder
@@ -19,7 +19,7 @@ def open_build(folder: Path) -> tuple[Recipe, Store, list[Clip]]:
     """The recipe, store and clips of a build; PaqaError where the folder is none."""
     build_folder.finish_commit(folder)
     try:
-        recipe = msgspec.json.decode((folder / build_folder.RECIPE).read_bytes(), type=Recipe)
+        recipe = decode_recipe((folder / build_folder.RECIPE).read_bytes())
         store = Store(summary.load(folder).store)
         clips = [msgspec.convert(row, Clip) for row in pq.read_table(folder / build_folder.CLIPS).to_pylist()]
     except FileNotFoundError as error:

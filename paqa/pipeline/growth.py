@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from paqa.config.recipe import Recipe
+from paqa.config.recipe import Recipe, decode_recipe
 from paqa.curation.answer_balance import Survey
 from paqa.curation.shortcuts import GUESSABLE, UNHEARD, dependent
 from paqa.dataset import open_build, shards, summary
@@ -167,7 +167,7 @@ def check(out: Path, recipe: Recipe) -> None:
     _survey(out)
     _need_whole(out)
     try:
-        before = msgspec.json.decode((out / build_folder.RECIPE).read_bytes(), type=Recipe)
+        before = decode_recipe((out / build_folder.RECIPE).read_bytes())
     except (FileNotFoundError, msgspec.ValidationError):
         return  # `load` says what is missing, or that another version made it
     _need_same(before, recipe, out)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from paqa import plugins
-from paqa.config.recipe import SET_BY_US, MixConfig, Recipe, SourceConfig, VerifierConfig
+from paqa.config.recipe import SET_BY_US, MixConfig, Recipe, SourceConfig, VerifierConfig, recipe_of
 from paqa.config.schema import problems
 from paqa.engines.base import ENGINES, engine_class
 from paqa.errors import PaqaError
@@ -50,7 +50,7 @@ def load(path: Path) -> Recipe:
         for problem in (*_unfit(data), *problems("recipe", data)):
             raise PaqaError(problem)
         _no_pickle(data)
-        recipe = replace(msgspec.convert(data, Recipe), folder=str(path.parent))
+        recipe = replace(recipe_of(data), folder=str(path.parent))
         check(recipe)
     except (PaqaError, msgspec.ValidationError) as error:
         raise PaqaError(f"{path}: {error}") from None
@@ -113,7 +113,7 @@ def change(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     for problem in problems("recipe", plain):
         raise PaqaError(f"--set: {problem}")
     try:
-        changed = replace(msgspec.convert(plain, Recipe), **kept)
+        changed = replace(recipe_of(plain), **kept)
     except msgspec.ValidationError as error:
         raise PaqaError(f"--set: {error}") from None
     check(changed)

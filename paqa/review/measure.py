@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from paqa.config.recipe import Recipe
+from paqa.config.recipe import decode_recipe
 from paqa.dataset import shards
 from paqa.dataset.keys import item_key
 from paqa.dataset.summary import REJECTED_BY_REVIEW
@@ -76,7 +76,7 @@ def files_of(folder: Path, named: Sequence[Path]) -> list[Path]:
     if named:
         return list(named)
     try:
-        recipe = msgspec.json.decode((folder / build_folder.RECIPE).read_bytes(), type=Recipe)
+        recipe = decode_recipe((folder / build_folder.RECIPE).read_bytes())
         paths = [Path(recipe.folder) / path for path in recipe.review.verdicts]
     except FileNotFoundError:
         paths = []
