@@ -14,6 +14,7 @@ from paqa.publish.export import harness
 from paqa.publish.export.job import Job
 from paqa.publish.export.registry import export
 from paqa.rationale import grammar
+from paqa.rationale.answers import choice_in_free_text
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def one_clip(rows):
 )
 def test_the_choice_that_free_text_names(completion, named):
     row = {"choices": ["A dog", "A cat"], "answer_index": 1}
-    assert harness.choice(completion, row["choices"]) == named
+    assert choice_in_free_text(completion, row["choices"]) == named
     assert harness.score(row, completion) == {
         "accuracy": float(named == 1),
         "unclear": float(named is None),

@@ -28,6 +28,7 @@ from paqa.dataset import shards, summary, verifier_table
 from paqa.dataset.check import check
 from paqa.errors import PaqaError
 from paqa.pipeline import recipe_files
+from paqa.rationale.answers import choice_in_free_text
 from paqa.storage.store import Store
 from paqa.types import Audio, Item
 
@@ -56,14 +57,14 @@ def _short_pauses(monkeypatch):
     ],
 )
 def test_a_reply_that_names_a_choice(reply):
-    assert verifier.choice(reply, CHOICES) == 1
+    assert choice_in_free_text(reply, CHOICES) == 1
 
 
 @pytest.mark.parametrize(
     "reply", ["", "E", "I cannot hear the recording.", "A or B", "(A) A cat", "Both.", "<think>B"]
 )
 def test_a_reply_that_names_none(reply):
-    assert verifier.choice(reply, CHOICES) is None
+    assert choice_in_free_text(reply, CHOICES) is None
 
 
 @pytest.mark.parametrize(("n", "times"), [(4, 4), (3, 6), (2, 8), (4, 8)])

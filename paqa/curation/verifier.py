@@ -15,7 +15,8 @@ from paqa.config.recipe import GatesConfig, VerifierConfig
 from paqa.curation import paraphrase
 from paqa.curation.chat_client import ChatClient, Prompt
 from paqa.questions import text_matching
-from paqa.rationale import answers, grammar
+from paqa.rationale import grammar
+from paqa.rationale.answers import choice_in_free_text, without_thought
 from paqa.text import rng_for
 from paqa.types import Identifier, Item, Quarantined, Unit
 
@@ -34,8 +35,6 @@ SOUNDS = (
     "Listen to the recording. Which sounds other than speech can be heard in it? "
     'Reply with their names, separated by commas, or with "none", and nothing else.'
 )
-_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
-_LEAD = re.compile(r"(?:the )?(?:(?:correct|right) )?(?:answer|choice)(?: is)?:?\s+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -115,19 +114,6 @@ def orders(item: Item, times: int) -> list[list[int]]:
     return rounds[:times]
 
 
-def choice(reply: str, choices: Sequence[str]) -> int | None:
-    """The choice that a reply names, or None: its first line, without what may lead to an answer."""
-    lines = [line for line in without_thought(reply).split("\n") if line.strip()]
-    text = re.sub(r"[*`_]", "", lines[0]).strip() if lines else ""
-    bare = _LEAD.sub("", text, count=1) if _LEAD.match(text) else text
-    return answers.chosen(bare.removesuffix("."), choices)
-
-
-def without_thought(reply: str) -> str:
-    """The reply without what a reasoning model thinks before it."""
-    return _THOUGHT.sub("", reply).strip()
-
-
 @dataclass(frozen=True)
 class _Sender:
     """Sends texts to the model, alone or with one clip's audio; `stored` has it answer from the store."""
@@ -178,7 +164,7 @@ def _answer(item: Item, order: Sequence[int], audio: bool, sender: _Sender) -> i
     reply = sender.ask("\n".join([WITH_AUDIO if audio else WITHOUT_AUDIO, "", item.question, *lines]), audio)
     if reply is None:
         return None
-    named = choice(reply, offered)
+    named = choice_in_free_text(reply, offered)
     return UNREAD if named is None else order[named]
 
 

@@ -12,6 +12,10 @@ from paqa.text import normal
 
 _BLOCK = re.compile(r"<(RESPONSE|FINAL_ANSWER)>(.*?)</\1>", re.DOTALL)
 _ANSWER_TAG = re.compile(r"</?(?:RESPONSE|FINAL_ANSWER)>")
+_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
+_LEAD = re.compile(
+    r"(?:the )?(?:(?:correct|right|final|best) )?(?:answer|choice|option)(?: is)?:?\s+", re.IGNORECASE
+)
 _LETTERED = re.compile(r"\(?([A-Za-z])(?:[).:]+\s*|$)(.*)", re.DOTALL)  # (B) a cat, B. a cat, (b), B
 
 
@@ -86,6 +90,26 @@ def chosen(text: str, choices: Sequence[str]) -> int | None:
         if letter in of_words or not (of_words or normal(words)):
             named.add(letter)
     return named.pop() if len(named) == 1 else None
+
+
+def choice_in_free_text(text: str, choices: Sequence[str]) -> int | None:
+    """The one choice that a model names which was not trained on our grammar; None as of `chosen`.
+
+    Of a rationale its answer counts. Of any other text the whole, else its last line, else its first, without
+    Markdown, "The answer is" and what a reasoning model thinks before it.
+    """
+    if _ANSWER_TAG.search(text):
+        return chosen(answer_text(text) or "", choices)
+    plain = re.sub(r"[*`_]", "", without_thought(text)).strip()
+    lines = [line.strip() for line in plain.splitlines() if line.strip()] or [""]
+    texts = (text for part in (plain, lines[-1], lines[0]) for text in (part, _LEAD.sub("", part, count=1)))
+    tried = (chosen(text.strip(), choices) for text in texts)
+    return next((index for index in tried if index is not None), None)
+
+
+def without_thought(text: str) -> str:
+    """A reply without what a reasoning model thinks before it."""
+    return _THOUGHT.sub("", text).strip()
 
 
 def lettered(text: str) -> tuple[int | None, str]:

@@ -7,13 +7,12 @@ that every harness asks the same questions and judges answers by the same rule.
 from __future__ import annotations
 
 import json
-import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 from paqa.publish.export.job import Job
-from paqa.rationale import answers
+from paqa.rationale.answers import choice_in_free_text
 from paqa.rationale.prompt import PromptQuestion, question
 
 Hearing = Literal["audio", "silence", "another_clip"]
@@ -23,10 +22,6 @@ HEARINGS: dict[Hearing, str] = {
     "another_clip": "with the audio of another clip",
 }
 ROWS = "rows.jsonl"
-ANSWER_TAG = re.compile(r"</?(?:RESPONSE|FINAL_ANSWER)>")
-LEAD = re.compile(
-    r"(?:the\s+)?(?:(?:right|correct|final|best)\s+)?(?:answer|choice|option)\s*(?:is\b|:)[\s:]*", re.I
-)
 
 
 def write_rows(job: Job) -> tuple[Hearing, ...]:
@@ -73,23 +68,9 @@ def samples(folder: Path, row: dict[str, Any], hearing: Hearing) -> dict[str, An
 
 def score(row: dict[str, Any], completion: str) -> dict[str, float]:
     """`accuracy`: the right choice is named and no other; `unclear`: none is, or several; and `chance`."""
-    named = choice(completion, row["choices"])
+    named = choice_in_free_text(completion, row["choices"])
     return {
         "accuracy": float(named == row["answer_index"]),
         "unclear": float(named is None),
         "chance": 1 / len(row["choices"]),
     }
-
-
-def choice(completion: str, choices: list[str]) -> int | None:
-    """The one choice that a completion names, None where it names none or several.
-
-    Of a rationale its RESPONSE or FINAL_ANSWER counts, of any other text the whole, else its last line,
-    without Markdown and without "The answer is".
-    """
-    if ANSWER_TAG.search(completion):
-        return answers.chosen(answers.answer_text(completion) or "", choices)
-    plain = completion.replace("*", "").strip()
-    lines = [line.strip() for line in plain.splitlines() if line.strip()] or [""]
-    tried = (answers.chosen(text, choices) for text in (plain, lines[-1], LEAD.sub("", lines[-1], count=1)))
-    return next((index for index in tried if index is not None), None)
