@@ -47,7 +47,7 @@ const item = (() => {
       const wrong = first && first.index === n && n !== answer;
       return el("li", { class: n === answer ? "choice right" : wrong ? "choice wrong" : "choice" },
         el("b", null, letter(n)), el("span", null, text),
-        n === answer ? el("em", null, "right") : wrong && el("em", null, "first response"));
+        n === answer ? el("em", null, "answer") : wrong && el("em", null, "first response"));
     }));
   }
 
