@@ -37,7 +37,11 @@ COMMANDS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("show BUILD", "", (0,)),
     ("shortcuts BUILD", "", (2,)),  # BUILD has none
     ("report BUILD --out OUT/report", "", (0,)),
+    ("report BUILD --review 2 --out OUT/review", "", (0,)),
+    ("diff BUILD BUILD --html OUT/diff.html", "", (0,)),
+    ("verdicts BUILD OUT/new.toml", "", (2,)),  # no verdicts
     ("export swift BUILD OUT/swift", "", (0,)),
+    ("export lmms_eval BUILD OUT/lmms", "", (0,)),
     ("export webdataset BUILD OUT/webdataset", "", (0,)),
     ("import OUT/new.toml --out OUT/released", "", (2,)),  # no rows
     ("audit BUILD", "embedded", (2,)),  # BUILD's store has nothing that was heard
