@@ -10,6 +10,9 @@ PYTEST = $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 DEVICE ?= cpu
 SEEDS ?= 0
 
+# uv compiles nothing: without compiled modules beside them every process compiles its imports anew, 10 s of a core.
+unexport PYTHONDONTWRITEBYTECODE
+
 # No telemetry, no model hub: everything needed ships inside packages.
 export HF_HUB_OFFLINE ?= 1
 export HF_DATASETS_OFFLINE ?= 1
