@@ -79,6 +79,7 @@ def saved(tab, path):
 def load(tab, path):
     with tab.expect_file_chooser() as chooser:
         tab.get_by_role("button", name="Import").click()
+    tab.locator(".message").evaluate("node => { node.textContent = ''; }")  # of what was done before
     chooser.value.set_files(path)
     until(tab, "document.querySelector('.message').textContent")
     return tab.locator(".message").inner_text()
