@@ -142,13 +142,13 @@ def test_inspect_ai_asks_a_model(built, tmp_path, monkeypatch):
 
     out = tmp_path / "tasks"
     export("inspect_ai", built, out)
-    heard = {}
+    played = {}
 
     @modelapi(name="first_choice")
     class FirstChoice(ModelAPI):
         async def generate(self, input, tools, tool_choice, config):
             sound, text = input[-1].content
-            heard.setdefault(sound.audio.partition(",")[2], text.text)
+            played.setdefault(sound.audio.partition(",")[2], text.text)
             output = ModelOutput.from_content("first_choice", "The answer is (A).")
             output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
             return output
@@ -161,6 +161,6 @@ def test_inspect_ai_asks_a_model(built, tmp_path, monkeypatch):
         assert log.status == "success"
         (scores,) = [s for s in log.results.scores if s.name == "accuracy"]
         assert scores.metrics["mean"].value == pytest.approx(expected)
-    samples = [soundfile.read(io.BytesIO(base64.b64decode(sound)))[0] for sound in heard]
+    samples = [soundfile.read(io.BytesIO(base64.b64decode(sound)))[0] for sound in played]
     assert any(not s.any() for s in samples)
     assert any(s.any() for s in samples)

@@ -159,14 +159,14 @@ BUILD = "import sys, paqa; paqa.build(sys.argv[1], sys.argv[2], workers=2)"
 def test_a_build_uses_engine_source_and_question_of_the_example(example, labelled):
     out = labelled / "out"
     python(BUILD, example, labelled / "r.toml", out)
-    made = list(shards.rows(out))
-    assert Counter(row["clip_id"] for row in made if row["template"] == NAME).keys() == {
+    rows = list(shards.rows(out))
+    assert Counter(row["clip_id"] for row in rows if row["template"] == NAME).keys() == {
         "dog-01.flac", "rooster-01.flac", "cow-01.flac",
     }  # fmt: skip
-    answers = {row["clip_id"]: row["answer"] for row in made if row["template"] == NAME and row["choices"]}
+    answers = {row["clip_id"]: row["answer"] for row in rows if row["template"] == NAME and row["choices"]}
     assert answers.get("dog-01.flac", "In the first half") == "In the first half"
-    assert {row["task"] for row in made if row["template"] == NAME} == {"halves"}
-    revisions = {h["engine"]: h["revision"] for row in made for h in row["heard_by"]}
+    assert {row["task"] for row in rows if row["template"] == NAME} == {"halves"}
+    revisions = {h["engine"]: h["revision"] for row in rows for h in row["heard_by"]}
     assert revisions["energy_vad"] == "paqa-example-0.1/1"
     broken = [
         row for row in pq.read_table(out / "quarantine.parquet").to_pylist() if row["reason"] == "bad_truth"
@@ -174,7 +174,7 @@ def test_a_build_uses_engine_source_and_question_of_the_example(example, labelle
     assert [row["id"] for row in broken] == ["broken.flac"]
     python("", example, "-m", "paqa", "export", "csv", out, labelled / "csv")
     with (labelled / "csv" / "questions.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == len(made)
+        assert len(list(csv.DictReader(file))) == len(rows)
     python("", example, "-m", "paqa", "audit", out)
 
 

@@ -143,10 +143,10 @@ def test_alignment_finds_what_a_ctc_model_itself_transcribes(made):
     import torch
 
     with torch.inference_mode():
-        (own,) = asr.ctc(opened, [window])
-        words = asr.words_of(own.pieces)
-        found = aligned(opened, [asr.Piece(w.word, 0, 0, 1.0) for w in words], window)
-    assert [p.start for p in found] == pytest.approx([w.start for w in words], abs=0.045)
+        (transcript,) = asr.ctc(opened, [window])
+        words = asr.words_of(transcript.pieces)
+        aligned_pieces = aligned(opened, [asr.Piece(w.word, 0, 0, 1.0) for w in words], window)
+    assert [p.start for p in aligned_pieces] == pytest.approx([w.start for w in words], abs=0.045)
 
 
 # --- diarization

@@ -65,10 +65,10 @@ def best_path(log_probabilities: np.ndarray, targets: Sequence[int], blank: int)
     state = count - 1 if score[-1] >= score[-2] else count - 2
     if not np.isfinite(score[state]):
         return []
-    found = [(0, 0)] * len(targets)
+    spans = [(0, 0)] * len(targets)
     for t in range(frames - 1, -1, -1):
         if state % 2:
-            _, end = found[state // 2]
-            found[state // 2] = t, end or t + 1
+            _, end = spans[state // 2]
+            spans[state // 2] = t, end or t + 1
         state -= int(steps[t, state])
-    return found
+    return spans

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
 from paqa.engines import weights
+from paqa.engines.base import Weights
 from paqa.engines.weights import RemoteWeights, resolve_model
 from paqa.errors import PaqaError
 
@@ -33,6 +34,32 @@ class ModelParams(Protocol):
     def sha256(self) -> str | None: ...
     @property
     def dtype(self) -> Dtype: ...
+
+
+class TransformersEngine:
+    """What all engines over the library have, and the weights and revision of one that opens one model.
+
+    `behaviour` is raised when the same weights and parameters would give another output.
+    """
+
+    name: ClassVar[str]
+    Params: ClassVar[type]
+    behaviour: ClassVar[int]
+    package: ClassVar[str] = PACKAGE
+    extra: ClassVar[str] = EXTRA
+    gpu_precision: ClassVar[str | None] = ""
+    weights: ClassVar[tuple[Weights, ...]] = ()
+
+    @classmethod
+    def remotes(cls, params: Any) -> tuple[RemoteWeights, ...]:
+        """The folder of the model."""
+        return (remote_of(params.model, cls.name),)
+
+    @classmethod
+    def identify(cls, params: Any = None) -> str:
+        """Revision from the library's version and the hash of the model's folder."""
+        chosen = cls.Params() if params is None else params
+        return revision_of(cls.behaviour, cls.remotes(chosen)[0], chosen.sha256)
 
 
 def remote_of(model: str, engine: str) -> RemoteWeights:

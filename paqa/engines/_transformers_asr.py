@@ -145,7 +145,7 @@ def whisper(opened: Opened, windows: Sequence[np.ndarray]) -> list[Transcript]:
         logits_processor=[record],
         **({"language": languages, "task": "transcribe"} if languages[0] else {}),
     )
-    found = []
+    transcripts = []
     for row, language in enumerate(languages):
         tokens = output["sequences"][row].tolist()
         ends = [float(t) for t in output["token_timestamps"][row]]
@@ -157,8 +157,8 @@ def whisper(opened: Opened, windows: Sequence[np.ndarray]) -> list[Transcript]:
         )
         stop = _last_stamp(opened, tokens)
         ends_at = stop if 0 < stop < seconds - UNHEARD_S else None
-        found.append(Transcript(inside, language or "en", ends=ends_at))
-    return found
+        transcripts.append(Transcript(inside, language or "en", ends=ends_at))
+    return transcripts
 
 
 def _last_stamp(opened: Opened, tokens: Sequence[int]) -> float:
@@ -182,7 +182,7 @@ def ctc(opened: Opened, windows: Sequence[np.ndarray]) -> list[Transcript]:
     """The likeliest token of each frame; a run of one token is one token."""
     probabilities, frame_s = ctc_probabilities(opened, windows)
     blank = opened.model.config.pad_token_id
-    found = []
+    transcripts = []
     for rows, seconds in zip(probabilities, (len(w) / opened.rate for w in windows), strict=True):
         best, pieces, at = rows.argmax(axis=1), [], 0
         for token, group in groupby(best.tolist()):
@@ -192,8 +192,8 @@ def ctc(opened: Opened, windows: Sequence[np.ndarray]) -> list[Transcript]:
                 text = _spaced(opened.tokenizer.convert_ids_to_tokens(token))
                 pieces.append(Piece(text, at * frame_s, (at + length) * frame_s, score))
             at += length
-        found.append(Transcript(tuple(p for p in pieces if p.start < seconds), opened.language))
-    return found
+        transcripts.append(Transcript(tuple(p for p in pieces if p.start < seconds), opened.language))
+    return transcripts
 
 
 def ctc_probabilities(opened: Opened, windows: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
@@ -209,7 +209,7 @@ def transducer(opened: Opened, windows: Sequence[np.ndarray]) -> list[Transcript
     frame_s = (
         opened.extractor.hop_length * opened.model.config.encoder_config.subsampling_factor / opened.rate
     )
-    found = []
+    transcripts = []
     for row, window in enumerate(windows):
         tokens, steps = output.sequences[row].tolist(), output.durations[row].tolist()
         starts = [float(t) * frame_s for t in np.cumsum([0, *steps[:-1]])]
@@ -222,8 +222,8 @@ def transducer(opened: Opened, windows: Sequence[np.ndarray]) -> list[Transcript
         inside = (
             Piece(p.text, p.start, min(p.end, seconds), p.probability) for p in pieces if p.start < seconds
         )
-        found.append(Transcript(tuple(inside), opened.language))
-    return found
+        transcripts.append(Transcript(tuple(inside), opened.language))
+    return transcripts
 
 
 def text_alone(opened: Opened, windows: Sequence[np.ndarray]) -> list[Transcript]:
@@ -235,12 +235,12 @@ def text_alone(opened: Opened, windows: Sequence[np.ndarray]) -> list[Transcript
     tokens = getattr(tokens, "sequences", tokens)
     if not opened.model.config.is_encoder_decoder and "input_ids" in inputs:
         tokens = tokens[:, inputs["input_ids"].shape[1] :]
-    found = []
+    transcripts = []
     for row, window in enumerate(windows):
         text, language = _decoded(opened, tokens[row])
         mean = float(np.mean(record.of(row) or [0.0]))
-        found.append(Transcript(_estimated(text, window, opened.rate, mean), language, timed=False))
-    return found
+        transcripts.append(Transcript(_estimated(text, window, opened.rate, mean), language, timed=False))
+    return transcripts
 
 
 def _request(opened: Opened, windows: Sequence[np.ndarray]) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from msgspec import Meta
 from paqa.engines._forced_alignment import aligned
 from paqa.engines._signal import fit_length, mono
 from paqa.engines._transformers import (
-    PACKAGE,
     Dtype,
+    TransformersEngine,
     at_least,
     config_of,
     open_model,
@@ -30,11 +30,10 @@ from paqa.engines._transformers import (
 )
 from paqa.engines._transformers_asr import KINDS, Opened, Transcript, auto_class, kind_of, words_of
 from paqa.engines._words import is_loop, on_grid
-from paqa.engines.base import Amount, AtLeastOne, EngineOutput, Weights, Width, not_in_key
+from paqa.engines.base import Amount, AtLeastOne, EngineOutput, Width, not_in_key
 from paqa.engines.weights import RemoteWeights, locate
 from paqa.types import Audio, Disagreement, Stage, Unit, Word
 
-BEHAVIOUR = 1  # raise it when the same weights and parameters would give other words
 SHORTEST_MS = 500  # shorter windows are padded to this length
 SEARCHED = 0.4  # of a window, at its end, where the quietest moment is looked for
 
@@ -71,7 +70,7 @@ class _Window:
     samples: np.ndarray
 
 
-class TransformersAsr:
+class TransformersAsr(TransformersEngine):
     """Words with start, end (10 ms grid, in order, not empty) and probability; `speaker` stays None.
 
     A window that looks like a loop is left out and reported in `doubts` with its text. Unsure words, and
@@ -80,11 +79,8 @@ class TransformersAsr:
 
     name: ClassVar[str] = "transformers_asr"
     stage: ClassVar[Stage] = "transcribe"
-    package: ClassVar[str] = PACKAGE
-    extra: ClassVar[str] = "transformers"
     Params: ClassVar[type] = TransformersAsrParams
-    gpu_precision: ClassVar[str | None] = ""
-    weights: ClassVar[tuple[Weights, ...]] = ()
+    behaviour: ClassVar[int] = 1
 
     @classmethod
     def remotes(cls, params: TransformersAsrParams) -> tuple[RemoteWeights, ...]:
@@ -96,8 +92,8 @@ class TransformersAsr:
     def identify(cls, params: TransformersAsrParams = TransformersAsrParams()) -> str:
         """Revision from the library's version and the hashes of the models' folders."""
         model, *aligner = cls.remotes(params)
-        parts = [revision_of(BEHAVIOUR, model, params.sha256)]
-        return "+".join([*parts, *(revision_of(BEHAVIOUR, remote, None) for remote in aligner)])
+        parts = [revision_of(cls.behaviour, model, params.sha256)]
+        return "+".join([*parts, *(revision_of(cls.behaviour, remote, None) for remote in aligner)])
 
     def __init__(
         self, params: TransformersAsrParams = TransformersAsrParams(), device: str = "cpu", threads: int = 1
@@ -137,14 +133,14 @@ class TransformersAsr:
 
     def _windows(self, clip: int, signal: np.ndarray) -> list[_Window]:
         """A clip in windows that a model takes; those of digital silence are left out."""
-        rate, found, start = self._opened.rate, [], 0
+        rate, windows, start = self._opened.rate, [], 0
         for end in cuts(signal, self.params.window_s * rate, rate):
             samples = signal[start:end]
             if np.any(samples):
                 samples = at_least(samples, SHORTEST_MS * rate // 1000)
-                found.append(_Window(clip, start / rate, samples))
+                windows.append(_Window(clip, start / rate, samples))
             start = end
-        return found
+        return windows
 
     def _rests(self, windows: Sequence[_Window], transcripts: Sequence[Transcript]) -> list[_Window]:
         """What follows where a model stopped of itself within a window."""
@@ -158,14 +154,14 @@ class TransformersAsr:
 
     def _transcripts(self, windows: Sequence[_Window]) -> list[Transcript]:
         """What the model says of each window; calls are filled up, so that all have one shape."""
-        size, found = self.params.batch_size, []
+        size, transcripts = self.params.batch_size, []
         for i in range(0, len(windows), size):
             samples = [window.samples for window in windows[i : i + size]]
             count = len(samples)
             if size > 1 and not self._fixed:
                 samples = [fit_length(s, self.params.window_s * self._opened.rate) for s in samples]
-            found += self._transcribe([*samples, *[samples[-1]] * (size - count)])[:count]
-        return found
+            transcripts += self._transcribe([*samples, *[samples[-1]] * (size - count)])[:count]
+        return transcripts
 
     def _output(self, audio: Audio, parts: Sequence[tuple[_Window, Transcript]]) -> EngineOutput:
         words: list[Word] = []

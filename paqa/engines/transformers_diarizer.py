@@ -19,23 +19,20 @@ from msgspec import Meta
 from paqa.engines._signal import mono
 from paqa.engines._silero_vad import hysteresis
 from paqa.engines._transformers import (
-    PACKAGE,
     Dtype,
+    TransformersEngine,
     at_least,
     config_of,
     on_device,
     open_model,
     open_processor,
-    remote_of,
-    revision_of,
 )
-from paqa.engines.base import EngineOutput, Millis, Weights, not_in_key
-from paqa.engines.weights import RemoteWeights, locate
+from paqa.engines.base import EngineOutput, Millis, not_in_key
+from paqa.engines.weights import locate
 from paqa.errors import PaqaError
 from paqa.spans import Interval, from_frames, merge
 from paqa.types import Audio, Stage, Turn, Unit
 
-BEHAVIOUR = 1  # raise it when the same weights and parameters would give other turns
 STEP_MS = 10
 PROBE_S = 10  # seconds of silence from which the length of a frame is measured
 SHORTEST_S = 1  # shorter clips are padded to this length
@@ -58,26 +55,13 @@ class TransformersDiarizerParams:
     powerset_at_once: Annotated[int, Meta(ge=1, le=4)] = 2  # the largest of these sets
 
 
-class TransformersDiarizer:
+class TransformersDiarizer(TransformersEngine):
     """Turns without text on the 10 ms grid: overlapping ones, and exclusive ones of the same speakers."""
 
     name: ClassVar[str] = "transformers_diarizer"
     stage: ClassVar[Stage] = "diarize"
-    package: ClassVar[str] = PACKAGE
-    extra: ClassVar[str] = "transformers"
     Params: ClassVar[type] = TransformersDiarizerParams
-    gpu_precision: ClassVar[str | None] = ""
-    weights: ClassVar[tuple[Weights, ...]] = ()
-
-    @classmethod
-    def remotes(cls, params: TransformersDiarizerParams) -> tuple[RemoteWeights, ...]:
-        """The folder of the model."""
-        return (remote_of(params.model, cls.name),)
-
-    @classmethod
-    def identify(cls, params: TransformersDiarizerParams = TransformersDiarizerParams()) -> str:
-        """Revision from the library's version and the hash of the model's folder."""
-        return revision_of(BEHAVIOUR, cls.remotes(params)[0], params.sha256)
+    behaviour: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -160,7 +144,7 @@ def turns_of(probability: np.ndarray, params: TransformersDiarizerParams) -> Eng
             active[start // STEP_MS : end // STEP_MS, speaker] = True
     loudest = np.where(active, probability, -1).argmax(axis=1) if active.size else np.zeros(0, int)
     alone = [active[:, k] & (loudest == k) for k in range(len(spans))]
-    order = sorted((k for k, found in enumerate(spans) if found), key=lambda k: spans[k][0])
+    order = sorted((k for k, intervals in enumerate(spans) if intervals), key=lambda k: spans[k][0])
     number = {speaker: n for n, speaker in enumerate(order, start=1)}
     turns = sorted((a, b, number[k]) for k in order for a, b in spans[k])
     exclusive = sorted((a, b, number[k]) for k in order for a, b in from_frames(alone[k].tolist(), STEP_MS))

@@ -17,22 +17,19 @@ from paqa import audioset
 from paqa.engines._events import ClassThresholds, Hops, events, smoothed, tags
 from paqa.engines._signal import fit_length, mono
 from paqa.engines._transformers import (
-    PACKAGE,
     Dtype,
+    TransformersEngine,
     config_of,
     on_device,
     open_model,
     open_processor,
-    remote_of,
-    revision_of,
 )
-from paqa.engines.base import Amount, Decibels, EngineOutput, Hop, Millis, Weights, not_in_key
+from paqa.engines.base import Amount, Decibels, EngineOutput, Hop, Millis, not_in_key
 from paqa.engines.event_scores import NO_EVENTS, event_scores
-from paqa.engines.weights import RemoteWeights, locate
+from paqa.engines.weights import locate
 from paqa.errors import PaqaError
 from paqa.types import Audio, Stage, Unit
 
-BEHAVIOUR = 1  # raise it when the same weights and parameters would give other events
 MANY = 8  # labels that a message names
 
 
@@ -70,26 +67,13 @@ class TransformersTaggerParams:
     excluded: tuple[str, ...] = NO_EVENTS  # machine ids that are never events (they stay in tags)
 
 
-class TransformersTagger:
+class TransformersTagger(TransformersEngine):
     """Events on the 10 ms grid with their peak probability, and the clip-level probability of every class."""
 
     name: ClassVar[str] = "transformers_tagger"
     stage: ClassVar[Stage] = "tag"
-    package: ClassVar[str] = PACKAGE
-    extra: ClassVar[str] = "transformers"
     Params: ClassVar[type] = TransformersTaggerParams
-    gpu_precision: ClassVar[str | None] = ""
-    weights: ClassVar[tuple[Weights, ...]] = ()
-
-    @classmethod
-    def remotes(cls, params: TransformersTaggerParams) -> tuple[RemoteWeights, ...]:
-        """The folder of the model."""
-        return (remote_of(params.model, cls.name),)
-
-    @classmethod
-    def identify(cls, params: TransformersTaggerParams = TransformersTaggerParams()) -> str:
-        """Revision from the library's version and the hash of the model's folder."""
-        return revision_of(BEHAVIOUR, cls.remotes(params)[0], params.sha256)
+    behaviour: ClassVar[int] = 1
 
     def __init__(
         self,
