@@ -5,16 +5,20 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paqa.config.recipe import GatesConfig
+from paqa.config.recipe import GatesConfig, Recipe
 from paqa.curation import shortcut_classifiers, shortcuts
 from paqa.curation.shortcut_classifiers import Text
 from paqa.errors import PaqaError
+from paqa.pipeline import row_stages
+from paqa.pipeline.stages import BuildState
 from paqa.storage import build_folder
+from paqa.storage.store import Store
 from paqa.types import Item, Scene
 
 SOUNDS = [
@@ -223,7 +227,7 @@ def item(name: str, choices: tuple[str, ...] = ("a", "b"), **more: object) -> It
     fields = {
         "id": name, "clip_id": "c", "question": "?", "choices": choices, "answer": "a", "answer_index": 0,
         "task": "t", "template": "t", "rationale": "r", "scene": Scene("c", 1000), "evidence": (),
-        "reflected": False, "audio_dependence": None, "source": "s", "license": "l", "groups": ["g"],
+        "reflected": False, "audio_dependence": None, "source": "s", "license": "l", "groups": ("g",),
         "split": "train", "answers_from": "truth", "heard_by": (), "key": "0" * 64,
     }  # fmt: skip
     return Item(**(defaults | fields | more))
@@ -304,3 +308,40 @@ def test_settled_rows_stay_whatever_new_ones_give_away() -> None:
     assert out
     assert out <= set(leaks[200:])
     assert {name: thinned.scored.dependence[name] for name in settled} == settled
+
+
+class RunHere(BuildState):
+    """Runs calls in this process, and keeps the names of the stages that ran."""
+
+    def run(self, stage: str, calls: Any, sizes: Any, unit: str, limits_s: Any = ()) -> list[Any]:
+        self.warnings.append(stage)
+        return [call() for call in calls]
+
+
+def test_rows_that_were_measured_before_are_not_measured_again(tmp_path: Path) -> None:
+    def ran(items: list[Item], **gates: Any) -> tuple[list[Item], list[str]]:
+        recipe = Recipe("r", (), gates=GatesConfig(shortcuts="warn", **gates))
+        anything: Any = None
+        state = RunHere(recipe, tmp_path / "out", Store(str(tmp_path / "store")), anything, anything, print)
+        kept = row_stages.without_shortcuts(state, items)
+        return kept, [line for line in state.warnings if line == "shortcuts"]
+
+    (tmp_path / "out").mkdir()
+    build_folder.begin(tmp_path / "out")
+    items = [
+        item(
+            t.id,
+            t.choices,
+            question=t.question,
+            answer_index=t.answer_index,
+            template=t.template,
+            clip_id=t.clip_id,
+        )
+        for t in leaking(150, "position")
+    ]
+    first, ran_first = ran(items)
+    again, ran_again = ran(items)
+    assert (ran_first, ran_again) == (["shortcuts"], [])
+    assert again == first
+    assert ran(items[1:])[1] == ["shortcuts"]
+    assert ran(items, thin=0.0)[1] == ["shortcuts"]

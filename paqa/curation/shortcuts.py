@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -27,6 +28,7 @@ from paqa.storage.store import key, write_atomically
 from paqa.text import rng_for
 from paqa.types import Item, Quarantined
 
+VERSION = 1  # raise when the same rows would get other figures
 DEVIATIONS = 2.0  # of the binomial distribution, allowed on top of the points
 FEWEST = 200  # rows from which a build is thinned and can fail: fewer prove nothing
 BLAMED = 3  # templates that a message names
@@ -177,6 +179,19 @@ def thin(
     if below:
         scored = score([row for row in rest if row.id not in below])
     return Thinned(replace(scored, dependence=scored.dependence | dict(settled)), left_out, below)
+
+
+def thinned_key(
+    rows: Sequence[Text],
+    config: GatesConfig,
+    settled: Mapping[str, float],
+    text_answers: Mapping[str, tuple[int, int]],
+) -> str | None:
+    """Where the store has what `thin` returns; None with a language model, whose files may change."""
+    if config.listener:
+        return None
+    decisive = (config.shortcut_points, config.thin, config.min_audio_dependence)
+    return key("shortcuts", VERSION, version("scikit-learn"), rows, decisive, settled, text_answers)
 
 
 def _sure(dependence: float, row: Text) -> float:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from paqa.curation import contamination, shortcuts
+from paqa.curation.shortcut_classifiers import Text
 from paqa.pipeline.stages import BuildState
 from paqa.types import Item
 
@@ -36,11 +37,22 @@ def without_shortcuts(state: BuildState, items: list[Item]) -> list[Item]:
         items, left_out = state.earlier.without(items)
         settled = state.earlier.settled(items)
         state.quarantined += left_out
-    rows = shortcuts.texts(items)
-    call = partial(shortcuts.thin, rows, gates, settled, state.text_answers)
-    thinned = state.run("shortcuts", [call], [len(rows)], "rows")[0]
+    thinned = _thinned(state, shortcuts.texts(items), settled)
     kept, guessable = shortcuts.mark(items, thinned)
     state.quarantined += guessable
     if warning := shortcuts.enforce(thinned.scored.report, gates, state.out):
         state.warnings.append(warning)
     return kept
+
+
+def _thinned(state: BuildState, rows: list[Text], settled: dict[str, float]) -> shortcuts.Thinned:
+    """What the classifiers make of these rows, which the store keeps: a known build need not train them."""
+    gates = state.recipe.gates
+    where = shortcuts.thinned_key(rows, gates, settled, state.text_answers)
+    if where and state.store.has(where, ".json"):
+        return state.store.get_json(where, shortcuts.Thinned)
+    call = partial(shortcuts.thin, rows, gates, settled, state.text_answers)
+    thinned = state.run("shortcuts", [call], [len(rows)], "rows")[0]
+    if where:
+        state.store.put_json(where, thinned)
+    return thinned
