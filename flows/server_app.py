@@ -32,6 +32,10 @@ LOOK_SECONDS = 5  # between two looks for killed processes
 WRITE_SECONDS = 30
 END_SECONDS = 10
 OPEN = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
+ASKED_BY_BUILDS = (
+    *("/flows", "/flow_runs", "/task_runs", "/logs", "/artifacts", "/events"),
+    *("/csrf-token", "/admin", "/v2/concurrency_limits"),
+)  # prefixes of their routers
 TAG = re.compile(r"[^:]+:\d+:(\d{1,18})")  # of flows/client.py
 
 
@@ -51,10 +55,11 @@ def serve(folder: Path, port: int) -> None:
         record.flush()
         gc.disable()  # saves half a second of the 4.5 that the imports take
         import uvicorn
-        from prefect.server.api.server import create_app
+        from prefect.server.api import server as prefect_server
 
         gc.enable()
-        app = create_app()
+        prefect_server.API_ROUTERS = _builds_first(prefect_server.API_ROUTERS)
+        app = prefect_server.create_app()
         routes: list[Any] = app.router.routes
         prefects = next(route.app for route in routes if getattr(route, "name", "") == "ui")
         routes[:0] = [pages.reports(folder.parents[1], pages.token(folder)), pages.settings(prefects)]
@@ -63,6 +68,15 @@ def serve(folder: Path, port: int) -> None:
         api = f"http://127.0.0.1:{port}/api"
         threading.Thread(target=_watch, args=(folder / "users.lock", server, api), daemon=True).start()
         server.run(sockets=[listener])
+
+
+def _builds_first(routers: Sequence[Any]) -> tuple[Any, ...]:
+    """Prefect's routers, in front those that a build asks; they have no path in common.
+
+    FastAPI looks for a path in one router after another, and prepares the routes of each that it comes to:
+    half a second of a build for those that it need not come to.
+    """
+    return tuple(sorted(routers, key=lambda router: router.prefix not in ASKED_BY_BUILDS))
 
 
 def _bind(port: int) -> socket.socket:
