@@ -208,7 +208,7 @@ class ReviewConfig:
 class QualityConfig:
     """How good clips sound, and which are left out for it. Thresholds need `measure`.
 
-    What cannot be measured of a clip (DNSMOS and SNR without speech) fails no threshold.
+    What a clip does not have (DNSMOS and SNR without speech) fails no threshold.
     """
 
     measure: bool = False  # DNSMOS, SNR, SRMR, bandwidth, clipping of clips and of their speakers
