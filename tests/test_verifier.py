@@ -368,6 +368,8 @@ def test_show_prints_what_the_verifier_replied_where_one_was_asked(tmp_path, cap
         "             reworded: yes",
         "             question before: Which?",
     ]
+    verifier_table.write(made, [replace(row, original_question=item.question)])  # the prose alone is another
+    assert "question before" not in shown(made, item.id, capsys)
 
 
 @pytest.mark.build

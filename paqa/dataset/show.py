@@ -34,10 +34,10 @@ def _origin(origin: Origin) -> str:
     return f"{origin.role:<12} {origin.corpus}: {origin.uri} [{span}], {origin.license}"
 
 
-def _verifier(row: VerifiedRow) -> list[str]:
-    """What the verifier replied, and the question before it was reworded; the first line has the heading."""
+def _verifier(row: VerifiedRow, question: str) -> list[str]:
+    """What the verifier replied, and the question if it was another one before; the first has the heading."""
     lines = [f"{name}: {reply}" for name, reply in verifier_table.row_lines(row)]
-    if row.original_question is not None:
+    if row.original_question not in (None, question):
         lines.append(f"question before: {row.original_question}")
     return [f"{'' if i else 'verifier':<12} {line}" for i, line in enumerate(lines)]
 
@@ -65,7 +65,7 @@ def text(row: dict[str, Any], verified: VerifiedRow | None = None) -> str:
         f"answers from {item.answers_from}; heard by {', '.join(h.engine for h in item.heard_by)}",
         *([f"reflection   {item.reflection}"] if item.reflection else []),
         *([f"mistaken     {', '.join(item.mistaken)}"] if item.mistaken else []),
-        *(_verifier(verified) if verified else []),
+        *(_verifier(verified, item.question) if verified else []),
         *(_origin(origin) for origin in item.origins),
         f"made by      paqa {item.paqa_version}, seed {item.seed}; key {item.key}",
         "",
