@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from builds import RATE, make, noise
-from conftest import CORPUS
+from conftest import CORPUS, VOICES
 
 import paqa
 from paqa.audio import decode, digest, flac, quantize, resample
@@ -379,15 +379,10 @@ def test_the_table_of_clips_has_the_column_only_where_it_was_measured(tmp_path):
     assert sum(drawn["dnsmos"]["histogram"]["counts"]) == 2
 
 
-RECIPE = """
+RECIPE = f"""
 name = "q"
 
-[[sources]]
-name = "voices"
-type = "jsonl"
-path = "demo/speech.jsonl"
-use = "material"
-limit = 12
+{VOICES}limit = 12
 
 [[mix]]
 name = "scene"

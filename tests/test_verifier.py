@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from chat_server import Answer, ChatServer, completion, serving
-from conftest import CORPUS
+from conftest import BACKGROUNDS, CORPUS, VOICES
 from test_paraphrase import clip
 from test_shortcuts import item as shortcut_item
 
@@ -229,23 +229,13 @@ def test_a_recipe_that_cannot_be(tmp_path, section, message):
     assert ":secret@" not in str(error.value)
 
 
-RECIPE = """
+RECIPE = f"""
 name = "asked"
 seed = 5
 
-[[sources]]
-name = "voices"
-type = "jsonl"
-path = "demo/speech.jsonl"
-use = "material"
-limit = 30
+{VOICES}limit = 30
 
-[[sources]]
-name = "backgrounds"
-type = "jsonl"
-path = "demo/sounds.jsonl"
-use = "material"
-limit = 20
+{BACKGROUNDS}limit = 20
 
 [[mix]]
 name = "scene"
