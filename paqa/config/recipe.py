@@ -161,7 +161,7 @@ class BenchmarkConfig:
     """A benchmark of which nothing may be in the build: its questions, its recordings, or both."""
 
     name: Name  # what quarantine calls it
-    questions: str | None = None  # .json or .jsonl as MMAU, MMAR, MMSU, AVQA have it
+    questions: str | None = None  # .json, .jsonl or .parquet as MMAU, MMAU-Pro, MMAR, MMSU, AVQA have it
     audio: str | None = None  # likewise: a folder
     similarity: Unit = 0.9  # of the wordings, from which a question with the same choices is a copy
 
