@@ -258,7 +258,7 @@ def unmeasured_row(clip: Clip, problem: str, needed: Sequence[str], reason: str)
         then = f"quality.{needed[0]} needs it: remove the recording, or that key from the recipe"
     else:
         reason = NOT_MEASURED
-        then = "the clip is kept, with no value in its column quality; the next build measures it again"
+        then = "the clip is kept, only its column quality lacks it; the next build measures it again"
     return Quarantined(clip.id, "quality", reason, f"{problem}; {then}", clip.sha256)
 
 
