@@ -34,22 +34,24 @@ if (
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "manifests" / "demo"
 
-RECIPE = """
-name = "small"
-seed = 3
-
-[[sources]]
+VOICES = """[[sources]]
 name = "voices"
 type = "jsonl"
 path = "demo/speech.jsonl"
 use = "material"
-
-[[sources]]
+"""  # of the demo; a line after it adds a key
+BACKGROUNDS = """[[sources]]
 name = "backgrounds"
 type = "jsonl"
 path = "demo/sounds.jsonl"
 use = "material"
+"""
+RECIPE = f"""
+name = "small"
+seed = 3
 
+{VOICES}
+{BACKGROUNDS}
 [[sources]]
 name = "recordings"
 type = "folder"

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 import soxr
@@ -51,6 +53,39 @@ def test_the_columns_of_other_benchmarks(tmp_path: Path) -> None:
     mmsu = {"question": "Who?", "choice_a": "Ann", "choice_b": "Ben"}
     avqa = {"question_text": "What?", "multi_choice": ["x", "y"], "answer": 0}
     assert [k.choices for k in known(tmp_path, [mmsu, avqa])] == [{"ann", "ben"}, {"x", "y"}]
+
+
+@pytest.mark.parametrize(
+    "offered",
+    [
+        {"options": ["Ann", "Ben"]},
+        {"choices": ["(A) Ann", "(B) Ben"]},
+        {"choices": "A. Ann\nB. Ben"},
+        {"choices": [], "choice_a": "Ann", "choice_b": "Ben", "choice_c": ""},
+    ],
+)
+def test_choices_are_read_as_the_evaluation_reads_them(tmp_path: Path, offered: dict) -> None:
+    (question,) = known(tmp_path, [{"question": "Who?", **offered}])
+    assert question.choices == {"ann", "ben"}
+    other = replace(item("other", ("Cem", "Dee")), question="Who?")
+    assert contamination.copied_questions([other], [question], {"mmau": 0.9}) == []
+
+
+@pytest.mark.parametrize(
+    ("offered", "choices"), [([None, "Ann"], {"none", "ann"}), ("anything", {"anything"}), (7, {"7"})]
+)
+def test_odd_choices_end_nothing(tmp_path: Path, offered: object, choices: set) -> None:
+    (question,) = known(tmp_path, [{"question": "Who?", "choices": offered}])
+    assert question.choices == choices
+
+
+def test_a_benchmark_in_parquet_is_compared(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(MMAU), tmp_path / "test.parquet")
+    questions = contamination.questions(BenchmarkConfig("pro", "test.parquet"), tmp_path)
+    assert [len(question.choices) for question in questions] == [3, 4]
+    (tmp_path / "test.parquet").write_text("no table")
+    with pytest.raises(PaqaError, match=r"gates.benchmarks 'pro': .*expected Parquet"):
+        contamination.questions(BenchmarkConfig("pro", "test.parquet"), tmp_path)
 
 
 def test_a_question_with_its_choices_is_a_copy_and_a_common_wording_is_not(tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def test_a_row_that_fell_out_has_the_reason_of_the_other_builds_quarantine(two):
     lost = [
         Quarantined(by_row.id, "gates", "low_margin", "margin 0.1, expected 0.3", "0" * 64),
         Quarantined(by_clip.clip_id, "quality", "low_quality", "DNSMOS 1, expected 2", "0" * 64),
+        Quarantined(skipped.clip_id, "quality", "not_measured", "dnsmos failed; the clip is kept", "0" * 64),
     ]
     gone = {by_row.id, skipped.id}
 

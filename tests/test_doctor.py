@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SERVER, paqa
+from conftest import ROOT, SERVER, VOICES, paqa
 from localmodels import make_demucs, make_panns, make_pyannote, make_whisper
 
 from paqa.cli.main import main
@@ -166,16 +166,11 @@ def small(tmp_path_factory):
     return folder / "small.toml"
 
 
-RECIPE = """
+RECIPE = f"""
 name = "small"
 seed = 1
 profile = "paper"
-[[sources]]
-name = "voices"
-type = "jsonl"
-path = "demo/speech.jsonl"
-use = "material"
-[[sources]]
+{VOICES}[[sources]]
 name = "call"
 type = "jsonl"
 path = "demo/call.jsonl"

@@ -10,23 +10,18 @@ import generated_sounds as bank
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import CORPUS
+from conftest import CORPUS, VOICES
 
 import paqa
 from paqa import audio, audioset
 from paqa.dataset.check import check
 from paqa.pipeline import recipe_files
 
-RECIPE = """
+RECIPE = f"""
 name = "generated"
 seed = 1
 
-[[sources]]
-name = "voices"
-type = "jsonl"
-path = "demo/speech.jsonl"
-use = "material"
-
+{VOICES}
 [[sources]]
 name = "sounds"
 type = "jsonl"

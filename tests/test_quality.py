@@ -1,23 +1,27 @@
 """How clips sound: measures of known signals, thresholds, the column of clips.parquet, the report."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from builds import RATE, make, noise
-from conftest import CORPUS
+from conftest import CORPUS, VOICES
 
 import paqa
 from paqa.audio import decode, digest, flac, quantize, resample
 from paqa.config.recipe import AudioConfig, QualityConfig, Recipe, SourceConfig
 from paqa.dataset import clip_quality, open_build, shards
 from paqa.engines import dnsmos
-from paqa.errors import PaqaError
+from paqa.errors import OutOfMemory, PaqaError, TimedOut
+from paqa.execution.local import ThreadExecutor
+from paqa.execution.progress import Progress
 from paqa.perception import quality
 from paqa.perception.quality import Quality, SpeakerQuality
 from paqa.perception.reverberation import srmr
-from paqa.pipeline import quality_stage
+from paqa.pipeline import quality_stage, quarantine_limit
+from paqa.pipeline.stages import BuildState
 from paqa.report.collect import open_build as open_report
 from paqa.report.overview import overview
 from paqa.storage.store import Store
@@ -123,7 +127,7 @@ def test_a_speaker_is_measured_where_nobody_else_talks():
     voice = tone(1000, 6.0)
     mix = audio(voice + np.where(np.arange(6 * RATE) >= 4 * RATE, tone(5000, 6.0, 0.3), 0))
     scene = Scene("c", 6000, (Turn(0, 4500, 1), Turn(4000, 6000, 2), Turn(5500, 6000, 3)))
-    measured = quality.measured(mix, audio(voice), scene)
+    measured = quality.measured(mix, audio(voice), scene).quality
     spans = {s.speaker: (s.measured_ms, s.bandwidth_hz) for s in measured.speakers}
     assert {speaker: ms for speaker, (ms, _) in spans.items()} == {1: 4000, 2: 1000}  # 3 is never alone
     assert spans[1][1] == pytest.approx(1000, abs=100)
@@ -135,14 +139,14 @@ def test_the_snr_is_that_of_the_stems_within_the_turns():
     speech = np.where(np.arange(4 * RATE) < 2 * RATE, tone(400, 4.0, 0.4), 0)
     background = tone(2000, 4.0, 0.04)
     scene = Scene("c", 4000, (Turn(0, 2000, 1),))
-    measured = quality.measured(audio(speech + background), audio(speech), scene)
+    measured = quality.measured(audio(speech + background), audio(speech), scene).quality
     assert measured.snr_db == pytest.approx(20.0, abs=0.2)
     assert measured.speakers[0].snr_db == measured.snr_db
-    assert quality.measured(audio(speech), None, scene).snr_db is None
+    assert quality.measured(audio(speech), None, scene).quality.snr_db is None
 
 
 def test_without_speech_nothing_is_rated_as_speech():
-    measured = quality.measured(noise("rain"), None, Scene("c", 10_000))
+    measured = quality.measured(noise("rain"), None, Scene("c", 10_000)).quality
     assert (measured.dnsmos, measured.snr_db, measured.speakers) == (None, None, ())
     assert measured.bandwidth_hz == RATE / 2
 
@@ -207,6 +211,7 @@ def test_the_store_keeps_what_was_measured(tmp_path, monkeypatch):
     store.put(digest(sound), ".flac", flac(sound))
     clip = replace(CLIP, sha256=digest(sound), answers="truth", truth=Scene("a", 2000), listen=False)
     first = quality.measure(clip, recipe(measure=True), store)
+    assert first.failures == ()
     calls = []
     monkeypatch.setattr(quality, "measured", lambda *_: calls.append(1) or first)
     assert quality.measure(clip, recipe(measure=True), store) == first
@@ -216,6 +221,145 @@ def test_the_store_keeps_what_was_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(dnsmos, "BEHAVIOUR", dnsmos.BEHAVIOUR + 1)
     quality.measure(clip, recipe(measure=True), store)
     assert len(calls) == 2  # other turns, another revision
+
+
+# --- measures that fail
+
+
+def spoken(name, store, hz):
+    """A clip of a tone that its truth calls speech, of which no engine output is needed."""
+    sound = audio(tone(hz))
+    store.put(digest(sound), ".flac", flac(sound))
+    truth = Scene(name, 2000, (Turn(0, 2000, 1),))
+    changes = {"sha256": digest(sound), "duration_ms": 2000, "answers": "truth", "truth": truth}
+    return replace(CLIP, id=name, uri=f"{name}.wav", listen=False, **changes)
+
+
+RATINGS = dnsmos.Ratings(3.5, 4.0, 3.0)
+BAD_HZ = 700
+
+
+@pytest.fixture
+def three(tmp_path, monkeypatch):
+    """Three clips and their store; DNSMOS raises on the one in the middle, a tone of `BAD_HZ`."""
+
+    def rate(sound, threads=1):
+        if abs(quality.bandwidth_hz(sound) - BAD_HZ) <= 150:
+            raise RuntimeError("Invalid input name")
+        return RATINGS
+
+    monkeypatch.setattr(dnsmos, "rate", rate)
+    store = Store(tmp_path / "store")
+    clips = [spoken(name, store, hz) for name, hz in (("a", 400), ("b", BAD_HZ), ("c", 2000))]
+    return store, clips
+
+
+def here(seconds, step, *arguments):
+    return step(*arguments)
+
+
+def state_of(folder, store, run=here, **changes):
+    placement = SimpleNamespace(worker_count=1, threads=1, runner=lambda stage: run)
+    executor = ThreadExecutor(1, Progress(quiet=True))
+    return BuildState(recipe(measure=True, **changes), folder, store, placement, executor, print)
+
+
+def test_a_clip_on_which_a_measure_fails_is_kept_without_it(three, tmp_path):
+    store, clips = three
+    state = state_of(tmp_path, store)
+    assert quality_stage.measure_quality(state, clips) == clips
+    (row,) = state.quarantined
+    assert (row.id, row.stage, row.reason) == ("b", "quality", "not_measured")
+    assert row.detail.startswith("b.wav: dnsmos of speaker 1 failed: RuntimeError: Invalid input name; ")
+    assert "the clip is kept" in row.detail
+    assert "not_measured in quarantine" in state.warnings[0]
+    failed = state.qualities["b"]
+    assert (failed.dnsmos, failed.dnsmos_speech) == (None, None)
+    assert failed.bandwidth_hz == pytest.approx(BAD_HZ, abs=150)
+    assert state.qualities["a"].dnsmos == RATINGS.overall
+    assert quarantine_limit.unusable(state.quarantined) == []
+
+
+def test_the_next_build_measures_again_what_failed(three, tmp_path, monkeypatch):
+    store, clips = three
+    quality_stage.measure_quality(state_of(tmp_path, store), clips)
+    monkeypatch.setattr(dnsmos, "rate", lambda *_: RATINGS)
+    state = state_of(tmp_path, store)
+    quality_stage.measure_quality(state, clips)
+    assert (state.quarantined, state.qualities["b"].dnsmos) == ([], RATINGS.overall)
+
+
+@pytest.mark.parametrize("limits", [{"min_dnsmos": 2.0}, {"min_speaker_dnsmos": 2.0}])
+def test_a_threshold_that_needs_the_measure_keeps_the_clip_out(three, tmp_path, limits):
+    store, clips = three
+    state = state_of(tmp_path, store, **limits)
+    assert [clip.id for clip in quality_stage.measure_quality(state, clips)] == ["a", "c"]
+    (row,) = state.quarantined
+    assert (row.id, row.reason) == ("b", "quality_failed")
+    assert f"quality.{next(iter(limits))} needs it" in row.detail
+    assert quarantine_limit.unusable(state.quarantined) == [row]
+    assert state.qualities.keys() == {"a", "c"}
+    other = state_of(tmp_path, store, min_bandwidth_hz=100)  # one that needs another measure
+    assert quality_stage.measure_quality(other, clips) == clips
+
+
+def test_a_figure_that_is_no_number_has_failed(monkeypatch):
+    monkeypatch.setattr(dnsmos, "rate", lambda *_: dnsmos.Ratings(float("nan"), 4.0, 3.0))
+    measured = quality.measured(audio(tone(440)), None, Scene("a", 2000, (Turn(0, 2000, 1),)))
+    assert {(f.measure, f.speaker) for f in measured.failures} == {("dnsmos", 1), ("dnsmos", None)}
+    assert "not finite" in measured.failures[0].error
+    assert measured.quality.dnsmos is None
+    assert measured.quality.srmr is not None
+
+
+def test_damaged_audio_takes_out_its_clip_alone(three, tmp_path):
+    store, clips = three
+    store.remove(clips[1].sha256, ".flac")
+    store.put(clips[1].sha256, ".flac", b"fLaC and no more")
+    state = state_of(tmp_path, store)
+    assert [clip.id for clip in quality_stage.measure_quality(state, clips)] == ["a", "c"]
+    assert [(q.id, q.stage, q.reason) for q in state.quarantined] == [("b", "quality", "not_audio")]
+
+
+def dies_with_bad(seconds, step, clips, *arguments):
+    if any(clip.id == "b" for clip in clips):
+        raise TimedOut("no answer in 300 s")
+    return step(clips, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("limits", "kept", "reason"), [({}, "abc", "not_measured"), ({"min_srmr": 0.1}, "ac", "timed_out")]
+)
+def test_a_clip_that_ends_its_worker_is_singled_out(three, tmp_path, limits, kept, reason):
+    store, clips = three
+    state = state_of(tmp_path, store, dies_with_bad, **limits)
+    assert [clip.id for clip in quality_stage.measure_quality(state, clips)] == list(kept)
+    (row,) = state.quarantined
+    assert (row.id, row.reason) == ("b", reason)
+    assert "tried twice" in row.detail
+    assert state.qualities.keys() == {"a", "c"}
+
+
+def test_a_measure_that_fails_on_every_clip_ends_the_build(tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(dnsmos, "rate", broken)
+    store = Store(tmp_path / "store")
+    clips = [spoken(f"c{hz}", store, hz) for hz in range(400, 1300, 100)]
+    with pytest.raises(PaqaError, match=r"quality: 8 inputs in a row failed.*no kernel"):
+        quality_stage.measure_quality(state_of(tmp_path, store), clips)
+
+
+@pytest.mark.parametrize("error", [MemoryError("12 GiB"), RuntimeError("Failed to allocate memory")])
+def test_short_memory_is_no_fault_of_a_measure(three, monkeypatch, error):
+    def rate(*_):
+        raise error
+
+    monkeypatch.setattr(dnsmos, "rate", rate)
+    store, clips = three
+    with pytest.raises(OutOfMemory):
+        quality.measure(clips[0], recipe(measure=True), store)
 
 
 def test_the_table_of_clips_has_the_column_only_where_it_was_measured(tmp_path):
@@ -235,15 +379,10 @@ def test_the_table_of_clips_has_the_column_only_where_it_was_measured(tmp_path):
     assert sum(drawn["dnsmos"]["histogram"]["counts"]) == 2
 
 
-RECIPE = """
+RECIPE = f"""
 name = "q"
 
-[[sources]]
-name = "voices"
-type = "jsonl"
-path = "demo/speech.jsonl"
-use = "material"
-limit = 12
+{VOICES}limit = 12
 
 [[mix]]
 name = "scene"

@@ -6,9 +6,10 @@ from dataclasses import fields, replace
 import msgspec
 import pytest
 from builds import make
-from test_report import until, value
+from test_report import files, until, value
 
-from paqa.dataset import shards
+from paqa.curation.verifier import VerifiedRow
+from paqa.dataset import shards, verifier_table
 from paqa.report.write import write
 from paqa.review import measure, verdicts
 from paqa.review.sample import draw
@@ -305,3 +306,43 @@ def test_the_bar_fits_and_hides_nothing(visit, index, width):
     last, bar = tab.locator(".two .card").last.bounding_box(), tab.locator(".review").bounding_box()
     assert last["y"] + last["height"] <= bar["y"]
     assert bar["height"] < 760 / 2
+
+
+@pytest.fixture(scope="module")
+def verified(tmp_path_factory):
+    """A build of which a verifier was asked about one row, with the row."""
+    folder = make(tmp_path_factory.mktemp("verified") / "build", clips=3)
+    item = shards.item(next(iter(shards.rows(folder))))
+    plain = files(write(folder).page.parent)
+    replies = VerifiedRow(item.id, 4, 1, 2, 2, 1.0, None, None, "kept", "Which of <b>them</b>?", "Old words.")
+    verifier_table.write(folder, [replies])
+    return folder, item, plain
+
+
+def test_the_page_of_a_row_has_what_the_verifier_replied(verified, visit):
+    folder, item, plain = verified
+    page = write(folder).page
+    (changed,) = {name for name, data in files(page.parent).items() if plain[name] != data} - {
+        "data/index.js"
+    }
+    assert changed.startswith("data/chunk-")  # pages of rows alone
+    tab = row_page(visit, item.id, page=page)
+    card = tab.locator(".verifier")
+    assert "the row's answer in 1 of 4 replies" in card.inner_text()
+    assert "Which of" not in card.inner_text()
+    card.get_by_text("Words before it was reworded").click()
+    assert "Which of <b>them</b>?" in card.inner_text()
+    assert "Old words." in card.inner_text()
+    other = next(row["id"] for row in shards.rows(folder, ["id"]) if row["id"] != item.id)
+    assert row_page(visit, other, page=page).locator(".verifier").count() == 0
+
+
+def test_a_reviewer_opens_the_replies_by_hand(verified, visit):
+    folder, item, _ = verified
+    tab = visit(f"#/item/{item.id}", page=write(folder, sample=(100, 0)).page)
+    tab.wait_for_selector(".judge")
+    card = tab.locator(".verifier")
+    assert "replies" in card.inner_text()
+    assert "the row's answer" not in card.inner_text()
+    card.get_by_text("Show its replies").click()
+    assert "the row's answer in 2 of 2 replies" in card.inner_text()

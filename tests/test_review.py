@@ -12,7 +12,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 from builds import make
-from conftest import CORPUS
+from conftest import BACKGROUNDS, CORPUS, VOICES
 from scipy.stats import binomtest
 
 import paqa
@@ -32,22 +32,12 @@ from paqa.types import Quarantined
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 KEY, OTHER = "a" * 64, "b" * 64
-RECIPE = """
+RECIPE = f"""
 name = "reviewed"
 seed = 5
 
-[[sources]]
-name = "voices"
-type = "jsonl"
-path = "demo/speech.jsonl"
-use = "material"
-
-[[sources]]
-name = "backgrounds"
-type = "jsonl"
-path = "demo/sounds.jsonl"
-use = "material"
-
+{VOICES}
+{BACKGROUNDS}
 [[mix]]
 name = "scene"
 scenes = 6

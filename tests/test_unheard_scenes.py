@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import CORPUS
+from conftest import BACKGROUNDS, CORPUS, VOICES
 
 import paqa
 from paqa.config.recipe import Recipe
@@ -24,22 +24,12 @@ from paqa.rationale.prompt import PromptQuestion
 from paqa.rationale.rewards import Reference
 from paqa.report import write as reports
 
-RECIPE = """
+RECIPE = f"""
 name = "unheard"
 seed = 5
 
-[[sources]]
-name = "voices"
-type = "jsonl"
-path = "demo/speech.jsonl"
-use = "material"
-
-[[sources]]
-name = "backgrounds"
-type = "jsonl"
-path = "demo/sounds.jsonl"
-use = "material"
-
+{VOICES}
+{BACKGROUNDS}
 [[mix]]
 name = "scene"
 scenes = 12

@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from chat_server import Answer, ChatServer, completion, serving
-from conftest import CORPUS
+from conftest import BACKGROUNDS, CORPUS, VOICES
 from test_paraphrase import clip
 from test_shortcuts import item as shortcut_item
 
 import paqa
 from paqa.audio import digest, flac, quantize, read_flac, wav
+from paqa.cli.main import main
 from paqa.config.recipe import GatesConfig, QuestionsConfig, VerifierConfig
 from paqa.curation import chat_client, shortcuts, verifier
 from paqa.curation.chat_client import ChatClient
@@ -228,23 +229,13 @@ def test_a_recipe_that_cannot_be(tmp_path, section, message):
     assert ":secret@" not in str(error.value)
 
 
-RECIPE = """
+RECIPE = f"""
 name = "asked"
 seed = 5
 
-[[sources]]
-name = "voices"
-type = "jsonl"
-path = "demo/speech.jsonl"
-use = "material"
-limit = 30
+{VOICES}limit = 30
 
-[[sources]]
-name = "backgrounds"
-type = "jsonl"
-path = "demo/sounds.jsonl"
-use = "material"
-limit = 20
+{BACKGROUNDS}limit = 20
 
 [[mix]]
 name = "scene"
@@ -330,6 +321,45 @@ def test_a_build_that_asks(folder, monkeypatch):
     assert "verifier.parquet" in done.files
     assert f"| reworded | {done.items} questions, by asks |" in (folder / "asks" / "README.md").read_text()
     assert f"verifier     asks: {sent} requests" in summary.text(done)
+
+
+REPLIED = VerifiedRow("r", 4, 1, 2, 2, 1.0, ("Dog", "Rain"), 0.5, "other_facts")
+
+
+def test_what_was_replied_to_a_row_is_said_line_by_line():
+    assert verifier_table.row_lines(REPLIED) == [
+        ("without audio", "the row's answer in 1 of 4 replies"),
+        ("with audio", "the row's answer in 2 of 2 replies"),
+        ("sounds", "Dog, Rain (50% of the scene's sounds)"),
+        ("reworded", "no: other_facts"),
+    ]
+    assert verifier_table.row_lines(VerifiedRow("r", sounds=())) == [("sounds", "none")]
+    assert verifier_table.row_lines(VerifiedRow("r")) == []
+
+
+def shown(folder: Path, name: str, capsys) -> str:
+    assert main(["show", str(folder), name]) == 0
+    return capsys.readouterr().out
+
+
+def test_show_prints_what_the_verifier_replied_where_one_was_asked(tmp_path, capsys):
+    made = builds.make(tmp_path / "build", clips=3)
+    item = shards.item(next(iter(shards.rows(made))))
+    before = shown(made, item.id, capsys)
+    assert "verifier" not in before
+    row = replace(REPLIED, id=item.id, paraphrase="kept", original_question="Which?", original_rationale="x")
+    verifier_table.write(made, [row])
+    lines = shown(made, item.id, capsys).splitlines()
+    added = [line for line in lines if line not in before.splitlines()]
+    assert added == [
+        "verifier     without audio: the row's answer in 1 of 4 replies",
+        "             with audio: the row's answer in 2 of 2 replies",
+        "             sounds: Dog, Rain (50% of the scene's sounds)",
+        "             reworded: yes",
+        "             question before: Which?",
+    ]
+    verifier_table.write(made, [replace(row, original_question=item.question)])  # the prose alone is another
+    assert "question before" not in shown(made, item.id, capsys)
 
 
 @pytest.mark.build

@@ -1,7 +1,6 @@
 """Tiny random models in the layout of the Hugging Face Hub, of the classes that the engines open."""
 
 import json
-import shutil
 from pathlib import Path
 
 LETTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ETAOINHSRDLUCMWFGYPBVKXJQZ'"]
@@ -101,58 +100,41 @@ def ast(folder, labels):
 
 def moonshine(folder):
     """Text without times; its tokenizer is whisper's, which comes with a package."""
-    from localmodels.make_whisper import packaged
-    from transformers import (
-        MoonshineConfig,
-        MoonshineForConditionalGeneration,
-        PreTrainedTokenizerFast,
-        Wav2Vec2Processor,
-    )
+    from localmodels.make_whisper_hf import EOT, TEXT_END, tokenizer
+    from transformers import MoonshineConfig, MoonshineForConditionalGeneration, Wav2Vec2Processor
 
-    text = "<|endoftext|>"
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(packaged().with_name("tokenizer.json")),
-        eos_token=text,
-        pad_token=text,
-        bos_token=text,
-    )
+    words = tokenizer("PreTrainedTokenizerFast", pad_token=TEXT_END)
     seeded()
     config = MoonshineConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=len(words),
         hidden_size=32,
         intermediate_size=64,
         encoder_num_hidden_layers=1,
         decoder_num_hidden_layers=1,
         encoder_num_attention_heads=2,
         decoder_num_attention_heads=2,
-        decoder_start_token_id=50256,
-        bos_token_id=50256,
-        eos_token_id=50256,
-        pad_token_id=50256,
+        decoder_start_token_id=EOT,
+        bos_token_id=EOT,
+        eos_token_id=EOT,
+        pad_token_id=EOT,
     )
-    return saved(
-        MoonshineForConditionalGeneration(config), folder, Wav2Vec2Processor(wave_extractor(), tokenizer)
-    )
+    processor = Wav2Vec2Processor(wave_extractor(), words)
+    return saved(MoonshineForConditionalGeneration(config), folder, processor)
 
 
 def whisper(folder):
     """Whisper with one layer, which says hardly anything."""
-    from localmodels import make_whisper_hf
-    from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
+    from localmodels.make_whisper_hf import configuration, generation, tokenizer
+    from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-    full = make_whisper_hf.make(folder.parent / "whole")
-    about = GenerationConfig.from_pretrained(full)
-    about.max_length, about.alignment_heads = 16, [[0, 0]]
-    sizes = {"d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
-    layers = {"encoder_layers": 1, "decoder_layers": 1}
-    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    dims = {"n_vocab": 51864, "n_mels": 80, "n_audio_ctx": 1500, "n_text_ctx": 448}
+    sides = ("audio", "text")
+    small = {"state": 32, "layer": 1, "head": 2}
+    dims |= {f"n_{side}_{name}": size for side in sides for name, size in small.items()}
     seeded()
-    model = WhisperForConditionalGeneration(WhisperConfig.from_pretrained(full, **sizes, **layers, **heads))
-    model.generation_config = about
-    for name in ("tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"):
-        folder.mkdir(exist_ok=True)
-        shutil.copy(full / name, folder)
-    return saved(model, folder)
+    model = WhisperForConditionalGeneration(configuration(dims, encoder_ffn_dim=64, decoder_ffn_dim=64))
+    model.generation_config = generation(dims, max_length=16, alignment_heads=[[0, 0]])
+    return saved(model, folder, tokenizer(), WhisperFeatureExtractor())
 
 
 def parakeet(folder):

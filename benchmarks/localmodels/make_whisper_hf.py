@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from localmodels.make_whisper import convert, packaged
 
@@ -28,63 +29,75 @@ NAMES = (
     ("positional_embedding", "embed_positions.weight"),
 )
 EOT, SOT, PREVIOUS, NO_TIMESTAMPS = 50256, 50257, 50360, 50362  # tokens of the English models
+TOKENS = {"bos_token_id": EOT, "eos_token_id": EOT, "pad_token_id": EOT, "decoder_start_token_id": SOT}
+
+
+TEXT_END = "<|endoftext|>"
 
 
 def make(folder: Path) -> Path:
     """Write the folder `whisper-tiny.en` below a models folder."""
-    from transformers import (
-        GenerationConfig,
-        WhisperConfig,
-        WhisperFeatureExtractor,
-        WhisperForConditionalGeneration,
-        WhisperTokenizerFast,
-    )
+    from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
     target = folder / "whisper-tiny.en"
     checkpoint = convert(packaged())
-    dims, about = checkpoint["dims"], json.loads(packaged().with_name("config.json").read_text())
-    tokens = {"bos_token_id": EOT, "eos_token_id": EOT, "pad_token_id": EOT, "decoder_start_token_id": SOT}
-    config = WhisperConfig(
-        vocab_size=dims["n_vocab"],
-        num_mel_bins=dims["n_mels"],
-        d_model=dims["n_audio_state"],
-        encoder_layers=dims["n_audio_layer"],
-        decoder_layers=dims["n_text_layer"],
-        encoder_attention_heads=dims["n_audio_head"],
-        decoder_attention_heads=dims["n_text_head"],
-        encoder_ffn_dim=4 * dims["n_audio_state"],
-        decoder_ffn_dim=4 * dims["n_text_state"],
-        max_source_positions=dims["n_audio_ctx"],
-        max_target_positions=dims["n_text_ctx"],
-        **tokens,
-    )
-    model = WhisperForConditionalGeneration(config)
+    model = WhisperForConditionalGeneration(configuration(checkpoint["dims"]))
     state = {_name(name): weight.float() for name, weight in checkpoint["model_state_dict"].items()}
     state["proj_out.weight"] = state["model.decoder.embed_tokens.weight"]
     model.load_state_dict(state)
-    model.generation_config = GenerationConfig(
-        alignment_heads=about["alignment_heads"],
-        suppress_tokens=about["suppress_ids"],
-        begin_suppress_tokens=about["suppress_ids_begin"],
-        is_multilingual=False,
-        max_initial_timestamp_index=50,
-        max_length=dims["n_text_ctx"],
-        no_timestamps_token_id=NO_TIMESTAMPS,
-        prev_sot_token_id=PREVIOUS,
-        return_timestamps=False,
-        **tokens,
-    )
-    model.save_pretrained(target)
-    text = "<|endoftext|>"
-    tokenizer = WhisperTokenizerFast(
-        tokenizer_file=str(packaged().with_name("tokenizer.json")),
-        unk_token=text,
-        bos_token=text,
-        eos_token=text,
-    )
-    tokenizer.save_pretrained(target)
-    WhisperFeatureExtractor(feature_size=dims["n_mels"]).save_pretrained(target)
+    model.generation_config = generation(checkpoint["dims"])
+    parts = (model, tokenizer(), WhisperFeatureExtractor(feature_size=checkpoint["dims"]["n_mels"]))
+    for part in parts:
+        part.save_pretrained(target)
     return target
+
+
+def configuration(dims: dict[str, int], **changes: Any) -> Any:
+    """The `WhisperConfig` of a model of these dimensions, by OpenAI's names, with changes."""
+    from transformers import WhisperConfig
+
+    sizes = {
+        "vocab_size": dims["n_vocab"],
+        "num_mel_bins": dims["n_mels"],
+        "d_model": dims["n_audio_state"],
+        "encoder_layers": dims["n_audio_layer"],
+        "decoder_layers": dims["n_text_layer"],
+        "encoder_attention_heads": dims["n_audio_head"],
+        "decoder_attention_heads": dims["n_text_head"],
+        "encoder_ffn_dim": 4 * dims["n_audio_state"],
+        "decoder_ffn_dim": 4 * dims["n_text_state"],
+        "max_source_positions": dims["n_audio_ctx"],
+        "max_target_positions": dims["n_text_ctx"],
+    }
+    return WhisperConfig(**TOKENS, **sizes | changes)
+
+
+def generation(dims: dict[str, int], **changes: Any) -> Any:
+    """The `GenerationConfig` of tiny.en, with changes."""
+    from transformers import GenerationConfig
+
+    about = json.loads(packaged().with_name("config.json").read_text())
+    settings = {
+        "alignment_heads": about["alignment_heads"],
+        "suppress_tokens": about["suppress_ids"],
+        "begin_suppress_tokens": about["suppress_ids_begin"],
+        "is_multilingual": False,
+        "max_initial_timestamp_index": 50,
+        "max_length": dims["n_text_ctx"],
+        "no_timestamps_token_id": NO_TIMESTAMPS,
+        "prev_sot_token_id": PREVIOUS,
+        "return_timestamps": False,
+    }
+    return GenerationConfig(**TOKENS, **settings | changes)
+
+
+def tokenizer(kind: str = "WhisperTokenizerFast", **names: str) -> Any:
+    """The tokenizer of tiny.en as a class of transformers."""
+    import transformers
+
+    file = str(packaged().with_name("tokenizer.json"))
+    ends = {"unk_token": TEXT_END, "bos_token": TEXT_END, "eos_token": TEXT_END}
+    return getattr(transformers, kind)(tokenizer_file=file, **ends | names)
 
 
 def _name(ours: str) -> str:

@@ -169,10 +169,11 @@ def run_verdicts(args: argparse.Namespace) -> int:
 
 def run_show(args: argparse.Namespace) -> int:
     """`paqa show`."""
+    from paqa.dataset import verifier_table
     from paqa.dataset.show import find, text
 
     row = find(args.dir, args.id)
-    print(text(row))
+    print(text(row, verifier_table.load(args.dir).get(row["id"])))
     if args.save:
         args.save.write_bytes(row["audio"]["bytes"])
         print(f"\naudio written to {args.save}")

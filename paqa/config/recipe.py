@@ -161,7 +161,7 @@ class BenchmarkConfig:
     """A benchmark of which nothing may be in the build: its questions, its recordings, or both."""
 
     name: Name  # what quarantine calls it
-    questions: str | None = None  # .json or .jsonl as MMAU, MMAR, MMSU, AVQA have it
+    questions: str | None = None  # .json, .jsonl or .parquet as MMAU, MMAU-Pro, MMAR, MMSU, AVQA have it
     audio: str | None = None  # likewise: a folder
     similarity: Unit = 0.9  # of the wordings, from which a question with the same choices is a copy
 
@@ -208,7 +208,7 @@ class ReviewConfig:
 class QualityConfig:
     """How good clips sound, and which are left out for it. Thresholds need `measure`.
 
-    What cannot be measured of a clip (DNSMOS and SNR without speech) fails no threshold.
+    What a clip does not have (DNSMOS and SNR without speech) fails no threshold.
     """
 
     measure: bool = False  # DNSMOS, SNR, SRMR, bandwidth, clipping of clips and of their speakers

@@ -7,7 +7,6 @@ is no copy. Recordings are compared by `paqa.audio.fingerprint`.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from typing import Any
 from paqa.audio.fingerprint import Match
 from paqa.config.recipe import BenchmarkConfig
 from paqa.errors import PaqaError, Rejected
-from paqa.sources import json_reading
+from paqa.sources import benchmark_rows
+from paqa.sources.answer_choices import listed
 from paqa.sources.folder import files_below, is_audio
 from paqa.text import normal
 from paqa.types import Clip, Item, Quarantined
@@ -36,23 +36,23 @@ class BenchmarkQuestion:
 
 
 def questions(config: BenchmarkConfig, folder: Path) -> list[BenchmarkQuestion]:
-    """The questions of a JSON or JSON-lines file as MMAU, MMAR, MMSU and AVQA publish them.
+    """The questions of a JSON, JSON-lines or Parquet file as benchmarks publish them.
 
-    Raises PaqaError where the file is missing, is no JSON, or holds no question.
+    Raises PaqaError where the file is missing, is none of these, or holds no question.
     """
     if config.questions is None:
         return []
     path = folder / config.questions
     label = f"gates.benchmarks {config.name!r}: {path}"
-    listed = [question for row in _rows(path, label) for question in _questions_of(row, config.name)]
-    if not listed:
+    asked = [question for row in _rows(path, label) for question in _questions_of(row, config.name)]
+    if not asked:
         raise PaqaError(f"{label} holds no row with a `question`; name another file")
-    return listed
+    return asked
 
 
 def _rows(path: Path, label: str) -> Iterator[dict[str, Any]]:
     expected = "expected a JSON list, or one JSON object a line; paths are relative to the recipe"
-    for where, row in json_reading.objects(path, label, expected, json.loads):
+    for where, row in benchmark_rows.rows(path, label, expected):
         if isinstance(row, Rejected):
             raise PaqaError(
                 f"{label}: {where}: {row.detail}; else a copy of that question would go unnoticed"
@@ -61,16 +61,18 @@ def _rows(path: Path, label: str) -> Iterator[dict[str, Any]]:
 
 
 def _questions_of(row: dict[str, Any], benchmark: str) -> Iterator[BenchmarkQuestion]:
-    asked = row.get("question") or row.get("question_text")
-    if not isinstance(asked, str):
-        return
-    offered = (
-        row.get("choices")
-        or row.get("multi_choice")
-        or [row[k] for k in sorted(row) if k.startswith("choice_")]
-    )
-    choices = [offered] if isinstance(offered, str) else offered
-    yield BenchmarkQuestion(benchmark, normal(asked), frozenset(normal(str(choice)) for choice in choices))
+    asked = benchmark_rows.question(row)
+    if isinstance(asked, str):
+        choices = _choices(benchmark_rows.choices(row))
+        yield BenchmarkQuestion(benchmark, normal(asked), frozenset(map(normal, choices)))
+
+
+def _choices(offered: Any) -> list[str]:
+    """Choices as texts, without letters before them; what is no list of choices counts as one."""
+    try:
+        return listed(offered) or ([offered] if isinstance(offered, str) else [])
+    except Rejected:
+        return [str(choice) for choice in (offered if isinstance(offered, list) else [offered])]
 
 
 def copied_questions(

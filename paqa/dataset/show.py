@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from paqa.dataset import shards
+from paqa.curation.verifier import VerifiedRow
+from paqa.dataset import shards, verifier_table
 from paqa.errors import PaqaError
 from paqa.types import Origin
 
@@ -33,8 +34,19 @@ def _origin(origin: Origin) -> str:
     return f"{origin.role:<12} {origin.corpus}: {origin.uri} [{span}], {origin.license}"
 
 
-def text(row: dict[str, Any]) -> str:
-    """The item, its choices with the right one marked, its rationale and its sources."""
+def _verifier(row: VerifiedRow, question: str) -> list[str]:
+    """What the verifier replied, and the question if it was another one before; the first has the heading."""
+    lines = [f"{name}: {reply}" for name, reply in verifier_table.row_lines(row)]
+    if row.original_question not in (None, question):
+        lines.append(f"question before: {row.original_question}")
+    return [f"{'' if i else 'verifier':<12} {line}" for i, line in enumerate(lines)]
+
+
+def text(row: dict[str, Any], verified: VerifiedRow | None = None) -> str:
+    """The item, its choices with the right one marked, its rationale and its sources.
+
+    `verified` is what a verifier replied to it, where one was asked.
+    """
     item = shards.item(row)
     choices = []
     for i, choice in enumerate(item.choices):
@@ -53,6 +65,7 @@ def text(row: dict[str, Any]) -> str:
         f"answers from {item.answers_from}; heard by {', '.join(h.engine for h in item.heard_by)}",
         *([f"reflection   {item.reflection}"] if item.reflection else []),
         *([f"mistaken     {', '.join(item.mistaken)}"] if item.mistaken else []),
+        *(_verifier(verified, item.question) if verified else []),
         *(_origin(origin) for origin in item.origins),
         f"made by      paqa {item.paqa_version}, seed {item.seed}; key {item.key}",
         "",

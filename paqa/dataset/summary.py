@@ -15,13 +15,15 @@ import msgspec
 from paqa.dataset import shards, verifier_table
 from paqa.dataset.clip_quality import Figure
 from paqa.dataset.verifier_table import VerifierFigures
-from paqa.perception.inference import Cost
+from paqa.perception.inference import RAW_MIX_FAILED, Cost
+from paqa.perception.quality import NOT_MEASURED
 from paqa.storage import build_folder
 from paqa.storage.build_folder import BUILD, CARD, DATA, RECIPE
 from paqa.storage.store import digest, write_atomically
 from paqa.types import Item, Quarantined
 
 REJECTED_BY_REVIEW = "rejected_by_review"  # the reason in quarantine
+CLIP_KEPT = {RAW_MIX_FAILED, NOT_MEASURED}  # reasons of rows about clips that are not lost
 EXAMPLES = 3  # rows shown for each reason of quarantine, in the UI
 
 

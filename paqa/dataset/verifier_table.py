@@ -7,9 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-import msgspec
-import pyarrow.parquet as pq
-
 from paqa.curation.chat_client import Usage
 from paqa.curation.paraphrase import KEPT
 from paqa.curation.verifier import VerifiedRow
@@ -112,11 +109,27 @@ def write(folder: Path, rows: Sequence[VerifiedRow]) -> None:
 
 
 def load(folder: Path) -> dict[str, VerifiedRow]:
-    """The rows of a build's table by id; none where no verifier was asked."""
-    if not (folder / VERIFIER).exists():
-        return {}
-    table = pq.read_table(folder / VERIFIER).to_pylist()
-    return {row["id"]: msgspec.convert(row, VerifiedRow) for row in table}
+    """The rows of a build's table by id; none where no verifier was asked.
+
+    PaqaError where another version of paqa made it.
+    """
+    return {row.id: row for row in shards.table_rows(folder / VERIFIER, VerifiedRow)}
+
+
+def row_lines(row: VerifiedRow) -> list[tuple[str, str]]:
+    """What the verifier replied to a row, in words: a name and a text for each thing that it was asked."""
+    lines = []
+    if n := row.text_replies:
+        lines.append(("without audio", f"the row's answer in {row.text_right} of {n} replies"))
+    if n := row.audio_replies:
+        lines.append(("with audio", f"the row's answer in {row.audio_right} of {n} replies"))
+    if row.sounds is not None:
+        share = row.sounds_confirmed
+        confirmed = "" if share is None else f" ({share:.0%} of the scene's sounds)"
+        lines.append(("sounds", f"{', '.join(row.sounds) or 'none'}{confirmed}"))
+    if row.paraphrase is not None:
+        lines.append(("reworded", "yes" if row.paraphrase == KEPT else f"no: {row.paraphrase}"))
+    return lines
 
 
 def with_originals(items: Sequence[Item], rows: Mapping[str, VerifiedRow]) -> list[Item]:

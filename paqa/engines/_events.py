@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from paqa import audioset
+from paqa.engines._signal import fit_length
+from paqa.engines.base import Amount, Decibels, Millis
+from paqa.engines.event_scores import NO_EVENTS
 from paqa.spans import Interval, from_frames, intersect, interval, merge, overlap, total
-from paqa.types import Event, Tag
+from paqa.types import Event, Tag, Unit
 
 
 class EventRules(Protocol):
@@ -34,6 +37,29 @@ class EventRules(Protocol):
     def specific_margin(self) -> float: ...
     @property
     def rival_margin(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class SpanParams:
+    """What decides which spans of a tagger are events and tags: parameters of every tagger of probabilities.
+
+    Thresholds and scores are probabilities, times are ms. Thresholds are usual ones, not tuned.
+    """
+
+    on_threshold: Unit = 0.4  # a span must reach this probability
+    off_threshold: Unit = 0.1  # and lasts while the probability is at least this
+    # on_threshold of single classes, by id or label
+    class_thresholds: dict[str, Amount] = field(default_factory=dict)
+    max_gap_ms: Millis = 640  # spans of one class at most this far apart become one
+    min_duration_ms: Millis = 100  # shorter events are dropped
+    snap_ms: Millis = 700  # an edge moves at most this far to where the level rises or falls; 0: edges stay
+    rise_db: Decibels = 4.0  # level above the clip's floor that counts as sound
+    range_db: Decibels = 40.0  # level below an event's loudest moment that no longer counts as sound
+    # a kind of sound replaces what it is a kind of unless its score is lower by more
+    specific_margin: Amount = 0.2
+    rival_margin: Amount = 0.3  # an event goes where an unrelated one of the same time scores higher by more
+    tag_floor: Unit = 0.01  # classes with a lower clip-level probability are not listed in tags
+    excluded: tuple[str, ...] = NO_EVENTS  # machine ids that are never events (they stay in tags)
 
 
 @dataclass(frozen=True)
@@ -117,6 +143,13 @@ def class_spans(
             start = first * hops.length_ms - hops.early_ms
             spans.append((max(0, start), last * hops.length_ms - hops.early_ms))
     return merge(spans, max_gap_ms)
+
+
+def level_db(signal: np.ndarray, rate: int, duration_ms: int) -> np.ndarray:
+    """The level in dB of every 10 ms of a signal `(n,)`, over about 50 ms."""
+    step = rate // 100
+    power = np.square(fit_length(signal, -(-len(signal) // step) * step).reshape(-1, step)).mean(axis=1)
+    return smoothed(10 * np.log10(power + 1e-10), duration_ms)
 
 
 def smoothed(level: np.ndarray, duration_ms: int) -> np.ndarray:

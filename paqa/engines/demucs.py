@@ -49,6 +49,10 @@ class DemucsParams:
     batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(None)
 
 
+# The author in facebookresearch/demucs, issues 327 and 508; the package is MIT
+LICENSE = "none stated; by their author for research alone"
+
+
 def published_model(name: str) -> RemoteWeights:
     """A model of the authors on the Hub, under the name that `demucs.hf.hf_repo_name` gives it."""
     kind, _, variant = name.partition("_")
@@ -56,7 +60,8 @@ def published_model(name: str) -> RemoteWeights:
     if kind == "htdemucs":
         title = f"HTDemucs-{variant}" if variant else "HTDemucs"
     repo = f"adefossez/{title}"
-    return RemoteWeights(f"demucs/{name}", name, "MIT", f"{repo} on the Hugging Face Hub", FILES, repo=repo)
+    origin = f"{repo} on the Hugging Face Hub"
+    return RemoteWeights(f"demucs/{name}", name, LICENSE, origin, FILES, repo=repo)
 
 
 KNOWN = {

@@ -8,20 +8,20 @@ when, and Cnn14, if it is asked for, what sounds at all.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from msgspec import Meta
 
-from paqa.engines._events import ClassThresholds, Hops, events, smoothed, tags
+from paqa.engines._events import ClassThresholds, Hops, SpanParams, events, level_db, tags
 from paqa.engines._panns import RATE, class_mids, open_network
 from paqa.engines._signal import fit_length, mono
-from paqa.engines.base import Amount, Decibels, EngineOutput, Millis, Weights, not_in_key
-from paqa.engines.event_scores import NO_EVENTS, event_scores
+from paqa.engines.base import EngineOutput, Weights, not_in_key
+from paqa.engines.event_scores import event_scores
 from paqa.engines.weights import RemoteWeights, locate, resolve_model, revision
-from paqa.types import Audio, Stage, Unit
+from paqa.types import Audio, Stage
 
 BEHAVIOUR = 2  # raise it when the same weights and parameters would give other events
 FRAMEWISE, CLIPWISE = "Cnn14_DecisionLevelMax", "Cnn14"
@@ -48,8 +48,8 @@ KNOWN = {
 
 
 @dataclass(frozen=True)
-class PannsParams:
-    """Thresholds and scores are probabilities, times are ms. Thresholds are usual ones, not tuned."""
+class PannsParams(SpanParams):
+    """The checkpoints, beside what decides about spans."""
 
     model: str = not_in_key(FRAMEWISE)  # a checkpoint of Cnn14_DecisionLevelMax: this name, or a path
     sha256: str | None = not_in_key(None)  # refuse other weights than these
@@ -58,20 +58,6 @@ class PannsParams:
     clipwise_sha256: str | None = not_in_key(None)  # as sha256, for that one
     # windows of one length per call; None: 90 s of audio
     batch_size: Annotated[int, Meta(ge=1)] | None = not_in_key(None)
-    on_threshold: Unit = 0.4  # a span must reach this probability
-    off_threshold: Unit = 0.1  # and lasts while the probability is at least this
-    # on_threshold of single classes, by id or label
-    class_thresholds: dict[str, Amount] = field(default_factory=dict)
-    max_gap_ms: Millis = 640  # spans of one class at most this far apart become one
-    min_duration_ms: Millis = 100  # shorter events are dropped
-    snap_ms: Millis = 700  # an edge moves at most this far to where the level rises or falls; 0: edges stay
-    rise_db: Decibels = 4.0  # level above the clip's floor that counts as sound
-    range_db: Decibels = 40.0  # level below an event's loudest moment that no longer counts as sound
-    # a kind of sound replaces what it is a kind of unless its score is lower by more
-    specific_margin: Amount = 0.2
-    rival_margin: Amount = 0.3  # an event goes where an unrelated one of the same time scores higher by more
-    tag_floor: Unit = 0.01  # classes with a lower clip-level probability are not listed in tags
-    excluded: tuple[str, ...] = NO_EVENTS  # machine ids that are never events (they stay in tags)
 
 
 class ClipWindow(NamedTuple):
@@ -135,7 +121,7 @@ class Panns:
         return outputs
 
     def _output(self, audio: Audio, signal: np.ndarray, rows: np.ndarray, peaks: np.ndarray) -> EngineOutput:
-        level = level_db(signal, audio.duration_ms)
+        level = level_db(signal, RATE, audio.duration_ms)
         tagged_events = events(rows, level, audio.duration_ms, self.classes, Hops(HOP_MS), self.params)
         return EngineOutput(
             events=tagged_events,
@@ -226,10 +212,3 @@ def windows(clip: int, hops: int, longest: int, overlap: int) -> list[ClipWindow
     edges = [0, *((b + a + size) // 2 for a, b in pairwise(starts)), hops]
     kept = pairwise(edges)
     return [ClipWindow(clip, start, size, *between) for start, between in zip(starts, kept, strict=True)]
-
-
-def level_db(signal: np.ndarray, duration_ms: int) -> np.ndarray:
-    """The level in dB of every 10 ms of a signal `(n,)` at 32 kHz, over about 50 ms."""
-    step = RATE // 100
-    power = np.square(fit_length(signal, -(-len(signal) // step) * step).reshape(-1, step)).mean(axis=1)
-    return smoothed(10 * np.log10(power + 1e-10), duration_ms)

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Meta
 
 from paqa import audioset
-from paqa.engines._events import ClassThresholds, Hops, events, smoothed, tags
+from paqa.engines._events import ClassThresholds, Hops, SpanParams, events, level_db, tags
 from paqa.engines._signal import fit_length, mono
 from paqa.engines._transformers import (
     Dtype,
@@ -24,18 +24,18 @@ from paqa.engines._transformers import (
     open_model,
     open_processor,
 )
-from paqa.engines.base import Amount, Decibels, EngineOutput, Hop, Millis, not_in_key
-from paqa.engines.event_scores import NO_EVENTS, event_scores
+from paqa.engines.base import EngineOutput, Hop, Millis, not_in_key
+from paqa.engines.event_scores import event_scores
 from paqa.engines.weights import locate
 from paqa.errors import PaqaError
-from paqa.types import Audio, Stage, Unit
+from paqa.types import Audio, Stage
 
 MANY = 8  # labels that a message names
 
 
 @dataclass(frozen=True)
-class TransformersTaggerParams:
-    """Thresholds and scores are probabilities, times are ms. Thresholds are usual ones, not tuned."""
+class TransformersTaggerParams(SpanParams):
+    """The model and how it is run, beside what decides about spans."""
 
     # a folder, or a Hub id ORG/NAME, with @COMMIT where it is to be pinned
     model: str = not_in_key("MIT/ast-finetuned-audioset-10-10-0.4593")
@@ -51,20 +51,7 @@ class TransformersTaggerParams:
     # AudioSet class (name or machine id) of labels that have none of their name; "" for one to be left out
     labels: dict[str, str] = field(default_factory=dict)
     unmapped: Literal["refuse", "ignore"] = "refuse"  # other labels that are no AudioSet class
-    on_threshold: Unit = 0.4  # a span must reach this probability
-    off_threshold: Unit = 0.1  # and lasts while the probability is at least this
-    # on_threshold of single classes, by id or label
-    class_thresholds: dict[str, Amount] = field(default_factory=dict)
     max_gap_ms: Millis = 600  # spans of one class at most this far apart become one
-    min_duration_ms: Millis = 100  # shorter events are dropped
-    snap_ms: Millis = 700  # an edge moves at most this far to where the level rises or falls; 0: edges stay
-    rise_db: Decibels = 4.0  # level above the clip's floor that counts as sound
-    range_db: Decibels = 40.0  # level below an event's loudest moment that no longer counts as sound
-    # a kind of sound replaces what it is a kind of unless its score is lower by more
-    specific_margin: Amount = 0.2
-    rival_margin: Amount = 0.3  # an event goes where an unrelated one of the same time scores higher by more
-    tag_floor: Unit = 0.01  # classes with a lower clip-level probability are not listed in tags
-    excluded: tuple[str, ...] = NO_EVENTS  # machine ids that are never events (they stay in tags)
 
 
 class TransformersTagger(TransformersEngine):
@@ -193,10 +180,3 @@ def _mid(name: str) -> str:
 def _few(labels: Iterable[str]) -> str:
     names = list(labels)
     return ", ".join(names[:MANY]) + (f" and {len(names) - MANY} more" if len(names) > MANY else "")
-
-
-def level_db(signal: np.ndarray, rate: int, duration_ms: int) -> np.ndarray:
-    """The level in dB of every 10 ms of a signal `(n,)`, over about 50 ms."""
-    step = rate // 100
-    power = np.square(fit_length(signal, -(-len(signal) // step) * step).reshape(-1, step)).mean(axis=1)
-    return smoothed(10 * np.log10(power + 1e-10), duration_ms)

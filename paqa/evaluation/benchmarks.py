@@ -20,18 +20,17 @@ import numpy as np
 
 from paqa import audio
 from paqa.config.recipe import AudioConfig
-from paqa.errors import PaqaError, Rejected
+from paqa.errors import Rejected
 from paqa.evaluation import msu_bench
 from paqa.rationale import answers
 from paqa.rationale.prompt import PromptQuestion
-from paqa.sources import json_reading
+from paqa.sources import benchmark_rows
 from paqa.sources.answer_choices import listed
+from paqa.sources.benchmark_rows import first
 from paqa.storage.store import write_atomically
 from paqa.text import normal
 from paqa.types import Item
 
-TEXTS = ("question", "question_text")
-CHOICES = ("choices", "multi_choice", "options")
 PATHS = ("audio_path", "audio_id", "audio", "path")
 ANSWERS = ("answer", "answer_gt")
 
@@ -143,21 +142,7 @@ def _rows(name: str, path: Path) -> Iterator[tuple[str, dict[str, Any] | Rejecte
     expected = f"expected the questions of {name}, a JSON list or one JSON object a line"
     if BENCHMARKS[name].form == "folder":
         return msu_bench.rows(path)
-    if path.suffix == ".parquet":
-        return _table_rows(path)
-    return json_reading.objects(path, str(path), expected, json.loads)
-
-
-def _table_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise PaqaError(f"{path} cannot be read ({str(error).splitlines()[0]}); expected Parquet") from None
-    for number, row in enumerate(table.to_pylist()):
-        yield f"{path.name}[{number}]", row
+    return benchmark_rows.rows(path, str(path), expected)
 
 
 def decodable(asked: Iterable[EvalQuestion]) -> tuple[list[EvalQuestion], list[Unasked]]:
@@ -174,20 +159,20 @@ def decodable(asked: Iterable[EvalQuestion]) -> tuple[list[EvalQuestion], list[U
 
 
 def _question(row: dict[str, Any], number: int, root: Path, rate: int) -> EvalQuestion:
-    text, path = _first(row, TEXTS), _first(row, PATHS)
+    text, path = benchmark_rows.question(row), first(row, PATHS)
     recordings = path if isinstance(path, list) else [path]
     if not isinstance(text, str) or not isinstance(recordings[0], str):
         needs = "question, choices (or choice_a to choice_d), answer (or answer_gt) and audio_path"
         raise Rejected("bad_row", f"found {', '.join(row)}; expected {needs} (or audio_id)")
     if len(recordings) > 1:
         raise Rejected("several_recordings", f"asks about {len(recordings)} recordings; expected one")
-    offered = _offered(row)
+    offered = benchmark_rows.choices(row)
     if not offered:
         raise Rejected("no_choices", "has no choices; only a judge could say whether free text is right")
     choices = tuple(listed(offered))
     if len(choices) < 2:
         raise Rejected("bad_row", f"found choices {offered!r}; expected a list of at least two")
-    answer = _first(row, ANSWERS)
+    answer = first(row, ANSWERS)
     index = None if answer is None else _index(str(answer), choices)
     file, span = root / recordings[0], row.get(msu_bench.SPAN)
 
@@ -198,16 +183,6 @@ def _question(row: dict[str, Any], number: int, root: Path, rate: int) -> EvalQu
 
     asked = PromptQuestion(str(row.get("id", row.get("unique_id", number))), text, choices)
     return EvalQuestion(asked, index, "" if index is None else choices[index], listen, row)
-
-
-def _first(row: dict[str, Any], names: Sequence[str]) -> Any:
-    """The value of the first of several keys that has one."""
-    return next((row[name] for name in names if row.get(name) not in (None, "", [])), None)
-
-
-def _offered(row: dict[str, Any]) -> Any:
-    """The choices as they stand in the row."""
-    return _first(row, CHOICES) or [row[key] for key in sorted(row) if key.startswith("choice_") and row[key]]
 
 
 def _index(answer: str, choices: tuple[str, ...]) -> int:
@@ -253,7 +228,7 @@ def write(
 
 
 def _written(a: EvalQuestion, index: int, letter: bool) -> str:
-    offered = _offered(a.raw)
+    offered = benchmark_rows.choices(a.raw)
     if letter:
         return chr(ord("A") + index)
     return str(offered[index]) if isinstance(offered, list) else a.asked.choices[index]

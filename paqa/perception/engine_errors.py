@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from paqa.storage.redact import mask_secrets
+
 OUT_OF_MEMORY_WORDS = (
     "out of memory",
     "bad_alloc",
@@ -35,6 +37,11 @@ def short_of_memory(error: BaseException) -> bool:
 def device_lost(error: BaseException) -> bool:
     """Whether the GPU failed: the process cannot use it any more, whatever the input."""
     return _mentions(error, DEVICE_LOST_WORDS) and not short_of_memory(error)
+
+
+def text_of(error: BaseException) -> str:
+    """Kind and message of an error, without secrets."""
+    return mask_secrets(f"{type(error).__name__}: {error}")
 
 
 def _mentions(error: BaseException, words: tuple[str, ...]) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from paqa.audio import flac, quantize, read_flac
 from paqa.engines.base import EngineOutput, engine_class
 from paqa.errors import OutOfMemory, PaqaError, WorkerDied
-from paqa.perception.engine_errors import device_lost, short_of_memory
+from paqa.perception.engine_errors import device_lost, short_of_memory, text_of
 from paqa.perception.engine_runs import (
     EngineRun,
     StoredOutput,
@@ -25,7 +25,6 @@ from paqa.perception.engine_runs import (
     stem,
 )
 from paqa.storage.batching import batches
-from paqa.storage.redact import mask_secrets
 from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Quarantined
 
@@ -128,7 +127,7 @@ def _engine(name: str, params: str, device: str, threads: int) -> Any:
         raise
     except Exception as error:
         raise PaqaError(
-            f"engine {name} cannot be loaded on {device}: {_message(error)}; run `paqa doctor`, look at "
+            f"engine {name} cannot be loaded on {device}: {text_of(error)}; run `paqa doctor`, look at "
             "the free "
             "memory, then run the same command again"
         ) from error
@@ -170,7 +169,7 @@ def _after_failure(engine: Any, inputs: Sequence[EngineInput], error: Exception)
     GPU is lost, or one input alone needs too much memory. OSError where the disk fails, for which no input is
     to blame.
     """
-    short, message = short_of_memory(error), _message(error)
+    short, message = short_of_memory(error), text_of(error)
     if isinstance(error, OSError) and not short:
         raise error
     if device_lost(error):
@@ -183,10 +182,6 @@ def _after_failure(engine: Any, inputs: Sequence[EngineInput], error: Exception)
     if short:
         raise OutOfMemory(message)
     return [message]
-
-
-def _message(error: Exception) -> str:
-    return mask_secrets(f"{type(error).__name__}: {error}")
 
 
 def _quarantined(engine_input: EngineInput, run: EngineRun, message: str) -> list[Quarantined]:

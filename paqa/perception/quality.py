@@ -1,26 +1,32 @@
 """How good a clip sounds: DNSMOS, SNR, SRMR, bandwidth and clipping, of the whole and of each speaker.
 
 All is measured on the mix, as it is heard. A speaker is measured where nobody else talks. The store keeps
-what was measured under the samples, the turns and the revision of the measures.
+what was measured under the samples, the turns and the revision of the measures, where no measure failed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TypeVar
 
 import numpy as np
 
 from paqa.audio import full_scale_samples, read_flac, rms
 from paqa.config.recipe import QualityConfig, Recipe
 from paqa.engines import dnsmos
+from paqa.engines.dnsmos import Ratings
+from paqa.errors import OutOfMemory, PaqaError
 from paqa.perception import engine_runs, scenes
+from paqa.perception.engine_errors import short_of_memory, text_of
 from paqa.perception.prosody import alone, cut
 from paqa.perception.reverberation import srmr
 from paqa.spans import Interval, interval, merge
 from paqa.storage.store import Store, key
 from paqa.types import Audio, Clip, Ms, Quarantined, Scene, SpeakerNumber, Unit
 
+R = TypeVar("R")
+NOT_MEASURED = "not_measured"  # the reason in quarantine where a clip lacks a measure and is kept
 VERSION = 1  # part of the store key: raise it when the same sound gives other figures
 SHORTEST_MS = 1000  # of a speaker's speech, below which it is not rated
 FRAME_S = 0.064
@@ -64,11 +70,36 @@ class Quality(Measures):
     speakers: tuple[SpeakerQuality, ...] = ()
 
 
-def measure(clip: Clip, recipe: Recipe, store: Store, threads: int = 1) -> Quality:
+@dataclass(frozen=True)
+class Failure:
+    """A measure (a field of `Measures`) that failed on a clip, or on one of its speakers, and its error."""
+
+    measure: str
+    speaker: SpeakerNumber | None
+    error: str
+
+    @property
+    def threshold(self) -> str | None:
+        """The threshold of the recipe that needs the measure, a field of `QualityConfig`, if there is one."""
+        if self.speaker is None:
+            return f"min_{self.measure}"
+        return "min_speaker_dnsmos" if self.measure == "dnsmos" else None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The quality of a clip, None in what failed."""
+
+    quality: Quality
+    failures: tuple[Failure, ...] = ()
+
+
+def measure(clip: Clip, recipe: Recipe, store: Store, threads: int = 1) -> Measurement:
     """The quality of a clip, from the store or else from its audio.
 
     The turns are those that its questions are about: the truth's where the recipe trusts it, else the
-    engines'. Raises MissingObject where an engine's output is not stored.
+    engines'. Raises MissingObject where an engine's output is not stored, Rejected where audio is damaged,
+    OutOfMemory.
     """
     scene = clip.truth if clip.truth and (clip.answers == "truth" or not clip.listen) else None
     scene = scene or scenes.scored_scene(clip, recipe, store)[0]
@@ -78,9 +109,11 @@ def measure(clip: Clip, recipe: Recipe, store: Store, threads: int = 1) -> Quali
     if not store.has(where, ".json"):
         mix = read_flac(store.get(clip.sha256, ".flac"))
         speech = read_flac(store.get(speech_key, ".flac")) if speech_key and turns else None
-        store.put_json(where, measured(mix, speech, scene, threads))
-    quality: Quality = store.get_json(where, Quality)
-    return quality
+        measurement = measured(mix, speech, scene, threads)
+        if measurement.failures:  # the next build tries again
+            return measurement
+        store.put_json(where, measurement.quality)
+    return Measurement(store.get_json(where, Quality))
 
 
 def _speech_key(clip: Clip, recipe: Recipe) -> str | None:
@@ -91,31 +124,68 @@ def _speech_key(clip: Clip, recipe: Recipe) -> str | None:
     return engine_runs.output_key(clip, separation, separation) if clip.listen else None
 
 
-def measured(mix: Audio, speech: Audio | None, scene: Scene, threads: int = 1) -> Quality:
+def measured(mix: Audio, speech: Audio | None, scene: Scene, threads: int = 1) -> Measurement:
     """The quality of a mix `(channels, n)` and of the speakers of its scene; `speech` is its clean speech."""
+    meter = _Meter(threads)
     spoken = merge(interval(turn) for turn in scene.turns)
     speakers = []
     for speaker in sorted({turn.speaker for turn in scene.turns}):
         spans = [span for turn in scene.turns if turn.speaker == speaker for span in alone(turn, scene.turns)]
         spans = merge(spans)
         if (length_ms := sum(end - start for start, end in spans)) >= SHORTEST_MS:
-            voice = _measures(cut(mix, spans), True, _snr_db(mix, speech, spans), threads)
+            snr_db = meter.take("snr_db", speaker, _snr_db, mix, speech, spans)
+            voice = meter.measures(cut(mix, spans), True, snr_db, speaker)
             speakers.append(SpeakerQuality(**vars(voice), speaker=speaker, measured_ms=length_ms))
-    whole = _measures(mix, bool(spoken), _snr_db(mix, speech, spoken), threads)
-    return Quality(**vars(whole), speakers=tuple(speakers))
+    snr_db = meter.take("snr_db", None, _snr_db, mix, speech, spoken)
+    whole = meter.measures(mix, bool(spoken), snr_db)
+    return Measurement(Quality(**vars(whole), speakers=tuple(speakers)), tuple(meter.failures))
 
 
-def _measures(audio: Audio, has_speech: bool, snr_db: float | None, threads: int) -> Measures:
-    ratings = dnsmos.rate(audio, threads) if has_speech else None
-    return Measures(
-        ratings.overall if ratings else None,
-        ratings.speech if ratings else None,
-        ratings.background if ratings else None,
-        snr_db,
-        srmr(audio) if has_speech else None,
-        bandwidth_hz(audio),
-        clipped(audio),
-    )
+@dataclass
+class _Meter:
+    """Takes the measures of one clip; `failures` are those that raised, or came to no finite number."""
+
+    threads: int
+    failures: list[Failure] = field(default_factory=list)
+
+    def measures(
+        self, audio: Audio, has_speech: bool, snr_db: float | None, speaker: SpeakerNumber | None = None
+    ) -> Measures:
+        """All measures of a sound, that of a speaker or of the whole clip."""
+        ratings = self.take("dnsmos", speaker, dnsmos.rate, audio, self.threads) if has_speech else None
+        return Measures(
+            ratings.overall if ratings else None,
+            ratings.speech if ratings else None,
+            ratings.background if ratings else None,
+            snr_db,
+            self.take("srmr", speaker, srmr, audio) if has_speech else None,
+            self.take("bandwidth_hz", speaker, bandwidth_hz, audio),
+            clipped(audio),
+        )
+
+    def take(
+        self, measure: str, speaker: SpeakerNumber | None, call: Callable[..., R], *arguments: object
+    ) -> R | None:
+        """What the call returns, None where it fails; raises what no clip is to blame for."""
+        try:
+            value = call(*arguments)
+            if _finite(value):
+                return value
+            error = f"{value} is not finite"
+        except (PaqaError, OSError):
+            raise
+        except Exception as raised:  # noqa: BLE001 - the clip is not lost for a measure
+            if short_of_memory(raised):
+                raise OutOfMemory(text_of(raised)) from None
+            error = text_of(raised)
+        self.failures.append(Failure(measure, speaker, error))
+        return None
+
+
+def _finite(value: object) -> bool:
+    """Whether all numbers of a measure are finite; so where there is none."""
+    numbers = tuple(vars(value).values()) if isinstance(value, Ratings) else (value,)
+    return all(number is None or np.isfinite(number) for number in numbers)
 
 
 def _snr_db(mix: Audio, speech: Audio | None, spans: Sequence[Interval]) -> float | None:
@@ -153,16 +223,49 @@ def bandwidth_hz(audio: Audio) -> float | None:
 
 def low_quality(clip: Clip, quality: Quality, config: QualityConfig) -> Quarantined | None:
     """The quarantine row of a clip that is below a threshold of the recipe; None where it is not."""
-    if not (failures := list(_failures(quality, config))):
+    if not (shortfalls := list(_shortfalls(quality, config))):
         return None
-    detail = f"{clip.uri}: {'; '.join(failures)}; change [quality] of the recipe to keep it"
+    detail = f"{clip.uri}: {'; '.join(shortfalls)}; change [quality] of the recipe to keep it"
     return Quarantined(clip.id, "quality", "low_quality", detail, clip.sha256)
 
 
-def _failures(quality: Quality, config: QualityConfig) -> Iterator[str]:
+def set_thresholds(config: QualityConfig) -> set[str]:
+    """The fields of the thresholds that a recipe sets."""
+    without = QualityConfig(config.measure)
+    names = (field.name for field in fields(config))
+    return {name for name in names if getattr(config, name) != getattr(without, name)}
+
+
+def not_measured(clip: Clip, failures: Sequence[Failure], config: QualityConfig) -> Quarantined | None:
+    """The quarantine row of a clip on which measures failed: `quality_failed` where a threshold needs one.
+
+    Else `not_measured`, and the clip is kept. None where none failed.
+    """
+    if not failures:
+        return None
+    whose = (f" of speaker {f.speaker}" if f.speaker is not None else "" for f in failures)
+    problems = "; ".join(f"{f.measure}{of} failed: {f.error}" for f, of in zip(failures, whose, strict=True))
+    needed = sorted({f.threshold for f in failures if f.threshold} & set_thresholds(config))
+    return unmeasured_row(clip, f"{clip.uri}: {problems}", needed, "quality_failed")
+
+
+def unmeasured_row(clip: Clip, problem: str, needed: Sequence[str], reason: str) -> Quarantined:
+    """The quarantine row of a clip that lacks measures, of which the thresholds `needed` need some.
+
+    `reason` is that of a clip which is left out; without such thresholds it is kept, with `not_measured`.
+    """
+    if needed:
+        then = f"quality.{needed[0]} needs it: remove the recording, or that key from the recipe"
+    else:
+        reason = NOT_MEASURED
+        then = "the clip is kept, only its column quality lacks it; the next build measures it again"
+    return Quarantined(clip.id, "quality", reason, f"{problem}; {then}", clip.sha256)
+
+
+def _shortfalls(quality: Quality, config: QualityConfig) -> Iterator[str]:
     """What was measured and what was expected, a text for each threshold that a clip fails.
 
-    What could not be measured fails none.
+    What a clip does not have fails none.
     """
     lowest = min((s.dnsmos for s in quality.speakers if s.dnsmos is not None), default=None)
     at_least = (
@@ -178,9 +281,9 @@ def _failures(quality: Quality, config: QualityConfig) -> Iterator[str]:
         ("SRMR", quality.srmr, "min_srmr", config.min_srmr, ""),
         ("bandwidth", quality.bandwidth_hz, "min_bandwidth_hz", config.min_bandwidth_hz, " Hz"),
     )
-    for name, value, field, limit, unit in at_least:
+    for name, value, threshold, limit, unit in at_least:
         if value is not None and limit is not None and value < limit:
-            yield f"{name} {value:g}{unit}, expected at least {field} = {limit:g}{unit}"
+            yield f"{name} {value:g}{unit}, expected at least {threshold} = {limit:g}{unit}"
     if quality.clipped > config.max_clipping:
         yield (
             f"clipped {quality.clipped:.2%} of its samples, expected at most max_clipping = "

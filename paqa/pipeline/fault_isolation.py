@@ -164,7 +164,8 @@ def with_retry(run: Callable[[Callable[[], R]], R], work: str, call: Callable[[]
         ) from None
 
 
-def _sum(costs: Sequence[Cost]) -> Cost:
+def sum_costs(costs: Sequence[Cost]) -> Cost:
+    """What all of them cost together."""
     return Cost(*(sum(column) for column in zip(*map(astuple, costs), strict=True)))
 
 
@@ -225,7 +226,7 @@ class EngineBatch(Batch[list[Clip], tuple[Cost, list[Quarantined]]]):
 
     def outcome(self) -> tuple[Cost, list[Quarantined]]:
         """What the batch cost, and the clips that were lost to errors and crashes."""
-        cost = _sum([part_cost for part_cost, _ in self.results])
+        cost = sum_costs([part_cost for part_cost, _ in self.results])
         failures = [row for _, rows in self.results for row in rows]
         crashes = [self._row(clip, death) for group, death in self.crashed for clip in group]
         return cost, failures + crashes
@@ -255,7 +256,7 @@ class EngineBatch(Batch[list[Clip], tuple[Cost, list[Quarantined]]]):
     def _row(self, clip: Clip, death: WorkerDied) -> Quarantined:
         stage, engine = self.engine_run.stage, self.engine_run.engine
         advice = f"convert or remove the recording, or name another engine at hear.{stage}.engine"
-        reason, detail = _blame(death, f"{engine} on {clip.uri}", "engine_crashed", advice)
+        reason, detail = blame(death, f"{engine} on {clip.uri}", "engine_crashed", advice)
         return Quarantined(clip.id, stage, reason, detail, clip.sha256)
 
 
@@ -289,14 +290,14 @@ class DecodeBatch(Batch[Recording, ingest.DecodedBatch]):
         return ingest.DecodedBatch(
             tuple(clip for part in parts for clip in part.clips),
             (*quarantined, *(self._row(recording, death) for recording, death in self.crashed)),
-            _sum([part.cost for part in parts]),
+            sum_costs([part.cost for part in parts]),
             tuple(note for part in parts for note in part.notes),
         )
 
     @staticmethod
     def _row(recording: Recording, death: WorkerDied) -> Quarantined:
         advice = "convert it to plain WAV (ffmpeg -i FILE out.wav) or remove it"
-        reason, detail = _blame(death, f"decoding {recording.uri}", "decoder_crashed", advice)
+        reason, detail = blame(death, f"decoding {recording.uri}", "decoder_crashed", advice)
         return Quarantined(
             recording.id, "ingest", reason, detail, key("recording", recording.id, recording.uri)
         )
@@ -317,7 +318,7 @@ MISHAPS = {
 }
 
 
-def _blame(death: WorkerDied, what: str, crash_reason: str, advice: str) -> tuple[str, str]:
+def blame(death: WorkerDied, what: str, crash_reason: str, advice: str) -> tuple[str, str]:
     """Reason and detail for an input that ended its process twice."""
     reason = death.code or crash_reason
     happened, remedy = MISHAPS.get(reason, ("crashed", ""))

@@ -6,16 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from paqa.dataset.summary import REJECTED_BY_REVIEW
+from paqa.dataset.summary import CLIP_KEPT, REJECTED_BY_REVIEW
 from paqa.errors import PaqaError
-from paqa.perception import inference
 from paqa.storage.build_folder import QUARANTINE
 from paqa.types import Clip, Quarantined
 
 SELECTED = {  # reasons that are no fault of what was given: it is usable, or its copy is used
     *("license", "duplicate_audio", "near_duplicate_audio", "would_leak", "contaminated"),
     *("nothing_to_ask", "answer_not_heard", "bad_line", "low_quality", REJECTED_BY_REVIEW),
-    inference.RAW_MIX_FAILED,
+    *CLIP_KEPT,
 }
 
 

@@ -16,7 +16,8 @@ import msgspec
 
 from paqa.config.recipe import Recipe
 from paqa.curation.shortcuts import ShortcutReport
-from paqa.dataset import clip_quality, shards
+from paqa.curation.verifier import VerifiedRow
+from paqa.dataset import clip_quality, shards, verifier_table
 from paqa.dataset.summary import Summary
 from paqa.errors import MissingObject, PaqaError
 from paqa.evaluation.audit_report import AuditReport
@@ -54,6 +55,7 @@ class Build:
     store: Store | None
     notes: list[str]
     qualities: dict[str, Quality] = field(default_factory=dict)  # of clips, where they were measured
+    verified: dict[str, VerifiedRow] = field(default_factory=dict)  # of rows, where a verifier was asked
 
     @property
     def name(self) -> str:
@@ -127,6 +129,7 @@ def open_build(folder: Path, store: str | None = None) -> Build:
             for note in (*notes, *(summary.warnings if summary else ()))
         ],
         qualities=clip_quality.read(folder / CLIPS),
+        verified=verifier_table.load(folder),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from paqa.dataset.summary import CLIP_KEPT
 from paqa.report import diff_build
 from paqa.report.diff_build import Mark, Side
 
@@ -95,6 +96,8 @@ def _absent(having: Side, lacking: Side, recipe: list[str]) -> Iterator[Absent]:
     sought = {*ids, *(other for clip in names.values() for other in clip)}
     lost: dict[str, tuple[str, str]] = {}
     for left_out in diff_build.quarantine(lacking.folder):
+        if left_out["reason"] in CLIP_KEPT:
+            continue
         for name in {left_out["id"], left_out["fingerprint"]} & sought:
             lost.setdefault(name, (left_out["reason"], left_out["detail"][:DETAIL]))
     marks = {mark.clip_id: mark for mark in lacking.rows.values()}

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from paqa.dataset import verifier_table
 from paqa.dataset.clip_quality import MEASURES
 from paqa.errors import PaqaError
 from paqa.perception.quality import Quality
@@ -199,6 +200,8 @@ def _index(build: Build, names: list[str], media: dict[str, str]) -> dict[str, A
     terms = {column: _Terms() for column in columns}
     clips = [_listed_clip(build, name, terms) for name in names]
     items = [_listed_item(row, place, terms) for place, name in enumerate(names) for row in build.items[name]]
+    verified = any(row.id in build.verified for name in names for row in build.items[name])
+    model = build.recipe.verifier.model if build.recipe else ""
     return {
         "name": build.name,
         "chunk": CLIPS_A_CHUNK,
@@ -206,6 +209,7 @@ def _index(build: Build, names: list[str], media: dict[str, str]) -> dict[str, A
         "items": _columns(items),
         "terms": {name: list(t.numbers) for name, t in terms.items()},
         "measures": [[*measure] for measure in MEASURES] if build.qualities else [],
+        **({"verifier": model} if verified else {}),
     }
 
 
@@ -261,7 +265,7 @@ def _clip(build: Build, name: str) -> dict[str, Any]:
         "offset_ms": clip.offset_ms if clip else 0,
         "heard_by": [[h.stage, h.engine, h.revision] for h in first.heard_by],
         "voices": _voices(build.qualities.get(name)),
-        "items": [_row(row) for row in build.items[name]],
+        "items": [_row(row) | _verifier(build, row.id) for row in build.items[name]],
     }
 
 
@@ -279,6 +283,16 @@ def _row(row: Item) -> dict[str, Any]:
         "answers_from": row.answers_from,
         "key": row.key,
     }
+
+
+def _verifier(build: Build, name: str) -> dict[str, Any]:
+    """What the verifier replied to a row, and the words before it was reworded; {} where it was not asked."""
+    row = build.verified.get(name)
+    lines = verifier_table.row_lines(row) if row else []
+    if row is None or not lines:
+        return {}
+    before = [row.original_question, row.original_rationale]
+    return {"verifier": {"lines": lines, "before": before if row.original_rationale else None}}
 
 
 def _scene(scene: Scene | None) -> dict[str, Any] | None:

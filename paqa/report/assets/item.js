@@ -109,6 +109,16 @@ const item = (() => {
 
   const number = (value, unit, digits) => (value === null ? null : `${value.toFixed(digits)}${unit}`);
 
+  /* What the verifier replied to the question; closed where questions are judged, lest it sway whoever judges. */
+  function verifier(index, i, row) {
+    if (!row.verifier) return null;
+    const { lines, before } = row.verifier;
+    const old = before && el("details", null, el("summary", null, "Words before it was reworded"), before[0] !== index.items.question[i] && el("p", { class: "before" }, before[0]), el("pre", { class: "before" }, before[1]));
+    const replies = [el("dl", { class: "meta" }, lines.map(([name, text]) => [el("dt", null, name), el("dd", null, text)])), old];
+    return el("section", { class: "card verifier" }, el("h3", null, "Verifier"), index.verifier && el("p", { class: "note" }, index.verifier),
+      index.review ? el("details", null, el("summary", null, "Show its replies"), replies) : replies);
+  }
+
   /* The quality of each speaker, where nobody else talks. */
   function voices(index, clip) {
     const lines = clip.voices.map(([speaker, ...values]) => {
@@ -204,6 +214,7 @@ const item = (() => {
         el("section", { class: "card" }, el("h3", null, "Rationale"), evidence, row.sections.map((part) => section(part, right, play))),
         el("div", { class: "stack" },
           el("section", { class: "card" }, el("h3", null, "Truth beside what was heard"), beside(clip)),
+          verifier(index, i, row),
           el("section", { class: "card" }, el("h3", null, "About this question"), facts(index, i, clip, row)))));
     return { node, keys: keys(running), key: row.key, close: running.close };
   }
