@@ -261,3 +261,14 @@ def test_of_questions_that_are_the_same_one_is_kept(recipe: Recipe, store: Store
         [replace(heard(recipe, store), questions=same[:1])], none, store
     )  # a clip with a single row
     assert one.items == tuple(rows)
+
+
+def test_what_python_compiles_meanwhile_is_no_code(tmp_path: Path) -> None:
+    """Another process may write `__pycache__/a.cpython-311.pyc.140` and rename it at any moment."""
+    (tmp_path / "a.py").write_text("x = 1\n")
+    before = composing.folder_digest(tmp_path)
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "a.cpython-311.pyc.140").write_bytes(b"half")
+    assert composing.folder_digest(tmp_path) == before
+    (tmp_path / "a.py").write_text("x = 2\n")
+    assert composing.folder_digest(tmp_path) != before

@@ -125,8 +125,12 @@ def whole(items: Sequence[Item], row_keys: Mapping[str, str], store: Store) -> I
 @cache
 def code() -> str:
     """A digest of this package's files: another version of any of them composes anew."""
-    folder = Path(__file__).parents[1]
-    files = sorted(p for p in folder.rglob("*") if p.suffix != ".pyc" and p.is_file())
+    return folder_digest(Path(__file__).parents[1])
+
+
+def folder_digest(folder: Path) -> str:
+    """A digest of the files below a folder, without what Python compiles there while others look."""
+    files = sorted(p for p in folder.rglob("*") if "__pycache__" not in p.parts and p.is_file())
     return key(
         [(p.relative_to(folder).as_posix(), hashlib.sha256(p.read_bytes()).hexdigest()) for p in files]
     )
