@@ -18,8 +18,8 @@ from paqa.sources import paths, registry
 from paqa.sources import truth as truths
 from paqa.splits.assign import split_of
 from paqa.storage.batching import batches
+from paqa.storage.file_digests import file_digest
 from paqa.storage.store import Store, key
-from paqa.storage.store import digest as sha256_of
 from paqa.types import Audio, Clip, Origin, Quarantined, Recording
 
 INGEST = 2  # raise when decoding or cutting changes what comes out
@@ -233,7 +233,7 @@ def clip_id(name: str, source: SourceConfig) -> str:
 
 
 def _cut(path: Path, config: AudioConfig, store: Store) -> Cut:
-    where = key("ingest", INGEST, config, file_digest(path))
+    where = key("ingest", INGEST, config, readable_digest(path, store))
     stored: Cut | None = store.get_json(where, Cut) if store.has(where, ".json") else None
     if stored is not None and all(store.has(piece.sha256, ".flac") for piece in stored.pieces):
         return stored
@@ -250,10 +250,10 @@ def _cut(path: Path, config: AudioConfig, store: Store) -> Cut:
     return cut
 
 
-def file_digest(path: Path) -> str:
+def readable_digest(path: Path, store: Store) -> str:
     """SHA-256 of a file's bytes; Rejected where it cannot be read."""
     try:
-        return sha256_of(path)
+        return file_digest(path, store)
     except FileNotFoundError:
         raise Rejected("missing_file", f"{path}: no such file") from None
     except OSError as error:

@@ -23,7 +23,7 @@ from paqa.errors import PaqaError, Rejected
 from paqa.mixing import plan
 from paqa.mixing.render import render
 from paqa.perception.inference import Cost
-from paqa.pipeline.ingest import INGEST, DecodedBatch, file_digest, put_samples
+from paqa.pipeline.ingest import INGEST, DecodedBatch, put_samples, readable_digest
 from paqa.pipeline.rows import whole
 from paqa.storage.store import Store, key
 from paqa.types import Clip, Origin, Quarantined, Scene
@@ -128,7 +128,8 @@ def file_prints(paths: Sequence[Path], config: AudioConfig, store: Store) -> lis
     fingerprints: list[tuple[np.ndarray, str]] = []
     for path in paths:
         try:
-            where = key("fingerprint of file", fingerprint.VERSION, INGEST, config, file_digest(path))
+            sha256 = readable_digest(path, store)
+            where = key("fingerprint of file", fingerprint.VERSION, INGEST, config, sha256)
             if not store.has(where, ".bin"):
                 words = fingerprint.fingerprint(decode(path, config))
                 store.put(where, ".bin", words.astype("<u4").tobytes())
