@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from importlib import import_module
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -144,6 +145,8 @@ class BuildPlacement:
         count = options.workers or cores()
         self.local = Workers(cores() if options.address else count, options.threads)
         self.local.warm(worker_steps.ready)
+        # pyarrow imports pandas when the first table is written; here nobody waits for it
+        threading.Thread(target=import_module, args=("pandas",), daemon=True).start()
         self.workers: Workers | RayWorkers = self.local
         if options.on_ray:
             check = node_check(self._recipe, store)
