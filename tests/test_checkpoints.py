@@ -55,7 +55,8 @@ def test_the_models_folder_is_the_variables_else_in_the_users_cache(monkeypatch,
 
 def test_missing_weights_say_where_and_what_to_run():
     with pytest.raises(
-        MissingWeights, match=r"toy: no weights at .*net, and somebody/net was not fetched: HF_HUB_OFFLINE .* is set; "
+        MissingWeights,
+        match=r"toy: no weights at .*net, and somebody/net was not fetched: HF_HUB_OFFLINE .* is set; "
         r"run: paqa doctor RECIPE.toml --fetch; or copy a folder",
     ):
         locate(FOLDER)
