@@ -55,7 +55,9 @@ def test_the_models_folder_is_the_variables_else_in_the_users_cache(monkeypatch,
 
 def test_missing_weights_say_where_and_what_to_run():
     with pytest.raises(
-        MissingWeights, match=r"toy: no weights at .*net; run: paqa doctor --fetch; or copy a folder"
+        MissingWeights,
+        match=r"toy: no weights at .*net, and somebody/net was not fetched: HF_HUB_OFFLINE .* is set; "
+        r"run: paqa doctor RECIPE.toml --fetch; or copy a folder",
     ):
         locate(FOLDER)
     gated = RemoteWeights(
@@ -89,6 +91,7 @@ def test_the_hubs_cache_is_found_off_line(tmp_path, models):
         ("sub/x.bin", "sub/x.bin", None),
         ("./y", "y", None),
         ("somebody/other", "toy/other", "somebody/other"),
+        ("somebody/net-0.6b-v3", "toy/net-0.6b-v3", "somebody/net-0.6b-v3"),
     ],
 )
 def test_what_a_recipe_may_call_a_model(models, model, path, repo):

@@ -59,7 +59,7 @@ def test_what_is_missing_is_named_with_the_next_command(doctor):
     status, output = doctor("--profile", "paper")
     assert status == 1
     assert output.count("no weights at") == 4
-    assert output.count("run: paqa doctor --fetch") == 4
+    assert output.count("run: paqa doctor RECIPE.toml --fetch") == 4
     assert "no token found: `hf auth login`, or set HF_TOKEN" in output
     for word in (
         "demucs 4",
@@ -108,7 +108,7 @@ def test_a_build_without_its_weights_stops_before_it_decodes_anything(nowhere, t
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("paqa build: htdemucs: no weights at")
-    assert "run: paqa doctor --fetch" in line
+    assert "run: paqa doctor RECIPE.toml --fetch" in line
     assert not out.parent.exists()
 
 

@@ -227,7 +227,7 @@ def test_what_does_not_fit_is_said(tiny, tmp_path, monkeypatch):
         Demucs.remotes(DemucsParams(model="umx"))
     monkeypatch.setenv("PAQA_MODELS", str(tmp_path))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(MissingWeights, match="paqa doctor --fetch"):
+    with pytest.raises(MissingWeights, match=r"paqa doctor RECIPE.toml --fetch"):
         locate(KNOWN["htdemucs"], download=False)
     shutil.copytree(tiny, tmp_path / "two")
     (tmp_path / "two" / "more.yaml").write_text("models: []")

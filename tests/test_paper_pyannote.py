@@ -435,7 +435,7 @@ def alone(folder: Path, **variables: str) -> dict[str, str]:
 
 def test_without_a_cache_the_next_command_is_named(tmp_path):
     said = output(MISSING, **alone(tmp_path, HF_HUB_OFFLINE="1"))
-    assert "paqa doctor --fetch" in said
+    assert "paqa doctor RECIPE.toml --fetch" in said
     assert COMMUNITY in said
     assert "token" in said
 

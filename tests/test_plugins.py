@@ -132,6 +132,7 @@ def labelled(tmp_path_factory):
         (folder / "clips" / f"{name}.txt").write_text(f"{start:.6f}\t{end:.6f}\t{label}\n")
     shutil.copy(folder / "clips" / "dog-01.flac", folder / "clips" / "broken.flac")
     (folder / "clips" / "broken.txt").write_text("one\ttwo\tDog\n")
+    (folder / "clips" / "tape.wav").write_bytes(b"RIFF")
     (folder / "r.toml").write_text("""
 name = "halves"
 [[sources]]
@@ -172,6 +173,9 @@ def test_a_build_uses_engine_source_and_question_of_the_example(example, labelle
         row for row in pq.read_table(out / "quarantine.parquet").to_pylist() if row["reason"] == "bad_truth"
     ]
     assert [row["id"] for row in broken] == ["broken.flac"]
+    assert any(
+        "skipped tape.wav" in warning for warning in json.loads((out / "build.json").read_text())["warnings"]
+    )
     python("", example, "-m", "paqa", "export", "csv", out, labelled / "csv")
     with (labelled / "csv" / "questions.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == len(rows)

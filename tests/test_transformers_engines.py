@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import transformers_tiny as tiny
+from conftest import ROOT
 from contract import Contract, Subject, call, part
 from localmodels import make_whisper_hf
 
 from paqa import audioset
+from paqa.cli.doctor import engines_to_check
 from paqa.engines import _transformers_asr as asr
 from paqa.engines._forced_alignment import aligned, best_path
 from paqa.engines._transformers import remote_of
@@ -209,6 +211,18 @@ def test_a_hub_id_may_name_a_commit():
     remote = remote_of("ORG/NAME@abc", ASR)
     assert (remote.repo, remote.commit, remote.path) == ("ORG/NAME", "abc", "transformers_asr/NAME@abc")
     assert remote_of("ORG/NAME", ASR).commit is None
+
+
+def test_every_model_of_the_shipped_recipe_is_looked_for_on_the_hub(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAQA_MODELS", str(tmp_path))
+    checks = engines_to_check(ROOT / "manifests" / "quality.toml")
+    remotes = [remote for c in checks for remote in engine_class(c.engine).remotes(c.params)]
+    assert [remote.repo for remote in remotes] == [
+        "adefossez/HTDemucs",
+        "nvidia/Nemotron-3-Diarization",
+        "MIT/ast-finetuned-audioset-10-10-0.4593",
+        "nvidia/parakeet-tdt-0.6b-v3",
+    ]
 
 
 def test_what_is_no_model(made, tmp_path):

@@ -85,6 +85,16 @@ def recordings(config: SourceConfig, folder: Path) -> Iterator[Recording | Quara
         )
 
 
+def skipped(config: SourceConfig, folder: Path) -> str:
+    """What the folder holds besides; a warning of the build, so that nothing is left aside silently."""
+    others = sorted(
+        path.name
+        for path in folder.rglob("*")
+        if path.is_file() and not (path.suffix == ".flac" or path.with_suffix(".flac").exists())
+    )
+    return f"source {config.name!r}: skipped {', '.join(others)}; expected .flac files" if others else ""
+
+
 def _event(start_s: str, end_s: str, label: str) -> Event:
     mid = audioset.mid(label)
     return Event(round(float(start_s) * 100) * 10, round(float(end_s) * 100) * 10, audioset.label(mid), mid)

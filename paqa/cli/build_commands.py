@@ -172,7 +172,8 @@ def run_build(args: argparse.Namespace) -> int:
     shown = shlex.quote(str(out))
     if args.report:
         print(f"report:       {out / 'report' / 'index.html'}")
-    print(f"look at one:  paqa show {shown}\nvalidate:     paqa check {shown}")
+    print(f"look at one:  paqa show {shown}\nleft out:     paqa show {shown} --quarantine")
+    print(f"validate:     paqa check {shown}")
     note = "(decoding there wants FFmpeg: apt-get install ffmpeg)"
     print(f"in Python:    datasets.load_dataset({str(out)!r})  {note}")
     return 0

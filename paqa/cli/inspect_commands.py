@@ -83,10 +83,15 @@ def _add_verdicts(commands: Commands) -> None:
 
 
 def _add_show(commands: Commands) -> None:
-    parser = commands.add_parser("show", help="print one item readably")
+    parser = commands.add_parser("show", help="print one item readably, or what was left out and why")
     parser.add_argument("dir", type=Path)
     parser.add_argument("id", nargs="?", help="an item or clip id (default: the first item)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the item's audio to a FLAC file")
+    parser.add_argument(
+        "--quarantine",
+        action="store_true",
+        help="what the last build left out, by reason; with an id, file or reason all about it",
+    )
 
 
 def _add_diff(commands: Commands) -> None:
@@ -169,9 +174,12 @@ def run_verdicts(args: argparse.Namespace) -> int:
 
 def run_show(args: argparse.Namespace) -> int:
     """`paqa show`."""
-    from paqa.dataset import verifier_table
+    from paqa.dataset import show_quarantine, verifier_table
     from paqa.dataset.show import find, text
 
+    if args.quarantine:
+        print(show_quarantine.text(args.dir, args.id))
+        return 0
     row = find(args.dir, args.id)
     print(text(row, verifier_table.load(args.dir).get(row["id"])))
     if args.save:

@@ -6,6 +6,7 @@ Models are opened from safetensors by the library's own classes, offline: nothin
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -134,6 +135,8 @@ def quiet() -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    # a transducer's longest output follows from the audio, and it warns so for every window
+    warnings.filterwarnings("ignore", message="Using the model-agnostic default `max_length`")
 
 
 def on_device(inputs: Any, model: Any) -> dict[str, Any]:

@@ -27,6 +27,8 @@ from paqa.storage import store, text_files
 CHOICES_FILE = "models.toml"  # in the models folder
 CHOICE_KEYS = {"model", "sha256", "allow_pickle"}  # what it may say about an engine
 BLOCK = 1 << 20  # bytes read at a time from the network
+# Of checkpoints; a Hub id may have a point, too: nvidia/parakeet-tdt-0.6b-v3.
+ENDINGS = (".pt", ".pth", ".th", ".ckpt", ".bin", ".safetensors", ".onnx", ".yaml", ".yml", ".json")
 
 
 class MissingWeights(PaqaError):
@@ -117,7 +119,8 @@ def resolve_model(
         return published[model]
     path = Path(model).expanduser()
     local = path if path.is_absolute() else models_folder() / path
-    if local.exists() or path.is_absolute() or path.suffix or model.startswith("."):
+    is_path = path.is_absolute() or model.startswith(".") or path.suffix.lower() in ENDINGS
+    if local.exists() or is_path or (path.suffix and not files):
         return RemoteWeights(
             str(local), path.name, "as given", "a local path in the recipe", files if local.is_dir() else ()
         )
@@ -143,7 +146,7 @@ def locate(remote: RemoteWeights, download: bool = True) -> Path:
             folder = _from_hub(remote, remote.repo, offline)
             if folder and _complete(folder, remote.files):
                 return folder
-    raise MissingWeights(_what_to_do(remote, local))
+    raise MissingWeights(_what_to_do(remote, local, download))
 
 
 def _complete(path: Path, files: Sequence[str]) -> bool:
@@ -182,15 +185,28 @@ def _from_hub(remote: RemoteWeights, repo: str, offline: bool) -> Path | None:
         return None
 
 
-def _what_to_do(remote: RemoteWeights, local: Path) -> str:
+def _what_to_do(remote: RemoteWeights, local: Path, tried: bool) -> str:
+    """Where weights are missing and what to run; `tried` where the Hub was to be asked."""
     what = f"a folder with {', '.join(remote.files)}" if remote.files else "a file"
     if remote.repo is None and remote.url is None:
         return f"{local}: no weights there; expected {what}: correct `model` in the recipe, or --models"
     login = ", with a token (hf auth login) of somebody who accepted its conditions" if remote.gated else ""
+    why = f", and {remote.repo} was not fetched: {_not_fetched()}" if tried and remote.repo else ""
     return (
-        f"{remote.model}: no weights at {local}; run: paqa doctor --fetch{login}; or copy {what} there from "
-        f"{remote.origin} (another place: --models DIR or PAQA_MODELS)"
+        f"{remote.model}: no weights at {local}{why}; run: paqa doctor RECIPE.toml --fetch{login}; or copy "
+        f"{what} there from {remote.origin} (another place: --models DIR or PAQA_MODELS)"
     )
+
+
+def _not_fetched() -> str:
+    """Why the Hub gave nothing, where it did not refuse."""
+    try:
+        from huggingface_hub import constants
+    except ModuleNotFoundError:
+        return "its client is not installed (uv pip install 'paqa[paper]')"
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set"
+    return "the Hub cannot be reached"
 
 
 def fetch_missing(remote: RemoteWeights) -> Path:

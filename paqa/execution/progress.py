@@ -1,4 +1,4 @@
-"""The progress of a build: bars on a terminal, otherwise one plain line per finished stage."""
+"""The progress of a build: bars on a terminal, otherwise a plain line a minute and one per finished stage."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from paqa.pipeline.protocols import Submitted
 
 R = TypeVar("R")
+LINE_EVERY_S = 60.0  # of a stage that is not finished, where there is no bar
 
 
 class Progress:
@@ -22,11 +23,14 @@ class Progress:
         self.terminal = sys.stderr.isatty() and not quiet
         self.started_at: dict[str, float] = {}  # by stage, of `time.perf_counter`
         self.units_done: dict[str, int] = {}  # by stage
+        self.totals: dict[str, int] = {}  # by stage
+        self.line_at: dict[str, float] = {}  # by stage, when its last line was printed
         self.bars: dict[str, Any] = {}
 
     def open(self, stage: str, total: int, unit: str) -> None:
         """A stage begins, of `total` units."""
         self.started_at[stage], self.units_done[stage] = time.perf_counter(), 0
+        self.totals[stage], self.line_at[stage] = total, self.started_at[stage]
         if self.terminal:
             from tqdm import tqdm
 
@@ -38,6 +42,12 @@ class Progress:
         self.units_done[stage] += units
         if stage in self.bars:
             self.bars[stage].update(units)
+        elif not self.quiet and time.perf_counter() - self.line_at[stage] >= LINE_EVERY_S:
+            self.line_at[stage] = time.perf_counter()
+            done, seconds = self.units_done[stage], self.line_at[stage] - self.started_at[stage]
+            print(
+                f"{stage:<22} {done:>6} of {self.totals[stage]}, {seconds:.0f} s", file=sys.stderr, flush=True
+            )
 
     def note(self, line: str) -> None:
         """Print and log a line that belongs to no stage."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -39,16 +40,22 @@ def enforce(items: int, kept: int, lost: Sequence[Quarantined], limit: float, fa
     `kept` are the clips and their questions, as `given` counts them. The error says what to look at in
     `failed`.
     """
+    look = f"look into {failed / QUARANTINE} ({_command(failed)})"
     if items == 0:
-        raise PaqaError(f"no question is left: {_reasons(set(lost))}; look into {failed / QUARANTINE}")
+        raise PaqaError(f"no question is left: {_reasons(set(lost))}; {look}")
     gone = unusable(lost)
     total = kept + sum(q.stage != "questions" for q in gone)  # the clips of those were kept
     if len(gone) > limit * total:
         raise PaqaError(
             f"{len(gone)} of {total} recordings, clips and questions that were given could not be used "
-            f"({len(gone) / total:.0%}, the recipe allows {limit:.0%}): {_reasons(gone)}; look into "
-            f"{failed / QUARANTINE}, mend or remove what is there, or raise gates.max_quarantined"
+            f"({len(gone) / total:.0%}, the recipe allows {limit:.0%}): {_reasons(gone)}; {look}, "
+            "mend or remove what is there, or raise gates.max_quarantined"
         )
+
+
+def _command(failed: Path) -> str:
+    """The command that prints the quarantine of a build that failed."""
+    return f"paqa show {shlex.quote(str(failed.parent))} --quarantine"
 
 
 def split_warning(clips: int, lost: Iterable[Quarantined], limit: float) -> str | None:

@@ -118,15 +118,21 @@ class Context:
             return []
         clip_counts = sorted(self.other_clips.sounds.items())
         drawn = sorted(clip_counts, key=lambda counted: self.rng.random() ** (1 / counted[1]), reverse=True)
-        present = [sound for e in self.scene.events for sound in self._may_be(e)]
         chosen: list[tuple[str, str]] = []
         for mid, label in chain((sound for sound, _ in drawn), self._everyday_sounds()):
             if len(chosen) == count:
                 break
-            taken = [*chosen, *present]
-            if label not in UNASKED and not any(alike(mid, label, *sound) for sound in taken):
+            if label in UNASKED or any(alike(mid, label, *sound) for sound in chosen):
+                continue
+            if self._is_absent(mid, label):
                 chosen.append((mid, label))
         return [label for _, label in chosen]
+
+    @cached_property
+    def _is_absent(self) -> Callable[[str, str], bool]:
+        """Whether a sound is like none of the scene; a scene may have hundreds, so each is compared once."""
+        present = dict.fromkeys(sound for e in self.scene.events for sound in self._may_be(e))
+        return cache(lambda mid, label: not any(alike(mid, label, *sound) for sound in present))
 
     def _may_be(self, event: Event) -> list[tuple[str, str]]:
         """What an event may be: its class, and every kind of it where engines could name nothing closer."""

@@ -72,7 +72,10 @@ def _module(config: SourceConfig) -> tuple[ModuleType, str]:
     plugin = plugins.find("paqa.sources", config.type)
     if plugin is None:
         types = ", ".join((*SOURCES, *plugins.named("paqa.sources")))
-        raise PaqaError(f"source {config.name!r} has type {config.type!r}; expected one of {types}")
+        raise PaqaError(
+            f"source {config.name!r} has type {config.type!r}; expected one of {types}; one of a "
+            "plug-in wants its package (paqa doctor lists what is installed)"
+        )
     plugin.load()
     return import_module(plugin.entry_point.module), plugin.entry_point.attr
 

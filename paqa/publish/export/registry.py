@@ -45,7 +45,10 @@ def format_module(name: str) -> Any:
     plugin = plugins.find("paqa.exports", name)
     if plugin is None:
         formats = ", ".join((*FORMATS, *plugins.named("paqa.exports")))
-        raise PaqaError(f"{name!r}: no such format; known: {formats}")
+        raise PaqaError(
+            f"{name!r}: no such format; known: {formats}; one of a plug-in wants its package "
+            "(paqa doctor lists what is installed)"
+        )
     module = plugin.load()
     if missing := [part for part in ("AUDIO", "SPLITS", "export") if not hasattr(module, part)]:
         raise PaqaError(

@@ -14,6 +14,12 @@ const item = (() => {
     return button(text, () => play(from, to), { class: "cite", title: `Play ${span(from, to)}`, "data-from": from, "data-to": to });
   }
 
+  /* The text of a word that is evidence: many are too short to be read on the time axis. */
+  function quoted(clip, kind, n) {
+    const scene = clip[clip.answers];
+    return kind === "word" && scene && scene.words[n] ? ` “${scene.words[n][2].trim()}”` : "";
+  }
+
   /* Text with its citations; brackets and commas beside a citation stay on its line. */
   function prose(parts, play) {
     const texts = parts.map((part) => (typeof part === "string" ? part : ""));
@@ -199,7 +205,7 @@ const item = (() => {
     const running = stage(clip, total, row.evidence, stems, index.clips.id[c]);
     const right = (part) => (part.index === null ? part.text === index.items.answer[i] : part.index === index.items.answer[i]);
     const play = running.act.play;
-    const evidence = row.evidence.length > 0 && el("p", { class: "evidence" }, el("b", null, "Evidence"), row.evidence.map(([kind, n, from, to]) => cite(`${kind} ${n + 1} · ${span(from, to)}`, from, to, play)));
+    const evidence = row.evidence.length > 0 && el("p", { class: "evidence" }, el("b", null, "Evidence"), row.evidence.map(([kind, n, from, to]) => cite(`${kind} ${n + 1}${quoted(clip, kind, n)} · ${span(from, to)}`, from, to, play)));
     const node = el("article", { class: "page item" },
       el("nav", { class: "crumbs", "aria-label": "Questions" },
         el("a", { href: around.back, class: "back" }, "← All questions"),
