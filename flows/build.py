@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import httpx
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.context import TagsContext
 from prefect.futures import PrefectFuture, as_completed
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
@@ -86,7 +87,8 @@ class PrefectExecutor:
         for i, call in enumerate(calls):
             named: Any = step.with_options(name=stage, task_run_name=f"{stage} {i + 1}/{len(calls)}")
             before = [future for future in after[i : i + 1] if future is not None]
-            futures.append(named.submit(call=call, wait_for=before))
+            with TagsContext(current_tags=set()):  # with a tag each task asks the server for a limit on it
+                futures.append(named.submit(call=call, wait_for=before))
         if _runs_engines(stage):
             self._engines.total += sum(sizes)
         return Submitted(stage, futures, sizes, unit)

@@ -175,3 +175,6 @@ def _post(client: httpx.Client, path: str, body: dict[str, Any]) -> Any:
 
 if __name__ == "__main__":
     serve(Path(sys.argv[1]), int(sys.argv[2]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # all is written; Python would spend two seconds on taking its modules apart

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import os
 import select
 import sys
@@ -31,6 +33,7 @@ def run(
     `stopped` is what Ctrl-C is answered with; `extras` has the extra of paqa that a command's packages come
     with.
     """
+    atexit.register(gc.freeze)  # else Python looks for garbage among all its modules for a second as it ends
     open_streams()
     name = parser.prog
     try:

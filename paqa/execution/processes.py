@@ -6,6 +6,8 @@ own, so that one that dies fails the call that ran in it and no other.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import multiprocessing
 import os
 import pickle
@@ -291,6 +293,7 @@ def _set_up(threads: int, parent: int) -> None:
     """Set up a new worker process: limit its threads, ignore Ctrl-C, end when the parent ends."""
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(threads)
+    atexit.register(gc.freeze)  # as in paqa.cli.exit_status
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
