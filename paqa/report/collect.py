@@ -159,7 +159,7 @@ def _json(folder: Path, name: str, kind: type[T]) -> T | None:
 def _store(recipe: Recipe | None, url: str | None, notes: list[str]) -> Store | None:
     """The store, if stems can be found in it; a note says why not."""
     limits = (
-        "clips are played without their stems, and what was heard is shown only where it gives the answers"
+        "clips are played without their stems, and predictions are shown only where they give the answers"
     )
     if recipe is None or url is None:
         notes.append(f"Only the shards are here: {limits}.")

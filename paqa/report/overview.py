@@ -109,8 +109,8 @@ def _facts(rows: Sequence[Item], scenes: Sequence[Scene], build: Build) -> list[
         [_length(seconds), "of audio", f"{seconds / max(1, len(scenes)):.1f} s a clip"],
         [
             f"{truth / max(1, len(rows)):.0%}",
-            "answered from truth",
-            f"{len(rows) - truth:,} from what was heard",
+            "answered from ground truth",
+            f"{len(rows) - truth:,} from predictions",
         ],
         [f"{reflected / max(1, len(rows)):.0%}", "reflected upon", f"{misheard:,} after a real mishearing"],
         *_expected(rows),
@@ -124,7 +124,7 @@ def _expected(rows: Sequence[Item]) -> list[list[str]]:
     if figures["expected_right"] is None:
         return []
     share, count = figures["expected_right"], figures["predicted"]
-    return [[f"{share:.0%}", "expected right", f"of {count:,} rows from what was heard"]]
+    return [[f"{share:.0%}", "expected right", f"of {count:,} rows from predictions"]]
 
 
 def _composed(summary: Summary | None) -> str:

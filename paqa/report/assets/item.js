@@ -60,7 +60,7 @@ const item = (() => {
   function beside(clip) {
     const { truth, heard } = clip;
     if (!truth || !heard) {
-      const why = truth ? "What the engines heard is not in this report: the store was not at hand, or the engines have changed since." : "Nothing is known to be true of this clip: the answers come from what was heard.";
+      const why = truth ? "What the engines predict is not in this report: the store was not at hand, or the engines have changed since." : "This clip has no ground truth: the answers come from predictions.";
       return el("p", { class: "note" }, why);
     }
     const voices = (scene) => new Set(scene.turns.map((turn) => turn[2])).size;
@@ -68,7 +68,7 @@ const item = (() => {
     const snr = (scene) => (scene.snr === null ? "–" : `${scene.snr.toFixed(1)} dB`);
     const rows = [["Speakers", voices], ["Turns", (s) => s.turns.length], ["Sounds", labels], ["SNR", snr], ["Language", (s) => s.language ?? "–"]];
     const table = el("table", { class: "beside" },
-      el("thead", null, el("tr", null, ["", "Truth", "Heard"].map((head) => el("th", null, head)))),
+      el("thead", null, el("tr", null, ["", "Ground truth", "Predicted"].map((head) => el("th", null, head)))),
       el("tbody", null, rows.map(([name, of]) => {
         const [a, b] = [String(of(truth)), String(of(heard))];
         return el("tr", { class: a === b || a === "–" || b === "–" || name === "SNR" ? null : "differs" }, el("th", null, name), el("td", null, a), el("td", null, b));
@@ -76,14 +76,14 @@ const item = (() => {
     return [table, transcripts(clip.words), doubts(heard)];
   }
 
-  /* The transcript once, with what was heard otherwise beside what is true. */
+  /* The transcript once, with words that were predicted otherwise beside those of the ground truth. */
   function transcripts(runs) {
     if (!runs || !runs.length) return el("p", { class: "note" }, "No words in either.");
     const parts = runs.map(([op, truth, heard]) => {
       if (op === "equal") return `${truth} `;
-      return [truth && el("del", { title: "true, not heard" }, truth), truth && heard && " ", heard && el("ins", { title: "heard, not true" }, heard), " "];
+      return [truth && el("del", { title: "in the ground truth alone" }, truth), truth && heard && " ", heard && el("ins", { title: "predicted alone" }, heard), " "];
     });
-    return el("div", { class: "diff" }, el("p", null, parts), el("p", { class: "note" }, el("del", null, "true, not heard"), " ", el("ins", null, "heard, not true")));
+    return el("div", { class: "diff" }, el("p", null, parts), el("p", { class: "note" }, el("del", null, "in the ground truth alone"), " ", el("ins", null, "predicted alone")));
   }
 
   function doubts(scene) {
@@ -102,13 +102,13 @@ const item = (() => {
       ["Difficulty", items.difficulty[i].toFixed(2)],
       ["Depends on audio", items.dependence[i] === null ? "not measured" : items.dependence[i].toFixed(2)],
       ["Reflected", items.reflection[i] === null ? "no" : words(terms.reflection[items.reflection[i]])],
-      ["Answer from", row.answers_from === "truth" ? "truth" : "what was heard"],
+      ["Answer from", row.answers_from === "truth" ? "ground truth" : "predictions"],
       ["Clip", `${clips.id[c]}, ${seconds(clips.ms[c])} s`], ["SNR", snr === null ? "–" : `${snr.toFixed(1)} dB`],
       ...(index.measures ?? []).map(([name, label, unit, digits]) => [label, number(filter.measured(index, i, name), unit, digits)]),
       ["Speakers", (index.measures ?? []).length > 0 && voices(index, clip)],
       ["Set", clips.corpus[c] === null ? null : terms.corpus[clips.corpus[c]]],
       ["Source", folded(clip.source)], ["Licence", clip.license], ["File", clip.uri],
-      ["Heard by", clip.heard_by.map(([stage, engine]) => `${stage}: ${engine}`).join(", ")], ["Row", row.id], ["Key", row.key.slice(0, 16)],
+      ["Engines", clip.heard_by.map(([stage, engine]) => `${stage}: ${engine}`).join(", ")], ["Row", row.id], ["Key", row.key.slice(0, 16)],
     ];
     return el("dl", { class: "meta" }, pairs.filter(([, value]) => value).map(([name, value]) => [el("dt", null, name), el("dd", null, value)]));
   }
@@ -219,7 +219,7 @@ const item = (() => {
       el("div", { class: "two" },
         el("section", { class: "card" }, el("h3", null, "Rationale"), evidence, row.sections.map((part) => section(part, right, play))),
         el("div", { class: "stack" },
-          el("section", { class: "card" }, el("h3", null, "Truth beside what was heard"), beside(clip)),
+          el("section", { class: "card" }, el("h3", null, "Predictions beside the ground truth"), beside(clip)),
           verifier(index, i, row),
           el("section", { class: "card" }, el("h3", null, "About this question"), facts(index, i, clip, row)))));
     return { node, keys: keys(running), key: row.key, close: running.close };

@@ -65,7 +65,7 @@ const overview = (() => {
     const figures = data.audit.map((figure) => el("div", null,
       el("h4", null, figure.name, el("span", { class: "chip" }, `${figure.low_is_better ? "lower" : "higher"} is better`)),
       el("p", { class: "note" }, `${figure.label}, ${figure.unit}`), charts.intervals(figure)));
-    return card("Audit: what was heard against the truth", "Dots with 95 % intervals, over all clips and over slices of them", el("div", { class: "columns" }, figures));
+    return card("Audit: predictions against the ground truth", "Dots with 95 % intervals, over all clips and over slices of them", el("div", { class: "columns" }, figures));
   }
 
   function judged(found) {
@@ -74,7 +74,7 @@ const overview = (() => {
       el("h4", null, figure.label), el("p", { class: "note" }, "% of judged rows, with 95 % intervals over clips"), charts.intervals(figure)));
     const shown = (value) => value.toFixed(2);
     const bins = found.bins.map(([low, high, n, confidence, right]) => [`${low.toFixed(1)} - ${high.toFixed(1)}`, n, shown(confidence), shown(right)]);
-    return card("Rows from what was heard, judged by the truth", "Answers and rationales beside the truth of their clips", el("div", { class: "columns" }, figures,
+    return card("Rows from predictions, judged by the ground truth", "Answers and rationales beside the ground truth of their clips", el("div", { class: "columns" }, figures,
       el("div", null, el("h4", null, "Why rows are not right"), named(found.causes)),
       el("div", null, el("h4", null, "What rationales state falsely, rows"), named(found.false)),
       el("div", null, el("h4", null, "Confidence of rows"), el("p", { class: "note" }, `Expected calibration error ${found.error === null ? "-" : found.error.toFixed(3)}`),
@@ -105,10 +105,10 @@ const overview = (() => {
       card("Difficulty", "questions; click a bin to see them", seconds(data.difficulty, "", difficult)),
       card("Dependence on the audio", "1: the text alone does not help; 0: it is enough", seconds(data.dependence, "")),
       card("Hard subsets", null, data.subsets.length ? counted(data.subsets, "subset") : el("p", { class: "note" }, "None.")),
-      card("Wrong first answers", "what a reflected question got wrong; heard: an engine really did", counted(data.reflections, "reflected")),
+      card("Wrong first answers", "what a reflected question got wrong; heard: an engine's own mistake, typed: one made up", counted(data.reflections, "reflected")),
       card("Quarantined", null, quarantine(data.quarantine)),
       card("Licences", "clips that carry each; a composed one carries several", charts.bars(data.licenses.map(([name, n]) => ({ label: name, parts: [[n]] })))),
-      card("Heard by", null, plain(data.engines, ["stage", "engine", "revision"])),
+      card("Engines", null, plain(data.engines, ["stage", "engine", "revision"])),
     ];
   }
 

@@ -139,7 +139,7 @@ const timeline = (() => {
     const pictures = el("div", { class: "pictures", on: { pointerdown: begin } },
       lane("Waveform", wave, { height: WAVE }), lane(["Mel", melLabel], mel, { height: MEL, class: "mel" }));
     const groups = ["truth", "heard"].filter((kind) => clip[kind]).map((kind) => group(
-      kind === "truth" ? "Truth" : "Heard",
+      kind === "truth" ? "Ground truth" : "Predicted",
       kind === clip.answers ? "gives the answers" : kind === "truth" ? "for comparison" : "by the engines, for comparison",
       clip[kind], total, kind === clip.answers ? voice : matched(clip[kind], clip[clip.answers]),
       kind === clip.answers ? cited : none, act.play));
