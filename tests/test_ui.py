@@ -103,7 +103,9 @@ def test_a_run_has_its_artifacts(corpus, built, tmp_path):
         found = dict(database.execute("select key, data from artifact where flow_run_id = ?", [run]))
         lines = [line for (line,) in database.execute("select message from log where flow_run_id = ?", [run])]
         tasks = database.execute("select count(*) from log where task_run_id is not null").fetchone()[0]
-        tags = {tags for (tags,) in database.execute("select tags from task_run where flow_run_id = ?", [run])}
+        tags = {
+            tags for (tags,) in database.execute("select tags from task_run where flow_run_id = ?", [run])
+        }
     assert set(found) >= {"summary", "stages", "audit", "report"}
     assert f"{again.summary['items']} (" in found["summary"]
     assert {"ingest", "compose", "shard", "audit", "report"} <= {
