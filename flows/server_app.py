@@ -6,6 +6,7 @@ open are set to Crashed: Prefect would show them as running for ever. It ends on
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import gc
 import json
@@ -174,7 +175,5 @@ def _post(client: httpx.Client, path: str, body: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
+    atexit.register(gc.freeze)  # as in paqa.cli.exit_status
     serve(Path(sys.argv[1]), int(sys.argv[2]))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)  # all is written; Python would spend two seconds on taking its modules apart

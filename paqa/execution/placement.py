@@ -5,9 +5,8 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
-from importlib import import_module
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -145,8 +144,7 @@ class BuildPlacement:
         count = options.workers or cores()
         self.local = Workers(cores() if options.address else count, options.threads)
         self.local.warm(worker_steps.ready)
-        # pyarrow imports pandas when the first table is written; here nobody waits for it
-        threading.Thread(target=import_module, args=("pandas",), daemon=True).start()
+        threading.Thread(target=_import_pandas, daemon=True).start()
         self.workers: Workers | RayWorkers = self.local
         if options.on_ray:
             check = node_check(self._recipe, store)
@@ -221,3 +219,9 @@ class BuildPlacement:
             self.workers.__exit__(kind, error, trace)
             self.local.__exit__(kind, error, trace)
             self._around.close()
+
+
+def _import_pandas() -> None:
+    """What pyarrow does, where it is installed, when the first table is written: here nobody waits for it."""
+    with suppress(ModuleNotFoundError):
+        import pandas  # noqa: F401
