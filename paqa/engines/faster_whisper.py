@@ -9,16 +9,18 @@ what it costs with tiny.en alone.
 from __future__ import annotations
 
 import os.path
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from msgspec import Meta
 
+from paqa.engines._batched_whisper import batched_model
 from paqa.engines._multilingual import joined_model, language_probabilities
 from paqa.engines._signal import mono
 from paqa.engines._words import is_loop, on_grid
@@ -38,7 +40,7 @@ from paqa.errors import PaqaError
 from paqa.spans import Interval
 from paqa.types import Audio, Disagreement, Stage, Unit, Word
 
-BEHAVIOUR = 5  # raise it when the same weights and parameters would give other words
+BEHAVIOUR = 6  # raise it when the same weights and parameters would give other words
 RATE = 16_000  # Hz
 ENGLISH, AUTO = "en", "auto"
 LEAST_ENGLISH = 0.1  # its probability below which unsure English words are left out; measured: 0.14 or more
@@ -82,6 +84,13 @@ class Transcript:
     def mean_score(self) -> float:
         """Of the words; 0 where there are none."""
         return sum(word.score for word in self.words) / max(1, len(self.words))
+
+
+class Signal(NamedTuple):
+    """A clip's samples `(n,)` at 16 kHz."""
+
+    samples: np.ndarray
+    duration_ms: int
 
 
 class FasterWhisper:
@@ -155,9 +164,7 @@ class FasterWhisper:
         return self._load(str(joined_model([Path(package_file(half)) for half in self.weights[-2:]])))
 
     def _load(self, folder: str) -> Any:
-        from faster_whisper import WhisperModel
-
-        return WhisperModel(
+        return batched_model()(
             folder,
             device=self._device,
             compute_type=self.params.compute_type,
@@ -166,38 +173,50 @@ class FasterWhisper:
         )
 
     def __call__(self, batch: Sequence[Audio]) -> list[EngineOutput]:
-        return [self._run(audio) for audio in batch]
+        """Transcribe the clips together; the words of one do not depend on the others."""
+        clips = [Signal(mono(audio, RATE), audio.duration_ms) for audio in batch]
+        has_sound = [bool(np.any(clip.samples)) for clip in clips]
+        transcripts = iter(
+            self._transcripts([clip for clip, has in zip(clips, has_sound, strict=True) if has])
+        )
+        silent = Transcript((), (), None if self.params.language == AUTO else self.params.language, False)
+        ordered = [next(transcripts) if has else silent for has in has_sound]
+        return [EngineOutput(words=t.words, language=t.language, doubts=t.doubts) for t in ordered]
 
-    def _run(self, audio: Audio) -> EngineOutput:
-        signal, language = mono(audio, RATE), self.params.language
-        if not np.any(signal):
-            return EngineOutput(language=None if language == AUTO else language)
+    def _transcripts(self, clips: Sequence[Signal]) -> list[Transcript]:
+        language = self.params.language
         if language not in (AUTO, ENGLISH):
-            transcript = self._transcribe(self._multilingual, signal, language, audio.duration_ms)
-        else:
-            transcript = self._transcribe(self._english, signal, ENGLISH, audio.duration_ms)
-            if language == AUTO and self._is_suspicious(transcript):
-                transcript = self._in_its_language(signal, transcript, audio.duration_ms)
-        return EngineOutput(words=transcript.words, language=transcript.language, doubts=transcript.doubts)
+            return self._transcribe(self._multilingual, clips, language)
+        english = self._transcribe(self._english, clips, ENGLISH)
+        return self._in_their_languages(clips, english) if language == AUTO else english
+
+    def _in_their_languages(self, clips: Sequence[Signal], english: Sequence[Transcript]) -> list[Transcript]:
+        """Base's transcripts where it detects another language, and is surer in that; else the English ones.
+
+        English words are left out where they are unsure and the language is not likely to be English.
+        """
+        transcripts = list(english)
+        by_language: dict[str, list[int]] = defaultdict(list)
+        for i in (i for i, transcript in enumerate(english) if self._is_suspicious(transcript)):
+            speech = self._speech(clips[i].samples)
+            if not len(speech):
+                continue
+            probabilities = language_probabilities(self._multilingual, speech)
+            language = max(probabilities, key=lambda code: probabilities[code])
+            if language != ENGLISH and probabilities[language] >= self.params.language_threshold:
+                by_language[language].append(i)
+            elif probabilities[ENGLISH] < LEAST_ENGLISH:
+                transcripts[i] = _without_words(english[i], f"in no sure language (at best {language})")
+        for language, indices in by_language.items():
+            others = self._transcribe(self._multilingual, [clips[i] for i in indices], language)
+            for i, other in zip(indices, others, strict=True):
+                transcripts[i] = other if other.mean_score > english[i].mean_score else english[i]
+        return transcripts
 
     def _is_suspicious(self, transcript: Transcript) -> bool:
         """Whether tiny.en's words look like those of another language."""
         unsure = bool(transcript.words) and transcript.mean_score < self.params.unsure_below
         return transcript.looped or unsure
-
-    def _in_its_language(self, signal: np.ndarray, english: Transcript, duration_ms: int) -> Transcript:
-        """Base's transcript where it detects another language, and is surer in that; else the English one."""
-        speech = self._speech(signal)
-        if not len(speech):
-            return english
-        probabilities = language_probabilities(self._multilingual, speech)
-        language = max(probabilities, key=lambda code: probabilities[code])
-        if language != ENGLISH and probabilities[language] >= self.params.language_threshold:
-            other = self._transcribe(self._multilingual, signal, language, duration_ms)
-            return other if other.mean_score > english.mean_score else english
-        if probabilities[ENGLISH] < LEAST_ENGLISH:
-            return _without_words(english, f"in no sure language (at best {language})")
-        return english
 
     def _speech(self, signal: np.ndarray) -> np.ndarray:
         """The stretches that VAD takes for speech, one after another; all where it is off."""
@@ -217,10 +236,10 @@ class FasterWhisper:
             "min_silence_duration_ms": p.vad_min_silence_ms,
         }
 
-    def _transcribe(self, model: Any, signal: np.ndarray, language: str, duration_ms: int) -> Transcript:
+    def _transcribe(self, model: Any, clips: Sequence[Signal], language: str) -> list[Transcript]:
         p = self.params
-        segments, _ = model.transcribe(
-            signal,
+        segments = model.transcribe_all(
+            [clip.samples for clip in clips],
             language=language,
             beam_size=p.beam_size,
             temperature=0.0,
@@ -231,6 +250,14 @@ class FasterWhisper:
             vad_filter=p.vad_filter,
             vad_parameters=self._vad_options(),
         )
+        return [
+            self._transcript(of_clip, language, clip.duration_ms)
+            for clip, of_clip in zip(clips, segments, strict=True)
+        ]
+
+    def _transcript(self, segments: Sequence[Any], language: str, duration_ms: int) -> Transcript:
+        """The words of a clip's segments; a window that is a loop goes into the doubts."""
+        p = self.params
         timed: list[Any] = []
         doubts: list[Disagreement] = []
         for _, window in groupby(segments, key=lambda segment: segment.seek):
