@@ -62,7 +62,7 @@ def all_features(scene: Scene, extras: Extras) -> dict[Kind, list[dict[str, floa
         "turn": turn_features(scene, extras),
         "speaker_count": [count_features(scene, extras)],
         "event": event_features(scene, extras),
-        "event_span": span_features(scene),
+        "event_span": span_features(scene, extras),
         "background": [background_features(scene, extras)],
     }
 

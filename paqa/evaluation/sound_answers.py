@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from paqa.evaluation.known_truth import FRAME_MS, Sound, shared_ms, total_ms
+from paqa.evaluation.known_truth import FRAME_MS, Sound, shared_ms, total_ms, under
 from paqa.evaluation.row_question import NONE, Case, Settled, timed
+from paqa.questions.sound_names import KINDS
 from paqa.types import Event
 
 if TYPE_CHECKING:
@@ -48,6 +49,18 @@ def absent_sound(case: Case) -> bool:
         if choice != case.answer and not true.events_like(true.sound(choice)):
             raise Settled("false_premise", case.why_not_there(true.sound(choice)))
     return True
+
+
+def sound_kind(case: Case) -> bool:
+    """The kind that is there, and no other of those offered is."""
+    if not case.truth.events_known and not case.truth.scene.events:
+        case.need_events()
+    present = {c for c in case.choices if any(under(e.label, KINDS[c]) for e in case.true.events)}
+    if case.answer not in present:
+        predicted = case.question.predicted.events if case.question.predicted else ()
+        named = [Sound(e.label, e.mid) for e in predicted if under(e.label, KINDS[case.answer])]
+        case.must_be_there(named[0] if named else None, "wrong_answer")
+    return present <= {case.answer}
 
 
 def first_sound(case: Case) -> bool:
@@ -246,7 +259,7 @@ def runs(frames: np.ndarray, bridge: int) -> int:
 JUDGES: dict[str, Callable[[Case], bool]] = {
     judge.__name__: judge
     for judge in (
-        background_sound, absent_sound, first_sound, last_sound, sound_after, sound_after_line,
+        background_sound, absent_sound, sound_kind, first_sound, last_sound, sound_after, sound_after_line,
         sound_occasions, different_sounds, onset_part, onset_second, sound_duration, longest_sound,
         sound_and_speech, sound_at_once, sound_during_speaker, sound_during_line,
     )

@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import combinations
 
-from paqa.evaluation.known_truth import FRAME_MS, shared_ms, total_ms
+from paqa.evaluation.known_truth import FRAME_MS, VOICES, shared_ms, total_ms, under
 from paqa.evaluation.quotation import Place, TrueWord, true_words
 from paqa.evaluation.row_question import NONE, Case, Settled, timed, unknown
 from paqa.spans import interval
 from paqa.text import normal
 from paqa.types import Turn
 
+SOMEBODY, NOBODY = "Yes, somebody speaks", "No, nobody speaks"
 YES, NO = "Yes, their speech overlaps", "No, they never overlap"
 BACKCHANNEL_WORDS = 2  # a turn of so few words may be passed over as none
 
@@ -23,6 +24,15 @@ def speaker_count(case: Case) -> bool:
     lengths = [total_ms(case.true.voice(s)) for s in case.true.speakers]
     clear = sum(ms >= case.rules.short_voice_ms for ms in lengths)
     return _voices(case, case.count_right(range(clear, len(lengths) + 1)))
+
+
+def any_speech(case: Case) -> bool:
+    """Whether anybody speaks; laughter and other voices may be taken for speech."""
+    case.need_turns()
+    if case.true.turns:
+        return _voices(case, case.answer == SOMEBODY)
+    voices = [event for event in case.true.events if under(event.label, VOICES)]
+    return _voices(case, case.answer == NOBODY or bool(voices))
 
 
 def turn_count(case: Case) -> bool:
@@ -346,7 +356,8 @@ def _voices(case: Case, right: bool) -> bool:
 JUDGES: dict[str, Callable[[Case], bool]] = {
     judge.__name__: judge
     for judge in (
-        speaker_count, turn_count, last_speaker, longest_speaker, overlapping_pair, two_at_once, interrupter,
+        speaker_count, any_speech, turn_count, last_speaker, longest_speaker, overlapping_pair, two_at_once,
+        interrupter,
         who_says, who_mentions, first_words, last_words, said_after, said_before, who_answers, earliest_line,
         longest_pause, speaking_time, said_during_sound, who_during_sound, said_before_sound,
         who_after_sound,

@@ -45,7 +45,7 @@ def with_confidences(scene: Scene, extras: Extras, calibration: Calibration) -> 
             span_confidence=models["event_span"].probability(span),
         )
         for event, features, span in zip(
-            scene.events, event_features(scene, extras), span_features(scene), strict=True
+            scene.events, event_features(scene, extras), span_features(scene, extras), strict=True
         )
     ]
     count = models["speaker_count"].probability(count_features(scene, extras))
@@ -153,9 +153,10 @@ def event_features(scene: Scene, extras: Extras) -> list[Features]:
     ]
 
 
-def span_features(scene: Scene) -> list[Features]:
-    """Of the span of each event: how much of it lies under speech."""
-    return [event_evidence.span_features(event, scene.turns) for event in scene.events]
+def span_features(scene: Scene, extras: Extras) -> list[Features]:
+    """Of the span of each event: in how much of it its class is likely, and how much of the clip it is."""
+    tagging, duration_ms = extras.tagging, scene.duration_ms
+    return [event_evidence.span_features(event, duration_ms, tagging) for event in scene.events]
 
 
 def ancestor_features(scene: Scene, tagging: Tagging) -> list[dict[str, Features]]:

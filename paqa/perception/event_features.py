@@ -65,9 +65,12 @@ def event_features(event: Event, turns: Sequence[Turn], tagging: Tagging) -> Fea
     }
 
 
-def span_features(event: Event, turns: Sequence[Turn]) -> Features:
-    """Of an event: whether its span is right. Speech hides its edges; no score of the tagger tells more."""
-    return {"under_speech": _share_under_speech(event, turns)}
+def span_features(event: Event, duration_ms: int, tagging: Tagging) -> Features:
+    """Of an event: whether its span is right. Wrong spans are those in which its class is likely here and
+    there only; one that fills its clip cannot be far off. How much lies under speech told nothing.
+    """
+    of_clip = (event.end_ms - event.start_ms) / max(1, duration_ms)
+    return {"share": _scores_of(event, tagging).share, "of_clip": of_clip}
 
 
 def ancestor_features(event: Event, turns: Sequence[Turn], tagging: Tagging) -> dict[str, Features]:

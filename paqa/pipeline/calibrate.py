@@ -122,7 +122,7 @@ def _of_clip(clip: LabelledClip) -> Iterable[tuple[Kind, Mapping[str, float], bo
         event_labels = prediction_labels.events(scene, truth.scene, truth.times_known)
         features = confidence.event_features(scene, extras)
         yield from _labelled("event", features, [there for there, _ in event_labels])
-        spans = confidence.span_features(scene)
+        spans = confidence.span_features(scene, extras)
         yield from _labelled("event_span", spans, [placed for _, placed in event_labels])
         yield from _of_ancestors(clip)
     if truth.events_known:

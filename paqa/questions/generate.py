@@ -20,6 +20,7 @@ from paqa.questions import (
     durations,
     emotion,
     sequence,
+    sound_kinds,
     sound_order,
     sounds,
     speakers,
@@ -57,7 +58,7 @@ __all__ = [
 ]
 
 FAMILIES = (
-    *(sounds, sound_order, counting, timing, durations, sequence),
+    *(sounds, sound_kinds, sound_order, counting, timing, durations, sequence),
     *(speakers, dialogue, dialogue_flow, voice_prosody, speech_and_sound, emotion, translation),
     *(word_order, word_times, speech_times),
 )

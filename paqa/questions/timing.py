@@ -22,7 +22,7 @@ BEFORE, DURING, PAUSE, AFTER = PLACES = (
 def onset_part(ctx: Context) -> Iterator[Draft]:
     """In which third of the clip does a sound start?"""
     third = ctx.scene.duration_ms / 3
-    if third < 2 * SAFE_MS:
+    if third < SAFE_MS:
         return
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         part, edge = part_of(sound.start_ms, third)

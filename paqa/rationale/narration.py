@@ -137,6 +137,8 @@ SUMMARIES = {
     "who_sounds": ("the one who sounds like that is {}", "the voice with that mood is {}"),
     "translation_of_line": ("what is said means {}", "the meaning of the words is {}"),
     "any_background": ("the answer is {}",),
+    "any_speech": ("the answer is {}",),
+    "sound_kind": ("what sounds is {}", "the sound comes from {}"),
     "earliest_words": ("the first of them to be said is {}", "the earliest words are {}"),
     "latest_words": ("the last of them to be said is {}", "the latest words are {}"),
     "words_after": ("what follows is {}", "the words right after are {}"),
