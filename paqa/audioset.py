@@ -14,6 +14,22 @@ from importlib import resources
 
 from paqa.errors import PaqaError
 
+# Kinds of sound that hardly anybody would confuse, by the labels of what is of each kind.
+KINDS = {
+    "An animal": ("Animal",),
+    "Music or an instrument": ("Music",),
+    "A bell": ("Bell",),
+    "An alarm or a signal": ("Alarm",),
+    "A vehicle or an engine": ("Vehicle", "Engine"),
+    "A tool": ("Tools",),
+    "Wind, water or thunder": ("Wind", "Water", "Thunderstorm"),
+    "A fire": ("Fire",),
+    "An explosion or a shot": ("Explosion",),
+    "A person who does not speak": ("Human sounds",),
+    "A household object": ("Domestic sounds, home sounds",),
+    "A clock, a camera or a fan": ("Mechanisms",),
+}
+
 
 @dataclass(frozen=True)
 class Node:

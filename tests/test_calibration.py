@@ -17,6 +17,7 @@ from paqa.config.recipe import HearConfig, HearConfigs, Recipe, SourceConfig
 from paqa.perception import calibration as calibrations
 from paqa.perception import engine_runs
 from paqa.perception.calibration import (
+    FEATURES,
     CalibratedEngine,
     Calibration,
     Kind,
@@ -37,7 +38,7 @@ FILES = [name for name in PACKAGED if name.endswith(".json")]
 
 
 def calibration(recipe: Recipe = RECIPE, material: str = "tests") -> Calibration:
-    return Calibration(engines(recipe), dict.fromkeys(get_args(Kind), MODEL), material)
+    return Calibration(engines(recipe), dict.fromkeys(get_args(Kind), MODEL), material, FEATURES)
 
 
 def hearing(**stages: HearConfig) -> Recipe:
@@ -143,13 +144,27 @@ def test_another_revision_has_none(
     assert for_recipe(RECIPE, Store(tmp_path)) is None
 
 
+def test_one_fitted_on_other_features_does_not_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older paqa's, in the user's store or in a file: its models name features that are gone."""
+    keep(calibration(), Store(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(calibrations, "FEATURES", FEATURES + 1)
+        calibrations.packaged.cache_clear()
+        calibrations._for_engines.cache_clear()
+        assert for_recipe(RECIPE, Store(tmp_path)) is None
+        assert calibrations.packaged() == {}
+    calibrations.packaged.cache_clear()
+    calibrations._for_engines.cache_clear()
+    assert for_recipe(RECIPE, Store(tmp_path)) == calibration()
+
+
 def test_engines_are_those_of_the_stages() -> None:
     named = engines(RECIPE)
     assert [e.stage for e in named] == ["separate", "diarize", "tag", "transcribe"]
     assert [e.engine for e in named] == [RECIPE.stage_config(e.stage).engine for e in named]
     assert [e.stem for e in named] == ["mix", "mix", "background", "mix"]
     assert all(e.revision and msgspec.json.decode(e.parameters) is not None for e in named)
-    assert store_key(named) == key("calibration", named)
+    assert store_key(named) == key("calibration", FEATURES, named)
     assert store_key(named) != store_key((*named[:3], CalibratedEngine("transcribe", "mix", "x", "1", "{}")))
 
 

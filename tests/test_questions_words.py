@@ -51,7 +51,14 @@ def templates(scene: Scene, others: OtherClips = WORDS) -> set[str]:
 
 def test_a_clean_sentence_gives_rows() -> None:
     by_text = {"earliest_words", "latest_words", "words_after", "words_before", "word_said"}
-    always = {"speaker_count", "speaking_time", "any_background", "speech_begins", "speech_ends"}
+    always = {
+        "any_speech",
+        "speaker_count",
+        "speaking_time",
+        "any_background",
+        "speech_begins",
+        "speech_ends",
+    }
     assert templates(UNTIMED) == by_text | always
     assert templates(SENTENCE) == by_text | always | {"word_part", "word_at_second"}
     for seed in range(4):

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from paqa import audioset
 from paqa.evaluation.known_truth import FRAME_MS, Sound, shared_ms, total_ms, under
 from paqa.evaluation.row_question import NONE, Case, Settled, timed
-from paqa.questions.sound_names import KINDS
 from paqa.types import Event
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ def sound_kind(case: Case) -> bool:
     """The kind that is there, and no other of those offered is."""
     if not case.truth.events_known and not case.truth.scene.events:
         case.need_events()
-    present = {c for c in case.choices if any(under(e.label, KINDS[c]) for e in case.true.events)}
+    present = {c for c in case.choices if any(under(e.label, audioset.KINDS[c]) for e in case.true.events)}
     if case.answer not in present:
         predicted = case.question.predicted.events if case.question.predicted else ()
-        named = [Sound(e.label, e.mid) for e in predicted if under(e.label, KINDS[case.answer])]
+        named = [Sound(e.label, e.mid) for e in predicted if under(e.label, audioset.KINDS[case.answer])]
         case.must_be_there(named[0] if named else None, "wrong_answer")
     return present <= {case.answer}
 

@@ -26,6 +26,7 @@ from paqa.types import Stage, Stem
 Kind = Literal["word", "turn", "speaker_count", "event", "event_span", "ancestor", "background", "answer"]
 FOLDER = "data/calibration"
 INDICATOR = "is "  # begins the names of features of one class alone
+FEATURES = 2  # raise it when a feature changes its name or its meaning: older models no longer hold then
 MAX_LOGIT = 30.0  # beyond it a probability is 0 or 1 to all digits
 
 NOT_CALIBRATED = (
@@ -76,11 +77,15 @@ class CalibratedEngine:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The models of one set of engines; `material` says what they were fitted on."""
+    """The models of one set of engines; `material` says what they were fitted on.
+
+    `features` is FEATURES as it was when they were fitted.
+    """
 
     engines: tuple[CalibratedEngine, ...]
     models: dict[Kind, LogisticModel]
     material: str = ""
+    features: int = 1  # of files that do not say it
 
 
 def for_recipe(recipe: Recipe, store: Store) -> Calibration | None:
@@ -110,7 +115,7 @@ def encoded(calibration: Calibration) -> bytes:
 
 def store_key(engines: tuple[CalibratedEngine, ...]) -> str:
     """Where the store keeps the user's own calibration of some engines."""
-    return key("calibration", engines)
+    return key("calibration", FEATURES, engines)
 
 
 def engines(recipe: Recipe) -> tuple[CalibratedEngine, ...]:
@@ -130,5 +135,6 @@ def packaged() -> dict[tuple[CalibratedEngine, ...], Calibration]:
     for file in (resources.files("paqa") / FOLDER).iterdir():
         if file.name.endswith(".json"):
             calibration = msgspec.json.decode(file.read_bytes(), type=Calibration)
-            calibrations[calibration.engines] = calibration
+            if calibration.features == FEATURES:
+                calibrations[calibration.engines] = calibration
     return calibrations

@@ -154,7 +154,7 @@ def fit_predictions(clips: Sequence[LabelledClip], recipe: Recipe, answers: Logi
     examples = prediction_examples(clips)
     models: dict[Kind, LogisticModel] = {kind: fitting.fit(examples[kind]) for kind in PREDICTIONS}
     models["answer"] = answers
-    return Calibration(calibrations.engines(recipe), models)
+    return Calibration(calibrations.engines(recipe), models, features=calibrations.FEATURES)
 
 
 def rows_of(

@@ -124,12 +124,12 @@ class Context:
                 break
             if label in UNASKED or any(alike(mid, label, *sound) for sound in chosen):
                 continue
-            if self._is_absent(mid, label):
+            if self.is_absent(mid, label):
                 chosen.append((mid, label))
         return [label for _, label in chosen]
 
     @cached_property
-    def _is_absent(self) -> Callable[[str, str], bool]:
+    def is_absent(self) -> Callable[[str, str], bool]:
         """Whether a sound is like none of the scene; a scene may have hundreds, so each is compared once."""
         present = dict.fromkeys(sound for e in self.scene.events for sound in self._may_be(e))
         return cache(lambda mid, label: not any(alike(mid, label, *sound) for sound in present))

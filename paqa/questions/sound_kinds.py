@@ -7,24 +7,26 @@ from collections.abc import Iterator
 from functools import cache
 
 from paqa import audioset
+from paqa.audioset import KINDS
 from paqa.questions.context import MIN_TURN_MS, SAFE_MS, Context
 from paqa.questions.english import listing, lower, spans, upper
 from paqa.questions.scene_parts import Background
-from paqa.questions.sound_names import CONFUSABLE, KINDS
+from paqa.questions.sound_names import SPEECH
 from paqa.questions.template import Draft, QuestionTemplate
 from paqa.spans import total
 
-HUMAN = "A person who does not speak"  # of KINDS
+MUSIC, BELL = "Music or an instrument", "A bell"  # of KINDS
+HUMAN = "A person who does not speak"
+VOICES = frozenset({audioset.mid("Human voice"), audioset.mid("Human group actions")})  # may say words
 SOMEBODY, NOBODY = "Yes, somebody speaks", "No, nobody speaks"
 
 
 def sound_kind(ctx: Context) -> Iterator[Draft]:
-    """Of what kind is a sound? Only where no other kind could be meant."""
-    if ctx.scene.unclear:
+    """Of what kind is a sound? Only where it is known of what kind each sound is."""
+    sounds = [event for event in ctx.scene.events if event.label not in SPEECH]
+    if ctx.scene.unclear or not all(kinds_of(event.mid) for event in sounds):
         return
-    present = {kind for b in ctx.backgrounds for kind in _may_be_of(b.mid, bool(ctx.scene.heard_by))}
-    present |= {HUMAN} if ctx.speech else set()
-    absent = [kind for kind in _drawn_kinds(ctx) if kind not in present]
+    absent = [kind for kind in _drawn_kinds(ctx) if _is_absent(ctx, kind)]
     for sound in ctx.shuffled(ctx.safe_backgrounds):
         kinds = kinds_of(sound.mid)
         if len(kinds) != 1 or (kinds[0] == HUMAN and ctx.speech):
@@ -48,25 +50,31 @@ def sound_kind(ctx: Context) -> Iterator[Draft]:
         )
 
 
-def kinds_of(mid: str) -> tuple[str, ...]:
-    """The kinds of KINDS that a sound of AudioSet is of; some are of several, e.g. a church bell."""
-    above = {mid, *audioset.ancestors(mid)}
-    return tuple(kind for kind, groups in KINDS.items() if any(audioset.mid(g) in above for g in groups))
-
-
 @cache
-def _may_be_of(mid: str, predicted: bool) -> frozenset[str]:
-    """The kinds that a sound may be taken for; one that engines predicted may be any kind of its class."""
-    mids = {mid, *(k for k in audioset.classes() if predicted and mid in audioset.ancestors(k))}
-    labels = {audioset.label(m) for m in mids}
-    confusable = {label for group in CONFUSABLE if group & labels for label in group}
-    return frozenset(kind for m in (*mids, *map(audioset.mid, confusable)) for kind in kinds_of(m))
+def kinds_of(mid: str) -> tuple[str, ...]:
+    """The kinds that a sound is of; several for a car alarm, none for a whoosh and for what is unknown."""
+    above = _and_above(mid)
+    kinds = [kind for kind, groups in KINDS.items() if any(audioset.mid(g) in above for g in groups)]
+    return tuple(kind for kind in kinds if kind != MUSIC or BELL not in kinds)  # bells are music in AudioSet
+
+
+def _and_above(mid: str) -> frozenset[str]:
+    return audioset.ancestors(mid) | {mid} if mid in audioset.sounds() else frozenset()
+
+
+def _is_absent(ctx: Context, kind: str) -> bool:
+    """Whether no sound of the scene can be taken for one of a kind."""
+    if kind == HUMAN and ctx.speech:
+        return False
+    return all(ctx.is_absent(mid, audioset.label(mid)) for mid in audioset.sounds() if kind in kinds_of(mid))
 
 
 def _drawn_kinds(ctx: Context) -> list[str]:
     """All kinds, seeded, those first that more of the build's clips hold, so that no kind is always wrong."""
     counts = Counter(kind for (mid, _), n in ctx.other_clips.sounds.items() for kind in kinds_of(mid) * n)
-    return sorted(KINDS, key=lambda kind: ctx.rng.random() ** (1 / (counts[kind] + 0.01)), reverse=True)
+    return sorted(
+        audioset.KINDS, key=lambda kind: ctx.rng.random() ** (1 / (counts[kind] + 0.01)), reverse=True
+    )
 
 
 def _which_kind(voiced: bool) -> tuple[str, ...]:
@@ -96,7 +104,7 @@ def any_speech(ctx: Context) -> Iterator[Draft]:
         margin = ctx.margin(evidence, spoken_ms / SAFE_MS)
     else:
         sounds: list[Background] = ctx.safe_backgrounds
-        if not sounds or any("Human voice" in _labels_above(e.mid) for e in ctx.scene.events):
+        if not sounds or any(_and_above(e.mid) & VOICES for e in ctx.scene.events):
             return
         evidence = tuple(e for sound in sounds for e in ctx.sound_evidence(sound))
         named = listing([f"{sound.name} ({spans(sound.occasions)})" for sound in sounds])
@@ -124,10 +132,6 @@ def any_speech(ctx: Context) -> Iterator[Draft]:
         margin=margin,
         fewest=2,
     )
-
-
-def _labels_above(mid: str) -> set[str]:
-    return {audioset.label(m) for m in (mid, *audioset.ancestors(mid))}
 
 
 TEMPLATES = (

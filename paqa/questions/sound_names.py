@@ -282,19 +282,3 @@ CONFUSABLE = tuple(
         "Walk, footsteps|Run|Shuffle|Clip-clop|Horse|Patter",
     )
 )
-
-# Kinds of sound that hardly anybody would confuse, as choices, by the groups of AudioSet that they stand for.
-KINDS = {
-    "An animal": ("Animal",),
-    "Music or an instrument": ("Music",),
-    "A bell": ("Bell",),
-    "An alarm or a signal": ("Alarm",),
-    "A vehicle or an engine": ("Vehicle", "Engine"),
-    "A tool": ("Tools",),
-    "Wind, water or thunder": ("Wind", "Water", "Thunderstorm"),
-    "A fire": ("Fire",),
-    "An explosion or a shot": ("Explosion",),
-    "A person who does not speak": ("Human sounds",),
-    "A household object": ("Domestic sounds, home sounds",),
-    "A clock, a camera or a fan": ("Mechanisms",),
-}
