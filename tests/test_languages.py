@@ -12,7 +12,7 @@ from paqa.audio import read_flac
 from paqa.engines import _multilingual
 from paqa.engines._multilingual import joined_model, stretches
 from paqa.engines.base import package_file
-from paqa.engines.faster_whisper import FasterWhisper, FasterWhisperParams, Transcript
+from paqa.engines.faster_whisper import FasterWhisper, FasterWhisperParams, Signal, Transcript
 from paqa.errors import PaqaError
 from paqa.types import Audio, Disagreement, Word
 
@@ -104,8 +104,9 @@ def decide(engine, monkeypatch):
         monkeypatch.setattr(
             "paqa.engines.faster_whisper.language_probabilities", lambda model, heard: probabilities
         )
-        monkeypatch.setattr(engine, "_transcribe", lambda *given: SPANISH)
-        return engine._in_its_language(speech("es").samples[0], english, 5_000)
+        monkeypatch.setattr(engine, "_transcribe", lambda *given: [SPANISH])
+        (taken,) = engine._in_their_languages([Signal(speech("es").samples[0], 5_000)], [english])
+        return taken
 
     return decide
 
@@ -143,7 +144,7 @@ def test_stretches_cover_start_and_end(seconds, starts):
 
 def test_noise_in_which_vad_finds_no_speech_is_not_examined(engine):
     hiss = Audio(noise(80_000).samples * np.float32(0.01), 16_000)
-    assert engine._in_its_language(hiss.samples[0], unsure(0.5), 5_000) == unsure(0.5)
+    assert engine._in_their_languages([Signal(hiss.samples[0], 5_000)], [unsure(0.5)]) == [unsure(0.5)]
 
 
 # ---------------------------------------------------------------- the joined model

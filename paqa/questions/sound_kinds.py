@@ -44,7 +44,7 @@ def sound_kind(ctx: Context) -> Iterator[Draft]:
             reasoning=f"{upper(sound.name)} can be heard at {spans(sound.occasions)}: that is"
             f" {lower(kinds[0])}.",
             why_wrong=lambda decoys: (
-                f"There is no trace of {listing([lower(decoy) for decoy in decoys], 'or')}."
+                f"There is no trace of {', nor of '.join(lower(decoy) for decoy in decoys)}."
             ),
             margin=ctx.margin(evidence),
         )
@@ -108,7 +108,7 @@ def any_speech(ctx: Context) -> Iterator[Draft]:
             return
         evidence = tuple(e for sound in sounds for e in ctx.sound_evidence(sound))
         named = listing([f"{sound.name} ({spans(sound.occasions)})" for sound in sounds])
-        reasoning = f"All that can be heard is {named}; no voice says a word."
+        reasoning = f"What can be heard is {named}; no voice says a word."
         margin = ctx.margin(evidence, 0.8 if ctx.scene.heard_by else 1.0)
     yield Draft(
         texts=(

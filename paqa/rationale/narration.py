@@ -138,7 +138,7 @@ SUMMARIES = {
     "translation_of_line": ("what is said means {}", "the meaning of the words is {}"),
     "any_background": ("the answer is {}",),
     "any_speech": ("the answer is {}",),
-    "sound_kind": ("what sounds is {}", "the sound comes from {}"),
+    "sound_kind": ("what sounds is {}", "the sound is that of {}"),
     "earliest_words": ("the first of them to be said is {}", "the earliest words are {}"),
     "latest_words": ("the last of them to be said is {}", "the latest words are {}"),
     "words_after": ("what follows is {}", "the words right after are {}"),
