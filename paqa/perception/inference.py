@@ -29,6 +29,7 @@ from paqa.storage.store import Store
 from paqa.types import Audio, Clip, Quarantined
 
 PART_MS = 60_000  # of a batch, which an engine is given at once
+TRANSCRIBED_MS = 240_000  # more of it: the faster, the more windows are decoded together
 RAW_MIX_FAILED = "not_misheard"  # the reason in quarantine where a run on the raw mix failed
 
 G = TypeVar("G")
@@ -78,7 +79,8 @@ def run_engine(
     if not clips:
         return Cost(), []
     engine = _engine(run.engine, run.params, device, threads)
-    parts = batches(context_groups(clips, run), lambda group: sum(c.duration_ms for c in group), PART_MS)
+    part_ms = TRANSCRIBED_MS if run.stage == "transcribe" else PART_MS
+    parts = batches(context_groups(clips, run), lambda group: sum(c.duration_ms for c in group), part_ms)
     model_s = 0.0
     failures: list[Quarantined] = []
     with ThreadPoolExecutor(store.width) as reader, ThreadPoolExecutor(store.width) as writer:
