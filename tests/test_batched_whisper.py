@@ -73,6 +73,10 @@ def test_windows_are_decoded_together(
     engine([Audio(signal[None], 16_000) for signal in signals])
     assert sizes[0] == 7  # of all clips with speech
     assert len(sizes) >= 2  # and the second window of the long one
+    sizes.clear()
+    monkeypatch.setattr("paqa.engines._batched_whisper.AT_ONCE", 3)
+    engine([Audio(signal[None], 16_000) for signal in signals[:6]])
+    assert max(sizes) == 3
 
 
 def test_a_clip_that_fails_leaves_the_model_as_it_was(

@@ -18,6 +18,7 @@ FRAMES_A_SECOND = 100  # of a log-mel spectrogram
 SHORTEST_S, SILENCE_S, STEP_S = 15, 5, 5  # of an encoded window; silence after what is heard; lengths' step
 WINDOW_S = 30
 TOGETHER = 8  # windows, on a CPU
+AT_ONCE = 32  # clips under way, whose encoded windows are kept: 1 to 2 MB each
 
 
 def cut_padding(features: np.ndarray) -> np.ndarray:
@@ -58,6 +59,10 @@ def batched_model() -> type[Any]:
 
         def transcribe_all(self, signals: Sequence[np.ndarray], **options: Any) -> list[list[Any]]:
             """The segments of each signal `(n,)` at 16 kHz; `options` are those of `transcribe`."""
+            parts = [signals[i : i + AT_ONCE] for i in range(0, len(signals), AT_ONCE)]
+            return [segments for part in parts for segments in self._transcribe_part(part, options)]
+
+        def _transcribe_part(self, signals: Sequence[np.ndarray], options: dict[str, Any]) -> list[list[Any]]:
             model, self.model = self.model, Waiting(self.model)
             try:
                 tasks = [greenlet(partial(self._segments, signal, options)) for signal in signals]
