@@ -74,6 +74,8 @@ def test_wrong_kinds_are_those_of_other_clips() -> None:
 def test_speech_or_none() -> None:
     assert {q.answer for q in asked(DOG, "any_speech")} == {NOBODY}
     assert {q.answer for q in asked(replace(DOG, turns=TALK), "any_speech")} == {SOMEBODY}
+    for q in asked(DOG, "any_speech"):  # as a first response to speech it would be argued from the background
+        assert "dog" not in q.reasoning.lower()
     for voice in ("Laughter", "Singing", "Crowd"):  # which may have words
         assert not asked(replace(DOG, events=(event(300, 1500, voice),)), "any_speech")
     assert not asked(replace(DOG, events=()), "any_speech")  # nothing to cite

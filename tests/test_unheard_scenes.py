@@ -85,7 +85,7 @@ def test_brief_rationales_are_valid_and_short(built: Path, tmp_path: Path) -> No
 
 
 def test_answers_are_words_alone_where_choices_have_no_letters(built: Path, tmp_path: Path) -> None:
-    text = RECIPE.replace("scenes = 12", "scenes = 6") + "\n[questions]\nletters = false\n"
+    text = RECIPE.replace("scenes = 12", "scenes = 6") + "\n[questions]\nletters = false\nopen_rate = 0.5\n"
     paqa.build(load(tmp_path, text), tmp_path / "out", store=str(tmp_path / "store"), workers=1)
     assert not check(tmp_path / "out").problems
     items = [shards.item(row) for row in shards.rows(tmp_path / "out")]

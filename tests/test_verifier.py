@@ -111,7 +111,7 @@ def asked(server: ChatServer, store: Store, rows: list[Item], audio: Audio, **se
 
 @pytest.fixture(scope="module")
 def rows() -> list[Item]:
-    return builds.rows(clip("scene-1"), QuestionsConfig(per_clip=12, open_rate=0.3))
+    return builds.rows(clip("scene-1"), QuestionsConfig(per_clip=12, open_rate=1.0))
 
 
 def tells(rows: list[Item]):

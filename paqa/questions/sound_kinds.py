@@ -9,11 +9,11 @@ from functools import cache
 from paqa import audioset
 from paqa.audioset import KINDS
 from paqa.questions.context import MIN_TURN_MS, SAFE_MS, Context
-from paqa.questions.english import listing, lower, spans, upper
+from paqa.questions.english import lower, spans, upper
 from paqa.questions.scene_parts import Background
 from paqa.questions.sound_names import SPEECH
 from paqa.questions.template import Draft, QuestionTemplate
-from paqa.spans import total
+from paqa.spans import merge, total
 
 MUSIC, BELL = "Music or an instrument", "A bell"  # of KINDS
 HUMAN = "A person who does not speak"
@@ -107,8 +107,8 @@ def any_speech(ctx: Context) -> Iterator[Draft]:
         if not sounds or any(_and_above(e.mid) & VOICES for e in ctx.scene.events):
             return
         evidence = tuple(e for sound in sounds for e in ctx.sound_evidence(sound))
-        named = listing([f"{sound.name} ({spans(sound.occasions)})" for sound in sounds])
-        reasoning = f"What can be heard is {named}; no voice says a word."
+        heard = merge(occasion for sound in sounds for occasion in sound.occasions)
+        reasoning = f"What sounds at {spans(heard, most=8)} is no voice, and nobody says a word."
         margin = ctx.margin(evidence, 0.8 if ctx.scene.heard_by else 1.0)
     yield Draft(
         texts=(
