@@ -142,9 +142,8 @@ def test_same_bytes_as_local_workers(cluster, built, corpus, tmp_path):
     for subcommand in ("audit", "report"):  # both read the store; `build` has checked the rest
         said = paqa(subcommand, first.out).stdout
     count = built.summary["items"]
-    assert re.search(
-        rf"holds +{count} questions about 9 clips, 9 of them with stems", said
-    )  # from the bucket
+    # stems from the bucket
+    assert re.search(rf"holds +{count} questions about 9 clips, 9 of them with stems", said)
 
 
 def nap(seconds):

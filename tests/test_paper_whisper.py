@@ -45,17 +45,14 @@ def rounded(words):
     return [(w.text, w.start_ms, w.end_ms) for w in words]
 
 
-def test_the_call_has_the_words_and_times_of_faster_whisper(subject):
+def test_the_call_has_the_words_and_times_of_faster_whisper(subject, monkeypatch):
+    """Given whole windows, as whisper pads them; faster_whisper leaves out most of the padding."""
+    monkeypatch.setattr("paqa.engines._batched_whisper.cut_padding", lambda features: features)
     kind = engine_class("faster_whisper")
     other = kind(kind.Params(compute_type="float32", vad_filter=False))
     (ours,), (theirs,) = subject.engine([call()]), other([call()])
     assert len(ours.words) > 60
-    assert [w.text for w in ours.words] == [w.text for w in theirs.words]
-    for a, b in zip(
-        ours.words, theirs.words, strict=True
-    ):  # which encodes the last window without its padding
-        assert abs(a.start_ms - b.start_ms) <= 60
-        assert abs(a.end_ms - b.end_ms) <= 60
+    assert rounded(ours.words) == rounded(theirs.words)
     assert ours.language == "en"
     assert ours.doubts == ()
 

@@ -72,6 +72,11 @@ class Context:
         self.rng.shuffle(order)
         return order
 
+    def drawn(self, weighted: Iterable[tuple[T, float]]) -> list[T]:
+        """The items in a seeded order, in which those with more weight tend to come first."""
+        order = sorted(weighted, key=lambda pair: self.rng.random() ** (1 / pair[1]), reverse=True)
+        return [item for item, _ in order]
+
     @cached_property
     def backgrounds(self) -> tuple[Background, ...]:
         """The background sounds that can be asked about, by first onset."""
@@ -116,10 +121,9 @@ class Context:
         """
         if self.scene.unclear:
             return []
-        clip_counts = sorted(self.other_clips.sounds.items())
-        drawn = sorted(clip_counts, key=lambda counted: self.rng.random() ** (1 / counted[1]), reverse=True)
+        drawn = self.drawn(sorted(self.other_clips.sounds.items()))
         chosen: list[tuple[str, str]] = []
-        for mid, label in chain((sound for sound, _ in drawn), self._everyday_sounds()):
+        for mid, label in chain(drawn, self._everyday_sounds()):
             if len(chosen) == count:
                 break
             if label in UNASKED or any(alike(mid, label, *sound) for sound in chosen):

@@ -17,7 +17,7 @@ from paqa.spans import merge, total
 
 MUSIC, BELL = "Music or an instrument", "A bell"  # of KINDS
 HUMAN = "A person who does not speak"
-VOICES = frozenset({audioset.mid("Human voice"), audioset.mid("Human group actions")})  # may say words
+VOICES = ("Human voice", "Human group actions")  # may say words
 SOMEBODY, NOBODY = "Yes, somebody speaks", "No, nobody speaks"
 
 
@@ -53,28 +53,35 @@ def sound_kind(ctx: Context) -> Iterator[Draft]:
 @cache
 def kinds_of(mid: str) -> tuple[str, ...]:
     """The kinds that a sound is of; several for a car alarm, none for a whoosh and for what is unknown."""
-    above = _and_above(mid)
-    kinds = [kind for kind, groups in KINDS.items() if any(audioset.mid(g) in above for g in groups)]
+    kinds = [kind for kind, groups in KINDS.items() if _is_of(mid, groups)]
     return tuple(kind for kind in kinds if kind != MUSIC or BELL not in kinds)  # bells are music in AudioSet
 
 
-def _and_above(mid: str) -> frozenset[str]:
-    return audioset.ancestors(mid) | {mid} if mid in audioset.sounds() else frozenset()
+@cache
+def _sounds_of(kind: str) -> tuple[tuple[str, str], ...]:
+    """All sounds of a kind, as machine id and label."""
+    return tuple((mid, audioset.label(mid)) for mid in audioset.sounds() if kind in kinds_of(mid))
+
+
+@cache
+def _is_of(mid: str, groups: tuple[str, ...]) -> bool:
+    """Whether a sound is one of some groups, by label, or below one; False for what is not in AudioSet."""
+    if mid not in audioset.sounds():
+        return False
+    return not {mid, *audioset.ancestors(mid)}.isdisjoint(map(audioset.mid, groups))
 
 
 def _is_absent(ctx: Context, kind: str) -> bool:
     """Whether no sound of the scene can be taken for one of a kind."""
     if kind == HUMAN and ctx.speech:
         return False
-    return all(ctx.is_absent(mid, audioset.label(mid)) for mid in audioset.sounds() if kind in kinds_of(mid))
+    return all(ctx.is_absent(*sound) for sound in _sounds_of(kind))
 
 
 def _drawn_kinds(ctx: Context) -> list[str]:
     """All kinds, seeded, those first that more of the build's clips hold, so that no kind is always wrong."""
     counts = Counter(kind for (mid, _), n in ctx.other_clips.sounds.items() for kind in kinds_of(mid) * n)
-    return sorted(
-        audioset.KINDS, key=lambda kind: ctx.rng.random() ** (1 / (counts[kind] + 0.01)), reverse=True
-    )
+    return ctx.drawn((kind, counts[kind] + 0.01) for kind in KINDS)
 
 
 def _which_kind(voiced: bool) -> tuple[str, ...]:
@@ -104,7 +111,7 @@ def any_speech(ctx: Context) -> Iterator[Draft]:
         margin = ctx.margin(evidence, spoken_ms / SAFE_MS)
     else:
         sounds: list[Background] = ctx.safe_backgrounds
-        if not sounds or any(_and_above(e.mid) & VOICES for e in ctx.scene.events):
+        if not sounds or any(_is_of(e.mid, VOICES) for e in ctx.scene.events):
             return
         evidence = tuple(e for sound in sounds for e in ctx.sound_evidence(sound))
         heard = merge(occasion for sound in sounds for occasion in sound.occasions)
